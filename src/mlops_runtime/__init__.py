@@ -1,0 +1,1 @@
+"""What runs in Lambda, jobs, servers and notebooks: pure cores with thin adapters."""
