@@ -1,0 +1,83 @@
+"""SageMaker's data capture and ground truth files, one JSON object a line.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
+and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturedPayload:
+    """One side of a captured call. ``data`` is the payload as text, base64 where the content type is not listed."""
+
+    content_type: str = field(metadata={"name": "observedContentType"})
+    mode: Literal["INPUT", "OUTPUT"]
+    data: str
+    encoding: Literal["CSV", "JSON", "BASE64"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturedCall:
+    """Input and output of a call; a side is absent where the capture options leave it out."""
+
+    input: CapturedPayload | None = field(default=None, metadata={"name": "endpointInput"})
+    output: CapturedPayload | None = field(default=None, metadata={"name": "endpointOutput"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventMetadata:
+    """Who a record is about: ``inferenceId`` is the caller's, ``eventId`` SageMaker's."""
+
+    event_id: str = field(metadata={"name": "eventId"})
+    inference_id: str | None = field(default=None, metadata={"name": "inferenceId"})
+    inference_time: str | None = field(default=None, metadata={"name": "inferenceTime"})
+
+    @property
+    def join_key(self) -> str:
+        """The id that ground truth joins on: the inference id if there is one, else the event id."""
+        return self.event_id if self.inference_id is None else self.inference_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRecord:
+    """One line of a capture file."""
+
+    capture: CapturedCall = field(metadata={"name": "captureData"})
+    event: EventMetadata = field(metadata={"name": "eventMetadata"})
+    version: str = field(default="0", metadata={"name": "eventVersion"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundTruthData:
+    """The label of one record, or of the rows of one request as CSV lines in their order."""
+
+    data: str
+    encoding: Literal["CSV"] = "CSV"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundTruthRecord:
+    """One line of a ground truth file."""
+
+    truth: GroundTruthData = field(metadata={"name": "groundTruthData"})
+    event: EventMetadata = field(metadata={"name": "eventMetadata"})
+    version: str = field(default="0", metadata={"name": "eventVersion"})
+
+
+def capture_key(prefix: str, endpoint: str, variant: str, at: datetime, file_id: str) -> str:
+    """Return ``<prefix>/<endpoint>/<variant>/yyyy/mm/dd/hh/<file_id>.jsonl`` for the UTC hour of the call.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> capture_key("capture", "demand-forecast", "AllTraffic", datetime(2017, 8, 1, 9, 30, tzinfo=UTC), "a1")
+        'capture/demand-forecast/AllTraffic/2017/08/01/09/a1.jsonl'
+    """
+    return f"{prefix}/{endpoint}/{variant}/{at:%Y/%m/%d/%H}/{file_id}.jsonl"
+
+
+def ground_truth_key(prefix: str, endpoint: str, at: datetime, file_id: str) -> str:
+    """Return ``<prefix>/<endpoint>/yyyy/mm/dd/hh/<file_id>.jsonl`` for the UTC hour in which labels were collected."""
+    return f"{prefix}/{endpoint}/{at:%Y/%m/%d/%H}/{file_id}.jsonl"

@@ -1,0 +1,37 @@
+"""Our own events on the unit's bus: source ``mlops.<unit>``, detail types, version and id."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class DetailType(StrEnum):
+    """Detail types of our events."""
+
+    RETRAINING_REQUESTED = "MLOps Retraining Requested"
+    RETRAINING_FINISHED = "MLOps Retraining Finished"
+    ROLLOUT_FINISHED = "MLOps Rollout Finished"
+    MONITOR_REPORTED = "MLOps Monitor Reported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDetail:
+    """The detail of each of our events. ``subject`` is the endpoint or pipeline, ``outcome`` the one-word result."""
+
+    id: str
+    subject: str
+    outcome: str
+    reason: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    version: Literal["mlops.event/1"] = "mlops.event/1"
+
+
+def event_source(unit: str) -> str:
+    """Return the event source of a business unit.
+
+    Example:
+        >>> event_source("demand")
+        'mlops.demand'
+    """
+    return f"mlops.{unit}"

@@ -1,0 +1,116 @@
+"""What travels with a model: signature, package, evaluation, gate result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureColumn:
+    """One input column.
+
+    A ``category`` is sent as text and given to the model as its index in ``categories``; an unknown
+    one as -1. ``nullable`` columns may be absent or null and reach the model as NaN (or -1).
+    """
+
+    name: str
+    type: Literal["number", "category"]
+    categories: tuple[str, ...] = ()
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSignature:
+    """``signature.json`` beside ``model.onnx`` in ``model.tar.gz``: the columns in the order of the model's input."""
+
+    inputs: tuple[SignatureColumn, ...]
+    output: str
+    format: Literal["mlops.signature/1"] = "mlops.signature/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPackageSpec:
+    """One model package, two targets (SageMaker and EKS).
+
+    ``image`` is named by digest; ``artifact_sha256`` is of ``model.tar.gz``, ``model_sha256`` of ``model.onnx``, which the
+    server compares before it loads.
+    """
+
+    group: str
+    image: str
+    artifact_uri: str
+    artifact_sha256: str
+    model_sha256: str
+    training_set_id: str
+    execution: str
+    baseline_uri: str
+    evaluation_uri: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    content_types: tuple[str, ...] = ("application/json", "text/csv")
+    package_arn: str | None = None
+    format: Literal["mlops.model-package/1"] = "mlops.model-package/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossBlock:
+    """Loss sums of one block of the holdout (a store, a week): what a paired bootstrap resamples."""
+
+    block: str
+    rows: int
+    actual_sum: float
+    absolute_error: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """``evaluation.json``: candidate, champion (if any) and naive baselines on the same holdout.
+
+    Keys of ``metrics`` and ``absolute_error`` are ``candidate``, ``champion`` and the baseline columns. ``non_finite`` counts
+    missing or non-finite predictions by the same keys: they are failures, never zeros.
+    """
+
+    metric: Literal["wape"]
+    metrics: Mapping[str, float]
+    blocks: tuple[LossBlock, ...]
+    rows: int
+    trained_until: str
+    holdout_from: str
+    holdout_until: str
+    artifact_sha256: str
+    model_sha256: str
+    training_set_id: str
+    baseline_uri: str
+    non_finite: Mapping[str, int] = field(default_factory=dict)
+    format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
+
+
+class GateVerdict(StrEnum):
+    """Whether a candidate may be registered."""
+
+    PASSED = "PASSED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateCheck:
+    """One comparison: the interval is of (candidate loss - rival loss) / rival loss; below 0 is better."""
+
+    rival: str
+    passed: bool
+    low: float
+    high: float
+    limit: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateResult:
+    """What the gate decided and on which evidence."""
+
+    verdict: GateVerdict
+    checks: tuple[GateCheck, ...]
+    evaluation_uri: str
+    evaluation_sha256: str
+    reason: str
+    format: Literal["mlops.gate-result/1"] = "mlops.gate-result/1"

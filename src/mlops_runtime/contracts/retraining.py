@@ -1,0 +1,119 @@
+"""What starts the Retrain machine: request and guard decision; the tags of the jobs that it creates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Trigger(StrEnum):
+    """What asked for a retraining."""
+
+    ALARM = "alarm"
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainRequest:
+    """Input of the Retrain machine. ``as_of`` is the time up to which the training set may know anything."""
+
+    trigger: Trigger
+    event_id: str
+    as_of: str
+    requested_by: str
+    detail: str = ""
+    format: Literal["mlops.retrain-request/1"] = "mlops.retrain-request/1"
+
+
+class Decision(StrEnum):
+    """What the guard did with an event."""
+
+    STARTED = "STARTED"
+    DUPLICATE = "DUPLICATE"
+    STALE = "STALE"
+    COOLING_DOWN = "COOLING_DOWN"
+    OVER_BUDGET = "OVER_BUDGET"
+    BUSY = "BUSY"
+    NOT_CONFIRMED = "NOT_CONFIRMED"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardDecision:
+    """The guard's decision on one event, as logged and kept."""
+
+    decision: Decision
+    event_id: str
+    at: str
+    reason: str
+    execution: str | None = None
+    format: Literal["mlops.guard-decision/1"] = "mlops.guard-decision/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobTags:
+    """Tags of every job that a machine creates at run time: who pays for it and where it came from."""
+
+    unit: str
+    owner: str
+    cost_center: str
+    model: str
+    execution: str
+
+    def as_tags(self) -> list[Mapping[str, str]]:
+        """Return them in the API's shape, with the ``mlops:`` prefix."""
+        values = {
+            "mlops:unit": self.unit,
+            "mlops:owner": self.owner,
+            "mlops:cost-center": self.cost_center,
+            "mlops:model": self.model,
+            "mlops:execution": self.execution,
+        }
+        return [{"Key": key, "Value": value} for key, value in values.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSetPlan:
+    """Input of the training-set job: the entity rows, the features of each group, and the cut between the two splits.
+
+    ``label_group`` gives entity rows: its entities, ``timestamp`` (the time of prediction) and ``label``. ``features`` maps a
+    group to the columns wanted of it. Rows of the last ``holdout_days`` before ``as_of`` form the holdout.
+    """
+
+    name: str
+    label_group: str
+    timestamp: str
+    label: str
+    features: Mapping[str, tuple[str, ...]]
+    holdout_days: int
+    history_days: int | None = None
+    format: Literal["mlops.training-set-plan/1"] = "mlops.training-set-plan/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationPlan:
+    """Input of the evaluation job."""
+
+    label: str
+    block: str
+    baselines: tuple[str, ...]
+    metric: Literal["wape"] = "wape"
+    format: Literal["mlops.evaluation-plan/1"] = "mlops.evaluation-plan/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSpec:
+    """When a candidate may be registered: bounds on (candidate loss - rival loss) / rival loss, from a paired block bootstrap.
+
+    Every baseline must be beaten (upper bound below 0); the champion must not be worse by more than ``max_regression``
+    (upper bound below it). ``confidence`` is two-sided.
+    """
+
+    max_regression: float = 0.02
+    confidence: float = 0.95
+    resamples: int = 2000
+    minimum_rows: int = 200
+    maximum_loss: float | None = None
+    seed: int = 7
+    format: Literal["mlops.gate/1"] = field(default="mlops.gate/1")

@@ -1,0 +1,146 @@
+"""What the Deploy machine reads and writes: serving spec, request, lock row, live pointer, audit record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureSpec:
+    """Native data capture: percent of calls (1-100) to an S3 prefix under a key."""
+
+    percent: int
+    destination: str
+    kms_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutSpec:
+    """A rollout policy as data. ``percent`` is of the green fleet's instances on SageMaker; times in seconds."""
+
+    kind: Literal["ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING"]
+    bake: int
+    maximum: int
+    percent: int | None = None
+    min_invocations: int = 0
+    alarms: tuple[str, ...] = ()
+    max_error_count: int = 1
+    alarm_period: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingSpec:
+    """How an endpoint is served, without saying which model: the desired version is the newest object in S3."""
+
+    endpoint: str
+    variant: str
+    instance_type: str
+    instance_count: int
+    execution_role: str
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    rollout: RolloutSpec
+    network_isolation: bool = True
+    kms_key: str | None = None
+    capture: CaptureSpec | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    format: Literal["mlops.serving-spec/1"] = "mlops.serving-spec/1"
+
+
+class DeployReason(StrEnum):
+    """Why the Deploy machine runs."""
+
+    APPROVAL = "approval"
+    SPEC = "spec"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployRequest:
+    """Input of the Deploy machine."""
+
+    reason: DeployReason
+    requested_by: str
+    requested_at: str
+    model_package_arn: str | None = None
+    spec_uri: str | None = None
+    format: Literal["mlops.deploy-request/1"] = "mlops.deploy-request/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivePointer:
+    """What serves: written by the Deploy machine alone, in the endpoint's row."""
+
+    endpoint: str
+    config: str
+    model: str
+    model_package_arn: str
+    model_sha256: str
+    artifact_uri: str
+    baseline_uri: str
+    evaluation_uri: str
+    training_set_id: str
+    spec_sha256: str
+    spec_uri: str
+    execution: str
+    since: str
+    previous: str | None = None
+    format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockRow:
+    """The endpoint's row in the rollout table: lock, head of the audit chain, live pointer (JSON).
+
+    ``owner`` is the execution ARN that holds the lock until ``lock_until`` (epoch seconds).
+    """
+
+    endpoint: str
+    audit_head: str = "0" * 64
+    audit_sequence: int = 0
+    owner: str | None = None
+    lock_until: int | None = None
+    live: str | None = None
+
+
+class Outcome(StrEnum):
+    """How a rollout, or a retraining that ended before one, came out."""
+
+    PROMOTED = "PROMOTED"
+    ROLLED_BACK = "ROLLED_BACK"
+    REJECTED = "REJECTED"
+    REFUSED = "REFUSED"
+    FAILED = "FAILED"
+    UNCHANGED = "UNCHANGED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """One immutable object a promotion, rejection or rollback, chained by hash; one chain an endpoint."""
+
+    endpoint: str
+    sequence: int
+    previous: str
+    outcome: Outcome
+    reason: str
+    execution: str
+    at: str
+    requested_by: str
+    serving_config: str | None = None
+    serving_package: str | None = None
+    candidate_package: str | None = None
+    model_sha256: str | None = None
+    training_set_id: str | None = None
+    spec_sha256: str | None = None
+    format: Literal["mlops.audit/1"] = "mlops.audit/1"
+
+
+def audit_key(endpoint: str, sequence: int, digest: str) -> str:
+    """Return ``audit/<endpoint>/<sequence, eight digits>-<first 16 of the record's hash>.json``."""
+    return f"audit/{endpoint}/{sequence:08d}-{digest[:16]}.json"
+
+
+def spec_key(endpoint: str, digest: str) -> str:
+    """Return ``specs/<endpoint>/<first 32 of the spec's hash>.json``."""
+    return f"specs/{endpoint}/{digest[:32]}.json"
