@@ -1,5 +1,34 @@
-"""Entry point of the command mlops."""
+"""Entry point of the command ``mlops``: what a user did wrong is one line on stderr and exit 1, never a traceback."""
+
+import sys
+
+import typer
+
+from mlops_cli import assets, demo, local, stacks
+from mlops_cli.errors import UserError
+
+app = typer.Typer(
+    name="mlops",
+    help="The MLOps platform as a library: run it on a laptop, deploy it, watch it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(local.app, name="local")
+app.add_typer(assets.app, name="assets")
+app.command()(stacks.deploy)
+app.command()(stacks.destroy)
+app.command()(demo.demo)
 
 
 def main() -> None:
     """Run the command."""
+    try:
+        app()
+    except UserError as error:
+        print(f"mlops: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

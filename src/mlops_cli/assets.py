@@ -1,0 +1,26 @@
+"""``mlops assets``: fetch the wheels that Lambda layers carry."""
+
+from typing import Annotated
+
+import typer
+
+from mlops_cli.errors import shown
+
+app = typer.Typer(help="Build what synthesis copies into function layers.", no_args_is_help=True)
+
+
+@app.callback()
+def assets() -> None:
+    """Keep ``build`` a sub-command, so that later verbs find room beside it."""
+
+
+@app.command()
+def build(
+    architecture: Annotated[str, typer.Option(help="Lambda's word: x86_64 or arm64.")] = "x86_64",
+) -> None:
+    """Fetch each layer's wheels, hash-pinned, into a folder named by the hash of its lock."""
+    from mlops_constructs._assets import LayerError, build_layers  # noqa: PLC0415 - lazy, aws_cdk is slow to import
+
+    with shown(LayerError):
+        for folder in build_layers(architecture=architecture):
+            typer.echo(f"built {folder}")

