@@ -1,0 +1,131 @@
+"""The demo's page: one self-contained HTML file with the timeline and three plots, nothing loaded from elsewhere."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import matplotlib as mpl
+
+mpl.use("svg")
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+_INK, _BLUE, _ORANGE, _GREY = "#1f2933", "#2563eb", "#ea580c", "#9aa5b1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Week:
+    """One replayed week: units sold and forecast over all series, error, and drift by feature."""
+
+    week: int
+    actual: float
+    forecast: float
+    wape: float
+    naive_wape: float
+    psi: Mapping[str, float] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
+    event: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the timeline."""
+
+    name: str
+    ok: bool
+    seconds: float
+    detail: str
+
+
+_TEMPLATE = jinja2.Template(Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8"), autoescape=True)
+
+
+def write_page(path: Path, *, ok: bool, verdict: str, note: str, rows: Sequence[Row], weeks: Sequence[Week]) -> None:
+    """Write the page; a run that stopped early gets the plots of the weeks it had."""
+    plots = []
+    if weeks:
+        plots = [(heading, text, _svg(draw(weeks))) for heading, text, draw in _PLOTS]
+    title = "Demand forecasting: one trip around the loop"
+    text = _TEMPLATE.render(title=title, ok=ok, verdict=verdict, note=note, rows=rows, plots=plots)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _demand(weeks: Sequence[Week]) -> Figure:
+    figure, axes = plt.subplots(figsize=(9, 3))
+    numbers = [w.week for w in weeks]
+    axes.plot(numbers, [w.actual for w in weeks], color=_INK, marker="o", ms=4, label="sold")
+    axes.plot(numbers, [w.forecast for w in weeks], color=_BLUE, marker="o", ms=4, label="forecast")
+    axes.set_ylim(bottom=0)
+    return _finish(figure, axes, weeks, "units")
+
+
+def _error(weeks: Sequence[Week]) -> Figure:
+    figure, axes = plt.subplots(figsize=(9, 2.6))
+    numbers = [w.week for w in weeks]
+    axes.plot(numbers, [w.naive_wape for w in weeks], color=_GREY, marker="o", ms=3, label="8-week mean")
+    axes.plot(numbers, [w.wape for w in weeks], color=_ORANGE, marker="o", ms=4, label="live model")
+    return _finish(figure, axes, weeks, "WAPE")
+
+
+def _drift(weeks: Sequence[Week]) -> Figure:
+    names = sorted({name for w in weeks for name in w.psi}, key=lambda n: -max(w.psi.get(n, 0.0) for w in weeks))
+    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.26 * max(1, len(names))))
+    values = [[w.psi.get(name, float("nan")) for w in weeks] for name in names]
+    if names:
+        image = axes.imshow(values, aspect="auto", cmap="Oranges", vmin=0, vmax=0.25)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_xticks(range(len(weeks)), [str(w.week) for w in weeks], fontsize=8)
+        figure.colorbar(image, ax=axes, label="PSI", extend="max")
+    axes.set_xlabel("week of 2017")
+    figure.tight_layout()
+    return figure
+
+
+def _traffic(weeks: Sequence[Week]) -> Figure:
+    figure, axes = plt.subplots(figsize=(9, 2.6))
+    versions = sorted({v for w in weeks for v in w.calls})
+    numbers, bottom = [w.week for w in weeks], [0] * len(weeks)
+    for index, version in enumerate(versions):
+        heights = [w.calls.get(version, 0) for w in weeks]
+        axes.bar(numbers, heights, bottom=bottom, label=version, color=(_BLUE, _ORANGE, "#0f766e", _GREY)[index % 4])
+        bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
+    return _finish(figure, axes, weeks, "calls")
+
+
+def _finish(figure: Figure, axes: plt.Axes, weeks: Sequence[Week], unit: str) -> Figure:
+    for week in weeks:
+        if week.event:
+            axes.axvline(week.week, color=_GREY, lw=1, ls=":")
+            axes.annotate(
+                week.event, (week.week, 1), xycoords=("data", "axes fraction"), fontsize=8, va="bottom", ha="center"
+            )
+    axes.set_xlabel("week of 2017")
+    axes.set_ylabel(unit)
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+_PLOTS = (
+    ("Demand against forecast", "Units sold a week over all series, and what the live model said before it.", _demand),
+    ("Error by week", "WAPE of the live model and of the naive 8-week mean; lower is better.", _error),
+    (
+        "Drift by feature",
+        "Population stability index of each week's requests against the live model's baseline.",
+        _drift,
+    ),
+    ("Traffic by model version", "Calls answered by each model version, by week.", _traffic),
+)
