@@ -1,0 +1,190 @@
+"""What a feature group is: entities, features, and how long a value stays valid.
+
+The same object declares the Glue table at synth, checks batches at ingest and names the columns of training sets. Standard library
+only.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal, get_args
+
+FeatureType = Literal["boolean", "int", "long", "float", "double", "string", "date", "timestamp"]
+
+EVENT_TIME = "event_time"
+CREATED_TIME = "created_time"
+INGEST_ID = "ingest_id"
+RESERVED = (EVENT_TIME, CREATED_TIME, INGEST_ID)
+
+_TYPES: tuple[str, ...] = get_args(FeatureType)
+_ENTITY_TYPES = ("string", "int", "long", "date", "timestamp")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_VERSION_SUFFIX = re.compile(r"_v\d+$")
+
+
+class FeatureGroupError(ValueError):
+    """A feature group is declared wrongly; the message lists every problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One part of the key of a group: what a value is about. Never null.
+
+    Args:
+        name: Column name, lower case.
+        type: ``string``, ``int``, ``long``, ``date`` or ``timestamp``; floats compare too loosely to be keys.
+        description: What it identifies.
+    """
+
+    name: str
+    type: FeatureType
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One feature, or one label.
+
+    Args:
+        name: Column name, lower case.
+        type: One of ``FeatureType``; ``timestamp`` is in UTC with microseconds.
+        description: What it measures, with its unit.
+        nullable: Whether a row may leave it out. Default: it may not.
+    """
+
+    name: str
+    type: FeatureType
+    description: str
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a group's table, in the table's order."""
+
+    name: str
+    type: FeatureType
+    required: bool
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureGroup:
+    """Features of the same entities that are computed together and kept in one append-only table.
+
+    Each row also has ``event_time`` (when the value became true), ``created_time`` (when the platform could first know it) and
+    ``ingest_id`` (the batch that brought it). A later row with the same entities and event time restates the earlier one.
+
+    Args:
+        name: Lower-case name; the table is ``<name>_v<version>``.
+        entities: The key, in order.
+        features: The features, in order. New ones go to the end and are nullable.
+        owner: Team that answers for it.
+        description: What the group is about.
+        event_time: What the event time of a row means. Default: "when the value became true".
+        ttl: How long after its event time a value may still be used. Default: without limit.
+        version: Raised for a change that readers would not survive. Default: 1.
+
+    Raises:
+        FeatureGroupError: With every problem of the declaration.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> group = FeatureGroup(
+        ...     name="demand_history",
+        ...     entities=(Entity("store_id", "string", "store"),),
+        ...     features=(Feature("units_lag_1", "double", "units sold in the last week"),),
+        ...     owner="demand",
+        ...     description="weekly sales",
+        ...     ttl=timedelta(days=14),
+        ... )
+        >>> group.table_name
+        'demand_history_v1'
+        >>> [column.name for column in group.columns]
+        ['store_id', 'event_time', 'created_time', 'ingest_id', 'units_lag_1']
+    """
+
+    name: str
+    entities: tuple[Entity, ...]
+    features: tuple[Feature, ...]
+    owner: str
+    description: str
+    event_time: str = "when the value became true"
+    ttl: timedelta | None = None
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise FeatureGroupError(f"feature group {self.name!r}: " + "; ".join(problems))
+
+    @property
+    def table_name(self) -> str:
+        """The table's name, ``<group>_v<version>``."""
+        return f"{self.name}_v{self.version}"
+
+    @property
+    def entity_names(self) -> tuple[str, ...]:
+        """Names of the entities, in the order of the key."""
+        return tuple(entity.name for entity in self.entities)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features, in order."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Every column of the table: entities, times, ingest id, features."""
+        return (
+            *(Column(name=e.name, type=e.type, required=True, description=e.description) for e in self.entities),
+            Column(name=EVENT_TIME, type="timestamp", required=True, description=self.event_time),
+            Column(name=CREATED_TIME, type="timestamp", required=True, description="when the row could first be known"),
+            Column(name=INGEST_ID, type="string", required=True, description="batch that brought the row"),
+            *(
+                Column(name=f.name, type=f.type, required=not f.nullable, description=f.description)
+                for f in self.features
+            ),
+        )
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Table properties from which readers learn key and time to live without this declaration."""
+        values = {
+            "mlops.group": self.name,
+            "mlops.version": str(self.version),
+            "mlops.entities": ",".join(self.entity_names),
+            "mlops.owner": self.owner,
+        }
+        if self.ttl is not None:
+            values["mlops.ttl-seconds"] = str(int(self.ttl.total_seconds()))
+        return values
+
+
+def _problems(group: FeatureGroup) -> Iterable[str]:
+    if not _NAME.fullmatch(group.name) or _VERSION_SUFFIX.search(group.name):
+        yield f"name must match {_NAME.pattern} and not end in _v<number>, got {group.name!r}"
+    if group.version < 1:
+        yield f"version must be at least 1, got {group.version}"
+    if group.ttl is not None and (group.ttl <= timedelta(0) or group.ttl.microseconds):
+        yield f"ttl must be a positive whole number of seconds, got {group.ttl!r}; leave it out for no limit"
+    if not group.owner:
+        yield "owner must name the team that answers for the group, got ''"
+    yield from _column_problems("entity", group.entities, _ENTITY_TYPES)
+    yield from _column_problems("feature", group.features, _TYPES)
+    names = [*group.entity_names, *group.feature_names]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"column {name!r} is declared {names.count(name)} times; give each its own name"
+
+
+def _column_problems(word: str, columns: Sequence[Entity | Feature], types: tuple[str, ...]) -> Iterable[str]:
+    if not columns:
+        yield f"at least one {word} is needed, got none"
+    for column in columns:
+        if not _NAME.fullmatch(column.name):
+            yield f"{word} {column.name!r} must match {_NAME.pattern}"
+        if column.name in RESERVED:
+            yield f"{word} {column.name!r} is added to every table; rename yours"
+        if column.type not in types:
+            yield f"{word} {column.name!r} has type {column.type!r}, allowed are {', '.join(types)}"

@@ -1,0 +1,1 @@
+"""Entrypoints of the jobs that the Retrain machine starts."""
