@@ -1,0 +1,233 @@
+"""One business unit's loop, driven from outside with boto3 alone: what a person or a client system does to it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Event, Thread
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts.capture import EventMetadata, GroundTruthData, GroundTruthRecord, ground_truth_key
+from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
+from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer
+
+ROWS_PER_CALL = 32
+
+
+class LoopError(Exception):
+    """A step of the loop did not do what it should; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request as sent: its inference id, its rows and the predictions that came back."""
+
+    inference_id: str
+    rows: int
+    predictions: tuple[float, ...]
+
+
+class Loop:
+    """The unit behind a deployed stack's outputs, on the embedded cloud or on AWS.
+
+    Args:
+        session: Credentials and endpoint of a caller who may invoke, put events and read the unit's buckets.
+        outputs: The stack's outputs by name.
+        unit: Name of the business unit.
+        now: The time in the cloud.
+    """
+
+    def __init__(
+        self, *, session: boto3.Session, outputs: Mapping[str, str], unit: str, now: Callable[[], datetime]
+    ) -> None:
+        self.outputs, self.unit, self.now = outputs, unit, now
+        self.endpoint = outputs["EndpointName"]
+        self.s3: Any = session.client("s3")
+        self.sagemaker: Any = session.client("sagemaker")
+        self._runtime: Any = session.client("sagemaker-runtime")
+        self._machines: Any = session.client("stepfunctions")
+        self._events: Any = session.client("events")
+        self._table: Any = session.resource("dynamodb").Table(outputs["RolloutTable"])
+        self._cloudwatch: Any = session.client("cloudwatch")
+
+    # -- requests to the loop
+
+    def request_retraining(self, reason: str, request_id: str) -> None:
+        """Ask the unit for a retraining by an event on its bus, as a person would."""
+        detail = EventDetail(id=request_id, subject=self.endpoint, outcome="REQUESTED", reason=reason)
+        entry = {
+            "EventBusName": self.outputs["EventBus"],
+            "Source": event_source(self.unit),
+            "DetailType": DetailType.RETRAINING_REQUESTED.value,
+            "Detail": json.dumps(to_dict(detail)),
+        }
+        answer = self._events.put_events(Entries=[entry])
+        if answer["FailedEntryCount"]:
+            raise LoopError(f"the bus refused the request: {answer['Entries']}")
+
+    def invoke(self, rows: Sequence[Mapping[str, object]], prefix: str) -> list[Call]:
+        """Ask for predictions in calls of 32 rows; ids are ``<prefix>-<number>``."""
+        calls = []
+        for start in range(0, len(rows), ROWS_PER_CALL):
+            part = rows[start : start + ROWS_PER_CALL]
+            inference_id = f"{prefix}-{start // ROWS_PER_CALL}"
+            answer = self._runtime.invoke_endpoint(
+                EndpointName=self.endpoint,
+                ContentType="application/json",
+                Accept="application/json",
+                InferenceId=inference_id,
+                Body=json.dumps({"instances": part}),
+            )
+            predictions = json.loads(answer["Body"].read())["predictions"]
+            calls.append(Call(inference_id=inference_id, rows=len(part), predictions=tuple(predictions)))
+        return calls
+
+    def upload_labels(self, calls: Sequence[Call], labels: Sequence[float], file_id: str) -> None:
+        """Upload what really happened, one ground truth record a call, in the order of its rows."""
+        lines, start = [], 0
+        for call in calls:
+            values = "\n".join(f"{value:g}" for value in labels[start : start + call.rows])
+            event = EventMetadata(event_id=call.inference_id, inference_id=call.inference_id)
+            lines.append(json.dumps(to_dict(GroundTruthRecord(truth=GroundTruthData(data=values), event=event))))
+            start += call.rows
+        key = ground_truth_key("labels", self.endpoint, self.now(), file_id)
+        self.s3.put_object(Bucket=self.outputs["CaptureBucket"], Key=key, Body="\n".join(lines).encode())
+
+    @contextmanager
+    def traffic(self, rows: Sequence[Mapping[str, object]], prefix: str) -> Iterator["Traffic"]:
+        """Send the rows again and again from a second thread until the block ends."""
+        running = Traffic(self, rows, prefix)
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
+
+    # -- what the loop did
+
+    def executions(self, machine: str) -> list[dict[str, Any]]:
+        """Return the executions of ``DeployMachineArn`` or ``RetrainMachineArn``, newest first."""
+        answer = self._machines.list_executions(stateMachineArn=self.outputs[machine], maxResults=100)
+        return list(answer["executions"])
+
+    def wait_execution(self, machine: str, seen: set[str], *, appear: float, finish: float) -> dict[str, Any]:
+        """Wait for an execution that is not in ``seen`` and for its end; times in real seconds.
+
+        Raises:
+            LoopError: If none appears or ends in time, or if it does not succeed; names the failing state's cause.
+        """
+        deadline = time.monotonic() + appear
+        while not (new := [e for e in self.executions(machine) if e["executionArn"] not in seen]):
+            if time.monotonic() > deadline:
+                raise LoopError(f"no new execution of {machine} within {appear:g} s")
+            time.sleep(0.2)
+        arn = new[0]["executionArn"]
+        deadline = time.monotonic() + finish
+        while (execution := self._machines.describe_execution(executionArn=arn))["status"] == "RUNNING":
+            if time.monotonic() > deadline:
+                raise LoopError(f"{arn} still runs after {finish:g} s; last: {self._last_event(arn)}")
+            time.sleep(0.2)
+        if execution["status"] != "SUCCEEDED":
+            raise LoopError(
+                f"{arn} ended {execution['status']}: {execution.get('error', '')} {execution.get('cause', '')}"
+                f" {self._last_event(arn)}"
+            )
+        return dict(execution)
+
+    def live(self) -> LivePointer | None:
+        """Return what serves according to the endpoint's row."""
+        item = self._table.get_item(Key={"endpoint": self.endpoint}, ConsistentRead=True).get("Item", {})
+        return from_json(LivePointer, item["live"]) if item.get("live") else None
+
+    def audit(self) -> list[AuditRecord]:
+        """Return the endpoint's audit chain, oldest first."""
+        keys = self._keys("AuditBucket", f"audit/{self.endpoint}/")
+        return [from_json(AuditRecord, self._read("AuditBucket", key)) for key in keys]
+
+    def serving_config(self) -> str:
+        """Return the endpoint config that SageMaker serves."""
+        return str(self.sagemaker.describe_endpoint(EndpointName=self.endpoint)["EndpointConfigName"])
+
+    def reports(self) -> list[MonitorReport]:
+        """Return all monitor reports, oldest first."""
+        keys = self._keys("ArtifactsBucket", f"monitor/{self.endpoint}/reports/")
+        return [from_json(MonitorReport, self._read("ArtifactsBucket", k)) for k in keys if k.endswith("/report.json")]
+
+    def counted_calls(self) -> int:
+        """Return the number of capture objects that have been counted."""
+        return len(self._keys("ArtifactsBucket", f"monitor/{self.endpoint}/counts/"))
+
+    def captured(self) -> int:
+        """Return the number of capture objects."""
+        return len(self._keys("CaptureBucket", f"capture/{self.endpoint}/"))
+
+    def invocations(self, config: str, start: datetime, end: datetime) -> int:
+        """Return the calls that the fleet of one endpoint config answered."""
+        dimensions = {"EndpointName": self.endpoint, "VariantName": "AllTraffic", "EndpointConfigName": config}
+        answer = self._cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="Invocations",
+            Dimensions=[{"Name": k, "Value": v} for k, v in dimensions.items()],
+            StartTime=start,
+            EndTime=end,
+            Period=3600,
+            Statistics=["Sum"],
+        )
+        return int(sum(point["Sum"] for point in answer["Datapoints"]))
+
+    def alarms(self) -> dict[str, str]:
+        """Return the state of each of the unit's alarms."""
+        pages = self._cloudwatch.get_paginator("describe_alarms").paginate()
+        return {a["AlarmName"]: a["StateValue"] for page in pages for a in page["MetricAlarms"]}
+
+    def _keys(self, bucket: str, prefix: str) -> list[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.outputs[bucket], Prefix=prefix)
+        return sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
+
+    def _read(self, bucket: str, key: str) -> bytes:
+        return bytes(self.s3.get_object(Bucket=self.outputs[bucket], Key=key)["Body"].read())
+
+    def _last_event(self, arn: str) -> str:
+        events = self._machines.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=8)["events"]
+        details = [
+            v for e in events for k, v in e.items() if k.endswith("EventDetails") and ("cause" in v or "error" in v)
+        ]
+        return json.dumps(details[0] if details else events[0], default=str)[:600]
+
+
+class Traffic:
+    """A client that keeps asking; counts what it was answered."""
+
+    def __init__(self, loop: Loop, rows: Sequence[Mapping[str, object]], prefix: str) -> None:
+        self.answered = self.refused = 0
+        self._loop, self._rows, self._prefix = loop, rows, prefix
+        self._stop = Event()
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the call that is under way."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.is_set():
+            start = number * ROWS_PER_CALL % max(1, len(self._rows) - ROWS_PER_CALL)
+            try:
+                self._loop.invoke(self._rows[start : start + ROWS_PER_CALL], f"{self._prefix}-{number}")
+                self.answered += 1
+            except ClientError:
+                self.refused += 1
+            number += 1
+            self._stop.wait(0.05)
