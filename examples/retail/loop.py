@@ -9,12 +9,12 @@ from datetime import datetime
 from threading import Event, Thread
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.capture import EventMetadata, GroundTruthData, GroundTruthRecord, ground_truth_key
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
+from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer
 
@@ -23,6 +23,16 @@ ROWS_PER_CALL = 32
 
 class LoopError(Exception):
     """A step of the loop did not do what it should; the message says which and why."""
+
+
+def expect(condition: object, otherwise: str) -> None:
+    """Hold the loop to what it should do.
+
+    Raises:
+        LoopError: With the words of ``otherwise``, unless the condition is true.
+    """
+    if not condition:
+        raise LoopError(otherwise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,24 +48,20 @@ class Loop:
     """The unit behind a deployed stack's outputs, on the embedded cloud or on AWS.
 
     Args:
-        session: Credentials and endpoint of a caller who may invoke, put events and read the unit's buckets.
+        client: Gives a boto3 client by service name, for a caller who may invoke, put events and read the unit's buckets.
         outputs: The stack's outputs by name.
         unit: Name of the business unit.
         now: The time in the cloud.
     """
 
     def __init__(
-        self, *, session: boto3.Session, outputs: Mapping[str, str], unit: str, now: Callable[[], datetime]
+        self, *, client: Callable[[str], Any], outputs: Mapping[str, str], unit: str, now: Callable[[], datetime]
     ) -> None:
         self.outputs, self.unit, self.now = outputs, unit, now
         self.endpoint = outputs["EndpointName"]
-        self.s3: Any = session.client("s3")
-        self.sagemaker: Any = session.client("sagemaker")
-        self._runtime: Any = session.client("sagemaker-runtime")
-        self._machines: Any = session.client("stepfunctions")
-        self._events: Any = session.client("events")
-        self._table: Any = session.resource("dynamodb").Table(outputs["RolloutTable"])
-        self._cloudwatch: Any = session.client("cloudwatch")
+        self.s3, self.sagemaker, self._runtime = client("s3"), client("sagemaker"), client("sagemaker-runtime")
+        self._machines, self._events = client("stepfunctions"), client("events")
+        self._tables, self._cloudwatch = client("dynamodb"), client("cloudwatch")
 
     # -- requests to the loop
 
@@ -143,8 +149,55 @@ class Loop:
 
     def live(self) -> LivePointer | None:
         """Return what serves according to the endpoint's row."""
-        item = self._table.get_item(Key={"endpoint": self.endpoint}, ConsistentRead=True).get("Item", {})
-        return from_json(LivePointer, item["live"]) if item.get("live") else None
+        key = {"endpoint": {"S": self.endpoint}}
+        answer = self._tables.get_item(TableName=self.outputs["RolloutTable"], Key=key, ConsistentRead=True)
+        live = answer.get("Item", {}).get("live", {}).get("S")
+        return None if live is None else from_json(LivePointer, live)
+
+    def newest_package(self) -> dict[str, Any]:
+        """Return the description of the group's newest model package."""
+        answer = self.sagemaker.list_model_packages(
+            ModelPackageGroupName=self.endpoint, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
+        )
+        if not answer["ModelPackageSummaryList"]:
+            raise LoopError("no model package was registered")
+        arn = answer["ModelPackageSummaryList"][0]["ModelPackageArn"]
+        return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
+
+    def evaluation_of(self, package: Mapping[str, Any]) -> Evaluation:
+        """Return the evaluation that the gate judged a package by."""
+        return from_json(Evaluation, self._object(package["CustomerMetadataProperties"]["evaluation_uri"]))
+
+    def training_seconds(self) -> float:
+        """Return how long the newest training job ran, in seconds of the cloud's clock."""
+        jobs = self.sagemaker.list_training_jobs(SortBy="CreationTime", SortOrder="Descending", MaxResults=1)
+        job = self.sagemaker.describe_training_job(TrainingJobName=jobs["TrainingJobSummaries"][0]["TrainingJobName"])
+        return float((job["TrainingEndTime"] - job["TrainingStartTime"]).total_seconds())
+
+    def wait_counted(self, *, seconds: float = 20) -> None:
+        """Wait until every capture object has been counted.
+
+        Raises:
+            LoopError: If captures are missing or uncounted after ``seconds`` real seconds.
+        """
+        deadline = time.monotonic() + seconds
+        while not (captured := self.captured()) or self.counted() < captured:
+            if time.monotonic() > deadline:
+                raise LoopError(f"{self.counted()} of {captured} capture objects are counted after {seconds:g} s")
+            time.sleep(0.2)
+
+    def wait_report(self, known: int, *, seconds: float = 30) -> MonitorReport:
+        """Wait for a monitor report beyond the ``known`` ones and return the newest.
+
+        Raises:
+            LoopError: If there is none after ``seconds`` real seconds.
+        """
+        deadline = time.monotonic() + seconds
+        while len(reports := self.reports()) <= known:
+            if time.monotonic() > deadline:
+                raise LoopError(f"no monitor report within {seconds:g} s")
+            time.sleep(0.2)
+        return reports[-1]
 
     def audit(self) -> list[AuditRecord]:
         """Return the endpoint's audit chain, oldest first."""
@@ -160,7 +213,7 @@ class Loop:
         keys = self._keys("ArtifactsBucket", f"monitor/{self.endpoint}/reports/")
         return [from_json(MonitorReport, self._read("ArtifactsBucket", k)) for k in keys if k.endswith("/report.json")]
 
-    def counted_calls(self) -> int:
+    def counted(self) -> int:
         """Return the number of capture objects that have been counted."""
         return len(self._keys("ArtifactsBucket", f"monitor/{self.endpoint}/counts/"))
 
@@ -193,6 +246,10 @@ class Loop:
 
     def _read(self, bucket: str, key: str) -> bytes:
         return bytes(self.s3.get_object(Bucket=self.outputs[bucket], Key=key)["Body"].read())
+
+    def _object(self, uri: str) -> bytes:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return bytes(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
     def _last_event(self, arn: str) -> str:
         events = self._machines.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=8)["events"]
