@@ -1,0 +1,1 @@
+"""Monitors over SageMaker's capture files: mergeable counts, drift decisions, quality against labels, reports."""
