@@ -77,7 +77,7 @@ class _Demo:
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         seconds = time.monotonic() - started
-        text = problem if problem else "; ".join(detail)
+        text = problem or "; ".join(detail)
         self.result.rows.append(Row(name=name, ok=not problem, seconds=seconds, detail=text))
         self._say(f"{'ok  ' if not problem else 'MISS'} {seconds:6.1f} s  {name}: {text}")
         if problem:
@@ -268,7 +268,7 @@ def _retrained_and_promoted(demo: _Demo, running: local_cloud.Cloud, loop: Loop,
         new_version = _live_version(loop)
         old, new = (loop.invocations(c, started, running.now()) for c in (old_config, loop.serving_config()))
         demo.result.waited_seconds += BAKE_SECONDS / CLOCK_SCALE
-        _mark(demo, week, "promoted", {f"version {old_version}": old, f"version {new_version}": new})
+        _mark(demo, "promoted", {f"version {old_version}": old, f"version {new_version}": new})
         detail.append(
             f"version {new_version} took over from {old_version}; {traffic.answered} calls answered, 0 failed"
         )
@@ -308,7 +308,7 @@ def _last_record(loop: Loop, outcome: Outcome) -> AuditRecord:
     return record
 
 
-def _mark(demo: _Demo, week: int, event: str, calls: dict[str, int]) -> None:
+def _mark(demo: _Demo, event: str, calls: dict[str, int]) -> None:
     last = demo.result.weeks[-1]
     fields = {name: getattr(last, name) for name in Week.__slots__}
     demo.result.weeks[-1] = Week(**{**fields, "event": event, "calls": {**last.calls, **calls}})

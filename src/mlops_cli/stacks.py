@@ -22,7 +22,7 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
 
     with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(cloud.home_folder(home))
-        _synthesize(app, Path(folder))
+        synthesize_app(app, Path(folder))
         outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=lambda event: typer.echo(str(event)))
     for stack, values in outputs.items():
         typer.echo(f"\n{stack}")
@@ -36,11 +36,12 @@ def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
 
     with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(cloud.home_folder(home))
-        _synthesize(app, Path(folder))
+        synthesize_app(app, Path(folder))
         deployer.destroy(running, Path(folder), stacks=stacks, on_event=lambda event: typer.echo(str(event)))
 
 
-def _synthesize(app: str | None, output: Path) -> None:
+def synthesize_app(app: str | None, output: Path) -> None:
+    """Synthesize the app of the folder one stands in, with cdk.json's command and context unless `app` is given."""
     from mlops_cli.synthesis import synthesize  # noqa: PLC0415
 
     settings: dict[str, object] = {}

@@ -1,0 +1,73 @@
+"""What the pages say is so."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _rows(page: str) -> list[list[str]]:
+    lines = (ROOT / page).read_text().splitlines()
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return [row for row in cells if row[0] not in {"what", "construct"}]
+
+
+def test_every_path_of_agents_exists() -> None:
+    """The location table cannot rot."""
+    paths = [path for row in _rows("AGENTS.md") for path in re.findall(r"`([^`]+)`", row[1])]
+
+    missing = [path for path in paths if not (ROOT / path).exists()]
+
+    assert len(paths) > 20
+    assert missing == []
+
+
+def test_every_link_of_the_pages_exists() -> None:
+    """Relative links of README, CONTRIBUTING and docs lead somewhere."""
+    broken = []
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.name}: {target}")
+
+    assert broken == []
+
+
+def test_the_readme_lists_every_construct() -> None:
+    """Each public construct has a row, and each row is public."""
+    import mlops_constructs
+    from constructs import Construct
+
+    rows = {re.findall(r"`(\w+)`", row[0])[0] for row in _rows("README.md")}
+    public = {
+        name
+        for name in mlops_constructs.__all__
+        if isinstance(item := getattr(mlops_constructs, name), type) and issubclass(item, Construct)
+    }
+
+    assert rows == public
+
+
+def test_the_readmes_first_endpoint_is_the_example() -> None:
+    """The code that readers copy is the code that the tests synthesize."""
+    shown = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert shown is not None
+    example = ast.parse((ROOT / "examples/first_endpoint.py").read_text())
+    classes = {node.name: node for node in example.body if isinstance(node, ast.ClassDef)}
+
+    shown_class = ast.parse(shown.group(1)).body[0]
+
+    assert isinstance(shown_class, ast.ClassDef)
+    body = [n for n in classes[shown_class.name].body if not isinstance(n, ast.Expr)]
+    assert [ast.unparse(n) for n in shown_class.body] == [ast.unparse(n) for n in body]
+
+
+@pytest.mark.parametrize("command", ["uv run mlops demo", "uv run pytest"])
+def test_the_readme_opens_with_the_two_commands(command: str) -> None:
+    """The two commands stand within the first dozen lines."""
+    head = "\n".join((ROOT / "README.md").read_text().splitlines()[:14])
+
+    assert f"pip install uv && {command}" in head
