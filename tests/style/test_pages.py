@@ -38,8 +38,9 @@ def test_every_link_of_the_pages_exists() -> None:
 
 def test_the_readme_lists_every_construct() -> None:
     """Each public construct has a row, and each row is public."""
-    import mlops_constructs
     from constructs import Construct
+
+    import mlops_constructs
 
     rows = {re.findall(r"`(\w+)`", row[0])[0] for row in _rows("README.md")}
     public = {

@@ -1,0 +1,63 @@
+"""What synthesis of the unit costs, against an app that declares the same resources as plain L1s in the same run."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from measure import HEADER, load, measure
+
+ROOT = Path(__file__).resolve().parents[1]
+STACK = "DemandForecasting"
+
+UNIT = f"""
+import aws_cdk as cdk
+from examples.retail.demand_forecasting.stack import {STACK}
+app = cdk.App()
+{STACK}(app, "{STACK}")
+app.synth()
+"""
+
+PLAIN = """
+import json, sys
+import aws_cdk as cdk
+app = cdk.App()
+stack = cdk.Stack(app, "Plain")
+for id, resource in json.load(open(sys.argv[1]))["Resources"].items():
+    item = cdk.CfnResource(stack, id, type=resource["Type"], properties=resource.get("Properties", {}))
+    item.override_logical_id(id)
+app.synth()
+"""
+
+
+def main() -> None:
+    """Print the table and the ratio."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        environment = {
+            "CDK_VALIDATION": "false",
+            "CDK_OUTDIR": str(out),
+            "CDK_CONTEXT_JSON": json.dumps(json.loads((ROOT / "cdk.json").read_text())["context"]),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+        }
+        unit, plain, template = Path(folder) / "unit.py", Path(folder) / "plain.py", Path(folder) / "template.json"
+        unit.write_text(UNIT)
+        plain.write_text(PLAIN)
+        subprocess.run([sys.executable, unit], check=True, env={**os.environ, **environment}, cwd=ROOT)
+        template.write_text((out / f"{STACK}.template.json").read_text())
+        resources = len(json.loads(template.read_text())["Resources"])
+        ours = measure(f"the unit, {resources} resources", [sys.executable, str(unit)], runs=5, environment=environment)
+        theirs = measure(
+            "the same as plain L1s", [sys.executable, str(plain), str(template)], runs=5, environment=environment
+        )
+    print(HEADER)
+    print(ours.row())
+    print(theirs.row())
+    print(f"\nratio {ours.cpu / theirs.cpu:.2f} of CPU; {load()}")
+
+
+if __name__ == "__main__":
+    main()
