@@ -27,11 +27,13 @@ def test_every_path_of_agents_exists() -> None:
 
 def test_every_link_of_the_pages_exists() -> None:
     """Relative links of README, CONTRIBUTING and docs lead somewhere."""
-    broken = []
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if "://" not in target and not (page.parent / target).exists():
-                broken.append(f"{page.name}: {target}")
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md", *(ROOT / "docs").rglob("*.md")]
+    broken = [
+        f"{page.name}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text())
+        if "://" not in target and not (page.parent / target).exists()
+    ]
 
     assert broken == []
 
