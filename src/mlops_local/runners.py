@@ -1,0 +1,107 @@
+"""What stands for a container image here: one table, from the image's repository name to commands of this machine.
+
+An image whose repository is not in the table is refused by name: nothing is ever run that only pretends to be the image.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_PYTHON = re.compile(r"(.*/)?python(3(\.\d+)?)?")
+
+
+class UnknownImageError(ValueError):
+    """An image cannot be run here; the message names the repository and the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """How one image is run.
+
+    Args:
+        serve: Arguments for Python that stand for the image's ``serve``. Default: the image serves nothing.
+        train: Arguments for Python that stand for the image's ``train``. Default: jobs must name a container entry point.
+    """
+
+    serve: tuple[str, ...] | None = None
+    train: tuple[str, ...] | None = None
+
+
+RUNNERS: Mapping[str, Runner] = {"mlops-runtime": Runner(serve=("-m", "mlops_runtime.serving", "serve"))}
+
+# JSON of further rows, {"<repository>": {"serve": [...], "train": [...]}}; tests register their own servers with it
+EXTRA = "MLOPS_LOCAL_RUNNERS"
+
+
+def runners() -> Mapping[str, Runner]:
+    """Return the table: ours, and the rows that the environment variable ``MLOPS_LOCAL_RUNNERS`` adds."""
+    rows = json.loads(os.environ.get(EXTRA, "{}"))
+    extra = {name: Runner(**{role: tuple(command) for role, command in row.items()}) for name, row in rows.items()}
+    return {**RUNNERS, **extra}
+
+
+def repository(image: str) -> str:
+    """Return the repository name of an image.
+
+    Example:
+        >>> repository("000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64)
+        'mlops-runtime'
+    """
+    path = image.split("@", 1)[0]
+    host, slash, rest = path.partition("/")
+    path = rest if slash and ("." in host or ":" in host or host == "localhost") else path
+    return path.split(":", 1)[0]
+
+
+def runner(image: str) -> Runner:
+    """Return the row of an image.
+
+    Raises:
+        UnknownImageError: No row has its repository name.
+    """
+    table = runners()
+    name = repository(image)
+    if name not in table:
+        known = ", ".join(map(repr, sorted(table)))
+        raise UnknownImageError(
+            f"no runner for image repository {name!r} (image {image!r}); mlops_local/runners.py has {known}: "
+            "use one of them, or add a row"
+        )
+    return table[name]
+
+
+def serve_command(image: str) -> list[str]:
+    """Return the command that serves an image's models.
+
+    Raises:
+        UnknownImageError: The image is unknown or serves nothing.
+    """
+    row = runner(image)
+    if row.serve is None:
+        raise UnknownImageError(f"image repository {repository(image)!r} has no 'serve' in mlops_local/runners.py")
+    return [sys.executable, *row.serve]
+
+
+def job_command(image: str, entrypoint: Sequence[str] | None, arguments: Sequence[str] | None) -> list[str]:
+    """Return the command of a job: its entry point with this Python, or the image's ``train``, then the arguments.
+
+    Raises:
+        UnknownImageError: The image is unknown, has no ``train``, or the entry point is not Python.
+    """
+    row = runner(image)
+    rest = [] if arguments is None else list(arguments)
+    if entrypoint is not None:
+        if not _PYTHON.fullmatch(entrypoint[0]):
+            raise UnknownImageError(
+                f"entry point {entrypoint[0]!r} of image repository {repository(image)!r} cannot be run here; "
+                "without containers an entry point starts with 'python'"
+            )
+        return [sys.executable, *entrypoint[1:], *rest]
+    if row.train is None:
+        raise UnknownImageError(
+            f"image repository {repository(image)!r} has no 'train' in mlops_local/runners.py; give ContainerEntrypoint"
+        )
+    return [sys.executable, *row.train, *rest]

@@ -1,0 +1,225 @@
+"""Fleets: the servers of one endpoint config on one endpoint.
+
+A fleet of N instances is one process a variant, listed as N instances: one process answers for all of them, and what is said of
+instances (canary sizes, counts) is bookkeeping over that process's share of the traffic.
+"""
+
+import http.client
+import shutil
+import socket
+import tarfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_local import clock, runners
+from mlops_local.sagemaker import models, roles, store
+from mlops_local.sagemaker.processes import LogStream, Process, environment, mapped, opt_ml
+from mlops_local.sagemaker.shapes import Record
+
+LOG_GROUP = "/aws/sagemaker/Endpoints"
+# real seconds; AWS's default is longer, but nothing is pulled or scheduled here. A variant's
+# ContainerStartupHealthCheckTimeoutInSeconds says otherwise
+STARTUP = 60.0
+_PING = 2.0  # seconds a container has to answer one ping
+# https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html#your-algorithms-inference-algo-ping-requests
+_STOP = 5.0
+_MAX_UNPACKED = 20 * 2**30  # bytes; a model that unpacks to more is refused before it fills the disk
+
+
+class FleetError(Exception):
+    """A fleet could not start; the message is what Describe shows as ``FailureReason``."""
+
+
+@dataclass(slots=True)
+class Server:
+    """The process of one variant."""
+
+    variant: str
+    config: str
+    instances: int
+    weight: float
+    role: str
+    image: str
+    root: Path
+    port: int
+    process: Process
+    log_stream: str
+    resolved: float = field(default_factory=clock.now)
+
+    def ping(self) -> bool:
+        """Return whether ``/ping`` answers 200."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PING)
+        try:
+            connection.request("GET", "/ping")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Stop the process and take its files away."""
+        self.process.stop(_STOP)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The servers of one endpoint config, by variant."""
+
+    config: str
+    servers: dict[str, Server]
+    capture: Record | None
+
+    def stop(self) -> None:
+        """Stop every server."""
+        for server in self.servers.values():
+            server.stop()
+
+    def summaries(self, status: Record | None = None) -> list[Record]:
+        """Return the variants as Describe shows them.
+
+        Args:
+            status: ``VariantStatus`` of each. Default: none, for a fleet at rest.
+        """
+        return [
+            {
+                "VariantName": server.variant,
+                "DeployedImages": [
+                    {"SpecifiedImage": server.image, "ResolvedImage": server.image, "ResolutionTime": server.resolved}
+                ],
+                "CurrentWeight": server.weight,
+                "DesiredWeight": server.weight,
+                "CurrentInstanceCount": server.instances,
+                "DesiredInstanceCount": server.instances,
+            }
+            | ({} if status is None else {"VariantStatus": [status]})
+            for server in self.servers.values()
+        ]
+
+
+def variants(config: Record, retained: Sequence[Record], excluded: Sequence[str]) -> list[Record]:
+    """Return a config's variants with the counts and weights that an update keeps of the running ones.
+
+    Args:
+        config: The new endpoint config.
+        retained: Summaries of the running variants, empty when nothing is retained.
+        excluded: Properties that come from the config all the same.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html (RetainAllVariantProperties)
+    """
+    running = {summary["VariantName"]: summary for summary in retained}
+    kept = {"DesiredInstanceCount": "InitialInstanceCount", "DesiredWeight": "InitialVariantWeight"}
+    return [
+        variant
+        | {
+            member: running[variant["VariantName"]][source]
+            for source, member in kept.items()
+            if variant["VariantName"] in running and source not in excluded
+        }
+        for variant in config["ProductionVariants"]
+    ]
+
+
+def start(
+    endpoint: str, config: Record, wanted: Sequence[Record], capture: Record | None, stop: threading.Event
+) -> Fleet:
+    """Start a server a variant and wait until each answers ``/ping``.
+
+    Args:
+        endpoint: Endpoint name.
+        config: The endpoint config.
+        wanted: Its variants, as ``variants`` returns them.
+        capture: ``DataCaptureConfig`` of the fleet.
+        stop: Ends the wait early.
+
+    Raises:
+        FleetError: A server did not start; those that did are stopped.
+    """
+    fleet = Fleet(config=config["EndpointConfigName"], servers={}, capture=capture)
+    try:
+        for variant in wanted:
+            fleet.servers[variant["VariantName"]] = _launch(endpoint, fleet.config, variant)
+        for variant in wanted:
+            limit = float(variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP))
+            _wait_healthy(fleet.servers[variant["VariantName"]], limit, stop)
+    except FleetError:
+        fleet.stop()
+        raise
+    return fleet
+
+
+def _launch(endpoint: str, config: str, variant: Record) -> Server:
+    name = variant["VariantName"]
+    model = store.get("Model", variant["ModelName"])
+    container = models.container(model["PrimaryContainer"])
+    role = model["ExecutionRoleArn"]
+    root = opt_ml("endpoints", endpoint, config, name)
+    (root / "model").mkdir()
+    if "ModelDataUrl" in container:
+        _unpack(container["ModelDataUrl"], role, root)
+    port = _free_port()
+    env = environment(root, container.get("Environment", {}), role, isolated=model["EnableNetworkIsolation"])
+    env |= {"SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SAFE_PORT_RANGE": f"{port}-{port}"}
+    env |= {"SM_MODEL_DIR": str(root / "model")}
+    stream = f"{name}/i-{port:05d}-{int(clock.now())}"
+    logs = LogStream(f"{LOG_GROUP}/{endpoint}", stream, role)
+    command = [mapped(root, part) for part in runners.serve_command(container["Image"])]
+    return Server(
+        variant=name,
+        config=config,
+        instances=int(variant["InitialInstanceCount"]),
+        weight=float(variant["InitialVariantWeight"]),
+        role=role,
+        image=container["Image"],
+        root=root,
+        port=port,
+        process=Process(command, env=env, cwd=root, logs=logs),
+        log_stream=stream,
+    )
+
+
+def _wait_healthy(server: Server, limit: float, stop: threading.Event) -> None:
+    deadline = time.monotonic() + limit
+    while not server.ping():
+        if server.process.poll() is not None or time.monotonic() > deadline or stop.wait(0.05):
+            # AWS's words, as public reports quote them: github.com/aws/sagemaker-python-sdk/issues/1028
+            raise FleetError(
+                f"The primary container for production variant {server.variant} did not pass the ping health check. "
+                "Please check CloudWatch logs for this endpoint."
+            )
+
+
+def _unpack(url: str, role: str, root: Path) -> None:
+    """Download and extract model data: regular files and folders inside the folder, under a size limit, nothing else."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    archive = root / "model.tar.gz"
+    try:
+        roles.client("s3", role).download_file(bucket, key, str(archive))
+        with tarfile.open(archive, mode="r:gz") as tar:
+            members = tar.getmembers()
+            for member in members:
+                if not (member.isfile() or member.isdir()):
+                    raise FleetError(
+                        f"Failed to extract model data archive from {url}: {member.name!r} is a link or device."
+                    )
+            if sum(member.size for member in members) > _MAX_UNPACKED:
+                raise FleetError(
+                    f"Failed to extract model data archive from {url}: it unpacks to over {_MAX_UNPACKED} bytes."
+                )
+            tar.extractall(root / "model", members=members, filter="data")
+    except (ClientError, BotoCoreError, OSError, EOFError, tarfile.TarError) as error:
+        raise FleetError(f"Failed to extract model data archive from {url}: {error}") from error
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,0 +1,189 @@
+"""The model registry: groups, and versions in them.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
+"""
+
+from typing import Any
+
+from mlops_local import runners
+from mlops_local.sagemaker import events, store
+from mlops_local.sagemaker.errors import ServiceError, conflict, validation
+from mlops_local.sagemaker.shapes import Record
+
+_CHANGEABLE = (
+    "ModelApprovalStatus",
+    "ApprovalDescription",
+    "CustomerMetadataProperties",
+    "InferenceSpecification",
+    "SourceUri",
+    "ModelCard",
+    "ModelLifeCycle",
+)
+_TOKENS: dict[tuple[str, str], str] = {}
+
+
+def create_group(request: Record) -> Record:
+    """CreateModelPackageGroup."""
+    name = request["ModelPackageGroupName"]
+    given = {k: v for k, v in request.items() if k != "Tags"}
+    added = {"ModelPackageGroupStatus": "Completed", "CreatedBy": {}}
+    record = store.add("ModelPackageGroup", name, given | added, request.get("Tags"))
+    return {"ModelPackageGroupArn": record["ModelPackageGroupArn"]}
+
+
+def describe_group(request: Record) -> Record:
+    """DescribeModelPackageGroup."""
+    return store.get("ModelPackageGroup", store.short_name(request["ModelPackageGroupName"]))
+
+
+def list_groups(request: Record) -> Record:
+    """ListModelPackageGroups."""
+    rows = store.store().records["ModelPackageGroup"].values()
+    return store.listing("ListModelPackageGroups", request, rows, status=None, descending=False)
+
+
+def delete_group(request: Record) -> Record:
+    """DeleteModelPackageGroup; a group with versions stays."""
+    record = describe_group(request)
+    name = record["ModelPackageGroupName"]
+    with store.LOCK:
+        if any(_versions(name)):
+            raise conflict(f"Model Package Group {record['ModelPackageGroupArn']} still contains model packages.")
+        store.remove("ModelPackageGroup", name)
+    return {}
+
+
+def create_package(request: Record) -> Record:
+    """CreateModelPackage: the next version of a group. Packages without a group are refused by name."""
+    if "ModelPackageGroupName" not in request:
+        raise validation("only versioned model packages can be made here; give ModelPackageGroupName")
+    for name in ("SourceAlgorithmSpecification", "ValidationSpecification", "AdditionalInferenceSpecifications"):
+        if name in request:
+            raise validation(f"{name} is not supported by the embedded SageMaker")
+    for container in request.get("InferenceSpecification", {}).get("Containers", []):
+        check_image(container["Image"])
+    group = store.short_name(request["ModelPackageGroupName"])
+    with store.LOCK:
+        store.get("ModelPackageGroup", group)
+        token = (store.arn("ModelPackageGroup", group), request.get("ClientToken", ""))
+        if token[1] and token in _TOKENS:
+            return {"ModelPackageArn": _TOKENS[token]}
+        counter = store.store().records["ModelPackageGroup"][group]
+        version = counter["LastVersion"] = counter.get("LastVersion", 0) + 1
+        arn = store.arn("ModelPackage", f"{group}/{version}")
+        record = {k: v for k, v in request.items() if k not in ("Tags", "ClientToken")}
+        record.setdefault("ModelApprovalStatus", "PendingManualApproval")
+        record |= {
+            "ModelPackageGroupName": group,
+            "ModelPackageVersion": version,
+            "ModelPackageStatus": "Completed",
+            "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
+            "ModelPackageRegistrationType": "Registered",
+            "CertifyForMarketplace": request.get("CertifyForMarketplace", False),
+            "CreatedBy": {},
+            "LastModifiedBy": {},
+        }
+        if "InferenceSpecification" in record:
+            record["InferenceSpecification"] = _with_digests(record["InferenceSpecification"])
+        record = store.add("ModelPackage", arn, record, request.get("Tags"))
+        if token[1]:
+            _TOKENS[token] = arn
+    events.model_package(record)
+    return {"ModelPackageArn": arn}
+
+
+def package(name: str) -> Record:
+    """Return a package by its ARN, or by ``<group>/<version>``.
+
+    Raises:
+        ServiceError: ``ValidationException``: it does not exist.
+    """
+    return store.get("ModelPackage", name if name.startswith("arn:") else store.arn("ModelPackage", name))
+
+
+def describe_package(request: Record) -> Record:
+    """DescribeModelPackage."""
+    return package(request["ModelPackageName"])
+
+
+def list_packages(request: Record) -> Record:
+    """ListModelPackages, of one group or of all, with filters."""
+    rows: Any = store.store().records["ModelPackage"].values()
+    if "ModelPackageGroupName" in request:
+        group = store.short_name(request["ModelPackageGroupName"])
+        store.get("ModelPackageGroup", group)
+        rows = _versions(group)
+    elif request.get("ModelPackageType", "Unversioned") == "Unversioned":
+        rows = []  # the API's default: unversioned packages only, and there are none here
+    wanted = request.get("ModelApprovalStatus")
+    rows = [row for row in rows if wanted is None or row["ModelApprovalStatus"] == wanted]
+    return store.listing("ListModelPackages", request, rows, status="ModelPackageStatus", descending=False)
+
+
+def update_package(request: Record) -> Record:
+    """UpdateModelPackage: the approval, metadata and life cycle of a version."""
+    record = package(request["ModelPackageArn"])
+    for name in ("AdditionalInferenceSpecificationsToAdd", "ModelPackageRegistrationType"):
+        if name in request:
+            raise validation(f"{name} is not supported by the embedded SageMaker")
+    with store.LOCK:
+        changes = {name: request[name] for name in _CHANGEABLE if name in request}
+        properties = dict(record.get("CustomerMetadataProperties", {})) | changes.get("CustomerMetadataProperties", {})
+        for name in request.get("CustomerMetadataPropertiesToRemove", []):
+            properties.pop(name, None)
+        if properties != record.get("CustomerMetadataProperties", {}):
+            changes["CustomerMetadataProperties"] = properties
+        updated = [name for name in changes if changes[name] != record.get(name)]
+        store.update(record, **changes)
+    events.model_package(record, updated)
+    return {"ModelPackageArn": record["ModelPackageArn"]}
+
+
+def delete_package(request: Record) -> Record:
+    """DeleteModelPackage."""
+    store.remove("ModelPackage", package(request["ModelPackageName"])["ModelPackageArn"])
+    return {}
+
+
+def check_image(image: str) -> None:
+    """Refuse an image that nothing here runs.
+
+    Raises:
+        ServiceError: ``ValidationException`` that names the repository and the table.
+    """
+    try:
+        runners.runner(image)
+    except runners.UnknownImageError as error:
+        raise validation(str(error)) from error
+
+
+def approved_container(name: str) -> Record:
+    """Return the container of a package that a model may be made of.
+
+    Raises:
+        ServiceError: ``ValidationException``: there is no such package, it is not approved, or has no single container.
+    """
+    record = package(name)
+    if record["ModelApprovalStatus"] != "Approved":
+        status = record["ModelApprovalStatus"]
+        raise validation(f"Model package {record['ModelPackageArn']} is {status}; only Approved ones can be deployed.")
+    containers = record.get("InferenceSpecification", {}).get("Containers", [])
+    if len(containers) != 1:
+        raise ServiceError(
+            "ValidationException", f"model package {name} has {len(containers)} containers; 1 is supported"
+        )
+    return dict(containers[0])
+
+
+def _versions(group: str) -> list[Record]:
+    packages = store.store().records["ModelPackage"].values()
+    return [record for record in packages if record["ModelPackageGroupName"] == group]
+
+
+def _with_digests(specification: Record) -> Record:
+    """Return the specification with the digest of each image that is named by digest, as the registry resolves it."""
+    containers = []
+    for container in specification["Containers"]:
+        _, at, digest = container["Image"].partition("@")
+        containers.append(({"ImageDigest": digest} if at else {}) | container)
+    return specification | {"Containers": containers}
