@@ -1,0 +1,297 @@
+"""IAM in front of every call of the embedded cloud, decided by MiniStack's evaluator.
+
+MiniStack checks a request against the caller's policies. This module adds what our roles rely on and MiniStack does not
+know: SageMaker's resources and condition keys, `iam:PassRole` with `iam:PassedToService`, the KMS permissions of
+encrypted buckets, tables, queues and topics with `kms:ViaService`, `cloudwatch:namespace`, `dynamodb:LeadingKeys`, and
+AWS's own wording of a denial (principal, action, resource). `aws:SecureTransport` is true on loopback: the embedded cloud
+speaks plain HTTP on 127.0.0.1 and bucket policies that enforce TLS would deny everything.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import dynamodb, sts
+from ministack.services import iam as roles
+
+from mlops_local import iam_encryption, iam_request
+from mlops_local.iam_request import Call, Check
+
+_evaluate = iam_evaluator.enforce
+_call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("mlops_call", default=None)
+_denied: contextvars.ContextVar[Check | None] = contextvars.ContextVar("mlops_denied", default=None)
+
+
+class AccessDeniedError(Exception):
+    """IAM refused a call.
+
+    Attributes:
+        principal: The ARN of the caller.
+        action: The action that is not allowed.
+        resource: The resource it is not allowed on.
+    """
+
+    def __init__(self, principal: str, action: str, resource: str, *, explicit: bool = False) -> None:
+        super().__init__(iam_actions.identity_denial_message(action, principal, resource, explicit))
+        self.principal = principal
+        self.action = action
+        self.resource = resource
+
+
+@dataclass(frozen=True)
+class Session:
+    """Credentials of a role, as a service gets them when it assumes the role.
+
+    Attributes:
+        access_key: The access key id; also what `require` takes.
+        secret_key: The secret.
+        token: The session token.
+        arn: `arn:aws:sts::<account>:assumed-role/<role>/<session>`.
+    """
+
+    access_key: str
+    secret_key: str
+    token: str
+    arn: str
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make boto3 in a child process act as the role."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_SESSION_TOKEN": self.token,
+        }
+
+
+def install() -> None:
+    """Put the checks in front of every request of this process; idempotent."""
+    if iam_evaluator.enforce is enforce:
+        return
+    iam_evaluator.enforce = enforce
+    iam_evaluator._request_origin = _Loopback(iam_evaluator._request_origin)
+    iam_actions.SERVICE_TO_IAM_NAMESPACE.setdefault("sagemaker", "sagemaker")
+    iam_actions._BOTOCORE_SERVICE_MAP.setdefault("sagemaker", ["sagemaker-runtime"])
+    _wrap_dispatch()
+    _wrap_denials()
+
+
+def assume(role_arn: str, *, service: str, source_arn: str, name: str) -> Session:
+    """Take a role as an AWS service does.
+
+    Args:
+        role_arn: The role.
+        service: The service principal, `sagemaker.amazonaws.com`.
+        source_arn: The resource that the service acts for, `aws:SourceArn` in the trust policy.
+        name: The session name.
+
+    Returns:
+        Credentials that do not expire: the clock of the embedded cloud may jump by months.
+
+    Raises:
+        AccessDeniedError: If the role does not exist or its trust policy does not let the service take it.
+
+    Example:
+        ```python
+        session = iam.assume(role, service="sagemaker.amazonaws.com", source_arn=job_arn, name="SageMaker")
+        subprocess.Popen(command, env={**os.environ, **session.environment()})
+        ```
+    """
+    account, role_name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    role = roles._roles.get_scoped(account, None, role_name)
+    question = iam_evaluator.EvalContext(
+        principal_arn=f"service:{service}", principal_type="Service", principal_account="", action="sts:AssumeRole",
+        resource_arn=role_arn, region=get_region(),
+        service_context={"aws:sourcearn": source_arn, "aws:sourceaccount": account},
+    )  # fmt: skip
+    trust = (role or {}).get("AssumeRolePolicyDocument")
+    answer = iam_evaluator.evaluate_resource_policy(trust, question, service=service)
+    if role is None or answer.decision != "Allow":
+        raise AccessDeniedError(service, "sts:AssumeRole", role_arn, explicit=answer.decision == "Deny")
+    digest = hashlib.sha256(f"{role_arn}|{service}|{source_arn}|{name}".encode()).hexdigest()
+    session = Session(
+        access_key=f"ASIA{digest[:16].upper()}",
+        secret_key=hashlib.sha256(f"secret|{digest}".encode()).hexdigest(),
+        token=hashlib.sha256(f"token|{digest}".encode()).hexdigest(),
+        arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/{name[:64]}",
+    )
+    record = {
+        "Arn": session.arn, "UserId": f"{role['RoleId']}:{name[:64]}", "AccountId": account, "PrincipalType": "AssumedRole",
+        "SecretAccessKey": session.secret_key, "SessionToken": session.token,
+    }  # fmt: skip
+    sts.register_session(session.access_key, record)
+    return session
+
+
+def require(principal: str | Session, action: str, resource: str, context: Mapping[str, Any] | None = None) -> None:
+    """Ask whether a principal may do something; root may do everything.
+
+    Args:
+        principal: A session, or the access key id of a request.
+        action: The IAM action.
+        resource: The ARN.
+        context: Condition keys. Default: none beyond the global ones.
+
+    Raises:
+        AccessDeniedError: If IAM does not allow it.
+    """
+    key = principal.access_key if isinstance(principal, Session) else principal
+    answer = _ask(key, Check(action, resource, context or {}), region=get_region())
+    if answer is None:
+        return
+    arn = getattr(answer, "principal_arn", "") or key
+    raise AccessDeniedError(arn, action, resource, explicit=getattr(answer, "decision", "") == "Deny")
+
+
+def require_call(principal: str | Session, call: Call) -> None:
+    """Ask whether a principal may make a call: its resources, the roles it passes and the keys it needs.
+
+    Raises:
+        AccessDeniedError: At the first permission that is missing.
+    """
+    keys = iam_request.context(call)
+    questions = [Check(call.action, resource, keys) for resource in iam_request.resources(call)]
+    for check in [*questions, *iam_request.dependents(call), *iam_encryption.checks(call)]:
+        require(principal, check.action, check.resource, check.context)
+
+
+def describe(service: str, path: str, headers: Mapping[str, str], body: bytes, params: Mapping[str, Any]) -> Call:
+    """Describe a request of MiniStack's; the action and its resource are filled in when it is checked."""
+    parsed = iam_request.parse_body(body) if service != "s3" else {}
+    return Call(service, "", "*", get_region(), get_account_id(), parsed, path, headers, params)
+
+
+def enforce(  # noqa: PLR0917 - MiniStack's own signature
+    access_key_id: str,
+    iam_action: str,
+    service: str,
+    region: str,
+    resource_arn: str = "*",
+    service_context: Mapping[str, Any] | None = None,
+) -> Any:
+    """Stand in for MiniStack's `enforce`: the same answer, after more questions.
+
+    Returns:
+        `None` when allowed, else MiniStack's authentication error or evaluation result.
+    """
+    _denied.set(None)
+    described = _call.get()
+    same = described is not None and described.service == service
+    call = replace(described, action=iam_action, resource=resource_arn) if same and described is not None else Call(
+        service, iam_action, resource_arn, region, get_account_id()
+    )  # fmt: skip
+    if service == "dynamodb":
+        call = replace(call, partition_key=_partition_key(resource_arn))
+    keys = {**(service_context or {}), **iam_request.context(call)}
+    checks = [Check(iam_action, resource, keys) for resource in iam_request.resources(call)]
+    for position, check in enumerate([*checks, *iam_request.dependents(call), *iam_encryption.checks(call)]):
+        answer = _ask(access_key_id, check, region=region, service=service if position < len(checks) else None)
+        if answer is not None:
+            _denied.set(check)
+            return answer
+    return None
+
+
+def _ask(access_key: str, check: Check, *, region: str, service: str | None = None) -> Any:
+    name = service or check.action.partition(":")[0]
+    answer = _evaluate(access_key, check.action, name, region, check.resource, dict(check.context))
+    if not iam_evaluator.is_root_access_key(access_key):
+        journal.write(access_key, check, allowed=answer is None)
+    return answer
+
+
+def _partition_key(table_arn: str) -> str | None:
+    table = dynamodb._tables.get(table_arn.partition(":table/")[2].partition("/")[0])
+    return table.get("pk_name") if table else None
+
+
+class Journal:
+    """The distinct questions that roles were asked, one JSON object a line, for proofs of least privilege.
+
+    Nothing is written until `open` names a file.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    def open(self, path: Path) -> None:
+        """Write to a new file from now on."""
+        with self._lock:
+            self._path, self._seen = path, set()
+            path.write_text("", "utf-8")
+
+    def write(self, access_key: str, check: Check, *, allowed: bool) -> None:
+        """Note a question, once."""
+        if self._path is None:
+            return
+        principal = (sts._sessions.get(access_key) or {}).get("Arn", access_key)
+        row = {"principal": principal, "action": check.action, "resource": check.resource, "allowed": allowed}
+        line = json.dumps({**row, "context": dict(sorted(check.context.items()))}, sort_keys=True, default=str)
+        with self._lock:
+            if line in self._seen:
+                return
+            self._seen.add(line)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+
+journal = Journal()
+
+
+class _Loopback:
+    """MiniStack's variable of a request's origin, with a transport that always counts as secure."""
+
+    def __init__(self, variable: contextvars.ContextVar[tuple[str, bool]]) -> None:
+        self._variable = variable
+
+    def get(self) -> tuple[str, bool]:
+        return self._variable.get()[0], True
+
+    def set(self, value: tuple[str, bool]) -> Any:
+        return self._variable.set(value)
+
+
+def _wrap_dispatch() -> None:
+    """Remember each request while it is served, so that `enforce` sees its body."""
+    dispatch = app._dispatch_service_request
+
+    async def remembering(  # noqa: PLR0917 - MiniStack's own signature
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str
+    ) -> Any:
+        routing = app._routing_params(method, path, headers, body, query)
+        service = app.detect_service(method, path, headers, routing)
+        token = _call.set(describe(service, path, headers, body, routing))
+        try:
+            return await dispatch(method, path, headers, body, query, request_id)
+        finally:
+            _call.reset(token)
+
+    app._dispatch_service_request = remembering
+
+
+def _wrap_denials() -> None:
+    """Name the resource in every denial, and the check that failed where it is not the call's own."""
+    respond = iam_actions.access_denied_response
+
+    def naming(service: str, action: str, principal: str, request_id: str, **rest: Any) -> Any:
+        failed = _denied.get()
+        if failed is None or rest.get("error_code") or rest.get("message"):
+            return respond(service, action, principal, request_id, **rest)
+        if rest.get("explicit_deny") and rest.get("resource_policy_arn") and failed.action == action:
+            return respond(service, action, principal, request_id, **rest)
+        explicit = bool(rest.get("explicit_deny"))
+        message = iam_actions.identity_denial_message(failed.action, principal, failed.resource, explicit)
+        return respond(service, action, principal, request_id, **{**rest, "message": message})
+
+    iam_actions.access_denied_response = naming

@@ -1,0 +1,230 @@
+"""What one API request must be allowed: resources, condition keys and the permissions that come with it.
+
+MiniStack's evaluator decides; this module only says what to ask it, from the request alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlops_local import iam_sagemaker
+
+# action -> (service principal that receives the role, member that names it)
+_PASSED_ROLES = {
+    "states:CreateStateMachine": ("states.amazonaws.com", "roleArn"),
+    "states:UpdateStateMachine": ("states.amazonaws.com", "roleArn"),
+    "lambda:CreateFunction": ("lambda.amazonaws.com", "Role"),
+    "scheduler:CreateSchedule": ("scheduler.amazonaws.com", "RoleArn"),
+    "scheduler:UpdateSchedule": ("scheduler.amazonaws.com", "RoleArn"),
+    "events:PutTargets": ("events.amazonaws.com", "RoleArn"),
+    "glue:CreateTableOptimizer": ("glue.amazonaws.com", "roleArn"),
+}
+_LOG_STREAM_ACTIONS = frozenset({
+    "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams", "logs:GetLogEvents",
+    "logs:DeleteLogStream", "logs:FilterLogEvents",
+})  # fmt: skip
+
+_EQUALITY = re.compile(r"(#?\w+)\s*=\s*(:\w+)")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One API request, as it reached the embedded cloud or as a service makes it for a role.
+
+    Attributes:
+        service: MiniStack's name of the service: `s3`, `sagemaker`, `monitoring`.
+        action: The IAM action, `s3:PutObject`.
+        resource: The ARN that the request names, `*` where it names none.
+        body: The parsed JSON body, empty for other protocols.
+        path: The request path.
+        headers: Lower-case header names.
+        params: Query parameters, with the form of a query-protocol call.
+        partition_key: Name of the table's partition key, for DynamoDB calls.
+        region: The region of the call.
+        account: The account of the call.
+    """
+
+    service: str
+    action: str
+    resource: str
+    region: str
+    account: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    path: str = "/"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    partition_key: str | None = None
+
+    @property
+    def operation(self) -> str:
+        """The action without its service."""
+        return self.action.partition(":")[2]
+
+    def arn_prefix(self, service: str) -> str:
+        """Return `arn:aws:<service>:<region>:<account>:`."""
+        return f"arn:aws:{service}:{self.region}:{self.account}:"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question for the evaluator.
+
+    Attributes:
+        action: The IAM action.
+        resource: The ARN.
+        context: Condition keys.
+    """
+
+    action: str
+    resource: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_body(body: bytes | str) -> dict[str, Any]:
+    """Read a JSON request body; anything else is an empty mapping."""
+    try:
+        parsed = json.loads(body or b"{}")
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def resources(call: Call) -> list[str]:
+    """List every ARN that the call must be allowed on, the most specific first."""
+    if call.service == "sagemaker":
+        return _sagemaker_resources(call)
+    if call.service == "glue":
+        return _glue_resources(call)
+    if call.action in _LOG_STREAM_ACTIONS and call.body.get("logGroupName"):
+        # AWS evaluates log calls on the stream, empty where the request names none
+        group, stream = call.body["logGroupName"], call.body.get("logStreamName", "")
+        return [f"{call.arn_prefix('logs')}log-group:{group}:log-stream:{stream}"]
+    return [call.resource]
+
+
+def context(call: Call) -> dict[str, Any]:
+    """Compute the condition keys of the request that MiniStack does not know."""
+    keys: dict[str, Any] = {}
+    if call.service == "sagemaker":
+        keys.update(iam_sagemaker.context(call.operation, call.body, call.arn_prefix("sagemaker")))
+    elif call.service == "monitoring":
+        namespace = _param(call, "Namespace")
+        if namespace:
+            keys["cloudwatch:namespace"] = namespace
+    elif call.service == "kms":
+        keys.update(kms_context(call.body.get("EncryptionContext") or {}, account=call.account))
+    elif call.service == "dynamodb":
+        leading = _leading_keys(call)
+        if leading:
+            keys["dynamodb:LeadingKeys"] = leading
+    elif call.action == "events:PutEvents":
+        entries = call.body.get("Entries") or []
+        keys["events:source"] = sorted({str(entry.get("Source", "")) for entry in entries})
+        keys["events:detail-type"] = sorted({str(entry.get("DetailType", "")) for entry in entries})
+    return keys
+
+
+def kms_context(encryption: Mapping[str, str], *, account: str, via: str | None = None) -> dict[str, Any]:
+    """Compute the `kms:` condition keys of a cryptographic call.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
+
+    Args:
+        encryption: The encryption context.
+        account: The calling account (`kms:CallerAccount`).
+        via: The service that calls for the principal (`kms:ViaService`). Default: a direct call, without that key.
+    """
+    keys: dict[str, Any] = {"kms:CallerAccount": account}
+    if via is not None:
+        keys["kms:ViaService"] = via
+    if encryption:
+        keys["kms:EncryptionContextKeys"] = sorted(encryption)
+    keys.update({f"kms:EncryptionContext:{name}": value for name, value in encryption.items()})
+    return keys
+
+
+def dependents(call: Call) -> list[Check]:
+    """List the permissions that AWS also asks for when it serves this call: passing a role, tagging what it creates."""
+    checks: list[Check] = []
+    if call.service == "sagemaker":
+        role, service = iam_sagemaker.passed_role(call.operation, call.body), "sagemaker.amazonaws.com"
+        if role:
+            checks.append(_pass_role(role, service))
+        if iam_sagemaker.sets_tags(call.operation, call.body):
+            checks.append(Check("sagemaker:AddTags", resources(call)[0], _tags(call.body["Tags"])))
+    elif call.action in _PASSED_ROLES:
+        service, member = _PASSED_ROLES[call.action]
+        checks += [_pass_role(role, service) for role in sorted(set(_roles(call.body, member)))]
+    return checks
+
+
+def _pass_role(role: str, service: str) -> Check:
+    return Check("iam:PassRole", role, {"iam:PassedToService": service})
+
+
+def _roles(body: Any, member: str) -> list[str]:
+    if isinstance(body, Mapping):
+        found = [body[member]] if isinstance(body.get(member), str) else []
+        return found + [role for value in body.values() for role in _roles(value, member)]
+    if isinstance(body, list):
+        return [role for item in body for role in _roles(item, member)]
+    return []
+
+
+def _tags(tags: list[Mapping[str, str]]) -> dict[str, Any]:
+    keys: dict[str, Any] = {f"aws:RequestTag/{tag['Key']}": tag.get("Value", "") for tag in tags}
+    keys["aws:TagKeys"] = [tag["Key"] for tag in tags]
+    return keys
+
+
+def _sagemaker_resources(call: Call) -> list[str]:
+    prefix = call.arn_prefix("sagemaker")
+    parts = [part for part in call.path.split("/") if part]
+    if parts[:1] == ["endpoints"] and len(parts) > 2:  # the runtime API names the endpoint in the path
+        return [f"{prefix}endpoint/{parts[1]}"]
+    return iam_sagemaker.resources(call.operation, call.body, prefix)
+
+
+def _glue_resources(call: Call) -> list[str]:
+    """List a catalog call's ARNs; AWS wants the table, its database and the catalog.
+
+    Source: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html
+    """
+    prefix = call.arn_prefix("glue")
+    body = call.body
+    if "Database" in call.operation:
+        database = body.get("Name") or (body.get("DatabaseInput") or {}).get("Name")
+        return [f"{prefix}database/{database}", f"{prefix}catalog"] if database else [f"{prefix}catalog"]
+    database = body.get("DatabaseName")
+    if not database:
+        return [call.resource]
+    table = body.get("TableName") or body.get("Name") or (body.get("TableInput") or {}).get("Name")
+    chain = [f"{prefix}database/{database}", f"{prefix}catalog"]
+    if call.operation == "GetTables":
+        return [f"{prefix}table/{database}/*", *chain]
+    return [f"{prefix}table/{database}/{table}", *chain] if table else chain
+
+
+def _param(call: Call, name: str) -> str | None:
+    value = call.body.get(name, call.params.get(name))
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return str(value) if value else None
+
+
+def _leading_keys(call: Call) -> list[str] | None:
+    """Read the partition key values that an item call or a query names."""
+    name = call.partition_key
+    if name is None:
+        return None
+    value = (call.body.get("Key") or call.body.get("Item") or {}).get(name)
+    if value is None:
+        names = call.body.get("ExpressionAttributeNames") or {}
+        for left, right in _EQUALITY.findall(str(call.body.get("KeyConditionExpression", ""))):
+            if names.get(left, left) == name:
+                value = (call.body.get("ExpressionAttributeValues") or {}).get(right)
+    return [str(next(iter(value.values())))] if isinstance(value, Mapping) and value else None

@@ -1,0 +1,154 @@
+"""Which resource a SageMaker call touches, and the condition keys that its request carries.
+
+The table of resources, condition keys and dependent actions is AWS's service authorization reference:
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_VERBS = re.compile(r"^(Create|Describe|Update|Delete|Stop|Start)(\w+)$")
+_TAGGING = frozenset({"AddTags", "DeleteTags", "ListTags"})
+# kinds whose name member or ARN word is not the kind itself
+_NAME_MEMBERS = {
+    "DataQualityJobDefinition": "JobDefinitionName",
+    "ModelQualityJobDefinition": "JobDefinitionName",
+    "ModelBiasJobDefinition": "JobDefinitionName",
+    "ModelExplainabilityJobDefinition": "JobDefinitionName",
+}
+_PASSED_ROLES = {
+    "CreateTrainingJob": "RoleArn",
+    "CreateProcessingJob": "RoleArn",
+    "CreateModel": "ExecutionRoleArn",
+    "CreateEndpointConfig": "ExecutionRoleArn",
+}
+
+
+def resources(operation: str, body: Mapping[str, Any], prefix: str) -> list[str]:
+    """List the ARNs that a call must be allowed on, or `["*"]` for calls without a resource.
+
+    Args:
+        operation: The API operation, `CreateTrainingJob`.
+        body: The request.
+        prefix: `arn:aws:sagemaker:<region>:<account>:`.
+
+    Returns:
+        Every ARN the caller needs: an endpoint call is checked on the endpoint and on its config; registering a package on
+        its group and on the versions of that group, as AWS's own cross-account example grants it
+        (https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-version.html).
+    """
+    if operation in _TAGGING:
+        return [str(body.get("ResourceArn", "*"))]
+    if operation in {"CreateModelPackage", "ListModelPackages"}:
+        return _package_resources(operation, body, prefix)
+    if operation in {"DescribeModelPackage", "UpdateModelPackage", "DeleteModelPackage"}:
+        return [_arn(prefix, "model-package", str(body.get("ModelPackageName") or body.get("ModelPackageArn") or "*"))]
+    if operation == "UpdateEndpointWeightsAndCapacities":
+        return [f"{prefix}endpoint/{body.get('EndpointName', '*')}"]
+    match = _VERBS.match(operation)
+    if match is None:
+        return ["*"]
+    kind = match.group(2)
+    name = body.get(_NAME_MEMBERS.get(kind, f"{kind}Name"))
+    if name is None:
+        return ["*"]
+    found = [_arn(prefix, _word(kind), str(name))]
+    if operation in {"CreateEndpoint", "UpdateEndpoint"}:
+        found.append(f"{prefix}endpoint-config/{body.get('EndpointConfigName', '*')}")
+    return found
+
+
+def context(operation: str, body: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Compute the `sagemaker:` condition keys of a request; a key that the request does not set is absent."""
+    network = _first(body, "NetworkConfig") or body
+    vpc = network.get("VpcConfig") or {}
+    keys: dict[str, Any] = {
+        "sagemaker:VpcSubnets": vpc.get("Subnets"),
+        "sagemaker:VpcSecurityGroupIds": vpc.get("SecurityGroupIds"),
+        "sagemaker:VolumeKmsKey": next(_values(body, "VolumeKmsKeyId"), None),
+        "sagemaker:OutputKmsKey": _output_key(body),
+        "sagemaker:InstanceTypes": sorted(set(_values(body, "InstanceType"))) or None,
+        "sagemaker:MaxRuntimeInSeconds": (body.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds"),
+        "sagemaker:ModelApprovalStatus": body.get("ModelApprovalStatus"),
+        "sagemaker:ServerlessMaxConcurrency": next(_values(body, "MaxConcurrency"), None),
+        "sagemaker:ServerlessMemorySize": next(_values(body, "MemorySizeInMB"), None),
+        "sagemaker:TargetModel": body.get("TargetModel"),
+        "sagemaker:EnableRemoteDebug": _flag((body.get("RemoteDebugConfig") or {}).get("EnableRemoteDebug")),
+    }
+    if operation in {"CreateTrainingJob", "CreateProcessingJob", "CreateModel"}:
+        keys["sagemaker:NetworkIsolation"] = _flag(bool(network.get("EnableNetworkIsolation", False)))
+    if operation in {"CreateTrainingJob", "CreateProcessingJob"}:
+        encrypted = bool(network.get("EnableInterContainerTrafficEncryption", False))
+        keys["sagemaker:InterContainerTrafficEncryption"] = _flag(encrypted)
+    if operation == "CreateEndpointConfig":
+        keys["sagemaker:VolumeKmsKey"] = body.get("KmsKeyId")
+        keys["sagemaker:ModelArn"] = [f"{prefix}model/{name}" for name in _values(body, "ModelName")] or None
+    if operation == "AddTags":
+        keys["sagemaker:TaggingAction"] = None
+    for name, value in (body.get("CustomerMetadataProperties") or {}).items():
+        keys[f"sagemaker:CustomerMetadataProperties/{name}"] = value
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def passed_role(operation: str, body: Mapping[str, Any]) -> str | None:
+    """Name the role that a call hands to SageMaker, which the caller must be allowed to pass."""
+    member = _PASSED_ROLES.get(operation)
+    return body.get(member) if member else None
+
+
+def sets_tags(operation: str, body: Mapping[str, Any]) -> bool:
+    """Tell whether a creating call also tags: AWS then wants `sagemaker:AddTags` on the new resource."""
+    return operation.startswith("Create") and bool(body.get("Tags"))
+
+
+def _package_resources(operation: str, body: Mapping[str, Any], prefix: str) -> list[str]:
+    group = str(body.get("ModelPackageGroupName") or "")
+    if not group:
+        name = body.get("ModelPackageName")
+        return [f"{prefix}model-package/{name}"] if name else ["*"]
+    group = group.rpartition("/")[2]
+    versions = f"{prefix}model-package/{group}/*"
+    if operation == "ListModelPackages":
+        return [versions]
+    return [f"{prefix}model-package-group/{group}", versions]
+
+
+def _arn(prefix: str, word: str, name: str) -> str:
+    return name if name.startswith("arn:") else f"{prefix}{word}/{name}"
+
+
+def _word(kind: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind).lower()
+
+
+def _flag(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+def _first(body: Mapping[str, Any], member: str) -> Mapping[str, Any] | None:
+    value = body.get(member)
+    return value if isinstance(value, Mapping) else None
+
+
+def _output_key(body: Mapping[str, Any]) -> str | None:
+    for member in ("OutputDataConfig", "ProcessingOutputConfig", "TransformOutput"):
+        key = (body.get(member) or {}).get("KmsKeyId")
+        if key:
+            return str(key)
+    return None
+
+
+def _values(body: Any, member: str) -> Iterator[Any]:
+    """Walk a request for every value of one member, however deep."""
+    if isinstance(body, Mapping):
+        for key, value in body.items():
+            if key == member:
+                yield value
+            else:
+                yield from _values(value, member)
+    elif isinstance(body, list):
+        for item in body:
+            yield from _values(item, member)
