@@ -1,0 +1,1 @@
+"""The reference server: SageMaker's container contract over ONNX Runtime. It never unpickles."""

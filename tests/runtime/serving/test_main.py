@@ -1,0 +1,124 @@
+"""The server as a process: startup, refusal, drain."""
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_runtime.serving.__main__ import Settings
+
+BODY = json.dumps({"instances": [{"price": 1.0, "store": "east"}] * 20}).encode()
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server(
+    root: Path, sha256: str, arguments: tuple[str, ...] = ("serve",)
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run a server over ``root/model``; yield its process and port."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "MLOPS_OPT_ML": str(root),
+        "MLOPS_BIND_HOST": "127.0.0.1",
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "MLOPS_MODEL_SHA256": sha256,
+    }
+    command = [sys.executable, "-m", "mlops_runtime.serving", *arguments]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process, port
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_ping(port: int) -> None:
+    """Wait until the server answers its health check."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/ping")
+            status = connection.getresponse().status
+        except OSError:
+            time.sleep(0.05)
+        else:
+            assert status == 200
+            return
+    pytest.fail("the server did not answer /ping within 30 s")
+
+
+def test_a_server_answers_and_drains_on_sigterm(models: Any, tmp_path: Path) -> None:
+    """A request that is half sent when SIGTERM comes is still answered, then the process leaves with 0."""
+    models.write(tmp_path / "model")
+    with server(tmp_path, hashlib.sha256(models.onnx()).hexdigest()) as (process, port):
+        wait_for_ping(port)
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as half:
+            head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+            half.sendall(head.encode() + BODY[:50])
+            time.sleep(0.2)  # until the server has read the head
+            process.send_signal(signal.SIGTERM)
+            threading.Timer(0.5, half.sendall, [BODY[50:]]).start()
+            answer = b""
+            while part := half.recv(65536):
+                answer += part
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"predictions": [22.0] * 20}
+        assert process.wait(timeout=10) == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def test_fails_to_start_with_another_model(models: Any, tmp_path: Path) -> None:
+    """One clear line, exit code 1, no traceback."""
+    models.write(tmp_path / "model")
+    with server(tmp_path, "0" * 64) as (process, _):
+        _, errors = process.communicate(timeout=30)
+    digest = hashlib.sha256(models.onnx()).hexdigest()
+    expected = f"model.onnx has SHA-256 {digest}, expected {'0' * 64}: not the model that was registered"
+    assert errors.splitlines() == [f"mlops serving: refuses to start: {expected}"]
+    assert process.returncode == 1
+
+
+def test_fails_for_another_verb(tmp_path: Path) -> None:
+    """SageMaker's verb for an endpoint is ``serve``."""
+    with server(tmp_path, "", ("train",)) as (process, _):
+        _, errors = process.communicate(timeout=30)
+    assert errors.splitlines() == ["mlops serving: usage: python -m mlops_runtime.serving serve, got ['train']"]
+    assert process.returncode == 2
+
+
+def test_settings_default_to_sagemakers_contract() -> None:
+    """Without any variable: /opt/ml, port 8080, all interfaces of the container."""
+    settings = Settings.from_environment({})
+    assert (settings.model_directory, settings.host, settings.port) == (Path("/opt/ml/model"), "0.0.0.0", 8080)  # noqa: S104 - asserted
+    assert (settings.model_sha256, settings.max_body_bytes) == (None, 6_291_456)
+
+
+def test_fails_with_every_bad_setting() -> None:
+    """Both numbers are checked before anything starts."""
+    with pytest.raises(ValueError) as caught:
+        Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": "http", "MLOPS_MAX_BODY_BYTES": "0"})
+    assert str(caught.value) == (
+        "SAGEMAKER_BIND_TO_PORT must be a number from 1 to 65535, got 'http'; "
+        "MLOPS_MAX_BODY_BYTES must be a number from 1 to 2147483648, got '0'"
+    )
