@@ -64,7 +64,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSetManifest:
-    """Everything that is needed to build the training set again and to prove that it is the same."""
+    """Everything that is needed to build the training set again and to prove that it is the same.
+
+    ``split`` holds the times ``trained_until``, ``holdout_from`` and ``holdout_until``, which the evaluation reports.
+    """
 
     name: str
     semantics: Semantics

@@ -93,12 +93,18 @@ class TrainingSetPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
-    """Input of the evaluation job."""
+    """Input of the evaluation job.
+
+    ``block`` is the column whose values are the blocks of the gate's bootstrap, ``baselines`` the columns of naive
+    predictions. ``cluster`` is the column (a week, a household) whose values vary together: the baseline's over-dispersion is
+    measured between them, so that drift tests do not take clustered rows for independent ones.
+    """
 
     label: str
     block: str
     baselines: tuple[str, ...]
     metric: Literal["wape"] = "wape"
+    cluster: str | None = None
     format: Literal["mlops.evaluation-plan/1"] = "mlops.evaluation-plan/1"
 
 
