@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -25,6 +26,21 @@ class EventDetail:
     reason: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     version: Literal["mlops.event/1"] = "mlops.event/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusEvent:
+    """An event as EventBridge delivers it to a target.
+
+    See: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
+    """
+
+    id: str
+    source: str
+    detail_type: str = field(metadata={"name": "detail-type"})
+    time: datetime
+    detail: Mapping[str, object]
+    account: str | None = None
 
 
 def event_source(unit: str) -> str:

@@ -17,7 +17,11 @@ class CaptureSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSpec:
-    """A rollout policy as data. ``percent`` is of the green fleet's instances on SageMaker; times in seconds."""
+    """A rollout policy as data. ``percent`` is of the green fleet's instances on SageMaker; times in seconds.
+
+    The new fleet trips with more than ``max_error_count`` errors in a period of ``alarm_period``, or with a 95th percentile of
+    model latency above ``max_latency_ms`` where that is given.
+    """
 
     kind: Literal["ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING"]
     bake: int
@@ -27,6 +31,7 @@ class RolloutSpec:
     alarms: tuple[str, ...] = ()
     max_error_count: int = 1
     alarm_period: int = 60
+    max_latency_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +96,10 @@ class LivePointer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockRow:
-    """The endpoint's row in the rollout table: lock, head of the audit chain, live pointer (JSON).
+    """The endpoint's row in the rollout table: lock, head of the audit chain, live pointer (JSON), desired spec.
 
-    ``owner`` is the execution ARN that holds the lock until ``lock_until`` (epoch seconds).
+    ``owner`` is the execution ARN that holds the lock until ``lock_until`` (epoch seconds). ``audit_last`` is the record at the
+    head (JSON): whoever finds its object missing writes it. ``desired`` is the URI of the spec that the stack asks for.
     """
 
     endpoint: str
@@ -102,6 +108,8 @@ class LockRow:
     owner: str | None = None
     lock_until: int | None = None
     live: str | None = None
+    audit_last: str | None = None
+    desired: str | None = None
 
 
 class Outcome(StrEnum):
@@ -117,7 +125,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
-    """One immutable object a promotion, rejection or rollback, chained by hash; one chain an endpoint."""
+    """One immutable object a promotion, rejection or rollback, chained by hash; one chain an endpoint.
+
+    ``serving_*`` is what SageMaker was serving when the record was written; ``candidate_package``, ``model_sha256`` and
+    ``training_set_id`` say which model the execution was about.
+    """
 
     endpoint: str
     sequence: int
