@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_local import clock, runners
-from mlops_local.sagemaker import models, roles, store
+from mlops_local.sagemaker import roles, store
 from mlops_local.sagemaker.processes import LogStream, Process, environment, mapped, opt_ml
 from mlops_local.sagemaker.shapes import Record
 
@@ -49,7 +50,7 @@ class Server:
     port: int
     process: Process
     log_stream: str
-    resolved: float = field(default_factory=clock.now)
+    resolved: datetime = field(default_factory=clock.utcnow)
 
     def ping(self) -> bool:
         """Return whether ``/ping`` answers 200."""
@@ -157,7 +158,7 @@ def start(
 def _launch(endpoint: str, config: str, variant: Record) -> Server:
     name = variant["VariantName"]
     model = store.get("Model", variant["ModelName"])
-    container = models.container(model["PrimaryContainer"])
+    container = model["Resolved"]
     role = model["ExecutionRoleArn"]
     root = opt_ml("endpoints", endpoint, config, name)
     (root / "model").mkdir()

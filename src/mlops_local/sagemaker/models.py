@@ -31,6 +31,7 @@ def create_model(request: Record) -> Record:
         _check_data(resolved["ModelDataUrl"], request["ExecutionRoleArn"])
     record = {k: v for k, v in request.items() if k not in ("Tags", "Containers")}
     record |= {"PrimaryContainer": given[0], "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False)}
+    record["Resolved"] = resolved  # what is served stays what it was when the model was made
     store.add("Model", name, record, request.get("Tags"))
     return {"ModelArn": arn}
 

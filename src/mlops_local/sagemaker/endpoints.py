@@ -1,0 +1,241 @@
+"""Endpoints: created, described, deleted; how their traffic is shared between fleets is here too.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
+"""
+
+import random
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mlops_local import clock
+from mlops_local.sagemaker import events, fleets, store
+from mlops_local.sagemaker.errors import ServiceError, validation
+from mlops_local.sagemaker.fleets import Fleet, FleetError, Server
+from mlops_local.sagemaker.processes import background
+from mlops_local.sagemaker.shapes import Record
+
+
+@dataclass(slots=True)
+class Deployment:
+    """An update on its way: what it wants, the new fleet, its share of the traffic, and what Describe says of it.
+
+    Args:
+        config: The new endpoint config.
+        wanted: Its variants with what is retained of the running ones.
+        capture: ``DataCaptureConfig`` of the new fleet.
+        started: When it started.
+        fleet: The new fleet, once its servers answer.
+        share: Share of the requests that the new fleet gets, 0 to 1.
+        variants: Its variants as ``PendingDeploymentSummary`` shows them.
+    """
+
+    config: Record
+    wanted: list[Record]
+    capture: Record | None
+    started: datetime
+    fleet: Fleet | None = None
+    share: float = 0.0
+    variants: list[Record] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Live:
+    """What runs behind an endpoint.
+
+    Args:
+        seed: Seed of the generator that routes requests and samples captures.
+        fleet: The fleet in service.
+        deployment: The update on its way.
+        compared: An update has run: from then on metrics also carry the endpoint config's name.
+    """
+
+    seed: int
+    fleet: Fleet | None = None
+    deployment: Deployment | None = None
+    compared: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+    generator: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.generator = random.Random(self.seed)  # noqa: S311 - routing and sampling, no secret
+
+    def route(self, variant: str | None) -> tuple[Fleet, Server]:
+        """Choose the fleet by the deployment's share and the variant by weight, or the variant that the caller names.
+
+        Raises:
+            ServiceError: ``ValidationError``: nothing is in service, or there is no such variant.
+        """
+        with store.LOCK:
+            fleet, deployment = self.fleet, self.deployment
+            if deployment is not None and deployment.fleet is not None and self.generator.random() < deployment.share:
+                fleet = deployment.fleet
+            if fleet is None:
+                raise ServiceError("ValidationError", "endpoint has no fleet in service")
+            if variant is not None:
+                if variant not in fleet.servers:
+                    known = ", ".join(fleet.servers)
+                    raise ServiceError("ValidationError", f"Variant {variant} not found in endpoint; it has {known}")
+                return fleet, fleet.servers[variant]
+            servers = list(fleet.servers.values())
+            weights = [server.weight for server in servers]
+            if not any(weights):
+                raise ServiceError("ValidationError", "every variant of the endpoint has weight 0")
+            return fleet, self.generator.choices(servers, weights)[0]
+
+
+_LIVE: dict[str, Live] = {}
+
+
+def live(record: Record) -> Live:
+    """Return what runs behind an endpoint."""
+    return _LIVE[record["EndpointArn"]]
+
+
+def create(request: Record) -> Record:
+    """CreateEndpoint; the fleet starts in the background."""
+    name = request["EndpointName"]
+    config = usable_config(request["EndpointConfigName"])
+    record = {"EndpointConfigName": config["EndpointConfigName"], "EndpointStatus": "Creating"}
+    if "DeploymentConfig" in request:
+        record["LastDeploymentConfig"] = request["DeploymentConfig"]
+    with store.LOCK:
+        record = store.add("Endpoint", name, record, request.get("Tags"))
+        state = _LIVE[record["EndpointArn"]] = Live(seed=int(clock.now()))
+    set_capture(record, config.get("DataCaptureConfig"))
+    announce(record)
+    background(f"create endpoint {name}", _start, record, state, config)
+    return {"EndpointArn": record["EndpointArn"]}
+
+
+def describe(request: Record) -> Record:
+    """DescribeEndpoint."""
+    return view(store.get("Endpoint", request["EndpointName"]))
+
+
+def list_(request: Record) -> Record:
+    """ListEndpoints."""
+    rows = store.store().records["Endpoint"].values()
+    return store.listing("ListEndpoints", request, rows, status="EndpointStatus", descending=True)
+
+
+def delete(request: Record) -> Record:
+    """DeleteEndpoint; refused while the endpoint is created or updated, as AWS does."""
+    record = store.get("Endpoint", request["EndpointName"])
+    with store.LOCK:
+        refuse_in_progress(record)
+        store.update(record, EndpointStatus="Deleting")
+    announce(record)
+    background(f"delete endpoint {record['EndpointName']}", _delete, record)
+    return {}
+
+
+def update_weights(request: Record) -> Record:
+    """UpdateEndpointWeightsAndCapacities: changes weights and counts of the running fleet."""
+    record = store.get("Endpoint", request["EndpointName"])
+    changes = {change["VariantName"]: change for change in request["DesiredWeightsAndCapacities"]}
+    with store.LOCK:
+        refuse_in_progress(record)
+        fleet = live(record).fleet
+        unknown = sorted(set(changes) - set(fleet.servers if fleet is not None else ()))
+        if fleet is None or unknown:
+            raise validation(f'Could not find variants {unknown} on endpoint "{record["EndpointArn"]}".')
+        store.update(record, EndpointStatus="Updating")
+    announce(record)
+    background(f"weights of {record['EndpointName']}", _apply_weights, record, fleet, changes)
+    return {"EndpointArn": record["EndpointArn"]}
+
+
+def usable_config(name: str) -> Record:
+    """Return an endpoint config whose models exist.
+
+    Raises:
+        ServiceError: ``ValidationException``: the config or one of its models is absent.
+    """
+    config = store.get("EndpointConfig", name)
+    for variant in config["ProductionVariants"]:
+        store.get("Model", variant["ModelName"])
+    return config
+
+
+def refuse_in_progress(record: Record) -> None:
+    """Refuse a change while another one is on its way.
+
+    Raises:
+        ServiceError: ``ValidationException`` in AWS's words.
+    """
+    if record["EndpointStatus"] not in ("InService", "Failed", "OutOfService"):
+        raise validation(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
+
+
+def set_capture(record: Record, config: Record | None) -> None:
+    """Show the capture of an endpoint, whose summary has every member even without a key."""
+    if config is None:
+        record.pop("DataCaptureConfig", None)
+        return
+    enabled = config.get("EnableCapture", False)
+    record["DataCaptureConfig"] = {
+        "EnableCapture": enabled,
+        "CaptureStatus": "Started" if enabled else "Stopped",
+        "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
+        "DestinationS3Uri": config["DestinationS3Uri"],
+        "KmsKeyId": config.get("KmsKeyId", ""),
+    }
+
+
+def view(record: Record) -> Record:
+    """Return what Describe answers: the record, its running variants and the deployment on its way."""
+    with store.LOCK:
+        state = live(record)
+        shown = dict(record)
+        if state.fleet is not None:
+            shown["ProductionVariants"] = state.fleet.summaries()
+        if state.deployment is not None:
+            shown["PendingDeploymentSummary"] = {
+                "EndpointConfigName": state.deployment.config["EndpointConfigName"],
+                "StartTime": state.deployment.started,
+                "ProductionVariants": list(state.deployment.variants),
+            }
+            if not state.deployment.variants:
+                del shown["PendingDeploymentSummary"]["ProductionVariants"]
+        return shown
+
+
+def announce(record: Record) -> None:
+    """Send the endpoint's state change event."""
+    events.endpoint(view(record))
+
+
+def _start(record: Record, state: Live, config: Record) -> None:
+    name = record["EndpointName"]
+    wanted = fleets.variants(config, [], [])
+    try:
+        fleet = fleets.start(name, config, wanted, config.get("DataCaptureConfig"), state.stop)
+    except (FleetError, ServiceError) as error:
+        store.update(record, EndpointStatus="Failed", FailureReason=str(error))
+    else:
+        with store.LOCK:
+            state.fleet = fleet
+            store.update(record, EndpointStatus="InService")
+    announce(record)
+
+
+def _delete(record: Record) -> None:
+    state = live(record)
+    state.stop.set()
+    fleet = state.fleet
+    if fleet is not None:
+        fleet.stop()
+    with store.LOCK:
+        del _LIVE[record["EndpointArn"]]
+        store.remove("Endpoint", record["EndpointName"])
+
+
+def _apply_weights(record: Record, fleet: Fleet, changes: dict[str, Record]) -> None:
+    with store.LOCK:
+        for name, change in changes.items():
+            server = fleet.servers[name]
+            server.weight = float(change.get("DesiredWeight", server.weight))
+            server.instances = int(change.get("DesiredInstanceCount", server.instances))
+        store.update(record, EndpointStatus="InService")
+    announce(record)

@@ -1,0 +1,170 @@
+"""What training and processing jobs share: a process with a time limit, and how it came to its end.
+
+Records carry the embedded clock's times; a script's run time and ``MaxRuntimeInSeconds`` are real seconds.
+"""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_local import clock, runners
+from mlops_local.sagemaker import roles, store
+from mlops_local.sagemaker.errors import validation
+from mlops_local.sagemaker.processes import LogStream, Process, background, environment, mapped, opt_ml
+from mlops_local.sagemaker.shapes import Record
+
+_DAY = 86_400  # MaxRuntimeInSeconds where none is given; both APIs default to one day
+_LOOK = 0.05  # real seconds between two looks at a running process
+_MESSAGE = 1024  # characters of a failure or exit message that the service keeps
+
+
+class End(Enum):
+    """How a job's process ended."""
+
+    EXITED = "exited"
+    STOPPED = "stopped"
+    OVERRAN = "overran"
+
+
+class JobError(Exception):
+    """A job failed outside its script; the message is its ``FailureReason``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """A job on its way.
+
+    Args:
+        kind: ``TrainingJob`` or ``ProcessingJob``.
+        record: What Describe answers.
+        image: Image URI.
+        command: Command of this machine, paths of the container still in it.
+        group: Log group.
+        given: Environment that the caller gives.
+        isolated: Network isolation.
+    """
+
+    kind: str
+    record: Record
+    image: str
+    command: list[str]
+    group: str
+    given: dict[str, str]
+    isolated: bool
+    root: Path = field(init=False)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def name(self) -> str:
+        """Job name."""
+        return str(self.record[store.KINDS[self.kind].name])
+
+    @property
+    def role(self) -> str:
+        """Execution role."""
+        return str(self.record["RoleArn"])
+
+
+_JOBS: dict[str, Job] = {}
+
+
+def submit(job: Job, work: Callable[[Job], None]) -> None:
+    """Run a job on a thread of its own; its files go when it ends."""
+    arn = job.record[store.KINDS[job.kind].arn]
+    job.root = opt_ml("jobs", job.kind, job.name)
+    _JOBS[arn] = job
+
+    def run() -> None:
+        try:
+            work(job)
+        finally:
+            _JOBS.pop(arn, None)
+            shutil.rmtree(job.root, ignore_errors=True)
+
+    background(f"{job.kind} {job.name}", run)
+
+
+def command(image: str, specification: Record) -> list[str]:
+    """Return the command of a job.
+
+    Raises:
+        ServiceError: ``ValidationException``: nothing here runs the image or its entry point.
+    """
+    try:
+        return runners.job_command(
+            image, specification.get("ContainerEntrypoint"), specification.get("ContainerArguments")
+        )
+    except runners.UnknownImageError as error:
+        raise validation(str(error)) from error
+
+
+def request_stop(kind: str, name: str) -> Record:
+    """Ask a running job to end, and return its record.
+
+    Raises:
+        ServiceError: ``ValidationException``: the job is absent or has ended.
+    """
+    record = store.get(kind, name)
+    status, word = f"{kind}Status", kind.removesuffix("Job").lower()
+    with store.LOCK:
+        if record[status] not in ("InProgress", "Stopping"):
+            raise validation(f"The request was rejected because the {word} job is in status {record[status]}.")
+        store.update(record, **{status: "Stopping"})
+    job = _JOBS.get(record[store.KINDS[kind].arn])
+    if job is not None:
+        job.stop.set()
+    return record
+
+
+def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
+    """Run a job's process to its end, its limit or a stop.
+
+    Args:
+        job: The job.
+        env: What its environment holds beside the caller's.
+
+    Returns:
+        How it ended, and its exit code.
+    """
+    limit = float(job.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
+    if job.stop.is_set():
+        return End.STOPPED, 0
+    logs = LogStream(job.group, f"{job.name}/algo-1-{int(clock.now())}", job.role)
+    process = Process(
+        [mapped(job.root, part) for part in job.command],
+        env=environment(job.root, job.given, job.role, isolated=job.isolated) | env,
+        cwd=job.root,
+        logs=logs,
+    )
+    deadline = time.monotonic() + limit
+    while (code := process.wait(_LOOK)) is None:
+        if job.stop.is_set():
+            return End.STOPPED, process.stop()
+        if time.monotonic() > deadline:
+            return End.OVERRAN, process.stop()
+    return End.EXITED, code
+
+
+def message(job: Job, name: str) -> str | None:
+    """Return the text that the script left for the service in a file under ``/opt/ml/output``, cut as the service cuts it."""
+    path = job.root / "output" / name
+    return path.read_text(errors="replace")[:_MESSAGE] if path.is_file() else None
+
+
+def failed_transfer(what: str, error: Exception) -> JobError:
+    """Return the failure of a download or an upload in the service's words."""
+    return JobError(f"ClientError: {what} failed: {error}"[:_MESSAGE])
+
+
+def check_role(record: Record, kind: str) -> None:
+    """Refuse a role that the service may not assume."""
+    roles.check_role(record["RoleArn"], store.arn(kind, record[store.KINDS[kind].name]))
+
+
+TRANSFER_ERRORS = (ClientError, BotoCoreError, OSError, ValueError)

@@ -1,0 +1,144 @@
+"""Processing jobs: a real script with inputs from S3 and outputs to S3.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
+"""
+
+import json
+from pathlib import Path
+
+from mlops_local import clock
+from mlops_local.sagemaker import events, jobs, store, transfer
+from mlops_local.sagemaker.errors import validation
+from mlops_local.sagemaker.jobs import End, Job, JobError
+from mlops_local.sagemaker.processes import mapped
+from mlops_local.sagemaker.shapes import Record
+
+LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
+
+
+def create(request: Record) -> Record:
+    """CreateProcessingJob."""
+    name, specification = request["ProcessingJobName"], request["AppSpecification"]
+    _refuse(request)
+    command = jobs.command(specification["ImageUri"], specification)
+    jobs.check_role(request, "ProcessingJob")
+    record = {k: v for k, v in request.items() if k != "Tags"} | {"ProcessingJobStatus": "InProgress"}
+    record = store.add("ProcessingJob", name, record, request.get("Tags"))
+    events.processing_job(record)
+    job = Job(
+        kind="ProcessingJob",
+        record=record,
+        image=specification["ImageUri"],
+        command=command,
+        group=LOG_GROUP,
+        given=request.get("Environment", {}),
+        isolated=request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
+    )
+    jobs.submit(job, _work)
+    return {"ProcessingJobArn": record["ProcessingJobArn"]}
+
+
+def describe(request: Record) -> Record:
+    """DescribeProcessingJob."""
+    return store.get("ProcessingJob", request["ProcessingJobName"])
+
+
+def list_(request: Record) -> Record:
+    """ListProcessingJobs."""
+    rows = store.store().records["ProcessingJob"].values()
+    return store.listing("ListProcessingJobs", request, rows, status="ProcessingJobStatus", descending=False)
+
+
+def stop(request: Record) -> Record:
+    """StopProcessingJob."""
+    events.processing_job(jobs.request_stop("ProcessingJob", request["ProcessingJobName"]))
+    return {}
+
+
+def _refuse(request: Record) -> None:
+    if request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] != 1:
+        raise validation("a processing job has 1 instance in the embedded SageMaker")
+    for item in request.get("ProcessingInputs", []):
+        source, name = item.get("S3Input"), item["InputName"]
+        if source is None or "LocalPath" not in source:
+            raise validation(f"input {name} must be an S3Input with a LocalPath")
+        wanted = {"S3DataType": "S3Prefix", "S3InputMode": "File", "S3CompressionType": "None"}
+        wanted["S3DataDistributionType"] = "FullyReplicated"
+        for member, allowed in wanted.items():
+            if source.get(member, allowed) != allowed:
+                raise validation(f"input {name} must have {member} {allowed}, got {source[member]}")
+        _check_path(name, source["LocalPath"])
+    for item in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        target, name = item.get("S3Output"), item["OutputName"]
+        if target is None or "LocalPath" not in target or target["S3UploadMode"] != "EndOfJob":
+            raise validation(f"output {name} must be an S3Output with a LocalPath and S3UploadMode EndOfJob")
+        _check_path(name, target["LocalPath"])
+
+
+def _check_path(name: str, path: str) -> None:
+    if not path.startswith("/opt/ml/processing") or ".." in path.split("/"):
+        raise validation(f"LocalPath of {name} must lie under /opt/ml/processing, got {path!r}")
+
+
+def _work(job: Job) -> None:
+    record = job.record
+    try:
+        _prepare(job)
+        store.update(record, ProcessingStartTime=clock.utcnow())
+        end, code = jobs.run(job, {"PROCESSING_JOB_NAME": job.name, "PROCESSING_JOB_ARN": record["ProcessingJobArn"]})
+        told = jobs.message(job, "message")
+        store.update(record, ExitMessage=told)
+        if end is not End.EXITED or code == 0:
+            _upload(job)
+    except JobError as error:
+        _finish(record, "Failed", str(error))
+        return
+    if end is End.EXITED and code != 0:
+        _finish(record, "Failed", f"AlgorithmError: See job logs for more information, exit code: {code}")
+    else:
+        _finish(record, "Completed" if end is End.EXITED else "Stopped")
+
+
+def _prepare(job: Job) -> None:
+    record, root = job.record, job.root
+    for folder in ("config", "output", "processing"):
+        (root / folder).mkdir(parents=True)
+    cluster = record["ProcessingResources"]["ClusterConfig"]
+    hosts = {"current_host": "algo-1", "hosts": ["algo-1"], "current_instance_type": cluster["InstanceType"]}
+    (root / "config/resourceconfig.json").write_text(json.dumps(hosts))
+    shown = {k: v for k, v in record.items() if k not in ("CreationTime", "LastModifiedTime", "ProcessingJobStatus")}
+    (root / "config/processingjobconfig.json").write_text(json.dumps(shown))
+    for item in record.get("ProcessingInputs", []):
+        source = item["S3Input"]
+        folder = _local(root, source["LocalPath"])
+        try:
+            if transfer.download(source["S3Uri"], folder, job.role) == 0:
+                raise JobError(
+                    f'ClientError: No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source.'
+                )
+        except jobs.TRANSFER_ERRORS as error:
+            raise jobs.failed_transfer("Data download", error) from error
+    for item in record.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        _local(root, item["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+
+
+def _upload(job: Job) -> None:
+    config = job.record.get("ProcessingOutputConfig", {})
+    for item in config.get("Outputs", []):
+        target = item["S3Output"]
+        try:
+            folder = _local(job.root, target["LocalPath"])
+            transfer.upload(folder, target["S3Uri"], job.role, config.get("KmsKeyId") or None)
+        except jobs.TRANSFER_ERRORS as error:
+            raise jobs.failed_transfer("Output upload", error) from error
+
+
+def _local(root: Path, path: str) -> Path:
+    return Path(mapped(root, path))
+
+
+def _finish(record: Record, status: str, reason: str | None = None) -> None:
+    with store.LOCK:
+        record["FailureReason"] = reason
+        store.update(record, ProcessingJobStatus=status, ProcessingEndTime=clock.utcnow(), FailureReason=reason)
+    events.processing_job(record)

@@ -1,0 +1,243 @@
+"""Training jobs: a real script with channels, hyperparameters and a model that lands in S3.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
+"""
+
+import json
+from typing import Any
+
+from mlops_local import clock
+from mlops_local.sagemaker import events, jobs, roles, store, transfer
+from mlops_local.sagemaker.errors import validation
+from mlops_local.sagemaker.jobs import End, Job, JobError
+from mlops_local.sagemaker.shapes import Record
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+# what would change what a job reads, writes or how often it runs: refused by name rather than ignored
+_UNSUPPORTED = (
+    "CheckpointConfig",
+    "DebugHookConfig",
+    "DebugRuleConfigurations",
+    "TensorBoardOutputConfig",
+    "ProfilerRuleConfigurations",
+    "RetryStrategy",
+    "ServerlessJobConfig",
+    "ModelPackageConfig",
+    "MlflowConfig",
+)
+_TRANSITIONS = {
+    "Starting": "Starting the training job",
+    "Downloading": "Downloading input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Uploading": "Uploading generated training model",
+    "Completed": "Training job completed",
+    "Failed": "Training job failed",
+    "Stopping": "Stopping the training job",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Resource released due to keep alive period expiry or maximum runtime",
+}
+
+
+def create(request: Record) -> Record:
+    """CreateTrainingJob."""
+    name, specification = request["TrainingJobName"], request["AlgorithmSpecification"]
+    _refuse(request)
+    if "TrainingImage" not in specification:
+        raise validation("AlgorithmSpecification.TrainingImage is required; algorithms of AWS do not run here")
+    image = specification["TrainingImage"]
+    command = jobs.command(image, specification)
+    jobs.check_role(request, "TrainingJob")
+    for channel in request.get("InputDataConfig", []):
+        _check_channel(channel, request["RoleArn"])
+    record = {k: v for k, v in request.items() if k != "Tags"}
+    record |= {
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Starting",
+        "SecondaryStatusTransitions": [],
+        "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+        "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
+        "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
+    }
+    record = store.add("TrainingJob", name, record, request.get("Tags"))
+    _enter(record, "Starting")
+    job = Job(
+        kind="TrainingJob",
+        record=record,
+        image=image,
+        command=command,
+        group=LOG_GROUP,
+        given=request.get("Environment", {}),
+        isolated=record["EnableNetworkIsolation"],
+    )
+    jobs.submit(job, _work)
+    return {"TrainingJobArn": record["TrainingJobArn"]}
+
+
+def describe(request: Record) -> Record:
+    """DescribeTrainingJob."""
+    return store.get("TrainingJob", request["TrainingJobName"])
+
+
+def list_(request: Record) -> Record:
+    """ListTrainingJobs."""
+    rows = store.store().records["TrainingJob"].values()
+    return store.listing("ListTrainingJobs", request, rows, status="TrainingJobStatus", descending=False)
+
+
+def stop(request: Record) -> Record:
+    """StopTrainingJob."""
+    record = jobs.request_stop("TrainingJob", request["TrainingJobName"])
+    _enter(record, "Stopping")
+    return {}
+
+
+def _refuse(request: Record) -> None:
+    for member in _UNSUPPORTED:
+        if member in request:
+            raise validation(f"{member} is not supported by the embedded SageMaker")
+    resources = request.get("ResourceConfig", {})
+    if resources.get("InstanceCount", 1) != 1 or "InstanceGroups" in resources:
+        raise validation(
+            "a training job has 1 instance in the embedded SageMaker; distributed training is not supported"
+        )
+    if "OutputDataConfig" not in request:
+        raise validation("OutputDataConfig is required")
+
+
+def _check_channel(channel: Record, role: str) -> None:
+    name, source = channel["ChannelName"], channel["DataSource"].get("S3DataSource")
+    mode = channel.get("InputMode", "File")
+    kind = None if source is None else source["S3DataType"]
+    distribution = "FullyReplicated" if source is None else source.get("S3DataDistributionType", "FullyReplicated")
+    if source is None or kind != "S3Prefix" or mode != "File" or channel.get("CompressionType", "None") != "None":
+        raise validation(f"channel {name} must be an uncompressed S3Prefix in File mode, got {kind} in {mode} mode")
+    if distribution != "FullyReplicated":
+        raise validation(f"channel {name} must be FullyReplicated, got {distribution}")
+    uri = source["S3Uri"]
+    try:
+        found = any(True for _ in transfer.objects(roles.client("s3", role), uri))
+    except jobs.TRANSFER_ERRORS as error:
+        raise validation(f"Access denied or absent when listing the input of channel {name}: {uri}: {error}") from error
+    if not found:
+        bucket, _ = transfer.split(uri)
+        raise validation(
+            f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists in '
+            f'the selected region, that objects exist under that S3 prefix, and that the role "{role}" has '
+            f'"s3:ListBucket" permissions on bucket "{bucket}".'
+        )
+
+
+def _work(job: Job) -> None:
+    record = job.record
+    try:
+        _enter(record, "Downloading")
+        env = _prepare(job)
+        store.update(record, TrainingStartTime=clock.utcnow())
+        if not job.stop.is_set():
+            _enter(record, "Training")
+        end, code = jobs.run(job, env)
+        _upload(job, end, code)
+    except JobError as error:
+        _finish(record, "Failed", "Failed", str(error))
+        return
+    if end is End.EXITED and code != 0:
+        told = jobs.message(job, "failure")
+        _finish(record, "Failed", "Failed", f"AlgorithmError: {'' if told is None else told}, exit code: {code}")
+    elif end is End.EXITED:
+        _finish(record, "Completed", "Completed")
+    else:
+        _finish(record, "Stopped", "MaxRuntimeExceeded" if end is End.OVERRAN else "Stopped")
+
+
+def _prepare(job: Job) -> dict[str, str]:
+    """Lay out ``/opt/ml`` and return the variables of SageMaker's training toolkit.
+
+    See: https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
+    """
+    record, root = job.record, job.root
+    parameters: dict[str, str] = record.get("HyperParameters", {})
+    resources = record.get("ResourceConfig", {})
+    hosts = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
+    hosts |= {"current_instance_type": resources.get("InstanceType", ""), "current_group_name": "homogeneousCluster"}
+    channels = record.get("InputDataConfig", [])
+    config: dict[str, Any] = {
+        "hyperparameters": parameters,
+        "resourceconfig": hosts,
+        "inputdataconfig": {
+            channel["ChannelName"]: {
+                "TrainingInputMode": "File",
+                "S3DistributionType": "FullyReplicated",
+                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+            }
+            | ({"ContentType": channel["ContentType"]} if "ContentType" in channel else {})
+            for channel in channels
+        },
+    }
+    for folder in ("input/config", "input/data", "model", "output/data", "code"):
+        (root / folder).mkdir(parents=True)
+    for name, value in config.items():
+        (root / "input/config" / f"{name}.json").write_text(json.dumps(value))
+    env = {
+        "TRAINING_JOB_NAME": job.name,
+        "TRAINING_JOB_ARN": record["TrainingJobArn"],
+        "SM_MODEL_DIR": str(root / "model"),
+        "SM_INPUT_DIR": str(root / "input"),
+        "SM_INPUT_CONFIG_DIR": str(root / "input/config"),
+        "SM_OUTPUT_DIR": str(root / "output"),
+        "SM_OUTPUT_DATA_DIR": str(root / "output/data"),
+        "SM_CHANNELS": json.dumps(sorted(config["inputdataconfig"])),
+        "SM_HPS": json.dumps(parameters),
+        "SM_HOSTS": json.dumps(hosts["hosts"]),
+        "SM_CURRENT_HOST": "algo-1",
+        "SM_NUM_GPUS": "0",
+    }
+    env |= {f"SM_HP_{name.upper().replace('-', '_')}": value for name, value in parameters.items()}
+    for channel in channels:
+        name = channel["ChannelName"]
+        folder = root / "input/data" / name
+        try:
+            transfer.download(channel["DataSource"]["S3DataSource"]["S3Uri"], folder, job.role)
+        except jobs.TRANSFER_ERRORS as error:
+            raise jobs.failed_transfer("Data download", error) from error
+        env[f"SM_CHANNEL_{name.upper().replace('-', '_')}"] = str(folder)
+    return env
+
+
+def _upload(job: Job, end: End, code: int) -> None:
+    """Upload the model of a job that ended well or was stopped, and the output of any job."""
+    record, config = job.record, job.record["OutputDataConfig"]
+    store.update(record, TrainingEndTime=clock.utcnow())
+    prefix = f"{config['S3OutputPath'].rstrip('/')}/{job.name}/output"
+    model, output, key = job.root / "model", job.root / "output/data", config.get("KmsKeyId") or None
+    try:
+        if (end is End.EXITED and code == 0) or (end is not End.EXITED and any(model.iterdir())):
+            _enter(record, "Uploading")
+            transfer.upload_archive(model, f"{prefix}/model.tar.gz", job.role, key)
+            store.update(record, ModelArtifacts={"S3ModelArtifacts": f"{prefix}/model.tar.gz"})
+        if any(output.iterdir()):
+            transfer.upload_archive(output, f"{prefix}/output.tar.gz", job.role, key)
+    except jobs.TRANSFER_ERRORS as error:
+        raise jobs.failed_transfer("Artifact upload", error) from error
+
+
+def _enter(record: Record, status: str) -> None:
+    """Go to a secondary status, close the one before, and say so."""
+    now = clock.utcnow()
+    with store.LOCK:
+        passed = [dict(step) for step in record["SecondaryStatusTransitions"]]
+        if passed:
+            passed[-1].setdefault("EndTime", now)
+        step = {"Status": status, "StartTime": now, "StatusMessage": _TRANSITIONS[status]}
+        store.update(record, SecondaryStatus=status, SecondaryStatusTransitions=[*passed, step])
+    events.training_job(record)
+
+
+def _finish(record: Record, status: str, secondary: str, reason: str | None = None) -> None:
+    with store.LOCK:
+        now = clock.utcnow()
+        record.setdefault("TrainingEndTime", now)
+        spent = max(0, round((record["TrainingEndTime"] - record.get("TrainingStartTime", now)).total_seconds()))
+        times = {"TrainingTimeInSeconds": max(1, spent), "BillableTimeInSeconds": max(1, spent)}
+        record["FailureReason"] = reason
+        store.update(record, TrainingJobStatus=status, FailureReason=reason, **times)
+    _enter(record, secondary)

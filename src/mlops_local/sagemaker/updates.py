@@ -1,0 +1,284 @@
+"""UpdateEndpoint with deployment guardrails: blue/green all at once, canary and linear, rolling, and the rollback.
+
+The green fleet starts beside the blue one, takes its share of the traffic in steps, and each step bakes while the alarms are
+watched. An alarm, a green fleet that does not start, or the time limit gives all traffic back to the blue fleet: the endpoint is
+InService again with the old config and without a failure reason.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
+and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+"""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from botocore.exceptions import ClientError
+
+from mlops_local import clock
+from mlops_local.sagemaker import endpoints, events, fleets, roles, store
+from mlops_local.sagemaker.endpoints import Deployment, Live
+from mlops_local.sagemaker.errors import ServiceError, validation
+from mlops_local.sagemaker.fleets import Fleet, FleetError
+from mlops_local.sagemaker.processes import background
+from mlops_local.sagemaker.shapes import Record
+
+LOGGER = logging.getLogger(__name__)
+
+_POLL = 0.25  # real seconds between two looks at the alarms
+_DEFAULT_TIMEOUT = 28_800  # MaximumExecutionTimeoutInSeconds where none is given: the most that AWS allows
+
+
+class _RollbackError(Exception):
+    """The deployment must go back; the message says why, for the launcher's log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a deployment goes.
+
+    Args:
+        steps: Instances of each variant that take traffic, step by step; the last step is all of them.
+        wait: Embedded seconds between two steps.
+        final: Embedded seconds of baking after the last step, before the blue fleet ends.
+        timeout: Embedded seconds after which the deployment goes back.
+        alarms: Alarms that make it go back.
+    """
+
+    steps: tuple[Mapping[str, int], ...]
+    wait: float
+    final: float
+    timeout: float
+    alarms: tuple[str, ...]
+
+
+def update(request: Record) -> Record:
+    """UpdateEndpoint; the deployment runs in the background."""
+    record = store.get("Endpoint", request["EndpointName"])
+    config = endpoints.usable_config(request["EndpointConfigName"])
+    with store.LOCK:
+        endpoints.refuse_in_progress(record)
+        state = endpoints.live(record)
+        blue = state.fleet
+        if record["EndpointStatus"] != "InService" or blue is None:
+            raise validation(f'Cannot update failed endpoint "{record["EndpointArn"]}"; delete it.')
+        guard = _deployment_config(request, record)
+        excluded = [item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])]
+        retain = request.get("RetainAllVariantProperties", False)
+        wanted = fleets.variants(config, blue.summaries() if retain else [], excluded)
+        # retained capture is the running one, whatever the new config says
+        kept = retain and "DataCaptureConfig" not in excluded
+        capture = blue.capture if kept else config.get("DataCaptureConfig")
+        policy = plan(guard, {v["VariantName"]: int(v["InitialInstanceCount"]) for v in wanted}, set(blue.servers))
+    _check_alarms(policy.alarms, wanted)
+    with store.LOCK:
+        endpoints.refuse_in_progress(record)
+        state.compared = True
+        deployment = Deployment(config=config, wanted=wanted, capture=capture, started=clock.utcnow())
+        state.deployment = deployment
+        store.update(record, EndpointStatus="Updating", LastDeploymentConfig=guard or None)
+    endpoints.announce(record)
+    background(f"update endpoint {record['EndpointName']}", _deploy, record, state, deployment, policy)
+    return {"EndpointArn": record["EndpointArn"]}
+
+
+def plan(guard: Record, counts: Mapping[str, int], running: set[str]) -> Policy:
+    """Return the steps of a deployment.
+
+    Args:
+        guard: ``DeploymentConfig``; empty means blue/green all at once without baking.
+        counts: Instances of each variant of the green fleet.
+        running: Variants of the blue fleet. Traffic shifts in steps only between equal sets of variants; otherwise the
+            update is all at once without baking, as AWS does with what its guardrails exclude.
+            https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+
+    Raises:
+        ServiceError: ``ValidationException``: a step that AWS refuses.
+    """
+    alarms = tuple(alarm["AlarmName"] for alarm in guard.get("AutoRollbackConfiguration", {}).get("Alarms", []))
+    if "RollingUpdatePolicy" in guard:
+        if "BlueGreenUpdatePolicy" in guard:
+            raise validation("Only one of BlueGreenUpdatePolicy and RollingUpdatePolicy can be specified.")
+        rolling = guard["RollingUpdatePolicy"]
+        if len(counts) > 1:
+            raise validation("Rolling deployments are not supported for endpoints with multiple variants.")
+        sizes = {n: _size(rolling["MaximumBatchSize"], c, "MaximumBatchSize", 5) for n, c in counts.items()}
+        policy, wait, final = rolling, rolling["WaitIntervalInSeconds"], 0
+        steps = _even_steps(sizes, counts)
+    else:
+        policy = guard.get("BlueGreenUpdatePolicy", {})
+        routing = policy.get("TrafficRoutingConfiguration", {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0})
+        wait, final = routing["WaitIntervalInSeconds"], policy.get("TerminationWaitInSeconds", 0)
+        steps = _steps(routing, counts)
+    timeout = policy.get("MaximumExecutionTimeoutInSeconds", _DEFAULT_TIMEOUT)
+    needed = wait * (len(steps) - 1) + final
+    if timeout <= needed:
+        raise validation(
+            f"MaximumExecutionTimeoutInSeconds {timeout} must be larger than the waits of the deployment, {needed} seconds."
+        )
+    if running != set(counts):
+        steps, final = [dict(counts)], 0
+    return Policy(steps=tuple(steps), wait=wait, final=final, timeout=timeout, alarms=alarms)
+
+
+def _steps(routing: Record, counts: Mapping[str, int]) -> list[Mapping[str, int]]:
+    kind = routing["Type"]
+    if kind == "ALL_AT_ONCE":
+        return [dict(counts)]
+    member, lowest = ("CanarySize", 0) if kind == "CANARY" else ("LinearStepSize", 10)
+    if member not in routing:
+        raise validation(f"{member} is required for traffic routing of type {kind}.")
+    sizes = {name: _size(routing[member], count, member, lowest) for name, count in counts.items()}
+    return [sizes, dict(counts)] if kind == "CANARY" else _even_steps(sizes, counts)
+
+
+def _even_steps(sizes: Mapping[str, int], counts: Mapping[str, int]) -> list[Mapping[str, int]]:
+    number = max(math.ceil(counts[name] / sizes[name]) for name in counts)
+    return [{name: min(counts[name], sizes[name] * step) for name in counts} for step in range(1, number + 1)]
+
+
+def _size(size: Record, count: int, member: str, lowest: int) -> int:
+    """Return instances of one step; more than half of the fleet is refused, so one instance can have no canary."""
+    value = size["Value"]
+    percent = size["Type"] == "CAPACITY_PERCENT"
+    instances = max(1, math.floor(count * value / 100)) if percent else value
+    if instances * 2 > count or (percent and not lowest <= value <= 50):
+        raise validation(
+            f"{member} must be at most 50 % of the variant's total instance count: {value} "
+            f"({size['Type']}) of {count} instances is {instances}."
+        )
+    return instances
+
+
+def _deployment_config(request: Record, record: Record) -> Record:
+    if request.get("RetainDeploymentConfig", False):
+        if "DeploymentConfig" in request:
+            raise validation("DeploymentConfig and RetainDeploymentConfig cannot be specified together.")
+        return dict(record.get("LastDeploymentConfig", {}))
+    return dict(request.get("DeploymentConfig", {}))
+
+
+def _check_alarms(alarms: Sequence[str], wanted: Sequence[Record]) -> None:
+    """Refuse alarms that do not exist or that the execution role may not describe."""
+    if not alarms:
+        return
+    try:
+        states = _alarm_states(alarms, _role(wanted))
+    except ClientError as error:
+        raise validation(f"cannot describe the auto-rollback alarms {list(alarms)}: {error}") from error
+    missing = sorted(set(alarms) - set(states))
+    if missing:
+        raise validation(f"Alarms do not exist: {missing}")
+
+
+def _alarm_states(alarms: Sequence[str], role: str) -> dict[str, str]:
+    answer = roles.client("cloudwatch", role).describe_alarms(
+        AlarmNames=list(alarms), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+    )
+    found = answer.get("MetricAlarms", []) + answer.get("CompositeAlarms", [])
+    return {alarm["AlarmName"]: alarm["StateValue"] for alarm in found}
+
+
+def _role(wanted: Sequence[Record]) -> str:
+    return str(store.get("Model", wanted[0]["ModelName"])["ExecutionRoleArn"])
+
+
+def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy) -> None:
+    blue, counts = state.fleet, policy.steps[-1]
+    if blue is None:
+        raise RuntimeError("an update needs a fleet in service")
+    deadline = clock.now() + policy.timeout
+    name, wanted = record["EndpointName"], deployment.wanted
+    _show(record, deployment, "Creating", "Launching {n} instance(s).", dict.fromkeys(counts, 0))
+    try:
+        green = fleets.start(name, deployment.config, wanted, deployment.capture, state.stop)
+        deployment.fleet = green
+        role = _role(wanted)
+        _watch(policy.alarms, role)
+        for step in policy.steps:
+            last = step == counts
+            seconds = policy.final if last else policy.wait
+            field = "TerminationWaitInSeconds" if last else "WaitIntervalInSeconds"
+            part = f"{'full' if last else 'canary'} capacity of {{n}} instance(s)."
+            _show(record, deployment, "ActivatingTraffic", f"Activating traffic on {part}", step)
+            deployment.share = sum(step.values()) / max(1, sum(counts.values()))
+            baking = f"Baking for {seconds} seconds ({field}) with traffic enabled on {part}"
+            _show(record, deployment, "Baking", baking, step)
+            _bake(seconds, deadline, policy.alarms, role, state)
+    except (FleetError, ServiceError, ClientError, _RollbackError) as error:
+        LOGGER.warning("update of endpoint %s rolls back: %s", name, error)
+        _roll_back(record, state, deployment)
+        return
+    _promote(record, state, green, deployment)
+    blue.stop()
+
+
+def _bake(seconds: float, deadline: float, alarms: Sequence[str], role: str, state: Live) -> None:
+    until = clock.now() + seconds
+    for _ in _ticks(until, state):
+        _watch(alarms, role)
+        if clock.now() > deadline:
+            raise _RollbackError("MaximumExecutionTimeoutInSeconds has passed")
+    _watch(alarms, role)
+
+
+def _ticks(until: float, state: Live) -> Iterator[None]:
+    """Yield every ``_POLL`` real seconds until an embedded time has come."""
+    while (left := until - clock.now()) > 0:
+        pause = min(_POLL, clock.real_seconds(left))
+        if state.stop.wait(pause):
+            raise _RollbackError("the endpoint is going away")
+        yield
+
+
+def _watch(alarms: Sequence[str], role: str) -> None:
+    if alarms:
+        fired = [name for name, value in _alarm_states(alarms, role).items() if value == "ALARM"]
+        if fired:
+            raise _RollbackError(f"alarms {fired} are in state ALARM")
+
+
+def _show(record: Record, deployment: Deployment, status: str, message: str, current: Mapping[str, int]) -> None:
+    """Say what the deployment does now, in Describe and as an event; ``{n}`` in the message is the instances it is about."""
+
+    def shown(variant: Record) -> Record:
+        active, all_ = current[variant["VariantName"]], int(variant["InitialInstanceCount"])
+        text = message.format(n=active or all_)
+        return {
+            "VariantName": variant["VariantName"],
+            "InstanceType": variant["InstanceType"],
+            "CurrentWeight": float(variant["InitialVariantWeight"]),
+            "DesiredWeight": float(variant["InitialVariantWeight"]),
+            "CurrentInstanceCount": active,
+            "DesiredInstanceCount": all_,
+            "VariantStatus": [{"Status": status, "StatusMessage": text, "StartTime": clock.utcnow()}],
+        }
+
+    with store.LOCK:
+        deployment.variants = [shown(variant) for variant in deployment.wanted]
+        store.update(record)
+    events.deployment(endpoints.view(record))
+
+
+def _promote(record: Record, state: Live, green: Fleet, deployment: Deployment) -> None:
+    with store.LOCK:
+        state.fleet, state.deployment = green, None
+        endpoints.set_capture(record, deployment.capture)
+        store.update(record, EndpointStatus="InService", EndpointConfigName=green.config)
+    endpoints.announce(record)
+    events.deployment(endpoints.view(record))
+
+
+def _roll_back(record: Record, state: Live, deployment: Deployment) -> None:
+    green = deployment.fleet
+    with store.LOCK:
+        deployment.share = 0.0
+        store.update(record, EndpointStatus="RollingBack")
+    endpoints.announce(record)
+    if green is not None:
+        green.stop()
+    with store.LOCK:
+        state.deployment = None
+        store.update(record, EndpointStatus="InService")
+    endpoints.announce(record)
+    events.deployment(endpoints.view(record))
