@@ -92,9 +92,7 @@ def refuse_delivery(service: str, *, source_arn: str, target_arn: str) -> str | 
 def _refuse_key(service: str, source_arn: str, target_arn: str) -> str | None:
     for check in iam_encryption.delivery_checks(target_arn, region=get_region(), account=get_account_id()):
         policy = kms.key_policy_for_arn(check.resource)
-        if policy is None or not _allows(
-            policy[0], check.action, check.resource, service, source_arn, dict(check.context)
-        ):
+        if policy is None or not _allows(policy[0], check, service, source_arn):
             return f"no key policy of {check.resource} allows {check.action} to {service} for {source_arn}"
     return None
 

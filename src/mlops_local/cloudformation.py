@@ -1,0 +1,262 @@
+"""CloudFormation types beyond MiniStack's own: executed here, or recorded by `mlops_local.recorded`.
+
+An unknown type is refused by MiniStack before anything is made. Handlers have MiniStack's shape: `create(logical id, properties,
+stack)`, `update(physical id, old, new, stack)`, `delete(physical id, properties)`.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import zipfile
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import dynamodb, lambda_svc
+from ministack.services.cloudformation import custom_resource, provisioners, stacks
+
+from mlops_local import recorded, s3_bucket
+
+Properties = dict[str, Any]
+Created = tuple[str, dict[str, Any]]
+_HANDLERS = provisioners._RESOURCE_HANDLERS
+_log = logging.getLogger("mlops_local.cloudformation")
+_on_worker: set[str] = set()
+
+
+def install() -> None:
+    """Register the types; others that are registered already keep their handlers."""
+    s3_bucket.install(_HANDLERS)
+    _wrap("AWS::DynamoDB::Table", _table_settings)
+    _wrap("AWS::Lambda::LayerVersion", _check_layer)
+    _HANDLERS["AWS::Glue::Table"] = _glue_table(_HANDLERS["AWS::Glue::Table"])
+    _HANDLERS.setdefault("AWS::CloudWatch::CompositeAlarm", _COMPOSITE_ALARM)
+    run_on_worker("AWS::Glue::Table", "AWS::CloudWatch::CompositeAlarm")
+    for resource_type in recorded.types():
+        _HANDLERS.setdefault(resource_type, _record(resource_type))
+    _fail_broken_custom_resources()
+    _leave_layers_out()
+
+
+def run_on_worker(*resource_types: str) -> None:
+    """Provision these types on a worker thread: their handlers call the embedded cloud, whose event loop must stay free."""
+    if not _on_worker:
+        runs = stacks._runs_on_worker_thread
+        stacks._runs_on_worker_thread = lambda resource_type: resource_type in _on_worker or runs(resource_type)
+    _on_worker.update(resource_types)
+
+
+def _wrap(resource_type: str, after: Callable[[str, Properties, Properties], None]) -> None:
+    """Run `after(physical id, old properties, new properties)` behind a type's create and update."""
+    handler = _HANDLERS[resource_type]
+    create, update = handler["create"], handler.get("update")
+
+    def created(logical_id: str, properties: Properties, stack: str) -> Created:
+        result: Created = create(logical_id, properties, stack)
+        try:
+            after(result[0], {}, properties)
+        except Exception:
+            handler["delete"](result[0], properties)  # a failed create has no physical id to roll back by
+            raise
+        return result
+
+    def updated(physical_id: str, old: Properties, new: Properties, *rest: Any) -> Created:
+        result: Created = update(physical_id, old, new, *rest)
+        after(result[0], old, new)
+        return result
+
+    handler["create"] = created
+    if update is not None:
+        handler["update"] = updated
+
+
+def _record(resource_type: str) -> dict[str, Any]:
+    def create(logical_id: str, properties: Properties, stack: str) -> Created:
+        return recorded.create(resource_type, logical_id, properties, stack, f"{get_region()}:{get_account_id()}")
+
+    def update(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:
+        made = create(logical_id, new, stack)
+        return made if recorded.replaces(resource_type, old, new) else (physical_id, made[1])
+
+    def delete(physical_id: str, _properties: Properties) -> None:
+        _log.info("forgot %s %s", resource_type, physical_id)
+
+    return {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
+
+
+def _table_settings(name: str, old: Properties, new: Properties) -> None:
+    """Apply what MiniStack's table drops: time to live, point-in-time recovery, encryption at creation."""
+    ttl = new.get("TimeToLiveSpecification")
+    if ttl != old.get("TimeToLiveSpecification"):
+        previous = old.get("TimeToLiveSpecification") or {}
+        dropped = {"Enabled": False, "AttributeName": previous.get("AttributeName")}
+        _done(dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": _booleans(ttl or dropped)}))
+    recovery = new.get("PointInTimeRecoverySpecification")
+    if recovery != old.get("PointInTimeRecoverySpecification"):
+        wanted = _booleans(recovery or {"PointInTimeRecoveryEnabled": False})
+        _done(dynamodb._update_continuous_backups({"TableName": name, "PointInTimeRecoverySpecification": wanted}))
+    encryption = new.get("SSESpecification")
+    if encryption and not old:
+        wanted = {
+            "Enabled": str(encryption.get("SSEEnabled", False)).lower() == "true",
+            "SSEType": encryption.get("SSEType"),
+        }
+        key = encryption.get("KMSMasterKeyId")
+        description = dynamodb._sse_description_from_spec({**wanted, "KMSMasterKeyId": key} if key else wanted)
+        dynamodb._tables[name]["SSEDescription"] = description
+
+
+def _booleans(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn CloudFormation's `"true"` into the API's `true`."""
+    words = {"true": True, "false": False}
+    return {key: words.get(value, value) if isinstance(value, str) else value for key, value in settings.items()}
+
+
+def _done(response: tuple[int, Any, bytes]) -> None:
+    if response[0] >= 400:
+        raise ValueError(response[2].decode("utf-8", "replace"))
+
+
+def _check_layer(version_arn: str, _old: Properties, _new: Properties) -> None:
+    """Accept a layer without mounting it, when this environment has what it carries.
+
+    Functions run with this interpreter, so a wheel built for Lambda's Python would break them. Same major version counts as
+    the same: the layer's lock and this environment may be built for two Pythons.
+
+    Raises:
+        ValueError: If a distribution of the layer is missing here, or has another major version.
+    """
+    data = _layer_zip(version_arn)
+    problems = []
+    for name, version in sorted(layer_distributions(data or b"")):
+        try:
+            here = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            problems.append(f"{name} {version} is not installed here")
+            continue
+        if here.partition(".")[0] != version.partition(".")[0]:
+            problems.append(f"{name} is {here} here and {version} in the layer")
+    if problems:
+        raise ValueError(f"this environment does not satisfy layer {version_arn}: " + "; ".join(problems))
+
+
+def layer_distributions(data: bytes) -> set[tuple[str, str]]:
+    """List name and version of the distributions in a layer's zip; none for an empty one."""
+    if not data:
+        return set()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        folders = {part for name in archive.namelist() for part in name.split("/") if part.endswith(".dist-info")}
+    return {(folder.removesuffix(".dist-info").rpartition("-")[0], folder.removesuffix(".dist-info").rpartition("-")[2])
+            for folder in folders}  # fmt: skip
+
+
+def _layer_zip(version_arn: str) -> bytes | None:
+    _, name, version = version_arn.rsplit(":", 2)
+    versions = lambda_svc._layers[name]["versions"]
+    data: bytes | None = next((row["_zip_data"] for row in versions if row["Version"] == int(version)), None)
+    return data
+
+
+def _leave_layers_out() -> None:
+    """Keep layer zips off the path of function workers."""
+    lambda_svc._resolve_layer_zip = lambda *_, **__: None
+
+
+def _glue_table(hive: dict[str, Any]) -> dict[str, Any]:
+    """Handle Iceberg tables through pyiceberg, and leave others to MiniStack."""
+    from mlops_local import iceberg  # noqa: PLC0415 - pyarrow takes a second to load and most stacks have no table
+
+    def create(logical_id: str, properties: Properties, stack: str) -> Created:
+        if not iceberg.is_iceberg(properties):
+            return hive["create"](logical_id, properties, stack)  # type: ignore[no-any-return]  # MiniStack is untyped
+        return iceberg.create(_catalog(), properties), {}
+
+    def update(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:
+        if not iceberg.is_iceberg(new):
+            return hive["update"](physical_id, old, new, stack, logical_id)  # type: ignore[no-any-return]  # as above
+        if any(old.get(name) != new.get(name) for name in ("DatabaseName", "Name", "CatalogId")):
+            return create(logical_id, new, stack)
+        iceberg.update(_catalog(), old, new)
+        return physical_id, {}
+
+    return {"create": create, "update": update, "update_with_logical_id": True, "delete": hive["delete"]}
+
+
+def _catalog() -> Any:
+    """Open the Glue catalog of this cloud; on a worker thread only."""
+    from pyiceberg.catalog.glue import GlueCatalog  # noqa: PLC0415 - see above
+
+    from mlops_local import clients  # noqa: PLC0415 - needs the endpoint, which is known once the server runs
+
+    glue = clients.client("glue")
+    endpoint = glue.meta.endpoint_url
+    keys = {"s3.access-key-id": "test", "s3.secret-access-key": "test"}
+    return GlueCatalog("embedded", client=glue, **{"s3.endpoint": endpoint, "s3.region": get_region(), **keys})
+
+
+def _alarm_arguments(name: str, properties: Properties) -> Properties:
+    renamed = {key: value for key, value in properties.items() if key != "AlarmName"}
+    if "ActionsSuppressorWaitPeriod" in renamed:
+        renamed["ActionsSuppressorWaitPeriod"] = int(renamed["ActionsSuppressorWaitPeriod"])
+    if "ActionsSuppressorExtensionPeriod" in renamed:
+        renamed["ActionsSuppressorExtensionPeriod"] = int(renamed["ActionsSuppressorExtensionPeriod"])
+    return {"AlarmName": name, **_booleans(renamed)}
+
+
+def _composite_create(logical_id: str, properties: Properties, stack: str) -> Created:
+    from mlops_local import clients  # noqa: PLC0415 - see _catalog
+
+    made, attributes = recorded.create(
+        "AWS::CloudWatch::CompositeAlarm", logical_id, properties, stack, f"{get_region()}:{get_account_id()}"
+    )
+    clients.client("cloudwatch").put_composite_alarm(**_alarm_arguments(made, properties))
+    return made, {**attributes, "Arn": f"arn:aws:cloudwatch:{get_region()}:{get_account_id()}:alarm:{made}"}
+
+
+def _composite_update(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:
+    from mlops_local import clients  # noqa: PLC0415 - see _catalog
+
+    if old.get("AlarmName") != new.get("AlarmName"):
+        return _composite_create(logical_id, new, stack)
+    recorded.validate("AWS::CloudWatch::CompositeAlarm", new)
+    clients.client("cloudwatch").put_composite_alarm(**_alarm_arguments(physical_id, new))
+    return physical_id, {"Arn": f"arn:aws:cloudwatch:{get_region()}:{get_account_id()}:alarm:{physical_id}"}
+
+
+def _composite_delete(physical_id: str, _properties: Properties) -> None:
+    from mlops_local import clients  # noqa: PLC0415 - see _catalog
+
+    clients.client("cloudwatch").delete_alarms(AlarmNames=[physical_id])
+
+
+_COMPOSITE_ALARM = {
+    "create": _composite_create,
+    "update": _composite_update,
+    "update_with_logical_id": True,
+    "delete": _composite_delete,
+}
+
+
+def _fail_broken_custom_resources() -> None:
+    """Answer for a custom resource's function that broke before it could answer.
+
+    AWS waits out the timeout, up to an hour (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html);
+    on a laptop the reason is better at once.
+    """
+    run = lambda_svc._execute_function_with_config_scope
+
+    def answering(function: Any, event: Any) -> Any:
+        result = run(function, event)
+        url = event.get("ResponseURL", "") if isinstance(event, dict) else ""
+        if result.get("error") and "/_ministack/cfn-response/" in url:
+            body = result.get("body")
+            kind, message = (
+                (body.get("errorType"), body.get("errorMessage")) if isinstance(body, dict) else ("error", body)
+            )
+            reason = f"the function failed before it answered: {kind}: {message}"
+            custom_resource.deliver_response(url.rpartition("/")[2], {"Status": "FAILED", "Reason": reason})
+        return result
+
+    lambda_svc._execute_function_with_config_scope = answering

@@ -1,0 +1,338 @@
+"""Deploy a cloud assembly with boto3 alone, as the CDK CLI does: assets, change set, execution, events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from botocore.exceptions import ClientError
+
+from mlops_local import assembly as assemblies
+from mlops_local.assembly import AssemblyError, FileAsset, Stack
+
+# what `cdk bootstrap` names, with the qualifier of the default synthesizer
+# https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html
+_QUALIFIER = "hnb659fds"
+_TOOLKIT = "CDKToolkit"
+_BOOTSTRAP_VERSION = "30"
+_CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+_NOTHING_LEFT = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
+_POLL = 0.1  # seconds of real time between two looks at a stack
+
+
+class _Cloud(Protocol):
+    endpoint_url: str
+
+    def client(self, service: str) -> Any: ...
+
+
+@dataclass(frozen=True)
+class ResourceEvent:
+    """One event of a resource.
+
+    Attributes:
+        stack: The stack's name.
+        logical_id: The resource's id in the template.
+        resource_type: Its type.
+        status: Such as `CREATE_COMPLETE`.
+        reason: Why, where CloudFormation says.
+    """
+
+    stack: str
+    logical_id: str
+    resource_type: str
+    status: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """Return the event as one line for people."""
+        line = f"{self.stack} | {self.status:24} | {self.resource_type} | {self.logical_id}"
+        return f"{line} | {self.reason}" if self.reason else line
+
+    @property
+    def failed(self) -> bool:
+        """Whether the resource failed, rather than being cancelled because another one did."""
+        return self.status.endswith("_FAILED") and "cancelled" not in self.reason.lower()
+
+
+class DeployError(Exception):
+    """Stacks that did not deploy or did not go.
+
+    Attributes:
+        stack: The stack's name.
+        status: How it ended.
+        failures: The events of the resources that failed, each with its reason.
+    """
+
+    def __init__(self, stack: str, status: str, failures: Sequence[ResourceEvent] = (), reason: str = "") -> None:
+        lines = [f"{item.logical_id} ({item.resource_type}): {item.reason}" for item in failures] or [
+            reason or "no reason given"
+        ]
+        super().__init__(f"stack {stack} ended as {status}: " + "; ".join(lines))
+        self.stack = stack
+        self.status = status
+        self.failures = tuple(failures)
+
+
+OnEvent = Callable[[ResourceEvent], None]
+
+
+def deploy(
+    cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
+) -> dict[str, dict[str, str]]:
+    """Deploy the stacks of an assembly, dependencies first.
+
+    Args:
+        cloud: The embedded cloud.
+        assembly: The folder that synthesis wrote.
+        stacks: Names of the stacks, which are deployed with what they depend on. Default: all.
+        on_event: Called with each event of each resource. Default: nobody listens.
+
+    Returns:
+        Each stack's outputs. A stack without changes is left alone.
+
+    Raises:
+        DeployError: If a stack fails; it is rolled back, and the error names each failed resource with its reason.
+
+    Example:
+        ```python
+        outputs = deploy(cloud.connect(home), Path("cdk.out"), on_event=print)
+        ```
+    """
+    found = _read(cloud, assembly, stacks)
+    bootstrap(cloud)
+    outputs: dict[str, dict[str, str]] = {}
+    for stack in found:
+        _upload(cloud, stack.assets)
+        _deploy_stack(cloud, stack, on_event or _ignore)
+        outputs[stack.name] = _outputs(cloud.client("cloudformation"), stack.name)
+    return outputs
+
+
+def destroy(
+    cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
+) -> list[ResourceEvent]:
+    """Delete the stacks of an assembly, dependents first.
+
+    Buckets that the template deletes are emptied; what it retains is not touched.
+
+    Args:
+        cloud: The embedded cloud.
+        assembly: The folder that synthesis wrote.
+        stacks: Names of the stacks. Default: all.
+        on_event: As for `deploy`.
+
+    Returns:
+        The events of what is retained.
+
+    Raises:
+        DeployError: If a resource cannot be deleted.
+    """
+    client = cloud.client("cloudformation")
+    retained: list[ResourceEvent] = []
+    found = [stack for stack in _read(cloud, assembly, stacks) if stacks is None or stack.name in stacks]
+    for stack in reversed(found):
+        described = _describe(client, stack.name)
+        if described is None:
+            continue
+        _empty_buckets(cloud, stack.name)
+        retained += [item for item in _delete(client, described["StackId"], stack.name, on_event or _ignore)
+                     if item.status == "DELETE_SKIPPED"]  # fmt: skip
+    return retained
+
+
+def bootstrap(cloud: _Cloud) -> str:
+    """Make the bucket and the version parameter of `cdk bootstrap`, unless they are there; a later `cdk bootstrap` takes them over.
+
+    Returns:
+        The bucket's name.
+    """
+    client = cloud.client("cloudformation")
+    account, region = _environment(cloud)
+    bucket = f"cdk-{_QUALIFIER}-assets-{account}-{region}"
+    if _describe(client, _TOOLKIT) is None:
+        body = json.dumps(_toolkit_template(bucket))
+        arguments = {"StackName": _TOOLKIT, "TemplateBody": body, "Capabilities": _CAPABILITIES}
+        created = client.create_stack(**arguments)["StackId"]
+        _wait(client, created, _TOOLKIT, set(), _ignore)
+    return bucket
+
+
+def _toolkit_template(bucket: str) -> dict[str, Any]:
+    closed = {
+        name: True for name in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+    }
+    staging = {
+        "BucketName": bucket,
+        "PublicAccessBlockConfiguration": closed,
+        "VersioningConfiguration": {"Status": "Enabled"},
+    }
+    version = {"Name": f"/cdk-bootstrap/{_QUALIFIER}/version", "Type": "String", "Value": _BOOTSTRAP_VERSION}
+    return {
+        "Description": "The bucket and the version parameter that CDK's default synthesizer refers to",
+        "Resources": {
+            "StagingBucket": {
+                "Type": "AWS::S3::Bucket", "Properties": staging, "DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain",
+            },
+            "CdkBootstrapVersion": {"Type": "AWS::SSM::Parameter", "Properties": version},
+        },
+        "Outputs": {
+            "BucketName": {"Value": {"Ref": "StagingBucket"}},
+            "BootstrapVersion": {"Value": {"Fn::GetAtt": ["CdkBootstrapVersion", "Value"]}},
+        },
+    }  # fmt: skip
+
+
+def _read(cloud: _Cloud, assembly: Path, names: Sequence[str] | None) -> list[Stack]:
+    account, region = _environment(cloud)
+    try:
+        return assemblies.read(assembly, account=account, region=region, names=names)
+    except AssemblyError as error:
+        raise DeployError(str(assembly), "not started", reason=str(error)) from error
+
+
+def _environment(cloud: _Cloud) -> tuple[str, str]:
+    sts = cloud.client("sts")
+    return sts.get_caller_identity()["Account"], sts.meta.region_name
+
+
+def _upload(cloud: _Cloud, assets: Sequence[FileAsset]) -> None:
+    """Upload what is not there yet; a key holds the hash of its content."""
+    s3 = cloud.client("s3")
+
+    def one(asset: FileAsset) -> None:
+        try:
+            s3.head_object(Bucket=asset.bucket, Key=asset.key)
+        except ClientError:
+            s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=asset.read())
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(one, assets))
+
+
+def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
+    client = cloud.client("cloudformation")
+    existing = _describe(client, stack.name)
+    if existing is not None and existing["StackStatus"] in _NOTHING_LEFT:
+        _delete(client, existing["StackId"], stack.name, on_event)
+        existing = None
+    change_set = client.create_change_set(
+        StackName=stack.name,
+        ChangeSetName=f"mlops-{time.time_ns()}",
+        ChangeSetType="CREATE" if existing is None else "UPDATE",
+        Capabilities=_CAPABILITIES,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in stack.parameters.items()],
+        Tags=[{"Key": key, "Value": value} for key, value in stack.tags.items()],
+        TemplateURL=_template_url(cloud, stack),
+    )
+    stack_id, change_set_id = change_set["StackId"], change_set["Id"]
+    description = _change_set(client, change_set_id)
+    if description["Status"] == "FAILED":
+        client.delete_change_set(ChangeSetName=change_set_id)
+        reason = description.get("StatusReason", "")
+        if existing is not None and ("didn't contain changes" in reason or "No updates" in reason):
+            return
+        if existing is None:
+            client.delete_stack(StackName=stack_id)
+        raise DeployError(stack.name, "not started", reason=reason)
+    seen = {event["EventId"] for event in _events(client, stack_id)}
+    client.execute_change_set(ChangeSetName=change_set_id)
+    status, events = _wait(client, stack_id, stack.name, seen, on_event)
+    if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+        raise DeployError(stack.name, status, [event for event in events if event.failed])
+
+
+def _template_url(cloud: _Cloud, stack: Stack) -> str:
+    bucket = next((asset.bucket for asset in stack.assets if asset.path == stack.template), None)
+    if bucket is None:  # legacy assemblies do not list the template among the assets
+        bucket = bootstrap(cloud)
+        cloud.client("s3").put_object(Bucket=bucket, Key=stack.template_key, Body=stack.template.read_bytes())
+    return f"{cloud.endpoint_url}/{bucket}/{stack.template_key}"
+
+
+def _change_set(client: Any, change_set_id: str) -> dict[str, Any]:
+    while True:
+        description: dict[str, Any] = client.describe_change_set(ChangeSetName=change_set_id)
+        if description["Status"] not in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
+            return description
+        time.sleep(_POLL)
+
+
+def _wait(client: Any, stack_id: str, name: str, seen: set[str], on_event: OnEvent) -> tuple[str, list[ResourceEvent]]:
+    """Follow a stack's operation to its end."""
+    events: list[ResourceEvent] = []
+    while True:
+        status = _describe(client, stack_id)
+        for row in [row for row in _events(client, stack_id) if row["EventId"] not in seen]:
+            seen.add(row["EventId"])
+            event = ResourceEvent(
+                name,
+                row["LogicalResourceId"],
+                row["ResourceType"],
+                row["ResourceStatus"],
+                row.get("ResourceStatusReason", ""),
+            )
+            events.append(event)
+            on_event(event)
+        ended = "DELETE_COMPLETE" if status is None else str(status["StackStatus"])
+        if not ended.endswith("_IN_PROGRESS"):
+            return ended, events
+        time.sleep(_POLL)
+
+
+def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[ResourceEvent]:
+    seen = {event["EventId"] for event in _events(client, stack_id)}
+    client.delete_stack(StackName=stack_id)
+    status, events = _wait(client, stack_id, name, seen, on_event)
+    if status != "DELETE_COMPLETE":
+        raise DeployError(name, status, [event for event in events if event.failed])
+    return events
+
+
+def _empty_buckets(cloud: _Cloud, stack: str) -> None:
+    client, s3 = cloud.client("cloudformation"), cloud.client("s3")
+    template = client.get_template(StackName=stack)["TemplateBody"]
+    declared = (template if isinstance(template, dict) else json.loads(template)).get("Resources", {})
+    for page in client.get_paginator("list_stack_resources").paginate(StackName=stack):
+        for row in page["StackResourceSummaries"]:
+            policy = declared.get(row["LogicalResourceId"], {}).get("DeletionPolicy", "Delete")
+            if row["ResourceType"] == "AWS::S3::Bucket" and policy == "Delete":
+                _empty(s3, row["PhysicalResourceId"])
+
+
+def _empty(s3: Any, bucket: str) -> None:
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        rows = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        objects = [{"Key": row["Key"], "VersionId": row["VersionId"]} for row in rows]
+        if objects:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+
+
+def _events(client: Any, stack_id: str) -> Iterator[dict[str, Any]]:
+    """List a stack's events, oldest first."""
+    pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+    return reversed([event for page in pages for event in page["StackEvents"]])
+
+
+def _describe(client: Any, stack: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = client.describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+
+def _outputs(client: Any, stack: str) -> dict[str, str]:
+    described = _describe(client, stack) or {}
+    return {row["OutputKey"]: row["OutputValue"] for row in described.get("Outputs", [])}
+
+
+def _ignore(_event: ResourceEvent) -> None:
+    """Listen to nothing."""
