@@ -1,0 +1,240 @@
+"""Code of functions and layers as assets: from a checkout or from the wheel, deterministic, pure Python in the zips.
+
+A function's asset holds its folder of ``lambdas/`` and the modules of ``mlops_runtime`` that it imports, found by reading the
+imports; a change elsewhere does not deploy it again. Compiled wheels travel in layers that ``mlops assets build`` fetches.
+"""
+
+import ast
+import atexit
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+
+from constructs import Construct
+from mlops_constructs._errors import ValidationError
+
+# the newest Python that CDK knows; cdk-nag's LambdaLatestVersion refuses any older
+RUNTIME = lambda_.Runtime.PYTHON_3_14
+PYTHON_VERSION = "3.14"
+# how uv and pip call Lambda's platforms; Amazon Linux 2023 has glibc 2.34
+ARCHITECTURES = {
+    "x86_64": ("x86_64-manylinux_2_28", "manylinux_2_28_x86_64"),
+    "arm64": ("aarch64-manylinux_2_28", "manylinux_2_28_aarch64"),
+}
+MAXIMUM_LAYER_MIB = 245  # Lambda allows 250 MB for function and layers together
+ASSETS = Path(".mlops/assets")
+_PACKAGE = Path(__file__).parent
+_RUNTIME = _PACKAGE.parent / "mlops_runtime"
+_CHECKOUT = _PACKAGE.parent.parent / "lambdas"
+_INSTALLED = _PACKAGE / "_lambdas"
+_LOCKS = _PACKAGE / "_layers"
+_MIB = 1024 * 1024
+
+
+class LayerError(RuntimeError):
+    """Wheels of a layer could not be fetched or are too large."""
+
+
+def lambda_code(folder: str) -> lambda_.Code:
+    """Return the asset of one function: its folder and what it imports of ``mlops_runtime``.
+
+    Args:
+        folder: Folder of ``lambdas/``.
+
+    Raises:
+        ValidationError: If there is no such folder, or it imports a module that is not there.
+    """
+    return lambda_.Code.from_asset(str(_staged(folder)))
+
+
+def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Architecture) -> lambda_.LayerVersion:
+    """Define a layer from the wheels that ``mlops assets build`` fetched.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        name: Name of the lock, such as ``monitor``.
+        architecture: Architecture of the functions that use it.
+
+    Raises:
+        ValidationError: If the wheels are not there.
+    """
+    folder = layer_folder(name, architecture=architecture.name)
+    if not (folder / "python").is_dir():
+        problem = f"wheels of layer {name!r} for {architecture.name} are not in {folder}; run: mlops assets build"
+        raise ValidationError("LayerNotBuilt", [problem], scope)
+    return lambda_.LayerVersion(
+        scope,
+        id,
+        code=lambda_.Code.from_asset(str(folder)),
+        compatible_runtimes=[RUNTIME],
+        compatible_architectures=[architecture],
+        description=f"{name}: {', '.join(_pins(name))}",
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+    )
+
+
+def layer_names() -> list[str]:
+    """Return the names of all layers, each with a hash-pinned lock in this package."""
+    return sorted(path.stem for path in _LOCKS.glob("*.txt"))
+
+
+def layer_folder(name: str, *, architecture: str) -> Path:
+    """Return where a layer's wheels stand, named by the hash of lock, Python version and architecture.
+
+    Args:
+        name: Name of the layer.
+        architecture: ``x86_64`` or ``arm64``.
+    """
+    key = f"{PYTHON_VERSION} {architecture} {(_LOCKS / f'{name}.txt').read_text()}"
+    return ASSETS / f"{name}-{architecture}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def build_layers(*, architecture: str = "x86_64") -> Iterator[Path]:
+    """Fetch each layer's wheels with uv (or pip), for Lambda's platform, by hash; an index set in the environment is used.
+
+    Args:
+        architecture: ``x86_64`` or ``arm64``. Default: ``x86_64``.
+
+    Yields:
+        The folder of each layer, also where it was built before.
+
+    Raises:
+        LayerError: If the architecture is unknown, wheels cannot be had, or the layer is too large.
+    """
+    if architecture not in ARCHITECTURES:
+        raise LayerError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+    for name in layer_names():
+        folder = layer_folder(name, architecture=architecture)
+        if not (folder / "python").is_dir():
+            _fetch(name, architecture, folder)
+        yield folder
+
+
+def _fetch(name: str, architecture: str, folder: Path) -> None:
+    lock = _LOCKS / f"{name}.txt"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        target = Path(scratch) / "python"
+        result = subprocess.run(_command(lock, architecture, target), capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise LayerError(
+                f"wheels of layer {name!r} for {architecture} could not be fetched: {result.stderr.strip()[-800:]}"
+            )
+        for junk in (*target.rglob("__pycache__"), *target.rglob("tests"), target / "bin"):
+            shutil.rmtree(junk, ignore_errors=True)
+        (target / ".lock").unlink(missing_ok=True)
+        size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file()) / _MIB
+        if size > MAXIMUM_LAYER_MIB:
+            raise LayerError(
+                f"layer {name!r} is {size:.0f} MiB unzipped, at most {MAXIMUM_LAYER_MIB} are allowed; drop a wheel"
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        target.rename(folder / "python")
+
+
+def _command(lock: Path, architecture: str, target: Path) -> list[str]:
+    common = ["--target", str(target), "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(lock)]
+    uv_platform, pip_platform = ARCHITECTURES[architecture]
+    uv = shutil.which("uv")
+    if uv is not None:
+        platform = ["--python-platform", uv_platform, "--python-version", PYTHON_VERSION]
+        return [uv, "pip", "install", "--no-compile-bytecode", "--link-mode", "copy", *platform, *common]
+    platform = ["--platform", pip_platform, "--python-version", PYTHON_VERSION]
+    return [sys.executable, "-m", "pip", "install", "--no-compile", "--implementation", "cp", *platform, *common]
+
+
+def _pins(name: str) -> list[str]:
+    lines = (_LOCKS / f"{name}.txt").read_text().splitlines()
+    return [line.split(";")[0].rstrip(" \\") for line in lines if "==" in line and not line.startswith((" ", "#"))]
+
+
+@cache
+def _scratch() -> Path:
+    """One folder a process; CDK copies what it needs into its assembly at once."""
+    folder = Path(tempfile.mkdtemp(prefix="mlops-assets-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _staged(folder: str) -> Path:
+    root = _CHECKOUT if _CHECKOUT.is_dir() else _INSTALLED
+    source = root / folder
+    if not (source / "handler.py").is_file():
+        known = sorted(path.parent.name for path in root.glob("*/handler.py"))
+        raise ValidationError("UnknownFunction", [f"folder must be one of {', '.join(known)}, got {folder!r}"])
+    target = _scratch() / folder
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            _copy(path, target / path.relative_to(source))
+    for path in runtime_files(sorted(source.rglob("*.py"))):
+        _copy(path, target / path.relative_to(_RUNTIME.parent))
+    return target
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
+    target.chmod(0o644)
+
+
+def runtime_files(sources: Sequence[Path]) -> list[Path]:
+    """Return the modules of ``mlops_runtime`` that Python files import, directly or not, with the packages around them.
+
+    Args:
+        sources: Python files.
+
+    Raises:
+        ValidationError: If a module is imported that is not there.
+    """
+    found: dict[Path, None] = {}
+    waiting = list(sources)
+    problems: list[str] = []
+    while waiting:
+        source = waiting.pop()
+        for module in _imports(source):
+            path = _module_file(module)
+            if path is None:
+                problems.append(f"{source.parent.name}/{source.name} imports {module}, which does not exist")
+                continue
+            for file in (*_package_files(path), path):
+                if file not in found:
+                    found[file] = None
+                    waiting.append(file)
+    if problems:
+        raise ValidationError("MissingModule", sorted(problems))
+    return sorted(found)
+
+
+def _imports(source: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.split(".")[0] == _RUNTIME.name)
+        elif (
+            isinstance(node, ast.ImportFrom) and node.module is not None and node.module.split(".")[0] == _RUNTIME.name
+        ):
+            yield node.module
+            yield from (f"{node.module}.{a.name}" for a in node.names if _module_file(f"{node.module}.{a.name}"))
+
+
+def _module_file(module: str) -> Path | None:
+    path = _RUNTIME.parent.joinpath(*module.split("."))
+    candidates = (path / "__init__.py", path.with_suffix(".py"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _package_files(path: Path) -> Iterator[Path]:
+    folder = path.parent
+    while folder != _RUNTIME.parent:
+        yield folder / "__init__.py"
+        folder = folder.parent

@@ -1,0 +1,20 @@
+"""The one error that constructs raise for a mistake of their caller."""
+
+from collections.abc import Iterable
+
+from constructs import IConstruct
+
+
+class ValidationError(ValueError):
+    """Arguments of a construct that cannot work; the message lists every problem, its code and the construct's path.
+
+    Attributes:
+        code: Stable name of the rule, such as ``InvalidBusinessUnit``.
+        problems: Each problem with the value got, what is allowed, and the fix.
+    """
+
+    def __init__(self, code: str, problems: Iterable[str], scope: IConstruct | None = None) -> None:
+        self.code = code
+        self.problems = tuple(problems)
+        where = "" if scope is None else f" [{scope.node.path}]"
+        super().__init__(f"{code}: {'; '.join(self.problems)}{where}")

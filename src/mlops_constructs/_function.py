@@ -1,0 +1,118 @@
+"""The one Lambda function: the unit's network, key and dead letters, tracing, a log group of its own, an exact role."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+
+from constructs import Construct
+from mlops_constructs._assets import RUNTIME, lambda_code
+from mlops_constructs._iam import key_statement, log_statement, service_role
+from mlops_constructs._log_group import define_log_group
+from mlops_constructs._validation import check_duration, check_range, raise_if_any
+from mlops_constructs.compliance import acknowledge_family
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+ARCHITECTURE = lambda_.Architecture.X86_64
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
+NETWORK_ACTIONS = (
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+)
+TRACING_ACTIONS = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+_CONCURRENCY = "a new account has 10 concurrent executions, all of which must stay unreserved; set reserved_concurrency where the quota allows"
+
+
+def define_function(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: "BusinessUnit",
+    folder: str,
+    description: str,
+    environment: Mapping[str, str],
+    statements: Sequence[iam.PolicyStatement],
+    timeout: cdk.Duration,
+    memory_size: int = 256,
+    layers: Sequence[lambda_.ILayerVersion] = (),
+    reserved_concurrency: int | None = None,
+    wildcard_reason: str | None = None,
+) -> lambda_.Function:
+    """Define a function.
+
+    Args:
+        scope: Parent.
+        id: Construct id; its role is ``<id>Role``, its log group ``<id>Logs``.
+        business_unit: The unit; gives network, key, dead-letter queue and boundary.
+        folder: Folder of ``lambdas/`` whose ``handler.handler`` is called.
+        description: What the function does.
+        environment: Environment variables, encrypted with the unit's key.
+        statements: What the code may do; logs, tracing, network, key and dead letters are added.
+        timeout: Longest run, at most 15 minutes.
+        memory_size: MiB. Default: 256.
+        layers: Layers with compiled wheels. Default: none.
+        reserved_concurrency: Concurrent executions kept for it. Default: none are kept, which is acknowledged.
+        wildcard_reason: Why resources with ``*`` are needed in ``statements``. Default: a wildcard is a finding.
+
+    Raises:
+        ValidationError: If timeout or memory are outside Lambda's limits.
+    """
+    raise_if_any(
+        scope,
+        "InvalidFunction",
+        [
+            check_duration("timeout", timeout, minimum=cdk.Duration.seconds(1), maximum=cdk.Duration.minutes(15)),
+            check_range("memory_size", memory_size, minimum=128, maximum=10240),
+        ],
+    )
+    log_group = define_log_group(scope, f"{id}Logs", business_unit=business_unit)
+    own_statements = [
+        log_statement(log_group),
+        iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[business_unit.dead_letter_queue.queue_arn]),
+        # the queue of dead letters and the environment are encrypted with the unit's key
+        key_statement(business_unit.key, services=["lambda", "sqs"]),
+    ]
+    role = service_role(
+        scope,
+        f"{id}Role",
+        service="lambda.amazonaws.com",
+        statements=[*own_statements, *statements],
+        business_unit=business_unit,
+        description=description,
+        managed_policies=[business_unit.function_policy],
+        wildcard_reason=wildcard_reason,
+    )
+    with role.declared(["sqs:SendMessage", *NETWORK_ACTIONS, *TRACING_ACTIONS]):
+        function = lambda_.Function(
+            scope,
+            id,
+            runtime=RUNTIME,
+            architecture=ARCHITECTURE,
+            handler="handler.handler",
+            code=lambda_code(folder),
+            description=description,
+            environment=dict(environment),
+            environment_encryption=business_unit.key,
+            role=role,
+            timeout=timeout,
+            memory_size=memory_size,
+            layers=list(layers),
+            reserved_concurrent_executions=reserved_concurrency,
+            log_group=log_group,
+            tracing=lambda_.Tracing.ACTIVE,
+            dead_letter_queue=business_unit.dead_letter_queue,
+            vpc=business_unit.vpc,
+            vpc_subnets=business_unit.subnets,
+            security_groups=[business_unit.security_group],
+        )
+    if reserved_concurrency is None:
+        acknowledge_family(function, "LambdaConcurrency", _CONCURRENCY)
+    return function

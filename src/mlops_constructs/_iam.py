@@ -1,0 +1,320 @@
+"""Roles of our own: one customer managed policy, the unit's boundary, confused-deputy conditions, and no grant that vanishes."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+
+from constructs import Construct, IConstruct, IValidation
+from mlops_constructs._validation import raise_if_any
+from mlops_constructs.compliance import acknowledge
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: white space does not count
+MAXIMUM_POLICY_CHARACTERS = 6144
+# Lambda assumes execution roles without aws:SourceAccount in the request's context, so a condition on it would lock it out
+_WITHOUT_SOURCE_CONTEXT = frozenset({"lambda.amazonaws.com"})
+# upper bounds of what an intrinsic becomes at deployment
+_RENDERED_LENGTHS = {"AWS::Partition": 10, "AWS::Region": 14, "AWS::AccountId": 12, "AWS::URLSuffix": 20}
+_RENDERED_ARN = 110
+_RENDERED_NAME = 64
+
+
+class ServiceRole(iam.Role):
+    """A role that keeps what others grant to it in a second customer managed policy, ``Granted``.
+
+    CDK would put a grant into an inline policy, and ``without_policy_updates`` would drop it. Here
+    ``bucket.grant_read(role)`` shows in the template, and its wildcards are findings until somebody acknowledges them.
+    Define one with ``service_role``.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        assumed_by: iam.IPrincipal,
+        permissions_boundary: iam.IManagedPolicy | None,
+        managed_policies: Sequence[iam.IManagedPolicy],
+        description: str,
+    ) -> None:
+        super().__init__(
+            scope,
+            id,
+            assumed_by=assumed_by,
+            permissions_boundary=permissions_boundary,
+            managed_policies=list(managed_policies),
+            description=description,
+        )
+        self._granted: iam.ManagedPolicy | None = None
+        self._asked: set[str] | None = None
+
+    def add_to_principal_policy(self, statement: iam.PolicyStatement) -> iam.AddToPrincipalPolicyResult:
+        """Add a statement that somebody grants to the role.
+
+        Args:
+            statement: The statement.
+        """
+        if self._asked is not None:
+            self._asked.update(statement.actions)
+            return iam.AddToPrincipalPolicyResult(statement_added=True, policy_dependable=self)
+        if self._granted is None:
+            self._granted = iam.ManagedPolicy(
+                self, "Granted", roles=[self], description="What others grant to this role"
+            )
+            self._granted.node.add_validation(_PolicyCheck(self._granted, None))
+        self._granted.add_statements(statement)
+        return iam.AddToPrincipalPolicyResult(statement_added=True, policy_dependable=self._granted)
+
+    @contextmanager
+    def declared(self, actions: Sequence[str]) -> Iterator["ServiceRole"]:
+        """Define a CDK construct whose own statements for this role are declared already.
+
+        CDK's constructs grant to their role what they think they need, often on ``*``. Inside this context such statements are
+        left out, and at its end it is an error if one asked for an action that is not declared.
+
+        Args:
+            actions: Actions that the role's policies declare.
+
+        Raises:
+            ValidationError: If the construct asked for any other action.
+        """
+        self._asked = set()
+        try:
+            yield self
+            missing = sorted(self._asked - set(actions))
+        finally:
+            self._asked = None
+        raise_if_any(
+            self,
+            "UndeclaredAction",
+            [
+                f"the construct asks for {action!r}, which the role does not declare; add a statement"
+                for action in missing
+            ],
+        )
+
+
+def service_role(
+    scope: Construct,
+    id: str,
+    *,
+    service: str,
+    statements: Sequence[iam.PolicyStatement],
+    business_unit: "BusinessUnit",
+    description: str,
+    source_arn: str | None = None,
+    managed_policies: Sequence[iam.IManagedPolicy] = (),
+    wildcard_reason: str | None = None,
+) -> ServiceRole:
+    """Define a role for an AWS service.
+
+    Args:
+        scope: Parent.
+        id: Construct id; the policy is ``<id>/Policy``.
+        service: The service's principal, such as ``states.amazonaws.com``.
+        statements: What it may do. Actions are named in full.
+        business_unit: The unit; gives the permissions boundary.
+        description: What the role is for.
+        source_arn: ARN (``*`` allowed) of what the service acts for. Default: any resource of the account.
+        managed_policies: Customer managed policies that roles share. Default: none.
+        wildcard_reason: Why resources with ``*`` are needed and what was rejected; acknowledges exactly the wildcards of
+            ``statements``. Default: a wildcard is a finding.
+
+    Returns:
+        The role.
+
+    Raises:
+        ValidationError: If an action has a wildcard or there is no statement.
+    """
+    problems: list[str | None] = [
+        f"action must be named in full, got {action!r}" for s in statements for action in s.actions if "*" in action
+    ]
+    if not statements and not managed_policies:
+        problems.append("statements must not be empty; a role without permissions needs none of this")
+    raise_if_any(scope, "InvalidRole", problems)
+    role = ServiceRole(
+        scope,
+        id,
+        assumed_by=iam.ServicePrincipal(service, conditions=source_conditions(scope, service, source_arn)),
+        permissions_boundary=business_unit.permissions_boundary,
+        managed_policies=managed_policies,
+        description=description,
+    )
+    if statements:
+        policy = iam.ManagedPolicy(role, "Policy", statements=list(statements), roles=[role], description=description)
+        policy.node.add_validation(_PolicyCheck(policy, wildcard_reason))
+    return role
+
+
+def shared_policy(
+    scope: Construct, id: str, *, statements: Sequence[iam.PolicyStatement], description: str, wildcard_reason: str
+) -> iam.ManagedPolicy:
+    """Define a customer managed policy whose wildcards are acknowledged exactly, for a boundary or for many roles.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        statements: What it allows and denies.
+        description: What it is for.
+        wildcard_reason: Why its wildcards are needed and what was rejected.
+    """
+    policy = iam.ManagedPolicy(scope, id, statements=list(statements), description=description)
+    policy.node.add_validation(_PolicyCheck(policy, wildcard_reason))
+    return policy
+
+
+def source_conditions(scope: IConstruct, service: str, source_arn: str | None = None) -> Mapping[str, object]:
+    """Return the confused-deputy conditions for a service principal: the account, and the resource where it is known.
+
+    See: https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+
+    Args:
+        scope: Any construct of the stack.
+        service: The service's principal.
+        source_arn: ARN of what the service acts for. Default: any resource of the account.
+    """
+    if service in _WITHOUT_SOURCE_CONTEXT:
+        return {}
+    conditions: dict[str, object] = {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
+    if source_arn is not None:
+        conditions["ArnLike"] = {"aws:SourceArn": source_arn}
+    return conditions
+
+
+def key_statement(
+    key: kms.IKey, *, services: Sequence[str], actions: Sequence[str] = ("kms:Decrypt", "kms:GenerateDataKey")
+) -> iam.PolicyStatement:
+    """Return the use of a key through the named services only.
+
+    See: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+
+    Args:
+        key: The key.
+        services: Short names such as ``s3``, ``sqs``, ``dynamodb``, ``lambda``.
+        actions: What the services do in the role's name. Default: read and write.
+    """
+    stack = cdk.Stack.of(key)
+    hosts = [f"{service}.{stack.region}.{stack.url_suffix}" for service in sorted(services)]
+    return iam.PolicyStatement(
+        actions=sorted(actions),
+        resources=[key.key_arn],
+        conditions={"StringEquals": {"kms:ViaService": hosts if len(hosts) > 1 else hosts[0]}},
+    )
+
+
+def log_statement(log_group: logs.ILogGroup) -> iam.PolicyStatement:
+    """Return the right to write to one log group.
+
+    Args:
+        log_group: The log group.
+    """
+    return iam.PolicyStatement(
+        actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
+    )
+
+
+def pass_role_statement(role: iam.IRole, *, service: str) -> iam.PolicyStatement:
+    """Return the right to pass one role to one service.
+
+    Args:
+        role: The role.
+        service: The service's principal.
+    """
+    return iam.PolicyStatement(
+        actions=["iam:PassRole"],
+        resources=[role.role_arn],
+        conditions={"StringEquals": {"iam:PassedToService": service}},
+    )
+
+
+@jsii.implements(IValidation)
+class _PolicyCheck:
+    """At the end of synthesis, when references are known: the size, and the acknowledgement of exactly the wildcards there are."""
+
+    def __init__(self, policy: iam.ManagedPolicy, wildcard_reason: str | None) -> None:
+        self._policy = policy
+        self._wildcard_reason = wildcard_reason
+
+    def validate(self) -> list[str]:
+        document = cdk.Stack.of(self._policy).resolve(self._policy.document)
+        size = rendered_length(document)
+        if size > MAXIMUM_POLICY_CHARACTERS:
+            return [
+                f"the policy has about {size} characters, at most {MAXIMUM_POLICY_CHARACTERS} are allowed; split the role"
+            ]
+        if self._wildcard_reason is not None:
+            for finding in wildcard_findings(document):
+                acknowledge(self._policy, f"AwsSolutions-IAM5[{finding}]", self._wildcard_reason)
+        return []
+
+
+def wildcard_findings(document: Mapping[str, object]) -> list[str]:
+    """Return what cdk-nag's IAM5 reports of a resolved policy document: ``Action::...`` and ``Resource::...``.
+
+    Args:
+        document: The resolved document.
+    """
+    found: dict[str, None] = {}
+    for statement in _list(document.get("Statement", [])):
+        assert isinstance(statement, Mapping)  # noqa: S101 - shape of every policy document
+        if statement.get("Effect") != "Allow":
+            continue
+        found |= {f"Action::{a}": None for a in _list(statement.get("Action")) if "*" in str(a)}
+        resources = (_flatten(r) for r in _list(statement.get("Resource")))
+        found |= {f"Resource::{r}": None for r in resources if "*" in r}
+    return list(found)
+
+
+def rendered_length(document: object) -> int:
+    """Return about how many characters a resolved policy document has at deployment, rather too many than too few.
+
+    Args:
+        document: The resolved document.
+    """
+    return len(json.dumps(_with_lengths(document), separators=(",", ":")))
+
+
+def _with_lengths(value: object) -> object:
+    if isinstance(value, Mapping):
+        if len(value) == 1:
+            key, inner = next(iter(value.items()))
+            if key == "Ref":
+                return "x" * _RENDERED_LENGTHS.get(str(inner), _RENDERED_NAME)
+            if key == "Fn::Join":
+                return "".join(str(_with_lengths(part)) for part in inner[1])
+            if key.startswith("Fn::"):
+                return "x" * _RENDERED_ARN
+        return {key: _with_lengths(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_lengths(item) for item in value]
+    return value
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _flatten(reference: object) -> str:
+    """The text by which cdk-nag names a reference in its finding's id."""
+    if isinstance(reference, str):
+        return reference.replace("${", "<").replace("}", ">")
+    if isinstance(reference, Mapping) and len(reference) == 1:
+        key, inner = next(iter(reference.items()))
+        if key == "Fn::Join":
+            return str(inner[0]).join(_flatten(part) for part in inner[1])
+        if key == "Fn::GetAtt":
+            return f"<{_flatten(inner[0])}.{_flatten(inner[1])}>"
+        if key == "Ref":
+            return f"<{_flatten(inner)}>"
+        if key in ("Fn::ImportValue", "Fn::Sub"):
+            return _flatten(inner)
+    return json.dumps(reference, separators=(",", ":"))

@@ -1,0 +1,152 @@
+"""Queues with the unit's key and dead letters, and functions that consume them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+
+from constructs import Construct
+from mlops_constructs._function import define_function
+from mlops_constructs.compliance import acknowledge, acknowledge_family
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+MAXIMUM_RECEIVES = 5
+_LAST_STOP = (
+    "it is itself where undeliverable messages end, watched by an alarm; a further queue behind it would never be read"
+)
+_REDRIVE = (
+    "Lambda allows a failure destination for streams only; for SQS the queue's own redrive policy keeps what failed"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueConsumer:
+    """A queue, what could not be processed, and the function that consumes it."""
+
+    queue: sqs.Queue
+    dead_letter_queue: sqs.Queue
+    function: lambda_.Function
+
+
+def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: "BusinessUnit") -> sqs.Queue:
+    """Define a queue in which messages end that nobody could process; the unit's topic hears of the first one.
+
+    Args:
+        scope: Parent.
+        id: Construct id; the alarm is ``<id>Alarm``.
+        business_unit: The unit; gives key and topic.
+    """
+    queue = sqs.Queue(
+        scope,
+        id,
+        encryption=sqs.QueueEncryption.KMS,
+        encryption_master_key=business_unit.key,
+        enforce_ssl=True,
+        retention_period=cdk.Duration.days(14),
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+    )
+    acknowledge_family(queue, "SQSRedrivePolicy", _LAST_STOP)
+    acknowledge(queue, "AwsSolutions-SQS3", _LAST_STOP)
+    alarm = queue.metric_approximate_number_of_messages_visible(
+        period=cdk.Duration.minutes(5), statistic=cloudwatch.Stats.MAXIMUM
+    ).create_alarm(
+        scope,
+        f"{id}Alarm",
+        threshold=1,
+        evaluation_periods=1,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        alarm_description=f"messages that nobody could process wait in {queue.node.path}; read them, fix the cause, redrive them",
+    )
+    alarm.add_alarm_action(actions.SnsAction(business_unit.topic))
+    return queue
+
+
+def define_queue_consumer(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: "BusinessUnit",
+    folder: str,
+    description: str,
+    environment: Mapping[str, str],
+    statements: Sequence[iam.PolicyStatement],
+    timeout: cdk.Duration,
+    memory_size: int = 256,
+    layers: Sequence[lambda_.ILayerVersion] = (),
+    batch_size: int = 10,
+    maximum_concurrency: int | None = None,
+    wildcard_reason: str | None = None,
+) -> QueueConsumer:
+    """Define a function fed from a queue, with partial batch responses and a queue for what fails five times.
+
+    Rules put their events on ``queue``; grant nothing else: EventBridge's target adds the queue's policy.
+
+    Args:
+        scope: Parent.
+        id: Construct id of the function; the queue is ``<id>Queue``, its dead letters ``<id>DeadLetters``.
+        business_unit: The unit.
+        folder: Folder of ``lambdas/`` whose ``handler.handler`` returns ``{"batchItemFailures": [...]}``.
+        description: What the function does.
+        environment: Environment variables.
+        statements: What the code may do; reading the queue is added.
+        timeout: Longest run; a message is hidden six times as long, as AWS advises.
+        memory_size: MiB. Default: 256.
+        layers: Layers with compiled wheels. Default: none.
+        batch_size: Messages a call, 1 to 10. Default: 10.
+        maximum_concurrency: Calls at the same time, at least 2. Default: as many as Lambda starts.
+        wildcard_reason: Why resources with ``*`` are needed in ``statements``. Default: a wildcard is a finding.
+
+    Raises:
+        ValidationError: If an argument is outside Lambda's limits.
+
+    See: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    """
+    dead_letters = define_dead_letter_queue(scope, f"{id}DeadLetters", business_unit=business_unit)
+    queue = sqs.Queue(
+        scope,
+        f"{id}Queue",
+        encryption=sqs.QueueEncryption.KMS,
+        encryption_master_key=business_unit.key,
+        enforce_ssl=True,
+        visibility_timeout=cdk.Duration.seconds(6 * timeout.to_seconds()),
+        retention_period=cdk.Duration.days(4),
+        dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAXIMUM_RECEIVES),
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+    )
+    consume = iam.PolicyStatement(
+        actions=["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
+        resources=[queue.queue_arn],
+    )
+    function = define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder=folder,
+        description=description,
+        environment=environment,
+        statements=[consume, *statements],
+        timeout=timeout,
+        memory_size=memory_size,
+        layers=layers,
+        wildcard_reason=wildcard_reason,
+    )
+    mapping = lambda_.EventSourceMapping(
+        scope,
+        f"{id}Source",
+        target=function,
+        event_source_arn=queue.queue_arn,
+        batch_size=batch_size,
+        max_concurrency=maximum_concurrency,
+        report_batch_item_failures=True,
+    )
+    acknowledge_family(mapping, "LambdaEventSourceMappingDestination", _REDRIVE)
+    return QueueConsumer(queue=queue, dead_letter_queue=dead_letters, function=function)

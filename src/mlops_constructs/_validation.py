@@ -1,0 +1,57 @@
+"""Checks of arguments that know CDK's tokens: what is only known at deployment is never judged at synth.
+
+A number token reads as a huge negative number and a string token has a length of its own: naive checks pass or fail by accident.
+
+See: https://docs.aws.amazon.com/cdk/v2/guide/tokens.html
+"""
+
+import re
+from collections.abc import Iterable
+
+import aws_cdk as cdk
+
+from constructs import IConstruct
+from mlops_constructs._errors import ValidationError
+
+
+def is_known(value: object) -> bool:
+    """Return whether a value can be judged at synth: it is given, and no token."""
+    return value is not None and not cdk.Token.is_unresolved(value)
+
+
+def check_range(name: str, value: float | None, *, minimum: float, maximum: float, fix: str = "") -> str | None:
+    """Return the problem of a number outside ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    if value is None or not is_known(value) or minimum <= value <= maximum:
+        return None
+    return f"{name} must be from {minimum} to {maximum}, got {value!r}" + (f"; {fix}" if fix else "")
+
+
+def check_pattern(name: str, value: str | None, *, pattern: str, allowed: str) -> str | None:
+    """Return the problem of a text that does not match ``pattern`` as a whole, if it is known."""
+    if value is None or not is_known(value) or re.fullmatch(pattern, value):
+        return None
+    return f"{name} must be {allowed}, got {value!r}"
+
+
+def check_duration(
+    name: str, value: cdk.Duration | None, *, minimum: cdk.Duration, maximum: cdk.Duration
+) -> str | None:
+    """Return the problem of a duration outside ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    if value is None or value.is_unresolved():
+        return None
+    if minimum.to_milliseconds() <= value.to_milliseconds() <= maximum.to_milliseconds():
+        return None
+    return (
+        f"{name} must be from {minimum.to_human_string()} to {maximum.to_human_string()}, got {value.to_human_string()}"
+    )
+
+
+def raise_if_any(scope: IConstruct, code: str, problems: Iterable[str | None]) -> None:
+    """Raise one error for all problems; ``None`` stands for a check that passed.
+
+    Raises:
+        ValidationError: If there is any problem.
+    """
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise ValidationError(code, found, scope)

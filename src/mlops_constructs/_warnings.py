@@ -1,0 +1,31 @@
+"""Every warning and notice of the constructs: the id is public, may be acknowledged by callers, and is never renamed."""
+
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+
+from constructs import IConstruct
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructWarning:
+    """A warning with its public id; ``text`` may name values in braces."""
+
+    id: str
+    text: str
+
+
+DEVELOPMENT_DESTROYS_DATA = ConstructWarning(
+    id="mlops-constructs:BusinessUnit.developmentDestroysData",
+    text="profile DEVELOPMENT deletes the data of unit '{unit}' with its stack; use Profile.PRODUCTION for data that must stay",
+)
+SHARED_KEY = ConstructWarning(
+    id="mlops-constructs:BusinessUnit.keyNotOwned",
+    text="unit '{unit}' uses a key that it does not own: its policy must admit logs, cloudwatch, events, sns and the unit's roles",
+)
+ALL_WARNINGS = (DEVELOPMENT_DESTROYS_DATA, SHARED_KEY)
+
+
+def warn(scope: IConstruct, warning: ConstructWarning, **values: str) -> None:
+    """Add a warning to a construct; callers acknowledge it by its id."""
+    cdk.Annotations.of(scope).add_warning_v2(warning.id, warning.text.format(**values))

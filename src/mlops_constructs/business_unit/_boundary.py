@@ -1,0 +1,131 @@
+"""The permissions boundary of a unit's roles, and the policy that its functions share."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct
+from mlops_constructs._function import NETWORK_ACTIONS, TRACING_ACTIONS
+from mlops_constructs._iam import shared_policy
+from mlops_constructs.compliance import acknowledge_family
+
+# services that the unit's functions, machines, jobs and endpoints use
+_SERVICES = (
+    "athena",
+    "cloudwatch",
+    "dynamodb",
+    "ec2",
+    "ecr",
+    "elasticloadbalancing",
+    "events",
+    "glue",
+    "kms",
+    "lambda",
+    "logs",
+    "s3",
+    "sagemaker",
+    "scheduler",
+    "sns",
+    "sqs",
+    "states",
+    "xray",
+)
+# what no workload does: change who may do what, destroy keys, logs and locks, open a bucket
+_NEVER = (
+    "dynamodb:DeleteResourcePolicy",
+    "dynamodb:PutResourcePolicy",
+    "ec2:AuthorizeSecurityGroupIngress",
+    "kms:DisableKey",
+    "kms:DisableKeyRotation",
+    "kms:PutKeyPolicy",
+    "kms:ScheduleKeyDeletion",
+    "lambda:AddPermission",
+    "lambda:CreateFunctionUrlConfig",
+    "logs:DeleteLogGroup",
+    "s3:BypassGovernanceRetention",
+    "s3:DeleteBucket",
+    "s3:DeleteBucketPolicy",
+    "s3:PutBucketAcl",
+    "s3:PutBucketObjectLockConfiguration",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock",
+    "s3:PutObjectAcl",
+    "sns:AddPermission",
+    "sqs:AddPermission",
+)
+_PASS_TO = ("events.amazonaws.com", "lambda.amazonaws.com", "sagemaker.amazonaws.com", "states.amazonaws.com")
+_BOUNDARY_REASON = (
+    "a permissions boundary grants nothing, it caps what the unit's exact policies may ever grant; "
+    "rejected: repeating each of their actions here, which would cap nothing"
+)
+_FUNCTION_REASON = (
+    "Lambda makes and describes network interfaces, and X-Ray takes segments, without resource-level permissions; "
+    "rejected: AWS's managed policies, which grant more, and functions outside the network"
+)
+
+
+def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolicy:
+    """Define the boundary: the platform's services, roles passed only to them, never another unit's tagged resources.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        unit: Name of the unit.
+    """
+    roles = cdk.Stack.of(scope).format_arn(service="iam", region="", resource="role", resource_name="*")
+    boundary = shared_policy(
+        scope,
+        id,
+        description=f"Upper limit of every role of business unit {unit}",
+        wildcard_reason=_BOUNDARY_REASON,
+        statements=[
+            iam.PolicyStatement(sid="Services", actions=[f"{service}:*" for service in _SERVICES], resources=["*"]),
+            iam.PolicyStatement(
+                sid="PassRoles",
+                actions=["iam:PassRole"],
+                resources=[roles],
+                conditions={"StringEquals": {"iam:PassedToService": list(_PASS_TO)}},
+            ),
+            iam.PolicyStatement(sid="Never", effect=iam.Effect.DENY, actions=list(_NEVER), resources=["*"]),
+            iam.PolicyStatement(
+                sid="OtherUnits",
+                effect=iam.Effect.DENY,
+                not_actions=["ec2:*", "logs:*", "xray:*"],
+                resources=["*"],
+                conditions={
+                    "Null": {"aws:ResourceTag/mlops:unit": "false"},
+                    "StringNotEquals": {"aws:ResourceTag/mlops:unit": unit},
+                },
+            ),
+        ],
+    )
+    acknowledge_family(boundary, "IAMPolicyNoStatementsWithFullAccess", _BOUNDARY_REASON)
+    return boundary
+
+
+def define_function_policy(scope: Construct, id: str) -> iam.ManagedPolicy:
+    """Define what Lambda itself does in a function's name: network interfaces and traces; the code may not make interfaces.
+
+    See: https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+    """
+    functions = cdk.Stack.of(scope).format_arn(
+        service="lambda", resource="function", resource_name="*", arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
+    )
+    return shared_policy(
+        scope,
+        id,
+        description="Network interfaces and traces of the unit's functions",
+        wildcard_reason=_FUNCTION_REASON,
+        statements=[
+            iam.PolicyStatement(actions=[*NETWORK_ACTIONS, *TRACING_ACTIONS], resources=["*"]),
+            iam.PolicyStatement(
+                effect=iam.Effect.DENY,
+                actions=list(NETWORK_ACTIONS),
+                resources=["*"],
+                conditions={"ArnLike": {"lambda:SourceFunctionArn": functions}},
+            ),
+        ],
+    )

@@ -1,0 +1,156 @@
+"""Define a network without a way to the internet, and the security group of a unit."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct
+from mlops_constructs._iam import service_role
+from mlops_constructs._log_group import define_log_group
+from mlops_constructs._validation import is_known
+from mlops_constructs.compliance import acknowledge_family
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+    from mlops_constructs.business_unit.network import Network
+
+# USD per interface endpoint, zone and hour, list prices as noted in January 2026: https://aws.amazon.com/privatelink/pricing/
+_ENDPOINT_HOUR = {
+    "us-east-1": 0.01,
+    "us-east-2": 0.01,
+    "us-west-2": 0.01,
+    "eu-west-1": 0.011,
+    "eu-central-1": 0.012,
+}
+_DEFAULT_REGION = "us-east-1"
+_HOURS = 730
+_DEFAULT_GROUP = (
+    "nothing uses the default group, every interface names one of ours; "
+    "rejected: closing it at deployment, which takes a hidden function with rights on every security group"
+)
+
+
+def monthly_price(*, endpoints: int, zones: int, region: str) -> float:
+    """Return USD a month for interface endpoints, without traffic; at us-east-1's price where the region's is not known.
+
+    Args:
+        endpoints: Number of interface endpoints.
+        zones: Number of zones.
+        region: Region, or a token.
+    """
+    price = _ENDPOINT_HOUR.get(region, _ENDPOINT_HOUR[_DEFAULT_REGION])
+    return round(endpoints * zones * price * _HOURS, 2)
+
+
+def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", network: "Network") -> ec2.Vpc:
+    """Define a network with isolated subnets, gateway endpoints, interface endpoints and flow logs.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit; gives profile and key.
+        network: What was asked for.
+    """
+    zones = business_unit.profile.zones if network.zones is None else network.zones
+    cidr = ec2.Vpc.DEFAULT_CIDR_RANGE if network.cidr is None else network.cidr
+    vpc = ec2.Vpc(
+        scope,
+        id,
+        ip_addresses=ec2.IpAddresses.cidr(cidr),
+        max_azs=zones,
+        nat_gateways=0,
+        restrict_default_security_group=False,
+        subnet_configuration=[ec2.SubnetConfiguration(name="Isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)],
+    )
+    acknowledge_family(vpc, "VPCDefaultSecurityGroupClosed", _DEFAULT_GROUP)
+    vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+    vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
+    _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=network.endpoints)
+    _add_flow_logs(scope, vpc, business_unit)
+    stack = cdk.Stack.of(scope)
+    region = stack.region if is_known(stack.region) else _DEFAULT_REGION
+    price = monthly_price(endpoints=len(network.endpoints), zones=zones, region=region)
+    cdk.Annotations.of(vpc).add_info(
+        f"the network of unit '{business_unit.name}' costs about {price:.2f} USD a month: {len(network.endpoints)} interface endpoints "
+        f"in {zones} zone(s) at list price ({region if region in _ENDPOINT_HOUR else _DEFAULT_REGION}); "
+        "share one between units with Network.given or Network.shared"
+    )
+    return vpc
+
+
+def define_security_group(scope: Construct, id: str, *, vpc: ec2.IVpc, unit: str) -> ec2.SecurityGroup:
+    """Define the security group of all that runs in a unit: no ingress, egress to port 443.
+
+    Made networks have no route but to their endpoints, so that 443 reaches the services named there and nothing else. The prefix
+    lists of S3 and DynamoDB have an id of their own in each region, which cannot be known at synth.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        vpc: The network.
+        unit: Name of the unit.
+    """
+    group = ec2.SecurityGroup(
+        scope, id, vpc=vpc, description=f"Functions, jobs and endpoints of unit {unit}", allow_all_outbound=False
+    )
+    group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, through the network's endpoints")
+    return group
+
+
+def _add_interface_endpoints(scope: Construct, vpc: ec2.Vpc, *, cidr: str, endpoints: Sequence[str]) -> None:
+    if not endpoints:
+        return
+    group = ec2.SecurityGroup(
+        scope,
+        "EndpointGroup",
+        vpc=vpc,
+        description="Interface endpoints, reached from the network only",
+        allow_all_outbound=False,
+    )
+    group.add_ingress_rule(ec2.Peer.ipv4(cidr), ec2.Port.tcp(443), "Functions, jobs and endpoints")
+    for name in sorted(endpoints):
+        endpoint = vpc.add_interface_endpoint(
+            "".join(part.capitalize() for part in name.split(".")),
+            service=ec2.InterfaceVpcEndpointAwsService(name),
+            security_groups=[group],
+            open=False,
+        )
+        endpoint.add_to_policy(
+            iam.PolicyStatement(
+                principals=[iam.AnyPrincipal()],
+                actions=["*"],
+                resources=["*"],
+                conditions={"StringEquals": {"aws:PrincipalAccount": cdk.Stack.of(scope).account}},
+            )
+        )
+
+
+def _add_flow_logs(scope: Construct, vpc: ec2.Vpc, business_unit: "BusinessUnit") -> None:
+    log_group = define_log_group(scope, "FlowLogs", business_unit=business_unit)
+    role = service_role(
+        scope,
+        "FlowLogsRole",
+        service="vpc-flow-logs.amazonaws.com",
+        business_unit=business_unit,
+        description="Writes the network's flow logs",
+        statements=[
+            iam.PolicyStatement(
+                actions=["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+                resources=[log_group.log_group_arn],
+            )
+        ],
+    )
+    flow_log = ec2.CfnFlowLog(
+        scope,
+        "FlowLog",
+        resource_id=vpc.vpc_id,
+        resource_type="VPC",
+        traffic_type="ALL",
+        log_destination_type="cloud-watch-logs",
+        log_destination=log_group.log_group_arn,
+        deliver_logs_permission_arn=role.role_arn,
+    )
+    flow_log.node.add_dependency(role)

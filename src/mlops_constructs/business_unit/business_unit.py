@@ -1,0 +1,255 @@
+"""The tenant: network, key, topic, bus, buckets, boundary and tags that a unit's constructs share."""
+
+from collections.abc import Mapping
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+
+from constructs import Construct
+from mlops_constructs._bucket import define_access_logs_bucket, define_bucket
+from mlops_constructs._queue import define_dead_letter_queue
+from mlops_constructs._validation import check_pattern, raise_if_any
+from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, warn
+from mlops_constructs.business_unit._boundary import define_boundary, define_function_policy
+from mlops_constructs.business_unit._key import define_key
+from mlops_constructs.business_unit._made_network import define_network, define_security_group
+from mlops_constructs.business_unit._sweeper import BucketSweeper
+from mlops_constructs.business_unit.network import Network
+from mlops_constructs.business_unit.profile import Profile
+
+AUDIT_LOCK = cdk.Duration.days(365)
+_NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
+# https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
+_TAG_VALUE = r"[\w .:/=+@-]{1,256}"
+
+
+class BusinessUnit(Construct):
+    """Define what the constructs of one business unit share. Stateful.
+
+    Defines key, network, buckets for artifacts, audit records and access logs, topic, event bus, dead-letter queue and the
+    permissions boundary of every role. Everything that a unit's constructs need from one another comes from here.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        name: Name of the unit, in names of endpoints, namespaces and tags: 2 to 20 lower-case letters, digits, hyphens.
+        owner: Who answers for it; tag ``mlops:owner``. Default: the unit's name.
+        cost_center: Who pays; tag ``mlops:cost-center``, also of jobs started at run time. Default: the unit's name.
+        profile: ``Profile.DEVELOPMENT`` deletes everything with the stack. Default: ``Profile.PRODUCTION``.
+        network: Where functions, jobs and endpoints run. Default: a network is made and its price printed.
+        encryption_key: Key of all data. Default: one is defined, with rotation.
+
+    Raises:
+        ValidationError: If a name or tag value is not allowed.
+
+    Example:
+        >>> unit = BusinessUnit(self, "Unit", name="demand")
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        owner: str | None = None,
+        cost_center: str | None = None,
+        profile: Profile = Profile.PRODUCTION,
+        network: Network | None = None,
+        encryption_key: kms.IKey | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        self._validate(name=name, owner=owner, cost_center=cost_center)
+        self._name = name
+        self._owner = name if owner is None else owner
+        self._cost_center = name if cost_center is None else cost_center
+        self._profile = profile
+        self._key: kms.IKey = (
+            define_key(self, "Key", unit=name, profile=profile) if encryption_key is None else encryption_key
+        )
+        self._topic = sns.Topic(self, "Topic", master_key=self._key, enforce_ssl=True)
+        self._boundary = define_boundary(self, "Boundary", unit=name)
+        self._function_policy = define_function_policy(self, "FunctionPolicy")
+        self._define_network(Network.made() if network is None else network)
+        self._dead_letter_queue = define_dead_letter_queue(self, "DeadLetters", business_unit=self)
+        self._bus = events.EventBus(self, "Bus", kms_key=self._key, dead_letter_queue=self._dead_letter_queue)
+        self._access_logs = define_access_logs_bucket(self, "AccessLogs", business_unit=self)
+        self._sweeper = self._define_sweeper()
+        self._artifacts = define_bucket(self, "Artifacts", business_unit=self)
+        self._audit = define_bucket(
+            self,
+            "Audit",
+            business_unit=self,
+            object_lock=AUDIT_LOCK if profile is Profile.PRODUCTION else None,
+        )
+        self.tag(self)
+        if profile is Profile.DEVELOPMENT:
+            warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)
+        if encryption_key is not None:
+            warn(self, SHARED_KEY, unit=name)
+
+    @property
+    def name(self) -> str:
+        """Name of the unit."""
+        return self._name
+
+    @property
+    def owner(self) -> str:
+        """Who answers for the unit."""
+        return self._owner
+
+    @property
+    def cost_center(self) -> str:
+        """Who pays for it."""
+        return self._cost_center
+
+    @property
+    def profile(self) -> Profile:
+        """Whether data stay when the stack goes."""
+        return self._profile
+
+    @property
+    def key(self) -> kms.IKey:
+        """Key of all data."""
+        return self._key
+
+    @property
+    def vpc(self) -> ec2.IVpc:
+        """Network of all that runs."""
+        return self._vpc
+
+    @property
+    def subnets(self) -> ec2.SubnetSelection:
+        """Subnets of all that runs."""
+        return self._subnets
+
+    @property
+    def subnet_ids(self) -> list[str]:
+        """Ids of the subnets."""
+        return self._vpc.select_subnets(
+            subnets=self._subnets.subnets,
+            subnet_type=self._subnets.subnet_type,
+            subnet_group_name=self._subnets.subnet_group_name,
+            subnet_filters=self._subnets.subnet_filters,
+            availability_zones=self._subnets.availability_zones,
+            one_per_az=self._subnets.one_per_az,
+        ).subnet_ids
+
+    @property
+    def security_group(self) -> ec2.ISecurityGroup:
+        """Security group of all that runs: no ingress."""
+        return self._security_group
+
+    @property
+    def topic(self) -> sns.ITopic:
+        """Topic of alarms and requests for approval."""
+        return self._topic
+
+    @property
+    def bus(self) -> events.IEventBus:
+        """Bus of the unit's own events."""
+        return self._bus
+
+    @property
+    def dead_letter_queue(self) -> sqs.IQueue:
+        """Queue of what functions and rules could not deliver; an alarm watches it."""
+        return self._dead_letter_queue
+
+    @property
+    def artifacts(self) -> s3.IBucket:
+        """Bucket of specs, models, evaluations and reports."""
+        return self._artifacts
+
+    @property
+    def audit_bucket(self) -> s3.IBucket:
+        """Bucket of audit records; in PRODUCTION nothing in it can be deleted for a year."""
+        return self._audit
+
+    @property
+    def access_logs(self) -> s3.IBucket:
+        """Bucket that receives the access logs of the others."""
+        return self._access_logs
+
+    @property
+    def permissions_boundary(self) -> iam.IManagedPolicy:
+        """Upper limit of every role of the unit."""
+        return self._boundary
+
+    @property
+    def function_policy(self) -> iam.IManagedPolicy:
+        """Network interfaces and traces, for the roles of functions."""
+        return self._function_policy
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Tags of every resource of the unit; jobs started at run time carry them too (``contracts.JobTags``)."""
+        return {"mlops:unit": self._name, "mlops:owner": self._owner, "mlops:cost-center": self._cost_center}
+
+    def tag(self, scope: Construct) -> None:
+        """Put the unit's tags on everything below a construct.
+
+        Args:
+            scope: The construct.
+        """
+        for key, value in self.tags.items():
+            cdk.Tags.of(scope).add(key, value)
+
+    def own_bucket(self, bucket: s3.Bucket) -> None:
+        """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack.
+
+        Args:
+            bucket: The bucket.
+        """
+        if self._sweeper is not None:
+            self._sweeper.sweep(bucket)
+
+    def _validate(self, *, name: str, owner: str | None, cost_center: str | None) -> None:
+        tag_value = "1 to 256 letters, digits, spaces or .:/=+@-_"
+        raise_if_any(
+            self,
+            "InvalidBusinessUnit",
+            [
+                check_pattern(
+                    "name",
+                    name,
+                    pattern=_NAME,
+                    allowed="2 to 20 lower-case letters, digits or hyphens, starting with a letter",
+                ),
+                check_pattern("owner", owner, pattern=_TAG_VALUE, allowed=tag_value),
+                check_pattern("cost_center", cost_center, pattern=_TAG_VALUE, allowed=tag_value),
+            ],
+        )
+
+    def _define_network(self, network: Network) -> None:
+        self._vpc: ec2.IVpc
+        if network.vpc is not None:
+            self._vpc = network.vpc
+            self._subnets = ec2.SubnetSelection() if network.subnets is None else network.subnets
+        elif network.shared_vpc_id is not None:
+            self._vpc = ec2.Vpc.from_vpc_attributes(
+                self,
+                "Network",
+                vpc_id=network.shared_vpc_id,
+                availability_zones=list(network.shared_zones),
+                isolated_subnet_ids=list(network.shared_subnet_ids),
+            )
+            self._subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+        else:
+            self._vpc = define_network(self, "Network", business_unit=self, network=network)
+            self._subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+        self._security_group: ec2.ISecurityGroup = (
+            define_security_group(self, "SecurityGroup", vpc=self._vpc, unit=self._name)
+            if network.security_group is None
+            else network.security_group
+        )
+
+    def _define_sweeper(self) -> BucketSweeper | None:
+        if self._profile is not Profile.DEVELOPMENT:
+            return None
+        return BucketSweeper(self, "Sweeper", business_unit=self, access_logs=self._access_logs)

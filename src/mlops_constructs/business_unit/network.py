@@ -1,0 +1,68 @@
+"""Where a unit's functions, jobs and endpoints run: a network of its own, one that is given, or the platform's shared one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aws_cdk import aws_ec2 as ec2
+
+# What the code of functions and jobs calls; logs, traces, images and queues are reached by the services themselves,
+# S3 and DynamoDB through gateway endpoints, which are free.
+INTERFACE_ENDPOINTS = ("events", "glue", "kms", "monitoring", "sagemaker.api", "states", "sts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network: made, given or shared. Use one of the three factories.
+
+    Example:
+        >>> Network.made(cidr="10.20.0.0/16").cidr
+        '10.20.0.0/16'
+    """
+
+    cidr: str | None = None
+    endpoints: tuple[str, ...] = INTERFACE_ENDPOINTS
+    zones: int | None = None
+    vpc: ec2.IVpc | None = None
+    subnets: ec2.SubnetSelection | None = None
+    security_group: ec2.ISecurityGroup | None = None
+    shared_vpc_id: str | None = None
+    shared_zones: tuple[str, ...] = ()
+    shared_subnet_ids: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def made(
+        cls, *, cidr: str = "10.0.0.0/16", zones: int | None = None, endpoints: Sequence[str] = INTERFACE_ENDPOINTS
+    ) -> "Network":
+        """Make a network without a way to the internet; its monthly price is printed at synth.
+
+        Args:
+            cidr: Addresses. Default: 10.0.0.0/16.
+            zones: Availability zones. Default: as many as the profile has.
+            endpoints: Short names of the services reached by interface endpoints, which are what costs money.
+                Default: those that functions and jobs call.
+        """
+        return cls(cidr=cidr, zones=zones, endpoints=tuple(endpoints))
+
+    @classmethod
+    def given(
+        cls, *, vpc: ec2.IVpc, subnets: ec2.SubnetSelection, security_group: ec2.ISecurityGroup | None = None
+    ) -> "Network":
+        """Use a network of the account, which reaches the services named in ``INTERFACE_ENDPOINTS``, S3 and DynamoDB.
+
+        Args:
+            vpc: The network.
+            subnets: Its subnets, private.
+            security_group: Group of all that runs here. Default: one is defined, without ingress.
+        """
+        return cls(vpc=vpc, subnets=subnets, security_group=security_group)
+
+    @classmethod
+    def shared(cls, *, vpc_id: str, availability_zones: Sequence[str], subnet_ids: Sequence[str]) -> "Network":
+        """Use the network that the platform team shares with this account by Resource Access Manager.
+
+        Args:
+            vpc_id: Id of the network.
+            availability_zones: Zones of the subnets, in their order.
+            subnet_ids: Ids of the shared subnets, private.
+        """
+        return cls(shared_vpc_id=vpc_id, shared_zones=tuple(availability_zones), shared_subnet_ids=tuple(subnet_ids))

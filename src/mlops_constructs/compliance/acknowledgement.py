@@ -1,0 +1,76 @@
+"""Acknowledge one finding of a checker on one construct, with a reason that a reviewer can judge.
+
+cdk-nag 3 reads acknowledgements from CDK's own validation framework. Only the qualified id ``Pack::Pack-Rule[Finding]`` keeps the
+reason in the report, and only the exact id counts: no prefix, no pattern.
+"""
+
+import re
+
+import aws_cdk as cdk
+
+from constructs import IConstruct
+from mlops_constructs._errors import ValidationError
+
+MINIMUM_REASON = 40
+_RULE = re.compile(r"(?P<pack>AwsSolutions|HIPAA\.Security|NIST\.800\.53\.R[45]|PCI\.DSS\.321|Serverless)-\w+(\[.+\])?")
+
+_HIPAA, _R4, _R5, _PCI = "HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321"
+RULE_FAMILIES: dict[str, tuple[str, ...]] = {
+    "DynamoDBInBackupPlan": (_HIPAA, _R4, _R5),
+    "IAMPolicyNoStatementsWithFullAccess": (_HIPAA, _R5, _PCI),
+    "LambdaConcurrency": (_HIPAA, _R5),
+    "LambdaEventSourceMappingDestination": ("Serverless",),
+    "S3BucketDefaultLockEnabled": (_R4,),
+    "S3BucketLoggingEnabled": (_HIPAA, _R4, _R5, _PCI),
+    "S3BucketReplicationEnabled": (_HIPAA, _R4, _R5, _PCI),
+    "S3DefaultEncryptionKMS": (_HIPAA, _R5, _PCI),
+    "SQSRedrivePolicy": ("Serverless",),
+    "VPCDefaultSecurityGroupClosed": (_HIPAA, _R4, _R5, _PCI),
+}
+
+
+def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
+    """Acknowledge one finding on one construct (and what is below it).
+
+    Args:
+        construct: The construct with the finding; never a stack or an app.
+        rule: The exact id as the pack reports it, such as ``AwsSolutions-IAM5[Resource::*]``.
+        reason: Why it stands and which alternative was rejected; at least 40 characters.
+
+    Raises:
+        ValidationError: If the id is no rule of a pack, the reason too short, or the construct a stack.
+
+    Example:
+        >>> acknowledge(queue, "Serverless-SQSRedrivePolicy", "it is itself the queue of dead letters; one more would never be read")
+    """
+    match = _RULE.fullmatch(rule)
+    problems = []
+    if match is None:
+        problems.append(f"rule must be an exact id such as 'AwsSolutions-IAM5[Resource::*]', got {rule!r}")
+    if len(reason) < MINIMUM_REASON:
+        problems.append(
+            f"reason must have at least {MINIMUM_REASON} characters, got {reason!r}; name the alternative rejected"
+        )
+    if cdk.Stage.is_stage(construct) or cdk.Stack.is_stack(construct):
+        problems.append(f"construct must be the one with the finding, got the whole of {construct.node.id!r}")
+    if match is None or problems:
+        raise ValidationError("InvalidAcknowledgement", problems, construct)
+    cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=f"{match['pack']}::{rule}", reason=reason))
+
+
+def acknowledge_family(construct: IConstruct, rule: str, reason: str) -> None:
+    """Acknowledge a rule that several packs share under one name, such as ``S3BucketReplicationEnabled``.
+
+    Args:
+        construct: The construct with the finding.
+        rule: A key of ``RULE_FAMILIES``.
+        reason: Why it stands and which alternative was rejected; at least 40 characters.
+
+    Raises:
+        ValidationError: If the rule is no family, or as ``acknowledge``.
+    """
+    if rule not in RULE_FAMILIES:
+        problem = f"rule must be one of {', '.join(sorted(RULE_FAMILIES))}, got {rule!r}"
+        raise ValidationError("InvalidAcknowledgement", [problem], construct)
+    for pack in RULE_FAMILIES[rule]:
+        acknowledge(construct, f"{pack}-{rule}", reason)

@@ -1,0 +1,1 @@
+"""What runs for a business unit as a whole."""
