@@ -1,0 +1,304 @@
+"""The one clock of the embedded cloud: it can be scaled and it can jump.
+
+It drives waits, retries and time limits of state machines, alarm periods, schedules, capture hours, metric stamps and event times.
+Signatures, credentials, S3 and the visibility of queued messages stay on real time: SDKs and workers live there.
+
+What happens at a certain embedded time is a :class:`Source`. Between jumps one thread runs what is due. A jump walks from one due
+time to the next, so that each runs in order with the clock standing at its own time.
+"""
+
+import bisect
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from mlops_local import settings
+from mlops_local.routes import ROUTES
+
+LOGGER = logging.getLogger(__name__)
+
+# due times that one jump runs; a schedule a minute over two months
+JUMP_LIMIT = 100_000
+# longest real seconds that waiting threads sleep before they look again
+_GLANCE = 1.0
+_STOP_GLANCE = 0.1
+
+
+class ClockError(ValueError):
+    """A scale or a jump that the clock refuses."""
+
+
+class Source(Protocol):
+    """Something that happens at known embedded times."""
+
+    def due(self, after: float) -> float | None:
+        """Return the first time later than ``after`` at which something happens, or ``None``."""
+
+    def run(self, at: float) -> None:
+        """Do what is due at ``at``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    real: float  # epoch seconds
+    embedded: float  # epoch seconds
+    scale: float
+
+    def at(self, real: float) -> float:
+        return self.embedded + (real - self.real) * self.scale
+
+
+_CHANGED = threading.Condition()
+_SEGMENTS: list[_Segment] = [_Segment(time.time(), time.time(), settings.clock_scale)]
+_SOURCES: list[Source] = []
+# each says what would be confused by a clock that goes back, or None
+_GUARDS: list[Callable[[], str | None]] = []
+_RUNNING = threading.RLock()  # a jump and the ticking thread never run sources at the same time
+_waiting = 0
+_ran = 0.0  # sources have run up to here
+
+
+def now() -> float:
+    """Return the embedded time, in epoch seconds."""
+    return _SEGMENTS[-1].at(time.time())
+
+
+def utcnow() -> datetime:
+    """Return the embedded time as an aware datetime."""
+    return datetime.fromtimestamp(now(), UTC)
+
+
+def iso(at: float | None = None) -> str:
+    """Return a time as AWS writes it, with milliseconds.
+
+    Args:
+        at: Epoch seconds. Default: now.
+    """
+    return (
+        datetime.fromtimestamp(now() if at is None else at, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def scale() -> float:
+    """Return how many embedded seconds pass in a real one."""
+    return _SEGMENTS[-1].scale
+
+
+def at_real(real: float) -> float:
+    """Return what the embedded clock said at a moment of real time.
+
+    Args:
+        real: Epoch seconds.
+    """
+    segments = _SEGMENTS
+    index = bisect.bisect_right(segments, real, key=lambda segment: segment.real)
+    return segments[max(index - 1, 0)].at(real)
+
+
+def real_seconds(embedded: float) -> float:
+    """Return how long a span of embedded seconds takes at the present scale."""
+    return embedded / scale()
+
+
+def wait(seconds: float, stop: threading.Event | None = None) -> bool:
+    """Block the calling thread for a span of embedded time; a jump over its end wakes it.
+
+    Args:
+        seconds: Embedded seconds.
+        stop: Ends the wait early when set. Default: nothing does.
+
+    Returns:
+        Whether the time passed: ``False`` when stopped early.
+    """
+    global _waiting  # noqa: PLW0603 - the clock is one
+    deadline = now() + seconds
+    with _CHANGED:
+        _waiting += 1
+        try:
+            while (left := deadline - now()) > 0:
+                if stop is not None and stop.is_set():
+                    return False
+                _CHANGED.wait(min(left / scale(), _GLANCE if stop is None else _STOP_GLANCE))
+            return True
+        finally:
+            _waiting -= 1
+
+
+def set_scale(factor: float) -> None:
+    """Let ``factor`` embedded seconds pass in a real one.
+
+    Raises:
+        ClockError: When the factor is not between 0.001 and 100,000.
+    """
+    if not 0.001 <= factor <= 100_000:
+        raise ClockError(f"scale must be between 0.001 and 100000, got {factor!r}")
+    _set(now(), factor)
+    LOGGER.info("clock: scale %g", factor)
+
+
+def jump(to: float) -> int:
+    """Move the clock, and run all that is due on the way, in order, each at its own time.
+
+    Going back is possible while nothing waits and nothing is scheduled: a demo may begin in a past year.
+
+    Args:
+        to: Epoch seconds.
+
+    Returns:
+        How many due times were run.
+
+    Raises:
+        ClockError: When the clock would go back under something that counts on it.
+    """
+    global _ran  # noqa: PLW0603 - the clock is one
+    with _RUNNING:
+        if to < now():
+            problems = [problem for guard in _GUARDS if (problem := guard())]
+            if _waiting:
+                problems.append(f"{_waiting} waits are under way")
+            if problems:
+                raise ClockError(
+                    f"the clock cannot go back to {iso(to)}: {'; '.join(problems)}; go back before that, or start anew"
+                )
+            _set(to)
+            _ran = to
+            LOGGER.info("clock: set back to %s", iso(to))
+            return 0
+        runs = _run_until(to)
+        _set(max(to, now()))
+        LOGGER.info("clock: jumped to %s, ran %d due times", iso(to), runs)
+        return runs
+
+
+def add_source(source: Source) -> None:
+    """Let something happen at its embedded times."""
+    _SOURCES.append(source)
+    wake()
+
+
+def add_guard(guard: Callable[[], str | None]) -> None:
+    """Ask ``guard`` before the clock goes back; what it returns, unless ``None``, is the reason to refuse."""
+    _GUARDS.append(guard)
+
+
+def wake() -> None:
+    """Let every waiting thread look at the clock again."""
+    with _CHANGED:
+        _CHANGED.notify_all()
+
+
+def _set(to: float, factor: float | None = None) -> None:
+    _SEGMENTS.append(_Segment(time.time(), to, scale() if factor is None else factor))
+    wake()
+
+
+def _next(after: float) -> tuple[float, list[Source]]:
+    """Return the first time later than ``after`` at which something is due, and what."""
+    first, sources = float("inf"), []
+    for source in _SOURCES:
+        due = source.due(after)
+        if due is None or due > first:
+            continue
+        first, sources = due, [source] if due < first else [*sources, source]
+    return first, sources
+
+
+def _run_until(end: float) -> int:
+    """Run what is due up to ``end``; while the clock is behind a due time, it is moved there first."""
+    global _ran  # noqa: PLW0603 - the clock is one
+    runs = 0
+    while True:
+        due, sources = _next(_ran)
+        if due > end:
+            break
+        if due > now():
+            _set(due)
+        for source in sources:
+            try:
+                source.run(due)
+            except Exception:
+                LOGGER.exception("clock: %s failed at %s", type(source).__name__, iso(due))
+        _ran = due
+        runs += 1
+        if runs == JUMP_LIMIT:
+            LOGGER.error(
+                "clock: more than %d times are due before %s; what is due in between is left out", JUMP_LIMIT, iso(end)
+            )
+            break
+    _ran = max(_ran, end)
+    return runs
+
+
+def _tick() -> None:
+    while True:
+        with _RUNNING:
+            _run_until(now())
+            due, _ = _next(_ran)
+        with _CHANGED:
+            left = due - now()
+            if left > 0:
+                _CHANGED.wait(min(left / scale(), _GLANCE))
+
+
+class EmbeddedTime:
+    """Stands for the module ``time`` in a module that lives on the embedded clock; only ``time()`` differs."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the real module has."""
+        return getattr(time, name)
+
+    @staticmethod
+    def time() -> float:
+        """Return the embedded time, in epoch seconds."""
+        return now()
+
+
+class EmbeddedDatetime(datetime):
+    """Stands for the class ``datetime`` in a module that lives on the embedded clock; only ``now`` differs."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> "EmbeddedDatetime":
+        """Return the embedded time."""
+        return cls.fromtimestamp(now(), tz)
+
+
+def state() -> dict[str, object]:
+    """Return what ``GET /_mlops/clock`` answers."""
+    return {"now": iso(), "epoch": now(), "scale": scale(), "waiting": _waiting}
+
+
+def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:
+    """Answer ``/_mlops/clock``: GET, or POST of one of ``scale``, ``jump_by`` (seconds), ``jump_to`` (ISO 8601)."""
+    if method == "GET":
+        return 200, state()
+    try:
+        asked = json.loads(body)
+        match asked:
+            case {"scale": int() | float() as factor}:
+                set_scale(factor)
+                runs = 0
+            case {"jump_by": int() | float() as seconds}:
+                runs = jump(now() + seconds)
+            case {"jump_to": str() as text}:
+                moment = datetime.fromisoformat(text)
+                runs = jump(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+            case _:
+                raise ClockError(f"expected one of scale, jump_by (seconds), jump_to (ISO 8601), got {asked!r}")
+    except ValueError as error:
+        return 400, {"message": str(error)}
+    return 200, {**state(), "ran": runs}
+
+
+def install() -> None:
+    """Put the clock's address and its thread in place."""
+    global _ran  # noqa: PLW0603 - the clock is one
+    ROUTES["/_mlops/clock"] = control
+    _ran = now()
+    threading.Thread(target=_tick, name="embedded-clock", daemon=True).start()

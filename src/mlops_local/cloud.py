@@ -1,0 +1,374 @@
+"""Start, find and stop the embedded cloud of a folder, from the parent's side.
+
+One folder holds one cloud: ``cloud.json`` names its process, ``cloud.log`` is its log, ``state/`` all that it writes.
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from mlops_local import processes
+from mlops_local.settings import ACCOUNT, REGION
+
+# real seconds
+_START_LIMIT = 30.0
+_STOP_GRACE = 3.0
+_LOG_LINES = 12
+
+
+class CloudError(RuntimeError):
+    """The embedded cloud cannot be started, found, changed or stopped; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """A running embedded cloud.
+
+    Args:
+        home: Its folder.
+        pid: Its child process, which leads the session of all its processes.
+        born: When that process started, as :func:`mlops_local.processes.born` says it.
+        port: Its port on 127.0.0.1.
+        version: MiniStack's version.
+        started: When it came up, ISO 8601.
+
+    Example:
+        >>> cloud = up(default_home())  # doctest: +SKIP
+        >>> cloud.client("s3").list_buckets()["Buckets"]  # doctest: +SKIP
+        []
+        >>> cloud.down()  # doctest: +SKIP
+    """
+
+    home: Path
+    pid: int
+    born: str
+    port: int
+    version: str
+    started: str
+
+    @property
+    def endpoint_url(self) -> str:
+        """The address of every AWS service."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log_path(self) -> Path:
+        """The log of the embedded cloud."""
+        return self.home / "cloud.log"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return processes.born(self.pid) == self.born
+
+    def environment(self) -> dict[str, str]:
+        """Return what a tool of AWS needs in its environment to talk to this cloud."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ENDPOINT_URL_S3": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of one service, with the account's root credentials.
+
+        Args:
+            service: boto3's name of the service.
+        """
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - root's well-known key on 127.0.0.1
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return what runs, where, and what its clock says.
+
+        Raises:
+            CloudError: When it does not answer.
+        """
+        return {
+            "endpoint_url": self.endpoint_url,
+            "account": ACCOUNT,
+            "region": REGION,
+            "pid": self.pid,
+            "ministack": self.version,
+            "started": self.started,
+            "home": str(self.home),
+            "log": str(self.log_path),
+            "processes": len(processes.members(self.pid)),
+            "clock": self.clock(),
+        }
+
+    def clock(self) -> dict[str, Any]:
+        """Return the embedded clock: ``now`` (ISO 8601), ``epoch``, ``scale``, ``waiting``."""
+        return self._call("/_mlops/clock")
+
+    def clock_scale(self, factor: float) -> dict[str, Any]:
+        """Let ``factor`` embedded seconds pass in a real one.
+
+        Raises:
+            CloudError: When the clock refuses it.
+        """
+        return self._call("/_mlops/clock", {"scale": factor})
+
+    def clock_jump(self, *, by: timedelta | None = None, to: datetime | None = None) -> dict[str, Any]:
+        """Move the embedded clock, running all that is due on the way.
+
+        Args:
+            by: Span. Default: ``to`` says where.
+            to: Moment, UTC where it has no zone. Default: ``by`` says how far.
+
+        Raises:
+            CloudError: When the clock refuses it.
+        """
+        if (by is None) == (to is None):
+            raise CloudError(f"a jump takes one of by and to, got by={by!r} and to={to!r}")
+        if by is not None:
+            return self._call("/_mlops/clock", {"jump_by": by.total_seconds()})
+        return self._call("/_mlops/clock", {"jump_to": str(to and to.isoformat())})
+
+    def down(self) -> None:
+        """End every process of this cloud and forget its state; the log stays.
+
+        Raises:
+            CloudError: When a process does not end.
+        """
+        with _locked(self.home):
+            _end(self)
+
+    def _call(self, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - http on 127.0.0.1
+            self.endpoint_url + path, data=None if body is None else json.dumps(body).encode()
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=600) as response:  # noqa: S310 - as above
+                answer: dict[str, Any] = json.load(response)
+                return answer
+        except urllib.error.HTTPError as error:
+            raise CloudError(json.load(error)["message"]) from error
+        except OSError as error:
+            raise CloudError(f"{self.endpoint_url} does not answer ({error}); see {self.log_path}") from error
+
+
+def default_home() -> Path:
+    """Return the folder of the embedded cloud: ``MLOPS_LOCAL_HOME``, else ``.mlops/local`` in the working folder."""
+    return Path(os.environ.get("MLOPS_LOCAL_HOME", ".mlops/local"))
+
+
+def up(
+    home: Path,
+    *,
+    port: int | None = None,
+    clock_scale: float = 1.0,
+    on_event: Callable[[str], None] | None = None,
+) -> Cloud:
+    """Start the embedded cloud of a folder; it stays up until :meth:`Cloud.down`, also when the caller ends.
+
+    Args:
+        home: Its folder, made when missing.
+        port: Port on 127.0.0.1. Default: a free one.
+        clock_scale: Embedded seconds in a real one. Default: 1.
+        on_event: Gets a line for what the user should know. Default: nobody is told.
+
+    Raises:
+        CloudError: When it runs already, the port is in use, or it does not start; then nothing is left running.
+    """
+    home = home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    (home / ".gitignore").write_text("*\n")
+    with _locked(home):
+        found = _read(home)
+        if found is not None:
+            if found.running:
+                raise CloudError(
+                    f"the embedded cloud of {home} already runs at {found.endpoint_url} (pid {found.pid}); "
+                    "use it, stop it with `mlops local down`, or give another folder"
+                )
+            _end(found)
+            if on_event is not None:
+                on_event(
+                    f"the last embedded cloud of {home} (pid {found.pid}) ended without `mlops local down`; started clean"
+                )
+        shutil.rmtree(home / "state", ignore_errors=True)
+        return _start(home, port, clock_scale)
+
+
+def connect(home: Path) -> Cloud:
+    """Return the running embedded cloud of a folder.
+
+    Args:
+        home: Its folder.
+
+    Raises:
+        CloudError: When none runs there.
+    """
+    found = _read(home.resolve())
+    if found is None or not found.running:
+        raise CloudError(f"no embedded cloud runs in {home.resolve()}; start one with `mlops local up`")
+    return found
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Let one process at a time start or stop the cloud of a folder."""
+    with (home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CloudError(
+                f"another process is starting or stopping the embedded cloud of {home}; try again when it is done"
+            ) from error
+        yield
+
+
+def _read(home: Path) -> Cloud | None:
+    try:
+        record = json.loads((home / "cloud.json").read_text())
+        return Cloud(**{**record, "home": home})
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise CloudError(
+            f"{home / 'cloud.json'} cannot be read ({error}); end the process it names and delete it"
+        ) from error
+
+
+def _listen(port: int | None) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", 0 if port is None else port))
+    except OSError as error:
+        listener.close()
+        raise CloudError(
+            f"port {port} on 127.0.0.1 cannot be used ({error.strerror.lower()}); give another with --port"
+        ) from error
+    return listener
+
+
+def _child_environment(home: Path, port: int, clock_scale: float, descriptor: int) -> dict[str, str]:
+    """Return the child's environment: none of the user's AWS settings reach the embedded cloud or what runs in it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    state = home / "state"
+    return kept | {
+        # ours, read in settings.py
+        "MLOPS_LOCAL_PORT": str(port),
+        "MLOPS_LOCAL_STATE": str(state),
+        "MLOPS_LOCAL_CLOCK_SCALE": str(clock_scale),
+        "MLOPS_LOCAL_SOCKET": str(descriptor),
+        # MiniStack's
+        "AUTH": "true",
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "LAMBDA_EXECUTOR": "local",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "S3_DATA_DIR": str(state / "s3"),
+        "STATE_DIR": str(state / "ministack"),
+        "TMPDIR": str(state / "tmp"),
+        "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+        # what SDKs in the child and its Lambda workers read
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _start(home: Path, port: int | None, clock_scale: float) -> Cloud:
+    (home / "state" / "tmp").mkdir(parents=True)
+    log_path = home / "cloud.log"
+    if log_path.exists():
+        log_path.replace(home / "cloud.previous.log")
+    with _listen(port) as listener, log_path.open("wb") as log:
+        bound = listener.getsockname()[1]
+        child = subprocess.Popen(
+            [sys.executable, "-m", "mlops_local.launcher"],
+            cwd=home / "state",
+            env=_child_environment(home, bound, clock_scale, listener.fileno()),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+    cloud = Cloud(
+        home=home,
+        pid=child.pid,
+        born=processes.born(child.pid) or "",
+        port=bound,
+        version=importlib.metadata.version("ministack"),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    (home / "cloud.json").write_text(json.dumps({**asdict(cloud), "home": str(home)}, indent=1) + "\n")
+    try:
+        _await_answer(cloud, child)
+    except BaseException:
+        _end(cloud)
+        child.wait()
+        raise
+    return cloud
+
+
+def _await_answer(cloud: Cloud, child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_LIMIT
+    while True:
+        if child.poll() is not None:
+            problem = f"ended with code {child.returncode}"
+        elif time.monotonic() > deadline:
+            problem = f"did not answer within {_START_LIMIT:.0f} s"
+        else:
+            try:
+                cloud.clock()
+            except CloudError:
+                time.sleep(0.05)
+                continue
+            return
+        lines = cloud.log_path.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+        raise CloudError(
+            "\n  ".join([f"the embedded cloud did not start: it {problem}; the end of {cloud.log_path}:", *lines])
+        )
+
+
+def _end(cloud: Cloud) -> None:
+    """End the cloud's processes, also those that outlived its child; a pid that was given to another process is left alone."""
+    born = processes.born(cloud.pid)
+    if born is None or born == cloud.born:
+        try:
+            processes.end(cloud.pid, grace=_STOP_GRACE)
+        except TimeoutError as error:
+            raise CloudError(
+                f"the embedded cloud of {cloud.home} is not down: {error}; end them and try again"
+            ) from error
+    shutil.rmtree(cloud.home / "state", ignore_errors=True)
+    (cloud.home / "cloud.json").unlink(missing_ok=True)

@@ -1,0 +1,69 @@
+"""The child process of the embedded cloud: MiniStack with our planes registered in it, on an inherited socket."""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import resource
+import signal
+import sys
+import tempfile
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from ministack import app
+
+from mlops_local import compat, settings
+from mlops_local.routes import with_routes
+
+LOGGER = logging.getLogger(__name__)
+
+_MODULES = ("clock", "iam", "sagemaker", "cloudformation", "stepfunctions", "alarms", "schedules")
+
+
+def install() -> None:
+    """Assert MiniStack's seams, then let every module of ours patch and register.
+
+    Raises:
+        CompatError: When MiniStack is not the one that our modules were written for.
+    """
+    modules = []
+    for name in _MODULES:
+        with contextlib.suppress(ModuleNotFoundError):
+            modules.append(importlib.import_module(f"mlops_local.{name}"))
+    compat.check()
+    for module in modules:
+        if hasattr(module, "install"):
+            module.install()
+
+
+async def _serve(descriptor: int) -> None:
+    config = Config()
+    config.bind = [f"fd://{descriptor}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 1
+    config.loglevel = "WARNING"
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await serve(with_routes(app.app), config, shutdown_trigger=stopped.wait)
+
+
+def main() -> None:
+    """Run the embedded cloud until SIGTERM; the parent ends what is left of its session."""
+    tempfile.tempdir = None  # TMPDIR was set for this process
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        install()
+    except compat.CompatError as error:
+        sys.exit(f"mlops local: {error}")
+    LOGGER.info("embedded cloud: ministack %s, port %d, state in %s", compat.VERSION, settings.port, settings.home)
+    asyncio.run(_serve(int(os.environ["MLOPS_LOCAL_SOCKET"])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The processes of one embedded cloud: all that are in the session its child process leads."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def born(pid: int) -> str | None:
+    """Return when a living process started, in a form that only compares: with the pid it names one process for good.
+
+    Returns:
+        ``None`` when there is no such process, or it is dead and only waits to be collected.
+    """
+    if _PROC.is_dir():
+        with contextlib.suppress(OSError):
+            # the name, field 2, may hold spaces and parentheses: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+            fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            return None if fields[0] in "ZX" else fields[19]
+        return None
+    output = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
+    state, _, started = output.strip().partition(" ")
+    return None if not state or state.startswith("Z") else started.strip()
+
+
+def members(session: int) -> list[int]:
+    """Return the living processes of a session.
+
+    Args:
+        session: Its id: the pid of its leader, which may be dead.
+    """
+    if _PROC.is_dir():
+        pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+    else:
+        pids = [
+            int(pid)
+            for pid in subprocess.run(["ps", "-Ao", "pid="], capture_output=True, text=True, check=True).stdout.split()
+        ]
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if os.getsid(pid) == session and born(pid) is not None:
+                found.append(pid)
+    return found
+
+
+def end(session: int, *, grace: float) -> None:
+    """End every process of a session: SIGTERM to its leader, then SIGKILL to all that is left.
+
+    Args:
+        session: Its id.
+        grace: Real seconds that the leader gets to end by itself.
+
+    Raises:
+        TimeoutError: When a process outlives SIGKILL for ten seconds.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(session, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while born(session) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    deadline = time.monotonic() + 10
+    while left := members(session):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {left} do not end")
+        time.sleep(0.02)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(session, os.WNOHANG)

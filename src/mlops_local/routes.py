@@ -1,0 +1,46 @@
+"""Addresses of our own on the embedded cloud's port, beside AWS's: ``/_mlops/...``.
+
+They carry no AWS signature. The port listens on 127.0.0.1 only, and a page in a browser is refused by its ``Origin`` header.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+# method and body to status and JSON; runs on a thread of its own
+Route = Callable[[str, bytes], tuple[int, object]]
+
+ROUTES: dict[str, Route] = {}
+
+
+def with_routes(application: Application) -> Application:
+    """Return an ASGI application that answers :data:`ROUTES` itself and leaves all else to ``application``."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/_mlops/"):
+            await application(scope, receive, send)
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        route = ROUTES.get(scope["path"])
+        if any(name == b"origin" for name, _ in scope["headers"]):
+            status, answer = 403, {"message": "this address is not for pages in a browser"}
+        elif route is None:
+            status, answer = 404, {"message": f"unknown address {scope['path']}, known are {sorted(ROUTES)}"}
+        else:
+            status, answer = await asyncio.to_thread(route, scope["method"], body)
+        content = json.dumps(answer).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    return serve

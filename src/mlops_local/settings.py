@@ -1,0 +1,19 @@
+"""What the child process of the embedded cloud was started with."""
+
+import os
+from pathlib import Path
+
+ACCOUNT = "000000000000"
+REGION = "us-east-1"
+
+# the launcher's parent sets these; a unit test that imports a module of the child without it gets a port that nothing answers
+account = ACCOUNT
+region = os.environ.get("MLOPS_LOCAL_REGION", REGION)
+port = int(os.environ.get("MLOPS_LOCAL_PORT", "0"))
+home = Path(os.environ.get("MLOPS_LOCAL_STATE", ".mlops/local/state"))
+clock_scale = float(os.environ.get("MLOPS_LOCAL_CLOCK_SCALE", "1"))
+
+
+def endpoint_url() -> str:
+    """Return the address under which the embedded cloud calls itself."""
+    return f"http://127.0.0.1:{port}"
