@@ -1,0 +1,199 @@
+"""The audit chain: which record comes next, where the live pointer then is, and whether a chain is whole.
+
+Each record names the hash of the one before; the head is in the endpoint's row. A record can therefore not be changed, left out,
+put elsewhere or doubled without a break that ``verify`` names.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from mlops_runtime.contracts import ContractError, content_hash, from_dict, from_json, to_dict
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, audit_key
+from mlops_runtime.registry.package import RegisteredPackage
+from mlops_runtime.rollout.serving import Serving
+
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a state machine says came out; ``plan`` is the preflight's, empty where there is none.
+
+    ``candidate`` is what a retraining knows of a model that never became a package: ``model_sha256``, ``training_set_id``.
+    """
+
+    outcome: Outcome
+    reason: str
+    execution: str
+    at: datetime
+    request: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    candidate: Mapping[str, Any] = field(default_factory=dict)
+
+
+def claim_from(event: Mapping[str, Any]) -> Claim:
+    """Build a claim from the arguments of ``rollout_record``.
+
+    Raises:
+        ContractError: If one is missing or wrong.
+    """
+    missing = [name for name in ("outcome", "execution", "now") if not isinstance(event.get(name), str)]
+    if missing:
+        raise ContractError(f"not a valid claim: {', '.join(missing)} must be text")
+    outcomes = [outcome.value for outcome in Outcome]
+    if event["outcome"] not in outcomes:
+        raise ContractError(
+            f"not a valid claim: outcome must be one of {', '.join(outcomes)}, got {event['outcome']!r}"
+        )
+    return Claim(
+        outcome=Outcome(event["outcome"]),
+        reason=str(event.get("reason", "")),
+        execution=event["execution"],
+        at=datetime.fromisoformat(event["now"]),
+        request=_object(event, "request"),
+        plan=_object(event, "plan"),
+        candidate=_object(event, "candidate"),
+    )
+
+
+def next_record(row: LockRow, claim: Claim, serving: Serving | None) -> AuditRecord:
+    """Return the record that follows the row's head. It says what serves, whatever was claimed."""
+    outcome, reason = _true_outcome(claim, serving)
+    planned: Mapping[str, Any] = claim.plan.get("live", {}) if claim.plan.get("config_name") else {}
+    version = None if serving is None or not serving.is_answering else serving.version
+    return AuditRecord(
+        endpoint=row.endpoint,
+        sequence=row.audit_sequence + 1,
+        previous=row.audit_head,
+        outcome=outcome,
+        reason=reason,
+        execution=claim.execution,
+        at=str(to_dict(claim.at)),
+        requested_by=str(_first(claim.plan.get("requested_by"), claim.request.get("requested_by"), "unknown")),
+        serving_config=None if serving is None or not serving.is_answering else serving.config,
+        serving_package=None if version is None else version.package,
+        candidate_package=_first(claim.plan.get("candidate_package"), claim.request.get("model_package_arn")),
+        model_sha256=_first(planned.get("model_sha256"), claim.candidate.get("model_sha256")),
+        training_set_id=_first(planned.get("training_set_id"), claim.candidate.get("training_set_id")),
+        spec_sha256=planned.get("spec_sha256"),
+    )
+
+
+def next_live(
+    row: LockRow, claim: Claim, serving: Serving | None, package: RegisteredPackage | None
+) -> LivePointer | None:
+    """Return the live pointer that is true for what serves.
+
+    A config that neither the plan nor the row knows was made elsewhere: its pointer is rebuilt from its package, with an empty
+    spec hash, so that the next deployment of the spec applies to it.
+    """
+    if serving is None or not serving.is_answering:
+        return None
+    if claim.plan.get("config_name") == serving.config:
+        return replace(from_dict(LivePointer, claim.plan["live"]), since=str(to_dict(claim.at)))
+    known = None if row.live is None else from_json(LivePointer, row.live)
+    if known is not None and known.config == serving.config:
+        return known
+    if serving.version is None or package is None:
+        return None
+    return LivePointer(
+        endpoint=row.endpoint,
+        config=serving.config,
+        model=serving.version.model,
+        model_package_arn=package.arn,
+        model_sha256=package.spec.model_sha256,
+        artifact_uri=package.spec.artifact_uri,
+        baseline_uri=package.spec.baseline_uri,
+        evaluation_uri=package.spec.evaluation_uri,
+        training_set_id=package.spec.training_set_id,
+        spec_sha256="",
+        spec_uri="",
+        execution=claim.execution,
+        since=str(to_dict(claim.at)),
+        previous=None,
+    )
+
+
+def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
+    """Whether a record already says what came of this execution: it is about the same one, and the same config serves."""
+    config = None if serving is None or not serving.is_answering else serving.config
+    return record.execution == claim.execution and record.serving_config == config
+
+
+def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: int) -> list[str]:
+    """Return what is wrong with a chain; empty if it is whole.
+
+    Args:
+        objects: Content of each audit object by key.
+        endpoint: Whose chain it is.
+        head: Hash that the endpoint's row names as the newest record's.
+        sequence: Sequence that the row names.
+    """
+    problems: list[str] = []
+    records: dict[str, AuditRecord] = {}  # by hash
+    for key, content in sorted(objects.items()):
+        try:
+            record = from_json(AuditRecord, content)
+        except ContractError as error:
+            problems.append(f"{key} is changed: {error}")
+            continue
+        digest = content_hash(record)
+        if key != audit_key(endpoint, record.sequence, digest) or record.endpoint != endpoint:
+            problems.append(
+                f"{key} is changed: its content belongs to {audit_key(record.endpoint, record.sequence, digest)}"
+            )
+            continue
+        records[digest] = record
+    numbers = Counter(record.sequence for record in records.values())
+    problems += [
+        f"sequence {number} is forked: {count} records" for number, count in sorted(numbers.items()) if count > 1
+    ]
+    problems += [f"sequence {number} is missing" for number in range(1, sequence + 1) if number not in numbers]
+    problems += [f"sequence {number} is past the head at {sequence}" for number in sorted(numbers) if number > sequence]
+    return problems + _broken_links(records, head, sequence)
+
+
+def _broken_links(records: Mapping[str, AuditRecord], head: str, sequence: int) -> list[str]:
+    expected = head
+    for number in range(sequence, 0, -1):
+        record = records.get(expected)
+        if record is None:
+            return [f"sequence {number} does not have the hash {expected[:16]} that follows from the head"]
+        if record.sequence != number:
+            return [f"reordered: the record after sequence {number} follows sequence {record.sequence}"]
+        expected = record.previous
+    return [] if expected == GENESIS else [f"the first record follows {expected[:16]}, not the beginning"]
+
+
+def ordered(keys: Sequence[str]) -> list[str]:
+    """Return audit keys oldest first; the sequence has eight digits, so that the order of names is the order of time."""
+    return sorted(keys)
+
+
+def _true_outcome(claim: Claim, serving: Serving | None) -> tuple[Outcome, str]:
+    planned, previous = claim.plan.get("config_name"), claim.plan.get("previous_config")
+    settled = serving is not None and serving.status == "InService"
+    config = None if serving is None else serving.config
+    if claim.outcome is Outcome.PROMOTED and not (settled and config == planned):
+        found = "no endpoint" if serving is None else f"{config}, {serving.status}"
+        outcome = Outcome.ROLLED_BACK if settled and config == previous else Outcome.FAILED
+        return outcome, f"meant to promote {planned}, but SageMaker has {found}; {claim.reason}".rstrip("; ")
+    if claim.outcome is Outcome.ROLLED_BACK and planned is not None and config == planned:
+        return Outcome.FAILED, f"meant to be rolled back, but {planned} still serves; {claim.reason}".rstrip("; ")
+    return claim.outcome, claim.reason
+
+
+def _object(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = event.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ContractError(f"not a valid claim: {name} must be an object, got {value!r}")
+    return value
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)

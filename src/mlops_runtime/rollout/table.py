@@ -1,0 +1,99 @@
+"""The endpoint's row in the rollout table. Every write is one conditional update."""
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_NUMBERS = ("audit_sequence", "lock_until")
+_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired")
+
+
+class RolloutTable:
+    """One endpoint's row.
+
+    Args:
+        dynamodb: Client.
+        table: Name of the table.
+        endpoint: Name of the endpoint, the row's key.
+    """
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str, endpoint: str) -> None:
+        self._dynamodb, self._table, self.endpoint = dynamodb, table, endpoint
+
+    def read(self) -> LockRow:
+        """Return the row as of now; a row that is not there yet is an empty one."""
+        item: dict[str, Any] = self._dynamodb.get_item(TableName=self._table, Key=self._key, ConsistentRead=True).get(
+            "Item", {}
+        )
+        numbers = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
+        texts = {name: item[name]["S"] for name in _TEXTS if name in item}
+        return LockRow(endpoint=self.endpoint, **numbers, **texts)
+
+    def move_head(
+        self, seen: LockRow, record: AuditRecord, digest: str, live: LivePointer | None, owner: str | None
+    ) -> bool:
+        """Append a record to the chain, and move the live pointer with it, if nobody else did since ``seen``.
+
+        Args:
+            seen: The row that the record follows.
+            record: The record; ``digest`` is its hash.
+            digest: Content hash of the record.
+            live: The live pointer from now on; None removes it. Only written together with ``owner``.
+            owner: Execution that must hold the lock for the live pointer to move. Default None: the pointer stays.
+
+        Returns:
+            False if the head or the lock moved meanwhile: read again and decide again.
+        """
+        values = {
+            ":head": {"S": digest},
+            ":sequence": {"N": str(record.sequence)},
+            ":last": {"S": canonical_json(record).decode()},
+            ":seen": {"S": seen.audit_head},
+        }
+        change = "SET audit_head = :head, audit_sequence = :sequence, audit_last = :last"
+        condition = (
+            "audit_head = :seen" if seen.audit_sequence else "attribute_not_exists(audit_head) OR audit_head = :seen"
+        )
+        names: dict[str, str] = {}
+        if owner is not None:
+            condition, names = f"({condition}) AND #owner = :owner", {"#owner": "owner"}
+            values[":owner"] = {"S": owner}
+            if live is None:
+                change += " REMOVE live"
+            else:
+                change += ", live = :live"
+                values[":live"] = {"S": canonical_json(live).decode()}
+        return self._update(change, values, condition, names)
+
+    def set_desired(self, uri: str) -> None:
+        """Store the URI of the spec that the stack asks for."""
+        self._update("SET desired = :uri", {":uri": {"S": uri}})
+
+    def forget(self) -> None:
+        """Remove lock, live pointer and desired spec, after the endpoint is gone; the audit chain stays."""
+        self._update("REMOVE #owner, lock_until, live, desired", {}, names={"#owner": "owner"})
+
+    @property
+    def _key(self) -> dict[str, Any]:
+        return {"endpoint": {"S": self.endpoint}}
+
+    def _update(
+        self, change: str, values: dict[str, Any], condition: str | None = None, names: dict[str, str] | None = None
+    ) -> bool:
+        request: dict[str, Any] = {"TableName": self._table, "Key": self._key, "UpdateExpression": change}
+        request |= {"ExpressionAttributeValues": values} if values else {}
+        request |= {"ConditionExpression": condition} if condition is not None else {}
+        request |= {"ExpressionAttributeNames": names} if names else {}
+        try:
+            self._dynamodb.update_item(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
