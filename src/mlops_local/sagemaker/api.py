@@ -94,11 +94,10 @@ def _answer(path: str, headers: Mapping[str, str], body: bytes) -> Response:
     try:
         if runtime:
             found = _INVOCATIONS.fullmatch(path)
-            if found is None:
-                raise ServiceError(
-                    "ValidationError", f"the embedded SageMaker runtime has InvokeEndpoint only, got {path}"
-                )
-            return invoke.invoke(found.group(1), headers, body)
+            if found is not None:
+                return invoke.invoke(found.group(1), headers, body)
+            known = "the embedded SageMaker runtime has InvokeEndpoint only"
+            return _error(ServiceError("ValidationError", f"{known}, got {path}"), runtime=True)
         response = call(target.removeprefix("SageMaker."), _parse(body))
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(response).encode()
     except ServiceError as error:

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 from botocore.exceptions import ClientError
 
 from mlops_local import clock
-from mlops_local.sagemaker import roles
 from mlops_local.sagemaker.batches import Batches
+from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.capture import CapturedCall, CapturedPayload, CaptureRecord, EventMetadata, capture_key
@@ -37,7 +37,7 @@ class _Target(NamedTuple):
     endpoint: str
     variant: str
     hour: datetime
-    role: str
+    identity: Identity
     key: str | None
 
 
@@ -53,7 +53,7 @@ def capture(
     *,
     endpoint: str,
     variant: str,
-    role: str,
+    identity: Identity,
     request: Payload,
     response: Payload,
     inference_id: str | None,
@@ -64,7 +64,7 @@ def capture(
         config: ``DataCaptureConfig`` of the fleet that answered.
         endpoint: Endpoint name.
         variant: Variant that answered.
-        role: Execution role of its model, with which the object is written.
+        identity: Execution role of its model, with which the object is written.
         request: What came in.
         response: What went out.
         inference_id: The caller's id of the call.
@@ -82,7 +82,7 @@ def capture(
         ),
     )
     hour = now.replace(minute=0, second=0, microsecond=0)
-    target = _Target(config["DestinationS3Uri"], endpoint, variant, hour, role, config.get("KmsKeyId"))
+    target = _Target(config["DestinationS3Uri"], endpoint, variant, hour, identity, config.get("KmsKeyId"))
     _BATCHES.add(target, json.dumps(to_dict(line)))
 
 
@@ -125,7 +125,7 @@ def _put(target: _Target, lines: Sequence[str]) -> None:
     key = capture_key(prefix.rstrip("/"), target.endpoint, target.variant, target.hour, str(uuid.uuid4()))
     encryption = {} if target.key is None else {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": target.key}
     body = "".join(f"{line}\n" for line in lines).encode()
-    client = roles.client("s3", target.role)
+    client = target.identity.client("s3")
     client.put_object(Bucket=bucket, Key=key.lstrip("/"), Body=body, ContentType="application/jsonl", **encryption)
 
 

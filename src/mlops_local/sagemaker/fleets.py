@@ -18,8 +18,9 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_local import clock, runners
-from mlops_local.sagemaker import roles, store
+from mlops_local.sagemaker import models, store
 from mlops_local.sagemaker.processes import LogStream, Process, environment, mapped, opt_ml
+from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 
 LOG_GROUP = "/aws/sagemaker/Endpoints"
@@ -44,7 +45,7 @@ class Server:
     config: str
     instances: int
     weight: float
-    role: str
+    identity: Identity
     image: str
     root: Path
     port: int
@@ -159,24 +160,24 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
     name = variant["VariantName"]
     model = store.get("Model", variant["ModelName"])
     container = model["Resolved"]
-    role = model["ExecutionRoleArn"]
+    identity = models.identity(model)
     root = opt_ml("endpoints", endpoint, config, name)
     (root / "model").mkdir()
     if "ModelDataUrl" in container:
-        _unpack(container["ModelDataUrl"], role, root)
+        _unpack(container["ModelDataUrl"], identity, root)
     port = _free_port()
-    env = environment(root, container.get("Environment", {}), role, isolated=model["EnableNetworkIsolation"])
+    env = environment(root, container.get("Environment", {}), identity, isolated=model["EnableNetworkIsolation"])
     env |= {"SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SAFE_PORT_RANGE": f"{port}-{port}"}
     env |= {"SM_MODEL_DIR": str(root / "model")}
     stream = f"{name}/i-{port:05d}-{int(clock.now())}"
-    logs = LogStream(f"{LOG_GROUP}/{endpoint}", stream, role)
+    logs = LogStream(f"{LOG_GROUP}/{endpoint}", stream, identity)
     command = [mapped(root, part) for part in runners.serve_command(container["Image"])]
     return Server(
         variant=name,
         config=config,
         instances=int(variant["InitialInstanceCount"]),
         weight=float(variant["InitialVariantWeight"]),
-        role=role,
+        identity=identity,
         image=container["Image"],
         root=root,
         port=port,
@@ -196,12 +197,12 @@ def _wait_healthy(server: Server, limit: float, stop: threading.Event) -> None:
             )
 
 
-def _unpack(url: str, role: str, root: Path) -> None:
+def _unpack(url: str, identity: Identity, root: Path) -> None:
     """Download and extract model data: regular files and folders inside the folder, under a size limit, nothing else."""
     bucket, _, key = url.removeprefix("s3://").partition("/")
     archive = root / "model.tar.gz"
     try:
-        roles.client("s3", role).download_file(bucket, key, str(archive))
+        identity.client("s3").download_file(bucket, key, str(archive))
         with tarfile.open(archive, mode="r:gz") as tar:
             members = tar.getmembers()
             for member in members:

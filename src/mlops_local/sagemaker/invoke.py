@@ -82,7 +82,7 @@ def invoke(name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dic
             fleet.capture or {},
             endpoint=name,
             variant=server.variant,
-            role=server.role,
+            identity=server.identity,
             request=Payload(body, headers.get("content-type", "application/octet-stream")),
             response=answer.payload,
             inference_id=headers.get(_INFERENCE),

@@ -14,9 +14,10 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_local import clock, runners
-from mlops_local.sagemaker import roles, store
+from mlops_local.sagemaker import store
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.processes import LogStream, Process, background, environment, mapped, opt_ml
+from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 
 _DAY = 86_400  # MaxRuntimeInSeconds where none is given; both APIs default to one day
@@ -66,9 +67,9 @@ class Job:
         return str(self.record[store.KINDS[self.kind].name])
 
     @property
-    def role(self) -> str:
-        """Execution role."""
-        return str(self.record["RoleArn"])
+    def identity(self) -> Identity:
+        """In whose name it runs."""
+        return Identity(self.record["RoleArn"], self.record[store.KINDS[self.kind].arn])
 
 
 _JOBS: dict[str, Job] = {}
@@ -135,10 +136,10 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
     limit = float(job.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
     if job.stop.is_set():
         return End.STOPPED, 0
-    logs = LogStream(job.group, f"{job.name}/algo-1-{int(clock.now())}", job.role)
+    logs = LogStream(job.group, f"{job.name}/algo-1-{int(clock.now())}", job.identity)
     process = Process(
         [mapped(job.root, part) for part in job.command],
-        env=environment(job.root, job.given, job.role, isolated=job.isolated) | env,
+        env=environment(job.root, job.given, job.identity, isolated=job.isolated) | env,
         cwd=job.root,
         logs=logs,
     )
@@ -160,11 +161,6 @@ def message(job: Job, name: str) -> str | None:
 def failed_transfer(what: str, error: Exception) -> JobError:
     """Return the failure of a download or an upload in the service's words."""
     return JobError(f"ClientError: {what} failed: {error}"[:_MESSAGE])
-
-
-def check_role(record: Record, kind: str) -> None:
-    """Refuse a role that the service may not assume."""
-    roles.check_role(record["RoleArn"], store.arn(kind, record[store.KINDS[kind].name]))
 
 
 TRANSFER_ERRORS = (ClientError, BotoCoreError, OSError, ValueError)

@@ -6,8 +6,9 @@ and https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint
 
 from botocore.exceptions import ClientError
 
-from mlops_local.sagemaker import registry, roles, store
+from mlops_local.sagemaker import registry, store
 from mlops_local.sagemaker.errors import validation
+from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 
 # what a real-time endpoint of instances can do without; each is refused by name rather than ignored
@@ -24,11 +25,12 @@ def create_model(request: Record) -> Record:
     if "ExecutionRoleArn" not in request:
         raise validation("ExecutionRoleArn is required to read the model's data")
     arn = store.arn("Model", name)
-    roles.check_role(request["ExecutionRoleArn"], arn)
+    role = Identity(request["ExecutionRoleArn"], arn)
+    role.check()
     resolved = container(given[0])
     registry.check_image(resolved["Image"])
     if "ModelDataUrl" in resolved:
-        _check_data(resolved["ModelDataUrl"], request["ExecutionRoleArn"])
+        _check_data(resolved["ModelDataUrl"], role)
     record = {k: v for k, v in request.items() if k not in ("Tags", "Containers")}
     record |= {"PrimaryContainer": given[0], "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False)}
     record["Resolved"] = resolved  # what is served stays what it was when the model was made
@@ -70,6 +72,11 @@ def container(definition: Record) -> Record:
     packaged = registry.approved_container(definition["ModelPackageName"])
     environment = packaged.get("Environment", {}) | definition.get("Environment", {})
     return packaged | {"Environment": environment}
+
+
+def identity(model: Record) -> Identity:
+    """Return in whose name a model's containers run."""
+    return Identity(model["ExecutionRoleArn"], model["ModelArn"])
 
 
 def create_config(request: Record) -> Record:
@@ -117,16 +124,16 @@ def _variant(variant: Record) -> Record:
     return {"InitialVariantWeight": 1.0} | variant
 
 
-def _check_data(url: str, role_arn: str) -> None:
+def _check_data(url: str, role: Identity) -> None:
     bucket, _, key = url.removeprefix("s3://").partition("/")
     try:
-        roles.client("s3", role_arn).head_object(Bucket=bucket, Key=key)
+        role.client("s3").head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status == 404:
             raise validation(f"Could not find model data at {url}.") from error
         raise validation(
-            f'Could not access model data at {url}. Please ensure that the role "{role_arn}" exists and that its trust '
+            f'Could not access model data at {url}. Please ensure that the role "{role.role}" exists and that its trust '
             'relationship policy allows the action "sts:AssumeRole" for the service principal "sagemaker.amazonaws.com". '
             'Also ensure that the role has "s3:GetObject" permissions and that the object is located in the region.'
         ) from error

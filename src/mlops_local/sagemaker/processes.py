@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.responses import get_region
 
 from mlops_local import clock, settings
-from mlops_local.sagemaker import roles
+from mlops_local.sagemaker.roles import Identity
 
 LOGGER = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -72,20 +72,20 @@ def mapped(root: Path, text: str) -> str:
     return text.replace("/opt/ml", str(root))
 
 
-def environment(root: Path, given: Mapping[str, str], role_arn: str, *, isolated: bool) -> dict[str, str]:
+def environment(root: Path, given: Mapping[str, str], identity: Identity, *, isolated: bool) -> dict[str, str]:
     """Return the environment of a container: what AWS gives, what the caller gives, and where ``/opt/ml`` lies.
 
     Args:
         root: The private root.
         given: The caller's environment.
-        role_arn: Execution role, whose temporary credentials the process gets.
+        identity: Execution role, whose temporary credentials the process gets.
         isolated: Network isolation: no credentials and no endpoint, as in a container that can make no outbound call.
     """
     base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     base |= {"AWS_REGION": get_region(), "AWS_DEFAULT_REGION": get_region(), "PYTHONUNBUFFERED": "1"}
     if not isolated:
         url = settings.endpoint_url()
-        base |= {"AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_S3": url, **roles.credentials(role_arn)}
+        base |= {"AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_S3": url, **identity.environment()}
     return base | {name: mapped(root, value) for name, value in given.items()} | {"MLOPS_OPT_ML": str(root)}
 
 
@@ -172,8 +172,8 @@ class LogStream:
     A role that may not write logs loses them, as on AWS; the launcher's log then says so once.
     """
 
-    def __init__(self, group: str, stream: str, role_arn: str) -> None:
-        self.group, self.stream, self._role = group, stream, role_arn
+    def __init__(self, group: str, stream: str, identity: Identity) -> None:
+        self.group, self.stream, self._identity = group, stream, identity
         self._lines: queue.Queue[tuple[int, str] | None] = queue.Queue()
         self._writer = background(f"log stream {stream}", self._run)
 
@@ -187,8 +187,7 @@ class LogStream:
         self._writer.join(timeout=5)
 
     def _run(self) -> None:
-        client, open_ = roles.client("logs", self._role), True
-        ready = False
+        client, ready, open_ = self._identity.client("logs"), False, True
         while open_:
             batch = [self._lines.get()]
             with contextlib.suppress(queue.Empty):

@@ -11,6 +11,7 @@ from mlops_local.sagemaker import events, jobs, store, transfer
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.jobs import End, Job, JobError
 from mlops_local.sagemaker.processes import mapped
+from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
@@ -21,7 +22,7 @@ def create(request: Record) -> Record:
     name, specification = request["ProcessingJobName"], request["AppSpecification"]
     _refuse(request)
     command = jobs.command(specification["ImageUri"], specification)
-    jobs.check_role(request, "ProcessingJob")
+    Identity(request["RoleArn"], store.arn("ProcessingJob", name)).check()
     record = {k: v for k, v in request.items() if k != "Tags"} | {"ProcessingJobStatus": "InProgress"}
     record = store.add("ProcessingJob", name, record, request.get("Tags"))
     events.processing_job(record)
@@ -112,7 +113,7 @@ def _prepare(job: Job) -> None:
         source = item["S3Input"]
         folder = _local(root, source["LocalPath"])
         try:
-            if transfer.download(source["S3Uri"], folder, job.role) == 0:
+            if transfer.download(source["S3Uri"], folder, job.identity) == 0:
                 raise JobError(
                     f'ClientError: No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source.'
                 )
@@ -128,7 +129,7 @@ def _upload(job: Job) -> None:
         target = item["S3Output"]
         try:
             folder = _local(job.root, target["LocalPath"])
-            transfer.upload(folder, target["S3Uri"], job.role, config.get("KmsKeyId") or None)
+            transfer.upload(folder, target["S3Uri"], job.identity, config.get("KmsKeyId") or None)
         except jobs.TRANSFER_ERRORS as error:
             raise jobs.failed_transfer("Output upload", error) from error
 

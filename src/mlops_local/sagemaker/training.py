@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 from mlops_local import clock
-from mlops_local.sagemaker import events, jobs, roles, store, transfer
+from mlops_local.sagemaker import events, jobs, store, transfer
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.jobs import End, Job, JobError
+from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -46,9 +47,10 @@ def create(request: Record) -> Record:
         raise validation("AlgorithmSpecification.TrainingImage is required; algorithms of AWS do not run here")
     image = specification["TrainingImage"]
     command = jobs.command(image, specification)
-    jobs.check_role(request, "TrainingJob")
+    identity = Identity(request["RoleArn"], store.arn("TrainingJob", name))
+    identity.check()
     for channel in request.get("InputDataConfig", []):
-        _check_channel(channel, request["RoleArn"])
+        _check_channel(channel, identity)
     record = {k: v for k, v in request.items() if k != "Tags"}
     record |= {
         "TrainingJobStatus": "InProgress",
@@ -104,7 +106,7 @@ def _refuse(request: Record) -> None:
         raise validation("OutputDataConfig is required")
 
 
-def _check_channel(channel: Record, role: str) -> None:
+def _check_channel(channel: Record, identity: Identity) -> None:
     name, source = channel["ChannelName"], channel["DataSource"].get("S3DataSource")
     mode = channel.get("InputMode", "File")
     kind = None if source is None else source["S3DataType"]
@@ -115,14 +117,14 @@ def _check_channel(channel: Record, role: str) -> None:
         raise validation(f"channel {name} must be FullyReplicated, got {distribution}")
     uri = source["S3Uri"]
     try:
-        found = any(True for _ in transfer.objects(roles.client("s3", role), uri))
+        found = any(True for _ in transfer.objects(identity.client("s3"), uri))
     except jobs.TRANSFER_ERRORS as error:
         raise validation(f"Access denied or absent when listing the input of channel {name}: {uri}: {error}") from error
     if not found:
         bucket, _ = transfer.split(uri)
         raise validation(
             f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists in '
-            f'the selected region, that objects exist under that S3 prefix, and that the role "{role}" has '
+            f'the selected region, that objects exist under that S3 prefix, and that the role "{identity.role}" has '
             f'"s3:ListBucket" permissions on bucket "{bucket}".'
         )
 
@@ -196,7 +198,7 @@ def _prepare(job: Job) -> dict[str, str]:
         name = channel["ChannelName"]
         folder = root / "input/data" / name
         try:
-            transfer.download(channel["DataSource"]["S3DataSource"]["S3Uri"], folder, job.role)
+            transfer.download(channel["DataSource"]["S3DataSource"]["S3Uri"], folder, job.identity)
         except jobs.TRANSFER_ERRORS as error:
             raise jobs.failed_transfer("Data download", error) from error
         env[f"SM_CHANNEL_{name.upper().replace('-', '_')}"] = str(folder)
@@ -212,10 +214,10 @@ def _upload(job: Job, end: End, code: int) -> None:
     try:
         if (end is End.EXITED and code == 0) or (end is not End.EXITED and any(model.iterdir())):
             _enter(record, "Uploading")
-            transfer.upload_archive(model, f"{prefix}/model.tar.gz", job.role, key)
+            transfer.upload_archive(model, f"{prefix}/model.tar.gz", job.identity, key)
             store.update(record, ModelArtifacts={"S3ModelArtifacts": f"{prefix}/model.tar.gz"})
         if any(output.iterdir()):
-            transfer.upload_archive(output, f"{prefix}/output.tar.gz", job.role, key)
+            transfer.upload_archive(output, f"{prefix}/output.tar.gz", job.identity, key)
     except jobs.TRANSFER_ERRORS as error:
         raise jobs.failed_transfer("Artifact upload", error) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlops_local.sagemaker import roles
+from mlops_local.sagemaker.roles import Identity
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -48,7 +48,7 @@ def objects(client: Any, uri: str) -> Iterator[str]:
         yield from (found["Key"] for found in page.get("Contents", []) if not found["Key"].endswith("/"))
 
 
-def download(uri: str, folder: Path, role: str) -> int:
+def download(uri: str, folder: Path, role: Identity) -> int:
     """Copy what lies under an S3 URI into a folder.
 
     Returns:
@@ -58,7 +58,7 @@ def download(uri: str, folder: Path, role: str) -> int:
         ClientError: The role may not list or read, or the bucket is absent.
         ValueError: A key leads out of the folder.
     """
-    client = roles.client("s3", role)
+    client = role.client("s3")
     bucket, prefix = split(uri)
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -72,7 +72,7 @@ def download(uri: str, folder: Path, role: str) -> int:
     return count
 
 
-def upload(folder: Path, uri: str, role: str, key: str | None) -> None:
+def upload(folder: Path, uri: str, role: Identity, key: str | None) -> None:
     """Copy a folder's files under an S3 URI.
 
     Args:
@@ -82,21 +82,24 @@ def upload(folder: Path, uri: str, role: str, key: str | None) -> None:
         key: KMS key. Default (``None``): the bucket's own encryption.
     """
     bucket, prefix = split(uri)
-    client = roles.client("s3", role)
+    client = role.client("s3")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = "/".join(part for part in (prefix.rstrip("/"), path.relative_to(folder).as_posix()) if part)
         client.upload_file(str(path), bucket, name, ExtraArgs=_encryption(key))
 
 
-def upload_archive(folder: Path, uri: str, role: str, key: str | None) -> None:
+def upload_archive(folder: Path, uri: str, role: Identity, key: str | None) -> None:
     """Put a folder as a ``tar.gz`` object whose bytes depend on nothing but names and contents."""
     archive = folder.with_name(folder.name + ".tar.gz")
-    with archive.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as zipped:
-        with tarfile.open(fileobj=zipped, mode="w") as tar:
-            for path in sorted(folder.rglob("*")):
-                tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False, filter=_plain)
+    with (
+        archive.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
+    ):
+        for path in sorted(folder.rglob("*")):
+            tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False, filter=_plain)
     bucket, name = split(uri)
-    roles.client("s3", role).upload_file(str(archive), bucket, name, ExtraArgs=_encryption(key))
+    role.client("s3").upload_file(str(archive), bucket, name, ExtraArgs=_encryption(key))
     archive.unlink()
 
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 
 from mlops_local import clock
-from mlops_local.sagemaker import endpoints, events, fleets, roles, store
+from mlops_local.sagemaker import endpoints, events, fleets, models, store
 from mlops_local.sagemaker.endpoints import Deployment, Live
 from mlops_local.sagemaker.errors import ServiceError, validation
 from mlops_local.sagemaker.fleets import Fleet, FleetError
 from mlops_local.sagemaker.processes import background
+from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 
 LOGGER = logging.getLogger(__name__)
@@ -171,16 +172,16 @@ def _check_alarms(alarms: Sequence[str], wanted: Sequence[Record]) -> None:
         raise validation(f"Alarms do not exist: {missing}")
 
 
-def _alarm_states(alarms: Sequence[str], role: str) -> dict[str, str]:
-    answer = roles.client("cloudwatch", role).describe_alarms(
+def _alarm_states(alarms: Sequence[str], role: Identity) -> dict[str, str]:
+    answer = role.client("cloudwatch").describe_alarms(
         AlarmNames=list(alarms), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
     )
     found = answer.get("MetricAlarms", []) + answer.get("CompositeAlarms", [])
     return {alarm["AlarmName"]: alarm["StateValue"] for alarm in found}
 
 
-def _role(wanted: Sequence[Record]) -> str:
-    return str(store.get("Model", wanted[0]["ModelName"])["ExecutionRoleArn"])
+def _role(wanted: Sequence[Record]) -> Identity:
+    return models.identity(store.get("Model", wanted[0]["ModelName"]))
 
 
 def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy) -> None:
@@ -213,7 +214,7 @@ def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy)
     blue.stop()
 
 
-def _bake(seconds: float, deadline: float, alarms: Sequence[str], role: str, state: Live) -> None:
+def _bake(seconds: float, deadline: float, alarms: Sequence[str], role: Identity, state: Live) -> None:
     until = clock.now() + seconds
     for _ in _ticks(until, state):
         _watch(alarms, role)
@@ -223,15 +224,14 @@ def _bake(seconds: float, deadline: float, alarms: Sequence[str], role: str, sta
 
 
 def _ticks(until: float, state: Live) -> Iterator[None]:
-    """Yield every ``_POLL`` real seconds until an embedded time has come."""
+    """Yield every ``_POLL`` real seconds, and after each jump of the clock, until an embedded time has come."""
     while (left := until - clock.now()) > 0:
-        pause = min(_POLL, clock.real_seconds(left))
-        if state.stop.wait(pause):
+        if not clock.wait(min(left, _POLL * clock.scale()), state.stop):
             raise _RollbackError("the endpoint is going away")
         yield
 
 
-def _watch(alarms: Sequence[str], role: str) -> None:
+def _watch(alarms: Sequence[str], role: Identity) -> None:
     if alarms:
         fired = [name for name, value in _alarm_states(alarms, role).items() if value == "ALARM"]
         if fired:

@@ -1,0 +1,18 @@
+"""The SageMaker of the embedded cloud: jobs, registry, endpoints with deployment guardrails, capture and metrics.
+
+It is registered beside MiniStack's own services and runs real scripts and real servers as processes.
+"""
+
+from ministack import app
+from ministack.core import router
+
+from mlops_local.sagemaker import api, resources, stepfunctions
+
+
+def install() -> None:
+    """Register the service, its CloudFormation types and its Step Functions integrations."""
+    app.SERVICE_HANDLERS["sagemaker"] = api.handle
+    # requests of the API carry a target; those of the runtime are found by their credential scope
+    router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."]}
+    resources.install()
+    stepfunctions.install()
