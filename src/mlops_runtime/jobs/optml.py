@@ -1,0 +1,116 @@
+"""The ``/opt/ml`` layout of SageMaker's jobs, and the ``SM_*`` variables that training scripts read.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html,
+https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
+and https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class JobError(ValueError):
+    """A job cannot be done; the message says what was given, what is expected and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptMl:
+    """Where a job's files lie.
+
+    Args:
+        root: ``MLOPS_OPT_ML``. Default: ``/opt/ml``.
+
+    Example:
+        >>> OptMl.from_environment({}).model.as_posix()
+        '/opt/ml/model'
+    """
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "OptMl":
+        """Read the root from ``MLOPS_OPT_ML``."""
+        return cls(Path(environment.get("MLOPS_OPT_ML", "/opt/ml")))
+
+    @property
+    def model(self) -> Path:
+        """Where training writes what becomes ``model.tar.gz``."""
+        return self.root / "model"
+
+    @property
+    def code(self) -> Path:
+        """Where the training code is unpacked, as by SageMaker's own toolkit."""
+        return self.root / "code"
+
+    @property
+    def failure(self) -> Path:
+        """The file whose beginning becomes the training job's ``FailureReason``."""
+        return self.root / "output" / "failure"
+
+    def channel(self, name: str) -> Path:
+        """Return the directory of a training channel."""
+        return self.root / "input" / "data" / name
+
+    def processing_input(self, name: str) -> Path:
+        """Return the directory of a processing input."""
+        return self.root / "processing" / "input" / name
+
+    def processing_output(self, name: str) -> Path:
+        """Return the directory of a processing output."""
+        return self.root / "processing" / "output" / name
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the hyperparameters; SageMaker sends text, values that are JSON are decoded as by its toolkit."""
+        path = self.root / "input" / "config" / "hyperparameters.json"
+        if not path.exists():
+            return {}
+        return {name: _decoded(value) for name, value in json.loads(path.read_text()).items()}
+
+    def training_environment(self) -> dict[str, str]:
+        """Return the ``SM_*`` variables of a training script: model, channels, hyperparameters, output."""
+        data = self.root / "input" / "data"
+        channels = sorted(path.name for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
+        hyperparameters = self.hyperparameters()
+        return {
+            "SM_MODEL_DIR": str(self.model),
+            "SM_INPUT_DIR": str(self.root / "input"),
+            "SM_INPUT_CONFIG_DIR": str(self.root / "input" / "config"),
+            "SM_OUTPUT_DIR": str(self.root / "output"),
+            "SM_OUTPUT_DATA_DIR": str(self.root / "output" / "data"),
+            "SM_CHANNELS": json.dumps(channels),
+            "SM_HPS": json.dumps(hyperparameters),
+            "SM_NUM_CPUS": str(os.cpu_count() or 1),
+            "SM_NUM_GPUS": "0",
+            **{f"SM_CHANNEL_{name.upper()}": str(self.channel(name)) for name in channels},
+            **{f"SM_HP_{name.upper()}": _encoded(value) for name, value in hyperparameters.items()},
+        }
+
+
+def single_file(directory: Path, pattern: str) -> Path:
+    """Return the one file of a directory that matches.
+
+    Raises:
+        JobError: If there is none, or more than one.
+    """
+    found = sorted(path for path in directory.glob(pattern) if path.is_file())
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise JobError(f"{directory} must hold exactly one file {pattern}, got {names}")
+    return found[0]
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _encoded(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,250 @@
+"""The evaluation on real models: sums against an independent computation, honesty about failures."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
+from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.contracts.model import Evaluation
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.jobs.evaluate import Inputs, check_serving_parity, evaluate
+from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.jobs.table import model_input
+from mlops_runtime.serving.model import Model, load_archive
+
+TABLE = PinnedTable(
+    group="demand", version=1, database="demand_features", table="demand_v1", table_uuid="u", snapshot_id=1, schema_id=0,
+    metadata_location="s3://b/m", tag="t", columns=("price",),
+)  # fmt: skip
+MANIFEST = TrainingSetManifest(
+    name="forecast",
+    semantics=Semantics(as_of="known_at", cutoff="2017-09-01T00:00:00Z"),
+    entities=TABLE,
+    features=(),
+    build=Build(engine="duckdb", engine_version="1", planner="frontier", client="0"),
+    output=Output(uri="s3://b/sets", rows=1, content_hash="c", files=(), columns={}),
+    split={
+        "trained_until": "2017-08-04T00:00:00Z",
+        "holdout_from": "2017-08-04T00:00:00Z",
+        "holdout_until": "2017-09-01T00:00:00Z",
+    },
+)
+PLAN = EvaluationPlan(label="units", block="store", baselines=("last_week",), cluster="week")
+URI = "s3://artifacts/baseline.json"
+
+
+def rows(count: int, seed: int) -> Any:
+    """Return a split in which units are 2 * price + 5."""
+    random = np.random.default_rng(seed)
+    price = random.lognormal(1, 0.4, count)
+    return pa.table(
+        {
+            "price": price,
+            "stock": pa.array(random.poisson(3, count).astype(float), mask=random.random(count) < 0.1),
+            "store": random.choice(["north", "south, old", "west"], count),
+            "units": np.round(price * 2 + 5),
+            "last_week": price * 2 + random.normal(5, 2, count),
+            "week": random.integers(0, 8, count),
+        }
+    )
+
+
+@pytest.fixture
+def inputs(models: Any, tmp_path: Path) -> Inputs:
+    """A candidate with the first weights, a champion with others."""
+    return Inputs(
+        train=rows(2000, 1),
+        holdout=rows(300, 2),
+        manifest=MANIFEST,
+        candidate=models.archive(tmp_path / "candidate" / "model.tar.gz"),
+        champion=models.archive(tmp_path / "champion" / "model.tar.gz", models.onnx((1.0, 1.0, 1.0))),
+    )
+
+
+def test_metrics_are_sums_over_blocks(inputs: Inputs, models: Any) -> None:
+    """WAPE and blocks equal what pandas-free arithmetic over the rows gives."""
+    evaluation, baseline = evaluate(PLAN, inputs, URI)
+    table = inputs.holdout
+    code = {"north": 0.0, "south, old": 1.0, "west": -1.0}
+    actual = np.array(table.column("units").to_pylist())
+    price, stock = (
+        np.array(table.column("price").to_pylist()),
+        np.array([s or 0 for s in table.column("stock").to_pylist()]),
+    )
+    store = table.column("store").to_pylist()
+    codes = np.array([code[s] for s in store])
+    expected = {
+        "candidate": 2 * price + 0.5 * stock + 10 * codes,
+        "champion": price + stock + codes,
+        "last_week": np.array(table.column("last_week").to_pylist()),
+    }
+    assert dict(evaluation.metrics) == pytest.approx(
+        {name: np.abs(values - actual).sum() / actual.sum() for name, values in expected.items()}, rel=1e-5
+    )
+    north = next(block for block in evaluation.blocks if block.block == "north")
+    chosen = np.array([s == "north" for s in store])
+    assert (north.rows, north.actual_sum) == (int(chosen.sum()), pytest.approx(actual[chosen].sum()))
+    assert north.absolute_error["candidate"] == pytest.approx(
+        np.abs(expected["candidate"] - actual)[chosen].sum(), rel=1e-5
+    )
+    assert sum(block.rows for block in evaluation.blocks) == evaluation.rows == 300
+    assert baseline.quality["bias"] == pytest.approx((expected["candidate"] - actual).sum() / actual.sum(), rel=1e-4)
+    assert baseline.quality["wape"] == evaluation.metrics["candidate"]
+
+
+def test_hashes_and_times_say_what_was_evaluated(inputs: Inputs, models: Any) -> None:
+    """Artifact, model and training set are named by their hashes; the split's times come from the manifest."""
+    evaluation, baseline = evaluate(PLAN, inputs, URI)
+    assert evaluation.artifact_sha256 == hashlib.sha256(inputs.candidate.read_bytes()).hexdigest()
+    assert evaluation.model_sha256 == hashlib.sha256(models.onnx()).hexdigest()
+    assert evaluation.training_set_id == baseline.training_set_id == content_hash(MANIFEST)
+    assert (evaluation.trained_until, evaluation.holdout_until) == ("2017-08-04T00:00:00Z", "2017-09-01T00:00:00Z")
+    assert (evaluation.baseline_uri, baseline.created) == (URI, "2017-09-01T00:00:00Z")
+
+
+def test_the_baseline_counts_every_training_row(inputs: Inputs) -> None:
+    """Each feature's cells add up to the training split; predictions are those of the holdout."""
+    _, baseline = evaluate(PLAN, inputs, URI)
+    assert [f.name for f in baseline.features] == ["price", "stock", "store"]
+    assert {sum(f.counts) for f in baseline.features} == {2000}
+    assert set(baseline.features[2].levels) == {"north", "south, old", "west"}
+    assert baseline.features[1].counts[-1] == inputs.train.column("stock").null_count
+    assert baseline.prediction is not None
+    assert (baseline.prediction.name, sum(baseline.prediction.counts)) == ("prediction", 300)
+
+
+def test_the_candidate_itself_is_no_champion(inputs: Inputs) -> None:
+    """A first training gets the candidate's archive in both places."""
+    evaluation, _ = evaluate(PLAN, replace(inputs, champion=inputs.candidate), URI)
+    assert sorted(evaluation.metrics) == ["candidate", "last_week"]
+
+
+def test_missing_predictions_are_counted_not_zeros(inputs: Inputs) -> None:
+    """A null of a naive baseline is a failure of that baseline, by count."""
+    last_week = inputs.holdout.column("last_week").to_pylist()
+    last_week[3] = None
+    holdout = inputs.holdout.set_column(4, "last_week", pa.array(last_week))
+    evaluation, _ = evaluate(PLAN, replace(inputs, holdout=holdout), URI)
+    assert evaluation.non_finite == {"candidate": 0, "champion": 0, "last_week": 1}
+
+
+def test_a_candidate_that_is_not_finite_is_counted(inputs: Inputs, models: Any, tmp_path: Path) -> None:
+    """The evaluation stays valid JSON; the gate sees the count."""
+    broken = models.archive(tmp_path / "broken" / "model.tar.gz", models.onnx((1.0, 0.0, 5.0), log=True))
+    evaluation, baseline = evaluate(PLAN, replace(inputs, candidate=broken), URI)
+    assert evaluation.non_finite["candidate"] > 0
+    assert baseline.prediction is not None
+    assert baseline.prediction.counts[-1] == evaluation.non_finite["candidate"]
+    assert from_json(Evaluation, canonical_json(evaluation)) == evaluation
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"plan": replace(PLAN, block="shop", label="sold")}, "split 'holdout' lacks 'sold', 'shop'; it has 'price'"),
+        (
+            {"manifest": replace(MANIFEST, split={})},
+            "the manifest's split must name trained_until, holdout_from, holdout_until, it names nothing",
+        ),
+        ({"label": [0.0] * 300}, "label 'units' is 0 in every holdout row"),
+        ({"label": [None] * 300}, "label 'units' must be known for every holdout row, 300 of 300"),
+    ],
+)
+def test_fails_for_what_cannot_be_evaluated(inputs: Inputs, change: dict[str, Any], message: str) -> None:
+    """Each has its name: columns, split, labels."""
+    if "label" in change:
+        inputs = replace(inputs, holdout=inputs.holdout.set_column(3, "units", pa.array(change["label"], pa.float64())))
+    if "manifest" in change:
+        inputs = replace(inputs, manifest=change["manifest"])
+    with pytest.raises(JobError) as caught:
+        evaluate(change.get("plan", PLAN), inputs, URI)
+    assert str(caught.value).startswith(message)
+
+
+def test_fails_when_rows_depend_on_each_other(inputs: Inputs) -> None:
+    """A model that answers otherwise one row at a time would be judged by numbers it never serves."""
+
+    class Centred(Model):
+        """Subtracts the batch's mean, as a careless export does."""
+
+        def predict(self, rows: Any) -> Any:
+            predictions = Model.predict(self, rows)
+            return predictions - predictions.mean()
+
+    model = load_archive(inputs.candidate)
+    careless = Centred(model.signature, model.sha256, model.session, model.output)
+    with pytest.raises(
+        JobError, match=r"holdout row 0 gives .* in a batch and 0\.0 alone; rows must not depend on each other"
+    ):
+        check_serving_parity(careless, inputs.holdout, model_input(inputs.holdout, model.signature))
+
+
+def test_fails_when_the_holdout_could_not_be_served(inputs: Inputs) -> None:
+    """A null in a column that callers may not leave out is found before the model is registered."""
+    price = [None, *inputs.holdout.column("price").to_pylist()[1:]]
+    holdout = inputs.holdout.set_column(0, "price", pa.array(price, pa.float64()))
+    with pytest.raises(
+        JobError, match=r"holdout row 0 could not be sent to the server: instances\[0\]\.price must not be null"
+    ):
+        evaluate(PLAN, replace(inputs, holdout=holdout), URI)
+
+
+def layout(root: Path, inputs: Inputs) -> None:
+    """Write the job's inputs as SageMaker Processing does."""
+    base = root / "processing" / "input"
+    for name, table in (("train", inputs.train), ("holdout", inputs.holdout)):
+        (base / name).mkdir(parents=True)
+        pq.write_table(table, base / name / "part-0.parquet")
+    (base / "manifest").mkdir()
+    (base / "manifest" / f"{content_hash(MANIFEST)}.json").write_bytes(canonical_json(MANIFEST))
+    for name, archive in (("candidate", inputs.candidate), ("champion", inputs.champion)):
+        (base / name).mkdir()
+        if archive is not None:
+            (base / name / "model.tar.gz").write_bytes(archive.read_bytes())
+
+
+def run(root: Path, plan: EvaluationPlan) -> subprocess.CompletedProcess[str]:
+    """Run the entrypoint over ``root``."""
+    command = [
+        sys.executable,
+        "-m",
+        "mlops_runtime.jobs.evaluate",
+        "--plan",
+        json.dumps(to_dict(plan)),
+        "--baseline-uri",
+        URI,
+    ]
+    environment = {**os.environ, "MLOPS_OPT_ML": str(root)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_job_writes_both_documents(inputs: Inputs, tmp_path: Path) -> None:
+    """As a process: what it writes is what the function returns."""
+    layout(tmp_path, inputs)
+    done = run(tmp_path, PLAN)
+    assert done.returncode == 0, done.stderr
+    report = tmp_path / "processing" / "output" / "report"
+    evaluation, baseline = evaluate(PLAN, inputs, URI)
+    assert from_json(Evaluation, (report / "evaluation.json").read_bytes()) == evaluation
+    assert from_json(Baseline, (report / "baseline.json").read_bytes()) == baseline
+
+
+def test_fails_with_one_line(inputs: Inputs, tmp_path: Path) -> None:
+    """A wrong column name is a line, not a traceback."""
+    layout(tmp_path, inputs)
+    done = run(tmp_path, replace(PLAN, baselines=("lag",)))
+    assert done.returncode == 1
+    assert done.stderr.startswith("mlops evaluate: split 'holdout' lacks 'lag'; it has 'price', 'stock'")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,100 @@
+"""The training entrypoint as SageMaker runs it: a process over an /opt/ml of its own."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.jobs.train import unpack
+from mlops_runtime.serving.model import load_directory
+
+GOOD = """
+import os, pathlib, shutil, helper
+if __name__ == "__main__":
+    source = pathlib.Path(os.environ["SM_CHANNEL_TRAIN"])
+    for name in helper.NAMES:
+        shutil.copy(source / name, os.environ["SM_MODEL_DIR"])
+"""
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the entrypoint over ``root``."""
+    command = [sys.executable, "-m", "mlops_runtime.jobs.train", *arguments]
+    environment = {**os.environ, "MLOPS_OPT_ML": str(root)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def code(root: Path, script: str) -> None:
+    """Put a script and its helper into channel ``code`` as a zip."""
+    channel = root / "input" / "data" / "code"
+    channel.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(channel / "asset.zip", "w") as archive:
+        archive.writestr("train.py", script)
+        archive.writestr("helper.py", 'NAMES = ("model.onnx", "signature.json")')
+
+
+def test_a_script_trains_a_model_that_can_be_served(models: Any, tmp_path: Path) -> None:
+    """The script runs as __main__ with its own imports and leaves a model that loads."""
+    models.write(tmp_path / "input" / "data" / "train")
+    code(tmp_path, GOOD)
+    done = run(tmp_path, "train.py")
+    model = load_directory(tmp_path / "model")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, f"mlops train: model {model.sha256}")
+    assert not (tmp_path / "output" / "failure").exists()
+
+
+def test_fails_with_the_scripts_last_line(tmp_path: Path) -> None:
+    """The failure file, which becomes FailureReason, begins with what went wrong."""
+    code(tmp_path, "print('loading')\nraise ValueError('no rows after 2017-03-01')")
+    done = run(tmp_path, "train.py")
+    expected = "train.py ended with exit code 1: ValueError: no rows after 2017-03-01"
+    assert (done.returncode, done.stdout) == (1, "loading\n")
+    assert done.stderr.splitlines()[-1] == f"mlops train: {expected}"
+    assert (tmp_path / "output" / "failure").read_text().splitlines()[0] == expected
+
+
+def test_fails_when_the_script_leaves_no_servable_model(models: Any, tmp_path: Path) -> None:
+    """A training that ends with 0 but without a signature has failed."""
+    (models.write(tmp_path / "model") / "signature.json").unlink()
+    code(tmp_path, "pass")
+    assert run(tmp_path, "train.py").returncode == 1
+    reason = (tmp_path / "output" / "failure").read_text()
+    assert reason.startswith("train.py did not leave a model that can be served: cannot read ")
+
+
+@pytest.mark.parametrize("script", ["other.py", "../../../outside.py"])
+def test_fails_for_a_script_that_is_not_in_the_zip(tmp_path: Path, script: str) -> None:
+    """The scripts that there are are named; a path out of the code is none of them."""
+    code(tmp_path, GOOD)
+    (tmp_path.parent / "outside.py").write_text("")
+    assert run(tmp_path, script).returncode == 1
+    reason = (tmp_path / "output" / "failure").read_text()
+    assert reason == f"channel code does not hold {script!r}, it holds helper.py, train.py"
+
+
+def test_fails_for_a_zip_with_paths_outside_itself(tmp_path: Path) -> None:
+    """Nothing of such a zip is written."""
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("ok.py", "")
+        archive.writestr("../evil.py", "")
+    with pytest.raises(JobError, match=r"evil\.zip must not hold paths outside itself, got '\.\./evil\.py'"):
+        unpack(tmp_path / "evil.zip", tmp_path / "code")
+    assert not (tmp_path / "code").exists()
+
+
+def test_fails_for_what_is_no_zip(tmp_path: Path) -> None:
+    """A broken download is named."""
+    (tmp_path / "code.zip").write_bytes(b"PK?")
+    with pytest.raises(JobError, match=r"code\.zip is not a zip"):
+        unpack(tmp_path / "code.zip", tmp_path / "code")
+
+
+def test_fails_without_a_script(tmp_path: Path) -> None:
+    """The usage is a failure like others, so that the job's reason shows it."""
+    done = run(tmp_path)
+    assert done.stderr == "mlops train: usage: python -m mlops_runtime.jobs.train <script>, got []\n"
