@@ -23,7 +23,11 @@ SHARED_KEY = ConstructWarning(
     id="mlops-constructs:BusinessUnit.keyNotOwned",
     text="unit '{unit}' uses a key that it does not own: its policy must admit logs, cloudwatch, events, sns and the unit's roles",
 )
-ALL_WARNINGS = (DEVELOPMENT_DESTROYS_DATA, SHARED_KEY)
+UNKNOWN_VALUE = ConstructWarning(
+    id="mlops-constructs:StateMachine.unknownValue",
+    text="{finding}; if it is newer than the installed botocore, acknowledge this warning",
+)
+ALL_WARNINGS = (DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, UNKNOWN_VALUE)
 
 
 def warn(scope: IConstruct, warning: ConstructWarning, **values: str) -> None:

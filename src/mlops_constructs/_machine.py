@@ -1,0 +1,94 @@
+"""The one state machine: checked against AWS's API at synth, logged without payloads, traced, encrypted with the unit's key."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._iam import service_role
+from mlops_constructs._log_group import define_log_group
+from mlops_constructs._validation import raise_if_any
+from mlops_constructs._warnings import UNKNOWN_VALUE, warn
+from mlops_runtime.aws_api import Severity, check_machine
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html#cloudwatch-iam-policy: no resource type of their own
+_LOG_DELIVERY = (
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+)
+_TRACING = (
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+)
+_KEY_USE = ("kms:Decrypt", "kms:GenerateDataKey")
+
+
+def define_machine(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: "BusinessUnit",
+    definition: Mapping[str, object],
+    statements: Sequence[iam.PolicyStatement],
+    description: str,
+    wildcard_reason: str,
+) -> sfn.StateMachine:
+    """Define a state machine.
+
+    Args:
+        scope: Parent.
+        id: Construct id; its role is ``<id>Role``, its log group ``<id>Logs``.
+        business_unit: The unit; gives key and boundary.
+        definition: Amazon States Language; values may be tokens.
+        statements: What its states may do; logs, traces and the key are added.
+        description: What the machine does.
+        wildcard_reason: Why resources with ``*`` are needed besides those of log delivery and traces.
+
+    Raises:
+        ValidationError: With every task whose arguments AWS would refuse.
+    """
+    findings = check_machine(definition)
+    raise_if_any(scope, "InvalidStateMachine", [str(f) for f in findings if f.severity is Severity.ERROR])
+    for finding in findings:
+        warn(scope, UNKNOWN_VALUE, finding=str(finding))
+    log_group = define_log_group(scope, f"{id}Logs", business_unit=business_unit)
+    role = service_role(
+        scope,
+        f"{id}Role",
+        service="states.amazonaws.com",
+        statements=[
+            iam.PolicyStatement(actions=[*_LOG_DELIVERY, *_TRACING], resources=["*"]),
+            iam.PolicyStatement(actions=list(_KEY_USE), resources=[business_unit.key.key_arn]),
+            *statements,
+        ],
+        business_unit=business_unit,
+        description=description,
+        wildcard_reason=f"log delivery and traces have no resource type; {wildcard_reason}",
+    )
+    with role.declared([*_LOG_DELIVERY, *_TRACING, *_KEY_USE]):
+        return sfn.StateMachine(
+            scope,
+            id,
+            role=role,
+            comment=description,
+            definition_body=sfn.DefinitionBody.from_string(cdk.Stack.of(scope).to_json_string(definition)),
+            tracing_enabled=True,
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
+            encryption_configuration=sfn.CustomerManagedEncryptionConfiguration(business_unit.key),
+        )
+
+
