@@ -28,7 +28,10 @@ NETWORK_ACTIONS = (
     "ec2:UnassignPrivateIpAddresses",
 )
 TRACING_ACTIONS = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
-_CONCURRENCY = "a new account has 10 concurrent executions, all of which must stay unreserved; set reserved_concurrency where the quota allows"
+_CONCURRENCY = (
+    "a new account has 10 concurrent executions, all of which must stay unreserved; "
+    "set reserved_concurrency where the account's quota allows it"
+)
 
 
 def define_function(

@@ -71,12 +71,12 @@ def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", 
     _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=network.endpoints)
     _add_flow_logs(scope, vpc, business_unit)
     stack = cdk.Stack.of(scope)
-    region = stack.region if is_known(stack.region) else _DEFAULT_REGION
-    price = monthly_price(endpoints=len(network.endpoints), zones=zones, region=region)
+    region = stack.region if is_known(stack.region) and stack.region in _ENDPOINT_HOUR else _DEFAULT_REGION
+    count = len(network.endpoints)
+    price = monthly_price(endpoints=count, zones=zones, region=region)
     cdk.Annotations.of(vpc).add_info(
-        f"the network of unit '{business_unit.name}' costs about {price:.2f} USD a month: {len(network.endpoints)} interface endpoints "
-        f"in {zones} zone(s) at list price ({region if region in _ENDPOINT_HOUR else _DEFAULT_REGION}); "
-        "share one between units with Network.given or Network.shared"
+        f"the network of unit '{business_unit.name}' costs about {price:.2f} USD a month: {count} interface endpoints "
+        f"in {zones} zone(s) at the list price of {region}; share one between units with Network.given or Network.shared"
     )
     return vpc
 

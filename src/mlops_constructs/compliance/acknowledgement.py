@@ -41,7 +41,7 @@ def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
         ValidationError: If the id is no rule of a pack, the reason too short, or the construct a stack.
 
     Example:
-        >>> acknowledge(queue, "Serverless-SQSRedrivePolicy", "it is itself the queue of dead letters; one more would never be read")
+        >>> acknowledge(queue, "Serverless-SQSRedrivePolicy", "it is itself where dead letters end; one more is never read")
     """
     match = _RULE.fullmatch(rule)
     problems = []
