@@ -1,0 +1,1 @@
+"""Retraining: the jobs, the machine, the guard and what triggers them."""

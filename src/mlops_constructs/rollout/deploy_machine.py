@@ -1,0 +1,182 @@
+"""The Deploy machine as data: the one writer of what is live."""
+
+from mlops_constructs._states import EXECUTION, NOW, State, assign, choose, invoke, put_event, task
+from mlops_constructs.rollout.target import FAILED, POLL_GRACE_SECONDS, PROMOTED, ROLLED_BACK, RolloutTarget
+from mlops_runtime.contracts.events import DetailType, event_source
+
+_LOCK_INTERVAL_SECONDS = 30
+# a minute a call is generous for what stands around the rollout itself: plan, record, clean-up
+_OVERHEAD_SECONDS = 900
+
+
+def hold_seconds(maximum: int) -> int:
+    """Return how long one execution may hold the endpoint: the rollout, going back, and what stands around them."""
+    return 2 * (maximum + POLL_GRACE_SECONDS) + _OVERHEAD_SECONDS
+
+
+def deploy_machine(
+    *,
+    endpoint_name: str,
+    unit_name: str,
+    target: RolloutTarget,
+    maximum: int,
+    table_name: str,
+    preflight_arn: str,
+    record_arn: str,
+    bus_name: str,
+    partition: str = "aws",
+) -> dict[str, object]:
+    """Return the machine that takes one request to a recorded outcome.
+
+    Whatever happens between them, Lock is followed by Unlock, and Unlock names its holder. A busy endpoint is waited for; an
+    execution that dies leaves a lock that ends by itself.
+
+    Args:
+        endpoint_name: The endpoint.
+        unit_name: The business unit, for the event's source.
+        target: How this kind of endpoint does each step.
+        maximum: Seconds that a rollout may take.
+        table_name: Rollout table.
+        preflight_arn: Function ``rollout_preflight``.
+        record_arn: Function ``rollout_record``.
+        bus_name: The unit's event bus.
+        partition: AWS partition. Default: ``aws``.
+
+    Example:
+        >>> from mlops_constructs.rollout import SageMakerTarget
+        >>> target = SageMakerTarget(endpoint_name="demand-forecast", instance_count=2)
+        >>> machine = deploy_machine(endpoint_name="demand-forecast", unit_name="demand", target=target, maximum=3600,
+        ...     table_name="rollout", preflight_arn="arn:aws:lambda:us-east-1:1:function:p",
+        ...     record_arn="arn:aws:lambda:us-east-1:1:function:r", bus_name="demand")
+        >>> machine["StartAt"]
+        'Start'
+    """
+    hold = hold_seconds(maximum)
+    first_step, steps = target.steps(maximum=maximum, partition=partition)
+    first_clean_up, clean_up = target.clean_up(next_state="Unlock", partition=partition)
+    states: dict[str, State] = {
+        "Start": assign(
+            "Lock",
+            request="{% $states.input %}",
+            execution=EXECUTION,
+            plan=None,
+            outcome="FAILED",
+            reason="",
+            caught="",
+            orphan=True,
+        ),
+        "Lock": _lock(endpoint_name, table_name, hold, partition),
+        "LockFailed": assign("Unlock", reason="{% 'the endpoint could not be locked: ' & $caught %}"),
+        "Preflight": invoke(
+            preflight_arn,
+            {"request": "{% $request %}", "execution": "{% $execution %}", "now": NOW},
+            partition=partition,
+            next_state="Decide",
+            catch="Caught",
+            assign={"plan": "{% $states.result.Payload %}"},
+        ),
+        "Decide": choose(
+            ("$plan.action = 'nothing'", "Unchanged"),
+            ("$plan.action = 'refuse'", "Refused"),
+            ("$plan.action in ['create', 'update']", first_step),
+            default="UnknownAction",
+        ),
+        "Unchanged": assign("Record", outcome="UNCHANGED", reason="{% $plan.reason %}"),
+        "Refused": assign("Record", outcome="REFUSED", reason="{% $plan.reason %}"),
+        "UnknownAction": assign(FAILED, reason="{% 'preflight gave no known action: ' & $string($plan.action) %}"),
+        **steps,
+        "Caught": assign(FAILED, reason="{% $caught %}"),
+        PROMOTED: assign("Record", outcome="PROMOTED", reason="{% $plan.reason %}"),
+        ROLLED_BACK: assign("Record", outcome="ROLLED_BACK"),
+        FAILED: assign("Record", outcome="FAILED"),
+        "Record": invoke(
+            record_arn,
+            {
+                "plan": "{% $plan %}",
+                "request": "{% $request %}",
+                "outcome": "{% $outcome %}",
+                "reason": "{% $reason %}",
+                "execution": "{% $execution %}",
+                "now": NOW,
+            },
+            partition=partition,
+            next_state=first_clean_up,
+            catch="RecordFailed",
+        ),
+        # without a record nobody may clean up: what serves is not written down
+        "RecordFailed": assign(
+            "Unlock", outcome="FAILED", reason="{% $outcome & ' could not be recorded: ' & $caught & '. ' & $reason %}"
+        ),
+        **clean_up,
+        "Unlock": _unlock(endpoint_name, table_name, partition),
+        "Announce": put_event(
+            bus_name=bus_name,
+            source=event_source(unit_name),
+            detail_type=DetailType.ROLLOUT_FINISHED.value,
+            detail={
+                "version": "mlops.event/1",
+                "id": "{% $execution %}",
+                "subject": endpoint_name,
+                "outcome": "{% $outcome %}",
+                "reason": "{% $reason %}",
+                "attributes": {"requested_by": "{% $request.requested_by & '' %}"},
+            },
+            partition=partition,
+            next_state="Finish",
+        ),
+        "Finish": choose(("$outcome in ['PROMOTED', 'UNCHANGED']", "Done"), default="DidNotDeploy"),
+        "Done": {"Type": "Pass", "Output": {"outcome": "{% $outcome %}", "reason": "{% $reason %}"}, "End": True},
+        "DidNotDeploy": {"Type": "Fail", "Error": "{% $outcome %}", "Cause": "{% $reason %}"},
+    }
+    return {
+        "Comment": f"Deploy {endpoint_name}: lock, preflight, roll out, record, clean up, unlock",
+        "QueryLanguage": "JSONata",
+        "TimeoutSeconds": 2 * hold,
+        "StartAt": "Start",
+        "States": states,
+    }
+
+
+def _lock(endpoint_name: str, table_name: str, hold: int, partition: str) -> State:
+    waits = {
+        "ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"],
+        "IntervalSeconds": _LOCK_INTERVAL_SECONDS,
+        "BackoffRate": 1,
+        "MaxAttempts": hold // _LOCK_INTERVAL_SECONDS,
+    }
+    return task(
+        "dynamodb:updateItem",
+        {
+            "TableName": table_name,
+            "Key": {"endpoint": {"S": endpoint_name}},
+            "UpdateExpression": "SET #owner = :me, lock_until = :until",
+            "ConditionExpression": "attribute_not_exists(#owner) OR lock_until < :now OR #owner = :me",
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": {
+                ":me": {"S": "{% $execution %}"},
+                ":now": {"N": "{% $string($floor($toMillis($now()) / 1000)) %}"},
+                ":until": {"N": f"{{% $string($floor($toMillis($now()) / 1000) + {hold}) %}}"},
+            },
+        },
+        partition=partition,
+        next_state="Preflight",
+        catch="LockFailed",
+        retry=[waits],
+    ) | {"Comment": "one rollout at a time; the retry waits for the other one"}
+
+
+def _unlock(endpoint_name: str, table_name: str, partition: str) -> State:
+    return task(
+        "dynamodb:updateItem",
+        {
+            "TableName": table_name,
+            "Key": {"endpoint": {"S": endpoint_name}},
+            "UpdateExpression": "REMOVE #owner, lock_until",
+            "ConditionExpression": "#owner = :me",
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": {":me": {"S": "{% $execution %}"}},
+        },
+        partition=partition,
+        next_state="Announce",
+        catch="Announce",
+    )
