@@ -4,13 +4,14 @@ Each record names the hash of the one before; the head is in the endpoint's row.
 put elsewhere or doubled without a break that ``verify`` names.
 """
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from mlops_runtime.contracts import ContractError, content_hash, from_dict, from_json, to_dict
+from mlops_runtime.contracts import ContractError, from_dict, from_json, to_dict
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, audit_key
 from mlops_runtime.registry.package import RegisteredPackage
 from mlops_runtime.rollout.serving import Serving
@@ -140,7 +141,7 @@ def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: 
         except ContractError as error:
             problems.append(f"{key} is changed: {error}")
             continue
-        digest = content_hash(record)
+        digest = hashlib.sha256(content).hexdigest()
         if key != audit_key(endpoint, record.sequence, digest) or record.endpoint != endpoint:
             problems.append(
                 f"{key} is changed: its content belongs to {audit_key(record.endpoint, record.sequence, digest)}"
@@ -166,11 +167,6 @@ def _broken_links(records: Mapping[str, AuditRecord], head: str, sequence: int) 
             return [f"reordered: the record after sequence {number} follows sequence {record.sequence}"]
         expected = record.previous
     return [] if expected == GENESIS else [f"the first record follows {expected[:16]}, not the beginning"]
-
-
-def ordered(keys: Sequence[str]) -> list[str]:
-    """Return audit keys oldest first; the sequence has eight digits, so that the order of names is the order of time."""
-    return sorted(keys)
 
 
 def _true_outcome(claim: Claim, serving: Serving | None) -> tuple[Outcome, str]:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome, audit_key
 from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
-from mlops_runtime.rollout.audit import Claim, is_same, next_live, next_record, ordered, verify
+from mlops_runtime.rollout.audit import Claim, is_same, next_live, next_record, verify
 from mlops_runtime.rollout.serving import Serving, read_description, read_serving
 from mlops_runtime.rollout.table import RolloutTable
 
@@ -70,7 +70,7 @@ class AuditChain:
         after = f"{prefix}{max(0, row.audit_sequence - count):08d}~"
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=after)
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        return [from_json(AuditRecord, self._read(key)) for key in ordered(keys)]
+        return [from_json(AuditRecord, self._read(key)) for key in sorted(keys)]
 
     def problems(self) -> list[str]:
         """Return what is wrong with the whole chain; see ``verify``."""

@@ -1,0 +1,26 @@
+"""Audit record of what came of an execution; moves the live pointer to what serves."""
+
+import logging
+import os
+from typing import Any
+
+import boto3
+
+from mlops_runtime.rollout.audit import claim_from
+from mlops_runtime.rollout.record import AuditChain, record
+from mlops_runtime.rollout.table import RolloutTable
+
+logging.getLogger().setLevel(logging.INFO)
+
+SAGEMAKER = boto3.client("sagemaker")
+CHAIN = AuditChain(
+    s3=boto3.client("s3"),
+    bucket=os.environ["AUDIT_BUCKET"],
+    table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
+)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Record ``{"plan", "request", "outcome", "reason", "execution", "now"}``."""
+    del context
+    return record(claim_from(event), sagemaker=SAGEMAKER, chain=CHAIN)

@@ -1,0 +1,29 @@
+"""Custom resource of a model endpoint: stores the desired serving spec and starts the Deploy machine."""
+
+import logging
+import os
+from typing import Any
+
+import boto3
+
+from mlops_runtime.rollout.cloudformation import answer
+from mlops_runtime.rollout.spec import SpecResource
+from mlops_runtime.rollout.table import RolloutTable
+
+logging.getLogger().setLevel(logging.INFO)
+
+RESOURCE = SpecResource(
+    s3=boto3.client("s3"),
+    sagemaker=boto3.client("sagemaker"),
+    cloudwatch=boto3.client("cloudwatch"),
+    stepfunctions=boto3.client("stepfunctions"),
+    table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
+    bucket=os.environ["ARTIFACTS_BUCKET"],
+    machine_arn=os.environ["DEPLOY_MACHINE_ARN"],
+)
+
+
+def handler(event: dict[str, Any], context: object) -> None:
+    """Carry out one request of CloudFormation and answer it."""
+    del context
+    RESOURCE.handle(event, answer)

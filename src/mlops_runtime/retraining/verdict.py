@@ -1,0 +1,70 @@
+"""Adapter of ``gate``: reads the evaluation, writes the gate's result, answers the Retrain machine."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.model import Evaluation
+from mlops_runtime.contracts.retraining import GateSpec
+from mlops_runtime.retraining.gate import evaluate_gate
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class EvaluationUriError(ValueError):
+    """The evaluation is not where the pipeline's evaluations lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """The gate of one pipeline.
+
+    Args:
+        s3: Client.
+        bucket: Artifacts bucket.
+        pipeline: Its name.
+        spec: When a candidate may be registered.
+    """
+
+    s3: "S3Client"
+    bucket: str
+    pipeline: str
+    spec: GateSpec
+
+    def judge(self, evaluation_uri: str, execution: str) -> dict[str, str]:
+        """Return verdict, reason, and what the package will carry; write ``gates/<pipeline>/<execution>.json``.
+
+        Args:
+            evaluation_uri: Where the evaluation job wrote.
+            execution: ARN of the Retrain execution.
+
+        Raises:
+            EvaluationUriError: If it lies elsewhere than under ``evaluations/<pipeline>/``.
+            ContractError: If it is not an evaluation.
+        """
+        root = f"s3://{self.bucket}/"
+        if not evaluation_uri.startswith(f"{root}evaluations/{self.pipeline}/"):
+            raise EvaluationUriError(
+                f"evaluation must lie under {root}evaluations/{self.pipeline}/, got {evaluation_uri!r}"
+            )
+        key = evaluation_uri.removeprefix(root)
+        content = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        evaluation = from_json(Evaluation, content)
+        digest = hashlib.sha256(content).hexdigest()
+        result = evaluate_gate(evaluation, self.spec, uri=evaluation_uri, sha256=digest)
+        gate_key = f"gates/{self.pipeline}/{execution.rpartition(':')[2]}.json"
+        self.s3.put_object(
+            Bucket=self.bucket, Key=gate_key, Body=canonical_json(result), ContentType="application/json"
+        )
+        return {
+            "verdict": result.verdict.value,
+            "reason": result.reason,
+            "gate_uri": root + gate_key,
+            "artifact_sha256": evaluation.artifact_sha256,
+            "model_sha256": evaluation.model_sha256,
+            "training_set_id": evaluation.training_set_id,
+            "baseline_uri": evaluation.baseline_uri,
+            "evaluation_uri": evaluation_uri,
+        }

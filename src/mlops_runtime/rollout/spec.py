@@ -1,0 +1,113 @@
+"""The custom resource behind a model endpoint: it stores what the stack asks for and lets the Deploy machine do it.
+
+Accepted is not deployed: it never waits for a rollout, and a busy lock is the machine's to wait for. Each request can be repeated:
+CloudFormation may send it again, and a stack that rolls back sends the former properties as an update.
+
+See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requesttypes.html
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, ServingSpec, spec_key
+from mlops_runtime.rollout.limits import SpecError, check_spec
+from mlops_runtime.rollout.machine import short_hash, start_deploy
+from mlops_runtime.rollout.removal import Removal
+from mlops_runtime.rollout.table import RolloutTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+logger = logging.getLogger(__name__)
+
+NOT_CREATED = "/not-created"  # end of the physical id of a resource whose create failed: nothing is ours to delete
+
+Answer = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecResource:
+    """The resource of one endpoint.
+
+    Args:
+        s3: Client.
+        sagemaker: Client.
+        cloudwatch: Client.
+        stepfunctions: Client.
+        table: The endpoint's row.
+        bucket: Artifacts bucket.
+        machine_arn: The Deploy machine.
+    """
+
+    s3: "S3Client"
+    sagemaker: "SageMakerClient"
+    cloudwatch: "CloudWatchClient"
+    stepfunctions: "SFNClient"
+    table: RolloutTable
+    bucket: str
+    machine_arn: str
+
+    def handle(self, event: Mapping[str, Any], answer: Answer) -> None:
+        """Carry out one request and answer it, also when anything goes wrong: no answer would hang the stack for an hour."""
+        endpoint = self.table.endpoint
+        physical_id = str(event.get("PhysicalResourceId", endpoint))
+        try:
+            if event["RequestType"] == "Delete":
+                self._delete(physical_id)
+                data: dict[str, str] = {}
+            else:
+                data = self._apply(event)
+                physical_id = endpoint
+        except Exception as error:  # whatever it is belongs into the stack's events
+            logger.exception("%s of %s failed", event.get("RequestType"), endpoint)
+            if event.get("RequestType") == "Create":
+                physical_id = endpoint + NOT_CREATED
+            answer(event, physical_id=physical_id, failure=f"{type(error).__name__}: {error}")
+        else:
+            answer(event, physical_id=physical_id, data=data)
+
+    def _apply(self, event: Mapping[str, Any]) -> dict[str, str]:
+        spec = self._spec(event)
+        digest = content_hash(spec)
+        key = spec_key(spec.endpoint, digest)
+        uri = f"s3://{self.bucket}/{key}"
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=canonical_json(spec), ContentType="application/json")
+        stored = self.s3.head_object(Bucket=self.bucket, Key=key)["LastModified"]
+        self.table.set_desired(uri)
+        request = DeployRequest(
+            reason=DeployReason.SPEC,
+            requested_by=str(event["StackId"]),
+            requested_at=str(to_dict(stored)),
+            spec_uri=uri,
+        )
+        name = f"spec-{digest[:12]}-{short_hash(event['RequestId'])}"
+        start_deploy(self.stepfunctions, self.machine_arn, name, request)
+        return {"SpecUri": uri, "SpecHash": digest}
+
+    def _spec(self, event: Mapping[str, Any]) -> ServingSpec:
+        text = event["ResourceProperties"].get("Spec")
+        if not isinstance(text, str):
+            raise SpecError(f"property Spec must be a serving spec as a JSON string, got {type(text).__name__}")
+        spec = check_spec(from_json(ServingSpec, text))
+        if spec.endpoint != self.table.endpoint:
+            raise SpecError(
+                f"the spec is of endpoint {spec.endpoint!r}, but this resource's is {self.table.endpoint!r}"
+            )
+        return spec
+
+    def _delete(self, physical_id: str) -> None:
+        if physical_id.endswith(NOT_CREATED):
+            return
+        own = physical_id == self.table.endpoint  # else it was renamed, and the machine works for the new name
+        removal = Removal(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, stepfunctions=self.stepfunctions)
+        if own:
+            removal.stop_executions(self.machine_arn)
+        removal.remove_endpoint(physical_id)
+        if own:
+            self.table.forget()
