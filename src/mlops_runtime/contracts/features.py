@@ -16,7 +16,7 @@ class Semantics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedTable:
-    """An Iceberg table at the snapshot that was read, tagged so that retention keeps it."""
+    """An Iceberg table at the snapshot that was read, tagged so that retention keeps it, with key and time to live."""
 
     group: str
     version: int
@@ -28,6 +28,8 @@ class PinnedTable:
     metadata_location: str
     tag: str
     columns: tuple[str, ...]
+    entities: tuple[str, ...] = ()
+    ttl_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
