@@ -6,7 +6,11 @@ It is registered beside MiniStack's own services and runs real scripts and real 
 from ministack import app
 from ministack.core import router
 
+from mlops_local import compat
 from mlops_local.sagemaker import api, resources, stepfunctions
+
+compat.expect("ministack.app", SERVICE_HANDLERS=dict)
+compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
 
 
 def install() -> None:

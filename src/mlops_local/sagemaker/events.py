@@ -12,9 +12,11 @@ from typing import Any
 
 from ministack.services import eventbridge
 
-from mlops_local import clock
+from mlops_local import clock, compat
 from mlops_local.sagemaker import store
 from mlops_local.sagemaker.shapes import Record, operation, wire
+
+compat.expect("ministack.services.eventbridge", _put_events="(data, allow_aws_source=False)")
 
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 

@@ -1,10 +1,9 @@
 """Processes that stand for containers, each with a private ``/opt/ml``, its output in CloudWatch Logs, and a sure end.
 
-A process leads its own process group, so that stopping it stops what it started. Whatever still runs when the embedded cloud
-goes down is killed then.
+A process leads its own process group, so that stopping it stops what it started. It stays in the session of the embedded cloud,
+which ends with all of its processes.
 """
 
-import atexit
 import contextlib
 import logging
 import os
@@ -35,8 +34,6 @@ _BATCH = 1000  # lines a request; PutLogEvents takes 10,000
 
 # what a container of ours needs from this machine; all else of the launcher's environment stays with the launcher
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
-
-_RUNNING: set["Process"] = set()
 
 
 def background(name: str, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> threading.Thread:
@@ -109,7 +106,6 @@ class Process:
             stderr=subprocess.STDOUT,
             process_group=0,
         )
-        _RUNNING.add(self)
         self._pump = background(f"logs of {logs.stream}", self._copy, logs)
 
     @property
@@ -141,12 +137,6 @@ class Process:
             self._signal(signal.SIGKILL)
         return self.wait() or 0
 
-    def kill(self) -> None:
-        """Kill the process and what it started."""
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-        _RUNNING.discard(self)
-
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
@@ -154,7 +144,6 @@ class Process:
     def _end(self) -> None:
         self._signal(signal.SIGKILL)  # what the process left behind in its group
         self._pump.join(timeout=5)
-        _RUNNING.discard(self)
 
     def _copy(self, logs: "LogStream") -> None:
         stdout = self._process.stdout
@@ -213,12 +202,3 @@ class LogStream:
                 if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
                     raise
         return True
-
-
-def kill_all() -> None:
-    """Kill every process that still runs; the embedded cloud does so when it goes down."""
-    for process in list(_RUNNING):
-        process.kill()
-
-
-atexit.register(kill_all)

@@ -12,10 +12,12 @@ from typing import Any, ParamSpec
 
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import clock, cloudformation
+from mlops_local import clock, cloudformation, compat
 from mlops_local.sagemaker import api, store
 from mlops_local.sagemaker.errors import ServiceError
 from mlops_local.sagemaker.shapes import Record, from_text, operation
+
+compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 P = ParamSpec("P")
 Created = tuple[str, dict[str, Any]]

@@ -15,9 +15,21 @@ from typing import Any
 
 from ministack.services import stepfunctions as machines
 
+from mlops_local import compat
 from mlops_local.sagemaker import api, store
 from mlops_local.sagemaker.errors import ServiceError
 from mlops_local.sagemaker.shapes import Record, operation
+
+compat.expect(
+    "ministack.services.stepfunctions",
+    _SERVICE_DISPATCH=dict,
+    _AWS_SDK_SERVICE_MAP=dict,
+    _AWS_SDK_ERROR_PREFIX=dict,
+    _AWS_SDK_ERROR_CODE_OVERRIDES=dict,
+    _execute_task="(state_def, raw_input, execution, ctx)",
+    _invoke_resource_with_timeout="(resource, input_data, timeout)",
+    _ExecutionError=type,
+)
 
 _PREFIX = "arn:aws:states:::sagemaker:"
 _CREATED = ("TrainingJob", "ProcessingJob", "Model", "EndpointConfig", "Endpoint")

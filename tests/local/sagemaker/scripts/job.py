@@ -1,0 +1,33 @@
+"""A tiny job: says what it sees, writes what a job writes, and ends as its arguments say."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import boto3
+
+ROOT = Path(os.environ["MLOPS_OPT_ML"])
+arguments = dict(pair.split("=", 1) for pair in sys.argv[1:])
+how = arguments.get("end", "well")
+files = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.rglob("*") if path.is_file()}
+sys.stdout.write("hello from the job\n")
+
+for folder in ("model", "output/data", "processing/output"):
+    if (ROOT / folder).is_dir():
+        seen = {"files": files, "arguments": arguments, "environment": dict(os.environ), "cwd": str(Path.cwd())}
+        if "AWS_ENDPOINT_URL" in os.environ:
+            seen["caller"] = boto3.client("sts").get_caller_identity()["Arn"]
+        (ROOT / folder / "seen.json").write_text(json.dumps(seen))
+
+if how == "failure":
+    (ROOT / "output" / "failure").write_text("the data make no sense")
+    (ROOT / "output" / "message").write_text("the data make no sense")
+    sys.exit(3)
+if how == "forbidden":
+    boto3.client("s3").create_bucket(Bucket="not-allowed")
+if how in ("never", "deaf"):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0) if how == "never" else None)
+    time.sleep(600)
