@@ -110,7 +110,7 @@ def split_argument(text: str) -> list[str]:
     pieces = []
     while text:
         size = min(_MAXIMUM_ARGUMENT, len(text))
-        while size < len(text) and text[size] == "-":
+        while 1 < size < len(text) and text[size] == "-":
             size -= 1
         pieces.append(text[:size])
         text = text[size:]
