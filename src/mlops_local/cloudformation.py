@@ -6,18 +6,40 @@ stack)`, `update(physical id, old, new, stack)`, `delete(physical id, properties
 
 from __future__ import annotations
 
-import io
 import logging
-import zipfile
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb, lambda_svc
 from ministack.services.cloudformation import custom_resource, provisioners, stacks
 
-from mlops_local import recorded, s3_bucket
+from mlops_local import compat, lambda_types, recorded, s3_bucket
+
+compat.expect(
+    "ministack.services.cloudformation.custom_resource",
+    deliver_response="(token, response)",
+)
+compat.expect(
+    "ministack.services.dynamodb",
+    _sse_description_from_spec="(spec)",
+    _tables=object,
+    _update_continuous_backups="(data)",
+    _update_ttl="(data)",
+)
+compat.expect(
+    "ministack.services.lambda_svc",
+    _execute_function_with_config_scope="(func, event)",
+)
+compat.expect(
+    "ministack.services.cloudformation.provisioners",
+    _RESOURCE_HANDLERS=dict,
+)
+compat.expect(
+    "ministack.services.cloudformation.stacks",
+    _runs_on_worker_thread="(resource_type)",
+)
+
 
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]
@@ -30,14 +52,17 @@ def install() -> None:
     """Register the types; others that are registered already keep their handlers."""
     s3_bucket.install(_HANDLERS)
     _wrap("AWS::DynamoDB::Table", _table_settings)
-    _wrap("AWS::Lambda::LayerVersion", _check_layer)
+    _wrap("AWS::Lambda::LayerVersion", lambda_types.check_layer)
+    _wrap("AWS::Lambda::Function", lambda_types.complete_function)
+    _wrap("AWS::Lambda::EventSourceMapping", lambda_types.check_mapping)
+    _wrap("AWS::EC2::VPC", _nothing_more, attributes={"CidrBlock": "CidrBlock"})
     _HANDLERS["AWS::Glue::Table"] = _glue_table(_HANDLERS["AWS::Glue::Table"])
     _HANDLERS.setdefault("AWS::CloudWatch::CompositeAlarm", _COMPOSITE_ALARM)
     run_on_worker("AWS::Glue::Table", "AWS::CloudWatch::CompositeAlarm")
     for resource_type in recorded.types():
         _HANDLERS.setdefault(resource_type, _record(resource_type))
+    lambda_types.leave_layers_out()
     _fail_broken_custom_resources()
-    _leave_layers_out()
 
 
 def run_on_worker(*resource_types: str) -> None:
@@ -48,9 +73,20 @@ def run_on_worker(*resource_types: str) -> None:
     _on_worker.update(resource_types)
 
 
-def _wrap(resource_type: str, after: Callable[[str, Properties, Properties], None]) -> None:
-    """Run `after(physical id, old properties, new properties)` behind a type's create and update."""
+def _wrap(
+    resource_type: str,
+    after: Callable[[str, Properties, Properties], None],
+    attributes: Mapping[str, str] | None = None,
+) -> None:
+    """Complete a type of MiniStack's.
+
+    Args:
+        resource_type: The type.
+        after: Called with physical id, old and new properties behind create and update.
+        attributes: Attributes that are a property's value, by name. Default: MiniStack's attributes are complete.
+    """
     handler = _HANDLERS[resource_type]
+    missing = attributes or {}
     create, update = handler["create"], handler.get("update")
 
     def created(logical_id: str, properties: Properties, stack: str) -> Created:
@@ -60,12 +96,12 @@ def _wrap(resource_type: str, after: Callable[[str, Properties, Properties], Non
         except Exception:
             handler["delete"](result[0], properties)  # a failed create has no physical id to roll back by
             raise
-        return result
+        return result[0], {**result[1], **{name: properties.get(value) for name, value in missing.items()}}
 
     def updated(physical_id: str, old: Properties, new: Properties, *rest: Any) -> Created:
         result: Created = update(physical_id, old, new, *rest)
         after(result[0], old, new)
-        return result
+        return result[0], {**result[1], **{name: new.get(value) for name, value in missing.items()}}
 
     handler["create"] = created
     if update is not None:
@@ -84,6 +120,10 @@ def _record(resource_type: str) -> dict[str, Any]:
         _log.info("forgot %s %s", resource_type, physical_id)
 
     return {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
+
+
+def _nothing_more(_physical_id: str, _old: Properties, _new: Properties) -> None:
+    """Leave a type as MiniStack makes it."""
 
 
 def _table_settings(name: str, old: Properties, new: Properties) -> None:
@@ -117,51 +157,6 @@ def _booleans(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _done(response: tuple[int, Any, bytes]) -> None:
     if response[0] >= 400:
         raise ValueError(response[2].decode("utf-8", "replace"))
-
-
-def _check_layer(version_arn: str, _old: Properties, _new: Properties) -> None:
-    """Accept a layer without mounting it, when this environment has what it carries.
-
-    Functions run with this interpreter, so a wheel built for Lambda's Python would break them. Same major version counts as
-    the same: the layer's lock and this environment may be built for two Pythons.
-
-    Raises:
-        ValueError: If a distribution of the layer is missing here, or has another major version.
-    """
-    data = _layer_zip(version_arn)
-    problems = []
-    for name, version in sorted(layer_distributions(data or b"")):
-        try:
-            here = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            problems.append(f"{name} {version} is not installed here")
-            continue
-        if here.partition(".")[0] != version.partition(".")[0]:
-            problems.append(f"{name} is {here} here and {version} in the layer")
-    if problems:
-        raise ValueError(f"this environment does not satisfy layer {version_arn}: " + "; ".join(problems))
-
-
-def layer_distributions(data: bytes) -> set[tuple[str, str]]:
-    """List name and version of the distributions in a layer's zip; none for an empty one."""
-    if not data:
-        return set()
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        folders = {part for name in archive.namelist() for part in name.split("/") if part.endswith(".dist-info")}
-    return {(folder.removesuffix(".dist-info").rpartition("-")[0], folder.removesuffix(".dist-info").rpartition("-")[2])
-            for folder in folders}  # fmt: skip
-
-
-def _layer_zip(version_arn: str) -> bytes | None:
-    _, name, version = version_arn.rsplit(":", 2)
-    versions = lambda_svc._layers[name]["versions"]
-    data: bytes | None = next((row["_zip_data"] for row in versions if row["Version"] == int(version)), None)
-    return data
-
-
-def _leave_layers_out() -> None:
-    """Keep layer zips off the path of function workers."""
-    lambda_svc._resolve_layer_zip = lambda *_, **__: None
 
 
 def _glue_table(hive: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -164,9 +165,7 @@ def bootstrap(cloud: _Cloud) -> str:
 
 
 def _toolkit_template(bucket: str) -> dict[str, Any]:
-    closed = {
-        name: True for name in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
-    }
+    closed = dict.fromkeys(("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True)
     staging = {
         "BucketName": bucket,
         "PublicAccessBlockConfiguration": closed,
@@ -219,6 +218,7 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
     client = cloud.client("cloudformation")
     existing = _describe(client, stack.name)
     if existing is not None and existing["StackStatus"] in _NOTHING_LEFT:
+        _empty_buckets(cloud, stack.name)
         _delete(client, existing["StackId"], stack.name, on_event)
         existing = None
     change_set = client.create_change_set(
@@ -244,7 +244,13 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
     client.execute_change_set(ChangeSetName=change_set_id)
     status, events = _wait(client, stack_id, stack.name, seen, on_event)
     if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-        raise DeployError(stack.name, status, [event for event in events if event.failed])
+        raise DeployError(stack.name, status, _causes(events))
+
+
+def _causes(events: Sequence[ResourceEvent]) -> list[ResourceEvent]:
+    """List the failures of an operation, without those of the rollback that followed."""
+    before = itertools.takewhile(lambda event: "ROLLBACK" not in event.status, events)
+    return [event for event in before if event.failed]
 
 
 def _template_url(cloud: _Cloud, stack: Stack) -> str:
@@ -290,7 +296,7 @@ def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[Re
     client.delete_stack(StackName=stack_id)
     status, events = _wait(client, stack_id, name, seen, on_event)
     if status != "DELETE_COMPLETE":
-        raise DeployError(name, status, [event for event in events if event.failed])
+        raise DeployError(name, status, _causes(events))
     return events
 
 

@@ -24,8 +24,44 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb, sts
 from ministack.services import iam as roles
 
-from mlops_local import iam_encryption, iam_request
+from mlops_local import compat, iam_encryption, iam_request, settings
 from mlops_local.iam_request import Call, Check
+
+compat.expect(
+    "ministack.app",
+    _dispatch_service_request="(method, path, headers, body, query_params, request_id)",
+    _routing_params="(method, path, headers, body, query_params)",
+    detect_service="(method, path, headers, query_params)",
+)
+compat.expect(
+    "ministack.services.dynamodb",
+    _tables=object,
+)
+compat.expect(
+    "ministack.core.iam_actions",
+    SERVICE_TO_IAM_NAMESPACE=dict,
+    _BOTOCORE_SERVICE_MAP=dict,
+    access_denied_response=object,
+    identity_denial_message="(action, principal_arn, resource, explicit_deny)",
+)
+compat.expect(
+    "ministack.core.iam_evaluator",
+    EvalContext=type,
+    _request_origin=object,
+    enforce="(access_key_id, iam_action, service, region, resource_arn='*', service_context=None)",
+    evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
+    is_root_access_key="(access_key_id)",
+)
+compat.expect(
+    "ministack.services.iam",
+    _roles=object,
+)
+compat.expect(
+    "ministack.services.sts",
+    _sessions=dict,
+    register_session="(access_key, session)",
+)
+
 
 _evaluate = iam_evaluator.enforce
 _call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("mlops_call", default=None)
@@ -83,6 +119,11 @@ def install() -> None:
     iam_actions._BOTOCORE_SERVICE_MAP.setdefault("sagemaker", ["sagemaker-runtime"])
     _wrap_dispatch()
     _wrap_denials()
+    from mlops_local import iam_machines, iam_targets  # noqa: PLC0415 - they ask this module
+
+    iam_machines.install()
+    iam_targets.install()
+    journal.open(settings.home / "iam.jsonl")
 
 
 def assume(role_arn: str, *, service: str, source_arn: str, name: str) -> Session:
@@ -214,6 +255,12 @@ def _partition_key(table_arn: str) -> str | None:
     return table.get("pk_name") if table else None
 
 
+def _without_session(principal: str) -> str:
+    """Name the role behind an assumed role's ARN."""
+    account, role = principal.split(":")[4:6] if ":assumed-role/" in principal else ("", "")
+    return f"arn:aws:iam::{account}:role/{role.split('/')[1]}" if role else principal
+
+
 class Journal:
     """The distinct questions that roles were asked, one JSON object a line, for proofs of least privilege.
 
@@ -229,14 +276,19 @@ class Journal:
         """Write to a new file from now on."""
         with self._lock:
             self._path, self._seen = path, set()
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("", "utf-8")
 
     def write(self, access_key: str, check: Check, *, allowed: bool) -> None:
         """Note a question, once."""
         if self._path is None:
             return
-        principal = (sts._sessions.get(access_key) or {}).get("Arn", access_key)
-        row = {"principal": principal, "action": check.action, "resource": check.resource, "allowed": allowed}
+        row = {
+            "principal": _without_session((sts._sessions.get(access_key) or {}).get("Arn", access_key)),
+            "action": check.action,
+            "resource": check.resource,
+            "allowed": allowed,
+        }
         line = json.dumps({**row, "context": dict(sorted(check.context.items()))}, sort_keys=True, default=str)
         with self._lock:
             if line in self._seen:

@@ -10,7 +10,32 @@ from collections.abc import Callable, Mapping
 
 from ministack.services import dynamodb, kms, s3, sns, sqs
 
+from mlops_local import compat
 from mlops_local.iam_request import Call, Check, kms_context
+
+compat.expect(
+    "ministack.services.dynamodb",
+    _tables=object,
+)
+compat.expect(
+    "ministack.services.kms",
+    _resolve_key="(key_id_or_arn)",
+)
+compat.expect(
+    "ministack.services.s3",
+    _bucket_default_sse_headers="(bucket_name)",
+    _bucket_encryption=object,
+    _buckets=object,
+)
+compat.expect(
+    "ministack.services.sns",
+    _topic_by_arn_any_scope="(topic_arn)",
+)
+compat.expect(
+    "ministack.services.sqs",
+    _queue_by_arn="(arn)",
+)
+
 
 _SSE = "x-amz-server-side-encryption"
 _SSE_KEY = "x-amz-server-side-encryption-aws-kms-key-id"

@@ -13,8 +13,35 @@ from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import eventbridge, kms, lambda_svc, sns, sqs
 
-from mlops_local import iam, iam_encryption
+from mlops_local import compat, iam, iam_encryption
 from mlops_local.iam_request import Call, Check
+
+compat.expect(
+    "ministack.services.eventbridge",
+    _invoke_target="(target, event, rule, view=None)",
+)
+compat.expect(
+    "ministack.core.iam_evaluator",
+    EvalContext=type,
+    evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
+)
+compat.expect(
+    "ministack.services.kms",
+    key_policy_for_arn="(resource_arn)",
+)
+compat.expect(
+    "ministack.services.lambda_svc",
+    function_policy_for_arn="(resource_arn)",
+)
+compat.expect(
+    "ministack.services.sns",
+    topic_policy_allows="(topic_arn, service, source_arn, source_account)",
+)
+compat.expect(
+    "ministack.services.sqs",
+    queue_policy_allows="(queue_arn, service, source_arn, source_account)",
+)
+
 
 _log = logging.getLogger("mlops_local.iam")
 _ACTIONS = {

@@ -7,12 +7,38 @@ same function that serves that call.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
 import botocore.serialize
 import botocore.session
 from ministack.services import s3
+
+from mlops_local import compat
+
+compat.expect(
+    "ministack.services.s3",
+    _bucket_acl=object,
+    _bucket_logging_config=object,
+    _bucket_object_lock=object,
+    _bucket_versioning=object,
+    _buckets=object,
+    _canned_acl_policy_xml="(canned, owner_id)",
+    _canonical_owner_id="(account_id='')",
+    _delete_bucket_encryption="(name)",
+    _delete_bucket_lifecycle="(name)",
+    _delete_bucket_ownership_controls="(name)",
+    _delete_bucket_tagging="(name)",
+    _object_versions=object,
+    _put_bucket_encryption="(name, body)",
+    _put_bucket_lifecycle="(name, body)",
+    _put_bucket_logging="(name, body)",
+    _put_bucket_ownership_controls="(name, body)",
+    _put_bucket_tagging="(name, body)",
+    _put_object_lock_configuration="(bucket_name, body)",
+)
+
 
 Properties = dict[str, Any]
 # what MiniStack's provisioner does, and what this module adds
@@ -21,6 +47,7 @@ _BY_MINISTACK = frozenset({
     "WebsiteConfiguration",
 })  # fmt: skip
 _LOCK = frozenset({"ObjectLockEnabled", "ObjectLockConfiguration"})
+_OTHERS = frozenset({"AccessControl"})
 
 
 def install(handlers: dict[str, dict[str, Any]]) -> None:
@@ -33,6 +60,7 @@ def install(handlers: dict[str, dict[str, Any]]) -> None:
         result = create(logical_id, properties, stack)
         try:
             _lock(result[0], properties)
+            _acl(result[0], properties)
             _apply(result[0], {}, properties)
         except Exception:
             delete(result[0], properties)  # a failed create has no physical id to roll back by
@@ -44,6 +72,8 @@ def install(handlers: dict[str, dict[str, Any]]) -> None:
         if {name: old.get(name) for name in _LOCK} != {name: new.get(name) for name in _LOCK}:
             _lock(physical_id, new)
         result = update(physical_id, old, new, stack)
+        if old.get("AccessControl") != new.get("AccessControl"):
+            _acl(result[0], new)
         _apply(result[0], old if result[0] == physical_id else {}, new)
         return result
 
@@ -61,8 +91,18 @@ def install(handlers: dict[str, dict[str, Any]]) -> None:
     handler.update(create=created, update=updated, delete=deleted)
 
 
+def _acl(name: str, properties: Properties) -> None:
+    """Set the canned ACL; CloudFormation writes `LogDeliveryWrite` for S3's `log-delivery-write`."""
+    canned = properties.get("AccessControl")
+    if canned is None:
+        s3._bucket_acl.pop(name, None)
+    else:
+        word = re.sub(r"(?<!^)(?=[A-Z])", "-", canned).lower()
+        s3._bucket_acl[name] = s3._canned_acl_policy_xml(word, s3._canonical_owner_id())
+
+
 def _check(properties: Properties) -> None:
-    unknown = sorted(properties.keys() - _BY_MINISTACK - _LOCK - _SETTINGS.keys())
+    unknown = sorted(properties.keys() - _BY_MINISTACK - _LOCK - _OTHERS - _SETTINGS.keys())
     if unknown:
         raise ValueError(f"AWS::S3::Bucket properties that the embedded cloud does not have: {', '.join(unknown)}")
 
