@@ -45,7 +45,7 @@ def sampled(config: Record | None, generator: random.Random) -> bool:
     """Return whether this call is captured: ``InitialSamplingPercentage`` of them are."""
     if config is None or not config.get("EnableCapture", False):
         return False
-    return generator.random() * 100 < config["InitialSamplingPercentage"]
+    return bool(generator.random() * 100 < config["InitialSamplingPercentage"])
 
 
 def capture(

@@ -14,7 +14,7 @@ from ministack.services import eventbridge
 
 from mlops_local import clock, compat
 from mlops_local.sagemaker import store
-from mlops_local.sagemaker.shapes import Record, operation, wire
+from mlops_local.sagemaker.shapes import Record, output_shape, wire
 
 compat.expect("ministack.services.eventbridge", _put_events="(data, allow_aws_source=False)")
 
@@ -57,7 +57,7 @@ def _send(
 ) -> None:
     with store.LOCK:
         identity = record[store.KINDS[kind].arn]
-        known = wire(operation(f"Describe{kind}").output_shape, _timed(record, time))
+        known = wire(output_shape(f"Describe{kind}"), _timed(record, time))
         detail = known | {"Tags": dict(store.store().tags.get(identity, {}))} | ({} if extra is None else extra)
     if kind == "Endpoint":
         detail["EndpointStatus"] = _WORDS.sub("_", detail["EndpointStatus"]).upper()

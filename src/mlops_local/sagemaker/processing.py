@@ -102,8 +102,8 @@ def _work(job: Job) -> None:
 
 def _prepare(job: Job) -> None:
     record, root = job.record, job.root
-    for folder in ("config", "output", "processing"):
-        (root / folder).mkdir(parents=True)
+    for name in ("config", "output", "processing"):
+        (root / name).mkdir(parents=True)
     cluster = record["ProcessingResources"]["ClusterConfig"]
     hosts = {"current_host": "algo-1", "hosts": ["algo-1"], "current_instance_type": cluster["InstanceType"]}
     (root / "config/resourceconfig.json").write_text(json.dumps(hosts))

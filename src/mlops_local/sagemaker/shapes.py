@@ -14,11 +14,12 @@ from itertools import groupby
 from typing import Any
 
 from botocore.loaders import Loader
-from botocore.model import OperationModel, ServiceModel, Shape
+from botocore.model import OperationModel, ServiceModel
 
 from mlops_local.sagemaker.errors import ServiceError, validation
 
 Record = dict[str, Any]
+Shape = Any  # which members a shape of botocore has depends on its type name
 
 # members that the model requires and the service leaves out: a job has no artefacts before it has uploaded them
 _LEFT_OUT = {"DescribeTrainingJob": ("ModelArtifacts",)}
@@ -36,6 +37,11 @@ def model(service: str = "sagemaker") -> ServiceModel:
 def operation(name: str) -> OperationModel:
     """Return the model of a SageMaker operation."""
     return model().operation_model(name)
+
+
+def output_shape(name: str) -> Shape:
+    """Return the shape that an operation answers with, ``None`` where it answers with nothing."""
+    return operation(name).output_shape
 
 
 def check_request(name: str, request: object) -> Record:
@@ -58,7 +64,7 @@ def check_response(name: str, response: Record) -> Record:
     Raises:
         ServiceError: ``InternalFailure`` when the response does not follow the model; that is an error of ours.
     """
-    shape = operation(name).output_shape
+    shape = output_shape(name)
     if shape is None:
         return {}
     body: Record = wire(shape, response)
@@ -120,7 +126,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 def _problems(shape: Shape, value: Any, path: str) -> Iterator[str]:
     kinds = _TYPES[shape.type_name]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+    if type(value) not in kinds:  # exact: True is no integer
         yield _failed(value, path, f"Member must be a {shape.type_name}")
         return
     if shape.type_name == "structure":

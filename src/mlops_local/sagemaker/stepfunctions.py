@@ -18,7 +18,7 @@ from ministack.services import stepfunctions as machines
 from mlops_local import compat
 from mlops_local.sagemaker import api, store
 from mlops_local.sagemaker.errors import ServiceError
-from mlops_local.sagemaker.shapes import Record, operation
+from mlops_local.sagemaker.shapes import Record, output_shape
 
 compat.expect(
     "ministack.services.stepfunctions",
@@ -102,7 +102,7 @@ def _follow(kind: str, name: str) -> Record:
             api.call(f"Stop{kind}", {member: name})
             asked = True
         pause.wait(_LOOK)
-    shape = operation(f"Describe{kind}").output_shape
+    shape = output_shape(f"Describe{kind}")
     described: Record = _milliseconds({key: value for key, value in record.items() if key in shape.members})
     if record[f"{kind}Status"] != "Completed":
         raise machines._ExecutionError("States.TaskFailed", json.dumps(described))

@@ -15,7 +15,7 @@ from ministack.core.responses import get_account_id, get_region
 
 from mlops_local import clock
 from mlops_local.sagemaker.errors import ServiceError, validation
-from mlops_local.sagemaker.shapes import Record, operation, wire
+from mlops_local.sagemaker.shapes import Record, output_shape, wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +200,7 @@ def listing(name: str, request: Record, rows: Iterable[Record], *, status: str |
         found = [row for row in found if (position(row) < last if reverse else position(row) > last)]
     size = request.get("MaxResults", 10 if name == "ListEndpoints" else 100)
     page = found[:size]
-    output = operation(name).output_shape
+    output = output_shape(name)
     summaries = next(m for m, shape in output.members.items() if shape.type_name == "list")
     result: Record = {summaries: wire(output.members[summaries], page)}
     if len(found) > size:

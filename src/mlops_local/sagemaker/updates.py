@@ -142,7 +142,7 @@ def _size(size: Record, count: int, member: str, lowest: int) -> int:
     """Return instances of one step; more than half of the fleet is refused, so one instance can have no canary."""
     value = size["Value"]
     percent = size["Type"] == "CAPACITY_PERCENT"
-    instances = max(1, math.floor(count * value / 100)) if percent else value
+    instances = max(1, math.floor(count * value / 100)) if percent else int(value)
     if instances * 2 > count or (percent and not lowest <= value <= 50):
         raise validation(
             f"{member} must be at most 50 % of the variant's total instance count: {value} "

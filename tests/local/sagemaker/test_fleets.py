@@ -1,0 +1,151 @@
+"""Starting servers: health checks and model data, without a cloud."""
+
+import io
+import os
+import sys
+import tarfile
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mlops_local.sagemaker import fleets
+from mlops_local.sagemaker.fleets import FleetError, Server
+
+SCRIPT = Path(__file__).parent / "scripts" / "server.py"
+
+
+class _NoLogs:
+    stream = "test"
+
+    def write(self, line: str) -> None:
+        """Drop a line."""
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+
+class _Archive:
+    """An identity whose S3 has one object."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def client(self, service: str) -> Any:
+        """Return a client that downloads the object."""
+        assert service == "s3"
+        return self
+
+    def download_file(self, bucket: str, key: str, path: str) -> None:
+        """Download the object."""
+        assert f"s3://{bucket}/{key}" == "s3://b/k"
+        Path(path).write_bytes(self._content)
+
+
+def _server(root: Path, ping: str) -> Server:
+    from mlops_local.sagemaker.processes import Process
+
+    (root / "model").mkdir()
+    (root / "model" / "name.txt").write_text("a")
+    port = fleets._free_port()
+    env = {**os.environ, "MLOPS_OPT_ML": str(root), "SAGEMAKER_BIND_TO_PORT": str(port), "PING": ping}
+    return Server(
+        variant="AllTraffic",
+        config="c",
+        instances=1,
+        weight=1.0,
+        identity=SimpleNamespace(),  # type: ignore[arg-type]  # nothing here acts as a role
+        image="tiny",
+        root=root,
+        port=port,
+        process=Process([sys.executable, str(SCRIPT)], env=env, cwd=root, logs=_NoLogs()),  # type: ignore[arg-type]
+        log_stream="test",
+    )
+
+
+def _archive(*members: tarfile.TarInfo) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for member in members:
+            tar.addfile(member, io.BytesIO(b"x" * member.size) if member.isfile() else None)
+    return buffer.getvalue()
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, link, 1 if kind == tarfile.REGTYPE else 0
+    return info
+
+
+def test_healthy_server_is_waited_for_and_ends(tmp_path: Path) -> None:
+    """A server that answers 200 is healthy; stop ends its process and takes its files away."""
+    root = tmp_path / "root"
+    root.mkdir()
+    server = _server(root, "200")
+    fleets._wait_healthy(server, 10, threading.Event())
+    server.stop()
+    assert server.process.poll() is not None
+    assert not server.root.exists()
+
+
+@pytest.mark.parametrize("ping", ["503", "404"])
+def test_fails_on_a_server_that_is_never_healthy(tmp_path: Path, ping: str) -> None:
+    """A server that runs but never answers 200 fails when its time is over, in AWS's words."""
+    server = _server(tmp_path, ping)
+    try:
+        with pytest.raises(FleetError, match="AllTraffic did not pass the ping health check"):
+            fleets._wait_healthy(server, 1.0, threading.Event())
+        assert server.process.poll() is None
+    finally:
+        server.stop()
+
+
+def test_model_data_are_extracted(tmp_path: Path) -> None:
+    """Files and folders land under model/."""
+    folder = _member("deep", tarfile.DIRTYPE)
+    fleets._unpack("s3://b/k", _Archive(_archive(folder, _member("deep/model.onnx"))), tmp_path)  # type: ignore[arg-type]
+    assert (tmp_path / "model/deep/model.onnx").read_bytes() == b"x"
+    assert not (tmp_path / "model.tar.gz").exists()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        _member("../outside"),
+        _member("/etc/outside"),
+        _member("link", tarfile.SYMTYPE, "/etc/passwd"),
+        _member("hard", tarfile.LNKTYPE, "../outside"),
+        _member("pipe", tarfile.FIFOTYPE),
+    ],
+    ids=lambda member: member.name,
+)
+def test_fails_on_model_data_that_leave_their_folder(tmp_path: Path, member: tarfile.TarInfo) -> None:
+    """Paths outside, links and devices are refused; an absolute path may only land inside."""
+    try:
+        fleets._unpack("s3://b/k", _Archive(_archive(member)), tmp_path)  # type: ignore[arg-type]
+    except FleetError as error:
+        assert "Failed to extract model data archive from s3://b/k" in str(error)
+    else:
+        assert member.name.startswith("/")
+        assert (tmp_path / "model/etc/outside").is_file()
+
+
+def test_fails_on_model_data_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive that unpacks to more than the limit is refused before anything is written."""
+    monkeypatch.setattr(fleets, "_MAX_UNPACKED", 1)
+    with pytest.raises(FleetError, match="it unpacks to over 1 bytes"):
+        fleets._unpack("s3://b/k", _Archive(_archive(_member("a"), _member("b"))), tmp_path)  # type: ignore[arg-type]
+    assert not (tmp_path / "model").exists()
+
+
+def test_retained_variants_keep_counts_and_weights() -> None:
+    """RetainAllVariantProperties keeps what runs, except what is excluded; new variants come from the config."""
+    variants = [
+        {"VariantName": "a", "ModelName": "m", "InitialInstanceCount": 1, "InitialVariantWeight": 1.0},
+        {"VariantName": "b", "ModelName": "m", "InitialInstanceCount": 1, "InitialVariantWeight": 1.0},
+    ]
+    running = [{"VariantName": "a", "DesiredInstanceCount": 5, "DesiredWeight": 0.5}]
+    kept = fleets.variants({"ProductionVariants": variants}, running, ["DesiredWeight"])
+    assert [(v["InitialInstanceCount"], v["InitialVariantWeight"]) for v in kept] == [(5, 1.0), (1, 1.0)]

@@ -1,0 +1,161 @@
+"""The model registry by boto3."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from conftest import Plane
+
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tiny@sha256:" + "0" * 64
+GROUP_ARN = "arn:aws:sagemaker:us-east-1:000000000000:model-package-group/"
+
+
+def _specification(data: str = "s3://plane/models/a/model.tar.gz", **environment: str) -> dict[str, Any]:
+    return {
+        "Containers": [{"Image": IMAGE, "ModelDataUrl": data, "Environment": environment}],
+        "SupportedContentTypes": ["application/json"],
+        "SupportedResponseMIMETypes": ["application/json"],
+    }
+
+
+def _group(plane: "Plane", name: str, versions: int = 0, **more: Any) -> list[str]:
+    plane.sagemaker.create_model_package_group(ModelPackageGroupName=name)
+    return [
+        plane.sagemaker.create_model_package(
+            ModelPackageGroupName=name, InferenceSpecification=_specification(), **more
+        )["ModelPackageArn"]
+        for _ in range(versions)
+    ]
+
+
+def test_versions_count_up_in_a_group(plane: "Plane") -> None:
+    """Each package is the next version, waits for approval, and shows the digest of its image."""
+    arns = _group(plane, "counting", 2)
+    assert arns == [f"arn:aws:sagemaker:us-east-1:000000000000:model-package/counting/{n}" for n in (1, 2)]
+    described = plane.sagemaker.describe_model_package(ModelPackageName=arns[1])
+    assert described["ModelPackageVersion"] == 2
+    assert described["ModelApprovalStatus"] == "PendingManualApproval"
+    assert described["ModelPackageStatus"] == "Completed"
+    assert described["InferenceSpecification"]["Containers"][0]["ImageDigest"] == "sha256:" + "0" * 64
+
+
+def test_deleted_versions_are_not_used_again(plane: "Plane") -> None:
+    """After version 1 is deleted the next one is version 2."""
+    (first,) = _group(plane, "deleting", 1)
+    plane.sagemaker.delete_model_package(ModelPackageName=first)
+    second = plane.sagemaker.create_model_package(
+        ModelPackageGroupName="deleting", InferenceSpecification=_specification()
+    )
+    assert second["ModelPackageArn"].endswith("/deleting/2")
+
+
+def test_approval_sends_the_fields_that_changed(plane: "Plane") -> None:
+    """Approving tells ModelApprovalStatus; recording metadata later tells only them, so a rule can tell both apart."""
+    (arn,) = _group(plane, "approving", 1)
+    plane.sagemaker.update_model_package(
+        ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="by policy"
+    )
+    plane.sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={"outcome": "PROMOTED"})
+    found = plane.events(lambda e: e["detail"].get("ModelPackageArn") == arn, 3)
+    by_fields = {tuple(e["detail"].get("UpdatedModelPackageFields", ())): e for e in found}
+    assert set(by_fields) == {
+        (),
+        ("ModelApprovalStatus", "ApprovalDescription"),
+        ("CustomerMetadataProperties",),
+    }
+    approved = by_fields["ModelApprovalStatus", "ApprovalDescription"]
+    assert approved["detail-type"] == "SageMaker Model Package State Change"
+    assert approved["detail"]["ModelPackageGroupName"] == "approving"
+    assert approved["detail"]["ModelApprovalStatus"] == "Approved"
+    assert approved["detail"]["CreationTime"].endswith("Z")
+    described = plane.sagemaker.describe_model_package(ModelPackageName=arn)
+    assert described["ApprovalDescription"] == "by policy"
+    assert described["CustomerMetadataProperties"] == {"outcome": "PROMOTED"}
+
+
+def test_metadata_are_merged_and_removed(plane: "Plane") -> None:
+    """New metadata join the old ones; keys to remove go."""
+    (arn,) = _group(plane, "metadata", 1, CustomerMetadataProperties={"a": "1", "b": "2"})
+    plane.sagemaker.update_model_package(
+        ModelPackageArn=arn, CustomerMetadataProperties={"c": "3"}, CustomerMetadataPropertiesToRemove=["a"]
+    )
+    described = plane.sagemaker.describe_model_package(ModelPackageName=arn)
+    assert described["CustomerMetadataProperties"] == {"b": "2", "c": "3"}
+
+
+def test_lists_approved_versions_newest_first(plane: "Plane") -> None:
+    """ListModelPackages filters by group and approval, sorts and pages."""
+    arns = _group(plane, "listing", 4)
+    for arn in arns[:3]:
+        plane.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    pages = plane.sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName="listing",
+        ModelApprovalStatus="Approved",
+        SortBy="CreationTime",
+        SortOrder="Descending",
+        PaginationConfig={"PageSize": 2},
+    )
+    sizes_and_versions = [[s["ModelPackageVersion"] for s in page["ModelPackageSummaryList"]] for page in pages]
+    assert sizes_and_versions == [[3, 2], [1]]
+
+
+def test_client_token_makes_one_version(plane: "Plane") -> None:
+    """The same client token twice is one version."""
+    _group(plane, "token")
+    made = {
+        plane.sagemaker.create_model_package(
+            ModelPackageGroupName="token", InferenceSpecification=_specification(), ClientToken="t" * 36
+        )["ModelPackageArn"]
+        for _ in range(2)
+    }
+    assert len(made) == 1
+
+
+def test_group_is_described_listed_and_deleted(plane: "Plane") -> None:
+    """A group without versions can go."""
+    _group(plane, "empty")
+    described = plane.sagemaker.describe_model_package_group(ModelPackageGroupName="empty")
+    assert described["ModelPackageGroupArn"] == GROUP_ARN + "empty"
+    listed = plane.sagemaker.list_model_package_groups(NameContains="empt")["ModelPackageGroupSummaryList"]
+    assert [group["ModelPackageGroupName"] for group in listed] == ["empty"]
+    plane.sagemaker.delete_model_package_group(ModelPackageGroupName="empty")
+    with pytest.raises(ClientError, match="model-package-group/empty does not exist"):
+        plane.sagemaker.describe_model_package_group(ModelPackageGroupName="empty")
+
+
+def test_fails_to_delete_a_group_with_versions(plane: "Plane") -> None:
+    """A group with versions stays: ConflictException."""
+    _group(plane, "full", 1)
+    with pytest.raises(ClientError, match="still contains model packages") as error:
+        plane.sagemaker.delete_model_package_group(ModelPackageGroupName="full")
+    assert error.value.response["Error"]["Code"] == "ConflictException"
+
+
+def test_fails_on_a_package_without_a_group(plane: "Plane") -> None:
+    """Unversioned packages are not here."""
+    with pytest.raises(ClientError, match="give ModelPackageGroupName"):
+        plane.sagemaker.create_model_package(ModelPackageName="alone", InferenceSpecification=_specification())
+
+
+def test_fails_to_make_a_model_of_an_unapproved_package(plane: "Plane") -> None:
+    """Only approved packages are deployed; an approved one gives image, data and environment."""
+    data = plane.put_model("packaged")
+    plane.sagemaker.create_model_package_group(ModelPackageGroupName="deployable")
+    arn = plane.sagemaker.create_model_package(
+        ModelPackageGroupName="deployable", InferenceSpecification=_specification(data, COLOUR="blue")
+    )["ModelPackageArn"]
+    request = {
+        "ModelName": "packaged",
+        "ExecutionRoleArn": plane.role,
+        "PrimaryContainer": {"ModelPackageName": arn},
+    }
+    with pytest.raises(ClientError, match="PendingManualApproval; only Approved ones can be deployed"):
+        plane.sagemaker.create_model(**request)
+    plane.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    plane.sagemaker.create_model(**request)
+    plane.endpoint("packaged", plane.config("packaged"))
+    answer = plane.invoke("packaged")
+    assert answer["model"] == "packaged"
+    assert "COLOUR" in answer["keys"]
