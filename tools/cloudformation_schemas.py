@@ -9,6 +9,7 @@ Run with `uv run --script tools/cloudformation_schemas.py`. The schemas are Clou
 """
 
 import json
+import re
 from pathlib import Path
 
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
@@ -38,8 +39,16 @@ TYPES = (
     "AWS::LakeFormation::PrincipalPermissions",
     "AWS::Logs::QueryDefinition",
 )
-KEPT = ("additionalProperties", "createOnlyProperties", "definitions", "primaryIdentifier", "properties", "readOnlyProperties",
-        "required", "typeName")
+KEPT = (
+    "additionalProperties",
+    "createOnlyProperties",
+    "definitions",
+    "primaryIdentifier",
+    "properties",
+    "readOnlyProperties",
+    "required",
+    "typeName",
+)
 PROSE = ("description", "markdownDescription", "examples", "title", "$comment", "relationshipRef")
 
 
@@ -49,9 +58,18 @@ def without_prose(value: object, *, names: bool = False) -> object:
         return {
             key: without_prose(item, names=not names and key in {"properties", "definitions"})
             for key, item in value.items()
-            if names or key not in PROSE
+            if names or not (key in PROSE or (key == "pattern" and not readable(str(item))))
         }
     return [without_prose(item) for item in value] if isinstance(value, list) else value
+
+
+def readable(pattern: str) -> bool:
+    """Tell whether Python reads a pattern; CloudFormation's are Java's, with classes such as `\\p{L}`."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def main() -> None:

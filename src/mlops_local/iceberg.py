@@ -179,7 +179,7 @@ def _check_evolution(current: Schema, wanted: Schema, spec: PartitionSpec, name:
             problems.append(f"field {field.field_id} ({field.name}) cannot turn from {change[0]} to {change[1]}")
         if before is None and field.field_id <= current.highest_field_id:
             problems.append(
-                f"field {field.field_id} ({field.name}) reuses a retired id; the next free id is {current.highest_field_id + 1}"
+                f"field {field.field_id} ({field.name}) reuses a retired id; the next free is {current.highest_field_id + 1}"
             )
         if before is None and field.required:
             problems.append(

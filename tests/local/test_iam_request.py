@@ -1,0 +1,106 @@
+"""What a request must be allowed, from the request alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from mlops_local import iam_request
+from mlops_local.iam_request import Call, Check
+
+ACCOUNT = "000000000000"
+
+
+def call(service, action, body=None, **rest):
+    """Describe a call in the tests' account."""
+    return Call(service, action, rest.pop("resource", "*"), "us-east-1", ACCOUNT, body or {}, **rest)
+
+
+def test_checks_a_catalog_call_on_table_database_and_catalog():
+    """Glue wants all three: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html."""
+    prefix = f"arn:aws:glue:us-east-1:{ACCOUNT}:"
+    found = iam_request.resources(call("glue", "glue:GetTable", {"DatabaseName": "d", "Name": "t"}))
+    assert found == [f"{prefix}table/d/t", f"{prefix}database/d", f"{prefix}catalog"]
+    created = iam_request.resources(
+        call("glue", "glue:CreateTable", {"DatabaseName": "d", "TableInput": {"Name": "t"}})
+    )
+    assert created == found
+    assert iam_request.resources(call("glue", "glue:GetDatabase", {"Name": "d"})) == found[1:]
+
+
+def test_checks_log_calls_on_the_stream():
+    """The ARN ends in the stream's name, which is empty where the request has none."""
+    arn = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:g:log-stream:"
+    body = {"logGroupName": "g", "logStreamName": "s"}
+    assert iam_request.resources(call("logs", "logs:PutLogEvents", body)) == [f"{arn}s"]
+    assert iam_request.resources(call("logs", "logs:CreateLogGroup", {"logGroupName": "g"})) == [arn]
+
+
+@pytest.mark.parametrize(
+    ("described", "expected"),
+    [
+        (
+            call("monitoring", "cloudwatch:PutMetricData", {"Namespace": "MLOps/demand"}),
+            {"cloudwatch:namespace": "MLOps/demand"},
+        ),
+        (
+            call("monitoring", "cloudwatch:PutMetricData", params={"Namespace": ["MLOps/demand"]}),
+            {"cloudwatch:namespace": "MLOps/demand"},
+        ),
+        (
+            call("events", "events:PutEvents", {"Entries": [{"Source": "mlops.demand", "DetailType": "x"}]}),
+            {"events:source": ["mlops.demand"], "events:detail-type": ["x"]},
+        ),
+        (
+            call("kms", "kms:Decrypt", {"EncryptionContext": {"a": "b"}}),
+            {"kms:CallerAccount": ACCOUNT, "kms:EncryptionContextKeys": ["a"], "kms:EncryptionContext:a": "b"},
+        ),
+    ],
+)
+def test_computes_condition_keys(described, expected):
+    """Each service's keys come from its own request."""
+    assert iam_request.context(described) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Key": {"endpoint": {"S": "e"}, "other": {"S": "o"}}},
+        {"Item": {"other": {"S": "o"}, "endpoint": {"S": "e"}}},
+        {"KeyConditionExpression": "endpoint = :e AND other > :o", "ExpressionAttributeValues": {":e": {"S": "e"}}},
+        {
+            "KeyConditionExpression": "#k = :e",
+            "ExpressionAttributeNames": {"#k": "endpoint"},
+            "ExpressionAttributeValues": {":e": {"S": "e"}},
+        },
+    ],
+)
+def test_finds_the_leading_key_of_items_and_queries(body):
+    """`dynamodb:LeadingKeys` is the partition key's value, wherever the request has it."""
+    described = call("dynamodb", "dynamodb:UpdateItem", body, partition_key="endpoint")
+    assert iam_request.context(described) == {"dynamodb:LeadingKeys": ["e"]}
+    assert iam_request.context(replace(described, partition_key=None)) == {}
+
+
+def test_asks_for_the_roles_that_a_call_passes_and_the_tags_it_sets():
+    """`iam:PassRole` names the receiving service; tagging at creation needs AddTags with the tags."""
+    body = {"TrainingJobName": "t", "RoleArn": "arn:r", "Tags": [{"Key": "unit", "Value": "demand"}]}
+    assert iam_request.dependents(call("sagemaker", "sagemaker:CreateTrainingJob", body)) == [
+        Check("iam:PassRole", "arn:r", {"iam:PassedToService": "sagemaker.amazonaws.com"}),
+        Check(
+            "sagemaker:AddTags",
+            f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:training-job/t",
+            {"aws:RequestTag/unit": "demand", "aws:TagKeys": ["unit"]},
+        ),
+    ]
+    machine = call("states", "states:CreateStateMachine", {"roleArn": "arn:m"})
+    assert iam_request.dependents(machine) == [
+        Check("iam:PassRole", "arn:m", {"iam:PassedToService": "states.amazonaws.com"})
+    ]
+    targets = call("events", "events:PutTargets", {"Targets": [{"Arn": "q"}, {"Arn": "b", "RoleArn": "arn:e"}]})
+    assert [check.resource for check in iam_request.dependents(targets)] == ["arn:e"]
+
+
+def test_names_the_endpoint_of_an_invocation_from_the_path():
+    """The runtime API carries the endpoint's name in its path."""
+    described = call("sagemaker", "sagemaker:InvokeEndpoint", path="/endpoints/demand-forecast/invocations")
+    assert iam_request.resources(described) == [f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/demand-forecast"]

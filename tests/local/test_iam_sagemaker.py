@@ -1,0 +1,81 @@
+"""Resources and condition keys of SageMaker calls, against the service authorization reference."""
+
+import pytest
+
+from mlops_local import iam_sagemaker
+
+PREFIX = "arn:aws:sagemaker:us-east-1:000000000000:"
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "expected"),
+    [
+        ("CreateTrainingJob", {"TrainingJobName": "t"}, ["training-job/t"]),
+        ("DescribeProcessingJob", {"ProcessingJobName": "p"}, ["processing-job/p"]),
+        ("CreateEndpointConfig", {"EndpointConfigName": "c"}, ["endpoint-config/c"]),
+        ("UpdateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c"}, ["endpoint/e", "endpoint-config/c"]),
+        ("UpdateEndpointWeightsAndCapacities", {"EndpointName": "e"}, ["endpoint/e"]),
+        ("CreateModelPackage", {"ModelPackageGroupName": "g"}, ["model-package-group/g", "model-package/g/*"]),
+        ("ListModelPackages", {"ModelPackageGroupName": "g"}, ["model-package/g/*"]),
+        ("DeleteDataQualityJobDefinition", {"JobDefinitionName": "d"}, ["data-quality-job-definition/d"]),
+    ],
+)
+def test_names_the_resources_of_a_call(operation, body, expected):
+    """Each call is checked on the resources that the reference lists for it."""
+    assert iam_sagemaker.resources(operation, body, PREFIX) == [PREFIX + name for name in expected]
+
+
+def test_takes_a_package_by_its_arn_and_lists_without_a_resource():
+    """An ARN in the request is the resource itself; a list without a group has none."""
+    arn = f"{PREFIX}model-package/g/3"
+    assert iam_sagemaker.resources("UpdateModelPackage", {"ModelPackageArn": arn}, PREFIX) == [arn]
+    assert iam_sagemaker.resources("ListEndpoints", {}, PREFIX) == ["*"]
+    assert iam_sagemaker.resources("AddTags", {"ResourceArn": arn}, PREFIX) == [arn]
+
+
+def test_reads_the_condition_keys_of_a_processing_job():
+    """Network, keys, instance types and limit come from where a processing job carries them."""
+    body = {
+        "ProcessingJobName": "p",
+        "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "VolumeKmsKeyId": "volume"}},
+        "ProcessingOutputConfig": {"KmsKeyId": "output"},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "NetworkConfig": {
+            "EnableNetworkIsolation": True,
+            "EnableInterContainerTrafficEncryption": True,
+            "VpcConfig": {"Subnets": ["s1", "s2"], "SecurityGroupIds": ["g"]},
+        },
+    }
+    assert iam_sagemaker.context("CreateProcessingJob", body, PREFIX) == {
+        "sagemaker:VpcSubnets": ["s1", "s2"],
+        "sagemaker:VpcSecurityGroupIds": ["g"],
+        "sagemaker:VolumeKmsKey": "volume",
+        "sagemaker:OutputKmsKey": "output",
+        "sagemaker:InstanceTypes": ["ml.m5.large"],
+        "sagemaker:MaxRuntimeInSeconds": 60,
+        "sagemaker:NetworkIsolation": "true",
+        "sagemaker:InterContainerTrafficEncryption": "true",
+    }
+
+
+def test_says_false_for_isolation_that_a_training_job_does_not_ask_for():
+    """A missing switch is off, and a missing key is absent: a policy that demands them denies."""
+    keys = iam_sagemaker.context("CreateTrainingJob", {"TrainingJobName": "t"}, PREFIX)
+    assert keys == {"sagemaker:NetworkIsolation": "false", "sagemaker:InterContainerTrafficEncryption": "false"}
+
+
+def test_reads_the_models_and_key_of_an_endpoint_config():
+    """An endpoint config's volume key is its `KmsKeyId`."""
+    body = {"KmsKeyId": "k", "ProductionVariants": [{"ModelName": "m", "InstanceType": "ml.m5.large"}]}
+    keys = iam_sagemaker.context("CreateEndpointConfig", body, PREFIX)
+    assert keys["sagemaker:VolumeKmsKey"] == "k"
+    assert keys["sagemaker:ModelArn"] == [f"{PREFIX}model/m"]
+
+
+def test_names_the_role_that_is_passed():
+    """Only calls that hand a role over name one."""
+    assert iam_sagemaker.passed_role("CreateModel", {"ExecutionRoleArn": "r"}) == "r"
+    assert iam_sagemaker.passed_role("CreateTrainingJob", {"RoleArn": "r"}) == "r"
+    assert iam_sagemaker.passed_role("CreateEndpoint", {"RoleArn": "r"}) is None
+    assert iam_sagemaker.sets_tags("CreateModel", {"Tags": [{"Key": "a", "Value": "b"}]})
+    assert not iam_sagemaker.sets_tags("AddTags", {"Tags": [{"Key": "a", "Value": "b"}]})

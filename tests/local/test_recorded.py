@@ -1,0 +1,76 @@
+"""Recorded resources: schema, identity, replacement."""
+
+import pytest
+
+from mlops_local import recorded
+
+WHERE = "us-east-1:000000000000"
+FLOW_LOG = {"ResourceId": "vpc-1", "ResourceType": "VPC", "TrafficType": "ALL", "LogGroupName": "g"}
+
+
+def test_records_a_flow_log_with_a_stable_identity():
+    """The same declaration gives the same id, and another network gives another one."""
+    made = recorded.create("AWS::EC2::FlowLog", "Flow", FLOW_LOG, "stack", WHERE)
+    assert made == recorded.create("AWS::EC2::FlowLog", "Flow", FLOW_LOG, "stack", WHERE)
+    assert made[0].startswith("fl-")
+    assert made[1] == {"Id": made[0]}
+    moved = {**FLOW_LOG, "ResourceId": "vpc-2"}
+    assert recorded.create("AWS::EC2::FlowLog", "Flow", moved, "stack", WHERE)[0] != made[0]
+    assert recorded.replaces("AWS::EC2::FlowLog", FLOW_LOG, moved)
+    assert not recorded.replaces("AWS::EC2::FlowLog", FLOW_LOG, {**FLOW_LOG, "Tags": [{"Key": "a", "Value": "b"}]})
+
+
+def test_references_compound_identities_as_cloudformation_does():
+    """A scalable target is `resource|dimension|namespace`, a scaling policy its ARN."""
+    target = {
+        "ResourceId": "endpoint/e/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+        "ServiceNamespace": "sagemaker",
+        "MinCapacity": "1",
+        "MaxCapacity": 2,
+    }
+    physical, _ = recorded.create("AWS::ApplicationAutoScaling::ScalableTarget", "Target", target, "stack", WHERE)
+    assert physical == "endpoint/e/variant/AllTraffic|sagemaker:variant:DesiredInstanceCount|sagemaker"
+    policy = {"PolicyName": "p", "PolicyType": "TargetTrackingScaling", "ScalingTargetId": physical}
+    physical, attributes = recorded.create(
+        "AWS::ApplicationAutoScaling::ScalingPolicy", "Policy", policy, "stack", WHERE
+    )
+    assert physical == attributes["Arn"]
+    assert physical.startswith("arn:aws:applicationautoscaling:us-east-1:000000000000:")
+
+
+def test_fails_with_every_problem_of_the_properties():
+    """Missing, unknown and wrong properties are named together."""
+    wrong = {"ResourceType": "House", "LogGroup": "g", "MaxAggregationInterval": "soon"}
+    with pytest.raises(recorded.SchemaError) as error:
+        recorded.validate("AWS::EC2::FlowLog", wrong)
+    message = str(error.value)
+    assert message.startswith("model validation failed for AWS::EC2::FlowLog: ")
+    for part in (
+        "'ResourceId' is a required property",
+        "'LogGroup' was unexpected",
+        "'House' is not one of",
+        "'soon' is not",
+    ):
+        assert part in message
+
+
+def test_takes_text_for_numbers_and_booleans():
+    """CloudFormation passes parameters as text; its schema check takes them."""
+    entry = {"NetworkAclId": "a", "Protocol": "6", "RuleAction": "allow", "RuleNumber": "100", "Egress": "true"}
+    recorded.validate("AWS::EC2::NetworkAclEntry", {**entry, "CidrBlock": "0.0.0.0/0"})
+
+
+def test_fails_for_a_value_of_an_attribute():
+    """An attribute that CloudFormation computes cannot be set."""
+    with pytest.raises(recorded.SchemaError, match="#/Id: is read-only"):
+        recorded.validate("AWS::EC2::FlowLog", {**FLOW_LOG, "Id": "fl-1"})
+
+
+def test_knows_the_types_that_the_constructs_use():
+    """What only AWS does is recorded; what is executed is not among it."""
+    assert {
+        "AWS::EC2::FlowLog", "AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress", "AWS::Glue::TableOptimizer",
+        "AWS::Glue::DataQualityRuleset", "AWS::EC2::NetworkAcl", "AWS::EC2::NetworkAclEntry",
+    } <= recorded.types()  # fmt: skip
+    assert "AWS::CloudWatch::CompositeAlarm" not in recorded.types()
