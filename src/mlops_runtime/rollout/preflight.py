@@ -155,13 +155,13 @@ def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now
             f"variant must stay {version.variant!r} (blue/green needs the same name), got {spec.variant!r}"
         )
     _check_quiet(spec, facts.alarm_states)
-    size = {"live_count": version.instance_count, "live_type": version.instance_type}
+    count, kind = version.instance_count, version.instance_type
     return replace(
         common,
         action="update",
         reason=_why(request, facts, package.arn, version),
-        update_endpoint=render.render_update(spec, config=name, **size),
-        revert_endpoint=render.render_revert(spec, config=version.config, **size),
+        update_endpoint=render.render_update(spec, config=name, live_count=count, live_type=kind),
+        revert_endpoint=render.render_revert(spec, config=version.config, live_count=count, live_type=kind),
         alarms=tuple(render.render_alarms(spec, config=name, execution=execution)),
         alarm_names=render.alarm_names(spec, name),
         previous_config=version.config,

@@ -88,9 +88,7 @@ def render_endpoint(spec: ServingSpec, *, config: str, execution: str) -> Reques
     }
 
 
-def render_update(
-    spec: ServingSpec, *, config: str, live_count: int, live_type: str, alarms: Sequence[str] | None = None
-) -> Request:
+def render_update(spec: ServingSpec, *, config: str, live_count: int, live_type: str) -> Request:
     """Return the arguments of UpdateEndpoint.
 
     What autoscaling has made of the fleet is kept: without ``RetainAllVariantProperties`` each update would reset it to the
@@ -104,12 +102,10 @@ def render_update(
         config: Name of the endpoint config to move to.
         live_count: ``InitialInstanceCount`` of the config that serves.
         live_type: Its instance type.
-        alarms: Alarms that roll back. Default: the new fleet's and the spec's.
     """
-    watched = (*alarm_names(spec, config), *spec.rollout.alarms) if alarms is None else alarms
+    watched = (*alarm_names(spec, config), *spec.rollout.alarms)
     deployment = _policy(spec.rollout)
-    if watched:
-        deployment["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
+    deployment["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
     return _update(spec.endpoint, config, deployment, _not_retained(spec, live_count, live_type))
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: statuses in which a fleet answers
 ANSWERING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed"})
 
+_MISSING = ("could not find", "does not exist", "not found")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
@@ -83,7 +85,7 @@ def is_missing(error: ClientError) -> bool:
     """Whether SageMaker says that the named thing does not exist; it has no error code of its own for that."""
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     return code == "ResourceNotFound" or (
-        code.startswith("Validation") and ("could not find" in message.lower() or "does not exist" in message.lower())
+        code.startswith("Validation") and any(words in message.lower() for words in _MISSING)
     )
 
 

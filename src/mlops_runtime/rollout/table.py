@@ -31,9 +31,9 @@ class RolloutTable:
         item: dict[str, Any] = self._dynamodb.get_item(TableName=self._table, Key=self._key, ConsistentRead=True).get(
             "Item", {}
         )
-        numbers = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
-        texts = {name: item[name]["S"] for name in _TEXTS if name in item}
-        return LockRow(endpoint=self.endpoint, **numbers, **texts)
+        values: dict[str, Any] = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
+        values |= {name: item[name]["S"] for name in _TEXTS if name in item}
+        return LockRow(endpoint=self.endpoint, **values)
 
     def move_head(
         self, seen: LockRow, record: AuditRecord, digest: str, live: LivePointer | None, owner: str | None

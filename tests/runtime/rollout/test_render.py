@@ -1,0 +1,143 @@
+"""Requests of a rollout: what they say, and that botocore's shapes accept them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rollout_world import EXECUTION, SPEC
+
+from mlops_runtime.aws_api.request import check_request
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.rollout import render
+
+NAME = render.version_name(SPEC.endpoint, EXECUTION)
+POLICIES = {
+    "ALL_AT_ONCE": RolloutSpec(kind="ALL_AT_ONCE", bake=300, maximum=1800),
+    "CANARY": SPEC.rollout,
+    "LINEAR": RolloutSpec(kind="LINEAR", bake=300, maximum=3600, percent=25),
+    "ROLLING": RolloutSpec(kind="ROLLING", bake=300, maximum=3600, percent=50, max_latency_ms=80),
+}
+
+
+def _update(spec: ServingSpec, count: int = 2, kind: str = "ml.m5.large") -> dict[str, Any]:
+    return render.render_update(spec, config=NAME, live_count=count, live_type=kind)
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+@pytest.mark.parametrize("bare", [False, True])
+def test_every_request_has_the_shape_of_its_operation(kind: str, bare: bool) -> None:
+    """Botocore's model accepts each request, with all options and with none."""
+    spec = replace(SPEC, rollout=POLICIES[kind])
+    if bare:
+        spec = replace(spec, kms_key=None, capture=None, subnets=(), security_groups=(), tags={})
+    package = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1"
+    requests = [
+        ("CreateModel", render.render_model(spec, package=package, name=NAME, execution=EXECUTION)),
+        ("CreateEndpointConfig", render.render_endpoint_config(spec, name=NAME, execution=EXECUTION)),
+        ("CreateEndpoint", render.render_endpoint(spec, config=NAME, execution=EXECUTION)),
+        ("UpdateEndpoint", _update(spec)),
+        ("UpdateEndpoint", render.render_revert(spec, config=NAME, live_count=1, live_type="ml.m5.large")),
+    ]
+    for operation, request in requests:
+        assert check_request("sagemaker", operation, request) == []
+    for alarm in render.render_alarms(spec, config=NAME, execution=EXECUTION):
+        assert check_request("cloudwatch", "PutMetricAlarm", alarm) == []
+
+
+def test_a_broken_request_is_noticed() -> None:
+    """The check of the test above can fail."""
+    broken = _update(SPEC) | {"RetainAllVariantPropertie": True}
+    assert [finding.path for finding in check_request("sagemaker", "UpdateEndpoint", broken)] != []
+
+
+def test_names_follow_from_the_execution() -> None:
+    """Eight digits of the execution's hash, so that a retry makes the same and another execution another."""
+    assert NAME == "demand-forecast-4588cf62"
+    assert render.version_name(SPEC.endpoint, EXECUTION + "x") != NAME
+
+
+def test_canary_watches_the_new_fleet_and_the_units_alarms() -> None:
+    """Canary, bake, limit and all alarms reach SageMaker."""
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, alarms=("unit-latency",), max_latency_ms=100))
+    deployment = _update(spec)["DeploymentConfig"]
+    assert deployment["BlueGreenUpdatePolicy"] == {
+        "TrafficRoutingConfiguration": {
+            "Type": "CANARY",
+            "WaitIntervalInSeconds": 600,
+            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 50},
+        },
+        "MaximumExecutionTimeoutInSeconds": 3600,
+    }
+    names = [alarm["AlarmName"] for alarm in deployment["AutoRollbackConfiguration"]["Alarms"]]
+    assert names == ["demand-forecast-rollout-4588cf62-errors", "demand-forecast-rollout-4588cf62-latency", "unit-latency"]
+
+
+def test_linear_and_rolling_have_their_own_sizes() -> None:
+    """Each policy fills its own part of the deployment config and no other."""
+    linear = _update(replace(SPEC, rollout=POLICIES["LINEAR"]))["DeploymentConfig"]
+    routing = linear["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert routing["LinearStepSize"] == {"Type": "CAPACITY_PERCENT", "Value": 25}
+    rolling = _update(replace(SPEC, rollout=POLICIES["ROLLING"]))["DeploymentConfig"]
+    assert set(rolling) == {"RollingUpdatePolicy", "AutoRollbackConfiguration"}
+    assert rolling["RollingUpdatePolicy"]["MaximumBatchSize"] == {"Type": "CAPACITY_PERCENT", "Value": 50}
+
+
+def _excluded(request: dict[str, Any]) -> list[str]:
+    assert request["RetainAllVariantProperties"] is True
+    return [entry["VariantPropertyType"] for entry in request["ExcludeRetainedVariantProperties"]]
+
+
+def test_a_new_model_keeps_the_scaled_fleet_and_takes_the_new_capture() -> None:
+    """The count that autoscaling made stays; data capture never does, or a new one would be ignored."""
+    assert _excluded(_update(SPEC)) == ["DataCaptureConfig"]
+
+
+@pytest.mark.parametrize(("count", "kind"), [(1, "ml.m5.large"), (2, "ml.m5.xlarge")])
+def test_a_resized_spec_takes_effect(count: int, kind: str) -> None:
+    """A count or type that differs from the live config's is not held back by what is retained."""
+    assert _excluded(_update(SPEC, count, kind)) == ["DataCaptureConfig", "DesiredInstanceCount"]
+
+
+def test_revert_is_at_once_and_watches_nothing() -> None:
+    """Going back must not be ended by the alarms that ring because of what is being left."""
+    request = render.render_revert(SPEC, config="old", live_count=2, live_type="ml.m5.large")
+    assert request["EndpointConfigName"] == "old"
+    assert set(request["DeploymentConfig"]) == {"BlueGreenUpdatePolicy"}
+    routing = request["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert routing == {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+
+
+def test_alarms_are_of_the_new_fleet_alone_and_silence_is_no_breach() -> None:
+    """Every metric carries EndpointConfigName; missing data does not breach."""
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, max_latency_ms=100, max_error_count=3))
+    errors, latency = render.render_alarms(spec, config=NAME, execution=EXECUTION)
+    for alarm in (errors, latency):
+        assert alarm["TreatMissingData"] == "notBreaching"
+    fleet = {"Name": "EndpointConfigName", "Value": NAME}
+    metrics = [entry["MetricStat"]["Metric"] for entry in errors["Metrics"] if "MetricStat" in entry]
+    assert [metric["MetricName"] for metric in metrics] == ["Invocation5XXErrors", "InvocationModelErrors"]
+    assert all(fleet in metric["Dimensions"] for metric in metrics)
+    assert errors["Threshold"] == 3.0
+    assert fleet in latency["Dimensions"]
+    assert (latency["MetricName"], latency["Threshold"]) == ("ModelLatency", 100_000.0)
+
+
+def test_everything_is_tagged() -> None:
+    """Unit and owner of the spec, endpoint and execution."""
+    request = render.render_endpoint_config(SPEC, name=NAME, execution=EXECUTION)
+    tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+    assert tags == {
+        "mlops:unit": "demand",
+        "mlops:owner": "planning",
+        "mlops:endpoint": "demand-forecast",
+        "mlops:execution": EXECUTION,
+    }
+
+
+def test_capture_writes_text_where_it_can() -> None:
+    """JSON and CSV are captured as text, under the key of the spec."""
+    spec = replace(SPEC, capture=replace(SPEC.capture, kms_key="key", percent=40))  # type: ignore[type-var]
+    capture = render.render_endpoint_config(spec, name=NAME, execution=EXECUTION)["DataCaptureConfig"]
+    assert capture["InitialSamplingPercentage"] == 40
+    assert capture["KmsKeyId"] == "key"
+    assert capture["CaptureContentTypeHeader"]["JsonContentTypes"] == ["application/json"]

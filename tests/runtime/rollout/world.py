@@ -1,0 +1,235 @@
+"""A small AWS in process for rollout tests: moto's SageMaker, S3, DynamoDB, CloudWatch and Step Functions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from mlops_runtime.contracts import canonical_json, content_hash, to_dict
+from mlops_runtime.contracts.model import ModelPackageSpec
+from mlops_runtime.contracts.rollout import (
+    AuditRecord,
+    CaptureSpec,
+    DeployReason,
+    DeployRequest,
+    LivePointer,
+    Outcome,
+    RolloutSpec,
+    ServingSpec,
+    spec_key,
+)
+from mlops_runtime.registry.package import package_request
+from mlops_runtime.rollout.gather import Sources
+from mlops_runtime.rollout.record import AuditChain
+from mlops_runtime.rollout.render import ENDPOINT_TAG
+from mlops_runtime.rollout.table import RolloutTable
+
+NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
+ENDPOINT, VARIANT = "demand-forecast", "AllTraffic"
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Deploy"
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Deploy:one"
+ROLE = "arn:aws:iam::123456789012:role/serving"
+
+SPEC = ServingSpec(
+    endpoint=ENDPOINT,
+    variant=VARIANT,
+    instance_type="ml.m5.large",
+    instance_count=2,
+    execution_role=ROLE,
+    subnets=("subnet-1",),
+    security_groups=("sg-1",),
+    rollout=RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=50, min_invocations=20),
+    kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
+    capture=CaptureSpec(percent=100, destination="s3://capture/capture"),
+    tags={"mlops:unit": "demand", "mlops:owner": "planning"},
+)
+PACKAGE = ModelPackageSpec(
+    group=ENDPOINT,
+    image="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
+    artifact_uri="s3://artifacts/models/demand-forecast/job/output/model.tar.gz",
+    artifact_sha256="a" * 64,
+    model_sha256="b" * 64,
+    training_set_id="c" * 64,
+    execution="arn:aws:states:us-east-1:123456789012:execution:Retrain:one",
+    baseline_uri="s3://artifacts/evaluations/demand-forecast/one/baseline.json",
+    evaluation_uri="s3://artifacts/evaluations/demand-forecast/one/evaluation.json",
+)
+
+
+class World:
+    """Clients, buckets and a table, with verbs for what other parts of the system do."""
+
+    def __init__(self) -> None:
+        self.sagemaker: Any = boto3.client("sagemaker", region_name="us-east-1")
+        self.s3: Any = boto3.client("s3", region_name="us-east-1")
+        self.dynamodb: Any = boto3.client("dynamodb", region_name="us-east-1")
+        self.cloudwatch: Any = boto3.client("cloudwatch", region_name="us-east-1")
+        self.stepfunctions: Any = boto3.client("stepfunctions", region_name="us-east-1")
+        for bucket in ("artifacts", "audit"):
+            self.s3.create_bucket(Bucket=bucket)
+        self._table("rollout", "endpoint")
+        self._table("retraining", "pipeline", "item")
+        self.sagemaker.create_model_package_group(ModelPackageGroupName=ENDPOINT)
+        for name in ("Deploy", "Retrain"):
+            definition = '{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": true}}}'
+            role = "arn:aws:iam::123456789012:role/machine"
+            self.stepfunctions.create_state_machine(name=name, definition=definition, roleArn=role)
+        self.table = RolloutTable(self.dynamodb, "rollout", ENDPOINT)
+        self.chain = AuditChain(s3=self.s3, bucket="audit", table=self.table)
+        self.sources = Sources(
+            sagemaker=self.sagemaker,
+            cloudwatch=self.cloudwatch,
+            s3=self.s3,
+            table=self.table,
+            group=ENDPOINT,
+            bucket="artifacts",
+        )
+
+    def package(self, approval: str = "Approved", spec: ModelPackageSpec = PACKAGE, **changes: Any) -> str:
+        """Register a package."""
+        request = package_request(spec, approval=approval) | changes
+        return str(self.sagemaker.create_model_package(**request)["ModelPackageArn"])
+
+    def version(self, name: str, package: str, count: int = 2, instance_type: str = "ml.m5.large") -> None:
+        """Make a model and an endpoint config of one name."""
+        tags = [{"Key": ENDPOINT_TAG, "Value": ENDPOINT}]
+        self.sagemaker.create_model(
+            ModelName=name, ExecutionRoleArn=ROLE, Containers=[{"ModelPackageName": package}], Tags=tags
+        )
+        variant = {
+            "VariantName": VARIANT,
+            "ModelName": name,
+            "InstanceType": instance_type,
+            "InitialInstanceCount": count,
+            "InitialVariantWeight": 1.0,
+        }
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], Tags=tags)
+
+    def serve(self, config: str) -> None:
+        """Let the endpoint serve a config, as a finished deployment leaves it."""
+        try:
+            self.sagemaker.delete_endpoint(EndpointName=ENDPOINT)
+        except ClientError as error:
+            assert "Could not find" in str(error)
+        self.sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
+
+    def store(self, spec: ServingSpec = SPEC) -> str:
+        """Store the desired spec."""
+        key = spec_key(spec.endpoint, content_hash(spec))
+        self.s3.put_object(Bucket="artifacts", Key=key, Body=canonical_json(spec))
+        self.table.set_desired(f"s3://artifacts/{key}")
+        return f"s3://artifacts/{key}"
+
+    def lock(self, execution: str = EXECUTION) -> None:
+        """Take the rollout lock as the Deploy machine does."""
+        self.dynamodb.update_item(
+            TableName="rollout",
+            Key={"endpoint": {"S": ENDPOINT}},
+            UpdateExpression="SET #owner = :me, lock_until = :until",
+            ConditionExpression="attribute_not_exists(#owner) OR lock_until < :now OR #owner = :me",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues={
+                ":me": {"S": execution},
+                ":until": {"N": str(int(NOW.timestamp()) + 3600)},
+                ":now": {"N": str(int(NOW.timestamp()) + 7200)},
+            },
+        )
+
+    def point(self, pointer: LivePointer) -> None:
+        """Write the live pointer as an earlier rollout left it."""
+        self.dynamodb.update_item(
+            TableName="rollout",
+            Key={"endpoint": {"S": ENDPOINT}},
+            UpdateExpression="SET live = :live",
+            ExpressionAttributeValues={":live": {"S": canonical_json(pointer).decode()}},
+        )
+
+    def pointer(self, config: str, package: str, spec: ServingSpec = SPEC, **changes: Any) -> LivePointer:
+        """Return the pointer at a config."""
+        made = LivePointer(
+            endpoint=ENDPOINT,
+            config=config,
+            model=config,
+            model_package_arn=package,
+            model_sha256=PACKAGE.model_sha256,
+            artifact_uri=PACKAGE.artifact_uri,
+            baseline_uri=PACKAGE.baseline_uri,
+            evaluation_uri=PACKAGE.evaluation_uri,
+            training_set_id=PACKAGE.training_set_id,
+            spec_sha256=content_hash(spec),
+            spec_uri="s3://artifacts/" + spec_key(spec.endpoint, content_hash(spec)),
+            execution="earlier",
+            since="2017-07-01T00:00:00Z",
+        )
+        return replace(made, **changes)
+
+    def request(self, reason: str, package: str | None = None) -> DeployRequest:
+        """Return a request of the Deploy machine."""
+        return DeployRequest(
+            reason=DeployReason(reason),
+            requested_by="someone",
+            requested_at=str(to_dict(NOW)),
+            model_package_arn=package,
+        )
+
+    def alarm(self, name: str, state: str) -> None:
+        """Make an alarm in a state."""
+        self.cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="N",
+            MetricName="M",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1.0,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+        self.cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")
+
+    def objects(self) -> dict[str, bytes]:
+        """Return all audit objects."""
+        contents = self.s3.list_objects_v2(Bucket="audit").get("Contents", [])
+        return {e["Key"]: self.s3.get_object(Bucket="audit", Key=e["Key"])["Body"].read() for e in contents}
+
+    def executions(self, name: str = "Deploy") -> list[str]:
+        """Return the names of all executions of a machine."""
+        machine = f"arn:aws:states:us-east-1:123456789012:stateMachine:{name}"
+        return [e["name"] for e in self.stepfunctions.list_executions(stateMachineArn=machine)["executions"]]
+
+    def _table(self, name: str, *keys: str) -> None:
+        kinds = ("HASH", "RANGE")
+        self.dynamodb.create_table(
+            TableName=name,
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+            KeySchema=[
+                {"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, kinds, strict=False)
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """A fresh world."""
+    with mock_aws():
+        yield World()
+
+
+def record_of(sequence: int, previous: str, **changes: Any) -> AuditRecord:
+    """Return a record for a chain."""
+    made = AuditRecord(
+        endpoint=ENDPOINT,
+        sequence=sequence,
+        previous=previous,
+        outcome=Outcome.PROMOTED,
+        reason="r",
+        execution=f"execution-{sequence}",
+        at="2017-08-01T09:00:00Z",
+        requested_by="someone",
+    )
+    return replace(made, **changes)
