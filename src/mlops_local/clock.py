@@ -43,6 +43,13 @@ class Source(Protocol):
         """Do what is due at ``at``."""
 
 
+class Stop(Protocol):
+    """What ends a wait early: a :class:`threading.Event`, or anything else that can be asked."""
+
+    def is_set(self) -> bool:
+        """Return whether to stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Segment:
     real: float  # epoch seconds
@@ -107,7 +114,7 @@ def real_seconds(embedded: float) -> float:
     return embedded / scale()
 
 
-def wait(seconds: float, stop: threading.Event | None = None) -> bool:
+def wait(seconds: float, stop: Stop | None = None) -> bool:
     """Block the calling thread for a span of embedded time; a jump over its end wakes it.
 
     Args:

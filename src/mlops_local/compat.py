@@ -47,9 +47,7 @@ def check() -> None:
         problems.append(f"version must be {VERSION}, got {found}")
     problems += [problem for (module, name), kind in _SEAMS.items() if (problem := _problem(module, name, kind))]
     if problems:
-        raise CompatError(
-            f"ministack {found} does not fit: {'; '.join(problems)}; install ministack=={VERSION} (extra `local` of mlops-constructs)"
-        )
+        raise CompatError(f"ministack {found} does not fit: {'; '.join(problems)}; install mlops-constructs[local]")
 
 
 def _problem(module: str, name: str, kind: str | type) -> str | None:

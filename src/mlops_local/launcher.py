@@ -19,7 +19,17 @@ from mlops_local.routes import with_routes
 
 LOGGER = logging.getLogger(__name__)
 
-_MODULES = ("clock", "iam", "sagemaker", "cloudformation", "stepfunctions", "alarms", "schedules")
+_MODULES = (
+    "clock",
+    "stamps",
+    "functions",
+    "iam",
+    "sagemaker",
+    "cloudformation",
+    "stepfunctions",
+    "alarms",
+    "schedules",
+)
 
 
 def install() -> None:

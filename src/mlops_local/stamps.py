@@ -1,0 +1,72 @@
+"""MiniStack's own time stamps on the embedded clock.
+
+Queued messages keep the real time they were sent, because visibility, delay and retention count from it; what a receiver reads as
+``SentTimestamp`` is what the embedded clock said then. DynamoDB's time-to-live and its stamps follow the embedded clock.
+"""
+
+from typing import Any
+
+from ministack.services import cloudwatch, dynamodb, eventbridge, lambda_svc, scheduler, sqs, stepfunctions
+
+from mlops_local import clock, compat
+
+compat.expect("ministack.services.cloudwatch", time=object, datetime=type, TWO_WEEKS_SECONDS=int)
+compat.expect("ministack.services.dynamodb", time=object)
+compat.expect("ministack.services.eventbridge", _now_ts="()", datetime=type, _dispatch_event="(event, view=None)")
+compat.expect("ministack.services.scheduler", _now="()")
+compat.expect("ministack.services.stepfunctions", now_iso="()", datetime=type)
+compat.expect("ministack.services.sqs", _build_sys_attrs="(msg, names)")
+compat.expect("ministack.services.lambda_svc", _run_sqs_batch="(esm, func_rec, event, batch, queue_url, queue_name)")
+
+# CloudWatch keeps hourly values for 455 days, and accepts stamps of the last two weeks
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html#metrics-retention
+_RETENTION = 455 * 86_400
+
+
+def install() -> None:
+    """Put the modules that tell embedded time on the embedded clock."""
+    cloudwatch.time, cloudwatch.datetime = clock.EmbeddedTime(), clock.EmbeddedDatetime
+    cloudwatch.TWO_WEEKS_SECONDS = _RETENTION
+    dynamodb.time = clock.EmbeddedTime()
+    eventbridge._now_ts, eventbridge.datetime = clock.now, clock.EmbeddedDatetime
+    scheduler._now = clock.now
+    stepfunctions.now_iso, stepfunctions.datetime = clock.iso, clock.EmbeddedDatetime
+    _stamp_messages()
+    _stamp_s3_events()
+
+
+def _stamp_messages() -> None:
+    attributes, run_batch = sqs._build_sys_attrs, lambda_svc._run_sqs_batch
+
+    def embedded_attributes(msg: dict[str, Any], names: list[str]) -> dict[str, str]:
+        found: dict[str, str] = attributes(msg, names)
+        if "SentTimestamp" in found:
+            found["SentTimestamp"] = _milliseconds(msg["sent_at"])
+        if msg.get("first_receive_at") and "ApproximateFirstReceiveTimestamp" in found:
+            found["ApproximateFirstReceiveTimestamp"] = _milliseconds(msg["first_receive_at"])
+        return found
+
+    def embedded_batch(
+        esm: Any, func_rec: Any, event: dict[str, Any], batch: Any, queue_url: str, queue_name: str
+    ) -> None:  # noqa: PLR0917 - MiniStack's own signature
+        for record in event["Records"]:
+            for name in ("SentTimestamp", "ApproximateFirstReceiveTimestamp"):
+                record["attributes"][name] = _milliseconds(int(record["attributes"][name]) / 1000)
+        run_batch(esm, func_rec, event, batch, queue_url, queue_name)
+
+    sqs._build_sys_attrs, lambda_svc._run_sqs_batch = embedded_attributes, embedded_batch
+
+
+def _stamp_s3_events() -> None:
+    dispatch = eventbridge._dispatch_event
+
+    def embedded_dispatch(event: dict[str, Any], view: Any = None) -> None:
+        if event.get("Source") == "aws.s3":
+            event = {**event, "Time": int(clock.now())}
+        dispatch(event, view)
+
+    eventbridge._dispatch_event = embedded_dispatch
+
+
+def _milliseconds(real: float) -> str:
+    return str(int(clock.at_real(real) * 1000))
