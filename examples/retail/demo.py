@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +135,14 @@ def _around_the_loop(demo: _Demo, running: local_cloud.Cloud, folder: Path) -> N
         outputs = deployer.deploy(
             running, folder / "assembly", stacks=[STACK], on_event=lambda _event: count.__setitem__(0, count[0] + 1)
         )[STACK]
-        loop = Loop(client=running.client, outputs=outputs, unit=UNIT, now=running.now)
+        loop = Loop(client=running.client, outputs=outputs, unit=UNIT, now=lambda: _now(running))
         _idle(loop, "DeployMachineArn")
         expect(loop.live() is None, "something serves before any model was approved")
         detail.append(f"{len(outputs)} outputs; desired spec stored, nothing live yet")
 
     with demo.step("ingest weeks 1-30") as detail:
         client = FeatureStoreClient.glue(
-            database=outputs["FeatureDatabase"], endpoint_url=running.endpoint_url, now=running.now
+            database=outputs["FeatureDatabase"], endpoint_url=running.endpoint_url, now=lambda: _now(running)
         )
         rows = data.ingest_weeks(client, 1, FIRST_LIVE_WEEK - 1)
         detail.append(f"{rows} rows in three Iceberg tables")
@@ -168,7 +168,7 @@ def _around_the_loop(demo: _Demo, running: local_cloud.Cloud, folder: Path) -> N
 def _train(demo: _Demo, running: local_cloud.Cloud, loop: Loop, name: str, why: str) -> None:
     with demo.step(name) as detail:
         seen = {e["executionArn"] for e in loop.executions("RetrainMachineArn")}
-        loop.request_retraining(why, f"request-{running.now():%Y%m%d%H%M%S}")
+        loop.request_retraining(why, f"request-{_now(running):%Y%m%d%H%M%S}")
         loop.wait_execution("RetrainMachineArn", seen, appear=30, finish=120)
         _training_outcome(demo, loop, detail)
 
@@ -259,14 +259,14 @@ def _retrained_and_promoted(demo: _Demo, running: local_cloud.Cloud, loop: Loop,
         loop.wait_execution("RetrainMachineArn", _others(loop, "RetrainMachineArn", newest), appear=5, finish=120)
         _training_outcome(demo, loop, detail)
     with demo.step("the canary promotes the new model under live traffic") as detail:
-        started = running.now()
+        started = _now(running)
         with loop.traffic(data.requests_for_week(week + 1), f"canary-{week}") as traffic:
             _deployed(loop, deployed)
         record = _last_record(loop, Outcome.PROMOTED)
         expect(record.serving_config == loop.serving_config() != old_config, "the old config still serves")
         expect(traffic.refused == 0, f"{traffic.refused} calls failed during the canary")
         new_version = _live_version(loop)
-        old, new = (loop.invocations(c, started, running.now()) for c in (old_config, loop.serving_config()))
+        old, new = (loop.invocations(c, started, _now(running)) for c in (old_config, loop.serving_config()))
         demo.result.waited_seconds += BAKE_SECONDS / CLOCK_SCALE
         _mark(demo, "promoted", {f"version {old_version}": old, f"version {new_version}": new})
         detail.append(
@@ -296,6 +296,10 @@ def _bad_model_rolled_back(demo: _Demo, loop: Loop, week: int) -> None:
         detail.append(
             f"{record.reason}; {traffic.answered} calls answered by version {good_version}, {traffic.refused} failed"
         )
+
+
+def _now(running: local_cloud.Cloud) -> datetime:
+    return datetime.fromisoformat(running.clock()["now"])
 
 
 def _others(loop: Loop, machine: str, arn: str) -> set[str]:

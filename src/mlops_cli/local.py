@@ -31,7 +31,7 @@ def up(
     from mlops_local import cloud  # noqa: PLC0415 - lazy, keeps --help fast
 
     with shown(cloud.CloudError):
-        running = cloud.up(cloud.home_folder(home), port=port, clock_scale=scale)
+        running = cloud.up(home_folder(home), port=port, clock_scale=scale, on_event=typer.echo)
     typer.echo(f"up at {running.endpoint_url}; state in {running.home}")
     typer.echo("use it from this shell: eval $(mlops local env)")
 
@@ -42,7 +42,7 @@ def down(home: Home = None) -> None:
     from mlops_local import cloud  # noqa: PLC0415
 
     with shown(cloud.CloudError):
-        running = cloud.connect(cloud.home_folder(home))
+        running = cloud.connect(home_folder(home))
         running.down()
     typer.echo("down")
 
@@ -56,7 +56,7 @@ def status(
     from mlops_local import cloud  # noqa: PLC0415
 
     with shown(cloud.CloudError):
-        report = cloud.connect(cloud.home_folder(home)).status()
+        report = cloud.connect(home_folder(home)).status()
     if as_json:
         typer.echo(json.dumps(report, indent=2, sort_keys=True, default=str))
         return
@@ -78,7 +78,7 @@ def logs(
     from mlops_local import cloud  # noqa: PLC0415
 
     with shown(cloud.CloudError):
-        path = cloud.connect(cloud.home_folder(home)).log_path
+        path = cloud.connect(home_folder(home)).log_path
     for line in path.read_text(errors="replace").splitlines()[-lines:]:
         typer.echo(line)
 
@@ -89,6 +89,13 @@ def env(home: Home = None) -> None:
     from mlops_local import cloud  # noqa: PLC0415
 
     with shown(cloud.CloudError):
-        variables = cloud.connect(cloud.home_folder(home)).environment()
+        variables = cloud.connect(home_folder(home)).environment()
     for name, value in sorted(variables.items()):
         typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def home_folder(home: Path | None) -> Path:
+    """Return the folder given, or the default one."""
+    from mlops_local import cloud  # noqa: PLC0415
+
+    return cloud.default_home() if home is None else home

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlops_cli.errors import UserError, shown
-from mlops_cli.local import Home
+from mlops_cli.local import Home, home_folder
 
 App = Annotated[
     str | None, typer.Option(help="Command that synthesizes. Default: `app` of cdk.json.", show_default=False)
@@ -21,7 +21,7 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     from mlops_local import cloud, deployer  # noqa: PLC0415 - lazy, keeps --help fast
 
     with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
-        running = cloud.connect(cloud.home_folder(home))
+        running = cloud.connect(home_folder(home))
         synthesize_app(app, Path(folder))
         outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=lambda event: typer.echo(str(event)))
     for stack, values in outputs.items():
@@ -35,7 +35,7 @@ def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     from mlops_local import cloud, deployer  # noqa: PLC0415
 
     with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
-        running = cloud.connect(cloud.home_folder(home))
+        running = cloud.connect(home_folder(home))
         synthesize_app(app, Path(folder))
         deployer.destroy(running, Path(folder), stacks=stacks, on_event=lambda event: typer.echo(str(event)))
 
