@@ -69,7 +69,11 @@ def test_canary_watches_the_new_fleet_and_the_units_alarms() -> None:
         "MaximumExecutionTimeoutInSeconds": 3600,
     }
     names = [alarm["AlarmName"] for alarm in deployment["AutoRollbackConfiguration"]["Alarms"]]
-    assert names == ["demand-forecast-rollout-4588cf62-errors", "demand-forecast-rollout-4588cf62-latency", "unit-latency"]
+    assert names == [
+        "demand-forecast-rollout-4588cf62-errors",
+        "demand-forecast-rollout-4588cf62-latency",
+        "unit-latency",
+    ]
 
 
 def test_linear_and_rolling_have_their_own_sizes() -> None:
@@ -136,7 +140,7 @@ def test_everything_is_tagged() -> None:
 
 def test_capture_writes_text_where_it_can() -> None:
     """JSON and CSV are captured as text, under the key of the spec."""
-    spec = replace(SPEC, capture=replace(SPEC.capture, kms_key="key", percent=40))  # type: ignore[type-var]
+    spec = replace(SPEC, capture=replace(SPEC.capture, kms_key="key", percent=40))
     capture = render.render_endpoint_config(spec, name=NAME, execution=EXECUTION)["DataCaptureConfig"]
     assert capture["InitialSamplingPercentage"] == 40
     assert capture["KmsKeyId"] == "key"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import boto3
@@ -61,15 +62,21 @@ PACKAGE = ModelPackageSpec(
 )
 
 
+@cache
+def client(service: str) -> Any:
+    """Return a client; making one takes longer than a test, and moto answers it in every world."""
+    return boto3.client(service, region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+
+
 class World:
     """Clients, buckets and a table, with verbs for what other parts of the system do."""
 
     def __init__(self) -> None:
-        self.sagemaker: Any = boto3.client("sagemaker", region_name="us-east-1")
-        self.s3: Any = boto3.client("s3", region_name="us-east-1")
-        self.dynamodb: Any = boto3.client("dynamodb", region_name="us-east-1")
-        self.cloudwatch: Any = boto3.client("cloudwatch", region_name="us-east-1")
-        self.stepfunctions: Any = boto3.client("stepfunctions", region_name="us-east-1")
+        self.sagemaker: Any = client("sagemaker")
+        self.s3: Any = client("s3")
+        self.dynamodb: Any = client("dynamodb")
+        self.cloudwatch: Any = client("cloudwatch")
+        self.stepfunctions: Any = client("stepfunctions")
         for bucket in ("artifacts", "audit"):
             self.s3.create_bucket(Bucket=bucket)
         self._table("rollout", "endpoint")
@@ -206,9 +213,7 @@ class World:
         self.dynamodb.create_table(
             TableName=name,
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-            KeySchema=[
-                {"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, kinds, strict=False)
-            ],
+            KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, kinds, strict=False)],
             BillingMode="PAY_PER_REQUEST",
         )
 

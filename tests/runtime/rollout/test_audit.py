@@ -1,0 +1,149 @@
+"""The audit chain as data: what comes next, and what verify notices."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rollout_world import ENDPOINT, EXECUTION, NOW, record_of
+
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash
+from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome, audit_key
+from mlops_runtime.rollout.audit import GENESIS, Claim, claim_from, next_live, next_record, verify
+from mlops_runtime.rollout.serving import Serving, Version
+
+PLAN = {"config_name": "new", "previous_config": "old", "requested_by": "anna", "candidate_package": "p2"}
+
+
+def _chain(length: int) -> tuple[dict[str, bytes], str]:
+    objects, head = {}, GENESIS
+    for sequence in range(1, length + 1):
+        record = record_of(sequence, head)
+        head = content_hash(record)
+        objects[audit_key(ENDPOINT, sequence, head)] = canonical_json(record)
+    return objects, head
+
+
+def _serving(config: str, status: str = "InService") -> Serving:
+    version = Version(
+        config=config, variant="AllTraffic", model=config, instance_type="ml.m5.large", instance_count=1, package="p"
+    )
+    return Serving(status=status, config=config, version=version)
+
+
+def _claim(outcome: str, **changes: Any) -> Claim:
+    return replace(Claim(outcome=Outcome(outcome), reason="why", execution=EXECUTION, at=NOW, plan=PLAN), **changes)
+
+
+@given(st.integers(0, 12))
+def test_a_whole_chain_has_no_problems(length: int) -> None:
+    """Of any length, also none."""
+    objects, head = _chain(length)
+    assert verify(objects, endpoint=ENDPOINT, head=head, sequence=length) == []
+
+
+@given(st.integers(1, 8), st.data())
+def test_any_single_damage_is_noticed(length: int, data: st.DataObject) -> None:
+    """A changed byte, a missing object, two swapped ones, a second record of a sequence, a record past the head."""
+    objects, head = _chain(length)
+    keys = sorted(objects)
+    key = data.draw(st.sampled_from(keys))
+    damage = data.draw(st.sampled_from(["byte", "missing", "swap", "fork", "past"]))
+    if damage == "byte":
+        at = data.draw(st.integers(0, len(objects[key]) - 1))
+        content = bytearray(objects[key])
+        content[at] ^= data.draw(st.integers(1, 127))
+        objects[key] = bytes(content)
+    elif damage == "missing":
+        del objects[key]
+    elif damage == "swap":
+        other = data.draw(st.sampled_from(keys))
+        objects[key], objects[other] = objects[other], objects[key]
+        if other == key:
+            return
+    else:
+        sequence = length + 1 if damage == "past" else data.draw(st.integers(1, length))
+        forged = record_of(sequence, GENESIS, reason="forged")
+        objects[audit_key(ENDPOINT, sequence, content_hash(forged))] = canonical_json(forged)
+    assert verify(objects, endpoint=ENDPOINT, head=head, sequence=length) != []
+
+
+def test_problems_are_named() -> None:
+    """Missing, changed and forked say which."""
+    objects, head = _chain(3)
+    keys = sorted(objects)
+    assert verify(objects | {keys[1]: b"{}"}, endpoint=ENDPOINT, head=head, sequence=3)[0].startswith(
+        f"{keys[1]} is changed"
+    )
+    without = {key: value for key, value in objects.items() if key != keys[0]}
+    assert "sequence 1 is missing" in verify(without, endpoint=ENDPOINT, head=head, sequence=3)
+    fork = record_of(2, GENESIS, reason="forged")
+    forked = objects | {audit_key(ENDPOINT, 2, content_hash(fork)): canonical_json(fork)}
+    assert verify(forked, endpoint=ENDPOINT, head=head, sequence=3) == ["sequence 2 is forked: 2 records"]
+
+
+def test_reordered_links_are_named() -> None:
+    """Records whose links skip a sequence do not pass, though each is whole in itself."""
+    first = record_of(1, GENESIS)
+    second = record_of(2, content_hash(first))
+    third = record_of(3, content_hash(first))  # skips the second
+    records: list[AuditRecord] = [first, second, third]
+    objects = {audit_key(ENDPOINT, r.sequence, content_hash(r)): canonical_json(r) for r in records}
+    problems = verify(objects, endpoint=ENDPOINT, head=content_hash(third), sequence=3)
+    assert problems == ["reordered: the record after sequence 2 follows sequence 1"]
+
+
+def test_a_promotion_is_believed_only_when_it_serves() -> None:
+    """The record says what SageMaker says; a silent rollback is one."""
+    row = LockRow(endpoint=ENDPOINT)
+    promoted = next_record(row, _claim("PROMOTED"), _serving("new"))
+    assert (promoted.outcome, promoted.serving_config, promoted.requested_by) == (Outcome.PROMOTED, "new", "anna")
+    silent = next_record(row, _claim("PROMOTED"), _serving("old"))
+    assert (silent.outcome, silent.serving_config) == (Outcome.ROLLED_BACK, "old")
+    assert silent.reason == "meant to promote new, but SageMaker has old, InService; why"
+    unfinished = next_record(row, _claim("PROMOTED"), _serving("new", "Updating"))
+    assert unfinished.outcome is Outcome.FAILED
+    gone = next_record(row, _claim("PROMOTED"), None)
+    assert (gone.outcome, gone.serving_config) == (Outcome.FAILED, None)
+
+
+def test_a_rollback_that_did_not_happen_is_a_failure() -> None:
+    """The new config still serves."""
+    record = next_record(LockRow(endpoint=ENDPOINT), _claim("ROLLED_BACK"), _serving("new"))
+    assert record.outcome is Outcome.FAILED
+    assert "new still serves" in record.reason
+
+
+def test_a_record_follows_the_head() -> None:
+    """Sequence and previous hash come from the row."""
+    row = LockRow(endpoint=ENDPOINT, audit_head="f" * 64, audit_sequence=41)
+    record = next_record(row, _claim("REFUSED", plan={}, request={"requested_by": "bob"}), None)
+    assert (record.sequence, record.previous, record.requested_by) == (42, "f" * 64, "bob")
+
+
+def test_live_is_unknown_where_nothing_serves_or_nothing_is_known() -> None:
+    """No endpoint, a failed one, and a config without package have no pointer."""
+    row = LockRow(endpoint=ENDPOINT)
+    for serving in (None, _serving("x", "Failed"), _serving("by-hand")):
+        assert next_live(row, _claim("FAILED"), serving, None) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({"outcome": "PROMOTED", "now": "2017-08-01T09:00:00Z"}, "execution must be text"),
+        ({"outcome": "GREAT", "now": "2017-08-01T09:00:00Z", "execution": "e"}, "outcome must be one of PROMOTED"),
+        ({"outcome": "FAILED", "now": "2017-08-01T09:00:00Z", "execution": "e", "plan": []}, "plan must be an object"),
+    ],
+)
+def test_fails_when_a_claim_is_malformed(event: dict[str, Any], message: str) -> None:
+    """A machine that asks wrongly is told how."""
+    with pytest.raises(ContractError, match=message):
+        claim_from(event)
+
+
+def test_null_parts_of_a_claim_are_empty() -> None:
+    """A machine passes null for a plan that there is not."""
+    event = {"outcome": "FAILED", "now": "2017-08-01T09:00:00Z", "execution": "e", "plan": None, "request": None}
+    assert claim_from(event) == Claim(outcome=Outcome.FAILED, reason="", execution="e", at=NOW)

@@ -1,0 +1,303 @@
+"""Plans: what a Deploy execution does, from what the sources say."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
+
+from mlops_runtime.aws_api.request import check_request
+from mlops_runtime.contracts import content_hash, from_dict
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.rollout.limits import SpecError
+from mlops_runtime.rollout.preflight import decide, verified_spec
+from mlops_runtime.rollout.serving import Serving
+
+NAME = "demand-forecast-4588cf62"
+
+
+def _plan(world: World, reason: str, package: str | None = None, **facts: Any) -> dict[str, Any]:
+    request = world.request(reason, package)
+    known = replace(world.sources.facts(request), **facts)
+    return decide(request, known, execution=EXECUTION, now=NOW).as_dict()
+
+
+@pytest.fixture
+def serving(world: World) -> tuple[World, str]:
+    """An endpoint that serves package 1 as ``demand-forecast-00000001`` under the stored spec."""
+    package = world.package()
+    world.version("demand-forecast-00000001", package)
+    world.serve("demand-forecast-00000001")
+    world.store()
+    world.point(world.pointer("demand-forecast-00000001", package))
+    return world, package
+
+
+def test_spec_without_a_model_is_nothing_to_do(world: World) -> None:
+    """The first deploy in an empty account succeeds: NOT_YET_DEPLOYED."""
+    world.store()
+    plan = _plan(world, "spec")
+    assert plan["action"] == "nothing"
+    assert plan["reason"].startswith("NOT_YET_DEPLOYED")
+
+
+def test_first_approval_creates_the_endpoint(world: World) -> None:
+    """Model, config and endpoint are made; there is no fleet to alarm on or to go back to."""
+    world.store()
+    package = world.package()
+    plan = _plan(world, "approval", package)
+    assert plan["action"] == "create"
+    assert plan["create_endpoint"]["EndpointConfigName"] == plan["config_name"] == NAME
+    assert plan["create_model"]["Containers"] == [{"ModelPackageName": package}]
+    assert (plan["alarms"], plan["min_invocations"], plan["revert_endpoint"]) == ([], 0, {})
+    assert plan["previous_config"] is None
+    live = from_dict(LivePointer, plan["live"])
+    assert (live.model_sha256, live.baseline_uri, live.previous) == (PACKAGE.model_sha256, PACKAGE.baseline_uri, None)
+
+
+def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:
+    """The new fleet gets alarms, evidence is asked for, and the way back is prepared."""
+    world, first = serving
+    second = world.package()
+    plan = _plan(world, "approval", second)
+    assert (plan["action"], plan["reason"]) == ("update", f"approved: {second}")
+    assert plan["update_endpoint"]["EndpointConfigName"] == NAME
+    assert plan["revert_endpoint"]["EndpointConfigName"] == "demand-forecast-00000001"
+    assert plan["alarm_names"] == ["demand-forecast-rollout-4588cf62-errors"]
+    assert (plan["min_invocations"], plan["bake"]) == (20, 600)
+    assert plan["previous_config"] == plan["previous_model"] == "demand-forecast-00000001"
+    assert plan["live"]["model_package_arn"] == second != first
+    assert plan["live"]["previous"] == "demand-forecast-00000001"
+
+
+def test_every_request_of_a_plan_has_its_shape(serving: tuple[World, str]) -> None:
+    """What the machine sends as it is, botocore accepts."""
+    world, _ = serving
+    plan = _plan(world, "approval", world.package())
+    for key, operation in [
+        ("create_model", "CreateModel"),
+        ("create_endpoint_config", "CreateEndpointConfig"),
+        ("update_endpoint", "UpdateEndpoint"),
+        ("revert_endpoint", "UpdateEndpoint"),
+    ]:
+        assert check_request("sagemaker", operation, plan[key]) == []
+    assert check_request("cloudwatch", "PutMetricAlarm", plan["alarms"][0]) == []
+
+
+def test_plan_always_has_every_key(world: World) -> None:
+    """An expression never meets an undefined value, whatever the plan."""
+    nothing = _plan(world, "approval", "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/9")
+    world.store()
+    create = _plan(world, "approval", world.package())
+    assert set(nothing) == set(create)
+    assert nothing["config_name"] is None
+
+
+def test_a_retry_plans_the_same(serving: tuple[World, str]) -> None:
+    """Names follow from the execution, so a second preflight of it asks for nothing new."""
+    world, _ = serving
+    package = world.package()
+    assert _plan(world, "approval", package) == _plan(world, "approval", package)
+
+
+def test_an_approval_of_what_serves_is_nothing_to_do(serving: tuple[World, str]) -> None:
+    """A second delivery, or a second approval, starts no rollout."""
+    world, package = serving
+    plan = _plan(world, "approval", package)
+    assert plan["action"] == "nothing"
+    assert "already serves" in plan["reason"]
+
+
+def test_an_unchanged_spec_is_nothing_to_do(serving: tuple[World, str]) -> None:
+    """A stack deployed again without a change leaves the endpoint alone."""
+    world, _ = serving
+    assert _plan(world, "spec")["action"] == "nothing"
+
+
+def test_a_changed_spec_keeps_the_model_and_takes_effect(serving: tuple[World, str]) -> None:
+    """The live package is served anew with the new count, which is not held back by what is retained."""
+    world, package = serving
+    world.store(replace(SPEC, instance_count=4))
+    plan = _plan(world, "spec")
+    assert (plan["action"], plan["reason"]) == ("update", "the serving spec changed")
+    assert plan["create_model"]["Containers"] == [{"ModelPackageName": package}]
+    assert plan["create_endpoint_config"]["ProductionVariants"][0]["InitialInstanceCount"] == 4
+    excluded = [e["VariantPropertyType"] for e in plan["update_endpoint"]["ExcludeRetainedVariantProperties"]]
+    assert excluded == ["DataCaptureConfig", "DesiredInstanceCount"]
+    assert plan["min_invocations"] == 0
+    assert plan["live"]["spec_sha256"] == content_hash(replace(SPEC, instance_count=4))
+
+
+def test_rollback_serves_the_previous_model_at_once(serving: tuple[World, str]) -> None:
+    """It does not wait for a canary, nor for alarms that ring because of what is live."""
+    world, first = serving
+    world.store(replace(SPEC, rollout=replace(SPEC.rollout, alarms=("unit-errors",))))
+    world.alarm("unit-errors", "ALARM")
+    second = world.package()
+    world.version("demand-forecast-00000002", second)
+    world.serve("demand-forecast-00000002")
+    world.point(world.pointer("demand-forecast-00000002", second, previous="demand-forecast-00000001"))
+    plan = _plan(world, "rollback")
+    assert plan["action"] == "update"
+    assert plan["create_model"]["Containers"] == [{"ModelPackageName": first}]
+    routing = plan["update_endpoint"]["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert routing["Type"] == "ALL_AT_ONCE"
+    alarms = plan["update_endpoint"]["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    assert alarms == [{"AlarmName": "demand-forecast-rollout-4588cf62-errors"}]
+    assert plan["candidate_package"] == first
+
+
+def test_rollback_goes_past_spec_changes_to_another_model(serving: tuple[World, str]) -> None:
+    """A spec change keeps the previous model reachable and expires the config that it replaced."""
+    world, first = serving
+    world.point(world.pointer("demand-forecast-00000001", first, previous="demand-forecast-00000000"))
+    world.store(replace(SPEC, instance_count=3))
+    plan = _plan(world, "spec")
+    assert plan["live"]["previous"] == "demand-forecast-00000000"
+    assert plan["expired_config"] == "demand-forecast-00000001"
+
+
+def test_a_new_model_expires_the_one_before_the_last(serving: tuple[World, str]) -> None:
+    """Live and previous are kept; what was previous may go."""
+    world, first = serving
+    world.point(world.pointer("demand-forecast-00000001", first, previous="demand-forecast-00000000"))
+    plan = _plan(world, "approval", world.package())
+    assert plan["expired_config"] == "demand-forecast-00000000"
+
+
+def test_the_endpoint_is_believed_before_the_pointer(serving: tuple[World, str]) -> None:
+    """A config that the row does not know is what a rollout starts from, and the reason says so."""
+    world, first = serving
+    world.version("demand-forecast-by-hand", first)
+    world.serve("demand-forecast-by-hand")
+    plan = _plan(world, "approval", first)
+    assert plan["action"] == "update"
+    assert plan["previous_config"] == "demand-forecast-by-hand"
+    assert "demand-forecast-00000001 is recorded" in plan["reason"]
+
+
+@pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"])
+def test_refuses_while_something_is_under_way(serving: tuple[World, str], status: str) -> None:
+    """SageMaker would refuse the update in the middle."""
+    world, _ = serving
+    plan = _plan(world, "approval", world.package(), serving=Serving(status=status, config="c", version=None))
+    assert (plan["action"], plan["reason"]) == ("refuse", f"the endpoint is {status}: ask again when it is InService")
+
+
+def test_refuses_a_failed_endpoint_with_the_way_out(serving: tuple[World, str]) -> None:
+    """Only deletion helps, and the failure is told."""
+    world, _ = serving
+    failed = Serving(status="Failed", config="c", version=None, failure="no capacity")
+    plan = _plan(world, "approval", world.package(), serving=failed)
+    assert "it can only be deleted" in plan["reason"]
+    assert plan["reason"].endswith("(no capacity)")
+
+
+@pytest.mark.parametrize("state", ["ALARM", None])
+def test_refuses_when_rollback_alarms_ring_or_are_missing(serving: tuple[World, str], state: str | None) -> None:
+    """An alarm that rings already ends every deployment; one that does not exist ends none."""
+    world, _ = serving
+    world.store(replace(SPEC, rollout=replace(SPEC.rollout, alarms=("unit-errors",))))
+    if state is not None:
+        world.alarm("unit-errors", state)
+    plan = _plan(world, "approval", world.package())
+    assert plan["action"] == "refuse"
+    assert ("already ring: unit-errors" if state else "do not exist: unit-errors") in plan["reason"]
+
+
+def test_goes_on_when_rollback_alarms_are_quiet(serving: tuple[World, str]) -> None:
+    """OK and INSUFFICIENT_DATA are quiet."""
+    world, _ = serving
+    world.store(replace(SPEC, rollout=replace(SPEC.rollout, alarms=("unit-errors",))))
+    world.alarm("unit-errors", "INSUFFICIENT_DATA")
+    assert _plan(world, "approval", world.package())["action"] == "update"
+
+
+@pytest.mark.parametrize("approval", ["PendingManualApproval", "Rejected"])
+def test_refuses_what_the_registry_does_not_call_approved(world: World, approval: str) -> None:
+    """The request says approved; the registry is asked again."""
+    world.store()
+    plan = _plan(world, "approval", world.package(approval))
+    assert plan["action"] == "refuse"
+    assert f"is {approval} (Completed); approve it first" in plan["reason"]
+
+
+def test_refuses_a_package_whose_digests_disagree(world: World) -> None:
+    """What the server checks must be what was evaluated."""
+    world.store()
+    package = world.package(CustomerMetadataProperties={"model_sha256": "d" * 64})
+    plan = _plan(world, "approval", package)
+    assert plan["action"] == "refuse"
+    assert "MLOPS_MODEL_SHA256 of the container is" in plan["reason"]
+    assert "CustomerMetadataProperties.artifact_sha256 is missing" in plan["reason"]
+
+
+def test_refuses_a_package_of_another_group(world: World) -> None:
+    """One endpoint serves one group."""
+    world.store()
+    world.sagemaker.create_model_package_group(ModelPackageGroupName="other")
+    plan = _plan(world, "approval", world.package(spec=replace(PACKAGE, group="other")))
+    assert "belongs to group 'other', not 'demand-forecast'" in plan["reason"]
+
+
+def test_refuses_an_approval_before_any_spec(world: World) -> None:
+    """Nothing says how to serve."""
+    assert "no serving spec is stored yet" in _plan(world, "approval", world.package())["reason"]
+
+
+def test_refuses_a_package_that_does_not_exist(world: World) -> None:
+    """A forged request names nothing that the registry knows."""
+    world.store()
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/99"
+    assert _plan(world, "approval", arn)["reason"] == f"model package {arn} does not exist"
+
+
+def test_refuses_another_variant_name(serving: tuple[World, str]) -> None:
+    """Blue/green needs the same variant, or SageMaker falls back to all at once without baking."""
+    world, _ = serving
+    world.store(replace(SPEC, variant="Other"))
+    assert "variant must stay 'AllTraffic'" in _plan(world, "spec")["reason"]
+
+
+def test_refuses_a_rollback_without_a_previous_model(serving: tuple[World, str]) -> None:
+    """The first model has nothing behind it."""
+    world, _ = serving
+    assert "no previous version" in _plan(world, "rollback")["reason"]
+
+
+def test_refuses_when_the_way_back_was_deleted(serving: tuple[World, str]) -> None:
+    """Without the serving config a deployment could not be rolled back."""
+    world, _ = serving
+    lost = Serving(status="InService", config="demand-forecast-00000001", version=None)
+    plan = _plan(world, "approval", world.package(), serving=lost)
+    assert "could not go back" in plan["reason"]
+
+
+def test_refuses_a_stored_spec_that_cannot_be_served(world: World) -> None:
+    """The spec is checked again where it is used."""
+    package = world.package()
+    plan = _plan(world, "approval", package, spec=replace(SPEC, instance_count=1))
+    assert "use 2 instances" in plan["reason"]
+
+
+def test_fails_when_a_stored_spec_was_changed(world: World) -> None:
+    """The key holds the content's hash."""
+    uri = world.store()
+    content = world.s3.get_object(Bucket="artifacts", Key=uri.removeprefix("s3://artifacts/"))["Body"].read()
+    assert verified_spec(uri, content) == SPEC
+    with pytest.raises(SpecError, match="was changed after it was stored"):
+        verified_spec(uri, content.replace(b'"instance_count":2', b'"instance_count":9'))
+
+
+def test_the_plan_names_who_approved(serving: tuple[World, str]) -> None:
+    """The registry's own record of the last change, where it has one."""
+    world, _ = serving
+    package = world.package()
+    request = world.request("approval", package)
+    facts = world.sources.facts(request)
+    assert facts.package is not None
+    modified = {"IamIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/reviewer/anna"}}
+    described = {**facts.package, "LastModifiedBy": modified}
+    plan = decide(request, replace(facts, package=described), execution=EXECUTION, now=NOW)
+    assert plan.requested_by == "arn:aws:sts::123456789012:assumed-role/reviewer/anna"
+    assert plan.endpoint == ENDPOINT

@@ -1,0 +1,199 @@
+"""Appending to the chain: crashes between side effects, retries, other writers, and the live pointer."""
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World
+
+from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts.rollout import LivePointer, Outcome
+from mlops_runtime.rollout.audit import Claim
+from mlops_runtime.rollout.record import AuditChain, AuditError, record
+
+
+def _claim(world: World, config: str, package: str, outcome: str = "PROMOTED", **changes: Any) -> Claim:
+    plan = {
+        "config_name": config,
+        "previous_config": "demand-forecast-00000001",
+        "candidate_package": package,
+        "live": to_dict(world.pointer(config, package)),
+    }
+    claim = Claim(outcome=Outcome(outcome), reason="evidence", execution=EXECUTION, at=NOW, plan=plan)
+    return replace(claim, **changes)
+
+
+def _live(world: World) -> LivePointer | None:
+    live = world.table.read().live
+    return None if live is None else from_json(LivePointer, live)
+
+
+@pytest.fixture
+def promoted(world: World) -> tuple[World, Claim]:
+    """A world in which execution ``one`` holds the lock and its config serves."""
+    package = world.package()
+    world.version("demand-forecast-00000002", package)
+    world.serve("demand-forecast-00000002")
+    world.lock()
+    return world, _claim(world, "demand-forecast-00000002", package)
+
+
+def _record(world: World, claim: Claim) -> dict[str, Any]:
+    return record(claim, sagemaker=world.sagemaker, chain=world.chain)
+
+
+def test_promotion_is_recorded_and_becomes_live(promoted: tuple[World, Claim]) -> None:
+    """One object, a head that names it, a pointer at what serves."""
+    world, claim = promoted
+    answer = _record(world, claim)
+    assert answer == {"sequence": 1, "serving_config": "demand-forecast-00000002", "outcome": "PROMOTED"}
+    assert world.chain.problems() == []
+    assert next(iter(world.objects())).startswith("audit/demand-forecast/00000001-")
+    live = _live(world)
+    assert live is not None
+    assert (live.config, live.since) == ("demand-forecast-00000002", "2017-08-01T09:00:00Z")
+
+
+def test_a_retry_records_once(promoted: tuple[World, Claim]) -> None:
+    """The same execution gets the same answer, also at another time."""
+    world, claim = promoted
+    assert _record(world, claim) == _record(world, replace(claim, at=NOW.replace(hour=11)))
+    assert len(world.objects()) == 1
+
+
+class _CrashError(Exception):
+    pass
+
+
+class _DyingChain(AuditChain):
+    """Dies instead of writing the object."""
+
+    def write(self, record: object) -> None:
+        del record
+        raise _CrashError
+
+
+def test_a_crash_between_row_and_object_is_repaired_by_the_retry(promoted: tuple[World, Claim]) -> None:
+    """The row says what to write; the retry writes it and adds nothing."""
+    world, claim = promoted
+    dying = _DyingChain(s3=world.s3, bucket="audit", table=world.table)
+    with pytest.raises(_CrashError):
+        record(claim, sagemaker=world.sagemaker, chain=dying)
+    assert world.objects() == {}
+    assert world.chain.problems() == [
+        "sequence 1 is missing",
+        f"sequence 1 does not have the hash {world.table.read().audit_head[:16]} that follows from the head",
+    ]
+    assert _record(world, claim)["sequence"] == 1
+    assert world.chain.problems() == []
+    assert len(world.objects()) == 1
+
+
+def test_a_crash_is_repaired_by_the_next_writer(promoted: tuple[World, Claim]) -> None:
+    """Who never comes back leaves no hole."""
+    world, claim = promoted
+    dying = _DyingChain(s3=world.s3, bucket="audit", table=world.table)
+    with pytest.raises(_CrashError):
+        record(claim, sagemaker=world.sagemaker, chain=dying)
+    rejection = Claim(outcome=Outcome.REJECTED, reason="lost", execution="retrain", at=NOW)
+    assert _record(world, rejection)["sequence"] == 2
+    assert world.chain.problems() == []
+
+
+def test_a_retry_after_other_writers_still_finds_its_record(promoted: tuple[World, Claim]) -> None:
+    """A rejection between two attempts does not make a second record."""
+    world, claim = promoted
+    first = _record(world, claim)
+    _record(world, Claim(outcome=Outcome.REJECTED, reason="lost", execution="retrain", at=NOW))
+    assert _record(world, claim) == first
+    assert len(world.objects()) == 2
+
+
+def test_writers_at_once_make_one_chain(promoted: tuple[World, Claim]) -> None:
+    """Six rejections and a promotion, from threads: seven records, no fork."""
+    world, claim = promoted
+    claims = [claim] + [
+        Claim(outcome=Outcome.REJECTED, reason="lost", execution=f"retrain-{i}", at=NOW) for i in range(6)
+    ]
+    threads = [threading.Thread(target=_record, args=(world, each)) for each in claims]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert world.chain.problems() == []
+    assert world.table.read().audit_sequence == len(world.objects()) == 7
+
+
+def test_a_rejection_leaves_the_live_pointer(promoted: tuple[World, Claim]) -> None:
+    """It says what serves and which candidate lost; nothing else changes."""
+    world, claim = promoted
+    _record(world, claim)
+    before = world.table.read().live
+    rejection = Claim(
+        outcome=Outcome.REJECTED,
+        reason="does not beat the mean",
+        execution="retrain",
+        at=NOW,
+        candidate={"model_sha256": "e" * 64, "training_set_id": "t"},
+    )
+    answer = _record(world, rejection)
+    assert answer == {"sequence": 2, "serving_config": "demand-forecast-00000002", "outcome": "REJECTED"}
+    assert world.table.read().live == before
+    newest = world.chain.newest(world.table.read(), 1)[0]
+    assert (newest.model_sha256, newest.training_set_id) == ("e" * 64, "t")
+    assert newest.serving_package is not None
+
+
+def test_who_lost_the_lock_records_but_points_at_nothing(promoted: tuple[World, Claim]) -> None:
+    """The pointer belongs to the holder of the lock, who will read again what serves."""
+    world, claim = promoted
+    other = replace(claim, execution="late")
+    assert _record(world, other)["sequence"] == 1
+    assert _live(world) is None
+
+
+def test_a_silent_rollback_is_recorded_as_one(promoted: tuple[World, Claim]) -> None:
+    """SageMaker went back to the old config without a word; the old pointer stays."""
+    world, claim = promoted
+    old = world.package()
+    world.version("demand-forecast-00000001", old)
+    world.serve("demand-forecast-00000001")
+    world.point(world.pointer("demand-forecast-00000001", old))
+    assert _record(world, claim)["outcome"] == "ROLLED_BACK"
+    live = _live(world)
+    assert live is not None
+    assert live.config == "demand-forecast-00000001"
+
+
+def test_an_unknown_config_gets_a_pointer_from_its_package(promoted: tuple[World, Claim]) -> None:
+    """Monitors compare with what really serves; the empty spec hash makes the next spec apply."""
+    world, claim = promoted
+    package = world.package()
+    world.version("demand-forecast-by-hand", package)
+    world.serve("demand-forecast-by-hand")
+    assert _record(world, replace(claim, outcome=Outcome.FAILED))["serving_config"] == "demand-forecast-by-hand"
+    live = _live(world)
+    assert live is not None
+    assert (live.config, live.model_package_arn, live.spec_sha256) == ("demand-forecast-by-hand", package, "")
+    assert live.baseline_uri == PACKAGE.baseline_uri
+
+
+def test_an_endpoint_that_is_gone_has_no_pointer(promoted: tuple[World, Claim]) -> None:
+    """The pointer is removed with what it pointed at."""
+    world, claim = promoted
+    _record(world, claim)
+    world.sagemaker.delete_endpoint(EndpointName=ENDPOINT)
+    answer = _record(world, replace(claim, outcome=Outcome.FAILED))
+    assert answer == {"sequence": 2, "serving_config": None, "outcome": "FAILED"}
+    assert _live(world) is None
+
+
+def test_fails_when_another_content_stands_in_the_place(promoted: tuple[World, Claim]) -> None:
+    """An object under a record's key that is not the record is not written over, nor passed by."""
+    world, claim = promoted
+    _record(world, claim)
+    key = next(iter(world.objects()))
+    world.s3.put_object(Bucket="audit", Key=key, Body=b"{}")
+    with pytest.raises(AuditError, match="holds something else"):
+        _record(world, replace(claim, execution="next"))
