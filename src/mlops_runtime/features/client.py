@@ -108,8 +108,8 @@ class FeatureStoreClient:
 
         Args:
             database: The Glue database.
-            environment: Where ``AWS_REGION``, ``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3`` and ``AWS_ENDPOINT_URL_GLUE`` are read, and
-                keys where it holds them; else boto3 and Arrow find the caller's credentials. Default: the process's.
+            environment: Where ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and its ``_S3`` and ``_GLUE`` forms are read, and keys if
+                it holds them; else boto3 and Arrow find the caller's credentials. Default: the process's.
             now: The clock. Default: the machine's.
         """
         properties = glue_properties(os.environ if environment is None else environment)

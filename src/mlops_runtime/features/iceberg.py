@@ -219,7 +219,11 @@ def read_rows(
     )
     if since is not None:
         condition = And(condition, GreaterThanOrEqual(EVENT_TIME, _iso(since)))
-    return table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id).to_arrow()
+    rows = table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id).to_arrow()
+    plain = [
+        pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type, f.nullable) for f in rows.schema
+    ]
+    return rows.cast(pa.schema(plain))
 
 
 def _iso(time: datetime) -> str:

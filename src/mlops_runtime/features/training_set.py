@@ -111,7 +111,7 @@ def assemble(
     known = _labels(tables[labels.table], labels, plan, as_of)
     if known.num_rows == 0:
         raise TrainingSetError(f"plan {plan.name}: no label of {labels.table} was known at {as_of.isoformat()}")
-    available = pc.max_element_wise(known[EVENT_TIME], known[CREATED_TIME])
+    available = _available(known)
     early = pc.sum(pc.less(available, known[plan.timestamp])).as_py()
     if early:
         raise TrainingSetError(
@@ -138,7 +138,7 @@ def assemble(
     inputs = [_group_rows(tables[group.table], group, oldest, as_of) for group in groups]
     result = point_in_time(rows, plan.timestamp, inputs)
     split = {
-        "trained_until": _iso(pc.max(train[plan.timestamp]).as_py()),
+        "trained_until": _iso(pc.max(_available(train)).as_py()),
         "holdout_from": _iso(pc.min(holdout[plan.timestamp]).as_py()),
         "holdout_until": _iso(pc.max(available).as_py()),
         "cut": _iso(cut),
@@ -197,6 +197,12 @@ def _labels(table: Table, labels: PinnedTable, plan: TrainingSetPlan, known_by: 
     kept = ordered.drop_columns(["place"]).take(firsts)
     kept = kept.filter(pc.and_(pc.is_valid(kept[plan.label]), pc.is_valid(kept[plan.timestamp])))
     return kept.sort_by([(name, "ascending") for name in (plan.timestamp, *key)])
+
+
+def _available(rows: pa.Table) -> pa.ChunkedArray:
+    """Return when each row was first known: the later of its event and created times."""
+    event, created = rows[EVENT_TIME], rows[CREATED_TIME]
+    return pc.if_else(pc.greater(event, created), event, created)
 
 
 def _group_rows(table: Table, group: PinnedTable, oldest: datetime, as_of: datetime) -> GroupRows:
