@@ -1,0 +1,65 @@
+"""Images to commands: one table."""
+
+import json
+import sys
+
+import pytest
+
+from mlops_local import runners
+from mlops_local.runners import UnknownImageError
+
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        (IMAGE, "mlops-runtime"),
+        ("000000000000.dkr.ecr.us-east-1.amazonaws.com/team/mlops-runtime:1.2", "team/mlops-runtime"),
+        ("localhost:5000/tiny:1", "tiny"),
+        ("tiny", "tiny"),
+    ],
+)
+def test_repository_of_an_image(image: str, name: str) -> None:
+    """Registry, tag and digest are no part of it."""
+    assert runners.repository(image) == name
+
+
+def test_entry_points_run_with_this_python() -> None:
+    """Whatever Python the entry point names, it is this one that runs."""
+    for python in ("python", "python3", "python3.12", "/usr/bin/python3"):
+        command = runners.job_command(IMAGE, [python, "-m", "mlops_runtime.jobs.train"], ["train.py"])
+        assert command == [sys.executable, "-m", "mlops_runtime.jobs.train", "train.py"]
+
+
+def test_serve_is_the_runtimes_server() -> None:
+    """Endpoints of our image run its server."""
+    assert runners.serve_command(IMAGE) == [sys.executable, "-m", "mlops_runtime.serving", "serve"]
+
+
+def test_environment_adds_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row from the environment joins the table; it need not serve."""
+    monkeypatch.setenv("MLOPS_LOCAL_RUNNERS", json.dumps({"tiny": {"train": ["-c", "pass"]}}))
+    assert runners.job_command("tiny:1", None, ["x"]) == [sys.executable, "-c", "pass", "x"]
+    with pytest.raises(UnknownImageError, match="image repository 'tiny' has no 'serve'"):
+        runners.serve_command("tiny:1")
+
+
+def test_fails_on_an_image_that_is_not_in_the_table() -> None:
+    """The message names the repository, the image and the table."""
+    with pytest.raises(
+        UnknownImageError, match=r"no runner for image repository 'xgboost'.*runners.py has 'mlops-runtime'"
+    ):
+        runners.serve_command("000000000000.dkr.ecr.us-east-1.amazonaws.com/xgboost:1")
+
+
+def test_fails_on_an_entry_point_that_is_not_python() -> None:
+    """Other programs are in the image, which is not here."""
+    with pytest.raises(UnknownImageError, match="entry point '/bin/bash' of image repository 'mlops-runtime'"):
+        runners.job_command(IMAGE, ["/bin/bash", "-c", "true"], None)
+
+
+def test_fails_without_an_entry_point_or_train() -> None:
+    """Jobs of our image name their entry point."""
+    with pytest.raises(UnknownImageError, match=r"has no 'train'.*give ContainerEntrypoint"):
+        runners.job_command(IMAGE, None, None)
