@@ -18,15 +18,12 @@ _REPLICATION = (
     "rejected as a default that every unit would pay"
 )
 _NO_LOCK = (
-    "objects here are rewritten, and erased on request, which a default retention would forbid; "
-    "only the audit bucket is locked, in PRODUCTION"
+    "DEVELOPMENT deletes every version with the stack, which a lock could forbid; "
+    "PRODUCTION has Object Lock, so that a version can be put under legal hold"
 )
 _LOG_LOCK = "S3 does not deliver access logs into a bucket with a default retention; versions and the policy protect them instead"
 _LOG_ENCRYPTION = (
     "S3 delivers access logs only into buckets with SSE-S3 as default encryption; a KMS key would silence the log"
-)
-_LOG_LOGGING = (
-    "this is where access logs are delivered; logging it into itself would grow without end, and CloudTrail covers it"
 )
 
 
@@ -48,8 +45,8 @@ def define_bucket(
         business_unit: The unit; gives key, log bucket and removal policy.
         lifecycle_rules: Further rules. Default: none; old versions and broken uploads are always removed.
         noncurrent_days: Days that an overwritten or deleted version is kept. Default: 90.
-        object_lock: How long no version can be deleted, in governance mode; ignored by no profile, so leave it out in
-            DEVELOPMENT. Default: no lock.
+        object_lock: How long no version can be deleted, in governance mode. Default: versions can be deleted; in PRODUCTION
+            one can still be put under legal hold.
         event_bridge: Whether S3 tells the default bus of new objects. Default: it does not.
     """
     bucket = _bucket(
@@ -61,6 +58,7 @@ def define_bucket(
         encryption=s3.BucketEncryption.KMS,
         object_lock=object_lock,
     )
+    kept = business_unit.profile.removal_policy is cdk.RemovalPolicy.RETAIN
     resource = _resource(bucket)
     resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
         destination_bucket_name=business_unit.access_logs.bucket_name, log_file_prefix=f"{_path_in_stack(bucket)}/"
@@ -70,7 +68,10 @@ def define_bucket(
         resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
             event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
         )
-    if object_lock is None:
+    if object_lock is None and kept:
+        resource.object_lock_enabled = True
+        resource.object_lock_configuration = s3.CfnBucket.ObjectLockConfigurationProperty(object_lock_enabled="Enabled")
+    elif object_lock is None:
         acknowledge_family(bucket, "S3BucketDefaultLockEnabled", _NO_LOCK)
     business_unit.own_bucket(bucket)
     return bucket

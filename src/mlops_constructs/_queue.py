@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
+import jsii
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 
-from constructs import Construct
+from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._function import define_function
 from mlops_constructs.compliance import acknowledge, acknowledge_family
 
@@ -54,7 +55,7 @@ def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: "Busin
         removal_policy=cdk.RemovalPolicy.DESTROY,
     )
     acknowledge_family(queue, "SQSRedrivePolicy", _LAST_STOP)
-    acknowledge(queue, "AwsSolutions-SQS3", _LAST_STOP)
+    queue.node.add_validation(_UseCheck(queue))
     alarm = queue.metric_approximate_number_of_messages_visible(
         period=cdk.Duration.minutes(5), statistic=cloudwatch.Stats.MAXIMUM
     ).create_alarm(
@@ -150,3 +151,27 @@ def define_queue_consumer(
     )
     acknowledge_family(mapping, "LambdaEventSourceMappingDestination", _REDRIVE)
     return QueueConsumer(queue=queue, dead_letter_queue=dead_letters, function=function)
+
+
+@jsii.implements(IValidation)
+class _UseCheck:
+    """Rules and buses alone use the queue: cdk-nag's SQS3 knows dead letters of functions and queues only."""
+
+    def __init__(self, queue: sqs.Queue) -> None:
+        self._queue = queue
+
+    def validate(self) -> list[str]:
+        stack = cdk.Stack.of(self._queue)
+        wanted = stack.resolve(self._queue.queue_arn)
+        users = (_dead_letters_of(stack, child) for child in stack.node.find_all())
+        if not any(wanted == used for used in users):
+            acknowledge(self._queue, "AwsSolutions-SQS3", _LAST_STOP)
+        return []
+
+
+def _dead_letters_of(stack: cdk.Stack, construct: IConstruct) -> object:
+    if isinstance(construct, lambda_.CfnFunction):
+        return (stack.resolve(construct.dead_letter_config) or {}).get("targetArn")
+    if isinstance(construct, sqs.CfnQueue):
+        return (stack.resolve(construct.redrive_policy) or {}).get("deadLetterTargetArn")
+    return None

@@ -1,0 +1,257 @@
+"""Run cdk-nag's six packs and CDK's own validation over every stack of an app, in one process, and keep the evidence.
+
+Findings are taken raw and matched with acknowledgements here, so that the evidence says which acknowledgement covers what, and
+one that covers nothing is a problem too.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aws_cdk as cdk
+import cdk_nag
+
+from constructs import IConstruct
+from mlops_constructs.compliance.acknowledgement import MINIMUM_REASON
+
+PACKS = (
+    cdk_nag.AwsSolutionsChecks,
+    cdk_nag.HIPAASecurityChecks,
+    cdk_nag.NIST80053R4Checks,
+    cdk_nag.NIST80053R5Checks,
+    cdk_nag.PCIDSS321Checks,
+    cdk_nag.ServerlessChecks,
+)
+# CloudFormation allows 500 (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html);
+# a stack must keep room for what its owner adds
+MAXIMUM_RESOURCES = 350
+_PACK_NAMES = ("AwsSolutions", "HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321", "Serverless")
+_CDK_PLUGIN = "CloudFormation Validate"
+_REPORT = "validation-report.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Finding:
+    """What one rule says of one resource."""
+
+    rule: str
+    severity: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class AcknowledgedRule:
+    """One acknowledged id on one construct, its reason, and the resources on which it covers a finding."""
+
+    rule: str
+    path: str
+    reason: str
+    covers: tuple[str, ...]
+
+    @property
+    def decision(self) -> tuple[str, str]:
+        """Rule without pack and finding, and reason: what a person decided once, for all alike."""
+        return self.rule.partition("[")[0].partition("-")[2], self.reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackEvidence:
+    """What was found in one stack."""
+
+    stack: str
+    resources: int
+    findings: tuple[Finding, ...]
+    acknowledgements: tuple[AcknowledgedRule, ...]
+
+    @property
+    def decisions(self) -> int:
+        """Acknowledgements that differ in rule or reason; one rule in several packs, or on several buckets, is one."""
+        return len({rule.decision for rule in self.acknowledgements})
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the stack does not pass."""
+        found = [
+            f"{f.severity} {f.rule} at {f.path}; fix it, or acknowledge it beside its cause" for f in self.findings
+        ]
+        for rule in self.acknowledgements:
+            if not rule.covers:
+                found.append(f"acknowledgement of {rule.rule} at {rule.path} covers nothing any more; remove it")
+            if len(rule.reason) < MINIMUM_REASON:
+                found.append(
+                    f"acknowledgement of {rule.rule} at {rule.path} has the reason {rule.reason!r}; say what was rejected"
+                )
+        if self.resources > MAXIMUM_RESOURCES:
+            found.append(
+                f"stack {self.stack} has {self.resources} resources, at most {MAXIMUM_RESOURCES} are allowed; split it"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was found in an app. ``validated`` says whether CDK's own validation ran."""
+
+    stacks: tuple[StackEvidence, ...]
+    validated: bool
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the app does not pass; empty if it does."""
+        found = [problem for stack in self.stacks for problem in stack.problems]
+        if not self.validated:
+            found.append("CDK's own validation did not run; unset CDK_VALIDATION")
+        return found
+
+    def summary(self) -> list[str]:
+        """Return one line a stack: resources, findings, acknowledgements and their share."""
+        return [
+            f"{s.stack}: {s.resources} resources, {len(s.findings)} findings, {s.decisions} acknowledgements "
+            f"({s.decisions / max(s.resources, 1):.2f} a resource)"
+            for s in self.stacks
+        ]
+
+    def to_json(self) -> str:
+        """Return the evidence as JSON, the same bytes for the same app."""
+        document = {
+            "format": "mlops.compliance/1",
+            "packs": list(_PACK_NAMES),
+            "cdk_validation": self.validated,
+            "stacks": [
+                {
+                    "stack": s.stack,
+                    "resources": s.resources,
+                    "findings": [{"rule": f.rule, "severity": f.severity, "path": f.path} for f in s.findings],
+                    "acknowledgements": [
+                        {"rule": a.rule, "path": a.path, "reason": a.reason, "covers": list(a.covers)}
+                        for a in s.acknowledgements
+                    ],
+                    "counts": {
+                        "findings": len(s.findings),
+                        "acknowledged_rules": len(s.acknowledgements),
+                        "decisions": s.decisions,
+                    },
+                }
+                for s in self.stacks
+            ],
+        }
+        return json.dumps(document, indent=2) + "\n"
+
+
+def add_packs(app: cdk.App) -> None:
+    """Make synthesis of an app fail on a finding of any of the six packs, warnings too.
+
+    Args:
+        app: The app.
+    """
+    cdk.Validations.of(app).add_plugins(*(pack(app) for pack in PACKS))
+
+
+def check(app: cdk.App) -> Evidence:
+    """Synthesize an app once and return what the packs and CDK's own validation find in its stacks.
+
+    Args:
+        app: The app, not yet synthesized; the packs need not be registered.
+
+    Returns:
+        The evidence; it passes if ``problems`` is empty.
+
+    Example:
+        >>> evidence = check(app)
+        >>> Path("compliance.json").write_text(evidence.to_json())
+    """
+    assembly = app.synth()
+    stacks = [child for child in app.node.find_all() if isinstance(child, cdk.Stack) and not child.nested]
+    cdk_findings = _cdk_findings(Path(app.outdir))
+    return Evidence(
+        stacks=tuple(
+            _stack_evidence(app, stack, assembly.get_stack_by_name(stack.stack_name).template, cdk_findings)
+            for stack in stacks
+        ),
+        validated=_validation_runs(),
+    )
+
+
+def _stack_evidence(
+    app: cdk.App, stack: cdk.Stack, template: dict[str, object], cdk_findings: Sequence[Finding]
+) -> StackEvidence:
+    inside = [f for f in cdk_findings if f.path == stack.node.path or f.path.startswith(f"{stack.node.path}/")]
+    raw = [*_nag_findings(app, stack), *inside]
+    rules = _acknowledged(stack)
+    covered: dict[tuple[str, str], list[str]] = {(rule, path): [] for rule, path, _ in rules}
+    open_findings = []
+    for finding in raw:
+        keys = [key for key in covered if key[0] == finding.rule and _covers(key[1], finding.path)]
+        for key in keys:
+            covered[key].append(finding.path)
+        if not keys:
+            open_findings.append(finding)
+    resources = template.get("Resources", {})
+    return StackEvidence(
+        stack=stack.stack_name,
+        resources=len(resources) if isinstance(resources, dict) else 0,
+        findings=tuple(sorted(open_findings)),
+        acknowledgements=tuple(
+            sorted(
+                AcknowledgedRule(rule=rule, path=path, reason=reason, covers=tuple(sorted(covered[rule, path])))
+                for rule, path, reason in rules
+            )
+        ),
+    )
+
+
+def _nag_findings(app: cdk.App, stack: cdk.Stack) -> list[Finding]:
+    return [
+        Finding(rule=violation.rule_name, severity=str(violation.severity), path=str(resource.construct_path))
+        for pack in PACKS
+        for violation in pack(app).validate_scope(stack).violations
+        for resource in violation.violating_resources
+    ]
+
+
+def _cdk_findings(assembly: Path) -> list[Finding]:
+    """What CDK's own validation wrote about the templates."""
+    report = assembly / _REPORT
+    if not report.is_file():
+        return []
+    return [
+        Finding(
+            rule=violation["ruleName"], severity=violation["severity"], path=str(construct.get("constructPath", ""))
+        )
+        for plugin in json.loads(report.read_text())["pluginReports"]
+        if plugin["pluginName"] == _CDK_PLUGIN
+        for violation in plugin["violations"]
+        for construct in violation["violatingConstructs"]
+    ]
+
+
+def _validation_runs() -> bool:
+    """Whether CDK's own validation finds a known error; a report without findings does not say whether it ran."""
+    app = cdk.App()
+    wrong = {"VersioningConfiguration": {"Status": "Sometimes"}}
+    cdk.CfnResource(cdk.Stack(app, "Canary"), "Bucket", type="AWS::S3::Bucket", properties=wrong)
+    app.synth()
+    return bool(_cdk_findings(Path(app.outdir)))
+
+
+def _acknowledged(stack: cdk.Stack) -> list[tuple[str, str, str]]:
+    """Rule, path and reason of every acknowledgement in a stack; the pack before ``::`` is dropped."""
+    found = {}
+    for construct in stack.node.find_all():
+        for rule, reason in _metadata(construct).items():
+            pack, _, name = rule.partition("::")
+            if pack in _PACK_NAMES:
+                found[name, construct.node.path] = reason
+    return [(rule, path, reason) for (rule, path), reason in sorted(found.items())]
+
+
+def _metadata(construct: IConstruct) -> dict[str, str]:
+    key = cdk.Validations.ACKNOWLEDGED_RULES_METADATA_KEY
+    return {
+        rule: reason for entry in construct.node.metadata if entry.type == key for rule, reason in entry.data.items()
+    }
+
+
+def _covers(path: str, below: str) -> bool:
+    return below == path or below.startswith(f"{path}/")

@@ -1,0 +1,7 @@
+"""Registered models: package group, approval, image."""
+
+from mlops_constructs.model_registry.approval import Approval
+from mlops_constructs.model_registry.image import ModelImage
+from mlops_constructs.model_registry.model_registry import ModelRegistry
+
+__all__ = ["Approval", "ModelImage", "ModelRegistry"]
