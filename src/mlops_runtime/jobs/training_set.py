@@ -1,0 +1,102 @@
+"""``python -m mlops_runtime.jobs.training_set``: build a training set from the feature tables in Glue.
+
+Writes ``train``, ``holdout`` and ``manifest`` for SageMaker to upload, and the manifest once more under its id, where nothing
+replaces it. The tables are read, and tagged, with the job's own role.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+
+from mlops_runtime.contracts import ContractError, canonical_json, from_json
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.iceberg import FeatureTableError
+from mlops_runtime.features.manifest import write_manifest
+from mlops_runtime.features.planner import PlanError
+from mlops_runtime.features.training_set import TrainingSetError
+from mlops_runtime.jobs.optml import JobError, OptMl
+
+MANIFEST_FILE = "training_set.json"
+
+
+def training_set(
+    client: FeatureStoreClient,
+    plan: TrainingSetPlan,
+    *,
+    as_of: datetime,
+    opt_ml: OptMl,
+    output: str,
+    manifests: str,
+    s3: Any,
+) -> str:
+    """Build the training set, write its files, and return its id.
+
+    Args:
+        client: The feature store.
+        plan: Labels, features and split.
+        as_of: Nothing that became known later is used.
+        opt_ml: Where the files go.
+        output: The S3 prefix that SageMaker uploads them to.
+        manifests: The S3 prefix (or folder) of all manifests.
+        s3: A boto3 client.
+    """
+    built = client.training_set(plan, as_of=as_of, uri=output.rstrip("/"))
+    for path, content in built.files.items():
+        split, _, name = path.partition("/")
+        folder = opt_ml.processing_output(split)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    folder = opt_ml.processing_output("manifest")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST_FILE).write_bytes(canonical_json(built.manifest))
+    write_manifest(built.manifest, manifests, s3=s3)
+    sys.stderr.write(
+        f"mlops training set: {built.train.num_rows} rows to train, {built.holdout.num_rows} held out, {built.id}\n"
+    )
+    return built.id
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the job. Returns the exit code; a failure is one line on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.training_set")
+    # SageMaker takes at most 256 characters an argument, so the plan may come in pieces
+    parser.add_argument("--plan", required=True, nargs="+", help="TrainingSetPlan as JSON")
+    parser.add_argument("--as-of", required=True, help="ISO 8601 time; nothing that became known later is used")
+    parser.add_argument("--database", required=True, help="the Glue database of the feature store")
+    parser.add_argument("--output", required=True, help="s3 prefix that SageMaker uploads the splits to")
+    parser.add_argument("--manifests", required=True, help="s3 prefix of all manifests")
+    options = parser.parse_args(arguments)
+    try:
+        plan = from_json(TrainingSetPlan, "".join(options.plan))
+        client = FeatureStoreClient.glue(database=options.database)
+        training_set(
+            client,
+            plan,
+            as_of=_time(options.as_of),
+            opt_ml=OptMl.from_environment(os.environ),
+            output=options.output,
+            manifests=options.manifests,
+            s3=boto3.client("s3"),
+        )
+    except (JobError, ContractError, FeatureTableError, TrainingSetError, PlanError) as error:
+        sys.stderr.write(f"mlops training set: {error}\n")
+        return 1
+    return 0
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise JobError(f"--as-of must be an ISO 8601 time, got {text!r}") from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
