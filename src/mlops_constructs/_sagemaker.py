@@ -1,0 +1,87 @@
+"""What every role around SageMaker needs: ARNs by name, network, logs, conditions that keep jobs and models in their place."""
+
+from collections.abc import Mapping, Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct
+
+SERVICE = "sagemaker.amazonaws.com"
+# SageMaker places containers in a VPC with the role of the job or model.
+# https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms
+_NETWORK = (
+    "ec2:CreateNetworkInterface",
+    "ec2:CreateNetworkInterfacePermission",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DeleteNetworkInterfacePermission",
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+)
+_LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")
+ROLE_REASON = (
+    "network interfaces, the registry's token and metrics have no resource type, and SageMaker names jobs, log groups and streams "
+    "itself, below fixed prefixes; rejected: AWS's managed policy AmazonSageMakerFullAccess"
+)
+
+
+def sagemaker_arn(scope: Construct, resource: str, name: str) -> str:
+    """Return the ARN of a SageMaker resource, such as ``endpoint`` ``demand-forecast``; a name may end with ``*``."""
+    return cdk.Stack.of(scope).format_arn(service="sagemaker", resource=resource, resource_name=name)
+
+
+def alarm_arn(scope: Construct, name: str) -> str:
+    """Return the ARN of a CloudWatch alarm; a name may end with ``*``."""
+    return cdk.Stack.of(scope).format_arn(
+        service="cloudwatch", resource="alarm", resource_name=name, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
+    )
+
+
+def container_statements(scope: Construct, *, log_group: str, namespace: str) -> list[iam.PolicyStatement]:
+    """Return what SageMaker does with the role of any container: network, logs, metrics.
+
+    Args:
+        scope: Any construct of the stack.
+        log_group: Name of the log group that SageMaker makes; may end with ``*``.
+        namespace: CloudWatch namespace of the container's metrics.
+    """
+    log_arn = cdk.Stack.of(scope).format_arn(
+        service="logs", resource="log-group", resource_name=log_group, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
+    )
+    return [
+        iam.PolicyStatement(actions=list(_NETWORK), resources=["*"]),
+        iam.PolicyStatement(actions=list(_LOGS), resources=[log_arn, f"{log_arn}:log-stream:*"]),
+        iam.PolicyStatement(
+            actions=["cloudwatch:PutMetricData"],
+            resources=["*"],
+            conditions={"StringEquals": {"cloudwatch:namespace": namespace}},
+        ),
+    ]
+
+
+def placed(
+    *, subnets: Sequence[str], security_groups: Sequence[str], is_isolated: bool | None = None
+) -> dict[str, Mapping[str, object]]:
+    """Return the conditions under which a model or job may be created: in these subnets, in isolation where that works.
+
+    See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+
+    Args:
+        subnets: Ids of the only subnets allowed.
+        security_groups: Ids of the only security groups allowed.
+        is_isolated: Whether network isolation must be on. Default: either is allowed.
+    """
+    conditions: dict[str, Mapping[str, object]] = {
+        # without the Null test a request that leaves the network out would pass
+        "ForAllValues:StringEquals": {
+            "sagemaker:VpcSubnets": list(subnets),
+            "sagemaker:VpcSecurityGroupIds": list(security_groups),
+        },
+        "Null": {"sagemaker:VpcSubnets": "false", "sagemaker:VpcSecurityGroupIds": "false"},
+    }
+    if is_isolated is not None:
+        conditions["Bool"] = {"sagemaker:NetworkIsolation": str(is_isolated).lower()}
+    return conditions

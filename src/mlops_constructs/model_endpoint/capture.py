@@ -1,0 +1,37 @@
+"""What is kept of the calls of an endpoint."""
+
+from dataclasses import dataclass, field
+
+import aws_cdk as cdk
+
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import check_duration, check_range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCapture:
+    """Keep requests and responses for the monitors.
+
+    Args:
+        percent: Share of calls that is kept, 1 to 100 percent.
+        retention: How long captures and labels are kept, at least a day. Default: 90 days.
+
+    Raises:
+        ValidationError: If a value is not possible.
+
+    Example:
+        >>> DataCapture(percent=100).retention.to_days()
+        90
+    """
+
+    percent: int
+    retention: cdk.Duration = field(default_factory=lambda: cdk.Duration.days(90))
+
+    def __post_init__(self) -> None:
+        problems = [
+            check_range("percent", self.percent, minimum=1, maximum=100, fix="leave capture out to keep nothing"),
+            check_duration("retention", self.retention, minimum=cdk.Duration.days(1), maximum=cdk.Duration.days(3650)),
+        ]
+        found = [problem for problem in problems if problem is not None]
+        if found:
+            raise ValidationError("InvalidDataCapture", found)

@@ -1,0 +1,160 @@
+"""What the parts of a rollout may do, each only to the one endpoint."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._iam import key_statement, pass_role_statement
+from mlops_constructs._sagemaker import SERVICE, alarm_arn, placed, sagemaker_arn
+from mlops_constructs.model_registry import ModelRegistry
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+WILDCARD_REASON = (
+    "models, configs and alarms of new fleets get names at run time, below the endpoint's own name, and some reads have no "
+    "resource type; rejected: fixed names, which would block going back"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutAccess:
+    """The endpoint and what stands around it; its methods give the statements of each part."""
+
+    scope: Construct
+    business_unit: "BusinessUnit"
+    registry: ModelRegistry
+    endpoint_name: str
+    table: dynamodb.ITable
+    instance_type: str
+
+    def preflight(self) -> list[iam.PolicyStatement]:
+        """Read package, spec, endpoint, row and alarms."""
+        return [
+            self._table("dynamodb:GetItem"),
+            self._specs("s3:GetObject"),
+            key_statement(self.business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
+            self._describe(),
+            iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=[alarm_arn(self.scope, "*")]),
+        ]
+
+    def record(self) -> list[iam.PolicyStatement]:
+        """Read what serves, append to the audit chain, move the live pointer."""
+        bucket, prefix = self.business_unit.audit_bucket, f"audit/{self.endpoint_name}/*"
+        return [
+            self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[bucket.arn_for_objects(prefix)]),
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": prefix}},
+            ),
+            key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
+            self._describe(),
+        ]
+
+    def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
+        """Lock, call the functions, make models, configs and the endpoint, watch it, clean up, announce."""
+        unit = self.business_unit
+        own = self._own()
+        return [
+            self._table("dynamodb:UpdateItem"),
+            key_statement(unit.key, services=["dynamodb"]),
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateModel"],
+                resources=[own["model"]],
+                conditions=placed(
+                    subnets=unit.subnet_ids,
+                    security_groups=[unit.security_group.security_group_id],
+                    is_isolated=True,
+                ),
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateEndpointConfig"],
+                resources=[own["endpoint-config"]],
+                conditions={
+                    "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn},
+                    "ForAllValues:StringEquals": {"sagemaker:InstanceTypes": [self.instance_type]},
+                },
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
+                resources=[own["endpoint"], own["endpoint-config"]],
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=[own["endpoint"]]
+            ),
+            iam.PolicyStatement(actions=["sagemaker:DeleteEndpointConfig"], resources=[own["endpoint-config"]]),
+            iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
+            iam.PolicyStatement(actions=["sagemaker:AddTags"], resources=list(own.values())),
+            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
+            pass_role_statement(execution_role, service=SERVICE),
+            # the volumes of the endpoint's instances
+            # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html (KmsKeyId)
+            key_statement(unit.key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
+            iam.PolicyStatement(
+                actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
+                resources=[self._alarms()],
+            ),
+            iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
+            iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
+        ]
+
+    def guard(self, machine_arn: str) -> list[iam.PolicyStatement]:
+        """Start the Deploy machine."""
+        return [iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn])]
+
+    def spec(self, machine: sfn.IStateMachine) -> list[iam.PolicyStatement]:
+        """Store the desired spec, start the machine; on delete stop it and remove the endpoint."""
+        own = self._own()
+        executions = cdk.Stack.of(self.scope).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{machine.state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        machine_arn = machine.state_machine_arn
+        return [
+            self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
+            self._specs("s3:GetObject", "s3:PutObject"),
+            key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
+            iam.PolicyStatement(actions=["states:ListExecutions", "states:StartExecution"], resources=[machine_arn]),
+            iam.PolicyStatement(actions=["states:StopExecution"], resources=[executions]),
+            iam.PolicyStatement(
+                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=[own["endpoint"]]
+            ),
+            iam.PolicyStatement(actions=["sagemaker:DeleteEndpointConfig"], resources=[own["endpoint-config"]]),
+            iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
+            iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[own["endpoint-config"], own["model"]]),
+            iam.PolicyStatement(actions=["sagemaker:ListEndpointConfigs", "sagemaker:ListModels"], resources=["*"]),
+            iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=[alarm_arn(self.scope, "*")]),
+            iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
+        ]
+
+    def _own(self) -> dict[str, str]:
+        names = {
+            "endpoint": self.endpoint_name,
+            "endpoint-config": f"{self.endpoint_name}-*",
+            "model": f"{self.endpoint_name}-*",
+        }
+        return {resource: sagemaker_arn(self.scope, resource, name) for resource, name in names.items()}
+
+    def _alarms(self) -> str:
+        return alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*")
+
+    def _describe(self) -> iam.PolicyStatement:
+        actions = [f"sagemaker:Describe{kind}" for kind in ("Endpoint", "EndpointConfig", "Model", "ModelPackage")]
+        return iam.PolicyStatement(actions=actions, resources=[*self._own().values(), self.registry.packages_arn])
+
+    def _table(self, *actions: str) -> iam.PolicyStatement:
+        return iam.PolicyStatement(actions=list(actions), resources=[self.table.table_arn])
+
+    def _specs(self, *actions: str) -> iam.PolicyStatement:
+        objects = self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint_name}/*")
+        return iam.PolicyStatement(actions=list(actions), resources=[objects])

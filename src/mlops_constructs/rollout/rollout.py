@@ -1,0 +1,243 @@
+"""The rollout of one endpoint: table, functions, Deploy machine, approval rule, and the resource that states the desired spec."""
+
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._function import define_function
+from mlops_constructs._machine import define_machine
+from mlops_constructs._queue import QueueConsumer, define_queue_consumer
+from mlops_constructs._table import define_table
+from mlops_constructs._validation import raise_if_any
+from mlops_constructs.model_registry import ModelRegistry
+from mlops_constructs.rollout._iam import WILDCARD_REASON, RolloutAccess
+from mlops_constructs.rollout.deploy_machine import deploy_machine
+from mlops_constructs.rollout.policy import RolloutPolicy
+from mlops_constructs.rollout.target import RolloutTarget
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.rollout import ServingSpec
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+APPROVAL_DETAIL_TYPE = "SageMaker Model Package State Change"
+
+
+class Rollout(Construct):
+    """Define how approved models reach one endpoint. Stateful.
+
+    Defines the rollout table, the Deploy machine with its functions, the rule that feeds it approvals, and the resource by which
+    the stack says how the endpoint is served. The machine alone makes models, configs and the endpoint.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        registry: Packages of this group are deployed.
+        spec: How the endpoint is served; values may be tokens.
+        policy: How a new model takes over.
+        target: How the Deploy machine does each step.
+        execution_role: Role of the model's containers, which the machine passes to SageMaker.
+
+    Raises:
+        ValidationError: If the target cannot execute the policy.
+
+    Example:
+        >>> rollout = Rollout(self, "Rollout", business_unit=unit, registry=registry, spec=spec, policy=policy,
+        ...                   target=SageMakerTarget(endpoint_name="demand-forecast", instance_count=2), execution_role=role)
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: "BusinessUnit",
+        registry: ModelRegistry,
+        spec: ServingSpec,
+        policy: RolloutPolicy,
+        target: RolloutTarget,
+        execution_role: iam.IRole,
+    ) -> None:
+        super().__init__(scope, id)
+        raise_if_any(self, "InvalidRollout", target.problems(policy))
+        self._unit = business_unit
+        self._registry = registry
+        self._endpoint_name = spec.endpoint
+        self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")
+        self._access = RolloutAccess(
+            scope=self,
+            business_unit=business_unit,
+            registry=registry,
+            endpoint_name=spec.endpoint,
+            table=self._table,
+            instance_type=spec.instance_type,
+        )
+        preflight = self._define_preflight()
+        self._record = self._define_record()
+        self._machine = self._define_machine(preflight, target, int(policy.maximum.to_seconds()), execution_role)
+        self._guard = self._define_guard()
+        self._spec_resource = self._define_spec(spec)
+
+    @property
+    def table(self) -> dynamodb.ITable:
+        """Table with the endpoint's row: lock, head of the audit chain, live pointer, desired spec."""
+        return self._table
+
+    @property
+    def machine(self) -> sfn.IStateMachine:
+        """The Deploy machine."""
+        return self._machine
+
+    @property
+    def record_function(self) -> lambda_.IFunction:
+        """Function that appends to the audit chain; the Retrain machine records rejections with it."""
+        return self._record
+
+    @property
+    def queue(self) -> sqs.IQueue:
+        """Queue of approval events."""
+        return self._guard.queue
+
+    @property
+    def spec_uri(self) -> str:
+        """URI of the desired serving spec."""
+        return self._spec_resource.get_att_string("SpecUri")
+
+    def grant_deploy(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody start the Deploy machine, for instance to roll back by hand.
+
+        Args:
+            grantee: Who.
+        """
+        return self._machine.grant_start_execution(grantee)
+
+    def _define_preflight(self) -> lambda_.Function:
+        return define_function(
+            self,
+            "Preflight",
+            business_unit=self._unit,
+            folder="rollout_preflight",
+            description=f"Plan of each rollout of {self._endpoint_name}",
+            environment={
+                "ENDPOINT": self._endpoint_name,
+                "ROLLOUT_TABLE": self._table.table_name,
+                "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
+                "MODEL_PACKAGE_GROUP": self._registry.group_name,
+            },
+            statements=self._access.preflight(),
+            timeout=cdk.Duration.seconds(60),
+            wildcard_reason=WILDCARD_REASON,
+        )
+
+    def _define_record(self) -> lambda_.Function:
+        return define_function(
+            self,
+            "Record",
+            business_unit=self._unit,
+            folder="rollout_record",
+            description=f"Audit records and live pointer of {self._endpoint_name}",
+            environment={
+                "ENDPOINT": self._endpoint_name,
+                "ROLLOUT_TABLE": self._table.table_name,
+                "AUDIT_BUCKET": self._unit.audit_bucket.bucket_name,
+            },
+            statements=self._access.record(),
+            timeout=cdk.Duration.seconds(60),
+            wildcard_reason=WILDCARD_REASON,
+        )
+
+    def _define_machine(
+        self, preflight: lambda_.IFunction, target: RolloutTarget, maximum: int, execution_role: iam.IRole
+    ) -> sfn.StateMachine:
+        functions = [preflight.function_arn, self._record.function_arn]
+        definition = deploy_machine(
+            endpoint_name=self._endpoint_name,
+            unit_name=self._unit.name,
+            target=target,
+            maximum=maximum,
+            table_name=self._table.table_name,
+            preflight_arn=preflight.function_arn,
+            record_arn=self._record.function_arn,
+            bus_name=self._unit.bus.event_bus_name,
+            partition=cdk.Aws.PARTITION,
+        )
+        return define_machine(
+            self,
+            "Deploy",
+            business_unit=self._unit,
+            definition=definition,
+            statements=self._access.machine(execution_role=execution_role, functions=functions),
+            description=f"Deploys approved models to {self._endpoint_name} on {target.name}",
+            wildcard_reason=WILDCARD_REASON,
+        )
+
+    def _define_guard(self) -> QueueConsumer:
+        consumer = define_queue_consumer(
+            self,
+            "Guard",
+            business_unit=self._unit,
+            folder="deploy_guard",
+            description=f"Starts a rollout of {self._endpoint_name} once an approval",
+            environment={
+                "DEPLOY_MACHINE_ARN": self._machine.state_machine_arn,
+                "MODEL_PACKAGE_GROUP": self._registry.group_name,
+            },
+            statements=self._access.guard(self._machine.state_machine_arn),
+            timeout=cdk.Duration.seconds(30),
+        )
+        # recording writes to the package, which is an event again: only changes of the approval count
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+        rule = events.Rule(
+            self,
+            "Approvals",
+            description=f"Approved packages of {self._registry.group_name}",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=[APPROVAL_DETAIL_TYPE],
+                detail={
+                    "ModelPackageGroupName": [self._registry.group_name],
+                    "ModelApprovalStatus": ["Approved"],
+                    "UpdatedModelPackageFields": ["ModelApprovalStatus"],
+                },
+            ),
+        )
+        rule.add_target(targets.SqsQueue(consumer.queue, dead_letter_queue=consumer.dead_letter_queue))
+        return consumer
+
+    def _define_spec(self, spec: ServingSpec) -> cdk.CustomResource:
+        function = define_function(
+            self,
+            "ServingSpec",
+            business_unit=self._unit,
+            folder="serving_spec",
+            description=f"Stores how {self._endpoint_name} is served and asks for a rollout",
+            environment={
+                "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
+                "ENDPOINT": self._endpoint_name,
+                "DEPLOY_MACHINE_ARN": self._machine.state_machine_arn,
+                "ROLLOUT_TABLE": self._table.table_name,
+            },
+            statements=self._access.spec(self._machine),
+            timeout=cdk.Duration.minutes(5),
+            wildcard_reason=WILDCARD_REASON,
+        )
+        resource = cdk.CustomResource(
+            self,
+            "Spec",
+            service_token=function.function_arn,
+            resource_type="Custom::MLOpsServingSpec",
+            properties={"Spec": cdk.Stack.of(self).to_json_string(to_dict(spec))},
+            service_timeout=cdk.Duration.minutes(6),
+        )
+        # a delete needs the role until the last, and the guard must not start what is being deleted
+        resource.node.add_dependency(function.role, self._machine)
+        return resource
