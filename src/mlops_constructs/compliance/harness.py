@@ -29,6 +29,7 @@ MAXIMUM_RESOURCES = 350
 _PACK_NAMES = ("AwsSolutions", "HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321", "Serverless")
 _CDK_PLUGIN = "CloudFormation Validate"
 _REPORT = "validation-report.json"
+_CANARY_RULE = "CloudFormation-Validate::W3030"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -127,11 +128,8 @@ class Evidence:
                         {"rule": a.rule, "path": a.path, "reason": a.reason, "covers": list(a.covers)}
                         for a in s.acknowledgements
                     ],
-                    "counts": {
-                        "findings": len(s.findings),
-                        "acknowledged_rules": len(s.acknowledgements),
-                        "decisions": s.decisions,
-                    },
+                    "acknowledged_rules": len(s.acknowledgements),
+                    "decisions": s.decisions,
                 }
                 for s in self.stacks
             ],
@@ -230,9 +228,14 @@ def _validation_runs() -> bool:
     """Whether CDK's own validation finds a known error; a report without findings does not say whether it ran."""
     app = cdk.App()
     wrong = {"VersioningConfiguration": {"Status": "Sometimes"}}
-    cdk.CfnResource(cdk.Stack(app, "Canary"), "Bucket", type="AWS::S3::Bucket", properties=wrong)
+    bucket = cdk.CfnResource(cdk.Stack(app, "Canary"), "Bucket", type="AWS::S3::Bucket", properties=wrong)
+    # acknowledged, so that it is reported without being printed
+    cdk.Validations.of(bucket).acknowledge(
+        cdk.Acknowledgment(id=_CANARY_RULE, reason="a known error shows that errors are found")
+    )
     app.synth()
-    return bool(_cdk_findings(Path(app.outdir)))
+    report = Path(app.outdir) / _REPORT
+    return report.is_file() and "Canary/Bucket" in report.read_text()
 
 
 def _acknowledged(stack: cdk.Stack) -> list[tuple[str, str, str]]:
