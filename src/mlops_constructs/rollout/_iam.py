@@ -80,7 +80,7 @@ class RolloutAccess:
                 resources=[own["endpoint-config"]],
                 conditions={
                     "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn},
-                    "ForAllValues:StringEquals": {"sagemaker:InstanceTypes": [self.instance_type]},
+                    "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [self.instance_type]},
                 },
             ),
             iam.PolicyStatement(
