@@ -90,7 +90,9 @@ def evaluate(plan: EvaluationPlan, inputs: Inputs, baseline_uri: str) -> tuple[E
         metrics={name: sum(block.absolute_error[name] for block in blocks) / total for name in predictions},
         blocks=blocks,
         rows=len(actual),
-        **times,
+        trained_until=times["trained_until"],
+        holdout_from=times["holdout_from"],
+        holdout_until=times["holdout_until"],
         artifact_sha256=artifact,
         model_sha256=candidate.sha256,
         training_set_id=training_set_id,
@@ -229,12 +231,12 @@ def _read_inputs(opt_ml: OptMl) -> Inputs:
 def main(arguments: list[str]) -> int:
     """Run the job. Returns the exit code; a user's mistake is one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.evaluate")
-    parser.add_argument("--plan", required=True, help="EvaluationPlan as JSON")
+    parser.add_argument("--plan", required=True, nargs="+", help="EvaluationPlan as JSON, in one piece or more")
     parser.add_argument("--baseline-uri", required=True, help="where baseline.json will lie")
     options = parser.parse_args(arguments)
     opt_ml = OptMl.from_environment(os.environ)
     try:
-        plan = from_json(EvaluationPlan, options.plan)
+        plan = from_json(EvaluationPlan, "".join(options.plan))
         evaluation, baseline = evaluate(plan, _read_inputs(opt_ml), options.baseline_uri)
     except (JobError, ModelError, ContractError) as error:
         sys.stderr.write(f"mlops evaluate: {error}\n")

@@ -34,7 +34,7 @@ def number_baseline(name: str, values: Numbers, *, clusters: Codes | None = None
 
     Example:
         >>> number_baseline("units", np.array([0, 0, 0, 5, 9, np.nan], dtype=np.float32)).counts
-        (0, 3, 0, 0, 1, 0, 1, 1)
+        (0, 3, 0, 1, 0, 1, 0, 1)
     """
     values = np.asarray(values, dtype=np.float32)
     if np.isinf(values).any():

@@ -1,0 +1,124 @@
+"""Every captured shape gives the same rows; what cannot be read is an error, not a crash."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.monitor.capture import CaptureError, is_since, read_call, read_labels
+
+NAMES = ("price", "stock", "store")
+OBJECTS = json.dumps({"instances": [{"price": 1.5, "store": "south, old"}, [2, 3, "north"]]})
+
+
+def test_a_json_call_is_read_by_name_and_by_position(lines: Any) -> None:
+    """Objects and arrays; an absent column is null; predictions in order."""
+    line = lines.call(OBJECTS, '{"predictions": [1, 2.5]}', encoding="JSON", output_encoding="JSON")
+    call = read_call(line, NAMES)
+    assert (call.rows, call.predictions) == ([[1.5, None, "south, old"], [2, 3, "north"]], [1, 2.5])
+    assert (call.join_key, call.time) == ("e-1", "2017-08-07T10:00:00Z")
+
+
+def test_a_csv_call_holds_several_rows(lines: Any) -> None:
+    """Quoted fields keep their commas, a trailing line end is no row."""
+    call = read_call(lines.call('1.5,,"south, old"\n2,3,north\n', "1\n2.5\n"), NAMES)
+    assert (call.rows, call.predictions) == ([["1.5", "", "south, old"], ["2", "3", "north"]], ["1", "2.5"])
+    assert read_call(lines.call("1,2,north\n"), NAMES).rows == [["1", "2", "north"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1,2,north", ["1", "2", "north"]), (OBJECTS, [1.5, None, "south, old"])]
+)
+def test_an_unlisted_content_type_is_base64(lines: Any, text: str, expected: list[Any]) -> None:
+    """What the capture options do not list arrives as base64 of JSON or CSV."""
+    call = read_call(lines.call(base64.b64encode(text.encode()).decode(), encoding="BASE64"), NAMES)
+    assert call.rows is not None
+    assert call.rows[0] == expected
+
+
+def test_a_side_may_be_absent(lines: Any) -> None:
+    """Capture options may leave out input or output."""
+    assert read_call(lines.call(None, "1\n"), NAMES).rows is None
+    assert read_call(lines.call("1,2,north"), NAMES).predictions is None
+    assert read_call(lines.call("not,read", "1"), None).rows is None
+
+
+def test_the_inference_id_is_the_join_key(lines: Any) -> None:
+    """The caller's id, if there is one, else SageMaker's."""
+    assert read_call(lines.call(None, inference_id="week-31-0"), NAMES).join_key == "week-31-0"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        '"x"',
+        "{}",
+        '{"captureData": {}, "eventMetadata": {}}',
+        '{"captureData": null, "eventMetadata": {"eventId": "e"}}',
+    ],
+)
+def test_fails_for_what_is_no_record(line: str) -> None:
+    """Each is one typed error."""
+    with pytest.raises(CaptureError, match="not a capture record"):
+        read_call(line, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "message"),
+    [
+        ("1,2", "CSV", "a row must have 3 values"),
+        ("{", "JSON", "JSONDecodeError"),
+        ('{"instances": 3}', "JSON", "TypeError"),
+        ('{"instances": ["abc"]}', "JSON", "a row must have 3 values, got abc"),
+        ("%%", "BASE64", "the payload is not base64"),
+    ],
+)
+def test_fails_for_a_payload_of_another_shape(lines: Any, data: str, encoding: str, message: str) -> None:
+    """A payload that is not the model's is malformed, and says how."""
+    with pytest.raises(CaptureError, match=message):
+        read_call(lines.call(data, encoding=encoding), NAMES)
+
+
+FIELDS = st.sampled_from(["captureData", "eventMetadata", "endpointInput", "eventId", "data", "encoding"])
+DOCUMENT = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x) | st.dictionaries(FIELDS, x), max_leaves=10
+)
+
+
+@given(DOCUMENT)
+def test_nothing_in_a_line_is_more_than_a_capture_error(document: Any) -> None:
+    """Arbitrary JSON is read or refused."""
+    try:
+        read_call(json.dumps(document), NAMES)
+    except CaptureError as error:
+        assert str(error)
+
+
+def test_labels_keep_their_rows(lines: Any) -> None:
+    """An empty label leaves its neighbours in place; a broken line is None; blank lines are nothing."""
+    records = [lines.label("e-1", [3, "", "nan", 4.5]), "{", "", lines.label("e-2", [7], inference_id="w-1")]
+    read = list(read_labels(records))
+    assert read[0] is not None
+    assert read[0][0] == "e-1"
+    assert (read[0][1][0], read[0][1][1], read[0][1][3]) == (3.0, None, 4.5)
+    assert read[1:] == [None, ("w-1", (7.0,))]
+
+
+@pytest.mark.parametrize(
+    ("time", "since", "expected"),
+    [
+        ("2017-08-07T10:00:00Z", "2017-08-07T10:00:00.900Z", True),
+        ("2017-08-07T09:59:59Z", "2017-08-07T10:00:00+00:00", False),
+        ("", "2017-08-07T10:00:00Z", True),
+        ("2017-08-07T10:00:00Z", "", True),
+    ],
+)
+def test_calls_are_compared_to_the_second(time: str, since: str, expected: bool) -> None:
+    """Capture files carry seconds."""
+    assert is_since(time, since) is expected
