@@ -1,5 +1,6 @@
 """A small AWS in process for rollout tests: moto's SageMaker, S3, DynamoDB, CloudWatch and Step Functions."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -68,13 +69,28 @@ def client(service: str) -> Any:
     return boto3.client(service, region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
 
 
+class AtomicWrites:
+    """A DynamoDB client whose conditional writes are atomic, as DynamoDB's are and moto's between threads are not."""
+
+    def __init__(self, dynamodb: Any) -> None:
+        self._dynamodb, self._lock = dynamodb, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dynamodb, name)
+
+    def update_item(self, **arguments: Any) -> Any:
+        """UpdateItem, one at a time."""
+        with self._lock:
+            return self._dynamodb.update_item(**arguments)
+
+
 class World:
     """Clients, buckets and a table, with verbs for what other parts of the system do."""
 
     def __init__(self) -> None:
         self.sagemaker: Any = client("sagemaker")
         self.s3: Any = client("s3")
-        self.dynamodb: Any = client("dynamodb")
+        self.dynamodb: Any = AtomicWrites(client("dynamodb"))
         self.cloudwatch: Any = client("cloudwatch")
         self.stepfunctions: Any = client("stepfunctions")
         for bucket in ("artifacts", "audit"):

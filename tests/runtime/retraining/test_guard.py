@@ -1,0 +1,198 @@
+"""The guard's core: events to requests, state to decisions."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rollout_world import NOW
+
+from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.retraining.guard import (
+    GuardSettings,
+    GuardState,
+    RefusedEventError,
+    alarm_of,
+    decide,
+    execution_name,
+    next_state,
+    request_from,
+)
+
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain"
+SETTINGS = GuardSettings(
+    pipeline="demand-forecast",
+    machine_arn=MACHINE,
+    alarms=("demand-drift", "demand-wape"),
+    cool_down=86_400,
+    daily_budget=2,
+)
+HOUR = 3600
+SECONDS = int(NOW.timestamp())
+
+
+def _event(kind: str, **changes: Any) -> dict[str, Any]:
+    kinds: dict[str, dict[str, Any]] = {
+        "alarm": {
+            "detail-type": "CloudWatch Alarm State Change",
+            "source": "aws.cloudwatch",
+            "detail": {"alarmName": "demand-drift", "state": {"value": "ALARM"}},
+        },
+        "schedule": {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}},
+        "manual": {
+            "detail-type": "MLOps Retraining Requested",
+            "source": "mlops.demand",
+            "detail": {"id": "x", "subject": "demand-forecast", "outcome": "REQUESTED", "reason": "new store"},
+        },
+    }
+    common = {"id": "e1", "account": "123456789012", "time": "2017-08-01T09:00:00Z", "region": "us-east-1"}
+    return common | kinds[kind] | changes
+
+
+def _request(event: object, settings: GuardSettings = SETTINGS) -> RetrainRequest:
+    return request_from(json.dumps(event), settings=settings, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("kind", "by", "detail"),
+    [
+        ("alarm", "demand-drift", "alarm demand-drift rings"),
+        ("schedule", "aws.events", "scheduled"),
+        ("manual", "mlops.demand", "new store"),
+    ],
+)
+def test_each_trigger_becomes_a_request(kind: str, by: str, detail: str) -> None:
+    """What is known ends when the queue took the message."""
+    request = _request(_event(kind))
+    assert request.trigger == Trigger(kind)
+    assert (request.requested_by, request.detail, request.as_of) == (by, detail, "2017-08-01T09:00:00Z")
+    assert alarm_of(request) == ("demand-drift" if kind == "alarm" else None)
+
+
+def test_a_person_may_be_named() -> None:
+    """In the attributes of the request."""
+    detail = _event("manual")["detail"] | {"attributes": {"requested_by": "anna"}}
+    assert _request(_event("manual", detail=detail)).requested_by == "anna"
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({}, "id is missing"),
+        (_event("alarm", account="210987654321"), "account '210987654321' is not '123456789012'"),
+        (_event("alarm", id="x" * 129), "event id must match"),
+        (_event("alarm", id="a\nb"), "event id must match"),
+        (_event("alarm", source="aws.cloudwatc"), "starts no retraining"),
+        (_event("alarm", detail={"alarmName": "other", "state": {"value": "ALARM"}}), "alarm 'other' is none of"),
+        (_event("manual", source="mlops.other"), "starts no retraining"),
+        (_event("manual", source="mlops.demand-forecast"), "starts no retraining"),
+        (_event("manual", detail={"id": "x"}), "subject is missing"),
+        (_event("manual", detail={"id": "x", "subject": "pricing", "outcome": ""}), "subject 'pricing' is not"),
+        (_event("manual", **{"detail-type": "MLOps Rollout Finished"}), "starts no retraining"),
+        (_event("schedule", time="yesterday"), "must be an ISO 8601 time"),
+    ],
+)
+def test_fails_when_an_event_is_not_ours(event: dict[str, Any], message: str) -> None:
+    """Forged, foreign and malformed events are invalid, with the reason."""
+    with pytest.raises(RefusedEventError, match=message) as error:
+        _request(event)
+    assert error.value.decision is Decision.INVALID
+
+
+@given(st.text(max_size=300))
+def test_no_body_breaks_the_guard(body: str) -> None:
+    """Whatever a sender writes is refused as invalid."""
+    with pytest.raises(RefusedEventError) as error:
+        request_from(body, settings=SETTINGS, now=NOW)
+    assert error.value.decision is Decision.INVALID
+
+
+@pytest.mark.parametrize(
+    ("offset", "fresh"),
+    [
+        (timedelta(minutes=-15), True),
+        (timedelta(minutes=-15, seconds=-1), False),
+        (timedelta(minutes=5), True),
+        (timedelta(minutes=5, seconds=1), False),
+    ],
+)
+def test_old_and_future_events_are_stale(offset: timedelta, fresh: bool) -> None:
+    """15 minutes back, 5 ahead."""
+    event = _event("alarm", time=(NOW + offset).isoformat())
+    if fresh:
+        assert _request(event).trigger is Trigger.ALARM
+    else:
+        with pytest.raises(RefusedEventError) as error:
+            _request(event)
+        assert error.value.decision is Decision.STALE
+
+
+def test_a_time_without_zone_is_utc() -> None:
+    """It is neither an error nor local time."""
+    assert _request(_event("alarm", time="2017-08-01T09:00:00")).trigger is Trigger.ALARM
+
+
+def test_an_alarm_that_went_quiet_is_not_confirmed() -> None:
+    """The event itself says OK."""
+    event = _event("alarm", detail={"alarmName": "demand-drift", "state": {"value": "OK"}})
+    with pytest.raises(RefusedEventError) as error:
+        _request(event)
+    assert error.value.decision is Decision.NOT_CONFIRMED
+
+
+def _decide(state: GuardState, kind: str = "alarm", settings: GuardSettings = SETTINGS) -> Decision:
+    return decide(state, _request(_event(kind)), settings, execution="mine", now=NOW)[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "decision"),
+    [
+        (GuardState(), "alarm", Decision.STARTED),
+        (GuardState(owner="other", lock_until=SECONDS), "alarm", Decision.BUSY),
+        (GuardState(owner="other", lock_until=SECONDS - 1), "alarm", Decision.STARTED),
+        (GuardState(last_started=SECONDS - HOUR), "alarm", Decision.COOLING_DOWN),
+        (GuardState(last_started=SECONDS - HOUR), "schedule", Decision.COOLING_DOWN),
+        (GuardState(last_started=SECONDS - HOUR), "manual", Decision.STARTED),
+        (GuardState(last_started=SECONDS - 24 * HOUR), "alarm", Decision.STARTED),
+        (GuardState(last_started=SECONDS + HOUR), "alarm", Decision.COOLING_DOWN),
+        (GuardState(day="2017-08-01", day_count=2), "manual", Decision.OVER_BUDGET),
+        (GuardState(day="2017-08-01", day_count=1), "manual", Decision.STARTED),
+        (GuardState(day="2017-07-31", day_count=2), "manual", Decision.STARTED),
+        (GuardState(owner="mine", lock_until=SECONDS + 9, last_execution="mine"), "alarm", Decision.STARTED),
+    ],
+)
+def test_decisions(state: GuardState, kind: str, decision: Decision) -> None:
+    """Lock, cool-down and budget, each at its edge; an interrupted start goes on."""
+    assert _decide(state, kind) is decision
+
+
+@given(st.lists(st.tuples(st.integers(0, 7200), st.sampled_from(["alarm", "schedule", "manual"])), max_size=60))
+def test_no_storm_starts_more_than_it_may(steps: list[tuple[int, str]]) -> None:
+    """However events come: never over the day's budget, never two at once, never within the cool-down but by a person."""
+    settings = replace(SETTINGS, cool_down=4 * HOUR, lock_seconds=HOUR)
+    state, now, starts = GuardState(), NOW, []
+    for number, (gap, kind) in enumerate(steps):
+        now += timedelta(seconds=gap)
+        request = replace(_request(_event(kind)), event_id=f"e{number}")
+        decision, _ = decide(state, request, settings, execution=f"x{number}", now=now)
+        if decision is Decision.STARTED:
+            state = next_state(state, settings, execution=f"x{number}", now=now)
+            starts.append((now, kind))
+    for day in {f"{at:%Y-%m-%d}" for at, _ in starts}:
+        assert sum(f"{at:%Y-%m-%d}" == day for at, _ in starts) <= settings.daily_budget
+    for (before, _), (after, kind) in pairwise(starts):
+        assert after - before > timedelta(seconds=settings.lock_seconds)
+        assert kind == "manual" or after - before >= timedelta(seconds=settings.cool_down)
+
+
+def test_names_have_24_characters_and_follow_from_the_event() -> None:
+    """The day, then the hash of pipeline and event; jobs carry the name in full."""
+    request = _request(_event("alarm"))
+    name = execution_name("demand-forecast", request)
+    assert name == "20170801-e0f099f12ac469a"
+    assert len(name) == 24
+    assert execution_name("demand-forecast", replace(request, event_id="e2")) != name

@@ -1,0 +1,98 @@
+"""The gate's adapter: where it reads, what it writes and answers."""
+
+import json
+from typing import Any
+
+import pytest
+from rollout_world import World
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.model import GateResult, GateVerdict
+from mlops_runtime.contracts.retraining import GateSpec
+from mlops_runtime.retraining.verdict import EvaluationUriError, Judge
+
+URI = "s3://artifacts/evaluations/demand-forecast/one/evaluation.json"
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
+
+
+def _judge(world: World) -> Judge:
+    return Judge(s3=world.s3, bucket="artifacts", pipeline="demand-forecast", spec=GateSpec(resamples=200))
+
+
+def _document(candidate: float) -> dict[str, Any]:
+    blocks = [
+        {
+            "block": str(i),
+            "rows": 10,
+            "actual_sum": 100.0,
+            "absolute_error": {"candidate": candidate, "naive": 30.0 + i % 2},
+        }
+        for i in range(20)
+    ]
+    return {
+        "metric": "wape",
+        "metrics": {"candidate": candidate / 100, "naive": 0.305},
+        "blocks": blocks,
+        "rows": 200,
+        "trained_until": "2017-07-01",
+        "holdout_from": "2017-07-01",
+        "holdout_until": "2017-08-01",
+        "artifact_sha256": "a" * 64,
+        "model_sha256": "b" * 64,
+        "training_set_id": "t",
+        "baseline_uri": "s3://artifacts/evaluations/demand-forecast/one/baseline.json",
+        "non_finite": {},
+    }
+
+
+def _put(world: World, document: object, uri: str = URI) -> None:
+    key = uri.removeprefix("s3://artifacts/")
+    world.s3.put_object(Bucket="artifacts", Key=key, Body=json.dumps(document).encode())
+
+
+def test_answers_with_what_the_package_will_carry(world: World) -> None:
+    """Verdict, reason, digests and URIs; the result lies beside them."""
+    _put(world, _document(20.0))
+    answer = _judge(world).judge(URI, EXECUTION)
+    assert answer["verdict"] == "PASSED"
+    assert answer["gate_uri"] == "s3://artifacts/gates/demand-forecast/one.json"
+    assert (answer["artifact_sha256"], answer["model_sha256"], answer["training_set_id"]) == ("a" * 64, "b" * 64, "t")
+    written = world.s3.get_object(Bucket="artifacts", Key="gates/demand-forecast/one.json")["Body"].read()
+    result = from_json(GateResult, written)
+    assert (result.verdict, result.evaluation_uri) == (GateVerdict.PASSED, URI)
+    assert answer == _judge(world).judge(URI, EXECUTION)
+
+
+def test_a_failed_gate_says_why(world: World) -> None:
+    """The reason is what the audit record will carry."""
+    _put(world, _document(40.0))
+    answer = _judge(world).judge(URI, EXECUTION)
+    assert answer["verdict"] == "FAILED"
+    assert answer["reason"].startswith("loss against naive +3")
+
+
+def test_a_loss_that_is_not_a_number_fails_the_gate(world: World) -> None:
+    """Python writes NaN into JSON; it is a verdict, not a crash."""
+    _put(world, _document(20.0) | {"metrics": {"candidate": float("nan"), "naive": 0.305}})
+    assert "the candidate's wape is nan" in _judge(world).judge(URI, EXECUTION)["reason"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://other/evaluations/demand-forecast/one/evaluation.json",
+        "s3://artifacts/evaluations/pricing-elasticity/one/evaluation.json",
+        "https://artifacts/evaluations/demand-forecast/one/evaluation.json",
+    ],
+)
+def test_fails_when_the_evaluation_lies_elsewhere(world: World, uri: str) -> None:
+    """Another bucket or pipeline is not read."""
+    with pytest.raises(EvaluationUriError, match="must lie under s3://artifacts/evaluations/demand-forecast/"):
+        _judge(world).judge(uri, EXECUTION)
+
+
+def test_fails_when_it_is_no_evaluation(world: World) -> None:
+    """Every missing field is named."""
+    _put(world, {"metric": "wape"})
+    with pytest.raises(ContractError, match=r"\$\.blocks is missing"):
+        _judge(world).judge(URI, EXECUTION)
