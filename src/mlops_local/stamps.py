@@ -46,13 +46,11 @@ def _stamp_messages() -> None:
             found["ApproximateFirstReceiveTimestamp"] = _milliseconds(msg["first_receive_at"])
         return found
 
-    def embedded_batch(
-        esm: Any, func_rec: Any, event: dict[str, Any], batch: Any, queue_url: str, queue_name: str
-    ) -> None:  # noqa: PLR0917 - MiniStack's own signature
+    def embedded_batch(esm: Any, func_rec: Any, event: dict[str, Any], *rest: Any) -> None:
         for record in event["Records"]:
             for name in ("SentTimestamp", "ApproximateFirstReceiveTimestamp"):
                 record["attributes"][name] = _milliseconds(int(record["attributes"][name]) / 1000)
-        run_batch(esm, func_rec, event, batch, queue_url, queue_name)
+        run_batch(esm, func_rec, event, *rest)
 
     sqs._build_sys_attrs, lambda_svc._run_sqs_batch = embedded_attributes, embedded_batch
 

@@ -1,0 +1,44 @@
+"""What all tests share: the quiet jsii, and one embedded cloud for those that ask for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlops_local.cloud import Cloud
+
+# before aws_cdk is imported
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
+os.environ.setdefault("CDK_VALIDATION", "false")
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Give the embedded cloud that all tests of a session share; each test names its own resources, and the clock only goes on."""
+    from mlops_local.cloud import up
+
+    running = up(tmp_path_factory.mktemp("cloud"))
+    try:
+        yield running
+    finally:
+        running.down()
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., Any]:
+    """Call a function until it returns something true, for at most ten real seconds: ``wait_for(lambda: receive(queue))``."""
+
+    def wait(look: Callable[[], Any], seconds: float = 10.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (found := look()):
+            assert time.monotonic() < deadline, f"nothing after {seconds} s"
+            time.sleep(0.05)
+        return found
+
+    return wait

@@ -1,0 +1,216 @@
+"""Alarms of the embedded cloud, from a metric to the topic, the bus and the composite alarm above."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlops_local.cloud import Cloud
+
+
+def alarm(cloud: Cloud, name: str, **changes: Any) -> None:
+    """Make an alarm on the errors of variant ``v`` of an endpoint of the alarm's name."""
+    cloud.client("cloudwatch").put_metric_alarm(
+        **{
+            "AlarmName": name,
+            "AlarmDescription": "Errors",
+            "Namespace": "Test",
+            "MetricName": "Errors",
+            "Dimensions": [{"Name": "Endpoint", "Value": name}, {"Name": "Variant", "Value": "v"}],
+            "Statistic": "Sum",
+            "Period": 60,
+            "EvaluationPeriods": 1,
+            "Threshold": 1.0,
+            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+            "TreatMissingData": "notBreaching",
+            **changes,
+        }
+    )
+
+
+def put(cloud: Cloud, endpoint: str, value: float, **dimensions: str) -> None:
+    """Publish one value without a stamp of its own."""
+    named = [
+        {"Name": name, "Value": text} for name, text in {"Endpoint": endpoint, "Variant": "v", **dimensions}.items()
+    ]
+    cloud.client("cloudwatch").put_metric_data(
+        Namespace="Test", MetricData=[{"MetricName": "Errors", "Dimensions": named, "Value": value}]
+    )
+
+
+def state(cloud: Cloud, name: str) -> str:
+    """Return an alarm's state."""
+    found = cloud.client("cloudwatch").describe_alarms(AlarmNames=[name], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    return str((found["MetricAlarms"] + found["CompositeAlarms"])[0]["StateValue"])
+
+
+def test_sees_its_own_series_only(cloud: Cloud) -> None:
+    """A metric with other, or more, dimensions is another metric."""
+    alarm(cloud, "own-series")
+    put(cloud, "another", 5.0)
+    put(cloud, "own-series", 5.0, Monitor="m")
+    cloud.clock_jump(by=timedelta(minutes=2))
+    assert state(cloud, "own-series") == "OK"
+    put(cloud, "own-series", 1.0)
+    cloud.clock_jump(by=timedelta(minutes=1))
+    assert state(cloud, "own-series") == "ALARM"
+
+
+def test_recovers_when_the_data_have_left_its_periods(cloud: Cloud) -> None:
+    """A jump evaluates every minute on the way: ALARM and OK again are both in the history, each at its own time."""
+    alarm(cloud, "recovers")
+    put(cloud, "recovers", 1.0)
+    before = cloud.clock()["epoch"]
+    cloud.clock_jump(by=timedelta(days=1))
+    assert state(cloud, "recovers") == "OK"
+    history = cloud.client("cloudwatch").describe_alarm_history(AlarmName="recovers", HistoryItemType="StateUpdate")[
+        "AlarmHistoryItems"
+    ]
+    changes = {item["HistorySummary"]: item["Timestamp"].timestamp() - before for item in history}
+    assert 0 <= changes["Alarm updated from OK to ALARM"] <= 60
+    assert (
+        changes["Alarm updated from ALARM to OK"] - changes["Alarm updated from OK to ALARM"] == 180
+    )  # range of 1 + 2 periods
+
+
+def test_silence_alarms_where_missing_data_breach(cloud: Cloud) -> None:
+    """A heartbeat that stops is an alarm once the evaluation range is empty."""
+    alarm(cloud, "heartbeat", TreatMissingData="breaching", ComparisonOperator="LessThanThreshold")
+    put(cloud, "heartbeat", 1.0)
+    cloud.clock_jump(by=timedelta(minutes=1))
+    assert state(cloud, "heartbeat") == "OK"
+    cloud.clock_jump(by=timedelta(minutes=10))
+    assert state(cloud, "heartbeat") == "ALARM"
+
+
+def test_tells_topic_bus_and_composite_alarm(cloud: Cloud, wait_for: Callable[..., Any]) -> None:
+    """The notification and the event have AWS's shapes; the event is matched by a rule, and a composite alarm follows.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+    """
+    sqs, sns, events = cloud.client("sqs"), cloud.client("sns"), cloud.client("events")
+    urls = {kind: sqs.create_queue(QueueName=f"tells-{kind}")["QueueUrl"] for kind in ("topic", "bus")}
+    arns = {kind: f"arn:aws:sqs:us-east-1:000000000000:tells-{kind}" for kind in urls}
+    for kind, service in {"topic": "sns.amazonaws.com", "bus": "events.amazonaws.com"}.items():
+        allow(sqs, urls[kind], arns[kind], service)
+    topic = sns.create_topic(Name="tells")["TopicArn"]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudwatch.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": topic,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arns["topic"])
+    pattern = {
+        "source": ["aws.cloudwatch"],
+        "detail-type": ["CloudWatch Alarm State Change"],
+        "detail": {"alarmName": ["tells"]},
+    }
+    events.put_rule(
+        Name="tells",
+        EventPattern=json.dumps({**pattern, "detail": {**pattern["detail"], "state": {"value": ["ALARM"]}}}),
+    )
+    events.put_targets(Rule="tells", Targets=[{"Id": "q", "Arn": arns["bus"]}])
+
+    alarm(cloud, "tells", AlarmActions=[topic])
+    cloud.client("cloudwatch").put_composite_alarm(AlarmName="tells-any", AlarmRule="ALARM(tells)")
+    put(cloud, "tells", 3.0)
+    cloud.clock_jump(by=timedelta(minutes=1))
+
+    notification = json.loads(wait_for(lambda: receive(sqs, urls["topic"]))["Message"])
+    assert (notification["AlarmName"], notification["NewStateValue"], notification["OldStateValue"]) == (
+        "tells",
+        "ALARM",
+        "OK",
+    )
+    event = wait_for(lambda: receive(sqs, urls["bus"]))
+    arn = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:tells"
+    assert (event["source"], event["resources"], event["account"]) == ("aws.cloudwatch", [arn], "000000000000")
+    detail = event["detail"]
+    assert set(detail) == {"alarmName", "configuration", "previousState", "state"}
+    (metric,) = detail["configuration"]["metrics"]
+    assert metric["metricStat"] == {
+        "metric": {"namespace": "Test", "name": "Errors", "dimensions": {"Endpoint": "tells", "Variant": "v"}},
+        "period": 60,
+        "stat": "Sum",
+    }
+    assert detail["configuration"]["description"] == "Errors"
+    assert (detail["previousState"]["value"], detail["state"]["value"]) == ("OK", "ALARM")
+    assert json.loads(detail["state"]["reasonData"])["recentDatapoints"] == [3.0]
+    assert detail["state"]["reason"].startswith("Threshold Crossed: 1 out of the last 1 datapoints [3.0 (")
+    assert state(cloud, "tells-any") == "ALARM"
+
+
+def test_may_not_publish_where_the_topics_policy_does_not_let_it(cloud: Cloud) -> None:
+    """A topic without a statement for CloudWatch hears nothing, as on AWS, and the log says so."""
+    topic = cloud.client("sns").create_topic(Name="closed")["TopicArn"]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": topic,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    cloud.client("sns").set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+    alarm(cloud, "closed", AlarmActions=[topic])
+    put(cloud, "closed", 1.0)
+    cloud.clock_jump(by=timedelta(minutes=1))
+    assert state(cloud, "closed") == "ALARM"
+    assert (
+        f"alarm closed: action refused: no resource-based policy of {topic} allows sns:Publish"
+        in cloud.log_path.read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"Metrics": [{"Id": "e", "Expression": "1 + 1", "ReturnData": True}]},
+            "alarms on metric math or anomaly detection are not in the embedded cloud",
+        ),
+        ({"Statistic": None, "ExtendedStatistic": "tm99"}, "ExtendedStatistic must be a percentile such as p99"),
+        (
+            {"EvaluateLowSampleCountPercentile": "ignore"},
+            "EvaluateLowSampleCountPercentile=ignore is not in the embedded cloud",
+        ),
+    ],
+)
+def test_fails_on_what_it_cannot_evaluate(cloud: Cloud, changes: dict[str, Any], problem: str) -> None:
+    """Refuses by name what would otherwise be ignored."""
+    base: dict[str, Any] = {
+        "AlarmName": "refused",
+        "EvaluationPeriods": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "Threshold": 1.0,
+    }
+    if "Metrics" not in changes:
+        base |= {"Namespace": "Test", "MetricName": "Errors", "Period": 60, "Statistic": "Sum"}
+    asked = {name: value for name, value in {**base, **changes}.items() if value is not None}
+    with pytest.raises(ClientError, match=problem):
+        cloud.client("cloudwatch").put_metric_alarm(**asked)
+
+
+def allow(sqs: Any, url: str, arn: str, service: str) -> None:
+    """Let a service send to a queue."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sqs:SendMessage", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+
+
+def receive(sqs: Any, url: str) -> dict[str, Any] | None:
+    """Take a message's body from a queue."""
+    for message in sqs.receive_message(QueueUrl=url).get("Messages", []):
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        body: dict[str, Any] = json.loads(message["Body"])
+        return body
+    return None

@@ -1,0 +1,164 @@
+"""Start, find and stop the embedded cloud: what a user meets on a laptop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlops_local import processes
+from mlops_local.cloud import CloudError, connect, default_home, up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mlops_local.cloud import Cloud
+
+
+def test_comes_up_within_five_seconds_and_says_where(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
+    """Starts, answers AWS calls, and describes itself."""
+    started = time.monotonic()
+    cloud = own_cloud()
+    assert time.monotonic() - started < 5
+    assert cloud.client("sts").get_caller_identity()["Account"] == "000000000000"
+    status = cloud.status()
+    assert status["endpoint_url"] == cloud.endpoint_url == f"http://127.0.0.1:{cloud.port}"
+    assert (status["pid"], status["ministack"], status["home"]) == (cloud.pid, "1.5.33", str(tmp_path / "cloud"))
+    assert connect(tmp_path / "cloud") == cloud
+
+
+def test_listens_on_loopback_only(own_cloud: Callable[..., Cloud]) -> None:
+    """Is not to be reached from another machine."""
+    cloud = own_cloud()
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.2", cloud.port), timeout=2):
+        pass
+
+
+def test_keeps_the_users_aws_settings_out(own_cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Does not hand a profile, a key or a session token to what runs in the cloud."""
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAREAL")
+    cloud = own_cloud()
+    with open(f"/proc/{cloud.pid}/environ", "rb") as file:  # noqa: PTH123 - not a file on disk
+        names = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0") if entry)
+    assert b"AWS_PROFILE" not in names
+    assert b"AWS_SESSION_TOKEN" not in names
+    assert names[b"AWS_ACCESS_KEY_ID"] == b"test"
+
+
+def test_fails_when_it_runs_already(own_cloud: Callable[..., Cloud]) -> None:
+    """Says where the first one is, and leaves it running."""
+    first = own_cloud()
+    with pytest.raises(
+        CloudError, match=rf"already runs at {first.endpoint_url} \(pid {first.pid}\); use it, stop it with"
+    ):
+        own_cloud()
+    assert first.running
+
+
+def test_fails_when_the_port_is_in_use(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
+    """Names the port and the fix, and leaves nothing running."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            CloudError, match=rf"port {port} on 127.0.0.1 cannot be used \(address already in use\); give another"
+        ):
+            own_cloud(port=port)
+    with pytest.raises(CloudError, match="no embedded cloud runs in"):
+        connect(tmp_path / "cloud")
+
+
+def test_fails_with_the_log_when_the_child_dies(
+    own_cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Shows the end of the log of a child that does not start, and forgets it."""
+    monkeypatch.setenv("PYTHONHOME", "/nonexistent")
+    with pytest.raises(
+        CloudError, match=r"(?s)it ended with code 1; the end of .*cloud\.log:\n.*No module named 'encodings'"
+    ):
+        own_cloud()
+    assert not (tmp_path / "cloud" / "cloud.json").exists()
+
+
+def test_starts_clean_after_a_crash(
+    own_cloud: Callable[..., Cloud], tmp_path: Path, make_function: Callable[..., str]
+) -> None:
+    """Ends what outlived a child that was killed, and says that the state is gone."""
+    crashed = own_cloud()
+    make_function(crashed, "sleeper", {"handler.py": "def handler(event, context):\n    return 1\n"})
+    crashed.client("lambda").invoke(FunctionName="sleeper")
+    (tmp_path / "cloud" / "state" / "left").write_text("over")
+    os.kill(crashed.pid, signal.SIGKILL)
+    os.waitpid(crashed.pid, 0)
+    with pytest.raises(CloudError, match="no embedded cloud runs in"):
+        connect(tmp_path / "cloud")
+
+    said: list[str] = []
+    cloud = own_cloud(on_event=said.append)
+    assert said == [
+        f"the last embedded cloud of {tmp_path / 'cloud'} (pid {crashed.pid}) ended without `mlops local down`; started clean"
+    ]
+    assert processes.members(crashed.pid) == []
+    assert cloud.client("lambda").list_functions()["Functions"] == []
+    assert not (tmp_path / "cloud" / "state" / "left").exists()
+
+
+def test_goes_down_with_all_its_processes(
+    own_cloud: Callable[..., Cloud], make_function: Callable[..., str], tmp_path: Path
+) -> None:
+    """Ends workers in the middle of their work, also those that a function started, and keeps only the log."""
+    cloud = own_cloud()
+    code = "import subprocess, time\ndef handler(event, context):\n    subprocess.Popen(['sleep', '60'])\n    time.sleep(60)\n"
+    make_function(cloud, "busy", {"handler.py": code}, timeout=90)
+    cloud.client("lambda").invoke(FunctionName="busy", InvocationType="Event")
+    deadline = time.monotonic() + 10
+    while len(processes.members(cloud.pid)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(processes.members(cloud.pid)) == 3
+    cloud.down()
+    assert processes.members(cloud.pid) == []
+    assert sorted(path.name for path in (tmp_path / "cloud").iterdir()) == [".gitignore", "cloud.log", "lock"]
+    with pytest.raises(CloudError, match="no embedded cloud runs in"):
+        connect(tmp_path / "cloud")
+
+
+def test_outlives_the_command_that_started_it(tmp_path: Path) -> None:
+    """Stays up when its parent ends, until it is told to go down."""
+    home = tmp_path / "cloud"
+    script = f"import pathlib; from mlops_local.cloud import up; up(pathlib.Path({str(home)!r}))"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
+    cloud = connect(home)
+    try:
+        assert cloud.client("s3").list_buckets()["Buckets"] == []
+    finally:
+        cloud.down()
+    assert processes.members(cloud.pid) == []
+
+
+def test_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keeps its state where MLOPS_LOCAL_HOME says, else in .mlops/local."""
+    monkeypatch.delenv("MLOPS_LOCAL_HOME", raising=False)
+    assert str(default_home()) == ".mlops/local"
+    monkeypatch.setenv("MLOPS_LOCAL_HOME", str(tmp_path))
+    assert default_home() == tmp_path
+
+
+def test_fails_while_another_command_starts_it(tmp_path: Path) -> None:
+    """Two commands do not start or stop the cloud of one folder at once."""
+    import fcntl
+
+    tmp_path.joinpath("lock").touch()
+    with tmp_path.joinpath("lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(CloudError, match="another process is starting or stopping the embedded cloud of"):
+            up(tmp_path)

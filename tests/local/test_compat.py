@@ -1,0 +1,54 @@
+"""What happens when MiniStack is not the one that our modules were written for."""
+
+import importlib.metadata
+
+import pytest
+
+from mlops_local import compat
+
+
+@pytest.fixture
+def seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with no expected names."""
+    monkeypatch.setattr(compat, "_SEAMS", {})
+
+
+@pytest.mark.usefixtures("seams")
+def test_accepts_the_pinned_version() -> None:
+    """Passes when every name has its signature or type."""
+    compat.expect("ministack.services.stepfunctions", _scaled_sleep="(seconds)", _SERVICE_DISPATCH=dict)
+    compat.check()
+
+
+@pytest.mark.usefixtures("seams")
+def test_fails_with_every_difference_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names version, missing names, other signatures and other kinds in one line with the fix."""
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.6.0")
+    compat.expect(
+        "ministack.services.stepfunctions",
+        _gone="()",
+        _scaled_sleep="(seconds, scale)",
+        _SERVICE_DISPATCH="()",
+        _executions=dict,
+    )
+    compat.expect("ministack.services.gone", name="()")
+    with pytest.raises(compat.CompatError) as caught:
+        compat.check()
+    sfn = "ministack.services.stepfunctions"
+    assert str(caught.value) == (
+        "ministack 1.6.0 does not fit: version must be 1.5.33, got 1.6.0; "
+        f"{sfn}._gone is missing; "
+        f"{sfn}._scaled_sleep must be a function (seconds, scale), got (seconds); "
+        f"{sfn}._SERVICE_DISPATCH must be a function (), got dict; "
+        f"{sfn}._executions must be a dict, got AccountRegionScopedDict; "
+        "ministack.services.gone.name is missing; "
+        "install mlops-constructs[local]"
+    )
+
+
+@pytest.mark.usefixtures("seams")
+def test_fails_when_two_modules_expect_different_things() -> None:
+    """Two of our modules agree on what a name is, or it is a mistake of ours."""
+    compat.expect("ministack.services.sqs", _queues=object)
+    with pytest.raises(compat.CompatError, match="ministack.services.sqs._queues is expected as"):
+        compat.expect("ministack.services.sqs", _queues=dict)
