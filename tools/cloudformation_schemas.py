@@ -64,7 +64,7 @@ def without_prose(value: object, *, names: bool = False) -> object:
 
 
 def readable(pattern: str) -> bool:
-    """Tell whether Python reads a pattern; CloudFormation's are Java's, with classes such as `\\p{L}`."""
+    """Tell whether Python reads a pattern; CloudFormation writes them for Java."""
     try:
         re.compile(pattern)
     except re.error:

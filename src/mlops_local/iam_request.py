@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,8 +123,8 @@ def context(call: Call) -> dict[str, Any]:
             keys["dynamodb:LeadingKeys"] = leading
     elif call.action == "events:PutEvents":
         entries = call.body.get("Entries") or []
-        keys["events:source"] = sorted({str(entry.get("Source", "")) for entry in entries})
-        keys["events:detail-type"] = sorted({str(entry.get("DetailType", "")) for entry in entries})
+        keys["events:source"] = _one_or_all(str(entry.get("Source", "")) for entry in entries)
+        keys["events:detail-type"] = _one_or_all(str(entry.get("DetailType", "")) for entry in entries)
     return keys
 
 
@@ -160,6 +160,12 @@ def dependents(call: Call) -> list[Check]:
         service, member = _PASSED_ROLES[call.action]
         checks += [_pass_role(role, service) for role in sorted(set(_roles(call.body, member)))]
     return checks
+
+
+def _one_or_all(values: Iterable[str]) -> str | list[str]:
+    """Give a value that all share as itself, so that single-valued operators compare it."""
+    found = sorted(set(values))
+    return found[0] if len(found) == 1 else found
 
 
 def _pass_role(role: str, service: str) -> Check:

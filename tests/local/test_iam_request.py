@@ -48,7 +48,7 @@ def test_checks_log_calls_on_the_stream():
         ),
         (
             call("events", "events:PutEvents", {"Entries": [{"Source": "mlops.demand", "DetailType": "x"}]}),
-            {"events:source": ["mlops.demand"], "events:detail-type": ["x"]},
+            {"events:source": "mlops.demand", "events:detail-type": "x"},
         ),
         (
             call("kms", "kms:Decrypt", {"EncryptionContext": {"a": "b"}}),

@@ -1,0 +1,170 @@
+"""IAM in front of every call: what roles may do, and in whose words they are refused."""
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+ACCOUNT = "000000000000"
+SAGEMAKER = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}"
+IMAGE = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0' * 64}"
+
+
+def test_a_denial_names_principal_action_and_resource(make_role, acting_as):
+    """AWS's wording: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html."""
+    role = make_role()
+    with pytest.raises(ClientError) as error:
+        acting_as(role)("sagemaker").describe_endpoint(EndpointName="demand-forecast")
+    assert error.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert error.value.response["Error"]["Message"] == (
+        f"User: arn:aws:sts::{ACCOUNT}:assumed-role/{role.rpartition('/')[2]}/tester is not authorized to perform: "
+        f"sagemaker:DescribeEndpoint on resource: {SAGEMAKER}:endpoint/demand-forecast because no identity-based policy "
+        "allows the sagemaker:DescribeEndpoint action"
+    )
+
+
+def test_a_role_is_passed_only_to_the_service_that_the_statement_names(make_role, acting_as, allow, unique):
+    """Making a model needs iam:PassRole on its execution role, with iam:PassedToService sagemaker."""
+    execution = make_role(service="sagemaker.amazonaws.com")
+    create = allow("sagemaker:CreateModel", resource=f"{SAGEMAKER}:model/*")
+    arguments = {"ModelName": unique, "ExecutionRoleArn": execution, "PrimaryContainer": {"Image": IMAGE}}
+    for statements in ([], [allow("iam:PassRole", StringEquals={"iam:PassedToService": "lambda.amazonaws.com"})]):
+        with pytest.raises(ClientError, match=f"perform: iam:PassRole on resource: {execution} because"):
+            acting_as(make_role(create, *statements))("sagemaker").create_model(**arguments)
+    passes = allow("iam:PassRole", resource=execution, StringEquals={"iam:PassedToService": "sagemaker.amazonaws.com"})
+    made = acting_as(make_role(create, passes))("sagemaker").create_model(**arguments)
+    assert made["ModelArn"] == f"{SAGEMAKER}:model/{unique}"
+
+
+def test_sagemaker_condition_keys_are_those_of_the_request(make_role, acting_as, allow, unique):
+    """A role that may only make isolated models cannot make another one."""
+    execution = make_role(service="sagemaker.amazonaws.com")
+    role = make_role(
+        allow("sagemaker:CreateModel", Bool={"sagemaker:NetworkIsolation": "true"}),
+        allow("iam:PassRole", resource=execution),
+    )
+    client = acting_as(role)("sagemaker")
+    arguments = {"ModelName": unique, "ExecutionRoleArn": execution, "PrimaryContainer": {"Image": IMAGE}}
+    with pytest.raises(ClientError, match="sagemaker:CreateModel on resource"):
+        client.create_model(**arguments)
+    client.create_model(**arguments, EnableNetworkIsolation=True)
+
+
+def test_metrics_go_to_the_namespace_that_the_statement_names(make_role, acting_as, allow):
+    """`cloudwatch:namespace` is the request's."""
+    role = make_role(allow("cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": "MLOps/demand"}))
+    client = acting_as(role)("cloudwatch")
+    client.put_metric_data(Namespace="MLOps/demand", MetricData=[{"MetricName": "m", "Value": 1}])
+    with pytest.raises(ClientError, match="cloudwatch:PutMetricData"):
+        client.put_metric_data(Namespace="MLOps/pricing", MetricData=[{"MetricName": "m", "Value": 1}])
+
+
+def test_items_are_those_of_the_leading_keys(cloud, make_role, acting_as, allow, unique):
+    """`dynamodb:LeadingKeys` is the partition key's value, whatever it is called."""
+    cloud.client("dynamodb").create_table(
+        TableName=unique, BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
+    )  # fmt: skip
+    keys = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["mine"]}}
+    client = acting_as(make_role(allow("dynamodb:PutItem", **keys)))("dynamodb")
+    client.put_item(TableName=unique, Item={"a": {"S": "x"}, "endpoint": {"S": "mine"}})
+    with pytest.raises(
+        ClientError, match=f"dynamodb:PutItem on resource: arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{unique}"
+    ):
+        client.put_item(TableName=unique, Item={"a": {"S": "mine"}, "endpoint": {"S": "other"}})
+
+
+@pytest.fixture
+def encrypted_bucket(cloud, unique):
+    """A bucket with a key of its own, and the key's ARN."""
+    key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    rule = {
+        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
+        "BucketKeyEnabled": True,
+    }
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=unique)
+    s3.put_bucket_encryption(Bucket=unique, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    return unique, key
+
+
+def test_an_encrypted_bucket_needs_its_key_through_s3(encrypted_bucket, make_role, acting_as, allow):
+    """Writing needs kms:GenerateDataKey and reading kms:Decrypt, called by S3 for the role."""
+    bucket, key = encrypted_bucket
+    objects = allow("s3:PutObject", "s3:GetObject", resource=f"arn:aws:s3:::{bucket}/*")
+    with pytest.raises(ClientError, match=f"perform: kms:GenerateDataKey on resource: {key} because"):
+        acting_as(make_role(objects))("s3").put_object(Bucket=bucket, Key="k", Body=b"1")
+    context = {"StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com",
+                                "kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{bucket}"}}  # fmt: skip
+    clients = acting_as(make_role(objects, allow("kms:GenerateDataKey", resource=key, **context)))
+    clients("s3").put_object(Bucket=bucket, Key="k", Body=b"1")
+    with pytest.raises(ClientError, match="kms:Decrypt"):
+        clients("s3").get_object(Bucket=bucket, Key="k")
+    reader = acting_as(make_role(objects, allow("kms:Decrypt", resource=key, **context)))
+    assert reader("s3").get_object(Bucket=bucket, Key="k")["Body"].read() == b"1"
+    with pytest.raises(ClientError, match="kms:GenerateDataKey"):  # the same key, not through S3
+        clients("kms").generate_data_key(KeyId=key, KeySpec="AES_256")
+
+
+def test_an_encrypted_queue_needs_its_key(cloud, make_role, acting_as, allow, unique):
+    """Sending needs kms:GenerateDataKey and kms:Decrypt: the page of SQS's key management lists both."""
+    key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    url = cloud.client("sqs").create_queue(QueueName=unique, Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{unique}"
+    sends = allow("sqs:SendMessage", resource=arn)
+    with pytest.raises(ClientError, match="kms:GenerateDataKey"):
+        acting_as(make_role(sends))("sqs").send_message(QueueUrl=url, MessageBody="x")
+    keys = allow(
+        "kms:GenerateDataKey",
+        "kms:Decrypt",
+        resource=key,
+        StringEquals={"kms:ViaService": "sqs.us-east-1.amazonaws.com"},
+    )
+    acting_as(make_role(sends, keys))("sqs").send_message(QueueUrl=url, MessageBody="x")
+
+
+def test_a_key_policy_can_keep_the_account_out(cloud, make_role, acting_as, allow):
+    """Without the account in the key policy an identity policy is not enough."""
+    kms = cloud.client("kms")
+    owner = {"Effect": "Allow", "Principal": {"AWS": make_role()}, "Action": "kms:*", "Resource": "*"}
+    key = kms.create_key(Policy=json.dumps({"Version": "2012-10-17", "Statement": [owner]}))["KeyMetadata"]["Arn"]
+    with pytest.raises(ClientError, match="kms:Encrypt"):
+        acting_as(make_role(allow("kms:Encrypt", resource=key)))("kms").encrypt(KeyId=key, Plaintext=b"x")
+
+
+def test_loopback_counts_as_secure_transport(cloud, make_role, acting_as, allow, unique):
+    """A bucket that denies plain HTTP works on 127.0.0.1."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=unique)
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": f"arn:aws:s3:::{unique}/*",
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}}}  # fmt: skip
+    s3.put_bucket_policy(Bucket=unique, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    acting_as(make_role(allow("s3:PutObject")))("s3").put_object(Bucket=unique, Key="k", Body=b"1")
+
+
+def test_a_table_needs_its_database_and_the_catalog(cloud, make_role, acting_as, allow, unique):
+    """A role with the table alone cannot read it."""
+    glue = cloud.client("glue")
+    glue.create_database(DatabaseInput={"Name": unique})
+    glue.create_table(DatabaseName=unique, TableInput={"Name": "t"})
+    prefix = f"arn:aws:glue:us-east-1:{ACCOUNT}"
+    table = f"{prefix}:table/{unique}/t"
+    with pytest.raises(ClientError, match=f"glue:GetTable on resource: {prefix}:database/{unique} because"):
+        acting_as(make_role(allow("glue:GetTable", resource=table)))("glue").get_table(DatabaseName=unique, Name="t")
+    all_three = allow("glue:GetTable", resource=[table, f"{prefix}:database/{unique}", f"{prefix}:catalog"])
+    assert acting_as(make_role(all_three))("glue").get_table(DatabaseName=unique, Name="t")["Table"]["Name"] == "t"
+
+
+def test_what_roles_were_asked_is_written_down(cloud, make_role, acting_as, allow):
+    """The journal holds each question once, under the role's ARN, for proofs of least privilege."""
+    role = make_role(allow("cloudwatch:PutMetricData"))
+    for _ in range(2):
+        acting_as(role)("cloudwatch").put_metric_data(Namespace="Journal", MetricData=[{"MetricName": "m", "Value": 1}])
+    rows = [json.loads(line) for line in (cloud.home / "state" / "iam.jsonl").read_text().splitlines()]
+    assert [row for row in rows if row["principal"] == role] == [
+        {
+            "principal": role, "action": "cloudwatch:PutMetricData", "resource": "*", "allowed": True,
+            "context": {"cloudwatch:namespace": "Journal"},
+        }
+    ]  # fmt: skip

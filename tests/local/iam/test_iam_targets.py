@@ -1,0 +1,75 @@
+"""What EventBridge may deliver is what the targets' policies allow."""
+
+import json
+import time
+
+import pytest
+
+ACCOUNT = "000000000000"
+
+
+@pytest.fixture
+def deliver(cloud, unique):
+    """Route an event to a new queue with a policy and a key; gives the messages that arrive."""
+    events, sqs = cloud.client("events"), cloud.client("sqs")
+
+    def route(policy: dict | None, key: str | None = None, **target: str) -> list[dict]:
+        attributes = {"KmsMasterKeyId": key} if key else {}
+        url = sqs.create_queue(QueueName=unique, Attributes=attributes)["QueueUrl"]
+        arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{unique}"
+        if policy is not None:
+            document = {"Version": "2012-10-17", "Statement": [{**policy, "Resource": arn}]}
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(document)})
+        events.put_rule(Name=unique, EventPattern=json.dumps({"source": [unique]}))
+        events.put_targets(Rule=unique, Targets=[{"Id": "queue", "Arn": arn, **target}])
+        events.put_events(Entries=[{"Source": unique, "DetailType": "x", "Detail": "{}"}])
+        time.sleep(0.3)
+        return sqs.receive_message(QueueUrl=url).get("Messages", [])
+
+    return route
+
+
+def policy_for(rule: str) -> dict:
+    """The queue policy that CDK writes for a rule's target."""
+    return {
+        "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage",
+        "Condition": {"ArnEquals": {"aws:SourceArn": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/{rule}"}},
+    }  # fmt: skip
+
+
+def test_a_rule_delivers_to_a_queue_whose_policy_names_it(deliver, unique):
+    """The rule's ARN is aws:SourceArn."""
+    assert len(deliver(policy_for(unique))) == 1
+
+
+@pytest.mark.parametrize("policy", [None, policy_for("another")])
+def test_a_queue_without_a_policy_for_the_rule_gets_nothing(deliver, cloud, unique, policy):
+    """The event is dropped as on AWS, and the log says why."""
+    assert deliver(policy) == []
+    assert f"no resource-based policy of arn:aws:sqs:us-east-1:{ACCOUNT}:{unique} allows" in cloud.log_path.read_text()
+
+
+def test_an_encrypted_queue_needs_a_key_policy_for_the_service(deliver, cloud, unique):
+    """The default key policy lets the account in, not the service."""
+    kms = cloud.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    assert deliver(policy_for(unique), key) == []
+    assert f"no key policy of {key} allows kms:GenerateDataKey to events.amazonaws.com" in cloud.log_path.read_text()
+    allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Resource": "*",
+             "Action": ["kms:Decrypt", "kms:GenerateDataKey"]}  # fmt: skip
+    kms.put_key_policy(
+        KeyId=key, PolicyName="default", Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    )
+    assert len(deliver(policy_for(unique), key)) == 1
+
+
+def test_a_target_with_a_role_needs_its_permission(cloud, make_role, allow, unique):
+    """A bus is reached by role: without events:PutEvents nothing arrives there."""
+    events = cloud.client("events")
+    bus = events.create_event_bus(Name=unique)["EventBusArn"]
+    role = make_role(service="events.amazonaws.com")
+    events.put_rule(Name=unique, EventPattern=json.dumps({"source": [unique]}))
+    events.put_targets(Rule=unique, Targets=[{"Id": "bus", "Arn": bus, "RoleArn": role}])
+    events.put_events(Entries=[{"Source": unique, "DetailType": "x", "Detail": "{}"}])
+    time.sleep(0.3)
+    assert f"events:PutEvents on resource: {bus} because" in cloud.log_path.read_text()
