@@ -105,8 +105,8 @@ def test_reason_is_in_awss_words() -> None:
         now=1570035880.985,
     )
     assert text == (
-        "Threshold Crossed: 1 out of the last 1 datapoints [99.50160229693434 (02/10/19 16:59:00)] was greater than the threshold (50.0) "
-        "(minimum 1 datapoint for OK -> ALARM transition)."
+        "Threshold Crossed: 1 out of the last 1 datapoints [99.50160229693434 (02/10/19 16:59:00)] was greater than "
+        "the threshold (50.0) (minimum 1 datapoint for OK -> ALARM transition)."
     )
     assert json.loads(data) == {
         "version": "1.0",

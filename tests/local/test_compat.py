@@ -23,7 +23,7 @@ def test_accepts_the_pinned_version() -> None:
 @pytest.mark.usefixtures("seams")
 def test_fails_with_every_difference_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names version, missing names, other signatures and other kinds in one line with the fix."""
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.6.0")
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "1.6.0")
     compat.expect(
         "ministack.services.stepfunctions",
         _gone="()",
@@ -50,5 +50,5 @@ def test_fails_with_every_difference_at_once(monkeypatch: pytest.MonkeyPatch) ->
 def test_fails_when_two_modules_expect_different_things() -> None:
     """Two of our modules agree on what a name is, or it is a mistake of ours."""
     compat.expect("ministack.services.sqs", _queues=object)
-    with pytest.raises(compat.CompatError, match="ministack.services.sqs._queues is expected as"):
+    with pytest.raises(compat.CompatError, match=r"ministack\.services\.sqs\._queues is expected as"):
         compat.expect("ministack.services.sqs", _queues=dict)

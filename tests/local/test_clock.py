@@ -1,0 +1,162 @@
+"""The clock by itself: scaled, moved, waited for, and never back under what counts on it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlops_local import clock
+from mlops_local.cloud import CloudError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlops_local.cloud import Cloud
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Begin each test with a clock on real time and no sources."""
+    monkeypatch.setattr(clock, "_SEGMENTS", [clock._Segment(time.time(), time.time(), 1.0)])
+    monkeypatch.setattr(clock, "_SOURCES", [])
+    monkeypatch.setattr(clock, "_GUARDS", [])
+    monkeypatch.setattr(clock, "_ran", time.time())
+    return
+
+
+class Every:
+    """Happens at each multiple of some seconds, and writes down the times and what the clock said."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.times: list[float] = []
+        self.clock: list[float] = []
+
+    def due(self, after: float) -> float:
+        """Return the next multiple."""
+        return (after // self.seconds + 1) * self.seconds
+
+    def run(self, at: float) -> None:
+        """Write down."""
+        self.times.append(at)
+        self.clock.append(clock.now())
+
+
+def test_scale_makes_time_pass_faster_from_now_on() -> None:
+    """Goes on from the present time, a hundred times as fast."""
+    before = clock.now()
+    clock.set_scale(100)
+    assert clock.now() == pytest.approx(before, abs=0.5)
+    time.sleep(0.05)
+    assert clock.now() - before == pytest.approx(5, abs=2.5)
+    assert clock.real_seconds(10) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("factor", [0, -1, 100_001])
+def test_fails_on_a_scale_out_of_bounds(factor: float) -> None:
+    """Refuses to stop, to run backwards and to outrun the machine."""
+    with pytest.raises(clock.ClockError, match=f"scale must be between 0.001 and 100000, got {factor}"):
+        clock.set_scale(factor)
+
+
+def test_jump_runs_what_is_due_in_order_at_its_own_time() -> None:
+    """Sources are interleaved; the clock stands at each due time while it runs."""
+    start = clock.now()
+    minutes, hours = Every(60), Every(3600)
+    clock.add_source(minutes)
+    clock.add_source(hours)
+    assert clock.jump(start + 7200) == 120
+    assert minutes.times == [(start // 60 + 1 + index) * 60 for index in range(120)]
+    assert len(hours.times) == 2
+    assert minutes.clock == pytest.approx(minutes.times, abs=0.2)
+    assert clock.now() == pytest.approx(start + 7200, abs=0.5)
+
+
+def test_fails_to_skip_silently_when_too_much_is_due(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A jump runs a bounded number of due times and logs that the rest is left out."""
+    monkeypatch.setattr(clock, "JUMP_LIMIT", 10)
+    clock.add_source(Every(60))
+    assert clock.jump(clock.now() + 3600) == 10
+    assert "more than 10 times are due before" in caplog.text
+
+
+def test_jump_wakes_who_waits() -> None:
+    """An hour's wait ends with the jump over its end, not before."""
+    ends: list[bool] = []
+    thread = threading.Thread(target=lambda: ends.append(clock.wait(3600)))
+    thread.start()
+    while not clock.state()["waiting"]:
+        time.sleep(0.01)
+    clock.jump(clock.now() + 3000)
+    thread.join(0.2)
+    assert ends == []
+    clock.jump(clock.now() + 700)
+    thread.join(5)
+    assert ends == [True]
+
+
+def test_wait_ends_early_when_stopped() -> None:
+    """Says whether the time passed."""
+    stop = threading.Event()
+    threading.Timer(0.1, stop.set).start()
+    assert clock.wait(3600, stop) is False
+    assert clock.wait(-1, stop) is True
+
+
+def test_tells_what_it_said_at_a_moment_of_real_time() -> None:
+    """Stamps that MiniStack took in real time are read in the embedded time of then, over scales and jumps."""
+    real, embedded = time.time(), clock.now()
+    clock.jump(embedded + 1000)
+    clock.set_scale(10)
+    later_real, later = time.time(), clock.now()
+    clock.jump(later + 1000)
+    assert clock.at_real(real) == pytest.approx(embedded, abs=0.05)
+    assert clock.at_real(later_real) == pytest.approx(later, abs=0.5)
+    assert clock.at_real(time.time()) == pytest.approx(clock.now(), abs=0.5)
+
+
+def test_may_begin_in_a_past_year() -> None:
+    """Goes back while nothing counts on it, and what is due then runs from there."""
+    source = Every(3600)
+    past = datetime(2017, 1, 2, tzinfo=UTC).timestamp()
+    assert clock.jump(past) == 0
+    clock.add_source(source)
+    clock.jump(past + 7200)
+    assert source.times == [past + 3600, past + 7200]
+
+
+def test_fails_to_go_back_under_what_counts_on_it() -> None:
+    """Names everything that would be confused."""
+    clock.add_guard(lambda: "2 schedules exist")
+    clock.add_guard(lambda: None)
+    clock.add_guard(lambda: "1 alarms exist")
+    with pytest.raises(
+        clock.ClockError,
+        match="cannot go back to 2017-01-02T00:00:00.000Z: 2 schedules exist; 1 alarms exist; go back before",
+    ):
+        clock.jump(datetime(2017, 1, 2, tzinfo=UTC).timestamp())
+
+
+def test_is_set_over_http(own_cloud: Callable[..., Cloud]) -> None:
+    """Starts with a scale, jumps to and by, and refuses in one line."""
+    cloud = own_cloud(clock_scale=60)
+    assert cloud.clock()["scale"] == 60
+    assert cloud.clock_scale(1)["scale"] == 1
+    assert cloud.clock_jump(to=datetime(2017, 1, 2))["now"].startswith("2017-01-02T00:00:0")
+    assert cloud.clock_jump(by=timedelta(days=1))["now"].startswith("2017-01-03T00:00:0")
+    with pytest.raises(CloudError, match="scale must be between 0.001 and 100000, got 0"):
+        cloud.clock_scale(0)
+    with pytest.raises(CloudError, match="a jump takes one of by and to, got by=None and to=None"):
+        cloud.clock_jump()
+    cloud.client("cloudwatch").put_metric_alarm(
+        AlarmName="a", Namespace="n", MetricName="m", Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    with pytest.raises(CloudError, match="the clock cannot go back to 2016-01-01T00:00:00.000Z: 1 alarms exist"):
+        cloud.clock_jump(to=datetime(2016, 1, 1, tzinfo=UTC))
