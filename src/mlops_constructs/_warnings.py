@@ -27,7 +27,11 @@ UNKNOWN_VALUE = ConstructWarning(
     id="mlops-constructs:StateMachine.unknownValue",
     text="{finding}; if it is newer than the installed botocore, acknowledge this warning",
 )
-ALL_WARNINGS = (DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, UNKNOWN_VALUE)
+NO_HEARTBEAT_ALARM = ConstructWarning(
+    id="mlops-constructs:DriftAlarms.noHeartbeat",
+    text="a monitor run every {schedule} gets no heartbeat alarm: CloudWatch looks back 7 days at most; run it every 84 hours or oftener",
+)
+ALL_WARNINGS = (DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, UNKNOWN_VALUE, NO_HEARTBEAT_ALARM)
 
 
 def warn(scope: IConstruct, warning: ConstructWarning, **values: str) -> None:
