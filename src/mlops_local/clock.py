@@ -208,7 +208,7 @@ def _set(to: float, factor: float | None = None) -> None:
 
 def _next(after: float) -> tuple[float, list[Source]]:
     """Return the first time later than ``after`` at which something is due, and what."""
-    first, sources = float("inf"), []
+    first, sources = float("inf"), list[Source]()
     for source in _SOURCES:
         due = source.due(after)
         if due is None or due > first:

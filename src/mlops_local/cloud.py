@@ -263,7 +263,7 @@ def _listen(port: int | None) -> socket.socket:
     except OSError as error:
         listener.close()
         raise CloudError(
-            f"port {port} on 127.0.0.1 cannot be used ({error.strerror.lower()}); give another with --port"
+            f"port {port} on 127.0.0.1 cannot be used ({str(error.strerror).lower()}); give another with --port"
         ) from error
     return listener
 

@@ -1,35 +1,40 @@
 """The child process of the embedded cloud: MiniStack with our planes registered in it, on an inherited socket."""
 
 import asyncio
-import contextlib
-import importlib
 import logging
 import os
 import resource
 import signal
 import sys
 import tempfile
+from typing import TYPE_CHECKING, cast
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack import app
 
-from mlops_local import compat, settings
+from mlops_local import (
+    alarms,
+    clock,
+    cloudformation,
+    compat,
+    functions,
+    iam,
+    sagemaker,
+    schedules,
+    settings,
+    stamps,
+    stepfunctions,
+)
 from mlops_local.routes import with_routes
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIFramework
 
 LOGGER = logging.getLogger(__name__)
 
-_MODULES = (
-    "clock",
-    "stamps",
-    "functions",
-    "iam",
-    "sagemaker",
-    "cloudformation",
-    "stepfunctions",
-    "alarms",
-    "schedules",
-)
+# in the order of their installation: IAM stands in front of what the planes register
+_MODULES = (clock, stamps, functions, iam, sagemaker, cloudformation, stepfunctions, alarms, schedules)
 
 
 def install() -> None:
@@ -38,14 +43,9 @@ def install() -> None:
     Raises:
         CompatError: When MiniStack is not the one that our modules were written for.
     """
-    modules = []
-    for name in _MODULES:
-        with contextlib.suppress(ModuleNotFoundError):
-            modules.append(importlib.import_module(f"mlops_local.{name}"))
     compat.check()
-    for module in modules:
-        if hasattr(module, "install"):
-            module.install()
+    for module in _MODULES:
+        module.install()
 
 
 async def _serve(descriptor: int) -> None:
@@ -58,7 +58,7 @@ async def _serve(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await serve(with_routes(app.app), config, shutdown_trigger=stopped.wait)
+    await serve(cast("ASGIFramework", with_routes(app.app)), config, shutdown_trigger=stopped.wait)
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ def with_routes(application: Application) -> Application:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
+        answer: object
         route = ROUTES.get(scope["path"])
         if any(name == b"origin" for name, _ in scope["headers"]):
             status, answer = 403, {"message": "this address is not for pages in a browser"}

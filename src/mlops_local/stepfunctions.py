@@ -8,13 +8,14 @@ The role of a machine is enforced in ``iam_machines``, which wraps ``_execute_ta
 """
 
 import contextvars
+import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jsonata.functions import Functions
+from jsonata.functions import Functions  # type: ignore[import-untyped]  # comes with ministack, without types
 from ministack.core.concurrency import spawn_background
 from ministack.services import stepfunctions as sfn
 
@@ -144,10 +145,10 @@ def _limit_executions() -> None:
 
 def _limit(machine: dict[str, Any] | None) -> float | None:
     try:
-        definition = sfn.json.loads((machine or {}).get("definition", "{}"))
+        limit = json.loads((machine or {}).get("definition", "{}")).get("TimeoutSeconds")
     except ValueError:
         return None  # the run itself reports it
-    return definition.get("TimeoutSeconds")
+    return None if limit is None else float(limit)
 
 
 def _expire(elapsed: _Elapsed, limit: float) -> None:

@@ -138,7 +138,7 @@ def test_fails_to_go_back_under_what_counts_on_it() -> None:
     clock.add_guard(lambda: "1 alarms exist")
     with pytest.raises(
         clock.ClockError,
-        match="cannot go back to 2017-01-02T00:00:00.000Z: 2 schedules exist; 1 alarms exist; go back before",
+        match=r"cannot go back to 2017-01-02T00:00:00\.000Z: 2 schedules exist; 1 alarms exist; go back before",
     ):
         clock.jump(datetime(2017, 1, 2, tzinfo=UTC).timestamp())
 
@@ -150,7 +150,7 @@ def test_is_set_over_http(own_cloud: Callable[..., Cloud]) -> None:
     assert cloud.clock_scale(1)["scale"] == 1
     assert cloud.clock_jump(to=datetime(2017, 1, 2))["now"].startswith("2017-01-02T00:00:0")
     assert cloud.clock_jump(by=timedelta(days=1))["now"].startswith("2017-01-03T00:00:0")
-    with pytest.raises(CloudError, match="scale must be between 0.001 and 100000, got 0"):
+    with pytest.raises(CloudError, match=r"scale must be between 0\.001 and 100000, got 0"):
         cloud.clock_scale(0)
     with pytest.raises(CloudError, match="a jump takes one of by and to, got by=None and to=None"):
         cloud.clock_jump()
@@ -158,5 +158,5 @@ def test_is_set_over_http(own_cloud: Callable[..., Cloud]) -> None:
         AlarmName="a", Namespace="n", MetricName="m", Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1,
         ComparisonOperator="GreaterThanThreshold",
     )  # fmt: skip
-    with pytest.raises(CloudError, match="the clock cannot go back to 2016-01-01T00:00:00.000Z: 1 alarms exist"):
+    with pytest.raises(CloudError, match=r"the clock cannot go back to 2016-01-01T00:00:00\.000Z: 1 alarms exist"):
         cloud.clock_jump(to=datetime(2016, 1, 1, tzinfo=UTC))

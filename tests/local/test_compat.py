@@ -1,6 +1,9 @@
 """What happens when MiniStack is not the one that our modules were written for."""
 
+import ast
 import importlib.metadata
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +55,33 @@ def test_fails_when_two_modules_expect_different_things() -> None:
     compat.expect("ministack.services.sqs", _queues=object)
     with pytest.raises(compat.CompatError, match=r"ministack\.services\.sqs\._queues is expected as"):
         compat.expect("ministack.services.sqs", _queues=dict)
+
+
+def private_names(path: Path) -> Iterator[tuple[str, str]]:
+    """Find the private names of modules of MiniStack that a module of ours uses."""
+    tree = ast.parse(path.read_text())
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ministack"):
+            for alias in node.names:
+                modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                if alias.name.startswith("_"):
+                    yield str(node.module), alias.name
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in modules
+            and node.attr.startswith("_")
+        ):
+            yield modules[node.value.id], node.attr
+
+
+def test_every_private_name_is_expected() -> None:
+    """A private name of MiniStack that is used without being asserted at start would fail in the middle of someone's work."""
+    from mlops_local import launcher
+
+    package = Path(launcher.__file__).parent
+    used = {name for path in package.rglob("*.py") for name in private_names(path)}
+    assert len(used) > 50
+    assert sorted(used - set(compat._SEAMS)) == []
