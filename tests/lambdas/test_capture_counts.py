@@ -1,0 +1,151 @@
+"""The function that counts captures, with its tables and buckets in process (moto)."""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from moto import mock_aws
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.monitor import Baseline, Counts
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.monitor.baseline import number_baseline
+
+HANDLER = Path(__file__).parents[2] / "lambdas" / "capture_counts" / "handler.py"
+KEY = "capture/demand-forecast/AllTraffic/2017/08/07/10/a.jsonl"
+COUNTS = "monitor/demand-forecast/counts/AllTraffic/2017/08/07/10/a.json"
+BASELINE = Baseline(
+    features=(number_baseline("price", np.arange(100, dtype=np.float32)),),
+    rows=100,
+    training_set_id="set-1",
+    created="2017-08-01T00:00:00Z",
+)
+LIVE = LivePointer(
+    endpoint="demand-forecast", config="c", model="m", model_package_arn="arn:p/1", model_sha256="s", artifact_uri="s3://a",
+    baseline_uri="s3://artifacts/baseline.json", evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x",
+    spec_uri="s3://x", execution="arn:e", since="2017-08-07T09:00:00Z",
+)  # fmt: skip
+
+
+class World:
+    """The function and what it works on."""
+
+    def __init__(self) -> None:
+        """Make buckets and table, then load the function as Lambda does."""
+        self.s3, self.dynamodb = boto3.client("s3"), boto3.client("dynamodb")
+        for bucket in ("artifacts", "captures"):
+            self.s3.create_bucket(Bucket=bucket)
+        self.dynamodb.create_table(
+            TableName="rollout",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
+        )
+        self.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(BASELINE))
+        spec = importlib.util.spec_from_file_location("capture_counts_handler", HANDLER)
+        assert spec is not None
+        assert spec.loader is not None
+        self.module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.module)
+
+    def deploy(self) -> None:
+        """Write the live pointer as the Deploy machine does."""
+        row = {"endpoint": {"S": "demand-forecast"}, "live": {"S": canonical_json(LIVE).decode()}}
+        self.dynamodb.put_item(TableName="rollout", Item=row)
+
+    def capture(self, key: str, prices: list[float]) -> None:
+        """Put a capture object of one call a price."""
+        lines = []
+        for price in prices:
+            side = {"observedContentType": "text/csv", "mode": "INPUT", "data": f"{price}\n", "encoding": "CSV"}
+            metadata = {"eventId": "e", "inferenceTime": "2017-08-07T10:00:00Z"}
+            lines.append(json.dumps({"captureData": {"endpointInput": side}, "eventMetadata": metadata}))
+        self.s3.put_object(Bucket="captures", Key=key, Body="\n".join(lines).encode())
+
+    def send(self, *keys: str) -> Any:
+        """Deliver one message a key, as S3 -> EventBridge -> SQS does; "broken" is a message that is no event."""
+        return self.module.handler({"Records": [self.message(i, key) for i, key in enumerate(keys)]}, None)
+
+    def message(self, number: int, key: str) -> dict[str, str]:
+        """Return one SQS record. See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html."""
+        detail = {
+            "version": "0",
+            "bucket": {"name": "captures"},
+            "object": {"key": key, "size": 1},
+            "reason": "PutObject",
+        }
+        event = {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+        return {"messageId": f"m{number}", "body": "{" if key == "broken" else json.dumps(event)}
+
+    def counts(self, key: str = COUNTS) -> Counts:
+        """Return the counts that the function wrote."""
+        return from_json(Counts, self.s3.get_object(Bucket="artifacts", Key=key)["Body"].read())
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Everything in process."""
+    for name, value in (
+        ("ENDPOINT", "demand-forecast"),
+        ("ROLLOUT_TABLE", "rollout"),
+        ("ARTIFACTS_BUCKET", "artifacts"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield World()
+
+
+def test_an_object_is_counted_against_the_live_baseline(world: World) -> None:
+    """The counts lie under the capture's own name and carry the baseline's hash."""
+    world.deploy()
+    world.capture(KEY, [1, 50, 99])
+    assert world.send(KEY) == {"batchItemFailures": []}
+    counts = world.counts()
+    assert (counts.rows, counts.baseline_sha256) == (3, content_hash(BASELINE))
+
+
+def test_an_object_that_is_delivered_again_is_counted_once(world: World) -> None:
+    """SQS delivers at least once; the second counting writes the same object."""
+    world.deploy()
+    world.capture(KEY, [1, 50])
+    world.send(KEY)
+    first = world.counts()
+    world.send(KEY, KEY)
+    listed = world.s3.list_objects_v2(Bucket="artifacts", Prefix="monitor/")["Contents"]
+    assert (world.counts(), [entry["Key"] for entry in listed]) == (first, [COUNTS])
+
+
+def test_only_what_failed_is_delivered_again(world: World) -> None:
+    """A broken message and a vanished object do not hold back the others."""
+    world.deploy()
+    world.capture(KEY, [1])
+    missing = KEY.replace("a.jsonl", "gone.jsonl")
+    assert world.send("broken", KEY, missing) == {
+        "batchItemFailures": [{"itemIdentifier": "m0"}, {"itemIdentifier": "m2"}]
+    }
+    assert world.counts().rows == 1
+
+
+def test_before_the_first_rollout_nothing_is_counted(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """There is no baseline yet: the state is logged, the message is done."""
+    world.capture(KEY, [1])
+    with caplog.at_level("INFO", logger="mlops.monitor"):
+        assert world.send(KEY) == {"batchItemFailures": []}
+    assert "message m0: NOT_YET_DEPLOYED" in caplog.text
+    assert "Contents" not in world.s3.list_objects_v2(Bucket="artifacts", Prefix="monitor/")
+
+
+def test_other_objects_are_left_alone(world: World) -> None:
+    """Labels in the same bucket are none of this function's business."""
+    world.deploy()
+    assert world.send("labels/demand-forecast/2017/08/07/10/a.jsonl") == {"batchItemFailures": []}
+    assert "Contents" not in world.s3.list_objects_v2(Bucket="artifacts", Prefix="monitor/")
