@@ -2,19 +2,37 @@
 
 from mlops_constructs._errors import ValidationError
 from mlops_constructs.business_unit import BusinessUnit, Network, Profile
+from mlops_constructs.drift_alarms import DriftAlarms
 from mlops_constructs.feature_store import Entity, Feature, FeatureGroup, FeatureStore
+from mlops_constructs.model_endpoint import DataCapture, EndpointCapacity, IModelEndpoint, ModelEndpoint
+from mlops_constructs.model_monitor import ModelMonitor
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
+from mlops_constructs.retraining import RetrainingPipeline, TrainingJob
+from mlops_constructs.rollout import Rollout, RolloutKind, RolloutPolicy, RolloutTarget, SageMakerTarget
 
 __all__ = [
     "Approval",
     "BusinessUnit",
+    "DataCapture",
+    "DriftAlarms",
+    "EndpointCapacity",
     "Entity",
     "Feature",
     "FeatureGroup",
     "FeatureStore",
+    "IModelEndpoint",
+    "ModelEndpoint",
     "ModelImage",
+    "ModelMonitor",
     "ModelRegistry",
     "Network",
     "Profile",
+    "RetrainingPipeline",
+    "Rollout",
+    "RolloutKind",
+    "RolloutPolicy",
+    "RolloutTarget",
+    "SageMakerTarget",
+    "TrainingJob",
     "ValidationError",
 ]

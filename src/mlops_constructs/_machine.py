@@ -90,5 +90,3 @@ def define_machine(
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             encryption_configuration=sfn.CustomerManagedEncryptionConfiguration(business_unit.key),
         )
-
-

@@ -29,7 +29,7 @@ UNKNOWN_VALUE = ConstructWarning(
 )
 NO_HEARTBEAT_ALARM = ConstructWarning(
     id="mlops-constructs:DriftAlarms.noHeartbeat",
-    text="a monitor run every {schedule} gets no heartbeat alarm: CloudWatch looks back 7 days at most; run it every 84 hours or oftener",
+    text="a monitor run every {schedule} gets no heartbeat alarm: CloudWatch looks back 7 days; run it every 84 hours or oftener",
 )
 ALL_WARNINGS = (DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, UNKNOWN_VALUE, NO_HEARTBEAT_ALARM)
 

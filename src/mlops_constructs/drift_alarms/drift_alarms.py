@@ -75,7 +75,7 @@ class DriftAlarms(Construct):
             self._monitor.metric_features_drifted(),
             threshold=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            description="at least one feature of the calls no longer looks like the training data; read the newest report.json, and "
+            description="at least one feature of the calls no longer looks like the training data; read the newest report, and "
             "constraint_violations.json for the features",
         )
 

@@ -150,6 +150,11 @@ class RetrainingPipeline(Construct):
         return self._pipeline
 
     @property
+    def group_name(self) -> str:
+        """Name of the package group in which candidates are registered."""
+        return self._access.registry.group_name
+
+    @property
     def machine(self) -> sfn.IStateMachine:
         """The Retrain machine."""
         return self._machine

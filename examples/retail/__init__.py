@@ -1,0 +1,1 @@
+"""Business units of a retailer, and the demo that runs their loop."""

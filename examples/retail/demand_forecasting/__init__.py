@@ -1,0 +1,1 @@
+"""Units of each category that a store sells, a week ahead."""

@@ -1,0 +1,70 @@
+"""The unit that forecasts demand: features, retraining, endpoint, monitor and alarms in one stack."""
+
+import aws_cdk as cdk
+
+from constructs import Construct
+from examples.retail.demand_forecasting import declaration
+from examples.retail.outputs import define_outputs
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    DataCapture,
+    DriftAlarms,
+    EndpointCapacity,
+    FeatureStore,
+    ModelEndpoint,
+    ModelImage,
+    ModelMonitor,
+    ModelRegistry,
+    Profile,
+    RetrainingPipeline,
+    RolloutPolicy,
+    TrainingJob,
+)
+
+WEEK = cdk.Duration.days(7)
+
+
+class DemandForecasting(cdk.Stack):
+    """Everything that forecasts the demand of every store and category, a week ahead."""
+
+    def __init__(self, scope: Construct, id: str, *, image: ModelImage, profile: Profile) -> None:
+        super().__init__(scope, id)
+        unit = BusinessUnit(self, "Unit", name="demand", profile=profile)
+        groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
+        store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
+        registry = ModelRegistry(self, "Registry", business_unit=unit, name="forecast", approval=Approval.automatic())
+        endpoint = ModelEndpoint(
+            self,
+            "Endpoint",
+            business_unit=unit,
+            registry=registry,
+            name="forecast",
+            image=image,
+            capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+            capture=DataCapture(percent=100),
+            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10)),
+        )
+        training = TrainingJob(
+            image=image,
+            source=declaration.TRAINING_CODE,
+            script=declaration.TRAINING_SCRIPT,
+            instance_type="ml.m5.large",
+            maximum=cdk.Duration.hours(1),
+        )
+        retraining = RetrainingPipeline(
+            self,
+            "Retraining",
+            business_unit=unit,
+            registry=registry,
+            endpoint=endpoint,
+            store=store,
+            name="forecast",
+            training_set=declaration.TRAINING_SET,
+            training=training,
+            evaluation=declaration.EVALUATION,
+            gate=declaration.GATE,
+        )
+        monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=WEEK, schedule=WEEK)
+        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        define_outputs(self, unit=unit, store=store, endpoint=endpoint, retraining=retraining, monitor=monitor)

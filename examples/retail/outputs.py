@@ -1,0 +1,47 @@
+"""What a person or a client system must know of a unit's stack."""
+
+import aws_cdk as cdk
+
+from mlops_constructs import BusinessUnit, FeatureStore, ModelEndpoint, ModelMonitor, RetrainingPipeline
+
+
+def define_outputs(
+    stack: cdk.Stack,
+    *,
+    unit: BusinessUnit,
+    store: FeatureStore,
+    endpoint: ModelEndpoint,
+    retraining: RetrainingPipeline,
+    monitor: ModelMonitor,
+) -> None:
+    """Define the stack's outputs under stable names.
+
+    Args:
+        stack: The unit's stack.
+        unit: The unit.
+        store: Its features.
+        endpoint: Its endpoint.
+        retraining: What trains its model.
+        monitor: What watches it.
+    """
+    values = {
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "DeployQueueUrl": endpoint.rollout.queue.queue_url,
+        "EndpointName": endpoint.endpoint_name,
+        "EventBus": unit.bus.event_bus_name,
+        "FeatureBucket": store.data_bucket.bucket_name,
+        "FeatureDatabase": store.database_name,
+        "ModelPackageGroup": retraining.group_name,
+        "MonitorFunction": monitor.decide_function.function_name,
+        "RetrainMachineArn": retraining.machine.state_machine_arn,
+        "RetrainQueueUrl": retraining.queue.queue_url,
+        "RetrainingTable": retraining.table.table_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "TrainingSetsBucket": store.training_sets_bucket.bucket_name,
+    }
+    if endpoint.capture_bucket is not None:
+        values["CaptureBucket"] = endpoint.capture_bucket.bucket_name
+    for name, value in values.items():
+        cdk.CfnOutput(stack, name, value=value)
