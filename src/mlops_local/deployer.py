@@ -221,15 +221,18 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
         _empty_buckets(cloud, stack.name)
         _delete(client, existing["StackId"], stack.name, on_event)
         existing = None
-    change_set = client.create_change_set(
-        StackName=stack.name,
-        ChangeSetName=f"mlops-{time.time_ns()}",
-        ChangeSetType="CREATE" if existing is None else "UPDATE",
-        Capabilities=_CAPABILITIES,
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in stack.parameters.items()],
-        Tags=[{"Key": key, "Value": value} for key, value in stack.tags.items()],
-        TemplateURL=_template_url(cloud, stack),
-    )
+    try:
+        change_set = client.create_change_set(
+            StackName=stack.name,
+            ChangeSetName=f"mlops-{time.time_ns()}",
+            ChangeSetType="CREATE" if existing is None else "UPDATE",
+            Capabilities=_CAPABILITIES,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in stack.parameters.items()],
+            Tags=[{"Key": key, "Value": value} for key, value in stack.tags.items()],
+            TemplateURL=_template_url(cloud, stack),
+        )
+    except ClientError as error:  # the template is refused as a whole
+        raise DeployError(stack.name, "not started", reason=error.response["Error"]["Message"]) from error
     stack_id, change_set_id = change_set["StackId"], change_set["Id"]
     description = _change_set(client, change_set_id)
     if description["Status"] == "FAILED":
