@@ -119,10 +119,6 @@ def install() -> None:
     iam_actions._BOTOCORE_SERVICE_MAP.setdefault("sagemaker", ["sagemaker-runtime"])
     _wrap_dispatch()
     _wrap_denials()
-    from mlops_local import iam_machines, iam_targets  # noqa: PLC0415 - they ask this module
-
-    iam_machines.install()
-    iam_targets.install()
     journal.open(settings.home / "iam.jsonl")
 
 

@@ -20,6 +20,8 @@ from mlops_local import (
     compat,
     functions,
     iam,
+    iam_machines,
+    iam_targets,
     sagemaker,
     schedules,
     settings,
@@ -34,7 +36,19 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 # in the order of their installation: IAM stands in front of what the planes register
-_MODULES = (clock, stamps, functions, iam, sagemaker, cloudformation, stepfunctions, alarms, schedules)
+_MODULES = (
+    clock,
+    stamps,
+    functions,
+    iam,
+    iam_machines,
+    iam_targets,
+    sagemaker,
+    cloudformation,
+    stepfunctions,
+    alarms,
+    schedules,
+)
 
 
 def install() -> None:
