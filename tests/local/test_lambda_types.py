@@ -10,7 +10,7 @@ import pytest
 
 from mlops_local import lambda_types
 
-CODE = "import sys\ndef handler(event, context):\n    return [path for path in sys.path if 'layer' in path.lower()]\n"
+CODE = "import importlib.util\ndef handler(event, context):\n    return importlib.util.find_spec('layer_module') is not None\n"
 
 
 def role(service="lambda.amazonaws.com", *actions):
@@ -127,7 +127,7 @@ def test_accepts_a_layer_without_mounting_it(create, cloud):
     assert reasons == ""
     client = cloud.client("lambda")
     assert client.get_function_configuration(FunctionName=values["Name"])["Layers"][0]["Arn"] == values["Layer"]
-    assert json.loads(client.invoke(FunctionName=values["Name"])["Payload"].read()) == []
+    assert json.loads(client.invoke(FunctionName=values["Name"])["Payload"].read()) is False
 
 
 def test_fails_for_a_layer_that_this_environment_does_not_satisfy(create, cloud):
@@ -140,10 +140,8 @@ def test_fails_for_a_layer_that_this_environment_does_not_satisfy(create, cloud)
         "Properties": {"Content": {"S3Bucket": "lambda-layers-bad", "S3Key": "bad"}},
     }
     reasons, _ = create("lambda-bad-layer", {"Layer": layer})
-    assert (
-        f"botocore is {metadata.version('botocore')} here and 99.0.0 in the layer; never_heard_of 1.0 is not installed"
-        in reasons
-    )
+    assert f"botocore is {metadata.version('botocore')} here and 99.0.0 in the layer" in reasons
+    assert "never_heard_of 1.0 is not installed here" in reasons
 
 
 def test_lists_the_distributions_of_a_layer():

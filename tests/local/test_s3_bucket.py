@@ -53,9 +53,8 @@ def test_has_every_setting_and_loses_what_an_update_drops(bucket, cloud):
     assert second["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7}
     assert second["Transitions"] == [{"Days": 90, "StorageClass": "GLACIER"}]
     assert s3.get_bucket_logging(Bucket=name)["LoggingEnabled"] == {"TargetBucket": "logs", "TargetPrefix": "all/"}
-    assert s3.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"]["Rules"] == [
-        {"ObjectOwnership": "BucketOwnerEnforced"}
-    ]
+    (ownership,) = s3.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"]["Rules"]
+    assert ownership == {"ObjectOwnership": "BucketOwnerEnforced"}
     assert s3.get_bucket_tagging(Bucket=name)["TagSet"] == [{"Key": "unit", "Value": "demand"}]
     assert "EventBridgeConfiguration" in s3.get_bucket_notification_configuration(Bucket=name)
     assert s3.put_object(Bucket=name, Key="k", Body=b"1")["SSEKMSKeyId"] == key
@@ -86,9 +85,8 @@ def test_takes_the_account_key_where_none_is_named(bucket, cloud):
 def test_fails_for_a_property_that_would_be_dropped(bucket):
     """The property is named."""
     reason = bucket("bucket-odd", {"ReplicationConfiguration": {}, "MetricsConfigurations": []})
-    assert (
-        reason
-        == "AWS::S3::Bucket properties that the embedded cloud does not have: MetricsConfigurations, ReplicationConfiguration"
+    assert reason.endswith(
+        "properties that the embedded cloud does not have: MetricsConfigurations, ReplicationConfiguration"
     )
 
 
