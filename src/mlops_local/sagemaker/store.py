@@ -114,6 +114,8 @@ def store() -> Store:
 
 def arn(kind: str, name: str) -> str:
     """Return the ARN of a resource in the calling account and region; SageMaker's ARNs are lower case."""
+    if name.startswith("arn:"):  # versions of packages are kept by ARN
+        return name
     return f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:{KINDS[kind].resource}/{name.lower()}"
 
 

@@ -196,6 +196,7 @@ def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy)
         deployment.fleet = green
         role = _role(wanted)
         _watch(policy.alarms, role)
+        at = clock.now()
         for step in policy.steps:
             last = step == counts
             seconds = policy.final if last else policy.wait
@@ -205,7 +206,7 @@ def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy)
             deployment.share = sum(step.values()) / max(1, sum(counts.values()))
             baking = f"Baking for {seconds} seconds ({field}) with traffic enabled on {part}"
             _show(record, deployment, "Baking", baking, step)
-            _bake(seconds, deadline, policy.alarms, role, state)
+            at = _bake(at + seconds, deadline, policy.alarms, role, state)
     except (FleetError, ServiceError, ClientError, _RollbackError) as error:
         LOGGER.warning("update of endpoint %s rolls back: %s", name, error)
         _roll_back(record, state, deployment)
@@ -214,13 +215,14 @@ def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy)
     blue.stop()
 
 
-def _bake(seconds: float, deadline: float, alarms: Sequence[str], role: Identity, state: Live) -> None:
-    until = clock.now() + seconds
-    for _ in _ticks(until, state):
+def _bake(until: float, deadline: float, alarms: Sequence[str], role: Identity, state: Live) -> float:
+    """Bake up to an embedded time and return it: after a jump of the clock the next step goes on from there, not from now."""
+    for _ in _ticks(min(until, deadline), state):
         _watch(alarms, role)
-        if clock.now() > deadline:
-            raise _RollbackError("MaximumExecutionTimeoutInSeconds has passed")
     _watch(alarms, role)
+    if until > deadline:
+        raise _RollbackError("MaximumExecutionTimeoutInSeconds has passed")
+    return until
 
 
 def _ticks(until: float, state: Live) -> Iterator[None]:

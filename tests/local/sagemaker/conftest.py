@@ -6,7 +6,7 @@ import os
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Plane:
     sqs: Any
     role: str
     queue: str
+    heard: list[dict[str, Any]] = field(default_factory=list)
 
     def wait(self, done: Callable[[], Any], what: str, seconds: float = 20) -> Any:
         """Return the first true answer of ``done``."""
@@ -119,23 +120,17 @@ class Plane:
         return answer | {"variant": response["InvokedProductionVariant"]}
 
     def events(self, wanted: Callable[[dict[str, Any]], bool], count: int = 1) -> list[dict[str, Any]]:
-        """Take events from the queue that hears all of SageMaker's, until ``count`` of them are wanted."""
-        found: list[dict[str, Any]] = []
+        """Return the wanted ones of all of SageMaker's events, when there are at least ``count``."""
 
-        def take() -> bool:
+        def heard() -> list[dict[str, Any]] | None:
             answer = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
             for message in answer.get("Messages", []):
-                event = json.loads(message["Body"])
-                if wanted(event):
-                    found.append(event)
-                    self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
-                else:
-                    self.sqs.change_message_visibility(
-                        QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-                    )
-            return len(found) >= count
+                self.heard.append(json.loads(message["Body"]))
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+            found = [event for event in self.heard if wanted(event)]
+            return found if len(found) >= count else None
 
-        self.wait(take, "the event")
+        found: list[dict[str, Any]] = self.wait(heard, "the event")
         return found
 
 

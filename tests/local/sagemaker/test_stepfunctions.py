@@ -124,7 +124,7 @@ def test_task_out_of_time_stops_its_job(plane: "Plane", machine_role: str) -> No
         "late",
         resource="sagemaker:createTrainingJob.sync",
         arguments=_training(plane, "by-machine-late", "never"),
-        TimeoutSeconds=90,
+        TimeoutSeconds=2,
     )
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
     _wait_status(plane, "by-machine-late", "Stopped")
