@@ -85,8 +85,8 @@ class OptMl:
             "SM_HPS": json.dumps(hyperparameters),
             "SM_NUM_CPUS": str(os.cpu_count() or 1),
             "SM_NUM_GPUS": "0",
-            **{f"SM_CHANNEL_{name.upper()}": str(self.channel(name)) for name in channels},
-            **{f"SM_HP_{name.upper()}": _encoded(value) for name, value in hyperparameters.items()},
+            **{f"SM_CHANNEL_{_variable(name)}": str(self.channel(name)) for name in channels},
+            **{f"SM_HP_{_variable(name)}": _encoded(value) for name, value in hyperparameters.items()},
         }
 
 
@@ -101,6 +101,10 @@ def single_file(directory: Path, pattern: str) -> Path:
         names = ", ".join(path.name for path in found) or "none"
         raise JobError(f"{directory} must hold exactly one file {pattern}, got {names}")
     return found[0]
+
+
+def _variable(name: str) -> str:
+    return name.upper().replace("-", "_")
 
 
 def _decoded(value: Any) -> Any:

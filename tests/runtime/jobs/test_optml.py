@@ -23,13 +23,21 @@ def test_scripts_find_channels_and_hyperparameters(tmp_path: Path) -> None:
     opt_ml.channel("train").mkdir(parents=True)
     config = tmp_path / "input" / "config"
     config.mkdir()
-    (config / "hyperparameters.json").write_text('{"rounds": "100", "objective": "l1", "flags": "[1, 2]"}')
+    (config / "hyperparameters.json").write_text(
+        '{"rounds": "100", "objective": "l1", "flags": "[1, 2]", "learning-rate": "0.1"}'
+    )
     environment = opt_ml.training_environment()
     assert environment["SM_CHANNELS"] == '["train"]'
     assert environment["SM_CHANNEL_TRAIN"] == str(opt_ml.channel("train"))
     assert environment["SM_MODEL_DIR"] == str(tmp_path / "model")
-    assert json.loads(environment["SM_HPS"]) == {"rounds": 100, "objective": "l1", "flags": [1, 2]}
+    assert json.loads(environment["SM_HPS"]) == {
+        "rounds": 100,
+        "objective": "l1",
+        "flags": [1, 2],
+        "learning-rate": 0.1,
+    }
     assert (environment["SM_HP_ROUNDS"], environment["SM_HP_OBJECTIVE"]) == ("100", "l1")
+    assert environment["SM_HP_LEARNING_RATE"] == "0.1"
 
 
 def test_fails_for_none_or_several_files(tmp_path: Path) -> None:
