@@ -96,7 +96,8 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, found), column)
     if pa.types.is_timestamp(kind) and pa.types.is_timestamp(found) and found.tz is None:
         raise TypeError(f"got {found} without a time zone; say which, for example UTC")
-    if _family(kind) != _family(found) and not (pa.types.is_floating(kind) and pa.types.is_integer(found)):
+    known = not pa.types.is_null(found)
+    if known and _family(kind) != _family(found) and not (pa.types.is_floating(kind) and pa.types.is_integer(found)):
         raise TypeError(f"got {found}")
     return column.cast(kind)
 

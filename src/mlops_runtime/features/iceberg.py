@@ -8,7 +8,6 @@ from typing import TypeVar
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual
-from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -45,6 +44,17 @@ _TYPES: dict[str, PrimitiveType] = {
     "string": StringType(),
     "date": DateType(),
     "timestamp": TimestamptzType(),
+}
+
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
 }
 
 
@@ -100,11 +110,7 @@ def iceberg_partition(locked: LockedTable) -> PartitionSpec:
 
 def arrow_schema(group: FeatureGroup) -> pa.Schema:
     """Return the Arrow schema of a group's rows, in the order of its columns."""
-    fields = [
-        NestedField(number, column.name, _TYPES[column.type], required=column.required)
-        for number, column in enumerate(group.columns, 1)
-    ]
-    return schema_to_pyarrow(Schema(*fields), include_field_ids=False)
+    return pa.schema([pa.field(c.name, _ARROW_TYPES[c.type], nullable=not c.required) for c in group.columns])
 
 
 def check_table(group: FeatureGroup, table: Table) -> None:

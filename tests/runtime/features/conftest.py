@@ -1,0 +1,103 @@
+"""A small store of daily sales: labels a day ahead and stock, with late and restated rows."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+
+STORE = Entity("store_id", "string", "store")
+SALES = FeatureGroup(
+    name="sales",
+    entities=(STORE,),
+    features=(
+        Feature("asked_at", "timestamp", "time of the prediction"),
+        Feature("units", "double", "units", nullable=True),
+    ),
+    owner="demand",
+    description="units a day",
+)
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(STORE,),
+    features=(Feature("on_hand", "long", "units on hand", nullable=True),),
+    ttl=timedelta(days=2),
+    owner="demand",
+    description="stock",
+)
+PLAN = TrainingSetPlan(
+    name="daily",
+    label_group="sales",
+    timestamp="asked_at",
+    label="units",
+    features={"stock": ("on_hand",)},
+    holdout_days=2,
+)
+
+
+def day(number: float) -> datetime:
+    """Return a time in days since the start."""
+    return datetime(2017, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+def sales(*rows: tuple[int, float | None, float]) -> pa.Table:
+    """Return sales of store 1: (day, units, created in days); day n is asked for at n, and over at n + 1."""
+    return pa.table(
+        {
+            "store_id": ["1"] * len(rows),
+            "event_time": [day(n + 1) for n, _, _ in rows],
+            "created_time": [day(c) for _, _, c in rows],
+            "asked_at": [day(n) for n, _, _ in rows],
+            "units": pa.array([u for _, u, _ in rows], pa.float64()),
+        }
+    )
+
+
+def stock(*rows: tuple[float, int | None, float]) -> pa.Table:
+    """Return stock of store 1: (event in days, on hand, created in days)."""
+    return pa.table(
+        {
+            "store_id": ["1"] * len(rows),
+            "event_time": [day(e) for e, _, _ in rows],
+            "created_time": [day(c) for _, _, c in rows],
+            "on_hand": pa.array([v for _, v, _ in rows], pa.int64()),
+        }
+    )
+
+
+@pytest.fixture
+def shop(tmp_path) -> SimpleNamespace:
+    """Give the groups, the plan, makers of rows, and a client whose clock stands on day 20 and can be set."""
+    clock = [day(20)]
+
+    def set_day(number: float) -> None:
+        clock[0] = day(number)
+
+    def client(path=tmp_path / "store") -> FeatureStoreClient:
+        return FeatureStoreClient.local(path, now=lambda: clock[0])
+
+    maker: Callable[..., FeatureStoreClient] = client
+    return SimpleNamespace(
+        SALES=SALES,
+        STOCK=STOCK,
+        PLAN=PLAN,
+        day=day,
+        sales=sales,
+        stock=stock,
+        client=maker(),
+        new_client=maker,
+        set_day=set_day,
+    )
+
+
+@pytest.fixture
+def filled(shop) -> SimpleNamespace:
+    """Give a shop with ten days of sales and stock."""
+    shop.client.ingest(shop.SALES, shop.sales(*((n, float(n), n + 1) for n in range(10))))
+    shop.client.ingest(shop.STOCK, shop.stock(*((n, n * 10, n) for n in range(10))))
+    return shop
