@@ -59,12 +59,13 @@ def empty(s3: Any, bucket: str, *, has_time: Callable[[], bool]) -> int:
 
 
 def _batches(s3: Any, bucket: str) -> Iterator[list[dict[str, str]]]:
-    try:
-        for page in s3.get_paginator("list_object_versions").paginate(
-            Bucket=bucket, PaginationConfig={"PageSize": BATCH}
-        ):
-            versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            if versions:
-                yield [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
-    except s3.exceptions.NoSuchBucket:
-        return  # somebody deleted it by hand, which is what was asked for
+    """The first versions that are left, again and again: what was deleted is not listed any more."""
+    while True:
+        try:
+            page = s3.list_object_versions(Bucket=bucket, MaxKeys=BATCH)
+        except s3.exceptions.NoSuchBucket:
+            return  # somebody deleted it by hand, which is what was asked for
+        versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        if not versions:
+            return
+        yield [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]

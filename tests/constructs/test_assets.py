@@ -1,0 +1,223 @@
+"""Code of functions and layers as assets."""
+
+import subprocess
+from pathlib import Path
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk.assertions import Template
+
+from mlops_constructs import ValidationError, _assets
+from mlops_constructs._assets import (
+    LayerError,
+    build_layers,
+    lambda_code,
+    layer,
+    layer_folder,
+    layer_names,
+    runtime_files,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _asset_files(folder: str) -> list[str]:
+    staged = _assets._staged(folder)
+    return sorted(str(path.relative_to(staged)) for path in staged.rglob("*") if path.is_file())
+
+
+def test_the_asset_holds_the_folder_and_what_it_imports() -> None:
+    """Nothing else: a change elsewhere must not deploy the function again."""
+    assert _asset_files("bucket_sweeper") == [
+        "handler.py",
+        "mlops_runtime/__init__.py",
+        "mlops_runtime/business_unit/__init__.py",
+        "mlops_runtime/business_unit/sweep.py",
+        "mlops_runtime/rollout/__init__.py",
+        "mlops_runtime/rollout/cloudformation.py",
+    ]
+
+
+@pytest.mark.parametrize("folder", sorted(p.parent.name for p in (ROOT / "lambdas").glob("*/handler.py")))
+def test_every_function_has_an_asset_that_imports(folder: str) -> None:
+    """The modules in the zip suffice: an isolated Python imports each of them from there."""
+    staged = _assets._staged(folder)
+    modules = sorted(
+        str(p.relative_to(staged).with_suffix("")).replace("/", ".") for p in (staged / "mlops_runtime").rglob("*.py")
+    )
+    program = (
+        f"import sys, importlib; sys.path.insert(0, {str(staged)!r}); "
+        f"[importlib.import_module(m.removesuffix('.__init__')) for m in {modules!r}]; "
+        f"import mlops_runtime; assert mlops_runtime.__file__.startswith({str(staged)!r}); "
+        "assert not [m for m in sys.modules if m.startswith(('jsii', 'aws_cdk', 'pyarrow', 'duckdb'))]"
+    )
+
+    result = subprocess.run([".venv/bin/python", "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert result.stderr == ""
+
+
+def test_caches_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte code would change the hash from machine to machine."""
+    folder = tmp_path / "cached"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "handler.py").write_text("x = 1\n")
+    (folder / "__pycache__" / "handler.cpython-311.pyc").write_bytes(b"\0")
+    monkeypatch.setattr(_assets, "_CHECKOUT", tmp_path)
+
+    assert _asset_files("cached") == ["handler.py"]
+
+
+def test_the_same_code_has_the_same_hash() -> None:
+    """Two apps of one process name the same asset."""
+    hashes = set()
+    for _ in range(2):
+        stack = cdk.Stack(cdk.App(), "S")
+        lambda_.Function(
+            stack,
+            "F",
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            handler="handler.handler",
+            code=lambda_code("bucket_sweeper"),
+        )
+        function = next(iter(Template.from_stack(stack).find_resources("AWS::Lambda::Function").values()))
+        hashes.add(function["Properties"]["Code"]["S3Key"])
+
+    assert len(hashes) == 1
+
+
+def test_fails_on_an_unknown_folder() -> None:
+    """The message lists the functions that there are."""
+    with pytest.raises(
+        ValidationError, match=r"UnknownFunction: folder must be one of .*bucket_sweeper.*, got 'nothing'"
+    ):
+        lambda_code("nothing")
+
+
+def test_fails_on_an_import_that_is_not_there(tmp_path: Path) -> None:
+    """A function that cannot start is refused at synth."""
+    source = tmp_path / "handler.py"
+    source.write_text("from mlops_runtime.nowhere import thing\n")
+
+    with pytest.raises(ValidationError, match=r"handler.py imports mlops_runtime.nowhere, which does not exist"):
+        runtime_files([source])
+
+
+def test_imports_inside_functions_are_found(tmp_path: Path) -> None:
+    """A late import is in the zip as well."""
+    source = tmp_path / "handler.py"
+    source.write_text("def f():\n    from mlops_runtime.contracts import model\n")
+
+    assert "model.py" in {path.name for path in runtime_files([source])}
+
+
+def test_locks_pin_every_wheel_by_hash() -> None:
+    """No wheel enters a layer that was not looked at."""
+    for name in layer_names():
+        lines = (_assets._LOCKS / f"{name}.txt").read_text().splitlines()
+        pins = [line for line in lines if line and not line.startswith((" ", "#"))]
+        assert pins
+        assert all("==" in pin and pin.endswith("\\") for pin in pins)
+        assert all(line.lstrip().startswith("--hash=sha256:") for line in lines if line.startswith(" "))
+
+
+def test_architectures_have_folders_of_their_own() -> None:
+    """An x86 wheel never reaches an arm function."""
+    assert layer_folder("monitor", architecture="x86_64") != layer_folder("monitor", architecture="arm64")
+
+
+def test_a_built_layer_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Synthesis reads the folder that the command filled."""
+    monkeypatch.chdir(tmp_path)
+    package = layer_folder("monitor", architecture="x86_64") / "python" / "numpy"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    stack = cdk.Stack(cdk.App(), "S")
+
+    layer(stack, "Layer", name="monitor", architecture=lambda_.Architecture.X86_64)
+
+    Template.from_stack(stack).has_resource_properties(
+        "AWS::Lambda::LayerVersion", {"CompatibleArchitectures": ["x86_64"], "CompatibleRuntimes": ["python3.14"]}
+    )
+
+
+def test_fails_when_the_layer_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Synthesis never fetches; it names the command that does."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(
+        ValidationError,
+        match="LayerNotBuilt: wheels of layer 'monitor' for arm64 are not in .*; run: mlops assets build",
+    ):
+        layer(cdk.Stack(cdk.App(), "S"), "Layer", name="monitor", architecture=lambda_.Architecture.ARM_64)
+
+
+def test_fails_on_an_unknown_architecture() -> None:
+    """Lambda knows two."""
+    with pytest.raises(LayerError, match="architecture must be one of x86_64, arm64, got 'x86'"):
+        next(build_layers(architecture="x86"))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "platform"), [("x86_64", "x86_64-manylinux_2_28"), ("arm64", "aarch64-manylinux_2_28")]
+)
+def test_wheels_are_fetched_for_lambda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, platform: str
+) -> None:
+    """The command asks for Lambda's platform and Python, by hash, and keeps what it fetched."""
+    monkeypatch.chdir(tmp_path)
+    commands = []
+
+    def fetch(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        package = Path(command[command.index("--target") + 1]) / "numpy"
+        (package / "__pycache__").mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(_assets.shutil, "which", lambda _: "/usr/bin/uv")
+    monkeypatch.setattr(_assets.subprocess, "run", fetch)
+
+    first, second = list(build_layers(architecture=architecture)), list(build_layers(architecture=architecture))
+
+    assert first == second
+    assert len(commands) == len(layer_names())
+    assert commands[0][commands[0].index("--python-platform") + 1] == platform
+    assert "--require-hashes" in commands[0]
+    assert [str(p.relative_to(first[0])) for p in sorted(first[0].rglob("*"))] == [
+        "python",
+        "python/numpy",
+        "python/numpy/__init__.py",
+    ]
+
+
+def test_fails_when_the_layer_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda would refuse it at deployment, after the upload."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_assets, "MAXIMUM_LAYER_MIB", 0)
+
+    def fetch(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        target = Path(command[command.index("--target") + 1])
+        target.mkdir()
+        (target / "big").write_bytes(b"0" * 2**20)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(_assets.subprocess, "run", fetch)
+
+    with pytest.raises(LayerError, match="layer 'monitor' is 1 MiB unzipped, at most 0 are allowed"):
+        list(build_layers())
+
+
+def test_fails_when_wheels_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the installer says is shown, and nothing half-made stays."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        _assets.subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(command, 1, "", "no route to the index"),
+    )
+
+    with pytest.raises(LayerError, match="could not be fetched: no route to the index"):
+        list(build_layers())
+    assert list((tmp_path / ".mlops" / "assets").iterdir()) == []
