@@ -33,7 +33,7 @@ def create_group(request: Record) -> Record:
 
 def describe_group(request: Record) -> Record:
     """DescribeModelPackageGroup."""
-    return store.get("ModelPackageGroup", store.short_name(request["ModelPackageGroupName"]))
+    return store.get("ModelPackageGroup", store.name_of("ModelPackageGroup", request["ModelPackageGroupName"]))
 
 
 def list_groups(request: Record) -> Record:
@@ -62,7 +62,7 @@ def create_package(request: Record) -> Record:
             raise validation(f"{name} is not supported by the embedded SageMaker")
     for container in request.get("InferenceSpecification", {}).get("Containers", []):
         check_image(container["Image"])
-    group = store.short_name(request["ModelPackageGroupName"])
+    group = store.name_of("ModelPackageGroup", request["ModelPackageGroupName"])
     with store.LOCK:
         store.get("ModelPackageGroup", group)
         token = (store.arn("ModelPackageGroup", group), request.get("ClientToken", ""))
@@ -110,7 +110,7 @@ def list_packages(request: Record) -> Record:
     """ListModelPackages, of one group or of all, with filters."""
     rows: Any = store.store().records["ModelPackage"].values()
     if "ModelPackageGroupName" in request:
-        group = store.short_name(request["ModelPackageGroupName"])
+        group = store.name_of("ModelPackageGroup", request["ModelPackageGroupName"])
         store.get("ModelPackageGroup", group)
         rows = _versions(group)
     elif request.get("ModelPackageType", "Unversioned") == "Unversioned":

@@ -83,7 +83,7 @@ def _update(  # noqa: PLR0917 - MiniStack's own signature
         return _create(kind, logical_id, new, stack)
     if "Tags" in changed:
         _retag(physical_id, old.get("Tags", []), new.get("Tags", []))
-    name = store.short_name(physical_id)
+    name = store.name_of(kind, physical_id)
     if kind == "Endpoint" and changed - {"Tags"}:
         request = {k: v for k, v in _typed("UpdateEndpoint", new).items() if k not in ("Tags", spec.name)}
         _handled(api.call, "UpdateEndpoint", request | {spec.name: name})
@@ -99,7 +99,7 @@ def _update(  # noqa: PLR0917 - MiniStack's own signature
 
 def _delete(kind: str, physical_id: str, properties: Record) -> None:
     del properties
-    spec, name = store.KINDS[kind], store.short_name(physical_id)
+    spec, name = store.KINDS[kind], store.name_of(kind, physical_id)
     if name not in store.store().records[kind]:
         return
     if kind == "Endpoint":

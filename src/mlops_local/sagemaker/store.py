@@ -119,9 +119,12 @@ def arn(kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:{KINDS[kind].resource}/{name.lower()}"
 
 
-def short_name(name: str) -> str:
-    """Return the name of a resource given by name or ARN, as several operations allow."""
-    return name.rsplit("/", 1)[-1] if name.startswith("arn:") else name
+def name_of(kind: str, text: str) -> str:
+    """Return the name of a resource given by name or ARN, as several operations allow; an ARN has lost the name's case."""
+    if not text.startswith("arn:"):
+        return text
+    records = store().records[kind].items()
+    return next((name for name, record in records if record[KINDS[kind].arn] == text), text.rsplit("/", 1)[-1])
 
 
 def add(kind: str, name: str, record: Record, tags: Iterable[dict[str, str]] | None = None) -> Record:
