@@ -113,7 +113,7 @@ class FeatureStoreClient:
             now: The clock. Default: the machine's.
         """
         properties = glue_properties(os.environ if environment is None else environment)
-        return cls(GlueCatalog("glue", **properties), database, now=_utc_now if now is None else now)
+        return cls(GlueCatalog("glue", None, **properties), database, now=_utc_now if now is None else now)
 
     def ingest(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
         """Check a batch and append it, once, in one commit.

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -220,11 +219,9 @@ def read_rows(
     table: Table, snapshot_id: int, columns: Iterable[str], *, known_by: datetime, since: datetime | None = None
 ) -> pa.Table:
     """Read columns of a snapshot: rows known by a time, and not older than another where one is given."""
-    condition: BooleanExpression = And(
-        LessThanOrEqual(CREATED_TIME, _iso(known_by)), LessThanOrEqual(EVENT_TIME, _iso(known_by))
-    )
+    condition = f"{CREATED_TIME} <= '{_iso(known_by)}' and {EVENT_TIME} <= '{_iso(known_by)}'"
     if since is not None:
-        condition = And(condition, GreaterThanOrEqual(EVENT_TIME, _iso(since)))
+        condition += f" and {EVENT_TIME} >= '{_iso(since)}'"
     rows = table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id).to_arrow()
     plain = [
         pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type, f.nullable) for f in rows.schema

@@ -1,0 +1,146 @@
+"""The training-set job against Glue and S3 of the embedded cloud."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.catalog.glue import GlueCatalog
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.features import TrainingSetManifest
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.client import FeatureStoreClient, glue_properties
+from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema
+from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features.manifest import Verdict, read_manifest, rebuild
+from mlops_runtime.jobs.training_set import main
+
+START = datetime(2017, 1, 1, tzinfo=UTC)
+DATABASE, TABLES, SETS = "job_features", "training-set-job-features", "training-set-job-sets"
+STORE = Entity("store_id", "string", "store")
+SALES = FeatureGroup(
+    name="sales",
+    entities=(STORE,),
+    features=(Feature("asked_at", "timestamp", "time of the prediction"), Feature("units", "double", "units")),
+    owner="demand",
+    description="units a day",
+)
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(STORE,),
+    features=(Feature("on_hand", "long", "units on hand"),),
+    owner="demand",
+    description="stock",
+)
+PLAN = TrainingSetPlan(
+    name="daily",
+    label_group="sales",
+    timestamp="asked_at",
+    label="units",
+    features={"stock": ("on_hand",)},
+    holdout_days=2,
+)
+
+
+@pytest.fixture(scope="module")
+def store(cloud) -> SimpleNamespace:
+    """Give a feature store in Glue, as CloudFormation leaves it, with ten days of sales and stock."""
+    s3 = cloud.client("s3")
+    for bucket in (TABLES, SETS):
+        s3.create_bucket(Bucket=bucket)
+    cloud.client("glue").create_database(DatabaseInput={"Name": DATABASE})
+    catalog = GlueCatalog("glue", None, **glue_properties(cloud.environment()))
+    lock = FeatureLock().extend([SALES, STOCK])
+    for group in (SALES, STOCK):
+        catalog.create_table(
+            (DATABASE, group.table_name),
+            iceberg_schema(group, lock.table(group)),
+            location=f"s3://{TABLES}/{DATABASE}/{group.table_name}",
+            partition_spec=iceberg_partition(lock.table(group)),
+            properties=group.properties,
+        )
+    day = [START + timedelta(days=n) for n in range(12)]
+    client = FeatureStoreClient.glue(database=DATABASE, environment=cloud.environment(), now=lambda: day[11])
+    asked = {"store_id": ["1"] * 10, "event_time": day[1:11], "created_time": day[1:11], "asked_at": day[:10]}
+    client.ingest(SALES, pa.table({**asked, "units": [float(n) for n in range(10)]}))
+    client.ingest(
+        STOCK,
+        pa.table({"store_id": ["1"] * 10, "event_time": day[:10], "created_time": day[:10], "on_hand": range(10)}),
+    )
+    return SimpleNamespace(client=client, s3=s3, environment=cloud.environment())
+
+
+@pytest.fixture
+def opt_ml(store, tmp_path, monkeypatch):
+    """Put a job's environment in place and return its root."""
+    for name, value in {**store.environment, "MLOPS_OPT_ML": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def arguments(**changes: str) -> list[str]:
+    """Return the job's arguments as the machine gives them, the plan in pieces of at most 60 characters."""
+    plan = canonical_json(PLAN).decode()
+    values = {
+        "as-of": "2017-01-07T12:00:00Z",
+        "database": DATABASE,
+        "output": f"s3://{SETS}/sets/daily/1",
+        "manifests": f"s3://{SETS}/manifests",
+        **changes,
+    }
+    pieces = [plan[i : i + 60] for i in range(0, len(plan), 60)]
+    return ["--plan", *pieces, *(part for name, value in values.items() for part in (f"--{name}", value))]
+
+
+@pytest.mark.cloud
+def test_job_writes_splits_and_manifest(store, tmp_path):
+    """The job leaves both splits and the manifest in /opt/ml, and the manifest under its id in S3."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mlops_runtime.jobs.training_set", *arguments()],
+        env={**os.environ, **store.environment, "MLOPS_OPT_ML": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "processing" / "output"
+    train, holdout = (pq.read_table(output / split / "part-0.parquet") for split in ("train", "holdout"))
+    assert train.select(["units", "on_hand"]).to_pydict() == {"units": [0.0, 1.0, 2.0, 3.0], "on_hand": [0, 1, 2, 3]}
+    assert holdout["units"].to_pylist() == [4.0, 5.0]
+    manifest = from_json(TrainingSetManifest, (output / "manifest" / "training_set.json").read_bytes())
+    assert read_manifest(content_hash(manifest), f"s3://{SETS}/manifests", s3=store.s3) == manifest
+    assert manifest.output.uri == f"s3://{SETS}/sets/daily/1"
+    assert rebuild(store.client.table, manifest).verdict is Verdict.IDENTICAL
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"database": "nowhere"}, "there is no feature table of group 'sales', there are none"),
+        ({"as-of": "2017-01-01T06:00:00Z"}, "no label of sales_v1 was known at 2017-01-01T06:00:00+00:00"),
+        ({"as-of": "yesterday"}, "--as-of must be an ISO 8601 time, got 'yesterday'"),
+    ],
+)
+def test_fails_with_one_line(opt_ml, capsys, changes, message):
+    """A job that cannot be done says why in one line, without a traceback, and writes nothing."""
+    assert main(arguments(**changes)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("mlops training set: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert not list(opt_ml.iterdir())
+
+
+def test_fails_when_the_plan_is_no_plan(capsys):
+    """A plan without its fields is refused with what is missing."""
+    changed = ["--plan", json.dumps({"name": "daily"}), *arguments()[-8:]]
+    assert main(changed) == 1
+    assert "not a valid TrainingSetPlan: $.label_group is missing" in capsys.readouterr().err
