@@ -25,10 +25,13 @@ class ContractError(ValueError):
 
 
 def to_dict(value: Any) -> Any:
-    """Return the JSON value of a contract: dataclasses as objects without their ``None`` fields, tuples as arrays."""
+    """Return the JSON value of a contract: dataclasses as objects, tuples as arrays.
+
+    A field that is ``None`` is left out where reading it back gives ``None`` again, and ``null`` where it has no default.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((_json_name(f), getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: to_dict(item) for name, item in pairs if item is not None}
+        pairs = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {_json_name(f): to_dict(item) for f, item in pairs if item is not None or f.default is not None}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
@@ -72,7 +75,7 @@ def from_json(kind: type[T], text: str | bytes) -> T:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets without end
         raise ContractError(f"not a valid {kind.__name__}: not JSON: {error}") from error
     return from_dict(kind, document)
 
@@ -80,9 +83,8 @@ def from_json(kind: type[T], text: str | bytes) -> T:
 def json_schema(kind: type) -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of a contract."""
     definitions: dict[str, Any] = {}
-    schema = _schema(kind, definitions)
+    _schema(kind, definitions)
     own = definitions.pop(kind.__name__)
-    del schema
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **own, "$defs": definitions}
 
 
@@ -110,7 +112,7 @@ def _read(kind: Any, value: object, path: str, problems: list[str]) -> Any:
             problems.append(f"{path} must be an array, got {value!r}")
             return ()
         return tuple(_read(args[0], item, f"{path}[{i}]", problems) for i, item in enumerate(value))
-    if origin in (Mapping, dict) or origin is typing.get_origin(Mapping[str, str]):
+    if origin in (Mapping, dict):
         if not isinstance(value, Mapping):
             problems.append(f"{path} must be an object, got {value!r}")
             return {}
@@ -157,16 +159,31 @@ def _read_scalar(kind: Any, value: object, path: str, problems: list[str]) -> An
             problems.append(f"{path} must be an ISO 8601 time, got {value!r}")
             return None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            problems.append(f"{path} must be a number that a double can hold, got {len(str(value))} digits")
+            return value
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        problems.append(f"{path} must be a {_SCALARS.get(kind, kind.__name__)}, got {value!r}")
+        name = _SCALARS.get(kind, kind.__name__)
+        problems.append(f"{path} must be {'an' if name == 'integer' else 'a'} {name}, got {value!r}")
+    elif isinstance(value, str) and not _is_unicode(value):
+        problems.append(f"{path} must be text without lone surrogates, got {value!r}")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     origin, args = get_origin(kind), get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return _schema(next(a for a in args if a is not type(None)), definitions)
+        return {"anyOf": [_schema(next(a for a in args if a is not type(None)), definitions), {"type": "null"}]}
     if origin is typing.Literal:
         return {"enum": list(args)}
     if origin is tuple:

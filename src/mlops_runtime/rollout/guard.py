@@ -5,6 +5,7 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-e
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +40,14 @@ def request_from(body: str, *, machine_arn: str, group: str) -> tuple[str, Deplo
         raise IgnoredError(str(error)) from error
     region, account = machine_arn.split(":")[3:5]
     detail, arn = event.detail, event.detail.get("ModelPackageArn")
-    prefix = f":sagemaker:{region}:{account}:model-package/{group}/"
+    ours = re.compile(
+        rf"arn:aws[a-z-]*:sagemaker:{region}:{account}:model-package/{re.escape(group)}/(\d{{1,9}})", re.ASCII
+    )
     if (event.source, event.detail_type) != ("aws.sagemaker", DETAIL_TYPE):
         raise IgnoredError(f"{event.detail_type!r} of {event.source!r} is not a change of a model package")
     if event.account != account:
         raise IgnoredError(f"account {event.account!r} is not {account!r}")
-    if not isinstance(arn, str) or prefix not in arn or not arn.startswith("arn:aws"):
+    if not isinstance(arn, str) or not (version := ours.fullmatch(arn)):
         raise IgnoredError(f"{arn!r} is not a model package of group {group!r}")
     if detail.get("ModelApprovalStatus") != "Approved":
         raise IgnoredError(f"{arn} is {detail.get('ModelApprovalStatus')!r}")
@@ -57,7 +60,7 @@ def request_from(body: str, *, machine_arn: str, group: str) -> tuple[str, Deplo
         requested_at=str(to_dict(event.time)),
         model_package_arn=arn,
     )
-    return f"approval-{arn.rpartition('/')[2]}-{short_hash(event.id)}", request
+    return f"approval-{version[1]}-{short_hash(event.id)}", request
 
 
 def guard(message: Message, *, stepfunctions: "SFNClient", machine_arn: str, group: str) -> str | None:
@@ -69,7 +72,7 @@ def guard(message: Message, *, stepfunctions: "SFNClient", machine_arn: str, gro
     try:
         name, request = request_from(message.body, machine_arn=machine_arn, group=group)
     except IgnoredError as ignored:
-        _log(message, {"decision": "IGNORED", "reason": str(ignored)})
+        _log(message, {"decision": "IGNORED", "reason": str(ignored)[:1000]})
         return None
     arn = start_deploy(stepfunctions, machine_arn, name, request)
     _log(message, {"decision": "STARTED", "execution": arn})
