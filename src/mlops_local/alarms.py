@@ -63,15 +63,18 @@ def datapoints(alarm: Mapping[str, Any], at: float) -> tuple[list[float | None],
     return [statistic(points, name) if points else None for points in series], end - period
 
 
-def evaluate(alarm: dict[str, Any], at: float | None = None) -> None:
+def evaluate(alarm: dict[str, Any], at: float | None = None) -> bool:
     """Evaluate one alarm and, when its state changes, tell its topics, the default bus and its composite alarms.
 
     Args:
         alarm: MiniStack's record.
         at: Epoch seconds. Default: now.
+
+    Returns:
+        Whether its state changed.
     """
     if not alarm.get("MetricName"):
-        return
+        return False
     points, started = datapoints(alarm, clock.now() if at is None else at)
     breaches, _ = COMPARISONS[alarm["ComparisonOperator"]]
     periods = int(alarm["EvaluationPeriods"])
@@ -87,7 +90,7 @@ def evaluate(alarm: dict[str, Any], at: float | None = None) -> None:
     with _STATE:
         old = alarm["StateValue"]
         if state is None or state == old:
-            return
+            return False
         now = clock.now()
         why, data = reason(alarm, points, states=(old, state), missing=missing, started=started, now=now)
         alarm.update(StateValue=state, StateReason=why, StateReasonData=data, StateUpdatedTimestamp=int(now))
@@ -96,6 +99,7 @@ def evaluate(alarm: dict[str, Any], at: float | None = None) -> None:
     cw._record_history(alarm["AlarmName"], old, state, why)
     cw._dispatch_alarm_actions(alarm, old, state, why)
     cw._evaluate_parent_alarms(alarm)
+    return True
 
 
 def _series(alarm: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -180,15 +184,17 @@ class Alarms:
                 found = following
         return found
 
-    def run(self, at: float) -> None:
+    def run(self, at: float) -> bool:
         """Evaluate every alarm that is looked at in this minute."""
+        changed = False
         for account, region, alarm in _alarms():
             if at % _step(alarm) == 0:
                 with _Scope(account, region):
                     try:
-                        evaluate(alarm, at)
+                        changed = evaluate(alarm, at) or changed
                     except Exception:
                         LOGGER.exception("alarm %s cannot be evaluated", alarm["AlarmName"])
+        return changed
 
 
 class _Scope:

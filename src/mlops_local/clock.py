@@ -4,7 +4,7 @@ It drives waits, retries and time limits of state machines, alarm periods, sched
 Signatures, credentials, S3 and the visibility of queued messages stay on real time: SDKs and workers live there.
 
 What happens at a certain embedded time is a :class:`Source`. Between jumps one thread runs what is due. A jump walks from one due
-time to the next, so that each runs in order with the clock standing at its own time.
+time to the next: each runs in order with the clock standing still at its own time, until the functions that it set off are done.
 """
 
 import bisect
@@ -39,8 +39,8 @@ class Source(Protocol):
     def due(self, after: float) -> float | None:
         """Return the first time later than ``after`` at which something happens, or ``None``."""
 
-    def run(self, at: float) -> None:
-        """Do what is due at ``at``."""
+    def run(self, at: float) -> bool:
+        """Do what is due at ``at``, and return whether that set something off that a jump should wait for."""
 
 
 class Stop(Protocol):
@@ -65,7 +65,10 @@ _SEGMENTS: list[_Segment] = [_Segment(time.time(), time.time(), settings.clock_s
 _SOURCES: list[Source] = []
 # each says what would be confused by a clock that goes back, or None
 _GUARDS: list[Callable[[], str | None]] = []
+# each blocks until what was set off is done
+_SETTLERS: list[Callable[[], None]] = []
 _RUNNING = threading.RLock()  # a jump and the ticking thread never run sources at the same time
+_factor = settings.clock_scale
 _waiting = 0
 _ran = 0.0  # sources have run up to here
 
@@ -95,7 +98,7 @@ def iso(at: float | None = None) -> str:
 
 def scale() -> float:
     """Return how many embedded seconds pass in a real one."""
-    return _SEGMENTS[-1].scale
+    return _factor
 
 
 def at_real(real: float) -> float:
@@ -111,7 +114,7 @@ def at_real(real: float) -> float:
 
 def real_seconds(embedded: float) -> float:
     """Return how long a span of embedded seconds takes at the present scale."""
-    return embedded / scale()
+    return embedded / _factor
 
 
 def wait(seconds: float, stop: Stop | None = None) -> bool:
@@ -132,7 +135,7 @@ def wait(seconds: float, stop: Stop | None = None) -> bool:
             while (left := deadline - now()) > 0:
                 if stop is not None and stop.is_set():
                     return False
-                _CHANGED.wait(min(left / scale(), _GLANCE if stop is None else _STOP_GLANCE))
+                _CHANGED.wait(min(left / _factor, _GLANCE if stop is None else _STOP_GLANCE))
             return True
         finally:
             _waiting -= 1
@@ -144,9 +147,12 @@ def set_scale(factor: float) -> None:
     Raises:
         ClockError: When the factor is not between 0.001 and 100,000.
     """
+    global _factor  # noqa: PLW0603 - the clock is one
     if not 0.001 <= factor <= 100_000:
         raise ClockError(f"scale must be between 0.001 and 100000, got {factor!r}")
-    _set(now(), factor)
+    with _RUNNING:
+        _factor = factor
+        _set(now())
     LOGGER.info("clock: scale %g", factor)
 
 
@@ -178,8 +184,11 @@ def jump(to: float) -> int:
             _ran = to
             LOGGER.info("clock: set back to %s", iso(to))
             return 0
-        runs = _run_until(to)
-        _set(max(to, now()))
+        _set(now(), stands=True)
+        try:
+            runs = _run_until(to, jumping=True)
+        finally:
+            _set(to)
         LOGGER.info("clock: jumped to %s, ran %d due times", iso(to), runs)
         return runs
 
@@ -195,14 +204,19 @@ def add_guard(guard: Callable[[], str | None]) -> None:
     _GUARDS.append(guard)
 
 
+def add_settler(settler: Callable[[], None]) -> None:
+    """Let a jump call ``settler``, which blocks until what was set off is done, before it goes on to the next due time."""
+    _SETTLERS.append(settler)
+
+
 def wake() -> None:
     """Let every waiting thread look at the clock again."""
     with _CHANGED:
         _CHANGED.notify_all()
 
 
-def _set(to: float, factor: float | None = None) -> None:
-    _SEGMENTS.append(_Segment(time.time(), to, scale() if factor is None else factor))
+def _set(to: float, *, stands: bool = False) -> None:
+    _SEGMENTS.append(_Segment(time.time(), to, 0.0 if stands else _factor))
     wake()
 
 
@@ -217,21 +231,25 @@ def _next(after: float) -> tuple[float, list[Source]]:
     return first, sources
 
 
-def _run_until(end: float) -> int:
-    """Run what is due up to ``end``; while the clock is behind a due time, it is moved there first."""
+def _run_until(end: float, *, jumping: bool = False) -> int:
+    """Run what is due up to ``end``; a jump moves the clock there first, and waits for what that set off."""
     global _ran  # noqa: PLW0603 - the clock is one
     runs = 0
     while True:
         due, sources = _next(_ran)
         if due > end:
             break
-        if due > now():
-            _set(due)
+        if jumping and due > now():
+            _set(due, stands=True)
+        active = False
         for source in sources:
             try:
-                source.run(due)
+                active = source.run(due) or active
             except Exception:
                 LOGGER.exception("clock: %s failed at %s", type(source).__name__, iso(due))
+        if jumping and active:
+            for settler in _SETTLERS:
+                settler()
         _ran = due
         runs += 1
         if runs == JUMP_LIMIT:
@@ -251,7 +269,7 @@ def _tick() -> None:
         with _CHANGED:
             left = due - now()
             if left > 0:
-                _CHANGED.wait(min(left / scale(), _GLANCE))
+                _CHANGED.wait(min(left / _factor, _GLANCE))
 
 
 class EmbeddedTime:
@@ -278,7 +296,7 @@ class EmbeddedDatetime(datetime):
 
 def state() -> dict[str, object]:
     """Return what ``GET /_mlops/clock`` answers."""
-    return {"now": iso(), "epoch": now(), "scale": scale(), "waiting": _waiting}
+    return {"now": iso(), "epoch": now(), "scale": _factor, "waiting": _waiting}
 
 
 def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:

@@ -1,16 +1,33 @@
-"""Lambda functions fail with the name of their exception's class, as on AWS, so that Catch and Retry match.
+"""Lambda functions: the name of an error, and when all that were set off are done.
 
-Source: https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
+A failed function's error is named by its exception's class, as on AWS, so that Catch and Retry match:
+https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
 """
 
+import logging
 import re
+import time
 from typing import Any
 
-from ministack.services import lambda_svc
+from ministack.services import lambda_svc, sqs
 
-from mlops_local import compat
+from mlops_local import clock, compat
 
-compat.expect("ministack.services.lambda_svc", _execute_function_warm="(func, event, request_id)")
+compat.expect(
+    "ministack.services.lambda_svc",
+    _execute_function_warm="(func, event, request_id)",
+    _esms=object,
+    _esm_inflight=dict,
+    executions_in_flight="()",
+)
+compat.expect("ministack.services.sqs", _queues=object)
+
+LOGGER = logging.getLogger(__name__)
+
+# real seconds: how long a jump waits at one due time, how often it looks, and for how long nothing may begin
+_SETTLE_LIMIT = 20.0
+_LOOK = 0.01
+_QUIET = 0.05
 
 _CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)")
 
@@ -36,8 +53,36 @@ def error_type(log: str, message: str) -> str | None:
     return found[1] if found else None
 
 
+def busy() -> bool:
+    """Return whether a function runs, or a message waits in a queue that feeds one."""
+    if lambda_svc.executions_in_flight()[0] or lambda_svc._esm_inflight:
+        return True
+    fed = {esm.get("EventSourceArn") for esm in list(lambda_svc._esms._data.values()) if esm.get("Enabled", True)}
+    real = time.time()
+    return any(
+        message.get("visible_at", real) <= real
+        for queue in list(sqs._queues._data.values())
+        if queue["attributes"].get("QueueArn") in fed
+        for message in list(queue["messages"])
+    )
+
+
+def settle() -> None:
+    """Block until no function has run for a moment, for a bounded time."""
+    deadline = time.monotonic() + _SETTLE_LIMIT
+    quiet = time.monotonic() + _QUIET
+    while time.monotonic() < quiet:
+        time.sleep(_LOOK)
+        if busy():
+            quiet = time.monotonic() + _QUIET
+        if time.monotonic() > deadline:
+            LOGGER.warning("functions still run after %.0f s at %s; the clock goes on", _SETTLE_LIMIT, clock.iso())
+            return
+
+
 def install() -> None:
-    """Name errors by their class."""
+    """Name errors by their class, and let jumps of the clock wait for functions."""
+    clock.add_settler(settle)
     execute = lambda_svc._execute_function_warm
 
     def execute_and_name(func: Any, event: Any, request_id: str) -> dict[str, Any]:

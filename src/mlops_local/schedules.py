@@ -152,16 +152,19 @@ class Schedules:
         """Return the next occurrence of any schedule."""
         return min((found for item in _items() if (found := item.next(after)) is not None), default=None)
 
-    def run(self, at: float) -> None:
+    def run(self, at: float) -> bool:
         """Fire every schedule that occurs at ``at``."""
+        fired = False
         for item in _items():
             found = item.next(at - 10 * _SAME)
             if found is None or abs(found - at) > _SAME:
                 continue
+            fired = True
             try:
                 item.fire(at)
             except Exception:
                 LOGGER.exception("schedule %s cannot be delivered", item.key)
+        return fired
 
 
 def _items() -> Iterator[_Item]:

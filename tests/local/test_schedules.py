@@ -127,3 +127,36 @@ def test_scheduler_delivers_its_input_with_its_time(cloud: Cloud, wait_for: Call
     assert message["now"] == at.isoformat() + "Z"
     assert message["of"] == "arn:aws:scheduler:us-east-1:000000000000:schedule/default/once"
     assert wait_for(lambda: all(schedule["Name"] != "once" for schedule in scheduler.list_schedules()["Schedules"]))
+
+
+def test_jump_waits_for_the_functions_of_each_occurrence(cloud: Cloud, make_function: Callable[..., str]) -> None:
+    """Three days' runs of a slow function do not overlap, and are done when the jump is."""
+    code = "import time, boto3\ndef handler(event, context):\n    time.sleep(0.2)\n"
+    code += (
+        "    boto3.client('s3').put_object(Bucket='daily', Key=event['time'] + '/' + str(time.time_ns()), Body=b'')\n"
+    )
+    arn = make_function(cloud, "daily", {"handler.py": code})
+    write = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::daily/*"}
+    cloud.client("iam").put_role_policy(
+        RoleName="daily-role",
+        PolicyName="p",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [write]}),
+    )
+    cloud.client("s3").create_bucket(Bucket="daily")
+    events = cloud.client("events")
+    rule = events.put_rule(Name="daily", ScheduleExpression="cron(0 6 * * ? *)")["RuleArn"]
+    events.put_targets(Rule="daily", Targets=[{"Id": "f", "Arn": arn}])
+    cloud.client("lambda").add_permission(
+        FunctionName="daily",
+        StatementId="s",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=rule,
+    )
+    cloud.clock_jump(by=timedelta(days=3))
+    keys = [item["Key"].split("/") for item in cloud.client("s3").list_objects_v2(Bucket="daily")["Contents"]]
+    events.remove_targets(Rule="daily", Ids=["f"])
+    events.delete_rule(Name="daily")
+    assert len(keys) == 3
+    assert sorted(keys) == sorted(keys, key=lambda key: int(key[1]))
+    assert all(key[0].endswith("T06:00:00Z") for key in keys)
