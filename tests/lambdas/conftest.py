@@ -1,0 +1,58 @@
+"""Loads a handler as Lambda does: environment first, then the module, with clients that reach moto."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _load(name: str, path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+rollout_world = _load("rollout_world", ROOT / "tests/runtime/rollout/world.py")
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "ENDPOINT": "demand-forecast",
+    "PIPELINE": "demand-forecast",
+    "MODEL_PACKAGE_GROUP": "demand-forecast",
+    "ROLLOUT_TABLE": "rollout",
+    "RETRAINING_TABLE": "retraining",
+    "ARTIFACTS_BUCKET": "artifacts",
+    "AUDIT_BUCKET": "audit",
+    "DEPLOY_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:Deploy",
+    "RETRAIN_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain",
+    "COOL_DOWN_SECONDS": "86400",
+    "DAILY_BUDGET": "2",
+    "ALARM_NAMES": "demand-drift,demand-wape",
+    "GATE": '{"resamples": 200}',
+}
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A fresh moto world, with the environment that constructs give to functions."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with rollout_world.world() as made:
+        yield made
+
+
+@pytest.fixture
+def load(world: object) -> Callable[[str], Any]:
+    """Return the handler module of a function's folder."""
+    return lambda folder: _load(f"lambda_{folder}", ROOT / "lambdas" / folder / "handler.py")

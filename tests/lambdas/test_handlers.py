@@ -1,0 +1,156 @@
+"""Each handler as Lambda calls it, one scenario through all of them; and what holds for every one."""
+
+import ast
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rollout_world import SPEC
+
+from mlops_runtime.contracts import canonical_json, content_hash, to_dict
+
+NOW = "2017-08-01T09:00:00Z"
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Deploy:one"
+OURS = ("deploy_guard", "retrain_gate", "retrain_guard", "rollout_preflight", "rollout_record", "serving_spec")
+FOLDERS = sorted(path.parent for path in (Path(__file__).parents[2] / "lambdas").glob("*/handler.py"))
+Load = Callable[[str], Any]
+
+
+def _sqs(*bodies: object) -> dict[str, Any]:
+    sent = str(int(datetime(2017, 8, 1, 9, tzinfo=UTC).timestamp() * 1000))
+    return {
+        "Records": [
+            {"messageId": f"m{i}", "body": json.dumps(body), "attributes": {"SentTimestamp": sent}}
+            for i, body in enumerate(bodies)
+        ]
+    }
+
+
+def _approval(package: str, event_id: str = "a1") -> dict[str, Any]:
+    return {
+        "id": event_id,
+        "source": "aws.sagemaker",
+        "detail-type": "SageMaker Model Package State Change",
+        "account": "123456789012",
+        "time": NOW,
+        "detail": {"ModelPackageArn": package, "ModelApprovalStatus": "Approved"},
+    }
+
+
+def _alarm(event_id: str = "e1") -> dict[str, Any]:
+    return {
+        "id": event_id,
+        "source": "aws.cloudwatch",
+        "detail-type": "CloudWatch Alarm State Change",
+        "account": "123456789012",
+        "time": NOW,
+        "detail": {"alarmName": "demand-wape", "state": {"value": "ALARM"}},
+    }
+
+
+def _request(reason: str, package: str | None = None) -> dict[str, Any]:
+    request = {"reason": reason, "requested_by": "someone", "requested_at": NOW}
+    return request if package is None else request | {"model_package_arn": package}
+
+
+def test_from_a_spec_to_a_promotion_and_a_rejection(world: Any, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stack, approval, plan, what the machine does with it, record; then a candidate that loses."""
+    answers: list[dict[str, Any]] = []
+    spec_handler = load("serving_spec")
+    monkeypatch.setattr(spec_handler, "answer", lambda _, **arguments: answers.append(arguments))
+    event = {
+        "RequestType": "Create",
+        "ResponseURL": "https://x",
+        "StackId": "s",
+        "RequestId": "r",
+        "LogicalResourceId": "l",
+        "ResourceProperties": {"Spec": json.dumps(to_dict(SPEC))},
+    }
+    spec_handler.handler(event, None)
+    assert answers[0]["data"]["SpecHash"] == content_hash(SPEC)
+
+    preflight = load("rollout_preflight").handler
+    started = {"request": _request("spec"), "execution": EXECUTION, "now": NOW}
+    assert preflight(started, None)["action"] == "nothing"
+
+    package = world.package()
+    assert load("deploy_guard").handler(_sqs(_approval(package)), None) == {"batchItemFailures": []}
+    assert [name for name in world.executions() if name.startswith("approval-1-")] != []
+
+    world.lock()
+    plan = preflight({"request": _request("approval", package), "execution": EXECUTION, "now": NOW}, None)
+    json.dumps(plan)
+    assert plan["action"] == "create"
+    world.sagemaker.create_model(**plan["create_model"])
+    world.sagemaker.create_endpoint_config(**plan["create_endpoint_config"])
+    world.sagemaker.create_endpoint(**plan["create_endpoint"])
+
+    record = load("rollout_record").handler
+    claim = {"plan": plan, "request": _request("approval", package), "outcome": "PROMOTED", "reason": "first"}
+    answer = record(claim | {"execution": EXECUTION, "now": NOW}, None)
+    assert answer == {"sequence": 1, "serving_config": plan["config_name"], "outcome": "PROMOTED"}
+    again = {"request": _request("approval", package), "execution": EXECUTION + "-2", "now": NOW}
+    assert preflight(again, None)["action"] == "nothing"
+
+    rejected = {
+        "plan": None,
+        "request": {},
+        "outcome": "REJECTED",
+        "reason": "lost",
+        "execution": "retrain",
+        "now": NOW,
+    }
+    assert record(rejected, None)["sequence"] == 2
+    assert world.chain.problems() == []
+
+
+def test_retraining_starts_once_and_a_broken_message_stays(world: Any, load: Load) -> None:
+    """One message of the batch fails for want of its table; the other's decision is not undone by it."""
+    world.alarm("demand-wape", "ALARM")
+    handler = load("retrain_guard").handler
+    assert handler(_sqs(_alarm(), _alarm(), {"not": "an event"}), None) == {"batchItemFailures": []}
+    assert len(world.executions("Retrain")) == 1
+    world.dynamodb.delete_table(TableName="retraining")
+    assert handler(_sqs(_alarm("e2")), None) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+
+
+def test_an_approval_that_cannot_be_started_stays_in_the_queue(
+    world: Any, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that does not exist is an error of ours, not of the event; the others go on."""
+    monkeypatch.setenv("DEPLOY_MACHINE_ARN", "arn:aws:states:us-east-1:123456789012:stateMachine:Gone")
+    package = world.package()
+    event = _sqs({"forged": True}, _approval(package), _approval(package, "a2"))
+    failures = load("deploy_guard").handler(event, None)["batchItemFailures"]
+    assert failures == [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]
+
+
+def test_gate_reads_its_limits_from_the_environment(world: Any, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``GATE`` is the ``GateSpec``; an evaluation with few rows fails by its minimum."""
+    monkeypatch.setenv("GATE", '{"minimum_rows": 5000}')
+    example = Path(__file__).parents[1] / "runtime/contracts/examples/Evaluation.json"
+    key = "evaluations/demand-forecast/one/evaluation.json"
+    world.s3.put_object(Bucket="artifacts", Key=key, Body=example.read_bytes())
+    event = {"evaluation_uri": f"s3://artifacts/{key}", "execution": EXECUTION, "now": NOW}
+    answer = load("retrain_gate").handler(event, None)
+    assert answer["verdict"] == "FAILED"
+    assert "120 rows are fewer than the minimum 5000" in answer["reason"]
+    written = world.s3.get_object(Bucket="artifacts", Key="gates/demand-forecast/one.json")["Body"].read()
+    assert canonical_json(json.loads(written)) == written
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_handlers_are_short_and_have_no_clock(folder: Path) -> None:
+    """At most 40 lines; no time but the event's."""
+    text = (folder / "handler.py").read_text()
+    assert len(text.splitlines()) <= 40
+    called = {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+    assert called.isdisjoint({"now", "utcnow", "today", "time", "monotonic", "sleep"})
+
+
+def test_all_of_our_handlers_are_there() -> None:
+    """The folders that the constructs name."""
+    assert {folder.name for folder in FOLDERS} >= set(OURS)
