@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout_world import NOW
 
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
 from mlops_runtime.retraining.guard import (
     GuardSettings,
@@ -111,6 +112,29 @@ def test_no_body_breaks_the_guard(body: str) -> None:
     assert error.value.decision is Decision.INVALID
 
 
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(["alarm", "schedule", "manual"]), st.data())
+def test_a_tampered_event_is_refused_or_means_the_same(kind: str, data: st.DataObject) -> None:
+    """Any field of a valid event replaced by anything, also inside its detail; what passes can be written and started."""
+    event = _event(kind)
+    target = event["detail"] if event["detail"] and data.draw(st.booleans()) else event
+    target[data.draw(st.sampled_from(sorted(target)))] = data.draw(_ANY)
+    try:
+        request = _request(event)
+    except RefusedEventError:
+        return
+    assert request.trigger == Trigger(kind)
+    assert len(execution_name("demand-forecast", request)) == 24
+    canonical_json(request)
+
+
 @pytest.mark.parametrize(
     ("offset", "fresh"),
     [
@@ -173,20 +197,20 @@ def test_decisions(state: GuardState, kind: str, decision: Decision) -> None:
 @given(st.lists(st.tuples(st.integers(0, 7200), st.sampled_from(["alarm", "schedule", "manual"])), max_size=60))
 def test_no_storm_starts_more_than_it_may(steps: list[tuple[int, str]]) -> None:
     """However events come: never over the day's budget, never two at once, never within the cool-down but by a person."""
-    settings = replace(SETTINGS, cool_down=4 * HOUR, lock_seconds=HOUR)
+    limits = replace(SETTINGS, cool_down=4 * HOUR, lock_seconds=HOUR)
     state, now, starts = GuardState(), NOW, []
     for number, (gap, kind) in enumerate(steps):
         now += timedelta(seconds=gap)
         request = replace(_request(_event(kind)), event_id=f"e{number}")
-        decision, _ = decide(state, request, settings, execution=f"x{number}", now=now)
+        decision, _ = decide(state, request, limits, execution=f"x{number}", now=now)
         if decision is Decision.STARTED:
-            state = next_state(state, settings, execution=f"x{number}", now=now)
+            state = next_state(state, limits, execution=f"x{number}", now=now)
             starts.append((now, kind))
     for day in {f"{at:%Y-%m-%d}" for at, _ in starts}:
-        assert sum(f"{at:%Y-%m-%d}" == day for at, _ in starts) <= settings.daily_budget
+        assert sum(f"{at:%Y-%m-%d}" == day for at, _ in starts) <= limits.daily_budget
     for (before, _), (after, kind) in pairwise(starts):
-        assert after - before > timedelta(seconds=settings.lock_seconds)
-        assert kind == "manual" or after - before >= timedelta(seconds=settings.cool_down)
+        assert after - before > timedelta(seconds=limits.lock_seconds)
+        assert kind == "manual" or after - before >= timedelta(seconds=limits.cool_down)
 
 
 def test_names_have_24_characters_and_follow_from_the_event() -> None:

@@ -1,0 +1,68 @@
+"""Conditional writes of the endpoint's row."""
+
+from dataclasses import replace
+
+import pytest
+from botocore.exceptions import ClientError
+from rollout_world import ENDPOINT, EXECUTION, World, record_of
+
+from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts.rollout import LockRow
+from mlops_runtime.rollout.audit import GENESIS
+from mlops_runtime.rollout.table import RolloutTable
+
+
+def test_a_row_that_is_not_there_is_empty(world: World) -> None:
+    """No lock, no head, nothing live."""
+    assert world.table.read() == LockRow(endpoint=ENDPOINT)
+
+
+def test_the_head_moves_once_from_one_place(world: World) -> None:
+    """Who saw an older head is told to read again."""
+    seen, record = world.table.read(), record_of(1, GENESIS)
+    assert world.table.move_head(seen, record, content_hash(record), None, None)
+    other = replace(record, reason="other")
+    assert not world.table.move_head(seen, other, content_hash(other), None, None)
+    row = world.table.read()
+    assert (row.audit_head, row.audit_sequence) == (content_hash(record), 1)
+
+
+def test_the_pointer_moves_only_under_the_lock(world: World) -> None:
+    """Not for who never had it, nor for who lost it; then pointer and head move together."""
+    seen, record = world.table.read(), record_of(1, GENESIS)
+    pointer = world.pointer("c", "p")
+    assert not world.table.move_head(seen, record, content_hash(record), pointer, EXECUTION)
+    world.lock("another")
+    assert not world.table.move_head(seen, record, content_hash(record), pointer, EXECUTION)
+    world.lock(EXECUTION)
+    assert world.table.move_head(seen, record, content_hash(record), pointer, EXECUTION)
+    row = world.table.read()
+    assert row.live is not None
+    assert row.audit_sequence == 1
+
+
+def test_a_pointer_can_be_removed_with_a_record(world: World) -> None:
+    """In the same write as the record that says so."""
+    world.point(world.pointer("c", "p"))
+    world.lock()
+    record = record_of(1, GENESIS)
+    assert world.table.move_head(world.table.read(), record, content_hash(record), None, EXECUTION)
+    assert world.table.read().live is None
+
+
+def test_forgetting_keeps_the_chain(world: World) -> None:
+    """The endpoint is gone, its history is not."""
+    record = record_of(1, GENESIS)
+    world.table.move_head(world.table.read(), record, content_hash(record), None, None)
+    world.table.set_desired("s3://b/k")
+    world.lock()
+    world.table.forget()
+    row = world.table.read()
+    assert (row.desired, row.owner, row.lock_until, row.audit_sequence) == (None, None, None, 1)
+
+
+def test_fails_when_the_table_is_not_there(world: World) -> None:
+    """Only a failed condition is an answer; everything else is an error."""
+    table = RolloutTable(world.dynamodb, "gone", ENDPOINT)
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        table.set_desired("s3://b/k")
