@@ -40,6 +40,14 @@ def alarm_arn(scope: Construct, name: str) -> str:
     )
 
 
+def describe_alarms_statement() -> iam.PolicyStatement:
+    """Return the right to read the state of alarms; composite ones are shown only to who may read all.
+
+    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
+    """
+    return iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=["*"])
+
+
 def container_statements(scope: Construct, *, log_group: str, namespace: str) -> list[iam.PolicyStatement]:
     """Return what SageMaker does with the role of any container: network, logs, metrics.
 

@@ -10,7 +10,14 @@ from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import Construct
 from mlops_constructs._iam import ServiceRole, key_statement, pass_role_statement, service_role
-from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, alarm_arn, container_statements, placed, sagemaker_arn
+from mlops_constructs._sagemaker import (
+    ROLE_REASON,
+    SERVICE,
+    container_statements,
+    describe_alarms_statement,
+    placed,
+    sagemaker_arn,
+)
 from mlops_constructs.feature_store import FeatureStore
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 
@@ -167,7 +174,7 @@ class RetrainingAccess:
                 actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources=[table.table_arn]
             ),
             key_statement(self.business_unit.key, services=["dynamodb"]),
-            iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=[alarm_arn(self.scope, "*")]),
+            describe_alarms_statement(),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn]),
         ]
 

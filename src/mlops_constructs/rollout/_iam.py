@@ -10,7 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._iam import key_statement, pass_role_statement
-from mlops_constructs._sagemaker import SERVICE, alarm_arn, placed, sagemaker_arn
+from mlops_constructs._sagemaker import SERVICE, alarm_arn, describe_alarms_statement, placed, sagemaker_arn
 from mlops_constructs.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class RolloutAccess:
             self._specs("s3:GetObject"),
             key_statement(self.business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
             self._describe(),
-            iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=[alarm_arn(self.scope, "*")]),
+            describe_alarms_statement(),
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
@@ -133,7 +133,7 @@ class RolloutAccess:
             iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
             iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[own["endpoint-config"], own["model"]]),
             iam.PolicyStatement(actions=["sagemaker:ListEndpointConfigs", "sagemaker:ListModels"], resources=["*"]),
-            iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=[alarm_arn(self.scope, "*")]),
+            describe_alarms_statement(),
             iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
         ]
 
