@@ -67,7 +67,7 @@ def test_role_has_exactly_what_was_declared() -> None:
         "s3:GetObject",
     ]
     role = next(r for n, r in template.find_resources("AWS::IAM::Role").items() if n.startswith("WorkRole"))
-    assert [list(arn)[0] for arn in role["Properties"]["ManagedPolicyArns"]] == ["Ref"]
+    assert [next(iter(arn)) for arn in role["Properties"]["ManagedPolicyArns"]] == ["Ref"]
     template.resource_count_is("AWS::IAM::Policy", 0)
 
 

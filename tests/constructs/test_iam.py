@@ -4,7 +4,6 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Match, Template
 
@@ -204,9 +203,7 @@ def test_grants_after_the_declaration_appear(unit: BusinessUnit) -> None:
     with role.declared(["s3:GetObject"]):
         pass
 
-    lambda_.Function.from_function_arn(stack, "F", "arn:aws:lambda:us-east-1:111111111111:function:f").grant_invoke(
-        role
-    )
+    s3.Bucket.from_bucket_name(stack, "Lake", "platform-lake").grant_read(role)
 
     Template.from_stack(stack).resource_properties_count_is(
         "AWS::IAM::ManagedPolicy", {"Description": "What others grant to this role"}, 1

@@ -1,0 +1,284 @@
+"""The tenant."""
+
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk.assertions import Annotations, Match, Template
+
+from mlops_constructs import BusinessUnit, Network, Profile, ValidationError
+from mlops_runtime.contracts.retraining import JobTags
+
+
+def _unit(**options: Any) -> tuple[cdk.Stack, BusinessUnit]:
+    stack = cdk.Stack(cdk.App(), "Demand")
+    return stack, BusinessUnit(stack, "Unit", **{"name": "demand", **options})
+
+
+@pytest.fixture(scope="module")
+def production() -> tuple[cdk.Stack, BusinessUnit, Template]:
+    """A unit with its defaults."""
+    stack, unit = _unit()
+    return stack, unit, Template.from_stack(stack)
+
+
+@pytest.fixture(scope="module")
+def development() -> tuple[cdk.Stack, BusinessUnit, Template]:
+    """A unit for trying things out."""
+    stack, unit = _unit(profile=Profile.DEVELOPMENT)
+    return stack, unit, Template.from_stack(stack)
+
+
+def test_a_name_is_enough(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
+    """Everything else has a default, and data stay."""
+    _, unit, template = production
+
+    assert (unit.name, unit.owner, unit.cost_center, unit.profile) == ("demand", "demand", "demand", Profile.PRODUCTION)
+    template.resource_count_is("AWS::KMS::Key", 1)
+    template.resource_count_is("AWS::S3::Bucket", 3)
+    template.resource_count_is("AWS::Lambda::Function", 0)
+    for kind in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Logs::LogGroup"):
+        assert {r["DeletionPolicy"] for r in template.find_resources(kind).values()} == {"Retain"}
+
+
+def test_audit_records_are_locked_for_a_year_in_production(
+    production: tuple[cdk.Stack, BusinessUnit, Template],
+) -> None:
+    """Nobody deletes what was decided."""
+    _, _, template = production
+
+    template.has_resource_properties(
+        "AWS::S3::Bucket",
+        {"ObjectLockConfiguration": {"Rule": {"DefaultRetention": {"Days": 365, "Mode": "GOVERNANCE"}}}},
+    )
+
+
+def test_development_deletes_everything_and_says_so(development: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
+    """Deploy, destroy, deploy: nothing is kept, locked or named."""
+    stack, _, template = development
+
+    for name, resource in template.to_json()["Resources"].items():
+        assert resource.get("DeletionPolicy", "Delete") == "Delete", name
+        assert "ObjectLockConfiguration" not in resource.get("Properties", {})
+        if resource["Type"].startswith("AWS::"):
+            named = {"BucketName", "TableName", "QueueName", "TopicName", "RoleName", "LogGroupName"}
+            assert not named & resource.get("Properties", {}).keys(), name
+    Annotations.from_stack(stack).has_warning("/Demand/Unit", Match.string_like_regexp("developmentDestroysData"))
+
+
+def test_every_bucket_is_emptied_before_it_goes(development: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
+    """CloudFormation deletes in reverse: sweep, policy, bucket; the bucket of access logs last of all."""
+    _, _, template = development
+    resources = template.to_json()["Resources"]
+    buckets = {name for name, r in resources.items() if r["Type"] == "AWS::S3::Bucket"}
+    sweeps = {
+        r["Properties"]["BucketName"]["Ref"]: name
+        for name, r in resources.items()
+        if r["Type"] == "Custom::BucketSweep"
+    }
+    logs = next(name for name in buckets if name.startswith("UnitAccessLogs"))
+
+    assert set(sweeps) == buckets
+    policies = {
+        r["Properties"]["Bucket"]["Ref"]: n for n, r in resources.items() if r["Type"] == "AWS::S3::BucketPolicy"
+    }
+    for bucket in buckets - {logs}:
+        assert policies[bucket] in resources[sweeps[bucket]]["DependsOn"]
+        assert sweeps[logs] in resources[bucket]["DependsOn"]
+    assert sweeps[logs] in resources[policies[logs]]["DependsOn"]
+
+
+def test_the_sweeper_may_delete_what_each_bucket_lets_it(development: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
+    """The right stands in the bucket's policy and names one role."""
+    _, _, template = development
+
+    role = next(n for n in template.find_resources("AWS::IAM::Role") if n.startswith("UnitSweeper"))
+    template.has_resource_properties(
+        "AWS::S3::BucketPolicy",
+        {
+            "PolicyDocument": {
+                "Statement": Match.array_with(
+                    [
+                        Match.object_like(
+                            {
+                                "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+                                "Principal": {"AWS": {"Fn::GetAtt": [role, "Arn"]}},
+                            }
+                        )
+                    ]
+                )
+            }
+        },
+    )
+
+
+@pytest.mark.parametrize(("profile", "zones"), [(Profile.PRODUCTION, 2), (Profile.DEVELOPMENT, 1)])
+def test_the_profile_says_how_many_zones(profile: Profile, zones: int) -> None:
+    """One zone to try things out, two to keep them running."""
+    stack, unit = _unit(profile=profile)
+
+    Template.from_stack(stack).resource_count_is("AWS::EC2::Subnet", zones)
+    assert len(unit.subnet_ids) == zones
+
+
+def test_the_key_lends_itself_under_conditions(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
+    """No kms:*, grants for AWS resources only, services for this account only."""
+    _, _, template = production
+    key = next(iter(template.find_resources("AWS::KMS::Key").values()))["Properties"]
+
+    statements = {s.get("Sid", "Bus"): s for s in key["KeyPolicy"]["Statement"]}
+    actions = {a for s in statements.values() for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])}
+    assert key["EnableKeyRotation"] is True
+    assert not [a for a in actions if "*" in a]
+    assert statements["GrantToResources"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    assert "kms:CreateGrant" not in statements["Administer"]["Action"]
+    assert statements["Alarms"]["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert "ArnLike" in statements["Logs"]["Condition"]
+
+
+def test_the_administrator_can_use_what_the_policy_lends(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
+    """CDK grants ``kms:ReEncrypt*`` and ``kms:GenerateDataKey*``: each of their actions is delegated to the account's policies."""
+    _, _, template = production
+    key = next(iter(template.find_resources("AWS::KMS::Key").values()))["Properties"]
+    administer = next(s for s in key["KeyPolicy"]["Statement"] if s.get("Sid") == "Administer")
+
+    assert {
+        "kms:ReEncryptFrom",
+        "kms:ReEncryptTo",
+        "kms:GenerateDataKey",
+        "kms:GenerateDataKeyWithoutPlaintext",
+    } <= set(administer["Action"])
+
+
+def test_the_boundary_caps_every_role(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
+    """Each role has it; it never allows IAM but to pass roles, and denies other units' resources."""
+    _, _, template = production
+
+    for role in template.find_resources("AWS::IAM::Role").values():
+        assert role["Properties"]["PermissionsBoundary"]["Ref"].startswith("UnitBoundary")
+    boundary = next(
+        p for n, p in template.find_resources("AWS::IAM::ManagedPolicy").items() if n.startswith("UnitBoundary")
+    )
+    statements = {s["Sid"]: s for s in boundary["Properties"]["PolicyDocument"]["Statement"]}
+    assert not [a for a in statements["Services"]["Action"] if a.startswith(("iam:", "organizations:", "sts:"))]
+    assert statements["PassRoles"]["Action"] == "iam:PassRole"
+    assert statements["OtherUnits"]["Condition"] == {
+        "Null": {"aws:ResourceTag/mlops:unit": "false"},
+        "StringNotEquals": {"aws:ResourceTag/mlops:unit": "demand"},
+    }
+    assert "kms:ScheduleKeyDeletion" in statements["Never"]["Action"]
+
+
+def test_resources_carry_the_tags_of_jobs() -> None:
+    """What machines start at run time is tagged with the same keys."""
+    stack, unit = _unit(owner="pricing team", cost_center="4711")
+
+    job = JobTags(unit="demand", owner="pricing team", cost_center="4711", model="m", execution="e").as_tags()
+    assert [{"Key": key, "Value": value} for key, value in unit.tags.items()] == job[:3]
+    key = next(iter(Template.from_stack(stack).find_resources("AWS::KMS::Key").values()))
+    assert {tag["Key"]: tag["Value"] for tag in key["Properties"]["Tags"]} == dict(unit.tags)
+
+
+def test_the_topic_takes_tls_only(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
+    """Encrypted with the unit's key, published to over TLS."""
+    _, _, template = production
+
+    template.has_resource_properties("AWS::SNS::Topic", {"KmsMasterKeyId": Match.any_value()})
+    template.has_resource_properties(
+        "AWS::SNS::TopicPolicy",
+        {"PolicyDocument": {"Statement": Match.array_with([Match.object_like({"Effect": "Deny"})])}},
+    )
+
+
+def test_a_given_network_is_used_as_it_is() -> None:
+    """No network, endpoint or price of our own; one security group without ingress."""
+    stack = cdk.Stack(cdk.App(), "Demand", env=cdk.Environment(account="111111111111", region="eu-west-1"))
+    vpc = ec2.Vpc(stack, "Vpc", max_azs=2)
+    subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
+
+    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.given(vpc=vpc, subnets=subnets))
+
+    template = Template.from_stack(stack)
+    template.resource_count_is("AWS::EC2::VPC", 1)
+    template.resource_count_is("AWS::EC2::VPCEndpoint", 0)
+    assert unit.vpc is vpc
+    assert len(unit.subnet_ids) == 2
+    template.has_resource_properties("AWS::EC2::SecurityGroup", {"SecurityGroupIngress": Match.absent()})
+    Annotations.from_stack(stack).has_no_info("*", Match.string_like_regexp("USD a month"))
+
+
+def test_a_given_security_group_is_used() -> None:
+    """The caller's group is not replaced."""
+    stack = cdk.Stack(cdk.App(), "Demand")
+    vpc = ec2.Vpc(stack, "Vpc", max_azs=1)
+    group = ec2.SecurityGroup(stack, "Group", vpc=vpc)
+    subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
+
+    unit = BusinessUnit(
+        stack, "Unit", name="demand", network=Network.given(vpc=vpc, subnets=subnets, security_group=group)
+    )
+
+    assert unit.security_group is group
+
+
+def test_a_shared_network_is_named_by_its_ids() -> None:
+    """The platform's subnets, in their zones."""
+    stack, unit = _unit(
+        network=Network.shared(
+            vpc_id="vpc-1", availability_zones=["eu-west-1a", "eu-west-1b"], subnet_ids=["subnet-1", "subnet-2"]
+        )
+    )
+
+    assert unit.subnet_ids == ["subnet-1", "subnet-2"]
+    Template.from_stack(stack).resource_count_is("AWS::EC2::VPC", 0)
+
+
+def test_a_given_key_is_used_with_a_warning() -> None:
+    """Whoever owns the key has to admit the services."""
+    stack = cdk.Stack(cdk.App(), "Demand")
+    key = kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:us-east-1:111111111111:key/x")
+
+    unit = BusinessUnit(stack, "Unit", name="demand", encryption_key=key)
+
+    assert unit.key is key
+    Template.from_stack(stack).resource_count_is("AWS::KMS::Key", 0)
+    Annotations.from_stack(stack).has_warning("/Demand/Unit", Match.string_like_regexp("keyNotOwned"))
+
+
+@pytest.mark.parametrize("name", ["a", "Demand", "1st", "demand_", "-demand", "demand-", "d" * 21])
+def test_fails_on_a_name_that_services_refuse(name: str) -> None:
+    """The name is part of endpoints, databases and events."""
+    with pytest.raises(ValidationError, match="InvalidBusinessUnit: name must be 2 to 20 lower-case letters"):
+        _unit(name=name)
+
+
+def test_fails_with_all_problems_at_once() -> None:
+    """Owner and cost centre are tag values."""
+    with pytest.raises(ValidationError) as caught:
+        _unit(name="D", owner="", cost_center="a;b")
+
+    assert [p.split()[0] for p in caught.value.problems] == ["name", "owner", "cost_center"]
+
+
+def test_a_token_name_is_left_to_deployment() -> None:
+    """What is only known later is not judged."""
+    stack = cdk.Stack(cdk.App(), "Demand")
+
+    BusinessUnit(stack, "Unit", name=cdk.CfnParameter(stack, "Name").value_as_string)
+
+
+@pytest.mark.parametrize("kind", ["role", "imported", "user", "service"])
+def test_grants_on_its_buckets_reach_callers(kind: str) -> None:
+    """What the unit owns can be granted to any principal of CDK."""
+    stack, unit = _unit()
+    grantees: dict[str, iam.IGrantable] = {
+        "role": iam.Role(stack, "Role", assumed_by=iam.AccountRootPrincipal()),
+        "imported": iam.Role.from_role_arn(stack, "Imported", "arn:aws:iam::111111111111:role/x"),
+        "user": iam.User(stack, "User"),
+        "service": iam.ServicePrincipal("glue.amazonaws.com"),
+    }
+
+    assert unit.artifacts.grant_read(grantees[kind]).success

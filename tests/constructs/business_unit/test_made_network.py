@@ -1,0 +1,75 @@
+"""Made networks and what they cost."""
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk.assertions import Annotations, Match, Template
+
+from mlops_constructs import BusinessUnit, Network, Profile
+from mlops_constructs.business_unit._made_network import monthly_price
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    """A unit with a made network."""
+    stack = cdk.Stack(cdk.App(), "S")
+    BusinessUnit(
+        stack, "Unit", name="demand", network=Network.made(cidr="10.9.0.0/16", endpoints=["states", "sagemaker.api"])
+    )
+    return Template.from_stack(stack)
+
+
+def test_nothing_leads_to_the_internet(template: Template) -> None:
+    """No gateway but those of S3 and DynamoDB, no public address."""
+    template.resource_count_is("AWS::EC2::InternetGateway", 0)
+    template.resource_count_is("AWS::EC2::NatGateway", 0)
+    template.all_resources_properties("AWS::EC2::Subnet", {"MapPublicIpOnLaunch": False})
+
+
+def test_endpoints_take_this_accounts_principals_from_the_network_only(template: Template) -> None:
+    """What leaves through an endpoint is signed by this account."""
+    interfaces = template.find_resources("AWS::EC2::VPCEndpoint", {"Properties": {"VpcEndpointType": "Interface"}})
+
+    assert len(interfaces) == 2
+    for endpoint in interfaces.values():
+        condition = endpoint["Properties"]["PolicyDocument"]["Statement"][0]["Condition"]
+        assert condition == {"StringEquals": {"aws:PrincipalAccount": {"Ref": "AWS::AccountId"}}}
+    template.has_resource_properties(
+        "AWS::EC2::SecurityGroup",
+        {"SecurityGroupIngress": [Match.object_like({"CidrIp": "10.9.0.0/16", "FromPort": 443, "ToPort": 443})]},
+    )
+
+
+def test_all_traffic_is_logged(template: Template) -> None:
+    """Accepted and refused, to a log group of ours."""
+    template.has_resource_properties("AWS::EC2::FlowLog", {"TrafficType": "ALL", "ResourceType": "VPC"})
+
+
+def test_what_runs_has_no_ingress_and_speaks_tls_only(template: Template) -> None:
+    """Egress is port 443."""
+    template.has_resource_properties(
+        "AWS::EC2::SecurityGroup",
+        {
+            "GroupDescription": "Functions, jobs and endpoints of unit demand",
+            "SecurityGroupIngress": Match.absent(),
+            "SecurityGroupEgress": [Match.object_like({"FromPort": 443, "ToPort": 443, "IpProtocol": "tcp"})],
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("region", "price"),
+    [("us-east-1", 7 * 2 * 0.01 * 730), ("eu-central-1", 7 * 2 * 0.012 * 730), ("xx-north-9", 7 * 2 * 0.01 * 730)],
+)
+def test_price_is_endpoints_by_zones_by_hours(region: str, price: float) -> None:
+    """An unlisted region is shown at us-east-1's price."""
+    assert monthly_price(endpoints=7, zones=2, region=region) == pytest.approx(price)
+
+
+def test_the_price_is_printed() -> None:
+    """Whoever makes a network sees what it costs, and what would cost less."""
+    stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="111111111111", region="eu-west-1"))
+
+    BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
+
+    text = Match.string_like_regexp(r"costs about 56\.21 USD a month: 7 interface .* 1 zone\(s\) .* of eu-west-1")
+    Annotations.from_stack(stack).has_info("/S/Unit/Network", text)

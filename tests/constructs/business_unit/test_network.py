@@ -1,0 +1,42 @@
+"""Kinds of network."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+
+from mlops_constructs import Network
+from mlops_constructs.business_unit.network import INTERFACE_ENDPOINTS
+
+
+def test_a_made_network_has_defaults() -> None:
+    """Addresses and endpoints are named, zones come from the profile."""
+    network = Network.made()
+
+    assert (network.cidr, network.endpoints, network.zones, network.vpc) == (
+        "10.0.0.0/16",
+        INTERFACE_ENDPOINTS,
+        None,
+        None,
+    )
+
+
+def test_no_endpoints_is_a_choice() -> None:
+    """An empty list is not the default."""
+    assert Network.made(endpoints=[]).endpoints == ()
+
+
+def test_a_given_network_keeps_what_was_given() -> None:
+    """Nothing is copied or replaced."""
+    vpc = ec2.Vpc(cdk.Stack(cdk.App(), "S"), "Vpc")
+    subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+
+    network = Network.given(vpc=vpc, subnets=subnets)
+
+    assert network.vpc is vpc
+    assert network.subnets is subnets
+
+
+def test_a_shared_network_is_ids() -> None:
+    """It belongs to another account."""
+    network = Network.shared(vpc_id="vpc-1", availability_zones=["a"], subnet_ids=["subnet-1"])
+
+    assert (network.shared_vpc_id, network.shared_zones, network.shared_subnet_ids) == ("vpc-1", ("a",), ("subnet-1",))

@@ -1,0 +1,82 @@
+"""Tables as CloudFormation takes them."""
+
+from datetime import timedelta
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_glue as glue
+from aws_cdk.assertions import Template
+
+from mlops_constructs import Entity, Feature, FeatureGroup
+from mlops_constructs.feature_store._tables import define_table
+from mlops_runtime.features.lock import FeatureLock
+
+GROUP = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"), Entity("week", "date", "week")),
+    features=(Feature("on_hand", "long", "units on hand"), Feature("price", "double", "price in USD", nullable=True)),
+    owner="demand",
+    description="stock",
+    ttl=timedelta(days=14),
+)
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, Any]:
+    """The table of a group."""
+    stack = cdk.Stack(cdk.App(), "S")
+    database = glue.CfnDatabase(
+        stack,
+        "Database",
+        catalog_id=stack.account,
+        database_input=glue.CfnDatabase.DatabaseInputProperty(name="demand_features"),
+    )
+    locked = FeatureLock().extend([GROUP]).table(GROUP)
+    define_table(
+        stack, "Table", group=GROUP, locked=locked, database=database, location="s3://bucket/demand_features/stock_v1"
+    )
+    found: dict[str, Any] = next(iter(Template.from_stack(stack).find_resources("AWS::Glue::Table").values()))[
+        "Properties"
+    ]
+    return found
+
+
+def test_only_the_iceberg_table_input_is_used(table: dict[str, Any]) -> None:
+    """``TableInput`` beside it is refused, and instead of it loses the table at its first update."""
+    assert set(table) == {"CatalogId", "DatabaseName", "Name", "OpenTableFormatInput"}
+    iceberg = table["OpenTableFormatInput"]["IcebergInput"]
+    assert (iceberg["MetadataOperation"], iceberg["Version"]) == ("CREATE", "2")
+    assert iceberg["IcebergTableInput"]["Location"] == "s3://bucket/demand_features/stock_v1"
+
+
+def test_fields_have_the_ids_of_the_lock_file(table: dict[str, Any]) -> None:
+    """Entities, times and ingest id, then features; times carry a zone."""
+    schema = table["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["Schema"]
+
+    assert [(f["Id"], f["Name"], f["Type"], f["Required"]) for f in schema["Fields"]] == [
+        (1, "store_id", "string", True),
+        (2, "week", "date", True),
+        (3, "event_time", "timestamptz", True),
+        (4, "created_time", "timestamptz", True),
+        (5, "ingest_id", "string", True),
+        (6, "on_hand", "long", True),
+        (7, "price", "double", False),
+    ]
+    assert schema["IdentifierFieldIds"] == [1, 2, 3, 4, 5]
+    assert schema["Type"] == "struct"
+    assert schema["Fields"][5]["Doc"] == "units on hand"
+
+
+def test_rows_are_partitioned_by_month_of_event_time(table: dict[str, Any]) -> None:
+    """Partition ids start at 1000 and are never used twice."""
+    spec = table["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["PartitionSpec"]
+
+    assert spec["Fields"] == [{"FieldId": 1000, "SourceId": 3, "Name": "event_time_month", "Transform": "month"}]
+
+
+def test_readers_learn_key_and_ttl_from_properties(table: dict[str, Any]) -> None:
+    """A client without the declaration reads them from the table."""
+    properties = table["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["Properties"]
+
+    assert properties == GROUP.properties
