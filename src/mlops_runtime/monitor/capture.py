@@ -51,7 +51,8 @@ def read_call(line: bytes | str, names: Sequence[str] | None) -> Call:
         CaptureError: If the line is not a capture record, or a captured side is not JSON or CSV of the model's shape.
     """
     try:
-        record = json.loads(line)
+        # json would look at each line's first bytes to guess an encoding that is always UTF-8
+        record = json.loads(line if isinstance(line, str) else line.decode())
         metadata, data = record["eventMetadata"], record["captureData"]
         event_id, inference_id = metadata["eventId"], metadata.get("inferenceId")
         sides = data.get("endpointInput"), data.get("endpointOutput")
@@ -126,9 +127,9 @@ def _input_rows(side: dict[str, Any], names: Sequence[str]) -> list[Sequence[Any
         rows = [
             [row.get(name) for name in names] if isinstance(row, dict) else row for row in json.loads(text)["instances"]
         ]
-    wrong = next((row for row in rows if not isinstance(row, list) or len(row) != len(names)), None)
-    if wrong is not None:
-        raise CaptureError(f"a row must have {len(names)} values, got {str(wrong)[:60]}")
+    for row in rows:
+        if not isinstance(row, list) or len(row) != len(names):
+            raise CaptureError(f"a row must have {len(names)} values, got {str(row)[:60]}")
     return rows
 
 
