@@ -21,7 +21,7 @@ class Quality:
         bias: Sum of (prediction - label) over the sum of absolute labels: positive when predictions are too high.
         unmatched: Label records for which no call of this model was captured.
         mismatched: Calls whose number of labels is not their number of predictions: they are left out whole.
-        malformed: Lines that could not be read.
+        malformed: Lines that could not be read, up to the call of the last label.
     """
 
     rows: int
@@ -54,13 +54,14 @@ def measure(labels: Iterable[bytes | str], captures: Iterable[bytes | str], *, s
     errors: list[float] = []
     actuals: list[float] = []
     mismatched = 0
-    for line in captures:
+    # without a label left there is nothing to find: an unlabelled window reads no capture at all
+    for line in captures if known else ():
         try:
             call = read_call(line, None) if line.strip() else None
         except CaptureError:
             malformed += 1
             continue
-        if call is None or not known or call.predictions is None or not is_since(call.time, since):
+        if call is None or call.predictions is None or not is_since(call.time, since):
             continue
         truth = known.pop(call.join_key, None)
         if truth is None:
@@ -73,6 +74,8 @@ def measure(labels: Iterable[bytes | str], captures: Iterable[bytes | str], *, s
             if label is not None and prediction is not None:
                 errors.append(prediction - label)
                 actuals.append(abs(label))
+        if not known:
+            break
     total = math.fsum(actuals)
     return Quality(
         rows=len(errors),

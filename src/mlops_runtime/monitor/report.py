@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mlops_runtime.contracts import to_dict
@@ -27,11 +27,10 @@ class Window:
         """Return the last ``hours`` full hours before ``now``.
 
         Example:
-            >>> from datetime import UTC
             >>> Window.before(datetime(2017, 8, 8, 0, 5, tzinfo=UTC), 24).start.isoformat()
             '2017-08-07T00:00:00+00:00'
         """
-        end = now.replace(minute=0, second=0, microsecond=0)
+        end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         return cls(end - timedelta(hours=hours), end)
 
     def extended(self, hours: int) -> "Window":

@@ -1,6 +1,7 @@
 """Labels and predictions joined row by row, against plain arithmetic."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -65,3 +66,14 @@ def test_an_earlier_models_errors_are_not_counted(lines: Any) -> None:
     calls = [lines.call(None, "1", event_id=f"e{h}", time=f"2017-08-07T{h}:00:00Z") for h in (10, 11)]
     quality = measure([lines.label("e10", [2]), lines.label("e11", [4])], calls, since="2017-08-07T11:00:00Z")
     assert (quality.rows, quality.wape, quality.unmatched) == (1, 0.75, 1)
+
+
+def test_captures_are_read_no_further_than_needed(lines: Any) -> None:
+    """Without labels nothing is read; after the last label's call nothing more."""
+
+    def captures() -> Iterator[str]:
+        yield lines.call(None, "12")
+        pytest.fail("read beyond the last label's call")
+
+    assert measure([lines.label("e-1", [10])], captures()).rows == 1
+    assert measure([], iter(lambda: pytest.fail("read without labels"), None)).rows == 0

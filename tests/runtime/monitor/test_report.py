@@ -1,7 +1,7 @@
 """The table of states, and what is published in each."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -156,4 +156,6 @@ def test_windows_follow_one_another() -> None:
     first = Window.before(NOW, 168)
     second = Window.before(datetime(2017, 8, 21, 0, 59, tzinfo=UTC), 168)
     assert first.end == second.start
+    elsewhere = datetime(2017, 8, 14, 2, 5, tzinfo=timezone(timedelta(hours=2)))
+    assert Window.before(elsewhere, 168) == first
     assert first.extended(24).start == datetime(2017, 8, 6, tzinfo=UTC)
