@@ -12,8 +12,13 @@ State = dict[str, Any]
 
 NOW = "{% $now() %}"
 EXECUTION = "{% $states.context.Execution.Id %}"
-# what AWS says went wrong, as a variable; a Cause may be absent and long (a Lambda's whole trace)
-_CAUGHT = "{% $states.errorOutput.Error & ': ' & $substring($states.errorOutput.Cause & '', 0, 600) %}"
+# What AWS says went wrong. The cause of a job is its whole description and that of a function its trace, both as JSON: of these the
+# one sentence that counts. It is matched, not parsed: an error in a Catch would end the execution without Unlock.
+CAUGHT = r"""{% (
+    $cause := $states.errorOutput.Cause & '';
+    $sentence := $match($cause, /"(FailureReason|errorMessage)" ?: ?"(.*?)" ?(,|\})/, 1);
+    $states.errorOutput.Error & ': ' & $substring($exists($sentence) ? $sentence[0].groups[1] : $cause, 0, 600)
+) %}"""
 _RETRY_CALL: list[State] = [
     {
         "ErrorEquals": ["States.TaskFailed", "States.Timeout"],
@@ -76,7 +81,7 @@ def task(
         "Catch": [
             {
                 "ErrorEquals": ["States.ALL"],
-                "Assign": {"caught": _CAUGHT, **(assign_caught or {})},
+                "Assign": {"caught": CAUGHT, **(assign_caught or {})},
                 "Output": {},
                 "Next": catch,
             }

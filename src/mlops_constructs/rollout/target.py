@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from mlops_constructs._states import NOW, State, assign, choose, task, wait
+from mlops_constructs._states import CAUGHT, NOW, State, assign, choose, task, wait
 from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy
 
 # states of the Deploy machine to which a target's steps lead; each has set $reason
@@ -181,7 +181,7 @@ class SageMakerTarget:
                 "Catch": [
                     {
                         "ErrorEquals": ["States.ALL"],
-                        "Assign": {"caught": "{% $states.errorOutput.Error & ': ' & $states.errorOutput.Cause %}"},
+                        "Assign": {"caught": CAUGHT},
                         "Output": {},
                         "Next": "Caught",
                     }

@@ -39,6 +39,7 @@ PLAN = RetrainPlan(
     training_set=TRAINING_SET,
     evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
     database="demand_features",
+    tables=("weekly_demand_v1", "demand_history_v1"),
     script="train.py",
     code_uri="s3://assets/code.zip",
     gate_arn=f"{FUNCTION}gate",
@@ -189,3 +190,22 @@ def test_a_job_that_failed_is_not_run_again(run_machine: Any, aws_error: Any):
     """A second job under the same name would be refused, and would cost twice."""
     run = run_machine(MACHINE, REQUEST, aws(fail=("sagemaker:createTrainingJob.sync", aws_error("States.TaskFailed"))))
     assert run.names().count("sagemaker:createTrainingJob.sync") == 1
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (
+            '{"ProcessingJobName": "a", "FailureReason": "AlgorithmError: no \\"week\\"", "B": 1}',
+            'AlgorithmError: no \\"week\\"',
+        ),
+        ('{"errorMessage":"late","errorType":"X","stackTrace":[]}', "late"),
+        ("{half a document", "{half a document"),
+        ("", ""),
+    ],
+)
+def test_a_reason_is_one_sentence(run_machine: Any, aws_error: Any, cause: str, reason: str):
+    """Of a job's description or a function's trace only what went wrong is kept; anything else is kept as it is."""
+    fail = ("sagemaker:createProcessingJob.sync", aws_error("States.TaskFailed", cause))
+    run = run_machine(MACHINE, REQUEST, aws(fail=fail))
+    assert run.output["Cause"] == f"States.TaskFailed: {reason}"
