@@ -29,7 +29,8 @@ LOG_GROUP = "/aws/sagemaker/Endpoints"
 STARTUP = 60.0
 _PING = 2.0  # seconds a container has to answer one ping
 # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html#your-algorithms-inference-algo-ping-requests
-_STOP = 5.0
+# "SageMaker sends SIGTERM, then SIGKILL 30 seconds later"; the page is the same
+_STOP = 30.0
 _MAX_UNPACKED = 20 * 2**30  # bytes; a model that unpacks to more is refused before it fills the disk
 
 
@@ -168,7 +169,7 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
     port = _free_port()
     env = environment(root, container.get("Environment", {}), identity, isolated=model["EnableNetworkIsolation"])
     env |= {"SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SAFE_PORT_RANGE": f"{port}-{port}"}
-    env |= {"SM_MODEL_DIR": str(root / "model")}
+    env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1"}
     stream = f"{name}/i-{port:05d}-{int(clock.now())}"
     logs = LogStream(f"{LOG_GROUP}/{endpoint}", stream, identity)
     command = [mapped(root, part) for part in runners.serve_command(container["Image"])]

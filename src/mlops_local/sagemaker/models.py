@@ -31,8 +31,8 @@ def create_model(request: Record) -> Record:
     registry.check_image(resolved["Image"])
     if "ModelDataUrl" in resolved:
         _check_data(resolved["ModelDataUrl"], role)
-    record = {k: v for k, v in request.items() if k not in ("Tags", "Containers")}
-    record |= {"PrimaryContainer": given[0], "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False)}
+    record = {k: v for k, v in request.items() if k != "Tags"}
+    record["EnableNetworkIsolation"] = request.get("EnableNetworkIsolation", False)
     record["Resolved"] = resolved  # what is served stays what it was when the model was made
     store.add("Model", name, record, request.get("Tags"))
     return {"ModelArn": arn}
