@@ -23,30 +23,11 @@ def _load(name: str, path: Path) -> Any:
 
 rollout_world = _load("rollout_world", ROOT / "tests/runtime/rollout/world.py")
 
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "ENDPOINT": "demand-forecast",
-    "PIPELINE": "demand-forecast",
-    "MODEL_PACKAGE_GROUP": "demand-forecast",
-    "ROLLOUT_TABLE": "rollout",
-    "RETRAINING_TABLE": "retraining",
-    "ARTIFACTS_BUCKET": "artifacts",
-    "AUDIT_BUCKET": "audit",
-    "DEPLOY_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:Deploy",
-    "RETRAIN_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain",
-    "COOL_DOWN_SECONDS": "86400",
-    "DAILY_BUDGET": "2",
-    "ALARM_NAMES": "demand-drift,demand-wape",
-    "GATE": '{"resamples": 200}',
-}
-
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A fresh moto world, with the environment that constructs give to functions."""
-    for name, value in ENVIRONMENT.items():
+    for name, value in rollout_world.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with rollout_world.world() as made:
         yield made

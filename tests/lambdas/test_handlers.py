@@ -2,13 +2,15 @@
 
 import ast
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rollout_world import SPEC
+from rollout_world import ENVIRONMENT, SPEC
 
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 
@@ -149,6 +151,23 @@ def test_handlers_are_short_and_have_no_clock(folder: Path) -> None:
     assert len(text.splitlines()) <= 40
     called = {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
     assert called.isdisjoint({"now", "utcnow", "today", "time", "monotonic", "sleep"})
+
+
+def test_our_handlers_need_nothing_but_boto3() -> None:
+    """Their zips carry ``mlops_runtime`` alone: what they import must be in Lambda's runtime."""
+    root = Path(__file__).parents[2]
+    program = f"""
+import importlib.util, sys
+for folder in {OURS!r}:
+    spec = importlib.util.spec_from_file_location(folder, f"{root}/lambdas/{{folder}}/handler.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+known = set(sys.stdlib_module_names) | {{"__main__", "__mp_main__"}}
+print(*sorted({{name.partition(".")[0] for name in sys.modules}} - known))
+"""
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root / "src"), **ENVIRONMENT}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    in_lambda = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3"}
+    assert set(done.stdout.split()) - in_lambda - {"certifi"} == {"mlops_runtime"}
 
 
 def test_all_of_our_handlers_are_there() -> None:

@@ -114,7 +114,9 @@ class RetrainGuard:
         if item is None:
             return GuardState()
         present = [f.name for f in fields(GuardState) if f.name in item]
-        values = {name: int(item[name]["N"]) if name in _NUMBERS else item[name]["S"] for name in present}
+        values: dict[str, Any] = {
+            name: int(item[name]["N"]) if name in _NUMBERS else item[name]["S"] for name in present
+        }
         return GuardState(**values)
 
     def _take(self, seen: GuardState, new: GuardState, now: datetime) -> bool:

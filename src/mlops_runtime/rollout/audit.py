@@ -119,7 +119,12 @@ def next_live(
 
 
 def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
-    """Whether a record already says what came of this execution: it is about the same one, and the same config serves."""
+    """Whether a record already says what came of this execution: it is about the same one, and the same config serves.
+
+    A rejection is about a candidate, whatever serves meanwhile.
+    """
+    if record.execution == claim.execution and record.outcome is claim.outcome is Outcome.REJECTED:
+        return True
     config = None if serving is None or not serving.is_answering else serving.config
     return record.execution == claim.execution and record.serving_config == config
 

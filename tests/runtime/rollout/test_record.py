@@ -145,6 +145,18 @@ def test_a_rejection_leaves_the_live_pointer(promoted: tuple[World, Claim]) -> N
     assert newest.serving_package is not None
 
 
+def test_a_rejection_is_recorded_once_whatever_serves_meanwhile(promoted: tuple[World, Claim]) -> None:
+    """A promotion between two attempts of the Retrain machine does not reject the candidate twice."""
+    world, claim = promoted
+    rejection = Claim(outcome=Outcome.REJECTED, reason="lost", execution="retrain", at=NOW)
+    first = _record(world, rejection)
+    world.version("demand-forecast-00000003", world.package())
+    world.serve("demand-forecast-00000003")
+    _record(world, claim)
+    assert _record(world, rejection) == first
+    assert len(world.objects()) == 2
+
+
 def test_who_lost_the_lock_records_but_points_at_nothing(promoted: tuple[World, Claim]) -> None:
     """The pointer belongs to the holder of the lock, who will read again what serves."""
     world, claim = promoted

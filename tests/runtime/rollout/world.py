@@ -63,6 +63,27 @@ PACKAGE = ModelPackageSpec(
 )
 
 
+# what constructs give to functions
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "ENDPOINT": "demand-forecast",
+    "PIPELINE": "demand-forecast",
+    "MODEL_PACKAGE_GROUP": "demand-forecast",
+    "ROLLOUT_TABLE": "rollout",
+    "RETRAINING_TABLE": "retraining",
+    "ARTIFACTS_BUCKET": "artifacts",
+    "AUDIT_BUCKET": "audit",
+    "DEPLOY_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:Deploy",
+    "RETRAIN_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain",
+    "COOL_DOWN_SECONDS": "86400",
+    "DAILY_BUDGET": "2",
+    "ALARM_NAMES": "demand-drift,demand-wape",
+    "GATE": '{"resamples": 200}',
+}
+
+
 @cache
 def client(service: str) -> Any:
     """Return a client; making one takes longer than a test, and moto answers it in every world."""
