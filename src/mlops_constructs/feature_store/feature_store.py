@@ -93,6 +93,11 @@ class FeatureStore(Construct):
         """Bucket of training sets (``sets/``) and manifests (``manifests/``)."""
         return self._training_sets
 
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of all tables of the store."""
+        return tuple(group.table_name for group in self._groups)
+
     def table_name(self, group: FeatureGroup) -> str:
         """Return the name of a group's table.
 

@@ -33,12 +33,15 @@ class JobEnvironment:
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
 
 
-def training_set_job(jobs: JobEnvironment, plan: TrainingSetPlan, *, database: str) -> dict[str, object]:
+def training_set_job(
+    jobs: JobEnvironment, plan: TrainingSetPlan, *, database: str, tables: Sequence[str]
+) -> dict[str, object]:
     """Return the arguments of CreateProcessingJob for the training set; it reads Glue and S3 itself, so it has a network."""
     root = _training_set(jobs, plan)
     outputs = {split: f"{root} & '/{split}' %}}" for split in ("train", "holdout", "manifest")}
     arguments = ["--plan", *split_argument(canonical_json(plan).decode())]
-    arguments += ["--as-of", "{% $request.as_of %}", "--database", database, "--output", f"{root} %}}"]
+    arguments += ["--as-of", "{% $request.as_of %}", "--database", database, "--tables", *tables]
+    arguments += ["--output", f"{root} %}}"]
     arguments += ["--manifests", f"s3://{jobs.training_sets_bucket}/manifests"]
     return _processing(jobs, "set", "training_set", arguments, inputs={}, outputs=outputs, is_isolated=False)
 

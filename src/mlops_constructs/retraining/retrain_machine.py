@@ -31,6 +31,7 @@ class RetrainPlan:
     training_set: TrainingSetPlan
     evaluation: EvaluationPlan
     database: str
+    tables: tuple[str, ...]
     script: str
     code_uri: str
     gate_arn: str
@@ -145,7 +146,11 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         return job("Processing", arguments, "Gate")
 
     return {
-        "TrainingSet": job("Processing", training_set_job(jobs, plan.training_set, database=plan.database), "Train"),
+        "TrainingSet": job(
+            "Processing",
+            training_set_job(jobs, plan.training_set, database=plan.database, tables=plan.tables),
+            "Train",
+        ),
         "Train": job(
             "Training",
             training_job(jobs, plan.training_set, script=plan.script, code_uri=plan.code_uri),

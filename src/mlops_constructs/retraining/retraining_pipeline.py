@@ -116,6 +116,7 @@ class RetrainingPipeline(Construct):
             training_set=training_set,
             evaluation=evaluation,
             database=store.database_name,
+            tables=store.table_names,
             script=training.script,
             code_uri=code.s3_object_url,
             gate_arn=gate_function.function_arn,

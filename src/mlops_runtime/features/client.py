@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -171,18 +171,21 @@ class FeatureStoreClient:
         places = firsts.group_by(list(group.entity_names)).aggregate([("place", "min")])["place_min"]
         return ordered.take(places.combine_chunks().sort())
 
-    def training_set(self, plan: TrainingSetPlan, *, as_of: datetime, uri: str = "") -> TrainingSet:
+    def training_set(
+        self, plan: TrainingSetPlan, *, as_of: datetime, uri: str = "", tables: Sequence[str] | None = None
+    ) -> TrainingSet:
         """Pin the plan's tables by a tag and build the training set from what was known at ``as_of``.
 
         Args:
             plan: Labels, features and split.
             as_of: Nothing that became known later is used.
             uri: Where the files will lie, for the manifest.
+            tables: Names of the tables to choose from. Default: all of the database, which takes the right to list them.
 
         Raises:
             TrainingSetError: If the plan does not fit the tables, or a split is empty.
         """
-        return build(self.table, self.table_names(), plan, as_of=as_of, uri=uri)
+        return build(self.table, self.table_names() if tables is None else tables, plan, as_of=as_of, uri=uri)
 
     def table(self, name: str) -> Table:
         """Load a feature table.

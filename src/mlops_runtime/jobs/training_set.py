@@ -30,6 +30,7 @@ def training_set(
     plan: TrainingSetPlan,
     *,
     as_of: datetime,
+    tables: Sequence[str],
     opt_ml: OptMl,
     output: str,
     manifests: str,
@@ -41,12 +42,13 @@ def training_set(
         client: The feature store.
         plan: Labels, features and split.
         as_of: Nothing that became known later is used.
+        tables: Names of the tables to choose from.
         opt_ml: Where the files go.
         output: The S3 prefix that SageMaker uploads them to.
         manifests: The S3 prefix (or folder) of all manifests.
         s3: A boto3 client.
     """
-    built = client.training_set(plan, as_of=as_of, uri=output.rstrip("/"))
+    built = client.training_set(plan, as_of=as_of, uri=output.rstrip("/"), tables=tables)
     for path, content in built.files.items():
         split, _, name = path.partition("/")
         folder = opt_ml.processing_output(split)
@@ -69,6 +71,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plan", required=True, nargs="+", help="TrainingSetPlan as JSON")
     parser.add_argument("--as-of", required=True, help="ISO 8601 time; nothing that became known later is used")
     parser.add_argument("--database", required=True, help="the Glue database of the feature store")
+    parser.add_argument(
+        "--tables", required=True, nargs="+", help="names of the tables that the plan's groups are found in"
+    )
     parser.add_argument("--output", required=True, help="s3 prefix that SageMaker uploads the splits to")
     parser.add_argument("--manifests", required=True, help="s3 prefix of all manifests")
     options = parser.parse_args(arguments)
@@ -79,6 +84,7 @@ def main(arguments: Sequence[str]) -> int:
             client,
             plan,
             as_of=_time(options.as_of),
+            tables=options.tables,
             opt_ml=OptMl.from_environment(os.environ),
             output=options.output,
             manifests=options.manifests,

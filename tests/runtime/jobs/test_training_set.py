@@ -96,7 +96,8 @@ def arguments(**changes: str) -> list[str]:
         **changes,
     }
     pieces = [plan[i : i + 60] for i in range(0, len(plan), 60)]
-    return ["--plan", *pieces, *(part for name, value in values.items() for part in (f"--{name}", value))]
+    tables = ["--tables", SALES.table_name, STOCK.table_name]
+    return ["--plan", *pieces, *tables, *(part for name, value in values.items() for part in (f"--{name}", value))]
 
 
 @pytest.mark.cloud
@@ -124,7 +125,7 @@ def test_job_writes_splits_and_manifest(store, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"database": "nowhere"}, "there is no feature table of group 'sales', there are none"),
+        ({"database": "nowhere"}, "database nowhere has no table sales_v1, it has none"),
         ({"as-of": "2017-01-01T06:00:00Z"}, "no label of sales_v1 was known at 2017-01-01T06:00:00+00:00"),
         ({"as-of": "yesterday"}, "--as-of must be an ISO 8601 time, got 'yesterday'"),
     ],
@@ -141,6 +142,6 @@ def test_fails_with_one_line(opt_ml, capsys, changes, message):
 
 def test_fails_when_the_plan_is_no_plan(capsys):
     """A plan without its fields is refused with what is missing."""
-    changed = ["--plan", json.dumps({"name": "daily"}), *arguments()[-8:]]
+    changed = ["--plan", json.dumps({"name": "daily"}), *arguments()[-11:]]
     assert main(changed) == 1
     assert "not a valid TrainingSetPlan: $.label_group is missing" in capsys.readouterr().err
