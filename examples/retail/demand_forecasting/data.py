@@ -16,8 +16,8 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-from examples.retail.demand_forecasting.features import DEMAND_HISTORY, INPUTS, WEEK_PLAN, WEEKLY_DEMAND
 
+from examples.retail.demand_forecasting.features import DEMAND_HISTORY, INPUTS, WEEK_PLAN, WEEKLY_DEMAND
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.group import FeatureGroup
 
@@ -87,22 +87,27 @@ def ingest_weeks(client: FeatureStoreClient, first: int, last: int) -> int:
 
 def requests_for_week(week: int) -> list[dict[str, object]]:
     """Return what a client sends at ``week_start(week)``, one row a series: the model's inputs."""
-    return _rows_of(week).select(list(INPUTS)).to_pylist()
+    return series_of(week).select(list(INPUTS)).to_pylist()
 
 
 def labels_for_week(week: int) -> list[float]:
     """Return the units sold in the week, in the order of ``requests_for_week``."""
-    return [float(value) for value in _rows_of(week)["units"].to_pylist()]
+    return [float(value) for value in series_of(week)["units"].to_pylist()]
 
 
 def naive_error(week: int) -> float:
     """Return the WAPE of the mean of the eight weeks before: the best of the naive forecasts."""
-    table = _rows_of(week)
+    table = series_of(week)
     pairs = list(zip(table["units_mean_8"].to_pylist(), table["units"].to_pylist(), strict=True))
     return float(sum(abs(forecast - units) for forecast, units in pairs) / sum(units for _, units in pairs))
 
 
-def _rows_of(week: int) -> pa.Table:
+def series_of(week: int) -> pa.Table:
+    """Return all columns of a week, one row a series.
+
+    Raises:
+        ValueError: If the week has no full history or is not in the data.
+    """
     if not FIRST_WEEK <= week <= LAST_WEEK:
         raise ValueError(f"week must be from {FIRST_WEEK} to {LAST_WEEK}, got {week}")
     return _week_table().filter(pa.compute.field("week") == week)

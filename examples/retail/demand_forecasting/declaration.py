@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from examples.retail.demand_forecasting.features import DEMAND_HISTORY, GROUPS, WEEK_PLAN, WEEKLY_DEMAND
-
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
 
 HERE = Path(__file__).parent

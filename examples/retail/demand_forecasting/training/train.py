@@ -46,7 +46,7 @@ def main() -> None:
         "seed": 7,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 2,
+        "num_threads": 1,  # more threads add up in another order, and wait for each other on a busy machine
         "verbosity": -1,
     }
     booster = lgb.train(parameters, lgb.Dataset(features, units), options.rounds)

@@ -1,0 +1,79 @@
+"""The retail data: weeks, series, what is known when, and no look ahead."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow.compute as pc
+import pytest
+from examples.retail.demand_forecasting import data
+from examples.retail.demand_forecasting.features import DEMAND_HISTORY, GROUPS, INPUTS, WEEK_PLAN, WEEKLY_DEMAND
+
+from mlops_runtime.features.client import FeatureStoreClient
+
+
+def test_weeks_close_on_mondays():
+    """Week 1 closes at the first midnight of Monday, six hours before the forecasts of week 2 are asked for."""
+    assert data.week_end(1) == datetime(2017, 1, 2, 5, tzinfo=UTC)
+    assert data.week_start(2) == data.week_end(1) + timedelta(hours=6)
+    assert [data.week_of(data.week_end(30) + delta) for delta in (-timedelta(seconds=1), timedelta(0))] == [29, 30]
+
+
+def test_series_and_weeks():
+    """738 series have a row in each of the weeks 9 to 53."""
+    table = data.rows(WEEKLY_DEMAND, 1, 60)
+    assert table.num_rows == 738 * 45
+    assert pc.min_max(table["week"]).as_py() == {"min": 9, "max": 53}
+    assert pc.min(table["units"]).as_py() == 0
+
+
+def test_history_ends_before_the_week():
+    """The last week of the history of week 31 is week 30; the mean is of the eight weeks before."""
+    before = {week: data.labels_for_week(week) for week in range(23, 31)}
+    for row, *units in zip(data.requests_for_week(31), *before.values(), strict=True):
+        assert row["units_lag_1"] == units[-1]
+        assert row["units_lag_4"] == units[-4]
+        assert row["units_mean_8"] == pytest.approx(sum(units) / 8)
+
+
+def test_rows_become_known_in_time():
+    """Demand is known at the close of its week, history at the close of the week before, the plan a week earlier still."""
+    close = {
+        group.name: set(data.rows(group, 31, 31)["created_time"].to_pylist())
+        for group in (WEEKLY_DEMAND, DEMAND_HISTORY, WEEK_PLAN)
+    }
+    assert close == {
+        "weekly_demand": {data.week_end(31)},
+        "demand_history": {data.week_end(30)},
+        "week_plan": {data.week_end(29)},
+    }
+
+
+def test_requests_and_labels_are_in_one_order():
+    """A request row holds the model's inputs; labels are the units of the same series."""
+    requests, labels = data.requests_for_week(40), data.labels_for_week(40)
+    assert len(requests) == len(labels) == 738
+    assert tuple(requests[0]) == INPUTS
+    assert [row["units_lag_1"] for row in data.requests_for_week(41)] == labels
+    assert 0 < data.naive_error(40) < 1
+    with pytest.raises(ValueError, match="week must be from 9 to 53, got 54"):
+        data.requests_for_week(54)
+
+
+def test_weeks_ingested_one_by_one_are_the_weeks_ingested_at_once(tmp_path):
+    """Ingesting a past and then week after week leaves the same rows as all at once; again changes nothing."""
+    clock = [data.week_start(13)]
+    one, many = (FeatureStoreClient.local(tmp_path / name, now=lambda: clock[0]) for name in ("one", "many"))
+    data.ingest_weeks(one, 1, 12)
+    clock[0] = data.week_start(11)
+    assert data.ingest_weeks(many, 1, 10) == 738 * (2 + 3 + 4)
+    for week in (11, 12):
+        clock[0] = data.week_end(week)  # the earliest moment at which the week is known
+        assert data.ingest_weeks(many, week, week) == 738 * 3
+        assert data.ingest_weeks(many, week, week) == 0
+    for group in GROUPS:
+        names = [c.name for c in group.columns if c.name != "ingest_id"]
+        key = [(name, "ascending") for name in (*group.entity_names, "event_time")]
+        assert [*_rows(one, group, names, key)] == [*_rows(many, group, names, key)]
+
+
+def _rows(client, group, names, key):
+    return client.table(group.table_name).scan(selected_fields=tuple(names)).to_arrow().sort_by(key).to_pylist()

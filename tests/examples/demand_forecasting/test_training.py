@@ -1,0 +1,95 @@
+"""The unit's declaration fits its data, and its training scripts leave models that the pipeline judges rightly."""
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+from examples.retail.demand_forecasting import data, declaration
+from examples.retail.demand_forecasting.features import GROUPS, INPUTS
+
+from mlops_runtime.contracts.model import GateVerdict
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.jobs.evaluate import Inputs, evaluate
+from mlops_runtime.retraining.gate import evaluate_gate
+from mlops_runtime.serving.model import load_directory
+
+
+@pytest.fixture(scope="module")
+def week_30(tmp_path_factory):
+    """Return the training set as of the end of week 30 and a folder with its files."""
+    folder = tmp_path_factory.mktemp("week-30")
+    store = FeatureStoreClient.local(folder / "store", now=lambda: data.week_start(31))
+    data.ingest_weeks(store, 1, 30)
+    built = store.training_set(declaration.TRAINING_SET, as_of=data.week_start(31))
+    for path, content in built.files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(content)
+    return built, folder
+
+
+def train(folder, script: str, name: str):
+    """Run a script as the training job does and return its model's folder."""
+    command = [sys.executable, declaration.TRAINING_CODE / script, "--train", folder / "train"]
+    subprocess.run([*command, "--model-dir", folder / name], check=True, capture_output=True)
+    with tarfile.open(folder / name / "model.tar.gz", "w:gz") as tar:
+        for file in ("model.onnx", "signature.json"):
+            tar.add(folder / name / file, file)
+    return folder / name
+
+
+def judged(built, archive):
+    """Return evaluation and gate result of a model."""
+    inputs = Inputs(train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive)
+    evaluation, _ = evaluate(declaration.EVALUATION, inputs, "file:///baseline.json")
+    return evaluation, evaluate_gate(evaluation, declaration.GATE, uri="file:///evaluation.json", sha256="0" * 64)
+
+
+def test_lock_covers_the_groups():
+    """The lock file in git is what the groups declare."""
+    FeatureLock.read(declaration.LOCK_FILE).check(GROUPS)
+
+
+def test_training_set_of_week_30(week_30):
+    """Weeks 9-26 train, weeks 27-30 are held out, and every row has its history."""
+    built, _ = week_30
+    assert (min(built.train["week"].to_pylist()), max(built.train["week"].to_pylist())) == (9, 26)
+    assert sorted(set(built.holdout["week"].to_pylist())) == [27, 28, 29, 30]
+    assert built.train["units_mean_8"].null_count == built.holdout["planned_price"].null_count == 0
+
+
+def test_holdout_rows_are_the_live_requests(week_30):
+    """What the store gives for week 30 is what a client sends in week 30: no skew between training and serving."""
+    built, _ = week_30
+    key = [("store_id", "ascending"), ("category", "ascending")]
+    held = [row for row in built.holdout.sort_by(key).to_pylist() if row["week"] == 30]
+    live = data.series_of(30).sort_by(key).to_pylist()
+    assert [{name: row[name] for name in INPUTS} for row in held] == [
+        {name: row[name] for name in INPUTS} for row in live
+    ]
+
+
+def test_model_beats_the_baselines_and_passes_the_gate(week_30):
+    """The script is deterministic, takes the live requests' columns, and its model beats all three naive forecasts."""
+    built, folder = week_30
+    first, second = train(folder, "train.py", "one"), train(folder, "train.py", "two")
+    digests = {hashlib.sha256((path / "model.onnx").read_bytes()).hexdigest() for path in (first, second)}
+    assert len(digests) == 1
+    assert {column.name for column in load_directory(first).signature.inputs} == set(INPUTS)
+    evaluation, gate = judged(built, first / "model.tar.gz")
+    assert gate.verdict is GateVerdict.PASSED, gate.reason
+    assert evaluation.metrics["candidate"] < min(evaluation.metrics[name] for name in declaration.EVALUATION.baselines)
+
+
+def test_elasticity_regression_is_refused(week_30):
+    """A model that cannot take zeros can be served, and the gate refuses it for the rows that it does not answer."""
+    built, folder = week_30
+    path = train(folder, "elasticity.py", "elasticity")
+    model = load_directory(path)
+    model.predict(np.zeros((2, len(model.signature.inputs)), dtype=np.float32))
+    evaluation, gate = judged(built, path / "model.tar.gz")
+    assert evaluation.non_finite["candidate"] > 0
+    assert gate.verdict is GateVerdict.FAILED
