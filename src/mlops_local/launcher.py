@@ -22,6 +22,7 @@ from mlops_local import (
     iam,
     iam_machines,
     iam_targets,
+    processes,
     sagemaker,
     schedules,
     settings,
@@ -76,7 +77,7 @@ async def _serve(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Run the embedded cloud until SIGTERM; the parent ends what is left of its session."""
+    """Run the embedded cloud until SIGTERM, then end its whole session: threads in the middle of something are not waited for."""
     tempfile.tempdir = None  # TMPDIR was set for this process
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
@@ -86,7 +87,11 @@ def main() -> None:
     except compat.CompatError as error:
         sys.exit(f"mlops local: {error}")
     LOGGER.info("embedded cloud: ministack %s, port %d, state in %s", compat.VERSION, settings.port, settings.home)
-    asyncio.run(_serve(int(os.environ["MLOPS_LOCAL_SOCKET"])))
+    asyncio.new_event_loop().run_until_complete(_serve(int(os.environ["MLOPS_LOCAL_SOCKET"])))
+    LOGGER.info("embedded cloud: down")
+    logging.shutdown()
+    processes.kill(pid for pid in processes.members(os.getsid(0)) if pid != os.getpid())
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -50,6 +51,13 @@ def members(session: int) -> list[int]:
     return found
 
 
+def kill(pids: Iterable[int]) -> None:
+    """Send SIGKILL to processes that may have ended by themselves."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def end(session: int, *, grace: float) -> None:
     """End every process of a session: SIGTERM to its leader, then SIGKILL to all that is left.
 
@@ -67,11 +75,9 @@ def end(session: int, *, grace: float) -> None:
         time.sleep(0.02)
     deadline = time.monotonic() + 10
     while left := members(session):
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(left)
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes {left} do not end")
         time.sleep(0.02)
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(session, os.WNOHANG)
+        os.waitpid(session, 0)  # a child of ours: its last threads may still be ending
