@@ -1,0 +1,51 @@
+"""Synthesize the base constructs in both profiles into a folder, with evidence: run by ``test_harness.py`` in its own process."""
+
+import json
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, ModelRegistry, Profile
+from mlops_constructs.compliance.harness import add_packs, check
+from mlops_runtime.features.lock import write_lock
+
+GROUP = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"),),
+    features=(Feature("on_hand", "long", "units on hand"),),
+    owner="demand",
+    description="stock",
+)
+
+
+def build(folder: Path, lock_file: Path) -> cdk.App:
+    """Return an app with a unit alone and a unit with store and registry, in each profile."""
+    app = cdk.App(outdir=str(folder), context={"@aws-cdk/core:validateAgainstDefaultRules": True})
+    for profile in Profile:
+        BusinessUnit(cdk.Stack(app, f"Unit-{profile.name.title()}"), "Unit", name="pricing", profile=profile)
+        stack = cdk.Stack(app, f"Base-{profile.name.title()}")
+        unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)
+        ModelRegistry(stack, "Registry", business_unit=unit, name="forecast")
+        FeatureStore(stack, "Features", business_unit=unit, groups=[GROUP], lock_file=lock_file)
+    return app
+
+
+def main(folder: Path, *, packs: bool) -> None:
+    """Write the assembly and ``compliance.json``; with ``packs`` synthesize once more with them as plugins."""
+    lock_file = folder / "features.lock.json"
+    write_lock([GROUP], lock_file)
+    app = build(folder / "cdk.out", lock_file)
+    if not packs:
+        app.synth()
+        return
+    evidence = check(app)
+    with_packs = build(folder / "packs.out", lock_file)
+    add_packs(with_packs)
+    with_packs.synth()
+    document = {**json.loads(evidence.to_json()), "problems": evidence.problems, "plugins_passed": True}
+    (folder / "compliance.json").write_text(json.dumps(document, indent=2))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), packs="--packs" in sys.argv)

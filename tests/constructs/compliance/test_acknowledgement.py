@@ -1,0 +1,89 @@
+"""Acknowledgements."""
+
+import aws_cdk as cdk
+import cdk_nag
+import pytest
+from aws_cdk import aws_sqs as sqs
+
+from mlops_constructs import ValidationError
+from mlops_constructs.compliance import RULE_FAMILIES, acknowledge, acknowledge_family
+from mlops_constructs.compliance.harness import PACKS
+
+REASON = "it is itself where dead letters end; one more would never be read"
+
+
+@pytest.fixture
+def queue() -> sqs.Queue:
+    """A queue."""
+    return sqs.Queue(cdk.Stack(cdk.App(), "S"), "Queue")
+
+
+def _rules(construct: sqs.Queue) -> dict[str, str]:
+    key = cdk.Validations.ACKNOWLEDGED_RULES_METADATA_KEY
+    return {
+        rule: reason for entry in construct.node.metadata if entry.type == key for rule, reason in entry.data.items()
+    }
+
+
+def test_the_qualified_id_keeps_the_reason(queue: sqs.Queue) -> None:
+    """Only ``Pack::Pack-Rule`` stays in CDK's report."""
+    acknowledge(queue, "HIPAA.Security-IAMNoInlinePolicy", REASON)
+
+    assert _rules(queue) == {"HIPAA.Security::HIPAA.Security-IAMNoInlinePolicy": REASON}
+
+
+def test_a_family_names_every_pack(queue: sqs.Queue) -> None:
+    """One decision, several packs."""
+    acknowledge_family(queue, "S3BucketReplicationEnabled", REASON)
+
+    packs = ("HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321")
+    assert sorted(_rules(queue)) == [f"{pack}::{pack}-S3BucketReplicationEnabled" for pack in packs]
+
+
+def test_cdks_own_synthesis_honours_it(queue: sqs.Queue) -> None:
+    """The packs as plugins fail on everything else."""
+    app = cdk.App()
+    other = sqs.Queue(cdk.Stack(app, "S"), "Queue")
+    for rule in ("AwsSolutions-SQS3", "AwsSolutions-SQS4"):
+        acknowledge(other, rule, REASON)
+    cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
+    app.synth()
+
+    failing = cdk.App()
+    sqs.Queue(cdk.Stack(failing, "S"), "Queue")
+    cdk.Validations.of(failing).add_plugins(cdk_nag.AwsSolutionsChecks(failing))
+    with pytest.raises(RuntimeError, match="ValidationFailed"):
+        failing.synth()
+
+
+@pytest.mark.parametrize("rule", ["IAM5", "AwsSolutions-IAM5[]x", "AwsSolutions::AwsSolutions-S1", "Foo-S1"])
+def test_fails_on_what_is_no_exact_id(queue: sqs.Queue, rule: str) -> None:
+    """There are no patterns."""
+    with pytest.raises(ValidationError, match="rule must be an exact id"):
+        acknowledge(queue, rule, REASON)
+
+
+def test_fails_on_a_short_reason(queue: sqs.Queue) -> None:
+    """A reviewer must be able to judge it."""
+    with pytest.raises(ValidationError, match="reason must have at least 40 characters, got 'not needed'"):
+        acknowledge(queue, "AwsSolutions-SQS3", "not needed")
+
+
+def test_fails_on_a_whole_stack(queue: sqs.Queue) -> None:
+    """A finding is acknowledged where it is."""
+    with pytest.raises(ValidationError, match="construct must be the one with the finding, got the whole of 'S'"):
+        acknowledge(cdk.Stack.of(queue), "AwsSolutions-SQS3", REASON)
+
+
+def test_fails_on_an_unknown_family(queue: sqs.Queue) -> None:
+    """The message lists them."""
+    with pytest.raises(ValidationError, match=r"rule must be one of DynamoDBInBackupPlan, .*, got 'SQS3'"):
+        acknowledge_family(queue, "SQS3", REASON)
+
+
+def test_families_name_packs_that_are_installed() -> None:
+    """A pack's name is part of the id, so a new edition of a pack shows here."""
+    app = cdk.App()
+    names = {str(pack(app).read_pack_name) for pack in PACKS}
+
+    assert {pack for packs in RULE_FAMILIES.values() for pack in packs} <= names

@@ -1,0 +1,90 @@
+"""What is promised to those who deployed before: names, ids of stateful resources, ids of warnings.
+
+``MLOPS_UPDATE_CONTRACT=1 pytest tests/contract`` writes the files anew; a removed or changed line is a major version and needs a
+line in the changelog.
+"""
+
+import inspect
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+
+import mlops_constructs
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, ModelRegistry, Profile
+from mlops_constructs._warnings import ALL_WARNINGS
+from mlops_runtime.features.lock import write_lock
+
+HERE = Path(__file__).parent
+STATEFUL = (
+    "AWS::DynamoDB::Table",
+    "AWS::Events::EventBus",
+    "AWS::Glue::Database",
+    "AWS::Glue::Table",
+    "AWS::KMS::Key",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::Bucket",
+    "AWS::SNS::Topic",
+    "AWS::SQS::Queue",
+    "AWS::SageMaker::ModelPackageGroup",
+)
+
+
+def _same_as_promised(name: str, found: Any) -> None:
+    path = HERE / name
+    text = json.dumps(found, indent=2, sort_keys=True) + "\n"
+    if os.environ.get("MLOPS_UPDATE_CONTRACT") == "1":
+        path.write_text(text)
+    assert json.loads(path.read_text()) == found
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A production stack with the stateful constructs."""
+    lock_file = tmp_path_factory.mktemp("lock") / "features.lock.json"
+    group = FeatureGroup(
+        name="stock",
+        entities=(Entity("store_id", "string", "store"),),
+        features=(Feature("on_hand", "long", "units on hand"),),
+        owner="demand",
+        description="stock",
+    )
+    write_lock([group], lock_file)
+    app = cdk.App(context={"aws:cdk:enable-path-metadata": True})
+    stack = cdk.Stack(app, "Demand")
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.PRODUCTION)
+    ModelRegistry(stack, "Registry", business_unit=unit, name="forecast")
+    FeatureStore(stack, "Features", business_unit=unit, groups=[group], lock_file=lock_file)
+    found: dict[str, Any] = app.synth().get_stack_by_name("Demand").template
+    return found
+
+
+def test_stateful_resources_keep_their_logical_ids(template: dict[str, Any]) -> None:
+    """Another logical id is another resource: the old one is deleted, with its data."""
+    ids = {
+        resource["Metadata"]["aws:cdk:path"]: [resource["Type"], name]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] in STATEFUL
+    }
+
+    assert len(ids) > 8
+    _same_as_promised("logical_ids.json", ids)
+
+
+def test_warnings_keep_their_ids() -> None:
+    """Callers acknowledged them by name."""
+    _same_as_promised("warning_ids.json", sorted(warning.id for warning in ALL_WARNINGS))
+
+
+def test_public_names_keep_their_arguments() -> None:
+    """Each public name, with the arguments of its constructor."""
+    public = {}
+    for name in sorted(mlops_constructs.__all__):
+        item = getattr(mlops_constructs, name)
+        parameters = inspect.signature(item.__init__ if inspect.isclass(item) else item).parameters.values()
+        public[name] = [p.name + ("" if p.default is p.empty else "=") for p in parameters if p.name != "self"]
+
+    _same_as_promised("public_api.json", public)

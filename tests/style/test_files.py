@@ -1,0 +1,110 @@
+"""The house style of files: length, tests beside modules, thin handlers, nothing of the workshop."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MAXIMUM_LINES = 400
+MAXIMUM_HANDLER = 40
+_TEXT = {".py", ".md", ".toml", ".txt", ".json", ".yml", ".yaml", ".sh", ".jinja"}
+_AREAS = {"mlops_constructs": "constructs", "mlops_runtime": "runtime", "mlops_local": "local", "mlops_cli": "cli"}
+
+
+def _tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+TRACKED = _tracked()
+PYTHON = [p for p in TRACKED if p.suffix == ".py"]
+MODULES = [p for p in PYTHON if p.is_relative_to(ROOT / "src") and p.name not in ("__init__.py", "__main__.py")]
+
+
+def _id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", [p for p in PYTHON if not p.is_relative_to(ROOT / "tests")], ids=_id)
+def test_files_are_short(path: Path) -> None:
+    """A file is read in one sitting."""
+    assert len(path.read_text().splitlines()) <= MAXIMUM_LINES
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lambdas").glob("*/handler.py")), ids=_id)
+def test_handlers_are_thin(path: Path) -> None:
+    """A handler wires; what is decided stands in the runtime, under test."""
+    assert len(path.read_text().splitlines()) <= MAXIMUM_HANDLER
+    assert [n.name for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)].count("handler") == 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lambdas").glob("*/handler.py")), ids=_id)
+def test_every_function_has_its_test(path: Path) -> None:
+    """Some test of ``tests/lambdas`` names its folder."""
+    tests = (ROOT / "tests" / "lambdas").glob("test_*.py")
+
+    assert any(f'"{path.parent.name}"' in test.read_text() or test.stem == f"test_{path.parent.name}" for test in tests)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_id)
+def test_every_module_has_its_test(path: Path) -> None:
+    """``src/mlops_x/a/b.py`` is tested by ``tests/x/a/test_b.py``; a module of mere shapes by its package's test."""
+    package, *inner = path.relative_to(ROOT / "src").with_suffix("").parts
+    folder = ROOT.joinpath("tests", _AREAS[package], *inner[:-1])
+    names = [f"test_{inner[-1].strip('_')}.py"]
+    if len(inner) > 1:
+        names.append(f"test_{inner[-2].strip('_')}.py")
+
+    assert any((folder / name).is_file() or (folder.parent / name).is_file() for name in names), (
+        f"expected {folder}/{names[0]}"
+    )
+
+
+def test_nothing_of_the_workshop_is_committed() -> None:
+    """Paths of one machine, and its index, are nobody else's business."""
+    words = ["/wor" + "k/", "/tm" + "p/", "site-" + "packages/ministack", "index-" + "url ="]
+    pattern = re.compile("|".join(map(re.escape, words)))
+    found = [
+        f"{_id(path)}:{number}"
+        for path in TRACKED
+        if path.suffix in {".py", ".md", ".toml", ".txt", ".json", ".yml", ".yaml", ".sh", ".jinja"}
+        and "tests" not in path.parts[:-1]
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+    assert found == []
+
+
+def test_no_data_or_build_output_is_committed() -> None:
+    """Wheels, data and assemblies are made, never kept."""
+    assert [_id(p) for p in TRACKED if p.suffix in {".parquet", ".whl", ".zip", ".gz", ".onnx", ".so", ".pyc"}] == []
+
+
+def test_the_runtime_loads_no_jsii() -> None:
+    """A Lambda or a notebook never starts Node."""
+    program = (
+        "import sys, mlops_runtime.contracts, mlops_runtime.features.group, mlops_runtime.aws_api; "
+        "print([m for m in sys.modules if m.startswith(('jsii', 'aws_cdk', 'constructs'))])"
+    )
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "[]"
+
+
+def test_layers_hold() -> None:
+    """The arrows of the architecture, as import-linter reads them in ``pyproject.toml``."""
+    result = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+    assert result.returncode == 0, result.stdout[-3000:]
