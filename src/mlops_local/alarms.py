@@ -6,10 +6,10 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-ev
 
 import json
 import logging
-import math
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from ministack.core import responses
@@ -55,10 +55,10 @@ def datapoints(alarm: Mapping[str, Any], at: float) -> tuple[list[float | None],
     end = at // step * step
     count = int(alarm["EvaluationPeriods"]) + _EXTRA
     series: list[list[Mapping[str, Any]]] = [[] for _ in range(count)]
-    for point in _series(alarm):
-        back = math.ceil((end - point["Timestamp"]) / period)
-        if 1 <= back <= count and alarm.get("Unit") in {None, "", point.get("Unit")}:
-            series[count - back].append(point)
+    first = end - count * period
+    for point in [point for point in _series(alarm) if first <= point["Timestamp"] < end]:
+        if alarm.get("Unit") in {None, "", point.get("Unit")}:
+            series[int((point["Timestamp"] - first) // period)].append(point)
     name = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
     return [statistic(points, name) if points else None for points in series], end - period
 
@@ -176,9 +176,9 @@ class Alarms:
         found = None
         for account, region, alarm in _alarms():
             with _Scope(account, region):
-                stamps = [point["Timestamp"] for point in _series(alarm)]
+                newest = max(map(itemgetter("Timestamp"), _series(alarm)), default=0.0)
             step, reach = _step(alarm), (int(alarm["EvaluationPeriods"]) + _EXTRA) * int(alarm["Period"])
-            settled = max([alarm["AlarmConfigurationUpdatedTimestamp"], *stamps]) + reach + 2 * step
+            settled = max(alarm["AlarmConfigurationUpdatedTimestamp"], newest) + reach + 2 * step
             following = (after // step + 1) * step
             if following <= settled and (found is None or following < found):
                 found = following
