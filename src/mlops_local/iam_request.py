@@ -28,6 +28,9 @@ _LOG_STREAM_ACTIONS = frozenset({
     "logs:DeleteLogStream", "logs:FilterLogEvents",
 })  # fmt: skip
 
+# calls that AWS evaluates on each alarm they name; composite alarms are described only to who may describe all
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
+_ALARM_ACTIONS = frozenset({"cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"})
 _EQUALITY = re.compile(r"(#?\w+)\s*=\s*(:\w+)")
 
 
@@ -103,6 +106,12 @@ def resources(call: Call) -> list[str]:
         # AWS evaluates log calls on the stream, empty where the request names none
         group, stream = call.body["logGroupName"], call.body.get("logStreamName", "")
         return [f"{call.arn_prefix('logs')}log-group:{group}:log-stream:{stream}"]
+    if (
+        call.action in _ALARM_ACTIONS
+        and call.body.get("AlarmNames")
+        and "CompositeAlarm" not in call.body.get("AlarmTypes", ())
+    ):
+        return [f"{call.arn_prefix('cloudwatch')}alarm:{name}" for name in call.body["AlarmNames"]]
     return [call.resource]
 
 

@@ -8,6 +8,7 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-
 and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
 """
 
+import contextlib
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,10 +174,13 @@ def _check_alarms(alarms: Sequence[str], wanted: Sequence[Record]) -> None:
 
 
 def _alarm_states(alarms: Sequence[str], role: Identity) -> dict[str, str]:
-    answer = role.client("cloudwatch").describe_alarms(
-        AlarmNames=list(alarms), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
-    )
-    found = answer.get("MetricAlarms", []) + answer.get("CompositeAlarms", [])
+    """Return the states of alarms; composite ones are asked for last, as only who may describe all alarms sees them."""
+    client = role.client("cloudwatch")
+    found = client.describe_alarms(AlarmNames=list(alarms), AlarmTypes=["MetricAlarm"])["MetricAlarms"]
+    rest = sorted(set(alarms) - {alarm["AlarmName"] for alarm in found})
+    if rest:
+        with contextlib.suppress(client.exceptions.ClientError):
+            found += client.describe_alarms(AlarmNames=rest, AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
     return {alarm["AlarmName"]: alarm["StateValue"] for alarm in found}
 
 

@@ -155,7 +155,12 @@ def _furnish(running: cloud.Cloud) -> Plane:
     allowed = [
         {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{BUCKET}/*"},
         {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{BUCKET}"},
-        {"Effect": "Allow", "Action": ["logs:*", "cloudwatch:DescribeAlarms"], "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": "cloudwatch:DescribeAlarms",
+            "Resource": "arn:aws:cloudwatch:*:*:alarm:guarded-*",
+        },
+        {"Effect": "Allow", "Action": "logs:*", "Resource": "*"},
     ]
     policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
     iam.put_role_policy(RoleName="execution", PolicyName="all", PolicyDocument=policy)

@@ -246,13 +246,23 @@ def test_fails_on_a_canary_of_more_than_half(plane: "Plane") -> None:
         )
 
 
-def test_fails_on_an_alarm_that_does_not_exist(plane: "Plane") -> None:
-    """Alarms of the rollback must be there when the update starts."""
-    with pytest.raises(ClientError, match=r"Alarms do not exist: \['absent'\]"):
+@pytest.mark.parametrize(
+    ("alarm", "message"),
+    [
+        ("guarded-absent", r"Alarms do not exist: \['guarded-absent'\]"),
+        ("elsewhere", r"cannot describe the auto-rollback alarms \['elsewhere'\]: .* not authorized"),
+    ],
+)
+def test_fails_on_an_alarm_that_cannot_be_watched(plane: "Plane", alarm: str, message: str) -> None:
+    """Alarms of the rollback must be there, and the execution role must be allowed to describe them."""
+    if not plane.sagemaker.list_endpoints(NameContains="unwatched")["Endpoints"]:
+        plane.config(plane.model("unwatched"))
+        plane.endpoint("unwatched", "unwatched")
+    with pytest.raises(ClientError, match=message):
         plane.sagemaker.update_endpoint(
-            EndpointName="promoted",
-            EndpointConfigName="promoted",
-            DeploymentConfig=_guard("ALL_AT_ONCE", alarms=("absent",)),
+            EndpointName="unwatched",
+            EndpointConfigName="unwatched",
+            DeploymentConfig=_guard("ALL_AT_ONCE", alarms=(alarm,)),
         )
 
 
