@@ -48,6 +48,7 @@ compat.expect(
     "ministack.core.iam_evaluator",
     EvalContext=type,
     _request_origin=object,
+    _trust_principal_matches="(principal, caller_arn, federated)",
     enforce="(access_key_id, iam_action, service, region, resource_arn='*', service_context=None)",
     evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
     is_root_access_key="(access_key_id)",
@@ -119,6 +120,7 @@ def install() -> None:
     iam_actions._BOTOCORE_SERVICE_MAP.setdefault("sagemaker", ["sagemaker-runtime"])
     _wrap_dispatch()
     _wrap_denials()
+    _keep_root_out_of_service_roles()
     journal.open(settings.home / "iam.jsonl")
 
 
@@ -326,6 +328,18 @@ def _wrap_dispatch() -> None:
             _call.reset(token)
 
     app._dispatch_service_request = remembering
+
+
+def _keep_root_out_of_service_roles() -> None:
+    """Let a trusted service principal be that service alone; MiniStack also lets the account's root user pass for it."""
+    matches = iam_evaluator._trust_principal_matches
+
+    def matching(principal: Any, caller_arn: str, federated: bool) -> bool:
+        if isinstance(principal, Mapping):
+            principal = {kind: value for kind, value in principal.items() if kind != "Service"}
+        return bool(matches(principal, caller_arn, federated))
+
+    iam_evaluator._trust_principal_matches = matching
 
 
 def _wrap_denials() -> None:

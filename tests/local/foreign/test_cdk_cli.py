@@ -1,0 +1,52 @@
+"""The stock CDK CLI deploys, updates and destroys the same assembly through `AWS_ENDPOINT_URL`."""
+
+import subprocess
+
+import pytest
+
+from mlops_local import deployer
+
+
+def test_bootstraps_deploys_updates_and_destroys(own_cloud, command_line, assembly, synthesize):
+    """No wrapper, no patch of the CLI: what it says about the stack is true on the cloud."""
+    cloud = own_cloud()
+    cdk, environment = command_line("cdk", cloud)
+
+    def run(*arguments):
+        done = subprocess.run(
+            [cdk, "--no-notices", *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    assert "bootstrapped" in run("bootstrap", "--app", str(assembly), "aws://000000000000/us-east-1")
+    said = run("deploy", "--app", str(assembly), "--require-approval", "never", "Foreign")
+    assert "Foreign.Greeting = hello world" in said
+    assert "no changes" in run("deploy", "--app", str(assembly), "--require-approval", "never", "Foreign")
+    changed = synthesize(name="moon", columns=3)
+    assert "Foreign.Greeting = hello moon" in run(
+        "deploy", "--app", str(changed), "--require-approval", "never", "Foreign"
+    )
+    table = cloud.client("glue").get_table(DatabaseName="foreign_features", Name="sales_v1")["Table"]
+    assert [column["Name"] for column in table["StorageDescriptor"]["Columns"]] == ["store", "event_time", "units"]
+    # ours finds nothing to change in what the CLI deployed
+    events = []
+    assert deployer.deploy(cloud, changed, on_event=events.append)["Foreign"]["Greeting"] == "hello moon"
+    assert events == []
+    # the table's metadata is in a bucket that AWS would not delete either
+    deployer._empty_buckets(cloud, "Foreign")
+    run("destroy", "--app", str(changed), "--force", "Foreign")
+    with pytest.raises(cloud.client("cloudformation").exceptions.ClientError, match="does not exist"):
+        cloud.client("cloudformation").describe_stacks(StackName="Foreign")
+
+
+def test_takes_over_what_our_deployer_bootstrapped(own_cloud, command_line, assembly):
+    """`cdk bootstrap` updates our stack in place: bucket and version stay."""
+    cloud = own_cloud()
+    cdk, environment = command_line("cdk", cloud)
+    bucket = deployer.bootstrap(cloud)
+    cloud.client("s3").put_object(Bucket=bucket, Key="kept", Body=b"1")
+    arguments = [cdk, "--no-notices", "bootstrap", "--app", str(assembly), "aws://000000000000/us-east-1"]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cloud.client("s3").get_object(Bucket=bucket, Key="kept")["Body"].read() == b"1"
