@@ -196,8 +196,9 @@ class FeatureStoreClient:
         try:
             return self._catalog.load_table((self.database, name))
         except NoSuchTableError:
+            # a caller who may read the tables need not be allowed to list them
             raise FeatureTableError(
-                f"database {self.database} has no table {name}, it has {', '.join(self.table_names()) or 'none'}"
+                f"database {self.database} has no table {name}; deploy the feature store that declares it"
             ) from None
 
     def table_names(self) -> tuple[str, ...]:

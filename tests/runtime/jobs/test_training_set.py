@@ -85,7 +85,7 @@ def opt_ml(store, tmp_path, monkeypatch):
     return tmp_path
 
 
-def arguments(**changes: str) -> list[str]:
+def arguments(*, tables: tuple[str, ...] = ("sales_v1", "stock_v1"), **changes: str) -> list[str]:
     """Return the job's arguments as the machine gives them, the plan in pieces of at most 60 characters."""
     plan = canonical_json(PLAN).decode()
     values = {
@@ -96,8 +96,8 @@ def arguments(**changes: str) -> list[str]:
         **changes,
     }
     pieces = [plan[i : i + 60] for i in range(0, len(plan), 60)]
-    tables = ["--tables", SALES.table_name, STOCK.table_name]
-    return ["--plan", *pieces, *tables, *(part for name, value in values.items() for part in (f"--{name}", value))]
+    named = ["--plan", *pieces, "--tables", *tables]
+    return [*named, *(part for name, value in values.items() for part in (f"--{name}", value))]
 
 
 @pytest.mark.cloud
@@ -125,7 +125,8 @@ def test_job_writes_splits_and_manifest(store, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"database": "nowhere"}, "database nowhere has no table sales_v1, it has none"),
+        ({"database": "nowhere"}, "database nowhere has no table sales_v1; deploy the feature store that declares it"),
+        ({"tables": ("other_v1",)}, "there is no feature table of group 'sales', there are other_v1"),
         ({"as-of": "2017-01-01T06:00:00Z"}, "no label of sales_v1 was known at 2017-01-01T06:00:00+00:00"),
         ({"as-of": "yesterday"}, "--as-of must be an ISO 8601 time, got 'yesterday'"),
     ],
