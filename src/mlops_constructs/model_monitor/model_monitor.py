@@ -44,7 +44,8 @@ class ModelMonitor(Construct):
         business_unit: The unit.
         endpoint: The endpoint; it must capture its calls.
         window: How much of the past each decision is about, whole hours from one hour to 90 days.
-        schedule: How often it is decided, one hour to a year.
+        schedule: How often it is decided, one hour to a year. A week is decided on Mondays and a day every day, at
+            six in the morning UTC, when the labels of the night are in; any other time counts from the deployment.
         spec: What is tested and how strictly. Default: ``MonitorSpec()``, every feature of the baseline.
 
     Raises:
@@ -238,13 +239,22 @@ class ModelMonitor(Construct):
             self,
             "Schedule",
             description=f"When the monitor of {name} decides",
-            schedule=events.Schedule.rate(self._schedule),
+            schedule=_schedule(self._schedule),
         )
         rule.add_target(targets.LambdaFunction(function, dead_letter_queue=unit.dead_letter_queue))
         return function
 
     def _baselines(self) -> str:
         return self._unit.artifacts.arn_for_objects(f"evaluations/{self._endpoint.endpoint_name}/*")
+
+
+def _schedule(every: cdk.Duration) -> events.Schedule:
+    """Days and weeks are decided at a fixed time, not at that at which somebody happened to deploy."""
+    if every.to_seconds() == cdk.Duration.days(7).to_seconds():
+        return events.Schedule.cron(minute="0", hour="6", week_day="MON")
+    if every.to_seconds() == cdk.Duration.days(1).to_seconds():
+        return events.Schedule.cron(minute="0", hour="6")
+    return events.Schedule.rate(every)
 
 
 def _objects(action: str, *resources: str) -> iam.PolicyStatement:
