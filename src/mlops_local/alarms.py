@@ -178,7 +178,8 @@ class Alarms:
             with _Scope(account, region):
                 newest = max(map(itemgetter("Timestamp"), _series(alarm)), default=0.0)
             step, reach = _step(alarm), (int(alarm["EvaluationPeriods"]) + _EXTRA) * int(alarm["Period"])
-            settled = max(alarm["AlarmConfigurationUpdatedTimestamp"], newest) + reach + 2 * step
+            touched = max(alarm["AlarmConfigurationUpdatedTimestamp"], alarm["StateUpdatedTimestamp"])
+            settled = max(touched, newest) + reach + 2 * step
             following = (after // step + 1) * step
             if following <= settled and (found is None or following < found):
                 found = following
@@ -263,7 +264,12 @@ def install() -> None:
         problem = refusal(props.get)
         if problem is not None:
             raise ValueError(f"AWS::CloudWatch::Alarm {name}: {problem}")
-        return record(name, props)
+        alarm = record(name, props)
+        now = int(clock.now())
+        alarm["AlarmConfigurationUpdatedTimestamp"] = now  # MiniStack's is real time
+        if name not in cw._alarms:
+            alarm["StateUpdatedTimestamp"] = now
+        return alarm
 
     cw._evaluate_alarm, cw._dispatch_alarm_actions = evaluate, act_and_tell
     cw._put_metric_alarm, provisioners._cw_metric_alarm_record = put_or_refuse, record_or_refuse

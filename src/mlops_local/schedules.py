@@ -171,6 +171,8 @@ def _items() -> Iterator[_Item]:
     for store, is_rule in ((eventbridge._rules, True), (scheduler._schedules, False)):
         for (account, region, key), record in list(store._data.items()):
             if record.get("ScheduleExpression"):
+                if is_rule:
+                    record.setdefault("CreationTime", clock.now())  # CloudFormation's rules come without
                 yield _Item(account, region, key, record, is_rule)
 
 

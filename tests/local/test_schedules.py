@@ -160,3 +160,40 @@ def test_jump_waits_for_the_functions_of_each_occurrence(cloud: Cloud, make_func
     assert len(keys) == 3
     assert sorted(keys) == sorted(keys, key=lambda key: int(key[1]))
     assert all(key[0].endswith("T06:00:00Z") for key in keys)
+
+
+def test_template_in_a_past_year_is_on_the_embedded_clock(
+    own_cloud: Callable[..., Cloud], wait_for: Callable[..., Any]
+) -> None:
+    """A rate and an alarm that CloudFormation makes in 2017 run in 2017, and a jump does not look at the alarm till today."""
+    cloud = own_cloud()
+    cloud.clock_jump(to=datetime(2017, 1, 2, tzinfo=UTC))
+    url, arn = queue(cloud, "past", "events.amazonaws.com")
+    target = {"Id": "q", "Arn": arn}
+    metric = {
+        "Namespace": "Past",
+        "MetricName": "M",
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1,
+    }
+    resources = {
+        "Rule": {
+            "Type": "AWS::Events::Rule",
+            "Properties": {"ScheduleExpression": "rate(7 days)", "Targets": [target]},
+        },
+        "Alarm": {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {"AlarmName": "past", "ComparisonOperator": "GreaterThanThreshold", **metric},
+        },
+    }
+    cloudformation = cloud.client("cloudformation")
+    cloudformation.create_stack(StackName="past", TemplateBody=json.dumps({"Resources": resources}))
+    wait_for(lambda: cloudformation.describe_stacks(StackName="past")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE")
+    assert wait_for(lambda: cloud.client("events").list_rules()["Rules"])
+    cloud.clock_jump(by=timedelta(minutes=1))
+    assert cloud.clock_jump(by=timedelta(days=15))["ran"] < 20
+    assert [event["time"][:10] for event in received(cloud, url)] == ["2017-01-09", "2017-01-16"]
+    found = cloud.client("cloudwatch").describe_alarms(AlarmNames=["past"])["MetricAlarms"][0]
+    assert found["AlarmConfigurationUpdatedTimestamp"].year == 2017
