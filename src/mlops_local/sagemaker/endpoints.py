@@ -3,6 +3,7 @@
 See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
 """
 
+import logging
 import random
 import threading
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from mlops_local.sagemaker.errors import ServiceError, validation
 from mlops_local.sagemaker.fleets import Fleet, FleetError, Server
 from mlops_local.sagemaker.processes import background
 from mlops_local.sagemaker.shapes import Record
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -88,8 +91,15 @@ _LIVE: dict[str, Live] = {}
 
 
 def live(record: Record) -> Live:
-    """Return what runs behind an endpoint."""
-    return _LIVE[record["EndpointArn"]]
+    """Return what runs behind an endpoint.
+
+    Raises:
+        ServiceError: ``ValidationException``: it has gone meanwhile.
+    """
+    found = _LIVE.get(record["EndpointArn"])
+    if found is None:
+        raise validation(store.KINDS["Endpoint"].missing.format(arn=record["EndpointArn"]))
+    return found
 
 
 def create(request: Record) -> Record:
@@ -213,6 +223,10 @@ def _start(record: Record, state: Live, config: Record) -> None:
         fleet = fleets.start(name, config, wanted, config.get("DataCaptureConfig"), state.stop)
     except (FleetError, ServiceError) as error:
         store.update(record, EndpointStatus="Failed", FailureReason=str(error))
+    except Exception as error:
+        LOGGER.exception("endpoint %s does not start", name)
+        reason = f"InternalServerError: {type(error).__name__}: {error}"
+        store.update(record, EndpointStatus="Failed", FailureReason=reason)
     else:
         with store.LOCK:
             state.fleet = fleet

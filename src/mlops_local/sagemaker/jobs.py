@@ -3,8 +3,8 @@
 Records carry the embedded clock's times; a script's run time and ``MaxRuntimeInSeconds`` are real seconds.
 """
 
+import logging
 import shutil
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +19,8 @@ from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.processes import LogStream, Process, background, environment, mapped, opt_ml
 from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
+
+LOGGER = logging.getLogger(__name__)
 
 _DAY = 86_400  # MaxRuntimeInSeconds where none is given; both APIs default to one day
 _LOOK = 0.05  # real seconds between two looks at a running process
@@ -59,7 +61,6 @@ class Job:
     given: dict[str, str]
     isolated: bool
     root: Path = field(init=False)
-    stop: threading.Event = field(default_factory=threading.Event)
 
     @property
     def name(self) -> str:
@@ -71,21 +72,31 @@ class Job:
         """In whose name it runs."""
         return Identity(self.record["RoleArn"], self.record[store.KINDS[self.kind].arn])
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether somebody asked it to end."""
+        return bool(self.record[f"{self.kind}Status"] == "Stopping")
 
-_JOBS: dict[str, Job] = {}
 
+def submit(job: Job, work: Callable[[Job], None], fail: Callable[[Record, str], None]) -> None:
+    """Run a job on a thread of its own; its files go when it ends.
 
-def submit(job: Job, work: Callable[[Job], None]) -> None:
-    """Run a job on a thread of its own; its files go when it ends."""
-    arn = job.record[store.KINDS[job.kind].arn]
+    Args:
+        job: The job.
+        work: What it does; a ``JobError`` of it is the job's failure reason.
+        fail: Ends a record as Failed with a reason.
+    """
     job.root = opt_ml("jobs", job.kind, job.name)
-    _JOBS[arn] = job
 
     def run() -> None:
         try:
             work(job)
+        except JobError as error:
+            fail(job.record, str(error))
+        except Exception as error:
+            LOGGER.exception("%s %s failed", job.kind, job.name)
+            fail(job.record, f"InternalServerError: {type(error).__name__}: {error}")
         finally:
-            _JOBS.pop(arn, None)
             shutil.rmtree(job.root, ignore_errors=True)
 
     background(f"{job.kind} {job.name}", run)
@@ -117,9 +128,6 @@ def request_stop(kind: str, name: str) -> Record:
         if record[status] not in ("InProgress", "Stopping"):
             raise validation(f"The request was rejected because the {word} job is in status {record[status]}.")
         store.update(record, **{status: "Stopping"})
-    job = _JOBS.get(record[store.KINDS[kind].arn])
-    if job is not None:
-        job.stop.set()
     return record
 
 
@@ -134,7 +142,7 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
         How it ended, and its exit code.
     """
     limit = float(job.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
-    if job.stop.is_set():
+    if job.is_stopping:
         return End.STOPPED, 0
     logs = LogStream(job.group, f"{job.name}/algo-1-{int(clock.now())}", job.identity)
     process = Process(
@@ -145,7 +153,7 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
     )
     deadline = time.monotonic() + limit
     while (code := process.wait(_LOOK)) is None:
-        if job.stop.is_set():
+        if job.is_stopping:
             return End.STOPPED, process.stop()
         if time.monotonic() > deadline:
             return End.OVERRAN, process.stop()

@@ -35,7 +35,7 @@ def create(request: Record) -> Record:
         given=request.get("Environment", {}),
         isolated=request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
     )
-    jobs.submit(job, _work)
+    jobs.submit(job, _work, _fail)
     return {"ProcessingJobArn": record["ProcessingJobArn"]}
 
 
@@ -83,21 +83,19 @@ def _check_path(name: str, path: str) -> None:
 
 def _work(job: Job) -> None:
     record = job.record
-    try:
-        _prepare(job)
-        store.update(record, ProcessingStartTime=clock.utcnow())
-        end, code = jobs.run(job, {"PROCESSING_JOB_NAME": job.name, "PROCESSING_JOB_ARN": record["ProcessingJobArn"]})
-        told = jobs.message(job, "message")
-        store.update(record, ExitMessage=told)
-        if end is not End.EXITED or code == 0:
-            _upload(job)
-    except JobError as error:
-        _finish(record, "Failed", str(error))
-        return
+    _prepare(job)
+    store.update(record, ProcessingStartTime=clock.utcnow())
+    end, code = jobs.run(job, {"PROCESSING_JOB_NAME": job.name, "PROCESSING_JOB_ARN": record["ProcessingJobArn"]})
+    store.update(record, ExitMessage=jobs.message(job, "message"))
     if end is End.EXITED and code != 0:
-        _finish(record, "Failed", f"AlgorithmError: See job logs for more information, exit code: {code}")
-    else:
-        _finish(record, "Completed" if end is End.EXITED else "Stopped")
+        _fail(record, f"AlgorithmError: See job logs for more information, exit code: {code}")
+        return
+    _upload(job)
+    _finish(record, "Completed" if end is End.EXITED else "Stopped")
+
+
+def _fail(record: Record, reason: str) -> None:
+    _finish(record, "Failed", reason)
 
 
 def _prepare(job: Job) -> None:
@@ -140,6 +138,5 @@ def _local(root: Path, path: str) -> Path:
 
 def _finish(record: Record, status: str, reason: str | None = None) -> None:
     with store.LOCK:
-        record["FailureReason"] = reason
         store.update(record, ProcessingJobStatus=status, ProcessingEndTime=clock.utcnow(), FailureReason=reason)
     events.processing_job(record)

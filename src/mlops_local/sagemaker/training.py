@@ -9,7 +9,7 @@ from typing import Any
 from mlops_local import clock
 from mlops_local.sagemaker import events, jobs, store, transfer
 from mlops_local.sagemaker.errors import validation
-from mlops_local.sagemaker.jobs import End, Job, JobError
+from mlops_local.sagemaker.jobs import End, Job
 from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 
@@ -35,7 +35,7 @@ _TRANSITIONS = {
     "Failed": "Training job failed",
     "Stopping": "Stopping the training job",
     "Stopped": "Training job stopped",
-    "MaxRuntimeExceeded": "Resource released due to keep alive period expiry or maximum runtime",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
 }
 
 
@@ -71,7 +71,7 @@ def create(request: Record) -> Record:
         given=request.get("Environment", {}),
         isolated=record["EnableNetworkIsolation"],
     )
-    jobs.submit(job, _work)
+    jobs.submit(job, _work, _fail)
     return {"TrainingJobArn": record["TrainingJobArn"]}
 
 
@@ -131,24 +131,24 @@ def _check_channel(channel: Record, identity: Identity) -> None:
 
 def _work(job: Job) -> None:
     record = job.record
-    try:
-        _enter(record, "Downloading")
-        env = _prepare(job)
-        store.update(record, TrainingStartTime=clock.utcnow())
-        if not job.stop.is_set():
-            _enter(record, "Training")
-        end, code = jobs.run(job, env)
-        _upload(job, end, code)
-    except JobError as error:
-        _finish(record, "Failed", "Failed", str(error))
-        return
+    _enter(record, "Downloading")
+    env = _prepare(job)
+    store.update(record, TrainingStartTime=clock.utcnow())
+    if not job.is_stopping:
+        _enter(record, "Training")
+    end, code = jobs.run(job, env)
+    _upload(job, end, code)
     if end is End.EXITED and code != 0:
         told = jobs.message(job, "failure")
-        _finish(record, "Failed", "Failed", f"AlgorithmError: {'' if told is None else told}, exit code: {code}")
+        _fail(record, f"AlgorithmError: {'' if told is None else told}, exit code: {code}")
     elif end is End.EXITED:
         _finish(record, "Completed", "Completed")
     else:
         _finish(record, "Stopped", "MaxRuntimeExceeded" if end is End.OVERRAN else "Stopped")
+
+
+def _fail(record: Record, reason: str) -> None:
+    _finish(record, "Failed", "Failed", reason)
 
 
 def _prepare(job: Job) -> dict[str, str]:
@@ -240,6 +240,5 @@ def _finish(record: Record, status: str, secondary: str, reason: str | None = No
         record.setdefault("TrainingEndTime", now)
         spent = max(0, round((record["TrainingEndTime"] - record.get("TrainingStartTime", now)).total_seconds()))
         times = {"TrainingTimeInSeconds": max(1, spent), "BillableTimeInSeconds": max(1, spent)}
-        record["FailureReason"] = reason
         store.update(record, TrainingJobStatus=status, FailureReason=reason, **times)
     _enter(record, secondary)

@@ -144,9 +144,11 @@ def _size(size: Record, count: int, member: str, lowest: int) -> int:
     value = size["Value"]
     percent = size["Type"] == "CAPACITY_PERCENT"
     instances = max(1, math.floor(count * value / 100)) if percent else int(value)
-    if instances * 2 > count or (percent and not lowest <= value <= 50):
+    share = value if percent else value * 100 / count
+    if instances * 2 > count or not lowest <= share <= 50:
+        allowed = "at most 50 %" if lowest == 0 else f"{lowest}-50 %"
         raise validation(
-            f"{member} must be at most 50 % of the variant's total instance count: {value} "
+            f"{member} must be {allowed} of the variant's total instance count: {value} "
             f"({size['Type']}) of {count} instances is {instances}."
         )
     return instances
@@ -213,6 +215,10 @@ def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy)
             at = _bake(at + seconds, deadline, policy.alarms, role, state)
     except (FleetError, ServiceError, ClientError, _RollbackError) as error:
         LOGGER.warning("update of endpoint %s rolls back: %s", name, error)
+        _roll_back(record, state, deployment)
+        return
+    except Exception:
+        LOGGER.exception("update of endpoint %s rolls back", name)
         _roll_back(record, state, deployment)
         return
     _promote(record, state, green, deployment)

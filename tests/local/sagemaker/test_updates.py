@@ -298,7 +298,7 @@ def test_other_variants_are_all_at_once() -> None:
     ("guard", "message"),
     [
         (_guard(wait=600, final=600, timeout=1200), "MaximumExecutionTimeoutInSeconds 1200 must be larger"),
-        (_guard("LINEAR", percent=5), "LinearStepSize must be at most 50 %"),
+        (_guard("LINEAR", percent=5), "LinearStepSize must be 10-50 %"),
         (
             {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "CANARY", "WaitIntervalInSeconds": 1}}},
             "CanarySize is required",
