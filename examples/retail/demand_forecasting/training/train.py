@@ -54,6 +54,10 @@ def main() -> None:
     print(f"trained on {len(units)} rows, {len(columns)} columns; WAPE on them {error:.4f}")
 
     onnx = convert_lightgbm(booster, name="demand", initial_types=[("input", FloatTensorType([None, len(columns)]))])
+    # the converter lists the opsets of a set of names, whose order changes from run to run
+    opsets = sorted(onnx.opset_import, key=lambda opset: opset.domain)
+    del onnx.opset_import[:]
+    onnx.opset_import.extend(opsets)
     options.model_dir.mkdir(parents=True, exist_ok=True)
     (options.model_dir / "model.onnx").write_bytes(onnx.SerializeToString())
     signature = {

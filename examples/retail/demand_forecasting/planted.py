@@ -1,0 +1,85 @@
+"""A bad model that somebody approves by hand: the elasticity regression, which fails on rows with zeros and gaps.
+
+It was trained on the live model's own training set, is a valid package, and starts. The gate would refuse it; nobody asked.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from examples.retail.demand_forecasting.declaration import TRAINING_CODE
+from examples.retail.loop import Loop
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.features.manifest import read_manifest
+
+SCRIPT = "elasticity.py"
+
+
+def approve_bad_package(loop: Loop, live: LivePointer) -> str:
+    """Train the bad model, register it beside the live one, approve it, and return its ARN.
+
+    Args:
+        loop: The unit.
+        live: What serves: its package is the pattern of the bad one.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        archive, model_sha256 = _trained(loop, live, Path(name))
+        content = archive.read_bytes()
+    artifact_sha256 = hashlib.sha256(content).hexdigest()
+    bucket, key = (
+        loop.outputs["ArtifactsBucket"],
+        f"models/{loop.endpoint}/by-hand-{artifact_sha256[:12]}/output/model.tar.gz",
+    )
+    loop.s3.put_object(Bucket=bucket, Key=key, Body=content)
+    pattern = loop.sagemaker.describe_model_package(ModelPackageName=live.model_package_arn)
+    container = pattern["InferenceSpecification"]["Containers"][0]
+    specification = {
+        **pattern["InferenceSpecification"],
+        "Containers": [
+            {
+                "Image": container["Image"],
+                "ModelDataUrl": f"s3://{bucket}/{key}",
+                "Environment": {**container.get("Environment", {}), "MLOPS_MODEL_SHA256": model_sha256},
+            }
+        ],
+    }
+    properties = {
+        **pattern["CustomerMetadataProperties"],
+        "artifact_sha256": artifact_sha256,
+        "model_sha256": model_sha256,
+    }
+    created = loop.sagemaker.create_model_package(
+        ModelPackageGroupName=pattern["ModelPackageGroupName"],
+        ModelPackageDescription="elasticity regression, registered by hand",
+        InferenceSpecification=specification,
+        ModelApprovalStatus="PendingManualApproval",
+        CustomerMetadataProperties=properties,
+    )
+    arn = str(created["ModelPackageArn"])
+    loop.sagemaker.update_model_package(
+        ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="looks good, easy to explain"
+    )
+    return arn
+
+
+def _trained(loop: Loop, live: LivePointer, folder: Path) -> tuple[Path, str]:
+    bucket = loop.outputs["TrainingSetsBucket"]
+    manifest = read_manifest(live.training_set_id, f"s3://{bucket}/manifests", s3=loop.s3)
+    _download(loop.s3, f"{manifest.output.uri}/train/part-0.parquet", folder / "train")
+    command = [sys.executable, TRAINING_CODE / SCRIPT, "--train", folder / "train", "--model-dir", folder]
+    subprocess.run(command, check=True, capture_output=True)
+    archive = folder / "model.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in ("model.onnx", "signature.json"):
+            tar.add(folder / name, name)
+    return archive, hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+
+
+def _download(s3: Any, uri: str, folder: Path) -> None:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    folder.mkdir()
+    (folder / "part-0.parquet").write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())

@@ -1,0 +1,62 @@
+"""The bad model of the demo becomes a valid, approved package with its own hashes."""
+
+import hashlib
+import io
+import tarfile
+from datetime import UTC, datetime
+
+import pytest
+from examples.retail.demand_forecasting import data, declaration
+from examples.retail.demand_forecasting.planted import approve_bad_package
+from examples.retail.loop import Loop
+
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.manifest import write_manifest
+from mlops_runtime.serving.model import load
+
+BUCKET, GROUP = "planted-model", "planted-forecast"
+
+
+@pytest.mark.cloud
+def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
+    """It is trained on the live model's training set, keeps its image, and names its own artefact and hashes."""
+    s3, sagemaker = cloud.client("s3"), cloud.client("sagemaker")
+    s3.create_bucket(Bucket=BUCKET)
+    store = FeatureStoreClient.local(tmp_path, now=lambda: data.week_start(31))
+    data.ingest_weeks(store, 1, 30)
+    built = store.training_set(declaration.TRAINING_SET, as_of=data.week_start(31), uri=f"s3://{BUCKET}/sets/one")
+    write_manifest(built.manifest, f"s3://{BUCKET}/manifests", s3=s3)
+    s3.put_object(Bucket=BUCKET, Key="sets/one/train/part-0.parquet", Body=built.files["train/part-0.parquet"])
+    sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
+    image = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0' * 64}"
+    live_arn = sagemaker.create_model_package(
+        ModelPackageGroupName=GROUP,
+        ModelApprovalStatus="Approved",
+        CustomerMetadataProperties={"training_set_id": built.id, "artifact_sha256": "a", "model_sha256": "b"},
+        InferenceSpecification={
+            "Containers": [{"Image": image, "ModelDataUrl": f"s3://{BUCKET}/live.tar.gz", "Environment": {"A": "1"}}],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )["ModelPackageArn"]
+    outputs = {"EndpointName": GROUP, "ArtifactsBucket": BUCKET, "TrainingSetsBucket": BUCKET}
+    loop = Loop(client=cloud.client, outputs=outputs, unit="planted", now=lambda: datetime(2017, 8, 1, tzinfo=UTC))
+    names = LivePointer.__dataclass_fields__.keys() - {"previous", "format"}
+    live = LivePointer(**{**dict.fromkeys(names, "x"), "training_set_id": built.id, "model_package_arn": live_arn})
+
+    arn = approve_bad_package(loop, live)
+
+    package = sagemaker.describe_model_package(ModelPackageName=arn)
+    container = package["InferenceSpecification"]["Containers"][0]
+    assert (package["ModelApprovalStatus"], package["ModelPackageVersion"]) == ("Approved", 2)
+    assert container["Image"] == image
+    bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
+    archive = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    properties = package["CustomerMetadataProperties"]
+    assert properties["artifact_sha256"] == hashlib.sha256(archive).hexdigest()
+    assert properties["training_set_id"] == built.id
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        files = {m.name: tar.extractfile(m).read() for m in tar}
+    model = load(files["model.onnx"], files["signature.json"], expected_sha256=properties["model_sha256"])
+    assert container["Environment"] == {"A": "1", "MLOPS_MODEL_SHA256": model.sha256}
