@@ -87,7 +87,7 @@ class SageMakerTarget:
             problems.append(
                 f"rollout must be one of {allowed} on SageMaker, got {policy.kind.value}; use RolloutPolicy.canary"
             )
-        elif policy.percent is not None and self.effective_percent(policy.percent) == 0:
+        elif policy.percent is not None and self.instance_count * policy.percent < 100:
             needed = -(-100 // policy.percent)
             problems.append(
                 f"a canary of {policy.percent} % is less than one of {self.instance_count} instances; "
