@@ -142,7 +142,7 @@ def _around_the_loop(demo: _Demo, running: local_cloud.Cloud, folder: Path) -> N
 
     with demo.step("ingest weeks 1-30") as detail:
         client = FeatureStoreClient.glue(
-            database=outputs["FeatureDatabase"], endpoint_url=running.endpoint_url, now=lambda: _now(running)
+            database=outputs["FeatureDatabase"], environment=running.environment(), now=lambda: _now(running)
         )
         rows = data.ingest_weeks(client, 1, FIRST_LIVE_WEEK - 1)
         detail.append(f"{rows} rows in three Iceberg tables")
