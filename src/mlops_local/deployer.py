@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -322,10 +322,10 @@ def _empty(s3: Any, bucket: str) -> None:
             s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
 
 
-def _events(client: Any, stack_id: str) -> Iterator[dict[str, Any]]:
+def _events(client: Any, stack_id: str) -> list[dict[str, Any]]:
     """List a stack's events, oldest first."""
     pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
-    return reversed([event for page in pages for event in page["StackEvents"]])
+    return [event for page in pages for event in page["StackEvents"]][::-1]
 
 
 def _describe(client: Any, stack: str) -> dict[str, Any] | None:

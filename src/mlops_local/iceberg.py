@@ -56,11 +56,11 @@ def create(catalog: GlueCatalog, properties: Properties) -> str:
     schema, location = _schema(declared, 0), declared["Location"].rstrip("/")
     spec = _partition_spec(declared)
     order = _sort_order(declared)
-    metadata = TableMetadataV2(
-        location=location, schemas=[schema], current_schema_id=0, last_column_id=schema.highest_field_id,
-        partition_specs=[spec], default_spec_id=spec.spec_id, last_partition_id=spec.last_assigned_field_id,
-        sort_orders=[order], default_sort_order_id=order.order_id, properties=dict(declared.get("Properties") or {}),
-    )  # fmt: skip
+    metadata = TableMetadataV2.model_validate({
+        "location": location, "schemas": [schema], "current-schema-id": 0, "last-column-id": schema.highest_field_id,
+        "partition-specs": [spec], "default-spec-id": spec.spec_id, "last-partition-id": spec.last_assigned_field_id,
+        "sort-orders": [order], "default-sort-order-id": order.order_id, "properties": dict(declared.get("Properties") or {}),
+    })  # fmt: skip
     file = f"{location}/metadata/00000-{uuid.uuid4()}.metadata.json"
     ToOutputFile.table_metadata(metadata, catalog._load_file_io({}, file).new_output(file))
     catalog.register_table(_identifier(properties), file)
@@ -85,14 +85,19 @@ def update(catalog: GlueCatalog, old: Properties, new: Properties) -> None:
     if before["Schema"] != after["Schema"]:
         schema = _schema(after, max(schema.schema_id for schema in table.metadata.schemas) + 1)
         _check_evolution(current, schema, table.spec(), str(new["Name"]))
-        updates += [AddSchemaUpdate(schema=schema), SetCurrentSchemaUpdate(schema_id=schema.schema_id)]
+        updates += [
+            AddSchemaUpdate(schema=schema),
+            SetCurrentSchemaUpdate.model_validate({"schema-id": schema.schema_id}),
+        ]
     was, wanted = before.get("Properties") or {}, after.get("Properties") or {}
     if wanted != was:
         updates.append(SetPropertiesUpdate(updates=dict(wanted)))
         if removed := sorted(was.keys() - wanted.keys()):
             updates.append(RemovePropertiesUpdate(removals=removed))
     if updates:
-        catalog.commit_table(table, (AssertCurrentSchemaId(current_schema_id=current.schema_id),), tuple(updates))
+        catalog.commit_table(
+            table, (AssertCurrentSchemaId.model_validate({"current-schema-id": current.schema_id}),), tuple(updates)
+        )
 
 
 def _identifier(properties: Properties) -> tuple[str, str]:

@@ -184,4 +184,5 @@ def _validator(resource_type: str) -> Any:
     checker = jsonschema.Draft7Validator.TYPE_CHECKER
     for kind in ("string", "boolean", "integer", "number"):
         checker = checker.redefine(kind, lambda _, value, kind=kind: _coerced(kind, value))
-    return jsonschema.validators.extend(jsonschema.Draft7Validator, type_checker=checker)(schema(resource_type))
+    extend: Any = jsonschema.validators.extend
+    return extend(jsonschema.Draft7Validator, type_checker=checker)(schema(resource_type))
