@@ -161,18 +161,23 @@ def _done(response: tuple[int, Any, bytes]) -> None:
 
 def _glue_table(hive: dict[str, Any]) -> dict[str, Any]:
     """Handle Iceberg tables through pyiceberg, and leave others to MiniStack."""
-    from mlops_local import iceberg  # noqa: PLC0415 - pyarrow takes a second to load and most stacks have no table
 
     def create(logical_id: str, properties: Properties, stack: str) -> Created:
-        if not iceberg.is_iceberg(properties):
-            return hive["create"](logical_id, properties, stack)  # type: ignore[no-any-return]  # MiniStack is untyped
+        if not properties.get("OpenTableFormatInput"):
+            made: Created = hive["create"](logical_id, properties, stack)
+            return made
+        from mlops_local import iceberg  # noqa: PLC0415 - pyarrow takes a second to load, and most stacks have no table
+
         return iceberg.create(_catalog(), properties), {}
 
     def update(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:
-        if not iceberg.is_iceberg(new):
-            return hive["update"](physical_id, old, new, stack, logical_id)  # type: ignore[no-any-return]  # as above
+        if not new.get("OpenTableFormatInput"):
+            made: Created = hive["update"](physical_id, old, new, stack, logical_id)
+            return made
         if any(old.get(name) != new.get(name) for name in ("DatabaseName", "Name", "CatalogId")):
             return create(logical_id, new, stack)
+        from mlops_local import iceberg  # noqa: PLC0415 - see create
+
         iceberg.update(_catalog(), old, new)
         return physical_id, {}
 

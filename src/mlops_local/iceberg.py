@@ -34,11 +34,6 @@ Properties = Mapping[str, Any]
 _PROMOTIONS = {("int", "long"), ("float", "double")}
 
 
-def is_iceberg(properties: Properties) -> bool:
-    """Tell whether a table is declared as Iceberg."""
-    return bool(properties.get("OpenTableFormatInput"))
-
-
 def create(catalog: GlueCatalog, properties: Properties) -> str:
     """Make the table.
 
