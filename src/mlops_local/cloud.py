@@ -24,6 +24,7 @@ from typing import Any
 import boto3
 
 from mlops_local import processes
+from mlops_local.recorded import list_recorded
 from mlops_local.settings import ACCOUNT, REGION
 
 # real seconds
@@ -103,7 +104,7 @@ class Cloud:
         )
 
     def status(self) -> dict[str, Any]:
-        """Return what runs, where, and what its clock says.
+        """Return what runs, where, what its clock says, and which resources are recorded without effect.
 
         Raises:
             CloudError: When it does not answer.
@@ -118,6 +119,10 @@ class Cloud:
             "home": str(self.home),
             "log": str(self.log_path),
             "processes": len(processes.members(self.pid)),
+            "recorded": [
+                f"{row.stack}/{row.logical_id} ({row.resource_type})"
+                for row in list_recorded(self.client("cloudformation"))
+            ],
             "clock": self.clock(),
         }
 

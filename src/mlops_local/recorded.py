@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Protocol
 
-import jsonschema
-
 _ID_PREFIXES = {
     "AWS::EC2::EIP": "eipalloc",
     "AWS::EC2::FlowLog": "fl",
@@ -171,16 +169,19 @@ def _coerced(kind: str, value: Any) -> bool:
         return isinstance(value, (str, int, float))
     if kind == "boolean":
         return isinstance(value, bool) or value in ("true", "false")
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return False
     try:
-        return isinstance(value, (int, float, str)) and (kind == "number" or float(value).is_integer())
+        number = float(value)
     except ValueError:
         return False
+    return kind == "number" or number.is_integer()
 
 
 @functools.cache
 def _validator(resource_type: str) -> Any:
+    import jsonschema  # noqa: PLC0415 - the parent process only lists
+
     checker = jsonschema.Draft7Validator.TYPE_CHECKER
     for kind in ("string", "boolean", "integer", "number"):
         checker = checker.redefine(kind, lambda _, value, kind=kind: _coerced(kind, value))

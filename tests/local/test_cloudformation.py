@@ -50,6 +50,7 @@ def test_records_and_lists_what_has_no_effect(apply, cloud):
     assert status == "CREATE_COMPLETE"
     row = recorded.RecordedResource("cfn-recorded", "Flow", "AWS::EC2::FlowLog", first["Id"])
     assert row in recorded.list_recorded(cloud.client("cloudformation"))
+    assert "cfn-recorded/Flow (AWS::EC2::FlowLog)" in cloud.status()["recorded"]
     status, second, _ = apply("cfn-recorded", flow("vpc-2"), output)
     assert status == "UPDATE_COMPLETE"
     assert second["Id"] != first["Id"]

@@ -61,6 +61,16 @@ def test_takes_text_for_numbers_and_booleans():
     recorded.validate("AWS::EC2::NetworkAclEntry", {**entry, "CidrBlock": "0.0.0.0/0"})
 
 
+def test_fails_for_words_where_a_number_belongs():
+    """A threshold that is no number is refused, a number as text is taken."""
+    policy = {"PolicyName": "p", "PolicyType": "TargetTrackingScaling", "ScalingTargetId": "t"}
+    tracking = {"PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}}
+    kind, member = "AWS::ApplicationAutoScaling::ScalingPolicy", "TargetTrackingScalingPolicyConfiguration"
+    recorded.validate(kind, {**policy, member: {**tracking, "TargetValue": "70.5"}})
+    with pytest.raises(recorded.SchemaError, match=f"#/{member}/TargetValue: 'many' is not of type 'number'"):
+        recorded.validate(kind, {**policy, member: {**tracking, "TargetValue": "many"}})
+
+
 def test_fails_for_a_value_of_an_attribute():
     """An attribute that CloudFormation computes cannot be set."""
     with pytest.raises(recorded.SchemaError, match="#/Id: is read-only"):
