@@ -27,16 +27,6 @@ def validation(message: str) -> ServiceError:
     return ServiceError("ValidationException", message)
 
 
-def in_use(message: str) -> ServiceError:
-    """Return ``ResourceInUse``: a resource of this name exists, or is needed by another."""
-    return ServiceError("ResourceInUse", message)
-
-
 def conflict(message: str) -> ServiceError:
     """Return ``ConflictException``, with which the model registry answers."""
     return ServiceError("ConflictException", message)
-
-
-def not_found(message: str) -> ServiceError:
-    """Return ``ResourceNotFound``, which tag operations and lineage answer with."""
-    return ServiceError("ResourceNotFound", message)

@@ -1,4 +1,4 @@
-"""Models, endpoint configs and endpoints by boto3."""
+"""Endpoints by boto3."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -114,73 +114,3 @@ def test_weights_share_the_traffic(plane: "Plane") -> None:
     shown = {v["VariantName"]: (v["CurrentWeight"], v["CurrentInstanceCount"]) for v in described["ProductionVariants"]}
     assert shown == {"Left": (0.0, 1), "Right": (1.0, 4)}
     assert {plane.invoke("both")["variant"] for _ in range(10)} == {"Right"}
-
-
-def test_describes_and_lists_what_was_made(plane: "Plane") -> None:
-    """Models and configs are described as they were given, listed newest first, and deleted."""
-    for name in ("shelf-a", "shelf-b"):
-        plane.config(plane.model(name))
-    model = plane.sagemaker.describe_model(ModelName="shelf-a")
-    assert model["PrimaryContainer"]["Image"] == IMAGE
-    assert model["EnableNetworkIsolation"] is False
-    config = plane.sagemaker.describe_endpoint_config(EndpointConfigName="shelf-a")
-    assert config["ProductionVariants"][0]["InitialVariantWeight"] == 1.0
-    models = plane.sagemaker.list_models(NameContains="shelf")["Models"]
-    assert [row["ModelName"] for row in models] == ["shelf-b", "shelf-a"]
-    configs = plane.sagemaker.list_endpoint_configs(NameContains="shelf", SortOrder="Ascending")["EndpointConfigs"]
-    assert [row["EndpointConfigName"] for row in configs] == ["shelf-a", "shelf-b"]
-    plane.sagemaker.delete_endpoint_config(EndpointConfigName="shelf-a")
-    plane.sagemaker.delete_model(ModelName="shelf-a")
-    with pytest.raises(ClientError, match='Could not find endpoint configuration "arn'):
-        plane.sagemaker.describe_endpoint_config(EndpointConfigName="shelf-a")
-    with pytest.raises(ClientError, match='Could not find model "arn'):
-        plane.sagemaker.describe_model(ModelName="shelf-a")
-
-
-def test_fails_on_a_name_that_is_taken(plane: "Plane") -> None:
-    """A model's name is used once."""
-    plane.model("taken")
-    with pytest.raises(ClientError, match='Cannot create already existing model "arn'):
-        plane.model("taken")
-
-
-def test_fails_on_a_config_of_an_absent_model(plane: "Plane") -> None:
-    """A config names models that exist."""
-    with pytest.raises(ClientError, match='Could not find model "arn'):
-        plane.config("modelless", model="absent")
-
-
-@pytest.mark.parametrize(
-    ("container", "message"),
-    [
-        ({"Image": "x.dkr.ecr.us-east-1.amazonaws.com/xgboost:1"}, "no runner for image repository 'xgboost'"),
-        ({"ModelDataUrl": "s3://plane/absent.tar.gz"}, "Could not find model data at s3://plane/absent.tar.gz"),
-        ({"ModelDataUrl": "s3://elsewhere/model.tar.gz"}, "Could not access model data|Could not find model data"),
-        ({"Mode": "MultiModel"}, "multi-model containers are not supported"),
-    ],
-)
-def test_fails_on_a_model_that_cannot_be_served(plane: "Plane", container: dict[str, Any], message: str) -> None:
-    """Image, data and mode are checked when the model is made."""
-    with pytest.raises(ClientError, match=message):
-        _model(plane, "refused", **container)
-
-
-def test_fails_on_serverless_by_name(plane: "Plane") -> None:
-    """What does not run here is refused, not ignored."""
-    plane.model("serverless")
-    variant = {
-        "VariantName": "AllTraffic",
-        "ModelName": "serverless",
-        "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1},
-    }
-    with pytest.raises(ClientError, match="ServerlessConfig is not supported by the embedded SageMaker"):
-        plane.sagemaker.create_endpoint_config(EndpointConfigName="serverless", ProductionVariants=[variant])
-
-
-def test_fails_on_an_operation_that_is_not_here(plane: "Plane") -> None:
-    """Any other operation is refused by its name."""
-    with pytest.raises(
-        ClientError, match="ListNotebookInstances is not an operation of the embedded SageMaker"
-    ) as error:
-        plane.sagemaker.list_notebook_instances()
-    assert error.value.response["Error"]["Code"] == "UnknownOperationException"

@@ -1,0 +1,58 @@
+"""Deliveries of what was gathered."""
+
+import threading
+import time
+
+from ministack.core.responses import get_account_id, get_region, request_scope
+
+from mlops_local.sagemaker.batches import Batches
+
+
+class _Deliveries:
+    """Keeps what is delivered, with the account and region of the delivering thread."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, dict[str, list[int]]]] = []
+        self.arrived = threading.Event()
+
+    def __call__(self, batch: dict[str, list[int]]) -> None:
+        self.seen.append((get_account_id(), get_region(), dict(batch)))
+        self.arrived.set()
+        if "bad" in batch:
+            raise ValueError("a delivery that fails")
+
+
+def test_items_come_together_by_key() -> None:
+    """What is added within a moment is one delivery, in order, each key with its items."""
+    deliveries = _Deliveries()
+    batches: Batches[str, int] = Batches("test", deliveries)
+    for key, item in (("a", 1), ("b", 2), ("a", 3)):
+        batches.add(key, item)
+    assert deliveries.arrived.wait(5)
+    assert [batch for _, _, batch in deliveries.seen] == [{"a": [1, 3], "b": [2]}]
+
+
+def test_accounts_and_regions_do_not_mix() -> None:
+    """Each account and region delivers its own items, as itself."""
+    deliveries = _Deliveries()
+    batches: Batches[str, int] = Batches("test", deliveries)
+    scopes = [("111111111111", "eu-west-1"), ("222222222222", "us-east-1")]
+    for number, scope in enumerate(scopes):
+        with request_scope(*scope):
+            batches.add("a", number)
+    deadline = time.monotonic() + 5
+    while len(deliveries.seen) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert sorted(deliveries.seen) == [(*scope, {"a": [number]}) for number, scope in enumerate(scopes)]
+
+
+def test_a_delivery_that_fails_does_not_end_the_next() -> None:
+    """An error is logged; what comes later is delivered."""
+    deliveries = _Deliveries()
+    batches: Batches[str, int] = Batches("test", deliveries)
+    batches.add("bad", 1)
+    assert deliveries.arrived.wait(5)
+    deliveries.arrived.clear()
+    batches.add("good", 2)
+    assert deliveries.arrived.wait(5)
+    assert [batch for _, _, batch in deliveries.seen] == [{"bad": [1]}, {"good": [2]}]

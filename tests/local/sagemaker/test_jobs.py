@@ -1,0 +1,59 @@
+"""What jobs share."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ministack.core.responses import request_scope
+
+from mlops_local.sagemaker import jobs, store
+from mlops_local.sagemaker.errors import ServiceError
+from mlops_local.sagemaker.jobs import Job
+
+
+@pytest.fixture(autouse=True)
+def _fresh_account() -> Iterator[None]:
+    with request_scope(str(uuid.uuid4().int)[:12], "eu-west-1"):
+        yield
+
+
+def _job(tmp_path: Path) -> Job:
+    record = store.add("ProcessingJob", "j", {"ProcessingJobStatus": "InProgress", "RoleArn": "arn:role"})
+    job = Job(kind="ProcessingJob", record=record, image="i", command=["c"], group="g", given={}, isolated=True)
+    job.root = tmp_path
+    return job
+
+
+def test_stop_is_asked_for_until_the_job_has_ended(tmp_path: Path) -> None:
+    """A running job goes to Stopping, also twice; one that has ended stays as it is."""
+    job = _job(tmp_path)
+    assert not job.is_stopping
+    for _ in range(2):
+        assert jobs.request_stop("ProcessingJob", "j")["ProcessingJobStatus"] == "Stopping"
+    assert job.is_stopping
+    store.update(job.record, ProcessingJobStatus="Failed")
+    with pytest.raises(ServiceError, match="rejected because the processing job is in status Failed"):
+        jobs.request_stop("ProcessingJob", "j")
+
+
+def test_messages_of_the_script_are_cut(tmp_path: Path) -> None:
+    """A file under /opt/ml/output is read up to the service's limit; none is no message."""
+    job = _job(tmp_path)
+    assert jobs.message(job, "failure") is None
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output/failure").write_text("x" * 2000)
+    assert jobs.message(job, "failure") == "x" * 1024
+
+
+def test_job_acts_for_itself(tmp_path: Path) -> None:
+    """The role's source ARN is the job's."""
+    job = _job(tmp_path)
+    assert (job.name, job.identity.role, job.identity.source) == ("j", "arn:role", job.record["ProcessingJobArn"])
+
+
+def test_fails_on_an_image_without_a_runner() -> None:
+    """The runner's refusal is a ValidationException."""
+    with pytest.raises(ServiceError, match="no runner for image repository 'unknown'") as error:
+        jobs.command("unknown:1", {})
+    assert error.value.code == "ValidationException"

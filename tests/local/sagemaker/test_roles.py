@@ -1,0 +1,55 @@
+"""Execution roles: https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from conftest import Plane
+
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tiny@sha256:" + "0" * 64
+SERVICE = {"Service": "sagemaker.amazonaws.com"}
+
+
+def _role(plane: "Plane", name: str, principal: dict[str, str], condition: dict[str, Any]) -> str:
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": condition}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    arn: str = plane.cloud.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    return arn
+
+
+def _create(plane: "Plane", name: str, role: str) -> None:
+    plane.sagemaker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer={"Image": IMAGE})
+
+
+def test_role_may_be_bound_to_account_and_resource(plane: "Plane") -> None:
+    """The service sends aws:SourceAccount and aws:SourceArn of what it acts for."""
+    condition = {
+        "StringEquals": {"aws:SourceAccount": "000000000000"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:sagemaker:us-east-1:000000000000:model/bound*"},
+    }
+    role = _role(plane, "bound", SERVICE, condition)
+    _create(plane, "bound-model", role)
+    with pytest.raises(ClientError, match=f"Could not assume role {role}"):
+        _create(plane, "other-model", role)
+
+
+@pytest.mark.parametrize(
+    ("name", "principal", "condition"),
+    [
+        ("other-service", {"Service": "lambda.amazonaws.com"}, {}),
+        ("own-account", {"AWS": "000000000000"}, {}),
+        ("other-source", SERVICE, {"StringEquals": {"aws:SourceAccount": "111111111111"}}),
+    ],
+)
+def test_fails_on_a_role_that_does_not_trust_the_service(
+    plane: "Plane", name: str, principal: dict[str, str], condition: dict[str, Any]
+) -> None:
+    """Another service, the account itself, or another account's resources are not enough."""
+    role = _role(plane, f"untrusting-{name}", principal, condition)
+    with pytest.raises(
+        ClientError, match=r"exists and allows principal 'sagemaker\.amazonaws\.com' to assume the role"
+    ):
+        _create(plane, "untrusted", role)
