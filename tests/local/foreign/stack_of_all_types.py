@@ -104,7 +104,7 @@ class Everything(cdk.Stack):
         ):
             key.grant_encrypt_decrypt(iam.ServicePrincipal(service))
         vpc = ec2.Vpc(
-            self, "Vpc", max_azs=2, nat_gateways=0, restrict_default_security_group=False,
+            self, "Vpc", availability_zones=["us-east-1a", "us-east-1b"], nat_gateways=0, restrict_default_security_group=False,
             subnet_configuration=[ec2.SubnetConfiguration(name="Isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)],
         )  # fmt: skip
         vpc.add_gateway_endpoint("S3Endpoint", service=ec2.GatewayVpcEndpointAwsService.S3)

@@ -7,14 +7,20 @@ import pytest
 from mlops_local import deployer
 
 
-def test_bootstraps_deploys_updates_and_destroys(own_cloud, command_line, assembly, synthesize):
+def test_bootstraps_deploys_updates_and_destroys(own_cloud, command_line, assembly, synthesize, tmp_path):
     """No wrapper, no patch of the CLI: what it says about the stack is true on the cloud."""
     cloud = own_cloud()
     cdk, environment = command_line("cdk", cloud)
 
     def run(*arguments):
         done = subprocess.run(
-            [cdk, "--no-notices", *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
+            [cdk, "--no-notices", *arguments],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -40,13 +46,15 @@ def test_bootstraps_deploys_updates_and_destroys(own_cloud, command_line, assemb
         cloud.client("cloudformation").describe_stacks(StackName="Foreign")
 
 
-def test_takes_over_what_our_deployer_bootstrapped(own_cloud, command_line, assembly):
+def test_takes_over_what_our_deployer_bootstrapped(own_cloud, command_line, assembly, tmp_path):
     """`cdk bootstrap` updates our stack in place: bucket and version stay."""
     cloud = own_cloud()
     cdk, environment = command_line("cdk", cloud)
     bucket = deployer.bootstrap(cloud)
     cloud.client("s3").put_object(Bucket=bucket, Key="kept", Body=b"1")
     arguments = [cdk, "--no-notices", "bootstrap", "--app", str(assembly), "aws://000000000000/us-east-1"]
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        arguments, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert cloud.client("s3").get_object(Bucket=bucket, Key="kept")["Body"].read() == b"1"
