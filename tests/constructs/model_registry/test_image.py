@@ -49,9 +49,7 @@ def test_pulling_names_the_repository_also_of_another_account() -> None:
 @pytest.mark.parametrize("digest", ["latest", "sha256:abc", "SHA256:" + "0a" * 32, "sha256:" + "0A" * 32])
 def test_fails_on_anything_but_a_digest(digest: str) -> None:
     """A tag can be moved after it was approved."""
-    with pytest.raises(
-        ValidationError, match="InvalidImage: digest must be 'sha256:' and 64 hexadecimal digits"
-    ):
+    with pytest.raises(ValidationError, match="InvalidImage: digest must be 'sha256:' and 64 hexadecimal digits"):
         ModelImage.from_ecr(repository_name="mlops-runtime", digest=digest)
 
 

@@ -52,7 +52,9 @@ def test_reading_and_approving_are_granted_apart() -> None:
     for name, policy in Template.from_stack(stack).find_resources("AWS::IAM::Policy").items():
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
             found = statement["Action"]
-            actions.setdefault(name[: name.index("DefaultPolicy")], set()).update([found] if isinstance(found, str) else found)
+            actions.setdefault(name[: name.index("DefaultPolicy")], set()).update(
+                [found] if isinstance(found, str) else found
+            )
     assert "sagemaker:UpdateModelPackage" not in actions["Reader"]
     assert "sagemaker:UpdateModelPackage" in actions["Approver"]
     assert actions["Reader"] < actions["Approver"]
