@@ -35,6 +35,9 @@ class Network:
     ) -> "Network":
         """Make a network without a way to the internet; its monthly price is printed at synth.
 
+        In a stack with a concrete account and region CDK looks the zones up once, and keeps them in ``cdk.context.json``; commit
+        that file, or leave the environment open, and synthesis stays offline.
+
         Args:
             cidr: Addresses. Default: 10.0.0.0/16.
             zones: Availability zones. Default: as many as the profile has.
