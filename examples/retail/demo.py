@@ -18,13 +18,12 @@ from typing import Any
 from examples.retail.demand_forecasting import data, planted
 from examples.retail.loop import Call, Loop, LoopError, expect
 from examples.retail.page import Row, Week, write_page
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.rollout.audit import verify
-
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.rollout.audit import verify
 
 STACK, UNIT = "DemandForecasting", "demand"
 FIRST_LIVE_WEEK, LAST_WEEK = 31, 52
