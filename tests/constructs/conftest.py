@@ -3,10 +3,35 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
+from aws_cdk.assertions import Template
 from ministack.services import stepfunctions
+
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    DataCapture,
+    DriftAlarms,
+    EndpointCapacity,
+    Entity,
+    Feature,
+    FeatureGroup,
+    FeatureStore,
+    ModelEndpoint,
+    ModelImage,
+    ModelMonitor,
+    ModelRegistry,
+    RetrainingPipeline,
+    TrainingJob,
+    _assets,
+)
+from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
+from mlops_runtime.features.lock import FeatureLock
 
 ARN = "arn:aws:states:us-east-1:123456789012"
 Aws = Callable[[str, dict[str, Any]], Any]
@@ -81,3 +106,133 @@ def run_machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
 def aws_error() -> type[AwsError]:
     """The error that a fake AWS raises."""
     return AwsError
+
+
+@dataclass
+class Demand:
+    """A unit with every construct of this package, and its template."""
+
+    stack: cdk.Stack
+    unit: BusinessUnit
+    store: FeatureStore
+    registry: ModelRegistry
+    endpoint: ModelEndpoint
+    retraining: RetrainingPipeline
+    monitor: ModelMonitor
+    alarms: DriftAlarms
+
+    @cached_property
+    def template(self) -> dict[str, Any]:
+        """The template; the stack cannot be added to afterwards."""
+        return Template.from_stack(self.stack).to_json()
+
+    def resources(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Properties of all resources of a type, by logical id."""
+        found = self.template["Resources"].items()
+        return {name: resource.get("Properties", {}) for name, resource in found if resource["Type"] == kind}
+
+    def one(self, kind: str, part: str) -> dict[str, Any]:
+        """Properties of the one resource of a type whose logical id has a part."""
+        (properties,) = (p for name, p in self.resources(kind).items() if part in name)
+        return properties
+
+    def statements(self, part: str) -> list[dict[str, Any]]:
+        """Statements of the managed policies whose logical id has a part."""
+        policies = self.resources("AWS::IAM::ManagedPolicy").items()
+        return [s for name, p in policies if part in name for s in p["PolicyDocument"]["Statement"]]
+
+
+def make_demand(folder: Path, **changes: Any) -> Demand:
+    """Define a unit; ``changes`` are arguments of constructs by construct, such as ``retraining={"schedule": ...}``."""
+    stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
+    unit = BusinessUnit(stack, "Unit", name="demand", owner="ann", cost_center="42", **changes.get("unit", {}))
+    features = tuple(Feature(name, "double", name) for name in ("units", "price"))
+    group = FeatureGroup(
+        name="sales",
+        entities=(Entity("store", "string", "store"),),
+        event_time="day",
+        features=features,
+        owner="ann",
+        description="d",
+    )
+    lock = folder / "features.lock.json"
+    lock.write_text(FeatureLock().extend([group]).render())
+    (folder / "training").mkdir(exist_ok=True)
+    (folder / "training" / "train.py").write_text("print('train')\n")
+    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+    store = FeatureStore(stack, "Features", business_unit=unit, groups=[group], lock_file=lock)
+    registry = ModelRegistry(
+        stack,
+        "Registry",
+        business_unit=unit,
+        name="forecast",
+        **{"approval": Approval.automatic(), **changes.get("registry", {})},
+    )
+    endpoint = ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        image=image,
+        **{
+            "name": "forecast",
+            "capacity": EndpointCapacity.instances("ml.m5.large", count=2),
+            "capture": DataCapture(percent=100),
+            **changes.get("endpoint", {}),
+        },
+    )
+    retraining = RetrainingPipeline(
+        stack,
+        "Retraining",
+        business_unit=unit,
+        registry=registry,
+        endpoint=endpoint,
+        store=store,
+        **{
+            "name": "forecast",
+            "training_set": TrainingSetPlan(
+                name="sales",
+                label_group="sales",
+                timestamp="event_time",
+                label="units",
+                features={"sales": ("price",)},
+                holdout_days=28,
+            ),
+            "training": TrainingJob(
+                image=image,
+                source=folder / "training",
+                script="train.py",
+                instance_type="ml.m5.large",
+                maximum=cdk.Duration.hours(1),
+            ),
+            "evaluation": EvaluationPlan(label="units", block="store", baselines=("price",)),
+            **changes.get("retraining", {}),
+        },
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
+        patch.setattr(_assets, "ASSETS", folder / "assets")
+        (_assets.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
+        monitor = ModelMonitor(
+            stack,
+            "Monitor",
+            business_unit=unit,
+            endpoint=endpoint,
+            **{"window": cdk.Duration.days(7), "schedule": cdk.Duration.days(1), **changes.get("monitor", {})},
+        )
+    alarms = DriftAlarms(
+        stack, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, **changes.get("alarms", {})
+    )
+    return Demand(stack, unit, store, registry, endpoint, retraining, monitor, alarms)
+
+
+@pytest.fixture(scope="session")
+def demand(tmp_path_factory: pytest.TempPathFactory) -> Demand:
+    """A production unit with the defaults of every construct."""
+    return make_demand(tmp_path_factory.mktemp("demand"))
+
+
+@pytest.fixture
+def define(tmp_path: Path) -> Callable[..., Demand]:
+    """Define a unit with changed arguments."""
+    return lambda **changes: make_demand(tmp_path, **changes)

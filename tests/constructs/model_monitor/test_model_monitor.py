@@ -1,0 +1,83 @@
+"""Model monitors in a template."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+
+from mlops_constructs import ValidationError
+from mlops_runtime.contracts import from_json
+from mlops_runtime.monitor.run import DecideSettings
+from mlops_runtime.monitor.spec import MonitorSpec
+
+
+def test_only_captures_of_the_endpoint_are_counted(demand: Any):
+    """The rule matches bucket and prefix, not labels."""
+    detail = demand.one("AWS::Events::Rule", "MonitorCaptured")["EventPattern"]["detail"]
+    assert detail["object"] == {"key": [{"prefix": "capture/demand-forecast/"}]}
+    assert list(detail["bucket"]["name"][0]) == ["Ref"]
+
+
+def test_the_deciding_function_reads_its_environment(demand: Any):
+    """What the construct writes is what the function's own settings read."""
+    variables = demand.one("AWS::Lambda::Function", "MonitorDecide")["Environment"]["Variables"]
+    plain = {name: value if isinstance(value, str) else "token" for name, value in variables.items()}
+    settings = DecideSettings.from_environment(plain)
+    assert (settings.endpoint, settings.variant, settings.unit, settings.window_hours) == (
+        "demand-forecast",
+        "AllTraffic",
+        "demand",
+        168,
+    )
+    assert settings.spec == MonitorSpec() == from_json(MonitorSpec, json.dumps(json.loads(plain["MONITOR"])))
+
+
+@pytest.mark.parametrize(
+    ("every", "expression"),
+    [
+        (cdk.Duration.days(7), "cron(0 6 ? * MON *)"),
+        (cdk.Duration.hours(168), "cron(0 6 ? * MON *)"),
+        (cdk.Duration.days(1), "cron(0 6 * * ? *)"),
+        (cdk.Duration.hours(6), "rate(6 hours)"),
+    ],
+)
+def test_days_and_weeks_are_decided_in_the_morning(define: Callable[..., Any], every: cdk.Duration, expression: str):
+    """A week's report does not depend on when somebody deployed."""
+    assert (
+        define(monitor={"schedule": every}).one("AWS::Events::Rule", "MonitorSchedule")["ScheduleExpression"]
+        == expression
+    )
+
+
+def test_metrics_go_to_the_units_namespace_only(demand: Any):
+    """PutMetricData has no resource type; the namespace is its condition."""
+    (statement,) = (s for s in demand.statements("MonitorDecideRole") if s["Action"] == "cloudwatch:PutMetricData")
+    assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": "MLOps/demand"}}
+
+
+def test_metrics_have_the_dimensions_that_the_function_writes(demand: Any):
+    """Alarm and function name the same series."""
+    metric = demand.monitor.metric_wape_ratio()
+    assert (metric.namespace, metric.metric_name) == ("MLOps/demand", "WapeRatio")
+    assert metric.dimensions == {"Endpoint": "demand-forecast", "Variant": "AllTraffic", "Monitor": "quality"}
+    assert demand.monitor.metric_max_psi().dimensions["Monitor"] == "drift"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"endpoint": {"capture": None}},
+            r"endpoint must capture its calls; give it capture=DataCapture\(percent=100\)",
+        ),
+        ({"monitor": {"window": cdk.Duration.minutes(90)}}, "window must be whole hours"),
+        ({"monitor": {"window": cdk.Duration.days(91)}}, "window must be from"),
+        ({"monitor": {"schedule": cdk.Duration.minutes(5)}}, "schedule must be from"),
+    ],
+)
+def test_fails_when_it_could_not_watch(define: Callable[..., Any], changes: dict[str, Any], message: str):
+    """A monitor that would stay silent is an error at synth."""
+    with pytest.raises(ValidationError, match=message):
+        define(**changes)

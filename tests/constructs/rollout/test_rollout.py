@@ -1,0 +1,120 @@
+"""The rollout of an endpoint in a template."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_iam as iam
+
+from mlops_constructs import RolloutPolicy, ValidationError
+from mlops_constructs.testing import machine_definitions, machine_findings
+
+
+def test_the_machine_is_logged_without_payloads_traced_and_encrypted(demand: Any):
+    """All events are logged, none with data; the unit's key encrypts what Step Functions keeps."""
+    machine = demand.one("AWS::StepFunctions::StateMachine", "RolloutDeploy")
+    assert machine["LoggingConfiguration"]["Level"] == "ALL"
+    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+    assert machine["EncryptionConfiguration"]["Type"] == "CUSTOMER_MANAGED_KMS_KEY"
+
+
+def test_the_machines_of_the_template_call_aws_as_it_is(demand: Any):
+    """No state machine of the template has a task that AWS would refuse."""
+    assert len(machine_definitions(demand.template)) == 2
+    assert machine_findings(demand.template) == []
+
+
+def test_only_changes_of_the_approval_reach_the_guard(demand: Any):
+    """Recording writes to the package: without the filter it would start the machine again."""
+    pattern = demand.one("AWS::Events::Rule", "RolloutApprovals")["EventPattern"]
+    assert pattern["source"] == ["aws.sagemaker"]
+    assert pattern["detail"] == {
+        "ModelPackageGroupName": ["demand-forecast"],
+        "ModelApprovalStatus": ["Approved"],
+        "UpdatedModelPackageFields": ["ModelApprovalStatus"],
+    }
+
+
+def test_no_rule_starts_a_machine(demand: Any):
+    """Every rule feeds a queue or the monitor's function, with dead letters."""
+    for rule in demand.resources("AWS::Events::Rule").values():
+        for target in rule["Targets"]:
+            assert "DeadLetterConfig" in target
+            (function,) = target["Arn"].values()
+            assert "Queue" in function[0] or "MonitorDecide" in function[0]
+
+
+def test_the_spec_says_how_and_never_which_model(demand: Any):
+    """There is no model, config or endpoint in the template; the spec is one JSON text."""
+    types = {resource["Type"] for resource in demand.template["Resources"].values()}
+    assert not types & {"AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig", "AWS::SageMaker::Endpoint"}
+    spec = demand.one("Custom::MLOpsServingSpec", "Spec")["Spec"]
+    text = "".join(part if isinstance(part, str) else "TOKEN" for part in spec["Fn::Join"][1])
+    read = json.loads(text)
+    assert (read["endpoint"], read["instance_count"], read["rollout"]["kind"]) == ("demand-forecast", 2, "CANARY")
+    assert read["network_isolation"] is True
+    assert read["tags"] == {"mlops:unit": "demand", "mlops:owner": "ann", "mlops:cost-center": "42"}
+
+
+def test_models_are_created_isolated_in_the_units_network_only(demand: Any):
+    """The machine's role creates nothing outside subnets, isolation, key and instance type of the spec."""
+    statements = {s["Action"]: s for s in demand.statements("RolloutDeployRole") if isinstance(s["Action"], str)}
+    model = statements["sagemaker:CreateModel"]["Condition"]
+    assert model["Bool"] == {"sagemaker:NetworkIsolation": "true"}
+    assert model["Null"] == {"sagemaker:VpcSubnets": "false", "sagemaker:VpcSecurityGroupIds": "false"}
+    config = statements["sagemaker:CreateEndpointConfig"]["Condition"]
+    assert set(config["StringEquals"]) == {"sagemaker:VolumeKmsKey"}
+    assert config["ForAnyValue:StringEquals"] == {"sagemaker:InstanceTypes": ["ml.m5.large"]}
+
+
+def test_one_role_is_passed_to_sagemaker_alone(demand: Any):
+    """PassRole names the model's role and the service."""
+    (passed,) = (s for s in demand.statements("RolloutDeployRole") if s["Action"] == "iam:PassRole")
+    assert passed["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    assert passed["Resource"]["Fn::GetAtt"][0].startswith("EndpointRole")
+
+
+def test_nobody_in_the_rollout_may_approve(demand: Any):
+    """What deploys cannot approve what it deploys."""
+    actions = {
+        a
+        for s in demand.statements("Rollout")
+        for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
+    }
+    assert "sagemaker:UpdateModelPackage" not in actions
+    assert "sagemaker:DescribeModelPackage" in actions
+
+
+def test_a_person_may_be_allowed_to_deploy(define: Callable[..., Any]):
+    """grant_deploy is one action on one machine."""
+    made = define()
+    user = iam.User(made.stack, "User")
+    made.endpoint.rollout.grant_deploy(user)
+    (policy,) = (p for p in _policies(made.stack) if "User" in p)
+    (statement,) = _policies(made.stack)[policy]["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "states:StartExecution"
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (RolloutPolicy.linear(step_percent=50, bake=cdk.Duration.minutes(5)), "got LINEAR; use RolloutPolicy.canary"),
+        (
+            RolloutPolicy.rolling(batch_percent=50, bake=cdk.Duration.minutes(5)),
+            "got ROLLING; use RolloutPolicy.canary",
+        ),
+        (RolloutPolicy.canary(percent=20, bake=cdk.Duration.minutes(5)), "use count=5 or more"),
+    ],
+)
+def test_fails_when_the_target_cannot_do_the_policy(define: Callable[..., Any], policy: RolloutPolicy, message: str):
+    """What SageMaker would not do as declared is an error at synth."""
+    with pytest.raises(ValidationError, match=message):
+        define(endpoint={"rollout": policy})
+
+
+def _policies(stack: cdk.Stack) -> dict[str, Any]:
+    resources = cdk.assertions.Template.from_stack(stack).to_json()["Resources"]
+    return {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::IAM::Policy"}
