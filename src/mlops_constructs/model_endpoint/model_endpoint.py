@@ -100,7 +100,8 @@ class _ModelEndpointBase(Construct):
         Args:
             options: Label, period (default five minutes) and statistic (default sum).
         """
-        return self.metric("Invocations", **{"statistic": cloudwatch.Stats.SUM, **options})
+        options.setdefault("statistic", cloudwatch.Stats.SUM)
+        return self.metric("Invocations", **options)
 
     def metric_model_latency(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the model's own time in microseconds.
@@ -108,7 +109,8 @@ class _ModelEndpointBase(Construct):
         Args:
             options: Label, period (default five minutes) and statistic (default 95th percentile).
         """
-        return self.metric("ModelLatency", **{"statistic": "p95", **options})
+        options.setdefault("statistic", "p95")
+        return self.metric("ModelLatency", **options)
 
     def metric_invocation_5xx_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls that failed at the server.
@@ -116,7 +118,8 @@ class _ModelEndpointBase(Construct):
         Args:
             options: Label, period (default five minutes) and statistic (default sum).
         """
-        return self.metric("Invocation5XXErrors", **{"statistic": cloudwatch.Stats.SUM, **options})
+        options.setdefault("statistic", cloudwatch.Stats.SUM)
+        return self.metric("Invocation5XXErrors", **options)
 
 
 class ModelEndpoint(_ModelEndpointBase):

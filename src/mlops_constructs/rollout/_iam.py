@@ -110,7 +110,7 @@ class RolloutAccess:
         """Start the Deploy machine."""
         return [iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn])]
 
-    def spec(self, machine: sfn.IStateMachine) -> list[iam.PolicyStatement]:
+    def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Store the desired spec, start the machine; on delete stop it and remove the endpoint."""
         own = self._own()
         executions = cdk.Stack.of(self.scope).format_arn(
