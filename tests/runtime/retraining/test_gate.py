@@ -86,6 +86,14 @@ def test_a_worse_candidate_never_passes(seed: int) -> None:
     assert result.checks[0].low == pytest.approx(0.1)
 
 
+def test_an_interval_that_straddles_zero_is_not_enough() -> None:
+    """Better on the holdout by chance: the lower bound is below 0, the upper is not."""
+    result = _gate(_evaluation({"candidate": [10.0, 29.5] * 30, "naive": [20.0] * 60}))
+    assert result.checks[0].rival == "naive"
+    assert result.checks[0].low < 0 < result.checks[0].high
+    assert result.verdict is GateVerdict.FAILED
+
+
 def test_every_baseline_must_be_beaten() -> None:
     """One beaten and one not is not enough."""
     result = _gate(_evaluation({"candidate": _noisy(1, 20), "weak": _noisy(2, 40), "strong": _noisy(3, 15)}))

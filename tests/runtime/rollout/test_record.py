@@ -157,6 +157,13 @@ def test_a_rejection_is_recorded_once_whatever_serves_meanwhile(promoted: tuple[
     assert len(world.objects()) == 2
 
 
+def test_a_rejection_moves_no_pointer_even_under_the_lock(promoted: tuple[World, Claim]) -> None:
+    """It is about a candidate that never served."""
+    world, claim = promoted
+    _record(world, replace(claim, outcome=Outcome.REJECTED))
+    assert _live(world) is None
+
+
 def test_who_lost_the_lock_records_but_points_at_nothing(promoted: tuple[World, Claim]) -> None:
     """The pointer belongs to the holder of the lock, who will read again what serves."""
     world, claim = promoted
