@@ -146,9 +146,10 @@ def _around_the_loop(demo: _Demo, running: local_cloud.Cloud, folder: Path) -> N
         rows = data.ingest_weeks(client, 1, FIRST_LIVE_WEEK - 1)
         detail.append(f"{rows} rows in three Iceberg tables")
 
+    deployed = {e["executionArn"] for e in loop.executions("DeployMachineArn")}
     _train(demo, running, loop, "train the first model, gate it, register it, approve it", "no model yet")
     with demo.step("the endpoint is born at the approval") as detail:
-        _deployed(loop, set())
+        _deployed(loop, deployed)
         live = _live_version(loop)
         expect(loop.audit()[-1].outcome is Outcome.PROMOTED, f"the audit says {loop.audit()[-1].outcome}")
         detail.append(f"version {live} serves from {loop.serving_config()}")
@@ -181,8 +182,8 @@ def _training_outcome(demo: _Demo, loop: Loop, detail: list[str]) -> None:
     detail.append(f"version {package['ModelPackageVersion']} on {evaluation.rows} holdout rows: WAPE {metrics}")
 
 
-def _deployed(loop: Loop, seen: set[str]) -> dict[str, Any]:
-    return loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
+def _deployed(loop: Loop, seen: set[str], error: str | None = None) -> dict[str, Any]:
+    return loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
 
 
 def _idle(loop: Loop, machine: str) -> None:
@@ -283,7 +284,7 @@ def _bad_model_rolled_back(demo: _Demo, loop: Loop, week: int) -> None:
         requests = data.requests_for_week(week + 1)
         with loop.traffic(requests, f"planted-{week}") as traffic:
             planted.approve_bad_package(loop, live)
-            _deployed(loop, deployed)
+            _deployed(loop, deployed, Outcome.ROLLED_BACK.value)
         record = _last_record(loop, Outcome.ROLLED_BACK)
         expect(loop.serving_config() == good_config, f"{loop.serving_config()} serves instead of {good_config}")
         expect(_live_version(loop) == good_version, "the live pointer moved to the bad model")

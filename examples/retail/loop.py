@@ -123,11 +123,20 @@ class Loop:
         answer = self._machines.list_executions(stateMachineArn=self.outputs[machine], maxResults=100)
         return list(answer["executions"])
 
-    def wait_execution(self, machine: str, seen: set[str], *, appear: float, finish: float) -> dict[str, Any]:
+    def wait_execution(
+        self, machine: str, seen: set[str], *, appear: float, finish: float, error: str | None = None
+    ) -> dict[str, Any]:
         """Wait for an execution that is not in ``seen`` and for its end; times in real seconds.
 
+        Args:
+            machine: The output that names the machine.
+            seen: ARNs of executions that are not meant.
+            appear: How long one may take to appear.
+            finish: How long it may take from there.
+            error: The error that it must end with. Default: it must succeed.
+
         Raises:
-            LoopError: If none appears or ends in time, or if it does not succeed; names the failing state's cause.
+            LoopError: If none appears or ends in time, or if it ends otherwise; names the failing state's cause.
         """
         deadline = time.monotonic() + appear
         while not (new := [e for e in self.executions(machine) if e["executionArn"] not in seen]):
@@ -140,7 +149,7 @@ class Loop:
             if time.monotonic() > deadline:
                 raise LoopError(f"{arn} still runs after {finish:g} s; last: {self._last_event(arn)}")
             time.sleep(0.2)
-        if execution["status"] != "SUCCEEDED":
+        if execution.get("error") != error or (error is None and execution["status"] != "SUCCEEDED"):
             raise LoopError(
                 f"{arn} ended {execution['status']}: {execution.get('error', '')} {execution.get('cause', '')}"
                 f" {self._last_event(arn)}"

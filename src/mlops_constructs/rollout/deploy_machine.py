@@ -102,6 +102,8 @@ def deploy_machine(
             partition=partition,
             next_state=first_clean_up,
             catch="RecordFailed",
+            # the record says what serves, which may differ from what was meant: clean up by that
+            assign={"outcome": "{% $states.result.Payload.outcome %}"},
         ),
         # without a record nobody may clean up: what serves is not written down
         "RecordFailed": assign(

@@ -124,8 +124,8 @@ def render_alarms(spec: ServingSpec, *, config: str, execution: str) -> list[Req
     """Return the arguments of PutMetricAlarm for the new fleet alone, which only exist at run time.
 
     SageMaker publishes a fleet's metrics also under ``EndpointConfigName`` while a deployment runs. No data is not a breach: a new
-    fleet has none yet; that it was asked at all is what ``min_invocations`` checks. A 5xx answer of the container counts in
-    both metrics.
+    fleet has none yet; that it was asked at all is what ``min_invocations`` checks. ``InvocationModelErrors`` counts every answer
+    that is not 2xx, and connections that broke: a candidate that refuses what the live model takes is a bad one too.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
@@ -141,22 +141,17 @@ def render_alarms(spec: ServingSpec, *, config: str, execution: str) -> list[Req
         "Tags": version_tags(spec, execution),
     }
 
-    def counted(id: str, metric: str) -> Request:
-        metric_of = {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": fleet}
-        stat = {"Metric": metric_of, "Period": rollout.alarm_period, "Stat": "Sum"}
-        return {"Id": id, "MetricStat": stat, "ReturnData": False}
-
     errors: Request = {
         "AlarmName": names[0],
         "AlarmDescription": (
             f"more than {rollout.max_error_count} errors in {rollout.alarm_period} s on the new fleet {config}: "
             "SageMaker rolls the deployment back"
         ),
-        "Metrics": [
-            counted("server", "Invocation5XXErrors"),
-            counted("model", "InvocationModelErrors"),
-            {"Id": "errors", "Expression": "FILL(server, 0) + FILL(model, 0)", "Label": "errors", "ReturnData": True},
-        ],
+        "Namespace": "AWS/SageMaker",
+        "MetricName": "InvocationModelErrors",
+        "Dimensions": fleet,
+        "Period": rollout.alarm_period,
+        "Statistic": "Sum",
         "Threshold": float(rollout.max_error_count),
         **common,
     }
@@ -231,6 +226,8 @@ def _policy(rollout: RolloutSpec) -> Request:
     return {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
+            # the wait interval lies between steps; the bake after the last one is the wait before the old fleet ends
+            "TerminationWaitInSeconds": rollout.bake,
             "MaximumExecutionTimeoutInSeconds": rollout.maximum,
         }
     }

@@ -63,7 +63,7 @@ class FakeAws:
     ) -> None:
         self.error, self.plan, self.updates = error, plan, updates
         self.config, self.status, self.invocations = OLD, "InService", invocations
-        self.polls_left, self.fail, self.lock = 0, dict[str, Any](), ""
+        self.polls_left, self.fail, self.lock, self.corrected = 0, dict[str, Any](), "", ""
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
         """Answer one call."""
@@ -71,7 +71,10 @@ class FakeAws:
             raise self.error(*self.fail[name].pop(0))
         match name:
             case "lambda:invoke":
-                return {"Payload": self.plan if arguments["FunctionName"].endswith("preflight") else {"sequence": 1}}
+                if arguments["FunctionName"].endswith("preflight"):
+                    return {"Payload": self.plan}
+                outcome = self.corrected or arguments["Payload"]["outcome"]
+                return {"Payload": {"sequence": 1, "outcome": outcome}}
             case "dynamodb:updateItem":
                 self.lock = "held" if arguments["UpdateExpression"].startswith("SET") else "free"
             case "sagemaker:updateEndpoint" | "sagemaker:createEndpoint":

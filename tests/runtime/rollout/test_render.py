@@ -66,6 +66,7 @@ def test_canary_watches_the_new_fleet_and_the_units_alarms() -> None:
             "WaitIntervalInSeconds": 600,
             "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 50},
         },
+        "TerminationWaitInSeconds": 600,
         "MaximumExecutionTimeoutInSeconds": 3600,
     }
     names = [alarm["AlarmName"] for alarm in deployment["AutoRollbackConfiguration"]["Alarms"]]
@@ -118,10 +119,8 @@ def test_alarms_are_of_the_new_fleet_alone_and_silence_is_no_breach() -> None:
     for alarm in (errors, latency):
         assert alarm["TreatMissingData"] == "notBreaching"
     fleet = {"Name": "EndpointConfigName", "Value": NAME}
-    metrics = [entry["MetricStat"]["Metric"] for entry in errors["Metrics"] if "MetricStat" in entry]
-    assert [metric["MetricName"] for metric in metrics] == ["Invocation5XXErrors", "InvocationModelErrors"]
-    assert all(fleet in metric["Dimensions"] for metric in metrics)
-    assert errors["Threshold"] == 3.0
+    assert fleet in errors["Dimensions"]
+    assert (errors["MetricName"], errors["Statistic"], errors["Threshold"]) == ("InvocationModelErrors", "Sum", 3.0)
     assert fleet in latency["Dimensions"]
     assert (latency["MetricName"], latency["Threshold"]) == ("ModelLatency", 100_000.0)
 
