@@ -17,6 +17,7 @@ from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer
+from mlops_runtime.rollout.audit import verify
 
 ROWS_PER_CALL = 32
 
@@ -158,9 +159,7 @@ class Loop:
 
     def live(self) -> LivePointer | None:
         """Return what serves according to the endpoint's row."""
-        key = {"endpoint": {"S": self.endpoint}}
-        answer = self._tables.get_item(TableName=self.outputs["RolloutTable"], Key=key, ConsistentRead=True)
-        live = answer.get("Item", {}).get("live", {}).get("S")
+        live = self._row().get("live", {}).get("S")
         return None if live is None else from_json(LivePointer, live)
 
     def newest_package(self) -> dict[str, Any]:
@@ -209,9 +208,19 @@ class Loop:
         return reports[-1]
 
     def audit(self) -> list[AuditRecord]:
-        """Return the endpoint's audit chain, oldest first."""
+        """Return the endpoint's audit records, oldest first."""
+        return [from_json(AuditRecord, content) for content in self.audit_objects().values()]
+
+    def audit_objects(self) -> dict[str, bytes]:
+        """Return the endpoint's audit objects by key, oldest first."""
         keys = self._keys("AuditBucket", f"audit/{self.endpoint}/")
-        return [from_json(AuditRecord, self._read("AuditBucket", key)) for key in keys]
+        return {key: self._read("AuditBucket", key) for key in keys}
+
+    def audit_problems(self) -> list[str]:
+        """Return what is wrong with the audit chain, held against the endpoint's row; empty if it is whole."""
+        row = self._row()
+        head, sequence = row["audit_head"]["S"], int(row["audit_sequence"]["N"])
+        return verify(self.audit_objects(), endpoint=self.endpoint, head=head, sequence=sequence)
 
     def serving_config(self) -> str:
         """Return the endpoint config that SageMaker serves."""
@@ -248,6 +257,11 @@ class Loop:
         """Return the state of each of the unit's alarms."""
         pages = self._cloudwatch.get_paginator("describe_alarms").paginate()
         return {a["AlarmName"]: a["StateValue"] for page in pages for a in page["MetricAlarms"]}
+
+    def _row(self) -> dict[str, Any]:
+        key = {"endpoint": {"S": self.endpoint}}
+        answer = self._tables.get_item(TableName=self.outputs["RolloutTable"], Key=key, ConsistentRead=True)
+        return dict(answer.get("Item", {}))
 
     def _keys(self, bucket: str, prefix: str) -> list[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.outputs[bucket], Prefix=prefix)

@@ -124,7 +124,8 @@ _PLOTS = (
     ("Error by week", "WAPE of the live model and of the naive 8-week mean; lower is better.", _error),
     (
         "Drift by feature",
-        "Population stability index of each week's requests against the live model's baseline.",
+        "Population stability index of each week's requests against the live model's baseline. Dark alone is no alarm: "
+        "the test allows for how much a feature moves between ordinary weeks, and planned prices move every week.",
         _drift,
     ),
     ("Traffic by model version", "Calls answered by each model version, by week.", _traffic),

@@ -226,13 +226,13 @@ class SageMakerTarget:
             "TookBack": assign(
                 ROLLED_BACK,
                 orphan=True,
-                reason="{% 'SageMaker went back to ' & $endpoint.EndpointConfigName & '. ' & $endpoint.FailureReason & $caught %}",
+                reason=_sentences("'SageMaker went back to ' & $endpoint.EndpointConfigName"),
             ),
             "EndpointFailed": assign(
                 FAILED,
                 # an endpoint that never came up serves nothing; a failed update may still hold the new config
                 orphan="{% $plan.action = 'create' %}",
-                reason="{% 'endpoint is ' & $endpoint.EndpointStatus & '. ' & $endpoint.FailureReason & $caught %}",
+                reason=_sentences("'endpoint is ' & $endpoint.EndpointStatus"),
             ),
             "TooLate": assign(
                 FAILED, reason=f"{{% 'endpoint is still ' & $endpoint.EndpointStatus & ' after {limit} s' %}}"
@@ -324,3 +324,8 @@ class SageMakerTarget:
             catch="Caught",
             assign={"endpoint": "{% $states.result %}"},
         )
+
+
+def _sentences(first: str) -> str:
+    """Return an expression that adds what SageMaker and the last error said, where they said anything."""
+    return f"{{% $join([{first}, $endpoint.FailureReason, $caught][$ != ''], '. ') %}}"
