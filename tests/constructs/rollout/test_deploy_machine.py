@@ -192,7 +192,7 @@ def test_a_first_endpoint_that_fails_is_deleted(deploy: Any):
     """A failed endpoint can only be deleted; its config and model go with it."""
     run, aws = deploy(CREATE, updates=[NEW], status="Failed")
     assert run.status == "FAILED"
-    assert recorded(run) == ("FAILED", "endpoint is Failed. ")
+    assert recorded(run) == ("FAILED", "endpoint is Failed")
     assert [n for n in run.names() if "delete" in n] == [
         "sagemaker:deleteEndpoint",
         "sagemaker:deleteEndpointConfig",
