@@ -134,7 +134,7 @@ def _around_the_loop(demo: _Demo, running: local_cloud.Cloud, folder: Path) -> N
             running, folder / "assembly", stacks=[STACK], on_event=lambda _event: count.__setitem__(0, count[0] + 1)
         )[STACK]
         loop = Loop(client=running.client, outputs=outputs, unit=UNIT, now=lambda: _now(running))
-        _idle(loop, "DeployMachineArn")
+        loop.wait_idle("DeployMachineArn")
         expect(loop.live() is None, "something serves before any model was approved")
         detail.append(f"{len(outputs)} outputs; desired spec stored, nothing live yet")
 
@@ -187,14 +187,6 @@ def _training_outcome(demo: _Demo, loop: Loop, detail: list[str]) -> None:
 
 def _deployed(loop: Loop, seen: set[str], error: str | None = None) -> dict[str, Any]:
     return loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
-
-
-def _idle(loop: Loop, machine: str) -> None:
-    deadline = time.monotonic() + 60
-    while any(e["status"] == "RUNNING" for e in loop.executions(machine)):
-        if time.monotonic() > deadline:
-            raise LoopError(f"{machine} still runs after 60 s")
-        time.sleep(0.2)
 
 
 def _live_version(loop: Loop) -> str:

@@ -157,6 +157,23 @@ class Loop:
             )
         return dict(execution)
 
+    def wait_idle(self, machine: str, *, seconds: float = 60) -> None:
+        """Wait until no execution of a machine runs.
+
+        Raises:
+            LoopError: If one still runs after ``seconds`` real seconds.
+        """
+        deadline = time.monotonic() + seconds
+        while any(e["status"] == "RUNNING" for e in self.executions(machine)):
+            if time.monotonic() > deadline:
+                raise LoopError(f"{machine} still runs after {seconds:g} s")
+            time.sleep(0.2)
+
+    def lock_owner(self) -> str | None:
+        """Return the execution that holds the endpoint's lock, if any does."""
+        owner = self._row().get("owner", {}).get("S")
+        return None if owner is None else str(owner)
+
     def live(self) -> LivePointer | None:
         """Return what serves according to the endpoint's row."""
         live = self._row().get("live", {}).get("S")

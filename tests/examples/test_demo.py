@@ -1,0 +1,61 @@
+"""The main job: the whole loop on real transactions, as a user starts it."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Run the demo once and return what it printed and its page."""
+    page = tmp_path_factory.mktemp("demo") / "page.html"
+    command = [sys.executable, "-m", "mlops_cli", "demo", "--json", "--page", str(page)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False), page
+
+
+@pytest.mark.demo
+def test_every_step_does_what_it_should(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    """The loop closes: trained, promoted, drifted, retrained, promoted by canary, a bad model rolled back."""
+    result = json.loads(demo[0].stdout)
+
+    assert [step["detail"] for step in result["steps"] if not step["ok"]] == []
+    assert result["ok"] is True
+    assert demo[0].returncode == 0
+    assert set(result) == {"ok", "seconds", "platform_seconds", "steps"}
+    assert 0 < result["platform_seconds"] < result["seconds"]
+    assert result["steps"][-1]["detail"].startswith("UNCHANGED -> PROMOTED -> PROMOTED -> ROLLED_BACK")
+
+
+@pytest.mark.demo
+def test_the_page_needs_nothing_from_elsewhere(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    """The page has its plots inside and refers to no other file or host."""
+    page = demo[1].read_text()
+
+    assert page.count("<svg") == 4
+    assert re.findall(r'(?:src|href)="(?!#)[^"]*"', page) == []
+
+
+@pytest.mark.demo
+def test_the_page_opens_in_a_browser(demo: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path) -> None:
+    """Chromium without a network draws it."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed; apt-get install chromium")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += (
+        f" --disable-component-update --disable-sync --user-data-dir={tmp_path / 'profile'} --virtual-time-budget=2000"
+    )
+
+    shown = subprocess.run(
+        [chromium, *flags.split(), "--dump-dom", demo[1].as_uri()], capture_output=True, text=True, check=True
+    )
+
+    assert "Every step did what it should." in shown.stdout
+    assert "Traffic by model version" in shown.stdout

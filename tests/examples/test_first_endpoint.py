@@ -1,0 +1,246 @@
+"""A first endpoint on the embedded cloud: born at an approval, kept through deploys, safe from a model that is not what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from contextlib import nullcontext
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import onnx
+import pytest
+from examples.retail.loop import Loop
+from onnx import TensorProto, helper
+
+from mlops_constructs import (
+    BusinessUnit,
+    DataCapture,
+    EndpointCapacity,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+)
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.rollout import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.cloud
+
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
+
+
+def synthesize(folder: Path, *, percent: int, team: str) -> Path:
+    """Synthesize a unit with one endpoint into a folder of its own, and return the assembly."""
+    app = cdk.App(outdir=str(folder))
+    stack = cdk.Stack(app, "First")
+    cdk.Tags.of(stack).add("team", team)
+    unit = BusinessUnit(stack, "Unit", name="pilot", profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="first")
+    endpoint = ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name="first",
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
+        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+        capture=DataCapture(percent=percent),
+    )
+    outputs = {
+        "EndpointName": endpoint.endpoint_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder
+
+
+class Endpoint:
+    """The deployed stack and its loop."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud, self.folder, self.number = cloud, folder, 0
+        self.deploy(percent=100, team="a")
+
+    def deploy(self, *, percent: int, team: str) -> list[deployer.ResourceEvent]:
+        """Deploy the stack, let the Deploy machine end, and return what happened to resources."""
+        self.number += 1
+        events: list[deployer.ResourceEvent] = []
+        assembly = synthesize(self.folder / str(self.number), percent=percent, team=team)
+        outputs = deployer.deploy(self.cloud, assembly, on_event=events.append)["First"]
+        self.loop = Loop(
+            client=self.cloud.client,
+            outputs=outputs,
+            unit="pilot",
+            now=lambda: datetime.fromisoformat(self.cloud.clock()["now"]),
+        )
+        self.loop.wait_idle("DeployMachineArn")
+        return events
+
+    def approve(self, factor: float, *, sha256: str | None = None, error: str | None = None) -> None:
+        """Register and approve a model that answers ``factor`` times its input, and wait for its rollout to end."""
+        content, model_sha256 = archive(factor)
+        key = f"models/pilot-first/{hashlib.sha256(content).hexdigest()[:12]}/output/model.tar.gz"
+        self.loop.s3.put_object(Bucket=self.loop.outputs["ArtifactsBucket"], Key=key, Body=content)
+        stated = model_sha256 if sha256 is None else sha256
+        container = {
+            "Image": IMAGE,
+            "ModelDataUrl": f"s3://{self.loop.outputs['ArtifactsBucket']}/{key}",
+            "Environment": {"MLOPS_MODEL_SHA256": stated},
+        }
+        names = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
+        created = self.loop.sagemaker.create_model_package(
+            ModelPackageGroupName="pilot-first",
+            ModelApprovalStatus="PendingManualApproval",
+            CustomerMetadataProperties={
+                "artifact_sha256": hashlib.sha256(content).hexdigest(),
+                "model_sha256": stated,
+                **{name: f"s3://none/{name}" for name in names},
+            },
+            InferenceSpecification={
+                "Containers": [container],
+                "SupportedContentTypes": ["application/json"],
+                "SupportedResponseMIMETypes": ["application/json"],
+            },
+        )
+        seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
+        self.loop.sagemaker.update_model_package(
+            ModelPackageArn=created["ModelPackageArn"], ModelApprovalStatus="Approved"
+        )
+        with self.loop.traffic([{"x": 2.0}], f"rollout-{factor}") if self.loop.live() else nullcontext():
+            self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
+
+    def ask(self) -> float:
+        """Return what serves answers for 2."""
+        return self.loop.invoke([{"x": 2.0}], "ask")[0].predictions[0]
+
+
+def archive(factor: float) -> tuple[bytes, str]:
+    """Return ``model.tar.gz`` of a model that multiplies by a factor, and the SHA-256 of its ``model.onnx``."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["input", "factor"], ["output"])],
+        "times",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.checker.check_model(model)
+    signature = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
+    files = {"model.onnx": model.SerializeToString(), "signature.json": json.dumps(to_dict(signature)).encode()}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue(), hashlib.sha256(files["model.onnx"]).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """Deploy the stack in an account without any model; the tests of this file go on from each other."""
+    folder = tmp_path_factory.mktemp("first")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    try:
+        yield Endpoint(cloud, folder)
+    finally:
+        cloud.down()
+
+
+def test_the_first_deploy_needs_no_model(endpoint: Endpoint) -> None:
+    """Nothing serves yet, and the audit chain says why."""
+    assert endpoint.loop.live() is None
+    (record,) = endpoint.loop.audit()
+    assert record.outcome is Outcome.UNCHANGED
+    assert record.reason.startswith("NOT_YET_DEPLOYED")
+
+
+def test_a_second_deploy_without_a_change_changes_nothing(endpoint: Endpoint) -> None:
+    """No resource is touched and no rollout starts."""
+    before = len(endpoint.loop.executions("DeployMachineArn"))
+
+    assert endpoint.deploy(percent=100, team="a") == []
+    assert len(endpoint.loop.executions("DeployMachineArn")) == before
+
+
+def test_the_endpoint_is_born_at_the_first_approval(endpoint: Endpoint) -> None:
+    """An approval, and nothing else, makes it serve."""
+    endpoint.approve(3.0)
+
+    assert endpoint.ask() == pytest.approx(6.0)
+
+
+def test_a_deploy_changes_how_the_model_is_served_and_not_which(endpoint: Endpoint) -> None:
+    """After a promotion, another capture percentage and tag reach the endpoint, and the promoted model still serves."""
+    before = endpoint.loop.live()
+    assert before is not None
+
+    events = endpoint.deploy(percent=40, team="b")
+
+    after = endpoint.loop.live()
+    assert events != []
+    assert after is not None
+    assert (after.model_package_arn, after.model_sha256) == (before.model_package_arn, before.model_sha256)
+    assert after.config != before.config
+    capture = endpoint.loop.sagemaker.describe_endpoint(EndpointName="pilot-first")["DataCaptureConfig"]
+    assert capture["CurrentSamplingPercentage"] == 40
+    assert endpoint.ask() == pytest.approx(6.0)
+
+
+def test_a_model_that_is_not_what_it_says_never_serves(endpoint: Endpoint) -> None:
+    """Another hash than the package states: the server refuses to load it, and the old model serves on."""
+    before = endpoint.loop.live()
+
+    endpoint.approve(5.0, sha256="0" * 64, error="ROLLED_BACK")
+
+    assert endpoint.loop.live() == before
+    assert endpoint.loop.audit()[-1].outcome is Outcome.ROLLED_BACK
+    assert endpoint.ask() == pytest.approx(6.0)
+
+
+def test_a_good_model_is_promoted_by_canary(endpoint: Endpoint) -> None:
+    """Under traffic the next approved model takes over, and the chain is whole."""
+    endpoint.approve(4.0)
+
+    assert endpoint.ask() == pytest.approx(8.0)
+    assert endpoint.loop.audit()[-1].outcome is Outcome.PROMOTED
+    assert endpoint.loop.audit_problems() == []
+
+
+def test_no_lock_config_model_or_alarm_is_left_behind(endpoint: Endpoint) -> None:
+    """What is left is the live config, the one to go back to, and no lock and no alarm of a fleet."""
+    live: Any = endpoint.loop.live()
+    configs = {c["EndpointConfigName"] for c in endpoint.loop.sagemaker.list_endpoint_configs()["EndpointConfigs"]}
+    models = {m["ModelName"] for m in endpoint.loop.sagemaker.list_models()["Models"]}
+
+    assert configs == models
+    assert live.config in configs
+    assert len(configs) <= 2
+    assert [name for name in endpoint.loop.alarms() if name.startswith("pilot-first-rollout-")] == []
+    assert endpoint.loop.lock_owner() is None
+
+
+def test_deploy_destroy_deploy(endpoint: Endpoint) -> None:
+    """A development unit goes away with its endpoint and comes back empty."""
+    deployer.destroy(endpoint.cloud, endpoint.folder / str(endpoint.number))
+    assert endpoint.loop.sagemaker.list_endpoints()["Endpoints"] == []
+
+    endpoint.deploy(percent=100, team="c")
+
+    assert endpoint.loop.live() is None

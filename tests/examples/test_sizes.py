@@ -1,0 +1,23 @@
+"""How little a user writes."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(("path", "limit"), [("app.py", 40), ("examples/retail/demand_forecasting/stack.py", 80)])
+def test_a_file_stays_short(path: str, limit: int) -> None:
+    """The app and the unit's stack are short enough to read at once."""
+    assert len((ROOT / path).read_text().splitlines()) < limit
+
+
+def test_a_first_endpoint_takes_a_stack_of_at_most_15_lines() -> None:
+    """From the class line to its end."""
+    tree = ast.parse((ROOT / "examples/first_endpoint.py").read_text())
+    stack = next(node for node in tree.body if isinstance(node, ast.ClassDef))
+
+    assert stack.end_lineno is not None
+    assert stack.end_lineno - stack.lineno + 1 <= 15
