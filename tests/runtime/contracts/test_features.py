@@ -1,0 +1,90 @@
+"""The training-set manifest."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mlops_runtime.contracts import content_hash, from_dict, to_dict
+from mlops_runtime.contracts.features import PinnedTable, Semantics, TrainingSetManifest
+
+EXAMPLE_ID = "f00b6da5d4c356202dd2c6e2d95dbd03441f207c76af515b219edf8da05223a1"
+
+
+def test_the_id_of_a_stored_manifest_never_changes(example: Callable[..., Any]) -> None:
+    """Packages and audit records name training sets by it: a release that hashes otherwise would orphan them all."""
+    assert content_hash(from_dict(TrainingSetManifest, example("TrainingSetManifest"))) == EXAMPLE_ID
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"entities.snapshot_id": 3051729675574597005},
+        {"semantics.cutoff": "2017-08-01T09:00:01Z"},
+        {"output.files.0.sha256": "7" * 64},
+        {"features.0.columns": ["week", "store_id", "units"]},
+        {"build.engine_version": "1.5.1"},
+        {"split.holdout_from": "2017-07-05T00:00:00Z"},
+    ],
+)
+def test_any_difference_gives_another_id(changes: dict[str, Any], example: Callable[..., Any]) -> None:
+    """Snapshot, cutoff, file, order of columns, engine and split are all part of it."""
+    assert content_hash(from_dict(TrainingSetManifest, example("TrainingSetManifest", **changes))) != EXAMPLE_ID
+
+
+def test_snapshot_ids_keep_all_their_bits(example: Callable[..., Any]) -> None:
+    """Iceberg's ids are 64-bit integers; as a double this one would end in other digits."""
+    manifest = from_dict(TrainingSetManifest, example("TrainingSetManifest"))
+
+    assert manifest.entities.snapshot_id == 3051729675574597004 != int(float(3051729675574597004))
+    assert to_dict(manifest)["entities"]["snapshot_id"] == 3051729675574597004
+
+
+def test_defaults_of_what_an_older_writer_left_out(example: Callable[..., Any]) -> None:
+    """Ties are broken by the time of writing, then by ingest; no time to live, no split."""
+    manifest = from_dict(
+        TrainingSetManifest, example("TrainingSetManifest", split=..., **{"semantics.tie_break": ..., "format": ...})
+    )
+
+    assert manifest.semantics == Semantics(as_of="known_at", cutoff="2017-08-01T09:00:00Z")
+    assert manifest.semantics.tie_break == ("created_time", "ingest_id")
+    assert (manifest.split, manifest.entities.ttl_seconds, manifest.output.order_by) == ({}, None, "row_id")
+    assert manifest.format == "mlops.training-set/1"
+
+
+def test_a_pinned_table_keeps_its_time_to_live(example: Callable[..., Any]) -> None:
+    """Entities and time to live are written where they are known."""
+    pinned = {**example("TrainingSetManifest")["entities"], "entities": ["store_id"], "ttl_seconds": 86400}
+
+    table = from_dict(PinnedTable, pinned)
+
+    assert (table.entities, table.ttl_seconds) == (("store_id",), 86400)
+    assert to_dict(table) == pinned
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"semantics.as_of": "now"}, "$.semantics.as_of must be one of 'known_at', 'event_time', got 'now'"),
+        ({"semantics.cutoff": ...}, "$.semantics.cutoff is missing"),
+        ({"entities.snapshot_id": "3051"}, "$.entities.snapshot_id must be an integer, got '3051'"),
+        ({"entities.version": True}, "$.entities.version must be an integer, got True"),
+        ({"features": {}}, "$.features must be an array, got {}"),
+        ({"features.0.tag": ...}, "$.features[0].tag is missing"),
+        ({"output.files.0.sha256": ...}, "$.output.files[0].sha256 is missing"),
+        ({"output.rows": 10.5}, "$.output.rows must be an integer, got 10.5"),
+        ({"output.columns": {"price": None}}, "$.output.columns.price must be a string, got None"),
+        ({"build": "duckdb"}, "$.build must be an object, got 'duckdb'"),
+        (
+            {"format": "mlops.training-set/2"},
+            "$.format must be one of 'mlops.training-set/1', got 'mlops.training-set/2'",
+        ),
+    ],
+)
+def test_fails_on_a_manifest_that_proves_nothing(
+    changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
+) -> None:
+    """Each missing or mistyped pin is named with its path."""
+    document = example("TrainingSetManifest", **changes)
+
+    assert refusal(TrainingSetManifest, document) == f"not a valid TrainingSetManifest: {message}"

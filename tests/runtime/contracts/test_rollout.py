@@ -1,0 +1,146 @@
+"""What the Deploy machine reads and writes, and the keys under which it lies."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_dict, from_json, to_dict
+from mlops_runtime.contracts.rollout import (
+    AuditRecord,
+    DeployReason,
+    DeployRequest,
+    LivePointer,
+    LockRow,
+    Outcome,
+    RolloutSpec,
+    ServingSpec,
+    audit_key,
+    spec_key,
+)
+
+_SEQUENCES = st.integers(min_value=0, max_value=99_999_999)
+
+
+def test_the_live_pointer_names_the_spec_by_its_hash(example: Callable[..., Any]) -> None:
+    """Pointer, key and spec of the examples belong together, and no release hashes a stored spec otherwise."""
+    spec = from_dict(ServingSpec, example("ServingSpec"))
+    live = from_dict(LivePointer, example("LivePointer"))
+
+    assert content_hash(spec) == live.spec_sha256
+    assert live.spec_uri == f"s3://demand-artifacts/{spec_key(spec.endpoint, content_hash(spec))}"
+    assert spec_key("e", "0123456789abcdef" * 4) == "specs/e/0123456789abcdef0123456789abcdef.json"
+
+
+def test_the_hash_of_a_stored_record_never_changes(example: Callable[..., Any]) -> None:
+    """The next record of the chain holds it."""
+    record = from_dict(AuditRecord, example("AuditRecord"))
+    digest = "f5295f04eb2b99b11a875e2e15b5a3fd51149c20bffe4a325ed9872ad22d6d5f"
+
+    assert content_hash(record) == digest
+    assert audit_key(record.endpoint, record.sequence, digest) == "audit/demand-forecast/00000002-f5295f04eb2b99b1.json"
+
+
+@given(first=_SEQUENCES, second=_SEQUENCES)
+def test_audit_keys_are_listed_in_the_order_of_the_chain(first: int, second: int) -> None:
+    """S3 lists by bytes: a reader of the chain never sorts."""
+    low, high = audit_key("e", min(first, second), "f" * 64), audit_key("e", max(first, second), "f" * 64)
+
+    assert (low < high) == (first != second)
+
+
+def test_a_new_endpoints_row_begins_the_chain() -> None:
+    """Nobody holds the lock, nothing is live, and the first record follows 64 zeros."""
+    row = from_dict(LockRow, {"endpoint": "demand-forecast"})
+
+    assert (row.audit_head, row.audit_sequence) == ("0" * 64, 0)
+    assert (row.owner, row.lock_until, row.live, row.audit_last, row.desired) == (None,) * 5
+    assert to_dict(row) == {"endpoint": "demand-forecast", "audit_head": "0" * 64, "audit_sequence": 0}
+
+
+def test_a_row_carries_the_live_pointer_as_text(example: Callable[..., Any]) -> None:
+    """DynamoDB holds it as one string, which reads back to the pointer."""
+    live = from_dict(LivePointer, example("LivePointer"))
+    stored = {"endpoint": live.endpoint, "live": canonical_json(live).decode(), "lock_until": 1501578000}
+
+    row = from_dict(LockRow, stored)
+
+    assert row.lock_until == 1501578000
+    assert from_json(LivePointer, row.live or "") == live
+
+
+def test_a_plain_spec_is_isolated_and_not_captured(example: Callable[..., Any]) -> None:
+    """Isolation is what one gets; capture and key are asked for."""
+    plain = from_dict(ServingSpec, example("ServingSpec", network_isolation=..., capture=..., kms_key=..., tags=...))
+
+    assert (plain.network_isolation, plain.capture, plain.kms_key, plain.tags) == (True, None, None, {})
+
+
+def test_a_plain_rollout_trips_on_the_second_error() -> None:
+    """One error a minute is let pass; no evidence is asked for unless it is named."""
+    rollout = from_dict(RolloutSpec, {"kind": "ALL_AT_ONCE", "bake": 0, "maximum": 3600})
+
+    assert rollout == RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600)
+    assert (rollout.max_error_count, rollout.alarm_period, rollout.min_invocations) == (1, 60, 0)
+    assert (rollout.percent, rollout.max_latency_ms, rollout.alarms) == (None, None, ())
+
+
+@pytest.mark.parametrize(("word", "reason"), [("approval", DeployReason.APPROVAL), ("spec", DeployReason.SPEC)])
+def test_a_request_says_why(word: str, reason: DeployReason, example: Callable[..., Any]) -> None:
+    """An approval names a package, a changed spec its URI; either may be absent."""
+    request = from_dict(DeployRequest, example("DeployRequest", reason=word, model_package_arn=...))
+
+    assert (request.reason, request.model_package_arn, request.spec_uri) == (reason, None, None)
+
+
+def test_outcomes_are_what_auditors_search_for() -> None:
+    """Records are kept for years under these words."""
+    assert sorted(Outcome) == ["FAILED", "PROMOTED", "REFUSED", "REJECTED", "ROLLED_BACK", "UNCHANGED"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        (ServingSpec, {"instance_count": "2"}, "$.instance_count must be an integer, got '2'"),
+        (ServingSpec, {"subnets": ...}, "$.subnets is missing"),
+        (ServingSpec, {"network_isolation": "true"}, "$.network_isolation must be a boolean, got 'true'"),
+        (ServingSpec, {"capture": {"percent": 100}}, "$.capture.destination is missing"),
+        (ServingSpec, {"capture.percent": 99.5}, "$.capture.percent must be an integer, got 99.5"),
+        (ServingSpec, {"rollout.percent": "50"}, "$.rollout.percent must be an integer, got '50'"),
+        (ServingSpec, {"rollout.alarms": [None]}, "$.rollout.alarms[0] must be a string, got None"),
+        (
+            DeployRequest,
+            {"reason": "APPROVAL"},
+            "$.reason must be one of 'approval', 'spec', 'rollback', got 'APPROVAL'",
+        ),
+        (DeployRequest, {"requested_at": ...}, "$.requested_at is missing"),
+        (LivePointer, {"model_sha256": ...}, "$.model_sha256 is missing"),
+        (LivePointer, {"previous": 3}, "$.previous must be a string, got 3"),
+        (AuditRecord, {"sequence": -0.5}, "$.sequence must be an integer, got -0.5"),
+        (
+            AuditRecord,
+            {"outcome": "promoted"},
+            "$.outcome must be one of 'PROMOTED', 'ROLLED_BACK', 'REJECTED', 'REFUSED', 'FAILED', 'UNCHANGED', "
+            "got 'promoted'",
+        ),
+        (AuditRecord, {"previous": ...}, "$.previous is missing"),
+        (AuditRecord, {"format": "mlops.audit/0"}, "$.format must be one of 'mlops.audit/1', got 'mlops.audit/0'"),
+    ],
+)
+def test_fails_on_a_document_that_serves_nothing(
+    kind: type, changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
+) -> None:
+    """What a machine acts on has every field in its type."""
+    assert refusal(kind, example(kind.__name__, **changes)) == f"not a valid {kind.__name__}: {message}"
+
+
+def test_fails_on_a_row_of_another_table(refusal: Callable[..., str]) -> None:
+    """A row of the retraining table, with DynamoDB's decimals as text."""
+    message = refusal(LockRow, {"pipeline": "demand-forecast", "lock_until": "1501578000", "audit_sequence": None})
+
+    assert message == (
+        "not a valid LockRow: $.endpoint is missing; $.audit_sequence must be an integer, got None; "
+        "$.lock_until must be an integer, got '1501578000'"
+    )
