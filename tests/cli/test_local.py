@@ -1,0 +1,177 @@
+"""Start, look at and stop the embedded cloud by command."""
+
+import json
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlops_local import processes
+from mlops_local.cloud import connect
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+RECORDED = {
+    "Resources": {
+        "Flow": {"Type": "AWS::EC2::FlowLog", "Properties": {"ResourceType": "VPC", "ResourceId": "vpc-1"}},
+    }
+}
+
+
+def _only_line(stderr: str) -> str:
+    (line,) = stderr.strip().splitlines()
+    return line
+
+
+def test_up_look_and_down(mlops: Run, home: Path) -> None:
+    """The whole life of a cloud, each verb in a process of its own."""
+    up = mlops("local", "up", "--home", home, "--scale", 60)
+    cloud = connect(home)
+    assert (up.returncode, up.stderr) == (0, "")
+    assert up.stdout.splitlines()[0] == f"up at {cloud.endpoint_url}; state in {home}"
+    assert "eval $(mlops local env)" in up.stdout
+
+    status = json.loads(mlops("local", "status", "--json", "--home", home).stdout)
+    assert (status["endpoint_url"], status["pid"], status["recorded"]) == (cloud.endpoint_url, cloud.pid, [])
+    assert status["clock"]["scale"] == 60
+
+    second = mlops("local", "up", "--home", home)
+    assert second.returncode == 1
+    assert second.stdout == ""
+    assert _only_line(second.stderr) == (
+        f"mlops: the embedded cloud of {home} already runs at {cloud.endpoint_url} (pid {cloud.pid}); "
+        "use it, stop it with `mlops local down`, or give another folder"
+    )
+    assert connect(home) == cloud
+
+    down = mlops("local", "down", "--home", home)
+    assert (down.returncode, down.stdout) == (0, "down\n")
+    assert processes.members(cloud.pid) == []
+    assert (home / "cloud.log").is_file()
+
+    again = mlops("local", "down", "--home", home)
+    assert again.returncode == 1
+    assert _only_line(again.stderr) == (f"mlops: no embedded cloud runs in {home}; start one with `mlops local up`")
+
+
+def test_a_shell_that_evaluates_env_talks_to_the_cloud(mlops: Run, home: Path, tmp_path: Path) -> None:
+    """What ``env`` prints is all that an SDK needs, also where the user's own account is set."""
+    mlops("local", "up", "--home", home)
+    python = shlex.quote(sys.executable)
+    script = (
+        f"eval $({python} -m mlops_cli local env --home {shlex.quote(str(home))})\n"
+        f"{python} -c \"import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])\""
+    )
+
+    shell = subprocess.run(
+        ["sh", "-c", script],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "AKIAREAL"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert shell.stdout == "arn:aws:iam::000000000000:root\n"
+
+
+def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
+    """Nobody takes a flow log on a laptop for one that logs; the table says the same as the JSON."""
+    mlops("local", "up", "--home", home)
+    client = connect(home).client("cloudformation")
+    client.create_stack(StackName="recorded", TemplateBody=json.dumps(RECORDED))
+    client.get_waiter("stack_create_complete").wait(StackName="recorded", WaiterConfig={"Delay": 1})
+
+    status = json.loads(mlops("local", "status", "--json", "--home", home).stdout)
+    table = mlops("local", "status", "--home", home, COLUMNS="200").stdout
+
+    assert status["recorded"] == ["recorded/Flow (AWS::EC2::FlowLog)"]
+    rows = {cells[0]: cells[1] for line in table.splitlines() if len(cells := _cells(line)) == 2}
+    assert rows["recorded"] == '["recorded/Flow (AWS::EC2::FlowLog)"]'
+    assert rows.keys() == status.keys()
+    assert (rows["endpoint_url"], rows["pid"]) == (status["endpoint_url"], str(status["pid"]))
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_logs_end_with_what_happened_last(mlops: Run, home: Path) -> None:
+    """A call leaves its line, and the number of lines is the one asked for."""
+    mlops("local", "up", "--home", home)
+    connect(home).client("ssm").put_parameter(Name="seen-by-the-log", Value="1", Type="String")
+
+    lines = mlops("local", "logs", "--home", home, "--lines", 2).stdout.splitlines()
+    more = mlops("local", "logs", "--home", home).stdout.splitlines()
+
+    assert len(lines) == 2
+    assert "seen-by-the-log" in lines[-1]
+    assert more[-2:] == lines
+    assert len(more) > 2
+
+
+def test_the_folder_comes_from_the_environment(mlops: Run, home: Path) -> None:
+    """``MLOPS_LOCAL_HOME`` stands for ``--home`` in every verb."""
+    up = mlops("local", "up", MLOPS_LOCAL_HOME=str(home))
+
+    assert connect(home).endpoint_url in up.stdout
+    assert connect(home).endpoint_url in mlops("local", "env", MLOPS_LOCAL_HOME=str(home)).stdout
+    assert mlops("local", "down", MLOPS_LOCAL_HOME=str(home)).returncode == 0
+
+
+def test_the_port_is_the_one_given(mlops: Run, home: Path) -> None:
+    """Scripts may rely on an address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    mlops("local", "up", "--home", home, "--port", port)
+
+    assert connect(home).endpoint_url == f"http://127.0.0.1:{port}"
+
+
+def test_up_after_a_crash_says_what_was_lost(mlops: Run, home: Path) -> None:
+    """The user learns that the state is gone."""
+    mlops("local", "up", "--home", home)
+    crashed = connect(home)
+    processes.kill([crashed.pid])
+
+    up = mlops("local", "up", "--home", home)
+
+    assert up.returncode == 0
+    assert up.stdout.splitlines()[0] == (
+        f"the last embedded cloud of {home} (pid {crashed.pid}) ended without `mlops local down`; started clean"
+    )
+    assert connect(home).pid != crashed.pid
+
+
+def test_fails_when_the_port_is_in_use(mlops: Run, home: Path) -> None:
+    """One line names the port and the option; nothing runs afterwards."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        up = mlops("local", "up", "--home", home, "--port", port)
+
+    assert up.returncode == 1
+    assert _only_line(up.stderr) == (
+        f"mlops: port {port} on 127.0.0.1 cannot be used (address already in use); give another with --port"
+    )
+    assert mlops("local", "status", "--home", home).returncode == 1
+
+
+@pytest.mark.parametrize("content", ["{", '{"pid": 1}'])
+def test_fails_on_a_record_that_cannot_be_read(content: str, mlops: Run, home: Path) -> None:
+    """The file is named, with what to do about it."""
+    home.mkdir()
+    (home / "cloud.json").write_text(content)
+
+    status = mlops("local", "status", "--home", home)
+    (home / "cloud.json").unlink()
+
+    assert status.returncode == 1
+    assert _only_line(status.stderr).startswith(f"mlops: {home / 'cloud.json'} cannot be read (")
+    assert status.stderr.strip().endswith("; end the process it names and delete it")

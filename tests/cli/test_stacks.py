@@ -1,0 +1,199 @@
+"""Deploy and destroy the stacks of a small app by command, on the running cloud."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from mlops_local.cloud import Cloud
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+TINY = """
+import aws_cdk as cdk
+
+app = cdk.App()
+stack = cdk.Stack(app, "CliTiny")
+value = app.node.try_get_context("price")
+price = cdk.CfnResource(stack, "Price", type="AWS::SSM::Parameter", properties={"Type": "String", "Value": value})
+cdk.CfnOutput(stack, "Name", value=price.ref)
+cdk.CfnOutput(stack, "Kind", value="parameter")
+app.synth()
+"""
+
+# the second resource is refused by its schema after the first is made
+HALF = """
+import aws_cdk as cdk
+
+app = cdk.App()
+stack = cdk.Stack(app, "CliHalf")
+price = cdk.CfnResource(
+    stack, "Price", type="AWS::SSM::Parameter", properties={"Name": "cli-half", "Type": "String", "Value": "1"}
+)
+properties = {"ResourceType": "VPC", **(app.node.try_get_context("more") or {})}
+flow = cdk.CfnResource(stack, "Flow", type="AWS::EC2::FlowLog", properties=properties)
+flow.add_dependency(price)
+app.synth()
+"""
+
+PAIR = """
+import aws_cdk as cdk
+
+app = cdk.App()
+for name in ("CliLeft", "CliRight"):
+    stack = cdk.Stack(app, name)
+    bucket = cdk.CfnResource(stack, "Kept", type="AWS::S3::Bucket")
+    bucket.cfn_options.deletion_policy = cdk.CfnDeletionPolicy.RETAIN
+    cdk.CfnOutput(stack, "Bucket", value=bucket.ref)
+app.synth()
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Callable[..., None]:
+    """Write an app and its cdk.json into the test's folder: ``app(TINY, price="1.99")``."""
+
+    def write(program: str, **context: object) -> None:
+        (tmp_path / "app.py").write_text(program)
+        (tmp_path / "cdk.json").write_text(json.dumps({"app": "python app.py", "context": context}))
+
+    return write
+
+
+def _events(stdout: str) -> list[tuple[str, str]]:
+    cells = [[cell.strip() for cell in line.split("|")] for line in stdout.splitlines() if " | " in line]
+    return [(row[3], row[1]) for row in cells]
+
+
+def _exists(cloud: Cloud, stack: str) -> bool:
+    try:
+        cloud.client("cloudformation").describe_stacks(StackName=stack)
+    except ClientError:
+        return False
+    return True
+
+
+def test_deploys_leaves_alone_updates_and_destroys(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+    """Each resource is shown once, outputs always; a second deploy touches nothing, a change is an update."""
+    app(TINY, price="1.99")
+    first = mlops("deploy", "--home", cloud.home)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert _events(first.stdout) == [
+        ("CliTiny", "CREATE_IN_PROGRESS"),
+        ("Price", "CREATE_IN_PROGRESS"),
+        ("Price", "CREATE_COMPLETE"),
+        ("CliTiny", "CREATE_COMPLETE"),
+    ]
+    kind, name = first.stdout.splitlines()[-2:]
+    assert first.stdout.splitlines()[-3] == "CliTiny"
+    assert kind == "  Kind = parameter"
+    parameter = name.removeprefix("  Name = ")
+    ssm = cloud.client("ssm")
+    assert ssm.get_parameter(Name=parameter)["Parameter"]["Value"] == "1.99"
+
+    second = mlops("deploy", "--home", cloud.home)
+    assert second.returncode == 0
+    assert second.stdout.splitlines() == ["", "CliTiny", kind, name]
+    assert ssm.get_parameter(Name=parameter)["Parameter"]["Version"] == 1
+
+    app(TINY, price="2.49")
+    third = mlops("deploy", "--home", cloud.home)
+    assert ("Price", "UPDATE_COMPLETE") in _events(third.stdout)
+    assert ssm.get_parameter(Name=parameter)["Parameter"]["Value"] == "2.49"
+
+    destroyed = mlops("destroy", "--home", cloud.home)
+    assert destroyed.returncode == 0
+    assert _events(destroyed.stdout)[-2:] == [("Price", "DELETE_COMPLETE"), ("CliTiny", "DELETE_COMPLETE")]
+    assert not _exists(cloud, "CliTiny")
+    again = mlops("destroy", "--home", cloud.home)
+    assert (again.returncode, _events(again.stdout)) == (0, [])
+
+
+def test_fails_half_way_and_rolls_back(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+    """The resource that was made is gone, the reason is one line, and the corrected app deploys in its place."""
+    app(HALF)
+
+    failed = mlops("deploy", "--home", cloud.home)
+
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        "mlops: stack CliHalf ended as ROLLBACK_COMPLETE: Flow (AWS::EC2::FlowLog): model validation failed for "
+        "AWS::EC2::FlowLog: #/: 'ResourceId' is a required property\n"
+    )
+    events = _events(failed.stdout)
+    assert events.index(("Price", "CREATE_COMPLETE")) < events.index(("Flow", "CREATE_FAILED"))
+    assert events[-2:] == [("Price", "DELETE_COMPLETE"), ("CliHalf", "ROLLBACK_COMPLETE")]
+    with pytest.raises(ClientError, match="ParameterNotFound"):
+        cloud.client("ssm").get_parameter(Name="cli-half")
+
+    app(HALF, more={"ResourceId": "vpc-1"})
+    assert mlops("deploy", "--home", cloud.home).returncode == 0
+    assert cloud.client("ssm").get_parameter(Name="cli-half")["Parameter"]["Value"] == "1"
+    assert mlops("destroy", "--home", cloud.home).returncode == 0
+
+
+def test_only_named_stacks_are_touched_and_what_stays_is_named(
+    mlops: Run, app: Callable[..., None], cloud: Cloud
+) -> None:
+    """A retained bucket is shown as skipped and outlives its stack."""
+    app(PAIR)
+
+    deployed = mlops("deploy", "CliRight", "--home", cloud.home)
+
+    assert [line for line in deployed.stdout.splitlines() if " | " not in line][:2] == ["", "CliRight"]
+    assert (_exists(cloud, "CliLeft"), _exists(cloud, "CliRight")) == (False, True)
+    bucket = deployed.stdout.split("Bucket = ")[1].strip()
+    destroyed = mlops("destroy", "CliRight", "--home", cloud.home)
+    assert ("Kept", "DELETE_SKIPPED") in _events(destroyed.stdout)
+    assert not _exists(cloud, "CliRight")
+    cloud.client("s3").head_bucket(Bucket=bucket)
+    cloud.client("s3").delete_bucket(Bucket=bucket)
+
+
+def test_the_option_goes_before_cdk_json(mlops: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path) -> None:
+    """``--app`` names the program, the context stays that of cdk.json."""
+    app("raise SystemExit('not this one')", price="3")
+    (tmp_path / "other.py").write_text(TINY.replace("CliTiny", "CliOther"))
+
+    deployed = mlops("deploy", "--app", "python other.py", "--home", cloud.home)
+
+    assert ("CliOther", "CREATE_COMPLETE") in _events(deployed.stdout)
+    assert mlops("destroy", "--app", "python other.py", "--home", cloud.home).returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["deploy", "destroy"])
+def test_fails_for_a_stack_that_the_app_has_not(verb: str, mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+    """The stacks that there are are listed."""
+    app(TINY, price="1")
+
+    result = mlops(verb, "CliTyni", "--home", cloud.home)
+
+    assert result.returncode == 1
+    assert result.stderr.endswith("no stack CliTyni in the assembly; it has CliTiny\n")
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("verb", ["deploy", "destroy"])
+def test_fails_without_an_app(verb: str, mlops: Run, cloud: Cloud) -> None:
+    """An empty folder has nothing to deploy."""
+    result = mlops(verb, "--home", cloud.home)
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "mlops: no app to synthesize: there is no cdk.json here with an `app`; run in the app's folder or give --app\n"
+    )
+
+
+def test_fails_with_the_apps_own_error(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+    """The last line of the app's traceback is the message."""
+    app("raise ValueError('percent must be at most 50, got 60')")
+
+    result = mlops("deploy", "--home", cloud.home)
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "mlops: the app 'python app.py' failed to synthesize: ValueError: percent must be at most 50, got 60\n"
+    )
