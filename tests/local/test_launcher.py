@@ -1,0 +1,127 @@
+"""The child process: what is installed in it, how it refuses, how it ends."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlops_local import iam, launcher, processes, sagemaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlops_local.cloud import Cloud
+
+PACKAGE = Path(launcher.__file__).parent
+
+
+def _installable() -> set[str]:
+    """Name the modules of the package's first level that have an ``install`` without arguments."""
+    paths = [*PACKAGE.glob("*.py"), *PACKAGE.glob("*/__init__.py")]
+    return {
+        "mlops_local." + (path.parent.name if path.stem == "__init__" else path.stem)
+        for path in paths
+        if path.stem != "launcher"
+        and any(
+            isinstance(node, ast.FunctionDef) and node.name == "install" and not node.args.args
+            for node in ast.parse(path.read_text()).body
+        )
+    }
+
+
+def test_every_module_that_installs_is_installed_once() -> None:
+    """A plane that is forgotten would answer as MiniStack does, without our rules."""
+    installed = [module.__name__ for module in launcher._MODULES]
+
+    assert sorted(installed) == sorted(_installable())
+
+
+def test_iam_stands_in_front_of_the_planes() -> None:
+    """Modules are installed in order: what registers after IAM is asked for through it."""
+    order = list(launcher._MODULES)
+
+    assert order.index(iam) < order.index(sagemaker)
+    assert order[0].__name__ == "mlops_local.clock", "all others may ask for the time"
+
+
+def test_fails_in_one_line_with_another_ministack(tmp_path: Path) -> None:
+    """The child ends before it listens, and its only word is what does not fit."""
+    program = "import mlops_local.compat as compat, mlops_local.launcher as launcher; compat.VERSION = '9.9.9'; launcher.main()"
+
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "MLOPS_LOCAL_STATE": str(tmp_path / "state"), "STATE_DIR": str(tmp_path / "ministack")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1] == (
+        "mlops local: ministack 1.5.33 does not fit: version must be 9.9.9, got 1.5.33; install mlops-constructs[local]"
+    )
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.cloud
+def test_open_files_are_limited_by_the_machine_alone(cloud: Cloud) -> None:
+    """Functions, jobs and servers each hold pipes and sockets: the soft limit is raised to the hard one."""
+    limits = Path(f"/proc/{cloud.pid}/limits").read_text().splitlines()
+
+    (line,) = (line for line in limits if line.startswith("Max open files"))
+    soft, hard = line.split()[3:5]
+    assert soft == hard
+
+
+@pytest.mark.cloud
+def test_temporary_files_stay_in_the_clouds_folder(cloud: Cloud) -> None:
+    """Going down removes them with the state."""
+    environment = Path(f"/proc/{cloud.pid}/environ").read_text().split("\0")
+
+    assert f"TMPDIR={cloud.home / 'state' / 'tmp'}" in environment
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_in_order_when_told_to(own_cloud: Callable[..., Cloud], number: signal.Signals) -> None:
+    """Says what it is at the start and that it is down at the end, and ends with code 0."""
+    cloud = own_cloud()
+
+    os.kill(cloud.pid, number)
+    _, status = os.waitpid(cloud.pid, 0)
+
+    log = cloud.log_path.read_text()
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert f"embedded cloud: ministack 1.5.33, port {cloud.port}, state in {cloud.home / 'state'}" in log
+    assert log.rstrip().endswith("embedded cloud: down")
+    assert processes.members(cloud.pid) == []
+
+
+def test_serves_on_the_socket_that_it_inherits(own_cloud: Callable[..., Cloud]) -> None:
+    """The parent binds: the port is taken before the child is there, and the child opens no other one."""
+    cloud = own_cloud()
+
+    sockets = _descriptors(cloud.pid)
+    listening = {
+        (fields[1].split(":")[0], int(fields[1].split(":")[1], 16))
+        for fields in (line.split() for line in Path(f"/proc/{cloud.pid}/net/tcp").read_text().splitlines()[1:])
+        if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets
+    }
+
+    assert listening == {("0100007F", cloud.port)}
+
+
+def _descriptors(pid: int) -> set[str]:
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.add(str(entry.readlink()))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return found

@@ -1,0 +1,76 @@
+"""What the child process was started with."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_local import settings
+from mlops_local.cloud import Cloud
+
+NAMES = ("MLOPS_LOCAL_REGION", "MLOPS_LOCAL_PORT", "MLOPS_LOCAL_STATE", "MLOPS_LOCAL_CLOCK_SCALE")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Read the settings as a process would that was started with an environment."""
+
+    def start(**environment: str) -> dict[str, Any]:
+        for name in NAMES:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(settings.__file__)
+
+    return start
+
+
+def test_the_environment_is_read(started: Any) -> None:
+    """Port and scale are numbers, the state is a folder."""
+    found = started(
+        MLOPS_LOCAL_REGION="eu-west-1",
+        MLOPS_LOCAL_PORT="4566",
+        MLOPS_LOCAL_STATE="/state",
+        MLOPS_LOCAL_CLOCK_SCALE="0.5",
+    )
+
+    assert (found["region"], found["port"], found["home"], found["clock_scale"]) == (
+        "eu-west-1",
+        4566,
+        Path("/state"),
+        0.5,
+    )
+    assert found["endpoint_url"]() == "http://127.0.0.1:4566"
+
+
+def test_without_a_parent_nothing_is_reached(started: Any) -> None:
+    """A module that is imported outside of the child gets port 0, on which nobody can listen, and real time."""
+    found = started()
+
+    assert found["endpoint_url"]() == "http://127.0.0.1:0"
+    assert (found["region"], found["account"], found["clock_scale"]) == ("us-east-1", "000000000000", 1.0)
+    assert found["home"] == Path(".mlops/local/state")
+
+
+@pytest.mark.parametrize("name", ["MLOPS_LOCAL_PORT", "MLOPS_LOCAL_CLOCK_SCALE"])
+def test_fails_on_what_is_no_number(name: str, started: Any) -> None:
+    """The child ends at once instead of listening somewhere else."""
+    with pytest.raises(ValueError, match="'many'"):
+        started(**{name: "many"})
+
+
+@pytest.mark.cloud
+def test_the_parent_sets_what_the_child_reads(cloud: Cloud, started: Any) -> None:
+    """The names are the same on both sides: the environment of the running child gives its port and its folder."""
+    child = dict(
+        entry.split("=", 1) for entry in Path(f"/proc/{cloud.pid}/environ").read_text().split("\0") if "=" in entry
+    )
+    given = {name: child[name] for name in NAMES if name in child}
+
+    found = started(**given)
+
+    assert set(NAMES) - set(given) <= {"MLOPS_LOCAL_REGION"}, "the parent leaves only the region to its default"
+    assert (found["port"], found["home"], found["clock_scale"]) == (cloud.port, cloud.home / "state", 1.0)
+    assert found["endpoint_url"]() == cloud.endpoint_url
+    assert Path(f"/proc/{cloud.pid}/cwd").readlink() == found["home"]
