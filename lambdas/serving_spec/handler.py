@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.rollout.cloudformation import answer
+from mlops_runtime.custom_resource import answer
 from mlops_runtime.rollout.spec import SpecResource
 from mlops_runtime.rollout.table import RolloutTable
 

@@ -120,7 +120,8 @@ def destroy(
 ) -> list[ResourceEvent]:
     """Delete the stacks of an assembly, dependents first.
 
-    Buckets that the template deletes are emptied; what it retains is not touched.
+    As on AWS, a bucket with objects and a model package group with packages stay, and the error says so: emptying them is the
+    template's matter. What it retains is not touched.
 
     Args:
         cloud: The embedded cloud.
@@ -141,7 +142,6 @@ def destroy(
         described = _describe(client, stack.name)
         if described is None:
             continue
-        _empty_buckets(cloud, stack.name)
         retained += [item for item in _delete(client, described["StackId"], stack.name, on_event or _ignore)
                      if item.status == "DELETE_SKIPPED"]  # fmt: skip
     return retained
@@ -218,7 +218,6 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
     client = cloud.client("cloudformation")
     existing = _describe(client, stack.name)
     if existing is not None and existing["StackStatus"] in _NOTHING_LEFT:
-        _empty_buckets(cloud, stack.name)
         _delete(client, existing["StackId"], stack.name, on_event)
         existing = None
     try:
@@ -301,25 +300,6 @@ def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[Re
     if status != "DELETE_COMPLETE":
         raise DeployError(name, status, _causes(events))
     return events
-
-
-def _empty_buckets(cloud: _Cloud, stack: str) -> None:
-    client, s3 = cloud.client("cloudformation"), cloud.client("s3")
-    template = client.get_template(StackName=stack)["TemplateBody"]
-    declared = (template if isinstance(template, dict) else json.loads(template)).get("Resources", {})
-    for page in client.get_paginator("list_stack_resources").paginate(StackName=stack):
-        for row in page["StackResourceSummaries"]:
-            policy = declared.get(row["LogicalResourceId"], {}).get("DeletionPolicy", "Delete")
-            if row["ResourceType"] == "AWS::S3::Bucket" and policy == "Delete":
-                _empty(s3, row["PhysicalResourceId"])
-
-
-def _empty(s3: Any, bucket: str) -> None:
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        rows = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-        objects = [{"Key": row["Key"], "VersionId": row["VersionId"]} for row in rows]
-        if objects:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
 
 
 def _events(client: Any, stack_id: str) -> list[dict[str, Any]]:

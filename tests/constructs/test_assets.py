@@ -29,13 +29,13 @@ def _asset_files(folder: str) -> list[str]:
 
 def test_the_asset_holds_the_folder_and_what_it_imports() -> None:
     """Nothing else: a change elsewhere must not deploy the function again."""
-    assert _asset_files("bucket_sweeper") == [
+    assert _asset_files("sweeper") == [
         "handler.py",
         "mlops_runtime/__init__.py",
         "mlops_runtime/business_unit/__init__.py",
         "mlops_runtime/business_unit/sweep.py",
-        "mlops_runtime/rollout/__init__.py",
-        "mlops_runtime/rollout/cloudformation.py",
+        "mlops_runtime/custom_resource.py",
+        "mlops_runtime/sagemaker_errors.py",
     ]
 
 
@@ -79,7 +79,7 @@ def test_the_same_code_has_the_same_hash() -> None:
             "F",
             runtime=lambda_.Runtime.PYTHON_3_14,
             handler="handler.handler",
-            code=lambda_code("bucket_sweeper"),
+            code=lambda_code("sweeper"),
         )
         function = next(iter(Template.from_stack(stack).find_resources("AWS::Lambda::Function").values()))
         hashes.add(function["Properties"]["Code"]["S3Key"])
@@ -89,9 +89,7 @@ def test_the_same_code_has_the_same_hash() -> None:
 
 def test_fails_on_an_unknown_folder() -> None:
     """The message lists the functions that there are."""
-    with pytest.raises(
-        ValidationError, match=r"UnknownFunction: folder must be one of .*bucket_sweeper.*, got 'nothing'"
-    ):
+    with pytest.raises(ValidationError, match=r"UnknownFunction: folder must be one of .*sweeper.*, got 'nothing'"):
         lambda_code("nothing")
 
 

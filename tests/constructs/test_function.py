@@ -16,7 +16,7 @@ def _define(**options: Any) -> tuple[cdk.Stack, Any]:
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
     arguments: dict[str, Any] = {
-        "folder": "bucket_sweeper",
+        "folder": "sweeper",
         "description": "test",
         "environment": {"ENDPOINT": "demand-forecast"},
         "statements": [iam.PolicyStatement(actions=["s3:GetObject"], resources=["arn:aws:s3:::x/y"])],

@@ -17,7 +17,7 @@ def _consumer(**options: Any) -> tuple[cdk.Stack, QueueConsumer]:
         stack,
         "Guard",
         business_unit=unit,
-        folder="bucket_sweeper",
+        folder="sweeper",
         description="test",
         environment={},
         statements=[iam.PolicyStatement(actions=["s3:GetObject"], resources=["arn:aws:s3:::x/y"])],

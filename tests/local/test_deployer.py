@@ -94,26 +94,36 @@ def test_fails_for_an_unknown_type_by_name_before_anything_is_made(cloud, tmp_pa
         cloud.client("cloudformation").describe_stacks(StackName="deployer-unknown")
 
 
-def test_destroy_empties_what_goes_and_leaves_what_is_retained(cloud, tmp_path):
+def test_destroy_leaves_what_is_retained(cloud, tmp_path):
     """A retained bucket keeps its objects and is named."""
-    versioned = {"VersioningConfiguration": {"Status": "Enabled"}}
     resources = {
-        "Goes": {"Type": "AWS::S3::Bucket", "Properties": versioned},
+        "Goes": {"Type": "AWS::S3::Bucket"},
         "Stays": {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain"},
     }
     outputs = {name: {"Ref": name} for name in resources}
     folder = write(tmp_path / "out", "deployer-buckets", resources, outputs)
     names = deployer.deploy(cloud, folder)["deployer-buckets"]
     s3 = cloud.client("s3")
-    for name in names.values():
-        s3.put_object(Bucket=name, Key="k", Body=b"1")
-    s3.delete_object(Bucket=names["Goes"], Key="k")
+    s3.put_object(Bucket=names["Stays"], Key="k", Body=b"1")
     assert [(event.logical_id, event.status) for event in deployer.destroy(cloud, folder)] == [
         ("Stays", "DELETE_SKIPPED")
     ]
     assert s3.get_object(Bucket=names["Stays"], Key="k")["Body"].read() == b"1"
     with pytest.raises(ClientError, match="Not Found"):
         s3.head_bucket(Bucket=names["Goes"])
+
+
+def test_fails_to_destroy_what_is_not_empty(cloud, tmp_path):
+    """As on AWS: nobody empties a bucket behind the template's back, and the stack goes once it is empty."""
+    folder = write(tmp_path / "out", "deployer-full", {"Full": {"Type": "AWS::S3::Bucket"}}, {"Full": {"Ref": "Full"}})
+    bucket = deployer.deploy(cloud, folder)["deployer-full"]["Full"]
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"1")
+    with pytest.raises(deployer.DeployError, match=r"ended as DELETE_FAILED: Full \(AWS::S3::Bucket\): .*not empty"):
+        deployer.destroy(cloud, folder)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"1"
+    s3.delete_object(Bucket=bucket, Key="k")
+    assert deployer.destroy(cloud, folder) == []
 
 
 def test_bootstraps_once(cloud):

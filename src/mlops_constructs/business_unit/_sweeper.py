@@ -1,4 +1,4 @@
-"""Empty the buckets of a DEVELOPMENT stack when they leave it, so that deploy, destroy, deploy works with any tool.
+"""Empty buckets and package groups of a DEVELOPMENT stack when they leave it: deploy, destroy, deploy works with any tool.
 
 CDK's ``auto_delete_objects`` does the same through a function of its own, outside the unit's network, key and boundary.
 """
@@ -11,23 +11,35 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._function import define_function
+from mlops_constructs._iam import shared_policy
+from mlops_constructs._validation import raise_if_any
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
+    from mlops_constructs.model_registry import ModelRegistry
 
 _BUCKET_ACTIONS = ("s3:ListBucketVersions",)
 _OBJECT_ACTIONS = ("s3:DeleteObject", "s3:DeleteObjectVersion")
+_PACKAGE_ACTIONS = ("sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages")
+# 10 a role, and the function's own role has two
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+MAXIMUM_REGISTRIES = 8
 _REASON = (
     "every object of the bucket of access logs is deleted with its stack, and their names are only known then; "
     "rejected: auto_delete_objects, a hidden function outside the unit's network"
 )
+_PACKAGE_REASON = (
+    "packages are numbered at run time, below their own group's name, and each is deleted with the stack; "
+    "rejected: all groups of the unit, whose names may start another unit's"
+)
 
 
-class BucketSweeper(Construct):
-    """A function that empties a bucket when its custom resource is deleted. Stateless; DEVELOPMENT only.
+class Sweeper(Construct):
+    """A function that empties a bucket or a package group when its custom resource is deleted. Stateless; DEVELOPMENT only.
 
-    The right to delete comes from each bucket's own policy. The bucket of access logs is emptied last: its policy, which admits
-    the deliveries, goes first, and the buckets that log into it wait for it.
+    The right to delete comes from each bucket's own policy, and from one policy a group, which leave the stack with them. The
+    bucket of access logs is emptied last: its policy, which admits the deliveries, goes first, and the buckets that log into it
+    wait for it.
 
     Args:
         scope: Parent.
@@ -42,8 +54,8 @@ class BucketSweeper(Construct):
             self,
             "Function",
             business_unit=business_unit,
-            folder="bucket_sweeper",
-            description="Empties buckets that leave the stack",
+            folder="sweeper",
+            description="Empties buckets and package groups that leave the stack",
             environment={},
             timeout=cdk.Duration.minutes(15),
             statements=[
@@ -52,20 +64,18 @@ class BucketSweeper(Construct):
             ],
             wildcard_reason=_REASON,
         )
-        self._access_logs = self._sweep(access_logs)
+        self._registries = 0
+        self._access_logs = self._sweep_bucket(access_logs)
         if access_logs.policy is not None:
             access_logs.policy.node.add_dependency(self._access_logs)
 
-    def sweep(self, bucket: s3.Bucket) -> None:
+    def sweep_bucket(self, bucket: s3.Bucket) -> None:
         """Empty a bucket of the unit when it leaves the stack.
 
         Args:
             bucket: The bucket.
         """
-        role = self._function.role
-        if role is None:
-            raise TypeError("the function has a role, got none")
-        principal = iam.ArnPrincipal(role.role_arn)
+        principal = iam.ArnPrincipal(self._role.role_arn)
         bucket.add_to_resource_policy(
             iam.PolicyStatement(actions=list(_BUCKET_ACTIONS), resources=[bucket.bucket_arn], principals=[principal])
         )
@@ -74,14 +84,64 @@ class BucketSweeper(Construct):
                 actions=list(_OBJECT_ACTIONS), resources=[bucket.arn_for_objects("*")], principals=[principal]
             )
         )
-        sweep = self._sweep(bucket)
+        sweep = self._sweep_bucket(bucket)
         if bucket.policy is not None:
             sweep.node.add_dependency(bucket.policy)
         resource = bucket.node.default_child
         if resource is not None:
             resource.node.add_dependency(self._access_logs)
 
-    def _sweep(self, bucket: s3.Bucket) -> cdk.CustomResource:
+    def sweep_packages(self, registry: "ModelRegistry") -> None:
+        """Delete the packages of a registry when it leaves the stack.
+
+        Args:
+            registry: The registry.
+
+        Raises:
+            ValidationError: If the unit has more registries than the function's role can have policies.
+        """
+        self._registries += 1
+        raise_if_any(
+            registry,
+            "TooManyRegistries",
+            [
+                f"a unit in Profile.DEVELOPMENT may have at most {MAXIMUM_REGISTRIES} registries, which is what IAM lets its "
+                f"sweeper have policies for, got {self._registries}; define a second unit"
+                if self._registries > MAXIMUM_REGISTRIES
+                else None
+            ],
+        )
+        # a policy of its own, not a statement in the role's: an update that drops the registry changes that one first
+        policy = shared_policy(
+            registry,
+            "SweepPolicy",
+            statements=[
+                iam.PolicyStatement(
+                    actions=list(_PACKAGE_ACTIONS), resources=[registry.group_arn, registry.packages_arn]
+                )
+            ],
+            # a change of the description replaces the policy, so that a renamed registry's old one lasts until its group goes
+            description=f"Deletes the packages of {registry.group_name}",
+            wildcard_reason=_PACKAGE_REASON,
+        )
+        policy.attach_to_role(self._role)
+        sweep = cdk.CustomResource(
+            registry,
+            "Sweep",
+            service_token=self._function.function_arn,
+            resource_type="Custom::ModelPackageSweep",
+            properties={"ModelPackageGroupName": registry.group_name},
+        )
+        sweep.node.add_dependency(policy)  # which names the group, so that the group goes last
+
+    @property
+    def _role(self) -> iam.IRole:
+        role = self._function.role
+        if role is None:
+            raise TypeError("the function has a role, got none")
+        return role
+
+    def _sweep_bucket(self, bucket: s3.Bucket) -> cdk.CustomResource:
         return cdk.CustomResource(
             bucket,
             "Sweep",

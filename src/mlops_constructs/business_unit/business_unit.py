@@ -1,6 +1,7 @@
 """The tenant: network, key, topic, bus, buckets, boundary and tags that a unit's constructs share."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -19,9 +20,12 @@ from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, wa
 from mlops_constructs.business_unit._boundary import define_boundary, define_function_policy
 from mlops_constructs.business_unit._key import define_key
 from mlops_constructs.business_unit._made_network import define_network, define_security_group
-from mlops_constructs.business_unit._sweeper import BucketSweeper
+from mlops_constructs.business_unit._sweeper import Sweeper
 from mlops_constructs.business_unit.network import Network
 from mlops_constructs.business_unit.profile import Profile
+
+if TYPE_CHECKING:
+    from mlops_constructs.model_registry import ModelRegistry
 
 AUDIT_LOCK = cdk.Duration.days(365)
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
@@ -207,7 +211,16 @@ class BusinessUnit(Construct):
             bucket: The bucket.
         """
         if self._sweeper is not None:
-            self._sweeper.sweep(bucket)
+            self._sweeper.sweep_bucket(bucket)
+
+    def own_registry(self, registry: "ModelRegistry") -> None:
+        """Take a model registry into the unit: in DEVELOPMENT its packages are deleted when it leaves the stack.
+
+        Args:
+            registry: The registry.
+        """
+        if self._sweeper is not None:
+            self._sweeper.sweep_packages(registry)
 
     def _validate(self, *, name: str, owner: str | None, cost_center: str | None) -> None:
         tag_value = "1 to 256 letters, digits, spaces or .:/=+@-_"
@@ -249,7 +262,7 @@ class BusinessUnit(Construct):
             else network.security_group
         )
 
-    def _define_sweeper(self) -> BucketSweeper | None:
+    def _define_sweeper(self) -> Sweeper | None:
         if self._profile is not Profile.DEVELOPMENT:
             return None
-        return BucketSweeper(self, "Sweeper", business_unit=self, access_logs=self._access_logs)
+        return Sweeper(self, "Sweeper", business_unit=self, access_logs=self._access_logs)

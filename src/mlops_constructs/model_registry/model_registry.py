@@ -50,8 +50,9 @@ class ModelRegistry(Construct):
             model_package_group_description=f"Packages of model {name} of business unit {business_unit.name}",
         )
         group.apply_removal_policy(business_unit.profile.removal_policy)
-        business_unit.tag(self)
         self._group_arn = group.attr_model_package_group_arn
+        business_unit.own_registry(self)
+        business_unit.tag(self)
 
     @property
     def group_name(self) -> str:

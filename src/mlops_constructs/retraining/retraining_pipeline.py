@@ -140,6 +140,8 @@ class RetrainingPipeline(Construct):
             description=f"Trains, measures and registers {self._pipeline}",
             wildcard_reason=WILDCARD_REASON,
         )
+        # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
+        self._machine.node.add_dependency(registry)
         self._guard = self._define_guard(total_seconds(plan.jobs.maximum))
         self._define_rules(schedule)
         self._alarms_rule: events.Rule | None = None

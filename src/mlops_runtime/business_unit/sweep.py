@@ -1,42 +1,73 @@
-"""Empty a bucket that leaves its stack: every version and delete marker.
+"""Empty what CloudFormation deletes only when it is empty: a bucket of its versions, a model package group of its packages.
 
-See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/empty-bucket.html
+See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/empty-bucket.html,
+https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-delete-model-group.html
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from mlops_runtime.sagemaker_errors import is_missing
+
 BATCH = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+PAGE = 100  # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModelPackages.html
+BUCKET = "Custom::BucketSweep"
+PACKAGES = "Custom::ModelPackageSweep"
+_POLL = 2.0  # seconds until packages that SageMaker is deleting are looked at again
+_NAMES = {BUCKET: "BucketName", PACKAGES: "ModelPackageGroupName"}
+
+HasTime = Callable[[], bool]
 
 
 class SweepError(RuntimeError):
-    """Some versions could not be deleted; the message names the first."""
-
-
-def bucket_to_empty(event: Mapping[str, Any]) -> str | None:
-    """Return the bucket that a custom resource's event asks to empty, if it does.
-
-    A bucket is emptied when its resource is deleted, and when an update names another bucket CloudFormation deletes the old
-    resource by its physical id, which is the bucket's name.
-
-    Args:
-        event: CloudFormation's request.
-    """
-    return str(event["PhysicalResourceId"]) if event["RequestType"] == "Delete" else None
+    """Something could not be deleted; the message names the first."""
 
 
 def physical_id(event: Mapping[str, Any]) -> str:
-    """Return the physical id of a custom resource: the bucket's name, so that another bucket is another resource.
+    """Return the physical id of a custom resource: the name of what it empties, so that another name is another resource.
 
     Args:
         event: CloudFormation's request.
+
+    Raises:
+        SweepError: If the resource's type is none of those that are swept, or names nothing.
     """
     if event["RequestType"] == "Delete":
         return str(event["PhysicalResourceId"])
-    return str(event["ResourceProperties"]["BucketName"])
+    kind, properties = str(event["ResourceType"]), event["ResourceProperties"]
+    if kind not in _NAMES:
+        raise SweepError(f"resource type must be one of {', '.join(_NAMES)}, got {kind}")
+    if _NAMES[kind] not in properties:
+        raise SweepError(f"{kind} needs property {_NAMES[kind]}, got {', '.join(sorted(properties)) or 'none'}")
+    return str(properties[_NAMES[kind]])
 
 
-def empty(s3: Any, bucket: str, *, has_time: Callable[[], bool]) -> int:
+def sweep(event: Mapping[str, Any], *, client: Callable[[str], Any], has_time: HasTime) -> int:
+    """Carry out a request: nothing unless a resource is deleted, and return how many things it deleted.
+
+    When an update names another bucket or group, CloudFormation deletes the old resource by its physical id. A resource whose
+    creation failed has its logical id, and nothing to empty.
+
+    Args:
+        event: CloudFormation's request.
+        client: Makes the boto3 client of a service.
+        has_time: Whether the function may start one more call.
+
+    Raises:
+        SweepError: As the sweep of its kind.
+    """
+    name = physical_id(event)
+    if event["RequestType"] != "Delete" or name == event["LogicalResourceId"]:
+        return 0
+    if event["ResourceType"] == BUCKET:
+        return empty_bucket(client("s3"), name, has_time=has_time)
+    return delete_packages(client("sagemaker"), name, has_time=has_time)
+
+
+def empty_bucket(s3: Any, bucket: str, *, has_time: HasTime) -> int:
     """Delete every version and delete marker of a bucket, and return how many there were.
 
     Args:
@@ -56,6 +87,54 @@ def empty(s3: Any, bucket: str, *, has_time: Callable[[], bool]) -> int:
             raise SweepError(f"{error['Key']} of {bucket} cannot be deleted: {error['Code']}: {error['Message']}")
         deleted += len(batch)
     return deleted
+
+
+def delete_packages(
+    sagemaker: Any, group: str, *, has_time: HasTime, pause: Callable[[float], None] = time.sleep
+) -> int:
+    """Delete every package of a group, wait until SageMaker lists none, and return how many there were.
+
+    Args:
+        sagemaker: A boto3 client of SageMaker.
+        group: Name of the model package group.
+        has_time: Whether the function may start one more call.
+        pause: Lets seconds pass. Default: real ones.
+
+    Raises:
+        SweepError: If time runs out; deleting the stack again goes on where this one stopped.
+    """
+    deleted: set[str] = set()
+    while left := _packages(sagemaker, group):
+        new = left - deleted
+        for package in sorted(new):
+            _check_time(group, len(deleted), has_time)
+            try:
+                sagemaker.delete_model_package(ModelPackageName=package)
+            except ClientError as error:
+                if not is_missing(error):
+                    raise
+            deleted.add(package)
+        if not new:
+            # status Deleting: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ModelPackageSummary.html
+            _check_time(group, len(deleted), has_time)
+            pause(_POLL)
+    return len(deleted)
+
+
+def _check_time(group: str, deleted: int, has_time: HasTime) -> None:
+    if not has_time():
+        raise SweepError(f"{group} is not yet empty after {deleted} packages; delete the stack again to go on")
+
+
+def _packages(sagemaker: Any, group: str) -> set[str]:
+    """ARNs of the first packages that are left; what was deleted is not listed any more."""
+    try:
+        page = sagemaker.list_model_packages(ModelPackageGroupName=group, MaxResults=PAGE)
+    except ClientError as error:
+        if is_missing(error):
+            return set()  # somebody deleted the group by hand, which is what was asked for
+        raise
+    return {package["ModelPackageArn"] for package in page["ModelPackageSummaryList"]}
 
 
 def _batches(s3: Any, bucket: str) -> Iterator[list[dict[str, str]]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mlops_runtime.rollout.render import ENDPOINT_TAG, alarm_prefix
-from mlops_runtime.rollout.serving import is_missing
+from mlops_runtime.sagemaker_errors import is_missing
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mlops_runtime.sagemaker_errors import is_missing
+
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: statuses in which a fleet answers
 ANSWERING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed"})
-
-_MISSING = ("could not find", "does not exist", "not found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +79,6 @@ def read_version(sagemaker: "SageMakerClient", config: str) -> Version | None:
 def read_description(sagemaker: "SageMakerClient", package: str) -> dict[str, Any] | None:
     """Return what the registry says about a package, or None if there is no such package."""
     return _describe(sagemaker, "describe_model_package", ModelPackageName=package)
-
-
-def is_missing(error: ClientError) -> bool:
-    """Whether SageMaker says that the named thing does not exist; it has no error code of its own for that."""
-    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    return code == "ResourceNotFound" or (
-        code.startswith("Validation") and any(words in message.lower() for words in _MISSING)
-    )
 
 
 def _describe(sagemaker: "SageMakerClient", operation: str, **arguments: str) -> dict[str, Any] | None:

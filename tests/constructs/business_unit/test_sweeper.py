@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import aws_cdk as cdk
 import pytest
 
-from mlops_constructs import BusinessUnit, Profile
+from mlops_constructs import BusinessUnit, ModelRegistry, Profile, ValidationError
+from mlops_constructs.business_unit._sweeper import MAXIMUM_REGISTRIES
+from mlops_runtime.business_unit.sweep import delete_packages, empty_bucket
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
@@ -16,10 +18,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cloud
 
 
-def _assembly(folder: Path, stack_name: str) -> Path:
+IMAGE = f"123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0' * 64}"
+
+
+def _assembly(folder: Path, stack_name: str, *models: str, profile: Profile = Profile.DEVELOPMENT) -> Path:
     app = cdk.App(outdir=str(folder))
     stack = cdk.Stack(app, stack_name)
-    unit = BusinessUnit(stack, "Unit", name="sweeping", profile=Profile.DEVELOPMENT)
+    unit = BusinessUnit(stack, "Unit", name="sweeping", profile=profile)
+    for number, model in enumerate(models):
+        ModelRegistry(stack, f"Registry{number}", business_unit=unit, name=model)
     cdk.CfnOutput(stack, "Artifacts", value=unit.artifacts.bucket_name)
     cdk.CfnOutput(stack, "AccessLogs", value=unit.access_logs.bucket_name)
     app.synth()
@@ -34,12 +41,49 @@ def _fill(cloud: "Cloud", outputs: dict[str, str]) -> None:
     s3.put_object(Bucket=outputs["AccessLogs"], Key="Unit/Artifacts/log", Body=b"line")
 
 
+def _register(cloud: "Cloud", group: str, count: int) -> None:
+    """Register packages, the last of them approved."""
+    sagemaker = cloud.client("sagemaker")
+    for version in range(count):
+        sagemaker.create_model_package(
+            ModelPackageGroupName=group,
+            ModelApprovalStatus="Approved" if version + 1 == count else "PendingManualApproval",
+            InferenceSpecification={
+                "Containers": [{"Image": IMAGE, "ModelDataUrl": "s3://b/model.tar.gz"}],
+                "SupportedContentTypes": ["text/csv"],
+                "SupportedResponseMIMETypes": ["text/csv"],
+            },
+        )
+
+
+def _groups(cloud: "Cloud") -> dict[str, int]:
+    """Groups of the unit, and how many packages each has."""
+    sagemaker = cloud.client("sagemaker")
+    found = sagemaker.list_model_package_groups(NameContains="sweeping-")["ModelPackageGroupSummaryList"]
+    return {
+        name: len(sagemaker.list_model_packages(ModelPackageGroupName=name)["ModelPackageSummaryList"])
+        for name in (group["ModelPackageGroupName"] for group in found)
+    }
+
+
+def _without(path: Path, kind: str) -> None:
+    """Take the resources of a type out of a template, with what depends on them by name only."""
+    template: dict[str, Any] = json.loads(path.read_text())
+    gone = {name for name, r in template["Resources"].items() if r["Type"] == kind}
+    assert gone
+    resources = {name: r for name, r in template["Resources"].items() if name not in gone}
+    for resource in resources.values():
+        if "DependsOn" in resource:
+            resource["DependsOn"] = [n for n in resource["DependsOn"] if n not in gone]
+    path.write_text(json.dumps({**template, "Resources": resources}))
+
+
 def _buckets(cloud: "Cloud") -> set[str]:
     return {bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"]}
 
 
 def _delete(cloud: "Cloud", name: str) -> str:
-    """Delete a stack as ``cdk destroy`` does, without ``mlops destroy``, which empties buckets itself; return its last status."""
+    """Delete a stack as ``cdk destroy`` does; return its last status."""
     cloudformation = cloud.client("cloudformation")
     stack_id = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackId"]
     cloudformation.delete_stack(StackName=name)
@@ -53,35 +97,103 @@ def _delete(cloud: "Cloud", name: str) -> str:
 
 
 def test_deploy_destroy_deploy(cloud: "Cloud", tmp_path: Path) -> None:
-    """Versions, delete markers and delivered logs go with the stack, and the same stack comes again."""
+    """Versions, delete markers, delivered logs and model packages go with the stack, and the same stack comes again."""
     from mlops_local.deployer import deploy
 
-    assembly = _assembly(tmp_path / "cdk.out", "Sweeping")
+    assembly = _assembly(tmp_path / "cdk.out", "Sweeping", "forecast")
 
     for _ in range(2):
         outputs = deploy(cloud, assembly)["Sweeping"]
         _fill(cloud, outputs)
+        _register(cloud, "sweeping-forecast", 3)
+        assert _groups(cloud) == {"sweeping-forecast": 3}
 
         assert _delete(cloud, "Sweeping") == "DELETE_COMPLETE"
         assert not _buckets(cloud) & set(outputs.values())
+        assert _groups(cloud) == {}
 
 
-def test_without_the_sweeper_the_stack_stays(cloud: "Cloud", tmp_path: Path) -> None:
-    """It is the sweeper that makes the difference: its resources taken out, the full bucket holds the stack."""
+def test_a_registry_that_leaves_the_stack_takes_only_its_own_packages(cloud: "Cloud", tmp_path: Path) -> None:
+    """Dropped by an update, and renamed by one: the group's packages go with it, the other group keeps its own."""
     from mlops_local.deployer import deploy, destroy
 
-    assembly = _assembly(tmp_path / "cdk.out", "Unswept")
-    path = assembly / "Unswept.template.json"
-    template: dict[str, Any] = json.loads(path.read_text())
-    sweeps = {name for name, r in template["Resources"].items() if r["Type"] == "Custom::BucketSweep"}
-    resources = {name: r for name, r in template["Resources"].items() if name not in sweeps}
-    for resource in resources.values():
-        if "DependsOn" in resource:
-            resource["DependsOn"] = [n for n in resource["DependsOn"] if n not in sweeps]
-    path.write_text(json.dumps({**template, "Resources": resources}))
+    deploy(cloud, _assembly(tmp_path / "1", "Leaving", "kept", "renamed", "dropped"))
+    for model in ("kept", "renamed", "dropped"):
+        _register(cloud, f"sweeping-{model}", 2)
+
+    last = _assembly(tmp_path / "2", "Leaving", "kept", "other")
+    deploy(cloud, last)
+
+    assert _groups(cloud) == {"sweeping-kept": 2, "sweeping-other": 0}
+    destroy(cloud, last)
+    assert _groups(cloud) == {}
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "reason"),
+    [
+        ("bucketless", "Custom::BucketSweep", "not empty"),
+        ("packageless", "Custom::ModelPackageSweep", "still contains model packages"),
+    ],
+)
+def test_fails_without_the_sweeper(cloud: "Cloud", tmp_path: Path, model: str, kind: str, reason: str) -> None:
+    """It is the sweeper that makes the difference, also for our own deployer: what is full holds the stack, and says so."""
+    from mlops_local.deployer import DeployError, deploy, destroy
+
+    assembly = _assembly(tmp_path / "cdk.out", "Unswept", model)
+    _without(assembly / "Unswept.template.json", kind)
     outputs = deploy(cloud, assembly)["Unswept"]
     _fill(cloud, outputs)
+    _register(cloud, f"sweeping-{model}", 1)
 
-    assert _delete(cloud, "Unswept") == "DELETE_FAILED"
-    assert set(outputs.values()) <= _buckets(cloud)
+    with pytest.raises(DeployError, match=reason):
+        destroy(cloud, assembly)
+
+    for bucket in set(outputs.values()) & _buckets(cloud):
+        empty_bucket(cloud.client("s3"), bucket, has_time=lambda: True)
+    if kind == "Custom::ModelPackageSweep":
+        delete_packages(cloud.client("sagemaker"), f"sweeping-{model}", has_time=lambda: True)
     destroy(cloud, assembly)
+    assert not _buckets(cloud) & set(outputs.values())
+    assert _groups(cloud) == {}
+
+
+def test_production_keeps_the_group_and_its_packages(tmp_path: Path) -> None:
+    """Nothing that deletes is in the template, and the group outlives the stack."""
+    assembly = _assembly(tmp_path / "cdk.out", "Kept", "forecast", profile=Profile.PRODUCTION)
+    resources = json.loads((assembly / "Kept.template.json").read_text())["Resources"]
+
+    assert not [r for r in resources.values() if r["Type"].startswith("Custom::")]
+    assert "DeleteModelPackage" not in json.dumps(resources)
+    (group,) = (r for r in resources.values() if r["Type"] == "AWS::SageMaker::ModelPackageGroup")
+    assert (group["DeletionPolicy"], group["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_the_right_to_delete_packages_names_one_group(tmp_path: Path) -> None:
+    """One policy a registry, which names its group and which the sweep depends on, so that it lasts until the packages are gone."""
+    assembly = _assembly(tmp_path / "cdk.out", "Exact", "forecast", "price")
+    resources = json.loads((assembly / "Exact.template.json").read_text())["Resources"]
+    sweeps = {n: r for n, r in resources.items() if r["Type"] == "Custom::ModelPackageSweep"}
+
+    assert sorted(r["Properties"]["ModelPackageGroupName"] for r in sweeps.values()) == [
+        "sweeping-forecast",
+        "sweeping-price",
+    ]
+    for sweep in sweeps.values():
+        name = sweep["Properties"]["ModelPackageGroupName"]
+        (policy,) = (resources[n] for n in sweep["DependsOn"] if resources[n]["Type"] == "AWS::IAM::ManagedPolicy")
+        (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+        assert statement["Action"] == ["sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages"]
+        group, packages = statement["Resource"]
+        assert resources[group["Fn::GetAtt"][0]]["Properties"]["ModelPackageGroupName"] == name
+        assert packages["Fn::Join"][1][-1] == f":model-package/{name}/*"
+
+
+def test_fails_with_more_registries_than_the_role_can_have_policies() -> None:
+    """IAM would say so only at deployment."""
+    unit = BusinessUnit(cdk.Stack(cdk.App(), "S"), "Unit", name="sweeping", profile=Profile.DEVELOPMENT)
+    for number in range(MAXIMUM_REGISTRIES):
+        ModelRegistry(unit, f"Registry{number}", business_unit=unit, name=f"model-{number}")
+
+    with pytest.raises(ValidationError, match=r"TooManyRegistries: .* may have at most 8 registries.*, got 9"):
+        ModelRegistry(unit, "Registry", business_unit=unit, name="model")

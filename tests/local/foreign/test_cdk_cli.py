@@ -5,6 +5,14 @@ import subprocess
 import pytest
 
 from mlops_local import deployer
+from mlops_runtime.business_unit.sweep import empty_bucket
+
+
+def _empty_buckets(cloud, stack):
+    rows = cloud.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+    s3 = cloud.client("s3")
+    for bucket in [row["PhysicalResourceId"] for row in rows if row["ResourceType"] == "AWS::S3::Bucket"]:
+        empty_bucket(s3, bucket, has_time=lambda: True)
 
 
 def test_bootstraps_deploys_updates_and_destroys(own_cloud, command_line, assembly, synthesize, tmp_path):
@@ -40,7 +48,7 @@ def test_bootstraps_deploys_updates_and_destroys(own_cloud, command_line, assemb
     assert deployer.deploy(cloud, changed, on_event=events.append)["Foreign"]["Greeting"] == "hello moon"
     assert events == []
     # the table's metadata is in a bucket that AWS would not delete either
-    deployer._empty_buckets(cloud, "Foreign")
+    _empty_buckets(cloud, "Foreign")
     run("destroy", "--app", str(changed), "--force", "Foreign")
     with pytest.raises(cloud.client("cloudformation").exceptions.ClientError, match="does not exist"):
         cloud.client("cloudformation").describe_stacks(StackName="Foreign")

@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 from rollout_world import ENDPOINT, World
 
-from mlops_runtime.rollout.serving import Version, is_missing, read_description, read_serving, read_version
+from mlops_runtime.rollout.serving import Version, read_description, read_serving, read_version
 
 
 def test_an_endpoint_is_read_down_to_its_package(world: World) -> None:
@@ -41,23 +41,6 @@ def test_a_deleted_model_leaves_no_version(world: World) -> None:
     serving = read_serving(world.sagemaker, ENDPOINT)
     assert serving is not None
     assert (serving.config, serving.version) == ("v1", None)
-
-
-@pytest.mark.parametrize(
-    ("code", "message", "missing"),
-    [
-        ("ValidationException", 'Could not find endpoint "arn".', True),
-        ("ValidationException", "ModelPackage arn does not exist.", True),
-        ("ResourceNotFound", "", True),
-        ("ValidationException", "1 validation error detected", False),
-        ("AccessDeniedException", "Could not find permission", False),
-        ("ThrottlingException", "", False),
-    ],
-)
-def test_missing_is_told_from_other_errors(code: str, message: str, missing: bool) -> None:
-    """SageMaker has no code of its own for it; anything else must not pass for absence."""
-    error = ClientError({"Error": {"Code": code, "Message": message}}, "DescribeEndpoint")
-    assert is_missing(error) is missing
 
 
 class _Denied:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.rollout.cloudformation import answer
+from mlops_runtime.custom_resource import answer
 
 EVENT = {"StackId": "s", "RequestId": "r", "LogicalResourceId": "l"}
 

@@ -1,4 +1,4 @@
-"""The function that empties buckets."""
+"""The function that empties buckets and package groups."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "bucket_sweeper" / "handler.py"
+HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "sweeper" / "handler.py"
 
 
 class Context:
@@ -60,7 +60,7 @@ def function(monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]]) -> 
         s3.put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
         for body in (b"1", b"2"):
             s3.put_object(Bucket="data", Key="a", Body=body)
-        spec = importlib.util.spec_from_file_location("bucket_sweeper_handler", HANDLER)
+        spec = importlib.util.spec_from_file_location("sweeper_handler", HANDLER)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -74,6 +74,7 @@ def _event(request: str, **fields: Any) -> dict[str, Any]:
         "ResponseURL": "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
         "StackId": "arn:aws:cloudformation:us-east-1:111111111111:stack/s/1",
         "RequestId": "r1",
+        "ResourceType": "Custom::BucketSweep",
         "LogicalResourceId": "DataSweep",
         "ResourceProperties": {"BucketName": "data"},
         **fields,
@@ -99,7 +100,7 @@ def test_deletion_empties_the_bucket(function: ModuleType, answers: list[dict[st
 
 
 def test_deletion_after_a_failed_creation_succeeds(function: ModuleType, answers: list[dict[str, Any]]) -> None:
-    """CloudFormation deletes what failed by a physical id that is no bucket."""
+    """CloudFormation deletes what failed by a physical id that is no bucket, and nothing is emptied."""
     function.handler(_event("Delete", PhysicalResourceId="DataSweep"), Context(900_000))
 
     assert answers[0]["Status"] == "SUCCESS"

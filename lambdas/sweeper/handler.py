@@ -1,0 +1,30 @@
+"""Custom resource that empties a bucket or a model package group when it leaves a DEVELOPMENT stack."""
+
+import logging
+from typing import Any
+
+import boto3
+
+from mlops_runtime import custom_resource
+from mlops_runtime.business_unit.sweep import physical_id, sweep
+
+_LOG = logging.getLogger(__name__)
+_LOG.setLevel(logging.INFO)
+_RESERVE_MS = 30_000
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Sweep on deletion and answer CloudFormation in every case; it waits an hour for an answer that never comes."""
+    failure: str | None = None
+    name = str(event.get("PhysicalResourceId", event["LogicalResourceId"]))
+    try:
+        name = physical_id(event)
+        deleted = sweep(
+            event,
+            client=boto3.client,
+            has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS,
+        )
+        _LOG.info("deleted %d from %s", deleted, name)
+    except Exception as error:  # whatever it is, CloudFormation has to hear of it
+        failure = f"{type(error).__name__}: {error}"
+    custom_resource.answer(event, physical_id=name, failure=failure)
