@@ -15,17 +15,23 @@ STACK = "DemandForecasting"
 UNIT = f"""
 import aws_cdk as cdk
 from examples.retail.demand_forecasting.stack import {STACK}
+from mlops_constructs import ModelImage, Profile
 app = cdk.App()
-{STACK}(app, "{STACK}")
+image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
+{STACK}(app, "{STACK}", image=image, profile=Profile.DEVELOPMENT)
 app.synth()
 """
 
 PLAIN = """
-import json, sys
+import importlib, json, sys
 import aws_cdk as cdk
+resources = json.load(open(sys.argv[1]))["Resources"]
+for service in sorted({r["Type"].split("::")[1].lower() for r in resources.values() if r["Type"].startswith("AWS::")}):
+    # an author of plain L1s imports the module of each service
+    importlib.import_module("aws_cdk.aws_" + service) if service != "cloudformation" else None
 app = cdk.App()
 stack = cdk.Stack(app, "Plain")
-for id, resource in json.load(open(sys.argv[1]))["Resources"].items():
+for id, resource in resources.items():
     item = cdk.CfnResource(stack, id, type=resource["Type"], properties=resource.get("Properties", {}))
     item.override_logical_id(id)
 app.synth()

@@ -74,7 +74,8 @@ def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Archite
     return lambda_.LayerVersion(
         scope,
         id,
-        code=lambda_.Code.from_asset(str(folder)),
+        # the folder is named by the hash of its lock: reading 46 MiB again would say the same
+        code=lambda_.Code.from_asset(str(folder), asset_hash=folder.name, asset_hash_type=cdk.AssetHashType.CUSTOM),
         compatible_runtimes=[RUNTIME],
         compatible_architectures=[architecture],
         description=f"{name}: {', '.join(_pins(name))}",
@@ -216,15 +217,18 @@ def runtime_files(sources: Sequence[Path]) -> list[Path]:
     return sorted(found)
 
 
-def _imports(source: Path) -> Iterator[str]:
+@cache
+def _imports(source: Path) -> tuple[str, ...]:
+    found: list[str] = []
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
-            yield from (a.name for a in node.names if a.name.split(".")[0] == _RUNTIME.name)
+            found += [a.name for a in node.names if a.name.split(".")[0] == _RUNTIME.name]
         elif (
             isinstance(node, ast.ImportFrom) and node.module is not None and node.module.split(".")[0] == _RUNTIME.name
         ):
-            yield node.module
-            yield from (f"{node.module}.{a.name}" for a in node.names if _module_file(f"{node.module}.{a.name}"))
+            found.append(node.module)
+            found += [f"{node.module}.{a.name}" for a in node.names if _module_file(f"{node.module}.{a.name}")]
+    return tuple(found)
 
 
 def _module_file(module: str) -> Path | None:
