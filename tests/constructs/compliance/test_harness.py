@@ -135,7 +135,8 @@ def test_acknowledgements_do_not_grow(base: dict[str, dict[str, Path]]) -> None:
 
     decisions = {stack["stack"]: stack["decisions"] for stack in evidence["stacks"]}
     assert decisions["Base-Production"] <= 10
-    assert decisions["Base-Development"] <= 11
+    # two more: the sweeper deletes objects of the access logs and packages of a group, whose names are known at run time only
+    assert decisions["Base-Development"] <= 12
 
 
 def test_two_synths_are_equal_byte_for_byte_and_need_no_network(base: dict[str, dict[str, Path]]) -> None:
