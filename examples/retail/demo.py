@@ -275,7 +275,8 @@ def _bad_model_rolled_back(demo: _Demo, loop: Loop, week: int) -> None:
     with demo.step("a bad model is approved by hand, and rolled back while the old one serves") as detail:
         deployed = {e["executionArn"] for e in loop.executions("DeployMachineArn")}
         live = loop.live()
-        expect(live is not None, "nothing serves")
+        if live is None:
+            raise LoopError("nothing serves")
         requests = data.requests_for_week(week + 1)
         with loop.traffic(requests, f"planted-{week}") as traffic:
             planted.approve_bad_package(loop, live)

@@ -11,6 +11,7 @@ import matplotlib as mpl
 mpl.use("svg")
 
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _INK, _BLUE, _ORANGE, _GREY = "#1f2933", "#2563eb", "#ea580c", "#9aa5b1"
@@ -96,7 +97,7 @@ def _traffic(weeks: Sequence[Week]) -> Figure:
     return _finish(figure, axes, weeks, "calls")
 
 
-def _finish(figure: Figure, axes: plt.Axes, weeks: Sequence[Week], unit: str) -> Figure:
+def _finish(figure: Figure, axes: Axes, weeks: Sequence[Week], unit: str) -> Figure:
     for week in weeks:
         if week.event:
             axes.axvline(week.week, color=_GREY, lw=1, ls=":")

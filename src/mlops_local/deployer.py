@@ -27,7 +27,8 @@ _POLL = 0.1  # seconds of real time between two looks at a stack
 
 
 class _Cloud(Protocol):
-    endpoint_url: str
+    @property
+    def endpoint_url(self) -> str: ...
 
     def client(self, service: str) -> Any: ...
 

@@ -87,7 +87,8 @@ def ingest_weeks(client: FeatureStoreClient, first: int, last: int) -> int:
 
 def requests_for_week(week: int) -> list[dict[str, object]]:
     """Return what a client sends at ``week_start(week)``, one row a series: the model's inputs."""
-    return series_of(week).select(list(INPUTS)).to_pylist()
+    rows_of_week: list[dict[str, object]] = series_of(week).select(list(INPUTS)).to_pylist()
+    return rows_of_week
 
 
 def labels_for_week(week: int) -> list[float]:

@@ -70,7 +70,14 @@ def _trained(loop: Loop, live: LivePointer, folder: Path) -> tuple[Path, str]:
     bucket = loop.outputs["TrainingSetsBucket"]
     manifest = read_manifest(live.training_set_id, f"s3://{bucket}/manifests", s3=loop.s3)
     _download(loop.s3, f"{manifest.output.uri}/train/part-0.parquet", folder / "train")
-    command = [sys.executable, TRAINING_CODE / SCRIPT, "--train", folder / "train", "--model-dir", folder]
+    command: list[str | Path] = [
+        sys.executable,
+        TRAINING_CODE / SCRIPT,
+        "--train",
+        folder / "train",
+        "--model-dir",
+        folder,
+    ]
     subprocess.run(command, check=True, capture_output=True)
     archive = folder / "model.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
