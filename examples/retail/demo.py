@@ -4,8 +4,6 @@ The unit's template, IAM and machines are the ones that go to AWS. The clock of 
 times as fast, and jumps from week to week.
 """
 
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -122,7 +120,6 @@ def run(*, page: Path, say: Callable[[str], None]) -> Result:
 
 def _around_the_loop(demo: _Demo, running: local_cloud.Cloud, folder: Path) -> None:
     with demo.step("synthesize the unit") as detail:
-        _run([sys.executable, "-m", "mlops_cli", "assets", "build"])
         from mlops_cli.stacks import synthesize_app  # noqa: PLC0415 - only the demo's first step needs it
 
         synthesize_app(None, folder / "assembly")
@@ -311,9 +308,3 @@ def _mark(demo: _Demo, event: str, calls: dict[str, int]) -> None:
     last = demo.result.weeks[-1]
     fields = {name: getattr(last, name) for name in Week.__slots__}
     demo.result.weeks[-1] = Week(**{**fields, "event": event, "calls": {**last.calls, **calls}})
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LoopError(f"{' '.join(command[1:])} failed: {done.stderr.strip().splitlines()[-1:]}")

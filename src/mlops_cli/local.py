@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,8 @@ def up(
     with shown(cloud.CloudError):
         running = cloud.up(home_folder(home), port=port, clock_scale=scale, on_event=typer.echo)
     typer.echo(f"up at {running.endpoint_url}; state in {running.home}")
-    typer.echo("use it from this shell: eval $(mlops local env)")
+    given = "" if home is None else f" --home {shlex.quote(str(home))}"
+    typer.echo(f'use it from this shell: eval "$(mlops local env{given})"')
 
 
 @app.command()
@@ -72,7 +74,7 @@ def status(
 @app.command()
 def logs(
     home: Home = None,
-    lines: Annotated[int, typer.Option(help="Number of last lines.")] = 100,
+    lines: Annotated[int, typer.Option(help="Number of last lines.", min=1)] = 100,
 ) -> None:
     """Print the last lines of the embedded cloud's log."""
     from mlops_local import cloud  # noqa: PLC0415
@@ -92,6 +94,8 @@ def env(home: Home = None) -> None:
         variables = cloud.connect(home_folder(home)).environment()
     for name, value in sorted(variables.items()):
         typer.echo(f"export {name}={shlex.quote(value)}")
+    # the cdk CLI runs `mlops` and `python`, and needs this environment's node
+    typer.echo(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
 
 
 def home_folder(home: Path | None) -> Path:

@@ -23,7 +23,10 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
         synthesize_app(app, Path(folder))
-        outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=lambda event: typer.echo(str(event)))
+        shown_events = _Progress()
+        outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=shown_events)
+    if not shown_events.count:
+        typer.echo("no changes")
     for stack, values in outputs.items():
         typer.echo(f"\n{stack}")
         for name, value in sorted(values.items()):
@@ -37,16 +40,30 @@ def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
         synthesize_app(app, Path(folder))
-        deployer.destroy(running, Path(folder), stacks=stacks, on_event=lambda event: typer.echo(str(event)))
+        shown_events = _Progress()
+        deployer.destroy(running, Path(folder), stacks=stacks, on_event=shown_events)
+    if not shown_events.count:
+        typer.echo("nothing to destroy")
+
+
+class _Progress:
+    """Prints what happens to each resource, and counts it."""
+
+    count = 0
+
+    def __call__(self, event: object) -> None:
+        self.count += 1
+        typer.echo(str(event))
 
 
 def synthesize_app(app: str | None, output: Path) -> None:
-    """Synthesize the app of the folder one stands in, with cdk.json's command and context unless `app` is given."""
-    from mlops_cli.synthesis import synthesize  # noqa: PLC0415
+    """Synthesize the app of the folder one stands in as the stock CLI does: cdk.json's build first, then its app."""
+    from mlops_cli.synthesis import run_build, synthesize  # noqa: PLC0415
 
-    settings: dict[str, object] = {}
-    if Path("cdk.json").is_file():
-        settings = json.loads(Path("cdk.json").read_text())
+    settings = _settings(Path("cdk.json"))
+    build = settings.get("build")
+    if app is None and isinstance(build, str):
+        run_build(build)
     command = settings.get("app") if app is None else app
     if not isinstance(command, str):
         raise UserError(
@@ -54,3 +71,15 @@ def synthesize_app(app: str | None, output: Path) -> None:
         )
     context = settings.get("context", {})
     synthesize(command, output, dict(context) if isinstance(context, dict) else {})
+
+
+def _settings(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        return {}
+    try:
+        settings = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path.resolve()} is not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path.resolve()} must hold an object, got {settings!r}")
+    return settings

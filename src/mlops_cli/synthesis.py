@@ -1,5 +1,6 @@
 """Run an app to a cloud assembly, with a node that is new enough and without a clock, network or account."""
 
+import json
 import os
 import re
 import shlex
@@ -30,6 +31,17 @@ def synthesis_environment() -> dict[str, str]:
     return environment
 
 
+def run_build(command: str) -> None:
+    """Run cdk.json's ``build`` command, which fetches what synthesis copies.
+
+    Raises:
+        UserError: If it fails; its last lines are in the message.
+    """
+    result = _run(command, synthesis_environment())
+    if result.returncode != 0:
+        raise UserError(f"the build {command!r} failed: {_last_words(result.stderr)}")
+
+
 def synthesize(app: str, output: Path, context: dict[str, str]) -> None:
     """Run ``app`` (a command line) so that it writes its cloud assembly to ``output``.
 
@@ -38,15 +50,22 @@ def synthesize(app: str, output: Path, context: dict[str, str]) -> None:
     """
     environment = synthesis_environment()
     environment["CDK_OUTDIR"] = str(output)
-    arguments = shlex.split(app)
-    program = sys.executable if arguments[0] in {"python", "python3"} else arguments[0]
     if context:
-        import json  # noqa: PLC0415 - only here
-
         environment["CDK_CONTEXT_JSON"] = json.dumps(context)
-    result = subprocess.run([program, *arguments[1:]], env=environment, capture_output=True, text=True, check=False)
+    result = _run(app, environment)
     if result.returncode != 0:
         raise UserError(f"the app {app!r} failed to synthesize: {_last_words(result.stderr)}")
+
+
+def _run(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    arguments = shlex.split(command)
+    if not arguments:
+        raise UserError("the command to run is empty; give one in cdk.json or by --app")
+    program = sys.executable if arguments[0] in {"python", "python3"} else arguments[0]
+    found = shutil.which(program, path=environment["PATH"])
+    if found is None:
+        raise UserError(f"there is no program {arguments[0]!r} to run {command!r}; correct the command or PATH")
+    return subprocess.run([found, *arguments[1:]], env=environment, capture_output=True, text=True, check=False)
 
 
 def _last_words(stderr: str) -> str:

@@ -6,6 +6,7 @@ One folder holds one cloud: ``cloud.json`` names its process, ``cloud.log`` is i
 import fcntl
 import importlib.metadata
 import json
+import math
 import os
 import shutil
 import socket
@@ -31,6 +32,7 @@ from mlops_local.settings import ACCOUNT, REGION
 _START_LIMIT = 30.0
 _STOP_GRACE = 3.0
 _LOG_LINES = 12
+_HIGHEST_PORT = 65535
 
 
 class CloudError(RuntimeError):
@@ -201,6 +203,7 @@ def up(
         CloudError: When it runs already, the port is in use, or it does not start; then nothing is left running.
     """
     home = home.resolve()
+    _check(home, port, clock_scale)
     home.mkdir(parents=True, exist_ok=True)
     (home / ".gitignore").write_text("*\n")
     with _locked(home):
@@ -258,6 +261,18 @@ def _read(home: Path) -> Cloud | None:
         raise CloudError(
             f"{home / 'cloud.json'} cannot be read ({error}); end the process it names and delete it"
         ) from error
+
+
+def _check(home: Path, port: int | None, clock_scale: float) -> None:
+    problems = []
+    if home.exists() and not home.is_dir():
+        problems.append(f"{home} is not a folder; give another home")
+    if port is not None and not 0 < port <= _HIGHEST_PORT:
+        problems.append(f"port must be 1 to {_HIGHEST_PORT}, got {port}")
+    if not 0 < clock_scale < math.inf:
+        problems.append(f"the clock's scale must be a number above 0, got {clock_scale}")
+    if problems:
+        raise CloudError("; ".join(problems))
 
 
 def _listen(port: int | None) -> socket.socket:

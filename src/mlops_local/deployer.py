@@ -193,7 +193,7 @@ def _read(cloud: _Cloud, assembly: Path, names: Sequence[str] | None) -> list[St
     try:
         return assemblies.read(assembly, account=account, region=region, names=names)
     except AssemblyError as error:
-        raise DeployError(str(assembly), "not started", reason=str(error)) from error
+        raise DeployError(", ".join(names or ["all"]), "not started", reason=str(error)) from error
 
 
 def _environment(cloud: _Cloud) -> tuple[str, str]:

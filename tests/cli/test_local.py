@@ -32,7 +32,7 @@ def test_up_look_and_down(mlops: Run, home: Path) -> None:
     cloud = connect(home)
     assert (up.returncode, up.stderr) == (0, "")
     assert up.stdout.splitlines()[0] == f"up at {cloud.endpoint_url}; state in {home}"
-    assert "eval $(mlops local env)" in up.stdout
+    assert f'eval "$(mlops local env --home {shlex.quote(str(home))})"' in up.stdout
 
     status = json.loads(mlops("local", "status", "--json", "--home", home).stdout)
     assert (status["endpoint_url"], status["pid"], status["recorded"]) == (cloud.endpoint_url, cloud.pid, [])
@@ -175,3 +175,31 @@ def test_fails_on_a_record_that_cannot_be_read(content: str, mlops: Run, home: P
     assert status.returncode == 1
     assert _only_line(status.stderr).startswith(f"mlops: {home / 'cloud.json'} cannot be read (")
     assert status.stderr.strip().endswith("; end the process it names and delete it")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port", "99999"], "port must be 1 to 65535, got 99999"),
+        (["--scale", "0"], "the clock's scale must be a number above 0, got 0.0"),
+        (["--scale", "-1"], "the clock's scale must be a number above 0, got -1.0"),
+    ],
+)
+def test_fails_on_an_impossible_port_or_scale(mlops: Run, home: Path, arguments: list[str], message: str) -> None:
+    """What cannot be is refused before anything starts."""
+    result = mlops("local", "up", "--home", home, *arguments)
+
+    assert result.returncode == 1
+    assert _only_line(result.stderr) == f"mlops: {message}"
+    assert not home.exists()
+
+
+def test_fails_when_home_is_a_file(mlops: Run, tmp_path: Path) -> None:
+    """A file is not a folder, and stays what it was."""
+    path = tmp_path / "file"
+    path.write_text("mine")
+
+    result = mlops("local", "up", "--home", path)
+
+    assert _only_line(result.stderr) == f"mlops: {path} is not a folder; give another home"
+    assert path.read_text() == "mine"

@@ -96,7 +96,7 @@ def test_deploys_leaves_alone_updates_and_destroys(mlops: Run, app: Callable[...
 
     second = mlops("deploy", "--home", cloud.home)
     assert second.returncode == 0
-    assert second.stdout.splitlines() == ["", "CliTiny", kind, name]
+    assert second.stdout.splitlines() == ["no changes", "", "CliTiny", kind, name]
     assert ssm.get_parameter(Name=parameter)["Parameter"]["Version"] == 1
 
     app(TINY, price="2.49")
@@ -109,7 +109,50 @@ def test_deploys_leaves_alone_updates_and_destroys(mlops: Run, app: Callable[...
     assert _events(destroyed.stdout)[-2:] == [("Price", "DELETE_COMPLETE"), ("CliTiny", "DELETE_COMPLETE")]
     assert not _exists(cloud, "CliTiny")
     again = mlops("destroy", "--home", cloud.home)
-    assert (again.returncode, _events(again.stdout)) == (0, [])
+    assert (again.returncode, again.stdout) == (0, "nothing to destroy\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--app", ""], "the command to run is empty; give one in cdk.json or by --app"),
+        (["--app", "no-such-program x"], "there is no program 'no-such-program' to run"),
+        (["Nowhere"], "stack Nowhere ended as not started: no stack Nowhere in the assembly"),
+    ],
+)
+def test_fails_on_what_cannot_be_synthesized_or_found(
+    mlops: Run, app: Callable[..., None], cloud: Cloud, arguments: list[str], message: str
+) -> None:
+    """Each is one line that says what to correct."""
+    app(TINY, price="1.99")
+
+    result = mlops("deploy", "--home", cloud.home, *arguments)
+
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "must hold an object, got []"),
+        ('{"app": "python app.py", "build": "python -c raise(SystemExit(3))"}', "the build"),
+    ],
+)
+def test_fails_on_a_broken_cdk_json(
+    mlops: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path, settings: str, message: str
+) -> None:
+    """A cdk.json that is none, or whose build fails, is named."""
+    app(TINY, price="1.99")
+    (tmp_path / "cdk.json").write_text(settings)
+
+    result = mlops("deploy", "--home", cloud.home)
+
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_fails_half_way_and_rolls_back(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
