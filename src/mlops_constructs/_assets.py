@@ -74,8 +74,10 @@ def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Archite
     return lambda_.LayerVersion(
         scope,
         id,
-        # the folder is named by the hash of its lock: reading 46 MiB again would say the same
-        code=lambda_.Code.from_asset(str(folder), asset_hash=folder.name, asset_hash_type=cdk.AssetHashType.CUSTOM),
+        # the folder is named by the hash of its lock: reading 46 MiB again would say the same; node may stand in another folder
+        code=lambda_.Code.from_asset(
+            str(folder.resolve()), asset_hash=folder.name, asset_hash_type=cdk.AssetHashType.CUSTOM
+        ),
         compatible_runtimes=[RUNTIME],
         compatible_architectures=[architecture],
         description=f"{name}: {', '.join(_pins(name))}",

@@ -38,9 +38,7 @@ def test_an_optimized_task_needs_the_role(run_machine, make_role, allow, table):
         ("sagemaker:listEndpoints", "sagemaker:ListEndpoints", "SageMaker"),
     ],
 )
-def test_an_sdk_task_is_checked_on_its_wire_request(  # noqa: PLR0917 - fixtures
-    run_machine, make_role, allow, table, call, action, error
-):
+def test_an_sdk_task_is_checked_on_its_wire_request(run_machine, make_role, allow, table, call, action, error):
     """The action is that of the API operation."""
     resource, arguments = f"arn:aws:states:::aws-sdk:{call}", {"TableName": table} if "dynamodb" in call else {}
     failed = run_machine(make_role(service=STATES), resource, arguments)

@@ -40,9 +40,8 @@ def test_every_link_of_the_pages_exists() -> None:
 
 def test_the_readme_lists_every_construct() -> None:
     """Each public construct has a row, and each row is public."""
-    from constructs import Construct
-
     import mlops_constructs
+    from constructs import Construct
 
     rows = {re.findall(r"`(\w+)`", row[0])[0] for row in _rows("README.md")}
     public = {
