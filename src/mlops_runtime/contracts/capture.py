@@ -5,7 +5,7 @@ and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 
@@ -75,9 +75,9 @@ def capture_key(prefix: str, endpoint: str, variant: str, at: datetime, file_id:
         >>> capture_key("capture", "demand-forecast", "AllTraffic", datetime(2017, 8, 1, 9, 30, tzinfo=UTC), "a1")
         'capture/demand-forecast/AllTraffic/2017/08/01/09/a1.jsonl'
     """
-    return f"{prefix}/{endpoint}/{variant}/{at:%Y/%m/%d/%H}/{file_id}.jsonl"
+    return f"{prefix}/{endpoint}/{variant}/{at.astimezone(UTC):%Y/%m/%d/%H}/{file_id}.jsonl"
 
 
 def ground_truth_key(prefix: str, endpoint: str, at: datetime, file_id: str) -> str:
     """Return ``<prefix>/<endpoint>/yyyy/mm/dd/hh/<file_id>.jsonl`` for the UTC hour in which labels were collected."""
-    return f"{prefix}/{endpoint}/{at:%Y/%m/%d/%H}/{file_id}.jsonl"
+    return f"{prefix}/{endpoint}/{at.astimezone(UTC):%Y/%m/%d/%H}/{file_id}.jsonl"

@@ -1,7 +1,7 @@
 """Capture and ground truth files: SageMaker's shapes, names and keys."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -126,3 +126,11 @@ def test_fails_when_a_capture_line_is_read_as_a_label(example: Callable[..., Any
     """The two files lie side by side; one is never taken for the other."""
     with pytest.raises(ContractError, match=r"groundTruthData is missing"):
         from_dict(GroundTruthRecord, example("CaptureRecord"))
+
+
+def test_keys_are_of_the_utc_hour() -> None:
+    """A time in another zone lands in the hour that SageMaker would have used."""
+    at = datetime(2017, 8, 1, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+
+    assert capture_key("capture", "e", "v", at, "a") == "capture/e/v/2017/07/31/23/a.jsonl"
+    assert ground_truth_key("labels", "e", at, "a") == "labels/e/2017/07/31/23/a.jsonl"
