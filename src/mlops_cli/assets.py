@@ -19,7 +19,7 @@ def build(
     architecture: Annotated[str, typer.Option(help="Lambda's word: x86_64 or arm64.")] = "x86_64",
 ) -> None:
     """Fetch each layer's wheels, hash-pinned, into a folder named by the hash of its lock."""
-    from mlops_constructs._assets import LayerError, build_layers  # noqa: PLC0415 - lazy, aws_cdk is slow to import
+    from mlops_constructs._assets import LayerError, build_layers
 
     with shown(LayerError):
         for folder in build_layers(architecture=architecture):

@@ -30,7 +30,7 @@ def demo(
             f"the demo needs {', '.join(missing)}, which the default group installs; run: uv run mlops demo"
         )
     sys.path.insert(0, str(Path.cwd()))
-    from examples.retail.demo import run  # noqa: PLC0415 - only a checkout has it
+    from examples.retail.demo import run
 
     result = run(page=page, say=(lambda _line: None) if as_json else typer.echo)
     if as_json:

@@ -29,7 +29,7 @@ def up(
     scale: Annotated[float, typer.Option(help="Embedded seconds that pass in one real second.")] = 1.0,
 ) -> None:
     """Start the embedded cloud and leave it running."""
-    from mlops_local import cloud  # noqa: PLC0415 - lazy, keeps --help fast
+    from mlops_local import cloud
 
     with shown(cloud.CloudError):
         running = cloud.up(home_folder(home), port=port, clock_scale=scale, on_event=typer.echo)
@@ -41,7 +41,7 @@ def up(
 @app.command()
 def down(home: Home = None) -> None:
     """Stop the embedded cloud and every process that it started."""
-    from mlops_local import cloud  # noqa: PLC0415
+    from mlops_local import cloud
 
     with shown(cloud.CloudError):
         running = cloud.connect(home_folder(home))
@@ -55,15 +55,15 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
 ) -> None:
     """Show what runs and which resource types are only recorded."""
-    from mlops_local import cloud  # noqa: PLC0415
+    from mlops_local import cloud
 
     with shown(cloud.CloudError):
         report = cloud.connect(home_folder(home)).status()
     if as_json:
         typer.echo(json.dumps(report, indent=2, sort_keys=True, default=str))
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table(show_header=False)
     for name, value in report.items():
@@ -77,7 +77,7 @@ def logs(
     lines: Annotated[int, typer.Option(help="Number of last lines.", min=1)] = 100,
 ) -> None:
     """Print the last lines of the embedded cloud's log."""
-    from mlops_local import cloud  # noqa: PLC0415
+    from mlops_local import cloud
 
     with shown(cloud.CloudError):
         path = cloud.connect(home_folder(home)).log_path
@@ -88,7 +88,7 @@ def logs(
 @app.command()
 def env(home: Home = None) -> None:
     """Print the environment that points the AWS SDKs and the cdk CLI at the embedded cloud."""
-    from mlops_local import cloud  # noqa: PLC0415
+    from mlops_local import cloud
 
     with shown(cloud.CloudError):
         variables = cloud.connect(home_folder(home)).environment()
@@ -100,6 +100,6 @@ def env(home: Home = None) -> None:
 
 def home_folder(home: Path | None) -> Path:
     """Return the folder given, or the default one."""
-    from mlops_local import cloud  # noqa: PLC0415
+    from mlops_local import cloud
 
     return cloud.default_home() if home is None else home

@@ -18,7 +18,7 @@ Stacks = Annotated[list[str] | None, typer.Argument(help="Stack names. Default: 
 
 def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     """Synthesize the app and deploy its stacks to the embedded cloud, showing each resource."""
-    from mlops_local import cloud, deployer  # noqa: PLC0415 - lazy, keeps --help fast
+    from mlops_local import cloud, deployer
 
     with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
@@ -35,7 +35,7 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
 
 def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     """Delete the app's stacks from the embedded cloud; what is retained is named."""
-    from mlops_local import cloud, deployer  # noqa: PLC0415
+    from mlops_local import cloud, deployer
 
     with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
@@ -58,7 +58,7 @@ class _Progress:
 
 def synthesize_app(app: str | None, output: Path) -> None:
     """Synthesize the app of the folder one stands in as the stock CLI does: cdk.json's build first, then its app."""
-    from mlops_cli.synthesis import run_build, synthesize  # noqa: PLC0415
+    from mlops_cli.synthesis import run_build, synthesize
 
     settings = _settings(Path("cdk.json"))
     build = settings.get("build")
