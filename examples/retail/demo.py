@@ -16,6 +16,7 @@ from typing import Any
 from examples.retail.demand_forecasting import data, planted
 from examples.retail.loop import Call, Loop, LoopError, expect
 from examples.retail.page import Row, Week, write_page
+from mlops_cli.stacks import synthesize_app
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
@@ -120,8 +121,6 @@ def run(*, page: Path, say: Callable[[str], None]) -> Result:
 
 def _around_the_loop(demo: _Demo, running: local_cloud.Cloud, folder: Path) -> None:
     with demo.step("synthesize the unit") as detail:
-        from mlops_cli.stacks import synthesize_app  # noqa: PLC0415 - only the demo's first step needs it
-
         synthesize_app(None, folder / "assembly")
         detail.append(f"stack {STACK}")
 

@@ -265,7 +265,8 @@ def wildcard_findings(document: Mapping[str, object]) -> list[str]:
     """
     found: dict[str, None] = {}
     for statement in _list(document.get("Statement", [])):
-        assert isinstance(statement, Mapping)  # noqa: S101 - shape of every policy document
+        if not isinstance(statement, Mapping):
+            raise TypeError(f"a statement of a policy is an object, got {statement!r}")
         if statement.get("Effect") != "Allow":
             continue
         found |= {f"Action::{a}": None for a in _list(statement.get("Action")) if "*" in str(a)}
