@@ -19,7 +19,8 @@ from mlops_constructs.model_endpoint.metrics import MetricOptions, endpoint_metr
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout import RolloutPolicy, SageMakerTarget
 from mlops_constructs.rollout.rollout import Rollout
-from mlops_runtime.contracts.rollout import CaptureSpec, ServingSpec
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import CaptureSpec
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit

@@ -5,22 +5,27 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptureSpec:
-    """Native data capture: percent of calls (1-100) to an S3 prefix under a key."""
-
-    percent: int
-    destination: str
-    kms_key: str | None = None
+from mlops_runtime.contracts.serving import (
+    AsynchronousSpec,
+    CaptureSpec,
+    GoldenSpec,
+    MetricRule,
+    ScalingSpec,
+    ServerlessSpec,
+    ShadowSpec,
+    VariantSpec,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSpec:
     """A rollout policy as data. ``percent`` is of the green fleet's instances on SageMaker; times in seconds.
 
-    The new fleet trips with more than ``max_error_count`` errors in a period of ``alarm_period``, or with a 95th percentile of
-    model latency above ``max_latency_ms`` where that is given.
+    The new fleet trips with more than ``max_error_count`` errors in a period of ``alarm_period``, with a 95th percentile of
+    model latency above ``max_latency_ms``, with a 99th percentile above ``max_latency_ratio`` times the old fleet's, or on one of
+    ``metrics``, where these are given. ``golden`` is sent before any traffic, ``synthetic`` calls a minute of it while the
+    rollout bakes, ``shadow`` comes before the first step. For ``probation`` seconds after a promotion the alarms named in
+    ``probation_alarms`` roll back. ``keep`` versions stay to go back to; absent means one.
     """
 
     kind: Literal["ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING"]
@@ -32,11 +37,22 @@ class RolloutSpec:
     max_error_count: int = 1
     alarm_period: int = 60
     max_latency_ms: int | None = None
+    max_latency_ratio: float | None = None
+    metrics: tuple[MetricRule, ...] | None = None
+    golden: GoldenSpec | None = None
+    synthetic: int | None = None
+    shadow: ShadowSpec | None = None
+    probation: int | None = None
+    probation_alarms: tuple[str, ...] | None = None
+    keep: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSpec:
-    """How an endpoint is served, without saying which model: the desired version is the newest object in S3."""
+    """How an endpoint is served, without saying which model: the desired version is the newest object in S3.
+
+    A serverless endpoint has an empty ``instance_type`` and an ``instance_count`` of 0.
+    """
 
     endpoint: str
     variant: str
@@ -50,6 +66,10 @@ class ServingSpec:
     kms_key: str | None = None
     capture: CaptureSpec | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    serverless: ServerlessSpec | None = None
+    asynchronous: AsynchronousSpec | None = None
+    scaling: ScalingSpec | None = None
+    variants: tuple[VariantSpec, ...] | None = None
     format: Literal["mlops.serving-spec/1"] = "mlops.serving-spec/1"
 
 
@@ -63,19 +83,27 @@ class DeployReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployRequest:
-    """Input of the Deploy machine."""
+    """Input of the Deploy machine.
+
+    A rollback goes to ``model_package_arn``, or where that is absent to the version before; ``alarm`` names the alarm of the
+    probation that asks for it.
+    """
 
     reason: DeployReason
     requested_by: str
     requested_at: str
     model_package_arn: str | None = None
     spec_uri: str | None = None
+    alarm: str | None = None
     format: Literal["mlops.deploy-request/1"] = "mlops.deploy-request/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivePointer:
-    """What serves: written by the Deploy machine alone, in the endpoint's row."""
+    """What serves: written by the Deploy machine alone, in the endpoint's row.
+
+    ``previous`` is the config that a rollback goes back to, ``kept`` those before it, newest first.
+    """
 
     endpoint: str
     config: str
@@ -91,6 +119,8 @@ class LivePointer:
     execution: str
     since: str
     previous: str | None = None
+    kept: tuple[str, ...] | None = None
+    probation_until: str | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
 
 
@@ -113,7 +143,7 @@ class LockRow:
 
 
 class Outcome(StrEnum):
-    """How a rollout, or a retraining that ended before one, came out."""
+    """How a rollout, or a retraining that ended before one, came out; what was done to a unit's automation."""
 
     PROMOTED = "PROMOTED"
     ROLLED_BACK = "ROLLED_BACK"
@@ -121,12 +151,15 @@ class Outcome(StrEnum):
     REFUSED = "REFUSED"
     FAILED = "FAILED"
     UNCHANGED = "UNCHANGED"
+    PAUSED = "PAUSED"
+    RESUMED = "RESUMED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
-    """One immutable object a promotion, rejection or rollback, chained by hash; one chain an endpoint.
+    """One immutable object a promotion, rejection or rollback, chained by hash.
 
+    There is one chain an endpoint, and one a unit for its pauses, whose ``endpoint`` is the unit's name.
     ``serving_*`` is what SageMaker was serving when the record was written; ``candidate_package``, ``model_sha256`` and
     ``training_set_id`` say which model the execution was about.
     """

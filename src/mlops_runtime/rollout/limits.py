@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Iterator
 
-from mlops_runtime.contracts.rollout import CaptureSpec, RolloutSpec, ServingSpec
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import CaptureSpec
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html: 63 characters; nine are the suffix of configs
 MAX_ENDPOINT_LENGTH = 54

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlops_runtime.contracts.rollout import CaptureSpec, RolloutSpec, ServingSpec
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import CaptureSpec
 
 Request = dict[str, Any]
 

@@ -97,7 +97,8 @@ def test_a_request_says_why(word: str, reason: DeployReason, example: Callable[.
 
 def test_outcomes_are_what_auditors_search_for() -> None:
     """Records are kept for years under these words."""
-    assert sorted(Outcome) == ["FAILED", "PROMOTED", "REFUSED", "REJECTED", "ROLLED_BACK", "UNCHANGED"]
+    words = ["FAILED", "PAUSED", "PROMOTED", "REFUSED", "REJECTED", "RESUMED", "ROLLED_BACK", "UNCHANGED"]
+    assert sorted(Outcome) == words
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rollout_world import SPEC
 
-from mlops_runtime.contracts.rollout import CaptureSpec
+from mlops_runtime.contracts.serving import CaptureSpec
 from mlops_runtime.rollout.limits import SpecError, check_spec, waits
 
 

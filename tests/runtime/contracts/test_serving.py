@@ -1,0 +1,63 @@
+"""On what an endpoint runs, and that no new field changes the hash of a spec that is stored already."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mlops_runtime.contracts import content_hash, from_dict, to_dict
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+
+_SHADOW = {"percent": 50, "bake": 600, "instance_count": 1}
+_GOLDEN = {"uri": "s3://b/golden.jsonl", "sha256": "a" * 64, "max_deviation": 0.5}
+_SCALING = {
+    "minimum": 1,
+    "maximum": 4,
+    "target": 600.0,
+    "metric": "INVOCATIONS_PER_INSTANCE",
+    "scale_in_cool_down": 300,
+    "scale_out_cool_down": 60,
+    "schedules": [
+        {"name": "night", "schedule": "cron(0 20 * * ? *)", "minimum": 1, "maximum": 1, "timezone": "Europe/Berlin"}
+    ],
+}
+
+
+def test_a_spec_without_the_later_fields_is_written_as_before(example: Callable[..., Any]) -> None:
+    """Keys of stored specs hold their hash: an absent option must stay absent."""
+    document = example("ServingSpec")
+
+    assert to_dict(from_dict(ServingSpec, document)) == document
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scaling": _SCALING},
+        {"serverless": {"memory_mb": 2048, "max_concurrency": 5}},
+        {"asynchronous": {"output": "s3://b/out", "failures": "s3://b/bad", "max_concurrency": 2}},
+        {"variants": [{"name": "Gpu", "instance_type": "ml.g4dn.xlarge", "instance_count": 1, "weight": 0.5}]},
+        {"rollout.golden": _GOLDEN, "rollout.synthetic": 30},
+        {"rollout.shadow": _SHADOW},
+        {"rollout.probation": 3600, "rollout.probation_alarms": ["demand-forecast-drift"], "rollout.keep": 3},
+        {"rollout.max_latency_ratio": 1.5},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_each_option_survives_the_way_there_and_back(changes: dict[str, Any], example: Callable[..., Any]) -> None:
+    """An option is part of the hash, so that a changed option is a changed spec."""
+    document = example("ServingSpec", **changes)
+    spec = from_dict(ServingSpec, document)
+
+    assert to_dict(spec) == document
+    assert content_hash(spec) != content_hash(from_dict(ServingSpec, example("ServingSpec")))
+
+
+def test_a_rule_on_the_units_own_metric_has_sagemakers_comparison(
+    refusal: Callable[[type, object], str], example: Callable[..., Any]
+) -> None:
+    """CloudWatch's names of comparisons are the only ones."""
+    rule = {"namespace": "MLOps/demand", "metric": "Baskets", "threshold": 3.0, "comparison": "LargerThan"}
+    document = example("ServingSpec", **{"rollout.metrics": [rule]})["rollout"]
+
+    assert "comparison must be one of 'GreaterThanThreshold'" in refusal(RolloutSpec, document)
