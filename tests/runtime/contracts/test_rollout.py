@@ -124,7 +124,7 @@ def test_outcomes_are_what_auditors_search_for() -> None:
             AuditRecord,
             {"outcome": "promoted"},
             "$.outcome must be one of 'PROMOTED', 'ROLLED_BACK', 'REJECTED', 'REFUSED', 'FAILED', 'UNCHANGED', "
-            "got 'promoted'",
+            "'PAUSED', 'RESUMED', got 'promoted'",
         ),
         (AuditRecord, {"previous": ...}, "$.previous is missing"),
         (AuditRecord, {"format": "mlops.audit/0"}, "$.format must be one of 'mlops.audit/1', got 'mlops.audit/0'"),
