@@ -1,5 +1,6 @@
 """Define a network without a way to the internet, and the security group of a unit."""
 
+import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ _ENDPOINT_HOUR = {
     "eu-central-1": 0.012,
 }
 _DEFAULT_REGION = "us-east-1"
+DEFAULT_CIDR = "10.0.0.0/16"
 _HOURS = 730
 _DEFAULT_GROUP = (
     "nothing uses the default group, every interface names one of ours; "
@@ -45,8 +47,10 @@ def monthly_price(*, endpoints: int, zones: int, region: str) -> float:
     return round(endpoints * zones * price * _HOURS, 2)
 
 
-def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", network: "Network") -> ec2.Vpc:
+def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", network: "Network") -> ec2.IVpc:
     """Define a network with isolated subnets, gateway endpoints, interface endpoints and flow logs.
+
+    Subnets are plain resources: ``ec2.Vpc`` asks AWS for the zones of a concrete account and region, and synthesis is offline.
 
     Args:
         scope: Parent.
@@ -54,18 +58,11 @@ def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", 
         business_unit: The unit; gives profile and key.
         network: What was asked for.
     """
+    home = Construct(scope, id)
     zones = business_unit.profile.zones if network.zones is None else network.zones
-    cidr = ec2.Vpc.DEFAULT_CIDR_RANGE if network.cidr is None else network.cidr
-    vpc = ec2.Vpc(
-        scope,
-        id,
-        ip_addresses=ec2.IpAddresses.cidr(cidr),
-        max_azs=zones,
-        nat_gateways=0,
-        restrict_default_security_group=False,
-        subnet_configuration=[ec2.SubnetConfiguration(name="Isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)],
-    )
-    acknowledge_family(vpc, "VPCDefaultSecurityGroupClosed", _DEFAULT_GROUP)
+    cidr = DEFAULT_CIDR if network.cidr is None else network.cidr
+    vpc = _define_vpc(home, cidr=cidr, zones=zones)
+    acknowledge_family(home, "VPCDefaultSecurityGroupClosed", _DEFAULT_GROUP)
     vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
     vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
     _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=network.endpoints)
@@ -74,11 +71,57 @@ def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", 
     region = stack.region if is_known(stack.region) and stack.region in _ENDPOINT_HOUR else _DEFAULT_REGION
     count = len(network.endpoints)
     price = monthly_price(endpoints=count, zones=zones, region=region)
-    cdk.Annotations.of(vpc).add_info(
+    cdk.Annotations.of(home).add_info(
         f"the network of unit '{business_unit.name}' costs about {price:.2f} USD a month: {count} interface endpoints "
         f"in {zones} zone(s) at the list price of {region}; share one between units with Network.given or Network.shared"
     )
     return vpc
+
+
+def _define_vpc(home: Construct, *, cidr: str, zones: int) -> ec2.IVpc:
+    vpc = ec2.CfnVPC(home, "Resource", cidr_block=cidr, enable_dns_hostnames=True, enable_dns_support=True)
+    cdk.Tags.of(vpc).add("Name", home.node.path)
+    names = [cdk.Fn.select(zone, cdk.Fn.get_azs()) for zone in range(zones)]
+    subnets, tables = [], []
+    for zone, block in enumerate(subnet_blocks(cidr, zones)):
+        table = ec2.CfnRouteTable(home, f"Routes{zone + 1}", vpc_id=vpc.attr_vpc_id)
+        subnet = ec2.CfnSubnet(
+            home,
+            f"Subnet{zone + 1}",
+            vpc_id=vpc.attr_vpc_id,
+            availability_zone=names[zone],
+            cidr_block=block,
+            map_public_ip_on_launch=False,
+        )
+        cdk.Tags.of(subnet).add("Name", subnet.node.path)
+        ec2.CfnSubnetRouteTableAssociation(
+            home,
+            f"SubnetRoutes{zone + 1}",
+            subnet_id=subnet.attr_subnet_id,
+            route_table_id=table.attr_route_table_id,
+        )
+        subnets.append(subnet.attr_subnet_id)
+        tables.append(table.attr_route_table_id)
+    return ec2.Vpc.from_vpc_attributes(
+        home,
+        "Vpc",
+        vpc_id=vpc.attr_vpc_id,
+        vpc_cidr_block=cidr,
+        availability_zones=names,
+        isolated_subnet_ids=subnets,
+        isolated_subnet_route_table_ids=tables,
+    )
+
+
+def subnet_blocks(cidr: str, zones: int) -> list[str]:
+    """Return one block of addresses a zone, as large as they can be.
+
+    Example:
+        >>> subnet_blocks("10.9.0.0/16", 2)
+        ['10.9.0.0/17', '10.9.128.0/17']
+    """
+    whole = ipaddress.IPv4Network(cidr)
+    return [str(block) for block in whole.subnets(prefixlen_diff=(zones - 1).bit_length())][:zones]
 
 
 def define_security_group(scope: Construct, id: str, *, vpc: ec2.IVpc, unit: str) -> ec2.SecurityGroup:
@@ -100,7 +143,7 @@ def define_security_group(scope: Construct, id: str, *, vpc: ec2.IVpc, unit: str
     return group
 
 
-def _add_interface_endpoints(scope: Construct, vpc: ec2.Vpc, *, cidr: str, endpoints: Sequence[str]) -> None:
+def _add_interface_endpoints(scope: Construct, vpc: ec2.IVpc, *, cidr: str, endpoints: Sequence[str]) -> None:
     if not endpoints:
         return
     group = ec2.SecurityGroup(
@@ -128,7 +171,7 @@ def _add_interface_endpoints(scope: Construct, vpc: ec2.Vpc, *, cidr: str, endpo
         )
 
 
-def _add_flow_logs(scope: Construct, vpc: ec2.Vpc, business_unit: "BusinessUnit") -> None:
+def _add_flow_logs(scope: Construct, vpc: ec2.IVpc, business_unit: "BusinessUnit") -> None:
     log_group = define_log_group(scope, "FlowLogs", business_unit=business_unit)
     role = service_role(
         scope,

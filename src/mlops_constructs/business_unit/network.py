@@ -1,13 +1,20 @@
 """Where a unit's functions, jobs and endpoints run: a network of its own, one that is given, or the platform's shared one."""
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aws_cdk import aws_ec2 as ec2
 
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import check_range
+
 # What the code of functions and jobs calls; logs, traces, images and queues are reached by the services themselves,
 # S3 and DynamoDB through gateway endpoints, which are free.
 INTERFACE_ENDPOINTS = ("events", "glue", "kms", "monitoring", "sagemaker.api", "states", "sts")
+
+# a subnet has at least 16 addresses (/28), and six zones need eight of them
+_LARGEST, _SMALLEST = 16, 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +42,19 @@ class Network:
     ) -> "Network":
         """Make a network without a way to the internet; its monthly price is printed at synth.
 
-        In a stack with a concrete account and region CDK looks the zones up once, and keeps them in ``cdk.context.json``; commit
-        that file, or leave the environment open, and synthesis stays offline.
-
         Args:
             cidr: Addresses. Default: 10.0.0.0/16.
             zones: Availability zones. Default: as many as the profile has.
             endpoints: Short names of the services reached by interface endpoints, which are what costs money.
                 Default: those that functions and jobs call.
+
+        Raises:
+            ValidationError: If addresses or zones are not possible.
         """
+        problems = [_cidr_problem(cidr), check_range("zones", zones, minimum=1, maximum=6)]
+        found = [problem for problem in problems if problem is not None]
+        if found:
+            raise ValidationError("InvalidNetwork", found)
         return cls(cidr=cidr, zones=zones, endpoints=tuple(endpoints))
 
     @classmethod
@@ -69,3 +80,13 @@ class Network:
             subnet_ids: Ids of the shared subnets, private.
         """
         return cls(shared_vpc_id=vpc_id, shared_zones=tuple(availability_zones), shared_subnet_ids=tuple(subnet_ids))
+
+
+def _cidr_problem(cidr: str) -> str | None:
+    """Return why a network cannot have these addresses: https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html."""
+    allowed = "cidr must be an IPv4 block from /16 to /25 whose host bits are 0, such as '10.20.0.0/16'"
+    try:
+        block = ipaddress.IPv4Network(cidr)
+    except ValueError:
+        return f"{allowed}, got {cidr!r}"
+    return None if _LARGEST <= block.prefixlen <= _SMALLEST else f"{allowed}, got {cidr!r}"

@@ -1,11 +1,17 @@
 """Made networks and what they cost."""
 
+import ipaddress
+import json
+from pathlib import Path
+
 import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Annotations, Match, Template
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlops_constructs import BusinessUnit, Network, Profile
-from mlops_constructs.business_unit._made_network import monthly_price
+from mlops_constructs.business_unit._made_network import monthly_price, subnet_blocks
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +29,34 @@ def test_nothing_leads_to_the_internet(template: Template) -> None:
     template.resource_count_is("AWS::EC2::InternetGateway", 0)
     template.resource_count_is("AWS::EC2::NatGateway", 0)
     template.all_resources_properties("AWS::EC2::Subnet", {"MapPublicIpOnLaunch": False})
+
+
+def test_a_concrete_environment_asks_aws_nothing() -> None:
+    """Zones are named by their place in the region's list, so that there is nothing to look up at synth."""
+    app = cdk.App()
+    stack = cdk.Stack(app, "S", env=cdk.Environment(account="111111111111", region="eu-west-1"))
+    BusinessUnit(stack, "Unit", name="demand")
+    assembly = Path(app.synth().directory)
+
+    # https://docs.aws.amazon.com/cdk/api/v2/docs/cloud-assembly-schema-readme.html: what the CLI has to look up
+    assert "missing" not in json.loads((assembly / "manifest.json").read_text())
+    zones = [
+        resource["Properties"]["AvailabilityZone"]
+        for resource in json.loads((assembly / "S.template.json").read_text())["Resources"].values()
+        if resource["Type"] == "AWS::EC2::Subnet"
+    ]
+    assert zones == [{"Fn::Select": [zone, {"Fn::GetAZs": ""}]} for zone in (0, 1)]
+
+
+@given(prefix=st.integers(min_value=16, max_value=25), zones=st.integers(min_value=1, max_value=6))
+def test_blocks_of_zones_lie_apart_in_the_network(prefix: int, zones: int) -> None:
+    """Each has room for what AWS demands of a subnet."""
+    whole = ipaddress.IPv4Network(("10.0.0.0", prefix))
+    blocks = [ipaddress.IPv4Network(block) for block in subnet_blocks(str(whole), zones)]
+
+    assert len(blocks) == zones
+    assert all(block.subnet_of(whole) and block.prefixlen <= 28 for block in blocks)
+    assert not any(one.overlaps(other) for one in blocks for other in blocks if one is not other)
 
 
 def test_endpoints_take_this_accounts_principals_from_the_network_only(template: Template) -> None:

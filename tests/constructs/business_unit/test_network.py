@@ -1,9 +1,10 @@
 """Kinds of network."""
 
 import aws_cdk as cdk
+import pytest
 from aws_cdk import aws_ec2 as ec2
 
-from mlops_constructs import Network
+from mlops_constructs import Network, ValidationError
 from mlops_constructs.business_unit.network import INTERFACE_ENDPOINTS
 
 
@@ -22,6 +23,16 @@ def test_a_made_network_has_defaults() -> None:
 def test_no_endpoints_is_a_choice() -> None:
     """An empty list is not the default."""
     assert Network.made(endpoints=[]).endpoints == ()
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.1/16", "10.0.0.0/15", "10.0.0.0/26", "everything", "::/56"])
+def test_fails_on_addresses_that_no_network_has(cidr: str) -> None:
+    """Both problems are told at once, with what is allowed."""
+    with pytest.raises(ValidationError) as error:
+        Network.made(cidr=cidr, zones=7)
+
+    assert f"/16 to /25 whose host bits are 0, such as '10.20.0.0/16', got {cidr!r}" in str(error.value)
+    assert "zones must be from 1 to 6, got 7" in str(error.value)
 
 
 def test_a_given_network_keeps_what_was_given() -> None:
