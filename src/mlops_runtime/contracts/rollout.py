@@ -130,6 +130,9 @@ class LockRow:
 
     ``owner`` is the execution ARN that holds the lock until ``lock_until`` (epoch seconds). ``audit_last`` is the record at the
     head (JSON): whoever finds its object missing writes it. ``desired`` is the URI of the spec that the stack asks for.
+
+    A unit has such a row in its automation table, whose ``endpoint`` is the unit's name: with the head of its chain and ``pause``,
+    the ``PauseState`` (JSON).
     """
 
     endpoint: str
@@ -140,6 +143,7 @@ class LockRow:
     live: str | None = None
     audit_last: str | None = None
     desired: str | None = None
+    pause: str | None = None
 
 
 class Outcome(StrEnum):

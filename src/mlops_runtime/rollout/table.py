@@ -1,26 +1,27 @@
-"""The endpoint's row in the rollout table. Every write is one conditional update."""
+"""The endpoint's row in the rollout table, or a unit's in its automation table. Every write is one conditional update."""
 
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.automation import PauseState
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _NUMBERS = ("audit_sequence", "lock_until")
-_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired")
+_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired", "pause")
 
 
 class RolloutTable:
-    """One endpoint's row.
+    """One endpoint's row, or one unit's.
 
     Args:
         dynamodb: Client.
         table: Name of the table.
-        endpoint: Name of the endpoint, the row's key.
+        endpoint: Name of the endpoint or unit, the row's key.
     """
 
     def __init__(self, dynamodb: "DynamoDBClient", table: str, endpoint: str) -> None:
@@ -36,9 +37,15 @@ class RolloutTable:
         return LockRow(endpoint=self.endpoint, **values)
 
     def move_head(
-        self, seen: LockRow, record: AuditRecord, digest: str, live: LivePointer | None, owner: str | None
+        self,
+        seen: LockRow,
+        record: AuditRecord,
+        digest: str,
+        live: LivePointer | None = None,
+        owner: str | None = None,
+        pause: PauseState | None = None,
     ) -> bool:
-        """Append a record to the chain, and move the live pointer with it, if nobody else did since ``seen``.
+        """Append a record to the chain, and move live pointer or pause with it, if nobody else did since ``seen``.
 
         Args:
             seen: The row that the record follows.
@@ -46,6 +53,7 @@ class RolloutTable:
             digest: Content hash of the record.
             live: The live pointer from now on; None removes it. Only written together with ``owner``.
             owner: Execution that must hold the lock for the live pointer to move. Default None: the pointer stays.
+            pause: Whether the unit's automation rests from now on. Default None: that stays.
 
         Returns:
             False if the head or the lock moved meanwhile: read again and decide again.
@@ -61,6 +69,9 @@ class RolloutTable:
             "audit_head = :seen" if seen.audit_sequence else "attribute_not_exists(audit_head) OR audit_head = :seen"
         )
         names: dict[str, str] = {}
+        if pause is not None:
+            change += ", pause = :pause"
+            values[":pause"] = {"S": canonical_json(pause).decode()}
         if owner is not None:
             condition, names = f"({condition}) AND #owner = :owner", {"#owner": "owner"}
             values[":owner"] = {"S": owner}

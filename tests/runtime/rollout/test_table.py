@@ -6,7 +6,8 @@ import pytest
 from botocore.exceptions import ClientError
 from rollout_world import ENDPOINT, EXECUTION, World, record_of
 
-from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts import content_hash, from_json
+from mlops_runtime.contracts.automation import PauseState
 from mlops_runtime.contracts.rollout import LockRow
 from mlops_runtime.rollout.audit import GENESIS
 from mlops_runtime.rollout.table import RolloutTable
@@ -66,3 +67,15 @@ def test_fails_when_the_table_is_not_there(world: World) -> None:
     table = RolloutTable(world.dynamodb, "gone", ENDPOINT)
     with pytest.raises(ClientError, match="ResourceNotFound"):
         table.set_desired("s3://b/k")
+
+
+def test_a_pause_moves_with_the_head(world: World) -> None:
+    """In one write with the record that says so, or not at all; later records leave it alone."""
+    seen, record = world.table.read(), record_of(1, GENESIS)
+    pause = PauseState(is_paused=True, by="ann", at="2017-08-01T09:00:00Z", reason="stocktaking")
+    assert world.table.move_head(seen, record, content_hash(record), pause=pause)
+    assert not world.table.move_head(seen, record, content_hash(record), pause=replace(pause, by="bob"))
+    later = record_of(2, content_hash(record))
+    assert world.table.move_head(world.table.read(), later, content_hash(later))
+    row = world.table.read()
+    assert (row.audit_sequence, from_json(PauseState, row.pause or "")) == (2, pause)
