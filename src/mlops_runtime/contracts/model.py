@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+# what a candidate is measured by: each is a loss (lower is better) that adds up over rows
+Metric = Literal["wape", "mae", "log_loss", "brier"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureColumn:
@@ -54,7 +57,11 @@ class ModelPackageSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossBlock:
-    """Loss sums of one block of the holdout (a store, a week): what a paired bootstrap resamples."""
+    """Loss sums of one block of the holdout (a store, a week): what a paired bootstrap resamples.
+
+    ``absolute_error`` holds the sums of the evaluation's metric, whichever it is; its name is that of WAPE's. ``actual_sum`` is the
+    sum of absolute labels.
+    """
 
     block: str
     rows: int
@@ -63,14 +70,31 @@ class LossBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentLosses:
+    """The rows of the holdout where a column has a value: their losses by the same blocks."""
+
+    column: str
+    value: str
+    rows: int
+    blocks: tuple[LossBlock, ...]
+
+    @property
+    def name(self) -> str:
+        """How the segment is written: ``column=value``."""
+        return f"{self.column}={self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """``evaluation.json``: candidate, champion (if any) and naive baselines on the same holdout.
 
     Keys of ``metrics`` and ``absolute_error`` are ``candidate``, ``champion`` and the baseline columns. ``non_finite`` counts
-    missing or non-finite predictions by the same keys: they are failures, never zeros.
+    missing or non-finite predictions, and of a classifier those that are no probabilities, by the same keys: they are failures,
+    never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``failures`` says why the candidate
+    cannot be served whatever its losses. ``milliseconds_a_row`` is of one row alone, through the server's reading of JSON.
     """
 
-    metric: Literal["wape"]
+    metric: Metric
     metrics: Mapping[str, float]
     blocks: tuple[LossBlock, ...]
     rows: int
@@ -82,6 +106,11 @@ class Evaluation:
     training_set_id: str
     baseline_uri: str
     non_finite: Mapping[str, int] = field(default_factory=dict)
+    segments: tuple[SegmentLosses, ...] | None = None
+    segments_left_out: tuple[str, ...] | None = None
+    failures: tuple[str, ...] | None = None
+    distinct_predictions: int | None = None
+    milliseconds_a_row: Mapping[str, float] | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 
@@ -94,7 +123,10 @@ class GateVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateCheck:
-    """One comparison: the interval is of (candidate loss - rival loss) / rival loss; below 0 is better."""
+    """One comparison: the interval is of (candidate loss - rival loss) / rival loss; below 0 is better.
+
+    ``segment`` is ``column=value``. Default: over all rows.
+    """
 
     rival: str
     passed: bool
@@ -102,6 +134,7 @@ class GateCheck:
     high: float
     limit: float
     reason: str
+    segment: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from mlops_runtime.contracts.model import Metric
+
 
 class Trigger(StrEnum):
     """What asked for a retraining."""
@@ -98,13 +100,19 @@ class EvaluationPlan:
     ``block`` is the column whose values are the blocks of the gate's bootstrap, ``baselines`` the columns of naive
     predictions. ``cluster`` is the column (a week, a household) whose values vary together: the baseline's over-dispersion is
     measured between them, so that drift tests do not take clustered rows for independent ones.
+
+    ``metric`` is a loss a row: ``wape`` (absolute errors over the sum of absolute labels) and ``mae`` for numbers, ``log_loss`` and
+    ``brier`` for labels 0 and 1 with predicted probabilities. ``segments`` are columns by whose values losses are kept apart.
+    ``timestamp`` is the column with the time of prediction: the training split must end before the holdout begins.
     """
 
     label: str
     block: str
     baselines: tuple[str, ...]
-    metric: Literal["wape"] = "wape"
+    metric: Metric = "wape"
     cluster: str | None = None
+    segments: tuple[str, ...] | None = None
+    timestamp: str | None = None
     format: Literal["mlops.evaluation-plan/1"] = "mlops.evaluation-plan/1"
 
 

@@ -1,38 +1,39 @@
 """``python -m mlops_runtime.jobs.evaluate``: candidate, champion and naive baselines on the same holdout.
 
-Writes ``evaluation.json`` for the gate and ``baseline.json`` for the monitors. It decides nothing.
+Writes ``evaluation.json`` for the gate and ``baseline.json`` for the monitors. It decides nothing: what it finds wrong with a
+candidate is written down for the gate; only what nothing can be measured on is an error.
 """
 
 import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import orjson
+import pyarrow.compute as pc
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
-from mlops_runtime.contracts.model import Evaluation, LossBlock, ModelSignature
+from mlops_runtime.contracts.model import Evaluation, Metric, ModelSignature
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.jobs.loss import Wide, check_labels, is_prediction, normaliser, row_losses
 from mlops_runtime.jobs.optml import JobError, OptMl, single_file
+from mlops_runtime.jobs.parity import Timer, milliseconds_a_row, serving_problems
+from mlops_runtime.jobs.segments import block_losses, segment_losses
 from mlops_runtime.jobs.table import categories, model_input, numbers, read_split, require_columns
 from mlops_runtime.monitor.baseline import category_baseline, cluster_codes, number_baseline
-from mlops_runtime.serving.model import Matrix, Model, ModelError, load_archive
-from mlops_runtime.serving.payload import parse
+from mlops_runtime.serving.model import Model, ModelError, load_archive
 
+CANDIDATE = "candidate"
+CHAMPION = "champion"
 PREDICTION = "prediction"
 _SPLIT_TIMES = ("trained_until", "holdout_from", "holdout_until")
-_SAMPLE_ROWS = 64
-_RELATIVE_TOLERANCE = 1e-4  # 32-bit sums in another order
-
-Wide = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,94 +55,120 @@ class Inputs:
     champion: Path | None = None
 
 
-def evaluate(plan: EvaluationPlan, inputs: Inputs, baseline_uri: str) -> tuple[Evaluation, Baseline]:
+def evaluate(
+    plan: EvaluationPlan, inputs: Inputs, baseline_uri: str, *, timer: Timer | None = None
+) -> tuple[Evaluation, Baseline]:
     """Return the evaluation and the monitors' baseline of a candidate.
 
-    WAPE is the sum of absolute errors over the sum of absolute actuals. A missing or non-finite prediction adds no error and is
-    counted in ``non_finite``, on which the gate refuses the candidate.
+    A missing or non-finite prediction, or a probability outside 0 to 1, adds no loss and is counted in ``non_finite``, on which the
+    gate refuses the candidate. One that fails, depends on its batch or does not repeat itself is evaluated with the reason.
 
     Args:
-        plan: Label, blocks and naive baselines.
+        plan: Label, metric, blocks, segments and naive baselines.
         inputs: Splits, manifest and models. A champion whose archive is the candidate's own is no champion.
         baseline_uri: Where the baseline will lie.
+        timer: Gives seconds, to measure how long one row takes. Default: it is not measured.
 
     Raises:
-        JobError: If a column is missing or of the wrong type, or a model predicts otherwise one row at a time.
+        JobError: If a column is missing or of the wrong type, or labels cannot be measured against.
         ModelError: If a model cannot be loaded.
     """
     times = _split_times(inputs.manifest)
-    candidate = load_archive(inputs.candidate)
-    artifact = _sha256(inputs.candidate)
+    models = _models(inputs)
+    candidate = models[CANDIDATE]
     _require(plan, inputs, candidate.signature)
-    rows = model_input(inputs.holdout, candidate.signature)
-    check_serving_parity(candidate, inputs.holdout, rows)
-    predictions: dict[str, Wide] = {"candidate": candidate.predict(rows).astype(np.float64)}
-    if inputs.champion is not None and _sha256(inputs.champion) != artifact:
-        champion = load_archive(inputs.champion)
-        require_columns(inputs.holdout, [c.name for c in champion.signature.inputs], "holdout")
-        predictions["champion"] = champion.predict(model_input(inputs.holdout, champion.signature)).astype(np.float64)
+    failures = _time_failures(plan, inputs)
+    predictions = {name: _predictions(name, model, inputs.holdout, failures) for name, model in models.items()}
+    if not any(failure.startswith(CANDIDATE) for failure in failures):
+        failures += serving_problems(candidate, inputs.holdout, model_input(inputs.holdout, candidate.signature))
     predictions |= {name: numbers(inputs.holdout, name).astype(np.float64) for name in plan.baselines}
-    actual = _actual(inputs.holdout, plan.label)
-    blocks = _blocks([str(value) for value in inputs.holdout.column(plan.block).to_pylist()], actual, predictions)
-    total = sum(block.actual_sum for block in blocks)
+    actual = numbers(inputs.holdout, plan.label).astype(np.float64)
+    check_labels(plan.metric, plan.label, actual)
+    losses = {name: row_losses(plan.metric, values, actual) for name, values in predictions.items()}
+    block_of = [str(value) for value in inputs.holdout.column(plan.block).to_pylist()]
+    blocks = block_losses(block_of, actual, losses)
+    segments, left_out = segment_losses(inputs.holdout, plan.segments or (), block_of, actual, losses)
+    actual_sum = sum(block.actual_sum for block in blocks)
+    scale = normaliser(plan.metric, rows=len(actual), actual_sum=actual_sum)
     training_set_id = content_hash(inputs.manifest)
+    given = {name: is_prediction(plan.metric, values) for name, values in predictions.items()}
     evaluation = Evaluation(
         metric=plan.metric,
-        metrics={name: sum(block.absolute_error[name] for block in blocks) / total for name in predictions},
+        metrics={name: sum(block.absolute_error[name] for block in blocks) / scale for name in predictions},
         blocks=blocks,
         rows=len(actual),
         trained_until=times["trained_until"],
         holdout_from=times["holdout_from"],
         holdout_until=times["holdout_until"],
-        artifact_sha256=artifact,
+        artifact_sha256=_sha256(inputs.candidate),
         model_sha256=candidate.sha256,
         training_set_id=training_set_id,
         baseline_uri=baseline_uri,
-        non_finite={name: int((~np.isfinite(values)).sum()) for name, values in predictions.items()},
+        non_finite={name: int((~mask).sum()) for name, mask in given.items()},
+        segments=segments if plan.segments is not None else None,
+        segments_left_out=left_out or None,
+        failures=tuple(failures) or None,
+        distinct_predictions=len(np.unique(predictions[CANDIDATE][given[CANDIDATE]])),
+        milliseconds_a_row=None if timer is None or failures else milliseconds_a_row(models, inputs.holdout, timer),
     )
-    ours = np.where(np.isfinite(predictions["candidate"]), predictions["candidate"], actual)
     baseline = Baseline(
         features=_features(candidate.signature, inputs.train, plan.cluster),
         rows=inputs.train.num_rows,
         training_set_id=training_set_id,
         created=inputs.manifest.semantics.cutoff,
-        prediction=_prediction(predictions["candidate"], inputs.holdout, plan.cluster),
-        quality={"wape": evaluation.metrics["candidate"], "bias": float((ours - actual).sum()) / total},
+        prediction=_prediction(predictions[CANDIDATE], inputs.holdout, plan.cluster),
+        quality=_quality(plan.metric, evaluation.metrics[CANDIDATE], predictions[CANDIDATE], actual),
     )
     return evaluation, baseline
 
 
-def check_serving_parity(model: Model, table: Any, rows: Matrix) -> None:
-    """Check on a sample that rows sent to the server one by one get the predictions of the whole batch.
+def _models(inputs: Inputs) -> dict[str, Model]:
+    models = {CANDIDATE: load_archive(inputs.candidate)}
+    if inputs.champion is not None and _sha256(inputs.champion) != _sha256(inputs.candidate):
+        models[CHAMPION] = load_archive(inputs.champion)
+        require_columns(inputs.holdout, [c.name for c in models[CHAMPION].signature.inputs], "holdout")
+    return models
 
-    The rows go through the server's own reading of JSON, so a difference between how the job and the server read a column
-    shows here, before the model is registered.
 
-    Args:
-        model: The candidate.
-        table: The holdout.
-        rows: Its rows as the model takes them.
+def _predictions(name: str, model: Model, holdout: Any, failures: list[str]) -> Wide:
+    """Return a model's predictions; one that fails has none, which is a failure only of a candidate."""
+    try:
+        return model.predict(model_input(holdout, model.signature)).astype(np.float64)
+    except JobError:
+        raise
+    except Exception as error:  # ONNX Runtime raises its own types, all direct children of Exception
+        if name == CANDIDATE:
+            failures.append(f"{name} could not predict the holdout: {str(error).partition(chr(10))[0]}")
+        return np.full(holdout.num_rows, np.nan)
 
-    Raises:
-        JobError: With the first row that differs.
-    """
-    sample = np.unique(np.linspace(0, len(rows) - 1, _SAMPLE_ROWS, dtype=np.int64))
-    batch = model.predict(rows)[sample]
-    part = table.take(sample)
-    sent = {
-        column.name: categories(part, column.name) if column.type == "category" else numbers(part, column.name).tolist()
-        for column in model.signature.inputs
-    }
-    for index, row in enumerate(sample):
-        body = orjson.dumps({"instances": [{name: values[index] for name, values in sent.items()}]})
-        try:
-            single = model.predict(parse("application/json", body, model.signature))[0]
-        except ValueError as error:
-            raise JobError(f"holdout row {row} could not be sent to the server: {error}") from error
-        if not np.isclose(single, batch[index], rtol=_RELATIVE_TOLERANCE, atol=1e-6, equal_nan=True):
-            raise JobError(
-                f"holdout row {row} gives {batch[index]} in a batch and {single} alone; rows must not depend on each other"
-            )
+
+def _time_failures(plan: EvaluationPlan, inputs: Inputs) -> list[str]:
+    """Return whether the training split holds anything of the holdout's time."""
+    if plan.timestamp is None:
+        return []
+    newest, first = (
+        choose(split.column(plan.timestamp)).as_py()
+        for choose, split in ((pc.max, inputs.train), (pc.min, inputs.holdout))
+    )
+    if newest is None or first is None:
+        raise JobError(f"column {plan.timestamp!r} must be known in both splits, it is null in every row of one")
+    if newest < first:
+        return []
+    return [f"the training split reaches {_shown(newest)}, the holdout begins {_shown(first)}: trained on the future"]
+
+
+def _shown(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _quality(metric: Metric, loss: float, predictions: Wide, actual: Wide) -> dict[str, float]:
+    """Return the candidate's loss, and what live traffic is compared with once labels come: WAPE and bias."""
+    total = float(np.abs(actual).sum())
+    if total == 0:
+        return {metric: loss}
+    ours = np.where(np.isfinite(predictions), predictions, actual)
+    wape = loss if metric == "wape" else float(np.abs(ours - actual).sum()) / total
+    return {metric: loss, "wape": wape, "bias": float((ours - actual).sum()) / total}
 
 
 def _split_times(manifest: TrainingSetManifest) -> dict[str, str]:
@@ -155,41 +182,11 @@ def _split_times(manifest: TrainingSetManifest) -> dict[str, str]:
 
 def _require(plan: EvaluationPlan, inputs: Inputs, signature: ModelSignature) -> None:
     columns = [column.name for column in signature.inputs]
-    cluster = [] if plan.cluster is None else [plan.cluster]
-    require_columns(inputs.holdout, [*columns, plan.label, plan.block, *plan.baselines, *cluster], "holdout")
-    require_columns(inputs.train, [*columns, *cluster], "train")
-
-
-def _actual(holdout: Any, label: str) -> Wide:
-    actual = numbers(holdout, label).astype(np.float64)
-    broken = int((~np.isfinite(actual)).sum())
-    if broken:
-        raise JobError(
-            f"label {label!r} must be known for every holdout row, {broken} of {len(actual)} are null or infinite"
-        )
-    if not np.abs(actual).sum() > 0:
-        raise JobError(f"label {label!r} is 0 in every holdout row: WAPE is not defined")
-    return actual
-
-
-def _blocks(names: list[str], actual: Wide, predictions: Mapping[str, Wide]) -> tuple[LossBlock, ...]:
-    present, codes = np.unique(np.array(names), return_inverse=True)
-    size = len(present)
-    rows = np.bincount(codes, minlength=size)
-    sums = np.bincount(codes, weights=np.abs(actual), minlength=size)
-    errors = {
-        name: np.bincount(codes, weights=np.nan_to_num(np.abs(values - actual), nan=0, posinf=0), minlength=size)
-        for name, values in predictions.items()
-    }
-    return tuple(
-        LossBlock(
-            block=str(block),
-            rows=int(rows[index]),
-            actual_sum=float(sums[index]),
-            absolute_error={name: float(error[index]) for name, error in errors.items()},
-        )
-        for index, block in enumerate(present)
+    both = [name for name in (plan.cluster, plan.timestamp) if name is not None]
+    require_columns(
+        inputs.holdout, [*columns, plan.label, plan.block, *plan.baselines, *both, *(plan.segments or ())], "holdout"
     )
+    require_columns(inputs.train, [*columns, *both], "train")
 
 
 def _features(signature: ModelSignature, train: Any, cluster: str | None) -> tuple[FeatureBaseline, ...]:
@@ -237,7 +234,7 @@ def main(arguments: list[str]) -> int:
     opt_ml = OptMl.from_environment(os.environ)
     try:
         plan = from_json(EvaluationPlan, "".join(options.plan))
-        evaluation, baseline = evaluate(plan, _read_inputs(opt_ml), options.baseline_uri)
+        evaluation, baseline = evaluate(plan, _read_inputs(opt_ml), options.baseline_uri, timer=time.perf_counter)
     except (JobError, ModelError, ContractError) as error:
         sys.stderr.write(f"mlops evaluate: {error}\n")
         return 1
@@ -245,7 +242,7 @@ def main(arguments: list[str]) -> int:
     report.mkdir(parents=True, exist_ok=True)
     (report / "evaluation.json").write_bytes(canonical_json(evaluation))
     (report / "baseline.json").write_bytes(canonical_json(baseline))
-    sys.stderr.write(f"mlops evaluate: {evaluation.rows} rows, WAPE {dict(evaluation.metrics)}\n")
+    sys.stderr.write(f"mlops evaluate: {evaluation.rows} rows, {evaluation.metric} {dict(evaluation.metrics)}\n")
     return 0
 
 

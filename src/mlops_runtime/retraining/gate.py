@@ -115,6 +115,7 @@ def _problems(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
         yield f"{evaluation.rows} rows are fewer than the minimum {spec.minimum_rows}"
     if len(evaluation.blocks) < MINIMUM_BLOCKS:
         yield f"{len(evaluation.blocks)} blocks are fewer than the {MINIMUM_BLOCKS} that an interval needs"
+    yield from evaluation.failures or ()
     for name, count in sorted(evaluation.non_finite.items()):
         if count and name != CHAMPION:
             yield f"{name} has no finite prediction for {count} rows"
@@ -132,7 +133,9 @@ def _broken(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
         if not all(math.isfinite(value) for value in values) or min(values) < 0:
             yield f"block {block.block!r} has a loss or a total that is negative or not finite"
             return
-    total = sum(block.actual_sum for block in evaluation.blocks)
+    total: float = evaluation.rows
+    if evaluation.metric == "wape":
+        total = sum(block.actual_sum for block in evaluation.blocks)
     if total <= 0:
         yield "the actual values sum to nothing, so there is no relative error"
         return

@@ -75,7 +75,7 @@ def test_a_gate_result_is_read_with_its_verdict(example: Callable[..., Any]) -> 
         (ModelPackageSpec, {"image": None}, "$.image must be a string, got None"),
         (ModelPackageSpec, {"environment": {"WORKERS": 2}}, "$.environment.WORKERS must be a string, got 2"),
         (ModelPackageSpec, {"content_types": "text/csv"}, "$.content_types must be an array, got 'text/csv'"),
-        (Evaluation, {"metric": "rmse"}, "$.metric must be one of 'wape', got 'rmse'"),
+        (Evaluation, {"metric": "rmse"}, "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', got 'rmse'"),
         (Evaluation, {"metrics": {"candidate": "0.2"}}, "$.metrics.candidate must be a number, got '0.2'"),
         (Evaluation, {"metrics": {"candidate": True}}, "$.metrics.candidate must be a number, got True"),
         (

@@ -109,7 +109,11 @@ def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
         (TrainingSetPlan, {"holdout_days": "28"}, "$.holdout_days must be an integer, got '28'"),
         (TrainingSetPlan, {"history_days": 0.5}, "$.history_days must be an integer, got 0.5"),
         (TrainingSetPlan, {"label": ...}, "$.label is missing"),
-        (EvaluationPlan, {"metric": "mae"}, "$.metric must be one of 'wape', got 'mae'"),
+        (
+            EvaluationPlan,
+            {"metric": "auc"},
+            "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', got 'auc'",
+        ),
         (EvaluationPlan, {"baselines": "last_week"}, "$.baselines must be an array, got 'last_week'"),
         (GateSpec, {"confidence": "95 %"}, "$.confidence must be a number, got '95 %'"),
         (GateSpec, {"resamples": 0.5}, "$.resamples must be an integer, got 0.5"),

@@ -19,10 +19,9 @@ from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semanti
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
-from mlops_runtime.jobs.evaluate import Inputs, check_serving_parity, evaluate
+from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.optml import JobError
-from mlops_runtime.jobs.table import model_input
-from mlops_runtime.serving.model import Model, load_archive
+from mlops_runtime.serving.model import Model
 
 TABLE = PinnedTable(
     group="demand", version=1, database="demand_features", table="demand_v1", table_uuid="u", snapshot_id=1, schema_id=0,
@@ -173,32 +172,121 @@ def test_fails_for_what_cannot_be_evaluated(inputs: Inputs, change: dict[str, An
     assert str(caught.value).startswith(message)
 
 
-def test_fails_when_rows_depend_on_each_other(inputs: Inputs) -> None:
-    """A model that answers otherwise one row at a time would be judged by numbers it never serves."""
-
-    class Centred(Model):
-        """Subtracts the batch's mean, as a careless export does."""
-
-        def predict(self, rows: Any) -> Any:
-            predictions = Model.predict(self, rows)
-            return predictions - predictions.mean()
-
-    model = load_archive(inputs.candidate)
-    careless = Centred(model.signature, model.sha256, model.session, model.output)
-    with pytest.raises(
-        JobError, match=r"holdout row 0 gives .* in a batch and 0\.0 alone; rows must not depend on each other"
-    ):
-        check_serving_parity(careless, inputs.holdout, model_input(inputs.holdout, model.signature))
-
-
-def test_fails_when_the_holdout_could_not_be_served(inputs: Inputs) -> None:
+def test_a_holdout_that_could_not_be_served_is_a_failure_of_the_candidate(inputs: Inputs) -> None:
     """A null in a column that callers may not leave out is found before the model is registered."""
     price = [None, *inputs.holdout.column("price").to_pylist()[1:]]
     holdout = inputs.holdout.set_column(0, "price", pa.array(price, pa.float64()))
-    with pytest.raises(
-        JobError, match=r"holdout row 0 could not be sent to the server: instances\[0\]\.price must not be null"
-    ):
-        evaluate(PLAN, replace(inputs, holdout=holdout), URI)
+    evaluation, _ = evaluate(PLAN, replace(inputs, holdout=holdout), URI, timer=lambda: 0.0)
+    assert evaluation.failures == (
+        "holdout row 0 could not be sent to the server: instances[0].price must not be null",
+    )
+    assert evaluation.milliseconds_a_row is None
+
+
+def test_a_candidate_that_fails_has_no_predictions(
+    inputs: Inputs, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it raises is a reason for the gate, not the end of the job; the champion is still measured."""
+    candidate = hashlib.sha256(models.onnx()).hexdigest()
+    predict = Model.predict
+
+    def broken(self: Model, rows: Any) -> Any:
+        if self.sha256 == candidate:
+            raise RuntimeError("out of memory\nat node 7")
+        return predict(self, rows)
+
+    monkeypatch.setattr(Model, "predict", broken)
+    evaluation, _ = evaluate(PLAN, inputs, URI)
+    assert evaluation.failures == ("candidate could not predict the holdout: out of memory",)
+    assert evaluation.non_finite == {"candidate": 300, "champion": 0, "last_week": 0}
+    assert evaluation.distinct_predictions == 0
+
+
+def test_a_champion_that_fails_is_no_failure_of_the_candidate(
+    inputs: Inputs, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no predictions, so nothing is compared with it."""
+    candidate = hashlib.sha256(models.onnx()).hexdigest()
+    predict = Model.predict
+
+    def broken(self: Model, rows: Any) -> Any:
+        if self.sha256 != candidate:
+            raise RuntimeError("gone")
+        return predict(self, rows)
+
+    monkeypatch.setattr(Model, "predict", broken)
+    evaluation, _ = evaluate(PLAN, inputs, URI)
+    assert evaluation.failures is None
+    assert evaluation.non_finite == {"candidate": 0, "champion": 300, "last_week": 0}
+
+
+def test_a_constant_model_has_one_prediction(inputs: Inputs, models: Any, tmp_path: Path) -> None:
+    """The gate refuses it by this number."""
+    constant = models.archive(tmp_path / "constant" / "model.tar.gz", models.onnx((0.0, 0.0, 0.0)))
+    assert evaluate(PLAN, replace(inputs, candidate=constant), URI)[0].distinct_predictions == 1
+    assert (evaluate(PLAN, inputs, URI)[0].distinct_predictions or 0) > 100
+
+
+def test_losses_are_kept_apart_by_segment(inputs: Inputs) -> None:
+    """The segments of a column are the whole, and each is what its rows alone give."""
+    evaluation, _ = evaluate(replace(PLAN, block="week", segments=("store",)), inputs, URI)
+    assert evaluation.segments is not None
+    assert {segment.name for segment in evaluation.segments} == {"store=north", "store=south, old", "store=west"}
+    assert sum(segment.rows for segment in evaluation.segments) == 300
+    north = next(segment for segment in evaluation.segments if segment.value == "north")
+    chosen = inputs.holdout.filter(pa.array([s == "north" for s in inputs.holdout.column("store").to_pylist()]))
+    alone, _ = evaluate(replace(PLAN, block="week"), replace(inputs, holdout=chosen), URI)
+    assert north.blocks == alone.blocks
+    assert from_json(Evaluation, canonical_json(evaluation)) == evaluation
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "brier"])
+def test_a_classifier_predicts_probabilities(inputs: Inputs, models: Any, tmp_path: Path, metric: Any) -> None:
+    """What is no probability is counted like a missing one; the loss is a mean a row."""
+    price = inputs.holdout.column("price").to_numpy()
+    bought = (price > 2.5).astype(float)
+    holdout = inputs.holdout.set_column(3, "units", pa.array(bought)).set_column(4, "last_week", pa.array([0.5] * 300))
+    model = models.archive(tmp_path / "tenth" / "model.tar.gz", models.onnx((0.1, 0.0, 0.0)))
+    plan = replace(PLAN, metric=metric)
+    evaluation, baseline = evaluate(plan, replace(inputs, holdout=holdout, candidate=model, champion=None), URI)
+    single = np.float32(price) * np.float32(0.1)
+    assert evaluation.non_finite["candidate"] == int((single > 1).sum())
+    half = {"log_loss": np.log(2), "brier": 0.25}[metric]
+    assert evaluation.metrics["last_week"] == pytest.approx(half)
+    assert baseline.quality[metric] == evaluation.metrics["candidate"]
+    assert baseline.quality["wape"] == pytest.approx(np.abs(single - bought).sum() / bought.sum(), rel=1e-4)
+
+
+def test_mae_is_a_mean_a_row(inputs: Inputs) -> None:
+    """As WAPE, but for the denominator; defined where every label is 0."""
+    wape, mae = (evaluate(replace(PLAN, metric=metric), inputs, URI)[0] for metric in ("wape", "mae"))
+    total = sum(block.actual_sum for block in wape.blocks)
+    assert mae.blocks == wape.blocks
+    assert dict(mae.metrics) == pytest.approx({name: value * total / 300 for name, value in wape.metrics.items()})
+    zeros = inputs.holdout.set_column(3, "units", pa.array([0.0] * 300))
+    _, baseline = evaluate(replace(PLAN, metric="mae"), replace(inputs, holdout=zeros), URI)
+    assert set(baseline.quality) == {"mae"}
+
+
+def test_a_training_split_of_the_holdouts_time_is_a_failure(inputs: Inputs) -> None:
+    """Trained on the future: the gate refuses it, whatever it scores."""
+    plan = replace(PLAN, timestamp="at")
+
+    def stamped(first: int) -> Any:
+        return inputs.train.append_column("at", pa.array([first + i for i in range(2000)]))
+
+    holdout = inputs.holdout.append_column("at", pa.array([5000 + i for i in range(300)]))
+    fine, _ = evaluate(plan, replace(inputs, train=stamped(3000), holdout=holdout), URI)
+    assert fine.failures is None
+    late, _ = evaluate(plan, replace(inputs, train=stamped(3001), holdout=holdout), URI)
+    assert late.failures == ("the training split reaches 5000, the holdout begins 5000: trained on the future",)
+
+
+def test_a_row_is_timed_for_both_models(inputs: Inputs) -> None:
+    """With a timer that ticks once a call, each row takes one tick."""
+    ticks = iter(range(10**6))
+    evaluation, _ = evaluate(PLAN, inputs, URI, timer=lambda: float(next(ticks)))
+    assert evaluation.milliseconds_a_row == {"candidate": 1000.0, "champion": 1000.0}
 
 
 def layout(root: Path, inputs: Inputs) -> None:
@@ -231,7 +319,9 @@ def test_the_job_writes_both_documents(inputs: Inputs, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = tmp_path / "processing" / "output" / "report"
     evaluation, baseline = evaluate(PLAN, inputs, URI)
-    assert from_json(Evaluation, (report / "evaluation.json").read_bytes()) == evaluation
+    written = from_json(Evaluation, (report / "evaluation.json").read_bytes())
+    assert set(written.milliseconds_a_row or {}) == {"candidate", "champion"}
+    assert replace(written, milliseconds_a_row=None) == evaluation
     assert from_json(Baseline, (report / "baseline.json").read_bytes()) == baseline
 
 

@@ -1,0 +1,121 @@
+"""Whether what the evaluation measures is what a server would answer: alone and in batches, twice, and how fast."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from mlops_runtime.jobs.table import categories, numbers
+from mlops_runtime.serving.model import Matrix, Model
+from mlops_runtime.serving.payload import parse
+
+BATCHES = (1, 2, 7, 64)
+SAMPLE_ROWS = 64
+_RELATIVE_TOLERANCE = 1e-4  # 32-bit sums in another order
+_ROUNDS = 3
+
+Timer = Callable[[], float]
+
+
+def serving_problems(model: Model, table: Any, rows: Matrix) -> list[str]:
+    """Return why a model would serve otherwise than it is measured: at most one reason for each way to ask.
+
+    A sample is sent in batches of each size in `BATCHES` through the server's own reading of JSON, so a difference between how the
+    job and the server read a column shows here, before the model is registered; and the whole is asked twice.
+
+    Args:
+        model: The candidate.
+        table: The holdout.
+        rows: Its rows as the model takes them.
+    """
+    whole = model.predict(rows)
+    again = model.predict(rows)
+    problems = []
+    differing = np.flatnonzero(~((whole == again) | (np.isnan(whole) & np.isnan(again))))
+    if len(differing):
+        row = differing[0]
+        problems.append(
+            f"holdout row {row} gives {whole[row]} and then {again[row]} in the same batch; a model must repeat itself"
+        )
+    sample = _sample(len(rows))
+    sent = _instances(model, table, sample)
+    for size in BATCHES:
+        problem = _batch_problem(model, sent, sample, whole, size)
+        if problem is not None:
+            problems.append(problem)
+    return list(dict.fromkeys(problems))
+
+
+def milliseconds_a_row(models: dict[str, Model], table: Any, timer: Timer) -> dict[str, float]:
+    """Return the median time of one row alone, through the server's reading of JSON, for each model in turn.
+
+    The models take turns on the same machine, so that their ratio says more than either number. A model that cannot answer the
+    sample is left out.
+
+    Args:
+        models: The models, by name.
+        table: The holdout.
+        timer: Gives seconds, from any start.
+    """
+    sample = _sample(table.num_rows)
+    bodies = {name: [_body([row]) for row in _instances(model, table, sample)] for name, model in models.items()}
+    able = [name for name, model in models.items() if _answers_all(model, bodies[name])]  # and so is warm
+    taken: dict[str, list[float]] = {name: [] for name in able}
+    for _ in range(_ROUNDS):
+        for index in range(len(sample)):
+            for name in able:
+                started = timer()
+                _answer(models[name], bodies[name][index])
+                taken[name].append(timer() - started)
+    return {name: 1000 * statistics.median(times) for name, times in taken.items()}
+
+
+def _answers_all(model: Model, bodies: Sequence[bytes]) -> bool:
+    try:
+        for body in bodies:
+            _answer(model, body)
+    except Exception:  # ONNX Runtime raises its own types, all direct children of Exception
+        return False
+    return True
+
+
+def _answer(model: Model, body: bytes) -> Matrix:
+    return model.predict(parse("application/json", body, model.signature))
+
+
+def _sample(count: int) -> Any:
+    return np.unique(np.linspace(0, count - 1, SAMPLE_ROWS, dtype=np.int64))
+
+
+def _instances(model: Model, table: Any, sample: Any) -> list[dict[str, Any]]:
+    part = table.take(sample)
+    columns = {
+        column.name: categories(part, column.name) if column.type == "category" else numbers(part, column.name).tolist()
+        for column in model.signature.inputs
+    }
+    return [{name: values[index] for name, values in columns.items()} for index in range(len(sample))]
+
+
+def _body(instances: Sequence[dict[str, Any]]) -> bytes:
+    return orjson.dumps({"instances": list(instances)})
+
+
+def _batch_problem(model: Model, sent: Sequence[dict[str, Any]], sample: Any, whole: Matrix, size: int) -> str | None:
+    for start in range(0, len(sent), size):
+        chosen = sample[start : start + size]
+        try:
+            answers = _answer(model, _body(sent[start : start + size]))
+        except ValueError as error:
+            return f"holdout row {chosen[0]} could not be sent to the server: {error}"
+        expected = whole[chosen]
+        near = np.isclose(answers, expected, rtol=_RELATIVE_TOLERANCE, atol=1e-6, equal_nan=True)
+        if not near.all():
+            index = int(np.flatnonzero(~near)[0])
+            how = "alone" if size == 1 else f"among {size}"
+            return (
+                f"holdout row {chosen[index]} gives {expected[index]} among all rows and {answers[index]} {how}; "
+                "rows must not depend on each other"
+            )
+    return None
