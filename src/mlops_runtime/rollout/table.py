@@ -43,6 +43,7 @@ class RolloutTable:
         digest: str,
         live: LivePointer | None = None,
         owner: str | None = None,
+        *,
         pause: PauseState | None = None,
     ) -> bool:
         """Append a record to the chain, and move live pointer or pause with it, if nobody else did since ``seen``.
