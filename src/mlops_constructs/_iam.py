@@ -13,7 +13,7 @@ from aws_cdk import aws_logs as logs
 
 from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._validation import raise_if_any
-from mlops_constructs.compliance import acknowledge
+from mlops_constructs.compliance import acknowledge_all
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -252,8 +252,8 @@ class _PolicyCheck:
                 f"the policy has about {size} characters, at most {MAXIMUM_POLICY_CHARACTERS} are allowed; split the role"
             ]
         if self._wildcard_reason is not None:
-            for finding in wildcard_findings(document):
-                acknowledge(self._policy, f"AwsSolutions-IAM5[{finding}]", self._wildcard_reason)
+            rules = [f"AwsSolutions-IAM5[{finding}]" for finding in wildcard_findings(document)]
+            acknowledge_all(self._policy, rules, self._wildcard_reason)
         return []
 
 

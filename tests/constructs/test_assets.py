@@ -1,5 +1,6 @@
 """Code of functions and layers as assets."""
 
+import ast
 import subprocess
 from pathlib import Path
 
@@ -108,6 +109,21 @@ def test_imports_inside_functions_are_found(tmp_path: Path) -> None:
     source.write_text("def f():\n    from mlops_runtime.contracts import model\n")
 
     assert "model.py" in {path.name for path in runtime_files([source])}
+
+
+@pytest.mark.parametrize("source", sorted(ROOT.glob("src/mlops_runtime/**/*.py")) + sorted(ROOT.glob("lambdas/*/*.py")))
+def test_no_import_is_overlooked(source: Path) -> None:
+    """Python's own parser is the oracle of the pattern by which imports are read."""
+    parsed: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            parsed |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, f"{source} has a relative import, which the pattern does not see"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            parsed |= {node.module, *(name for name in names if _assets._module_file(name))}
+
+    assert {name for name in parsed if name.split(".")[0] == "mlops_runtime"} <= set(_assets._imports(source))
 
 
 def test_locks_pin_every_wheel_by_hash() -> None:

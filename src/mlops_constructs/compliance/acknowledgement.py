@@ -5,6 +5,7 @@ reason in the report, and only the exact id counts: no prefix, no pattern.
 """
 
 import re
+from collections.abc import Sequence
 
 import aws_cdk as cdk
 
@@ -43,19 +44,7 @@ def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
     Example:
         >>> acknowledge(queue, "Serverless-SQSRedrivePolicy", "it is itself where dead letters end; one more is never read")
     """
-    match = _RULE.fullmatch(rule)
-    problems = []
-    if match is None:
-        problems.append(f"rule must be an exact id such as 'AwsSolutions-IAM5[Resource::*]', got {rule!r}")
-    if len(reason) < MINIMUM_REASON:
-        problems.append(
-            f"reason must have at least {MINIMUM_REASON} characters, got {reason!r}; name the alternative rejected"
-        )
-    if cdk.Stage.is_stage(construct) or cdk.Stack.is_stack(construct):
-        problems.append(f"construct must be the one with the finding, got the whole of {construct.node.id!r}")
-    if match is None or problems:
-        raise ValidationError("InvalidAcknowledgement", problems, construct)
-    cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=f"{match['pack']}::{rule}", reason=reason))
+    acknowledge_all(construct, [rule], reason)
 
 
 def acknowledge_family(construct: IConstruct, rule: str, reason: str) -> None:
@@ -72,5 +61,38 @@ def acknowledge_family(construct: IConstruct, rule: str, reason: str) -> None:
     if rule not in RULE_FAMILIES:
         problem = f"rule must be one of {', '.join(sorted(RULE_FAMILIES))}, got {rule!r}"
         raise ValidationError("InvalidAcknowledgement", [problem], construct)
-    for pack in RULE_FAMILIES[rule]:
-        acknowledge(construct, f"{pack}-{rule}", reason)
+    acknowledge_all(construct, [f"{pack}-{rule}" for pack in RULE_FAMILIES[rule]], reason)
+
+
+def acknowledge_all(construct: IConstruct, rules: Sequence[str], reason: str) -> None:
+    """Acknowledge several findings on one construct for the same reason.
+
+    Args:
+        construct: As for ``acknowledge``.
+        rules: Exact ids; none is fine.
+        reason: As for ``acknowledge``.
+
+    Raises:
+        ValidationError: As ``acknowledge``, with every problem.
+    """
+    if not rules:
+        return
+    matches = {rule: _RULE.fullmatch(rule) for rule in rules}
+    problems = [
+        f"rule must be an exact id such as 'AwsSolutions-IAM5[Resource::*]', got {rule!r}"
+        for rule, match in matches.items()
+        if match is None
+    ]
+    if len(reason) < MINIMUM_REASON:
+        problems.append(
+            f"reason must have at least {MINIMUM_REASON} characters, got {reason!r}; name the alternative rejected"
+        )
+    # by class and not by Stack.is_stack: a call into node for each of hundreds of acknowledgements is what synthesis waits for
+    if isinstance(construct, cdk.Stack | cdk.Stage):
+        problems.append(f"construct must be the one with the finding, got the whole of {construct.node.id!r}")
+    if problems:
+        raise ValidationError("InvalidAcknowledgement", problems, construct)
+    acknowledged = [
+        cdk.Acknowledgment(id=f"{match['pack']}::{rule}", reason=reason) for rule, match in matches.items() if match
+    ]
+    cdk.Validations.of(construct).acknowledge(*acknowledged)

@@ -3,8 +3,8 @@
 import difflib
 from functools import cache
 
-import botocore.session
 from botocore.exceptions import UnknownServiceError as BotocoreUnknownServiceError
+from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape, StructureShape
 
 # Step Functions names SDK integrations by the Java SDK's package names.
@@ -16,6 +16,8 @@ _SDK_NAMES = {
     "sagemakerruntime": "sagemaker-runtime",
     "sfn": "stepfunctions",
 }
+# only what botocore carries: models of somebody's home folder would make synthesis depend on it
+_LOADER = Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
 
 
 class UnknownServiceError(ValueError):
@@ -27,19 +29,15 @@ class UnknownOperationError(ValueError):
 
 
 @cache
-def _session() -> botocore.session.Session:
-    return botocore.session.get_session()
-
-
-@cache
 def service_model(service: str) -> ServiceModel:
     """Return the model of a service, by botocore's name or by the one that Step Functions uses.
 
     Raises:
         UnknownServiceError: If botocore has no such service.
     """
+    name = _SDK_NAMES.get(service, service)
     try:
-        return _session().get_service_model(_SDK_NAMES.get(service, service))
+        return ServiceModel(_LOADER.load_service_model(name, "service-2"), name)
     except BotocoreUnknownServiceError as error:
         raise UnknownServiceError(f"unknown service {service!r}; use botocore's name of an AWS service") from error
 
