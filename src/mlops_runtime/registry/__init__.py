@@ -1,5 +1,15 @@
-"""Model packages: the request that registers one, and what the registry says about one."""
+"""Model packages: the request that registers one, what the registry says about one, and whether its approval counts."""
 
-from mlops_runtime.registry.package import PackageError, RegisteredPackage, package_request, read_package
+from mlops_runtime.registry.approval import ApprovalRule, approval_problems, is_automatic
+from mlops_runtime.registry.package import PackageError, RegisteredPackage, binding, package_request, read_package
 
-__all__ = ["PackageError", "RegisteredPackage", "package_request", "read_package"]
+__all__ = [
+    "ApprovalRule",
+    "PackageError",
+    "RegisteredPackage",
+    "approval_problems",
+    "binding",
+    "is_automatic",
+    "package_request",
+    "read_package",
+]

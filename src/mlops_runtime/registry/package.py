@@ -8,10 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.model import ModelPackageSpec
 
 MODEL_SHA256 = "MLOPS_MODEL_SHA256"  # what the server compares model.onnx with before it loads it
 METADATA = ("artifact_sha256", "model_sha256", "training_set_id", "execution", "baseline_uri", "evaluation_uri")
+# what an approval is bound to; the hash of the evaluation's bytes where registration gives it
+BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri")
+ALSO_BOUND = ("evaluation_sha256",)
 
 _IMAGE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -45,6 +49,23 @@ class RegisteredPackage:
         return self.approval == "Approved" and self.status == "Completed"
 
 
+def binding(values: Mapping[str, str]) -> str:
+    """Return the hash that ties an approval to one artefact, its metrics and its training set.
+
+    Registration keeps it as ``binding`` in the package's metadata, the approver repeats it, preflight compares both with what the
+    metadata say by then. What is absent counts as empty.
+
+    Args:
+        values: The package's metadata, or the gate's answer; other names in it do not count.
+
+    Example:
+        >>> binding({"model_sha256": "a"}) == binding({"model_sha256": "a", "execution": "arn"})
+        True
+    """
+    bound = {name: values.get(name, "") for name in BOUND} | {n: values[n] for n in ALSO_BOUND if n in values}
+    return content_hash(bound)
+
+
 def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApproval") -> dict[str, Any]:
     """Return the arguments of CreateModelPackage.
 
@@ -65,6 +86,7 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
         "ModelDataUrl": spec.artifact_uri,
         "Environment": {**spec.environment, MODEL_SHA256: spec.model_sha256},
     }
+    metadata = {name: getattr(spec, name) for name in METADATA}
     return {
         "ModelPackageGroupName": spec.group,
         "ModelApprovalStatus": approval,
@@ -73,7 +95,7 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
             "SupportedContentTypes": list(spec.content_types),
             "SupportedResponseMIMETypes": list(spec.content_types),
         },
-        "CustomerMetadataProperties": {name: getattr(spec, name) for name in METADATA},
+        "CustomerMetadataProperties": {**metadata, "binding": binding(metadata)},
     }
 
 

@@ -1,0 +1,198 @@
+"""Whether an approval counts: who gave it, when, and for which content. Read from DescribeModelPackage, never from an event.
+
+SageMaker names who last changed a package as an identity: ``arn:<partition>:sts::<account>:assumed-role/<role>/<session>``. A
+package that anybody else changed after its approval is therefore refused too; approving it again mends that.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeModelPackage.html
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_IamIdentity.html
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from mlops_runtime.contracts import from_json
+from mlops_runtime.registry.package import RegisteredPackage, binding
+
+BY_POLICY = "approved by policy"  # how the Retrain machine's approvals begin; a person's may not
+MAXIMUM_REASON = 900  # of the 1,024 characters that ApprovalDescription has
+
+_BINDING = re.compile(r"\[binding ([0-9a-f]{64})\]")
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+_SESSION = re.compile(r"arn:([a-z-]+):sts::(\d{12}):assumed-role/([\w+=,.@-]+)/[\w+=,.@-]+", re.ASCII)
+_ROLE = re.compile(r"arn:([a-z-]+):iam::(\d{12}):role/(?:[!-.0-~]+/)*([\w+=,.@-]+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRule:
+    """Who may approve the packages of one group, and for how long one may be approved after it was registered.
+
+    ``approvers`` are ARNs of the roles that people take, ``machines`` those of the Retrain machines that approve by policy.
+
+    Example:
+        >>> ApprovalRule.from_environment({"APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}'}).machines
+        ()
+    """
+
+    approvers: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
+    timeout_seconds: int | None = None
+    format: Literal["mlops.approval-rule/1"] = "mlops.approval-rule/1"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "ApprovalRule":
+        """Read the rule from ``APPROVAL``, as ``ModelRegistry.approval_environment`` writes it.
+
+        Raises:
+            KeyError: If there is none.
+            ContractError: If it is no rule.
+        """
+        return from_json(cls, environ["APPROVAL"])
+
+
+def approval_problems(
+    description: Mapping[str, Any], package: RegisteredPackage, *, rule: ApprovalRule, now: datetime
+) -> list[str]:
+    """Return why the approval of a package does not count; nothing if it does.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        package: The same, as read by ``read_package``.
+        rule: Who may approve, and until when.
+        now: The time in the cloud; an approval without a time of its own counts as given now.
+    """
+    if not package.is_approved:
+        return [f"it is {package.approval} ({package.status}); approve it first"]
+    given = description.get("LastModifiedTime", now)
+    return [
+        *_identity_problems(description, rule),
+        *timeout_problems(description, rule=rule, at=given),
+        *_binding_problems(description, package),
+    ]
+
+
+def timeout_problems(description: Mapping[str, Any], *, rule: ApprovalRule, at: datetime) -> list[str]:
+    """Return why a package may not be approved at a time: it was registered too long before.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        rule: Until when it may be approved.
+        at: When it is, or was, approved.
+    """
+    if rule.timeout_seconds is None:
+        return []
+    waited, allowed = at - description["CreationTime"], timedelta(seconds=rule.timeout_seconds)
+    if waited <= allowed:
+        return []
+    return [
+        f"approved {_span(waited)} after it was registered, at most {_span(allowed)} are allowed, as its training set grows "
+        "stale; retrain and approve the new package"
+    ]
+
+
+def is_automatic(description: Mapping[str, Any]) -> bool:
+    """Return whether a package was approved by policy, not by a person.
+
+    ``approval_problems`` refuses a package whose description says one thing and whose approver is the other.
+    """
+    return str(description.get("ApprovalDescription", "")).startswith(BY_POLICY)
+
+
+def approval_description(reason: str, *, bound: str) -> str:
+    """Return the ApprovalDescription of a person's approval: why, and the hash of what was approved.
+
+    Args:
+        reason: Why, in one line.
+        bound: ``binding`` of the package.
+
+    Raises:
+        ValueError: If the reason is empty, too long, has line breaks, or begins as the policy's do.
+
+    Example:
+        >>> approval_description("beats the champion in every segment", bound="0" * 64)[:35]
+        'beats the champion in every segment'
+    """
+    problem = _reason_problem(reason)
+    if problem is not None:
+        raise ValueError(f"reason must {problem}, got {reason[:80]!r}")
+    return f"{reason} [binding {bound}]"
+
+
+def bound_by(description: Mapping[str, Any]) -> str | None:
+    """Return the hash that an approval is bound to; ``None`` if it names none."""
+    found = _BINDING.findall(str(description.get("ApprovalDescription", "")))
+    return found[-1] if found else None
+
+
+def approver(description: Mapping[str, Any]) -> str | None:
+    """Return the identity that last changed a package; ``None`` where SageMaker names none."""
+    identity = description.get("LastModifiedBy", {}).get("IamIdentity", {})
+    return None if identity.get("Arn") is None else str(identity["Arn"])
+
+
+def has_role(identity: str, roles: tuple[str, ...]) -> bool:
+    """Return whether an identity is a session of one of the roles, or the role itself.
+
+    A session's ARN leaves out the role's path; names are unique in an account whatever the path.
+
+    Example:
+        >>> has_role("arn:aws:sts::123456789012:assumed-role/Lead/ann", ("arn:aws:iam::123456789012:role/team/Lead",))
+        True
+    """
+    if identity in roles:
+        return True
+    session = _SESSION.fullmatch(identity)
+    matches = [_ROLE.fullmatch(role) for role in roles]
+    return session is not None and any(match is not None and match.groups() == session.groups() for match in matches)
+
+
+def _identity_problems(description: Mapping[str, Any], rule: ApprovalRule) -> Iterator[str]:
+    identity, by_policy = approver(description), is_automatic(description)
+    allowed = " or ".join((*rule.approvers, *rule.machines)) or "nobody"
+    if identity is None:
+        yield f"SageMaker does not say who approved it; {allowed} may approve: approve it again in that role"
+    elif has_role(identity, rule.machines):
+        if not by_policy:
+            yield f"{identity} approves by policy, but its description does not say so; approve it again by hand"
+    elif not has_role(identity, rule.approvers):
+        yield (
+            f"{identity} approved it, or changed it after it was approved, but only {allowed} may; approve it again in that role"
+        )
+    elif by_policy:
+        yield f"{identity} approved it, but its description says {BY_POLICY!r}; approve it again and say why"
+
+
+def _binding_problems(description: Mapping[str, Any], package: RegisteredPackage) -> Iterator[str]:
+    registered = description.get("CustomerMetadataProperties", {}).get("binding")
+    present, approved = binding(description.get("CustomerMetadataProperties", {})), bound_by(description)
+    if registered != present:
+        got = "none" if registered is None else registered
+        yield (
+            f"its digests, evaluation or training set are not those it was registered with: they hash to {present}, registered is "
+            f"{got}; register {package.spec.artifact_uri} again"
+        )
+    if approved is None:
+        yield "its approval is not bound to what was approved; approve it with: mlops models approve"
+    elif approved != present:
+        yield f"{approved} was approved, but it is {present} now; look at it and approve it again"
+
+
+def _reason_problem(reason: str) -> str | None:
+    if not reason.strip():
+        return "not be empty; say why"
+    if len(reason) > MAXIMUM_REASON:
+        return f"have at most {MAXIMUM_REASON} characters ({len(reason)})"
+    if not reason.isprintable():
+        return "be one line of printable characters"
+    if reason.startswith(BY_POLICY):
+        return f"not begin with {BY_POLICY!r}, which is how the machine's approvals begin"
+    if _BINDING.search(reason):
+        return "not name a binding, which is added to it"
+    return None
+
+
+def _span(span: timedelta) -> str:
+    hours = span.total_seconds() / 3600
+    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"
