@@ -1,0 +1,216 @@
+"""On what an endpoint runs, as SageMaker and Application Auto Scaling are asked for it: pure, from the serving spec."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec
+from mlops_runtime.rollout.capacity_limits import (
+    asynchronous_problems,
+    instance_problems,
+    scaling_problems,
+    serverless_problems,
+    variant_problems,
+)
+
+Request = dict[str, Any]
+
+NAMESPACE = "sagemaker"
+DIMENSION = "sagemaker:variant:DesiredInstanceCount"
+# https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html
+_METRIC_NAMESPACE = "AWS/SageMaker"
+_BACKLOG = "ApproximateBacklogSizePerInstance"
+_WAITING = "HasBacklogWithoutCapacity"
+
+
+def capacity_problems(spec: ServingSpec) -> list[str]:
+    """Return why SageMaker would refuse the capacity of a spec, or would not do as it says."""
+    if spec.serverless is not None:
+        return list(serverless_problems(spec))
+    problems = [*instance_problems(spec), *variant_problems(spec), *scaling_problems(spec)]
+    return problems if spec.asynchronous is None else [*problems, *asynchronous_problems(spec)]
+
+
+def render_variants(spec: ServingSpec, *, model: str) -> list[Request]:
+    """Return ``ProductionVariants``: the main variant gets the calls that the further ones leave.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
+
+    Args:
+        spec: The desired spec.
+        model: Name of the SageMaker model that every variant serves.
+    """
+    further = spec.variants or ()
+    main: Request = {
+        "VariantName": spec.variant,
+        "ModelName": model,
+        "InitialVariantWeight": round(1.0 - sum(variant.weight for variant in further), 6),
+    }
+    if spec.serverless is None:
+        main |= {"InstanceType": spec.instance_type, "InitialInstanceCount": spec.instance_count}
+    else:
+        config = {"MemorySizeInMB": spec.serverless.memory_mb, "MaxConcurrency": spec.serverless.max_concurrency}
+        if spec.serverless.provisioned_concurrency is not None:
+            config["ProvisionedConcurrency"] = spec.serverless.provisioned_concurrency
+        main["ServerlessConfig"] = config
+    return [
+        main,
+        *(
+            {
+                "VariantName": variant.name,
+                "ModelName": model,
+                "InstanceType": variant.instance_type,
+                "InitialInstanceCount": variant.instance_count,
+                "InitialVariantWeight": variant.weight,
+            }
+            for variant in further
+        ),
+    ]
+
+
+def render_config_extras(spec: ServingSpec) -> Request:
+    """Return what the capacity adds to CreateEndpointConfig: ``AsyncInferenceConfig`` of an asynchronous endpoint, or nothing."""
+    return {} if spec.asynchronous is None else {"AsyncInferenceConfig": _asynchronous(spec.asynchronous)}
+
+
+def render_scaling(spec: ServingSpec, *, live_variants: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """Return the requests that make an endpoint scale as the spec says, each list empty where there is nothing.
+
+    ``targets`` are RegisterScalableTarget, ``policies`` PutScalingPolicy and ``schedules`` PutScheduledAction. ``wake`` holds a
+    step policy (``policy``) and the alarm that calls it (``alarm``, to which the policy's ARN is added) for each variant that may
+    have no instance: its backlog wakes it. ``deregister`` (DeregisterScalableTarget) and ``alarm_names`` take all of that back,
+    whether there is any or not. Bounds hold for every variant, each of which scales by itself.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling.html
+
+    Args:
+        spec: The desired spec.
+        live_variants: Names of the variants that serve now, which the spec may no longer have. Default: none.
+    """
+    own = () if spec.serverless is not None else (spec.variant, *(variant.name for variant in spec.variants or ()))
+    known = list(dict.fromkeys([*own, *live_variants]))
+    requests: dict[str, list[Any]] = {
+        "deregister": [_target(spec, variant) for variant in known],
+        "alarm_names": [_wake_name(spec, variant) for variant in known],
+        "targets": [],
+        "policies": [],
+        "schedules": [],
+        "wake": [],
+    }
+    scaling = spec.scaling
+    if scaling is None:
+        return requests
+    for variant in own:
+        target = _target(spec, variant)
+        requests["targets"].append({**target, "MinCapacity": scaling.minimum, "MaxCapacity": scaling.maximum})
+        if scaling.target is not None:
+            requests["policies"].append(_tracking(spec, scaling, variant))
+        if spec.asynchronous is not None and 0 in _minima(scaling):
+            requests["wake"].append(_wake(spec, scaling, variant))
+        requests["schedules"] += _schedules(scaling, target)
+    return requests
+
+
+def no_scaling() -> dict[str, list[Any]]:
+    """Return a plan's ``scaling`` that changes nothing, for a rollout under the spec that already holds."""
+    return {name: [] for name in ("deregister", "alarm_names", "targets", "policies", "schedules", "wake")}
+
+
+def _target(spec: ServingSpec, variant: str) -> Request:
+    return {
+        "ServiceNamespace": NAMESPACE,
+        "ResourceId": f"endpoint/{spec.endpoint}/variant/{variant}",
+        "ScalableDimension": DIMENSION,
+    }
+
+
+def _tracking(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Request:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-code-define.html
+    policy: Request = {
+        "TargetValue": scaling.target,
+        "ScaleInCooldown": scaling.scale_in_cool_down,
+        "ScaleOutCooldown": scaling.scale_out_cool_down,
+    }
+    if scaling.metric == "BACKLOG_PER_INSTANCE":
+        policy["CustomizedMetricSpecification"] = {
+            "Namespace": _METRIC_NAMESPACE,
+            "MetricName": _BACKLOG,
+            "Dimensions": [{"Name": "EndpointName", "Value": spec.endpoint}],
+            "Statistic": "Average",
+        }
+    else:
+        policy["PredefinedMetricSpecification"] = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+    return {
+        **_target(spec, variant),
+        "PolicyName": f"{spec.endpoint}-{variant}-target",
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingScalingPolicyConfiguration": policy,
+    }
+
+
+def _wake(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Request:
+    """Without it a fleet of no instance waits until the backlog exceeds the target.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html#async-inference-autoscale-scale-up
+    """
+    policy: Request = {
+        **_target(spec, variant),
+        "PolicyName": f"{spec.endpoint}-{variant}-wake",
+        "PolicyType": "StepScaling",
+        "StepScalingPolicyConfiguration": {
+            "AdjustmentType": "ChangeInCapacity",
+            "MetricAggregationType": "Average",
+            "Cooldown": scaling.scale_out_cool_down,
+            "StepAdjustments": [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}],
+        },
+    }
+    alarm: Request = {
+        "AlarmName": _wake_name(spec, variant),
+        "AlarmDescription": f"{spec.endpoint} has requests and no instance: Application Auto Scaling starts one",
+        "Namespace": _METRIC_NAMESPACE,
+        "MetricName": _WAITING,
+        "Dimensions": [{"Name": "EndpointName", "Value": spec.endpoint}],
+        "Statistic": "Average",
+        "Period": 60,
+        "EvaluationPeriods": 2,
+        "DatapointsToAlarm": 2,
+        "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "TreatMissingData": "missing",
+        "Tags": [{"Key": key, "Value": value} for key, value in sorted(spec.tags.items())],
+    }
+    return {"policy": policy, "alarm": alarm}
+
+
+def _wake_name(spec: ServingSpec, variant: str) -> str:
+    return f"{spec.endpoint}-scaling-{variant}-wake"
+
+
+def _schedules(scaling: ScalingSpec, target: Request) -> Iterator[Request]:
+    for schedule in scaling.schedules:
+        yield {
+            **target,
+            "ScheduledActionName": schedule.name,
+            "Schedule": schedule.schedule,
+            "Timezone": schedule.timezone,
+            "ScalableTargetAction": {"MinCapacity": schedule.minimum, "MaxCapacity": schedule.maximum},
+        }
+
+
+def _minima(scaling: ScalingSpec) -> set[int]:
+    return {scaling.minimum, *(schedule.minimum for schedule in scaling.schedules)}
+
+
+def _asynchronous(asynchronous: AsynchronousSpec) -> Request:
+    # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AsyncInferenceConfig.html
+    output: Request = {"S3OutputPath": asynchronous.output, "S3FailurePath": asynchronous.failures}
+    if asynchronous.kms_key is not None:
+        output["KmsKeyId"] = asynchronous.kms_key
+    topics = {"SuccessTopic": asynchronous.success_topic, "ErrorTopic": asynchronous.error_topic}
+    told = {name: topic for name, topic in topics.items() if topic is not None}
+    if told:
+        output["NotificationConfig"] = told
+    config: Request = {"OutputConfig": output}
+    if asynchronous.max_concurrency is not None:
+        config["ClientConfig"] = {"MaxConcurrentInvocationsPerInstance": asynchronous.max_concurrency}
+    return config
