@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.rollout.capacity import capacity_problems
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html: 63 characters; nine are the suffix of configs
 MAX_ENDPOINT_LENGTH = 54
@@ -13,11 +14,7 @@ MAX_ENDPOINT_LENGTH = 54
 MAX_ALARMS = 8
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
-_INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.[a-z0-9-]+")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
-# families whose volume is local NVMe and takes no key of ours: KmsKeyId of
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
-_LOCAL_STORAGE = re.compile(r"[a-z]\d[a-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5[a-z]*|trn1n?")
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TrafficRoutingConfig.html and API_RollingUpdatePolicy.html
 _PERCENT = {"CANARY": (1, 50), "LINEAR": (10, 50), "ROLLING": (5, 50)}
 
@@ -32,7 +29,7 @@ def check_spec(spec: ServingSpec) -> ServingSpec:
     Raises:
         SpecError: With every problem: value got, what is allowed, the fix.
     """
-    problems = [*_spec_problems(spec), *_rollout_problems(spec.rollout, spec.instance_count)]
+    problems = [*_spec_problems(spec), *capacity_problems(spec), *_rollout_problems(spec.rollout, spec.instance_count)]
     problems += [] if spec.capture is None else _capture_problems(spec.capture)
     if problems:
         raise SpecError(f"serving spec of {spec.endpoint!r}: " + "; ".join(problems))
@@ -46,13 +43,6 @@ def _spec_problems(spec: ServingSpec) -> Iterator[str]:
         )
     if not _NAME.fullmatch(spec.variant):
         yield f"variant must be letters, digits and hyphens, got {spec.variant!r}"
-    family = _INSTANCE_TYPE.fullmatch(spec.instance_type)
-    if family is None:
-        yield f"instance_type must be like ml.m5.large, got {spec.instance_type!r}"
-    elif spec.kms_key is not None and _LOCAL_STORAGE.fullmatch(family[1]):
-        yield f"kms_key cannot be used with {spec.instance_type}, whose storage is local; leave kms_key out"
-    if spec.instance_count < 1:
-        yield f"instance_count must be at least 1, got {spec.instance_count}"
     if not _ROLE.fullmatch(spec.execution_role):
         yield f"execution_role must be the ARN of a role, got {spec.execution_role!r}"
     if bool(spec.subnets) != bool(spec.security_groups):

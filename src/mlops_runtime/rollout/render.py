@@ -6,6 +6,7 @@ from typing import Any
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.rollout.capacity import render_config_extras, render_variants
 
 Request = dict[str, Any]
 
@@ -62,16 +63,9 @@ def render_endpoint_config(spec: ServingSpec, *, name: str, execution: str) -> R
     """Return the arguments of CreateEndpointConfig; the model has the same name."""
     request: Request = {
         "EndpointConfigName": name,
-        "ProductionVariants": [
-            {
-                "VariantName": spec.variant,
-                "ModelName": name,
-                "InstanceType": spec.instance_type,
-                "InitialInstanceCount": spec.instance_count,
-                "InitialVariantWeight": 1.0,
-            }
-        ],
+        "ProductionVariants": render_variants(spec, model=name),
         "Tags": version_tags(spec, execution),
+        **render_config_extras(spec),
     }
     if spec.kms_key is not None:
         request["KmsKeyId"] = spec.kms_key
