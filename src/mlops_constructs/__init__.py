@@ -1,7 +1,7 @@
 """CDK constructs of the MLOps platform."""
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs.business_unit import BusinessUnit, Network, Profile
+from mlops_constructs.business_unit import BusinessUnit, Freeze, FreezeCalendar, Network, Profile
 from mlops_constructs.drift_alarms import DriftAlarms
 from mlops_constructs.feature_store import Entity, Feature, FeatureGroup, FeatureStore
 from mlops_constructs.model_endpoint import DataCapture, EndpointCapacity, IModelEndpoint, ModelEndpoint
@@ -20,6 +20,8 @@ __all__ = [
     "Feature",
     "FeatureGroup",
     "FeatureStore",
+    "Freeze",
+    "FreezeCalendar",
     "IModelEndpoint",
     "ModelEndpoint",
     "ModelImage",

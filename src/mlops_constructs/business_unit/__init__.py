@@ -1,7 +1,9 @@
 """The tenant: what every construct of one business unit shares."""
 
 from mlops_constructs.business_unit.business_unit import BusinessUnit
+from mlops_constructs.business_unit.freeze import FreezeCalendar
 from mlops_constructs.business_unit.network import Network
 from mlops_constructs.business_unit.profile import Profile
+from mlops_runtime.business_unit.freeze import Freeze
 
-__all__ = ["BusinessUnit", "Network", "Profile"]
+__all__ = ["BusinessUnit", "Freeze", "FreezeCalendar", "Network", "Profile"]

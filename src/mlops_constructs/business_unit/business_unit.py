@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -11,18 +12,25 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._bucket import define_access_logs_bucket, define_bucket
 from mlops_constructs._queue import define_dead_letter_queue
+from mlops_constructs._table import define_table
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, warn
+from mlops_constructs.business_unit._automation import AutomationAccess, define_entry
 from mlops_constructs.business_unit._boundary import define_boundary, define_function_policy
 from mlops_constructs.business_unit._key import define_key
 from mlops_constructs.business_unit._made_network import define_network, define_security_group
 from mlops_constructs.business_unit._sweeper import Sweeper
+from mlops_constructs.business_unit.freeze import FreezeCalendar
 from mlops_constructs.business_unit.network import Network
 from mlops_constructs.business_unit.profile import Profile
+from mlops_runtime.business_unit.entries import Entry
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.automation import FreezeSpec, UnitEntry
 
 if TYPE_CHECKING:
     from mlops_constructs.model_registry import ModelRegistry
@@ -36,8 +44,9 @@ _TAG_VALUE = r"[\w .:/=+@-]{1,256}"
 class BusinessUnit(Construct):
     """Define what the constructs of one business unit share. Stateful.
 
-    Defines key, network, buckets for artifacts, audit records and access logs, topic, event bus, dead-letter queue and the
-    permissions boundary of every role. Everything that a unit's constructs need from one another comes from here.
+    Defines key, network, buckets for artifacts, audit records and access logs, topic, event bus, dead-letter queue, the table that
+    says whether automation is paused, and the permissions boundary of every role. Everything that a unit's constructs need from one
+    another comes from here.
 
     Args:
         scope: Parent.
@@ -48,6 +57,7 @@ class BusinessUnit(Construct):
         profile: ``Profile.DEVELOPMENT`` deletes everything with the stack. Default: ``Profile.PRODUCTION``.
         network: Where functions, jobs and endpoints run. Default: a network is made and its price printed.
         encryption_key: Key of all data. Default: one is defined, with rotation.
+        freeze: Times in which no model is retrained, approved or promoted. Default: there are none.
 
     Raises:
         ValidationError: If a name or tag value is not allowed.
@@ -67,6 +77,7 @@ class BusinessUnit(Construct):
         profile: Profile = Profile.PRODUCTION,
         network: Network | None = None,
         encryption_key: kms.IKey | None = None,
+        freeze: FreezeCalendar | None = None,
     ) -> None:
         super().__init__(scope, id)
         self._validate(name=name, owner=owner, cost_center=cost_center)
@@ -91,6 +102,13 @@ class BusinessUnit(Construct):
             "Audit",
             business_unit=self,
             object_lock=AUDIT_LOCK if profile is Profile.PRODUCTION else None,
+        )
+        self._freeze = FreezeSpec() if freeze is None else freeze.spec
+        self._automation_table = define_table(self, "Automation", business_unit=self, partition_key="endpoint")
+        self._automation = AutomationAccess(
+            business_unit=self,
+            table=self._automation_table,
+            entry=self.publish_entry(self, "Entry", self._entry()),
         )
         self.tag(self)
         if profile is Profile.DEVELOPMENT:
@@ -195,6 +213,42 @@ class BusinessUnit(Construct):
         """Tags of every resource of the unit; jobs started at run time carry them too (``contracts.JobTags``)."""
         return {"mlops:unit": self._name, "mlops:owner": self._owner, "mlops:cost-center": self._cost_center}
 
+    @property
+    def automation_table(self) -> dynamodb.ITable:
+        """Table with the unit's row: whether automation is paused, and the head of that chain of audit records."""
+        return self._automation_table
+
+    @property
+    def automation_environment(self) -> Mapping[str, str]:
+        """Environment by which a function knows whether automatic work rests (``mlops_runtime.business_unit.automation``)."""
+        return {
+            "UNIT": self._name,
+            "AUTOMATION_TABLE": self._automation_table.table_name,
+            "FREEZE": canonical_json(self._freeze).decode(),
+        }
+
+    def automation_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a function needs to read whether automatic work rests."""
+        return self._automation.read()
+
+    def grant_pause(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody pause and resume the unit's automation with ``mlops pause`` and ``mlops resume``.
+
+        Args:
+            grantee: Who, such as the role of those on call.
+        """
+        return self._automation.grant_pause(grantee)
+
+    def publish_entry(self, scope: Construct, id: str, entry: Entry) -> ssm.StringParameter:
+        """Define the parameter by which the command finds what the unit has deployed.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            entry: What the command needs to know; its values may be tokens.
+        """
+        return define_entry(scope, id, entry=entry)
+
     def tag(self, scope: Construct) -> None:
         """Put the unit's tags on everything below a construct.
 
@@ -237,6 +291,16 @@ class BusinessUnit(Construct):
                 check_pattern("owner", owner, pattern=_TAG_VALUE, allowed=tag_value),
                 check_pattern("cost_center", cost_center, pattern=_TAG_VALUE, allowed=tag_value),
             ],
+        )
+
+    def _entry(self) -> UnitEntry:
+        return UnitEntry(
+            unit=self._name,
+            automation_table=self._automation_table.table_name,
+            audit_bucket=self._audit.bucket_name,
+            artifacts_bucket=self._artifacts.bucket_name,
+            bus=self._bus.event_bus_name,
+            freeze=self._freeze if self._freeze.windows else None,
         )
 
     def _define_network(self, network: Network) -> None:

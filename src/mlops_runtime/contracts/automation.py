@@ -35,13 +35,14 @@ class PauseState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitEntry:
-    """Parameter ``/mlops/<unit>/unit``: what the command needs to know of a unit."""
+    """Parameter ``/mlops/<unit>/unit``: what the command needs to know of a unit. Without ``freeze`` it is never frozen."""
 
     unit: str
     automation_table: str
     audit_bucket: str
     artifacts_bucket: str
     bus: str
+    freeze: FreezeSpec | None = None
     format: Literal["mlops.unit-entry/1"] = "mlops.unit-entry/1"
 
 
