@@ -9,6 +9,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -18,8 +19,9 @@ from ministack.services import cloudwatch as cw
 from ministack.services import eventbridge
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import clock, compat, iam_targets
+from mlops_local import clock, compat, iam_targets, metric_math
 from mlops_local.alarm_rules import COMPARISONS, decide, reason, stamp, statistic
+from mlops_local.sagemaker.shapes import from_text, model
 
 compat.expect(
     "ministack.services.cloudwatch",
@@ -29,6 +31,7 @@ compat.expect(
     _p="(params, key, default='')",
     _error="(code, message, status, use_json=False, use_cbor=False)",
     _put_metric_alarm="(params, cbor_data, is_cbor, is_json=False)",
+    _set_alarm_state="(params, cbor_data, is_cbor, is_json=False)",
     _evaluate_alarm="(alarm)",
     _dispatch_alarm_actions="(alarm, old_state, new_state, reason)",
     _evaluate_parent_alarms="(child, seen=frozenset())",
@@ -42,6 +45,8 @@ LOGGER = logging.getLogger(__name__)
 # datapoints that are retrieved beyond the evaluation periods: AWS's tables show an evaluation range of 5 for 3 periods
 _EXTRA = 2
 _ACTIONS = {"ALARM": "AlarmActions", "OK": "OKActions", "INSUFFICIENT_DATA": "InsufficientDataActions"}
+# what an alarm has for its one metric, and one on Metrics has not
+_SINGLE = ("MetricName", "Namespace", "Dimensions", "Period", "Unit", "Statistic", "ExtendedStatistic")
 _STATE = threading.Lock()
 _PREVIOUS: dict[str, dict[str, str]] = {}
 
@@ -51,16 +56,18 @@ def datapoints(alarm: Mapping[str, Any], at: float) -> tuple[list[float | None],
 
     Periods end at the last whole minute (ten seconds for a shorter period), as AWS's do.
     """
-    period, step = int(alarm["Period"]), _step(alarm)
+    period, step = _period(alarm), _step(alarm)
     end = at // step * step
-    count = int(alarm["EvaluationPeriods"]) + _EXTRA
-    series: list[list[Mapping[str, Any]]] = [[] for _ in range(count)]
-    first = end - count * period
-    for point in [point for point in _series(alarm) if first <= point["Timestamp"] < end]:
-        if alarm.get("Unit") in {None, "", point.get("Unit")}:
-            series[int((point["Timestamp"] - first) // period)].append(point)
-    name = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
-    return [statistic(points, name) if points else None for points in series], end - period
+    first = end - (int(alarm["EvaluationPeriods"]) + _EXTRA) * period
+
+    def of(stat: Mapping[str, Any]) -> list[float | None]:
+        series: list[list[Mapping[str, Any]]] = [[] for _ in range(int(end - first) // period)]
+        for point in [point for point in _series(stat["Metric"]) if first <= point["Timestamp"] < end]:
+            if stat.get("Unit") in {None, "", point.get("Unit")}:
+                series[int((point["Timestamp"] - first) // period)].append(point)
+        return [statistic(points, stat["Stat"]) if points else None for points in series]
+
+    return metric_math.evaluate(_queries(alarm), of), end - period
 
 
 def evaluate(alarm: dict[str, Any], at: float | None = None) -> bool:
@@ -73,14 +80,14 @@ def evaluate(alarm: dict[str, Any], at: float | None = None) -> bool:
     Returns:
         Whether its state changed.
     """
-    if not alarm.get("MetricName"):
+    if not _is_watched(alarm):
         return False
     points, started = datapoints(alarm, clock.now() if at is None else at)
     breaches, _ = COMPARISONS[alarm["ComparisonOperator"]]
     periods = int(alarm["EvaluationPeriods"])
     needed = int(alarm.get("DatapointsToAlarm") or periods)
     # "alarms that evaluate metrics in the AWS/DynamoDB namespace always ignore missing data"
-    missing = "ignore" if alarm["Namespace"] == "AWS/DynamoDB" else alarm.get("TreatMissingData") or "missing"
+    missing = "ignore" if alarm.get("Namespace") == "AWS/DynamoDB" else alarm.get("TreatMissingData") or "missing"
     state = decide(
         [None if point is None else breaches(point, alarm["Threshold"]) for point in points],
         periods=periods,
@@ -92,7 +99,8 @@ def evaluate(alarm: dict[str, Any], at: float | None = None) -> bool:
         if state is None or state == old:
             return False
         now = clock.now()
-        why, data = reason(alarm, points, states=(old, state), missing=missing, started=started, now=now)
+        shown = {**alarm, "Period": _period(alarm)}
+        why, data = reason(shown, points, states=(old, state), missing=missing, started=started, now=now)
         alarm.update(StateValue=state, StateReason=why, StateReasonData=data, StateUpdatedTimestamp=int(now))
         alarm["StateTransitionedTimestamp"] = int(now)
     LOGGER.info("alarm %s: %s to %s: %s", alarm["AlarmName"], old, state, why)
@@ -102,17 +110,44 @@ def evaluate(alarm: dict[str, Any], at: float | None = None) -> bool:
     return True
 
 
-def _series(alarm: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions") or []}
+def _is_watched(alarm: Mapping[str, Any]) -> bool:
+    return bool(alarm.get("MetricName") or alarm.get("Metrics"))
+
+
+def _queries(alarm: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return an alarm's ``Metrics``; one on a single metric is a query of that alone."""
+    if alarm.get("Metrics"):
+        found: Sequence[Mapping[str, Any]] = alarm["Metrics"]
+        return found
+    stat = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
+    return [
+        {"Id": "m", "MetricStat": {"Metric": alarm, "Period": alarm["Period"], "Stat": stat, "Unit": alarm.get("Unit")}}
+    ]
+
+
+def _period(alarm: Mapping[str, Any]) -> int:
+    return metric_math.period(_queries(alarm))
+
+
+def _metrics(alarm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [query["MetricStat"]["Metric"] for query in _queries(alarm) if "MetricStat" in query]
+
+
+def _series(metric: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    dimensions = _dimensions(metric)
     found: Sequence[Mapping[str, Any]] = (
-        cw._metrics.get((alarm["Namespace"], alarm["MetricName"], cw._dims_key(dimensions))) or []
+        cw._metrics.get((metric["Namespace"], metric["MetricName"], cw._dims_key(dimensions))) or []
     )
     return list(found)
 
 
+def _dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
+    return {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions") or []}
+
+
 def _step(alarm: Mapping[str, Any]) -> int:
     """Return how often an alarm is looked at: AWS's minute; ten for periods over an hour, whose outcome that hardly moves."""
-    period = int(alarm["Period"])
+    period = _period(alarm)
     return 10 if period < 60 else 60 if period <= 3600 else 600
 
 
@@ -130,16 +165,10 @@ def _event_detail(alarm: Mapping[str, Any], old: str, new: str, why: str) -> dic
     if alarm.get("AlarmRule"):
         configuration["alarmRule"] = alarm["AlarmRule"]
     else:
-        metric = {
-            "namespace": alarm["Namespace"],
-            "name": alarm["MetricName"],
-            "dimensions": {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions") or []},
-        }
-        stat = alarm.get("ExtendedStatistic") or alarm.get("Statistic")
-        watched = {"metric": metric, "period": int(alarm["Period"]), "stat": stat}
-        configuration["metrics"] = [
-            {"id": str(uuid.uuid5(uuid.NAMESPACE_URL, arn)), "metricStat": watched, "returnData": True}
-        ]
+        shown = [_query_detail(query) for query in _queries(alarm)]
+        if not alarm.get("Metrics"):
+            shown[0]["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, arn))
+        configuration["metrics"] = shown
     return {
         "alarmName": alarm["AlarmName"],
         "configuration": configuration,
@@ -148,17 +177,37 @@ def _event_detail(alarm: Mapping[str, Any], old: str, new: str, why: str) -> dic
     }
 
 
+def _query_detail(query: Mapping[str, Any]) -> dict[str, Any]:
+    detail: dict[str, Any] = {"id": query["Id"], "returnData": query.get("ReturnData", True)}
+    if "Expression" in query:
+        detail["expression"] = query["Expression"]
+    else:
+        stat = query["MetricStat"]
+        metric = {"namespace": stat["Metric"]["Namespace"], "name": stat["Metric"]["MetricName"]}
+        detail["metricStat"] = {
+            "metric": {**metric, "dimensions": _dimensions(stat["Metric"])},
+            "period": int(stat["Period"]),
+            "stat": stat["Stat"],
+        }
+    return detail | ({"label": query["Label"]} if query.get("Label") else {})
+
+
 def refusal(asked: Callable[[str], Any]) -> str | None:
     """Say what this evaluator does not know of an alarm, or ``None``.
 
     Args:
         asked: Returns the alarm's parameter of a name, empty when it has none.
     """
-    operator, extended = asked("ComparisonOperator"), asked("ExtendedStatistic")
-    if asked("Metrics") or asked("ThresholdMetricId"):
-        return (
-            "alarms on metric math or anomaly detection are not in the embedded cloud; publish the result as a metric"
-        )
+    operator, extended, metrics = asked("ComparisonOperator"), asked("ExtendedStatistic"), asked("Metrics")
+    if asked("ThresholdMetricId"):
+        return "alarms on anomaly detection are not in the embedded cloud; publish the result as a metric"
+    if metrics:
+        if isinstance(metrics, str):
+            return "Metrics over the query protocol are not in the embedded cloud; use JSON, as SDKs do"
+        both = [name for name in _SINGLE if asked(name)]
+        wrong = [f"{name} and Metrics exclude each other" for name in both] + metric_math.problems(metrics)
+        if wrong:
+            return "; ".join(wrong)
     if operator and operator not in COMPARISONS:
         return f"ComparisonOperator must be one of {', '.join(COMPARISONS)} in the embedded cloud, got {operator!r}"
     if extended and not (extended[:1] == "p" and extended[1:].replace(".", "", 1).isdigit()):
@@ -176,8 +225,9 @@ class Alarms:
         found = None
         for account, region, alarm in _alarms():
             with _Scope(account, region):
-                newest = max(map(itemgetter("Timestamp"), _series(alarm)), default=0.0)
-            step, reach = _step(alarm), (int(alarm["EvaluationPeriods"]) + _EXTRA) * int(alarm["Period"])
+                points = [point for metric in _metrics(alarm) for point in _series(metric)]
+            newest = max(map(itemgetter("Timestamp"), points), default=0.0)
+            step, reach = _step(alarm), (int(alarm["EvaluationPeriods"]) + _EXTRA) * _period(alarm)
             touched = max(alarm["AlarmConfigurationUpdatedTimestamp"], alarm["StateUpdatedTimestamp"])
             settled = max(touched, newest) + reach + 2 * step
             following = (after // step + 1) * step
@@ -217,11 +267,36 @@ class _Scope:
         responses.set_request_region(region)
 
 
+def _watch_metrics(alarm: dict[str, Any], metrics: Sequence[Mapping[str, Any]]) -> None:
+    """Turn a record of MiniStack's into one on metric math."""
+    for name in _SINGLE:
+        alarm.pop(name, None)
+    alarm["Metrics"] = list(metrics)
+
+
+def _set_or_refuse(set_state: Any, params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+    """SetAlarmState: a state that there is, until an evaluation gives another; with missing data ignored, until there are data.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
+    """
+
+    def asked(name: str) -> Any:
+        return cbor_data.get(name) if is_cbor or is_json else cw._p(params, name)
+
+    state, alarm = asked("StateValue"), cw._alarms.get(asked("AlarmName"))
+    if state not in _ACTIONS:
+        problem = f"StateValue must be one of {', '.join(_ACTIONS)}, got {state!r}"
+        return cw._error("ValidationError", problem, 400, use_json=is_json, use_cbor=is_cbor)
+    if alarm is not None:
+        alarm.pop("StateReasonData", None)  # of the state before
+        if alarm["StateValue"] != state:
+            alarm["StateTransitionedTimestamp"] = int(clock.now())
+    return set_state(params, cbor_data, is_cbor, is_json)
+
+
 def _alarms() -> list[tuple[str, str, dict[str, Any]]]:
     return [
-        (account, region, alarm)
-        for (account, region, _), alarm in list(cw._alarms._data.items())
-        if alarm.get("MetricName")
+        (account, region, alarm) for (account, region, _), alarm in list(cw._alarms._data.items()) if _is_watched(alarm)
     ]
 
 
@@ -240,7 +315,8 @@ def install() -> None:
                 allowed.append(arn)
             else:
                 LOGGER.warning("alarm %s: action refused: %s", alarm["AlarmName"], refused)
-        act({**alarm, field: allowed}, old_state, new_state, reason)
+        period = {"Period": _period(alarm)} if _is_watched(alarm) else {}
+        act({**alarm, field: allowed, **period}, old_state, new_state, reason)
         entry = {
             "Source": "aws.cloudwatch",
             "DetailType": "CloudWatch Alarm State Change",
@@ -258,13 +334,22 @@ def install() -> None:
         problem = refusal(asked)
         if problem is not None:
             return cw._error("ValidationError", problem, 400, use_json=is_json, use_cbor=is_cbor)
-        return put(params, cbor_data, is_cbor, is_json)
+        answer = put(params, cbor_data, is_cbor, is_json)
+        if asked("Metrics") and answer[0] == 200:
+            alarm = cw._alarms[cbor_data["AlarmName"]]
+            _watch_metrics(alarm, cbor_data["Metrics"])
+            evaluate(alarm)
+        return answer
 
     def record_or_refuse(name: str, props: dict[str, Any]) -> Any:
-        problem = refusal(props.get)
+        metrics = from_text(model("cloudwatch").shape_for("MetricDataQueries"), props.get("Metrics") or [])
+        problem = refusal({**props, "Metrics": metrics}.get)
         if problem is not None:
             raise ValueError(f"AWS::CloudWatch::Alarm {name}: {problem}")
-        alarm = record(name, props)
+        single = {"MetricName": "-", "Namespace": "-"} if metrics else {}
+        alarm = record(name, {**{key: value for key, value in props.items() if key != "Metrics"}, **single})
+        if metrics:
+            _watch_metrics(alarm, metrics)
         now = int(clock.now())
         alarm["AlarmConfigurationUpdatedTimestamp"] = now  # MiniStack's is real time
         if name not in cw._alarms:
@@ -272,6 +357,7 @@ def install() -> None:
         return alarm
 
     cw._evaluate_alarm, cw._dispatch_alarm_actions = evaluate, act_and_tell
+    cw._set_alarm_state = partial(_set_or_refuse, cw._set_alarm_state)
     cw._put_metric_alarm, provisioners._cw_metric_alarm_record = put_or_refuse, record_or_refuse
     clock.add_source(Alarms())
     clock.add_guard(lambda: f"{len(_alarms())} alarms exist" if _alarms() else None)

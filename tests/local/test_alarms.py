@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,22 +17,21 @@ if TYPE_CHECKING:
 
 def alarm(cloud: Cloud, name: str, **changes: Any) -> None:
     """Make an alarm on the errors of variant ``v`` of an endpoint of the alarm's name."""
-    cloud.client("cloudwatch").put_metric_alarm(
-        **{
-            "AlarmName": name,
-            "AlarmDescription": "Errors",
-            "Namespace": "Test",
-            "MetricName": "Errors",
-            "Dimensions": [{"Name": "Endpoint", "Value": name}, {"Name": "Variant", "Value": "v"}],
-            "Statistic": "Sum",
-            "Period": 60,
-            "EvaluationPeriods": 1,
-            "Threshold": 1.0,
-            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-            "TreatMissingData": "notBreaching",
-            **changes,
-        }
-    )
+    arguments = {
+        "AlarmName": name,
+        "AlarmDescription": "Errors",
+        "Namespace": "Test",
+        "MetricName": "Errors",
+        "Dimensions": [{"Name": "Endpoint", "Value": name}, {"Name": "Variant", "Value": "v"}],
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "TreatMissingData": "notBreaching",
+        **changes,
+    }
+    cloud.client("cloudwatch").put_metric_alarm(**{key: value for key, value in arguments.items() if value is not None})
 
 
 def put(cloud: Cloud, endpoint: str, value: float, **dimensions: str) -> None:
@@ -176,8 +175,13 @@ def test_may_not_publish_where_the_topics_policy_does_not_let_it(cloud: Cloud) -
     [
         (
             {"Metrics": [{"Id": "e", "Expression": "1 + 1", "ReturnData": True}]},
-            "alarms on metric math or anomaly detection are not in the embedded cloud",
+            "Metrics must have at least one metric, and all of one period",
         ),
+        (
+            {"Metrics": [{"Id": "e", "Expression": "SEARCH('a', 'Sum')", "ReturnData": True}]},
+            "function SEARCH in expression .* is not in the embedded cloud; it has IF, FILL",
+        ),
+        ({"ThresholdMetricId": "e"}, "alarms on anomaly detection are not in the embedded cloud"),
         ({"Statistic": None, "ExtendedStatistic": "tm99"}, "ExtendedStatistic must be a percentile such as p99"),
         (
             {"EvaluateLowSampleCountPercentile": "ignore"},
@@ -198,6 +202,136 @@ def test_fails_on_what_it_cannot_evaluate(cloud: Cloud, changes: dict[str, Any],
     asked = {name: value for name, value in {**base, **changes}.items() if value is not None}
     with pytest.raises(ClientError, match=problem):
         cloud.client("cloudwatch").put_metric_alarm(**asked)
+
+
+def ratio(endpoint: str) -> list[dict[str, Any]]:
+    """Return metrics of an error rate that is zero without calls."""
+
+    def metric(name: str) -> dict[str, Any]:
+        dimensions = [{"Name": "Endpoint", "Value": endpoint}, {"Name": "Variant", "Value": "v"}]
+        return {
+            "Metric": {"Namespace": "Test", "MetricName": name, "Dimensions": dimensions},
+            "Period": 60,
+            "Stat": "Sum",
+        }
+
+    return [
+        {"Id": "rate", "Expression": "IF(calls > 0, 100 * errors / calls, 0)", "Label": "error rate"},
+        {"Id": "errors", "MetricStat": metric("Errors"), "ReturnData": False},
+        {"Id": "calls", "MetricStat": metric("Calls"), "ReturnData": False},
+    ]
+
+
+def put_calls(cloud: Cloud, endpoint: str, errors: float, calls: float) -> None:
+    """Publish a minute's calls and errors."""
+    named = [{"Name": "Endpoint", "Value": endpoint}, {"Name": "Variant", "Value": "v"}]
+    data = [
+        {"MetricName": name, "Dimensions": named, "Value": value}
+        for name, value in {"Errors": errors, "Calls": calls}.items()
+    ]
+    cloud.client("cloudwatch").put_metric_data(Namespace="Test", MetricData=data)
+
+
+def math_alarm(name: str, **changes: Any) -> dict[str, Any]:
+    """Return the arguments of an alarm on an error rate of at least five percent."""
+    return {
+        "AlarmName": name,
+        "Metrics": ratio(name),
+        "EvaluationPeriods": 1,
+        "Threshold": 5.0,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "TreatMissingData": "notBreaching",
+    } | changes
+
+
+def test_watches_metric_math(cloud: Cloud, wait_for: Callable[..., Any]) -> None:
+    """The expression's value is compared; Describe, the reason's data and the event show metrics as AWS does.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataQuery.html and, for the event of an alarm on
+    metric math, https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+    """
+    sqs, events, client = cloud.client("sqs"), cloud.client("events"), cloud.client("cloudwatch")
+    url = sqs.create_queue(QueueName="math")["QueueUrl"]
+    allow(sqs, url, "arn:aws:sqs:us-east-1:000000000000:math", "events.amazonaws.com")
+    pattern = {"source": ["aws.cloudwatch"], "detail": {"alarmName": ["math"], "state": {"value": ["ALARM"]}}}
+    events.put_rule(Name="math", EventPattern=json.dumps(pattern))
+    events.put_targets(Rule="math", Targets=[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:math"}])
+    client.put_metric_alarm(**math_alarm("math"))
+    put_calls(cloud, "math", errors=1, calls=100)
+    cloud.clock_jump(by=timedelta(minutes=1))
+    assert state(cloud, "math") == "OK"
+    put_calls(cloud, "math", errors=6, calls=100)
+    cloud.clock_jump(by=timedelta(minutes=1))
+    found = client.describe_alarms(AlarmNames=["math"])["MetricAlarms"][0]
+    assert (found["StateValue"], found["Metrics"]) == ("ALARM", ratio("math"))
+    assert not {"MetricName", "Namespace", "Period", "Statistic"} & set(found)
+    assert json.loads(found["StateReasonData"])["recentDatapoints"] == [6.0]
+    (rate, errors, _) = wait_for(lambda: receive(sqs, url))["detail"]["configuration"]["metrics"]
+    assert rate == {"id": "rate", "expression": ratio("")[0]["Expression"], "label": "error rate", "returnData": True}
+    assert errors["metricStat"]["metric"]["name"] == "Errors"
+    cloud.clock_jump(by=timedelta(hours=1))
+    assert state(cloud, "math") == "OK"
+
+
+def test_a_state_set_by_hand_holds_until_an_evaluation_gives_another(
+    cloud: Cloud, wait_for: Callable[..., Any]
+) -> None:
+    """With missing data ignored it stays, else the next evaluation takes it back; both tell the bus.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
+    """
+    sqs, events, client = cloud.client("sqs"), cloud.client("events"), cloud.client("cloudwatch")
+    url = sqs.create_queue(QueueName="by-hand")["QueueUrl"]
+    allow(sqs, url, "arn:aws:sqs:us-east-1:000000000000:by-hand", "events.amazonaws.com")
+    pattern = {"source": ["aws.cloudwatch"], "detail": {"alarmName": ["by-hand"]}}
+    events.put_rule(Name="by-hand", EventPattern=json.dumps(pattern))
+    events.put_targets(Rule="by-hand", Targets=[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:by-hand"}])
+    alarm(cloud, "by-hand", TreatMissingData="ignore")
+    alarm(cloud, "by-hand-taken-back")
+    for name in ("by-hand", "by-hand-taken-back"):
+        client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="roll back now")
+        assert state(cloud, name) == "ALARM"
+    detail = wait_for(lambda: receive(sqs, url))["detail"]
+    assert (detail["state"]["value"], detail["state"]["reason"]) == ("ALARM", "roll back now")
+    assert "reasonData" not in detail["state"]
+    cloud.clock_jump(by=timedelta(minutes=10))
+    assert (state(cloud, "by-hand"), state(cloud, "by-hand-taken-back")) == ("ALARM", "OK")
+    put(cloud, "by-hand", 0.0)
+    cloud.clock_jump(by=timedelta(minutes=1))
+    assert state(cloud, "by-hand") == "OK"
+    with pytest.raises(ClientError, match="StateValue must be one of ALARM, OK, INSUFFICIENT_DATA, got 'BAD'"):
+        client.set_alarm_state(AlarmName="by-hand", StateValue="BAD", StateReason="-")
+
+
+def test_watches_a_percentile(cloud: Cloud) -> None:
+    """``ExtendedStatistic`` p99 of one minute's values."""
+    alarm(cloud, "percentile", Statistic=None, ExtendedStatistic="p99", Threshold=98.0)
+    named = [{"Name": "Endpoint", "Value": "percentile"}, {"Name": "Variant", "Value": "v"}]
+    datum = {"MetricName": "Errors", "Dimensions": named, "Values": [float(value) for value in range(101)]}
+    cloud.client("cloudwatch").put_metric_data(Namespace="Test", MetricData=[datum])
+    cloud.clock_jump(by=timedelta(minutes=1))
+    assert state(cloud, "percentile") == "ALARM"
+
+
+def test_cloudformation_makes_alarms_on_metric_math(cloud: Cloud) -> None:
+    """A template's numbers and booleans may be text; what PutMetricAlarm refuses fails the stack with its reason."""
+    client = cloud.client("cloudformation")
+    metrics = json.loads(json.dumps(ratio("math-stack")).replace("60", '"60"').replace("false", '"false"'))
+    properties = math_alarm("math-stack", Metrics=metrics, Threshold="5")
+    body = {"Resources": {"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": properties}}}
+    client.create_stack(StackName="math-stack", TemplateBody=json.dumps(body))
+    client.get_waiter("stack_create_complete").wait(StackName="math-stack", WaiterConfig={"Delay": 1})
+    put_calls(cloud, "math-stack", errors=6, calls=100)
+    cloud.clock_jump(by=timedelta(minutes=1))
+    assert state(cloud, "math-stack") == "ALARM"
+    properties["Metrics"][0]["Expression"] = "RATE(errors)"
+    client.create_stack(StackName="math-bad", TemplateBody=json.dumps(body).replace("math-stack", "math-bad"))
+    with pytest.raises(WaiterError):
+        client.get_waiter("stack_create_complete").wait(StackName="math-bad", WaiterConfig={"Delay": 1})
+    reasons = [
+        row.get("ResourceStatusReason", "") for row in client.describe_stack_events(StackName="math-bad")["StackEvents"]
+    ]
+    assert any("function RATE in expression" in reason for reason in reasons)
 
 
 def allow(sqs: Any, url: str, arn: str, service: str) -> None:

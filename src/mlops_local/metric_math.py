@@ -1,0 +1,248 @@
+"""Metric math of alarms: parsed when an alarm is put, evaluated over its periods.
+
+There are ``+ - * /``, comparisons (1 or 0 each period), parentheses, numbers, ids, ``IF`` and ``FILL`` with a number. All else is
+refused by name. Where one side of an operator has no datapoint, or a divisor is zero, there is none.
+
+See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+"""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+Series = Sequence[float | None]
+# a number, an id, or an operator with its operands
+Node = float | str | tuple[str, tuple["Node", ...]]
+
+_TOKEN = re.compile(r"\s*(?:(\d+\.?\d*|\.\d+)|([A-Za-z]\w*)|(==|!=|<=|>=|[-+*/<>(),])|(\S))")
+_ID = re.compile(r"[a-z]\w*")
+_PERCENTILE = re.compile(r"p\d{1,2}(\.\d+)?|p100")
+_STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
+_COMPARED = ("==", "!=", "<=", ">=", "<", ">")
+_OPERATORS: dict[str, Callable[[float, float], float | None]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": lambda left, right: left / right if right else None,
+    "==": lambda left, right: float(left == right),
+    "!=": lambda left, right: float(left != right),
+    "<=": lambda left, right: float(left <= right),
+    ">=": lambda left, right: float(left >= right),
+    "<": lambda left, right: float(left < right),
+    ">": lambda left, right: float(left > right),
+}
+_FUNCTIONS = {"IF": 3, "FILL": 2}
+
+
+class MathError(ValueError):
+    """An expression that is not metric math, or has what the embedded cloud does not know."""
+
+
+@cache
+def parse(expression: str) -> Node:
+    """Parse an expression.
+
+    Raises:
+        MathError: With what is not understood.
+
+    Example:
+        >>> parse("IF(m1 > 10, errors / m1, 0)")
+        ('IF', (('>', ('m1', 10.0)), ('/', ('errors', 'm1')), 0.0))
+    """
+    parser = _Parser(expression)
+    node = parser.compared()
+    if parser.ahead:
+        raise MathError(f"expression {expression!r} goes on with {parser.ahead!r}")
+    return node
+
+
+class _Parser:
+    """Recursive descent, an operator of the same rank from the left."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._tokens = text, self._split(text)
+        self.ahead = ""
+        self._next()
+
+    def compared(self) -> Node:
+        return self._ranked(_COMPARED, lambda: self._ranked(("+", "-"), lambda: self._ranked(("*", "/"), self._signed)))
+
+    def _split(self, text: str) -> Iterator[str]:
+        for number, name, symbol, strange in _TOKEN.findall(text.strip()):
+            if strange:
+                raise MathError(f"{strange!r} in expression {text!r} is not in the embedded cloud")
+            yield number or name or symbol
+
+    def _next(self) -> str:
+        taken, self.ahead = self.ahead, next(self._tokens, "")
+        return taken
+
+    def _expect(self, symbol: str) -> None:
+        if self.ahead != symbol:
+            raise MathError(f"expression {self._text!r} needs {symbol!r}, got {_shown(self.ahead)}")
+        self._next()
+
+    def _ranked(self, operators: tuple[str, ...], operand: Callable[[], Node]) -> Node:
+        node = operand()
+        while self.ahead in operators:
+            node = (self._next(), (node, operand()))
+        return node
+
+    def _signed(self) -> Node:
+        if self.ahead in {"+", "-"}:
+            return self._next(), (0.0, self._signed())
+        return self._single()
+
+    def _single(self) -> Node:
+        word = self._next()
+        if word == "(":
+            node = self.compared()
+            self._expect(")")
+            return node
+        if word[:1].isdigit() or word[:1] == ".":
+            return float(word)
+        if not word[:1].isalpha():
+            raise MathError(f"expression {self._text!r} needs a number, an id or '(', got {_shown(word)}")
+        if self.ahead == "(":
+            return self._call(word)
+        if not _ID.fullmatch(word):
+            raise MathError(
+                f"{word} in expression {self._text!r} is not in the embedded cloud; an id begins in lower case"
+            )
+        return word
+
+    def _call(self, name: str) -> Node:
+        if name not in _FUNCTIONS:
+            known = ", ".join(_FUNCTIONS)
+            raise MathError(
+                f"function {name} in expression {self._text!r} is not in the embedded cloud; it has {known}"
+            )
+        self._expect("(")
+        arguments = [self.compared()]
+        while self.ahead == ",":
+            self._next()
+            arguments.append(self.compared())
+        self._expect(")")
+        if len(arguments) != _FUNCTIONS[name]:
+            raise MathError(f"{name} takes {_FUNCTIONS[name]} arguments, got {len(arguments)} in {self._text!r}")
+        if name == "FILL" and not isinstance(arguments[1], float):
+            raise MathError(f"FILL takes a number in the embedded cloud, got something else in {self._text!r}")
+        return name, tuple(arguments)
+
+
+def _shown(word: str) -> str:
+    return repr(word) if word else "its end"
+
+
+def names(node: Node) -> set[str]:
+    """Return the ids that an expression refers to."""
+    if isinstance(node, tuple):
+        return set().union(*map(names, node[1]))
+    return {node} if isinstance(node, str) else set()
+
+
+def period(queries: Sequence[Mapping[str, Any]]) -> int:
+    """Return the period of an alarm's metrics, which is one."""
+    return next(int(query["MetricStat"]["Period"]) for query in queries if "MetricStat" in query)
+
+
+def watched(queries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the query whose values the alarm compares with its threshold."""
+    return next(query for query in queries if query.get("ReturnData", True))
+
+
+def problems(queries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is wrong with, or not known of, an alarm's ``Metrics``.
+
+    Args:
+        queries: ``MetricDataQuery`` of botocore's cloudwatch model.
+    """
+    ids = [str(query.get("Id", "")) for query in queries]
+    found = [f"Id must begin with a lower-case letter, got {name!r}" for name in ids if not _ID.fullmatch(name)]
+    found += [f"Id {name} is not unique" for name in sorted({name for name in ids if ids.count(name) > 1})]
+    returned = sum(query.get("ReturnData", True) for query in queries)
+    if returned != 1:
+        found.append(f"exactly one element of Metrics must return data, got {returned}")
+    refers: dict[str, set[str]] = {}
+    for query in queries:
+        refers[str(query.get("Id"))] = set()
+        if ("MetricStat" in query) == ("Expression" in query):
+            found.append(f"{query.get('Id')} must have either MetricStat or Expression")
+        elif "Expression" in query:
+            try:
+                refers[query["Id"]] = names(parse(query["Expression"]))
+            except MathError as error:
+                found.append(str(error))
+        else:
+            found += _stat_problems(query)
+    used = set().union(*refers.values())
+    found += [f"expressions refer to {name}, which is no Id of Metrics" for name in sorted(used - set(ids))]
+    periods = {int(query["MetricStat"]["Period"]) for query in queries if "MetricStat" in query}
+    if len(periods) != 1:
+        found.append(f"Metrics must have at least one metric, and all of one period, got periods {sorted(periods)}")
+    if not found and not _reaches(refers, ids, queries):
+        found.append("each expression must lead to a metric, and none to itself")
+    return found
+
+
+def _stat_problems(query: Mapping[str, Any]) -> list[str]:
+    stat = str(query["MetricStat"].get("Stat"))
+    found = []
+    if stat not in _STATISTICS and not _PERCENTILE.fullmatch(stat):
+        known = ", ".join(_STATISTICS)
+        found.append(
+            f"Stat of {query['Id']} must be {known} or a percentile such as p99 in the embedded cloud, got {stat!r}"
+        )
+    if "AccountId" in query:
+        found.append(f"AccountId of {query['Id']} is not in the embedded cloud")
+    return found
+
+
+def _reaches(refers: Mapping[str, set[str]], ids: Sequence[str], queries: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether the queries can be put in an order in which each knows its operands, and each has a metric below it."""
+    known = {str(query["Id"]) for query in queries if "MetricStat" in query}
+    while ready := {name for name in ids if name not in known and refers[name] and refers[name] <= known}:
+        known |= ready
+    return known >= set(ids)
+
+
+def evaluate(queries: Sequence[Mapping[str, Any]], metric: Callable[[Mapping[str, Any]], Series]) -> list[float | None]:
+    """Return the values that an alarm compares with its threshold.
+
+    Args:
+        queries: ``Metrics`` without problems.
+        metric: Returns the datapoints of a ``MetricStat``, the same number for each.
+    """
+    by_id = {query["Id"]: query for query in queries}
+
+    def values(node: Node) -> float | Series:
+        if isinstance(node, float):
+            return node
+        if isinstance(node, str):
+            query = by_id[node]
+            return metric(query["MetricStat"]) if "MetricStat" in query else values(parse(query["Expression"]))
+        name, operands = node[0], [values(operand) for operand in node[1]]
+        if name == "FILL":
+            return _each(lambda value, filling: filling if value is None else value, operands)
+        if name == "IF":
+            return _each(lambda test, yes, no: None if test is None else yes if test else no, operands)
+        work = _OPERATORS[name]
+        return _each(lambda left, right: None if left is None or right is None else work(left, right), operands)
+
+    result = values(str(watched(queries)["Id"]))
+    return (
+        [] if isinstance(result, float) else [None if value is None or math.isnan(value) else value for value in result]
+    )
+
+
+def _each(work: Callable[..., float | None], operands: Sequence[float | Series]) -> float | Series:
+    """Apply a function to each period; a number is the same in all of them."""
+    lengths = [len(operand) for operand in operands if not isinstance(operand, float)]
+    if not lengths:
+        answer = work(*operands)
+        return math.nan if answer is None else answer
+    columns = [[operand] * lengths[0] if isinstance(operand, float) else operand for operand in operands]
+    return [work(*row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,106 @@
+"""Metric math: what it computes, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_local import metric_math
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def stat(name: str, *, period: int = 60, **query: Any) -> dict[str, Any]:
+    """Return a query of one metric."""
+    metric = {"Namespace": "N", "MetricName": name, "Dimensions": []}
+    return {"Id": name, "MetricStat": {"Metric": metric, "Period": period, "Stat": "Sum"}, "ReturnData": False} | query
+
+
+def compute(expression: str, **series: list[float | None]) -> list[float | None]:
+    """Evaluate an expression over metrics of the given datapoints."""
+    queries = [{"Id": "e", "Expression": expression}, *map(stat, series)]
+    assert metric_math.problems(queries) == []
+    return metric_math.evaluate(queries, lambda metric: series[metric["Metric"]["MetricName"]])
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("a + b * 2 - 1", [2.0, None, None]),
+        ("(a + b) * -2", [-4.0, None, None]),
+        ("a / (b - 1)", [None, None, None]),
+        ("FILL(a, 0) + 1", [2.0, 3.0, 1.0]),
+        ("IF(FILL(b, 0) >= 1, a, 7)", [1.0, 7.0, 7.0]),
+        ("a == 2", [0.0, 1.0, None]),
+        ("IF(2 > 1, a, 0)", [1.0, 2.0, None]),
+    ],
+)
+def test_computes_each_period(expression: str, expected: list[float | None]) -> None:
+    """Where a side has no datapoint or the divisor is zero there is none; FILL puts a number there."""
+    assert compute(expression, a=[1.0, 2.0, None], b=[1.0, None, None]) == expected
+
+
+_LEAF = st.sampled_from(["a", "b", "2", "0.5"])
+_EXPRESSION = st.recursive(
+    _LEAF,
+    lambda inner: st.tuples(inner, st.sampled_from("+-*/"), inner).map(
+        lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"
+    ),
+)
+
+
+@given(expression=_EXPRESSION, a=st.integers(-5, 5), b=st.integers(-5, 5))
+def test_agrees_with_python(expression: str, a: int, b: int) -> None:
+    """Arithmetic is Python's, and a division by zero gives nothing."""
+    try:
+        expected: float | None = eval(expression, {"a": float(a), "b": float(b)})  # noqa: S307 - of our own making
+    except ZeroDivisionError:
+        expected = None
+    (got,) = compute(f"{expression} + 0 * a", a=[float(a)], b=[float(b)])
+    assert got == expected or (got is not None and expected is not None and math.isclose(got, expected))
+
+
+def test_expressions_build_on_expressions() -> None:
+    """An expression may refer to another one's id."""
+    queries = [
+        {"Id": "e", "Expression": "half + 1"},
+        {"Id": "half", "Expression": "m / 2", "ReturnData": False},
+        stat("m"),
+    ]
+    assert metric_math.problems(queries) == []
+    assert metric_math.evaluate(queries, lambda _: [4.0]) == [3.0]
+    assert (metric_math.period(queries), metric_math.watched(queries)["Id"]) == (60, "e")
+
+
+@pytest.mark.parametrize(
+    ("queries", "problem"),
+    [
+        ([{"Id": "e", "Expression": "m ^ 2"}, stat("m")], "'^' in expression 'm ^ 2' is not in the embedded cloud"),
+        ([{"Id": "e", "Expression": "METRICS()"}, stat("m")], "function METRICS in expression"),
+        ([{"Id": "e", "Expression": "m AND m"}, stat("m")], "goes on with 'AND'"),
+        ([{"Id": "e", "Expression": "FILL(m, REPEAT)"}, stat("m")], "REPEAT in expression"),
+        ([{"Id": "e", "Expression": "FILL(m, m)"}, stat("m")], "FILL takes a number"),
+        ([{"Id": "e", "Expression": "IF(m, 1)"}, stat("m")], "IF takes 3 arguments, got 2"),
+        ([{"Id": "e", "Expression": "(m"}, stat("m")], "needs ')', got its end"),
+        ([{"Id": "e", "Expression": "m +"}, stat("m")], "needs a number, an id or '(', got its end"),
+        ([{"Id": "e", "Expression": "other"}, stat("m")], "expressions refer to other, which is no Id of Metrics"),
+        (
+            [{"Id": "e", "Expression": "f + m"}, {"Id": "f", "Expression": "e", "ReturnData": False}, stat("m")],
+            "none to itself",
+        ),
+        ([{"Id": "E", "Expression": "m"}, stat("m")], "Id must begin with a lower-case letter, got 'E'"),
+        ([stat("m"), stat("m")], "Id m is not unique"),
+        ([stat("m")], "exactly one element of Metrics must return data, got 0"),
+        ([stat("m", period=60, ReturnData=True), stat("n", period=300)], "all of one period, got periods [60, 300]"),
+        ([stat("m", AccountId="1", ReturnData=True)], "AccountId of m is not in the embedded cloud"),
+    ],
+)
+def test_fails_on_what_it_does_not_know(queries: list[Mapping[str, Any]], problem: str) -> None:
+    """Each problem is named."""
+    assert re.search(re.escape(problem), "; ".join(metric_math.problems(queries)))
