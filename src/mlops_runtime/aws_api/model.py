@@ -10,6 +10,7 @@ from botocore.model import ServiceModel, Shape, StructureShape
 # Step Functions names SDK integrations by the Java SDK's package names.
 # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
 _SDK_NAMES = {
+    "applicationautoscaling": "application-autoscaling",
     "cloudwatchlogs": "logs",
     "eventbridge": "events",
     "sagemakerfeaturestoreruntime": "sagemaker-featurestore-runtime",

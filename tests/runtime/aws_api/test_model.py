@@ -7,7 +7,13 @@ from mlops_runtime.aws_api.model import service_model
 
 
 @pytest.mark.parametrize(
-    ("sdk", "botocore"), [("sfn", "stepfunctions"), ("eventbridge", "events"), ("cloudwatchlogs", "logs")]
+    ("sdk", "botocore"),
+    [
+        ("sfn", "stepfunctions"),
+        ("eventbridge", "events"),
+        ("cloudwatchlogs", "logs"),
+        ("applicationautoscaling", "application-autoscaling"),
+    ],
 )
 def test_knows_the_names_of_sdk_integrations(sdk: str, botocore: str):
     """Step Functions' own service names lead to botocore's models."""
