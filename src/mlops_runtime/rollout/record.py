@@ -5,14 +5,15 @@ row that says what to write, and whoever comes next writes it before anything el
 order of crashes and retries.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
-from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome, audit_key
+from mlops_runtime.contracts.automation import PauseState
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, audit_key
 from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.audit import Claim, is_same, next_live, next_record, verify
 from mlops_runtime.rollout.serving import Serving, read_description, read_serving
@@ -21,6 +22,8 @@ from mlops_runtime.rollout.table import RolloutTable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
+
+T = TypeVar("T")
 
 ATTEMPTS = 8  # against other writers of the same chain: a rollout and a rejection at most
 LOOK_BACK = 10  # records among which a retry finds its own
@@ -31,13 +34,23 @@ class AuditError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A record that follows a row's head, and what moves with it; see ``RolloutTable.move_head``."""
+
+    record: AuditRecord
+    live: LivePointer | None = None
+    owner: str | None = None
+    pause: PauseState | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditChain:
-    """One endpoint's chain of immutable objects and its head in the rollout table.
+    """One endpoint's, or one unit's, chain of immutable objects and its head in the row.
 
     Args:
         s3: Client.
         bucket: Audit bucket.
-        table: The endpoint's row.
+        table: The row.
     """
 
     s3: "S3Client"
@@ -63,6 +76,32 @@ class AuditChain:
                 raise AuditError(
                     f"s3://{self.bucket}/{key} holds something else than the record at the head"
                 ) from error
+
+    def append(self, decide: Callable[[LockRow], Move | T]) -> AuditRecord | T:
+        """Append what is decided on the row as it stands at the moment of writing.
+
+        Args:
+            decide: Gets the row, again after every move of another writer. Answers with what follows; anything else that it
+                answers with is returned, and nothing is written.
+
+        Returns:
+            The new record, or the other answer.
+
+        Raises:
+            AuditError: If other writers kept moving the head.
+        """
+        for _ in range(ATTEMPTS):
+            row = self.table.read()
+            if row.audit_last is not None:
+                self.write(from_json(AuditRecord, row.audit_last))
+            decided = decide(row)
+            if not isinstance(decided, Move):
+                return decided
+            new = decided.record
+            if self.table.move_head(row, new, content_hash(new), decided.live, decided.owner, pause=decided.pause):
+                self.write(new)
+                return new
+        raise AuditError(f"the audit chain of {self.table.endpoint} moved {ATTEMPTS} times while it was appended to")
 
     def newest(self, row: LockRow, count: int) -> list[AuditRecord]:
         """Return up to ``count`` records that end at the row's head, oldest first."""
@@ -97,20 +136,17 @@ def record(claim: Claim, *, sagemaker: "SageMakerClient", chain: AuditChain) -> 
     """
     serving = read_serving(sagemaker, chain.table.endpoint)
     package = _package(sagemaker, serving)
-    for _ in range(ATTEMPTS):
-        row = chain.table.read()
-        if row.audit_last is not None:
-            chain.write(from_json(AuditRecord, row.audit_last))
+
+    def follow(row: LockRow) -> Move | AuditRecord:
         for earlier in chain.newest(row, LOOK_BACK):
             if is_same(earlier, claim, serving):
-                return _answer(earlier)
+                return earlier
         new = next_record(row, claim, serving)
         moves = claim.outcome is not Outcome.REJECTED and row.owner == claim.execution
         live = next_live(row, claim, serving, package) if moves else None
-        if chain.table.move_head(row, new, content_hash(new), live, claim.execution if moves else None):
-            chain.write(new)
-            return _answer(new)
-    raise AuditError(f"the audit chain of {chain.table.endpoint} moved {ATTEMPTS} times while it was appended to")
+        return Move(record=new, live=live, owner=claim.execution if moves else None)
+
+    return _answer(chain.append(follow))
 
 
 def _answer(written: AuditRecord) -> dict[str, Any]:
