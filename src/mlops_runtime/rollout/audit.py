@@ -158,6 +158,7 @@ def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: 
         f"sequence {number} is forked: {count} records" for number, count in sorted(numbers.items()) if count > 1
     ]
     problems += [f"sequence {number} is missing" for number in range(1, sequence + 1) if number not in numbers]
+    problems += [f"sequence {number} is before the first" for number in sorted(numbers) if number < 1]
     problems += [f"sequence {number} is past the head at {sequence}" for number in sorted(numbers) if number > sequence]
     return problems + _broken_links(records, head, sequence)
 

@@ -45,11 +45,11 @@ def test_a_whole_chain_has_no_problems(length: int) -> None:
 
 @given(st.integers(1, 8), st.data())
 def test_any_single_damage_is_noticed(length: int, data: st.DataObject) -> None:
-    """A changed byte, a missing object, two swapped ones, a second record of a sequence, a record past the head."""
+    """A changed byte, a missing object, two swapped ones, a second record of a sequence, one before the first or past the head."""
     objects, head = _chain(length)
     keys = sorted(objects)
     key = data.draw(st.sampled_from(keys))
-    damage = data.draw(st.sampled_from(["byte", "missing", "swap", "fork", "past"]))
+    damage = data.draw(st.sampled_from(["byte", "missing", "swap", "fork", "before", "past"]))
     if damage == "byte":
         at = data.draw(st.integers(0, len(objects[key]) - 1))
         content = bytearray(objects[key])
@@ -63,7 +63,8 @@ def test_any_single_damage_is_noticed(length: int, data: st.DataObject) -> None:
         if other == key:
             return
     else:
-        sequence = length + 1 if damage == "past" else data.draw(st.integers(1, length))
+        places = {"fork": st.integers(1, length), "before": st.integers(-1, 0), "past": st.just(length + 1)}
+        sequence = data.draw(places[damage])
         forged = record_of(sequence, GENESIS, reason="forged")
         objects[audit_key(ENDPOINT, sequence, content_hash(forged))] = canonical_json(forged)
     assert verify(objects, endpoint=ENDPOINT, head=head, sequence=length) != []
