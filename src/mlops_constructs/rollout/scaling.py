@@ -215,15 +215,13 @@ def _inner(
     partition: str,
     catch: str,
     *,
-    next_state: str | None = None,
+    next_state: str = "",
     assign: Mapping[str, object] | None = None,
 ) -> State:
     """Return a task inside a Map, which ends the round unless it goes on; an error is in ``$failure``."""
-    state = task(
-        integration, arguments, partition=partition, next_state=next_state or "", catch=catch, assign=assign or {}
-    )
+    state = task(integration, arguments, partition=partition, next_state=next_state, catch=catch, assign=assign)
     state["Catch"][0]["Assign"] = _FAILURE
-    if next_state is None:
+    if not next_state:
         del state["Next"]
         state["End"] = True
     return state
