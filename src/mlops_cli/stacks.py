@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,7 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     """Synthesize the app and deploy its stacks to the embedded cloud, showing each resource."""
     from mlops_local import cloud, deployer
 
-    with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
+    with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
         synthesize_app(app, Path(folder))
         shown_events = _Progress()
@@ -37,13 +39,27 @@ def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     """Delete the app's stacks from the embedded cloud; what is retained is named."""
     from mlops_local import cloud, deployer
 
-    with shown(cloud.CloudError, deployer.DeployError), tempfile.TemporaryDirectory() as folder:
+    with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
         synthesize_app(app, Path(folder))
         shown_events = _Progress()
         deployer.destroy(running, Path(folder), stacks=stacks, on_event=shown_events)
     if not shown_events.count:
         typer.echo("nothing to destroy")
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    """On Ctrl-C say what goes on without us: a stack that is being changed is the cloud's, as on AWS."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(
+            "mlops: interrupted; the embedded cloud goes on with a stack that it has begun: run the same command again to "
+            "see it through",
+            err=True,
+        )
+        raise typer.Exit(130) from None
 
 
 class _Progress:

@@ -1,7 +1,9 @@
 """Deploy and destroy the stacks of a small app by command, on the running cloud."""
 
 import json
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +38,21 @@ price = cdk.CfnResource(
 properties = {"ResourceType": "VPC", **(app.node.try_get_context("more") or {})}
 flow = cdk.CfnResource(stack, "Flow", type="AWS::EC2::FlowLog", properties=properties)
 flow.add_dependency(price)
+app.synth()
+"""
+
+# one after the other, so that there is time to interrupt
+MANY = """
+import aws_cdk as cdk
+
+app = cdk.App()
+stack = cdk.Stack(app, "CliMany")
+before = None
+for number in range(40):
+    value = cdk.CfnResource(stack, f"P{number}", type="AWS::SSM::Parameter", properties={"Type": "String", "Value": "1"})
+    if before is not None:
+        value.add_dependency(before)
+    before = value
 app.synth()
 """
 
@@ -175,6 +192,33 @@ def test_fails_half_way_and_rolls_back(mlops: Run, app: Callable[..., None], clo
     app(HALF, more={"ResourceId": "vpc-1"})
     assert mlops("deploy", "--home", cloud.home).returncode == 0
     assert cloud.client("ssm").get_parameter(Name="cli-half")["Parameter"]["Value"] == "1"
+    assert mlops("destroy", "--home", cloud.home).returncode == 0
+
+
+def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
+    mlops: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path
+) -> None:
+    """Ctrl-C ends the command, not the stack, as on AWS; one line says so, and the same command then finds nothing left to do."""
+    app(MANY)
+    command = [sys.executable, "-m", "mlops_cli", "deploy", "--home", str(cloud.home)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert errors == (
+        "mlops: interrupted; the embedded cloud goes on with a stack that it has begun: run the same command again to "
+        "see it through\n"
+    )
+    cloud.client("cloudformation").get_waiter("stack_create_complete").wait(
+        StackName="CliMany", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    again = mlops("deploy", "--home", cloud.home)
+    assert again.stdout.splitlines()[0] == "no changes"
     assert mlops("destroy", "--home", cloud.home).returncode == 0
 
 
