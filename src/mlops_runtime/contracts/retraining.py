@@ -117,11 +117,24 @@ class EvaluationPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentLimit:
+    """Limits of one segment of the holdout. A limit on a segment without rows is not kept. Default of each: the common limit."""
+
+    maximum_loss: float | None = None
+    max_regression: float | None = None
+    minimum_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateSpec:
     """When a candidate may be registered: bounds on (candidate loss - rival loss) / rival loss, from a paired block bootstrap.
 
     Every baseline must be beaten (upper bound below 0); the champion must not be worse by more than ``max_regression``
-    (upper bound below it). ``confidence`` is two-sided.
+    (upper bound below it). ``confidence`` is two-sided. Every metric is a loss: lower is better. In each segment that the
+    evaluation keeps apart the champion must not be shown to be better by more than ``max_segment_regression``: lower bound not
+    above it, at a level divided by the number of segments; default ``max_regression``. ``segments`` gives limits of their own, by
+    ``column=value``. ``metric`` names what the limits are of. A loss below ``minimum_loss`` is too good to be true.
+    ``max_milliseconds_a_row`` bounds the time of a row alone, ``max_slowdown`` its ratio to the champion's in the same job.
     """
 
     max_regression: float = 0.02
@@ -130,4 +143,10 @@ class GateSpec:
     minimum_rows: int = 200
     maximum_loss: float | None = None
     seed: int = 7
+    metric: Metric | None = None
+    minimum_loss: float | None = None
+    max_segment_regression: float | None = None
+    segments: Mapping[str, SegmentLimit] | None = None
+    max_milliseconds_a_row: float | None = None
+    max_slowdown: float | None = None
     format: Literal["mlops.gate/1"] = field(default="mlops.gate/1")
