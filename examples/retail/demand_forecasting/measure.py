@@ -16,6 +16,7 @@ from examples.retail.demand_forecasting.declaration import (
     TRAINING_SCRIPT,
     TRAINING_SET,
 )
+from examples.retail.transactions import week_end, week_start
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.table import model_input
@@ -27,7 +28,7 @@ PERIODS = {"27-30": (27, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44
 
 def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path | None = None) -> Path:
     """Train as a retraining after ``week`` would, print evaluation and gate, return ``model.tar.gz``."""
-    built = store.training_set(TRAINING_SET, as_of=data.week_start(week + 1))
+    built = store.training_set(TRAINING_SET, as_of=week_start(week + 1))
     for path, content in built.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
@@ -77,7 +78,7 @@ def naive(column: str) -> dict[int, tuple[float, float]]:
 def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
-        store = FeatureStoreClient.local(Path(folder) / "store", now=lambda: data.week_end(data.LAST_WEEK))
+        store = FeatureStoreClient.local(Path(folder) / "store", now=lambda: week_end(data.LAST_WEEK))
         data.ingest_weeks(store, 1, data.LAST_WEEK)
         first = trained(store, 30, Path(folder) / "30")
         rows = {column: naive(column) for column in EVALUATION.baselines} | {"model of week 30": errors(first)}

@@ -1,20 +1,12 @@
 """The retail data: weeks, series, what is known when, and no look ahead."""
 
-from datetime import UTC, datetime, timedelta
-
 import pyarrow.compute as pc
 import pytest
 from examples.retail.demand_forecasting import data
 from examples.retail.demand_forecasting.features import DEMAND_HISTORY, GROUPS, INPUTS, WEEK_PLAN, WEEKLY_DEMAND
+from examples.retail.transactions import week_end, week_start
 
 from mlops_runtime.features.client import FeatureStoreClient
-
-
-def test_weeks_close_on_mondays():
-    """Week 1 closes at the first midnight of Monday, six hours before the forecasts of week 2 are asked for."""
-    assert data.week_end(1) == datetime(2017, 1, 2, 5, tzinfo=UTC)
-    assert data.week_start(2) == data.week_end(1) + timedelta(hours=6)
-    assert [data.week_of(data.week_end(30) + delta) for delta in (-timedelta(seconds=1), timedelta(0))] == [29, 30]
 
 
 def test_series_and_weeks():
@@ -41,9 +33,9 @@ def test_rows_become_known_in_time():
         for group in (WEEKLY_DEMAND, DEMAND_HISTORY, WEEK_PLAN)
     }
     assert close == {
-        "weekly_demand": {data.week_end(31)},
-        "demand_history": {data.week_end(30)},
-        "week_plan": {data.week_end(29)},
+        "weekly_demand": {week_end(31)},
+        "demand_history": {week_end(30)},
+        "week_plan": {week_end(29)},
     }
 
 
@@ -60,13 +52,13 @@ def test_requests_and_labels_are_in_one_order():
 
 def test_weeks_ingested_one_by_one_are_the_weeks_ingested_at_once(tmp_path):
     """Ingesting a past and then week after week leaves the same rows as all at once; again changes nothing."""
-    clock = [data.week_start(13)]
+    clock = [week_start(13)]
     one, many = (FeatureStoreClient.local(tmp_path / name, now=lambda: clock[0]) for name in ("one", "many"))
     data.ingest_weeks(one, 1, 12)
-    clock[0] = data.week_start(11)
+    clock[0] = week_start(11)
     assert data.ingest_weeks(many, 1, 10) == 738 * (2 + 3 + 4)
     for week in (11, 12):
-        clock[0] = data.week_end(week)  # the earliest moment at which the week is known
+        clock[0] = week_end(week)  # the earliest moment at which the week is known
         assert data.ingest_weeks(many, week, week) == 738 * 3
         assert data.ingest_weeks(many, week, week) == 0
     for group in GROUPS:

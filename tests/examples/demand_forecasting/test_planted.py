@@ -9,6 +9,7 @@ import pytest
 from examples.retail.demand_forecasting import data, declaration
 from examples.retail.demand_forecasting.planted import approve_bad_package
 from examples.retail.loop import Loop
+from examples.retail.transactions import week_start
 
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.client import FeatureStoreClient
@@ -23,9 +24,9 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
     """It is trained on the live model's training set, keeps its image, and names its own artefact and hashes."""
     s3, sagemaker = cloud.client("s3"), cloud.client("sagemaker")
     s3.create_bucket(Bucket=BUCKET)
-    store = FeatureStoreClient.local(tmp_path, now=lambda: data.week_start(31))
+    store = FeatureStoreClient.local(tmp_path, now=lambda: week_start(31))
     data.ingest_weeks(store, 1, 30)
-    built = store.training_set(declaration.TRAINING_SET, as_of=data.week_start(31), uri=f"s3://{BUCKET}/sets/one")
+    built = store.training_set(declaration.TRAINING_SET, as_of=week_start(31), uri=f"s3://{BUCKET}/sets/one")
     write_manifest(built.manifest, f"s3://{BUCKET}/manifests", s3=s3)
     s3.put_object(Bucket=BUCKET, Key="sets/one/train/part-0.parquet", Body=built.files["train/part-0.parquet"])
     sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)

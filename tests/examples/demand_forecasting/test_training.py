@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from examples.retail.demand_forecasting import data, declaration
 from examples.retail.demand_forecasting.features import GROUPS, INPUTS
+from examples.retail.transactions import week_start
 
 from mlops_runtime.contracts.model import GateVerdict
 from mlops_runtime.features.client import FeatureStoreClient
@@ -22,9 +23,9 @@ from mlops_runtime.serving.model import load_directory
 def week_30(tmp_path_factory):
     """Return the training set as of the end of week 30 and a folder with its files."""
     folder = tmp_path_factory.mktemp("week-30")
-    store = FeatureStoreClient.local(folder / "store", now=lambda: data.week_start(31))
+    store = FeatureStoreClient.local(folder / "store", now=lambda: week_start(31))
     data.ingest_weeks(store, 1, 30)
-    built = store.training_set(declaration.TRAINING_SET, as_of=data.week_start(31))
+    built = store.training_set(declaration.TRAINING_SET, as_of=week_start(31))
     for path, content in built.files.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(content)
