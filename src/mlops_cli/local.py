@@ -24,7 +24,7 @@ Home = Annotated[
 def up(
     home: Home = None,
     port: Annotated[
-        int | None, typer.Option(help="Port on 127.0.0.1. Default: a free one.", show_default=False)
+        int | None, typer.Option(help="Port on 127.0.0.1. Default: the last one, else a free one.", show_default=False)
     ] = None,
     scale: Annotated[float, typer.Option(help="Embedded seconds that pass in one real second.")] = 1.0,
 ) -> None:

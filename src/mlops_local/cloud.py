@@ -1,6 +1,7 @@
 """Start, find and stop the embedded cloud of a folder, from the parent's side.
 
-One folder holds one cloud: ``cloud.json`` names its process, ``cloud.log`` is its log, ``state/`` all that it writes.
+One folder holds one cloud: ``cloud.json`` names its process, ``cloud.log`` is its log, ``state/`` all that it writes. ``port`` is
+the port that it had last: the environment of a shell stays right when the cloud is started again.
 """
 
 import fcntl
@@ -24,7 +25,7 @@ from typing import Any
 
 import boto3
 
-from mlops_local import processes
+from mlops_local import ports, processes
 from mlops_local.recorded import list_recorded
 from mlops_local.settings import ACCOUNT, REGION
 
@@ -195,7 +196,7 @@ def up(
 
     Args:
         home: Its folder, made when missing.
-        port: Port on 127.0.0.1. Default: a free one.
+        port: Port on 127.0.0.1. Default: the one that it had last, else a free one.
         clock_scale: Embedded seconds in a real one. Default: 1.
         on_event: Gets a line for what the user should know. Default: nobody is told.
 
@@ -220,7 +221,13 @@ def up(
                     f"the last embedded cloud of {home} (pid {found.pid}) ended without `mlops local down`; started clean"
                 )
         shutil.rmtree(home / "state", ignore_errors=True)
-        return _start(home, port, clock_scale)
+        try:
+            listener = ports.listen_again(home / "port", on_event) if port is None else ports.listen(port)
+        except ports.PortError as error:
+            raise CloudError(str(error)) from error
+        with listener:
+            ports.remember(home / "port", listener)
+            return _start(home, listener, clock_scale)
 
 
 def connect(home: Path) -> Cloud:
@@ -275,19 +282,6 @@ def _check(home: Path, port: int | None, clock_scale: float) -> None:
         raise CloudError("; ".join(problems))
 
 
-def _listen(port: int | None) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", 0 if port is None else port))
-    except OSError as error:
-        listener.close()
-        raise CloudError(
-            f"port {port} on 127.0.0.1 cannot be used ({str(error.strerror).lower()}); give another with --port"
-        ) from error
-    return listener
-
-
 def _child_environment(home: Path, port: int, clock_scale: float, descriptor: int) -> dict[str, str]:
     """Return the child's environment: none of the user's AWS settings reach the embedded cloud or what runs in it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -325,13 +319,13 @@ def _child_environment(home: Path, port: int, clock_scale: float, descriptor: in
     }
 
 
-def _start(home: Path, port: int | None, clock_scale: float) -> Cloud:
+def _start(home: Path, listener: socket.socket, clock_scale: float) -> Cloud:
     (home / "state" / "tmp").mkdir(parents=True)
     log_path = home / "cloud.log"
     if log_path.exists():
         log_path.replace(home / "cloud.previous.log")
-    with _listen(port) as listener, log_path.open("wb") as log:
-        bound = listener.getsockname()[1]
+    bound = listener.getsockname()[1]
+    with log_path.open("wb") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "mlops_local.launcher"],
             cwd=home / "state",

@@ -132,6 +132,17 @@ def test_the_port_is_the_one_given(mlops: Run, home: Path) -> None:
     assert connect(home).endpoint_url == f"http://127.0.0.1:{port}"
 
 
+def test_the_port_stays(mlops: Run, home: Path) -> None:
+    """The environment of a shell is right again after down and up."""
+    mlops("local", "up", "--home", home)
+    before = mlops("local", "env", "--home", home).stdout
+    mlops("local", "down", "--home", home)
+
+    mlops("local", "up", "--home", home)
+
+    assert mlops("local", "env", "--home", home).stdout == before
+
+
 def test_up_after_a_crash_says_what_was_lost(mlops: Run, home: Path) -> None:
     """The user learns that the state is gone."""
     mlops("local", "up", "--home", home)
