@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +35,23 @@ def demo(
     sys.path.insert(0, str(Path.cwd()))
     from examples.retail.demo import run
 
-    result = run(page=page, say=(lambda _line: None) if as_json else typer.echo)
+    with _ended_by_sigterm():
+        result = run(page=page, say=(lambda _line: None) if as_json else typer.echo)
     if as_json:
         typer.echo(json.dumps(result.as_json()))
     raise typer.Exit(0 if result.ok else 1)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """End at SIGTERM as at Ctrl-C, so that the embedded cloud ends too; a second signal does not cut that short."""
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,12 +2,15 @@
 
 import inspect
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from mlops_local import processes
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -75,6 +78,39 @@ def test_json_stands_alone(works: bool, code: int, mlops: Run, checkout: Callabl
 
     assert result.returncode == code
     assert json.loads(result.stdout) == {"ok": works, "page": "demo-report.html"}
+
+
+# a checkout whose demo starts an embedded cloud as the real one does, and waits
+WAITING = """
+import signal
+from pathlib import Path
+from mlops_local.cloud import up
+
+def run(*, page, say):
+    cloud = up(Path("cloud"))
+    try:
+        say(str(cloud.pid))
+        signal.pause()
+    finally:
+        cloud.down()
+"""
+
+
+def test_sigterm_ends_the_cloud_as_ctrl_c_does(checkout: Callable[..., Path]) -> None:
+    """Whoever ends the demo leaves no processes behind, and no state."""
+    folder = checkout(works=True)
+    (folder / "examples" / "retail" / "demo.py").write_text(WAITING)
+    command = [sys.executable, "-m", "mlops_cli", "demo"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        cloud = int(demo.stdout.readline())
+        assert processes.members(cloud)
+
+        demo.terminate()
+
+        assert demo.wait() == 128 + signal.SIGTERM
+    assert processes.members(cloud) == []
+    assert not (folder / "cloud" / "state").exists()
 
 
 def test_fails_outside_a_checkout(mlops: Run, tmp_path: Path) -> None:
