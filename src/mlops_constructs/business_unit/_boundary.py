@@ -7,6 +7,7 @@ from constructs import Construct
 from mlops_constructs._function import NETWORK_ACTIONS, TRACING_ACTIONS
 from mlops_constructs._iam import shared_policy
 from mlops_constructs.compliance import acknowledge_family
+from mlops_constructs.model_registry._iam import approvals_denied
 
 # services that the unit's functions, machines, jobs and endpoints use
 _SERVICES = (
@@ -85,6 +86,7 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolic
                 resources=[roles],
                 conditions={"StringEquals": {"iam:PassedToService": list(_PASS_TO)}},
             ),
+            approvals_denied(),
             iam.PolicyStatement(sid="Never", effect=iam.Effect.DENY, actions=list(_NEVER), resources=["*"]),
             iam.PolicyStatement(
                 sid="OtherUnits",

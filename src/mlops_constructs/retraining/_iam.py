@@ -152,11 +152,7 @@ class RetrainingAccess:
             iam.PolicyStatement(actions=["sagemaker:CreateModelPackage"], resources=packages),
             iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
         ]
-        if self.registry.approval.is_automatic:
-            statements.append(
-                iam.PolicyStatement(actions=["sagemaker:UpdateModelPackage"], resources=[self.registry.packages_arn])
-            )
-        return statements
+        return [*statements, *self.registry.approve_statements()]
 
     def gate(self) -> list[iam.PolicyStatement]:
         """Read an evaluation, write the gate's result."""

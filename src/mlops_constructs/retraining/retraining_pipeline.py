@@ -140,6 +140,7 @@ class RetrainingPipeline(Construct):
             description=f"Trains, measures and registers {self._pipeline}",
             wildcard_reason=WILDCARD_REASON,
         )
+        registry.approve_by_policy(self._machine.role)
         # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
         self._machine.node.add_dependency(registry)
         self._guard = self._define_guard(total_seconds(plan.jobs.maximum))

@@ -1,11 +1,21 @@
 """The registry of a model."""
 
+import json
+from typing import Any
+
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Match, Template
 
 from mlops_constructs import Approval, BusinessUnit, ModelRegistry, Profile, ValidationError
+from mlops_runtime.contracts import from_json
+from mlops_runtime.registry.approval import ApprovalRule
+from mlops_runtime.registry.entry import RegistryEntry
+
+WAITING = ("package", "reason", "execution", "training_set_id", "model_sha256", "evaluation_uri")
 
 
 def _registry(profile: Profile = Profile.PRODUCTION, name: str = "forecast") -> tuple[cdk.Stack, ModelRegistry]:
@@ -37,10 +47,122 @@ def test_a_person_approves_by_default() -> None:
     _, registry = _registry()
 
     assert registry.approval == Approval.manual()
+    assert registry.approve_statements() == []
+
+
+def test_the_description_stays_what_it_was() -> None:
+    """It is create-only: another text would replace the group, which fails while it has packages."""
+    stack, _ = _registry()
+
+    Template.from_stack(stack).has_resource_properties(
+        "AWS::SageMaker::ModelPackageGroup",
+        {"ModelPackageGroupDescription": "Packages of model forecast of business unit demand"},
+    )
+
+
+def _registry_with(approval: Approval | None = None) -> tuple[cdk.Stack, ModelRegistry]:
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    return stack, ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", approval=approval)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if "Fn::Join" in value:
+        return "".join(_text(part) for part in value["Fn::Join"][1])
+    return f"<{value['Fn::GetAtt'][0]}>"
+
+
+def _role(stack: cdk.Stack, id: str) -> iam.Role:
+    return iam.Role(stack, id, assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+
+
+def test_the_rule_names_approver_machine_and_timeout() -> None:
+    """The machine is defined after the function that reads the rule."""
+    stack, registry = _registry_with(Approval.automatic())
+    cdk.CfnOutput(stack, "Rule", value=registry.approval_environment["APPROVAL"])
+    registry.approve_by_policy(_role(stack, "Machine"))
+
+    template = Template.from_stack(stack).to_json()
+
+    rule = from_json(ApprovalRule, _text(template["Outputs"]["Rule"]["Value"]))
+    assert [approver.startswith("<RegistryApprover") for approver in rule.approvers] == [True]
+    assert [machine.startswith("<Machine") for machine in rule.machines] == [True]
+    assert rule.timeout_seconds == 7 * 86400
+    (parameter,) = (r["Properties"] for n, r in template["Resources"].items() if n.startswith("RegistryEntry"))
+    assert parameter["Name"] == "/mlops/demand/registry/demand-forecast"
+    assert from_json(RegistryEntry, _text(parameter["Value"])) == RegistryEntry(
+        group="demand-forecast", unit="demand", rule=rule
+    )
+
+
+def test_no_machine_approves_where_a_person_does() -> None:
+    """A machine that is offered anyway is neither in the rule nor marked."""
+    stack, registry = _registry_with(Approval.manual(timeout=cdk.Duration.hours(2)))
+    registry.approve_by_policy(_role(stack, "Machine"))
+    cdk.CfnOutput(stack, "Rule", value=registry.approval_environment["APPROVAL"])
+
+    template = Template.from_stack(stack).to_json()
+
+    rule = from_json(ApprovalRule, _text(template["Outputs"]["Rule"]["Value"]))
+    assert (rule.machines, rule.timeout_seconds) == ((), 7200)
+    (machine,) = (r["Properties"] for n, r in template["Resources"].items() if n.startswith("Machine"))
+    assert "mlops:approves" not in json.dumps(machine)
+
+
+def test_a_given_role_approves_and_no_other_is_defined() -> None:
+    """Such as the role of a permission set; its own stack gives it what it needs."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    arn = "arn:aws:iam::123456789012:role/people/Lead"
+    lead = iam.Role.from_role_arn(stack, "Lead", arn, mutable=False)
+    registry = ModelRegistry(
+        stack, "Registry", business_unit=unit, name="forecast", approval=Approval.manual(approver=lead)
+    )
+    cdk.CfnOutput(stack, "Rule", value=registry.approval_environment["APPROVAL"])
+
+    template = Template.from_stack(stack).to_json()
+
+    assert registry.approver_role is lead
+    assert from_json(ApprovalRule, _text(template["Outputs"]["Rule"]["Value"])).approvers == (arn,)
+    assert [n for n in template["Resources"] if n.startswith("RegistryApprover")] == []
+
+
+def test_people_hear_on_the_units_topic_or_another() -> None:
+    """The machine may publish there, and use the topic's key through SNS alone."""
+    stack, registry = _registry_with()
+    key = kms.Key(stack, "Key")
+    topic = sns.Topic(stack, "Topic", master_key=key)
+    unit = BusinessUnit(stack, "Other", name="other")
+    other = ModelRegistry(
+        stack, "OtherRegistry", business_unit=unit, name="forecast", approval=Approval.manual(topic=topic)
+    )
+
+    ours, theirs = ([s.to_statement_json() for s in r.notify_statements()] for r in (registry, other))
+
+    assert other.topic is topic
+    assert registry.waiting_message(dict.fromkeys(WAITING, "$x"))["TopicArn"] == registry.topic.topic_arn
+    for (publish, use), expected in ((ours, registry.topic.topic_arn), (theirs, topic.topic_arn)):
+        assert (publish["Action"], stack.resolve(publish["Resource"])) == ("sns:Publish", stack.resolve(expected))
+        assert use["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert stack.resolve(theirs[1]["Resource"]) == stack.resolve(key.key_arn)
+
+
+def test_a_topic_of_another_stack_brings_its_own_key_policy() -> None:
+    """Its key is not known here."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    topic = sns.Topic.from_topic_arn(stack, "Topic", "arn:aws:sns:eu-west-1:123456789012:approvals")
+    registry = ModelRegistry(
+        stack, "Registry", business_unit=unit, name="forecast", approval=Approval.manual(topic=topic)
+    )
+
+    assert [s.actions for s in registry.notify_statements()] == [["sns:Publish"]]
 
 
 def test_reading_and_approving_are_granted_apart() -> None:
-    """Whoever lists packages does not approve them."""
+    """Whoever lists packages does not approve them, and who approves changes nothing but the approval."""
     stack, registry = _registry()
     reader = iam.User(stack, "Reader")
     approver = iam.Role(stack, "Approver", assumed_by=iam.AccountRootPrincipal())
@@ -48,16 +170,14 @@ def test_reading_and_approving_are_granted_apart() -> None:
     assert registry.grant_read(reader).success
     assert registry.grant_approve(approver).success
 
-    actions: dict[str, set[str]] = {}
+    statements: dict[str, list[dict[str, Any]]] = {}
     for name, policy in Template.from_stack(stack).find_resources("AWS::IAM::Policy").items():
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
-            found = statement["Action"]
-            actions.setdefault(name[: name.index("DefaultPolicy")], set()).update(
-                [found] if isinstance(found, str) else found
-            )
-    assert "sagemaker:UpdateModelPackage" not in actions["Reader"]
-    assert "sagemaker:UpdateModelPackage" in actions["Approver"]
-    assert actions["Reader"] < actions["Approver"]
+        found = policy["Properties"]["PolicyDocument"]["Statement"]
+        statements.setdefault(name[: name.index("DefaultPolicy")], []).extend(found)
+    assert "sagemaker:UpdateModelPackage" not in json.dumps(statements["Reader"])
+    (update,) = (s for s in statements["Approver"] if s["Action"] == "sagemaker:UpdateModelPackage")
+    assert update["Condition"] == {"StringEquals": {"sagemaker:ModelApprovalStatus": ["Approved", "Rejected"]}}
+    assert statements["Reader"][0]["Action"] == statements["Approver"][-1]["Action"]
 
 
 @pytest.mark.parametrize("name", ["f", "Forecast", "a_b", "x" * 21])
