@@ -86,7 +86,7 @@ class DeployRequest:
     """Input of the Deploy machine.
 
     A rollback goes to ``model_package_arn``, or where that is absent to the version before; ``alarm`` names the alarm of the
-    probation that asks for it.
+    probation that asks for it, ``comment`` is what a person says why.
     """
 
     reason: DeployReason
@@ -95,6 +95,7 @@ class DeployRequest:
     model_package_arn: str | None = None
     spec_uri: str | None = None
     alarm: str | None = None
+    comment: str | None = None
     format: Literal["mlops.deploy-request/1"] = "mlops.deploy-request/1"
 
 
