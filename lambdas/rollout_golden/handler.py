@@ -1,0 +1,21 @@
+"""Golden requests to the rehearsal of a candidate, and synthetic traffic while a rollout bakes."""
+
+import logging
+from typing import Any
+
+import boto3
+
+from mlops_runtime.rollout.golden import RETRIES, GoldenCaller
+
+_log = logging.getLogger("mlops.golden")
+_log.setLevel(logging.INFO)
+_RESERVE_MS = 90_000  # one more call of at most 70 seconds
+
+CALLER = GoldenCaller(s3=boto3.client("s3"), runtime=boto3.client("sagemaker-runtime", config=RETRIES))
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Check, or send traffic: ``{"mode", "endpoint", "golden", ...}``."""
+    answer = CALLER.handle(event, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)
+    _log.info("%s of %s: %s", event["mode"], event["endpoint"], answer)
+    return answer

@@ -1,0 +1,174 @@
+"""The golden set: JSON lines of ``GoldenRequest``, read whole or refused with every problem and its line.
+
+Read at synthesis, so that a mistake shows before anything is deployed, and again before each rehearsal.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import math
+from collections.abc import Sequence
+
+from mlops_runtime.contracts import ContractError, from_dict
+from mlops_runtime.contracts.serving import GoldenRequest
+
+JSON, CSV = "application/json", "text/csv"
+# InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
+MAXIMUM_BODY_BYTES = 6_291_456
+# every row is also sent alone, one call after the other, within the 15 minutes of a function
+MAXIMUM_REQUESTS, MAXIMUM_ROWS = 100, 1000
+_MAXIMUM_NAME = 64
+_FIELDS = tuple(field.name for field in dataclasses.fields(GoldenRequest))
+
+
+class GoldenSetError(ValueError):
+    """A golden set cannot be used.
+
+    Args:
+        problems: Each with its line, the value got, what is allowed and the fix.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+def verified_set(content: bytes, sha256: str) -> tuple[GoldenRequest, ...]:
+    """Return the requests of a set whose bytes are those that the spec names.
+
+    Raises:
+        GoldenSetError: If the bytes are others, or with every problem of the set.
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise GoldenSetError(
+            [f"the golden set must have the sha256 {sha256} that the spec names, got {found}; deploy the stack again"]
+        )
+    return read_set(content)
+
+
+def read_set(content: bytes) -> tuple[GoldenRequest, ...]:
+    """Return the requests of a set, in its order.
+
+    Raises:
+        GoldenSetError: With every problem of every line.
+
+    Example:
+        >>> line = b'{"name": "typical", "body": "{\\\\"instances\\\\": [[1.5]]}", "rows": 1, "minimum": 0}'
+        >>> read_set(line)[0].minimum
+        0.0
+    """
+    try:
+        lines = content.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise GoldenSetError([f"the golden set must be UTF-8, got {error.reason} at byte {error.start}"]) from error
+    requests: dict[int, GoldenRequest] = {}
+    problems: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            requests[number] = _request(line)
+        except (ContractError, ValueError, RecursionError) as error:  # RecursionError: brackets without end
+            problems.append(f"line {number}: {error}")
+            continue
+        problems += [f"line {number}: {problem}" for problem in _problems(requests[number])]
+    problems += _set_problems(requests, has_others=bool(problems))
+    if problems:
+        raise GoldenSetError(problems)
+    return tuple(requests.values())
+
+
+def single_bodies(request: GoldenRequest) -> tuple[str, ...]:
+    """Return the rows of a request as bodies of their own; none where it has one row or its format is not known.
+
+    Example:
+        >>> batch = GoldenRequest(name="two", body='{"instances": [[1], [2]]}', rows=2)
+        >>> single_bodies(batch)
+        ('{"instances": [[1]]}', '{"instances": [[2]]}')
+    """
+    bodies = _bodies(request)
+    return () if bodies is None or len(bodies) < 2 else bodies
+
+
+def media_type(content_type: str) -> str:
+    """Return a content type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _request(line: str) -> GoldenRequest:
+    document = json.loads(line)
+    # a misspelt bound would be no bound: a person writes this file, so what is not known is a mistake
+    unknown = [name for name in document if name not in _FIELDS] if isinstance(document, dict) else []
+    if unknown:
+        raise ContractError(f"unknown field {', '.join(map(repr, unknown))}; allowed are {', '.join(_FIELDS)}")
+    return from_dict(GoldenRequest, document)
+
+
+def _problems(request: GoldenRequest) -> list[str]:
+    low, high = request.minimum, request.maximum
+    size = len(request.body.encode())
+    checks = {
+        f"name must be 1 to {_MAXIMUM_NAME} printable characters, got {request.name!r}": request.name.strip()
+        and len(request.name) <= _MAXIMUM_NAME
+        and request.name.isprintable(),
+        f"rows must be 1 or more, got {request.rows}": request.rows >= 1,
+        f"minimum and maximum must be finite, got {low} and {high}; leave a bound out that is none": all(
+            bound is None or math.isfinite(bound) for bound in (low, high)
+        ),
+        f"minimum must not exceed maximum, got {low} > {high}": low is None or high is None or not low > high,
+        f"body must be 1 to {MAXIMUM_BODY_BYTES} bytes, got {size}": 1 <= size <= MAXIMUM_BODY_BYTES,
+        f"content_type must name a type such as {JSON}, got {request.content_type!r}": "/" in request.content_type
+        and request.content_type.isascii()
+        and request.content_type.isprintable(),
+    }
+    return [problem for problem, holds in checks.items() if not holds] + _row_problems(request)
+
+
+def _row_problems(request: GoldenRequest) -> list[str]:
+    try:
+        bodies = _bodies(request)
+    except (ValueError, csv.Error, RecursionError) as error:
+        return [f"body must be of type {request.content_type}, got {request.body[:60]!r}: {error}"]
+    if bodies is None or len(bodies) == request.rows:
+        return []
+    return [f"body must have as many rows as rows says, got {len(bodies)} and {request.rows}; correct rows"]
+
+
+def _bodies(request: GoldenRequest) -> tuple[str, ...] | None:
+    """Return one body a row, or None where the format does not say what a row is."""
+    kind = media_type(request.content_type)
+    if kind == JSON:
+        document = json.loads(request.body)
+        instances = document.get("instances") if isinstance(document, dict) else None
+        if not isinstance(instances, list):
+            return None
+        return tuple(json.dumps({**document, "instances": [row]}, ensure_ascii=False) for row in instances)
+    if kind == CSV:
+        return tuple(map(_csv_line, csv.reader(io.StringIO(request.body.rstrip("\r\n"), newline=""), strict=True)))
+    return None
+
+
+def _csv_line(row: Sequence[str]) -> str:
+    target = io.StringIO()
+    csv.writer(target, lineterminator="\n").writerow(row)
+    return target.getvalue()
+
+
+def _set_problems(requests: dict[int, GoldenRequest], *, has_others: bool) -> list[str]:
+    problems = []
+    seen: dict[str, int] = {}
+    for number, request in requests.items():
+        first = seen.setdefault(request.name, number)
+        if first != number:
+            problems.append(f"line {number}: name must be unique, got {request.name!r} as in line {first}")
+    if not requests and not has_others:
+        problems.append("the golden set must have at least one request, got none")
+    if len(requests) > MAXIMUM_REQUESTS:
+        problems.append(f"the golden set must have at most {MAXIMUM_REQUESTS} requests, got {len(requests)}")
+    rows = sum(request.rows for request in requests.values())
+    if rows > MAXIMUM_ROWS:
+        problems.append(f"the golden set must have at most {MAXIMUM_ROWS} rows, got {rows}; each is also sent alone")
+    return problems
