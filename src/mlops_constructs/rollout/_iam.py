@@ -1,5 +1,6 @@
 """What the parts of a rollout may do, each only to the one endpoint."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from constructs import Construct
 from mlops_constructs._iam import key_statement, pass_role_statement
 from mlops_constructs._sagemaker import SERVICE, alarm_arn, describe_alarms_statement, placed, sagemaker_arn
 from mlops_constructs.model_registry import ModelRegistry
+from mlops_constructs.rollout.scaling import scaling_statements
+from mlops_runtime.contracts.rollout import ServingSpec
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -31,7 +34,7 @@ class RolloutAccess:
     registry: ModelRegistry
     endpoint_name: str
     table: dynamodb.ITable
-    instance_type: str
+    serving: ServingSpec
 
     def preflight(self) -> list[iam.PolicyStatement]:
         """Read package, spec, endpoint, row and alarms."""
@@ -69,19 +72,12 @@ class RolloutAccess:
             iam.PolicyStatement(
                 actions=["sagemaker:CreateModel"],
                 resources=[own["model"]],
-                conditions=placed(
-                    subnets=unit.subnet_ids,
-                    security_groups=[unit.security_group.security_group_id],
-                    is_isolated=True,
-                ),
+                conditions=_model_conditions(self.serving),
             ),
             iam.PolicyStatement(
                 actions=["sagemaker:CreateEndpointConfig"],
                 resources=[own["endpoint-config"]],
-                conditions={
-                    "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn},
-                    "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [self.instance_type]},
-                },
+                conditions=_config_conditions(self.serving),
             ),
             iam.PolicyStatement(
                 actions=["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
@@ -95,15 +91,14 @@ class RolloutAccess:
             iam.PolicyStatement(actions=["sagemaker:AddTags"], resources=list(own.values())),
             iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
             pass_role_statement(execution_role, service=SERVICE),
-            # the volumes of the endpoint's instances
-            # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html (KmsKeyId)
-            key_statement(unit.key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
+            *self._volumes(),
             iam.PolicyStatement(
                 actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
                 resources=[self._alarms()],
             ),
             iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
             iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
+            *scaling_statements(self.scope, spec=self.serving),
         ]
 
     def guard(self, machine_arn: str) -> list[iam.PolicyStatement]:
@@ -137,6 +132,16 @@ class RolloutAccess:
             iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
         ]
 
+    def _volumes(self) -> list[iam.PolicyStatement]:
+        """The volumes of the endpoint's instances, where they take a key.
+
+        See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html (KmsKeyId)
+        """
+        if self.serving.kms_key is None:
+            return []
+        actions = ["kms:CreateGrant", "kms:DescribeKey"]
+        return [key_statement(self.business_unit.key, services=["sagemaker"], actions=actions)]
+
     def _own(self) -> dict[str, str]:
         names = {
             "endpoint": self.endpoint_name,
@@ -158,3 +163,25 @@ class RolloutAccess:
     def _specs(self, *actions: str) -> iam.PolicyStatement:
         objects = self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint_name}/*")
         return iam.PolicyStatement(actions=list(actions), resources=[objects])
+
+
+def _model_conditions(spec: ServingSpec) -> dict[str, Mapping[str, object]]:
+    """Return how a model must be placed: as the spec says, and a serverless one in no network."""
+    if spec.subnets:
+        return placed(subnets=spec.subnets, security_groups=spec.security_groups, is_isolated=spec.network_isolation)
+    return {"Null": {"sagemaker:VpcSubnets": "true", "sagemaker:VpcSecurityGroupIds": "true"}}
+
+
+def _config_conditions(spec: ServingSpec) -> dict[str, Mapping[str, object]]:
+    """Return on what a config may run: the spec's instance types under its key, or no instance at all."""
+    if spec.serverless is not None:
+        return {"Null": {"sagemaker:InstanceTypes": "true"}}
+    types = [spec.instance_type, *(variant.instance_type for variant in spec.variants or ())]
+    conditions: dict[str, Mapping[str, object]] = {
+        # without the Null test a request that names no type would pass
+        "ForAllValues:StringEquals": {"sagemaker:InstanceTypes": sorted(set(types))},
+        "Null": {"sagemaker:InstanceTypes": "false"},
+    }
+    if spec.kms_key is not None:
+        conditions["StringEquals"] = {"sagemaker:VolumeKmsKey": spec.kms_key}
+    return conditions

@@ -79,7 +79,7 @@ class Rollout(Construct):
             registry=registry,
             endpoint_name=spec.endpoint,
             table=self._table,
-            instance_type=spec.instance_type,
+            serving=spec,
         )
         preflight = self._define_preflight()
         self._record = self._define_record()

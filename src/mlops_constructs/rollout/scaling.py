@@ -14,11 +14,12 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 from mlops_constructs._sagemaker import alarm_arn, sagemaker_arn
 from mlops_constructs._states import CAUGHT, State, assign, choose, task
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.rollout.capacity import DIMENSION, NAMESPACE, render_scaling
 
 _SDK = "aws-sdk:applicationautoscaling:"
 _PRINCIPAL = "sagemaker.application-autoscaling.amazonaws.com"
 _SERVICE_LINKED_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
-_DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 # a variable of its own: inside a Map it must not bear the name of one outside
 _FAILURE = {"failure": CAUGHT}
 
@@ -86,66 +87,76 @@ def deregister_scaling_states(
     }
 
 
-def scaling_statements(scope: Construct, *, endpoint_name: str) -> list[iam.PolicyStatement]:
+def scaling_statements(scope: Construct, *, spec: ServingSpec) -> list[iam.PolicyStatement]:
     """Return what the Deploy machine needs to register and deregister the variants of one endpoint.
 
     Scalable targets have ids that nobody knows beforehand, so the service and the dimension are conditions. Application Auto
-    Scaling reads and scales the endpoint, and keeps the alarms of target tracking, in the name of who registers.
+    Scaling reads and scales the endpoint, and keeps the alarms of target tracking, in the name of who registers. An endpoint that
+    does not scale may have scaled under an earlier spec: that can be taken back.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html and
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsapplicationautoscaling.html
 
     Args:
         scope: Any construct of the stack.
-        endpoint_name: The endpoint.
+        spec: How the endpoint is served.
     """
-    stack = cdk.Stack.of(scope)
-    targets = stack.format_arn(service="application-autoscaling", resource="scalable-target", resource_name="*")
-    role = stack.format_arn(
-        service="iam", region="", resource="role", resource_name=f"aws-service-role/{_PRINCIPAL}/{_SERVICE_LINKED_ROLE}"
-    )
+    requests = render_scaling(spec)
+    if not requests["deregister"]:
+        return []
+    tracking = alarm_arn(scope, f"TargetTracking-endpoint/{spec.endpoint}/*")
+    waking = alarm_arn(scope, f"{spec.endpoint}-scaling-*")
+    remove = iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[tracking, waking])
+    actions = ["application-autoscaling:DeregisterScalableTarget"]
+    if not requests["targets"]:
+        return [_targets_statement(scope, actions), remove]
+    actions += [f"application-autoscaling:{name}" for name in ("PutScalingPolicy", "RegisterScalableTarget")]
+    if requests["schedules"]:
+        actions.append("application-autoscaling:PutScheduledAction")
+    watched = [tracking, waking] if requests["wake"] else [tracking]
     return [
-        iam.PolicyStatement(
-            actions=[
-                "application-autoscaling:DeregisterScalableTarget",
-                "application-autoscaling:PutScalingPolicy",
-                "application-autoscaling:PutScheduledAction",
-                "application-autoscaling:RegisterScalableTarget",
-            ],
-            resources=[targets],
-            conditions={
-                "StringEquals": {
-                    "application-autoscaling:service-namespace": "sagemaker",
-                    "application-autoscaling:scalable-dimension": _DIMENSION,
-                }
-            },
-        ),
+        _targets_statement(scope, actions),
+        remove,
+        iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"], resources=watched),
+        *([iam.PolicyStatement(actions=["cloudwatch:TagResource"], resources=[waking])] if requests["wake"] else []),
         iam.PolicyStatement(actions=["application-autoscaling:DescribeScalableTargets"], resources=["*"]),
-        # sagemaker:DescribeEndpoint, which it needs too, the machine has anyway
+        # sagemaker:DescribeEndpoint, which Application Auto Scaling needs too, the machine has anyway
         iam.PolicyStatement(
             actions=["sagemaker:UpdateEndpointWeightsAndCapacities"],
-            resources=[sagemaker_arn(scope, "endpoint", endpoint_name)],
+            resources=[sagemaker_arn(scope, "endpoint", spec.endpoint)],
         ),
         iam.PolicyStatement(
             actions=["sagemaker:DescribeEndpointConfig"],
-            resources=[sagemaker_arn(scope, "endpoint-config", f"{endpoint_name}-*")],
+            resources=[sagemaker_arn(scope, "endpoint-config", f"{spec.endpoint}-*")],
         ),
-        iam.PolicyStatement(
-            actions=["cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"],
-            resources=[
-                alarm_arn(scope, f"TargetTracking-endpoint/{endpoint_name}/*"),
-                alarm_arn(scope, f"{endpoint_name}-scaling-*"),
-            ],
-        ),
-        iam.PolicyStatement(
-            actions=["cloudwatch:TagResource"], resources=[alarm_arn(scope, f"{endpoint_name}-scaling-*")]
-        ),
-        iam.PolicyStatement(
-            actions=["iam:CreateServiceLinkedRole"],
-            resources=[role],
-            conditions={"StringEquals": {"iam:AWSServiceName": _PRINCIPAL}},
-        ),
+        _service_linked_role(scope),
     ]
+
+
+def _targets_statement(scope: Construct, actions: list[str]) -> iam.PolicyStatement:
+    targets = cdk.Stack.of(scope).format_arn(
+        service="application-autoscaling", resource="scalable-target", resource_name="*"
+    )
+    conditions = {
+        "application-autoscaling:service-namespace": NAMESPACE,
+        "application-autoscaling:scalable-dimension": DIMENSION,
+    }
+    return iam.PolicyStatement(actions=sorted(actions), resources=[targets], conditions={"StringEquals": conditions})
+
+
+def _service_linked_role(scope: Construct) -> iam.PolicyStatement:
+    """Return the right to have the one service-linked role made, if the account has none yet.
+
+    See: https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html
+    """
+    role = cdk.Stack.of(scope).format_arn(
+        service="iam", region="", resource="role", resource_name=f"aws-service-role/{_PRINCIPAL}/{_SERVICE_LINKED_ROLE}"
+    )
+    return iam.PolicyStatement(
+        actions=["iam:CreateServiceLinkedRole"],
+        resources=[role],
+        conditions={"StringEquals": {"iam:AWSServiceName": _PRINCIPAL}},
+    )
 
 
 def _find_target(partition: str) -> dict[str, State]:

@@ -67,7 +67,7 @@ def test_models_are_created_isolated_in_the_units_network_only(demand: Any):
     assert model["Null"] == {"sagemaker:VpcSubnets": "false", "sagemaker:VpcSecurityGroupIds": "false"}
     config = statements["sagemaker:CreateEndpointConfig"]["Condition"]
     assert set(config["StringEquals"]) == {"sagemaker:VolumeKmsKey"}
-    assert config["ForAnyValue:StringEquals"] == {"sagemaker:InstanceTypes": ["ml.m5.large"]}
+    assert config["ForAllValues:StringEquals"] == {"sagemaker:InstanceTypes": ["ml.m5.large"]}
 
 
 def test_one_role_is_passed_to_sagemaker_alone(demand: Any):

@@ -1,6 +1,7 @@
 """States that register and deregister scaling: their calls against AWS's API, and what they do when run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import aws_cdk as cdk
@@ -13,6 +14,8 @@ from mlops_constructs.rollout.scaling import (
     scaling_statements,
 )
 from mlops_runtime.aws_api import check_machine
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec, ScheduledCapacity, ServerlessSpec
 
 _TARGET = {
     "ServiceNamespace": "sagemaker",
@@ -171,17 +174,29 @@ def test_fails_when_a_target_stays_registered(run: Callable[..., Any]):
     assert "cloudwatch:deleteAlarms" not in done.names()
 
 
+def _statements(**changes: Any) -> list[dict[str, Any]]:
+    spec = ServingSpec(
+        endpoint="demand-forecast",
+        variant="AllTraffic",
+        instance_type="ml.m5.large",
+        instance_count=1,
+        execution_role="role",
+        subnets=(),
+        security_groups=(),
+        rollout=RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600),
+    )
+    stack = cdk.Stack(cdk.App(), "S")
+    return [stack.resolve(s.to_statement_json()) for s in scaling_statements(stack, spec=replace(spec, **changes))]
+
+
 def test_statements_are_of_one_dimension_one_endpoint_and_one_service_linked_role():
     """Everything that has a resource or a condition key is bound by it."""
-    stack = cdk.Stack(cdk.App(), "S")
-    statements = [
-        stack.resolve(s.to_statement_json()) for s in scaling_statements(stack, endpoint_name="demand-forecast")
-    ]
-    write = statements[0]
-    assert write["Condition"]["StringEquals"] == {
+    statements = _statements(scaling=ScalingSpec(minimum=1, maximum=4, target=9.0))
+    assert statements[0]["Condition"]["StringEquals"] == {
         "application-autoscaling:service-namespace": "sagemaker",
         "application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount",
     }
+    assert "application-autoscaling:PutScheduledAction" not in statements[0]["Action"]
     assert [s["Action"] for s in statements if s["Resource"] == "*"] == [
         "application-autoscaling:DescribeScalableTargets"
     ]
@@ -190,3 +205,21 @@ def test_statements_are_of_one_dimension_one_endpoint_and_one_service_linked_rol
         "StringEquals": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}
     }
     assert "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint" in str(role["Resource"])
+
+
+def test_an_endpoint_that_does_not_scale_may_only_take_scaling_back():
+    """What an earlier spec registered can be deregistered; a serverless endpoint has nothing of it."""
+    actions = [s["Action"] for s in _statements()]
+    assert actions == ["application-autoscaling:DeregisterScalableTarget", "cloudwatch:DeleteAlarms"]
+    assert _statements(serverless=ServerlessSpec(memory_mb=1024, max_concurrency=1)) == []
+
+
+def test_a_fleet_that_may_be_empty_may_put_the_alarm_that_wakes_it():
+    """Schedules and the waking alarm are allowed exactly where there are some."""
+    night = ScheduledCapacity(name="night", schedule="cron(0 20 * * ? *)", minimum=0, maximum=0)
+    scaling = ScalingSpec(minimum=1, maximum=4, target=9.0, metric="BACKLOG_PER_INSTANCE", schedules=(night,))
+    queue = AsynchronousSpec(output="s3://b", failures="s3://b")
+    statements = _statements(scaling=scaling, asynchronous=queue)
+    assert "application-autoscaling:PutScheduledAction" in statements[0]["Action"]
+    (tag,) = (s for s in statements if s["Action"] == "cloudwatch:TagResource")
+    assert "alarm:demand-forecast-scaling-*" in str(tag["Resource"])
