@@ -11,7 +11,7 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 # families whose volume is local NVMe and takes no key of ours: KmsKeyId of
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
 _LOCAL_STORAGE = re.compile(r"[a-z]\d[a-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5[a-z]*|trn1n?")
-# https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+# https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-console.html
 _BURSTABLE = re.compile(r"t\d[a-z]*")
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
 MAX_INSTANCES = 1000
@@ -153,6 +153,12 @@ def asynchronous_problems(spec: ServingSpec) -> Iterator[str]:
     """
     if spec.asynchronous is not None:
         yield from _asynchronous_values(spec.asynchronous)
+    if spec.rollout.min_invocations:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html: no Invocations
+        yield (
+            "an asynchronous endpoint does not publish Invocations, so they are no evidence, got min_invocations "
+            f"{spec.rollout.min_invocations}; use 0, and golden requests as evidence"
+        )
     if spec.capture is not None:
         # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html: real-time endpoints, batch transform
         yield (
@@ -184,7 +190,7 @@ def scaling_problems(spec: ServingSpec) -> Iterator[str]:
         return
     yield from _target_problems(scaling, is_asynchronous=spec.asynchronous is not None)
     lowest = 0 if spec.asynchronous is not None else 1
-    yield from _bounds_problems("scaling", scaling.minimum, scaling.maximum, lowest)
+    yield from _bounds_problems("scaling", scaling.minimum, scaling.maximum, lowest=lowest, least=1)
     fleets = {spec.variant: (spec.instance_type, spec.instance_count)}
     fleets |= {v.name: (v.instance_type, v.instance_count) for v in spec.variants or ()}
     for name, (kind, count) in fleets.items():
@@ -218,14 +224,14 @@ def _target_problems(scaling: ScalingSpec, *, is_asynchronous: bool) -> Iterator
             yield f"scaling.{name} must be 0 to 86400 seconds, got {seconds}"
 
 
-def _bounds_problems(where: str, minimum: int, maximum: int, lowest: int) -> Iterator[str]:
+def _bounds_problems(where: str, minimum: int, maximum: int, *, lowest: int, least: int) -> Iterator[str]:
     # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-code-register.html (MinCapacity) and
     # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html (only there to zero)
     if minimum < lowest:
         fix = "" if lowest == 0 else "; only an asynchronous endpoint scales to zero"
         yield f"{where}.minimum must be at least {lowest}, got {minimum}{fix}"
-    if maximum < max(1, minimum):
-        yield f"{where}.maximum must be at least 1 and not below minimum ({minimum}), got {maximum}"
+    if maximum < max(least, minimum):
+        yield f"{where}.maximum must be at least {least} and not below minimum ({minimum}), got {maximum}"
     if maximum > MAX_INSTANCES:
         yield f"{where}.maximum must be at most {MAX_INSTANCES}, got {maximum}"
 
@@ -241,7 +247,7 @@ def _schedule_problems(schedule: ScheduledCapacity, lowest: int) -> Iterator[str
         )
     if not _ZONE.fullmatch(schedule.timezone):
         yield f"{where}: timezone must be an IANA name such as 'Europe/Berlin', got {schedule.timezone!r}"
-    yield from _bounds_problems(where, schedule.minimum, schedule.maximum, lowest)
+    yield from _bounds_problems(where, schedule.minimum, schedule.maximum, lowest=lowest, least=lowest)
 
 
 def _is_cron(text: str) -> bool:

@@ -38,6 +38,7 @@ VARIED = replace(
 ASYNCHRONOUS = replace(
     SPEC,
     capture=None,
+    rollout=replace(SPEC.rollout, min_invocations=0),
     asynchronous=AsynchronousSpec(
         output="s3://bucket/answers",
         failures="s3://bucket/failures",
