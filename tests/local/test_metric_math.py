@@ -68,7 +68,7 @@ def test_agrees_with_python(expression: str, a: int, b: int) -> None:
 
 def test_expressions_build_on_expressions() -> None:
     """An expression may refer to another one's id."""
-    queries = [
+    queries: list[dict[str, Any]] = [
         {"Id": "e", "Expression": "half + 1"},
         {"Id": "half", "Expression": "m / 2", "ReturnData": False},
         stat("m"),

@@ -6,8 +6,8 @@ It is registered beside MiniStack's own services and runs real scripts and real 
 from ministack import app
 from ministack.core import router
 
-from mlops_local import compat
-from mlops_local.sagemaker import api, resources, stepfunctions
+from mlops_local import clock, compat
+from mlops_local.sagemaker import api, resources, serverless, stepfunctions
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
@@ -20,3 +20,4 @@ def install() -> None:
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."]}
     resources.install()
     stepfunctions.install()
+    clock.add_source(serverless.Rests())

@@ -6,6 +6,7 @@ See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpo
 import logging
 import random
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -29,7 +30,7 @@ class Deployment:
         capture: ``DataCaptureConfig`` of the new fleet.
         started: When it started.
         fleet: The new fleet, once its servers answer.
-        share: Share of the requests that the new fleet gets, 0 to 1.
+        shares: Share of each variant's requests that the new fleet gets, 0 to 1.
         variants: Its variants as ``PendingDeploymentSummary`` shows them.
     """
 
@@ -38,7 +39,7 @@ class Deployment:
     capture: Record | None
     started: datetime
     fleet: Fleet | None = None
-    share: float = 0.0
+    shares: dict[str, float] = field(default_factory=dict)
     variants: list[Record] = field(default_factory=list)
 
 
@@ -64,27 +65,34 @@ class Live:
         self.generator = random.Random(self.seed)  # noqa: S311 - routing and sampling, no secret
 
     def route(self, variant: str | None) -> tuple[Fleet, Server]:
-        """Choose the fleet by the deployment's share and the variant by weight, or the variant that the caller names.
+        """Choose the variant by weight, or the one that the caller names, and its fleet by the deployment's share.
 
         Raises:
             ServiceError: ``ValidationError``: nothing is in service, or there is no such variant.
         """
         with store.LOCK:
             fleet, deployment = self.fleet, self.deployment
-            if deployment is not None and deployment.fleet is not None and self.generator.random() < deployment.share:
-                fleet = deployment.fleet
+            green = None if deployment is None else deployment.fleet
+            shares = {} if deployment is None else deployment.shares
+            if green is not None and shares and min(shares.values()) >= 1.0:
+                fleet, green = green, None
             if fleet is None:
                 raise ServiceError("ValidationError", "endpoint has no fleet in service")
-            if variant is not None:
-                if variant not in fleet.servers:
-                    known = ", ".join(fleet.servers)
-                    raise ServiceError("ValidationError", f"Variant {variant} not found in endpoint; it has {known}")
-                return fleet, fleet.servers[variant]
-            servers = list(fleet.servers.values())
-            weights = [server.weight for server in servers]
-            if not any(weights):
-                raise ServiceError("ValidationError", "every variant of the endpoint has weight 0")
-            return fleet, self.generator.choices(servers, weights)[0]
+            name = self._variant(fleet, variant)
+            if green is not None and self.generator.random() < shares.get(name, 0.0):
+                fleet = green
+            return fleet, fleet.servers[name]
+
+    def _variant(self, fleet: Fleet, variant: str | None) -> str:
+        if variant is not None:
+            if variant not in fleet.servers:
+                known = ", ".join(fleet.servers)
+                raise ServiceError("ValidationError", f"Variant {variant} not found in endpoint; it has {known}")
+            return variant
+        weights = [server.weight for server in fleet.servers.values()]
+        if not any(weights):
+            raise ServiceError("ValidationError", "every variant of the endpoint has weight 0")
+        return self.generator.choices(list(fleet.servers), weights)[0]
 
 
 _LIVE: dict[str, Live] = {}
@@ -112,7 +120,7 @@ def create(request: Record) -> Record:
     with store.LOCK:
         record = store.add("Endpoint", name, record, request.get("Tags"))
         state = _LIVE[record["EndpointArn"]] = Live(seed=int(clock.now()))
-    set_capture(record, config.get("DataCaptureConfig"))
+    set_config(record, config, config.get("DataCaptureConfig"))
     announce(record)
     background(f"create endpoint {name}", _start, record, state, config)
     return {"EndpointArn": record["EndpointArn"]}
@@ -144,16 +152,27 @@ def update_weights(request: Record) -> Record:
     """UpdateEndpointWeightsAndCapacities: changes weights and counts of the running fleet."""
     record = store.get("Endpoint", request["EndpointName"])
     changes = {change["VariantName"]: change for change in request["DesiredWeightsAndCapacities"]}
+    least = 0 if "AsyncInferenceConfig" in record else 1  # only an asynchronous endpoint scales to zero
     with store.LOCK:
         refuse_in_progress(record)
         fleet = live(record).fleet
         unknown = sorted(set(changes) - set(fleet.servers if fleet is not None else ()))
         if fleet is None or unknown:
             raise validation(f'Could not find variants {unknown} on endpoint "{record["EndpointArn"]}".')
+        for name, change in changes.items():
+            _check_change(fleet.servers[name], change, least)
         store.update(record, EndpointStatus="Updating")
     announce(record)
     background(f"weights of {record['EndpointName']}", _apply_weights, record, fleet, changes)
     return {"EndpointArn": record["EndpointArn"]}
+
+
+def servers() -> Iterator[Server]:
+    """Yield the servers of every endpoint, of all accounts and regions."""
+    for state in list(_LIVE.values()):
+        for fleet in (state.fleet, None if state.deployment is None else state.deployment.fleet):
+            if fleet is not None:
+                yield from (*fleet.servers.values(), *fleet.shadows.values())
 
 
 def usable_config(name: str) -> Record:
@@ -163,7 +182,7 @@ def usable_config(name: str) -> Record:
         ServiceError: ``ValidationException``: the config or one of its models is absent.
     """
     config = store.get("EndpointConfig", name)
-    for variant in config["ProductionVariants"]:
+    for variant in (*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])):
         store.get("Model", variant["ModelName"])
     return config
 
@@ -178,18 +197,21 @@ def refuse_in_progress(record: Record) -> None:
         raise validation(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
 
 
-def set_capture(record: Record, config: Record | None) -> None:
-    """Show the capture of an endpoint, whose summary has every member even without a key."""
-    if config is None:
-        record.pop("DataCaptureConfig", None)
+def set_config(record: Record, config: Record, capture: Record | None) -> None:
+    """Show what an endpoint has of its config, and its capture, whose summary has every member even without a key."""
+    for member in ("AsyncInferenceConfig", "DataCaptureConfig"):
+        record.pop(member, None)
+    if "AsyncInferenceConfig" in config:
+        record["AsyncInferenceConfig"] = config["AsyncInferenceConfig"]
+    if capture is None:
         return
-    enabled = config.get("EnableCapture", False)
+    enabled = capture.get("EnableCapture", False)
     record["DataCaptureConfig"] = {
         "EnableCapture": enabled,
         "CaptureStatus": "Started" if enabled else "Stopped",
-        "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
-        "DestinationS3Uri": config["DestinationS3Uri"],
-        "KmsKeyId": config.get("KmsKeyId", ""),
+        "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
+        "DestinationS3Uri": capture["DestinationS3Uri"],
+        "KmsKeyId": capture.get("KmsKeyId", ""),
     }
 
 
@@ -200,6 +222,8 @@ def view(record: Record) -> Record:
         shown = dict(record)
         if state.fleet is not None:
             shown["ProductionVariants"] = state.fleet.summaries()
+            if state.fleet.shadows:
+                shown["ShadowProductionVariants"] = [server.summary(None) for server in state.fleet.shadows.values()]
         if state.deployment is not None:
             shown["PendingDeploymentSummary"] = {
                 "EndpointConfigName": state.deployment.config["EndpointConfigName"],
@@ -237,12 +261,24 @@ def _start(record: Record, state: Live, config: Record) -> None:
 def _delete(record: Record) -> None:
     state = live(record)
     state.stop.set()
-    fleet = state.fleet
-    if fleet is not None:
-        fleet.stop()
+    if state.fleet is not None:
+        state.fleet.stop()
     with store.LOCK:
         del _LIVE[record["EndpointArn"]]
         store.remove("Endpoint", record["EndpointName"])
+
+
+def _check_change(server: Server, change: Record, least: int) -> None:
+    """Refuse a capacity that a variant cannot have.
+
+    Raises:
+        ServiceError: ``ValidationException``.
+    """
+    wrong = "DesiredInstanceCount" if server.serverless is not None else "ServerlessUpdateConfig"
+    if wrong in change:
+        raise validation(f"{wrong} cannot be set for variant {server.variant}.")
+    if change.get("DesiredInstanceCount", least) < least:
+        raise validation(f"DesiredInstanceCount of variant {server.variant} must be at least {least}.")
 
 
 def _apply_weights(record: Record, fleet: Fleet, changes: dict[str, Record]) -> None:
@@ -251,5 +287,7 @@ def _apply_weights(record: Record, fleet: Fleet, changes: dict[str, Record]) -> 
             server = fleet.servers[name]
             server.weight = float(change.get("DesiredWeight", server.weight))
             server.instances = int(change.get("DesiredInstanceCount", server.instances))
+            if server.serverless is not None:
+                server.serverless = server.serverless | change.get("ServerlessUpdateConfig", {})
         store.update(record, EndpointStatus="InService")
     announce(record)

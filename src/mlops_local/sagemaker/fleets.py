@@ -38,9 +38,25 @@ class FleetError(Exception):
     """A fleet could not start; the message is what Describe shows as ``FailureReason``."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Server:
-    """The process of one variant."""
+    """The process of one variant.
+
+    Args:
+        variant: Variant name.
+        config: Endpoint config of its fleet.
+        weight: Its share among the variants; of a shadow, its share of the production variant's calls.
+        instances: How many it stands for; 0 for a serverless variant.
+        identity: Execution role of its model.
+        image: Image URI.
+        root: What the container has under ``/opt/ml``.
+        command: Program and arguments.
+        env: Environment, but for the port.
+        log_group: Where its lines go.
+        limit: Real seconds until it has to answer ``/ping``.
+        instance_type: Of what it has ``instances``. Default: none, for a serverless variant.
+        serverless: ``ServerlessConfig``. Default: none, for a variant of instances.
+    """
 
     variant: str
     config: str
@@ -49,10 +65,43 @@ class Server:
     identity: Identity
     image: str
     root: Path
-    port: int
-    process: Process
-    log_stream: str
+    command: list[str]
+    env: dict[str, str]
+    log_group: str
+    limit: float
+    instance_type: str | None = None
+    serverless: Record | None = None
     resolved: datetime = field(default_factory=clock.utcnow)
+    port: int = 0
+    log_stream: str = ""
+    process: Process | None = None
+    busy: int = 0
+    used: float = field(default_factory=clock.now)
+    waking: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self) -> None:
+        """Start the process on a port of its own."""
+        self.port = _free_port()
+        self.log_stream = f"{self.variant}/i-{self.port:05d}-{int(clock.now())}"
+        port = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port}-{self.port}"}
+        logs = LogStream(self.log_group, self.log_stream, self.identity)
+        self.process = Process(self.command, env=self.env | port, cwd=self.root, logs=logs)
+
+    def wait_healthy(self, stop: threading.Event) -> None:
+        """Wait until ``/ping`` answers.
+
+        Raises:
+            FleetError: The process ended, was not ready in time, or ``stop`` was set.
+        """
+        deadline = time.monotonic() + self.limit
+        while not self.ping():
+            ended = self.process is None or self.process.poll() is not None
+            if ended or time.monotonic() > deadline or stop.wait(0.05):
+                # AWS's words, as public reports quote them: github.com/aws/sagemaker-python-sdk/issues/1028
+                raise FleetError(
+                    f"The primary container for production variant {self.variant} did not pass the ping health check. "
+                    "Please check CloudWatch logs for this endpoint."
+                )
 
     def ping(self) -> bool:
         """Return whether ``/ping`` answers 200."""
@@ -65,23 +114,45 @@ class Server:
         finally:
             connection.close()
 
+    def rest(self) -> None:
+        """Stop the process and keep its files, so that it can start again."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.stop(_STOP)
+
     def stop(self) -> None:
         """Stop the process and take its files away."""
-        self.process.stop(_STOP)
+        self.rest()
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def summary(self, status: Record | None) -> Record:
+        """Return the variant as Describe shows it."""
+        image = {"SpecifiedImage": self.image, "ResolvedImage": self.image, "ResolutionTime": self.resolved}
+        shown: Record = {
+            "VariantName": self.variant,
+            "DeployedImages": [image],
+            "CurrentWeight": self.weight,
+            "DesiredWeight": self.weight,
+        }
+        if self.serverless is None:
+            shown |= {"CurrentInstanceCount": self.instances, "DesiredInstanceCount": self.instances}
+        else:
+            shown |= {"CurrentServerlessConfig": self.serverless, "DesiredServerlessConfig": self.serverless}
+        return shown | ({} if status is None else {"VariantStatus": [status]})
 
 
 @dataclass(slots=True)
 class Fleet:
-    """The servers of one endpoint config, by variant."""
+    """The servers of one endpoint config, by variant, and those of its shadow variants."""
 
     config: str
     servers: dict[str, Server]
     capture: Record | None
+    shadows: dict[str, Server] = field(default_factory=dict)
 
     def stop(self) -> None:
         """Stop every server."""
-        for server in self.servers.values():
+        for server in (*self.servers.values(), *self.shadows.values()):
             server.stop()
 
     def summaries(self, status: Record | None = None) -> list[Record]:
@@ -90,20 +161,7 @@ class Fleet:
         Args:
             status: ``VariantStatus`` of each. Default: none, for a fleet at rest.
         """
-        return [
-            {
-                "VariantName": server.variant,
-                "DeployedImages": [
-                    {"SpecifiedImage": server.image, "ResolvedImage": server.image, "ResolutionTime": server.resolved}
-                ],
-                "CurrentWeight": server.weight,
-                "DesiredWeight": server.weight,
-                "CurrentInstanceCount": server.instances,
-                "DesiredInstanceCount": server.instances,
-            }
-            | ({} if status is None else {"VariantStatus": [status]})
-            for server in self.servers.values()
-        ]
+        return [server.summary(status) for server in self.servers.values()]
 
 
 def variants(config: Record, retained: Sequence[Record], excluded: Sequence[str]) -> list[Record]:
@@ -123,7 +181,7 @@ def variants(config: Record, retained: Sequence[Record], excluded: Sequence[str]
         | {
             member: running[variant["VariantName"]][source]
             for source, member in kept.items()
-            if variant["VariantName"] in running and source not in excluded
+            if source in running.get(variant["VariantName"], {}) and source not in excluded
         }
         for variant in config["ProductionVariants"]
     ]
@@ -148,9 +206,10 @@ def start(
     try:
         for variant in wanted:
             fleet.servers[variant["VariantName"]] = _launch(endpoint, fleet.config, variant)
-        for variant in wanted:
-            limit = float(variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP))
-            _wait_healthy(fleet.servers[variant["VariantName"]], limit, stop)
+        for variant in config.get("ShadowProductionVariants", []):
+            fleet.shadows[variant["VariantName"]] = _launch(endpoint, fleet.config, variant)
+        for server in (*fleet.servers.values(), *fleet.shadows.values()):
+            server.wait_healthy(stop)
     except FleetError:
         fleet.stop()
         raise
@@ -166,36 +225,25 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
     (root / "model").mkdir()
     if "ModelDataUrl" in container:
         _unpack(container["ModelDataUrl"], identity, root)
-    port = _free_port()
     env = environment(root, container.get("Environment", {}), identity, isolated=model["EnableNetworkIsolation"])
-    env |= {"SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SAFE_PORT_RANGE": f"{port}-{port}"}
     env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1"}
-    stream = f"{name}/i-{port:05d}-{int(clock.now())}"
-    logs = LogStream(f"{LOG_GROUP}/{endpoint}", stream, identity)
-    command = [mapped(root, part) for part in runners.serve_command(container["Image"])]
-    return Server(
+    server = Server(
         variant=name,
         config=config,
-        instances=int(variant["InitialInstanceCount"]),
+        instances=int(variant.get("InitialInstanceCount", 0)),
         weight=float(variant["InitialVariantWeight"]),
         identity=identity,
         image=container["Image"],
         root=root,
-        port=port,
-        process=Process(command, env=env, cwd=root, logs=logs),
-        log_stream=stream,
+        command=[mapped(root, part) for part in runners.serve_command(container["Image"])],
+        env=env,
+        log_group=f"{LOG_GROUP}/{endpoint}",
+        limit=float(variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP)),
+        instance_type=variant.get("InstanceType"),
+        serverless=variant.get("ServerlessConfig"),
     )
-
-
-def _wait_healthy(server: Server, limit: float, stop: threading.Event) -> None:
-    deadline = time.monotonic() + limit
-    while not server.ping():
-        if server.process.poll() is not None or time.monotonic() > deadline or stop.wait(0.05):
-            # AWS's words, as public reports quote them: github.com/aws/sagemaker-python-sdk/issues/1028
-            raise FleetError(
-                f"The primary container for production variant {server.variant} did not pass the ping health check. "
-                "Please check CloudWatch logs for this endpoint."
-            )
+    server.start()
+    return server
 
 
 def _unpack(url: str, identity: Identity, root: Path) -> None:

@@ -8,43 +8,83 @@ and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-config
 """
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from mlops_local import clients, clock
 from mlops_local.sagemaker.batches import Batches
 
 NAMESPACE = "AWS/SageMaker"
 _PERIOD = 60  # seconds; endpoint metrics come at a 1-minute frequency
-_UNITS = {"ModelLatency": "Microseconds", "OverheadLatency": "Microseconds"}
+_UNITS = {
+    "ModelLatency": "Microseconds",
+    "OverheadLatency": "Microseconds",
+    "ModelSetupTime": "Microseconds",
+    "ApproximateAgeOfOldestRequest": "Seconds",
+}
 _VALUES = 150  # values a datum, and a safe number of data a request: PutMetricData takes 150 and 1,000
 _DATA = 100
 
 Series = tuple[tuple[tuple[str, str], ...], str, int]
 
 
-def record(endpoint: str, variant: str, config: str | None, *, status: int, model: float, overhead: float) -> None:
+class Invocation(NamedTuple):
+    """One call, as metrics count it.
+
+    Args:
+        status: What the container answered; 0 for no answer.
+        model: Seconds that the container took.
+        overhead: Seconds that the rest took.
+        instances: Instances of the variant; 0 for a serverless one.
+        setup: Seconds that a serverless variant took to start. Default: it was running, or has instances.
+    """
+
+    status: int
+    model: float
+    overhead: float
+    instances: int
+    setup: float | None = None
+
+
+def record(endpoint: str, variant: str, config: str | None, call: Invocation) -> None:
     """Count one invocation.
 
     Args:
         endpoint: Endpoint name.
         variant: Variant that answered.
         config: Endpoint config of its fleet, where series by fleet are wanted.
-        status: What the container answered; 0 for no answer.
-        model: Seconds that the container took.
-        overhead: Seconds that the rest took.
+        call: The invocation.
     """
     values = {
         "Invocations": 1.0,
-        "Invocation4XXErrors": float(400 <= status < 500),
-        "Invocation5XXErrors": float(status >= 500 or status == 0),
-        "InvocationModelErrors": float(not 200 <= status < 300),
-        "ModelLatency": round(model * 1e6),
-        "OverheadLatency": round(overhead * 1e6),
+        "Invocation4XXErrors": float(400 <= call.status < 500),
+        "Invocation5XXErrors": float(call.status >= 500 or call.status == 0),
+        "InvocationModelErrors": float(not 200 <= call.status < 300),
+        "ModelLatency": round(call.model * 1e6),
+        "OverheadLatency": round(call.overhead * 1e6),
     }
+    if call.instances:
+        # "1/numberOfInstances is sent as the value on each request"
+        values["InvocationsPerInstance"] = 1.0 / call.instances
+    if call.setup is not None:
+        values["ModelSetupTime"] = round(call.setup * 1e6)
     base = (("EndpointName", endpoint), ("VariantName", variant))
     minute = int(clock.now()) // _PERIOD * _PERIOD
     for dimensions in [base] if config is None else [base, (*base, ("EndpointConfigName", config))]:
         for name, value in values.items():
             _BATCHES.add((dimensions, name, minute), float(value))
+
+
+def publish(endpoint: str, values: Mapping[str, float], at: float) -> None:
+    """Publish values of a whole endpoint.
+
+    Args:
+        endpoint: Endpoint name.
+        values: By metric.
+        at: The minute that they are of, epoch seconds.
+    """
+    for name, value in values.items():
+        _BATCHES.add(((("EndpointName", endpoint),), name, int(at) // _PERIOD * _PERIOD), float(value))
 
 
 def _deliver(batch: dict[Series, list[float]]) -> None:

@@ -6,14 +6,10 @@ and https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint
 
 from botocore.exceptions import ClientError
 
-from mlops_local.sagemaker import registry, store
+from mlops_local.sagemaker import registry, store, variants
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
-
-# what a real-time endpoint of instances can do without; each is refused by name rather than ignored
-_UNSUPPORTED = ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants")
-_UNSUPPORTED_VARIANT = ("ServerlessConfig", "AcceleratorType", "ManagedInstanceScaling", "CapacityReservationConfig")
 
 
 def create_model(request: Record) -> Record:
@@ -82,14 +78,9 @@ def identity(model: Record) -> Identity:
 def create_config(request: Record) -> Record:
     """CreateEndpointConfig."""
     name = request["EndpointConfigName"]
-    for member in _UNSUPPORTED:
-        if member in request:
-            raise validation(f"{member} is not supported by the embedded SageMaker")
-    variants = [_variant(variant) for variant in request["ProductionVariants"]]
-    names = [variant["VariantName"] for variant in variants]
-    if len(set(names)) < len(names):
-        raise validation(f"Production variant names must be unique, got {names}")
-    record = {k: v for k, v in request.items() if k != "Tags"} | {"ProductionVariants": variants}
+    listed = (*request["ProductionVariants"], *request.get("ShadowProductionVariants", []))
+    used = {v["ModelName"]: store.get("Model", v["ModelName"]) for v in listed if "ModelName" in v}
+    record = variants.checked({k: v for k, v in request.items() if k != "Tags"}, used)
     store.add("EndpointConfig", name, record, request.get("Tags"))
     return {"EndpointConfigArn": store.arn("EndpointConfig", name)}
 
@@ -109,19 +100,6 @@ def delete_config(request: Record) -> Record:
     """DeleteEndpointConfig."""
     store.remove("EndpointConfig", request["EndpointConfigName"])
     return {}
-
-
-def _variant(variant: Record) -> Record:
-    for member in _UNSUPPORTED_VARIANT:
-        if member in variant:
-            raise validation(f"ProductionVariant.{member} is not supported by the embedded SageMaker")
-    for member in ("ModelName", "InstanceType", "InitialInstanceCount"):
-        if member not in variant:
-            raise validation(
-                f"ProductionVariant {variant['VariantName']} needs {member}: an endpoint here is of instances"
-            )
-    store.get("Model", variant["ModelName"])
-    return {"InitialVariantWeight": 1.0} | variant
 
 
 def _check_data(url: str, role: Identity) -> None:

@@ -4,7 +4,10 @@ The green fleet starts beside the blue one, takes its share of the traffic in st
 watched. An alarm, a green fleet that does not start, or the time limit gives all traffic back to the blue fleet: the endpoint is
 InService again with the old config and without a failure reason.
 
+A rolling update has no second fleet: each batch of new capacity takes its share and bakes, and as much of the old capacity goes.
+
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
+and https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_RollingUpdatePolicy.html
 and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
 """
 
@@ -24,6 +27,7 @@ from mlops_local.sagemaker.fleets import Fleet, FleetError
 from mlops_local.sagemaker.processes import background
 from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
+from mlops_local.sagemaker.variants import instance_types, is_scaled
 
 LOGGER = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ class Policy:
         final: Embedded seconds of baking after the last step, before the blue fleet ends.
         timeout: Embedded seconds after which the deployment goes back.
         alarms: Alarms that make it go back.
+        back: Of a rolling update: instances of each variant that come back at once. Default: none, for blue/green.
     """
 
     steps: tuple[Mapping[str, int], ...]
@@ -52,6 +57,7 @@ class Policy:
     final: float
     timeout: float
     alarms: tuple[str, ...]
+    back: Mapping[str, int] | None = None
 
 
 def update(request: Record) -> Record:
@@ -71,7 +77,9 @@ def update(request: Record) -> Record:
         # retained capture is the running one, whatever the new config says
         kept = retain and "DataCaptureConfig" not in excluded
         capture = blue.capture if kept else config.get("DataCaptureConfig")
-        policy = plan(guard, {v["VariantName"]: int(v["InitialInstanceCount"]) for v in wanted}, set(blue.servers))
+        _check_scaled(record, blue, config)
+        counts = {v["VariantName"]: int(v.get("InitialInstanceCount", 1)) for v in wanted}
+        policy = plan(guard, counts, set(blue.servers), is_guarded=_is_guarded(blue, wanted))
     _check_alarms(policy.alarms, wanted)
     with store.LOCK:
         endpoints.refuse_in_progress(record)
@@ -84,7 +92,7 @@ def update(request: Record) -> Record:
     return {"EndpointArn": record["EndpointArn"]}
 
 
-def plan(guard: Record, counts: Mapping[str, int], running: set[str]) -> Policy:
+def plan(guard: Record, counts: Mapping[str, int], running: set[str], *, is_guarded: bool = True) -> Policy:
     """Return the steps of a deployment.
 
     Args:
@@ -93,10 +101,14 @@ def plan(guard: Record, counts: Mapping[str, int], running: set[str]) -> Policy:
         running: Variants of the blue fleet. Traffic shifts in steps only between equal sets of variants; otherwise the
             update is all at once without baking, as AWS does with what its guardrails exclude.
             https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+        is_guarded: Whether guardrails work for these fleets; otherwise the update is all at once, and no alarm is watched. Default:
+            they do.
 
     Raises:
         ServiceError: ``ValidationException``: a step that AWS refuses.
     """
+    back = None
+    guard = guard if is_guarded else {}
     alarms = tuple(alarm["AlarmName"] for alarm in guard.get("AutoRollbackConfiguration", {}).get("Alarms", []))
     if "RollingUpdatePolicy" in guard:
         if "BlueGreenUpdatePolicy" in guard:
@@ -105,8 +117,9 @@ def plan(guard: Record, counts: Mapping[str, int], running: set[str]) -> Policy:
         if len(counts) > 1:
             raise validation("Rolling deployments are not supported for endpoints with multiple variants.")
         sizes = {n: _size(rolling["MaximumBatchSize"], c, "MaximumBatchSize", 5) for n, c in counts.items()}
-        policy, wait, final = rolling, rolling["WaitIntervalInSeconds"], 0
-        steps = _even_steps(sizes, counts)
+        # each batch bakes, the last one too
+        policy, wait, final = rolling, rolling["WaitIntervalInSeconds"], rolling["WaitIntervalInSeconds"]
+        steps, back = _even_steps(sizes, counts), _rollback_sizes(rolling, counts)
     else:
         policy = guard.get("BlueGreenUpdatePolicy", {})
         routing = policy.get("TrafficRoutingConfiguration", {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0})
@@ -119,8 +132,42 @@ def plan(guard: Record, counts: Mapping[str, int], running: set[str]) -> Policy:
             f"MaximumExecutionTimeoutInSeconds {timeout} must be larger than the waits of the deployment, {needed} seconds."
         )
     if running != set(counts):
-        steps, final = [dict(counts)], 0
-    return Policy(steps=tuple(steps), wait=wait, final=final, timeout=timeout, alarms=alarms)
+        steps, final, back = [dict(counts)], 0, None
+    return Policy(steps=tuple(steps), wait=wait, final=final, timeout=timeout, alarms=alarms, back=back)
+
+
+def _is_guarded(blue: Fleet, wanted: Sequence[Record]) -> bool:
+    """Tell whether deployment guardrails work: not for serverless variants, and not on Inf1.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+    """
+    new = [str(variant.get("InstanceType", "")) for variant in wanted]
+    old = [server.instance_type or "" for server in blue.servers.values()]
+    return all(kind and not kind.startswith("ml.inf1.") for kind in (*new, *old))
+
+
+def _check_scaled(record: Record, blue: Fleet, config: Record) -> None:
+    """Refuse another instance type for a variant that scales; it has to be deregistered first.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-policy.html
+    """
+    types = instance_types(config)
+    for name, server in blue.servers.items():
+        if types.get(name, server.instance_type) != server.instance_type and is_scaled(record["EndpointName"], name):
+            raise validation(
+                f"The instance type of variant {name} of endpoint {record['EndpointName']} cannot change from "
+                f"{server.instance_type} to {types[name]} while it is registered with Application Auto Scaling; deregister "
+                "the scalable target, update the endpoint, and register it again."
+            )
+
+
+def _rollback_sizes(rolling: Record, counts: Mapping[str, int]) -> Mapping[str, int]:
+    size = rolling.get("RollbackMaximumBatchSize", {"Type": "CAPACITY_PERCENT", "Value": 100})
+    if size["Type"] == "INSTANCE_COUNT":
+        return {name: min(count, int(size["Value"])) for name, count in counts.items()}
+    if not 5 <= size["Value"] <= 100:
+        raise validation(f"RollbackMaximumBatchSize must be 5-100 % of the total instance count, got {size['Value']}.")
+    return {name: max(1, math.floor(count * size["Value"] / 100)) for name, count in counts.items()}
 
 
 def _steps(routing: Record, counts: Mapping[str, int]) -> list[Mapping[str, int]]:
@@ -196,6 +243,7 @@ def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy)
         raise RuntimeError("an update needs a fleet in service")
     deadline = clock.now() + policy.timeout
     name, wanted = record["EndpointName"], deployment.wanted
+    old = {server.variant: server.instances for server in blue.servers.values()}
     _show(record, deployment, "Creating", "Launching {n} instance(s).", dict.fromkeys(counts, 0))
     try:
         green = fleets.start(name, deployment.config, wanted, deployment.capture, state.stop)
@@ -209,20 +257,34 @@ def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy)
             field = "TerminationWaitInSeconds" if last else "WaitIntervalInSeconds"
             part = f"{'full' if last else 'canary'} capacity of {{n}} instance(s)."
             _show(record, deployment, "ActivatingTraffic", f"Activating traffic on {part}", step)
-            deployment.share = sum(step.values()) / max(1, sum(counts.values()))
+            _shift(deployment, step, counts)
+            if policy.back is not None:
+                _retire(blue, old, step, counts)
             baking = f"Baking for {seconds} seconds ({field}) with traffic enabled on {part}"
             _show(record, deployment, "Baking", baking, step)
             at = _bake(at + seconds, deadline, policy.alarms, role, state)
     except (FleetError, ServiceError, ClientError, _RollbackError) as error:
         LOGGER.warning("update of endpoint %s rolls back: %s", name, error)
-        _roll_back(record, state, deployment)
+        _roll_back(record, state, deployment, (old, policy))
         return
     except Exception:
         LOGGER.exception("update of endpoint %s rolls back", name)
-        _roll_back(record, state, deployment)
+        _roll_back(record, state, deployment, (old, policy))
         return
     _promote(record, state, green, deployment)
     blue.stop()
+
+
+def _shift(deployment: Deployment, step: Mapping[str, int], counts: Mapping[str, int]) -> None:
+    with store.LOCK:
+        deployment.shares = {name: step[name] / max(1, count) for name, count in counts.items()}
+
+
+def _retire(blue: Fleet, old: Mapping[str, int], step: Mapping[str, int], counts: Mapping[str, int]) -> None:
+    """Let as much of the old capacity go as there is of the new one."""
+    with store.LOCK:
+        for name, server in blue.servers.items():
+            server.instances = max(0, math.ceil(old[name] * (1 - step[name] / max(1, counts[name]))))
 
 
 def _bake(until: float, deadline: float, alarms: Sequence[str], role: Identity, state: Live) -> float:
@@ -254,17 +316,25 @@ def _show(record: Record, deployment: Deployment, status: str, message: str, cur
     """Say what the deployment does now, in Describe and as an event; ``{n}`` in the message is the instances it is about."""
 
     def shown(variant: Record) -> Record:
-        active, all_ = current[variant["VariantName"]], int(variant["InitialInstanceCount"])
+        active, all_ = current[variant["VariantName"]], int(variant.get("InitialInstanceCount", 1))
         text = message.format(n=active or all_)
         return {
             "VariantName": variant["VariantName"],
-            "InstanceType": variant["InstanceType"],
             "CurrentWeight": float(variant["InitialVariantWeight"]),
             "DesiredWeight": float(variant["InitialVariantWeight"]),
-            "CurrentInstanceCount": active,
-            "DesiredInstanceCount": all_,
             "VariantStatus": [{"Status": status, "StatusMessage": text, "StartTime": clock.utcnow()}],
-        }
+        } | (
+            {
+                "CurrentServerlessConfig": variant["ServerlessConfig"],
+                "DesiredServerlessConfig": variant["ServerlessConfig"],
+            }
+            if "ServerlessConfig" in variant
+            else {
+                "InstanceType": variant["InstanceType"],
+                "CurrentInstanceCount": active,
+                "DesiredInstanceCount": all_,
+            }
+        )
 
     with store.LOCK:
         deployment.variants = [shown(variant) for variant in deployment.wanted]
@@ -275,18 +345,30 @@ def _show(record: Record, deployment: Deployment, status: str, message: str, cur
 def _promote(record: Record, state: Live, green: Fleet, deployment: Deployment) -> None:
     with store.LOCK:
         state.fleet, state.deployment = green, None
-        endpoints.set_capture(record, deployment.capture)
+        endpoints.set_config(record, deployment.config, deployment.capture)
         store.update(record, EndpointStatus="InService", EndpointConfigName=green.config)
     endpoints.announce(record)
     events.deployment(endpoints.view(record))
 
 
-def _roll_back(record: Record, state: Live, deployment: Deployment) -> None:
-    green = deployment.fleet
+def _roll_back(record: Record, state: Live, deployment: Deployment, before: tuple[Mapping[str, int], Policy]) -> None:
+    """Give all traffic back, a rolling update in its batches, and end the new fleet."""
+    green, blue, (old, policy) = deployment.fleet, state.fleet, before
     with store.LOCK:
-        deployment.share = 0.0
         store.update(record, EndpointStatus="RollingBack")
     endpoints.announce(record)
+    if policy.back is not None and blue is not None and deployment.shares:
+        counts = policy.steps[-1]
+        left = {name: round(share * counts[name]) for name, share in deployment.shares.items()}
+        while any(left.values()):
+            left = {name: max(0, number - policy.back[name]) for name, number in left.items()}
+            _shift(deployment, left, counts)
+            _retire(blue, old, left, counts)
+            _show(record, deployment, "Deleting", "Rolling back to {n} instance(s).", left)
+    with store.LOCK:
+        deployment.shares = {}
+        for server in blue.servers.values() if blue is not None else ():
+            server.instances = old[server.variant]
     if green is not None:
         green.stop()
     with store.LOCK:

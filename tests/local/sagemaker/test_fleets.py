@@ -20,6 +20,9 @@ SCRIPT = Path(__file__).parent / "scripts" / "server.py"
 class _NoLogs:
     stream = "test"
 
+    def __init__(self, *_: object) -> None:
+        """Take what a log stream takes."""
+
     def write(self, line: str) -> None:
         """Drop a line."""
 
@@ -44,14 +47,16 @@ class _Archive:
         Path(path).write_bytes(self._content)
 
 
-def _server(root: Path, ping: str) -> Server:
-    from mlops_local.sagemaker.processes import Process
+@pytest.fixture(autouse=True)
+def no_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a cloud there are no logs."""
+    monkeypatch.setattr(fleets, "LogStream", _NoLogs)
 
+
+def _server(root: Path, ping: str, limit: float = 10.0) -> Server:
     (root / "model").mkdir()
     (root / "model" / "name.txt").write_text("a")
-    port = fleets._free_port()
-    env = {**os.environ, "MLOPS_OPT_ML": str(root), "SAGEMAKER_BIND_TO_PORT": str(port), "PING": ping}
-    return Server(
+    server = Server(
         variant="AllTraffic",
         config="c",
         instances=1,
@@ -59,10 +64,13 @@ def _server(root: Path, ping: str) -> Server:
         identity=SimpleNamespace(),  # type: ignore[arg-type]  # nothing here acts as a role
         image="tiny",
         root=root,
-        port=port,
-        process=Process([sys.executable, str(SCRIPT)], env=env, cwd=root, logs=_NoLogs()),  # type: ignore[arg-type]
-        log_stream="test",
+        command=[sys.executable, str(SCRIPT)],
+        env={**os.environ, "MLOPS_OPT_ML": str(root), "PING": ping},
+        log_group="test",
+        limit=limit,
     )
+    server.start()
+    return server
 
 
 def _archive(*members: tarfile.TarInfo) -> bytes:
@@ -84,19 +92,22 @@ def test_healthy_server_is_waited_for_and_ends(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     server = _server(root, "200")
-    fleets._wait_healthy(server, 10, threading.Event())
+    process = server.process
+    assert process is not None
+    server.wait_healthy(threading.Event())
     server.stop()
-    assert server.process.poll() is not None
+    assert process.poll() is not None
     assert not server.root.exists()
 
 
 @pytest.mark.parametrize("ping", ["503", "404"])
 def test_fails_on_a_server_that_is_never_healthy(tmp_path: Path, ping: str) -> None:
     """A server that runs but never answers 200 fails when its time is over, in AWS's words."""
-    server = _server(tmp_path, ping)
+    server = _server(tmp_path, ping, limit=1.0)
     try:
         with pytest.raises(FleetError, match="AllTraffic did not pass the ping health check"):
-            fleets._wait_healthy(server, 1.0, threading.Event())
+            server.wait_healthy(threading.Event())
+        assert server.process is not None
         assert server.process.poll() is None
     finally:
         server.stop()

@@ -66,13 +66,15 @@ def test_fails_on_a_model_that_cannot_be_served(plane: "Plane", container: dict[
         _model(plane, "refused", **container)
 
 
-def test_fails_on_serverless_by_name(plane: "Plane") -> None:
-    """What does not run here is refused, not ignored."""
+def test_fails_on_variants_that_do_not_go_together(plane: "Plane") -> None:
+    """A refused combination is named; ``test_variants`` has them all."""
     plane.model("serverless")
-    variant = {
+    variant: dict[str, Any] = {
         "VariantName": "AllTraffic",
         "ModelName": "serverless",
         "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1},
     }
-    with pytest.raises(ClientError, match="ServerlessConfig is not supported by the embedded SageMaker"):
-        plane.sagemaker.create_endpoint_config(EndpointConfigName="serverless", ProductionVariants=[variant])
+    with pytest.raises(ClientError, match=r"Serverless endpoints do not support KmsKeyId\."):
+        plane.sagemaker.create_endpoint_config(
+            EndpointConfigName="serverless", ProductionVariants=[variant], KmsKeyId="k"
+        )

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -278,14 +278,103 @@ def test_steps_grow_to_the_whole_fleet(count: int, percent: int, kind: str) -> N
         assert all(after - before <= sizes[0] for before, after in zip([0, *sizes], sizes, strict=False))
 
 
+def _rolling(wait: int = 60, **changes: Any) -> dict[str, Any]:
+    batch = {"Type": "INSTANCE_COUNT", "Value": 2}
+    return {"RollingUpdatePolicy": {"MaximumBatchSize": batch, "WaitIntervalInSeconds": wait} | changes}
+
+
 def test_rolling_goes_in_batches() -> None:
-    """A rolling update goes batch by batch, with the wait between them."""
-    guard = {
-        "RollingUpdatePolicy": {"MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 2}, "WaitIntervalInSeconds": 60}
-    }
-    plan = updates.plan(guard, {"AllTraffic": 5}, {"AllTraffic"})
+    """A rolling update goes batch by batch, each of which bakes; a rollback is all at once unless it says otherwise.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_RollingUpdatePolicy.html
+    """
+    plan = updates.plan(_rolling(), {"AllTraffic": 5}, {"AllTraffic"})
     assert [step["AllTraffic"] for step in plan.steps] == [2, 4, 5]
-    assert plan.wait == 60
+    assert (plan.wait, plan.final, plan.back) == (60, 60, {"AllTraffic": 5})
+    back = _rolling(RollbackMaximumBatchSize={"Type": "INSTANCE_COUNT", "Value": 2})
+    assert updates.plan(back, {"AllTraffic": 5}, {"AllTraffic"}).back == {"AllTraffic": 2}
+
+
+def test_rolling_has_no_second_fleet(plane: "Plane") -> None:
+    """While a batch bakes the old fleet has that much less; set by hand, its alarm brings all of it back."""
+    _endpoint(plane, "rolled", "newer", count=4)
+    plane.cloudwatch.put_metric_alarm(
+        AlarmName="guarded-rolled",
+        Metrics=[
+            {"Id": "rate", "Expression": "IF(calls > 0, errors / calls, 0)"},
+            *(
+                {
+                    "Id": name,
+                    "MetricStat": {
+                        "Metric": {"Namespace": "Test", "MetricName": name, "Dimensions": []},
+                        "Period": 60,
+                        "Stat": "Sum",
+                    },
+                    "ReturnData": False,
+                }
+                for name in ("errors", "calls")
+            ),
+        ],
+        EvaluationPeriods=1,
+        Threshold=0.5,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="ignore",
+    )
+    guard = _rolling(wait=3600, RollbackMaximumBatchSize={"Type": "INSTANCE_COUNT", "Value": 1})
+    guard |= {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "guarded-rolled"}]}}
+    plane.sagemaker.update_endpoint(EndpointName="rolled", EndpointConfigName="rolled-new", DeploymentConfig=guard)
+    described = _await_baking(plane, "rolled")
+    assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+    assert described["PendingDeploymentSummary"]["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+    seen = [plane.invoke("rolled")["model"] for _ in range(60)]
+    assert 15 <= seen.count("newer") <= 45  # 30 expected, nearly four standard deviations
+    plane.cloudwatch.set_alarm_state(AlarmName="guarded-rolled", StateValue="ALARM", StateReason="by hand")
+    described = plane.settled("rolled")
+    assert (described["EndpointConfigName"], described["ProductionVariants"][0]["CurrentInstanceCount"]) == (
+        "rolled",
+        4,
+    )
+    assert {plane.invoke("rolled")["model"] for _ in range(10)} == {"rolled"}
+
+
+def test_both_fleets_have_series_of_their_own(plane: "Plane") -> None:
+    """While a canary bakes, p99 latency of the old and of the new fleet can be compared by ``EndpointConfigName``.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+    """
+    _endpoint(plane, "compared", "slower")
+    began = datetime.fromisoformat(plane.cloud.clock()["now"])
+    plane.sagemaker.update_endpoint(
+        EndpointName="compared", EndpointConfigName="compared-new", DeploymentConfig=_guard(wait=3600)
+    )
+    _await_baking(plane, "compared")
+    for _ in range(40):
+        plane.invoke("compared")
+
+    def p99(config: str) -> list[float]:
+        dimensions = {"EndpointName": "compared", "VariantName": "AllTraffic", "EndpointConfigName": config}
+        points = plane.cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="ModelLatency",
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            StartTime=began - timedelta(minutes=1),
+            EndTime=began + timedelta(hours=1),
+            Period=3600,
+            ExtendedStatistics=["p99"],
+        )["Datapoints"]
+        return [point["ExtendedStatistics"]["p99"] for point in points]
+
+    plane.wait(lambda: p99("compared"), "p99 of the old fleet")
+    plane.wait(lambda: p99("compared-new"), "p99 of the new fleet")
+    plane.cloud.clock_jump(by=timedelta(hours=2))
+    assert plane.settled("compared")["EndpointConfigName"] == "compared-new"
+
+
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_guardrails_that_do_not_work_are_all_at_once(is_guarded: bool) -> None:
+    """Serverless variants and Inf1 shift all at once, and no alarm is watched."""
+    plan = updates.plan(_guard(wait=60, alarms=("a",)), {"AllTraffic": 4}, {"AllTraffic"}, is_guarded=is_guarded)
+    assert (len(plan.steps), plan.alarms) == ((2, ("a",)) if is_guarded else (1, ()))
 
 
 def test_other_variants_are_all_at_once() -> None:
@@ -299,6 +388,10 @@ def test_other_variants_are_all_at_once() -> None:
     [
         (_guard(wait=600, final=600, timeout=1200), "MaximumExecutionTimeoutInSeconds 1200 must be larger"),
         (_guard("LINEAR", percent=5), "LinearStepSize must be 10-50 %"),
+        (
+            _rolling(RollbackMaximumBatchSize={"Type": "CAPACITY_PERCENT", "Value": 4}),
+            "RollbackMaximumBatchSize must be 5-100 %",
+        ),
         (
             {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "CANARY", "WaitIntervalInSeconds": 1}}},
             "CanarySize is required",

@@ -31,6 +31,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         asked = json.loads(body)
         time.sleep(asked.get("sleep", 0))
+        if "exit" in asked:
+            os._exit(asked["exit"])
         answer = {
             "model": NAME,
             "inference_id": self.headers["x-amzn-sagemaker-inference-id"],

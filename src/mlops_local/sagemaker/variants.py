@@ -1,0 +1,156 @@
+"""The variants of an endpoint config, and what SageMaker refuses of their combinations.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mlops_local.sagemaker.errors import validation
+from mlops_local.sagemaker.shapes import Record
+
+# what an endpoint here can do without; each is refused by name rather than ignored
+_UNSUPPORTED = (
+    "AcceleratorType",
+    "CapacityReservationConfig",
+    "CoreDumpConfig",
+    "InstancePools",
+    "ManagedInstanceScaling",
+)
+_MOST = 10  # variants; https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
+_MEMORY = (1024, 2048, 3072, 4096, 5120, 6144)
+# what only instances have; KmsKeyId encrypts their volumes
+_OF_INSTANCES = ("InstanceType", "InitialInstanceCount", "VolumeSizeInGB")
+_LOOKS: list[Callable[[str, str], bool]] = []
+
+
+def checked(request: Record, models: Mapping[str, Record]) -> Record:
+    """Return an endpoint config with the weights that its variants have where they give none.
+
+    Args:
+        request: CreateEndpointConfig.
+        models: The models of its variants, by name.
+
+    Raises:
+        ServiceError: ``ValidationException`` with every problem.
+    """
+    problems = list(_problems(request, models))
+    if problems:
+        raise validation("; ".join(problems))
+    lists = [name for name in ("ProductionVariants", "ShadowProductionVariants") if name in request]
+    return request | {name: [{"InitialVariantWeight": 1.0} | variant for variant in request[name]] for name in lists}
+
+
+def add_look(look: Callable[[str, str], bool]) -> None:
+    """Ask ``look(endpoint, variant)`` from now on which variants are registered with Application Auto Scaling."""
+    _LOOKS.append(look)
+
+
+def is_scaled(endpoint: str, variant: str) -> bool:
+    """Return whether a variant is registered as a scalable target: SageMaker refuses some changes of it."""
+    return any(look(endpoint, variant) for look in _LOOKS)
+
+
+def is_serverless(config: Record) -> bool:
+    """Return whether an endpoint config has no instances."""
+    return any("ServerlessConfig" in variant for variant in config["ProductionVariants"])
+
+
+def instance_types(config: Record) -> dict[str, str]:
+    """Return the instance type of each variant of instances."""
+    return {v["VariantName"]: v["InstanceType"] for v in config["ProductionVariants"] if "InstanceType" in v}
+
+
+def _problems(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
+    production, shadows = request["ProductionVariants"], request.get("ShadowProductionVariants", [])
+    if "ExplainerConfig" in request:
+        yield "ExplainerConfig is not supported by the embedded SageMaker"
+    if len(production) > _MOST:
+        yield f"an endpoint config has at most {_MOST} production variants, got {len(production)}"
+    names = [variant["VariantName"] for variant in (*production, *shadows)]
+    if len(set(names)) < len(names):
+        yield f"Production variant names must be unique, got {names}"
+    for variant in (*production, *shadows):
+        yield from _variant(variant)
+    if is_serverless(request):
+        yield from _serverless(request, models)
+    if shadows:
+        yield from _shadow(request)
+    if "AsyncInferenceConfig" in request:
+        yield from _asynchronous(request)
+
+
+def _variant(variant: Record) -> Iterator[str]:
+    name = variant["VariantName"]
+    for member in _UNSUPPORTED:
+        if member in variant:
+            yield f"ProductionVariant.{member} is not supported by the embedded SageMaker"
+    if "ModelName" not in variant:
+        yield f"ProductionVariant {name} needs ModelName"
+    given = [member for member in _OF_INSTANCES if member in variant]
+    if "ServerlessConfig" in variant and given:
+        yield f"ProductionVariant {name} has ServerlessConfig and so cannot have {', '.join(given)}"
+    if "ServerlessConfig" not in variant:
+        for member in ("InstanceType", "InitialInstanceCount"):
+            if member not in variant:
+                yield f"ProductionVariant {name} needs {member}, or ServerlessConfig"
+
+
+def _serverless(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
+    """Yield what a serverless endpoint cannot have.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html#serverless-endpoints-how-it-works-exclusions
+    """
+    variants = request["ProductionVariants"]
+    excluded = {
+        "multiple production variants": len(variants) > 1,
+        "shadow variants": "ShadowProductionVariants" in request,
+        "data capture": bool(request.get("DataCaptureConfig", {}).get("EnableCapture", "DataCaptureConfig" in request)),
+        "KmsKeyId": "KmsKeyId" in request,
+        "asynchronous inference": "AsyncInferenceConfig" in request,
+        "VPC configuration": any(_of(models, variant).get("VpcConfig") for variant in variants),
+        "network isolation": any(_of(models, variant).get("EnableNetworkIsolation") for variant in variants),
+    }
+    yield from (f"Serverless endpoints do not support {name}." for name, asked in excluded.items() if asked)
+    for config in (variant["ServerlessConfig"] for variant in variants if "ServerlessConfig" in variant):
+        if config["MemorySizeInMB"] not in _MEMORY:
+            yield f"MemorySizeInMB must be one of {', '.join(map(str, _MEMORY))}, got {config['MemorySizeInMB']}"
+        if config.get("ProvisionedConcurrency", 0) > config["MaxConcurrency"]:
+            yield (
+                f"ProvisionedConcurrency must be at most MaxConcurrency ({config['MaxConcurrency']}), got "
+                f"{config['ProvisionedConcurrency']}"
+            )
+
+
+def _shadow(request: Record) -> Iterator[str]:
+    """Yield what cannot be beside a shadow variant.
+
+    See: ``ShadowProductionVariants`` in botocore's model, and
+    https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
+    """
+    production, shadows = request["ProductionVariants"], request["ShadowProductionVariants"]
+    if len(production) != 1 or len(shadows) != 1:
+        yield f"shadow mode takes 1 production and 1 shadow variant, got {len(production)} and {len(shadows)}"
+    if "AsyncInferenceConfig" in request:
+        yield "AsyncInferenceConfig cannot be combined with ShadowProductionVariants."
+    if any("ServerlessConfig" in variant for variant in shadows):
+        yield "A shadow variant cannot be serverless."
+    for variant in (*production, *shadows):
+        if str(variant.get("InstanceType", "")).startswith("ml.inf1."):
+            yield f"{variant['InstanceType']} of {variant['VariantName']} cannot be used with ShadowProductionVariants."
+
+
+def _asynchronous(request: Record) -> Iterator[str]:
+    """Yield what an asynchronous endpoint lacks; https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint.html."""
+    if "S3OutputPath" not in request["AsyncInferenceConfig"]["OutputConfig"]:
+        yield "AsyncInferenceConfig.OutputConfig needs S3OutputPath"
+    if request["AsyncInferenceConfig"]["OutputConfig"].get("NotificationConfig", {}).get("IncludeInferenceResponseIn"):
+        yield "IncludeInferenceResponseIn is not supported by the embedded SageMaker"
+    if "DataCaptureConfig" in request:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html: real-time endpoints, batch transform
+        yield "DataCaptureConfig is for real-time endpoints; an asynchronous one's input and output are in S3 already"
+
+
+def _of(models: Mapping[str, Record], variant: Mapping[str, Any]) -> Record:
+    return models.get(variant.get("ModelName", ""), {})
