@@ -1,23 +1,28 @@
-"""The container image of a model or job, by digest: what was tested is what runs."""
+"""The container image of a model or job: by digest, what was tested is what runs; by tag only for jobs."""
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_iam as iam
 
 from constructs import IConstruct
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_pattern
+from mlops_constructs._validation import check_pattern, is_known
+from mlops_constructs.model_registry.prebuilt import PrebuiltImage, Processor, Use, find_image
 
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
 _REPOSITORY = r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _DIGEST = r"sha256:[0-9a-f]{64}"
+_DIGEST_ALLOWED = "'sha256:' and 64 hexadecimal digits, as a tag can be moved"
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelImage:
-    """An image in a private registry. Use ``from_ecr``.
+    """An image in a private registry. Use ``from_ecr``, ``prebuilt`` or ``build``.
 
     Example:
         >>> image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
@@ -26,9 +31,11 @@ class ModelImage:
     """
 
     repository_name: str
-    digest: str
+    digest: str | None = None
     account: str | None = None
     region: str | None = None
+    aws_image: PrebuiltImage | None = None
+    directory: Path | None = None
 
     @classmethod
     def from_ecr(
@@ -47,29 +54,94 @@ class ModelImage:
         """
         problems = [
             check_pattern("repository_name", repository_name, pattern=_REPOSITORY, allowed="a repository name of ECR"),
-            check_pattern(
-                "digest",
-                digest,
-                pattern=_DIGEST,
-                allowed="'sha256:' and 64 hexadecimal digits, as a tag can be moved",
-            ),
+            check_pattern("digest", digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED),
             check_pattern("account", account, pattern=r"\d{12}", allowed="12 digits"),
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidImage", found)
+        _raise_if_any(problems)
         return cls(repository_name=repository_name, digest=digest, account=account, region=region)
+
+    @classmethod
+    def prebuilt(
+        cls,
+        framework: str,
+        version: str,
+        *,
+        use: Use | None = None,
+        processor: Processor | None = None,
+        python: str | None = None,
+        digest: str | None = None,
+    ) -> "ModelImage":
+        """Name one of AWS's images for a framework, in the region of the stack.
+
+        AWS publishes these by tag. Without ``digest`` such an image runs jobs only; what serves is named by digest
+        (``docs/adr/0008-prebuilt-images.md``).
+
+        Args:
+            framework: ``pytorch``, ``sklearn``, ``tensorflow`` or ``xgboost``.
+            version: In full, such as ``3.0-5``: a shorter one names whatever was published last.
+            use: ``inference`` or ``training``. Default: not needed where both are the same image.
+            processor: ``cpu`` or ``gpu``. Default: not needed where there is one.
+            python: Python in the image, such as ``py312``. Default: not needed where there is one.
+            digest: What the tag named when it was tested. Default: the image may not serve.
+
+        Raises:
+            ValidationError: If there is no such image, or several; it names what there is.
+
+        Example:
+            >>> ModelImage.prebuilt("xgboost", "3.0-5").repository_name
+            'sagemaker-xgboost'
+        """
+        _raise_if_any([check_pattern("digest", digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED)])
+        found = find_image(framework, version, use=use, processor=processor, python=python)
+        return cls(repository_name=found.repository, digest=digest, aws_image=found)
+
+    @classmethod
+    def build(cls, directory: Path | str) -> "ModelImage":
+        """Build an image with docker when the stack is deployed, and push it to the bootstrap stack's repository.
+
+        Its digest is not known at synth, so that it runs jobs only. The embedded cloud builds none and refuses it by name.
+
+        Args:
+            directory: Folder with the ``Dockerfile``.
+
+        Raises:
+            ValidationError: If there is no ``Dockerfile``.
+        """
+        folder = Path(directory)
+        if not (folder / "Dockerfile").is_file():
+            raise ValidationError("InvalidImage", [f"directory must hold a Dockerfile, got {str(folder)!r}"])
+        return cls(repository_name=folder.resolve().name, directory=folder)
 
     def uri(self, scope: IConstruct) -> str:
         """Return the image's name in a container definition.
 
         Args:
             scope: Any construct of the stack that runs it.
+
+        Raises:
+            ValidationError: If it is a prebuilt image that the stack's region lacks; it names the regions that have it.
         """
+        if self.directory is not None:
+            return self._asset(scope, self.directory).image_uri
         stack = cdk.Stack.of(scope)
-        account = stack.account if self.account is None else self.account
         region = stack.region if self.region is None else self.region
-        return f"{account}.dkr.ecr.{region}.{stack.url_suffix}/{self.repository_name}@{self.digest}"
+        repository = f"{self._registry_account(scope)}.dkr.ecr.{region}.{stack.url_suffix}/{self.repository_name}"
+        if self.digest is None and self.aws_image is not None:
+            return f"{repository}:{self.aws_image.tag}"
+        return f"{repository}@{self.digest}"
+
+    def serving_uri(self, scope: IConstruct) -> str:
+        """Return the image's name in a model package: only an image named by digest may serve.
+
+        Args:
+            scope: Any construct of the stack that registers it.
+
+        Raises:
+            ValidationError: If the image is named by tag; it says how to find the digest.
+        """
+        if self.digest is None:
+            raise ValidationError("ImageNotPinned", [self._unpinned()], scope)
+        return self.uri(scope)
 
     def pull_statements(self, scope: IConstruct) -> list[iam.PolicyStatement]:
         """Return what a role needs to pull the image; the token of the registry has no resource, so it is asked on ``*``.
@@ -79,15 +151,68 @@ class ModelImage:
         Args:
             scope: Any construct of the stack that runs it.
         """
-        stack = cdk.Stack.of(scope)
-        repository = stack.format_arn(
+        return [
+            iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
+            iam.PolicyStatement(actions=list(_PULL), resources=[self._repository_arn(scope)]),
+        ]
+
+    def _repository_arn(self, scope: IConstruct) -> str:
+        if self.directory is not None:
+            return self._asset(scope, self.directory).repository.repository_arn
+        return cdk.Stack.of(scope).format_arn(
             service="ecr",
             resource="repository",
             resource_name=self.repository_name,
-            account=self.account,
+            account=self._registry_account(scope),
             region=self.region,
         )
-        return [
-            iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
-            iam.PolicyStatement(actions=list(_PULL), resources=[repository]),
-        ]
+
+    def _registry_account(self, scope: IConstruct) -> str:
+        stack = cdk.Stack.of(scope)
+        if self.aws_image is None:
+            return stack.account if self.account is None else self.account
+        accounts = self.aws_image.accounts
+        if not is_known(stack.region):
+            return _mapping(stack, self.aws_image).find_in_map(stack.region, "account")
+        if stack.region not in accounts:
+            where = ", ".join(accounts)
+            problem = f"{self.repository_name}:{self.aws_image.tag} is in {where}, got region {stack.region!r}"
+            raise ValidationError("NoImageInRegion", [problem], scope)
+        return accounts[stack.region]
+
+    def _asset(self, scope: IConstruct, directory: Path) -> ecr_assets.DockerImageAsset:
+        stack = cdk.Stack.of(scope)
+        name = f"Image{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
+        known = stack.node.try_find_child(name)
+        if isinstance(known, ecr_assets.DockerImageAsset):
+            return known
+        return ecr_assets.DockerImageAsset(stack, name, directory=str(directory))
+
+    def _unpinned(self) -> str:
+        if self.aws_image is None:
+            return (
+                f"an image that serves is named by digest, that of {str(self.directory)!r} is not known before it is built; "
+                "push it, and name it with ModelImage.from_ecr(repository_name=, digest=)"
+            )
+        region, account = next(iter(self.aws_image.accounts.items()))
+        return (
+            f"an image that serves is named by digest, got tag {self.aws_image.tag!r}; give digest= as this answers for your "
+            f"region: aws ecr batch-get-image --region {region} --registry-id {account} --repository-name {self.repository_name} "
+            f"--image-ids imageTag={self.aws_image.tag} --query images[0].imageId.imageDigest"
+        )
+
+
+def _mapping(stack: cdk.Stack, image: PrebuiltImage) -> cdk.CfnMapping:
+    """Return the stack's table of a registry's accounts; a region that it lacks fails when the change set is made."""
+    name = f"{image.registry.capitalize()}Accounts"
+    known = stack.node.try_find_child(name)
+    if isinstance(known, cdk.CfnMapping):
+        return known
+    rows = {region: {"account": account} for region, account in image.accounts.items()}
+    return cdk.CfnMapping(stack, name, mapping=rows)
+
+
+def _raise_if_any(problems: list[str | None]) -> None:
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise ValidationError("InvalidImage", found)

@@ -274,7 +274,7 @@ class RetrainingPipeline(Construct):
         )
         return JobEnvironment(
             pipeline=self._pipeline,
-            image_uri=training.image.uri(self),
+            image_uri=training.image.serving_uri(self),
             instance_type=training.instance_type,
             maximum=int(training.maximum.to_seconds()),
             roles=roles,

@@ -1,7 +1,10 @@
-"""Images by digest."""
+"""Images by digest, and by tag for jobs."""
+
+from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk.assertions import Template
 
 from mlops_constructs import ModelImage, ValidationError
 
@@ -59,3 +62,94 @@ def test_fails_with_all_problems_at_once() -> None:
         ModelImage.from_ecr(repository_name="Runtime", digest="latest", account="1")
 
     assert [p.split()[0] for p in caught.value.problems] == ["repository_name", "digest", "account"]
+
+
+def test_a_prebuilt_image_is_in_the_account_of_the_region() -> None:
+    """Known at synth where the region is."""
+    stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="111111111111", region="eu-west-1"))
+    image = ModelImage.prebuilt("xgboost", "3.0-5")
+
+    _, layers = (stack.resolve(s.to_statement_json()) for s in image.pull_statements(stack))
+
+    assert stack.resolve(image.uri(stack)) == {
+        "Fn::Join": [
+            "",
+            ["141502667606.dkr.ecr.eu-west-1.", {"Ref": "AWS::URLSuffix"}, "/sagemaker-xgboost:3.0-5"],
+        ]
+    }
+    assert layers["Resource"] == {
+        "Fn::Join": [
+            "",
+            ["arn:", {"Ref": "AWS::Partition"}, ":ecr:eu-west-1:141502667606:repository/sagemaker-xgboost"],
+        ]
+    }
+
+
+def test_a_stack_for_any_region_looks_the_account_up() -> None:
+    """One table a registry, however many images there are."""
+    stack = cdk.Stack(cdk.App(), "S")
+    images = [ModelImage.prebuilt("xgboost", "3.0-5"), ModelImage.prebuilt("xgboost", "1.7-1", digest=DIGEST)]
+    for name, image in zip(("A", "B"), images, strict=True):
+        cdk.CfnOutput(stack, name, value=image.uri(stack))
+
+    template = Template.from_stack(stack).to_json()
+
+    ((name, rows),) = template["Mappings"].items()
+    assert rows["eu-west-1"] == {"account": "141502667606"}
+    parts = template["Outputs"]["B"]["Value"]["Fn::Join"][1]
+    assert parts[0] == {"Fn::FindInMap": [name, {"Ref": "AWS::Region"}, "account"]}
+    assert parts[-1] == f"/sagemaker-xgboost@{DIGEST}"
+
+
+def test_fails_in_a_region_that_lacks_the_image() -> None:
+    """The regions that have it are named."""
+    stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(region="xx-west-1"))
+    with pytest.raises(
+        ValidationError, match=r"NoImageInRegion: sagemaker-xgboost:3\.0-5 is in af-south-1, .*xx-west-1"
+    ):
+        ModelImage.prebuilt("xgboost", "3.0-5").uri(stack)
+
+
+def test_what_serves_is_named_by_digest() -> None:
+    """Of the prebuilt images only those that are pinned."""
+    stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(region="eu-west-1"))
+    ours = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
+
+    assert ours.serving_uri(stack) == ours.uri(stack)
+    assert ModelImage.prebuilt("xgboost", "3.0-5", digest=DIGEST).serving_uri(stack).endswith(f"@{DIGEST}")
+    with pytest.raises(ValidationError) as caught:
+        ModelImage.prebuilt("xgboost", "3.0-5").serving_uri(stack)
+    assert "ImageNotPinned: an image that serves is named by digest, got tag '3.0-5'" in str(caught.value)
+    assert "--repository-name sagemaker-xgboost --image-ids imageTag=3.0-5 --query" in str(caught.value)
+
+
+@pytest.mark.parametrize("digest", ["latest", "sha256:abc"])
+def test_fails_on_a_prebuilt_image_with_anything_but_a_digest(digest: str) -> None:
+    """As for images of one's own."""
+    with pytest.raises(ValidationError, match="InvalidImage: digest must be"):
+        ModelImage.prebuilt("xgboost", "3.0-5", digest=digest)
+
+
+def test_an_image_is_built_at_deployment(tmp_path: Path) -> None:
+    """It is an asset of the stack, once, and runs jobs only."""
+    folder = tmp_path / "trainer"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    stack = cdk.Stack(cdk.App(), "S")
+    image = ModelImage.build(folder)
+
+    uri = stack.resolve(image.uri(stack))
+    _, layers = (stack.resolve(s.to_statement_json()) for s in image.pull_statements(stack))
+
+    assert image.repository_name == "trainer"
+    assert "container-assets" in str(uri)
+    assert "container-assets" in str(layers["Resource"])
+    assert stack.resolve(image.uri(stack)) == uri
+    with pytest.raises(ValidationError, match=r"ImageNotPinned: .* is not known before it is built; push it"):
+        image.serving_uri(stack)
+
+
+def test_fails_on_a_folder_without_a_dockerfile(tmp_path: Path) -> None:
+    """Before anything is synthesized."""
+    with pytest.raises(ValidationError, match="InvalidImage: directory must hold a Dockerfile, got"):
+        ModelImage.build(tmp_path)

@@ -1,0 +1,157 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["sagemaker-core==2.27.0"]
+# ///
+"""Write, or check, the table of AWS's prebuilt images out of the SageMaker Python SDK.
+
+``uv run --script tools/image_table.py`` writes it, ``--check`` compares it with the SDK's registries, ``--retrieve`` asks the SDK
+itself for every image of the table in every region, which imports all of it and takes a minute. ``sagemaker-core`` is the part of
+SDK 3 that holds the registries; they are read as the JSON files they are. Left out: Python 2, Graviton, Inferentia.
+"""
+
+import argparse
+import importlib.metadata
+import itertools
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TABLE = Path(__file__).parents[1] / "src" / "mlops_constructs" / "model_registry" / "images.json"
+PACKAGE = "sagemaker-core"
+FRAMEWORKS = ("pytorch", "sklearn", "tensorflow", "xgboost")
+USES = ("inference", "training")
+# without a patch or build number a version names whatever was published last
+_FULL_VERSION = re.compile(r"\d+\.\d+(\.\d+|-\d+)(-\w+)*")
+# what the SDK needs to know to choose a processor
+_INSTANCES = {"cpu": "ml.m5.large", "gpu": "ml.p3.2xlarge"}
+
+
+def table() -> dict[str, Any]:
+    """Return the table: registries by name (region to account), and images by framework and version."""
+    registries: dict[str, dict[str, str]] = {}
+    images: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for framework in FRAMEWORKS:
+        versions: dict[str, list[dict[str, Any]]] = {}
+        for use, version, row, accounts in _rows(framework):
+            row["registry"] = _registry_name(registries, accounts)
+            known = next(
+                (k for k in versions.setdefault(version, []) if {**k, "uses": []} == {**row, "uses": []}), None
+            )
+            if known is None:
+                versions[version].append({**row, "uses": [use]})
+            else:
+                known["uses"].append(use)
+        images[framework] = dict(sorted(versions.items()))
+    source = f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"
+    return {"source": source, "registries": registries, "images": images}
+
+
+def _rows(framework: str) -> Iterator[tuple[str, str, dict[str, Any], dict[str, str]]]:
+    document = json.loads((_package() / "image_uri_config" / f"{framework}.json").read_text())
+    for use in USES:
+        scope = document[use]
+        for version, entry in scope["versions"].items():
+            if "repository" not in entry or not _FULL_VERSION.fullmatch(version):
+                continue
+            processors = scope.get("processors") or entry.get("processors") or [None]
+            for processor, python in itertools.product(processors, entry.get("py_versions") or [None]):
+                if processor not in (None, *_INSTANCES) or (python is not None and python.startswith("py2")):
+                    continue
+                parts = (
+                    entry.get("tag_prefix", version),
+                    processor if entry.get("processor_in_tag", True) else None,
+                    python,
+                    entry.get("container_version", {}).get(processor),
+                )
+                row = {
+                    "repository": entry["repository"],
+                    "tag": "-".join(part for part in parts if part),
+                    "processor": processor or "cpu",
+                    "python": python,
+                }
+                yield use, version, row, entry["registries"]
+
+
+def _registry_name(registries: dict[str, dict[str, str]], accounts: dict[str, str]) -> str:
+    name = next((name for name, known in registries.items() if known == accounts), f"registry{len(registries) + 1}")
+    registries[name] = dict(sorted(accounts.items()))
+    return name
+
+
+def _package() -> Path:
+    files = importlib.metadata.files(PACKAGE)
+    if files is None:
+        raise SystemExit(f"{PACKAGE} lists no files; install it anew")
+    return next(Path(str(f.locate())).parents[1] for f in files if f.match("image_uri_config/xgboost.json"))
+
+
+def retrieved(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what the SDK itself answers differently."""
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+    from sagemaker.core import image_uris  # noqa: PLC0415 - imports all of the SDK
+
+    for framework, versions in found["images"].items():
+        for version, rows in versions.items():
+            for row, (region, account) in _places(rows, found):
+                for use in row["uses"]:
+                    uri = image_uris.retrieve(
+                        framework, region, version=version, image_scope=use, py_version=row["python"],
+                        instance_type=_INSTANCES[row["processor"]],
+                    )  # fmt: skip
+                    host, _, name = uri.partition("/")
+                    expected = f"{row['repository']}:{row['tag']}"
+                    if name != expected or not host.startswith(f"{account}.dkr.ecr.{region}."):
+                        yield f"{framework} {version} {use} in {region}: the SDK says {uri}, the table {account} {expected}"
+
+
+def rendered(found: dict[str, Any]) -> str:
+    """Return the table as text, an image and a registry a line."""
+    lines = ["{", f' "source": {json.dumps(found["source"])},', ' "registries": {']
+    lines.append(
+        ",\n".join(f"  {json.dumps(name)}: {json.dumps(found['registries'][name])}" for name in found["registries"])
+    )
+    lines += [" },", ' "images": {']
+    frameworks = []
+    for framework, versions in found["images"].items():
+        rows = [
+            f"   {json.dumps(version)}: [\n" + ",\n".join(f"    {json.dumps(row)}" for row in images) + "\n   ]"
+            for version, images in versions.items()
+        ]
+        frameworks.append(f"  {json.dumps(framework)}: {{\n" + ",\n".join(rows) + "\n  }")
+    return "\n".join([*lines, ",\n".join(frameworks), " }", "}"]) + "\n"
+
+
+def _places(rows: list[dict[str, Any]], found: dict[str, Any]) -> Iterator[tuple[dict[str, Any], tuple[str, str]]]:
+    for row in rows:
+        for place in found["registries"][row["registry"]].items():
+            yield row, place
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    parser.add_argument("--retrieve", action="store_true", help="ask the SDK for every image, write nothing")
+    options = parser.parse_args()
+    found = table()
+    text = rendered(found)
+    count = sum(len(rows) for versions in found["images"].values() for rows in versions.values())
+    if options.retrieve:
+        wrong = list(retrieved(found))
+        print("\n".join(wrong))
+        sys.exit(f"{len(wrong)} differ") if wrong else print(f"the SDK answers the same for all {count} images")
+    elif options.check:
+        if TABLE.read_text() != text:
+            sys.exit(f"{TABLE.name} is not what {found['source']} says; write it anew with: uv run --script {__file__}")
+        print(f"{count} images as {found['source']} says")
+    else:
+        TABLE.write_text(text)
+        print(f"wrote {count} images to {TABLE}")
+
+
+if __name__ == "__main__":
+    main()
