@@ -5,8 +5,8 @@
 """Write, or check, the table of AWS's prebuilt images out of the SageMaker Python SDK.
 
 ``uv run --script tools/image_table.py`` writes it, ``--check`` compares it with the SDK's registries, ``--retrieve`` asks the SDK
-itself for every image of the table in every region, which imports all of it and takes a minute. ``sagemaker-core`` is the part of
-SDK 3 that holds the registries; they are read as the JSON files they are. Left out: Python 2, Graviton, Inferentia.
+itself for every image, and for one of each registry in every region, which imports all of it and takes a minute. ``sagemaker-core``
+is the part of SDK 3 that holds the registries; they are read as the JSON files they are. Left out: Python 2, Graviton, Inferentia.
 """
 
 import argparse
@@ -24,6 +24,7 @@ TABLE = Path(__file__).parents[1] / "src" / "mlops_constructs" / "model_registry
 PACKAGE = "sagemaker-core"
 FRAMEWORKS = ("pytorch", "sklearn", "tensorflow", "xgboost")
 USES = ("inference", "training")
+REGION = "us-east-1"
 # without a patch or build number a version names whatever was published last
 _FULL_VERSION = re.compile(r"\d+\.\d+(\.\d+|-\d+)(-\w+)*")
 # what the SDK needs to know to choose a processor
@@ -91,12 +92,13 @@ def _package() -> Path:
 
 def retrieved(found: dict[str, Any]) -> Iterator[str]:
     """Yield what the SDK itself answers differently."""
-    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     from sagemaker.core import image_uris  # noqa: PLC0415 - imports all of the SDK
 
+    seen: set[str] = set()
     for framework, versions in found["images"].items():
         for version, rows in versions.items():
-            for row, (region, account) in _places(rows, found):
+            for row, (region, account) in _places(rows, found, seen):
                 for use in row["uses"]:
                     uri = image_uris.retrieve(
                         framework, region, version=version, image_scope=use, py_version=row["python"],
@@ -125,10 +127,16 @@ def rendered(found: dict[str, Any]) -> str:
     return "\n".join([*lines, ",\n".join(frameworks), " }", "}"]) + "\n"
 
 
-def _places(rows: list[dict[str, Any]], found: dict[str, Any]) -> Iterator[tuple[dict[str, Any], tuple[str, str]]]:
+def _places(
+    rows: list[dict[str, Any]], found: dict[str, Any], seen: set[str]
+) -> Iterator[tuple[dict[str, Any], tuple[str, str]]]:
+    """Yield each image in one region, and one image of each registry in all."""
     for row in rows:
-        for place in found["registries"][row["registry"]].items():
-            yield row, place
+        accounts = found["registries"][row["registry"]]
+        regions = [REGION] if row["registry"] in seen else list(accounts)
+        seen.add(row["registry"])
+        for region in regions:
+            yield row, (region, accounts[region])
 
 
 def main() -> None:

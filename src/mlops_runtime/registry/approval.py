@@ -114,10 +114,19 @@ def approval_description(reason: str, *, bound: str) -> str:
         >>> approval_description("beats the champion in every segment", bound="0" * 64)[:35]
         'beats the champion in every segment'
     """
-    problem = _reason_problem(reason)
-    if problem is not None:
-        raise ValueError(f"reason must {problem}, got {reason[:80]!r}")
-    return f"{reason} [binding {bound}]"
+    return f"{_checked(reason)} [binding {bound}]"
+
+
+def rejection_description(reason: str) -> str:
+    """Return the ApprovalDescription of a person's rejection.
+
+    Args:
+        reason: Why, in one line.
+
+    Raises:
+        ValueError: As for ``approval_description``.
+    """
+    return _checked(reason)
 
 
 def bound_by(description: Mapping[str, Any]) -> str | None:
@@ -177,6 +186,13 @@ def _binding_problems(description: Mapping[str, Any], package: RegisteredPackage
         yield "its approval is not bound to what was approved; approve it with: mlops models approve"
     elif approved != present:
         yield f"{approved} was approved, but it is {present} now; look at it and approve it again"
+
+
+def _checked(reason: str) -> str:
+    problem = _reason_problem(reason)
+    if problem is not None:
+        raise ValueError(f"reason must {problem}, got {reason[:80]!r}")
+    return reason.strip()
 
 
 def _reason_problem(reason: str) -> str | None:
