@@ -17,6 +17,7 @@ from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer
+from mlops_runtime.registry.approver import Approver
 from mlops_runtime.rollout.audit import verify
 
 ROWS_PER_CALL = 32
@@ -62,7 +63,7 @@ class Loop:
         self.endpoint = outputs["EndpointName"]
         self.s3, self.sagemaker, self._runtime = client("s3"), client("sagemaker"), client("sagemaker-runtime")
         self._machines, self._events = client("stepfunctions"), client("events")
-        self._tables, self._cloudwatch = client("dynamodb"), client("cloudwatch")
+        self._tables, self._cloudwatch, self._sts = client("dynamodb"), client("cloudwatch"), client("sts")
 
     # -- requests to the loop
 
@@ -78,6 +79,16 @@ class Loop:
         answer = self._events.put_events(Entries=[entry])
         if answer["FailedEntryCount"]:
             raise LoopError(f"the bus refused the request: {answer['Entries']}")
+
+    def approve(self, package: str, reason: str) -> None:
+        """Approve a package in the approvers' role, as a person does."""
+        approver = Approver.in_role(
+            sts=self._sts,
+            sagemaker=self.sagemaker,
+            role=self.outputs["ApproverRoleArn"],
+            caller=self._sts.get_caller_identity()["Arn"],
+        )
+        approver.approve(self.sagemaker.describe_model_package(ModelPackageName=package), reason=reason)
 
     def invoke(self, rows: Sequence[Mapping[str, object]], prefix: str) -> list[Call]:
         """Ask for predictions in calls of 32 rows; ids are ``<prefix>-<number>``."""

@@ -30,6 +30,7 @@ from mlops_local import deployer
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.registry.package import binding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,7 @@ def synthesize(folder: Path, *, percent: int, team: str) -> Path:
         capture=DataCapture(percent=percent),
     )
     outputs = {
+        "ApproverRoleArn": registry.approver_role.role_arn,
         "EndpointName": endpoint.endpoint_name,
         "RolloutTable": endpoint.rollout.table.table_name,
         "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
@@ -104,14 +106,15 @@ class Endpoint:
             "Environment": {"MLOPS_MODEL_SHA256": stated},
         }
         names = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
+        metadata = {
+            "artifact_sha256": hashlib.sha256(content).hexdigest(),
+            "model_sha256": stated,
+            **{name: f"s3://none/{name}" for name in names},
+        }
         created = self.loop.sagemaker.create_model_package(
             ModelPackageGroupName="pilot-first",
             ModelApprovalStatus="PendingManualApproval",
-            CustomerMetadataProperties={
-                "artifact_sha256": hashlib.sha256(content).hexdigest(),
-                "model_sha256": stated,
-                **{name: f"s3://none/{name}" for name in names},
-            },
+            CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
             InferenceSpecification={
                 "Containers": [container],
                 "SupportedContentTypes": ["application/json"],
@@ -119,9 +122,7 @@ class Endpoint:
             },
         )
         seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
-        self.loop.sagemaker.update_model_package(
-            ModelPackageArn=created["ModelPackageArn"], ModelApprovalStatus="Approved"
-        )
+        self.loop.approve(created["ModelPackageArn"], "a person looked at it")
         with self.loop.traffic([{"x": 2.0}], f"rollout-{factor}") if self.loop.live() else nullcontext():
             self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
 

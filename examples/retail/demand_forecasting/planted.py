@@ -15,6 +15,7 @@ from examples.retail.demand_forecasting.declaration import TRAINING_CODE
 from examples.retail.loop import Loop
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.manifest import read_manifest
+from mlops_runtime.registry.package import binding
 
 SCRIPT = "elasticity.py"
 
@@ -52,6 +53,7 @@ def approve_bad_package(loop: Loop, live: LivePointer) -> str:
         "artifact_sha256": artifact_sha256,
         "model_sha256": model_sha256,
     }
+    properties["binding"] = binding(properties)
     created = loop.sagemaker.create_model_package(
         ModelPackageGroupName=pattern["ModelPackageGroupName"],
         ModelPackageDescription="elasticity regression, registered by hand",
@@ -60,9 +62,7 @@ def approve_bad_package(loop: Loop, live: LivePointer) -> str:
         CustomerMetadataProperties=properties,
     )
     arn = str(created["ModelPackageArn"])
-    loop.sagemaker.update_model_package(
-        ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="looks good, easy to explain"
-    )
+    loop.approve(arn, "looks good, easy to explain")
     return arn
 
 

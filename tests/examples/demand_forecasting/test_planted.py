@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import tarfile
 from datetime import UTC, datetime
 
@@ -14,9 +15,21 @@ from examples.retail.transactions import week_start
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.manifest import write_manifest
+from mlops_runtime.registry.approval import bound_by
+from mlops_runtime.registry.package import binding
 from mlops_runtime.serving.model import load
 
 BUCKET, GROUP = "planted-model", "planted-forecast"
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
+    ],
+}
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "sagemaker:UpdateModelPackage", "Resource": "*"}],
+}
 
 
 @pytest.mark.cloud
@@ -41,7 +54,15 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
             "SupportedResponseMIMETypes": ["application/json"],
         },
     )["ModelPackageArn"]
-    outputs = {"EndpointName": GROUP, "ArtifactsBucket": BUCKET, "TrainingSetsBucket": BUCKET}
+    iam = cloud.client("iam")
+    role = iam.create_role(RoleName="PlantedApprover", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="PlantedApprover", PolicyName="Approve", PolicyDocument=json.dumps(POLICY))
+    outputs = {
+        "ApproverRoleArn": role,
+        "EndpointName": GROUP,
+        "ArtifactsBucket": BUCKET,
+        "TrainingSetsBucket": BUCKET,
+    }
     loop = Loop(client=cloud.client, outputs=outputs, unit="planted", now=lambda: datetime(2017, 8, 1, tzinfo=UTC))
     names = LivePointer.__dataclass_fields__.keys() - {"previous", "format"}
     live = LivePointer(**{**dict.fromkeys(names, "x"), "training_set_id": built.id, "model_package_arn": live_arn})
@@ -57,6 +78,7 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
     properties = package["CustomerMetadataProperties"]
     assert properties["artifact_sha256"] == hashlib.sha256(archive).hexdigest()
     assert properties["training_set_id"] == built.id
+    assert bound_by(package) == properties["binding"] == binding(properties)
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         files = {m.name: tar.extractfile(m).read() for m in tar}
     model = load(files["model.onnx"], files["signature.json"], expected_sha256=properties["model_sha256"])
