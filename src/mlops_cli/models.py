@@ -1,0 +1,300 @@
+"""``mlops models``: list, show, approve and reject the packages of a model's registry."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlops_cli.account import Account, Profile, account
+from mlops_cli.errors import UserError, shown
+from mlops_cli.local import Home
+
+if TYPE_CHECKING:
+    from mlops_runtime.registry.approval import ApprovalRule
+    from mlops_runtime.registry.approver import Approver
+    from mlops_runtime.registry.catalog import Catalog, Evidence
+    from mlops_runtime.registry.entry import RegistryEntry
+    from mlops_runtime.registry.review import Review
+
+app = typer.Typer(help="Registered models: look at them, approve or reject them.", no_args_is_help=True)
+
+Package = Annotated[
+    str, typer.Argument(help="Package as `list` shows it: <group>/<number>, or its ARN.", show_default=False)
+]
+Reason = Annotated[str | None, typer.Option(help="Why; kept with the package. Default: asked for.", show_default=False)]
+Role = Annotated[
+    str | None,
+    typer.Option(
+        help="ARN of the role to approve in. Default: the registry's, unless taken already.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+
+_PACKAGE = re.compile(
+    r"(?:arn:[a-z-]+:sagemaker:[a-z0-9-]+:\d{12}:model-package/)?([a-zA-Z0-9](?:-*[a-zA-Z0-9]){0,62})/(\d{1,9})"
+)
+
+
+@app.command(name="list")
+def list_(
+    unit: Annotated[
+        str | None, typer.Argument(help="Business unit, or package group. Default: all.", show_default=False)
+    ] = None,
+    *,
+    group: Annotated[
+        str | None, typer.Option(help="A package group that no stack of this library published.", show_default=False)
+    ] = None,
+    last: Annotated[int, typer.Option(help="Newest packages of each group.", min=1, max=100)] = 10,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """List the newest packages, and whether each may be deployed."""
+    from mlops_runtime.registry.review import review
+
+    if unit is not None and group is not None:
+        raise UserError("give a unit or --group, not both")
+    with account(profile, home) as aws:
+        _, now = aws.caller()
+        catalog = _catalog(aws)
+        wanted = [(group, None)] if group is not None else [(e.group, e.rule) for e in _chosen(aws, unit)]
+        found = [
+            review(description, rule=rule, now=now)
+            for name, rule in wanted
+            for description in catalog.newest(name, last)
+        ]
+    if as_json:
+        typer.echo(json.dumps([_as_json(each) for each in found], indent=2, sort_keys=True))
+        return
+    if not found:
+        typer.echo(f"no package is registered in {', '.join(name for name, _ in wanted)} yet")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("package", "registered", "approval", "last changed by", "may be deployed")
+    for each in found:
+        table.add_row(
+            each.version, _minute(each.registered), each.approval, _who(each.changed_by), Text(_verdict(each))
+        )
+    Console().print(table)
+
+
+@app.command()
+def show(package: Package, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
+    """Show a package: the gate's intervals, training set, digests, who approved it, and what keeps it from being deployed."""
+    from mlops_runtime.registry.review import review
+
+    with account(profile, home) as aws:
+        _, now = aws.caller()
+        catalog = _catalog(aws)
+        description, rule = _described(aws, catalog, package)
+        evidence = catalog.evidence(description)
+        found = review(description, rule=rule, now=now)
+    found = replace(found, problems=(*found.problems, *_evidence_problems(found, evidence)))
+    if as_json:
+        from mlops_runtime.contracts import to_dict
+
+        given = {"gate": evidence.gate, "metrics": evidence.evaluation and evidence.evaluation.metrics}
+        typer.echo(json.dumps(_as_json(found) | to_dict(given), indent=2, sort_keys=True))
+        return
+    _print(found, evidence)
+
+
+@app.command()
+def approve(
+    package: Package,
+    *,
+    reason: Reason = None,
+    role: Role = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also where it is approved: asks for its rollout anew.")
+    ] = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Approve a package, bound to what it holds now; its rollout starts. What cannot be deployed is refused with every reason."""
+    from mlops_runtime.registry.package import PackageError
+    from mlops_runtime.registry.review import is_settled, unapprovable
+
+    with account(profile, home) as aws, shown(PackageError, ValueError):
+        caller, now = aws.caller()
+        catalog = _catalog(aws)
+        description, rule = _described(aws, catalog, package)
+        problems = [*unapprovable(description, rule=rule, now=now), *catalog.evidence(description).problems]
+        if problems:
+            raise PackageError(package, problems)
+        if not again and is_settled(description, rule=rule, now=now):
+            said = description.get("ApprovalDescription", "")
+            raise UserError(f"{package} is approved already: {said}; to ask for its rollout anew: --again")
+        why = _reason(reason, "approve", package)
+        approver = _approver(aws, caller, rule, role)
+        said = approver.approve(description, reason=why)
+    typer.echo(f"approved {package} as {approver.identity}: {said}")
+
+
+@app.command()
+def reject(
+    package: Package, reason: Reason = None, role: Role = None, profile: Profile = None, home: Home = None
+) -> None:
+    """Reject a package. One that serves goes on serving: go back with `mlops rollback` first."""
+    with account(profile, home) as aws, shown(ValueError):
+        caller, _ = aws.caller()
+        description, rule = _described(aws, _catalog(aws), package)
+        if description["ModelApprovalStatus"] == "Rejected":
+            raise UserError(f"{package} is rejected already: {description.get('ApprovalDescription', '')}")
+        why = _reason(reason, "reject", package)
+        approver = _approver(aws, caller, rule, role)
+        said = approver.reject(description, reason=why)
+    typer.echo(f"rejected {package} as {approver.identity}: {said}")
+    if description["ModelApprovalStatus"] == "Approved":
+        typer.echo("it was approved: where it serves it goes on serving until mlops rollback or the next model")
+
+
+def _catalog(aws: Account) -> "Catalog":
+    from mlops_runtime.registry.catalog import Catalog
+
+    return Catalog(sagemaker=aws.client("sagemaker"), s3=aws.client("s3"))
+
+
+def _registries(aws: Account) -> "list[RegistryEntry]":
+    from mlops_runtime.contracts import ContractError, from_json
+    from mlops_runtime.registry.entry import RegistryEntry, is_registry_parameter
+
+    pages = aws.client("ssm").get_paginator("get_parameters_by_path").paginate(Path="/mlops/", Recursive=True)
+    parameters = [p for page in pages for p in page["Parameters"] if is_registry_parameter(p["Name"])]
+    try:
+        return [from_json(RegistryEntry, parameter["Value"]) for parameter in parameters]
+    except ContractError as error:
+        raise UserError(
+            f"a registry's parameter is not what this version of mlops reads: {error}; deploy the stack again"
+        ) from error
+
+
+def _chosen(aws: Account, name: str | None) -> "list[RegistryEntry]":
+    entries = _registries(aws)
+    chosen = [entry for entry in entries if name in (None, entry.unit, entry.group)]
+    if chosen:
+        return chosen
+    if not entries:
+        raise UserError("no stack here published a model registry; deploy one, or name a package group by --group")
+    there_are = ", ".join(f"{entry.unit} ({entry.group})" for entry in entries)
+    raise UserError(f"there is no business unit or package group {name!r} here; there are: {there_are}")
+
+
+def _described(aws: Account, catalog: "Catalog", package: str) -> "tuple[dict[str, Any], ApprovalRule | None]":
+    from botocore.exceptions import ClientError
+
+    match = _PACKAGE.fullmatch(package)
+    if match is None:
+        raise UserError(f"a package is written <group>/<number>, such as demand-forecast/7, got {package!r}")
+    group = match[1]
+    rule = next((entry.rule for entry in _registries(aws) if entry.group == group), None)
+    try:
+        arn = package if package.startswith("arn:") else _arn(catalog, group, match[2])
+        return catalog.describe(arn), rule
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
+            raise
+        raise UserError(f"there is no package {package!r} here; list them with: mlops models list") from error
+
+
+def _arn(catalog: "Catalog", group: str, number: str) -> str:
+    # the group's own ARN has partition, region and account
+    answer = catalog.sagemaker.describe_model_package_group(ModelPackageGroupName=group)
+    return f"{answer['ModelPackageGroupArn'].replace(':model-package-group/', ':model-package/')}/{int(number)}"
+
+
+def _approver(aws: Account, caller: str, rule: "ApprovalRule | None", role: str | None) -> "Approver":
+    """Return who acts: the caller, if in an approver's role or where none is known, else a session of that role."""
+    from mlops_runtime.registry.approval import has_role
+    from mlops_runtime.registry.approver import Approver
+
+    sagemaker = aws.client("sagemaker")
+    if role is None and rule is not None and rule.approvers and not has_role(caller, rule.approvers):
+        role = rule.approvers[0]
+    if role is None:
+        return Approver(sagemaker=sagemaker, identity=caller)
+    return Approver.in_role(sts=aws.client("sts"), sagemaker=sagemaker, role=role, caller=caller)
+
+
+def _reason(reason: str | None, verb: str, package: str) -> str:
+    if reason is not None:
+        return reason
+    if not sys.stdin.isatty():
+        raise UserError(f'say why: mlops models {verb} {package} --reason "..."')
+    return str(typer.prompt(f"Why {verb} {package}?"))
+
+
+def _evidence_problems(found: "Review", evidence: "Evidence") -> tuple[str, ...]:
+    return tuple(problem for problem in evidence.problems if problem not in found.problems)
+
+
+def _as_json(found: "Review") -> dict[str, Any]:
+    from mlops_runtime.contracts import to_dict
+
+    return dict(to_dict(found))
+
+
+def _print(found: "Review", evidence: "Evidence") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    meta = found.metadata
+    facts = Table(show_header=False)
+    changed = "" if found.changed is None else f" {_minute(found.changed)} by {found.changed_by or 'nobody named'}"
+    for name, value in (
+        ("package", found.arn),
+        ("registered", f"{_minute(found.registered)} by {meta.get('execution', 'unknown')}"),
+        ("approval", f"{found.approval}{changed if found.approval != 'PendingManualApproval' else ''}"),
+        ("said", found.description),
+        ("image", found.image),
+        ("artefact", f"{found.artifact_uri} ({meta.get('artifact_sha256', 'no digest')})"),
+        ("model", meta.get("model_sha256", "no digest")),
+        ("training set", meta.get("training_set_id", "unknown")),
+        ("evaluation", meta.get("evaluation_uri", "unknown")),
+        ("binding", found.binding),
+    ):
+        facts.add_row(name, Text(value))  # as text: brackets are no markup
+    console = Console()
+    console.print(facts)
+    if evidence.evaluation is not None:
+        losses = ", ".join(f"{name} {loss:.4f}" for name, loss in sorted(evidence.evaluation.metrics.items()))
+        typer.echo(f"{evidence.evaluation.metric} over {evidence.evaluation.rows} rows: {losses}")
+    if evidence.gate is not None:
+        gate = Table(
+            "against", "over", "relative loss", "must be below", "passed", title=f"gate {evidence.gate.verdict.value}"
+        )
+        for check in evidence.gate.checks:
+            span = f"{check.low:+.1%} to {check.high:+.1%}"
+            over = "all rows" if check.segment is None else check.segment
+            gate.add_row(check.rival, over, span, f"{check.limit:+.1%}", "yes" if check.passed else "no")
+        console.print(gate)
+    for problem in found.problems:
+        typer.echo(f"problem: {problem}")
+    if found.approval == "PendingManualApproval" and not found.problems:
+        typer.echo(f'approve it: mlops models approve {found.version} --reason "..."')
+
+
+def _verdict(found: "Review") -> str:
+    if found.approval == "Rejected":
+        return "no, rejected"
+    if len(found.problems) > 1:
+        return f"no, for {len(found.problems)} reasons: mlops models show {found.version}"
+    if found.problems:
+        return f"no: {found.problems[0]}"
+    return "yes" if found.approval == "Approved" else "once approved"
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"
+
+
+def _who(identity: str | None) -> str:
+    return "" if identity is None else identity.partition(":assumed-role/")[2] or identity

@@ -1,0 +1,233 @@
+"""``mlops models`` against an embedded cloud with IAM."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mlops_local import cloud
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, ModelPackageSpec
+from mlops_runtime.registry.approval import ApprovalRule, bound_by
+from mlops_runtime.registry.entry import RegistryEntry, registry_parameter
+from mlops_runtime.registry.package import binding, package_request
+
+GROUP, BUCKET = "demand-forecast", "artifacts"
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
+    ],
+}
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "sagemaker:UpdateModelPackage", "Resource": "*"}],
+}
+
+
+class Registry:
+    """A group with packages and their evidence, and the role in which people approve."""
+
+    def __init__(self, running: cloud.Cloud) -> None:
+        self.home = running.home
+        self.sagemaker, self.s3 = running.client("sagemaker"), running.client("s3")
+        self.s3.create_bucket(Bucket=BUCKET)
+        self.sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
+        iam = running.client("iam")
+        role = iam.create_role(RoleName="Approver", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
+        iam.put_role_policy(RoleName="Approver", PolicyName="Approve", PolicyDocument=json.dumps(POLICY))
+        rule = ApprovalRule(approvers=(role["Arn"],), timeout_seconds=7 * 86400)
+        entry = RegistryEntry(group=GROUP, unit="demand", rule=rule)
+        name = registry_parameter(unit="demand", group=GROUP)
+        running.client("ssm").put_parameter(Name=name, Value=canonical_json(entry).decode(), Type="String")
+
+    def register(self, execution: str) -> str:
+        """Register a package that passed the gate, and return its name."""
+        prefix = f"s3://{BUCKET}/evaluations/{GROUP}/{execution}"
+        spec = ModelPackageSpec(
+            group=GROUP,
+            image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
+            artifact_uri=f"s3://{BUCKET}/model.tar.gz",
+            artifact_sha256="a" * 64,
+            model_sha256="b" * 64,
+            training_set_id="c" * 64,
+            execution=f"arn:aws:states:us-east-1:000000000000:execution:Retrain:{execution}",
+            baseline_uri=f"{prefix}/baseline.json",
+            evaluation_uri=f"{prefix}/evaluation.json",
+        )
+        sha256 = self._write_evidence(spec, execution)
+        request = package_request(spec)
+        metadata = request["CustomerMetadataProperties"]
+        metadata |= {"evaluation_sha256": sha256}
+        metadata["binding"] = binding(metadata)
+        arn: str = self.sagemaker.create_model_package(**request)["ModelPackageArn"]
+        return arn.rpartition(":model-package/")[2]
+
+    def describe(self, package: str) -> dict[str, Any]:
+        """Return what SageMaker says of a package."""
+        arn = f"arn:aws:sagemaker:us-east-1:000000000000:model-package/{package}"
+        return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
+
+    def _write_evidence(self, spec: ModelPackageSpec, execution: str) -> str:
+        evaluation = Evaluation(
+            metric="wape",
+            metrics={"candidate": 0.31, "champion": 0.33},
+            blocks=(),
+            rows=1200,
+            trained_until="2017-01-01",
+            holdout_from="2017-01-02",
+            holdout_until="2017-02-01",
+            artifact_sha256=spec.artifact_sha256,
+            model_sha256=spec.model_sha256,
+            training_set_id=spec.training_set_id,
+            baseline_uri=spec.baseline_uri,
+        )
+        content = canonical_json(evaluation)
+        sha256 = hashlib.sha256(content).hexdigest()
+        check = GateCheck(
+            rival="champion", passed=True, low=-0.08, high=-0.01, limit=0.02, reason="better", segment="store=7"
+        )
+        gate = GateResult(
+            verdict=GateVerdict.PASSED,
+            checks=(check,),
+            evaluation_uri=spec.evaluation_uri,
+            evaluation_sha256=sha256,
+            reason="better",
+        )
+        self.s3.put_object(Bucket=BUCKET, Key=f"evaluations/{GROUP}/{execution}/evaluation.json", Body=content)
+        self.s3.put_object(Bucket=BUCKET, Key=f"gates/{GROUP}/{execution}.json", Body=canonical_json(gate))
+        return sha256
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One embedded cloud for these tests."""
+    running = cloud.up(tmp_path_factory.mktemp("models") / "cloud")
+    try:
+        yield Registry(running)
+    finally:
+        running.down()
+
+
+@pytest.fixture
+def models(registry: Registry, mlops: Any) -> Any:
+    """Run ``mlops models`` there, on a wide terminal."""
+    return lambda *arguments: mlops("models", *arguments, "--home", registry.home, COLUMNS="220")
+
+
+def test_a_package_is_listed_shown_and_approved(registry: Registry, models: Any) -> None:
+    """In the registry's role, bound to what it holds."""
+    package = registry.register("good")
+
+    listed, seen = models("list", "demand"), models("show", package)
+    answer = models("approve", package, "--reason", "better [in all] stores")
+
+    assert f"{package} " in listed.stdout
+    assert "once approved" in listed.stdout
+    for part in ("gate PASSED", "-8.0% to -1.0%", "store=7", "c" * 64, "wape over 1200 rows: candidate 0.3100"):
+        assert part in seen.stdout
+    assert answer.returncode == 0, answer.stderr
+    assert f"approved {package} as arn:aws:sts::000000000000:assumed-role/Approver/" in answer.stdout
+    description = registry.describe(package)
+    assert description["ModelApprovalStatus"] == "Approved"
+    assert bound_by(description) == description["CustomerMetadataProperties"]["binding"]
+    assert "better [in all] stores [binding " in models("show", package).stdout
+
+
+def test_json_is_what_a_program_reads(registry: Registry, models: Any) -> None:
+    """List and show, with gate and metrics."""
+    package = registry.register("program")
+
+    (newest, *_) = json.loads(models("list", GROUP, "--json").stdout)
+    shown = json.loads(models("show", package, "--json").stdout)
+
+    assert newest["version"] == package
+    assert shown["gate"]["checks"][0]["high"] == -0.01
+    assert shown["metrics"] == {"candidate": 0.31, "champion": 0.33}
+    assert shown["problems"] == []
+    assert shown["rule"]["timeout_seconds"] == 7 * 86400
+
+
+def test_what_was_changed_is_not_approved(registry: Registry, models: Any) -> None:
+    """Neither metadata nor evidence; every reason on one line."""
+    package = registry.register("changed")
+    registry.sagemaker.update_model_package(
+        ModelPackageArn=registry.describe(package)["ModelPackageArn"],
+        CustomerMetadataProperties={"training_set_id": "d" * 64},
+    )
+    registry.s3.put_object(Bucket=BUCKET, Key=f"evaluations/{GROUP}/changed/evaluation.json", Body=b"{}")
+
+    answer = models("approve", package, "--reason", "looks fine")
+
+    assert (answer.returncode, answer.stdout) == (1, "")
+    (line,) = [text for text in answer.stderr.splitlines() if text.startswith("mlops: ")]
+    assert "they hash to" in line
+    assert "the evaluation is no Evaluation" in line
+    assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
+    assert "problem: its digests" in models("show", package).stdout
+
+
+def test_an_approval_is_given_anew_when_asked(registry: Registry, models: Any) -> None:
+    """A rollout that was refused, such as in a freeze, is asked for by a change of the approval."""
+    package = registry.register("again")
+    models("approve", package, "--reason", "better")
+
+    second, third = models("approve", package, "--reason", "x"), models("approve", package, "--reason", "y", "--again")
+
+    assert second.returncode == 1
+    assert f"{package} is approved already: better [binding " in second.stderr
+    assert third.returncode == 0, third.stderr
+    assert registry.describe(package)["ApprovalDescription"].startswith("y [binding ")
+
+
+def test_a_package_is_rejected_once(registry: Registry, models: Any) -> None:
+    """With the reason that was given."""
+    package = registry.register("worse")
+
+    first, second = (models("reject", package, "--reason", "store 7 got worse") for _ in range(2))
+
+    assert first.returncode == 0, first.stderr
+    assert registry.describe(package)["ApprovalDescription"] == "store 7 got worse"
+    assert second.returncode == 1
+    assert f"{package} is rejected already: store 7 got worse" in second.stderr
+
+
+def test_fails_without_a_reason(registry: Registry, models: Any) -> None:
+    """Where nobody can be asked."""
+    package = registry.register("silent")
+
+    answer = models("approve", package)
+
+    assert answer.returncode == 1
+    assert f'say why: mlops models approve {package} --reason "..."' in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "demand-forecast"), "a package is written <group>/<number>, such as demand-forecast/7"),
+        (("show", "demand-forecast/999"), "there is no package 'demand-forecast/999' here; list them with"),
+        (("show", "nothing/1"), "there is no package 'nothing/1' here"),
+        (("list", "sales"), "there is no business unit or package group 'sales' here; there are: demand (demand-fo"),
+        (("list", "demand", "--group", "x"), "give a unit or --group, not both"),
+    ],
+)
+def test_fails_in_one_line(models: Any, arguments: tuple[str, ...], said: str) -> None:
+    """What was wrong, and what there is."""
+    answer = models(*arguments)
+
+    assert answer.returncode == 1
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_group_that_no_stack_published_is_listed_by_name(registry: Registry, models: Any) -> None:
+    """Without a rule: who approved is not judged."""
+    registry.sagemaker.create_model_package_group(ModelPackageGroupName="elsewhere")
+
+    answer = models("list", "--group", "elsewhere")
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() == "no package is registered in elsewhere yet"
