@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
 import json
 import time
@@ -23,6 +25,7 @@ _TOOLKIT = "CDKToolkit"
 _BOOTSTRAP_VERSION = "30"
 _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 _NOTHING_LEFT = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
+_DIGEST = "sha256"  # the metadata of an uploaded file that says its content
 _POLL = 0.1  # seconds of real time between two looks at a stack
 
 
@@ -202,14 +205,17 @@ def _environment(cloud: _Cloud) -> tuple[str, str]:
 
 
 def _upload(cloud: _Cloud, assets: Sequence[FileAsset]) -> None:
-    """Upload what is not there yet; a key holds the hash of its content."""
+    """Upload what is not there yet, or there with another content: an edited file may keep its key."""
     s3 = cloud.client("s3")
 
     def one(asset: FileAsset) -> None:
-        try:
-            s3.head_object(Bucket=asset.bucket, Key=asset.key)
-        except ClientError:
-            s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=asset.read())
+        body = asset.read()
+        digest = hashlib.sha256(body).hexdigest()
+        with contextlib.suppress(ClientError):
+            found = s3.head_object(Bucket=asset.bucket, Key=asset.key)
+            if (found["ContentLength"], found["Metadata"].get(_DIGEST)) == (len(body), digest):
+                return
+        s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=body, Metadata={_DIGEST: digest})
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(one, assets))

@@ -13,7 +13,7 @@ import contextvars
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
+from ministack.core.router import extract_access_key_id
 from ministack.services import dynamodb, sts
 from ministack.services import iam as roles
 
@@ -52,7 +53,9 @@ compat.expect(
     enforce="(access_key_id, iam_action, service, region, resource_arn='*', service_context=None)",
     evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
     is_root_access_key="(access_key_id)",
+    resolve_caller_identity="(access_key_id)",
 )
+compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
 compat.expect(
     "ministack.services.iam",
     _roles=object,
@@ -66,6 +69,8 @@ compat.expect(
 
 _evaluate = iam_evaluator.enforce
 _call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("mlops_call", default=None)
+# the session of a service that works for a role on this thread; it goes before the request that led here
+acting: contextvars.ContextVar[Callable[[], Session] | None] = contextvars.ContextVar("mlops_acting", default=None)
 _denied: contextvars.ContextVar[Check | None] = contextvars.ContextVar("mlops_denied", default=None)
 
 
@@ -169,6 +174,21 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str) -> Sessio
     }  # fmt: skip
     sts.register_session(session.access_key, record)
     return session
+
+
+def caller() -> tuple[str, str]:
+    """Return the ARN and the id of who makes the call that this thread serves.
+
+    The shapes are those of ``GetCallerIdentity``:
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+    """
+    act, call = acting.get(), _call.get()
+    if act is not None:
+        key = act().access_key
+    else:
+        key = "" if call is None else extract_access_key_id(dict(call.headers), dict(call.params))
+    found = iam_evaluator.resolve_caller_identity(key) or {}
+    return found.get("userArn") or f"arn:aws:iam::{get_account_id()}:root", found.get("userId") or get_account_id()
 
 
 def require(principal: str | Session, action: str, resource: str, context: Mapping[str, Any] | None = None) -> None:

@@ -11,6 +11,7 @@ import contextvars
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ministack import app
@@ -82,11 +83,13 @@ def install() -> None:
 
     def execute_as_role(state: Any, raw_input: Any, execution: dict[str, Any], ctx: Any) -> Any:
         machine = stepfunctions._state_machines.get(execution["stateMachineArn"]) or {}
-        token = _machine.set(_Machine(machine["roleArn"], machine["stateMachineArn"], execution["name"]))
+        role = _Machine(machine["roleArn"], machine["stateMachineArn"], execution["name"])
+        token, acting = _machine.set(role), iam.acting.set(partial(_assume, role))
         try:
             return execute(state, raw_input, execution, ctx)
         finally:
             _machine.reset(token)
+            iam.acting.reset(acting)
 
     def invoke_as_role(resource: str, data: Any) -> Any:
         _authorize(resource, data)

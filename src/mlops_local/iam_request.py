@@ -102,6 +102,13 @@ def resources(call: Call) -> list[str]:
         return _sagemaker_resources(call)
     if call.service == "glue":
         return _glue_resources(call)
+    if call.service == "application-autoscaling":
+        # targets have ids that no request names; policies tell them apart by condition keys
+        is_any = call.operation.startswith("Describe")
+        return ["*"] if is_any else [f"{call.arn_prefix('application-autoscaling')}scalable-target/*"]
+    if call.service == "ssm" and call.resource == "*":
+        named = [*call.body.get("Names", []), *([call.body["Path"]] if "Path" in call.body else [])]
+        return [f"{call.arn_prefix('ssm')}parameter/{name.strip('/')}" for name in named] or ["*"]
     if call.action in _LOG_STREAM_ACTIONS and call.body.get("logGroupName"):
         # AWS evaluates log calls on the stream, empty where the request names none
         group, stream = call.body["logGroupName"], call.body.get("logStreamName", "")
@@ -124,6 +131,9 @@ def context(call: Call) -> dict[str, Any]:
         namespace = _param(call, "Namespace")
         if namespace:
             keys["cloudwatch:namespace"] = namespace
+    elif call.service == "application-autoscaling":
+        members = {"service-namespace": "ServiceNamespace", "scalable-dimension": "ScalableDimension"}
+        keys.update({f"application-autoscaling:{key}": call.body[m] for key, m in members.items() if m in call.body})
     elif call.service == "kms":
         keys.update(kms_context(call.body.get("EncryptionContext") or {}, account=call.account))
     elif call.service == "dynamodb":

@@ -57,6 +57,16 @@ def test_deploys_changes_and_leaves_alone(cloud, tmp_path):
     assert deployer.destroy(cloud, folder) == []
 
 
+def test_uploads_a_file_that_changed_under_its_key(cloud, tmp_path):
+    """A template that was edited after synthesis is deployed although its key is there already."""
+    folder = write(tmp_path / "out", "deployer-edited", {"P": parameter("1")}, {"Name": {"Ref": "P"}})
+    deployer.deploy(cloud, folder)
+    template = folder / "deployer-edited.template.json"
+    template.write_text(template.read_text().replace('"Value": "1"', '"Value": "2"'))
+    name = deployer.deploy(cloud, folder)["deployer-edited"]["Name"]
+    assert cloud.client("ssm").get_parameter(Name=name)["Parameter"]["Value"] == "2"
+
+
 def test_deploys_dependencies_first_and_destroys_them_last(cloud, tmp_path):
     """A stack that imports another's export deploys after it and goes before it."""
     folder = write(tmp_path / "out", "deployer-user", {"P": parameter("x")}, needs=["deployer-base"])

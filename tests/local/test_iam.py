@@ -119,3 +119,52 @@ def test_what_roles_were_asked_is_written_down(cloud, make_role, acting_as, allo
             "context": {"cloudwatch:namespace": "Journal"},
         }
     ]  # fmt: skip
+
+
+def test_only_who_may_set_approved_does(cloud, make_role, acting_as, allow, unique):
+    """`sagemaker:ModelApprovalStatus` is the status that the request sets, at creation as at an update.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+    """
+    sagemaker = cloud.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName=unique)
+    pending = {"StringEqualsIfExists": {"sagemaker:ModelApprovalStatus": ["PendingManualApproval", "Rejected"]}}
+    registrar = acting_as(make_role(allow("sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage", **pending)))(
+        "sagemaker"
+    )
+    image = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
+    request = {"ModelPackageGroupName": unique, "InferenceSpecification": {
+        "Containers": [{"Image": image}], "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"],
+    }}  # fmt: skip
+    arn = registrar.create_model_package(**request, ModelApprovalStatus="PendingManualApproval")["ModelPackageArn"]
+    registrar.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={"a": "b"})
+    with pytest.raises(ClientError, match="sagemaker:UpdateModelPackage"):
+        registrar.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    with pytest.raises(ClientError, match="sagemaker:CreateModelPackage"):
+        registrar.create_model_package(**request, ModelApprovalStatus="Approved")
+    assert sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] == "PendingManualApproval"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments", "resource"),
+    [
+        ("ssm", "get_parameter", {"Name": "/mlops/x"}, f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/mlops/x"),
+        ("ssm", "get_parameters_by_path", {"Path": "/mlops/x"}, f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/mlops/x"),
+        (
+            "ssm",
+            "put_parameter",
+            {"Name": "/mlops/x", "Value": "1"},
+            f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/mlops/x",
+        ),
+        (
+            "cloudwatch",
+            "set_alarm_state",
+            {"AlarmName": "a", "StateValue": "OK", "StateReason": "-"},
+            f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:a",
+        ),
+    ],
+)
+def test_asks_for_the_resource_of_a_call(cloud, make_role, acting_as, service, operation, arguments, resource):
+    """A caller without the permission is told action and resource, as AWS's reference names them."""
+    with pytest.raises(ClientError, match=f"on resource: {resource} because"):
+        getattr(acting_as(make_role())(service), operation)(**arguments)

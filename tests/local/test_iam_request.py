@@ -104,3 +104,20 @@ def test_names_the_endpoint_of_an_invocation_from_the_path():
     """The runtime API carries the endpoint's name in its path."""
     described = call("sagemaker", "sagemaker:InvokeEndpoint", path="/endpoints/demand-forecast/invocations")
     assert iam_request.resources(described) == [f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/demand-forecast"]
+
+
+def test_scalable_targets_are_told_apart_by_condition_keys():
+    """A request names no target's id; the service and the dimension are keys.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsapplicationautoscaling.html
+    """
+    body = {"ServiceNamespace": "sagemaker", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
+    described = call("application-autoscaling", "application-autoscaling:RegisterScalableTarget", body)
+    prefix = f"arn:aws:application-autoscaling:us-east-1:{ACCOUNT}:"
+    assert iam_request.resources(described) == [f"{prefix}scalable-target/*"]
+    assert iam_request.context(described) == {
+        "application-autoscaling:service-namespace": "sagemaker",
+        "application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    listing = replace(described, action="application-autoscaling:DescribeScalableTargets")
+    assert iam_request.resources(listing) == ["*"]

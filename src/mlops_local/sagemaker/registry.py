@@ -5,7 +5,7 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
 
 from typing import Any
 
-from mlops_local import runners
+from mlops_local import iam, runners
 from mlops_local.sagemaker import events, store
 from mlops_local.sagemaker.errors import ServiceError, conflict, validation
 from mlops_local.sagemaker.shapes import Record
@@ -26,7 +26,7 @@ def create_group(request: Record) -> Record:
     """CreateModelPackageGroup."""
     name = request["ModelPackageGroupName"]
     given = {k: v for k, v in request.items() if k != "Tags"}
-    added = {"ModelPackageGroupStatus": "Completed", "CreatedBy": {}}
+    added = {"ModelPackageGroupStatus": "Completed", "CreatedBy": _who()}
     record = store.add("ModelPackageGroup", name, given | added, request.get("Tags"))
     return {"ModelPackageGroupArn": record["ModelPackageGroupArn"]}
 
@@ -80,8 +80,7 @@ def create_package(request: Record) -> Record:
             "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
             "ModelPackageRegistrationType": "Registered",
             "CertifyForMarketplace": request.get("CertifyForMarketplace", False),
-            "CreatedBy": {},
-            "LastModifiedBy": {},
+            "CreatedBy": _who(),
         }
         if "InferenceSpecification" in record:
             record["InferenceSpecification"] = _with_digests(record["InferenceSpecification"])
@@ -134,7 +133,7 @@ def update_package(request: Record) -> Record:
         if properties != record.get("CustomerMetadataProperties", {}):
             changes["CustomerMetadataProperties"] = properties
         updated = [name for name in changes if changes[name] != record.get(name)]
-        store.update(record, **changes)
+        store.update(record, **changes, LastModifiedBy=_who())
     events.model_package(record, updated)
     return {"ModelPackageArn": record["ModelPackageArn"]}
 
@@ -173,6 +172,12 @@ def approved_container(name: str) -> Record:
             "ValidationException", f"model package {name} has {len(containers)} containers; 1 is supported"
         )
     return dict(containers[0])
+
+
+def _who() -> Record:
+    """Return the caller as ``UserContext``: a session of a role by the session's ARN and id, as its ``IamIdentity`` says."""
+    arn, principal = iam.caller()
+    return {"IamIdentity": {"Arn": arn, "PrincipalId": principal}}
 
 
 def _versions(group: str) -> list[Record]:

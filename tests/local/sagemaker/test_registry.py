@@ -1,7 +1,9 @@
 """The model registry by boto3."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -99,6 +101,68 @@ def test_lists_approved_versions_newest_first(plane: "Plane") -> None:
     )
     sizes_and_versions = [[s["ModelPackageVersion"] for s in page["ModelPackageSummaryList"]] for page in pages]
     assert sizes_and_versions == [[3, 2], [1]]
+
+
+def test_says_who_made_and_who_changed_a_package(plane: "Plane") -> None:
+    """A session of a role by its ARN and principal id, for a caller with temporary credentials as for a machine's tasks.
+
+    ``UserContext`` and ``IamIdentity`` of botocore's model; ids as GetCallerIdentity has them:
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+    """
+    _group(plane, "signed", 1)
+    arn = "arn:aws:sagemaker:us-east-1:000000000000:model-package/signed/1"
+    made = plane.sagemaker.describe_model_package(ModelPackageName=arn)
+    assert made["CreatedBy"]["IamIdentity"]["Arn"] == "arn:aws:iam::000000000000:root"
+    assert "LastModifiedBy" not in made
+    iam, machines = plane.cloud.client("iam"), plane.cloud.client("stepfunctions")
+    statement = {"Effect": "Allow", "Action": "sagemaker:UpdateModelPackage", "Resource": arn}
+    identities = {}
+    for name, principal in {
+        "approver": {"AWS": "arn:aws:iam::000000000000:root"},
+        "approving-machine": {"Service": "states.amazonaws.com"},
+    }.items():
+        trust = [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]
+        document = json.dumps({"Version": "2012-10-17", "Statement": trust})
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=policy)
+        identities[name] = role
+    keys = plane.cloud.client("sts").assume_role(RoleArn=identities["approver"]["Arn"], RoleSessionName="ann")[
+        "Credentials"
+    ]
+    client = boto3.client(
+        "sagemaker",
+        endpoint_url=plane.cloud.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    client.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    changed = plane.sagemaker.describe_model_package(ModelPackageName=arn)
+    assert changed["LastModifiedBy"]["IamIdentity"] == {
+        "Arn": "arn:aws:sts::000000000000:assumed-role/approver/ann",
+        "PrincipalId": f"{identities['approver']['RoleId']}:ann",
+    }
+    assert changed["CreatedBy"] == made["CreatedBy"]
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:sagemaker:updateModelPackage",
+        "Arguments": {"ModelPackageArn": arn, "ModelApprovalStatus": "Rejected"},
+        "End": True,
+    }
+    definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": "Task", "States": {"Task": task}})
+    machine = machines.create_state_machine(
+        name="approves", definition=definition, roleArn=identities["approving-machine"]["Arn"]
+    )["stateMachineArn"]
+    machines.start_execution(stateMachineArn=machine, name="one")
+
+    def by_machine() -> Any:
+        described = plane.sagemaker.describe_model_package(ModelPackageName=arn)
+        return described if described["ModelApprovalStatus"] == "Rejected" else None
+
+    found = plane.wait(by_machine, "the machine's update")["LastModifiedBy"]["IamIdentity"]
+    assert found["Arn"] == "arn:aws:sts::000000000000:assumed-role/approving-machine/one"
 
 
 def test_client_token_makes_one_version(plane: "Plane") -> None:
