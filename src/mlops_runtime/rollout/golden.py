@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAXIMUM_REASON = 1000
 # throttling and 5xx are the platform's and are asked again; a model's own error is 424 and is not. SageMaker itself gives a
 # container 60 seconds, so a longer read timeout leaves that verdict to it
-RETRIES = Config(retries={"mode": "standard", "max_attempts": 4}, read_timeout=70)
+RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 4}, read_timeout=70)
 # as the evaluation's: 32-bit sums in another order
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 1e-4, 1e-6
 _MAXIMUM_SHOWN = 160

@@ -56,7 +56,7 @@ def read_set(content: bytes) -> tuple[GoldenRequest, ...]:
         GoldenSetError: With every problem of every line.
 
     Example:
-        >>> line = b'{"name": "typical", "body": "{\\\\"instances\\\\": [[1.5]]}", "rows": 1, "minimum": 0}'
+        >>> line = b'{"name": "typical", "body": "1.5,b", "content_type": "text/csv", "rows": 1, "minimum": 0}'
         >>> read_set(line)[0].minimum
         0.0
     """

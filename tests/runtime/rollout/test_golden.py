@@ -1,0 +1,335 @@
+"""Golden requests: what is checked, what counts as a failure, and what a broken platform says of a model (nothing)."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.serving import GoldenRequest, GoldenSpec
+from mlops_runtime.rollout.golden import (
+    MAXIMUM_REASON,
+    RETRIES,
+    GoldenCaller,
+    GoldenCallError,
+    Reply,
+    deviation_problem,
+    deviations,
+    judge,
+    read_answer,
+    reason_of,
+    synthetic_id,
+)
+
+NEW, LIVE = "demand-forecast-golden-4588cf62", "demand-forecast"
+Answer = tuple[int, bytes, str]
+Model = Callable[[list[Any]], Answer]
+ONE = GoldenRequest(name="one", body='{"instances": [[2.0]]}', rows=1, minimum=0, maximum=10)
+BATCH = GoldenRequest(name="batch", body='{"instances": [[1.0], [2.0], [3.0]]}', rows=3, minimum=0)
+ONE_CSV = GoldenRequest(name="csv", body="4.0\n5.0\n", rows=2, content_type="text/csv")
+ERRORS = {
+    400: "ValidationError",
+    500: "InternalFailure",
+    503: "ServiceUnavailable",
+    530: "InternalDependencyException",
+}
+
+
+class Raw(BytesIO):
+    """A response's body as urllib3 gives it."""
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield the body."""
+        yield self.read()
+
+
+class Cloud:
+    """S3 and InvokeEndpoint behind real clients of botocore; nothing leaves the process.
+
+    Errors are shaped as botocore's model of sagemaker-runtime has them, with the status in the body of a ModelError.
+    """
+
+    def __init__(self, *requests: GoldenRequest, **models: Model) -> None:
+        self.content = b"".join(json.dumps(to_dict(request)).encode() + b"\n" for request in requests)
+        self.models = {NEW: models["new"], LIVE: models.get("live", models["new"])}
+        self.asked: list[tuple[str, str]] = []
+        self.failing: dict[int, int] = {}
+        self.slow: dict[int, float] = {}
+        self.now = 0.0
+        self.runtime = boto3.client("sagemaker-runtime", config=RETRIES)
+        self.runtime.meta.events.register("before-send.sagemaker-runtime", self._invoke)
+        self.s3 = boto3.client("s3")
+        self.s3.meta.events.register("before-send.s3", self._object)
+        self.caller = GoldenCaller(s3=self.s3, runtime=self.runtime, timer=lambda: self.now)
+
+    def spec(self, **limits: Any) -> dict[str, Any]:
+        """Return the spec of the set."""
+        digest = hashlib.sha256(self.content).hexdigest()
+        document: dict[str, Any] = to_dict(GoldenSpec(uri="s3://assets/golden.jsonl", sha256=digest, **limits))
+        return document
+
+    def check(self, *, live: bool = False, **limits: Any) -> dict[str, Any]:
+        """Ask for a verdict on the new model."""
+        event = {"mode": "check", "endpoint": NEW, "golden": self.spec(**limits)}
+        return self.caller.handle({**event, "live_endpoint": LIVE if live else None})
+
+    def _object(self, request: Any, **_: Any) -> AWSResponse:
+        return AWSResponse(request.url, 200, {"Content-Length": str(len(self.content))}, Raw(self.content))
+
+    def _invoke(self, request: Any, **_: Any) -> AWSResponse:
+        endpoint = request.url.split("/")[-2]
+        self.asked.append((endpoint, request.headers["X-Amzn-SageMaker-Inference-Id"].decode()))
+        self.now += self.slow.get(len(self.asked), 0.001)
+        if len(self.asked) in self.failing:
+            status = self.failing[len(self.asked)]
+            return _response(request, status, b'{"message": "no"}', "application/json", ERRORS[status])
+        if request.headers["Content-Type"] == b"text/csv":
+            rows = [[float(line)] for line in request.body.decode().split()]
+        else:
+            rows = json.loads(request.body)["instances"]
+        status, body, kind = self.models[endpoint](rows)
+        if status == 200:
+            return _response(request, 200, body, kind)
+        error = {"OriginalStatusCode": status, "OriginalMessage": body.decode(), "Message": "Received error"}
+        return _response(request, 424, json.dumps(error).encode(), "application/json", "ModelError")
+
+
+def _response(request: Any, status: int, body: bytes, kind: str, error: str | None = None) -> AWSResponse:
+    headers = {"Content-Type": kind, "Content-Length": str(len(body))}
+    if error is not None:
+        headers["x-amzn-errortype"] = error
+    return AWSResponse(request.url, status, headers, Raw(body))
+
+
+def model(formula: Callable[[float], float]) -> Model:
+    """Return a model that answers rows alone as in batches."""
+    return lambda rows: (200, json.dumps({"predictions": [formula(*row) for row in rows]}).encode(), "application/json")
+
+
+def says(status: int, body: bytes, kind: str) -> Model:
+    """Return a model that says one thing."""
+    return lambda _: (status, body, kind)
+
+
+DOUBLE = model(lambda x: 2 * x)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client waits between attempts."""
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+
+
+def test_a_right_model_passes():
+    """One call to warm up, each request whole, each row of a batch alone; every call has an id that monitors know."""
+    cloud = Cloud(ONE, BATCH, ONE_CSV, new=DOUBLE)
+    verdict = cloud.check(max_latency_ms=100)
+    assert verdict == {
+        "passed": True,
+        "reason": "all 3 golden requests were answered rightly",
+        "calls": 1 + 1 + (1 + 3) + (1 + 2),
+    }
+    assert len(cloud.asked) == verdict["calls"] == len({identity for _, identity in cloud.asked})
+    assert {endpoint for endpoint, _ in cloud.asked} == {NEW}
+    for _, identity in cloud.asked:
+        assert identity.startswith("mlops-synthetic-")
+        assert len(identity) <= 64
+
+
+@pytest.mark.parametrize(
+    ("new", "problem"),
+    [
+        (model(lambda x: 2 * x - 5), "one: 1 of 1 numbers below the minimum 0, first in row 0: got -1.0"),
+        (model(lambda x: 20 * x), "one: 1 of 1 numbers above the maximum 10, first in row 0: got 40.0"),
+        (model(lambda x: x * math.nan), "one: 1 of 1 numbers are not finite, first in row 0: got nan"),
+        (model(lambda x: math.inf if x == 3 else x), "batch: 1 of 3 numbers are not finite, first in row 2: got inf"),
+        (lambda rows: DOUBLE(rows[:1]), "batch: got 1 numbers for 3 rows"),
+        (lambda rows: DOUBLE([*rows, [1.0]]), "one: got 2 numbers for 1 rows"),
+        (
+            lambda rows: (500, b"no such column", "x") if rows[0] == [2.0] else DOUBLE(rows),
+            "one: the model answered 500, 2xx is allowed: no such column",
+        ),
+        (
+            lambda rows: (500, b"alone", "x") if rows == [[3.0]] else DOUBLE(rows),
+            "batch: 1 of 3 rows fail alone, first row 2: the model answered 500, 2xx is allowed: alone",
+        ),
+        (
+            lambda rows: model(lambda x: x - min(row[0] for row in rows))(rows),
+            "batch: 2 of 3 rows differ alone, first row 1: got 0.0 alone and 1.0 among 3, a relative 0.0001 is allowed",
+        ),
+        (says(200, b"2.0", "text/html"), "one: answered with content type 'text/html', application/json or"),
+        (
+            says(200, b"[2.0]", "application/json"),
+            'one: answered [2.0], {"predictions": [numbers]} is allowed',
+        ),
+        (says(200, b'{"predictions": [true]}', "application/json"), "True is no number"),
+    ],
+)
+def test_a_wrong_model_fails_by_name(new: Model, problem: str):
+    """The reason says which request, what was got and what is allowed."""
+    verdict = Cloud(ONE, BATCH, new=new).check()
+    assert verdict["passed"] is False
+    assert problem in verdict["reason"]
+    assert "of 2 golden requests failed: " in verdict["reason"]
+
+
+def test_answers_may_be_csv():
+    """Prebuilt images of AWS answer so; the first column counts, as for the monitors."""
+
+    def csv(rows: list[Any]) -> Answer:
+        return 200, b"".join(b"%f,x\n" % row[0] for row in rows), "text/csv; charset=utf-8"
+
+    assert Cloud(ONE, BATCH, new=csv).check()["passed"] is True
+    assert read_answer(b"a,1\n", "text/csv").problem is not None
+
+
+def test_a_slow_call_fails_but_the_first_may_load():
+    """The first call is not judged; every later one is."""
+    cloud = Cloud(ONE, BATCH, new=DOUBLE)
+    cloud.slow = {1: 30.0}
+    assert cloud.check(max_latency_ms=250)["passed"] is True
+    cloud = Cloud(ONE, BATCH, new=DOUBLE)
+    cloud.slow = {5: 0.251}
+    assert cloud.check()["passed"] is True
+    cloud = Cloud(ONE, BATCH, new=DOUBLE)
+    cloud.slow = {5: 0.251}
+    assert "batch: a call took 251 ms, at most 250 ms are allowed" in cloud.check(max_latency_ms=250)["reason"]
+
+
+def test_errors_of_the_platform_are_asked_again():
+    """The client tries again; waiting for the platform is not the model's slowness."""
+    cloud = Cloud(ONE, new=DOUBLE)
+    cloud.failing, cloud.slow = {2: 503, 3: 500}, {2: 3.0}
+    assert cloud.check(max_latency_ms=10)["passed"] is True
+    assert len(cloud.asked) == 4
+
+
+@pytest.mark.parametrize("failing", [dict.fromkeys(range(5), 503), {1: 530}, {2: 400}])
+def test_a_platform_that_stays_broken_gives_no_verdict(failing: dict[int, int]):
+    """The state of the machine may be tried again; the model is not to blame."""
+    cloud = Cloud(ONE, new=DOUBLE)
+    cloud.failing = failing
+    with pytest.raises(GoldenCallError, match=f"endpoint '{NEW}' could not be asked: "):
+        cloud.check()
+
+
+def test_other_bytes_are_refused_before_any_call():
+    """The spec names the set by its hash."""
+    cloud = Cloud(ONE, new=DOUBLE)
+    spec = cloud.spec()
+    cloud.content += b"\n"
+    verdict = cloud.caller.handle({"mode": "check", "endpoint": NEW, "golden": spec, "live_endpoint": None})
+    assert (verdict["passed"], verdict["calls"], cloud.asked) == (False, 0, [])
+    assert f"must have the sha256 {spec['sha256']} that the spec names, got " in verdict["reason"]
+
+
+def test_the_median_distance_to_the_live_model_is_bounded():
+    """Half of the numbers may be far off; a first model has nothing to be compared with."""
+    shifted = model(lambda x: 3 * x)
+    cloud = Cloud(ONE, BATCH, new=shifted, live=DOUBLE)
+    assert cloud.check(max_deviation=0.5, live=True)["passed"] is True
+    assert {endpoint for endpoint, _ in cloud.asked} == {NEW, LIVE}
+    verdict = cloud.check(max_deviation=0.4, live=True)
+    assert verdict["reason"] == (
+        "the median relative deviation from the live model is 0.5 over 4 numbers, at most 0.4 is allowed"
+    )
+    assert cloud.check(max_deviation=0.4)["passed"] is True
+    assert cloud.check(live=True)["passed"] is True
+
+
+def test_a_distance_that_cannot_be_known_is_not_accepted():
+    """A live model that answers nothing has to be rolled back first; requests that it does not know are left out."""
+    broken = says(500, b"broken", "x")
+    verdict = Cloud(ONE, new=DOUBLE, live=broken).check(max_deviation=0.4, live=True)
+    assert verdict["passed"] is False
+    assert "the live model answered no golden request" in verdict["reason"]
+
+    def partly(rows: list[Any]) -> Answer:
+        return broken(rows) if len(rows) > 1 else DOUBLE(rows)
+
+    assert Cloud(ONE, BATCH, new=DOUBLE, live=partly).check(max_deviation=0.4, live=True)["passed"] is True
+    both = Cloud(ONE, new=broken, live=broken).check(max_deviation=0.4, live=True)["reason"]
+    assert both == "1 of 1 golden requests failed: one: the model answered 500, 2xx is allowed: broken"
+
+
+def test_time_that_runs_out_is_a_failure_that_says_so():
+    """A function that is killed says nothing."""
+    cloud = Cloud(ONE, BATCH, new=model(lambda x: -x))
+    event = {"mode": "check", "endpoint": NEW, "golden": cloud.spec(), "live_endpoint": None}
+    verdict = cloud.caller.handle(event, has_time=lambda: len(cloud.asked) < 3)
+    assert verdict == {
+        "passed": False,
+        "reason": "1 of 2 golden requests failed: one: 1 of 1 numbers below the minimum 0, first in row 0: got -2.0; "
+        "time ran out after 1 of 2 golden requests; make the set smaller",
+        "calls": 3,
+    }
+
+
+def test_traffic_counts_failures_and_raises_none():
+    """Models that fail, wrong numbers and a broken platform are counted alike; it begins elsewhere at another time."""
+    cloud = Cloud(ONE, BATCH, new=lambda rows: DOUBLE(rows) if len(rows) == 1 else (500, b"", "x"))
+    event = {"mode": "traffic", "endpoint": NEW, "golden": cloud.spec(), "calls": 5, "now": "2017-08-01T09:00:00Z"}
+    answer = cloud.caller.handle(event)
+    assert answer["calls"] == len(cloud.asked) == 5
+    assert answer["failures"] in (2, 3)
+    other = cloud.caller.handle({**event, "calls": 5, "now": "2017-08-01T09:00:04Z"})
+    assert answer["failures"] + other["failures"] in (4, 5, 6)
+    assert len({identity for _, identity in cloud.asked}) == 10
+    cloud.failing = dict.fromkeys(range(11, 16), 400)
+    assert cloud.caller.handle(event) == {"calls": 5, "failures": 5}
+    assert cloud.caller.handle(event, has_time=lambda: False) == {"calls": 0, "failures": 0}
+
+
+def test_an_unknown_mode_is_refused():
+    """By name."""
+    cloud = Cloud(ONE, new=DOUBLE)
+    with pytest.raises(ValueError, match="mode must be 'check' or 'traffic', got 'both'"):
+        cloud.caller.handle({"mode": "both", "endpoint": NEW, "golden": cloud.spec()})
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=64), st.lists(st.text(max_size=300), min_size=1), min_size=1, max_size=20
+    )
+)
+def test_the_reason_names_every_failing_request(problems: dict[str, list[str]]):
+    """However long the problems are, each request keeps its share of the text."""
+    reason = reason_of(problems, of=100)
+    assert len(reason) <= MAXIMUM_REASON
+    assert all(name[:30] in reason for name in problems)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_a_model_is_at_no_distance_from_itself(numbers: list[float]):
+    """And a number that doubles is at distance one."""
+    assert set(deviations(numbers, numbers)) == {0.0}
+    assert deviation_problem(deviations(numbers, numbers), 0.0) is None
+    halves = [number / 4 for number in numbers]
+    assert all(
+        far == pytest.approx(1) or not near
+        for near, far in zip(halves, deviations([2 * n for n in halves], halves), strict=True)
+    )
+
+
+@given(st.lists(st.floats(), max_size=5), st.floats(-5, 5), st.floats(-5, 5))
+def test_what_is_judged_right_keeps_to_all_bounds(numbers: list[float], low: float, high: float):
+    """No problem is found exactly when there are as many finite numbers as rows and all are within the bounds."""
+    request = GoldenRequest(name="n", body="x", rows=3, minimum=low, maximum=high)
+    right = len(numbers) == 3 and all(math.isfinite(n) and low <= n <= high for n in numbers)
+    assert (judge(request, Reply(numbers=tuple(numbers))) == []) == right
+
+
+@given(st.text(), st.integers(1, 10**6))
+def test_inference_ids_are_short_and_follow_from_the_call(about: str, number: int):
+    """The same call again has the same id; SageMaker takes 64 characters."""
+    identity = synthetic_id(number, about)
+    assert identity == synthetic_id(number, about) != synthetic_id(number + 1, about)
+    assert len(identity) <= 64

@@ -1,0 +1,131 @@
+"""The golden set is read whole, or refused with every problem and its line."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.contracts.serving import GoldenRequest
+from mlops_runtime.rollout.golden_set import (
+    MAXIMUM_REQUESTS,
+    MAXIMUM_ROWS,
+    GoldenSetError,
+    media_type,
+    read_set,
+    single_bodies,
+    verified_set,
+)
+
+TYPICAL = {"name": "typical", "body": '{"instances": [[1.5], [2]]}', "rows": 2, "minimum": 0, "maximum": 9}
+
+
+def lines(*documents: dict[str, Any]) -> bytes:
+    """Return a set's bytes."""
+    return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
+
+
+def problems(content: bytes) -> tuple[str, ...]:
+    """Return why a set is refused."""
+    with pytest.raises(GoldenSetError) as caught:
+        read_set(content)
+    return caught.value.problems
+
+
+def test_a_set_is_read_in_its_order():
+    """Blank lines do not count; bounds and content type are optional."""
+    csv = {"name": "csv", "body": "1,a\n2,b\n", "rows": 2, "content_type": "text/csv"}
+    own = {"name": "own", "body": '{"inputs": 3}', "rows": 7}
+    first, second, third = read_set(lines(TYPICAL) + b"\n" + lines(csv, own))
+    assert (first.minimum, first.maximum, first.content_type) == (0.0, 9.0, "application/json")
+    assert (second.name, second.minimum, third.rows) == ("csv", None, 7)
+
+
+def test_every_problem_of_every_line_at_once():
+    """A person sees all that is to be done."""
+    content = lines(
+        {"name": "typical", "rows": "two"},
+        {**TYPICAL, "minumum": 3},
+        {**TYPICAL, "name": "", "rows": 3, "minimum": 5, "maximum": 1, "content_type": "json"},
+        TYPICAL,
+        TYPICAL,
+    )
+    assert problems(content + b"not json\n") == (
+        "line 1: not a valid GoldenRequest: $.body is missing; $.rows must be an integer, got 'two'",
+        "line 2: unknown field 'minumum'; allowed are name, body, rows, content_type, minimum, maximum",
+        "line 3: name must be 1 to 64 printable characters, got ''",
+        "line 3: minimum must not exceed maximum, got 5.0 > 1.0",
+        "line 3: content_type must name a type such as application/json, got 'json'",
+        "line 6: Expecting value: line 1 column 1 (char 0)",
+        "line 5: name must be unique, got 'typical' as in line 4",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"rows": 3}, "body must have as many rows as rows says, got 2 and 3; correct rows"),
+        ({"rows": 0}, "rows must be 1 or more, got 0"),
+        ({"body": ""}, "body must be 1 to 6291456 bytes, got 0"),
+        ({"body": "{"}, "body must be of type application/json, got '{'"),
+        ({"body": '1,"a', "content_type": "text/csv"}, "body must be of type text/csv"),
+        ({"minimum": float("-inf")}, "minimum and maximum must be finite, got -inf and 9.0; leave a bound out"),
+        ({"name": "a\nb"}, r"name must be 1 to 64 printable characters, got 'a\nb'"),
+        ({"body": "x" * 6_291_457, "content_type": "text/plain"}, "body must be 1 to 6291456 bytes, got 6291457"),
+    ],
+)
+def test_a_request_that_cannot_be_sent_or_judged_is_refused(changes: dict[str, Any], problem: str):
+    """Each with the value got and what is allowed."""
+    assert any(problem in found for found in problems(lines(TYPICAL | changes)))
+
+
+def test_the_set_has_bounds_of_its_own():
+    """All of it must fit into one run of a function."""
+    assert problems(b"\n") == ("the golden set must have at least one request, got none",)
+    assert problems(b"\xff") == ("the golden set must be UTF-8, got invalid start byte at byte 0",)
+    many = [{**TYPICAL, "name": f"n{i}"} for i in range(MAXIMUM_REQUESTS + 1)]
+    assert problems(lines(*many)) == ("the golden set must have at most 100 requests, got 101",)
+    wide = {"name": "wide", "body": "1\n" * (MAXIMUM_ROWS + 1), "rows": MAXIMUM_ROWS + 1, "content_type": "text/csv"}
+    assert problems(lines(wide)) == ("the golden set must have at most 1000 rows, got 1001; each is also sent alone",)
+
+
+def test_other_bytes_than_the_specs_are_refused():
+    """The hash is of the bytes, so a changed space is another set."""
+    content = lines(TYPICAL)
+    digest = hashlib.sha256(content).hexdigest()
+    assert [request.name for request in verified_set(content, digest)] == ["typical"]
+    with pytest.raises(GoldenSetError, match=f"must have the sha256 {digest} that the spec names, got "):
+        verified_set(content + b"\n", digest)
+
+
+def test_rows_of_unknown_formats_stay_together():
+    """One row has no other way to be sent, and a format of the model's own does not say what a row is."""
+    assert single_bodies(GoldenRequest(name="n", body='{"instances": [[1]]}', rows=1)) == ()
+    assert single_bodies(GoldenRequest(name="n", body='{"inputs": [1, 2]}', rows=2)) == ()
+    assert single_bodies(GoldenRequest(name="n", body="1;2", rows=2, content_type="text/x")) == ()
+    quoted = GoldenRequest(name="n", body='1,"a, b"\n2,"c\nd"\n', rows=2, content_type="Text/CSV; charset=utf-8")
+    assert single_bodies(quoted) == ('1,"a, b"\n', '2,"c\nd"\n')
+    assert media_type(quoted.content_type) == "text/csv"
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=4), st.floats(allow_nan=False) | st.none() | st.text(max_size=4))))
+def test_single_bodies_hold_the_rows_in_their_order(rows: list[dict[str, Any]]):
+    """Nothing is lost or moved, whatever stands beside the rows."""
+    request = GoldenRequest(name="n", body=json.dumps({"instances": rows, "signature": "s"}), rows=len(rows))
+    singles = [json.loads(body) for body in single_bodies(request)]
+    if len(rows) > 1:
+        assert [single["instances"] for single in singles] == [[row] for row in rows]
+        assert {single["signature"] for single in singles} == {"s"}
+    else:
+        assert singles == []
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_whatever_the_bytes_they_are_read_or_refused(content: bytes):
+    """No other error comes out."""
+    try:
+        assert read_set(content)
+    except GoldenSetError as error:
+        assert error.problems
