@@ -149,7 +149,6 @@ def test_only_who_may_set_approved_does(cloud, make_role, acting_as, allow, uniq
     ("service", "operation", "arguments", "resource"),
     [
         ("ssm", "get_parameter", {"Name": "/mlops/x"}, f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/mlops/x"),
-        ("ssm", "get_parameters_by_path", {"Path": "/mlops/x"}, f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/mlops/x"),
         (
             "ssm",
             "put_parameter",
@@ -168,3 +167,17 @@ def test_asks_for_the_resource_of_a_call(cloud, make_role, acting_as, service, o
     """A caller without the permission is told action and resource, as AWS's reference names them."""
     with pytest.raises(ClientError, match=f"on resource: {resource} because"):
         getattr(acting_as(make_role())(service), operation)(**arguments)
+
+
+def test_parameters_are_read_by_path(cloud, make_role, acting_as, allow, unique):
+    """A path is the resource of a call that reads all below it.
+
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-access.html
+    """
+    cloud.client("ssm").put_parameter(Name=f"/{unique}/a", Value="1", Type="String")
+    reader = make_role(allow("ssm:GetParametersByPath", resource=f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/{unique}"))
+    client = acting_as(reader)("ssm")
+    found = client.get_parameters_by_path(Path=f"/{unique}")["Parameters"]
+    assert [row["Value"] for row in found] == ["1"]
+    with pytest.raises(ClientError, match="ssm:GetParametersByPath"):
+        client.get_parameters_by_path(Path="/elsewhere")
