@@ -4,7 +4,16 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs.business_unit import BusinessUnit, Freeze, FreezeCalendar, Network, Profile
 from mlops_constructs.drift_alarms import DriftAlarms
 from mlops_constructs.feature_store import Entity, Feature, FeatureGroup, FeatureStore
-from mlops_constructs.model_endpoint import DataCapture, EndpointCapacity, IModelEndpoint, ModelEndpoint
+from mlops_constructs.model_endpoint import (
+    DataCapture,
+    EndpointCapacity,
+    EndpointVariant,
+    IModelEndpoint,
+    ModelEndpoint,
+    Ownership,
+    Scaling,
+    off_hours,
+)
 from mlops_constructs.model_monitor import ModelMonitor
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
 from mlops_constructs.retraining import RetrainingPipeline, TrainingJob
@@ -16,6 +25,7 @@ __all__ = [
     "DataCapture",
     "DriftAlarms",
     "EndpointCapacity",
+    "EndpointVariant",
     "Entity",
     "Feature",
     "FeatureGroup",
@@ -28,6 +38,7 @@ __all__ = [
     "ModelMonitor",
     "ModelRegistry",
     "Network",
+    "Ownership",
     "Profile",
     "RetrainingPipeline",
     "Rollout",
@@ -35,6 +46,8 @@ __all__ = [
     "RolloutPolicy",
     "RolloutTarget",
     "SageMakerTarget",
+    "Scaling",
     "TrainingJob",
     "ValidationError",
+    "off_hours",
 ]

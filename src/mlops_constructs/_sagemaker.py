@@ -48,19 +48,22 @@ def describe_alarms_statement() -> iam.PolicyStatement:
     return iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=["*"])
 
 
-def container_statements(scope: Construct, *, log_group: str, namespace: str) -> list[iam.PolicyStatement]:
+def container_statements(
+    scope: Construct, *, log_group: str, namespace: str, is_networked: bool = True
+) -> list[iam.PolicyStatement]:
     """Return what SageMaker does with the role of any container: network, logs, metrics.
 
     Args:
         scope: Any construct of the stack.
         log_group: Name of the log group that SageMaker makes; may end with ``*``.
         namespace: CloudWatch namespace of the container's metrics.
+        is_networked: Whether containers are placed in a VPC, as all but serverless ones are. Default: they are.
     """
     log_arn = cdk.Stack.of(scope).format_arn(
         service="logs", resource="log-group", resource_name=log_group, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
     )
     return [
-        iam.PolicyStatement(actions=list(_NETWORK), resources=["*"]),
+        *([iam.PolicyStatement(actions=list(_NETWORK), resources=["*"])] if is_networked else []),
         iam.PolicyStatement(actions=list(_LOGS), resources=[log_arn, f"{log_arn}:log-stream:*"]),
         iam.PolicyStatement(
             actions=["cloudwatch:PutMetricData"],

@@ -1,7 +1,19 @@
-"""Endpoints: capacity, capture, and the model endpoint itself."""
+"""Endpoints: capacity, scaling, capture, and the model endpoint itself."""
 
-from mlops_constructs.model_endpoint.capacity import EndpointCapacity
+from mlops_constructs.model_endpoint.capacity import EndpointCapacity, EndpointVariant
 from mlops_constructs.model_endpoint.capture import DataCapture
-from mlops_constructs.model_endpoint.model_endpoint import IModelEndpoint, ModelEndpoint
+from mlops_constructs.model_endpoint.interface import IModelEndpoint
+from mlops_constructs.model_endpoint.model_endpoint import ModelEndpoint
+from mlops_constructs.model_endpoint.ownership import Ownership
+from mlops_constructs.model_endpoint.scaling import Scaling, off_hours
 
-__all__ = ["DataCapture", "EndpointCapacity", "IModelEndpoint", "ModelEndpoint"]
+__all__ = [
+    "DataCapture",
+    "EndpointCapacity",
+    "EndpointVariant",
+    "IModelEndpoint",
+    "ModelEndpoint",
+    "Ownership",
+    "Scaling",
+    "off_hours",
+]

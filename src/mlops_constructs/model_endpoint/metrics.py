@@ -3,12 +3,14 @@
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 """
 
-from typing import TypedDict, Unpack
+from typing import Literal, TypedDict
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-NAMESPACE = "AWS/SageMaker"
+Space = Literal["CALLS", "INSTANCES"]
+Dimensions = Literal["VARIANT", "ENDPOINT"]
+_NAMESPACES: dict[Space, str] = {"CALLS": "AWS/SageMaker", "INSTANCES": "/aws/sagemaker/Endpoints"}
 
 
 class MetricOptions(TypedDict, total=False):
@@ -17,17 +19,29 @@ class MetricOptions(TypedDict, total=False):
     label: str
     period: cdk.Duration
     statistic: str
+    variant: str
 
 
 def endpoint_metric(
-    endpoint_name: str, variant: str, metric_name: str, **options: Unpack[MetricOptions]
+    endpoint_name: str, metric_name: str, options: MetricOptions, *, space: Space, dimensions: Dimensions
 ) -> cloudwatch.Metric:
-    """Return a metric of an endpoint's variant; five minutes and the average unless said otherwise."""
+    """Return a metric of an endpoint; five minutes unless said otherwise.
+
+    Args:
+        endpoint_name: The endpoint.
+        metric_name: SageMaker's name of the metric.
+        options: Label, period, statistic and variant.
+        space: Whether it is published of calls or of instances.
+        dimensions: Whether it is published by variant or for the endpoint as a whole.
+    """
+    names = {"EndpointName": endpoint_name}
+    if dimensions == "VARIANT":
+        names["VariantName"] = options["variant"]
     return cloudwatch.Metric(
-        namespace=NAMESPACE,
+        namespace=_NAMESPACES[space],
         metric_name=metric_name,
-        dimensions_map={"EndpointName": endpoint_name, "VariantName": variant},
+        dimensions_map=names,
         label=options.get("label"),
         period=options.get("period", cdk.Duration.minutes(5)),
-        statistic=options.get("statistic", cloudwatch.Stats.AVERAGE),
+        statistic=options["statistic"],
     )

@@ -1,129 +1,45 @@
-"""A model behind an endpoint: how it is served, never which model; the Deploy machine alone says that."""
+"""A model behind an endpoint: how it is served and, if the stack owns it, which model."""
 
-from typing import TYPE_CHECKING, Protocol, Unpack
+from typing import TYPE_CHECKING
 
-import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._bucket import define_bucket
-from mlops_constructs._iam import ServiceRole, key_statement, service_role
-from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, alarm_arn, container_statements, sagemaker_arn
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._iam import ServiceRole
+from mlops_constructs._sagemaker import alarm_arn
 from mlops_constructs._validation import check_pattern, raise_if_any
-from mlops_constructs.model_endpoint.capacity import EndpointCapacity
+from mlops_constructs.model_endpoint._base import ModelEndpointBase
+from mlops_constructs.model_endpoint._role import CAPTURE_PREFIX, define_model_role
+from mlops_constructs.model_endpoint.alarms import define_errors_alarm, define_rollback_alarms
+from mlops_constructs.model_endpoint.capacity import VARIANT, EndpointCapacity, judged
 from mlops_constructs.model_endpoint.capture import DataCapture
-from mlops_constructs.model_endpoint.metrics import MetricOptions, endpoint_metric
+from mlops_constructs.model_endpoint.cloudformation import CloudFormationEndpoint
+from mlops_constructs.model_endpoint.default_policy import default_policy
+from mlops_constructs.model_endpoint.exchange import ANSWERS_PREFIX, FAILURES_PREFIX, Exchange
+from mlops_constructs.model_endpoint.interface import IModelEndpoint
+from mlops_constructs.model_endpoint.ownership import Ownership
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout import RolloutPolicy, SageMakerTarget
 from mlops_constructs.rollout.rollout import Rollout
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.rollout.capacity import capacity_problems
+from mlops_runtime.rollout.capacity_limits import takes_volume_key
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
 
-VARIANT = "AllTraffic"
-CAPTURE_PREFIX = "capture"
 LABELS_PREFIX = "labels"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
+_NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
+_PACKAGE = r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/.+"
 
 
-class IModelEndpoint(Protocol):
-    """An endpoint, defined here or elsewhere."""
-
-    @property
-    def endpoint_name(self) -> str:
-        """Name of the endpoint."""
-        ...
-
-    @property
-    def endpoint_arn(self) -> str:
-        """ARN of the endpoint."""
-        ...
-
-    @property
-    def variant(self) -> str:
-        """Name of its variant."""
-        ...
-
-    def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody ask for predictions."""
-        ...
-
-
-class _ModelEndpointBase(Construct):
-    """Grants and metrics of any endpoint."""
-
-    def __init__(self, scope: Construct, id: str, *, endpoint_name: str) -> None:
-        super().__init__(scope, id)
-        self._endpoint_name = endpoint_name
-
-    @property
-    def endpoint_name(self) -> str:
-        """Name of the endpoint."""
-        return self._endpoint_name
-
-    @property
-    def endpoint_arn(self) -> str:
-        """ARN of the endpoint."""
-        return sagemaker_arn(self, "endpoint", self._endpoint_name)
-
-    @property
-    def variant(self) -> str:
-        """Name of its variant."""
-        return VARIANT
-
-    def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody ask for predictions.
-
-        Args:
-            grantee: Who.
-        """
-        return iam.Grant.add_to_principal(
-            grantee=grantee, actions=["sagemaker:InvokeEndpoint"], resource_arns=[self.endpoint_arn]
-        )
-
-    def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return any of SageMaker's metrics of the endpoint.
-
-        Args:
-            metric_name: SageMaker's name of it.
-            options: Label, period (default five minutes) and statistic (default average).
-        """
-        return endpoint_metric(self._endpoint_name, VARIANT, metric_name, **options)
-
-    def metric_invocations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls.
-
-        Args:
-            options: Label, period (default five minutes) and statistic (default sum).
-        """
-        options.setdefault("statistic", cloudwatch.Stats.SUM)
-        return self.metric("Invocations", **options)
-
-    def metric_model_latency(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the model's own time in microseconds.
-
-        Args:
-            options: Label, period (default five minutes) and statistic (default 95th percentile).
-        """
-        options.setdefault("statistic", "p95")
-        return self.metric("ModelLatency", **options)
-
-    def metric_invocation_5xx_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that failed at the server.
-
-        Args:
-            options: Label, period (default five minutes) and statistic (default sum).
-        """
-        options.setdefault("statistic", cloudwatch.Stats.SUM)
-        return self.metric("Invocation5XXErrors", **options)
-
-
-class ModelEndpoint(_ModelEndpointBase):
+class ModelEndpoint(ModelEndpointBase):
     """Serve the approved models of a registry behind one endpoint. Stateful.
 
     Defines how the endpoint is served (capacity, capture, key, network, rollout) as a serving spec, the model's role, the bucket
@@ -139,11 +55,18 @@ class ModelEndpoint(_ModelEndpointBase):
         image: Image that packages of the registry use; the model's role may pull it.
         capacity: On what it runs.
         capture: What is kept of calls. Default: nothing, so no monitor can run.
-        rollout: How a new model takes over. Default: a canary of half the instances, ten minutes of bake; with one instance
-            all at once.
+        rollout: How a new model takes over. Default: a canary of half the instances, ten minutes of bake; with one instance in
+            a fleet all at once, and on serverless and Inf1 capacity, which SageMaker does not watch, without a bake.
+        network_isolation: Whether containers have no network at all. Default: they have none; serverless inference cannot switch
+            it off and has none of ours.
+        encrypt_volumes: Whether volumes of instances are encrypted with the unit's key. Default: where the instance types take
+            one; local storage is encrypted by the instance itself.
+        ownership: Who makes the endpoint. Default: the Deploy machine.
+        model_package_arn: The model package that serves, with ``Ownership.CLOUDFORMATION`` only. Default: the Deploy machine
+            takes the approved one.
 
     Raises:
-        ValidationError: If name, capacity and rollout cannot work together.
+        ValidationError: With everything that SageMaker would refuse or not do as it says.
 
     Example:
         >>> endpoint = ModelEndpoint(self, "Endpoint", business_unit=unit, registry=registry, name="forecast", image=image,
@@ -162,42 +85,71 @@ class ModelEndpoint(_ModelEndpointBase):
         capacity: EndpointCapacity,
         capture: DataCapture | None = None,
         rollout: RolloutPolicy | None = None,
+        network_isolation: bool | None = None,
+        encrypt_volumes: bool | None = None,
+        ownership: Ownership = Ownership.PIPELINE,
+        model_package_arn: str | None = None,
     ) -> None:
         super().__init__(scope, id, endpoint_name=f"{business_unit.name}-{name}")
-        allowed = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
-        raise_if_any(self, "InvalidModelEndpoint", [check_pattern("name", name, pattern=_NAME, allowed=allowed)])
+        problems = [
+            check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
+            *_ownership_problems(ownership, model_package_arn),
+        ]
+        raise_if_any(self, "InvalidModelEndpoint", problems)
         self._unit = business_unit
-        self._policy = _default_policy(capacity) if rollout is None else rollout
+        self._capacity = capacity
+        self._policy = default_policy(capacity, ownership) if rollout is None else rollout
         self._capture_bucket = None if capture is None else self._define_capture_bucket(capture)
-        self._role = self._define_role(image)
-        self._rollout = Rollout(
-            self,
-            "Rollout",
-            business_unit=business_unit,
-            registry=registry,
-            spec=self._render_spec(capacity, capture),
-            policy=self._policy,
-            target=SageMakerTarget(endpoint_name=self.endpoint_name, instance_count=capacity.count),
-            execution_role=self._role,
+        self._exchange = self._define_exchange()
+        rollback = self._define_rollback_alarms(ownership)
+        self._role = self._define_role(image, rollback)
+        spec = self._render_spec(
+            capture,
+            is_isolated=not capacity.is_serverless if network_isolation is None else network_isolation,
+            is_encrypted=_takes_key(capacity) if encrypt_volumes is None else encrypt_volumes,
         )
+        raise_if_any(self, "InvalidModelEndpoint", capacity_problems(judged(spec)))
+        self._rollout: Rollout | None = None
+        if model_package_arn is None:
+            self._rollout = self._define_rollout(registry, spec)
+        else:
+            self._define_served(spec, model_package_arn, rollback)
         self._alarms = self._define_alarms()
         business_unit.tag(self)
 
     @classmethod
-    def from_endpoint_name(cls, scope: Construct, id: str, *, endpoint_name: str) -> IModelEndpoint:
+    def from_endpoint_name(
+        cls, scope: Construct, id: str, *, endpoint_name: str, variant: str = VARIANT
+    ) -> IModelEndpoint:
         """Use an endpoint that is defined elsewhere in the account and region.
 
         Args:
             scope: Parent.
             id: Construct id.
             endpoint_name: Its name.
+            variant: Name of its main variant. Default: ``AllTraffic``.
         """
-        return _ModelEndpointBase(scope, id, endpoint_name=endpoint_name)
+        return ModelEndpointBase(scope, id, endpoint_name=endpoint_name, variant=variant)
 
     @property
     def rollout(self) -> Rollout:
-        """Rollout table, Deploy machine and functions."""
+        """Rollout table, Deploy machine and functions.
+
+        Raises:
+            ValidationError: If the stack owns the endpoint: then there is no Deploy machine.
+        """
+        if self._rollout is None:
+            problem = (
+                "an endpoint with ownership CLOUDFORMATION has no rollout: its stack says which model serves; "
+                "use Ownership.PIPELINE where something is to deploy models"
+            )
+            raise ValidationError("NoRollout", [problem], self)
         return self._rollout
+
+    @property
+    def ownership(self) -> Ownership:
+        """Who makes the endpoint."""
+        return Ownership.CLOUDFORMATION if self._rollout is None else Ownership.PIPELINE
 
     @property
     def role(self) -> iam.IRole:
@@ -210,9 +162,42 @@ class ModelEndpoint(_ModelEndpointBase):
         return self._capture_bucket
 
     @property
+    def exchange(self) -> Exchange | None:
+        """Bucket of requests and answers of an asynchronous endpoint; None for others."""
+        return self._exchange
+
+    @property
     def alarms(self) -> dict[str, cloudwatch.IAlarm]:
         """Alarms of whichever fleet serves, by what they watch: ``errors``."""
         return dict(self._alarms)
+
+    def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody ask for predictions.
+
+        Args:
+            grantee: Who.
+
+        Raises:
+            ValidationError: If the endpoint is asynchronous: it refuses such calls.
+        """
+        if self._exchange is not None:
+            problem = "an asynchronous endpoint takes no direct calls; use grant_invoke_async"
+            raise ValidationError("InvalidGrant", [problem], self)
+        return super().grant_invoke(grantee)
+
+    def grant_invoke_async(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody leave requests in the endpoint's bucket, have them worked off, and fetch answers and failures.
+
+        Args:
+            grantee: Who.
+
+        Raises:
+            ValidationError: If the endpoint is not asynchronous: it refuses such calls.
+        """
+        if self._exchange is None:
+            problem = "only an asynchronous endpoint takes requests from S3; use grant_invoke, or EndpointCapacity.asynchronous"
+            raise ValidationError("InvalidGrant", [problem], self)
+        return super().grant_invoke_async(grantee).combine(self._exchange.grant_use(grantee))
 
     def _define_capture_bucket(self, capture: DataCapture) -> s3.Bucket:
         return define_bucket(
@@ -224,47 +209,46 @@ class ModelEndpoint(_ModelEndpointBase):
             event_bridge=True,
         )
 
-    def _define_role(self, image: ModelImage) -> ServiceRole:
-        models = self._unit.artifacts.arn_for_objects(f"models/{self.endpoint_name}/*")
-        # SageMaker reads the alarms that roll a deployment back with the model's role
-        # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
-        rollback = [alarm_arn(self, f"{self.endpoint_name}-rollout-*"), *(a.alarm_arn for a in self._policy.alarms)]
-        statements = [
-            *image.pull_statements(self),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[models]),
-            key_statement(self._unit.key, services=["s3"]),
-            iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=rollback),
-            *container_statements(
-                self,
-                log_group=f"/aws/sagemaker/Endpoints/{self.endpoint_name}",
-                namespace="/aws/sagemaker/Endpoints",
-            ),
-        ]
-        if self._capture_bucket is not None:
-            captures = self._capture_bucket.arn_for_objects(f"{CAPTURE_PREFIX}/{self.endpoint_name}/*")
-            statements.append(iam.PolicyStatement(actions=["s3:PutObject"], resources=[captures]))
-        return service_role(
+    def _define_exchange(self) -> Exchange | None:
+        config = self._capacity.asynchronous_config
+        if config is None:
+            return None
+        return Exchange(
             self,
-            "Role",
-            service=SERVICE,
-            statements=statements,
+            "Exchange",
             business_unit=self._unit,
-            description=f"Containers of models behind {self.endpoint_name}",
-            wildcard_reason=ROLE_REASON,
+            endpoint_name=self.endpoint_name,
+            retention=config.retention,
         )
 
-    def _render_spec(self, capacity: EndpointCapacity, capture: DataCapture | None) -> ServingSpec:
-        key = self._unit.key.key_arn
+    def _define_role(self, image: ModelImage, rollback: list[cloudwatch.IAlarm]) -> ServiceRole:
+        made = [alarm.alarm_arn for alarm in rollback] or [alarm_arn(self, f"{self.endpoint_name}-rollout-*")]
+        return define_model_role(
+            self,
+            "Role",
+            business_unit=self._unit,
+            endpoint_name=self.endpoint_name,
+            image=image,
+            capacity=self._capacity,
+            rollback_alarms=[*made, *(alarm.alarm_arn for alarm in self._policy.alarms)],
+            capture_bucket=self._capture_bucket,
+            exchange=self._exchange,
+        )
+
+    def _render_spec(self, capture: DataCapture | None, *, is_isolated: bool, is_encrypted: bool) -> ServingSpec:
+        key, capacity, config = self._unit.key.key_arn, self._capacity, self._capacity.asynchronous_config
+        is_placed = not capacity.is_serverless
         return ServingSpec(
             endpoint=self.endpoint_name,
             variant=VARIANT,
             instance_type=capacity.instance_type,
             instance_count=capacity.count,
             execution_role=self._role.role_arn,
-            subnets=tuple(self._unit.subnet_ids),
-            security_groups=(self._unit.security_group.security_group_id,),
+            subnets=tuple(self._unit.subnet_ids) if is_placed else (),
+            security_groups=(self._unit.security_group.security_group_id,) if is_placed else (),
             rollout=self._policy.to_spec(),
-            kms_key=key,
+            network_isolation=is_isolated,
+            kms_key=key if is_encrypted else None,
             capture=None
             if capture is None or self._capture_bucket is None
             else CaptureSpec(
@@ -273,28 +257,70 @@ class ModelEndpoint(_ModelEndpointBase):
                 kms_key=key,
             ),
             tags=dict(self._unit.tags),
+            serverless=capacity.serverless_config,
+            asynchronous=None
+            if config is None or self._exchange is None
+            else config.to_spec(
+                output=self._exchange.uri(ANSWERS_PREFIX), failures=self._exchange.uri(FAILURES_PREFIX), kms_key=key
+            ),
+            scaling=None if capacity.scaling is None else capacity.scaling.to_spec(),
+            variants=tuple(variant.to_spec() for variant in capacity.variants) or None,
+        )
+
+    def _define_rollout(self, registry: ModelRegistry, spec: ServingSpec) -> Rollout:
+        return Rollout(
+            self,
+            "Rollout",
+            business_unit=self._unit,
+            registry=registry,
+            spec=spec,
+            policy=self._policy,
+            target=SageMakerTarget(endpoint_name=self.endpoint_name, instance_count=self._capacity.smallest_fleet),
+            execution_role=self._role,
+        )
+
+    def _define_served(self, spec: ServingSpec, package_arn: str, rollback: list[cloudwatch.IAlarm]) -> None:
+        CloudFormationEndpoint(
+            self,
+            "Served",
+            spec=spec,
+            package_arn=package_arn,
+            role=self._role,
+            alarms=[*rollback, *self._policy.alarms],
+        )
+
+    def _define_rollback_alarms(self, ownership: Ownership) -> list[cloudwatch.IAlarm]:
+        if ownership is Ownership.PIPELINE or self._capacity.is_serverless:
+            return []
+        return define_rollback_alarms(
+            self,
+            endpoint=self,
+            policy=self._policy.to_spec(),
+            topic=self._unit.topic,
+            is_asynchronous=self._capacity.is_asynchronous,
         )
 
     def _define_alarms(self) -> dict[str, cloudwatch.Alarm]:
-        errors = self.metric_invocation_5xx_errors().create_alarm(
-            self,
-            "ErrorsAlarm",
-            threshold=5,
-            evaluation_periods=3,
-            datapoints_to_alarm=3,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            # no calls, no errors: that nobody calls is what the monitor's heartbeat says
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            alarm_description=(
-                f"{self.endpoint_name} answered with 5xx at least 5 times in each of three periods of five minutes; read "
-                f"/aws/sagemaker/Endpoints/{self.endpoint_name}, or start the Deploy machine with reason=rollback"
-            ),
-        )
-        errors.add_alarm_action(actions.SnsAction(self._unit.topic))
-        return {"errors": errors}
+        by_pipeline = "start the Deploy machine with reason=rollback"
+        by_stack = "deploy the stack with the model package before"
+        fix = by_stack if self._rollout is None else by_pipeline
+        return {"errors": define_errors_alarm(self, endpoint=self, topic=self._unit.topic, fix=fix)}
 
 
-def _default_policy(capacity: EndpointCapacity) -> RolloutPolicy:
-    if capacity.count == 1:
-        return RolloutPolicy.all_at_once()
-    return RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10))
+def _takes_key(capacity: EndpointCapacity) -> bool:
+    return bool(capacity.instance_types) and all(takes_volume_key(kind) for kind in capacity.instance_types)
+
+
+def _ownership_problems(ownership: Ownership, model_package_arn: str | None) -> list[str | None]:
+    if ownership is Ownership.PIPELINE:
+        is_named = model_package_arn is not None
+        return [
+            "model_package_arn has no effect with Ownership.PIPELINE, whose Deploy machine takes the approved package, got "
+            f"{model_package_arn!r}; leave it out, or use Ownership.CLOUDFORMATION"
+            if is_named
+            else None
+        ]
+    if model_package_arn is None:
+        return ["model_package_arn must be given with Ownership.CLOUDFORMATION: the stack says which model serves"]
+    allowed = "the ARN of a model package version"
+    return [check_pattern("model_package_arn", model_package_arn, pattern=_PACKAGE, allowed=allowed)]

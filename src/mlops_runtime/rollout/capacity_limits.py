@@ -30,6 +30,12 @@ _ZONE = re.compile(r"[A-Za-z_]+([/A-Za-z0-9_+-]*[A-Za-z0-9_])?")
 _ACTION_NAME = re.compile(r"[^\s:/|]([^:/|\x00-\x1f\x7f-\x9f]{0,254}[^\s:/|])?")
 
 
+def takes_volume_key(instance_type: str) -> bool:
+    """Return whether the volume of an instance type is encrypted by a key of ours; local storage is by the instance itself."""
+    family = _INSTANCE_TYPE.fullmatch(instance_type)
+    return family is None or _LOCAL_STORAGE.fullmatch(family[1]) is None
+
+
 def serverless_problems(spec: ServingSpec) -> Iterator[str]:
     """Yield why a serverless endpoint cannot be as a spec says.
 
@@ -91,7 +97,7 @@ def instance_problems(spec: ServingSpec) -> Iterator[str]:
         family = _INSTANCE_TYPE.fullmatch(kind)
         if family is None:
             yield f"{where}instance_type must be like ml.m5.large, got {kind!r}"
-        elif spec.kms_key is not None and _LOCAL_STORAGE.fullmatch(family[1]):
+        elif spec.kms_key is not None and not takes_volume_key(kind):
             yield f"{where}kms_key cannot be used with {kind}, whose storage is local; leave kms_key out"
         if count < 1:
             yield f"{where}instance_count must be at least 1, got {count}"

@@ -1,9 +1,16 @@
 """On what an endpoint runs."""
 
-import pytest
+from collections.abc import Callable
+from typing import Any
 
-from mlops_constructs import EndpointCapacity
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_sns as sns
+
+from mlops_constructs import EndpointCapacity, EndpointVariant, Scaling
 from mlops_constructs._errors import ValidationError
+
+GIB = cdk.Size.gibibytes
 
 
 @pytest.mark.parametrize("count", [1, 2, 1000])
@@ -12,6 +19,8 @@ def test_instances_keep_type_and_count(count: int) -> None:
     capacity = EndpointCapacity.instances("ml.m5.large", count=count)
 
     assert (capacity.instance_type, capacity.count) == ("ml.m5.large", count)
+    assert not capacity.is_serverless
+    assert not capacity.is_asynchronous
 
 
 @pytest.mark.parametrize("count", [0, -1, 1001])
@@ -25,3 +34,91 @@ def test_fails_with_every_problem_at_once() -> None:
     """A wrong type does not hide a wrong count."""
     with pytest.raises(ValidationError, match=r"instance_type .*'m5.large'.*count .*got 0"):
         EndpointCapacity.instances("m5.large", count=0)
+
+
+def test_what_is_known_at_deployment_only_is_not_judged() -> None:
+    """Tokens pass: CloudFormation knows them."""
+    kind, count = cdk.Token.as_string({"Ref": "Type"}), cdk.Token.as_number({"Ref": "Count"})
+    assert EndpointCapacity.instances(kind, count=count).instance_type == kind
+
+
+def test_variants_share_calls_and_the_smallest_decides_on_canaries() -> None:
+    """Types of all fleets, each once; a canary is a slice of each fleet."""
+    variants = [EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.1)]
+    capacity = EndpointCapacity.instances("ml.m5.large", count=4, variants=variants)
+    assert capacity.instance_types == ["ml.m5.large", "ml.c7g.large"]
+    assert capacity.smallest_fleet == 2
+
+
+def test_serverless_has_memory_and_concurrency_and_no_instances() -> None:
+    """Size in whole gibibytes."""
+    capacity = EndpointCapacity.serverless(memory=GIB(2), max_concurrency=20, provisioned_concurrency=2)
+    assert capacity.is_serverless
+    assert capacity.instance_types == []
+    assert capacity.serverless_config is not None
+    assert capacity.serverless_config.memory_mb == 2048
+
+
+def test_asynchronous_names_topics_and_limits() -> None:
+    """What is given reaches the serving spec; a topic that is not given is absent."""
+    stack = cdk.Stack(cdk.App(), "S")
+    topic = sns.Topic.from_topic_arn(stack, "Topic", "arn:aws:sns:us-east-1:123456789012:errors")
+    capacity = EndpointCapacity.asynchronous("ml.m5.large", count=1, max_concurrency=4, error_topic=topic)
+    assert capacity.asynchronous_config is not None
+    spec = capacity.asynchronous_config.to_spec(output="s3://b/a", failures="s3://b/f", kms_key="key")
+    assert (spec.max_concurrency, spec.success_topic, spec.error_topic) == (4, None, topic.topic_arn)
+    assert (spec.output, spec.failures, spec.kms_key) == ("s3://b/a", "s3://b/f", "key")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EndpointCapacity.serverless(memory=GIB(7), max_concurrency=1), "memory_mb must be one of .*got 7168"),
+        (
+            lambda: EndpointCapacity.serverless(memory=GIB(1), max_concurrency=0),
+            "max_concurrency must be 1 to 200, got 0",
+        ),
+        (
+            lambda: EndpointCapacity.serverless(memory=GIB(1), max_concurrency=2, provisioned_concurrency=3),
+            r"provisioned_concurrency must be 1 to max_concurrency \(2\), got 3",
+        ),
+        (
+            lambda: EndpointCapacity.instances(
+                "ml.m5.large", count=1, scaling=Scaling(minimum=0, maximum=2, target_invocations=1)
+            ),
+            "minimum must be at least 1, got 0; only an asynchronous endpoint scales to zero",
+        ),
+        (
+            lambda: EndpointCapacity.instances("ml.m5.large", count=1, scaling=Scaling(minimum=1, maximum=2)),
+            "scaling must follow something",
+        ),
+        (
+            lambda: EndpointCapacity.asynchronous(
+                "ml.m5.large", count=1, scaling=Scaling(minimum=0, maximum=2, target_invocations=1)
+            ),
+            "must be BACKLOG_PER_INSTANCE, got INVOCATIONS_PER_INSTANCE",
+        ),
+        (
+            lambda: EndpointCapacity.instances(
+                "ml.t2.large", count=1, scaling=Scaling(minimum=1, maximum=2, target_invocations=1)
+            ),
+            "burstable instances cannot scale, got ml.t2.large",
+        ),
+        (
+            lambda: EndpointCapacity.instances(
+                "ml.m5.large",
+                count=1,
+                variants=[EndpointVariant(name="AllTraffic", instance_type="ml.m5.large", count=1, weight=0.5)],
+            ),
+            "variants must have different names, got 'AllTraffic' 2 times",
+        ),
+        (
+            lambda: EndpointCapacity.asynchronous("ml.m5.large", count=1, retention=cdk.Duration.hours(1)),
+            "retention must be from",
+        ),
+    ],
+)
+def test_fails_when_sagemaker_would_refuse_it(make: Callable[[], Any], message: str) -> None:
+    """A capacity that cannot be is refused where it is written."""
+    with pytest.raises(ValidationError, match=message):
+        make()
