@@ -6,9 +6,10 @@ from typing import Any
 
 import boto3
 
+from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import GateSpec
-from mlops_runtime.retraining.verdict import Judge
+from mlops_runtime.retraining.verdict import Judge, time_of
 
 logging.getLogger().setLevel(logging.INFO)
 
@@ -17,10 +18,11 @@ JUDGE = Judge(
     bucket=os.environ["ARTIFACTS_BUCKET"],
     pipeline=os.environ["PIPELINE"],
     spec=from_json(GateSpec, os.environ["GATE"]),
+    automation=Automation.from_environment(os.environ, boto3.client("dynamodb")),
 )
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, str]:
+def handler(event: dict[str, Any], context: object) -> dict[str, str | bool]:
     """Judge ``{"evaluation_uri", "execution", "now"}``."""
     del context
-    return JUDGE.judge(event["evaluation_uri"], event["execution"])
+    return JUDGE.judge(event["evaluation_uri"], event["execution"], time_of(event["now"]))

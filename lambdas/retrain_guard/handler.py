@@ -6,25 +6,21 @@ from typing import Any
 
 import boto3
 
+from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.messages import each
 from mlops_runtime.retraining.guard import GuardSettings
 from mlops_runtime.retraining.start import RetrainGuard
 
 logging.getLogger().setLevel(logging.INFO)
 
+DYNAMODB = boto3.client("dynamodb")
 GUARD = RetrainGuard(
-    dynamodb=boto3.client("dynamodb"),
+    dynamodb=DYNAMODB,
     cloudwatch=boto3.client("cloudwatch"),
     stepfunctions=boto3.client("stepfunctions"),
     table=os.environ["RETRAINING_TABLE"],
-    settings=GuardSettings(
-        pipeline=os.environ["PIPELINE"],
-        machine_arn=os.environ["RETRAIN_MACHINE_ARN"],
-        alarms=tuple(name for name in os.environ.get("ALARM_NAMES", "").split(",") if name),
-        cool_down=int(os.environ["COOL_DOWN_SECONDS"]),
-        daily_budget=int(os.environ["DAILY_BUDGET"]),
-        lock_seconds=int(os.environ.get("LOCK_SECONDS", "21600")),
-    ),
+    settings=GuardSettings.from_environment(os.environ),
+    automation=Automation.from_environment(os.environ, DYNAMODB),
 )
 
 

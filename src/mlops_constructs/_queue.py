@@ -8,6 +8,8 @@ import aws_cdk as cdk
 import jsii
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
@@ -35,6 +37,14 @@ class QueueConsumer:
     queue: sqs.Queue
     dead_letter_queue: sqs.Queue
     function: lambda_.Function
+
+    def feed(self, rule: events.Rule) -> None:
+        """Let a rule put its events on the queue; what cannot be delivered goes to the dead letters.
+
+        Args:
+            rule: The rule.
+        """
+        rule.add_target(targets.SqsQueue(self.queue, dead_letter_queue=self.dead_letter_queue))
 
 
 def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: "BusinessUnit") -> sqs.Queue:

@@ -187,8 +187,8 @@ def make_demand(folder: Path, **changes: Any) -> Demand:
         business_unit=unit,
         registry=registry,
         endpoint=endpoint,
-        store=store,
         **{
+            "store": store,
             "name": "forecast",
             "training_set": TrainingSetPlan(
                 name="sales",

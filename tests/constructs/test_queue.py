@@ -3,6 +3,7 @@
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Match, Template
 
@@ -96,3 +97,15 @@ def test_the_first_dead_letter_raises_an_alarm() -> None:
     assert len(alarms) == 2  # the unit's and the consumer's
     assert all(a["Properties"]["TreatMissingData"] == "notBreaching" for a in alarms.values())
     assert all(a["Properties"]["AlarmActions"] for a in alarms.values())
+
+
+def test_a_rule_feeds_the_queue() -> None:
+    """What EventBridge cannot deliver goes to the consumer's dead letters."""
+    stack, consumer = _consumer()
+    consumer.feed(events.Rule(stack, "Rule", schedule=events.Schedule.rate(cdk.Duration.hours(1))))
+
+    target = {
+        "Arn": stack.resolve(consumer.queue.queue_arn),
+        "DeadLetterConfig": {"Arn": stack.resolve(consumer.dead_letter_queue.queue_arn)},
+    }
+    Template.from_stack(stack).has_resource_properties("AWS::Events::Rule", {"Targets": [Match.object_like(target)]})

@@ -1,6 +1,7 @@
 """Retraining: the jobs, the machine, the guard and what triggers them."""
 
 from mlops_constructs.retraining.retraining_pipeline import RetrainingPipeline
-from mlops_constructs.retraining.training import TrainingJob
+from mlops_constructs.retraining.source import TrainingSetSource
+from mlops_constructs.retraining.training import ProcessingStep, Spot, TrainingJob
 
-__all__ = ["RetrainingPipeline", "TrainingJob"]
+__all__ = ["ProcessingStep", "RetrainingPipeline", "Spot", "TrainingJob", "TrainingSetSource"]

@@ -7,6 +7,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._iam import ServiceRole, key_statement, pass_role_statement, service_role
@@ -18,15 +19,24 @@ from mlops_constructs._sagemaker import (
     placed,
     sagemaker_arn,
 )
-from mlops_constructs.feature_store import FeatureStore
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
+from mlops_constructs.retraining.source import TrainingSetSource
+from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
 
 WILDCARD_REASON = (
-    "jobs get names at run time, below the pipeline's own name, and packages numbers; "
+    "jobs and executions get names at run time, below the pipeline's own name, and packages numbers; "
     "rejected: one fixed job name, which could run once"
+)
+_WATCH = (
+    "sagemaker:AddTags",
+    "sagemaker:DescribeProcessingJob",
+    "sagemaker:DescribeTrainingJob",
+    "sagemaker:ListTags",
+    "sagemaker:StopProcessingJob",
+    "sagemaker:StopTrainingJob",
 )
 _RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
 
@@ -38,67 +48,86 @@ class RetrainingAccess:
     scope: Construct
     business_unit: "BusinessUnit"
     registry: ModelRegistry
-    store: FeatureStore
+    source: TrainingSetSource
+    training: TrainingJob
+    processing: ProcessingStep | None
     pipeline: str
-    instance_type: str
 
-    def job_roles(self, image: ModelImage, code: s3_assets.Asset, training_set: str) -> dict[str, ServiceRole]:
+    def job_roles(self, code: s3_assets.Asset, processing_code: s3_assets.Asset | None) -> dict[str, ServiceRole]:
         """Define one role for each job: one reads features, one reads sets, one reads sets and models."""
-        unit, artifacts, sets = self.business_unit, self.business_unit.artifacts, self.store.training_sets_bucket
-        splits = sets.arn_for_objects(f"sets/{training_set}/*")
-        models = artifacts.arn_for_objects(f"models/{self.pipeline}/*")
-        evaluations = artifacts.arn_for_objects(f"evaluations/{self.pipeline}/*")
-        key = [
-            key_statement(unit.key, services=["s3"]),
-            # volumes of the instances
-            key_statement(unit.key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
+        image, roles = self.training.image, {}
+        if self.source.store is not None:
+            statements = self.source.store.build_statements()
+            roles["set"] = self._role("TrainingSetRole", "builds training sets", "Processing", image, statements)
+        if self.processing is not None and processing_code is not None:
+            statements = [
+                _objects("s3:GetObject", self._splits("train"), _object_of(processing_code)),
+                _objects("s3:PutObject", self._artifacts("processed")),
+                self._list_splits(),
+                _find(processing_code),
+            ]
+            prepares = "prepares training data"
+            roles["prep"] = self._role("ProcessingRole", prepares, "Processing", self.processing.image, statements)
+        statements = self._training_statements(code)
+        roles["train"] = self._role("TrainingRole", "trains", "Training", image, statements)
+        statements = [
+            _objects("s3:GetObject", self._splits(), self._artifacts("models")),
+            _objects("s3:PutObject", self._artifacts("evaluations")),
+            self._list_splits(),
+            self._list_artifacts("models"),
         ]
-        common = [*image.pull_statements(self.scope), *key]
-        kinds = {
-            "set": ("TrainingSetRole", "builds training sets", "Processing", self.store.build_statements()),
-            "train": (
-                "TrainingRole",
-                "trains",
-                "Training",
-                [
-                    _objects("s3:GetObject", splits, code.bucket.arn_for_objects(code.s3_object_key)),
-                    _objects("s3:PutObject", models),
-                    _list(sets.bucket_arn, f"sets/{training_set}/*"),
-                    _list(code.bucket.bucket_arn, code.s3_object_key),
-                ],
-            ),
-            "eval": (
-                "EvaluationRole",
-                "evaluates",
-                "Processing",
-                [
-                    _objects("s3:GetObject", splits, models),
-                    _objects("s3:PutObject", evaluations),
-                    _list(sets.bucket_arn, f"sets/{training_set}/*"),
-                    _list(artifacts.bucket_arn, f"models/{self.pipeline}/*"),
-                ],
-            ),
-        }
-        return {
-            job: service_role(
-                self.scope,
-                role_id,
-                service=SERVICE,
-                statements=[
-                    *common,
-                    *statements,
-                    *container_statements(
-                        self.scope,
-                        log_group=f"/aws/sagemaker/{kind}Jobs",
-                        namespace=f"/aws/sagemaker/{kind}Jobs",
-                    ),
-                ],
-                business_unit=unit,
-                description=f"Job of {self.pipeline} that {what}",
-                wildcard_reason=ROLE_REASON,
-            )
-            for job, (role_id, what, kind, statements) in kinds.items()
-        }
+        roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements)
+        return roles
+
+    def _training_statements(self, code: s3_assets.Asset) -> list[iam.PolicyStatement]:
+        read, written = [self._splits(), _object_of(code)], [self._artifacts("models")]
+        found = [self._list_splits(), _find(code)]
+        if self.processing is not None:
+            read.append(self._artifacts("processed"))
+            found.append(self._list_artifacts("processed"))
+        if self.training.checkpoints:
+            read.append(self._artifacts("checkpoints"))
+            written.append(self._artifacts("checkpoints"))
+            found.append(self._list_artifacts("checkpoints"))
+        return [_objects("s3:GetObject", *read), _objects("s3:PutObject", *written), *found]
+
+    def _role(
+        self, role_id: str, what: str, kind: str, image: ModelImage, statements: list[iam.PolicyStatement]
+    ) -> ServiceRole:
+        key, foreign = self.business_unit.key, self.source.foreign_key
+        group = f"/aws/sagemaker/{kind}Jobs"
+        return service_role(
+            self.scope,
+            role_id,
+            service=SERVICE,
+            statements=[
+                *image.pull_statements(self.scope),
+                key_statement(key, services=["s3"]),
+                # volumes of the instances
+                key_statement(key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
+                *([] if foreign is None else [key_statement(foreign, services=["s3"], actions=["kms:Decrypt"])]),
+                *statements,
+                *container_statements(self.scope, log_group=group, namespace=group),
+            ],
+            business_unit=self.business_unit,
+            description=f"Job of {self.pipeline} that {what}",
+            wildcard_reason=ROLE_REASON,
+        )
+
+    def _artifacts(self, folder: str) -> str:
+        return self.business_unit.artifacts.arn_for_objects(f"{folder}/{self.pipeline}/*")
+
+    def _list_artifacts(self, folder: str) -> iam.PolicyStatement:
+        return _list(self.business_unit.artifacts.bucket_arn, f"{folder}/{self.pipeline}/*")
+
+    def _splits(self, split: str | None = None) -> str:
+        own = "*/" if self.source.is_built else ""  # one folder for each training
+        return self.source.bucket.arn_for_objects(
+            f"{self.source.prefix}/*" if split is None else f"{self.source.prefix}/{own}{split}/*"
+        )
+
+    def _list_splits(self) -> iam.PolicyStatement:
+        return _list(self.source.bucket.bucket_arn, f"{self.source.prefix}/*")
 
     def machine(
         self,
@@ -115,9 +144,14 @@ class RetrainingAccess:
         conditions = {
             **where,
             "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn, "sagemaker:OutputKmsKey": unit.key.key_arn},
-            "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [self.instance_type]},
         }
-        isolated = {**conditions, "Bool": {"sagemaker:NetworkIsolation": "true"}}
+        types = [self.training.instance_type]
+        training = {**conditions, "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": list(types)}}
+        if self.training.is_isolated:
+            training["Bool"] = {"sagemaker:NetworkIsolation": "true"}
+        if self.processing is not None and self.processing.instance_type not in types:
+            types.append(self.processing.instance_type)
+        processing = {**conditions, "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": types}}
         rules = [
             cdk.Stack.of(scope).format_arn(service="events", resource="rule", resource_name=_RULE.format(kind))
             for kind in ("Training", "Processing")
@@ -125,20 +159,14 @@ class RetrainingAccess:
         packages = [self.registry.group_arn, self.registry.packages_arn]
         statements = [
             iam.PolicyStatement(
-                actions=["sagemaker:CreateTrainingJob"], resources=[jobs["training"]], conditions=isolated
+                actions=["sagemaker:CreateTrainingJob"], resources=[jobs["training"]], conditions=training
             ),
             # the training-set job reads Glue itself, so processing may have a network
             iam.PolicyStatement(
-                actions=["sagemaker:CreateProcessingJob"], resources=[jobs["processing"]], conditions=conditions
+                actions=["sagemaker:CreateProcessingJob"], resources=[jobs["processing"]], conditions=processing
             ),
-            iam.PolicyStatement(
-                actions=["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], resources=[jobs["training"]]
-            ),
-            iam.PolicyStatement(
-                actions=["sagemaker:DescribeProcessingJob", "sagemaker:StopProcessingJob"],
-                resources=[jobs["processing"]],
-            ),
-            iam.PolicyStatement(actions=["sagemaker:AddTags", "sagemaker:ListTags"], resources=list(jobs.values())),
+            # one statement for both kinds of jobs: a policy has 6,144 characters
+            iam.PolicyStatement(actions=list(_WATCH), resources=list(jobs.values())),
             # how Step Functions hears of a job's end
             # https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
             iam.PolicyStatement(
@@ -152,7 +180,7 @@ class RetrainingAccess:
             iam.PolicyStatement(actions=["sagemaker:CreateModelPackage"], resources=packages),
             iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
         ]
-        return [*statements, *self.registry.approve_statements()]
+        return [*statements, *self.registry.approve_statements(), *self.registry.notify_statements()]
 
     def gate(self) -> list[iam.PolicyStatement]:
         """Read an evaluation, write the gate's result."""
@@ -161,17 +189,26 @@ class RetrainingAccess:
             _objects("s3:GetObject", artifacts.arn_for_objects(f"evaluations/{self.pipeline}/*")),
             _objects("s3:PutObject", artifacts.arn_for_objects(f"gates/{self.pipeline}/*")),
             key_statement(self.business_unit.key, services=["s3"]),
+            *self.business_unit.automation_statements(),
         ]
 
-    def guard(self, *, table: dynamodb.ITable, machine_arn: str) -> list[iam.PolicyStatement]:
-        """Read alarms again, keep state and decisions, start the Retrain machine."""
+    def guard(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Read alarms again, keep state and decisions, start the Retrain machine and look at its executions."""
+        executions = cdk.Stack.of(self.scope).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{machine.state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
         return [
+            *self.business_unit.automation_statements(),
+            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions]),
             iam.PolicyStatement(
                 actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources=[table.table_arn]
             ),
             key_statement(self.business_unit.key, services=["dynamodb"]),
             describe_alarms_statement(),
-            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn]),
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
         ]
 
 
@@ -183,3 +220,11 @@ def _list(bucket_arn: str, prefix: str) -> iam.PolicyStatement:
     return iam.PolicyStatement(
         actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": prefix}}
     )
+
+
+def _object_of(code: s3_assets.Asset) -> str:
+    return code.bucket.arn_for_objects(code.s3_object_key)
+
+
+def _find(code: s3_assets.Asset) -> iam.PolicyStatement:
+    return _list(code.bucket.bucket_arn, code.s3_object_key)

@@ -1,4 +1,4 @@
-"""The three jobs of a retraining as calls of SageMaker's API, with expressions where a value is known only at run time."""
+"""The jobs of a retraining as calls of SageMaker's API, with expressions where a value is known only at run time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +7,8 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
 
 PROCESSING = "/opt/ml/processing"
+CHECKPOINTS = "/opt/ml/checkpoints"
+SPLITS = ("train", "holdout", "manifest")
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AppSpecification.html: an argument has at most 256 characters
 _MAXIMUM_ARGUMENT = 256
 
@@ -15,7 +17,8 @@ _MAXIMUM_ARGUMENT = 256
 class JobEnvironment:
     """Where jobs run and what they may use; values may be tokens.
 
-    ``roles`` has one role ARN for each of ``set``, ``train`` and ``eval``.
+    ``roles`` has one role ARN for each of ``set``, ``prep``, ``train`` and ``eval`` that there is; ``training_set`` is the prefix
+    of one training's set, an expression without braces. ``maximum_wait`` asks for spare capacity.
     """
 
     pipeline: str
@@ -27,28 +30,73 @@ class JobEnvironment:
     security_groups: Sequence[str]
     kms_key: str
     artifacts_bucket: str
-    training_sets_bucket: str
+    training_set: str
     tags: JobTags
     volume_gigabytes: int = 30
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    is_isolated: bool = True
+    maximum_wait: int | None = None
+    has_checkpoints: bool = False
 
 
-def training_set_job(
-    jobs: JobEnvironment, plan: TrainingSetPlan, *, database: str, tables: Sequence[str]
-) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturePlan:
+    """What the training-set job reads and where it keeps manifests; values may be tokens."""
+
+    plan: TrainingSetPlan
+    database: str
+    tables: tuple[str, ...]
+    manifests: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingPlan:
+    """What runs between training set and training; values may be tokens."""
+
+    image_uri: str
+    instance_type: str
+    maximum: int
+    script: str
+    code_uri: str
+    channel: str
+
+
+def training_set_job(jobs: JobEnvironment, features: FeaturePlan) -> dict[str, object]:
     """Return the arguments of CreateProcessingJob for the training set; it reads Glue and S3 itself, so it has a network."""
-    root = _training_set(jobs, plan)
-    outputs = {split: f"{root} & '/{split}' %}}" for split in ("train", "holdout", "manifest")}
-    arguments = ["--plan", *split_argument(canonical_json(plan).decode())]
-    arguments += ["--as-of", "{% $request.as_of %}", "--database", database, "--tables", *tables]
-    arguments += ["--output", f"{root} %}}"]
-    arguments += ["--manifests", f"s3://{jobs.training_sets_bucket}/manifests"]
+    outputs = {split: _split(jobs, split) for split in SPLITS}
+    arguments = ["--plan", *split_argument(canonical_json(features.plan).decode())]
+    arguments += ["--as-of", "{% $request.as_of %}", "--database", features.database, "--tables", *features.tables]
+    arguments += ["--output", f"{{% {jobs.training_set} %}}"]
+    arguments += ["--manifests", features.manifests]
     return _processing(jobs, "set", "training_set", arguments, inputs={}, outputs=outputs, is_isolated=False)
 
 
-def training_job(jobs: JobEnvironment, plan: TrainingSetPlan, *, script: str, code_uri: str) -> dict[str, object]:
-    """Return the arguments of CreateTrainingJob; the container reaches no network."""
-    return {
+def preparation_job(jobs: JobEnvironment, step: ProcessingPlan) -> dict[str, object]:
+    """Return the arguments of CreateProcessingJob for a processing step: the training split in, one channel out, no network."""
+    return _processing(
+        jobs,
+        "prep",
+        "process",
+        [step.script],
+        inputs={"train": _split(jobs, "train"), "code": step.code_uri},
+        outputs={"processed": _processed(jobs)},
+        is_isolated=True,
+        image_uri=step.image_uri,
+        instance_type=step.instance_type,
+        maximum=step.maximum,
+    )
+
+
+def training_job(
+    jobs: JobEnvironment, *, script: str, code_uri: str, step: ProcessingPlan | None = None
+) -> dict[str, object]:
+    """Return the arguments of CreateTrainingJob; unless it is told otherwise the container reaches no network."""
+    channels = [_channel("train", _split(jobs, "train")), _channel("code", code_uri)]
+    if step is not None:
+        channels.append(_channel(step.channel, _processed(jobs)))
+    stopping = {"MaxRuntimeInSeconds": jobs.maximum}
+    job: dict[str, object] = {
         "TrainingJobName": "{% $job & '-train' %}",
         "AlgorithmSpecification": {
             "TrainingImage": jobs.image_uri,
@@ -58,10 +106,7 @@ def training_job(jobs: JobEnvironment, plan: TrainingSetPlan, *, script: str, co
         },
         "RoleArn": jobs.roles["train"],
         "HyperParameters": dict(jobs.hyperparameters),
-        "InputDataConfig": [
-            _channel("train", f"{_training_set(jobs, plan)} & '/train' %}}"),
-            _channel("code", code_uri),
-        ],
+        "InputDataConfig": channels,
         "OutputDataConfig": {
             "S3OutputPath": f"s3://{jobs.artifacts_bucket}/models/{jobs.pipeline}",
             "KmsKeyId": jobs.kms_key,
@@ -72,20 +117,28 @@ def training_job(jobs: JobEnvironment, plan: TrainingSetPlan, *, script: str, co
             "VolumeSizeInGB": jobs.volume_gigabytes,
             "VolumeKmsKeyId": jobs.kms_key,
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": jobs.maximum},
+        "StoppingCondition": stopping,
         "VpcConfig": {"Subnets": list(jobs.subnets), "SecurityGroupIds": list(jobs.security_groups)},
-        "EnableNetworkIsolation": True,
+        "EnableNetworkIsolation": jobs.is_isolated,
         "EnableInterContainerTrafficEncryption": True,
         "Tags": jobs.tags.as_tags(),
     }
+    if jobs.environment:
+        job["Environment"] = dict(jobs.environment)
+    if jobs.maximum_wait is not None:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+        job["EnableManagedSpotTraining"] = True
+        stopping["MaxWaitTimeInSeconds"] = jobs.maximum_wait
+    if jobs.has_checkpoints:
+        # SageMaker copies both ways from outside the container, isolated or not
+        uri = f"{{% 's3://{jobs.artifacts_bucket}/checkpoints/{jobs.pipeline}/' & $name %}}"
+        job["CheckpointConfig"] = {"S3Uri": uri, "LocalPath": CHECKPOINTS}
+    return job
 
 
-def evaluation_job(
-    jobs: JobEnvironment, plan: EvaluationPlan, training_set: TrainingSetPlan, *, has_champion: bool
-) -> dict[str, object]:
+def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, has_champion: bool) -> dict[str, object]:
     """Return the arguments of CreateProcessingJob that measures the candidate, beside the champion if there is one."""
-    root = _training_set(jobs, training_set)
-    inputs = {split: f"{root} & '/{split}' %}}" for split in ("train", "holdout", "manifest")}
+    inputs = {split: _split(jobs, split) for split in SPLITS}
     inputs["candidate"] = "{% $train.ModelArtifacts.S3ModelArtifacts %}"
     if has_champion:
         inputs["champion"] = "{% $champion.artifact_uri %}"
@@ -120,8 +173,12 @@ def split_argument(text: str) -> list[str]:
     return pieces
 
 
-def _training_set(jobs: JobEnvironment, plan: TrainingSetPlan) -> str:
-    return f"{{% 's3://{jobs.training_sets_bucket}/sets/{plan.name}/' & $name"
+def _split(jobs: JobEnvironment, split: str) -> str:
+    return f"{{% {jobs.training_set} & '/{split}' %}}"
+
+
+def _processed(jobs: JobEnvironment) -> str:
+    return f"{{% 's3://{jobs.artifacts_bucket}/processed/{jobs.pipeline}/' & $name %}}"
 
 
 def _processing(
@@ -133,11 +190,14 @@ def _processing(
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
     is_isolated: bool,
+    image_uri: str | None = None,
+    instance_type: str | None = None,
+    maximum: int | None = None,
 ) -> dict[str, object]:
     return {
         "ProcessingJobName": f"{{% $job & '-{job}' %}}",
         "AppSpecification": {
-            "ImageUri": jobs.image_uri,
+            "ImageUri": jobs.image_uri if image_uri is None else image_uri,
             "ContainerEntrypoint": ["python", "-m", f"mlops_runtime.jobs.{module}"],
             "ContainerArguments": list(arguments),
         },
@@ -150,12 +210,12 @@ def _processing(
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceCount": 1,
-                "InstanceType": jobs.instance_type,
+                "InstanceType": jobs.instance_type if instance_type is None else instance_type,
                 "VolumeSizeInGB": jobs.volume_gigabytes,
                 "VolumeKmsKeyId": jobs.kms_key,
             }
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": jobs.maximum},
+        "StoppingCondition": {"MaxRuntimeInSeconds": jobs.maximum if maximum is None else maximum},
         "NetworkConfig": {
             "EnableNetworkIsolation": is_isolated,
             "EnableInterContainerTrafficEncryption": True,

@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlops_constructs._states import EXECUTION, NOW, State, assign, choose, invoke, put_event, task
+from mlops_constructs.retraining._registration import Registration, registration_states
 from mlops_constructs.retraining.jobs import (
+    FeaturePlan,
     JobEnvironment,
+    ProcessingPlan,
     evaluation_job,
     evaluation_prefix,
+    preparation_job,
     training_job,
     training_set_job,
 )
 from mlops_runtime.contracts.events import DetailType, event_source
-from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
+from mlops_runtime.contracts.retraining import EvaluationPlan
 
 # SageMaker may take this long to find instances and to copy data, besides the job's own run time
 _JOB_GRACE_SECONDS = 1800
@@ -25,13 +29,9 @@ class RetrainPlan:
 
     pipeline: str
     unit_name: str
-    group_name: str
     endpoint_name: str
     jobs: JobEnvironment
-    training_set: TrainingSetPlan
     evaluation: EvaluationPlan
-    database: str
-    tables: tuple[str, ...]
     script: str
     code_uri: str
     gate_arn: str
@@ -39,12 +39,18 @@ class RetrainPlan:
     rollout_table: str
     retraining_table: str
     bus_name: str
-    is_automatic: bool
+    registration: Registration
+    features: FeaturePlan | None = None
+    processing: ProcessingPlan | None = None
 
-
-def total_seconds(maximum: int) -> int:
-    """Return how long a retraining may take: three jobs and an hour for what stands between them."""
-    return 3 * (maximum + _JOB_GRACE_SECONDS) + 3600
+    @property
+    def seconds(self) -> int:
+        """How long a retraining may take: its jobs, and an hour for what stands between them."""
+        longest = self.jobs.maximum
+        runs = [longest, longest if self.jobs.maximum_wait is None else self.jobs.maximum_wait]  # evaluation, training
+        runs += [] if self.features is None else [longest]
+        runs += [] if self.processing is None else [self.processing.maximum]
+        return sum(runs) + len(runs) * _JOB_GRACE_SECONDS + 3600
 
 
 def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, object]:
@@ -72,7 +78,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             "dynamodb:getItem",
             {"TableName": plan.rollout_table, "Key": {"endpoint": {"S": plan.endpoint_name}}, "ConsistentRead": True},
             partition=partition,
-            next_state="TrainingSet",
+            next_state="TrainingSet" if plan.features is not None else _after_training_set(plan),
             catch="Caught",
             assign={
                 "champion": "{% $exists($states.result.Item.live.S) ? $parse($states.result.Item.live.S) : null %}"
@@ -80,16 +86,17 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
         ),
         **_job_states(plan, partition),
         **_gate_states(plan, partition),
+        **registration_states(plan.registration, partition=partition),
         "Caught": assign("Release", reason="{% $caught %}"),
         "Release": task(
             "dynamodb:updateItem",
             {
                 "TableName": plan.retraining_table,
                 "Key": {"pipeline": {"S": plan.pipeline}, "item": {"S": "STATE"}},
-                "UpdateExpression": "REMOVE #owner, lock_until",
+                "UpdateExpression": "SET last_outcome = :outcome REMOVE #owner, lock_until",
                 "ConditionExpression": "#owner = :me",
                 "ExpressionAttributeNames": {"#owner": "owner"},
-                "ExpressionAttributeValues": {":me": {"S": "{% $execution %}"}},
+                "ExpressionAttributeValues": {":me": {"S": "{% $execution %}"}, ":outcome": {"S": "{% $outcome %}"}},
             },
             partition=partition,
             next_state="Announce",
@@ -121,16 +128,22 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
     return {
         "Comment": f"Retrain {plan.pipeline}: training set, train, evaluate, gate, register, approve",
         "QueryLanguage": "JSONata",
-        "TimeoutSeconds": total_seconds(plan.jobs.maximum),
+        "TimeoutSeconds": plan.seconds,
         "StartAt": "Start",
         "States": states,
     }
 
 
-def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
-    jobs, timeout = plan.jobs, plan.jobs.maximum + _JOB_GRACE_SECONDS
+def _after_training_set(plan: RetrainPlan) -> str:
+    return "Train" if plan.processing is None else "Process"
 
-    def job(kind: str, arguments: object, next_state: str, variables: Mapping[str, object] | None = None) -> State:
+
+def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
+    jobs, step = plan.jobs, plan.processing
+
+    def job(
+        kind: str, arguments: object, next_state: str, maximum: int, variables: Mapping[str, object] | None = None
+    ) -> State:
         return task(
             f"sagemaker:create{kind}Job.sync",
             arguments,
@@ -138,23 +151,27 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             next_state=next_state,
             catch="Caught",
             assign=variables,
-            timeout=timeout,
+            timeout=maximum + _JOB_GRACE_SECONDS,
         )
 
     def evaluate(*, has_champion: bool) -> State:
-        arguments = evaluation_job(jobs, plan.evaluation, plan.training_set, has_champion=has_champion)
-        return job("Processing", arguments, "Gate")
+        arguments = evaluation_job(jobs, plan.evaluation, has_champion=has_champion)
+        return job("Processing", arguments, "Gate", jobs.maximum)
 
+    states: dict[str, State] = {}
+    if plan.features is not None:
+        states["TrainingSet"] = job(
+            "Processing", training_set_job(jobs, plan.features), _after_training_set(plan), jobs.maximum
+        )
+    if step is not None:
+        states["Process"] = job("Processing", preparation_job(jobs, step), "Train", step.maximum)
     return {
-        "TrainingSet": job(
-            "Processing",
-            training_set_job(jobs, plan.training_set, database=plan.database, tables=plan.tables),
-            "Train",
-        ),
+        **states,
         "Train": job(
             "Training",
-            training_job(jobs, plan.training_set, script=plan.script, code_uri=plan.code_uri),
+            training_job(jobs, script=plan.script, code_uri=plan.code_uri, step=step),
             "HasChampion",
+            jobs.maximum if jobs.maximum_wait is None else jobs.maximum_wait,
             {"train": {"ModelArtifacts": "{% $states.result.ModelArtifacts %}"}},
         ),
         "HasChampion": choose(("$champion != null", "EvaluateAgainstChampion"), default="Evaluate"),
@@ -164,48 +181,6 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
 
 
 def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
-    names = ("artifact_sha256", "model_sha256", "training_set_id", "baseline_uri", "evaluation_uri")
-    metadata = {name: f"{{% $gate.{name} %}}" for name in names} | {"execution": "{% $execution %}"}
-    package = {
-        "ModelPackageGroupName": plan.group_name,
-        "ModelPackageDescription": "{% 'trained by ' & $name %}",
-        "ModelApprovalStatus": "PendingManualApproval",
-        # the registry answers a repeated call with the package of the first one
-        "ClientToken": "{% $substring($hash($execution, 'SHA-256'), 0, 32) %}",
-        "CustomerMetadataProperties": metadata,
-        "InferenceSpecification": {
-            "Containers": [
-                {
-                    "Image": plan.jobs.image_uri,
-                    "ModelDataUrl": "{% $train.ModelArtifacts.S3ModelArtifacts %}",
-                    "Environment": {"MLOPS_MODEL_SHA256": "{% $gate.model_sha256 %}"},
-                }
-            ],
-            "SupportedContentTypes": ["application/json", "text/csv"],
-            "SupportedResponseMIMETypes": ["application/json", "text/csv"],
-        },
-    }
-    approval = {
-        "ModelPackageArn": "{% $package %}",
-        "ModelApprovalStatus": "Approved",
-        "ApprovalDescription": "{% 'approved by policy: ' & $substring($reason, 0, 900) %}",
-    }
-    register = task(
-        "aws-sdk:sagemaker:createModelPackage",
-        package,
-        partition=partition,
-        next_state="Approve" if plan.is_automatic else "Registered",
-        catch="Caught",
-        assign={"package": "{% $states.result.ModelPackageArn %}"},
-    )
-    approve = task(
-        "aws-sdk:sagemaker:updateModelPackage", approval, partition=partition, next_state="Approved", catch="Caught"
-    )
-    ends: dict[str, State] = (
-        {"Approve": approve, "Approved": assign("Release", outcome="APPROVED")}
-        if plan.is_automatic
-        else {"Registered": assign("Release", outcome="REGISTERED")}
-    )
     return {
         "Gate": invoke(
             plan.gate_arn,
@@ -230,13 +205,14 @@ def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
                 "reason": "{% $reason %}",
                 "execution": "{% $execution %}",
                 "now": NOW,
-                "candidate": {name: metadata[name] for name in ("model_sha256", "training_set_id")},
+                "candidate": {
+                    "model_sha256": "{% $gate.model_sha256 %}",
+                    "training_set_id": "{% $gate.training_set_id %}",
+                },
             },
             partition=partition,
             next_state="Rejected",
             catch="Caught",
         ),
         "Rejected": assign("Release", outcome="REJECTED"),
-        "Register": register,
-        **ends,
     }

@@ -1,13 +1,13 @@
 """Retraining: from a trigger through the guard to a registered candidate, or to a recorded rejection."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
@@ -17,18 +17,22 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from mlops_constructs._function import define_function
 from mlops_constructs._machine import define_machine
-from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs._table import define_table
-from mlops_constructs._validation import check_duration, check_range, raise_if_any
+from mlops_constructs._validation import raise_if_any
 from mlops_constructs.feature_store import FeatureStore
 from mlops_constructs.model_endpoint import ModelEndpoint
 from mlops_constructs.model_registry import ModelRegistry
+from mlops_constructs.retraining._guard import GuardLimits, define_guard
 from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
-from mlops_constructs.retraining.jobs import JobEnvironment
-from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine, total_seconds
-from mlops_constructs.retraining.training import TrainingJob
+from mlops_constructs.retraining._registration import MESSAGE_VARIABLES, Registration
+from mlops_constructs.retraining.checks import feature_problems, source_problem
+from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment, ProcessingPlan
+from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
+from mlops_constructs.retraining.source import TrainingSetSource
+from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.contracts.automation import PipelineEntry
+from mlops_runtime.contracts.events import event_source
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, TrainingSetPlan
 
 if TYPE_CHECKING:
@@ -42,8 +46,9 @@ class RetrainingPipeline(Construct):
     """Define how a model is trained again. Stateful.
 
     Defines the Retrain machine with the roles of its jobs, the guard with its queue and table, and the rules that feed it:
-    requests on the unit's bus, an optional schedule, and the alarms that ``DriftAlarms`` adds. No rule starts the machine: the
-    guard decides, de-duplicates, and keeps to cool-down and budget.
+    requests and new labels on the unit's bus, an optional schedule, the alarms that ``DriftAlarms`` adds, and a rule that asks
+    again while one of them rings. No rule starts the machine: the guard reads everything again, de-duplicates, and keeps to
+    cool-down, budget, pause and freeze.
 
     Args:
         scope: Parent.
@@ -51,15 +56,20 @@ class RetrainingPipeline(Construct):
         business_unit: The unit.
         registry: Where candidates are registered, and how they are approved.
         endpoint: Whose champion a candidate is measured against.
-        store: Features of the training set.
         name: Name of the model; the pipeline is ``<unit>-<name>``, at most 32 characters.
-        training_set: What a training set is made of.
+        training_set: What a training set is made of, or where others lay it down.
         training: What trains, and where.
-        evaluation: What a candidate is measured on.
+        evaluation: What a candidate is measured on. Without ``timestamp`` it has the training set's.
+        store: Features of the training set. Default: none, for a training set from S3.
+        processing: What runs between training set and training. Default: nothing.
         gate: When a candidate may be registered. Default: ``GateSpec()``: better than every baseline, no worse than the champion.
         schedule: How often a retraining is asked for, whatever the alarms say. Default: never.
+        recheck: How often is asked again while an alarm rings or enough labels wait. Default: every hour.
         cool_down: Time between two retrainings that no person asked for. Default: 24 hours.
+        rejected_cool_down: The same after a candidate was rejected, at least as long. Default: ``cool_down``.
         daily_budget: Retrainings a UTC day. Default: 2.
+        minimum_labels: New rows of the label group without which nothing but a person retrains; when they have come a retraining is
+            asked for. They are told by ``MLOps Features Ingested`` on the unit's bus. Default: rows are not counted.
 
     Raises:
         ValidationError: If names or limits are not possible, or features are asked for that the store does not have.
@@ -77,46 +87,63 @@ class RetrainingPipeline(Construct):
         business_unit: "BusinessUnit",
         registry: ModelRegistry,
         endpoint: ModelEndpoint,
-        store: FeatureStore,
         name: str,
-        training_set: TrainingSetPlan,
+        training_set: TrainingSetPlan | TrainingSetSource,
         training: TrainingJob,
         evaluation: EvaluationPlan,
+        store: FeatureStore | None = None,
+        processing: ProcessingStep | None = None,
         gate: GateSpec | None = None,
         schedule: cdk.Duration | None = None,
+        recheck: cdk.Duration | None = None,
         cool_down: cdk.Duration | None = None,
+        rejected_cool_down: cdk.Duration | None = None,
         daily_budget: int = 2,
+        minimum_labels: int | None = None,
     ) -> None:
         super().__init__(scope, id)
         self._unit = business_unit
         self._pipeline = f"{business_unit.name}-{name}"
-        self._cool_down = cdk.Duration.hours(24) if cool_down is None else cool_down
-        self._daily_budget = daily_budget
-        self._validate(store, training_set, evaluation, schedule)
+        source = self._source(training_set, store)
+        limits = GuardLimits(
+            cool_down=cdk.Duration.hours(24) if cool_down is None else cool_down,
+            rejected_cool_down=rejected_cool_down,
+            daily_budget=daily_budget,
+            schedule=schedule,
+            recheck=cdk.Duration.hours(1) if recheck is None else recheck,
+            minimum_labels=minimum_labels,
+            label_table=_label_table(source),
+        )
+        self._validate(source, evaluation, limits)
         self._access = RetrainingAccess(
             scope=self,
             business_unit=business_unit,
             registry=registry,
-            store=store,
+            source=source,
+            training=training,
+            processing=processing,
             pipeline=self._pipeline,
-            instance_type=training.instance_type,
         )
         self._table = define_table(
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
         gate_function = self._define_gate(GateSpec() if gate is None else gate)
         code = s3_assets.Asset(self, "Code", path=str(training.source), exclude=["**/__pycache__"])
-        roles = self._access.job_roles(training.image, code, training_set.name)
+        step_code = (
+            None
+            if processing is None
+            else s3_assets.Asset(self, "ProcessingCode", path=str(processing.source), exclude=["**/__pycache__"])
+        )
+        roles = self._access.job_roles(code, step_code)
+        jobs = self._render_jobs(name, training, source, {job: role.role_arn for job, role in roles.items()})
         plan = RetrainPlan(
             pipeline=self._pipeline,
             unit_name=business_unit.name,
-            group_name=registry.group_name,
             endpoint_name=endpoint.endpoint_name,
-            jobs=self._render_jobs(name, training, store, {job: role.role_arn for job, role in roles.items()}),
-            training_set=training_set,
-            evaluation=evaluation,
-            database=store.database_name,
-            tables=store.table_names,
+            jobs=jobs,
+            features=_render_features(source),
+            processing=self._render_processing(processing, step_code),
+            evaluation=_with_timestamp(evaluation, source),
             script=training.script,
             code_uri=code.s3_object_url,
             gate_arn=gate_function.function_arn,
@@ -124,7 +151,13 @@ class RetrainingPipeline(Construct):
             rollout_table=endpoint.rollout.table.table_name,
             retraining_table=self._table.table_name,
             bus_name=business_unit.bus.event_bus_name,
-            is_automatic=registry.approval.is_automatic,
+            registration=Registration(
+                group_name=registry.group_name,
+                image_uri=jobs.image_uri,
+                code_sha256=code.asset_hash,
+                is_automatic=registry.approval.is_automatic,
+                waiting_message=registry.waiting_message(MESSAGE_VARIABLES),
+            ),
         )
         self._machine = define_machine(
             self,
@@ -143,9 +176,16 @@ class RetrainingPipeline(Construct):
         registry.approve_by_policy(self._machine.role)
         # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
         self._machine.node.add_dependency(registry)
-        self._guard = self._define_guard(total_seconds(plan.jobs.maximum))
-        self._define_rules(schedule)
+        self._guard = define_guard(
+            self,
+            access=self._access,
+            limits=limits,
+            machine=self._machine,
+            machine_seconds=plan.seconds,
+            table=self._table,
+        )
         self._alarms_rule: events.Rule | None = None
+        business_unit.publish_entry(self, "Entry", self._entry())
         business_unit.tag(self)
 
     @property
@@ -214,17 +254,16 @@ class RetrainingPipeline(Construct):
         self._alarms_rule = events.Rule(
             self, "Alarms", description=f"Alarms that retrain {self._pipeline}", event_pattern=pattern
         )
-        self._feed(self._alarms_rule)
+        self._guard.feed(self._alarms_rule)
         return self._alarms_rule
 
-    def _validate(
-        self,
-        store: FeatureStore,
-        training_set: TrainingSetPlan,
-        evaluation: EvaluationPlan,
-        schedule: cdk.Duration | None,
-    ) -> None:
-        minute, year = cdk.Duration.minutes(1), cdk.Duration.days(365)
+    def _source(self, given: TrainingSetPlan | TrainingSetSource, store: FeatureStore | None) -> TrainingSetSource:
+        raise_if_any(self, "InvalidRetrainingPipeline", [source_problem(given, store)])
+        if isinstance(given, TrainingSetSource):
+            return given
+        return TrainingSetSource.features(store=cast("FeatureStore", store), plan=given)
+
+    def _validate(self, source: TrainingSetSource, evaluation: EvaluationPlan, limits: GuardLimits) -> None:
         raise_if_any(
             self,
             "InvalidRetrainingPipeline",
@@ -233,14 +272,22 @@ class RetrainingPipeline(Construct):
                 if len(self._pipeline) <= MAXIMUM_PIPELINE_NAME
                 else f"<unit>-<name> must have at most {MAXIMUM_PIPELINE_NAME} characters, got {self._pipeline!r}; "
                 "names of jobs begin with it",
-                check_range("daily_budget", self._daily_budget, minimum=1, maximum=24),
-                check_duration("cool_down", self._cool_down, minimum=cdk.Duration.seconds(0), maximum=year),
-                check_duration("schedule", schedule, minimum=minute, maximum=year),
+                *limits.problems(),
                 None
-                if evaluation.label == training_set.label
-                else f"evaluation.label must be the training set's {training_set.label!r}, got {evaluation.label!r}",
-                *_feature_problems(store, training_set),
+                if evaluation.label == source.label
+                else f"evaluation.label must be the training set's {source.label!r}, got {evaluation.label!r}",
+                *feature_problems(source),
             ],
+        )
+
+    def _entry(self) -> PipelineEntry:
+        return PipelineEntry(
+            pipeline=self._pipeline,
+            unit=self._unit.name,
+            group=self._access.registry.group_name,
+            retraining_table=self._table.table_name,
+            retrain_machine=self._machine.state_machine_arn,
+            queue_url=self._guard.queue.queue_url,
         )
 
     def _define_gate(self, gate: GateSpec) -> lambda_.Function:
@@ -254,6 +301,7 @@ class RetrainingPipeline(Construct):
                 "GATE": canonical_json(gate).decode(),
                 "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
                 "PIPELINE": self._pipeline,
+                **self._unit.automation_environment,
             },
             statements=self._access.gate(),
             timeout=cdk.Duration.minutes(5),
@@ -262,7 +310,7 @@ class RetrainingPipeline(Construct):
         )
 
     def _render_jobs(
-        self, name: str, training: TrainingJob, store: FeatureStore, roles: Mapping[str, str]
+        self, name: str, training: TrainingJob, source: TrainingSetSource, roles: Mapping[str, str]
     ) -> JobEnvironment:
         unit = self._unit
         tags = JobTags(
@@ -282,72 +330,48 @@ class RetrainingPipeline(Construct):
             security_groups=[unit.security_group.security_group_id],
             kms_key=unit.key.key_arn,
             artifacts_bucket=unit.artifacts.bucket_name,
-            training_sets_bucket=store.training_sets_bucket.bucket_name,
+            training_set=source.root,
             tags=tags,
+            volume_gigabytes=training.volume_gigabytes,
             hyperparameters=training.hyperparameters,
+            environment=training.environment,
+            is_isolated=training.is_isolated,
+            maximum_wait=training.maximum_wait,
+            has_checkpoints=training.checkpoints,
         )
 
-    def _define_guard(self, machine_seconds: int) -> QueueConsumer:
-        return define_queue_consumer(
-            self,
-            "Guard",
-            business_unit=self._unit,
-            folder="retrain_guard",
-            description=f"Decides whether an event retrains {self._pipeline}",
-            environment={
-                "PIPELINE": self._pipeline,
-                "RETRAIN_MACHINE_ARN": self._machine.state_machine_arn,
-                "RETRAINING_TABLE": self._table.table_name,
-                "COOL_DOWN_SECONDS": str(int(self._cool_down.to_seconds())),
-                "DAILY_BUDGET": str(self._daily_budget),
-                # an execution that dies without Release is over by then
-                "LOCK_SECONDS": str(machine_seconds + 300),
-            },
-            statements=self._access.guard(table=self._table, machine_arn=self._machine.state_machine_arn),
-            timeout=cdk.Duration.seconds(30),
-            wildcard_reason=WILDCARD_REASON,
+    def _render_processing(self, step: ProcessingStep | None, code: s3_assets.Asset | None) -> ProcessingPlan | None:
+        if step is None or code is None:
+            return None
+        return ProcessingPlan(
+            image_uri=step.image.uri(self),
+            instance_type=step.instance_type,
+            maximum=int(step.maximum.to_seconds()),
+            script=step.script,
+            code_uri=code.s3_object_url,
+            channel=step.channel,
         )
 
-    def _define_rules(self, schedule: cdk.Duration | None) -> None:
-        pattern = events.EventPattern(
-            source=[event_source(self._unit.name)],
-            detail_type=[DetailType.RETRAINING_REQUESTED.value],
-            detail={"subject": [self._pipeline]},
-        )
-        requests = events.Rule(
-            self,
-            "Requests",
-            event_bus=self._unit.bus,
-            description=f"Requests to retrain {self._pipeline}",
-            event_pattern=pattern,
-        )
-        self._feed(requests)
-        if schedule is not None:
-            regular = events.Rule(
-                self,
-                "Schedule",
-                description=f"Asks regularly whether {self._pipeline} is to be retrained",
-                schedule=events.Schedule.rate(schedule),
-            )
-            self._feed(regular)
 
-    def _feed(self, rule: events.Rule) -> None:
-        rule.add_target(targets.SqsQueue(self._guard.queue, dead_letter_queue=self._guard.dead_letter_queue))
+def _render_features(source: TrainingSetSource) -> FeaturePlan | None:
+    if source.plan is None or source.store is None:
+        return None
+    return FeaturePlan(
+        plan=source.plan,
+        database=source.store.database_name,
+        tables=source.store.table_names,
+        manifests=f"s3://{source.bucket.bucket_name}/manifests",
+    )
 
 
-def _feature_problems(store: FeatureStore, plan: TrainingSetPlan) -> list[str]:
-    groups = {group.name: group for group in store.groups}
-    problems = [
-        f"training_set names group {name!r}, the store has {', '.join(map(repr, groups))}"
-        for name in (plan.label_group, *plan.features)
-        if name not in groups
-    ]
-    wanted = {plan.label_group: (plan.timestamp, plan.label), **plan.features}
-    for name, columns in wanted.items():
-        known = [column.name for column in groups[name].columns] if name in groups else columns
-        problems += [
-            f"training_set wants {column!r} of group {name!r}, which has {', '.join(map(repr, known))}"
-            for column in columns
-            if column not in known
-        ]
-    return problems
+def _with_timestamp(evaluation: EvaluationPlan, source: TrainingSetSource) -> EvaluationPlan:
+    if evaluation.timestamp is not None or source.plan is None:
+        return evaluation
+    return replace(evaluation, timestamp=source.plan.timestamp)
+
+
+def _label_table(source: TrainingSetSource) -> str | None:
+    if source.plan is None or source.store is None:
+        return None
+    wanted = source.plan.label_group
+    return next((group.table_name for group in source.store.groups if group.name == wanted), None)

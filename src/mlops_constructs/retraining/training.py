@@ -1,4 +1,4 @@
-"""What trains a model."""
+"""What trains a model, and what prepares its data before."""
 
 import re
 from collections.abc import Mapping
@@ -8,10 +8,76 @@ from pathlib import Path
 import aws_cdk as cdk
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_pattern, is_known
+from mlops_constructs._validation import check_duration, check_pattern, check_range, is_known
 from mlops_constructs.model_registry import ModelImage
 
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingStoppingCondition.html
+_SHORTEST, _LONGEST = cdk.Duration.minutes(1), cdk.Duration.days(5)
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
+_LONGEST_WAIT = cdk.Duration.days(28)
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
+_MAXIMUM_VARIABLES = 100
+_VARIABLE = r"[a-zA-Z_][a-zA-Z0-9_]{0,511}"
+_CHANNEL = r"[A-Za-z0-9._-]{1,64}"
+_TAKEN_CHANNELS = ("train", "code")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """Train on spare capacity, which costs less and may be taken away.
+
+    Args:
+        maximum_wait: Longest time for waiting and running together, at least the job's ``maximum``, at most 28 days.
+
+    Example:
+        >>> import aws_cdk as cdk
+        >>> Spot(maximum_wait=cdk.Duration.hours(6)).maximum_wait.to_hours()
+        6
+    """
+
+    maximum_wait: cdk.Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingStep:
+    """A script between training set and training, on an instance of its own; what it writes is one more channel of the training.
+
+    It sees the training split alone, so that nothing of the holdout can reach the model through it.
+
+    Args:
+        image: Image of the job, by digest; it holds ``mlops_runtime``.
+        source: Folder with the script.
+        script: The script's file name in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_OUTPUT_DIR``.
+        instance_type: Instance type of the job.
+        maximum: Longest run, one minute to five days.
+        channel: Name of the channel in which training finds what it wrote. Default: ``processed``.
+
+    Raises:
+        ValidationError: If the script is not there or a value is not possible.
+
+    Example:
+        >>> import aws_cdk as cdk
+        >>> step = ProcessingStep(image=image, source=Path("processing"), script="embed.py", instance_type="ml.m5.xlarge",
+        ...                       maximum=cdk.Duration.hours(1))
+    """
+
+    image: ModelImage
+    source: Path
+    script: str
+    instance_type: str
+    maximum: cdk.Duration
+    channel: str = "processed"
+
+    def __post_init__(self) -> None:
+        problems = [
+            *_script_problems(self.source, self.script, self.instance_type, self.maximum),
+            check_pattern("channel", self.channel, pattern=_CHANNEL, allowed="1 to 64 letters, digits or ._-"),
+            f"channel must be none of {', '.join(_TAKEN_CHANNELS)}, got {self.channel!r}"
+            if self.channel in _TAKEN_CHANNELS
+            else None,
+        ]
+        _raise_if_any("InvalidProcessingStep", problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +91,12 @@ class TrainingJob:
         instance_type: Instance type of the jobs.
         maximum: Longest run of each job, one minute to five days.
         hyperparameters: Read by the script. Default: none.
+        environment: Environment variables of the training container. Default: none.
+        volume: Disk of each job's instance, 1 GiB to 16 TiB. Default: 30 GiB.
+        spot: Train on spare capacity. Default: on demand.
+        checkpoints: Whether SageMaker keeps what the script writes to ``MLOPS_CHECKPOINT_DIR``, and brings it back when spare
+            capacity was taken away. Default: it does not.
+        is_isolated: Whether the training container reaches no network at all. Default: it reaches none.
 
     Raises:
         ValidationError: If the script is not there or a value is not possible.
@@ -41,23 +113,68 @@ class TrainingJob:
     instance_type: str
     maximum: cdk.Duration
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    volume: cdk.Size | None = None
+    spot: Spot | None = None
+    checkpoints: bool = False
+    is_isolated: bool = True
 
     def __post_init__(self) -> None:
         problems = [
-            None
-            if (self.source / self.script).is_file()
-            else f"script must be a file in source, got {self.script!r} in {str(self.source)!r}",
-            check_pattern(
-                "instance_type", self.instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"
-            ),
-            # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingStoppingCondition.html
-            check_duration("maximum", self.maximum, minimum=cdk.Duration.minutes(1), maximum=cdk.Duration.days(5)),
+            *_script_problems(self.source, self.script, self.instance_type, self.maximum),
             *(
                 f"hyperparameter {name!r} must be text of at most 2500 characters, got {value!r}"
                 for name, value in self.hyperparameters.items()
                 if is_known(value) and not re.fullmatch(r".{0,2500}", value)
             ),
+            *_environment_problems(self.environment),
+            check_range("volume in GiB", self.volume_gigabytes, minimum=1, maximum=16384),
+            *self._spot_problems(),
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidTrainingJob", found)
+        _raise_if_any("InvalidTrainingJob", problems)
+
+    @property
+    def volume_gigabytes(self) -> int:
+        """Disk of each job's instance in GiB."""
+        return 30 if self.volume is None else int(self.volume.to_gibibytes(rounding=cdk.SizeRoundingBehavior.FLOOR))
+
+    @property
+    def maximum_wait(self) -> int | None:
+        """Seconds that a job on spare capacity may wait and run; ``None`` on demand."""
+        return None if self.spot is None else int(self.spot.maximum_wait.to_seconds())
+
+    def _spot_problems(self) -> list[str | None]:
+        if self.spot is None:
+            return []
+        return [
+            check_duration("spot.maximum_wait", self.spot.maximum_wait, minimum=self.maximum, maximum=_LONGEST_WAIT)
+        ]
+
+
+def _script_problems(source: Path, script: str, instance_type: str, maximum: cdk.Duration) -> list[str | None]:
+    return [
+        None if (source / script).is_file() else f"script must be a file in source, got {script!r} in {str(source)!r}",
+        check_pattern("instance_type", instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"),
+        check_duration("maximum", maximum, minimum=_SHORTEST, maximum=_LONGEST),
+    ]
+
+
+def _environment_problems(environment: Mapping[str, str]) -> list[str | None]:
+    problems: list[str | None] = [
+        check_pattern("environment", name, pattern=_VARIABLE, allowed="names of letters, digits and underscores")
+        for name in environment
+    ]
+    problems += [
+        f"environment variable {name!r} must be text of at most 512 characters, got {len(value)}"
+        for name, value in environment.items()
+        if is_known(value) and len(value) > 512
+    ]
+    if len(environment) > _MAXIMUM_VARIABLES:
+        problems.append(f"environment must have at most {_MAXIMUM_VARIABLES} variables, got {len(environment)}")
+    return problems
+
+
+def _raise_if_any(code: str, problems: list[str | None]) -> None:
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise ValidationError(code, found)

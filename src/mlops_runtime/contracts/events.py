@@ -14,11 +14,12 @@ class DetailType(StrEnum):
     RETRAINING_FINISHED = "MLOps Retraining Finished"
     ROLLOUT_FINISHED = "MLOps Rollout Finished"
     MONITOR_REPORTED = "MLOps Monitor Reported"
+    FEATURES_INGESTED = "MLOps Features Ingested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventDetail:
-    """The detail of each of our events. ``subject`` is the endpoint or pipeline, ``outcome`` the one-word result."""
+    """The detail of each of our events. ``subject`` is the endpoint, pipeline or table, ``outcome`` the one-word result."""
 
     id: str
     subject: str
@@ -28,9 +29,24 @@ class EventDetail:
     version: Literal["mlops.event/1"] = "mlops.event/1"
 
 
+def features_ingested(table: str, *, rows: int, ingest_id: str) -> EventDetail:
+    """Return the detail of ``MLOps Features Ingested``: how many new rows a table got in one append.
+
+    Args:
+        table: Name of the feature table.
+        rows: Rows appended.
+        ingest_id: Id of the append, the same however often it is told.
+
+    Example:
+        >>> features_ingested("weekly_demand_v1", rows=1200, ingest_id="2017-w31").attributes
+        {'rows': '1200'}
+    """
+    return EventDetail(id=ingest_id, subject=table, outcome="INGESTED", attributes={"rows": str(rows)})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusEvent:
-    """An event as EventBridge delivers it to a target.
+    """An event as EventBridge delivers it to a target. ``resources`` of a schedule's event name its rule.
 
     See: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
     """
@@ -41,6 +57,7 @@ class BusEvent:
     time: datetime
     detail: Mapping[str, object]
     account: str | None = None
+    resources: tuple[str, ...] | None = None
 
 
 def event_source(unit: str) -> str:

@@ -9,11 +9,13 @@ from mlops_runtime.contracts.model import Metric
 
 
 class Trigger(StrEnum):
-    """What asked for a retraining."""
+    """What asked for a retraining; ``RECHECK`` asks whether an alarm still rings or enough labels have come."""
 
     ALARM = "alarm"
     SCHEDULE = "schedule"
     MANUAL = "manual"
+    NEW_DATA = "new_data"
+    RECHECK = "recheck"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class RetrainRequest:
 
 
 class Decision(StrEnum):
-    """What the guard did with an event."""
+    """What the guard did with an event. ``RELEASED`` answers the end of an execution, all others what asks for one."""
 
     STARTED = "STARTED"
     DUPLICATE = "DUPLICATE"
@@ -39,6 +41,10 @@ class Decision(StrEnum):
     BUSY = "BUSY"
     NOT_CONFIRMED = "NOT_CONFIRMED"
     INVALID = "INVALID"
+    PAUSED = "PAUSED"
+    FROZEN = "FROZEN"
+    TOO_FEW_LABELS = "TOO_FEW_LABELS"
+    RELEASED = "RELEASED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

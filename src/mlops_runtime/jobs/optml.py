@@ -47,6 +47,11 @@ class OptMl:
         return self.root / "code"
 
     @property
+    def checkpoints(self) -> Path:
+        """What SageMaker keeps in S3 while a training runs, and brings back when spare capacity was taken away."""
+        return self.root / "checkpoints"
+
+    @property
     def failure(self) -> Path:
         """The file whose beginning becomes the training job's ``FailureReason``."""
         return self.root / "output" / "failure"
@@ -77,6 +82,7 @@ class OptMl:
         hyperparameters = self.hyperparameters()
         return {
             "SM_MODEL_DIR": str(self.model),
+            "MLOPS_CHECKPOINT_DIR": str(self.checkpoints),
             "SM_INPUT_DIR": str(self.root / "input"),
             "SM_INPUT_CONFIG_DIR": str(self.root / "input" / "config"),
             "SM_OUTPUT_DIR": str(self.root / "output"),

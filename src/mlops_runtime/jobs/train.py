@@ -5,20 +5,15 @@ The script lies in channel ``code`` as a zip. It reads ``SM_CHANNEL_TRAIN`` and 
 """
 
 import os
-import signal
-import subprocess
 import sys
-import zipfile
-from collections import deque
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from mlops_runtime.jobs.optml import JobError, OptMl, single_file
+from mlops_runtime.jobs.optml import JobError, OptMl
+from mlops_runtime.jobs.script import only_script, run_script
 from mlops_runtime.serving.model import ModelError, load_directory
 
 _MAX_FAILURE_CHARACTERS = 1024  # SageMaker keeps this much of the file as FailureReason
-_TAIL_LINES = 30
 
 
 def train(opt_ml: OptMl, script: str) -> str:
@@ -31,18 +26,9 @@ def train(opt_ml: OptMl, script: str) -> str:
     Raises:
         JobError: If there is no such script, it fails, or it leaves no model that can be served.
     """
-    unpack(single_file(opt_ml.channel("code"), "*.zip"), opt_ml.code)
-    path = opt_ml.code / script
-    if not path.is_file() or not path.resolve().is_relative_to(opt_ml.code.resolve()):
-        held = (
-            ", ".join(sorted(p.relative_to(opt_ml.code).as_posix() for p in opt_ml.code.rglob("*.py"))) or "no scripts"
-        )
-        raise JobError(f"channel code does not hold {script!r}, it holds {held}")
     opt_ml.model.mkdir(parents=True, exist_ok=True)
-    code, tail = _run(path, opt_ml)
-    if code != 0:
-        last = next((line for line in reversed(tail) if line.strip()), "no output")
-        raise JobError(f"{script} ended with exit code {code}: {last.strip()}\n" + "\n".join(tail))
+    opt_ml.checkpoints.mkdir(parents=True, exist_ok=True)
+    run_script(opt_ml.channel("code"), script, folder=opt_ml.code, environment=opt_ml.training_environment())
     try:
         model = load_directory(opt_ml.model)
         model.predict(np.zeros((2, len(model.signature.inputs)), dtype=np.float32))
@@ -51,54 +37,11 @@ def train(opt_ml: OptMl, script: str) -> str:
     return model.sha256
 
 
-def unpack(archive: Path, directory: Path) -> None:
-    """Extract a zip of source files.
-
-    Raises:
-        JobError: If it is no zip, or a member would be written outside the directory.
-    """
-    try:
-        with zipfile.ZipFile(archive) as source:
-            escaping = [
-                n for n in source.namelist() if ".." in PurePosixPath(n).parts or PurePosixPath(n).is_absolute()
-            ]
-            if escaping:
-                raise JobError(
-                    f"{archive.name} must not hold paths outside itself, got {', '.join(map(repr, escaping[:5]))}"
-                )
-            source.extractall(directory)
-    except zipfile.BadZipFile as error:
-        raise JobError(f"{archive.name} is not a zip: {error}") from error
-
-
-def _run(script: Path, opt_ml: OptMl) -> tuple[int, list[str]]:
-    environment = {**os.environ, **opt_ml.training_environment(), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, str(script)]
-    tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    with subprocess.Popen(
-        command, cwd=opt_ml.code, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
-    ) as process:
-        # StopTrainingJob sends SIGTERM to this process; the script may want to save what it has
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        for line in process.stderr or ():
-            sys.stderr.write(line)
-            tail.append(line.rstrip("\n"))
-        code = process.wait()
-        signal.signal(signal.SIGTERM, before)
-    return code, list(tail)
-
-
-def _only(arguments: list[str]) -> str:
-    if len(arguments) != 1:
-        raise JobError(f"usage: python -m mlops_runtime.jobs.train <script>, got {arguments}")
-    return arguments[0]
-
-
 def main(arguments: list[str]) -> int:
     """Run the job. Returns the exit code; a failure is also written to ``/opt/ml/output/failure``."""
     opt_ml = OptMl.from_environment(os.environ)
     try:
-        digest = train(opt_ml, _only(arguments))
+        digest = train(opt_ml, only_script("train", arguments))
     except JobError as error:
         opt_ml.failure.parent.mkdir(parents=True, exist_ok=True)
         opt_ml.failure.write_text(str(error)[:_MAX_FAILURE_CHARACTERS])

@@ -1,26 +1,33 @@
 """Whether an event starts a retraining. Pure: events, state and time in, a decision out.
 
-An alarm fires one event and then says nothing for as long as it rings, so a schedule asks again; both, and people, come here.
-A person's request does not wait for the cool-down, which is there against alarms that come back; lock and budget hold for all.
+An alarm fires one event and then says nothing for as long as it rings, so a rule asks again whether one still does; both, new
+labels, schedules and people come here, and so does the end of an execution that could not release its lock itself. A person's
+request waits neither for the cool-down, which is there against alarms that come back, nor for labels, a pause or a freeze, of which
+the person knows; lock and budget hold for all.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mlops_runtime.contracts import ContractError, from_dict, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.rollout.machine import execution_arn
 
 OLDEST = timedelta(minutes=15)
 NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
+ENDED = ("ABORTED", "FAILED", "TIMED_OUT")  # ends in which an execution may have left its lock behind
+REJECTED = "REJECTED"
 
 _ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}")
+_ROWS = re.compile(r"\d{1,12}", re.ASCII)
 _SCHEDULERS = ("aws.events", "aws.scheduler")
 
 
@@ -43,6 +50,10 @@ class GuardSettings:
         cool_down: Seconds between a start and the next that no person asked for.
         daily_budget: Starts a UTC day.
         lock_seconds: When the lock may be taken over; above the machine's timeout. Default: 6 hours.
+        rejected_cool_down: The cool-down after a candidate was rejected. Default: the same.
+        minimum_labels: New labels without which nothing but a person starts it. Default: labels are not counted.
+        label_table: Table whose new rows are the labels. Default: none.
+        recheck_rule: ARN of the rule that asks again. Default: none does.
     """
 
     pipeline: str
@@ -51,11 +62,40 @@ class GuardSettings:
     cool_down: int
     daily_budget: int
     lock_seconds: int = 21600
+    rejected_cool_down: int | None = None
+    minimum_labels: int | None = None
+    label_table: str | None = None
+    recheck_rule: str | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "GuardSettings":
+        """Read the settings from the variables that the pipeline gives to its guard; one that is absent has its default.
+
+        Raises:
+            KeyError: If one of those without a default is missing.
+            ValueError: If a number is none.
+        """
+        optional = {"rejected_cool_down": "REJECTED_COOL_DOWN_SECONDS", "minimum_labels": "MINIMUM_LABELS"}
+        numbers = {name: int(environ[variable]) for name, variable in optional.items() if variable in environ}
+        return cls(
+            pipeline=environ["PIPELINE"],
+            machine_arn=environ["RETRAIN_MACHINE_ARN"],
+            alarms=tuple(name for name in environ.get("ALARM_NAMES", "").split(",") if name),
+            cool_down=int(environ["COOL_DOWN_SECONDS"]),
+            daily_budget=int(environ["DAILY_BUDGET"]),
+            lock_seconds=int(environ.get("LOCK_SECONDS", "21600")),
+            label_table=environ.get("LABEL_TABLE"),
+            recheck_rule=environ.get("RECHECK_RULE"),
+            **numbers,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardState:
-    """The pipeline's ``STATE`` item; times in epoch seconds. ``owner`` is an execution's ARN."""
+    """The pipeline's ``STATE`` item; times in epoch seconds.
+
+    ``owner`` is an execution's ARN, ``last_outcome`` what the last one came to, ``new_labels`` how many came since its start.
+    """
 
     owner: str | None = None
     lock_until: int = 0
@@ -63,10 +103,33 @@ class GuardState:
     last_execution: str | None = None
     day: str | None = None
     day_count: int = 0
+    last_outcome: str | None = None
+    new_labels: int = 0
 
 
-def request_from(body: str, *, settings: GuardSettings, now: datetime) -> RetrainRequest:
-    """Return what an event asks for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A message that asks for a retraining, with the new labels that it tells of."""
+
+    request: RetrainRequest
+    labels: int = 0
+
+    @property
+    def event_id(self) -> str:
+        """Id of the event."""
+        return self.request.event_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A message that says that an execution (its ARN) has ended."""
+
+    event_id: str
+    execution: str
+
+
+def event_from(body: str, *, settings: GuardSettings, now: datetime) -> Asked | Ended:
+    """Return what an event says.
 
     Args:
         body: The message: an event as EventBridge delivers it.
@@ -78,13 +141,13 @@ def request_from(body: str, *, settings: GuardSettings, now: datetime) -> Retrai
     """
     try:
         event = from_json(BusEvent, body)
-        request = _read(event, settings, now)
+        read = _read(event, settings, now)
     except ContractError as error:
         raise RefusedEventError(Decision.INVALID, str(error)) from error
     at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
     if not -NEWEST <= now - at <= OLDEST:
         raise RefusedEventError(Decision.STALE, f"event of {event.time.isoformat()} came at {now.isoformat()}")
-    return request
+    return read
 
 
 def execution_name(pipeline: str, request: RetrainRequest) -> str:
@@ -99,29 +162,75 @@ def execution_name(pipeline: str, request: RetrainRequest) -> str:
     return f"{request.as_of[:10].replace('-', '')}-{digest[:15]}"
 
 
+def confirmed(
+    request: RetrainRequest, settings: GuardSettings, *, alarms: Mapping[str, str], state: GuardState
+) -> RetrainRequest:
+    """Return a request whose reason still holds, with what it rests on.
+
+    Args:
+        request: What was asked.
+        settings: What the pipeline allows.
+        alarms: The states of `alarms_of` the request, read just now; an alarm that is not there has none.
+        state: The pipeline's state.
+
+    Raises:
+        RefusedEventError: ``NOT_CONFIRMED``.
+    """
+    if request.trigger is Trigger.ALARM and alarms.get(request.requested_by) != "ALARM":
+        got = alarms.get(request.requested_by)
+        raise RefusedEventError(Decision.NOT_CONFIRMED, f"alarm {request.requested_by} is {got} now")
+    if request.trigger is not Trigger.RECHECK:
+        return request
+    ringing = [name for name in settings.alarms if alarms.get(name) == "ALARM"]
+    if ringing:
+        return replace(request, requested_by=ringing[0], detail=f"still ringing: {', '.join(ringing)}"[:500])
+    if settings.minimum_labels is not None and state.new_labels >= settings.minimum_labels:
+        return replace(request, detail=f"{state.new_labels} new labels wait")
+    raise RefusedEventError(Decision.NOT_CONFIRMED, "no alarm rings and no labels wait")
+
+
 def decide(
-    state: GuardState, request: RetrainRequest, settings: GuardSettings, *, execution: str, now: datetime
+    state: GuardState,
+    request: RetrainRequest,
+    settings: GuardSettings,
+    *,
+    execution: str,
+    now: datetime,
+    rest: tuple[Decision, str] | None = None,
 ) -> tuple[Decision, str]:
-    """Return what to do with a request whose trigger has been confirmed, and why.
+    """Return what to do with a confirmed request, and why.
 
     A state that the same execution left is a delivery that was cut off: it is started again, which is starting it once.
+
+    Args:
+        state: The pipeline's state.
+        request: What was asked.
+        settings: What the pipeline allows.
+        execution: ARN of the execution that the request would start.
+        now: When the queue took the message.
+        rest: That automatic work rests: ``PAUSED`` or ``FROZEN``, and why. Default: it does not.
     """
-    seconds = int(now.timestamp())
+    seconds, is_automatic = int(now.timestamp()), request.trigger is not Trigger.MANUAL
     if state.last_execution == execution:
         return Decision.STARTED, "resumed"
+    if is_automatic and rest is not None:
+        return rest
     if state.owner is not None and seconds <= state.lock_until:
         return Decision.BUSY, f"{state.owner} runs"
-    if request.trigger is not Trigger.MANUAL and state.last_started is not None:
-        rest = state.last_started + settings.cool_down - seconds
-        if rest > 0:
-            return Decision.COOLING_DOWN, f"{rest} s of the cool-down of {settings.cool_down} s are left"
+    if is_automatic and settings.minimum_labels is not None and state.new_labels < settings.minimum_labels:
+        return Decision.TOO_FEW_LABELS, f"{state.new_labels} of {settings.minimum_labels} new labels have come"
+    if is_automatic and state.last_started is not None:
+        cool_down = _cool_down(state, settings)
+        left = state.last_started + cool_down - seconds
+        if left > 0:
+            return Decision.COOLING_DOWN, f"{left} s of the cool-down of {cool_down} s are left"
     if state.day == f"{now:%Y-%m-%d}" and state.day_count >= settings.daily_budget:
         return Decision.OVER_BUDGET, f"{state.day_count} of {settings.daily_budget} retrainings of {state.day} are used"
     return Decision.STARTED, request.detail
 
 
 def next_state(state: GuardState, settings: GuardSettings, *, execution: str, now: datetime) -> GuardState:
-    """Return the state in which an execution holds the lock."""
+    """Return the state in which an execution holds the lock; the labels that had come are used up."""
     day = f"{now:%Y-%m-%d}"
     seconds = int(now.timestamp())
     return GuardState(
@@ -134,37 +243,56 @@ def next_state(state: GuardState, settings: GuardSettings, *, execution: str, no
     )
 
 
-def alarm_of(request: RetrainRequest) -> str | None:
-    """Return the alarm that must still ring for the request to hold."""
-    return request.requested_by if request.trigger is Trigger.ALARM else None
+def alarms_of(request: RetrainRequest, settings: GuardSettings) -> tuple[str, ...]:
+    """Return the alarms of which one must still ring for the request to hold."""
+    if request.trigger is Trigger.RECHECK:
+        return settings.alarms
+    return (request.requested_by,) if request.trigger is Trigger.ALARM else ()
 
 
-def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> RetrainRequest:
+def _cool_down(state: GuardState, settings: GuardSettings) -> int:
+    if state.last_outcome == REJECTED and settings.rejected_cool_down is not None:
+        return settings.rejected_cool_down
+    return settings.cool_down
+
+
+def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | Ended:
     account = settings.machine_arn.split(":")[4]
     if event.account != account:
         raise RefusedEventError(Decision.INVALID, f"account {event.account!r} is not {account!r}")
     if not _ID.fullmatch(event.id):
         raise RefusedEventError(Decision.INVALID, f"event id must match {_ID.pattern}, got {event.id[:140]!r}")
-    trigger, by, detail = _trigger(event, settings)
-    return RetrainRequest(
+    if (event.source, event.detail_type) == ("aws.states", "Step Functions Execution Status Change"):
+        return Ended(event_id=event.id, execution=_ended(event.detail, settings))
+    labels = 0
+    if _is_own(event, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
+        table, labels = _new_labels(event.detail, settings)
+        trigger, by, detail = Trigger.NEW_DATA, table, f"{labels} new rows of {table}"
+    else:
+        trigger, by, detail = _trigger(event, settings)
+    request = RetrainRequest(
         trigger=trigger, event_id=event.id, as_of=str(to_dict(now)), requested_by=by, detail=detail[:500]
     )
+    return Asked(request=request, labels=labels)
+
+
+def _is_own(event: BusEvent, settings: GuardSettings) -> bool:
+    unit = event.source.removeprefix("mlops.")
+    return event.source.startswith("mlops.") and settings.pipeline.startswith(f"{unit}-")
 
 
 def _trigger(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, str]:
-    kind = (event.source, event.detail_type)
-    if kind == ("aws.cloudwatch", "CloudWatch Alarm State Change"):
+    if (event.source, event.detail_type) == ("aws.cloudwatch", "CloudWatch Alarm State Change"):
         return _alarm(event.detail, settings)
     if event.source in _SCHEDULERS and event.detail_type == "Scheduled Event":
+        if settings.recheck_rule is not None and settings.recheck_rule in (event.resources or ()):
+            return Trigger.RECHECK, event.source, "asked again"
         return Trigger.SCHEDULE, event.source, "scheduled"
-    unit = event.source.removeprefix("mlops.")
-    own = event.source.startswith("mlops.") and settings.pipeline.startswith(f"{unit}-")
-    if own and event.detail_type == DetailType.RETRAINING_REQUESTED:
+    if _is_own(event, settings) and event.detail_type == DetailType.RETRAINING_REQUESTED:
         asked = from_dict(EventDetail, event.detail)
         if asked.subject != settings.pipeline:
             raise RefusedEventError(Decision.INVALID, f"subject {asked.subject!r} is not {settings.pipeline!r}")
-        by = asked.attributes.get("requested_by", event.source)
-        return Trigger.MANUAL, by, asked.reason
+        return Trigger.MANUAL, asked.attributes.get("requested_by", event.source), asked.reason
     raise RefusedEventError(Decision.INVALID, f"{event.detail_type!r} of {event.source!r} starts no retraining")
 
 
@@ -176,3 +304,22 @@ def _alarm(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[Trigger,
     if value != "ALARM":
         raise RefusedEventError(Decision.NOT_CONFIRMED, f"alarm {name} went to {value!r}")
     return Trigger.ALARM, str(name), f"alarm {name} rings"
+
+
+def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str, int]:
+    told = from_dict(EventDetail, detail)
+    if settings.minimum_labels is None or told.subject != settings.label_table:
+        raise RefusedEventError(Decision.INVALID, f"rows of {told.subject!r} are not counted for {settings.pipeline}")
+    rows = told.attributes.get("rows", "")
+    if not _ROWS.fullmatch(rows):
+        raise RefusedEventError(Decision.INVALID, f"attributes.rows must be a whole number, got {rows[:40]!r}")
+    return told.subject, int(rows)
+
+
+def _ended(detail: Mapping[str, Any], settings: GuardSettings) -> str:
+    execution, status = detail.get("executionArn"), detail.get("status")
+    if not isinstance(execution, str) or not execution.startswith(execution_arn(settings.machine_arn, "")):
+        raise RefusedEventError(Decision.INVALID, f"execution {execution!r} is none of {settings.machine_arn}")
+    if status not in ENDED:
+        raise RefusedEventError(Decision.INVALID, f"status must be one of {', '.join(ENDED)}, got {status!r}")
+    return execution

@@ -1,4 +1,4 @@
-"""Adapter of ``guard``: reads the alarm again, takes the lock, starts the machine, keeps the decision.
+"""Adapter of ``guard``: reads everything again at its source, takes the lock, starts the machine, keeps the decision.
 
 Every step may be the last before a crash. The lock names the execution before it exists, and the execution's name follows from the
 event, so that the next delivery of the same message goes on where this one stopped.
@@ -6,25 +6,27 @@ event, so that the next delivery of the same message goes on where this one stop
 
 import json
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import canonical_json, to_dict
-from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest
+from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest, Trigger
 from mlops_runtime.messages import Message
 from mlops_runtime.retraining.guard import (
+    Asked,
+    Ended,
     GuardSettings,
     GuardState,
     RefusedEventError,
-    alarm_of,
+    alarms_of,
+    confirmed,
     decide,
+    event_from,
     execution_name,
     next_state,
-    request_from,
 )
+from mlops_runtime.retraining.state import GuardTable
 from mlops_runtime.rollout.gather import alarm_states
 from mlops_runtime.rollout.machine import execution_arn
 
@@ -33,12 +35,15 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_stepfunctions import SFNClient
 
+    from mlops_runtime.business_unit.automation import Automation
+
 logger = logging.getLogger(__name__)
 
-KEPT = timedelta(days=30)  # how long an event id is remembered; it is refused as stale long before
 ATTEMPTS = 5
+# within this time a message that took the lock comes again and starts its execution, or ends among the dead letters
+UNSTARTED = timedelta(minutes=30)
 
-_NUMBERS = ("lock_until", "last_started", "day_count")
+_OVER = ("ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT")
 
 
 class GuardBusyError(Exception):
@@ -55,6 +60,7 @@ class RetrainGuard:
         stepfunctions: Client.
         table: Name of the retraining table.
         settings: What the pipeline allows.
+        automation: Whether the unit's automation rests.
     """
 
     dynamodb: "DynamoDBClient"
@@ -62,6 +68,7 @@ class RetrainGuard:
     stepfunctions: "SFNClient"
     table: str
     settings: GuardSettings
+    automation: "Automation"
 
     def handle(self, message: Message) -> GuardDecision:
         """Decide on one message, start the machine if it may, keep and log the decision.
@@ -73,21 +80,34 @@ class RetrainGuard:
         logger.info(json.dumps(to_dict(decision) | {"pipeline": self.settings.pipeline}))
         return decision
 
+    @property
+    def _rows(self) -> GuardTable:
+        return GuardTable(dynamodb=self.dynamodb, table=self.table, pipeline=self.settings.pipeline)
+
     def _decision(self, message: Message) -> GuardDecision:
-        now, pipeline = message.sent, self.settings.pipeline
+        now = message.sent
         try:
-            request = request_from(message.body, settings=self.settings, now=now)
+            event = event_from(message.body, settings=self.settings, now=now)
         except RefusedEventError as refused:
             # under the message's id: a forged event must not use up the id of a real one
             return self._kept(refused.decision, f"message:{message.id}", now, str(refused))
-        if (earlier := self._item(f"EVENT#{request.event_id}")) is not None:
-            reason = f"decided before: {earlier['decision']['S']}"
-            return GuardDecision(decision=Decision.DUPLICATE, event_id=request.event_id, at=_iso(now), reason=reason)
-        alarm = alarm_of(request)
-        if alarm is not None and (state := alarm_states(self.cloudwatch, [alarm]).get(alarm)) != "ALARM":
-            return self._kept(Decision.NOT_CONFIRMED, request.event_id, now, f"alarm {alarm} is {state} now")
-        name = execution_name(pipeline, request)
+        if (earlier := self._rows.decided(event.event_id)) is not None:
+            reason = f"decided before: {earlier}"
+            return GuardDecision(decision=Decision.DUPLICATE, event_id=event.event_id, at=_iso(now), reason=reason)
+        try:
+            return self._release(event, now) if isinstance(event, Ended) else self._retrain(event, now)
+        except RefusedEventError as refused:
+            return self._kept(refused.decision, event.event_id, now, str(refused))
+
+    def _retrain(self, event: Asked, now: datetime) -> GuardDecision:
+        if event.labels:
+            self._rows.count(event.event_id, event.labels, now)
+        name = execution_name(self.settings.pipeline, event.request)
         arn = execution_arn(self.settings.machine_arn, name)
+        names = alarms_of(event.request, self.settings)
+        request = confirmed(
+            event.request, self.settings, alarms=alarm_states(self.cloudwatch, names), state=self._rows.read()
+        )
         decision, reason = self._lock(request, arn, now)
         if decision is not Decision.STARTED:
             return self._kept(decision, request.event_id, now, reason)
@@ -99,52 +119,48 @@ class RetrainGuard:
             logger.info("execution %s is already there", name)
         return self._kept(decision, request.event_id, now, reason, arn)
 
+    def _release(self, event: Ended, now: datetime) -> GuardDecision:
+        execution, status = event.execution, self._status(event.execution)
+        if status not in _OVER:
+            raise RefusedEventError(Decision.NOT_CONFIRMED, f"{execution} is {status} now")
+        held = self._rows.release(execution)
+        reason = f"{execution} is {status}" if held else f"{execution} is {status} and held no lock any more"
+        return self._kept(Decision.RELEASED, event.event_id, now, reason, execution)
+
     def _lock(self, request: RetrainRequest, execution: str, now: datetime) -> tuple[Decision, str]:
+        rest = None if request.trigger is Trigger.MANUAL else self._rest(now)
         for _ in range(ATTEMPTS):
-            seen = self._state()
-            decision, reason = decide(seen, request, self.settings, execution=execution, now=now)
+            seen, gone = self._rows.read(), None
+            decision, reason = decide(seen, request, self.settings, execution=execution, now=now, rest=rest)
+            if decision is Decision.BUSY and self._is_over(seen, now):
+                gone, freed = seen.owner, replace(seen, owner=None, lock_until=0)
+                decision, reason = decide(freed, request, self.settings, execution=execution, now=now, rest=rest)
             if decision is not Decision.STARTED or seen.last_execution == execution:
                 return decision, reason
-            if self._take(seen, next_state(seen, self.settings, execution=execution, now=now), now):
+            new = next_state(seen, self.settings, execution=execution, now=now)
+            if self._rows.take(seen, new, now, gone=gone):
                 return decision, reason
         raise GuardBusyError(f"the state of {self.settings.pipeline} changed {ATTEMPTS} times while it was read")
 
-    def _state(self) -> GuardState:
-        item = self._item("STATE")
-        if item is None:
-            return GuardState()
-        present = [f.name for f in fields(GuardState) if f.name in item]
-        values: dict[str, Any] = {
-            name: int(item[name]["N"]) if name in _NUMBERS else item[name]["S"] for name in present
-        }
-        return GuardState(**values)
+    def _rest(self, now: datetime) -> tuple[Decision, str] | None:
+        frozen = self.automation.frozen(now)
+        if frozen is not None:
+            return Decision.FROZEN, frozen
+        paused = self.automation.rests(now)
+        return None if paused is None else (Decision.PAUSED, paused)
 
-    def _take(self, seen: GuardState, new: GuardState, now: datetime) -> bool:
-        """Write the new state if nobody started anything since ``seen`` and the lock is free."""
-        values: dict[str, Any] = {":now": {"N": str(int(now.timestamp()))}}
-        names = {"#owner": "owner", "#day": "day"}
-        changes = []
-        for entry in fields(GuardState):
-            value = getattr(new, entry.name)
-            values[f":{entry.name}"] = {"N": str(value)} if entry.name in _NUMBERS else {"S": value}
-            changes.append(f"{'#' if '#' + entry.name in names else ''}{entry.name} = :{entry.name}")
-        unchanged = "attribute_not_exists(last_execution)"
-        if seen.last_execution is not None:
-            unchanged, values[":seen"] = "last_execution = :seen", {"S": seen.last_execution}
+    def _is_over(self, seen: GuardState, now: datetime) -> bool:
+        """Return whether the owner of the lock runs no more, or was never started: whatever it left is not waited for."""
+        status = self._status(seen.owner or "")
+        if status is not None:
+            return status in _OVER
+        return seen.last_started is not None and now.timestamp() - seen.last_started > UNSTARTED.total_seconds()
+
+    def _status(self, execution: str) -> str | None:
         try:
-            self.dynamodb.update_item(
-                TableName=self.table,
-                Key=self._key("STATE"),
-                UpdateExpression="SET " + ", ".join(changes),
-                ConditionExpression=f"{unchanged} AND (attribute_not_exists(#owner) OR lock_until < :now)",
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+            return self.stepfunctions.describe_execution(executionArn=execution)["status"]
+        except self.stepfunctions.exceptions.ExecutionDoesNotExist:
+            return None
 
     def _kept(
         self, decision: Decision, event_id: str, now: datetime, reason: str, execution: str | None = None
@@ -152,19 +168,8 @@ class RetrainGuard:
         made = GuardDecision(
             decision=decision, event_id=event_id, at=_iso(now), reason=reason[:1000], execution=execution
         )
-        texts = {name: {"S": value} for name, value in to_dict(made).items()}
-        expires = {"N": str(int((now + KEPT).timestamp()))}
-        self.dynamodb.put_item(
-            TableName=self.table, Item={**self._key(f"EVENT#{event_id}"), **texts, "expires": expires}
-        )
+        self._rows.keep(made, event_id, now)
         return made
-
-    def _item(self, item: str) -> dict[str, Any] | None:
-        answer = self.dynamodb.get_item(TableName=self.table, Key=self._key(item), ConsistentRead=True)
-        return answer.get("Item")
-
-    def _key(self, item: str) -> dict[str, Any]:
-        return {"pipeline": {"S": self.settings.pipeline}, "item": {"S": item}}
 
 
 def _iso(at: datetime) -> str:

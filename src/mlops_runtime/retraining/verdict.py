@@ -1,16 +1,23 @@
-"""Adapter of ``gate``: reads the evaluation, writes the gate's result, answers the Retrain machine."""
+"""Adapter of ``gate``: reads the evaluation, writes the gate's result, answers the Retrain machine.
+
+The answer also says whether the machine may approve by policy now: while the unit's automation rests, a person has to.
+"""
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.retraining import GateSpec
+from mlops_runtime.registry.package import binding
 from mlops_runtime.retraining.gate import evaluate_gate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from mlops_runtime.business_unit.automation import Automation
 
 
 class EvaluationUriError(ValueError):
@@ -26,19 +33,22 @@ class Judge:
         bucket: Artifacts bucket.
         pipeline: Its name.
         spec: When a candidate may be registered.
+        automation: Whether the unit's automation rests.
     """
 
     s3: "S3Client"
     bucket: str
     pipeline: str
     spec: GateSpec
+    automation: "Automation"
 
-    def judge(self, evaluation_uri: str, execution: str) -> dict[str, str]:
+    def judge(self, evaluation_uri: str, execution: str, now: datetime) -> dict[str, str | bool]:
         """Return verdict, reason, and what the package will carry; write ``gates/<pipeline>/<execution>.json``.
 
         Args:
             evaluation_uri: Where the evaluation job wrote.
             execution: ARN of the Retrain execution.
+            now: The time in the cloud.
 
         Raises:
             EvaluationUriError: If it lies elsewhere than under ``evaluations/<pipeline>/``.
@@ -53,18 +63,36 @@ class Judge:
         content = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         evaluation = from_json(Evaluation, content)
         digest = hashlib.sha256(content).hexdigest()
-        result = evaluate_gate(evaluation, self.spec, uri=evaluation_uri, sha256=digest)
+        result = evaluate_gate(evaluation, self.spec, uri=evaluation_uri, sha256=digest, now=now)
         gate_key = f"gates/{self.pipeline}/{execution.rpartition(':')[2]}.json"
         self.s3.put_object(
             Bucket=self.bucket, Key=gate_key, Body=canonical_json(result), ContentType="application/json"
         )
-        return {
-            "verdict": result.verdict.value,
-            "reason": result.reason,
-            "gate_uri": root + gate_key,
+        carried = {
             "artifact_sha256": evaluation.artifact_sha256,
             "model_sha256": evaluation.model_sha256,
             "training_set_id": evaluation.training_set_id,
             "baseline_uri": evaluation.baseline_uri,
             "evaluation_uri": evaluation_uri,
+            "evaluation_sha256": digest,
         }
+        rest = self.automation.rests(now)
+        return {
+            "verdict": result.verdict.value,
+            "reason": result.reason,
+            "gate_uri": root + gate_key,
+            **carried,
+            "binding": binding(carried),
+            "may_approve": rest is None,
+            "rest": "" if rest is None else rest,
+        }
+
+
+def time_of(text: str) -> datetime:
+    """Return the time that a machine passes as ``$now()``.
+
+    Example:
+        >>> time_of("2017-08-01T09:00:00.000Z").isoformat()
+        '2017-08-01T09:00:00+00:00'
+    """
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mlops_constructs._states import successors, tasks
-from mlops_constructs.retraining.jobs import JobEnvironment
+from mlops_constructs.retraining._registration import Registration
+from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment, ProcessingPlan
 from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
@@ -22,24 +23,26 @@ JOBS = JobEnvironment(
     image_uri="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:0",
     instance_type="ml.m5.large",
     maximum=3600,
-    roles=dict.fromkeys(("set", "train", "eval"), ROLE),
+    roles=dict.fromkeys(("set", "prep", "train", "eval"), ROLE),
     subnets=["subnet-1"],
     security_groups=["sg-1"],
     kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
     artifacts_bucket="artifacts",
-    training_sets_bucket="sets",
+    training_set="'s3://sets/sets/demand/' & $name",
     tags=JobTags(unit="demand", owner="ann", cost_center="42", model="forecast", execution="{% $execution %}"),
 )
 PLAN = RetrainPlan(
     pipeline=NAME,
     unit_name="demand",
-    group_name=NAME,
     endpoint_name=NAME,
     jobs=JOBS,
-    training_set=TRAINING_SET,
+    features=FeaturePlan(
+        plan=TRAINING_SET,
+        database="demand_features",
+        tables=("weekly_demand_v1", "demand_history_v1"),
+        manifests="s3://sets/manifests",
+    ),
     evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
-    database="demand_features",
-    tables=("weekly_demand_v1", "demand_history_v1"),
     script="train.py",
     code_uri="s3://assets/code.zip",
     gate_arn=f"{FUNCTION}gate",
@@ -47,8 +50,34 @@ PLAN = RetrainPlan(
     rollout_table="rollout",
     retraining_table="retraining",
     bus_name="demand",
-    is_automatic=True,
+    registration=Registration(
+        group_name=NAME,
+        image_uri=JOBS.image_uri,
+        code_sha256="d" * 64,
+        is_automatic=True,
+        waiting_message={
+            "TopicArn": "arn:aws:sns:us-east-1:123456789012:t",
+            "Subject": "a model waits",
+            "Message": "{% $package & ' waits: ' & $reason %}",
+        },
+    ),
 )
+STEP = ProcessingPlan(
+    image_uri=JOBS.image_uri,
+    instance_type="ml.m5.xlarge",
+    maximum=600,
+    script="step.py",
+    code_uri="s3://assets/step.zip",
+    channel="processed",
+)
+PERSON = replace(PLAN, registration=replace(PLAN.registration, is_automatic=False))
+VARIANTS = {
+    "automatic": PLAN,
+    "manual": PERSON,
+    "processing": replace(PLAN, processing=STEP),
+    "from S3": replace(PLAN, features=None, jobs=replace(JOBS, training_set="'s3://data/exports/demand'")),
+    "spot": replace(PLAN, jobs=replace(JOBS, maximum_wait=7200, has_checkpoints=True, environment={"A": "b"})),
+}
 REQUEST = {"trigger": "alarm", "event_id": "1", "as_of": "2017-08-01T00:00:00Z", "requested_by": "guard"}
 GATE = {
     "verdict": "PASSED",
@@ -59,12 +88,16 @@ GATE = {
     "training_set_id": "c" * 64,
     "baseline_uri": "s3://artifacts/b",
     "evaluation_uri": "s3://artifacts/e",
+    "evaluation_sha256": "e" * 64,
+    "binding": "f" * 64,
+    "may_approve": True,
+    "rest": "",
 }
 EXECUTION = "alarm-2017-08-01T00-00-00"
 MACHINE = retrain_machine(PLAN)
 
 
-def aws(*, gate: dict[str, str] = GATE, champion: str | None = None, fail: tuple[str, Exception] | None = None) -> Any:
+def aws(*, gate: dict[str, Any] = GATE, champion: str | None = None, fail: tuple[str, Exception] | None = None) -> Any:
     """A fake AWS in which every job succeeds and the gate says what it is told."""
 
     def answer(name: str, arguments: dict[str, Any]) -> Any:
@@ -72,7 +105,7 @@ def aws(*, gate: dict[str, str] = GATE, champion: str | None = None, fail: tuple
             raise fail[1]
         match name:
             case "dynamodb:getItem":
-                live = {"live": {"S": json.dumps({"artifact_uri": champion})}}
+                live = {"live": {"S": json.dumps({"artifact_uri": champion, "model_package_arn": "arn:champion"})}}
                 return {} if champion is None else {"Item": live}
             case "sagemaker:createTrainingJob.sync":
                 uri = f"{arguments['OutputDataConfig']['S3OutputPath']}/{arguments['TrainingJobName']}/output/model.tar.gz"
@@ -86,13 +119,17 @@ def aws(*, gate: dict[str, str] = GATE, champion: str | None = None, fail: tuple
     return answer
 
 
-@pytest.mark.parametrize("is_automatic", [True, False])
-def test_every_call_is_one_that_aws_takes(is_automatic: bool):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_call_is_one_that_aws_takes(variant: str):
     """No task has a finding against botocore's models."""
-    assert check_machine(retrain_machine(replace(PLAN, is_automatic=is_automatic))) == []
+    assert check_machine(retrain_machine(VARIANTS[variant])) == []
 
 
-@pytest.mark.parametrize(("name", "state"), list(tasks(MACHINE)))
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [*tasks(MACHINE), *tasks(retrain_machine(VARIANTS["processing"]))],
+    ids=lambda value: str(value)[:20],
+)
 def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]):
     """A task without one of the three could hang or end the execution without a release."""
     assert state["Retry"], name
@@ -100,10 +137,10 @@ def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]
     assert state["TimeoutSeconds"] > 0
 
 
-@pytest.mark.parametrize("is_automatic", [True, False])
-def test_no_path_ends_without_release(is_automatic: bool):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_path_ends_without_release(variant: str):
     """Without Release no end can be reached, every successor exists, and no state is dead."""
-    states: dict[str, Any] = retrain_machine(replace(PLAN, is_automatic=is_automatic))["States"]  # type: ignore[assignment]
+    states: dict[str, Any] = retrain_machine(VARIANTS[variant])["States"]  # type: ignore[assignment]
     ends = {name for name, state in states.items() if state.get("End") or state["Type"] == "Fail"}
     for barrier in ("Release", ""):
         reached, waiting = set[str](), ["Start"]
@@ -130,6 +167,84 @@ def test_registers_and_approves_a_better_candidate(run_machine: Any):
     release = run.arguments("dynamodb:updateItem")
     assert release["Key"] == {"pipeline": {"S": NAME}, "item": {"S": "STATE"}}
     assert release["ExpressionAttributeValues"][":me"]["S"].endswith(EXECUTION)
+    assert release["ExpressionAttributeValues"][":outcome"] == {"S": "APPROVED"}
+    assert run.arguments("sagemaker:updateModelPackage")["ApprovalDescription"] == (
+        f"approved by policy: beats last_week [binding {'f' * 64}]"
+    )
+
+
+@pytest.mark.parametrize(("live", "champion"), [(None, "none"), ("s3://artifacts/old/model.tar.gz", "arn:champion")])
+def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, champion: str):
+    """Training set, evaluation, code, execution, what asked for it, and whom it was measured against."""
+    run = run_machine(MACHINE, REQUEST, aws(champion=live))
+    metadata = run.arguments("sagemaker:createModelPackage")["CustomerMetadataProperties"]
+    assert metadata == {
+        **{name: GATE[name] for name in ("artifact_sha256", "model_sha256", "training_set_id", "baseline_uri")},
+        **{name: GATE[name] for name in ("evaluation_uri", "evaluation_sha256", "binding")},
+        "execution": metadata["execution"],
+        "code_sha256": "d" * 64,
+        "champion": champion,
+        "trigger": "alarm",
+    }
+    assert metadata["execution"].endswith(EXECUTION)
+
+
+def test_while_automation_rests_what_passed_is_left_for_a_person(run_machine: Any):
+    """Registered, not approved; people are told, with the reason."""
+    rest = "frozen by 'peak' until 2017-08-02T00:00:00Z"
+    run = run_machine(MACHINE, REQUEST, aws(gate=GATE | {"may_approve": False, "rest": rest}))
+    assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "REGISTERED")
+    assert "sagemaker:updateModelPackage" not in run.names()
+    assert run.output["reason"] == f"left for a person, {rest}; beats last_week"
+    assert run.arguments("sns:publish")["Message"].endswith(f"waits: {run.output['reason']}")
+
+
+def test_a_message_that_is_lost_changes_nothing(run_machine: Any, aws_error: Any):
+    """The package waits all the same."""
+    run = run_machine(retrain_machine(PERSON), REQUEST, aws(fail=("sns:publish", aws_error("States.TaskFailed"))))
+    assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "REGISTERED")
+
+
+def test_a_step_before_training_sees_the_training_split_alone(run_machine: Any):
+    """Its own instance and image; what it writes is a further channel."""
+    run = run_machine(retrain_machine(VARIANTS["processing"]), REQUEST, aws())
+    jobs = [arguments for name, arguments in run.calls if name == "sagemaker:createProcessingJob.sync"]
+    step = jobs[1]
+    assert step["ProcessingJobName"].endswith("-prep")
+    assert len(step["ProcessingJobName"]) <= 63
+    assert {i["InputName"]: i["S3Input"]["S3Uri"] for i in step["ProcessingInputs"]} == {
+        "train": f"s3://sets/sets/demand/{EXECUTION}/train",
+        "code": "s3://assets/step.zip",
+    }
+    assert step["ProcessingResources"]["ClusterConfig"]["InstanceType"] == "ml.m5.xlarge"
+    assert step["NetworkConfig"]["EnableNetworkIsolation"] is True
+    (output,) = step["ProcessingOutputConfig"]["Outputs"]
+    channel = run.arguments("sagemaker:createTrainingJob.sync")["InputDataConfig"][2]
+    assert channel["ChannelName"] == "processed"
+    assert channel["DataSource"]["S3DataSource"]["S3Uri"] == output["S3Output"]["S3Uri"]
+
+
+def test_a_set_from_s3_is_read_where_it_lies(run_machine: Any):
+    """No job builds it; training and evaluation read the prefix."""
+    run = run_machine(retrain_machine(VARIANTS["from S3"]), REQUEST, aws())
+    assert run.names().count("sagemaker:createProcessingJob.sync") == 1
+    inputs = run.arguments("sagemaker:createProcessingJob.sync")["ProcessingInputs"]
+    uris = {i["InputName"]: i["S3Input"]["S3Uri"] for i in inputs}
+    assert uris["holdout"] == "s3://data/exports/demand/holdout"
+    assert uris["manifest"] == "s3://data/exports/demand/manifest"
+
+
+def test_spare_capacity_may_wait_longer_than_it_runs(run_machine: Any):
+    """MaxWaitTimeInSeconds counts both; checkpoints lie by execution; the state waits as long as the job may."""
+    machine = retrain_machine(VARIANTS["spot"])
+    job = run_machine(machine, REQUEST, aws()).arguments("sagemaker:createTrainingJob.sync")
+    assert job["EnableManagedSpotTraining"] is True
+    assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200}
+    assert job["CheckpointConfig"]["S3Uri"] == f"s3://artifacts/checkpoints/{NAME}/{EXECUTION}"
+    assert job["Environment"] == {"A": "b"}
+    states: dict[str, Any] = machine["States"]  # type: ignore[assignment]
+    assert states["Train"]["TimeoutSeconds"] > 7200
+    assert machine["TimeoutSeconds"] == VARIANTS["spot"].seconds == PLAN.seconds + 3600
 
 
 def test_job_names_fit_and_outputs_stand_by_execution(run_machine: Any):
@@ -169,7 +284,7 @@ def test_records_a_rejection(run_machine: Any):
 
 def test_waits_for_a_person_when_approval_is_manual(run_machine: Any):
     """Manual approval ends with a pending package, and the machine has no state that approves."""
-    manual = retrain_machine(replace(PLAN, is_automatic=False))
+    manual = retrain_machine(PERSON)
     assert "Approve" not in manual["States"]  # type: ignore[operator]  # a machine is plain JSON
     run = run_machine(manual, REQUEST, aws())
     assert run.output["outcome"] == "REGISTERED"

@@ -1,16 +1,19 @@
 """Retraining pipelines in a template."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Template
 
-from mlops_constructs import Approval, ValidationError
-from mlops_constructs.retraining.retrain_machine import total_seconds
+from mlops_constructs import Approval, ModelImage, ProcessingStep, Spot, TrainingJob, TrainingSetSource, ValidationError
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 
 PLAN = TrainingSetPlan(
@@ -36,7 +39,9 @@ def test_the_guard_knows_limits_and_alarms(demand: Any):
         "86400",
         "2",
     )
-    assert int(variables["LOCK_SECONDS"]) > total_seconds(3600)
+    machine = json.loads(_text(demand.one("AWS::StepFunctions::StateMachine", "RetrainingRetrain")["DefinitionString"]))
+    assert int(variables["LOCK_SECONDS"]) == machine["TimeoutSeconds"] + 300
+    assert (variables["UNIT"], "REJECTED_COOL_DOWN_SECONDS" in variables) == ("demand", False)
     names = [part["Ref"] for part in variables["ALARM_NAMES"]["Fn::Join"][1] if part != ","]
     assert [name.rstrip("0123456789ABCDEF") for name in names] == ["AlarmsFeatures", "AlarmsQuality"]
 
@@ -56,6 +61,102 @@ def test_a_schedule_is_a_rule_of_its_own(define: Callable[..., Any]):
     """A persisting alarm fires once, so a schedule may ask again."""
     rule = define(retraining={"schedule": cdk.Duration.days(1)}).one("AWS::Events::Rule", "RetrainingSchedule")
     assert rule["ScheduleExpression"] == "rate(1 day)"
+
+
+def test_an_alarm_that_stays_on_is_asked_about_every_hour(demand: Any):
+    """By a rule that the guard knows; the end of an execution that could not release its lock comes to the same queue."""
+    recheck = demand.one("AWS::Events::Rule", "RetrainingRecheck")
+    assert recheck["ScheduleExpression"] == "rate(1 hour)"
+    variables = demand.one("AWS::Lambda::Function", "RetrainingGuard")["Environment"]["Variables"]
+    assert variables["RECHECK_RULE"]["Fn::GetAtt"][0].startswith("RetrainingRecheck")
+    ended = demand.one("AWS::Events::Rule", "RetrainingEnded")["EventPattern"]
+    assert ended["source"] == ["aws.states"]
+    assert ended["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
+    assert ended["detail"]["stateMachineArn"][0]["Ref"].startswith("RetrainingRetrain")
+
+
+def test_new_labels_are_counted_where_they_are_wanted(define: Callable[..., Any]):
+    """By the rows of the label group's own table; a longer rest after a rejection reaches the guard too."""
+    made = define(retraining={"minimum_labels": 5000, "rejected_cool_down": cdk.Duration.days(7)})
+    rule = made.one("AWS::Events::Rule", "RetrainingNewData")
+    assert rule["EventPattern"]["detail-type"] == ["MLOps Features Ingested"]
+    assert rule["EventPattern"]["detail"] == {"subject": ["sales_v1"]}
+    variables = made.one("AWS::Lambda::Function", "RetrainingGuard")["Environment"]["Variables"]
+    assert (variables["MINIMUM_LABELS"], variables["LABEL_TABLE"]) == ("5000", "sales_v1")
+    assert variables["REJECTED_COOL_DOWN_SECONDS"] == "604800"
+
+
+def test_the_pipeline_can_be_found_by_the_command(demand: Any):
+    """Its entry names table, machine and queue."""
+    entry = json.loads(_text(demand.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"]))
+    assert (entry["pipeline"], entry["group"]) == ("demand-forecast", "demand-forecast")
+
+
+def test_guard_and_gate_know_whether_automation_rests(demand: Any):
+    """Both read the unit's row and nothing else of it."""
+    for role in ("RetrainingGuardRole", "RetrainingGateRole"):
+        reads = [s for s in demand.statements(role) if s["Action"] == "dynamodb:GetItem"]
+        assert any("UnitAutomation" in json.dumps(s["Resource"]) for s in reads)
+    gate = demand.one("AWS::Lambda::Function", "RetrainingGate")["Environment"]["Variables"]
+    assert (gate["UNIT"], "FREEZE" in gate, "AUTOMATION_TABLE" in gate) == ("demand", True, True)
+
+
+def _image() -> ModelImage:
+    return ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+
+
+def test_spot_checkpoints_and_a_step_have_exactly_their_rights(define: Callable[..., Any], tmp_path: Path):
+    """The step reads the training split and writes its own prefix; training reads both and keeps checkpoints."""
+    folder = tmp_path / "step"
+    folder.mkdir()
+    (folder / "train.py").write_text("pass")
+    common = {"image": _image(), "source": folder, "script": "train.py", "maximum": cdk.Duration.hours(1)}
+    made = define(
+        retraining={
+            "training": TrainingJob(
+                **common,
+                instance_type="ml.m5.large",
+                spot=Spot(maximum_wait=cdk.Duration.hours(3)),
+                checkpoints=True,
+                is_isolated=False,
+            ),
+            "processing": ProcessingStep(**common, instance_type="ml.m5.xlarge"),
+        }
+    )
+    step, train = (made.statements(f"Retraining{name}Role") for name in ("Processing", "Training"))
+    written = [suffix for s in step if "s3:PutObject" in actions([s]) for suffix in _suffixes(s)]
+    assert written == ["/processed/demand-forecast/*"]
+    assert any(
+        suffix == "/sets/sales/*/train/*" for s in step if "s3:GetObject" in actions([s]) for suffix in _suffixes(s)
+    )
+    written = [suffix for s in train if "s3:PutObject" in actions([s]) for suffix in _suffixes(s)]
+    assert sorted(written) == ["/checkpoints/demand-forecast/*", "/models/demand-forecast/*"]
+    found = {
+        s["Action"]: s["Condition"]
+        for s in made.statements("RetrainRole")
+        if "Condition" in s and isinstance(s["Action"], str)
+    }
+    assert "Bool" not in found["sagemaker:CreateTrainingJob"]
+    types = "ForAnyValue:StringEquals"
+    assert found["sagemaker:CreateProcessingJob"][types] == {"sagemaker:InstanceTypes": ["ml.m5.large", "ml.m5.xlarge"]}
+    assert found["sagemaker:CreateTrainingJob"][types] == {"sagemaker:InstanceTypes": ["ml.m5.large"]}
+
+
+def test_a_set_from_s3_needs_no_role_for_features(define: Callable[..., Any]):
+    """Training and evaluation read the prefix, and decrypt it with the bucket's own key."""
+    stack = cdk.Stack(cdk.App(), "Other")
+    key = kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:us-east-1:123456789012:key/2")
+    bucket = s3.Bucket.from_bucket_attributes(stack, "Data", bucket_name="data", encryption_key=key)
+    source = TrainingSetSource.s3(bucket=bucket, prefix="exports/demand", label="units")
+    made = define(retraining={"training_set": source, "store": None})
+    assert made.statements("RetrainingTrainingSetRole") == []
+    for role in ("RetrainingTrainingRole", "RetrainingEvaluationRole"):
+        statements = made.statements(role)
+        assert any("data/exports/demand/*" in json.dumps(s["Resource"]) for s in statements)
+        assert any("key/2" in json.dumps(s["Resource"]) for s in statements if s["Action"] == "kms:Decrypt")
+    machine = _text(made.one("AWS::StepFunctions::StateMachine", "RetrainingRetrain")["DefinitionString"])
+    assert "'TrainingSet'" not in machine
+    assert "s3://data/exports/demand" in machine
 
 
 def test_each_job_has_a_role_that_does_one_thing(demand: Any):
@@ -116,6 +217,13 @@ def test_grant_request_is_bound_to_the_units_source(define: Callable[..., Any]):
         ({"daily_budget": 0}, "daily_budget must be from 1 to 24, got 0"),
         ({"cool_down": cdk.Duration.days(366)}, "cool_down must be from"),
         ({"schedule": cdk.Duration.seconds(1)}, "schedule must be from"),
+        ({"recheck": cdk.Duration.seconds(1)}, "recheck must be from"),
+        (
+            {"rejected_cool_down": cdk.Duration.hours(1)},
+            "rejected_cool_down must be from 1 day to 365 days, got 1 hour",
+        ),
+        ({"minimum_labels": 0}, "minimum_labels must be from 1 to"),
+        ({"store": None}, "store must be given: a TrainingSetPlan is built from the features of one"),
         (
             {"evaluation": EvaluationPlan(label="price", block="b", baselines=())},
             "evaluation.label must be the training set's 'units'",
@@ -141,6 +249,11 @@ def test_fails_when_alarms_are_added_twice(define: Callable[..., Any]):
     made = define()
     with pytest.raises(ValidationError, match="alarms were added before"):
         made.retraining.add_alarms(made.alarms.alarms)
+
+
+def _text(value: Any) -> str:
+    parts = value["Fn::Join"][1] if isinstance(value, dict) else [value]
+    return "".join(part if isinstance(part, str) else "x" for part in parts)
 
 
 def _suffixes(statement: dict[str, Any]) -> list[str]:

@@ -1,11 +1,12 @@
 """Training jobs as declared."""
 
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 import pytest
 
-from mlops_constructs import ModelImage, TrainingJob, ValidationError
+from mlops_constructs import ModelImage, ProcessingStep, Spot, TrainingJob, ValidationError
 
 IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
 
@@ -27,3 +28,53 @@ def test_fails_with_every_problem_at_once(tmp_path: Path):
         "maximum",
         "hyperparameter",
     ]
+
+
+def job(folder: Path, **changes: Any) -> TrainingJob:
+    """Return a job with changes."""
+    (folder / "train.py").write_text("pass")
+    values: dict[str, Any] = {"script": "train.py", "instance_type": "ml.m5.large", "maximum": cdk.Duration.hours(1)}
+    return TrainingJob(image=IMAGE, source=folder, **values | changes)
+
+
+def test_defaults_are_on_demand_in_isolation(tmp_path: Path):
+    """Thirty gibibytes, no checkpoints, no network."""
+    made = job(tmp_path)
+    assert (made.volume_gigabytes, made.maximum_wait, made.checkpoints, made.is_isolated) == (30, None, False, True)
+    spare = job(tmp_path, spot=Spot(maximum_wait=cdk.Duration.hours(6)), volume=cdk.Size.tebibytes(1))
+    assert (spare.volume_gigabytes, spare.maximum_wait) == (1024, 21600)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"spot": Spot(maximum_wait=cdk.Duration.minutes(59))},
+            "spot.maximum_wait must be from 1 hour to 28 days, got 59 minutes",
+        ),
+        ({"volume": cdk.Size.mebibytes(100)}, "volume in GiB must be from 1 to 16384, got 0"),
+        ({"environment": {"1A": "x"}}, "environment must be names of letters, digits and underscores, got '1A'"),
+        ({"environment": {"A": "x" * 513}}, "environment variable 'A' must be text of at most 512 characters, got 513"),
+        ({"environment": {f"A{n}": "" for n in range(101)}}, "environment must have at most 100 variables, got 101"),
+    ],
+)
+def test_fails_when_sagemaker_would_refuse_the_job(tmp_path: Path, changes: dict[str, Any], message: str):
+    """At synth, with the limit."""
+    with pytest.raises(ValidationError) as error:
+        job(tmp_path, **changes)
+    assert list(error.value.problems) == [message]
+
+
+@pytest.mark.parametrize("channel", ["train", "code", "a b"])
+def test_fails_when_a_steps_channel_is_taken(tmp_path: Path, channel: str):
+    """The split and the code have theirs."""
+    (tmp_path / "step.py").write_text("pass")
+    with pytest.raises(ValidationError, match="channel must be"):
+        ProcessingStep(
+            image=IMAGE,
+            source=tmp_path,
+            script="step.py",
+            instance_type="ml.m5.large",
+            maximum=cdk.Duration.hours(1),
+            channel=channel,
+        )

@@ -49,7 +49,7 @@ BY_NAME = {kind.__name__: kind for kind in CONTRACTS}
 
 _TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXT,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
     max_leaves=8,
 )

@@ -38,6 +38,7 @@ def test_eventbridges_event_is_read() -> None:
         time=datetime(2017, 12, 22, 18, 43, 48, tzinfo=UTC),
         detail={"instance-id": "i-1234567890abcdef0", "state": "terminated"},
         account="111122223333",
+        resources=("arn:aws:ec2:us-west-1:123456789012:instance/i-1234567890abcdef0",),
     )
 
 
@@ -62,6 +63,7 @@ def test_every_event_can_be_put(kind: DetailType) -> None:
 def test_detail_types_are_what_rules_match() -> None:
     """A changed word would silence every rule that a unit has deployed."""
     assert sorted(DetailType) == [
+        "MLOps Features Ingested",
         "MLOps Monitor Reported",
         "MLOps Retraining Finished",
         "MLOps Retraining Requested",

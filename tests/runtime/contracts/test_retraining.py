@@ -88,7 +88,7 @@ def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
         (
             RetrainRequest,
             {"trigger": "ALARM"},
-            "$.trigger must be one of 'alarm', 'schedule', 'manual', got 'ALARM'",
+            "$.trigger must be one of 'alarm', 'schedule', 'manual', 'new_data', 'recheck', got 'ALARM'",
         ),
         (RetrainRequest, {"as_of": ...}, "$.as_of is missing"),
         (RetrainRequest, {"event_id": 7}, "$.event_id must be a string, got 7"),
@@ -101,7 +101,7 @@ def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
             GuardDecision,
             {"decision": "IGNORED"},
             "$.decision must be one of 'STARTED', 'DUPLICATE', 'STALE', 'COOLING_DOWN', 'OVER_BUDGET', 'BUSY', "
-            "'NOT_CONFIRMED', 'INVALID', got 'IGNORED'",
+            "'NOT_CONFIRMED', 'INVALID', 'PAUSED', 'FROZEN', 'TOO_FEW_LABELS', 'RELEASED', got 'IGNORED'",
         ),
         (GuardDecision, {"reason": ...}, "$.reason is missing"),
         (TrainingSetPlan, {"features": {"prices": "price"}}, "$.features.prices must be an array, got 'price'"),

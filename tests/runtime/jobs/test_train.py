@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.jobs.optml import JobError
-from mlops_runtime.jobs.train import unpack
 from mlops_runtime.serving.model import load_directory
 
 GOOD = """
@@ -77,21 +75,14 @@ def test_fails_for_a_script_that_is_not_in_the_zip(tmp_path: Path, script: str) 
     assert reason == f"channel code does not hold {script!r}, it holds helper.py, train.py"
 
 
-def test_fails_for_a_zip_with_paths_outside_itself(tmp_path: Path) -> None:
-    """Nothing of such a zip is written."""
-    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
-        archive.writestr("ok.py", "")
-        archive.writestr("../evil.py", "")
-    with pytest.raises(JobError, match=r"evil\.zip must not hold paths outside itself, got '\.\./evil\.py'"):
-        unpack(tmp_path / "evil.zip", tmp_path / "code")
-    assert not (tmp_path / "code").exists()
-
-
-def test_fails_for_what_is_no_zip(tmp_path: Path) -> None:
-    """A broken download is named."""
-    (tmp_path / "code.zip").write_bytes(b"PK?")
-    with pytest.raises(JobError, match=r"code\.zip is not a zip"):
-        unpack(tmp_path / "code.zip", tmp_path / "code")
+def test_a_script_finds_its_checkpoints(models: Any, tmp_path: Path) -> None:
+    """What SageMaker brought back is there before the script runs."""
+    models.write(tmp_path / "input" / "data" / "train")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "epoch").write_text("7")
+    wanted = "import os, pathlib\nassert pathlib.Path(os.environ['MLOPS_CHECKPOINT_DIR'], 'epoch').read_text() == '7'\n"
+    code(tmp_path, wanted + GOOD)
+    assert run(tmp_path, "train.py").returncode == 0
 
 
 def test_fails_without_a_script(tmp_path: Path) -> None:

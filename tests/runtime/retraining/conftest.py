@@ -11,12 +11,21 @@ import pytest
 
 from mlops_runtime.contracts.model import Evaluation, LossBlock, SegmentLosses
 
-_SPEC = importlib.util.spec_from_file_location("rollout_world", Path(__file__).parents[1] / "rollout" / "world.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-rollout_world = importlib.util.module_from_spec(_SPEC)
-sys.modules["rollout_world"] = rollout_world  # tests import its constants by this name
-_SPEC.loader.exec_module(rollout_world)
+HERE = Path(__file__).parent
+
+
+def _load(name: str, path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # tests import its constants by this name
+    spec.loader.exec_module(module)
+    return module
+
+
+rollout_world = _load("rollout_world", HERE.parent / "rollout" / "world.py")
+_load("retraining_events", HERE / "events.py")
 
 
 @pytest.fixture(autouse=True)

@@ -11,27 +11,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout_world import NOW
 
-from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.events import features_ingested
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
 from mlops_runtime.retraining.guard import (
+    Asked,
+    Ended,
     GuardSettings,
     GuardState,
     RefusedEventError,
-    alarm_of,
+    alarms_of,
+    confirmed,
     decide,
+    event_from,
     execution_name,
     next_state,
-    request_from,
 )
 
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain"
+OWNER = "arn:aws:states:us-east-1:123456789012:execution:Retrain:"
 SETTINGS = GuardSettings(
     pipeline="demand-forecast",
     machine_arn=MACHINE,
     alarms=("demand-drift", "demand-wape"),
     cool_down=86_400,
     daily_budget=2,
+    label_table="weekly_demand_v1",
+    recheck_rule="arn:aws:events:us-east-1:123456789012:rule/recheck",
 )
+COUNTING = replace(SETTINGS, minimum_labels=1000)
 HOUR = 3600
 SECONDS = int(NOW.timestamp())
 
@@ -49,13 +57,35 @@ def _event(kind: str, **changes: Any) -> dict[str, Any]:
             "source": "mlops.demand",
             "detail": {"id": "x", "subject": "demand-forecast", "outcome": "REQUESTED", "reason": "new store"},
         },
+        "new_data": {
+            "detail-type": "MLOps Features Ingested",
+            "source": "mlops.demand",
+            "detail": to_dict(features_ingested("weekly_demand_v1", rows=1200, ingest_id="w31")),
+        },
+        "recheck": {
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "resources": [SETTINGS.recheck_rule],
+            "detail": {},
+        },
+        "ended": {
+            "detail-type": "Step Functions Execution Status Change",
+            "source": "aws.states",
+            "detail": {"executionArn": f"{OWNER}one", "status": "ABORTED"},
+        },
     }
     common = {"id": "e1", "account": "123456789012", "time": "2017-08-01T09:00:00Z", "region": "us-east-1"}
     return common | kinds[kind] | changes
 
 
-def _request(event: object, settings: GuardSettings = SETTINGS) -> RetrainRequest:
-    return request_from(json.dumps(event), settings=settings, now=NOW)
+def _read(event: object, settings: GuardSettings = COUNTING) -> Asked | Ended:
+    return event_from(json.dumps(event), settings=settings, now=NOW)
+
+
+def _request(event: object, settings: GuardSettings = COUNTING) -> RetrainRequest:
+    read = _read(event, settings)
+    assert isinstance(read, Asked)
+    return read.request
 
 
 @pytest.mark.parametrize(
@@ -64,6 +94,8 @@ def _request(event: object, settings: GuardSettings = SETTINGS) -> RetrainReques
         ("alarm", "demand-drift", "alarm demand-drift rings"),
         ("schedule", "aws.events", "scheduled"),
         ("manual", "mlops.demand", "new store"),
+        ("new_data", "weekly_demand_v1", "1200 new rows of weekly_demand_v1"),
+        ("recheck", "aws.events", "asked again"),
     ],
 )
 def test_each_trigger_becomes_a_request(kind: str, by: str, detail: str) -> None:
@@ -71,7 +103,45 @@ def test_each_trigger_becomes_a_request(kind: str, by: str, detail: str) -> None
     request = _request(_event(kind))
     assert request.trigger == Trigger(kind)
     assert (request.requested_by, request.detail, request.as_of) == (by, detail, "2017-08-01T09:00:00Z")
-    assert alarm_of(request) == ("demand-drift" if kind == "alarm" else None)
+    alarms = {"alarm": ("demand-drift",), "recheck": ("demand-drift", "demand-wape")}
+    assert alarms_of(request, SETTINGS) == alarms.get(kind, ())
+
+
+def test_new_labels_come_with_their_number_and_an_end_with_its_execution() -> None:
+    """The two that are more than a request."""
+    read = _read(_event("new_data"))
+    assert isinstance(read, Asked)
+    assert (read.labels, read.event_id) == (1200, "e1")
+    assert _read(_event("ended")) == Ended(event_id="e1", execution=f"{OWNER}one")
+
+
+@pytest.mark.parametrize("rows", ["", "-5", "1.5", "\u0661", "9" * 13, "many"])
+def test_fails_when_rows_are_no_number(rows: str) -> None:
+    """What cannot be counted is refused."""
+    detail = _event("new_data")["detail"] | {"attributes": {"rows": rows}}
+    with pytest.raises(RefusedEventError, match=r"attributes.rows must be a whole number"):
+        _read(_event("new_data", detail=detail))
+
+
+def test_labels_count_only_where_they_are_wanted() -> None:
+    """Another table, or a pipeline that does not count."""
+    other = to_dict(features_ingested("prices_v1", rows=9, ingest_id="x"))
+    for event, limits in ((_event("new_data", detail=other), COUNTING), (_event("new_data"), SETTINGS)):
+        with pytest.raises(RefusedEventError, match="are not counted for demand-forecast"):
+            _read(event, limits)
+
+
+def test_a_request_that_asks_again_needs_an_alarm_or_labels() -> None:
+    """The first alarm that rings is the reason; else enough labels; else nothing."""
+    request = _request(_event("recheck"))
+    ringing = confirmed(request, COUNTING, alarms={"demand-wape": "ALARM"}, state=GuardState())
+    assert (ringing.requested_by, ringing.detail) == ("demand-wape", "still ringing: demand-wape")
+    waiting = confirmed(request, COUNTING, alarms={"demand-drift": "OK"}, state=GuardState(new_labels=1000))
+    assert waiting.detail == "1000 new labels wait"
+    for limits, state in ((COUNTING, GuardState(new_labels=999)), (SETTINGS, GuardState(new_labels=1000))):
+        with pytest.raises(RefusedEventError, match="no alarm rings and no labels wait") as error:
+            confirmed(request, limits, alarms={"demand-drift": "INSUFFICIENT_DATA"}, state=state)
+        assert error.value.decision is Decision.NOT_CONFIRMED
 
 
 def test_a_person_may_be_named() -> None:
@@ -95,6 +165,12 @@ def test_a_person_may_be_named() -> None:
         (_event("manual", detail={"id": "x", "subject": "pricing", "outcome": ""}), "subject 'pricing' is not"),
         (_event("manual", **{"detail-type": "MLOps Rollout Finished"}), "starts no retraining"),
         (_event("schedule", time="yesterday"), "must be an ISO 8601 time"),
+        (_event("new_data", source="mlops.other"), "starts no retraining"),
+        (
+            _event("ended", detail={"executionArn": "arn:aws:states:us-east-1:123456789012:execution:Other:one"}),
+            "none of",
+        ),
+        (_event("ended", detail={"executionArn": f"{OWNER}one", "status": "RUNNING"}), "status must be one of"),
     ],
 )
 def test_fails_when_an_event_is_not_ours(event: dict[str, Any], message: str) -> None:
@@ -108,7 +184,7 @@ def test_fails_when_an_event_is_not_ours(event: dict[str, Any], message: str) ->
 def test_no_body_breaks_the_guard(body: str) -> None:
     """Whatever a sender writes is refused as invalid."""
     with pytest.raises(RefusedEventError) as error:
-        request_from(body, settings=SETTINGS, now=NOW)
+        event_from(body, settings=SETTINGS, now=NOW)
     assert error.value.decision is Decision.INVALID
 
 
@@ -120,17 +196,22 @@ _ANY = st.recursive(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.sampled_from(["alarm", "schedule", "manual"]), st.data())
+@given(st.sampled_from(["alarm", "schedule", "manual", "new_data", "recheck", "ended"]), st.data())
 def test_a_tampered_event_is_refused_or_means_the_same(kind: str, data: st.DataObject) -> None:
     """Any field of a valid event replaced by anything, also inside its detail; what passes can be written and started."""
     event = _event(kind)
     target = event["detail"] if event["detail"] and data.draw(st.booleans()) else event
     target[data.draw(st.sampled_from(sorted(target)))] = data.draw(_ANY)
     try:
-        request = _request(event)
+        read = _read(event)
     except RefusedEventError:
         return
-    assert request.trigger == Trigger(kind)
+    if isinstance(read, Ended):
+        assert read.execution.startswith(OWNER)
+        return
+    request = read.request
+    # without its rule a schedule's event is one of another schedule
+    assert request.trigger in ({Trigger.RECHECK, Trigger.SCHEDULE} if kind == "recheck" else {Trigger(kind)})
     assert len(execution_name("demand-forecast", request)) == 24
     canonical_json(request)
 
@@ -168,8 +249,8 @@ def test_an_alarm_that_went_quiet_is_not_confirmed() -> None:
     assert error.value.decision is Decision.NOT_CONFIRMED
 
 
-def _decide(state: GuardState, kind: str = "alarm", settings: GuardSettings = SETTINGS) -> Decision:
-    return decide(state, _request(_event(kind)), settings, execution="mine", now=NOW)[0]
+def _decide(state: GuardState, kind: str = "alarm", settings: GuardSettings = SETTINGS, **rest: Any) -> Decision:
+    return decide(state, _request(_event(kind)), settings, execution="mine", now=NOW, **rest)[0]
 
 
 @pytest.mark.parametrize(
@@ -192,6 +273,52 @@ def _decide(state: GuardState, kind: str = "alarm", settings: GuardSettings = SE
 def test_decisions(state: GuardState, kind: str, decision: Decision) -> None:
     """Lock, cool-down and budget, each at its edge; an interrupted start goes on."""
     assert _decide(state, kind) is decision
+
+
+@pytest.mark.parametrize("kind", ["alarm", "schedule", "new_data", "recheck"])
+@pytest.mark.parametrize("rest", [Decision.PAUSED, Decision.FROZEN])
+def test_while_automation_rests_only_a_person_retrains(kind: str, rest: Decision) -> None:
+    """Whatever else would hold; what had begun before goes on."""
+    assert _decide(GuardState(), kind, rest=(rest, "peak season")) is rest
+    assert _decide(GuardState(), "manual", rest=(rest, "peak season")) is Decision.STARTED
+    assert _decide(GuardState(last_execution="mine"), kind, rest=(rest, "peak season")) is Decision.STARTED
+
+
+@pytest.mark.parametrize("kind", ["alarm", "schedule", "new_data", "recheck"])
+def test_without_new_labels_only_a_person_retrains(kind: str) -> None:
+    """The same data would give the same model."""
+    assert _decide(GuardState(new_labels=999), kind, COUNTING) is Decision.TOO_FEW_LABELS
+    assert _decide(GuardState(new_labels=1000), kind, COUNTING) is Decision.STARTED
+    assert _decide(GuardState(), "manual", COUNTING) is Decision.STARTED
+
+
+def test_after_a_rejection_the_cool_down_may_be_longer() -> None:
+    """A challenger that lost will lose again tomorrow."""
+    patient = replace(SETTINGS, rejected_cool_down=7 * 86_400)
+    day_before = GuardState(last_started=SECONDS - 86_400)
+    assert _decide(replace(day_before, last_outcome="REJECTED"), settings=patient) is Decision.COOLING_DOWN
+    assert _decide(replace(day_before, last_outcome="APPROVED"), settings=patient) is Decision.STARTED
+    assert _decide(replace(day_before, last_outcome="REJECTED")) is Decision.STARTED
+
+
+def test_settings_are_read_from_the_environment() -> None:
+    """What is absent has its default; a list of alarms may be empty."""
+    environ = {
+        "PIPELINE": "demand-forecast",
+        "RETRAIN_MACHINE_ARN": MACHINE,
+        "COOL_DOWN_SECONDS": "86400",
+        "DAILY_BUDGET": "2",
+        "ALARM_NAMES": "",
+    }
+    few = GuardSettings.from_environment(environ)
+    assert (few.alarms, few.lock_seconds, few.minimum_labels, few.recheck_rule) == ((), 21600, None, None)
+    more = {
+        "ALARM_NAMES": "demand-drift,demand-wape",
+        "LABEL_TABLE": "weekly_demand_v1",
+        "MINIMUM_LABELS": "1000",
+        "RECHECK_RULE": str(SETTINGS.recheck_rule),
+    }
+    assert GuardSettings.from_environment(environ | more) == COUNTING
 
 
 @given(st.lists(st.tuples(st.integers(0, 7200), st.sampled_from(["alarm", "schedule", "manual"])), max_size=60))

@@ -1,63 +1,27 @@
-"""The guard against real state: duplicates, crashes between side effects, storms."""
+"""The guard against real state: duplicates, crashes between side effects, locks that were left behind."""
 
-import json
 import threading
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from retraining_events import (
+    RULE,
+    SETTINGS,
+    Resting,
+    alarm_message,
+    ended_message,
+    guard_of,
+    item,
+    labels_message,
+    recheck_message,
+    release,
+)
 from rollout_world import NOW, World
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest
-from mlops_runtime.messages import Message
-from mlops_runtime.retraining.guard import GuardSettings
-from mlops_runtime.retraining.start import RetrainGuard
-
-MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain"
-SETTINGS = GuardSettings(
-    pipeline="demand-forecast", machine_arn=MACHINE, alarms=("demand-drift",), cool_down=86_400, daily_budget=2
-)
-
-
-def _guard(world: World, **changes: Any) -> RetrainGuard:
-    made = RetrainGuard(
-        dynamodb=world.dynamodb,
-        cloudwatch=world.cloudwatch,
-        stepfunctions=world.stepfunctions,
-        table="retraining",
-        settings=SETTINGS,
-    )
-    return replace(made, **changes)
-
-
-def _message(event_id: str = "e1", at: datetime = NOW, manual: bool = False, **changes: Any) -> Message:
-    event: dict[str, Any] = {"id": event_id, "account": "123456789012", "time": at.isoformat()}
-    if manual:
-        detail = {"id": event_id, "subject": "demand-forecast", "outcome": "REQUESTED"}
-        event |= {"detail-type": "MLOps Retraining Requested", "source": "mlops.demand", "detail": detail}
-    else:
-        detail = {"alarmName": "demand-drift", "state": {"value": "ALARM"}}
-        event |= {"detail-type": "CloudWatch Alarm State Change", "source": "aws.cloudwatch", "detail": detail}
-    return Message(id=f"m-{event_id}", body=json.dumps(event | changes), sent=at)
-
-
-def _item(world: World, item: str) -> dict[str, Any]:
-    key = {"pipeline": {"S": "demand-forecast"}, "item": {"S": item}}
-    return dict(world.dynamodb.get_item(TableName="retraining", Key=key).get("Item", {}))
-
-
-def release(world: World, owner: str) -> None:
-    """Release the lock as the Retrain machine does."""
-    world.dynamodb.update_item(
-        TableName="retraining",
-        Key={"pipeline": {"S": "demand-forecast"}, "item": {"S": "STATE"}},
-        UpdateExpression="REMOVE #owner, lock_until",
-        ConditionExpression="#owner = :me",
-        ExpressionAttributeNames={"#owner": "owner"},
-        ExpressionAttributeValues={":me": {"S": owner}},
-    )
 
 
 @pytest.fixture
@@ -69,7 +33,7 @@ def ringing(world: World) -> World:
 
 def test_an_alarm_starts_one_retraining(ringing: World) -> None:
     """The lock names the execution; the decision is kept with an end."""
-    decision = _guard(ringing).handle(_message())
+    decision = guard_of(ringing).handle(alarm_message())
     assert decision.decision is Decision.STARTED
     [name] = ringing.executions("Retrain")
     assert decision.execution == f"arn:aws:states:us-east-1:123456789012:execution:Retrain:{name}"
@@ -77,7 +41,7 @@ def test_an_alarm_starts_one_retraining(ringing: World) -> None:
         RetrainRequest, ringing.stepfunctions.describe_execution(executionArn=decision.execution)["input"]
     )
     assert (request.event_id, request.as_of) == ("e1", "2017-08-01T09:00:00Z")
-    state, kept = _item(ringing, "STATE"), _item(ringing, "EVENT#e1")
+    state, kept = item(ringing, "STATE"), item(ringing, "EVENT#e1")
     assert state["owner"]["S"] == decision.execution
     assert int(state["lock_until"]["N"]) == int(NOW.timestamp()) + 21600
     assert kept["decision"]["S"] == "STARTED"
@@ -86,10 +50,10 @@ def test_an_alarm_starts_one_retraining(ringing: World) -> None:
 
 def test_a_second_delivery_is_a_duplicate(ringing: World) -> None:
     """It changes nothing and keeps the first decision."""
-    guard = _guard(ringing)
-    guard.handle(_message())
-    assert guard.handle(_message()).decision is Decision.DUPLICATE
-    assert _item(ringing, "EVENT#e1")["decision"]["S"] == "STARTED"
+    guard = guard_of(ringing)
+    guard.handle(alarm_message())
+    assert guard.handle(alarm_message()).decision is Decision.DUPLICATE
+    assert item(ringing, "EVENT#e1")["decision"]["S"] == "STARTED"
     assert len(ringing.executions("Retrain")) == 1
 
 
@@ -98,44 +62,44 @@ def test_an_alarm_that_no_longer_rings_starts_nothing(world: World, state: str |
     """The event may be forged or old; the alarm is read again."""
     if state is not None:
         world.alarm("demand-drift", state)
-    decision = _guard(world).handle(_message())
+    decision = guard_of(world).handle(alarm_message())
     assert (decision.decision, decision.reason) == (Decision.NOT_CONFIRMED, f"alarm demand-drift is {state} now")
     assert world.executions("Retrain") == []
 
 
 def test_an_invalid_message_uses_up_no_event_id(ringing: World) -> None:
     """A forged event with a real one's id does not make the real one a duplicate."""
-    guard = _guard(ringing)
-    assert guard.handle(_message(account="210987654321")).decision is Decision.INVALID
-    assert guard.handle(_message()).decision is Decision.STARTED
-    assert _item(ringing, "EVENT#message:m-e1")["decision"]["S"] == "INVALID"
+    guard = guard_of(ringing)
+    assert guard.handle(alarm_message(account="210987654321")).decision is Decision.INVALID
+    assert guard.handle(alarm_message()).decision is Decision.STARTED
+    assert item(ringing, "EVENT#message:m-e1")["decision"]["S"] == "INVALID"
 
 
 def test_busy_then_cooling_down_then_free(ringing: World) -> None:
     """The lock holds while the machine runs, the cool-down after it, and then another may start."""
-    guard = _guard(ringing)
-    owner = guard.handle(_message()).execution
+    guard = guard_of(ringing)
+    owner = guard.handle(alarm_message()).execution
     assert owner is not None
-    assert guard.handle(_message("e2", NOW + timedelta(hours=1))).decision is Decision.BUSY
+    assert guard.handle(alarm_message("e2", NOW + timedelta(hours=1))).decision is Decision.BUSY
     release(ringing, owner)
-    assert guard.handle(_message("e3", NOW + timedelta(hours=2))).decision is Decision.COOLING_DOWN
-    assert guard.handle(_message("e4", NOW + timedelta(hours=24))).decision is Decision.STARTED
+    assert guard.handle(alarm_message("e3", NOW + timedelta(hours=2))).decision is Decision.COOLING_DOWN
+    assert guard.handle(alarm_message("e4", NOW + timedelta(hours=24))).decision is Decision.STARTED
 
 
 def test_a_lock_that_was_never_released_is_taken_over(ringing: World) -> None:
     """An aborted machine does not block for ever."""
-    guard = _guard(ringing)
-    guard.handle(_message())
-    decision = guard.handle(_message("e2", NOW + timedelta(hours=24)))
+    guard = guard_of(ringing)
+    guard.handle(alarm_message())
+    decision = guard.handle(alarm_message("e2", NOW + timedelta(hours=24)))
     assert decision.decision is Decision.STARTED
-    assert _item(ringing, "STATE")["owner"]["S"] == decision.execution
+    assert item(ringing, "STATE")["owner"]["S"] == decision.execution
 
 
 def test_a_person_does_not_wait_but_has_a_budget(ringing: World) -> None:
     """Two a day, also by hand."""
-    guard, decisions = _guard(ringing), []
+    guard, decisions = guard_of(ringing), []
     for number in range(3):
-        decision = guard.handle(_message(f"p{number}", NOW + timedelta(minutes=number), manual=True))
+        decision = guard.handle(alarm_message(f"p{number}", NOW + timedelta(minutes=number), manual=True))
         decisions.append(decision.decision)
         if decision.execution is not None:
             release(ringing, decision.execution)
@@ -176,32 +140,32 @@ def test_a_crash_at_any_side_effect_is_made_good_by_the_next_delivery(
     """One execution, one use of the budget, one decision, wherever the first attempt died."""
     dying = _Dying(getattr(ringing, client), operation, after=after)
     with pytest.raises(_CrashError):
-        _guard(ringing, **{client: dying}).handle(_message())
-    decision = _guard(ringing).handle(_message())
+        guard_of(ringing, **{client: dying}).handle(alarm_message())
+    decision = guard_of(ringing).handle(alarm_message())
     done = operation == "put_item" and after
     assert decision.decision is (Decision.DUPLICATE if done else Decision.STARTED)
     assert len(ringing.executions("Retrain")) == 1
-    assert _item(ringing, "STATE")["day_count"]["N"] == "1"
-    assert _item(ringing, "EVENT#e1")["decision"]["S"] == "STARTED"
+    assert item(ringing, "STATE")["day_count"]["N"] == "1"
+    assert item(ringing, "EVENT#e1")["decision"]["S"] == "STARTED"
 
 
 def test_a_crash_before_the_decision_is_kept_survives_a_quick_machine(ringing: World) -> None:
     """The machine has ended and released the lock before the message comes again: it is not told to cool down."""
     dying = _Dying(ringing.dynamodb, "put_item", after=False)
     with pytest.raises(_CrashError):
-        _guard(ringing, dynamodb=dying).handle(_message())
-    release(ringing, _item(ringing, "STATE")["owner"]["S"])
-    assert _guard(ringing).handle(_message()).decision is Decision.STARTED
+        guard_of(ringing, dynamodb=dying).handle(alarm_message())
+    release(ringing, item(ringing, "STATE")["owner"]["S"])
+    assert guard_of(ringing).handle(alarm_message()).decision is Decision.STARTED
     assert len(ringing.executions("Retrain")) == 1
 
 
 def test_a_storm_of_events_starts_one_retraining(ringing: World) -> None:
     """150 alarms, each delivered twice, from three threads."""
-    guard, decisions = _guard(ringing), list[Decision]()
+    guard, decisions = guard_of(ringing), list[Decision]()
 
     def deliver(part: int) -> None:
         for number in range(part, 300, 3):
-            decisions.append(guard.handle(_message(f"e{number // 2}")).decision)
+            decisions.append(guard.handle(alarm_message(f"e{number // 2}")).decision)
 
     threads = [threading.Thread(target=deliver, args=(part,)) for part in range(3)]
     for thread in threads:
@@ -212,3 +176,90 @@ def test_a_storm_of_events_starts_one_retraining(ringing: World) -> None:
     assert 1 <= decisions.count(Decision.STARTED) <= 2  # the two deliveries of the one event may meet
     assert set(decisions) <= {Decision.STARTED, Decision.BUSY, Decision.DUPLICATE}
     assert len(decisions) == 300
+
+
+def test_while_automation_rests_an_alarm_is_told_so(ringing: World) -> None:
+    """Frozen and paused have their own names; a person is not asked to wait."""
+    for number, (rest, decision) in enumerate(
+        [(Resting(frozen="frozen by 'peak'"), Decision.FROZEN), (Resting(paused="paused by ann"), Decision.PAUSED)]
+    ):
+        guard = guard_of(ringing, automation=rest)
+        assert guard.handle(alarm_message(f"e{number}")).decision is decision
+    assert ringing.executions("Retrain") == []
+    assert (
+        guard_of(ringing, automation=Resting(paused="p")).handle(alarm_message("p1", manual=True)).execution is not None
+    )
+
+
+def test_labels_add_up_until_there_are_enough(world: World) -> None:
+    """Each event counts once however often it comes; a start uses them up, and what came meanwhile stays."""
+    guard = guard_of(
+        world, settings=replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1", cool_down=0)
+    )
+    decisions = [guard.handle(labels_message(f"w{number}", 400)).decision for number in (1, 1, 2, 2, 3, 3)]
+    few, again = Decision.TOO_FEW_LABELS, Decision.DUPLICATE
+    assert decisions == [few, again, few, again, Decision.STARTED, again]
+    assert item(world, "STATE")["new_labels"]["N"] == "0"
+    assert guard.handle(labels_message("w4", 300)).decision is Decision.BUSY
+    assert item(world, "STATE")["new_labels"]["N"] == "300"
+
+
+def test_a_crash_after_counting_counts_once(world: World) -> None:
+    """The marker and the sum are one write; the next delivery decides."""
+    settings = replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1")
+    dying = _Dying(world.dynamodb, "put_item", after=False)
+    with pytest.raises(_CrashError):
+        guard_of(world, dynamodb=dying, settings=settings).handle(labels_message("w1", 400))
+    assert guard_of(world, settings=settings).handle(labels_message("w1", 400)).decision is Decision.TOO_FEW_LABELS
+    assert item(world, "STATE")["new_labels"]["N"] == "400"
+
+
+def test_an_alarm_that_stays_on_is_asked_about_again(ringing: World) -> None:
+    """It fired one event; after the cool-down the rule that asks again starts the next retraining."""
+    guard = guard_of(ringing, settings=replace(SETTINGS, recheck_rule=RULE))
+    owner = guard.handle(alarm_message()).execution
+    assert owner is not None
+    release(ringing, owner)
+    asked = [
+        guard.handle(recheck_message(f"h{hour}", NOW + timedelta(hours=hour))).decision for hour in (1, 12, 23, 24)
+    ]
+    assert asked == [*[Decision.COOLING_DOWN] * 3, Decision.STARTED]
+    ringing.alarm("demand-drift", "OK")
+    assert guard.handle(recheck_message("h48", NOW + timedelta(hours=48))).decision is Decision.NOT_CONFIRMED
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
+def test_an_execution_that_was_ended_from_outside_is_released(ringing: World, status: str) -> None:
+    """Its own lock and no other, and only if it runs no more."""
+    guard = guard_of(ringing)
+    owner = guard.handle(alarm_message()).execution
+    assert owner is not None
+    running = guard.handle(ended_message("s1", owner, status))
+    assert (running.decision, running.reason) == (Decision.NOT_CONFIRMED, f"{owner} is RUNNING now")
+    ringing.stepfunctions.stop_execution(executionArn=owner)
+    assert guard.handle(ended_message("s2", owner, status)).decision is Decision.RELEASED
+    assert "owner" not in item(ringing, "STATE")
+    second = guard.handle(alarm_message("p1", manual=True)).execution
+    late = guard.handle(ended_message("s3", owner, status))
+    assert late.reason == f"{owner} is ABORTED and held no lock any more"
+    assert item(ringing, "STATE")["owner"]["S"] == second
+
+
+def test_a_lock_of_an_execution_that_is_over_is_not_waited_for(ringing: World) -> None:
+    """The event of its end was lost; whoever comes next reads the execution itself."""
+    guard = guard_of(ringing)
+    owner = guard.handle(alarm_message()).execution
+    assert owner is not None
+    ringing.stepfunctions.stop_execution(executionArn=owner)
+    assert guard.handle(alarm_message("e2", NOW + timedelta(hours=1))).decision is Decision.COOLING_DOWN
+    assert guard.handle(alarm_message("p1", NOW + timedelta(hours=1), manual=True)).decision is Decision.STARTED
+
+
+def test_a_lock_whose_execution_never_started_is_taken_over_in_time(ringing: World) -> None:
+    """While its message may still come again it is waited for; a message that ended among the dead letters is not."""
+    dying = _Dying(ringing.stepfunctions, "start_execution", after=False)
+    with pytest.raises(_CrashError):
+        guard_of(ringing, stepfunctions=dying).handle(alarm_message())
+    guard = guard_of(ringing)
+    assert guard.handle(alarm_message("p1", NOW + timedelta(minutes=20), manual=True)).decision is Decision.BUSY
+    assert guard.handle(alarm_message("p2", NOW + timedelta(minutes=31), manual=True)).decision is Decision.STARTED

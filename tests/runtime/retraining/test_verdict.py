@@ -4,19 +4,30 @@ import json
 from typing import Any
 
 import pytest
-from rollout_world import World
+from rollout_world import NOW, World
 
+from mlops_runtime.business_unit.automation import Automation, read_freeze
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import GateSpec
-from mlops_runtime.retraining.verdict import EvaluationUriError, Judge
+from mlops_runtime.registry.package import binding
+from mlops_runtime.retraining.verdict import EvaluationUriError, Judge, time_of
+from mlops_runtime.rollout.table import RolloutTable
 
 URI = "s3://artifacts/evaluations/demand-forecast/one/evaluation.json"
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
 
 
-def _judge(world: World) -> Judge:
-    return Judge(s3=world.s3, bucket="artifacts", pipeline="demand-forecast", spec=GateSpec(resamples=200))
+def _judge(world: World, windows: str = "[]") -> Judge:
+    return Judge(
+        s3=world.s3,
+        bucket="artifacts",
+        pipeline="demand-forecast",
+        spec=GateSpec(resamples=200),
+        automation=Automation(
+            freeze=read_freeze(f'{{"windows": {windows}}}'), table=RolloutTable(world.dynamodb, "rollout", "demand")
+        ),
+    )
 
 
 def _document(candidate: float) -> dict[str, Any]:
@@ -53,28 +64,47 @@ def _put(world: World, document: object, uri: str = URI) -> None:
 def test_answers_with_what_the_package_will_carry(world: World) -> None:
     """Verdict, reason, digests and URIs; the result lies beside them."""
     _put(world, _document(20.0))
-    answer = _judge(world).judge(URI, EXECUTION)
+    answer = _judge(world).judge(URI, EXECUTION, NOW)
     assert answer["verdict"] == "PASSED"
     assert answer["gate_uri"] == "s3://artifacts/gates/demand-forecast/one.json"
     assert (answer["artifact_sha256"], answer["model_sha256"], answer["training_set_id"]) == ("a" * 64, "b" * 64, "t")
     written = world.s3.get_object(Bucket="artifacts", Key="gates/demand-forecast/one.json")["Body"].read()
     result = from_json(GateResult, written)
     assert (result.verdict, result.evaluation_uri) == (GateVerdict.PASSED, URI)
-    assert answer == _judge(world).judge(URI, EXECUTION)
+    assert answer == _judge(world).judge(URI, EXECUTION, NOW)
+    assert (answer["may_approve"], answer["rest"]) == (True, "")
+    assert answer["binding"] == binding({name: str(value) for name, value in answer.items()})
+
+
+def test_while_automation_rests_the_machine_may_not_approve(world: World) -> None:
+    """The verdict is the same; a person may approve what passed."""
+    _put(world, _document(20.0))
+    window = '[{"name": "peak", "start": "2017-08-01T00:00:00Z", "end": "2017-08-02T00:00:00Z"}]'
+    answer = _judge(world, window).judge(URI, EXECUTION, NOW)
+    assert (answer["verdict"], answer["may_approve"]) == ("PASSED", False)
+    assert answer["rest"] == "frozen by 'peak' until 2017-08-02T00:00:00Z"
+
+
+def test_a_holdout_after_the_decision_fails_the_gate(world: World) -> None:
+    """Nobody knows labels of tomorrow; the machine's time is that of the decision."""
+    _put(world, _document(20.0) | {"holdout_until": "2017-08-02"})
+    answer = _judge(world).judge(URI, EXECUTION, time_of("2017-08-01T09:00:00.000Z"))
+    assert answer["verdict"] == "FAILED"
+    assert "the holdout ends at 2017-08-02, after the decision" in str(answer["reason"])
 
 
 def test_a_failed_gate_says_why(world: World) -> None:
     """The reason is what the audit record will carry."""
     _put(world, _document(40.0))
-    answer = _judge(world).judge(URI, EXECUTION)
+    answer = _judge(world).judge(URI, EXECUTION, NOW)
     assert answer["verdict"] == "FAILED"
-    assert answer["reason"].startswith("loss against naive +3")
+    assert str(answer["reason"]).startswith("loss against naive +3")
 
 
 def test_a_loss_that_is_not_a_number_fails_the_gate(world: World) -> None:
     """Python writes NaN into JSON; it is a verdict, not a crash."""
     _put(world, _document(20.0) | {"metrics": {"candidate": float("nan"), "naive": 0.305}})
-    assert "the candidate's wape is nan" in _judge(world).judge(URI, EXECUTION)["reason"]
+    assert "the candidate's wape is nan" in str(_judge(world).judge(URI, EXECUTION, NOW)["reason"])
 
 
 @pytest.mark.parametrize(
@@ -88,11 +118,11 @@ def test_a_loss_that_is_not_a_number_fails_the_gate(world: World) -> None:
 def test_fails_when_the_evaluation_lies_elsewhere(world: World, uri: str) -> None:
     """Another bucket or pipeline is not read."""
     with pytest.raises(EvaluationUriError, match="must lie under s3://artifacts/evaluations/demand-forecast/"):
-        _judge(world).judge(uri, EXECUTION)
+        _judge(world).judge(uri, EXECUTION, NOW)
 
 
 def test_fails_when_it_is_no_evaluation(world: World) -> None:
     """Every missing field is named."""
     _put(world, {"metric": "wape"})
     with pytest.raises(ContractError, match=r"\$\.blocks is missing"):
-        _judge(world).judge(URI, EXECUTION)
+        _judge(world).judge(URI, EXECUTION, NOW)

@@ -1,0 +1,148 @@
+"""The guard of a pipeline: its function with the queue, and the rules that feed it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._queue import QueueConsumer, define_queue_consumer
+from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
+from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.retraining.guard import ENDED
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+# an execution that dies without Release is over by then
+_LOCK_GRACE_SECONDS = 300
+_YEAR = cdk.Duration.days(365)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardLimits:
+    """When a pipeline may be retrained; ``label_table`` is the table whose new rows are counted."""
+
+    cool_down: cdk.Duration
+    daily_budget: int
+    recheck: cdk.Duration
+    schedule: cdk.Duration | None = None
+    rejected_cool_down: cdk.Duration | None = None
+    minimum_labels: int | None = None
+    label_table: str | None = None
+
+    def problems(self) -> list[str | None]:
+        """Return what is not possible."""
+        minute = cdk.Duration.minutes(1)
+        return [
+            check_range("daily_budget", self.daily_budget, minimum=1, maximum=24),
+            check_duration("cool_down", self.cool_down, minimum=cdk.Duration.seconds(0), maximum=_YEAR),
+            check_duration("rejected_cool_down", self.rejected_cool_down, minimum=self.cool_down, maximum=_YEAR),
+            check_duration("schedule", self.schedule, minimum=minute, maximum=_YEAR),
+            check_duration("recheck", self.recheck, minimum=minute, maximum=_YEAR),
+            check_range("minimum_labels", self.minimum_labels, minimum=1, maximum=10**12),
+            "minimum_labels counts rows of the feature store's label group; a training set from S3 has none"
+            if self.minimum_labels is not None and self.label_table is None
+            else None,
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the guard reads them from."""
+        variables = {
+            "COOL_DOWN_SECONDS": str(int(self.cool_down.to_seconds())),
+            "DAILY_BUDGET": str(self.daily_budget),
+        }
+        if self.rejected_cool_down is not None:
+            variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.rejected_cool_down.to_seconds()))
+        if self.minimum_labels is not None and self.label_table is not None:
+            variables |= {"MINIMUM_LABELS": str(self.minimum_labels), "LABEL_TABLE": self.label_table}
+        return variables
+
+
+def define_guard(
+    scope: Construct,
+    *,
+    access: RetrainingAccess,
+    limits: GuardLimits,
+    machine: sfn.StateMachine,
+    machine_seconds: int,
+    table: dynamodb.ITable,
+) -> QueueConsumer:
+    """Define function and queue ``Guard`` and every rule that feeds it but that of the alarms, which come later.
+
+    Args:
+        scope: The pipeline.
+        access: What its parts may do.
+        limits: When it may be retrained.
+        machine: The Retrain machine.
+        machine_seconds: How long an execution may take.
+        table: Table of state and decisions.
+    """
+    unit = access.business_unit
+    guard = define_queue_consumer(
+        scope,
+        "Guard",
+        business_unit=unit,
+        folder="retrain_guard",
+        description=f"Decides whether an event retrains {access.pipeline}",
+        environment={
+            "PIPELINE": access.pipeline,
+            "RETRAIN_MACHINE_ARN": machine.state_machine_arn,
+            "RETRAINING_TABLE": table.table_name,
+            "LOCK_SECONDS": str(machine_seconds + _LOCK_GRACE_SECONDS),
+            **limits.environment(),
+            **unit.automation_environment,
+        },
+        statements=access.guard(table=table, machine=machine),
+        timeout=cdk.Duration.seconds(30),
+        wildcard_reason=WILDCARD_REASON,
+    )
+    _define_rules(scope, guard, unit=unit, pipeline=access.pipeline, limits=limits, machine=machine)
+    return guard
+
+
+def _define_rules(
+    scope: Construct,
+    guard: QueueConsumer,
+    *,
+    unit: "BusinessUnit",
+    pipeline: str,
+    limits: GuardLimits,
+    machine: sfn.StateMachine,
+) -> None:
+    own = [("Requests", f"Requests to retrain {pipeline}", DetailType.RETRAINING_REQUESTED, pipeline)]
+    if limits.minimum_labels is not None and limits.label_table is not None:
+        new_data = f"New rows that {pipeline} may learn from"
+        own.append(("NewData", new_data, DetailType.FEATURES_INGESTED, limits.label_table))
+    for rule_id, description, detail_type, subject in own:
+        pattern = events.EventPattern(
+            source=[event_source(unit.name)], detail_type=[detail_type.value], detail={"subject": [subject]}
+        )
+        guard.feed(events.Rule(scope, rule_id, event_bus=unit.bus, description=description, event_pattern=pattern))
+    if limits.schedule is not None:
+        description = f"Asks regularly whether {pipeline} is to be retrained"
+        guard.feed(
+            events.Rule(scope, "Schedule", description=description, schedule=events.Schedule.rate(limits.schedule))
+        )
+    # an alarm tells once that it rings, and then says nothing for as long as it does
+    recheck = events.Rule(
+        scope,
+        "Recheck",
+        description=f"Asks whether an alarm of {pipeline} still rings, or labels wait",
+        schedule=events.Schedule.rate(limits.recheck),
+    )
+    guard.feed(recheck)
+    guard.function.add_environment("RECHECK_RULE", recheck.rule_arn)
+    # https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    ended = events.EventPattern(
+        source=["aws.states"],
+        detail_type=["Step Functions Execution Status Change"],
+        detail={"stateMachineArn": [machine.state_machine_arn], "status": list(ENDED)},
+    )
+    guard.feed(
+        events.Rule(scope, "Ended", description=f"Retrainings of {pipeline} that did not finish", event_pattern=ended)
+    )

@@ -1,0 +1,48 @@
+"""``python -m mlops_runtime.jobs.process <script>``: run a team's script between training set and training.
+
+The script lies in input ``code`` as a zip. It reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_OUTPUT_DIR``; what it writes becomes a
+channel of the training. A script that writes nothing has prepared nothing, and fails here.
+"""
+
+import os
+import sys
+
+from mlops_runtime.jobs.optml import JobError, OptMl
+from mlops_runtime.jobs.script import only_script, run_script
+
+OUTPUT = "processed"
+
+
+def process(opt_ml: OptMl, script: str) -> int:
+    """Run the script. Returns how many files it wrote.
+
+    Args:
+        opt_ml: The job's files.
+        script: Path of the script inside the zip.
+
+    Raises:
+        JobError: If there is no such script, it fails, or it writes nothing.
+    """
+    output = opt_ml.processing_output(OUTPUT)
+    output.mkdir(parents=True, exist_ok=True)
+    environment = {"SM_CHANNEL_TRAIN": str(opt_ml.processing_input("train")), "SM_OUTPUT_DIR": str(output)}
+    run_script(opt_ml.processing_input("code"), script, folder=opt_ml.code, environment=environment)
+    written = sum(path.is_file() for path in output.rglob("*"))
+    if not written:
+        raise JobError(f"{script} must write files to SM_OUTPUT_DIR, got none")
+    return written
+
+
+def main(arguments: list[str]) -> int:
+    """Run the job. Returns the exit code; a failure is one line on standard error."""
+    try:
+        written = process(OptMl.from_environment(os.environ), only_script("process", arguments))
+    except JobError as error:
+        sys.stderr.write(f"mlops process: {str(error).splitlines()[0]}\n")
+        return 1
+    sys.stderr.write(f"mlops process: {written} files\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""What goes together, and what a store does not have."""
+
+from typing import Any
+
+from mlops_constructs.retraining.checks import feature_problems, source_problem
+from mlops_constructs.retraining.source import TrainingSetSource
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+
+PLAN = TrainingSetPlan(
+    name="sales",
+    label_group="sales",
+    timestamp="event_time",
+    label="units",
+    features={"sales": ("price",)},
+    holdout_days=28,
+)
+
+
+def test_a_plan_needs_a_store_and_a_place_in_s3_none(demand: Any):
+    """Each without the other is named."""
+    source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
+    assert source_problem(PLAN, demand.store) is source_problem(source, None) is None
+    assert str(source_problem(PLAN, None)).startswith("store must be given")
+    assert str(source_problem(source, demand.store)).startswith("store must not be given")
+
+
+def test_every_group_and_column_that_is_missing_is_named(demand: Any):
+    """All at once; a set from S3 has none to be missing."""
+    wrong = TrainingSetPlan(
+        name="sales",
+        label_group="orders",
+        timestamp="event_time",
+        label="units",
+        features={"sales": ("cost", "price")},
+        holdout_days=28,
+    )
+    found = feature_problems(TrainingSetSource.features(store=demand.store, plan=wrong))
+    assert [problem.split(",")[0] for problem in found] == [
+        "training_set names group 'orders'",
+        "training_set wants 'cost' of group 'sales'",
+    ]
+    assert feature_problems(TrainingSetSource.features(store=demand.store, plan=PLAN)) == []
+    source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
+    assert feature_problems(source) == []

@@ -1,0 +1,39 @@
+"""When a pipeline may be retrained, as declared."""
+
+import aws_cdk as cdk
+
+from mlops_constructs.retraining._guard import GuardLimits
+from mlops_runtime.retraining.guard import GuardSettings
+
+DAY = cdk.Duration.days(1)
+
+
+def test_what_is_declared_is_what_the_guard_reads():
+    """Every variable is one that the function knows, with the same value."""
+    limits = GuardLimits(
+        cool_down=DAY,
+        daily_budget=2,
+        recheck=DAY,
+        rejected_cool_down=cdk.Duration.days(3),
+        minimum_labels=500,
+        label_table="sales_v1",
+    )
+    assert [problem for problem in limits.problems() if problem is not None] == []
+    read = GuardSettings.from_environment(
+        {"PIPELINE": "demand-forecast", "RETRAIN_MACHINE_ARN": "arn", **limits.environment()}
+    )
+    assert (read.cool_down, read.daily_budget, read.rejected_cool_down) == (86400, 2, 259200)
+    assert (read.minimum_labels, read.label_table) == (500, "sales_v1")
+
+
+def test_fails_with_every_limit_that_is_not_possible():
+    """All at once; rows of a set from S3 cannot be counted."""
+    limits = GuardLimits(
+        cool_down=DAY,
+        daily_budget=25,
+        recheck=cdk.Duration.seconds(30),
+        rejected_cool_down=cdk.Duration.hours(1),
+        minimum_labels=500,
+    )
+    found = [problem.split()[0] for problem in limits.problems() if problem is not None]
+    assert found == ["daily_budget", "rejected_cool_down", "recheck", "minimum_labels"]

@@ -1,0 +1,106 @@
+"""Messages to the guard, and a guard of a small world."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from rollout_world import NOW, World
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.events import features_ingested
+from mlops_runtime.messages import Message
+from mlops_runtime.retraining.guard import GuardSettings
+from mlops_runtime.retraining.start import RetrainGuard
+
+if TYPE_CHECKING:
+    from mlops_runtime.business_unit.automation import Automation
+
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain"
+SETTINGS = GuardSettings(
+    pipeline="demand-forecast", machine_arn=MACHINE, alarms=("demand-drift",), cool_down=86_400, daily_budget=2
+)
+
+
+class Resting:
+    """A unit's automation that rests for the reasons given."""
+
+    def __init__(self, frozen: str | None = None, paused: str | None = None) -> None:
+        self._frozen, self._paused = frozen, paused
+
+    def frozen(self, _: datetime) -> str | None:
+        """Return which window holds."""
+        return self._frozen
+
+    def rests(self, _: datetime) -> str | None:
+        """Return why automatic work rests."""
+        return self._paused or self._frozen
+
+
+def guard_of(world: World, **changes: Any) -> RetrainGuard:
+    """Return a guard, with changes."""
+    made = RetrainGuard(
+        dynamodb=world.dynamodb,
+        cloudwatch=world.cloudwatch,
+        stepfunctions=world.stepfunctions,
+        table="retraining",
+        settings=SETTINGS,
+        automation=cast("Automation", Resting()),
+    )
+    return replace(made, **changes)
+
+
+def alarm_message(event_id: str = "e1", at: datetime = NOW, manual: bool = False, **changes: Any) -> Message:
+    """Return an alarm's message, or a person's."""
+    event: dict[str, Any] = {"id": event_id, "account": "123456789012", "time": at.isoformat()}
+    if manual:
+        detail = {"id": event_id, "subject": "demand-forecast", "outcome": "REQUESTED"}
+        event |= {"detail-type": "MLOps Retraining Requested", "source": "mlops.demand", "detail": detail}
+    else:
+        detail = {"alarmName": "demand-drift", "state": {"value": "ALARM"}}
+        event |= {"detail-type": "CloudWatch Alarm State Change", "source": "aws.cloudwatch", "detail": detail}
+    return Message(id=f"m-{event_id}", body=json.dumps(event | changes), sent=at)
+
+
+def item(world: World, name: str) -> dict[str, Any]:
+    """Return an item of the pipeline."""
+    key = {"pipeline": {"S": "demand-forecast"}, "item": {"S": name}}
+    return dict(world.dynamodb.get_item(TableName="retraining", Key=key).get("Item", {}))
+
+
+RULE = "arn:aws:events:us-east-1:123456789012:rule/recheck"
+
+
+def event_message(event_id: str, at: datetime, source: str, kind: str, **fields: Any) -> Message:
+    """Return the message of an event."""
+    event = {"id": event_id, "account": "123456789012", "time": at.isoformat(), "source": source, "detail-type": kind}
+    return Message(id=f"m-{event_id}", body=json.dumps(event | fields), sent=at)
+
+
+def labels_message(event_id: str, rows: int) -> Message:
+    """Return the message of an ingest."""
+    detail = to_dict(features_ingested("weekly_demand_v1", rows=rows, ingest_id=event_id))
+    return event_message(event_id, NOW, "mlops.demand", "MLOps Features Ingested", detail=detail)
+
+
+def recheck_message(event_id: str, at: datetime) -> Message:
+    """Return the message of the rule that asks again."""
+    return event_message(event_id, at, "aws.events", "Scheduled Event", resources=[RULE], detail={})
+
+
+def ended_message(event_id: str, execution: str, status: str) -> Message:
+    """Return the message of an execution's end."""
+    detail = {"executionArn": execution, "status": status}
+    return event_message(event_id, NOW, "aws.states", "Step Functions Execution Status Change", detail=detail)
+
+
+def release(world: World, owner: str, outcome: str = "APPROVED") -> None:
+    """Release the lock as the Retrain machine does."""
+    world.dynamodb.update_item(
+        TableName="retraining",
+        Key={"pipeline": {"S": "demand-forecast"}, "item": {"S": "STATE"}},
+        UpdateExpression="SET last_outcome = :outcome REMOVE #owner, lock_until",
+        ConditionExpression="#owner = :me",
+        ExpressionAttributeNames={"#owner": "owner"},
+        ExpressionAttributeValues={":me": {"S": owner}, ":outcome": {"S": outcome}},
+    )

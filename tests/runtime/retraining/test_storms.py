@@ -1,0 +1,96 @@
+"""The guard against what comes too often, too late, or from somebody else."""
+
+import json
+import random
+import threading
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from retraining_events import RULE, SETTINGS, alarm_message, ended_message, guard_of, recheck_message, release
+from rollout_world import NOW, World
+
+from mlops_runtime.contracts.retraining import Decision
+from mlops_runtime.messages import Message
+
+
+@pytest.fixture
+def ringing(world: World) -> World:
+    """A world in which the alarm rings."""
+    world.alarm("demand-drift", "ALARM")
+    return world
+
+
+def _forgeries() -> list[Message]:
+    """Return 240 messages that are forged, stale or foreign, every kind with every trick."""
+    made = []
+    for number in range(20):
+        for kind in (
+            alarm_message(f"f{number}"),
+            alarm_message(f"g{number}", manual=True),
+            recheck_message(f"h{number}", NOW),
+        ):
+            event = json.loads(kind.body)
+            tricks: list[dict[str, Any]] = [
+                {"account": f"{number:012}"},
+                {"time": (NOW - timedelta(minutes=16 + number)).isoformat()},
+                {"time": (NOW + timedelta(minutes=6 + number)).isoformat()},
+                {"source": f"mlops.demand{number}"},
+            ]
+            made += [
+                Message(id=f"{kind.id}-{index}", body=json.dumps(event | trick), sent=NOW)
+                for index, trick in enumerate(tricks)
+            ]
+    return made
+
+
+def test_no_forged_or_stale_event_starts_anything(ringing: World) -> None:
+    """240 of them, while the alarm rings; nor does any use up the id of a real event."""
+    guard = guard_of(ringing, settings=replace(SETTINGS, recheck_rule=RULE))
+    decisions = {guard.handle(message).decision for message in _forgeries()}
+    assert decisions == {Decision.INVALID, Decision.STALE}
+    assert ringing.executions("Retrain") == []
+    assert guard.handle(alarm_message("f1")).decision is Decision.STARTED
+
+
+def test_no_replay_starts_anything(ringing: World) -> None:
+    """The event of a retraining that has ended, 200 times more, also as other messages."""
+    guard = guard_of(ringing)
+    owner = guard.handle(alarm_message()).execution
+    assert owner is not None
+    release(ringing, owner)
+    replays = [replace(alarm_message(), id=f"r{number}", sent=NOW + timedelta(seconds=number)) for number in range(200)]
+    assert {guard.handle(replay).decision for replay in replays} == {Decision.DUPLICATE}
+    assert len(ringing.executions("Retrain")) == 1
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_thousand_drift_events_start_one_retraining_a_cool_down(ringing: World, seed: int) -> None:
+    """1,000 events over ten days, each three times, shuffled over four threads; executions end after an hour.
+
+    Whatever the order in which they are taken: between any two starts lies the cool-down.
+    """
+    guard, starts, mutex = guard_of(ringing), list[datetime](), threading.Lock()
+    events = [alarm_message(f"e{number}", NOW + timedelta(minutes=14.4 * number)) for number in range(1000)] * 3
+    random.Random(seed).shuffle(events)
+
+    def deliver(part: int) -> None:
+        for message in events[part::4]:
+            decision = guard.handle(message)
+            if decision.decision is Decision.STARTED and decision.execution is not None:
+                with mutex:
+                    starts.append(message.sent)
+                ringing.stepfunctions.stop_execution(executionArn=decision.execution)
+                guard.handle(ended_message(f"end-{message.id}", decision.execution, "ABORTED"))
+
+    threads = [threading.Thread(target=deliver, args=(part,)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ringing.executions("Retrain")) == len(set(starts)) <= 10
+    ordered = sorted(set(starts))
+    assert all(after - before >= timedelta(days=1) for before, after in pairwise(ordered))
