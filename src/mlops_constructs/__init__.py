@@ -16,7 +16,7 @@ from mlops_constructs.model_endpoint import (
 )
 from mlops_constructs.model_monitor import ModelMonitor
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
-from mlops_constructs.retraining import RetrainingPipeline, TrainingJob
+from mlops_constructs.retraining import ProcessingStep, RetrainingPipeline, Spot, TrainingJob, TrainingSetSource
 from mlops_constructs.rollout import Rollout, RolloutKind, RolloutPolicy, RolloutTarget, SageMakerTarget
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "ModelRegistry",
     "Network",
     "Ownership",
+    "ProcessingStep",
     "Profile",
     "RetrainingPipeline",
     "Rollout",
@@ -47,7 +48,9 @@ __all__ = [
     "RolloutTarget",
     "SageMakerTarget",
     "Scaling",
+    "Spot",
     "TrainingJob",
+    "TrainingSetSource",
     "ValidationError",
     "off_hours",
 ]
