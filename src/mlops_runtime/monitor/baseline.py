@@ -129,4 +129,6 @@ def _edges(known: Numbers) -> Numbers:
     deciles = np.quantile(known, np.arange(1, BINS) / BINS, method="inverted_cdf").astype(np.float32)
     levels, counts = np.unique(known, return_counts=True)
     mass = levels[counts * BINS >= len(known)]
-    return np.unique(np.concatenate([deciles, mass, np.nextafter(mass, np.float32(np.inf))]))
+    # nothing finite is above the largest float
+    above = np.nextafter(mass[mass < np.finfo(np.float32).max], np.float32(np.inf))
+    return np.unique(np.concatenate([deciles, mass, above]))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -34,6 +34,7 @@ def test_a_frequent_value_has_a_bin_of_its_own() -> None:
 
 
 @given(arrays(np.float32, st.integers(0, 60), elements=FLOAT))
+@example(np.array([np.finfo(np.float32).max], dtype=np.float32))
 def test_every_value_is_counted_once_also_after_json(values: np.ndarray) -> None:
     """Counts add up to the rows, and the edges survive their JSON exactly."""
     baseline = number_baseline("x", values)
