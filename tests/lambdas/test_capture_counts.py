@@ -58,13 +58,13 @@ class World:
         row = {"endpoint": {"S": "demand-forecast"}, "live": {"S": canonical_json(LIVE).decode()}}
         self.dynamodb.put_item(TableName="rollout", Item=row)
 
-    def capture(self, key: str, prices: list[float]) -> None:
+    def capture(self, key: str, prices: list[float], **metadata: str) -> None:
         """Put a capture object of one call a price."""
         lines = []
         for price in prices:
             side = {"observedContentType": "text/csv", "mode": "INPUT", "data": f"{price}\n", "encoding": "CSV"}
-            metadata = {"eventId": "e", "inferenceTime": "2017-08-07T10:00:00Z"}
-            lines.append(json.dumps({"captureData": {"endpointInput": side}, "eventMetadata": metadata}))
+            event = {"eventId": "e", "inferenceTime": "2017-08-07T10:00:00Z", **metadata}
+            lines.append(json.dumps({"captureData": {"endpointInput": side}, "eventMetadata": event}))
         self.s3.put_object(Bucket="captures", Key=key, Body="\n".join(lines).encode())
 
     def send(self, *keys: str) -> Any:
@@ -111,6 +111,18 @@ def test_an_object_is_counted_against_the_live_baseline(world: World) -> None:
     assert world.send(KEY) == {"batchItemFailures": []}
     counts = world.counts()
     assert (counts.rows, counts.baseline_sha256) == (3, content_hash(BASELINE))
+
+
+def test_synthetic_calls_are_left_out_and_their_number_is_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says what the counts leave out."""
+    world.deploy()
+    world.capture(KEY, [1, 50, 99], inferenceId="mlops-synthetic-1-29174fbf3e2370f6")
+    with caplog.at_level("INFO", logger="mlops.monitor"):
+        assert world.send(KEY) == {"batchItemFailures": []}
+    assert (world.counts().rows, world.counts().calls, world.counts().malformed) == (0, 0, 0)
+    assert '"malformed": 0, "synthetic": 3}' in caplog.text
 
 
 def test_an_object_that_is_delivered_again_is_counted_once(world: World) -> None:

@@ -235,6 +235,24 @@ def test_silence_is_told_apart(world: World) -> None:
     assert (report.drift_state, report.quality_state) == (MonitorState.MONITOR_NOT_RUN, MonitorState.NO_LABELS_YET)
 
 
+def test_synthetic_calls_alone_are_no_traffic(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """CloudWatch counts them, captures show that capture works, and nobody's rows are among them."""
+    world.deploy()
+    side = {"observedContentType": "text/csv", "mode": "INPUT", "data": "1", "encoding": "CSV"}
+    metadata = {"eventId": "e", "inferenceId": "mlops-synthetic-1-29174fbf3e2370f6"}
+    line = json.dumps({"captureData": {"endpointInput": side}, "eventMetadata": metadata})
+    key = f"AllTraffic/{CALLED:%Y/%m/%d/%H}/a"
+    world.s3.put_object(Bucket="captures", Key=f"capture/demand-forecast/{key}.jsonl", Body=line.encode())
+    counts = canonical_json(count([line], BASELINE))
+    world.s3.put_object(Bucket="artifacts", Key=f"monitor/demand-forecast/counts/{key}.json", Body=counts)
+    dimensions = [{"Name": "EndpointName", "Value": "demand-forecast"}, {"Name": "VariantName", "Value": "AllTraffic"}]
+    datum = {"MetricName": "Invocations", "Dimensions": dimensions, "Timestamp": CALLED, "Value": 3.0}
+    world.cloudwatch.put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum])
+    with caplog.at_level("INFO", logger="mlops.monitor"):
+        assert world.run().drift_state is MonitorState.NO_TRAFFIC
+    assert '"synthetic": 1}' in caplog.text
+
+
 def test_too_few_rows_decide_nothing(world: World) -> None:
     """A window of 100 rows says so."""
     world.deploy()

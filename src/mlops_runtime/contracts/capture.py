@@ -43,11 +43,6 @@ class EventMetadata:
         """The id that ground truth joins on: the inference id if there is one, else the event id."""
         return self.event_id if self.inference_id is None else self.inference_id
 
-    @property
-    def is_synthetic(self) -> bool:
-        """Whether the platform made the call: a golden request, not a caller's."""
-        return self.inference_id is not None and self.inference_id.startswith(SYNTHETIC_PREFIX)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRecord:

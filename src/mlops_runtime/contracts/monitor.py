@@ -58,7 +58,10 @@ class FeatureCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Counts of one capture object, or of a window of them. Merging across baseline hashes is an error."""
+    """Counts of one capture object, or of a window of them. Merging across baseline hashes is an error.
+
+    ``synthetic`` calls are the platform's own, of any model; they are counted here and nowhere else.
+    """
 
     baseline_sha256: str
     rows: int
@@ -68,6 +71,7 @@ class Counts:
     last: str
     prediction: FeatureCounts | None = None
     malformed: int = 0
+    synthetic: int | None = None
     format: Literal["mlops.counts/1"] = "mlops.counts/1"
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_runtime.contracts import ContractError, from_dict
-from mlops_runtime.contracts.capture import EventMetadata, GroundTruthRecord
+from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX, EventMetadata, GroundTruthRecord
 
 
 class CaptureError(ValueError):
@@ -31,12 +31,14 @@ class Call:
         time: ``inferenceTime``, or the empty text.
         rows: The input rows, values in column order; None where the input was not captured.
         predictions: The predictions; None where the output was not captured.
+        is_synthetic: Whether the platform made the call; nobody's data, so its payloads are not read.
     """
 
     join_key: str
     time: str
     rows: Sequence[Sequence[Any]] | None
     predictions: Sequence[Any] | None
+    is_synthetic: bool = False
 
 
 def read_call(line: bytes | str, names: Sequence[str] | None) -> Call:
@@ -55,10 +57,14 @@ def read_call(line: bytes | str, names: Sequence[str] | None) -> Call:
         record = json.loads(line if isinstance(line, str) else line.decode())
         metadata, data = record["eventMetadata"], record["captureData"]
         event_id, inference_id = metadata["eventId"], metadata.get("inferenceId")
+        key = str(event_id if inference_id is None else inference_id)
+        time = str(metadata.get("inferenceTime", ""))
+        if inference_id is not None and key.startswith(SYNTHETIC_PREFIX):
+            return Call(join_key=key, time=time, rows=None, predictions=None, is_synthetic=True)
         sides = data.get("endpointInput"), data.get("endpointOutput")
         return Call(
-            join_key=str(event_id if inference_id is None else inference_id),
-            time=str(metadata.get("inferenceTime", "")),
+            join_key=key,
+            time=time,
             rows=None if sides[0] is None or names is None else _input_rows(sides[0], names),
             predictions=None if sides[1] is None else _predictions(sides[1]),
         )

@@ -53,7 +53,7 @@ class _FeatureCounter:
 
 
 def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") -> Counts:
-    """Count one capture object's lines.
+    """Count one capture object's lines; synthetic calls are left out and told.
 
     Args:
         lines: JSON lines; read once, never held.
@@ -74,7 +74,7 @@ def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") 
     predicted = None if baseline.prediction is None else _FeatureCounter(baseline.prediction)
     rows: list[Sequence[Any]] = []
     predictions: list[Any] = []
-    calls = total = malformed = 0
+    calls = total = malformed = synthetic = 0
     first = last = ""
 
     def flush() -> None:
@@ -92,6 +92,9 @@ def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") 
             call = read_call(line, names)
         except CaptureError:
             malformed += 1
+            continue
+        if call.is_synthetic:
+            synthetic += 1
             continue
         if not is_since(call.time, since):
             continue
@@ -114,6 +117,7 @@ def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") 
         last=last,
         prediction=None if predicted is None else predicted.result(),
         malformed=malformed,
+        synthetic=synthetic or None,
     )
 
 
@@ -152,6 +156,7 @@ def _add(a: Counts, b: Counts) -> Counts:
         last=max(a.last, b.last),
         prediction=prediction,
         malformed=a.malformed + b.malformed,
+        synthetic=(a.synthetic or 0) + (b.synthetic or 0) or None,
     )
 
 

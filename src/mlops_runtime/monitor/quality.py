@@ -61,7 +61,7 @@ def measure(labels: Iterable[bytes | str], captures: Iterable[bytes | str], *, s
         except CaptureError:
             malformed += 1
             continue
-        if call is None or call.predictions is None or not is_since(call.time, since):
+        if call is None or call.is_synthetic or call.predictions is None or not is_since(call.time, since):
             continue
         truth = known.pop(call.join_key, None)
         if truth is None:

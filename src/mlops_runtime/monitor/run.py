@@ -55,7 +55,13 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
         return MonitorState.NOT_YET_DEPLOYED
     counts = count(store.lines(bucket, key), store.baseline(live.baseline_uri), since=live.since)
     store.put_counts(target, counts)
-    _log.info(json.dumps({"counted": key, "rows": counts.rows, "calls": counts.calls, "malformed": counts.malformed}))
+    told = {
+        "rows": counts.rows,
+        "calls": counts.calls,
+        "malformed": counts.malformed,
+        "synthetic": counts.synthetic or 0,
+    }
+    _log.info(json.dumps({"counted": key, **told}))
     return MonitorState.OK
 
 
@@ -113,7 +119,9 @@ def decide_window(
     namespace = metric_namespace(settings.unit)
     cloudwatch.put_metric_data(Namespace=namespace, MetricData=metric_data(report, settings.spec, now))  # type: ignore[arg-type] # plain dicts
     _send(report, uri, settings, events)
-    _log.info(json.dumps(to_dict(report)))
+    _log.info(
+        json.dumps({**to_dict(report), "synthetic": 0 if evidence.counts is None else evidence.counts.synthetic or 0})
+    )
     return report
 
 
@@ -140,7 +148,8 @@ def gather(
         counts=counts,
         quality=measure(store.labels(window), store.captures(settings.variant, before), since=live.since),
         uncounted=len(captured - set(counted)),
-        invocations=0 if counts.rows else _invocations(window, settings, cloudwatch),
+        # a synthetic call that was captured shows that capture works: without rows there was no traffic
+        invocations=0 if counts.rows or counts.synthetic else _invocations(window, settings, cloudwatch),
     )
     if drift_state(evidence, settings.spec) not in (MonitorState.OK, MonitorState.VIOLATION):
         return evidence

@@ -46,6 +46,13 @@ def test_a_side_may_be_absent(lines: Any) -> None:
     assert read_call(lines.call("not,read", "1"), None).rows is None
 
 
+def test_a_synthetic_call_is_known_by_its_inference_id(lines: Any) -> None:
+    """Its payloads are not read, not even broken ones; an event id that looks like one is SageMaker's own."""
+    call = read_call(lines.call("no,number,of,columns", inference_id="mlops-synthetic-7-29174fbf3e2370f6"), ["a"])
+    assert (call.is_synthetic, call.rows, call.predictions) == (True, None, None)
+    assert not read_call(lines.call("1", event_id="mlops-synthetic-7"), ["a"]).is_synthetic
+
+
 def test_the_inference_id_is_the_join_key(lines: Any) -> None:
     """The caller's id, if there is one, else SageMaker's."""
     assert read_call(lines.call(None, inference_id="week-31-0"), NAMES).join_key == "week-31-0"

@@ -91,6 +91,19 @@ def test_calls_of_an_earlier_model_are_left_out(lines: Any, baseline: Baseline) 
     assert (counts.calls, counts.first, counts.last) == (2, "2017-08-07T10:00:00Z", "2017-08-07T11:00:00Z")
 
 
+def test_synthetic_calls_are_left_out_and_told(lines: Any, baseline: Baseline) -> None:
+    """The platform's own calls are nobody's data, whoever answered and whatever they hold; merged, their number adds up."""
+    own = {"inference_id": "mlops-synthetic-1-29174fbf3e2370f6"}
+    real = [lines.call("1,2,north", "9\n"), lines.call("1,2,north", "9\n", inference_id="not-mlops-synthetic-1")]
+    synthetic = [lines.call("5,5,south", "1\n", **own), lines.call("broken", **own, time="2017-08-01T00:00:00Z")]
+    mixed = count([*synthetic, *real], baseline, since="2017-08-07T00:00:00Z")
+    alone = count(real, baseline)
+    assert (alone.synthetic, mixed.synthetic) == (None, 2)
+    assert replace(mixed, synthetic=None) == alone
+    assert merge(empty(baseline), [mixed, alone, mixed]).synthetic == 4
+    assert merge(empty(baseline), [alone]).synthetic is None
+
+
 def test_malformed_lines_are_counted_not_raised(lines: Any, baseline: Baseline) -> None:
     """One broken record does not hide the others; blank lines are nothing."""
     counts = count([b"{", b"", lines.call("1,2"), lines.call("1,2,north").encode()], baseline)

@@ -48,6 +48,15 @@ def test_a_label_uploaded_again_replaces_and_a_call_captured_twice_counts_once(l
     assert (quality.rows, quality.wape, quality.bias) == (1, 0.2, -0.2)
 
 
+def test_synthetic_calls_are_not_joined(lines: Any) -> None:
+    """Not even if somebody labels one."""
+    synthetic = "mlops-synthetic-1-29174fbf3e2370f6"
+    captures = [lines.call(None, "99\n", inference_id=synthetic), lines.call(None, "12\n", inference_id="c1")]
+    labels = [lines.label("x", [1], inference_id=synthetic), lines.label("x", [10], inference_id="c1")]
+    quality = measure(labels, captures)
+    assert (quality.rows, quality.wape, quality.unmatched) == (1, 0.2, 1)
+
+
 def test_rows_without_a_label_or_a_finite_prediction_are_left_out(lines: Any) -> None:
     """Their neighbours keep their labels."""
     quality = measure([lines.label("e-1", [10, "", 20, 30])], [lines.call(None, "11\n5\nnan\n27")])
