@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from mlops_cli import assets, demo, local, stacks
+from mlops_cli import assets, audit, demo, local, models, pause, rollback, stacks, status
 from mlops_cli.errors import UserError
 
 app = typer.Typer(
@@ -19,6 +19,12 @@ app.add_typer(assets.app, name="assets")
 app.command()(stacks.deploy)
 app.command()(stacks.destroy)
 app.command()(demo.demo)
+app.command()(status.status)
+app.command()(rollback.rollback)
+app.command()(pause.pause)
+app.command()(pause.resume)
+app.add_typer(audit.app, name="audit")
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

@@ -1,0 +1,151 @@
+"""The account that a command talks to, and AWS's errors as one line."""
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from mlops_cli.errors import UserError
+
+if TYPE_CHECKING:
+    import boto3
+
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        help="Profile of the AWS configuration. Default: $AWS_PROFILE or $AWS_ENDPOINT_URL where one is set, else the embedded "
+        "cloud if it runs, else the SDK's default.",
+        show_default=False,
+    ),
+]
+
+_CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Where a command's calls go.
+
+    Args:
+        session: boto3's session.
+        options: What every client is made with.
+    """
+
+    session: "boto3.Session"
+    options: dict[str, Any]
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client."""
+        from botocore.config import Config
+
+        config = Config(connect_timeout=5, retries={"mode": "standard"})
+        return self.session.client(service, config=config, **self.options)
+
+    def caller(self) -> tuple[str, datetime]:
+        """Return the ARN of who calls, and what time it is in the cloud: the command trusts no laptop's clock."""
+        sts = self.client("sts")
+        answer = sts.get_caller_identity()
+        now = _embedded_now(sts.meta.endpoint_url)
+        if now is None:
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return str(answer["Arn"]), now.astimezone(UTC).replace(microsecond=0)
+
+
+@contextmanager
+def account(profile: str | None, home: Path | None) -> Iterator[Account]:
+    """Choose the account; errors of AWS in the block become one line.
+
+    Args:
+        profile: The profile that the user named.
+        home: Folder of the embedded cloud that the user named.
+
+    Raises:
+        UserError: If there is none, or for an error of AWS.
+    """
+    if profile is not None and home is not None:
+        raise UserError("give --profile or --home, not both: one is of AWS, the other of the embedded cloud")
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        running = None if profile is not None else _embedded(home)
+        if running is None:
+            yield Account(session=boto3.Session(profile_name=profile), options={})
+        else:
+            if sys.stderr.isatty():  # an error stays one line for programs
+                print(f"on the embedded cloud at {running['endpoint_url']}", file=sys.stderr)
+            yield Account(session=boto3.Session(), options=running)
+    except ClientError as error:
+        raise UserError(_client_error(error.response.get("Error", {}), error.operation_name)) from error
+    except BotoCoreError as error:
+        raise UserError(_local_error(error)) from error
+
+
+def _embedded(home: Path | None) -> dict[str, Any] | None:
+    """Return how to make clients of the embedded cloud: of the folder named, or of the default one if nothing else is chosen."""
+    if home is None and any(os.environ.get(name) for name in _CHOSEN):
+        return None
+    from mlops_local import cloud
+
+    try:
+        running = cloud.connect(cloud.default_home() if home is None else home)
+    except cloud.CloudError as error:
+        if home is None:
+            return None
+        raise UserError(str(error)) from error
+    environment = running.environment()
+    return {
+        "endpoint_url": running.endpoint_url,
+        "region_name": environment["AWS_REGION"],
+        "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+    }
+
+
+def _embedded_now(endpoint_url: str) -> datetime | None:
+    """Return what the embedded clock says, where the endpoint is the embedded cloud."""
+    if urlsplit(endpoint_url).hostname not in _LOOPBACK:
+        return None
+    try:
+        with urllib.request.urlopen(f"{endpoint_url.rstrip('/')}/_mlops/clock", timeout=5) as answer:  # noqa: S310 - loopback
+            return datetime.fromisoformat(json.load(answer)["now"])
+    except (OSError, ValueError, KeyError):
+        return None  # some other endpoint on this machine
+
+
+def _client_error(error: Mapping[str, Any], operation: str) -> str:
+    code, message = str(error.get("Code", "unknown")), " ".join(str(error.get("Message", "")).split())
+    fix = ""
+    if code in _EXPIRED:
+        fix = "; the credentials have expired: sign in again"
+    elif code in _DENIED:
+        fix = "; docs/operations.md lists what each command needs"
+    return f"AWS refused {operation} ({code}): {message}{fix}"
+
+
+def _local_error(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    fixes = {
+        "NoCredentialsError": "sign in to AWS or set AWS_PROFILE; on a laptop without an account: mlops local up",
+        "NoRegionError": "set AWS_REGION",
+        "ProfileNotFound": "name one that `aws configure list-profiles` shows",
+        "EndpointConnectionError": "start what AWS_ENDPOINT_URL names, or unset it",
+        "ConnectTimeoutError": "look at the network and AWS_ENDPOINT_URL",
+    }
+    fix = fixes.get(type(error).__name__)
+    text = text[:1].lower() + text[1:]
+    return text if fix is None else f"{text.rstrip('.')}; {fix}"

@@ -1,0 +1,46 @@
+"""``mlops pause`` and ``mlops resume``: a unit's automation, by hand, on the record."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops_cli.account import Profile, account
+from mlops_cli.errors import UserError
+from mlops_cli.local import Home
+
+Unit = Annotated[str, typer.Argument(help="Name of the business unit.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the audit record.")]
+
+
+def pause(unit: Unit, reason: Reason, profile: Profile = None, home: Home = None) -> None:
+    """Let a unit's automatic retraining, approval and promotion rest; going back stays possible."""
+    typer.echo(_set(unit, is_paused=True, reason=reason, profile=profile, home=home))
+
+
+def resume(unit: Unit, reason: Reason, profile: Profile = None, home: Home = None) -> None:
+    """Let a unit's automation go on."""
+    typer.echo(_set(unit, is_paused=False, reason=reason, profile=profile, home=home))
+
+
+def _set(unit: str, *, is_paused: bool, reason: str, profile: str | None, home: Path | None) -> str:
+    if not reason.strip():
+        raise UserError("--reason must say why, got only spaces; whoever reads the audit record will ask")
+    from mlops_cli.audit import open_chain
+    from mlops_cli.entries import Entries
+    from mlops_runtime.business_unit.automation import paused_reason
+    from mlops_runtime.business_unit.pause import set_pause
+    from mlops_runtime.rollout.record import AuditError
+
+    with account(profile, home) as aws:
+        entry = Entries(ssm=aws.client("ssm")).unit(unit)
+        by, now = aws.caller()
+        try:
+            change = set_pause(open_chain(aws, entry), is_paused=is_paused, by=by, reason=reason.strip(), now=now)
+        except AuditError as error:
+            raise UserError(f"{error}; look into it with: mlops audit verify {unit}") from error
+    if change.record is None:
+        how = f"is {paused_reason(change.state)}" if is_paused else "is not paused"
+        return f"{unit} {how}; nothing changed"
+    what = "paused: automatic retraining, approval and promotion rest" if is_paused else "resumed"
+    return f"{unit} is {what} (record {change.record.sequence})"

@@ -1,0 +1,141 @@
+"""``mlops status``: what each unit has deployed, whether its automation rests, and what runs."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlops_cli.account import Profile, account
+from mlops_cli.local import Home
+
+if TYPE_CHECKING:
+    from mlops_runtime.business_unit.overview import EndpointOverview, Lock, PipelineOverview, UnitOverview
+    from mlops_runtime.contracts.rollout import AuditRecord
+
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
+
+
+def status(
+    unit: Annotated[
+        str | None, typer.Argument(help="Name of the business unit. Default: every one.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Show desired and live versions, rollouts, locks, pauses, freezes and retraining."""
+    from mlops_cli.entries import Entries
+    from mlops_runtime.business_unit.overview import Overview
+    from mlops_runtime.contracts import to_dict
+
+    with account(profile, home) as aws:
+        entries = Entries(ssm=aws.client("ssm"))
+        units = entries.units() if unit is None else [entries.unit(unit)]
+        by, now = aws.caller()
+        overview = Overview(
+            dynamodb=aws.client("dynamodb"),
+            sagemaker=aws.client("sagemaker"),
+            stepfunctions=aws.client("stepfunctions"),
+            now=now,
+        )
+        found = [overview.unit(entry, *entries.of_unit(entry.unit)) for entry in units]
+    if as_json:
+        typer.echo(json.dumps({"now": to_dict(now), "caller": by, "units": to_dict(found)}, indent=2, sort_keys=True))
+        return
+    typer.echo(f"{now:%Y-%m-%d %H:%M} UTC, as {by}")
+    if not found:
+        typer.echo("no business unit is deployed here; deploy a stack first")
+    for each in found:
+        for line in unit_lines(each, now):
+            typer.echo(line)
+
+
+def unit_lines(unit: "UnitOverview", now: datetime) -> Iterator[str]:
+    """Yield what a person reads of a unit."""
+    yield f"\n{unit.unit}"
+    yield f"  automation  {_automation(unit, now)}"
+    if unit.next_freeze is not None:
+        freeze = unit.next_freeze
+        yield f"  freeze      {freeze.name!r} from {_moment(freeze.start, now)}"
+    if unit.last is not None:
+        yield f"  record      {_record(unit.last, now)}"
+    for endpoint in unit.endpoints:
+        yield from _endpoint_lines(endpoint, now)
+    for pipeline in unit.pipelines:
+        yield from _pipeline_lines(pipeline, now)
+
+
+def _automation(unit: "UnitOverview", now: datetime) -> str:
+    reasons = []
+    if unit.pause is not None and unit.pause.is_paused:
+        pause = unit.pause
+        reasons.append(f"paused since {_moment(pause.at, now)} by {pause.by}: {pause.reason}")
+    if unit.frozen is not None:
+        reasons.append(unit.frozen)
+    return f"rests: {'; '.join(reasons)}" if reasons else "runs"
+
+
+def _endpoint_lines(endpoint: "EndpointOverview", now: datetime) -> Iterator[str]:
+    yield f"  endpoint {endpoint.endpoint}: {endpoint.state}"
+    live = endpoint.live
+    if live is not None:
+        version = live.model_package_arn.rpartition("/")[2]
+        yield f"    live      version {version} in {live.config} since {_moment(live.since, now)}"
+        if endpoint.serving_config not in (None, live.config):
+            yield f"    serving   {endpoint.serving_config}, which the last rollout did not write down"
+    if endpoint.desired is None:
+        yield "    desired   no serving spec is stored yet"
+    else:
+        how = {None: "at the first approval", True: "as live", False: "not served yet"}[endpoint.is_desired]
+        yield f"    desired   {endpoint.desired.rpartition('/')[2].removesuffix('.json')}, {how}"
+    yield from _running("rollout", endpoint.running, endpoint.lock, now)
+    if endpoint.probation_until is not None:
+        yield f"    probation until {_moment(endpoint.probation_until, now)}"
+    if endpoint.last is not None:
+        yield f"    record    {_record(endpoint.last, now)}"
+
+
+def _pipeline_lines(pipeline: "PipelineOverview", now: datetime) -> Iterator[str]:
+    yield f"  pipeline {pipeline.pipeline}"
+    if pipeline.last_started is None:
+        yield "    started   never"
+    else:
+        yield f"    started   {_moment(pipeline.last_started, now)}, {pipeline.day_count} times on {pipeline.day}"
+    yield from _running("retraining", pipeline.running, pipeline.lock, now)
+
+
+def _running(what: str, running: tuple[str, ...], lock: "Lock | None", now: datetime) -> Iterator[str]:
+    for execution in running:
+        holds = lock is not None and lock.owner == execution
+        yield f"    runs      {what} {execution.rpartition(':')[2]}, {'holds the lock' if holds else 'waits'}"
+    if lock is not None:
+        free = "free to take over since" if lock.expired else "until"
+        yield f"    lock      {lock.owner.rpartition(':')[2]} {free} {_moment(lock.until, now)}"
+
+
+def _record(record: "AuditRecord", now: datetime) -> str:
+    why = f": {record.reason}" if record.reason else ""
+    return f"{record.sequence} {record.outcome.value} {_moment(record.at, now)}{why}"
+
+
+def _moment(at: str | datetime, now: datetime) -> str:
+    moment = at if isinstance(at, datetime) else datetime.fromisoformat(at)
+    return f"{moment:%Y-%m-%d %H:%M} ({distance(moment - now)})"
+
+
+def distance(span: timedelta) -> str:
+    """Return how far a moment is away, in the largest unit that fits.
+
+    Example:
+        >>> distance(timedelta(hours=-49)), distance(timedelta(minutes=1)), distance(timedelta(seconds=-3))
+        ('2 days ago', 'in 1 minute', 'now')
+    """
+    seconds = abs(span.total_seconds())
+    for name, length in _UNITS:
+        if seconds >= length:
+            count = int(seconds // length)
+            text = f"{count} {name}{'' if count == 1 else 's'}"
+            return f"in {text}" if span > timedelta() else f"{text} ago"
+    return "now"

@@ -1,0 +1,171 @@
+"""What a unit has deployed and what it does now, read at the sources: tables, SageMaker, state machines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.business_unit.automation import frozen_reason, pause_of
+from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts.automation import (
+    EndpointEntry,
+    FreezeSpec,
+    FreezeWindow,
+    PauseState,
+    PipelineEntry,
+    UnitEntry,
+)
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow
+from mlops_runtime.rollout.serving import read_serving
+from mlops_runtime.rollout.table import RolloutTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
+GONE = "GONE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """Who holds a lock until when; one that is ``expired`` may be taken over."""
+
+    owner: str
+    until: str
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointOverview:
+    """One endpoint: ``state`` is SageMaker's status, ``NOT_YET_DEPLOYED`` before the first approval, ``GONE`` after a deletion.
+
+    ``serving_config`` is what SageMaker serves, ``live`` what the last rollout wrote down; ``is_desired`` says whether the live one
+    is served as the stack asks (None before anything is).
+    """
+
+    endpoint: str
+    state: str
+    live: LivePointer | None
+    serving_config: str | None
+    desired: str | None
+    is_desired: bool | None
+    running: tuple[str, ...]
+    lock: Lock | None
+    probation_until: str | None
+    last: AuditRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineOverview:
+    """One retraining pipeline: what runs, when it last started, how often on ``day``."""
+
+    pipeline: str
+    running: tuple[str, ...]
+    lock: Lock | None
+    last_started: str | None
+    last_execution: str | None
+    day: str | None
+    day_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitOverview:
+    """One unit: paused by whom, frozen by what, the next freeze, and everything that it has deployed."""
+
+    unit: str
+    pause: PauseState | None
+    frozen: str | None
+    next_freeze: FreezeWindow | None
+    last: AuditRecord | None
+    endpoints: tuple[EndpointOverview, ...]
+    pipelines: tuple[PipelineOverview, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Reads a unit as it is now.
+
+    Args:
+        dynamodb: Client.
+        sagemaker: Client.
+        stepfunctions: Client.
+        now: The time in the cloud.
+    """
+
+    dynamodb: "DynamoDBClient"
+    sagemaker: "SageMakerClient"
+    stepfunctions: "SFNClient"
+    now: datetime
+
+    def unit(
+        self, entry: UnitEntry, endpoints: Sequence[EndpointEntry], pipelines: Sequence[PipelineEntry]
+    ) -> UnitOverview:
+        """Return the unit of an entry with its endpoints and pipelines."""
+        row = RolloutTable(self.dynamodb, entry.automation_table, entry.unit).read()
+        freeze = FreezeSpec() if entry.freeze is None else entry.freeze
+        return UnitOverview(
+            unit=entry.unit,
+            pause=pause_of(row),
+            frozen=frozen_reason(freeze, self.now),
+            next_freeze=next((window for window in freeze.windows if window.start > self.now), None),
+            last=_last(row),
+            endpoints=tuple(self.endpoint(endpoint) for endpoint in endpoints),
+            pipelines=tuple(self.pipeline(pipeline) for pipeline in pipelines),
+        )
+
+    def endpoint(self, entry: EndpointEntry) -> EndpointOverview:
+        """Return the endpoint of an entry."""
+        row = RolloutTable(self.dynamodb, entry.rollout_table, entry.endpoint).read()
+        live = None if row.live is None else from_json(LivePointer, row.live)
+        serving = read_serving(self.sagemaker, entry.endpoint)
+        missing = NOT_YET_DEPLOYED if live is None else GONE
+        probation = None if live is None or live.probation_until is None else live.probation_until
+        return EndpointOverview(
+            endpoint=entry.endpoint,
+            state=missing if serving is None else serving.status,
+            live=live,
+            serving_config=None if serving is None else serving.config,
+            desired=row.desired,
+            is_desired=None if live is None or row.desired is None else live.spec_uri == row.desired,
+            running=self._running(entry.deploy_machine),
+            lock=None if row.owner is None else self._lock(row.owner, row.lock_until or 0),
+            probation_until=probation if probation and datetime.fromisoformat(probation) > self.now else None,
+            last=_last(row),
+        )
+
+    def pipeline(self, entry: PipelineEntry) -> PipelineOverview:
+        """Return the pipeline of an entry."""
+        key: dict[str, Any] = {"pipeline": {"S": entry.pipeline}, "item": {"S": "STATE"}}
+        answer = self.dynamodb.get_item(TableName=entry.retraining_table, Key=key, ConsistentRead=True)
+        item: dict[str, Any] = answer.get("Item", {})
+        texts = {name: item[name]["S"] for name in ("owner", "last_execution", "day") if name in item}
+        numbers = {name: int(item[name]["N"]) for name in ("lock_until", "last_started", "day_count") if name in item}
+        owner, started = texts.get("owner"), numbers.get("last_started")
+        return PipelineOverview(
+            pipeline=entry.pipeline,
+            running=self._running(entry.retrain_machine),
+            lock=None if owner is None else self._lock(owner, numbers.get("lock_until", 0)),
+            last_started=None if started is None else _iso(started),
+            last_execution=texts.get("last_execution"),
+            day=texts.get("day"),
+            day_count=numbers.get("day_count", 0),
+        )
+
+    def _running(self, machine: str) -> tuple[str, ...]:
+        pages = self.stepfunctions.get_paginator("list_executions").paginate(
+            stateMachineArn=machine, statusFilter="RUNNING"
+        )
+        return tuple(execution["executionArn"] for page in pages for execution in page["executions"])
+
+    def _lock(self, owner: str, until: int) -> Lock:
+        return Lock(owner=owner, until=_iso(until), expired=until < self.now.timestamp())
+
+
+def _last(row: LockRow) -> AuditRecord | None:
+    return None if row.audit_last is None else from_json(AuditRecord, row.audit_last)
+
+
+def _iso(epoch: int) -> str:
+    return str(to_dict(datetime.fromtimestamp(epoch, tz=UTC)))

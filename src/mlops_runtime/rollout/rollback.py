@@ -1,0 +1,196 @@
+"""A person's way back: abort the rollout that runs, or start the Deploy machine, then follow it until something serves.
+
+The old fleet is kept while a rollout bakes, so setting the abort alarm goes back at once. Whatever else happens on the way, the
+answer is judged by what serves in the end.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import ContractError, canonical_json, from_json
+from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer, LockRow
+from mlops_runtime.rollout.fleet_alarms import alarm_prefix
+from mlops_runtime.rollout.machine import short_hash, start_deploy
+from mlops_runtime.rollout.record import LOOK_BACK, AuditChain
+from mlops_runtime.rollout.tags import version_name
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+_MAXIMUM_REASON = 1023  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
+
+
+class RollbackError(Exception):
+    """There is nothing to go back from or to; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a rollback came to: whether it serves what was wanted, and the words for that; ``record`` is the last one written."""
+
+    is_served: bool
+    text: str
+    record: AuditRecord | None = None
+
+
+def target_package(wanted: str, *, group: str, machine_arn: str) -> str:
+    """Return the ARN of the package that a person names: a version's number, or an ARN.
+
+    Args:
+        wanted: What was named.
+        group: The endpoint's model package group.
+        machine_arn: The Deploy machine, whose account and region the package is in.
+
+    Raises:
+        RollbackError: If it is neither, or a package of another group.
+
+    Example:
+        >>> target_package("3", group="demand-forecast", machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:Deploy")
+        'arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3'
+    """
+    _, partition, _, region, account, *_ = machine_arn.split(":")
+    stem = f"arn:{partition}:sagemaker:{region}:{account}:model-package/{group}/"
+    version = wanted.removeprefix(stem)
+    if not re.fullmatch(r"[1-9]\d{0,8}", version, re.ASCII):
+        raise RollbackError(
+            f"the version must be a number such as 3, or an ARN that begins with {stem}, got {wanted!r}; "
+            "see those there are with: mlops models list"
+        )
+    return stem + version
+
+
+def abort_alarm(endpoint: str, execution: str) -> str:
+    """Return the name of the alarm that takes an execution's new fleet back."""
+    return f"{alarm_prefix(endpoint)}{version_name(endpoint, execution).rpartition('-')[2]}-abort"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayBack:
+    """The way back of one endpoint.
+
+    Args:
+        stepfunctions: Client.
+        cloudwatch: Client.
+        chain: The endpoint's chain and row.
+        machine_arn: The Deploy machine.
+        wait: Called between two looks.
+        say: Called with one line a step.
+    """
+
+    stepfunctions: "SFNClient"
+    cloudwatch: "CloudWatchClient"
+    chain: AuditChain
+    machine_arn: str
+    wait: Callable[[], None]
+    say: Callable[[str], None]
+
+    def go(self, request: DeployRequest) -> Answer:
+        """Go back, and return when something serves or nothing more happens.
+
+        Args:
+            request: With reason ``rollback``; its package is the one wanted, absent for the version before.
+
+        Raises:
+            RollbackError: If no model serves.
+        """
+        row = self.chain.table.read()
+        live = None if row.live is None else from_json(LivePointer, row.live)
+        running = self._running()
+        holder = row.owner if row.owner in running else None
+        if live is None:
+            raise RollbackError(
+                f"NOT_YET_DEPLOYED: no model serves on {row.endpoint} yet, so there is nothing to go back "
+                + ("to; the first rollout runs" if holder else "from; approve a model package first")
+            )
+        if holder is None:
+            if live.model_package_arn == request.model_package_arn:
+                return Answer(is_served=True, text=f"{live.model_package_arn} serves already; nothing changed")
+            return self._start(request, live)
+        if len(running) > 1:
+            self.say(
+                f"{len(running) - 1} more executions wait for the endpoint and go on afterwards: mlops status shows them"
+            )
+        return self._beside(holder, request, live)
+
+    def _beside(self, holder: str, request: DeployRequest, live: LivePointer) -> Answer:
+        """Go back from a rollout that runs: to what served before it, and from there on if that is not what is wanted."""
+        asked = self._request_of(holder)
+        wanted = live.model_package_arn if request.model_package_arn is None else request.model_package_arn
+        if asked is not None and asked.reason is DeployReason.ROLLBACK:
+            self.say(f"a rollback runs already: following {holder}")
+            self._follow(holder)
+            answer = self._answer(holder, request.model_package_arn or asked.model_package_arn, live)
+        else:
+            self._abort(holder, request)
+            answer = self._answer(holder, wanted, live)
+            request = replace(request, model_package_arn=wanted)
+        return answer if answer.is_served else self._start(request, live)
+
+    def _abort(self, execution: str, request: DeployRequest) -> None:
+        alarm = abort_alarm(self.chain.table.endpoint, execution)
+        reason = f"asked for by {request.requested_by}" + (f": {request.comment}" if request.comment else "")
+        self.say(f"a rollout runs: {execution}")
+        is_set = False
+        while self._status(execution) == "RUNNING":
+            if not is_set and (is_set := self._ring(alarm, reason[:_MAXIMUM_REASON])):
+                self.say(f"{alarm} is set to ALARM: the new fleet is taken back")
+            self.wait()
+
+    def _ring(self, alarm: str, reason: str) -> bool:
+        try:
+            self.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=reason)
+        except ClientError as error:
+            # before the new fleet there is none yet, and after it none any more
+            if error.response["Error"]["Code"] not in ("ResourceNotFound", "ResourceNotFoundException"):
+                raise
+            return False
+        return True
+
+    def _start(self, request: DeployRequest, live: LivePointer) -> Answer:
+        name = f"rollback-{short_hash(canonical_json(request).decode())}"
+        execution = start_deploy(self.stepfunctions, self.machine_arn, name, request)
+        self.say(f"following {execution}")
+        self._follow(execution)
+        return self._answer(execution, request.model_package_arn, live)
+
+    def _follow(self, execution: str) -> None:
+        while self._status(execution) == "RUNNING":
+            self.wait()
+
+    def _answer(self, execution: str, wanted: str | None, before: LivePointer) -> Answer:
+        row = self.chain.table.read()
+        record = self._record_of(execution, row)
+        now = None if row.live is None else from_json(LivePointer, row.live)
+        serves = "nothing" if now is None else now.model_package_arn
+        is_served = serves == wanted if wanted is not None else serves not in ("nothing", before.model_package_arn)
+        if record is None:
+            said = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
+        else:
+            said = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
+        return Answer(is_served=is_served, text=f"{said}; {serves} serves", record=record)
+
+    def _record_of(self, execution: str, row: LockRow) -> AuditRecord | None:
+        last = None if row.audit_last is None else from_json(AuditRecord, row.audit_last)
+        if last is None or last.execution == execution:
+            return last
+        return next((record for record in self.chain.newest(row, LOOK_BACK) if record.execution == execution), None)
+
+    def _running(self) -> list[str]:
+        pages = self.stepfunctions.get_paginator("list_executions").paginate(
+            stateMachineArn=self.machine_arn, statusFilter="RUNNING"
+        )
+        return [execution["executionArn"] for page in pages for execution in page["executions"]]
+
+    def _request_of(self, execution: str) -> DeployRequest | None:
+        try:
+            return from_json(DeployRequest, self.stepfunctions.describe_execution(executionArn=execution)["input"])
+        except ContractError:
+            return None  # started by hand with something else: it is aborted like any other
+
+    def _status(self, execution: str) -> str:
+        return str(self.stepfunctions.describe_execution(executionArn=execution)["status"])

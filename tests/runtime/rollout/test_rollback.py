@@ -1,0 +1,289 @@
+"""A person's way back, against moto's Step Functions and CloudWatch; what the machine does happens while the command waits."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from rollout_world import ENDPOINT, EXECUTION, MACHINE, SPEC, World, record_of
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, Outcome
+from mlops_runtime.rollout.fleet_alarms import FleetAlarms
+from mlops_runtime.rollout.rollback import RollbackError, WayBack, abort_alarm, target_package
+from mlops_runtime.rollout.tags import version_name
+
+GROUP = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast"
+REQUEST = DeployRequest(
+    reason=DeployReason.ROLLBACK, requested_by="ann", requested_at="2017-08-01T09:00:00Z", comment="bad"
+)
+
+
+class Script:
+    """What the cloud does between two looks of the command: one step a wait."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.said: list[str] = []
+        self._steps: Iterator[Callable[[], None]] = iter(())
+
+    def then(self, *steps: Callable[[], None]) -> WayBack:
+        """Return a way back that meets these steps."""
+        self._steps = iter(steps)
+        return WayBack(
+            stepfunctions=self.world.stepfunctions,
+            cloudwatch=self.world.cloudwatch,
+            chain=self.world.chain,
+            machine_arn=MACHINE,
+            wait=self._step,
+            say=self.said.append,
+        )
+
+    def _step(self) -> None:
+        next(self._steps)()
+
+    def running(self) -> list[str]:
+        """ARNs of running executions."""
+        found = self.world.stepfunctions.list_executions(stateMachineArn=MACHINE, statusFilter="RUNNING")["executions"]
+        return [execution["executionArn"] for execution in found]
+
+    def rollout(self, reason: str = "approval") -> str:
+        """A rollout begins and holds the lock."""
+        request = self.world.request(reason, f"{GROUP}/3")
+        started = self.world.stepfunctions.start_execution(
+            stateMachineArn=MACHINE, input=canonical_json(request).decode()
+        )
+        self.world.lock(started["executionArn"])
+        return str(started["executionArn"])
+
+    def ends(self, outcome: Outcome, serves: str, *, reason: str = "", records: bool = True) -> Callable[[], None]:
+        """The one execution that runs ends: pointer, record, end."""
+
+        def end() -> None:
+            (execution,) = self.running()
+            self.serve(serves)
+            if records:
+                row = self.world.table.read()
+                record = replace(
+                    record_of(row.audit_sequence + 1, row.audit_head),
+                    outcome=outcome,
+                    reason=reason,
+                    execution=execution,
+                )
+                self.world.table.move_head(row, record, content_hash(record))
+                self.world.chain.write(record)
+            self.world.stepfunctions.stop_execution(executionArn=execution)
+
+        return end
+
+    def serve(self, version: str) -> None:
+        """A version is live."""
+        self.world.point(self.world.pointer(f"demand-forecast-0000000{version}", f"{GROUP}/{version}"))
+
+    def inputs(self) -> list[DeployRequest]:
+        """Requests of all executions, oldest first."""
+        found = self.world.stepfunctions.list_executions(stateMachineArn=MACHINE)["executions"]
+        texts = [self.world.stepfunctions.describe_execution(executionArn=e["executionArn"])["input"] for e in found]
+        return sorted(
+            (from_json(DeployRequest, text) for text in texts), key=lambda r: r.reason is DeployReason.ROLLBACK
+        )
+
+
+@pytest.fixture
+def script(world: World) -> Script:
+    """A world in which version 2 serves."""
+    made = Script(world)
+    made.serve("2")
+    return made
+
+
+def test_without_a_rollout_the_machine_goes_back(script: Script) -> None:
+    """It is asked with reason rollback, and what it recorded is the answer."""
+    answer = script.then(script.ends(Outcome.PROMOTED, "1", reason="back to version 1")).go(REQUEST)
+
+    assert answer.is_served
+    assert answer.text == f"PROMOTED: back to version 1; {GROUP}/1 serves"
+    assert script.inputs() == [REQUEST]
+    (name,) = script.world.executions()
+    assert name.startswith("rollback-")
+    assert script.said == [f"following {MACHINE.replace(':stateMachine:', ':execution:')}:{name}"]
+
+
+def test_a_named_version_is_asked_for(script: Script) -> None:
+    """Only that one is a success."""
+    request = replace(REQUEST, model_package_arn=f"{GROUP}/7")
+
+    assert script.then(script.ends(Outcome.PROMOTED, "7")).go(request).is_served
+    assert script.inputs() == [request]
+    assert (
+        not script.then(script.ends(Outcome.PROMOTED, "1"))
+        .go(replace(request, model_package_arn=f"{GROUP}/5"))
+        .is_served
+    )
+
+
+def test_a_refusal_is_no_success(script: Script) -> None:
+    """The reason is told, and the model that still serves."""
+    answer = script.then(script.ends(Outcome.REFUSED, "2", reason="there is no previous version")).go(REQUEST)
+
+    assert not answer.is_served
+    assert answer.text == f"REFUSED: there is no previous version; {GROUP}/2 serves"
+
+
+def test_an_execution_that_dies_is_told(script: Script) -> None:
+    """Without a record there is no outcome, only how it ended."""
+    answer = script.then(script.ends(Outcome.FAILED, "2", records=False)).go(REQUEST)
+
+    assert not answer.is_served
+    assert answer.text.endswith(f"ended ABORTED without a record; {GROUP}/2 serves")
+
+
+def test_a_record_written_afterwards_does_not_hide_the_outcome(script: Script) -> None:
+    """A rejection of a retraining may follow at once."""
+
+    def end_and_reject() -> None:
+        script.ends(Outcome.PROMOTED, "1", reason="back")()
+        row = script.world.table.read()
+        other = replace(
+            record_of(row.audit_sequence + 1, row.audit_head), outcome=Outcome.REJECTED, execution="retrain"
+        )
+        script.world.table.move_head(row, other, content_hash(other))
+        script.world.chain.write(other)
+
+    answer = script.then(end_and_reject).go(REQUEST)
+
+    assert answer.record is not None
+    assert (answer.record.outcome, answer.record.reason) == (Outcome.PROMOTED, "back")
+
+
+def test_a_rollout_that_runs_is_aborted(script: Script) -> None:
+    """Its alarm is set, with who and why; the machine is not asked for anything more."""
+    execution = script.rollout()
+    alarm = abort_alarm(ENDPOINT, execution)
+    script.world.alarm(alarm, "OK")
+
+    answer = script.then(script.ends(Outcome.ROLLED_BACK, "2", reason="abort")).go(REQUEST)
+
+    (found,) = script.world.cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+    assert (found["StateValue"], found["StateReason"]) == ("ALARM", "asked for by ann: bad")
+    assert answer.is_served
+    assert answer.text == f"ROLLED_BACK: abort; {GROUP}/2 serves"
+    assert len(script.world.executions()) == 1
+    assert script.said == [f"a rollout runs: {execution}", f"{alarm} is set to ALARM: the new fleet is taken back"]
+
+
+def test_a_new_fleet_is_waited_for(script: Script) -> None:
+    """Before its alarms exist there is nothing to abort; they are set as soon as they do."""
+    alarm = abort_alarm(ENDPOINT, script.rollout())
+
+    answer = script.then(
+        lambda: None, lambda: script.world.alarm(alarm, "OK"), lambda: None, script.ends(Outcome.ROLLED_BACK, "2")
+    ).go(REQUEST)
+
+    assert answer.is_served
+    assert script.said[-1] == f"{alarm} is set to ALARM: the new fleet is taken back"
+
+
+def test_a_rollout_that_was_too_quick_is_gone_back_from(script: Script) -> None:
+    """To the very version that served before it."""
+    script.rollout()
+
+    answer = script.then(script.ends(Outcome.PROMOTED, "3"), script.ends(Outcome.PROMOTED, "2", reason="back")).go(
+        REQUEST
+    )
+
+    assert answer.is_served
+    assert script.inputs()[1] == replace(REQUEST, model_package_arn=f"{GROUP}/2")
+
+
+def test_from_an_aborted_rollout_the_way_goes_on_to_a_named_version(script: Script) -> None:
+    """The old model is not what was asked for."""
+    script.world.alarm(abort_alarm(ENDPOINT, script.rollout()), "OK")
+    request = replace(REQUEST, model_package_arn=f"{GROUP}/1")
+
+    answer = script.then(script.ends(Outcome.ROLLED_BACK, "2"), script.ends(Outcome.PROMOTED, "1")).go(request)
+
+    assert answer.is_served
+    assert script.inputs()[1] == request
+
+
+def test_a_rollback_that_runs_is_not_aborted(script: Script) -> None:
+    """Two people at once want the same; an abort would lead to what they flee from."""
+    execution = script.rollout("rollback")
+    script.world.alarm(abort_alarm(ENDPOINT, execution), "OK")
+
+    answer = script.then(script.ends(Outcome.PROMOTED, "3")).go(REQUEST)
+
+    (found,) = script.world.cloudwatch.describe_alarms()["MetricAlarms"]
+    assert found["StateValue"] == "OK"
+    assert answer.is_served
+    assert script.said == [f"a rollback runs already: following {execution}"]
+
+
+def test_others_that_wait_are_told_of(script: Script) -> None:
+    """An approval in the queue goes on after the way back."""
+    execution = script.rollout()
+    script.world.alarm(abort_alarm(ENDPOINT, execution), "OK")
+    waiting = script.world.stepfunctions.start_execution(stateMachineArn=MACHINE, input="{}")["executionArn"]
+
+    def end() -> None:
+        script.world.stepfunctions.stop_execution(executionArn=waiting)
+        script.ends(Outcome.ROLLED_BACK, "2")()
+
+    script.then(end).go(REQUEST)
+
+    assert script.said[0] == "1 more executions wait for the endpoint and go on afterwards: mlops status shows them"
+
+
+def test_a_stale_lock_is_no_rollout(script: Script) -> None:
+    """Its holder died; the machine takes the lock over when it has expired."""
+    script.world.lock("arn:aws:states:us-east-1:123456789012:execution:Deploy:dead")
+
+    assert script.then(script.ends(Outcome.PROMOTED, "1")).go(REQUEST).is_served
+
+
+def test_what_serves_already_is_not_deployed_again(script: Script) -> None:
+    """Nothing is started."""
+    answer = script.then().go(replace(REQUEST, model_package_arn=f"{GROUP}/2"))
+
+    assert answer.is_served
+    assert answer.text == f"{GROUP}/2 serves already; nothing changed"
+    assert script.world.executions() == []
+
+
+def test_fails_when_nothing_serves(world: World) -> None:
+    """Neither before the first approval nor during the first rollout."""
+    script = Script(world)
+
+    with pytest.raises(
+        RollbackError, match=r"NOT_YET_DEPLOYED: no model serves on demand-forecast yet, .* from; approve"
+    ):
+        script.then().go(REQUEST)
+    script.rollout()
+    with pytest.raises(RollbackError, match="nothing to go back to; the first rollout runs"):
+        script.then().go(REQUEST)
+    assert len(world.executions()) == 1
+
+
+@pytest.mark.parametrize("wanted", ["3", f"{GROUP}/3"])
+def test_a_version_is_a_number_or_an_arn(wanted: str) -> None:
+    """Of the endpoint's own group, in the machine's account and region."""
+    assert target_package(wanted, group="demand-forecast", machine_arn=MACHINE) == f"{GROUP}/3"
+
+
+@pytest.mark.parametrize(
+    "wanted", ["", "0", "03", "-1", "v3", "3.0", "٣", f"{GROUP}2/3", f"{GROUP}/", "arn:aws:sagemaker:::x/3"]
+)
+def test_fails_on_what_is_no_version(wanted: str) -> None:
+    """With what is allowed and where to look."""
+    with pytest.raises(
+        RollbackError, match="the version must be a number such as 3, or an ARN that begins with arn:aws:sage"
+    ):
+        target_package(wanted, group="demand-forecast", machine_arn=MACHINE)
+
+
+def test_the_alarm_is_the_one_that_the_plan_makes() -> None:
+    """Its name follows from the execution, as the rollout's own does."""
+    config = version_name(ENDPOINT, EXECUTION)
+    names = FleetAlarms(spec=SPEC, config=config, previous="old", execution=EXECUTION).names
+
+    assert abort_alarm(ENDPOINT, EXECUTION) in names
