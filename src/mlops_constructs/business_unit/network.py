@@ -11,7 +11,7 @@ from mlops_constructs._validation import check_range
 
 # What the code of functions and jobs calls; logs, traces, images and queues are reached by the services themselves,
 # S3 and DynamoDB through gateway endpoints, which are free.
-INTERFACE_ENDPOINTS = ("events", "glue", "kms", "monitoring", "sagemaker.api", "states", "sts")
+INTERFACE_ENDPOINTS = ("events", "glue", "kms", "monitoring", "sagemaker.api", "sagemaker.runtime", "states", "sts")
 
 # a subnet has at least 16 addresses (/28), and six zones need eight of them
 _LARGEST, _SMALLEST = 16, 25

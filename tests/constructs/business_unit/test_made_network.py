@@ -105,5 +105,5 @@ def test_the_price_is_printed() -> None:
 
     BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
 
-    text = Match.string_like_regexp(r"costs about 56\.21 USD a month: 7 interface .* 1 zone\(s\) .* of eu-west-1")
+    text = Match.string_like_regexp(r"costs about 64\.24 USD a month: 8 interface .* 1 zone\(s\) .* of eu-west-1")
     Annotations.from_stack(stack).has_info("/S/Unit/Network", text)
