@@ -12,6 +12,7 @@ from constructs import Construct
 from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
+from mlops_constructs.retraining.guard_policy import GuardPolicy
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.retraining.guard import ENDED
 
@@ -27,12 +28,10 @@ _YEAR = cdk.Duration.days(365)
 class GuardLimits:
     """When a pipeline may be retrained; ``label_table`` is the table whose new rows are counted."""
 
+    policy: GuardPolicy
     cool_down: cdk.Duration
     daily_budget: int
-    recheck: cdk.Duration
     schedule: cdk.Duration | None = None
-    rejected_cool_down: cdk.Duration | None = None
-    minimum_labels: int | None = None
     label_table: str | None = None
 
     def problems(self) -> list[str | None]:
@@ -41,12 +40,12 @@ class GuardLimits:
         return [
             check_range("daily_budget", self.daily_budget, minimum=1, maximum=24),
             check_duration("cool_down", self.cool_down, minimum=cdk.Duration.seconds(0), maximum=_YEAR),
-            check_duration("rejected_cool_down", self.rejected_cool_down, minimum=self.cool_down, maximum=_YEAR),
+            check_duration("rejected_cool_down", self.policy.rejected_cool_down, minimum=self.cool_down, maximum=_YEAR),
             check_duration("schedule", self.schedule, minimum=minute, maximum=_YEAR),
-            check_duration("recheck", self.recheck, minimum=minute, maximum=_YEAR),
-            check_range("minimum_labels", self.minimum_labels, minimum=1, maximum=10**12),
+            check_duration("recheck", self.policy.recheck, minimum=minute, maximum=_YEAR),
+            check_range("minimum_labels", self.policy.minimum_labels, minimum=1, maximum=10**12),
             "minimum_labels counts rows of the feature store's label group; a training set from S3 has none"
-            if self.minimum_labels is not None and self.label_table is None
+            if self.policy.minimum_labels is not None and self.label_table is None
             else None,
         ]
 
@@ -56,10 +55,10 @@ class GuardLimits:
             "COOL_DOWN_SECONDS": str(int(self.cool_down.to_seconds())),
             "DAILY_BUDGET": str(self.daily_budget),
         }
-        if self.rejected_cool_down is not None:
-            variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.rejected_cool_down.to_seconds()))
-        if self.minimum_labels is not None and self.label_table is not None:
-            variables |= {"MINIMUM_LABELS": str(self.minimum_labels), "LABEL_TABLE": self.label_table}
+        if self.policy.rejected_cool_down is not None:
+            variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.policy.rejected_cool_down.to_seconds()))
+        if self.policy.minimum_labels is not None and self.label_table is not None:
+            variables |= {"MINIMUM_LABELS": str(self.policy.minimum_labels), "LABEL_TABLE": self.label_table}
         return variables
 
 
@@ -115,7 +114,7 @@ def _define_rules(
     machine: sfn.StateMachine,
 ) -> None:
     own = [("Requests", f"Requests to retrain {pipeline}", DetailType.RETRAINING_REQUESTED, pipeline)]
-    if limits.minimum_labels is not None and limits.label_table is not None:
+    if limits.policy.minimum_labels is not None and limits.label_table is not None:
         new_data = f"New rows that {pipeline} may learn from"
         own.append(("NewData", new_data, DetailType.FEATURES_INGESTED, limits.label_table))
     for rule_id, description, detail_type, subject in own:
@@ -133,7 +132,7 @@ def _define_rules(
         scope,
         "Recheck",
         description=f"Asks whether an alarm of {pipeline} still rings, or labels wait",
-        schedule=events.Schedule.rate(limits.recheck),
+        schedule=events.Schedule.rate(limits.policy.recheck),
     )
     guard.feed(recheck)
     guard.function.add_environment("RECHECK_RULE", recheck.rule_arn)

@@ -26,6 +26,7 @@ from mlops_constructs.retraining._guard import GuardLimits, define_guard
 from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
 from mlops_constructs.retraining._registration import MESSAGE_VARIABLES, Registration
 from mlops_constructs.retraining.checks import feature_problems, source_problem
+from mlops_constructs.retraining.guard_policy import GuardPolicy
 from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment, ProcessingPlan
 from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
 from mlops_constructs.retraining.source import TrainingSetSource
@@ -64,12 +65,10 @@ class RetrainingPipeline(Construct):
         processing: What runs between training set and training. Default: nothing.
         gate: When a candidate may be registered. Default: ``GateSpec()``: better than every baseline, no worse than the champion.
         schedule: How often a retraining is asked for, whatever the alarms say. Default: never.
-        recheck: How often is asked again while an alarm rings or enough labels wait. Default: every hour.
         cool_down: Time between two retrainings that no person asked for. Default: 24 hours.
-        rejected_cool_down: The same after a candidate was rejected, at least as long. Default: ``cool_down``.
         daily_budget: Retrainings a UTC day. Default: 2.
-        minimum_labels: New rows of the label group without which nothing but a person retrains; when they have come a retraining is
-            asked for. They are told by ``MLOps Features Ingested`` on the unit's bus. Default: rows are not counted.
+        guard: What the guard does besides. Default: ``GuardPolicy()``: asks again every hour while an alarm rings, and counts no
+            labels.
 
     Raises:
         ValidationError: If names or limits are not possible, or features are asked for that the store does not have.
@@ -95,23 +94,19 @@ class RetrainingPipeline(Construct):
         processing: ProcessingStep | None = None,
         gate: GateSpec | None = None,
         schedule: cdk.Duration | None = None,
-        recheck: cdk.Duration | None = None,
         cool_down: cdk.Duration | None = None,
-        rejected_cool_down: cdk.Duration | None = None,
         daily_budget: int = 2,
-        minimum_labels: int | None = None,
+        guard: GuardPolicy | None = None,
     ) -> None:
         super().__init__(scope, id)
         self._unit = business_unit
         self._pipeline = f"{business_unit.name}-{name}"
         source = self._source(training_set, store)
         limits = GuardLimits(
+            policy=GuardPolicy() if guard is None else guard,
             cool_down=cdk.Duration.hours(24) if cool_down is None else cool_down,
-            rejected_cool_down=rejected_cool_down,
             daily_budget=daily_budget,
             schedule=schedule,
-            recheck=cdk.Duration.hours(1) if recheck is None else recheck,
-            minimum_labels=minimum_labels,
             label_table=_label_table(source),
         )
         self._validate(source, evaluation, limits)

@@ -13,7 +13,16 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Template
 
-from mlops_constructs import Approval, ModelImage, ProcessingStep, Spot, TrainingJob, TrainingSetSource, ValidationError
+from mlops_constructs import (
+    Approval,
+    GuardPolicy,
+    ModelImage,
+    ProcessingStep,
+    Spot,
+    TrainingJob,
+    TrainingSetSource,
+    ValidationError,
+)
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 
 PLAN = TrainingSetPlan(
@@ -77,7 +86,7 @@ def test_an_alarm_that_stays_on_is_asked_about_every_hour(demand: Any):
 
 def test_new_labels_are_counted_where_they_are_wanted(define: Callable[..., Any]):
     """By the rows of the label group's own table; a longer rest after a rejection reaches the guard too."""
-    made = define(retraining={"minimum_labels": 5000, "rejected_cool_down": cdk.Duration.days(7)})
+    made = define(retraining={"guard": GuardPolicy(minimum_labels=5000, rejected_cool_down=cdk.Duration.days(7))})
     rule = made.one("AWS::Events::Rule", "RetrainingNewData")
     assert rule["EventPattern"]["detail-type"] == ["MLOps Features Ingested"]
     assert rule["EventPattern"]["detail"] == {"subject": ["sales_v1"]}
@@ -217,12 +226,12 @@ def test_grant_request_is_bound_to_the_units_source(define: Callable[..., Any]):
         ({"daily_budget": 0}, "daily_budget must be from 1 to 24, got 0"),
         ({"cool_down": cdk.Duration.days(366)}, "cool_down must be from"),
         ({"schedule": cdk.Duration.seconds(1)}, "schedule must be from"),
-        ({"recheck": cdk.Duration.seconds(1)}, "recheck must be from"),
+        ({"guard": GuardPolicy(recheck=cdk.Duration.seconds(1))}, "recheck must be from"),
         (
-            {"rejected_cool_down": cdk.Duration.hours(1)},
+            {"guard": GuardPolicy(rejected_cool_down=cdk.Duration.hours(1))},
             "rejected_cool_down must be from 1 day to 365 days, got 1 hour",
         ),
-        ({"minimum_labels": 0}, "minimum_labels must be from 1 to"),
+        ({"guard": GuardPolicy(minimum_labels=0)}, "minimum_labels must be from 1 to"),
         ({"store": None}, "store must be given: a TrainingSetPlan is built from the features of one"),
         (
             {"evaluation": EvaluationPlan(label="price", block="b", baselines=())},
