@@ -16,7 +16,14 @@ from mlops_constructs.model_endpoint import (
 )
 from mlops_constructs.model_monitor import ModelMonitor
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
-from mlops_constructs.retraining import ProcessingStep, RetrainingPipeline, Spot, TrainingJob, TrainingSetSource
+from mlops_constructs.retraining import (
+    GuardPolicy,
+    ProcessingStep,
+    RetrainingPipeline,
+    Spot,
+    TrainingJob,
+    TrainingSetSource,
+)
 from mlops_constructs.rollout import Rollout, RolloutKind, RolloutPolicy, RolloutTarget, SageMakerTarget
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "FeatureStore",
     "Freeze",
     "FreezeCalendar",
+    "GuardPolicy",
     "IModelEndpoint",
     "ModelEndpoint",
     "ModelImage",
