@@ -1,5 +1,6 @@
 """Model endpoints in a template."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,29 @@ import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Match, Template
 
-from mlops_constructs import DataCapture, EndpointCapacity, ModelEndpoint, RolloutKind, ValidationError
+from mlops_constructs import (
+    DataCapture,
+    EndpointCapacity,
+    EndpointVariant,
+    ModelEndpoint,
+    Ownership,
+    RolloutKind,
+    RolloutPolicy,
+    Scaling,
+    ValidationError,
+    off_hours,
+)
+from mlops_constructs.model_endpoint.default_policy import default_policy
+
+_BAKE = cdk.Duration.minutes(10)
+_CANARY = RolloutPolicy.canary(percent=50, bake=_BAKE)
+_SERVERLESS = EndpointCapacity.serverless(memory=cdk.Size.gibibytes(1), max_concurrency=5)
+_QUEUED = EndpointCapacity.asynchronous("ml.m5.large", count=2)
+_VARIED = EndpointCapacity.instances(
+    "ml.m5.large",
+    count=2,
+    variants=[EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.2)],
+)
 
 
 def test_captures_are_encrypted_announced_and_expire(demand: Any):
@@ -107,3 +130,113 @@ def test_fails_when_a_value_is_not_possible(make: Callable[[], object], message:
     """Value classes refuse what no endpoint could have."""
     with pytest.raises(ValidationError, match=message):
         make()
+
+
+def _spec(served: Any) -> dict[str, Any]:
+    text = served.one("Custom::MLOpsServingSpec")["Spec"]
+    joined = (
+        text if isinstance(text, str) else "".join(p if isinstance(p, str) else "token" for p in text["Fn::Join"][1])
+    )
+    spec: dict[str, Any] = json.loads(joined)
+    return spec
+
+
+def test_several_scaled_fleets_are_in_the_serving_spec(serve: Callable[..., Any]):
+    """Variants, bounds and schedules reach the Deploy machine; it may make configs of these types alone."""
+    served = serve(
+        EndpointCapacity.instances(
+            "ml.m5.large",
+            count=2,
+            scaling=Scaling(
+                minimum=2,
+                maximum=4,
+                target_invocations=600,
+                schedules=off_hours(minimum=2, maximum=4, off_minimum=2, off_maximum=2),
+            ),
+            variants=[EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.2)],
+        )
+    )
+    spec = _spec(served)
+    assert spec["variants"] == [{"name": "Arm", "instance_type": "ml.c7g.large", "instance_count": 2, "weight": 0.2}]
+    assert [s["name"] for s in spec["scaling"]["schedules"]] == ["OffHoursStart", "OffHoursEnd"]
+    (config,) = (s for s in served.statements("Deploy") if s["Action"] == "sagemaker:CreateEndpointConfig")
+    assert config["Condition"]["ForAllValues:StringEquals"] == {
+        "sagemaker:InstanceTypes": ["ml.c7g.large", "ml.m5.large"]
+    }
+    assert config["Condition"]["Null"] == {"sagemaker:InstanceTypes": "false"}
+
+
+def test_serverless_asks_for_nothing_that_it_does_not_have(serve: Callable[..., Any]):
+    """No network, no key of volumes, no isolation, no scaling, all at once; and no right to any of it."""
+    served = serve(EndpointCapacity.serverless(memory=cdk.Size.gibibytes(1), max_concurrency=5))
+    spec = _spec(served)
+    assert spec["serverless"] == {"memory_mb": 1024, "max_concurrency": 5}
+    assert (spec["subnets"], spec["security_groups"], spec["network_isolation"]) == ([], [], False)
+    assert (spec["instance_type"], spec["instance_count"], spec["rollout"]["kind"]) == ("", 0, "ALL_AT_ONCE")
+    assert not {"kms_key", "scaling", "capture"} & set(spec)
+    allowed = served.allowed("Deploy")
+    assert not [action for action in allowed if action.startswith(("application-autoscaling:", "iam:Create"))]
+    assert "kms:CreateGrant" not in allowed
+    (config,) = (s for s in served.statements("Deploy") if s["Action"] == "sagemaker:CreateEndpointConfig")
+    assert config["Condition"] == {"Null": {"sagemaker:InstanceTypes": "true"}}
+
+
+def test_local_storage_goes_without_a_key(serve: Callable[..., Any]):
+    """Such instances encrypt it themselves, and SageMaker takes no key; asked for one, that is an error."""
+    capacity = EndpointCapacity.instances("ml.g5.xlarge", count=2)
+    assert "kms_key" not in _spec(serve(capacity))
+    assert "kms_key" not in _spec(serve(EndpointCapacity.instances("ml.m5.large", count=2), encrypt_volumes=False))
+    with pytest.raises(ValidationError, match=r"kms_key cannot be used with ml\.g5"):
+        serve(capacity, encrypt_volumes=True)
+
+
+def test_isolation_can_be_switched_off(serve: Callable[..., Any]):
+    """Then the Deploy machine may make models without, and only such ones."""
+    served = serve(EndpointCapacity.instances("ml.m5.large", count=2), network_isolation=False)
+    assert _spec(served)["network_isolation"] is False
+    (model,) = (s for s in served.statements("Deploy") if s["Action"] == "sagemaker:CreateModel")
+    assert model["Condition"]["Bool"] == {"sagemaker:NetworkIsolation": "false"}
+
+
+@pytest.mark.parametrize(
+    ("capacity", "changes", "message"),
+    [
+        (_SERVERLESS, {"capture": DataCapture(percent=10)}, "does not support capture"),
+        (_SERVERLESS, {"network_isolation": True}, "does not support network_isolation"),
+        (_SERVERLESS, {"encrypt_volumes": True}, "kms_key encrypts the volumes of instances"),
+        (_SERVERLESS, {"rollout": _CANARY}, "deployment guardrails do not work for serverless endpoints"),
+        (_QUEUED, {"capture": DataCapture(percent=10)}, "documented for real-time endpoints only"),
+        (_QUEUED, {"rollout": _CANARY}, "does not publish Invocations, so they are no evidence"),
+        (
+            EndpointCapacity.instances("ml.inf1.xlarge", count=2),
+            {"rollout": _CANARY},
+            "excluded from deployment guardrails",
+        ),
+        (_VARIED, {"rollout": RolloutPolicy.rolling(batch_percent=50, bake=_BAKE)}, "rolling rollouts are excluded"),
+    ],
+)
+def test_fails_when_capacity_and_the_rest_cannot_stand_together(
+    serve: Callable[..., Any], capacity: EndpointCapacity, changes: dict[str, Any], message: str
+):
+    """What AWS refuses or silently ignores is refused at synth."""
+    with pytest.raises(ValidationError, match=message):
+        serve(capacity, **changes)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "ownership", "kind", "evidence"),
+    [
+        (EndpointCapacity.instances("ml.m5.large", count=2), Ownership.PIPELINE, "CANARY", 20),
+        (EndpointCapacity.instances("ml.m5.large", count=2), Ownership.CLOUDFORMATION, "CANARY", 0),
+        (EndpointCapacity.instances("ml.m5.large", count=1), Ownership.PIPELINE, "ALL_AT_ONCE", 0),
+        (EndpointCapacity.instances("ml.inf1.xlarge", count=2), Ownership.PIPELINE, "ALL_AT_ONCE", 0),
+        (_QUEUED, Ownership.PIPELINE, "CANARY", 0),
+        (_SERVERLESS, Ownership.PIPELINE, "ALL_AT_ONCE", 0),
+    ],
+)
+def test_the_default_policy_is_what_the_capacity_can(
+    capacity: EndpointCapacity, ownership: Ownership, kind: str, evidence: int
+):
+    """As carefully as SageMaker can on it."""
+    spec = default_policy(capacity, ownership).to_spec()
+    assert (spec.kind, spec.min_invocations) == (kind, evidence)

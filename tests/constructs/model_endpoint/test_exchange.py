@@ -1,0 +1,103 @@
+"""The bucket of an asynchronous endpoint, and who may use it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+
+from mlops_constructs import EndpointCapacity, ModelEndpoint, Scaling, ValidationError
+
+
+def _capacity(stack: cdk.Stack) -> EndpointCapacity:
+    topic = sns.Topic.from_topic_arn(stack, "Topic", "arn:aws:sns:us-east-1:123456789012:answers")
+    return EndpointCapacity.asynchronous(
+        "ml.m5.large",
+        count=2,
+        scaling=Scaling(minimum=0, maximum=4, target_backlog=5),
+        success_topic=topic,
+        error_topic=topic,
+        retention=cdk.Duration.days(3),
+    )
+
+
+@pytest.fixture(scope="module")
+def queued(serve: Callable[..., Any]) -> Any:
+    """An asynchronous endpoint, and a caller's role that may use it."""
+    served = serve(_capacity)
+    role = iam.Role(served.stack, "Caller", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    assert served.endpoint.grant_invoke_async(role).success
+    return served
+
+
+def test_requests_and_answers_expire(queued: Any) -> None:
+    """As long as the capacity says."""
+    (bucket,) = (
+        r["Properties"]
+        for n, r in queued.template["Resources"].items()
+        if n.startswith("EndpointExchange") and r["Type"] == "AWS::S3::Bucket"
+    )
+    assert {"ExpirationInDays": 3, "Status": "Enabled"} in bucket["LifecycleConfiguration"]["Rules"]
+
+
+def test_the_models_role_reads_requests_and_writes_answers(queued: Any) -> None:
+    """No list, no delete; the topic once."""
+    allowed = queued.allowed("EndpointRole")
+    ends = {a: sorted(str(r["Fn::Join"][1][-1]) for r in rs) for a, rs in allowed.items() if a.startswith("s3:")}
+    assert ends == {
+        "s3:GetObject": ["/models/demand-forecast/*", "/requests/demand-forecast/*"],
+        "s3:PutObject": ["/answers/demand-forecast/*", "/failures/demand-forecast/*"],
+        "s3:AbortMultipartUpload": ["/answers/demand-forecast/*", "/failures/demand-forecast/*"],
+    }
+    assert allowed["sns:Publish"] == ["arn:aws:sns:us-east-1:123456789012:answers"]
+
+
+def test_callers_leave_requests_and_fetch_answers(queued: Any) -> None:
+    """The call, the three prefixes the right way round, and the key through S3 only."""
+    (policy,) = (r["Properties"] for r in queued.all("AWS::IAM::Policy"))
+    found = {str(s["Action"]): s for s in policy["PolicyDocument"]["Statement"]}
+    assert "endpoint/demand-forecast" in str(found["sagemaker:InvokeEndpointAsync"]["Resource"])
+    assert "/requests/demand-forecast/*" in str(found["s3:PutObject"]["Resource"])
+    assert "/answers/demand-forecast/*" in str(found["s3:GetObject"]["Resource"])
+    assert "/failures/demand-forecast/*" in str(found["s3:GetObject"]["Resource"])
+    assert "kms:ViaService" in found["['kms:Decrypt', 'kms:GenerateDataKey']"]["Condition"]["StringEquals"]
+
+
+def test_the_serving_spec_says_where_answers_go(queued: Any) -> None:
+    """Outputs, failures and topics are in what the Deploy machine renders the config from."""
+    spec = str(queued.one("Custom::MLOpsServingSpec")["Spec"])
+    assert "answers/demand-forecast" in spec
+    assert "failures/demand-forecast" in spec
+    assert "BACKLOG_PER_INSTANCE" in spec
+
+
+def test_the_deploy_machine_may_scale_and_wake(queued: Any) -> None:
+    """Registration, policies and the waking alarm, with the dimension as a condition."""
+    allowed = queued.allowed("Deploy")
+    assert {"application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy"} <= set(
+        allowed
+    )
+    assert "application-autoscaling:PutScheduledAction" not in allowed
+    assert "scaling-*" in str(allowed["cloudwatch:PutMetricAlarm"])
+
+
+def test_fails_when_the_wrong_call_is_granted(queued: Any, serve: Callable[..., Any]) -> None:
+    """An asynchronous endpoint refuses direct calls and the other way round."""
+    role = iam.Role.from_role_name(queued.stack, "Known", "known")
+    with pytest.raises(ValidationError, match="takes no direct calls; use grant_invoke_async"):
+        queued.endpoint.grant_invoke(role)
+    direct = serve(EndpointCapacity.instances("ml.m5.large", count=1)).endpoint
+    with pytest.raises(ValidationError, match="only an asynchronous endpoint takes requests from S3"):
+        direct.grant_invoke_async(role)
+
+
+def test_an_endpoint_defined_elsewhere_grants_both_calls() -> None:
+    """Which one it takes is not known here."""
+    stack = cdk.Stack(cdk.App(), "S")
+    endpoint = ModelEndpoint.from_endpoint_name(stack, "Endpoint", endpoint_name="demand-forecast", variant="Blue")
+    role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    assert endpoint.grant_invoke(role).success
+    assert endpoint.grant_invoke_async(role).success
+    assert endpoint.variant == "Blue"
