@@ -3,19 +3,28 @@
 import aws_cdk as cdk
 
 from examples.first_endpoint import FirstEndpoint
+from examples.retail.customer_behavior.stack import CustomerBehavior
 from examples.retail.demand_forecasting.stack import DemandForecasting
-from mlops_constructs import ModelImage, Profile
+from examples.retail.dynamic_pricing.stack import DynamicPricing
+from mlops_constructs import ModelImage, Network, Profile
 
 
 def compose(app: cdk.App) -> None:
     """Define every example stack in an app.
 
+    Each unit makes a network of its own, so that it deploys, changes and goes without the others. A network is paid by the month:
+    where a platform team shares one with the account, context ``network`` names it and all three units use that one.
+
     Args:
-        app: Its context names ``image_digest``, the digest of the runtime's image, and ``profile``: ``development``
-            (default) or ``production``.
+        app: Its context names ``image_digest``, the digest of the runtime's image, ``profile``: ``development`` (default) or
+            ``production``, and perhaps ``network``: ``vpc_id``, ``availability_zones`` and ``subnet_ids``.
     """
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
     name = app.node.try_get_context("profile")
     profile = Profile.DEVELOPMENT if name is None else Profile(name)
-    DemandForecasting(app, "DemandForecasting", image=image, profile=profile)
+    shared = app.node.try_get_context("network")
+    network = None if shared is None else Network.shared(**shared)
+    DemandForecasting(app, "DemandForecasting", image=image, profile=profile, network=network)
+    CustomerBehavior(app, "CustomerBehavior", image=image, profile=profile, network=network)
+    DynamicPricing(app, "DynamicPricing", image=image, profile=profile, network=network)
     FirstEndpoint(app, "FirstEndpoint", image=image)

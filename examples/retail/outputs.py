@@ -2,7 +2,7 @@
 
 import aws_cdk as cdk
 
-from mlops_constructs import BusinessUnit, FeatureStore, ModelEndpoint, ModelMonitor, RetrainingPipeline
+from mlops_constructs import BusinessUnit, FeatureStore, ModelEndpoint, ModelMonitor, ModelRegistry, RetrainingPipeline
 
 
 def define_outputs(
@@ -10,6 +10,7 @@ def define_outputs(
     *,
     unit: BusinessUnit,
     store: FeatureStore,
+    registry: ModelRegistry,
     endpoint: ModelEndpoint,
     retraining: RetrainingPipeline,
     monitor: ModelMonitor,
@@ -20,11 +21,13 @@ def define_outputs(
         stack: The unit's stack.
         unit: The unit.
         store: Its features.
+        registry: Its models.
         endpoint: Its endpoint.
         retraining: What trains its model.
         monitor: What watches it.
     """
     values = {
+        "ApproverRoleArn": registry.approver_role.role_arn,
         "ArtifactsBucket": unit.artifacts.bucket_name,
         "AuditBucket": unit.audit_bucket.bucket_name,
         "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,

@@ -29,6 +29,11 @@ def test_nothing_is_left_to_ask(tmp_path: Path) -> None:
     assert result.stderr.strip() == ""
     assert result.returncode == 0
     stacks = [stack for profile in json.loads(path.read_text()).values() for stack in profile["stacks"]]
-    assert {stack["stack"] for stack in stacks} == {"DemandForecasting", "FirstEndpoint"}
+    assert {stack["stack"] for stack in stacks} == {
+        "CustomerBehavior",
+        "DemandForecasting",
+        "DynamicPricing",
+        "FirstEndpoint",
+    }
     assert all(stack["findings"] == [] for stack in stacks)
     assert all(0 < stack["resources"] <= 350 for stack in stacks)

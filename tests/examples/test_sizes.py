@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+UNITS = ("customer_behavior", "demand_forecasting", "dynamic_pricing")
 
 
-@pytest.mark.parametrize(("path", "limit"), [("app.py", 40), ("examples/retail/demand_forecasting/stack.py", 80)])
+@pytest.mark.parametrize(
+    ("path", "limit"), [("app.py", 40), *((f"examples/retail/{unit}/stack.py", 80) for unit in UNITS)]
+)
 def test_a_file_stays_short(path: str, limit: int) -> None:
     """The app and the unit's stack are short enough to read at once."""
     assert len((ROOT / path).read_text().splitlines()) < limit

@@ -17,6 +17,7 @@ from mlops_constructs import (
     ModelImage,
     ModelMonitor,
     ModelRegistry,
+    Network,
     Profile,
     RetrainingPipeline,
     RolloutPolicy,
@@ -29,9 +30,11 @@ WEEK = cdk.Duration.days(7)
 class DemandForecasting(cdk.Stack):
     """Everything that forecasts the demand of every store and category, a week ahead."""
 
-    def __init__(self, scope: Construct, id: str, *, image: ModelImage, profile: Profile) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, image: ModelImage, profile: Profile, network: Network | None = None
+    ) -> None:
         super().__init__(scope, id)
-        unit = BusinessUnit(self, "Unit", name="demand", profile=profile)
+        unit = BusinessUnit(self, "Unit", name="demand", profile=profile, network=network)
         groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
         store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="forecast", approval=Approval.automatic())
@@ -69,4 +72,6 @@ class DemandForecasting(cdk.Stack):
         )
         monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=WEEK, schedule=WEEK)
         DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
-        define_outputs(self, unit=unit, store=store, endpoint=endpoint, retraining=retraining, monitor=monitor)
+        define_outputs(
+            self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor
+        )

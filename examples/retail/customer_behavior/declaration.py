@@ -1,0 +1,33 @@
+"""What the unit's stack declares about its model: training set, evaluation, gate."""
+
+from pathlib import Path
+
+from examples.retail.customer_behavior.features import CATEGORY_PURCHASES, GROUPS, KNOWN_BEFORE
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
+
+HERE = Path(__file__).parent
+
+FEATURE_GROUPS = GROUPS
+LOCK_FILE = HERE / "features.lock.json"
+TRAINING_CODE = HERE / "training"
+TRAINING_SCRIPT = "train.py"
+
+TRAINING_SET = TrainingSetPlan(
+    name="customer-propensity",
+    label_group=CATEGORY_PURCHASES.name,
+    timestamp="prediction_time",
+    label="bought",
+    features={group.name: group.feature_names for group in KNOWN_BEFORE},
+    holdout_days=28,
+)
+
+EVALUATION = EvaluationPlan(
+    label="bought",
+    metric="log_loss",
+    block="household_id",
+    baselines=("category_rate", "own_rate"),
+    cluster="fortnight",
+    timestamp="prediction_time",
+)
+
+GATE = GateSpec(metric="log_loss")

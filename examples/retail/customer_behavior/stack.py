@@ -1,0 +1,78 @@
+"""The unit that knows its customers: a person approves its models within two days, a canary brings them in."""
+
+import aws_cdk as cdk
+
+from constructs import Construct
+from examples.retail.customer_behavior import declaration
+from examples.retail.outputs import define_outputs
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    DataCapture,
+    DriftAlarms,
+    EndpointCapacity,
+    FeatureStore,
+    ModelEndpoint,
+    ModelImage,
+    ModelMonitor,
+    ModelRegistry,
+    Network,
+    Profile,
+    RetrainingPipeline,
+    RolloutPolicy,
+    TrainingJob,
+)
+
+WEEK = cdk.Duration.days(7)
+
+
+class CustomerBehavior(cdk.Stack):
+    """Everything that says whether a household buys in a category within the next 14 days."""
+
+    def __init__(
+        self, scope: Construct, id: str, *, image: ModelImage, profile: Profile, network: Network | None = None
+    ) -> None:
+        super().__init__(scope, id)
+        unit = BusinessUnit(self, "Unit", name="customer", profile=profile, network=network)
+        groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
+        store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
+        # what is said of people is looked at by one before it serves
+        approval = Approval.manual(timeout=cdk.Duration.days(2))
+        registry = ModelRegistry(self, "Registry", business_unit=unit, name="propensity", approval=approval)
+        endpoint = ModelEndpoint(
+            self,
+            "Endpoint",
+            business_unit=unit,
+            registry=registry,
+            name="propensity",
+            image=image,
+            capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+            capture=DataCapture(percent=100),
+            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10)),
+        )
+        training = TrainingJob(
+            image=image,
+            source=declaration.TRAINING_CODE,
+            script=declaration.TRAINING_SCRIPT,
+            instance_type="ml.m5.large",
+            maximum=cdk.Duration.hours(1),
+        )
+        retraining = RetrainingPipeline(
+            self,
+            "Retraining",
+            business_unit=unit,
+            registry=registry,
+            endpoint=endpoint,
+            store=store,
+            name="propensity",
+            training_set=declaration.TRAINING_SET,
+            training=training,
+            evaluation=declaration.EVALUATION,
+            gate=declaration.GATE,
+        )
+        fortnight = cdk.Duration.days(14)
+        monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=fortnight, schedule=WEEK)
+        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        define_outputs(
+            self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor
+        )

@@ -1,0 +1,35 @@
+"""What the unit's stack declares about its model: training set, evaluation, gate."""
+
+from pathlib import Path
+
+from examples.retail.dynamic_pricing.features import GROUP_SALES, GROUPS, KNOWN_BEFORE, SEGMENT
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
+
+HERE = Path(__file__).parent
+
+FEATURE_GROUPS = GROUPS
+LOCK_FILE = HERE / "features.lock.json"
+TRAINING_CODE = HERE / "training"
+TRAINING_SCRIPT = "train.py"
+
+TRAINING_SET = TrainingSetPlan(
+    name="pricing-elasticity",
+    label_group=GROUP_SALES.name,
+    timestamp="prediction_time",
+    label="units",
+    features={group.name: group.feature_names for group in KNOWN_BEFORE},
+    holdout_days=28,
+)
+
+EVALUATION = EvaluationPlan(
+    label="units",
+    metric="wape",
+    block="store_id",
+    baselines=("units_lag_1", "units_mean_4", "units_mean_8"),
+    cluster="week",
+    segments=(SEGMENT,),
+    timestamp="prediction_time",
+)
+
+# a price is decided for the weeks in which it changes: there the model must hold too, and not only on the whole
+GATE = GateSpec(metric="wape", segments={f"{SEGMENT}=1": SegmentLimit(maximum_loss=0.75, minimum_rows=100)})

@@ -1,0 +1,75 @@
+"""The unit that prices: its models take over in four equal steps, each watched."""
+
+import aws_cdk as cdk
+
+from constructs import Construct
+from examples.retail.dynamic_pricing import declaration
+from examples.retail.outputs import define_outputs
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    DataCapture,
+    DriftAlarms,
+    EndpointCapacity,
+    FeatureStore,
+    ModelEndpoint,
+    ModelImage,
+    ModelMonitor,
+    ModelRegistry,
+    Network,
+    Profile,
+    RetrainingPipeline,
+    RolloutPolicy,
+    TrainingJob,
+)
+
+WEEK = cdk.Duration.days(7)
+
+
+class DynamicPricing(cdk.Stack):
+    """Everything that says how many units of a product group a store sells at a planned price."""
+
+    def __init__(
+        self, scope: Construct, id: str, *, image: ModelImage, profile: Profile, network: Network | None = None
+    ) -> None:
+        super().__init__(scope, id)
+        unit = BusinessUnit(self, "Unit", name="pricing", profile=profile, network=network)
+        groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
+        store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
+        registry = ModelRegistry(self, "Registry", business_unit=unit, name="elasticity", approval=Approval.automatic())
+        endpoint = ModelEndpoint(
+            self,
+            "Endpoint",
+            business_unit=unit,
+            registry=registry,
+            name="elasticity",
+            image=image,
+            capacity=EndpointCapacity.instances("ml.m5.large", count=4),
+            capture=DataCapture(percent=100),
+            rollout=RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5)),
+        )
+        training = TrainingJob(
+            image=image,
+            source=declaration.TRAINING_CODE,
+            script=declaration.TRAINING_SCRIPT,
+            instance_type="ml.m5.large",
+            maximum=cdk.Duration.hours(1),
+        )
+        retraining = RetrainingPipeline(
+            self,
+            "Retraining",
+            business_unit=unit,
+            registry=registry,
+            endpoint=endpoint,
+            store=store,
+            name="elasticity",
+            training_set=declaration.TRAINING_SET,
+            training=training,
+            evaluation=declaration.EVALUATION,
+            gate=declaration.GATE,
+        )
+        monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=WEEK, schedule=WEEK)
+        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        define_outputs(
+            self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor
+        )

@@ -1,0 +1,122 @@
+"""The unit's declaration fits its data, and its training scripts leave models that the pipeline judges rightly."""
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+from examples.retail.customer_behavior import data, declaration
+from examples.retail.customer_behavior.features import GROUPS, INPUTS
+from examples.retail.transactions import week_start
+
+from mlops_runtime.contracts.model import GateVerdict
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.jobs.evaluate import Inputs, evaluate
+from mlops_runtime.jobs.table import model_input
+from mlops_runtime.retraining.gate import evaluate_gate
+from mlops_runtime.serving.model import load_directory
+
+
+@pytest.fixture(scope="module")
+def week_30(tmp_path_factory):
+    """Return the training set as of the end of week 30 and a folder with its files."""
+    folder = tmp_path_factory.mktemp("week-30")
+    store = FeatureStoreClient.local(folder / "store", now=lambda: week_start(31))
+    data.ingest_fortnights(store, 1, 29)
+    built = store.training_set(declaration.TRAINING_SET, as_of=week_start(31))
+    for path, content in built.files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(content)
+    return built, folder
+
+
+def train(folder, script: str, name: str):
+    """Run a script as the training job does and return its model's folder."""
+    command = [sys.executable, declaration.TRAINING_CODE / script, "--train", folder / "train"]
+    subprocess.run([*command, "--model-dir", folder / name], check=True, capture_output=True)
+    with tarfile.open(folder / name / "model.tar.gz", "w:gz") as tar:
+        for file in ("model.onnx", "signature.json"):
+            tar.add(folder / name / file, file)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def propensity(week_30):
+    """Return the folder of the model trained on it."""
+    return train(week_30[1], "train.py", "one")
+
+
+def judged(built, archive):
+    """Return evaluation and gate result of a model."""
+    inputs = Inputs(train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive)
+    evaluation, _ = evaluate(declaration.EVALUATION, inputs, "file:///baseline.json")
+    return evaluation, evaluate_gate(evaluation, declaration.GATE, uri="file:///evaluation.json", sha256="0" * 64)
+
+
+def test_lock_covers_the_groups():
+    """The lock file in git is what the groups declare."""
+    FeatureLock.read(declaration.LOCK_FILE).check(GROUPS)
+
+
+def test_training_set_of_week_30(week_30):
+    """Fortnights until week 26 train, two fortnights are held out, and every row has its history."""
+    built, _ = week_30
+    assert sorted(set(built.train["fortnight"].to_pylist())) == list(range(9, 26, 2))
+    assert sorted(set(built.holdout["fortnight"].to_pylist())) == [27, 29]
+    for name in ("own_rate", "visits_8", "category_rate"):
+        assert built.train[name].null_count == built.holdout[name].null_count == 0
+
+
+def test_holdout_rows_are_the_live_requests(week_30):
+    """What the store gives for fortnight 29 is what a client sends then: no skew between training and serving."""
+    built, _ = week_30
+    key = [("household_id", "ascending"), ("category", "ascending")]
+    held = [row for row in built.holdout.sort_by(key).to_pylist() if row["fortnight"] == 29]
+    live = data.pairs_of(29).sort_by(key).to_pylist()
+    assert [{name: row[name] for name in INPUTS} for row in held] == [
+        {name: row[name] for name in INPUTS} for row in live
+    ]
+
+
+def test_the_script_is_deterministic(week_30, propensity):
+    """The same rows give the same bytes, with the live requests' columns."""
+    again = train(week_30[1], "train.py", "two")
+    digests = {hashlib.sha256((path / "model.onnx").read_bytes()).hexdigest() for path in (propensity, again)}
+    assert len(digests) == 1
+    assert {column.name for column in load_directory(propensity).signature.inputs} == set(INPUTS)
+
+
+def test_it_answers_with_a_probability_that_can_be_believed(week_30, propensity):
+    """One number a row from 0 to 1, whose mean over each quarter of the holdout is near the share that bought."""
+    built, _ = week_30
+    model = load_directory(propensity)
+    chance = model.predict(model_input(built.holdout, model.signature))
+    bought = built.holdout["bought"].to_numpy()
+    assert chance.shape == bought.shape
+    assert 0 < chance.min() < 0.1
+    assert 0.7 < chance.max() < 1
+    for quarter in np.array_split(np.argsort(chance), 4):
+        assert chance[quarter].mean() == pytest.approx(bought[quarter].mean(), abs=0.05)
+
+
+def test_model_beats_the_baselines_and_passes_the_gate(week_30, propensity):
+    """Its log loss is below that of the category's rate and of the household's own."""
+    evaluation, gate = judged(week_30[0], propensity / "model.tar.gz")
+    assert gate.verdict is GateVerdict.PASSED, gate.reason
+    assert evaluation.metric == "log_loss"
+    assert evaluation.metrics["candidate"] < 0.48 < evaluation.metrics["category_rate"]
+    assert evaluation.metrics["candidate"] < evaluation.metrics["own_rate"]
+
+
+def test_scorecard_is_refused(week_30):
+    """A model that cannot take a household that never bought can be served, and the gate refuses it for those rows."""
+    built, folder = week_30
+    path = train(folder, "scorecard.py", "scorecard")
+    model = load_directory(path)
+    model.predict(np.ones((2, len(model.signature.inputs)), dtype=np.float32))
+    evaluation, gate = judged(built, path / "model.tar.gz")
+    assert evaluation.non_finite["candidate"] > 0.4 * evaluation.rows
+    assert gate.verdict is GateVerdict.FAILED
