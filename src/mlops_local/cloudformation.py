@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import dynamodb, lambda_svc
+from ministack.services import dynamodb, iam, lambda_svc
 from ministack.services.cloudformation import custom_resource, provisioners, stacks
 
 from mlops_local import compat, lambda_types, recorded, s3_bucket
@@ -26,6 +26,10 @@ compat.expect(
     _tables=object,
     _update_continuous_backups="(data)",
     _update_ttl="(data)",
+)
+compat.expect(
+    "ministack.services.iam",
+    _roles=object,
 )
 compat.expect(
     "ministack.services.lambda_svc",
@@ -52,6 +56,7 @@ def install() -> None:
     """Register the types; others that are registered already keep their handlers."""
     s3_bucket.install(_HANDLERS)
     _wrap("AWS::DynamoDB::Table", _table_settings)
+    _wrap("AWS::IAM::Role", _permissions_boundary)
     _wrap("AWS::Lambda::LayerVersion", lambda_types.check_layer)
     _wrap("AWS::Lambda::Function", lambda_types.complete_function)
     _wrap("AWS::Lambda::EventSourceMapping", lambda_types.check_mapping)
@@ -124,6 +129,11 @@ def _record(resource_type: str) -> dict[str, Any]:
 
 def _nothing_more(_physical_id: str, _old: Properties, _new: Properties) -> None:
     """Leave a type as MiniStack makes it."""
+
+
+def _permissions_boundary(name: str, _old: Properties, new: Properties) -> None:
+    """Give a role its boundary, which MiniStack's handler drops."""
+    iam._roles[name]["PermissionsBoundary"] = new.get("PermissionsBoundary")
 
 
 def _table_settings(name: str, old: Properties, new: Properties) -> None:

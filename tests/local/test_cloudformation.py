@@ -3,6 +3,8 @@
 import json
 import time
 
+import boto3
+import botocore.exceptions
 import pytest
 
 from mlops_local import recorded
@@ -137,3 +139,32 @@ def test_a_composite_alarm_is_executed_and_updated(apply, cloud):
     client = cloud.client("cloudwatch")
     (found,) = client.describe_alarms(AlarmNames=["cfn-whole"], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
     assert found["AlarmRule"] == 'NOT ALARM("cfn-part")'
+
+
+def test_a_role_keeps_to_its_boundary(apply, cloud):
+    """What its own policy allows and the boundary does not is denied; without the boundary it is allowed again."""
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}],
+    }
+    only_topics = json.loads(json.dumps(document).replace("sqs:ListQueues", "sns:ListTopics"))
+    trust = json.loads(json.dumps(FUNCTION_ROLE["Properties"]["AssumeRolePolicyDocument"]))
+    trust["Statement"][0]["Principal"] = {"AWS": "arn:aws:iam::000000000000:root"}
+    policies = [{"PolicyName": "Own", "PolicyDocument": document}]
+
+    def resources(**settings):
+        role = {"AssumeRolePolicyDocument": trust, "Policies": policies, **settings}
+        boundary = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": only_topics}}
+        return {"Boundary": boundary, "Role": {"Type": "AWS::IAM::Role", "Properties": role}}
+
+    def list_queues(role):
+        keys = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="one")["Credentials"]
+        session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], "us-east-1")
+        return session.client("sqs", endpoint_url=cloud.endpoint_url).list_queues()
+
+    output = {"Role": {"Fn::GetAtt": ["Role", "Arn"]}}
+    _, within, _ = apply("cfn-boundary", resources(PermissionsBoundary={"Ref": "Boundary"}), output)
+    with pytest.raises(botocore.exceptions.ClientError, match="not authorized to perform: sqs:ListQueues"):
+        list_queues(within["Role"])
+    _, without, _ = apply("cfn-boundary", resources(), output)
+    assert list_queues(without["Role"])["ResponseMetadata"]["HTTPStatusCode"] == 200

@@ -11,6 +11,7 @@ from mlops_constructs.model_registry._iam import approvals_denied
 
 # services that the unit's functions, machines, jobs and endpoints use
 _SERVICES = (
+    "application-autoscaling",
     "athena",
     "cloudwatch",
     "dynamodb",
@@ -53,6 +54,9 @@ _NEVER = (
     "sns:AddPermission",
     "sqs:AddPermission",
 )
+# a role that AWS itself defines, made once an account when the first fleet is scaled
+# https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html
+_SERVICE_LINKED = "sagemaker.application-autoscaling.amazonaws.com"
 _PASS_TO = ("events.amazonaws.com", "lambda.amazonaws.com", "sagemaker.amazonaws.com", "states.amazonaws.com")
 _BOUNDARY_REASON = (
     "a permissions boundary grants nothing, it caps what the unit's exact policies may ever grant; "
@@ -72,7 +76,11 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolic
         id: Construct id.
         unit: Name of the unit.
     """
-    roles = cdk.Stack.of(scope).format_arn(service="iam", region="", resource="role", resource_name="*")
+    stack = cdk.Stack.of(scope)
+    roles = stack.format_arn(service="iam", region="", resource="role", resource_name="*")
+    linked = stack.format_arn(
+        service="iam", region="", resource="role", resource_name=f"aws-service-role/{_SERVICE_LINKED}/*"
+    )
     boundary = shared_policy(
         scope,
         id,
@@ -85,6 +93,12 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolic
                 actions=["iam:PassRole"],
                 resources=[roles],
                 conditions={"StringEquals": {"iam:PassedToService": list(_PASS_TO)}},
+            ),
+            iam.PolicyStatement(
+                sid="ServiceLinkedRoles",
+                actions=["iam:CreateServiceLinkedRole"],
+                resources=[linked],
+                conditions={"StringEquals": {"iam:AWSServiceName": _SERVICE_LINKED}},
             ),
             approvals_denied(),
             iam.PolicyStatement(sid="Never", effect=iam.Effect.DENY, actions=list(_NEVER), resources=["*"]),
