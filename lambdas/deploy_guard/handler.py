@@ -1,4 +1,4 @@
-"""Approvals of model packages, from SQS, to executions of the Deploy machine."""
+"""Approvals, alarms during probation and ends of executions, from SQS, to executions of the Deploy machine."""
 
 import logging
 import os
@@ -7,18 +7,25 @@ from typing import Any
 import boto3
 
 from mlops_runtime.messages import each
-from mlops_runtime.rollout.guard import guard
+from mlops_runtime.rollout.guard import GuardSettings
+from mlops_runtime.rollout.start import DeployGuard
+from mlops_runtime.rollout.table import RolloutTable
 
 logging.getLogger().setLevel(logging.INFO)
 
-STEP_FUNCTIONS = boto3.client("stepfunctions")
-MACHINE_ARN = os.environ["DEPLOY_MACHINE_ARN"]
-GROUP = os.environ["MODEL_PACKAGE_GROUP"]
+GUARD = DeployGuard(
+    stepfunctions=boto3.client("stepfunctions"),
+    cloudwatch=boto3.client("cloudwatch"),
+    table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
+    settings=GuardSettings(
+        machine_arn=os.environ["DEPLOY_MACHINE_ARN"],
+        group=os.environ["MODEL_PACKAGE_GROUP"],
+        alarms=tuple(name for name in os.environ["PROBATION_ALARMS"].split(",") if name),
+    ),
+)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
     """Guard each message; those that fail stay in the queue."""
     del context
-    return each(
-        event, lambda message: guard(message, stepfunctions=STEP_FUNCTIONS, machine_arn=MACHINE_ARN, group=GROUP)
-    )
+    return each(event, GUARD.handle)

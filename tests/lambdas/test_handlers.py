@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollout_world import ENVIRONMENT, SPEC
+from rollout_world import ENVIRONMENT, SPEC, with_approver
 
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 
@@ -74,7 +74,9 @@ def test_from_a_spec_to_a_promotion_and_a_rejection(world: Any, load: Load, monk
     spec_handler.handler(event, None)
     assert answers[0]["data"]["SpecHash"] == content_hash(SPEC)
 
-    preflight = load("rollout_preflight").handler
+    module = load("rollout_preflight")
+    with_approver(module.SOURCES.sagemaker)
+    preflight = module.handler
     started = {"request": _request("spec"), "execution": EXECUTION, "now": NOW}
     assert preflight(started, None)["action"] == "nothing"
 

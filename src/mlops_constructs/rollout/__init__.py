@@ -1,7 +1,19 @@
 """Rollouts: the policy, the targets, the Deploy machine and what stands around it."""
 
+from mlops_constructs.rollout.checks import RolloutChecks, ShadowTraffic
+from mlops_constructs.rollout.golden import GoldenRequests
 from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy
 from mlops_constructs.rollout.rollout import Rollout
-from mlops_constructs.rollout.target import RolloutTarget, SageMakerTarget
+from mlops_constructs.rollout.sagemaker_target import SageMakerTarget
+from mlops_constructs.rollout.target import RolloutTarget
 
-__all__ = ["Rollout", "RolloutKind", "RolloutPolicy", "RolloutTarget", "SageMakerTarget"]
+__all__ = [
+    "GoldenRequests",
+    "Rollout",
+    "RolloutChecks",
+    "RolloutKind",
+    "RolloutPolicy",
+    "RolloutTarget",
+    "SageMakerTarget",
+    "ShadowTraffic",
+]

@@ -32,17 +32,23 @@ class RolloutAccess:
     scope: Construct
     business_unit: "BusinessUnit"
     registry: ModelRegistry
-    endpoint_name: str
     table: dynamodb.ITable
     serving: ServingSpec
 
+    @property
+    def endpoint_name(self) -> str:
+        """Name of the endpoint."""
+        return self.serving.endpoint
+
     def preflight(self) -> list[iam.PolicyStatement]:
-        """Read package, spec, endpoint, row and alarms."""
+        """Read package, spec, endpoint, row, alarms, whether the unit rests, and what executions that died have left."""
         return [
+            *self.business_unit.automation_statements(),
             self._table("dynamodb:GetItem"),
             self._specs("s3:GetObject"),
             key_statement(self.business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
             self._describe(),
+            *self._find_made(),
             describe_alarms_statement(),
         ]
 
@@ -63,8 +69,7 @@ class RolloutAccess:
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
         """Lock, call the functions, make models, configs and the endpoint, watch it, clean up, announce."""
-        unit = self.business_unit
-        own = self._own()
+        unit, own = self.business_unit, self._own()
         return [
             self._table("dynamodb:UpdateItem"),
             key_statement(unit.key, services=["dynamodb"]),
@@ -81,14 +86,16 @@ class RolloutAccess:
             ),
             iam.PolicyStatement(
                 actions=["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
-                resources=[own["endpoint"], own["endpoint-config"]],
+                resources=[*self._endpoints(), own["endpoint-config"]],
             ),
             iam.PolicyStatement(
-                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=[own["endpoint"]]
+                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=self._endpoints()
             ),
             iam.PolicyStatement(actions=["sagemaker:DeleteEndpointConfig"], resources=[own["endpoint-config"]]),
             iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
-            iam.PolicyStatement(actions=["sagemaker:AddTags"], resources=list(own.values())),
+            iam.PolicyStatement(
+                actions=["sagemaker:AddTags"], resources=[*self._endpoints(), own["endpoint-config"], own["model"]]
+            ),
             iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
             pass_role_statement(execution_role, service=SERVICE),
             *self._volumes(),
@@ -96,24 +103,33 @@ class RolloutAccess:
                 actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
                 resources=[self._alarms()],
             ),
+            describe_alarms_statement(),
             iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
             iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
             *scaling_statements(self.scope, spec=self.serving),
         ]
 
-    def guard(self, machine_arn: str) -> list[iam.PolicyStatement]:
-        """Start the Deploy machine."""
-        return [iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn])]
+    def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Start the Deploy machine; read row, alarms and executions again; take the lock from an execution that died."""
+        return [
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
+            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
+            self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
+            describe_alarms_statement(),
+        ]
+
+    def abort(self) -> list[iam.PolicyStatement]:
+        """Find and set the alarm that takes a running rollout back."""
+        abort = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-abort")
+        return [
+            describe_alarms_statement(),
+            iam.PolicyStatement(actions=["cloudwatch:SetAlarmState"], resources=[abort]),
+        ]
 
     def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Store the desired spec, start the machine; on delete stop it and remove the endpoint."""
-        own = self._own()
-        executions = cdk.Stack.of(self.scope).format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{machine.state_machine_name}:*",
-            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-        )
+        own, executions = self._own(), self._executions(machine)
         machine_arn = machine.state_machine_arn
         return [
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
@@ -122,12 +138,11 @@ class RolloutAccess:
             iam.PolicyStatement(actions=["states:ListExecutions", "states:StartExecution"], resources=[machine_arn]),
             iam.PolicyStatement(actions=["states:StopExecution"], resources=[executions]),
             iam.PolicyStatement(
-                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=[own["endpoint"]]
+                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=self._endpoints()
             ),
             iam.PolicyStatement(actions=["sagemaker:DeleteEndpointConfig"], resources=[own["endpoint-config"]]),
             iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
-            iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[own["endpoint-config"], own["model"]]),
-            iam.PolicyStatement(actions=["sagemaker:ListEndpointConfigs", "sagemaker:ListModels"], resources=["*"]),
+            *self._find_made(),
             describe_alarms_statement(),
             iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
         ]
@@ -141,6 +156,35 @@ class RolloutAccess:
             return []
         actions = ["kms:CreateGrant", "kms:DescribeKey"]
         return [key_statement(self.business_unit.key, services=["sagemaker"], actions=actions)]
+
+    def _find_made(self) -> list[iam.PolicyStatement]:
+        """Find configs, models and rehearsals by name, and know them by their tags."""
+        own = self._own()
+        return [
+            iam.PolicyStatement(
+                actions=["sagemaker:ListTags"],
+                resources=[self._endpoints()[1], own["endpoint-config"], own["model"]],
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:ListEndpointConfigs", "sagemaker:ListEndpoints", "sagemaker:ListModels"],
+                resources=["*"],
+            ),
+        ]
+
+    def _endpoints(self) -> list[str]:
+        """The endpoint and its rehearsals; one that an execution left behind goes even if nothing is rehearsed any more."""
+        return [
+            self._own()["endpoint"],
+            sagemaker_arn(self.scope, "endpoint", f"{self.endpoint_name}-golden-*"),
+        ]
+
+    def _executions(self, machine: sfn.StateMachine) -> str:
+        return cdk.Stack.of(self.scope).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{machine.state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
 
     def _own(self) -> dict[str, str]:
         names = {

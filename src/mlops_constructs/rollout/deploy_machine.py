@@ -1,17 +1,36 @@
 """The Deploy machine as data: the one writer of what is live."""
 
-from mlops_constructs._states import EXECUTION, NOW, State, assign, choose, invoke, put_event, task
-from mlops_constructs.rollout.target import FAILED, POLL_GRACE_SECONDS, PROMOTED, ROLLED_BACK, RolloutTarget
+from mlops_constructs._states import EXECUTION, NOW, State, assign, choose, invoke, put_event, task, wait
+from mlops_constructs.rollout.target import (
+    FAILED,
+    POLL_GRACE_SECONDS,
+    PROMOTED,
+    ROLLED_BACK,
+    TURNED_DOWN,
+    RolloutTarget,
+)
 from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.rollout.plan import poll_seconds
 
 _LOCK_INTERVAL_SECONDS = 30
+# each attempt is three events of a history that may have 25,000
+_LOCK_ATTEMPTS = 500
 # a minute a call is generous for what stands around the rollout itself: plan, record, clean-up
 _OVERHEAD_SECONDS = 900
 
 
-def hold_seconds(maximum: int) -> int:
-    """Return how long one execution may hold the endpoint: the rollout, going back, and what stands around them."""
-    return 2 * (maximum + POLL_GRACE_SECONDS) + _OVERHEAD_SECONDS
+def hold_seconds(maximum: int, lead: int = 0) -> int:
+    """Return how long one execution may hold the endpoint.
+
+    That is waiting for what somebody else has begun, what comes before the first step, the rollout, going back, and what stands
+    around them.
+
+    Args:
+        maximum: Seconds that a rollout may take.
+        lead: Seconds of what comes before it. Default: none.
+    """
+    return 3 * (maximum + POLL_GRACE_SECONDS) + lead + _OVERHEAD_SECONDS
 
 
 def deploy_machine(
@@ -19,40 +38,44 @@ def deploy_machine(
     endpoint_name: str,
     unit_name: str,
     target: RolloutTarget,
-    maximum: int,
+    rollout: RolloutSpec,
     table_name: str,
     preflight_arn: str,
     record_arn: str,
     bus_name: str,
+    golden_arn: str | None = None,
     partition: str = "aws",
 ) -> dict[str, object]:
     """Return the machine that takes one request to a recorded outcome.
 
     Whatever happens between them, Lock is followed by Unlock, and Unlock names its holder. A busy endpoint is waited for; an
-    execution that dies leaves a lock that ends by itself.
+    execution that dies leaves a lock that the guard takes, and that ends by itself.
 
     Args:
         endpoint_name: The endpoint.
         unit_name: The business unit, for the event's source.
         target: How this kind of endpoint does each step.
-        maximum: Seconds that a rollout may take.
+        rollout: The policy: how long a rollout may take, and what comes before it.
         table_name: Rollout table.
         preflight_arn: Function ``rollout_preflight``.
         record_arn: Function ``rollout_record``.
         bus_name: The unit's event bus.
+        golden_arn: Function ``rollout_golden``. Default: candidates are not rehearsed.
         partition: AWS partition. Default: ``aws``.
 
     Example:
         >>> from mlops_constructs.rollout import SageMakerTarget
         >>> target = SageMakerTarget(endpoint_name="demand-forecast", instance_count=2)
-        >>> machine = deploy_machine(endpoint_name="demand-forecast", unit_name="demand", target=target, maximum=3600,
+        >>> rollout = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=50)
+        >>> machine = deploy_machine(endpoint_name="demand-forecast", unit_name="demand", target=target, rollout=rollout,
         ...     table_name="rollout", preflight_arn="arn:aws:lambda:us-east-1:1:function:p",
         ...     record_arn="arn:aws:lambda:us-east-1:1:function:r", bus_name="demand")
         >>> machine["StartAt"]
         'Start'
     """
-    hold = hold_seconds(maximum)
-    first_step, steps = target.steps(maximum=maximum, partition=partition)
+    patience = rollout.maximum + POLL_GRACE_SECONDS
+    hold = hold_seconds(rollout.maximum, target.lead_seconds(rollout))
+    first_step, steps = target.steps(rollout=rollout, golden_arn=golden_arn, partition=partition)
     first_clean_up, clean_up = target.clean_up(next_state="Unlock", partition=partition)
     states: dict[str, State] = {
         "Start": assign(
@@ -63,10 +86,13 @@ def deploy_machine(
             outcome="FAILED",
             reason="",
             caught="",
+            ringing="",
+            scaling_failure="",
             orphan=True,
+            applied=False,
         ),
-        "Lock": _lock(endpoint_name, table_name, hold, partition),
-        "LockFailed": assign("Unlock", reason="{% 'the endpoint could not be locked: ' & $caught %}"),
+        "Lock": _lock(endpoint_name, table_name, hold, patience, partition),
+        "LockFailed": assign(FAILED, reason="{% 'the endpoint could not be locked: ' & $caught %}"),
         "Preflight": invoke(
             preflight_arn,
             {"request": "{% $request %}", "execution": "{% $execution %}", "now": NOW},
@@ -78,9 +104,14 @@ def deploy_machine(
         "Decide": choose(
             ("$plan.action = 'nothing'", "Unchanged"),
             ("$plan.action = 'refuse'", "Refused"),
+            ("$plan.action = 'wait'", "IsPatient"),
             ("$plan.action in ['create', 'update']", first_step),
             default="UnknownAction",
         ),
+        # something that this execution did not begin ends first: SageMaker's own maintenance, a rollout that lost its machine
+        "IsPatient": choose(("$toMillis($now()) > $patience", "StillBusy"), default="AwaitRest"),
+        "AwaitRest": wait(poll_seconds(rollout.maximum), "Preflight"),
+        "StillBusy": assign(TURNED_DOWN, reason=f"{{% $plan.reason & ', still so after {patience} s; ask again' %}}"),
         "Unchanged": assign("Record", outcome="UNCHANGED", reason="{% $plan.reason %}"),
         "Refused": assign("Record", outcome="REFUSED", reason="{% $plan.reason %}"),
         "UnknownAction": assign(FAILED, reason="{% 'preflight gave no known action: ' & $string($plan.action) %}"),
@@ -88,6 +119,7 @@ def deploy_machine(
         "Caught": assign(FAILED, reason="{% $caught %}"),
         PROMOTED: assign("Record", outcome="PROMOTED", reason="{% $plan.reason %}"),
         ROLLED_BACK: assign("Record", outcome="ROLLED_BACK"),
+        TURNED_DOWN: assign("Record", outcome="REFUSED"),
         FAILED: assign("Record", outcome="FAILED"),
         "Record": invoke(
             record_arn,
@@ -103,7 +135,10 @@ def deploy_machine(
             next_state=first_clean_up,
             catch="RecordFailed",
             # the record says what serves, which may differ from what was meant: clean up by that
-            assign={"outcome": "{% $states.result.Payload.outcome %}"},
+            assign={
+                "orphan": "{% $orphan or ($outcome = 'PROMOTED' and $states.result.Payload.outcome = 'ROLLED_BACK') %}",
+                "outcome": "{% $states.result.Payload.outcome %}",
+            },
         ),
         # without a record nobody may clean up: what serves is not written down
         "RecordFailed": assign(
@@ -120,7 +155,7 @@ def deploy_machine(
                 "id": "{% $execution %}",
                 "subject": endpoint_name,
                 "outcome": "{% $outcome %}",
-                "reason": "{% $reason %}",
+                "reason": "{% $join([$reason, $scaling_failure][$ != ''], '. ') & '' %}",
                 "attributes": {"requested_by": "{% $request.requested_by & '' %}"},
             },
             partition=partition,
@@ -139,12 +174,13 @@ def deploy_machine(
     }
 
 
-def _lock(endpoint_name: str, table_name: str, hold: int, partition: str) -> State:
+def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partition: str) -> State:
+    interval = max(_LOCK_INTERVAL_SECONDS, -(-hold // _LOCK_ATTEMPTS))
     waits = {
         "ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"],
-        "IntervalSeconds": _LOCK_INTERVAL_SECONDS,
+        "IntervalSeconds": interval,
         "BackoffRate": 1,
-        "MaxAttempts": hold // _LOCK_INTERVAL_SECONDS,
+        "MaxAttempts": hold // interval,
     }
     return task(
         "dynamodb:updateItem",
@@ -163,6 +199,7 @@ def _lock(endpoint_name: str, table_name: str, hold: int, partition: str) -> Sta
         partition=partition,
         next_state="Preflight",
         catch="LockFailed",
+        assign={"patience": f"{{% $toMillis($now()) + {patience * 1000} %}}"},
         retry=[waits],
     ) | {"Comment": "one rollout at a time; the retry waits for the other one"}
 

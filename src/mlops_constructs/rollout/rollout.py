@@ -1,8 +1,11 @@
 """The rollout of one endpoint: table, functions, Deploy machine, approval rule, and the resource that states the desired spec."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -20,15 +23,16 @@ from mlops_constructs._validation import raise_if_any
 from mlops_constructs.model_registry import ModelRegistry
 from mlops_constructs.rollout._iam import WILDCARD_REASON, RolloutAccess
 from mlops_constructs.rollout.deploy_machine import deploy_machine
+from mlops_constructs.rollout.golden import define_golden
 from mlops_constructs.rollout.policy import RolloutPolicy
 from mlops_constructs.rollout.target import RolloutTarget
 from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.automation import EndpointEntry
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.rollout.guard import ALARM, APPROVAL, DIED, EXECUTION
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
-
-APPROVAL_DETAIL_TYPE = "SageMaker Model Package State Change"
 
 
 class Rollout(Construct):
@@ -46,6 +50,7 @@ class Rollout(Construct):
         policy: How a new model takes over.
         target: How the Deploy machine does each step.
         execution_role: Role of the model's containers, which the machine passes to SageMaker.
+        alarms: Alarms of whichever fleet serves; during probation they roll back. Default: none.
 
     Raises:
         ValidationError: If the target cannot execute the policy.
@@ -66,26 +71,25 @@ class Rollout(Construct):
         policy: RolloutPolicy,
         target: RolloutTarget,
         execution_role: iam.IRole,
+        alarms: Sequence[cloudwatch.IAlarm] = (),
     ) -> None:
         super().__init__(scope, id)
-        raise_if_any(self, "InvalidRollout", target.problems(policy))
-        self._unit = business_unit
-        self._registry = registry
-        self._endpoint_name = spec.endpoint
+        probation = _probation_alarms(policy, alarms)
+        raise_if_any(self, "InvalidRollout", _problems(policy, target, probation))
+        self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
+        spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")
         self._access = RolloutAccess(
-            scope=self,
-            business_unit=business_unit,
-            registry=registry,
-            endpoint_name=spec.endpoint,
-            table=self._table,
-            serving=spec,
+            scope=self, business_unit=business_unit, registry=registry, table=self._table, serving=spec
         )
         preflight = self._define_preflight()
         self._record = self._define_record()
-        self._machine = self._define_machine(preflight, target, int(policy.maximum.to_seconds()), execution_role)
-        self._guard = self._define_guard()
+        self._golden = self._define_golden(spec.rollout)
+        self._machine = self._define_machine(preflight, target, spec.rollout, execution_role)
+        self._guard = self._define_guard(probation)
+        self._define_rules(self._guard, probation)
         self._spec_resource = self._define_spec(spec)
+        business_unit.publish_entry(self, "Entry", self._entry(target, spec))
 
     @property
     def table(self) -> dynamodb.ITable:
@@ -113,12 +117,19 @@ class Rollout(Construct):
         return self._spec_resource.get_att_string("SpecUri")
 
     def grant_deploy(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody start the Deploy machine, for instance to roll back by hand.
+        """Let somebody start the Deploy machine, for instance to roll back by hand, and take a running rollout back at once.
 
         Args:
             grantee: Who.
         """
-        return self._machine.grant_start_execution(grantee)
+        started = self._machine.grant_start_execution(grantee)
+        for statement in self._access.abort():
+            started = started.combine(
+                iam.Grant.add_to_principal(
+                    grantee=grantee, actions=statement.actions, resource_arns=statement.resources
+                )
+            )
+        return started
 
     def _define_preflight(self) -> lambda_.Function:
         return define_function(
@@ -132,6 +143,8 @@ class Rollout(Construct):
                 "ROLLOUT_TABLE": self._table.table_name,
                 "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
                 "MODEL_PACKAGE_GROUP": self._registry.group_name,
+                **self._unit.automation_environment,
+                **self._registry.approval_environment,
             },
             statements=self._access.preflight(),
             timeout=cdk.Duration.seconds(60),
@@ -156,18 +169,20 @@ class Rollout(Construct):
         )
 
     def _define_machine(
-        self, preflight: lambda_.IFunction, target: RolloutTarget, maximum: int, execution_role: iam.IRole
+        self, preflight: lambda_.IFunction, target: RolloutTarget, rollout: RolloutSpec, execution_role: iam.IRole
     ) -> sfn.StateMachine:
-        functions = [preflight.function_arn, self._record.function_arn]
+        golden = None if self._golden is None else self._golden.function_arn
+        functions = [preflight.function_arn, self._record.function_arn, *(() if golden is None else (golden,))]
         definition = deploy_machine(
             endpoint_name=self._endpoint_name,
             unit_name=self._unit.name,
             target=target,
-            maximum=maximum,
+            rollout=rollout,
             table_name=self._table.table_name,
             preflight_arn=preflight.function_arn,
             record_arn=self._record.function_arn,
             bus_name=self._unit.bus.event_bus_name,
+            golden_arn=golden,
             partition=cdk.Aws.PARTITION,
         )
         return define_machine(
@@ -180,38 +195,101 @@ class Rollout(Construct):
             wildcard_reason=WILDCARD_REASON,
         )
 
-    def _define_guard(self) -> QueueConsumer:
-        consumer = define_queue_consumer(
+    def _define_guard(self, probation: Sequence[cloudwatch.IAlarm]) -> QueueConsumer:
+        return define_queue_consumer(
             self,
             "Guard",
             business_unit=self._unit,
             folder="deploy_guard",
-            description=f"Starts a rollout of {self._endpoint_name} once an approval",
+            description=f"Starts a rollout of {self._endpoint_name} once an approval, and rolls back during probation",
             environment={
                 "DEPLOY_MACHINE_ARN": self._machine.state_machine_arn,
                 "MODEL_PACKAGE_GROUP": self._registry.group_name,
+                "ROLLOUT_TABLE": self._table.table_name,
+                "ENDPOINT": self._endpoint_name,
+                "PROBATION_ALARMS": ",".join(alarm.alarm_name for alarm in probation),
             },
-            statements=self._access.guard(self._machine.state_machine_arn),
+            statements=self._access.guard(self._machine),
             timeout=cdk.Duration.seconds(30),
+            wildcard_reason=WILDCARD_REASON,
         )
-        # recording writes to the package, which is an event again: only changes of the approval count
-        # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
-        rule = events.Rule(
-            self,
-            "Approvals",
-            description=f"Approved packages of {self._registry.group_name}",
-            event_pattern=events.EventPattern(
-                source=["aws.sagemaker"],
-                detail_type=[APPROVAL_DETAIL_TYPE],
-                detail={
-                    "ModelPackageGroupName": [self._registry.group_name],
-                    "ModelApprovalStatus": ["Approved"],
-                    "UpdatedModelPackageFields": ["ModelApprovalStatus"],
-                },
+
+    def _define_rules(self, consumer: QueueConsumer, probation: Sequence[cloudwatch.IAlarm]) -> None:
+        rules = [
+            # recording writes to the package, which is an event again: only changes of the approval count
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+            events.Rule(
+                self,
+                "Approvals",
+                description=f"Approved packages of {self._registry.group_name}",
+                event_pattern=events.EventPattern(
+                    source=[APPROVAL[0]],
+                    detail_type=[APPROVAL[1]],
+                    detail={
+                        "ModelPackageGroupName": [self._registry.group_name],
+                        "ModelApprovalStatus": ["Approved"],
+                        "UpdatedModelPackageFields": ["ModelApprovalStatus"],
+                    },
+                ),
             ),
+            events.Rule(
+                self,
+                "Ended",
+                description=f"Rollouts of {self._endpoint_name} that ended without having come to an end",
+                event_pattern=events.EventPattern(
+                    source=[EXECUTION[0]],
+                    detail_type=[EXECUTION[1]],
+                    detail={"stateMachineArn": [self._machine.state_machine_arn], "status": list(DIED)},
+                ),
+            ),
+        ]
+        if probation:
+            rules.append(
+                events.Rule(
+                    self,
+                    "Probation",
+                    description=f"Alarms that take a model of {self._endpoint_name} back during its probation",
+                    event_pattern=events.EventPattern(
+                        source=[ALARM[0]],
+                        detail_type=[ALARM[1]],
+                        detail={
+                            "alarmName": [alarm.alarm_name for alarm in probation],
+                            "state": {"value": ["ALARM"]},
+                        },
+                    ),
+                )
+            )
+        for rule in rules:
+            rule.add_target(targets.SqsQueue(consumer.queue, dead_letter_queue=consumer.dead_letter_queue))
+
+    def _render_rollout(
+        self, rollout: RolloutSpec, policy: RolloutPolicy, probation: Sequence[cloudwatch.IAlarm]
+    ) -> RolloutSpec:
+        golden = policy.checks.golden
+        return replace(
+            rollout,
+            golden=None if golden is None else golden.bind(self),
+            probation_alarms=tuple(alarm.alarm_name for alarm in probation) or None,
         )
-        rule.add_target(targets.SqsQueue(consumer.queue, dead_letter_queue=consumer.dead_letter_queue))
-        return consumer
+
+    def _define_golden(self, rollout: RolloutSpec) -> lambda_.Function | None:
+        if rollout.golden is None:
+            return None
+        return define_golden(
+            self, "Golden", business_unit=self._unit, endpoint_name=self._endpoint_name, golden=rollout.golden
+        )
+
+    def _entry(self, target: RolloutTarget, spec: ServingSpec) -> EndpointEntry:
+        capture = spec.capture
+        return EndpointEntry(
+            endpoint=self._endpoint_name,
+            unit=self._unit.name,
+            group=self._registry.group_name,
+            rollout_table=self._table.table_name,
+            deploy_machine=self._machine.state_machine_arn,
+            target=target.name,
+            capture_bucket=None if capture is None else capture.destination.removeprefix("s3://").partition("/")[0],
+        )
 
     def _define_spec(self, spec: ServingSpec) -> cdk.CustomResource:
         function = define_function(
@@ -241,3 +319,14 @@ class Rollout(Construct):
         # a delete needs the role until the last, and the guard must not start what is being deleted
         resource.node.add_dependency(function.role, self._machine)
         return resource
+
+
+def _probation_alarms(policy: RolloutPolicy, alarms: Sequence[cloudwatch.IAlarm]) -> tuple[cloudwatch.IAlarm, ...]:
+    return () if policy.checks.probation is None else (*policy.checks.probation_alarms, *alarms)
+
+
+def _problems(policy: RolloutPolicy, target: RolloutTarget, probation: Sequence[cloudwatch.IAlarm]) -> list[str]:
+    problems = target.problems(policy)
+    if policy.checks.probation is not None and not probation:
+        problems.append("probation needs an alarm that takes the model back, got none; give probation_alarms")
+    return problems

@@ -8,7 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from mlops_runtime.contracts import ContractError, from_dict, from_json, to_dict
@@ -88,13 +88,14 @@ def next_live(
 ) -> LivePointer | None:
     """Return the live pointer that is true for what serves.
 
-    A config that neither the plan nor the row knows was made elsewhere: its pointer is rebuilt from its package, with an empty
-    spec hash, so that the next deployment of the spec applies to it.
+    A config that neither the plan nor the row knows was made elsewhere, or by an execution that died before it could record it: its
+    pointer is rebuilt from its package, with an empty spec hash, so that the next deployment of the spec applies to it. What was
+    recorded as live is its way back.
     """
     if serving is None or not serving.is_answering:
         return None
     if claim.plan.get("config_name") == serving.config:
-        return replace(from_dict(LivePointer, claim.plan["live"]), since=str(to_dict(claim.at)))
+        return _on_probation(from_dict(LivePointer, claim.plan["live"]), claim)
     known = None if row.live is None else from_json(LivePointer, row.live)
     if known is not None and known.config == serving.config:
         return known
@@ -114,8 +115,18 @@ def next_live(
         spec_uri="",
         execution=claim.execution,
         since=str(to_dict(claim.at)),
-        previous=None,
+        previous=None if known is None else known.config,
+        kept=None
+        if known is None
+        else tuple(c for c in (known.previous, *(known.kept or ())) if c is not None) or None,
     )
+
+
+def _on_probation(live: LivePointer, claim: Claim) -> LivePointer:
+    """Return the pointer from the time of its record on; a new model's probation begins then."""
+    live = replace(live, since=str(to_dict(claim.at)))
+    seconds = claim.plan.get("probation", 0)
+    return replace(live, probation_until=str(to_dict(claim.at + timedelta(seconds=seconds)))) if seconds else live
 
 
 def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:

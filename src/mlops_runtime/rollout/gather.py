@@ -1,13 +1,25 @@
 """Adapter of ``preflight``: reads what it decides on at the sources."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LockRow, ServingSpec
-from mlops_runtime.rollout.preflight import Facts, live_pointer, verified_spec, wanted_package
-from mlops_runtime.rollout.serving import Serving, read_description, read_serving, read_version
+from botocore.exceptions import ClientError
+
+from mlops_runtime.business_unit.automation import Automation
+from mlops_runtime.contracts import ContractError
+from mlops_runtime.contracts.rollout import DeployRequest, LockRow, ServingSpec
+from mlops_runtime.registry.approval import ApprovalRule, approval_problems
+from mlops_runtime.registry.package import PackageError, read_package
+from mlops_runtime.rollout.leftovers import Made
+from mlops_runtime.rollout.limits import SpecError
+from mlops_runtime.rollout.plan import Facts, live_pointer
+from mlops_runtime.rollout.preflight import verified_spec, wanted_package
+from mlops_runtime.rollout.serving import Serving, Version, read_description, read_serving, read_version
+from mlops_runtime.rollout.succession import way_back
 from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.tags import version_name
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -26,6 +38,8 @@ class Sources:
         table: The endpoint's row.
         group: Name of the model package group whose packages this endpoint serves.
         bucket: Bucket of the serving specs; a spec anywhere else is not read.
+        automation: The unit's freeze calendar and pause.
+        rule: Whose approvals count.
     """
 
     sagemaker: "SageMakerClient"
@@ -34,33 +48,74 @@ class Sources:
     table: RolloutTable
     group: str
     bucket: str
+    automation: Automation
+    rule: ApprovalRule
 
-    def facts(self, request: DeployRequest) -> Facts:
-        """Read everything that one request is decided on."""
+    def facts(self, request: DeployRequest, *, execution: str, now: datetime) -> Facts:
+        """Read everything that one request is decided on.
+
+        Args:
+            request: What is asked for.
+            execution: ARN of the execution, whose own things are no leftovers.
+            now: The time in the cloud.
+        """
         row = self.table.read()
-        spec = self._spec(row)
-        serving = read_serving(self.sagemaker, row.endpoint)
-        return Facts(
+        spec = None if row.desired is None else self._spec(row.desired)
+        facts = Facts(
             row=row,
             spec=spec,
-            serving=serving,
-            package=self._package(request, row, serving),
-            alarm_states={} if spec is None else alarm_states(self.cloudwatch, spec.rollout.alarms),
+            serving=read_serving(self.sagemaker, row.endpoint),
+            package=None,
+            alarm_states={},
             group=self.group,
+            versions=self._versions(row),
+            live_spec=self._live_spec(row),
+            frozen=self.automation.frozen(now),
+            rests=self.automation.rests(now),
+        )
+        wanted = wanted_package(request, facts.serving, way_back(facts))
+        package = None if wanted is None else read_description(self.sagemaker, wanted)
+        watched = (*(() if spec is None else spec.rollout.alarms), *(() if request.alarm is None else (request.alarm,)))
+        return replace(
+            facts,
+            package=package,
+            approval=self._approval(package, now),
+            alarm_states=alarm_states(self.cloudwatch, watched),
+            leftovers=Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=row.endpoint).leftovers(
+                _used(row, facts.serving, version_name(row.endpoint, execution))
+            ),
         )
 
-    def _spec(self, row: LockRow) -> ServingSpec | None:
-        if row.desired is None:
-            return None
-        key = row.desired.removeprefix(f"s3://{self.bucket}/")
-        return verified_spec(row.desired, self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+    def _spec(self, uri: str) -> ServingSpec:
+        key = uri.removeprefix(f"s3://{self.bucket}/")
+        return verified_spec(uri, self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
 
-    def _package(self, request: DeployRequest, row: LockRow, serving: Serving | None) -> Mapping[str, Any] | None:
-        live, previous = live_pointer(row), None
-        if request.reason is DeployReason.ROLLBACK and live is not None and live.previous is not None:
-            previous = read_version(self.sagemaker, live.previous)
-        wanted = wanted_package(request, serving, previous)
-        return None if wanted is None else read_description(self.sagemaker, wanted)
+    def _live_spec(self, row: LockRow) -> ServingSpec | None:
+        live = live_pointer(row)
+        if live is None or not live.spec_uri:
+            return None
+        try:
+            return self._spec(live.spec_uri)
+        except (ContractError, SpecError):
+            return None  # of an earlier version of the library: it only says how the endpoint scales
+        except ClientError as error:
+            # S3 says so of what is gone to whom may not list
+            if error.response["Error"]["Code"] in ("NoSuchKey", "AccessDenied"):
+                return None
+            raise
+
+    def _versions(self, row: LockRow) -> dict[str, Version]:
+        found = {config: read_version(self.sagemaker, config) for config in _recorded(row)}
+        return {config: version for config, version in found.items() if version is not None}
+
+    def _approval(self, package: Mapping[str, Any] | None, now: datetime) -> tuple[str, ...]:
+        try:
+            registered = None if package is None else read_package(package)
+        except PackageError:
+            return ()  # the plan refuses such a package by itself
+        if package is None or registered is None:
+            return ()
+        return tuple(approval_problems(package, registered, rule=self.rule, now=now))
 
 
 def alarm_states(cloudwatch: "CloudWatchClient", names: Sequence[str]) -> dict[str, str]:
@@ -69,3 +124,17 @@ def alarm_states(cloudwatch: "CloudWatchClient", names: Sequence[str]) -> dict[s
         return {}
     answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     return {a["AlarmName"]: a["StateValue"] for a in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]}
+
+
+def _recorded(row: LockRow) -> list[str]:
+    live = live_pointer(row)
+    return [] if live is None else [c for c in (live.config, live.previous, *(live.kept or ())) if c is not None]
+
+
+def _used(row: LockRow, serving: Serving | None, own: str) -> set[str]:
+    used = {own, *_recorded(row)}
+    if serving is not None:
+        used.add(serving.config)
+    if serving is not None and serving.version is not None:
+        used.add(serving.version.model)
+    return used

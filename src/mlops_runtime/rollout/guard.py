@@ -1,54 +1,123 @@
-"""Approval events to executions of the Deploy machine. What an event says is not believed: preflight reads the package again.
+"""Events to executions of the Deploy machine: approvals, alarms during probation, executions that died.
 
-See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+What an event says is not believed: it is read again at its source, here and in preflight. The account is the machine's own, and an
+event that is old, or of a time to come, starts nothing.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html,
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html and
+https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
 """
 
-import json
-import logging
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from mlops_runtime.contracts import ContractError, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent
-from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
-from mlops_runtime.messages import Message
-from mlops_runtime.rollout.machine import short_hash, start_deploy
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LockRow
+from mlops_runtime.rollout.machine import short_hash
+from mlops_runtime.rollout.plan import live_pointer
 
-if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions import SFNClient
+OLDEST = timedelta(minutes=15)
+NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
 
-logger = logging.getLogger(__name__)
-
-DETAIL_TYPE = "SageMaker Model Package State Change"
+APPROVAL = ("aws.sagemaker", "SageMaker Model Package State Change")
+ALARM = ("aws.cloudwatch", "CloudWatch Alarm State Change")
+EXECUTION = ("aws.states", "Step Functions Execution Status Change")
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html: ends that are not of its own making
+DIED = ("ABORTED", "FAILED", "TIMED_OUT")
+_RECOVERY = "recover-"
 
 
 class IgnoredError(Exception):
     """An event that starts nothing; the message says why."""
 
 
-def request_from(body: str, *, machine_arn: str, group: str) -> tuple[str, DeployRequest]:
-    """Return execution name and request of an approval event.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardSettings:
+    """What may start rollouts of one endpoint.
+
+    Args:
+        machine_arn: The Deploy machine; its account and region are the only ones that events may be about.
+        group: Model package group whose approvals count.
+        alarms: Names of the alarms that roll back during probation. Default: none.
+    """
+
+    machine_arn: str
+    group: str
+    alarms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What an event asks for: an execution's name and input, and what must still hold at its source.
+
+    ``alarm`` must ring during the probation of what is live; ``died`` is an execution that must have ended and still hold the lock.
+    A request of None only releases that.
+    """
+
+    name: str
+    request: DeployRequest | None
+    alarm: str | None = None
+    died: str | None = None
+
+
+def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
+    """Return what an event asks for.
+
+    Args:
+        body: The message: an event as EventBridge delivers it.
+        settings: What may start rollouts.
+        now: When the queue took the message.
 
     Raises:
-        IgnoredError: If the event is not an approval of a package of the group: malformed, of another source, account or group,
-            or an update of a package that did not touch its approval (recording would otherwise start the machine again).
+        IgnoredError: If it is malformed, stale, of another source, account or group, or no change that counts.
     """
     try:
         event = from_json(BusEvent, body)
     except ContractError as error:
         raise IgnoredError(str(error)) from error
-    region, account = machine_arn.split(":")[3:5]
-    detail, arn = event.detail, event.detail.get("ModelPackageArn")
-    ours = re.compile(
-        rf"arn:aws[a-z-]*:sagemaker:{region}:{account}:model-package/{re.escape(group)}/(\d{{1,9}})", re.ASCII
-    )
-    if (event.source, event.detail_type) != ("aws.sagemaker", DETAIL_TYPE):
-        raise IgnoredError(f"{event.detail_type!r} of {event.source!r} is not a change of a model package")
+    account = settings.machine_arn.split(":")[4]
+    read = {APPROVAL: _approval, ALARM: _alarm, EXECUTION: _execution}.get((event.source, event.detail_type))
+    if read is None:
+        raise IgnoredError(f"{event.detail_type!r} of {event.source!r} starts no rollout")
     if event.account != account:
         raise IgnoredError(f"account {event.account!r} is not {account!r}")
+    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
+    if not -NEWEST <= now - at <= OLDEST:
+        raise IgnoredError(f"event of {event.time.isoformat()} came at {now.isoformat()}")
+    return read(event, settings)
+
+
+def check_probation(asked: Asked, row: LockRow, state: str | None, now: datetime) -> None:
+    """Hold an alarm's request to its sources.
+
+    Args:
+        asked: What the event asked for.
+        row: The endpoint's row.
+        state: State of the alarm now; None if there is no such alarm.
+        now: When the queue took the message.
+
+    Raises:
+        IgnoredError: If no probation is on, or the alarm no longer rings.
+    """
+    live = live_pointer(row)
+    if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:
+        raise IgnoredError(f"{asked.alarm} rang, but no probation is on")
+    if state != "ALARM":
+        raise IgnoredError(f"{asked.alarm} no longer rings: it is {'gone' if state is None else state}")
+
+
+def _approval(event: BusEvent, settings: GuardSettings) -> Asked:
+    """Recording writes to a package, which is an event again: only changes of the approval count."""
+    region, account = settings.machine_arn.split(":")[3:5]
+    detail, arn = event.detail, event.detail.get("ModelPackageArn")
+    ours = re.compile(
+        rf"arn:aws[a-z-]*:sagemaker:{region}:{account}:model-package/{re.escape(settings.group)}/(\d{{1,9}})", re.ASCII
+    )
     if not isinstance(arn, str) or not (version := ours.fullmatch(arn)):
-        raise IgnoredError(f"{arn!r} is not a model package of group {group!r}")
+        raise IgnoredError(f"{arn!r} is not a model package of group {settings.group!r}")
     if detail.get("ModelApprovalStatus") != "Approved":
         raise IgnoredError(f"{arn} is {detail.get('ModelApprovalStatus')!r}")
     updated = detail.get("UpdatedModelPackageFields")
@@ -60,24 +129,39 @@ def request_from(body: str, *, machine_arn: str, group: str) -> tuple[str, Deplo
         requested_at=str(to_dict(event.time)),
         model_package_arn=arn,
     )
-    return f"approval-{version[1]}-{short_hash(event.id)}", request
+    return Asked(name=f"approval-{version[1]}-{short_hash(event.id)}", request=request)
 
 
-def guard(message: Message, *, stepfunctions: "SFNClient", machine_arn: str, group: str) -> str | None:
-    """Start the Deploy machine for an approval; anything else is logged and dropped.
+def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
+    name, state = event.detail.get("alarmName"), event.detail.get("state")
+    value = state.get("value") if isinstance(state, Mapping) else None
+    if not isinstance(name, str) or name not in settings.alarms:
+        raise IgnoredError(f"alarm {name!r} is none of {', '.join(settings.alarms) or 'none'}")
+    if value != "ALARM":
+        raise IgnoredError(f"alarm {name} went to {value!r}")
+    request = DeployRequest(
+        reason=DeployReason.ROLLBACK,
+        requested_by=f"alarm {name}",
+        requested_at=str(to_dict(event.time)),
+        alarm=name,
+    )
+    return Asked(name=f"probation-{short_hash(event.id)}", request=request, alarm=name)
 
-    Returns:
-        The execution's ARN, or None.
-    """
-    try:
-        name, request = request_from(message.body, machine_arn=machine_arn, group=group)
-    except IgnoredError as ignored:
-        _log(message, {"decision": "IGNORED", "reason": str(ignored)[:1000]})
-        return None
-    arn = start_deploy(stepfunctions, machine_arn, name, request)
-    _log(message, {"decision": "STARTED", "execution": arn})
-    return arn
 
-
-def _log(message: Message, decision: Mapping[str, Any]) -> None:
-    logger.info(json.dumps({"message": message.id, **decision}))
+def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
+    """Whoever stops an execution leaves its lock, and what it made, to the next one."""
+    arn, status = event.detail.get("executionArn"), event.detail.get("status")
+    prefix = settings.machine_arn.replace(":stateMachine:", ":execution:") + ":"
+    if not isinstance(arn, str) or not arn.startswith(prefix):
+        raise IgnoredError(f"{arn!r} is no execution of {settings.machine_arn}")
+    if status not in DIED:
+        raise IgnoredError(f"{arn} is {status!r}")
+    name = arn.removeprefix(prefix)
+    if name.startswith(_RECOVERY):  # a recovery that dies is not recovered for ever
+        return Asked(name=name, request=None, died=arn)
+    request = DeployRequest(
+        reason=DeployReason.SPEC,
+        requested_by=f"end of {arn} ({status})",
+        requested_at=str(to_dict(event.time)),
+    )
+    return Asked(name=f"{_RECOVERY}{short_hash(arn)}", request=request, died=arn)

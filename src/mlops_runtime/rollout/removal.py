@@ -1,12 +1,11 @@
 """Removes an endpoint and everything that the Deploy machine made for it; what is gone already is success."""
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.rollout.render import ENDPOINT_TAG, alarm_prefix
+from mlops_runtime.rollout.leftovers import Made
 from mlops_runtime.sagemaker_errors import is_missing
 
 if TYPE_CHECKING:
@@ -47,27 +46,20 @@ class Removal:
             )
 
     def remove_endpoint(self, endpoint: str) -> None:
-        """Delete the endpoint, its configs and models that carry our tag, and the alarms of new fleets.
+        """Delete the endpoint, its rehearsals, configs and models that carry our tag, and the alarms of new fleets.
 
         Raises:
             RemovalError: If a deployment is under way that SageMaker does not let anyone delete.
         """
         self._delete_endpoint(endpoint)
-        version = re.compile(re.escape(endpoint) + "-[0-9a-f]{8}")
-        config_pages = self.sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=endpoint)
-        configs = [
-            (c["EndpointConfigName"], c["EndpointConfigArn"]) for p in config_pages for c in p["EndpointConfigs"]
-        ]
-        for name, arn in configs:
-            if version.fullmatch(name) and self._is_ours(arn, endpoint):
-                self.sagemaker.delete_endpoint_config(EndpointConfigName=name)
-        model_pages = self.sagemaker.get_paginator("list_models").paginate(NameContains=endpoint)
-        models = [(m["ModelName"], m["ModelArn"]) for p in model_pages for m in p["Models"]]
-        for name, arn in models:
-            if version.fullmatch(name) and self._is_ours(arn, endpoint):
-                self.sagemaker.delete_model(ModelName=name)
-        alarm_pages = self.cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=alarm_prefix(endpoint))
-        alarms = [a["AlarmName"] for p in alarm_pages for a in p["MetricAlarms"]]
+        made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=endpoint)
+        for name in list(made.rehearsals()):
+            self._delete_endpoint(name)
+        for name in list(made.configs()):
+            self.sagemaker.delete_endpoint_config(EndpointConfigName=name)
+        for name in list(made.models()):
+            self.sagemaker.delete_model(ModelName=name)
+        alarms = list(made.alarms())
         for start in range(0, len(alarms), 100):  # DeleteAlarms takes 100 at a time
             self.cloudwatch.delete_alarms(AlarmNames=alarms[start : start + 100])
 
@@ -84,7 +76,3 @@ class Removal:
         except ClientError as error:
             if not is_missing(error):
                 raise
-
-    def _is_ours(self, arn: str, endpoint: str) -> bool:
-        tags = self.sagemaker.list_tags(ResourceArn=arn)["Tags"]
-        return {"Key": ENDPOINT_TAG, "Value": endpoint} in tags

@@ -1,45 +1,15 @@
 """Pure functions from a serving spec to the requests of a rollout. What they return is sent as it is."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
 from mlops_runtime.rollout.capacity import render_config_extras, render_variants
+from mlops_runtime.rollout.serving import Variant, read_variant
+from mlops_runtime.rollout.tags import rehearsal_name, version_tags
 
 Request = dict[str, Any]
-
-ENDPOINT_TAG = "mlops:endpoint"
-EXECUTION_TAG = "mlops:execution"
-
-
-def version_name(endpoint: str, execution: str) -> str:
-    """Return the one name of the model and the endpoint config that an execution makes.
-
-    Example:
-        >>> version_name("demand-forecast", "arn:aws:states:us-east-1:123456789012:execution:Deploy:one")
-        'demand-forecast-4588cf62'
-    """
-    return f"{endpoint}-{hashlib.sha256(execution.encode()).hexdigest()[:8]}"
-
-
-def alarm_prefix(endpoint: str) -> str:
-    """Return what the names of all new-fleet alarms of an endpoint begin with."""
-    return f"{endpoint}-rollout-"
-
-
-def alarm_names(spec: ServingSpec, config: str) -> tuple[str, ...]:
-    """Return the names of the new fleet's alarms."""
-    stem = alarm_prefix(spec.endpoint) + config.rpartition("-")[2]
-    kinds = ("errors",) if spec.rollout.max_latency_ms is None else ("errors", "latency")
-    return tuple(f"{stem}-{kind}" for kind in kinds)
-
-
-def version_tags(spec: ServingSpec, execution: str) -> list[dict[str, str]]:
-    """Return the tags of everything that an execution makes: the spec's (unit, owner, cost centre), endpoint and execution."""
-    tags = {**spec.tags, ENDPOINT_TAG: spec.endpoint, EXECUTION_TAG: execution}
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
 
 
 def render_model(spec: ServingSpec, *, package: str, name: str, execution: str) -> Request:
@@ -83,95 +53,57 @@ def render_endpoint(spec: ServingSpec, *, config: str, execution: str) -> Reques
     }
 
 
-def render_update(spec: ServingSpec, *, config: str, live_count: int, live_type: str) -> Request:
+def render_rehearsal(spec: ServingSpec, *, model: str, execution: str) -> dict[str, Request]:
+    """Return the arguments of CreateEndpointConfig (``config``) and CreateEndpoint (``endpoint``) of a rehearsal.
+
+    One instance of the main variant with the candidate, of one name with its config. It captures nothing, and answers at once
+    where the endpoint is asynchronous: what it is asked is no traffic.
+    """
+    name, tags = rehearsal_name(spec.endpoint, execution), version_tags(spec, execution)
+    variant = render_variants(spec, model=model)[0] | {"InitialVariantWeight": 1.0}
+    if spec.serverless is None:
+        variant["InitialInstanceCount"] = 1
+    config: Request = {"EndpointConfigName": name, "ProductionVariants": [variant], "Tags": tags}
+    if spec.kms_key is not None:
+        config["KmsKeyId"] = spec.kms_key
+    return {"config": config, "endpoint": {"EndpointName": name, "EndpointConfigName": name, "Tags": tags}}
+
+
+def render_update(spec: ServingSpec, *, config: str, live: Sequence[Variant], alarms: Sequence[str]) -> Request:
     """Return the arguments of UpdateEndpoint.
 
     What autoscaling has made of the fleet is kept: without ``RetainAllVariantProperties`` each update would reset it to the
-    config's count. What is kept is then *not* taken from the new config, so data capture is always excluded, and the count where
-    the spec changed count or type since the live config was made. An instance type is never kept.
+    config's count. What is kept is then *not* taken from the new config, so data capture is always excluded, and counts and
+    weights where the spec changed them since the live config was made. An instance type is never kept.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html
 
     Args:
         spec: The desired spec.
         config: Name of the endpoint config to move to.
-        live_count: ``InitialInstanceCount`` of the config that serves.
-        live_type: Its instance type.
+        live: Variants of the config that serves.
+        alarms: Names of the new fleet's alarms; the spec's come with them. None are watched on a serverless endpoint, which
+            deployment guardrails do not know.
     """
-    watched = (*alarm_names(spec, config), *spec.rollout.alarms)
+    if spec.serverless is not None:
+        return {"EndpointName": spec.endpoint, "EndpointConfigName": config}
     deployment = _policy(spec.rollout)
+    watched = (*alarms, *spec.rollout.alarms)
     deployment["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
-    return _update(spec.endpoint, config, deployment, _not_retained(spec, live_count, live_type))
+    return _update(spec.endpoint, config, deployment, _not_retained(spec, live))
 
 
-def render_revert(spec: ServingSpec, *, config: str, live_count: int, live_type: str) -> Request:
+def render_revert(spec: ServingSpec, *, config: str, live: Sequence[Variant]) -> Request:
     """Return the arguments of UpdateEndpoint that go back to the config that served before, at once and without alarms."""
+    if spec.serverless is not None:
+        return {"EndpointName": spec.endpoint, "EndpointConfigName": config}
     deployment = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
             "MaximumExecutionTimeoutInSeconds": spec.rollout.maximum,
         }
     }
-    return _update(spec.endpoint, config, deployment, _not_retained(spec, live_count, live_type))
-
-
-def render_alarms(spec: ServingSpec, *, config: str, execution: str) -> list[Request]:
-    """Return the arguments of PutMetricAlarm for the new fleet alone, which only exist at run time.
-
-    SageMaker publishes a fleet's metrics also under ``EndpointConfigName`` while a deployment runs. No data is not a breach: a new
-    fleet has none yet; that it was asked at all is what ``min_invocations`` checks. ``InvocationModelErrors`` counts every answer
-    that is not 2xx, and connections that broke: a candidate that refuses what the live model takes is a bad one too.
-
-    See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
-    and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
-    """
-    names = alarm_names(spec, config)
-    rollout, fleet = spec.rollout, _fleet(spec, config)
-    common: Request = {
-        "EvaluationPeriods": 1,
-        "DatapointsToAlarm": 1,
-        "TreatMissingData": "notBreaching",
-        "ComparisonOperator": "GreaterThanThreshold",
-        "ActionsEnabled": False,
-        "Tags": version_tags(spec, execution),
-    }
-
-    errors: Request = {
-        "AlarmName": names[0],
-        "AlarmDescription": (
-            f"more than {rollout.max_error_count} errors in {rollout.alarm_period} s on the new fleet {config}: "
-            "SageMaker rolls the deployment back"
-        ),
-        "Namespace": "AWS/SageMaker",
-        "MetricName": "InvocationModelErrors",
-        "Dimensions": fleet,
-        "Period": rollout.alarm_period,
-        "Statistic": "Sum",
-        "Threshold": float(rollout.max_error_count),
-        **common,
-    }
-    if rollout.max_latency_ms is None:
-        return [errors]
-    latency: Request = {
-        "AlarmName": names[1],
-        "AlarmDescription": (
-            f"95th percentile of model latency above {rollout.max_latency_ms} ms on the new fleet {config}: "
-            "SageMaker rolls the deployment back"
-        ),
-        "Namespace": "AWS/SageMaker",
-        "MetricName": "ModelLatency",
-        "Dimensions": fleet,
-        "Period": rollout.alarm_period,
-        "ExtendedStatistic": "p95",
-        "Threshold": rollout.max_latency_ms * 1000.0,  # ModelLatency is in microseconds
-        **common,
-    }
-    return [errors, latency]
-
-
-def _fleet(spec: ServingSpec, config: str) -> list[dict[str, str]]:
-    values = {"EndpointName": spec.endpoint, "VariantName": spec.variant, "EndpointConfigName": config}
-    return [{"Name": name, "Value": value} for name, value in values.items()]
+    return _update(spec.endpoint, config, deployment, _not_retained(spec, live))
 
 
 def _capture(capture: CaptureSpec) -> Request:
@@ -198,9 +130,15 @@ def _update(endpoint: str, config: str, deployment: Mapping[str, Any], excluded:
     }
 
 
-def _not_retained(spec: ServingSpec, live_count: int, live_type: str) -> tuple[str, ...]:
-    resized = (spec.instance_count, spec.instance_type) != (live_count, live_type)
-    return ("DataCaptureConfig", "DesiredInstanceCount") if resized else ("DataCaptureConfig",)
+def _not_retained(spec: ServingSpec, live: Sequence[Variant]) -> tuple[str, ...]:
+    wanted = [read_variant(variant) for variant in render_variants(spec, model="")]
+    sizes = [{v.name: (v.instance_type, v.instance_count) for v in variants} for variants in (wanted, live)]
+    weights = [{v.name: v.weight for v in variants} for variants in (wanted, live)]
+    return (
+        "DataCaptureConfig",
+        *(() if sizes[0] == sizes[1] else ("DesiredInstanceCount",)),
+        *(() if weights[0] == weights[1] else ("DesiredWeight",)),
+    )
 
 
 def _policy(rollout: RolloutSpec) -> Request:
@@ -213,7 +151,9 @@ def _policy(rollout: RolloutSpec) -> Request:
     if rollout.kind == "ROLLING":
         rolling = {"MaximumBatchSize": size, "WaitIntervalInSeconds": rollout.bake}
         return {"RollingUpdatePolicy": {**rolling, "MaximumExecutionTimeoutInSeconds": rollout.maximum}}
-    routing: Request = {"Type": rollout.kind, "WaitIntervalInSeconds": rollout.bake}
+    # all at once there is no step to wait between: the bake is the wait before the old fleet ends
+    between = 0 if rollout.kind == "ALL_AT_ONCE" else rollout.bake
+    routing: Request = {"Type": rollout.kind, "WaitIntervalInSeconds": between}
     if rollout.kind == "CANARY":
         routing["CanarySize"] = size
     elif rollout.kind == "LINEAR":

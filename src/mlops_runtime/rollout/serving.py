@@ -1,5 +1,6 @@
 """What SageMaker serves, read at the source: endpoint, its config, its model, the package of that."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,28 @@ ANSWERING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A production variant of an endpoint config; a serverless one has no instances."""
+
+    name: str
+    instance_type: str
+    instance_count: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """An endpoint config with what it is made of; ``package`` is None for a model that no package made."""
 
     config: str
-    variant: str
+    variants: tuple[Variant, ...]
     model: str
-    instance_type: str
-    instance_count: int
     package: str | None
+
+    @property
+    def variant_names(self) -> tuple[str, ...]:
+        """Names of its variants, the main one first."""
+        return tuple(variant.name for variant in self.variants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +74,27 @@ def read_version(sagemaker: "SageMakerClient", config: str) -> Version | None:
     description = _describe(sagemaker, "describe_endpoint_config", EndpointConfigName=config)
     if description is None:
         return None
-    variant = description["ProductionVariants"][0]
-    model = _describe(sagemaker, "describe_model", ModelName=variant["ModelName"])
+    name = str(description["ProductionVariants"][0]["ModelName"])
+    model = _describe(sagemaker, "describe_model", ModelName=name)
     if model is None:
         return None
     containers = [*model.get("Containers", []), *([model["PrimaryContainer"]] if "PrimaryContainer" in model else [])]
     packages = {c["ModelPackageName"] for c in containers if "ModelPackageName" in c}
     return Version(
         config=config,
-        variant=str(variant["VariantName"]),
-        model=str(variant["ModelName"]),
+        variants=tuple(read_variant(variant) for variant in description["ProductionVariants"]),
+        model=name,
+        package=packages.pop() if len(packages) == 1 else None,
+    )
+
+
+def read_variant(variant: Mapping[str, Any]) -> Variant:
+    """Return a production variant as an endpoint config has it."""
+    return Variant(
+        name=str(variant["VariantName"]),
         instance_type=str(variant.get("InstanceType", "")),
         instance_count=int(variant.get("InitialInstanceCount", 0)),
-        package=packages.pop() if len(packages) == 1 else None,
+        weight=round(float(variant.get("InitialVariantWeight", 1.0)), 6),
     )
 
 

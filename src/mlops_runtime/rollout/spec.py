@@ -107,7 +107,10 @@ class SpecResource:
         own = physical_id == self.table.endpoint  # else it was renamed, and the machine works for the new name
         removal = Removal(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, stepfunctions=self.stepfunctions)
         if own:
+            # an execution that is stopped while it holds the lock would be recovered; a waiting one may just have taken it
+            self.table.unlock()
             removal.stop_executions(self.machine_arn)
+            self.table.unlock()
         removal.remove_endpoint(physical_id)
         if own:
             self.table.forget()

@@ -87,6 +87,16 @@ class RolloutTable:
         """Store the URI of the spec that the stack asks for."""
         self._update("SET desired = :uri", {":uri": {"S": uri}})
 
+    def release(self, owner: str) -> bool:
+        """Take the lock from an execution; False if it does not hold it."""
+        return self._update(
+            "REMOVE #owner, lock_until", {":owner": {"S": owner}}, "#owner = :owner", {"#owner": "owner"}
+        )
+
+    def unlock(self) -> None:
+        """Take the lock from whoever holds it, before all executions are stopped."""
+        self._update("REMOVE #owner, lock_until", {}, names={"#owner": "owner"})
+
     def forget(self) -> None:
         """Remove lock, live pointer and desired spec, after the endpoint is gone; the audit chain stays."""
         self._update("REMOVE #owner, lock_until, live, desired", {}, names={"#owner": "owner"})

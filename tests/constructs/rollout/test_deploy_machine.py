@@ -1,6 +1,7 @@
 """The Deploy machine: its graph, its calls against AWS's API, and its behaviour when run against a fake AWS."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,19 +10,34 @@ from mlops_constructs._states import successors, tasks
 from mlops_constructs.rollout import SageMakerTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.aws_api import check_machine
+from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.contracts.serving import GoldenSpec
+from mlops_runtime.rollout.capacity import no_scaling
+from mlops_runtime.rollout.plan import poll_seconds
 
 NAME, OLD, NEW = "demand-forecast", "demand-forecast-11111111", "demand-forecast-22222222"
 REQUEST = {"reason": "approval", "requested_by": "ann", "requested_at": "2017-08-01T00:00:00Z"}
-MACHINE = deploy_machine(
-    endpoint_name=NAME,
-    unit_name="demand",
-    target=SageMakerTarget(endpoint_name=NAME, instance_count=2),
-    maximum=3600,
-    table_name="rollout",
-    preflight_arn="arn:aws:lambda:us-east-1:123456789012:function:preflight",
-    record_arn="arn:aws:lambda:us-east-1:123456789012:function:record",
-    bus_name="demand",
-)
+GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
+ROLLOUT = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=50, golden=GOLDEN)
+
+
+def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
+    """The machine of an endpoint whose candidates are rehearsed, if the policy says so."""
+    function = "arn:aws:lambda:us-east-1:123456789012:function"
+    return deploy_machine(
+        endpoint_name=NAME,
+        unit_name="demand",
+        target=SageMakerTarget(endpoint_name=NAME, instance_count=2),
+        rollout=rollout,
+        table_name="rollout",
+        preflight_arn=f"{function}:preflight",
+        record_arn=f"{function}:record",
+        bus_name="demand",
+        golden_arn=None if rollout.golden is None else f"{function}:golden",
+    )
+
+
+MACHINE = machine()
 STATES: dict[str, Any] = MACHINE["States"]  # type: ignore[assignment]  # a machine is plain JSON
 PLAN: dict[str, Any] = {
     "action": "update",
@@ -39,7 +55,14 @@ PLAN: dict[str, Any] = {
     "config_name": NEW,
     "previous_config": OLD,
     "previous_model": OLD,
-    "expired_config": None,
+    "watched": ["demand-forecast-rollout-22222222-errors", "unit-errors"],
+    "expired": [],
+    "leftovers": {"versions": [], "rehearsals": [], "alarms": []},
+    "rehearsal": {},
+    "synthetic": {},
+    "shadow": {},
+    "scaling": no_scaling(),
+    "probation": 0,
     "poll_seconds": 30,
     "bake": 600,
     "min_invocations": 20,
@@ -49,6 +72,7 @@ CREATE = PLAN | {
     "action": "create",
     "alarms": [],
     "alarm_names": [],
+    "watched": [],
     "revert_endpoint": {},
     "previous_config": None,
     "min_invocations": 0,
@@ -64,15 +88,21 @@ class FakeAws:
         self.error, self.plan, self.updates = error, plan, updates
         self.config, self.status, self.invocations = OLD, "InService", invocations
         self.polls_left, self.fail, self.lock, self.corrected = 0, dict[str, Any](), "", ""
+        self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
         """Answer one call."""
         if self.fail.get(name):
             raise self.error(*self.fail[name].pop(0))
+        endpoint = arguments.get("EndpointName", "")
+        if "-golden-" in endpoint:
+            return self.rehearse(name, endpoint)
         match name:
             case "lambda:invoke":
                 if arguments["FunctionName"].endswith("preflight"):
-                    return {"Payload": self.plan}
+                    return {"Payload": self.plan if isinstance(self.plan, dict) else self.plan.pop(0)}
+                if arguments["FunctionName"].endswith("golden"):
+                    return {"Payload": {"passed": self.golden, "reason": "row 3 is NaN", "calls": 7, "failures": 0}}
                 outcome = self.corrected or arguments["Payload"]["outcome"]
                 return {"Payload": {"sequence": 1, "outcome": outcome}}
             case "dynamodb:updateItem":
@@ -85,7 +115,23 @@ class FakeAws:
                 return {"EndpointStatus": status, "EndpointConfigName": self.config}
             case "cloudwatch:getMetricStatistics":
                 return {"Datapoints": [{"Sum": str(self.invocations)}]}
+            case "cloudwatch:describeAlarms":
+                alarms = [{"AlarmName": n, "StateValue": "ALARM", "StateReason": "why"} for n in self.ringing]
+                return {"MetricAlarms": [*alarms, {"AlarmName": "quiet", "StateValue": "OK"}], "CompositeAlarms": []}
         return {}
+
+    def rehearse(self, name: str, endpoint: str) -> Any:
+        """Answer a call about a rehearsal."""
+        if name == "sagemaker:createEndpoint":
+            self.rehearsals.add(endpoint)
+        elif endpoint not in self.rehearsals:
+            raise self.error("SageMaker.SageMakerException", f"Could not find endpoint {endpoint}")
+        elif name == "sagemaker:deleteEndpoint":
+            if self.rehearsal == "Creating":
+                self.rehearsal = "Failed"
+                raise self.error("SageMaker.SageMakerException", "Cannot update in-progress endpoint")
+            self.rehearsals.remove(endpoint)
+        return {"EndpointStatus": self.rehearsal, "EndpointConfigName": endpoint}
 
 
 @pytest.fixture
@@ -117,18 +163,20 @@ def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]
     """A task without one of the three could hang or end the execution without a record."""
     assert state["Retry"], name
     assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
-    assert 0 < state["TimeoutSeconds"] <= 330
+    assert 0 < state["TimeoutSeconds"] <= (920 if name == "CheckGolden" else 330)
 
 
-def test_every_successor_exists_and_every_state_is_reached():
-    """The graph has no dangling name and no dead state."""
-    reached, waiting = set[str](), [str(MACHINE["StartAt"])]
+@pytest.mark.parametrize("rollout", [ROLLOUT, replace(ROLLOUT, golden=None)], ids=["golden", "plain"])
+def test_every_successor_exists_and_every_state_is_reached(rollout: RolloutSpec):
+    """The graph has no dangling name and no dead state, with a golden set and without."""
+    states: dict[str, Any] = machine(rollout)["States"]
+    reached, waiting = set[str](), ["Start"]
     while waiting:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            waiting += successors(STATES[name])
-    assert reached == set(STATES)
+            waiting += successors(states[name])
+    assert reached == set(states)
 
 
 def test_no_path_from_the_lock_ends_without_unlock():
@@ -160,6 +208,11 @@ def test_no_succeed_state_has_an_output():
     assert [name for name, state in STATES.items() if state["Type"] == "Succeed"] == []
 
 
+def test_everything_that_can_fail_is_caught():
+    """A Map without Catch, too, would end the execution without Unlock."""
+    assert [name for name, state in STATES.items() if state["Type"] in ("Task", "Map") and "Catch" not in state] == []
+
+
 def test_promotes_an_update(deploy: Any):
     """A new config that serves with enough evidence is promoted; the new fleet's alarms go, the old version stays."""
     run, aws = deploy(PLAN, updates=[NEW])
@@ -172,11 +225,22 @@ def test_promotes_an_update(deploy: Any):
     assert (aws.config, aws.lock) == (NEW, "free")
 
 
-def test_deletes_the_version_before_the_previous_one(deploy: Any):
-    """A promotion keeps one version to go back to, and deletes the one before that."""
-    run, _ = deploy(PLAN | {"expired_config": "demand-forecast-00000000"}, updates=[NEW])
-    assert run.arguments("sagemaker:deleteEndpointConfig") == {"EndpointConfigName": "demand-forecast-00000000"}
-    assert run.arguments("sagemaker:deleteModel") == {"ModelName": "demand-forecast-00000000"}
+def test_deletes_what_a_promotion_pushed_out_and_what_the_dead_have_left(deploy: Any):
+    """Versions past those that are kept, and the versions, alarms and rehearsals of an execution that was stopped."""
+    left = {"versions": ["v-left"], "rehearsals": ["e-golden-left"], "alarms": ["a-left"]}
+    run, _ = deploy(PLAN | {"expired": ["v-0", "v-1"], "leftovers": left}, updates=[NEW])
+    deleted = [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:deleteEndpointConfig"]
+    assert deleted == [a["ModelName"] for n, a in run.calls if n == "sagemaker:deleteModel"] == ["v-left", "v-0", "v-1"]
+    assert run.arguments("cloudwatch:deleteAlarms") == {"AlarmNames": [*PLAN["alarm_names"], "a-left"]}
+    assert run.arguments("sagemaker:deleteEndpoint") == {"EndpointName": "e-golden-left"}
+
+
+def test_what_is_left_goes_whatever_comes_out(deploy: Any):
+    """A refusal touches no endpoint and still takes along what an execution that was stopped has left."""
+    left = {"versions": ["v-left"], "rehearsals": [], "alarms": []}
+    plan = PLAN | {"action": "refuse", "config_name": None, "alarm_names": [], "expired": ["v-0"], "leftovers": left}
+    run, _ = deploy(plan, updates=[])
+    assert [a for n, a in run.calls if n == "sagemaker:deleteModel"] == [{"ModelName": "v-left"}]
 
 
 def test_creates_the_first_endpoint(deploy: Any):
@@ -230,7 +294,8 @@ def test_a_spec_needs_no_evidence(deploy: Any):
 )
 def test_records_what_it_does_not_do(deploy: Any, action: str, outcome: str, status: str):
     """Nothing to do is a success, a refusal a failure; both touch no endpoint and are recorded."""
-    run, aws = deploy(PLAN | {"action": action, "reason": "why"}, updates=[])
+    nothing = {"config_name": None, "alarm_names": [], "watched": []}
+    run, aws = deploy(PLAN | nothing | {"action": action, "reason": "why"}, updates=[])
     assert (run.status, recorded(run)) == (status, (outcome, "why"))
     assert not [n for n in run.names() if n.startswith("sagemaker")]
     assert aws.lock == "free"
@@ -241,7 +306,7 @@ def test_waits_for_a_busy_endpoint(deploy: Any):
     busy = [("DynamoDB.ConditionalCheckFailedException", "held")] * 3
     run, _ = deploy(PLAN, updates=[NEW], fail={"dynamodb:updateItem": busy})
     assert run.output["outcome"] == "PROMOTED"
-    assert run.slept[:3] == [30, 30, 30]
+    assert run.slept[:3] == [42, 42, 42]  # 500 attempts over as long as another one may hold it
 
 
 def test_an_answer_that_got_lost_is_no_error(deploy: Any):
@@ -258,6 +323,7 @@ FAILING = [
     "cloudwatch:putMetricAlarm",
     "sagemaker:updateEndpoint",
     "sagemaker:describeEndpoint",
+    "cloudwatch:describeAlarms",
     "cloudwatch:getMetricStatistics",
     "cloudwatch:deleteAlarms",
     "events:putEvents",
@@ -281,5 +347,149 @@ def test_an_update_that_was_refused_is_read_at_the_endpoint(deploy: Any):
 
 
 def test_holds_the_lock_longer_than_it_can_run():
-    """The lock outlives a rollout and its way back."""
-    assert hold_seconds(3600) == 2 * (3600 + 900) + 900
+    """The lock outlives waiting, what comes before the first step, a rollout and its way back."""
+    assert hold_seconds(3600, 100) == 3 * (3600 + 900) + 100 + 900
+
+
+# what becomes of an endpoint that somebody else is updating
+
+
+def test_waits_for_what_is_under_way(deploy: Any):
+    """Maintenance of SageMaker's own is waited for, and the plan is made anew."""
+    busy = PLAN | {"action": "wait", "reason": "the endpoint is SystemUpdating", "config_name": None}
+    run, aws = deploy([busy, busy, PLAN], updates=[NEW])
+    assert run.output["outcome"] == "PROMOTED"
+    assert run.slept[:2] == [30, 30]
+    assert aws.lock == "free"
+
+
+def test_an_execution_that_cannot_lock_is_recorded_too(deploy: Any):
+    """Who asked in vain is told, and the audit chain knows."""
+    run, _ = deploy(PLAN, updates=[], fail={"dynamodb:updateItem": [("DynamoDB.Down", "no")] * 8})
+    outcome, reason = recorded(run)
+    assert outcome == "FAILED"
+    assert reason.startswith("the endpoint could not be locked: DynamoDB.Down")
+
+
+# alarms
+
+
+def test_says_what_rang_when_sagemaker_goes_back(deploy: Any):
+    """The alarms are deleted with the rollout: the record keeps which of them rang, an abort's reason too."""
+    run, _ = deploy(PLAN, updates=[OLD], ringing=["demand-forecast-rollout-22222222-abort"])
+    assert recorded(run) == (
+        "ROLLED_BACK",
+        f"SageMaker went back to {OLD}. in ALARM: demand-forecast-rollout-22222222-abort (why)",
+    )
+
+
+def test_goes_back_from_a_fleet_whose_alarm_rings_at_the_end(deploy: Any):
+    """SageMaker no longer looks once the old fleet is gone; the machine looks once more before it promotes."""
+    run, aws = deploy(PLAN, updates=[NEW, OLD], ringing=["unit-errors"])
+    assert recorded(run) == ("ROLLED_BACK", "in ALARM: unit-errors (why)")
+    assert aws.config == OLD
+    assert run.arguments("cloudwatch:describeAlarms")["AlarmNames"] == PLAN["watched"]
+
+
+def test_a_rollback_stays_whatever_rings(deploy: Any):
+    """It would otherwise lead to what was fled from."""
+    run, _ = deploy(PLAN, updates=[NEW], request=REQUEST | {"reason": "rollback"}, ringing=["unit-errors"])
+    assert run.output["outcome"] == "PROMOTED"
+
+
+def test_a_claim_that_the_record_corrects_leaves_no_version(deploy: Any):
+    """Meant to be promoted, but SageMaker serves the old config: the new one is nobody's."""
+    run, _ = deploy(PLAN, updates=[NEW], corrected="ROLLED_BACK")
+    assert run.arguments("sagemaker:deleteEndpointConfig") == {"EndpointConfigName": NEW}
+
+
+# golden requests
+
+REHEARSED = PLAN | {
+    "rehearsal": {
+        "config": {"EndpointConfigName": f"{NAME}-golden-22222222"},
+        "endpoint": {"EndpointName": f"{NAME}-golden-22222222"},
+        "golden": {"uri": GOLDEN.uri, "sha256": GOLDEN.sha256},
+        "live_endpoint": NAME,
+    }
+}
+
+
+def test_a_candidate_that_passes_goes_on(deploy: Any):
+    """Asked on an endpoint of its own, which is gone with its config before the rollout."""
+    run, aws = deploy(REHEARSED, updates=[NEW])
+    assert run.output["outcome"] == "PROMOTED"
+    names = run.names()
+    assert names.index("sagemaker:deleteEndpoint") < names.index("sagemaker:updateEndpoint")
+    assert aws.rehearsals == set()
+    check = next(a["Payload"] for n, a in run.calls if n == "lambda:invoke" and a["Payload"].get("mode") == "check")
+    assert (check["endpoint"], check["live_endpoint"]) == (f"{NAME}-golden-22222222", NAME)
+
+
+@pytest.mark.parametrize("action", ["create", "update"])
+def test_a_candidate_that_fails_gets_no_traffic(deploy: Any, action: str):
+    """It is refused with the function's reason; nothing is left of it, and the endpoint was never touched."""
+    run, aws = deploy(REHEARSED | {"action": action}, updates=[], golden=False)
+    assert recorded(run) == ("REFUSED", "golden requests: row 3 is NaN")
+    assert aws.config == OLD
+    assert aws.rehearsals == set()
+    deleted = [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:deleteEndpointConfig"]
+    assert deleted == [f"{NAME}-golden-22222222", NEW]
+    assert aws.lock == "free"
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "reason"),
+    [
+        ({"rehearsal": "Failed"}, "REFUSED", "the candidate did not start: its rehearsal is Failed"),
+        ({"fail": {"lambda:golden": []}, "rehearsal": "OutOfService"}, "REFUSED", "the candidate did not start"),
+        ({"fail": {"sagemaker:createEndpoint": [("S.X", "quota")] * 4}}, "FAILED", "the rehearsal broke off"),
+    ],
+)
+def test_a_rehearsal_ends_in_every_path(deploy: Any, state: dict[str, Any], outcome: str, reason: str):
+    """An endpoint that fails, or never is, leaves nothing."""
+    run, aws = deploy(REHEARSED, updates=[], **state)
+    got = recorded(run)
+    assert got[0] == outcome
+    assert got[1].startswith(reason)
+    assert (aws.rehearsals, aws.lock, aws.config) == (set(), "free", OLD)
+
+
+def test_a_rehearsal_that_is_still_created_is_deleted_later(deploy: Any):
+    """SageMaker deletes no endpoint that it is creating: the machine asks again."""
+    fail = {"sagemaker:describeEndpoint": [("S.Down", "no")] * 4}
+    run, aws = deploy(REHEARSED, updates=[], rehearsal="Creating", fail=fail)
+    assert recorded(run)[0] == "FAILED"
+    assert aws.rehearsals == set()
+
+
+def test_synthetic_calls_are_sent_while_it_bakes(deploy: Any):
+    """Once a poll, to the endpoint itself; what they come to is for the alarms to judge."""
+    synthetic = {"golden": {"uri": GOLDEN.uri, "sha256": GOLDEN.sha256}, "calls": 5}
+    run, _ = deploy(PLAN | {"synthetic": synthetic}, updates=[NEW])
+    sent = [a["Payload"] for n, a in run.calls if n == "lambda:invoke" and a["Payload"].get("mode") == "traffic"]
+    assert [(p["endpoint"], p["calls"]) for p in sent] == [(NAME, 5)] * 2
+    assert run.output["outcome"] == "PROMOTED"
+
+
+# quotas of Step Functions
+
+
+def test_the_history_of_the_longest_rollout_fits(deploy: Any):
+    """Fewer than 25,000 events: every loop of the longest rollout at its most, five events a task at least.
+
+    See: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    """
+    longest = replace(ROLLOUT, maximum=28800)
+    states: dict[str, Any] = machine(longest)["States"]
+    (lock,) = (r for r in states["Lock"]["Retry"] if "DynamoDB.ConditionalCheckFailedException" in r["ErrorEquals"])
+    poll = poll_seconds(28800)
+    polls = -(-(28800 + 900) // poll)
+    task, other = 5, 2  # entered, scheduled, started, succeeded, exited; entered, exited
+    waiting = polls * (task + 3 * other)  # Preflight, Decide, IsPatient, AwaitRest
+    rolling = polls * (2 * task + 3 * other)  # HasSynthetic, Synthesize, DescribeEndpoint, JudgeEndpoint, AwaitEndpoint
+    reverting = polls * (task + 2 * other)
+    rehearsing = (7200 // poll) * (task + 2 * other)
+    rest = 40 * task + 30 * 2 * task  # each other state once, and what is deleted one by one
+    assert 3 * lock["MaxAttempts"] + waiting + rolling + reverting + rehearsing + rest < 25_000
+    assert lock["MaxAttempts"] * lock["IntervalSeconds"] >= hold_seconds(28800) - lock["IntervalSeconds"]

@@ -1,11 +1,14 @@
 """Rollout policies: values, limits, and what a target makes of them."""
 
+from collections.abc import Callable
+
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from mlops_constructs import RolloutKind, RolloutPolicy, ValidationError
+from mlops_constructs import RolloutChecks, RolloutKind, RolloutPolicy, ShadowTraffic, ValidationError
 from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.contracts.serving import MetricRule, ShadowSpec
 from mlops_runtime.rollout.limits import waits
 
 MINUTES, SECONDS = cdk.Duration.minutes, cdk.Duration.seconds
@@ -19,10 +22,34 @@ def alarm(scope: cdk.Stack, name: str) -> cloudwatch.Alarm:
 
 def test_a_canary_becomes_a_spec():
     """Times are seconds, and the maximum has an hour more than the bakes."""
-    policy = RolloutPolicy.canary(percent=50, bake=MINUTES(10), max_latency=cdk.Duration.millis(250))
+    checks = RolloutChecks(max_latency=cdk.Duration.millis(250))
+    policy = RolloutPolicy.canary(percent=50, bake=MINUTES(10), checks=checks)
     assert policy.to_spec() == RolloutSpec(
         kind="CANARY", bake=600, maximum=4800, percent=50, min_invocations=20, alarm_period=60, max_latency_ms=250
     )
+
+
+def test_every_check_reaches_the_spec():
+    """What is declared is what the machine and its functions read."""
+    stack = cdk.Stack()
+    rule = MetricRule(namespace="Shop", metric="Refunds", threshold=5)
+    checks = RolloutChecks(
+        alarms=[alarm(stack, "A")],
+        min_invocations=7,
+        max_error_count=2,
+        max_latency_ratio=1.5,
+        metrics=[rule],
+        alarm_period=MINUTES(2),
+        probation=cdk.Duration.days(1),
+        probation_alarms=[alarm(stack, "B")],
+        shadow=ShadowTraffic(percent=10, bake=MINUTES(30)),
+        keep=3,
+    )
+    spec = RolloutPolicy.linear(step_percent=25, bake=MINUTES(5), checks=checks).to_spec()
+    assert (spec.kind, spec.percent, spec.min_invocations, spec.max_error_count) == ("LINEAR", 25, 7, 2)
+    assert (spec.max_latency_ratio, spec.metrics, spec.alarm_period) == (1.5, (rule,), 120)
+    assert (spec.probation, spec.keep, spec.shadow) == (86400, 3, ShadowSpec(percent=10, bake=1800))
+    assert (len(spec.alarms), len(spec.probation_alarms or ())) == (1, 1)
 
 
 def test_all_at_once_bakes_not_and_needs_no_evidence():
@@ -42,7 +69,7 @@ def test_all_at_once_bakes_not_and_needs_no_evidence():
 def test_the_maximum_holds_all_bakes(policy: RolloutPolicy, kind: RolloutKind, steps: int):
     """Every policy that can be declared is one that the function of the serving spec accepts."""
     assert (policy.kind, policy.steps) == (kind, steps)
-    assert waits(policy.to_spec()) < policy.maximum.to_seconds()
+    assert waits(policy.to_spec(), 20) < policy.maximum.to_seconds()
 
 
 @pytest.mark.parametrize(
@@ -54,8 +81,10 @@ def test_the_maximum_holds_all_bakes(policy: RolloutPolicy, kind: RolloutKind, s
         ({"bake": MINUTES(61)}, "bake must be from"),
         ({"maximum": MINUTES(20)}, r"maximum must be longer than 2 bakes \(1200 s\), got 1200 s"),
         ({"maximum": MINUTES(481)}, "maximum must be from"),
-        ({"min_invocations": -1}, "min_invocations must be from 0"),
-        ({"alarm_period": SECONDS(90)}, "alarm_period must be one to five whole minutes, got 90 s"),
+        (
+            {"checks": RolloutChecks(alarm_period=MINUTES(5)), "bake": MINUTES(4)},
+            r"one alarm period \(300 s\), got 240",
+        ),
     ],
 )
 def test_fails_when_aws_would_ignore_or_refuse(arguments: dict[str, object], message: str):
@@ -64,22 +93,39 @@ def test_fails_when_aws_would_ignore_or_refuse(arguments: dict[str, object], mes
         RolloutPolicy.canary(**{"percent": 50, "bake": MINUTES(10), **arguments})  # type: ignore[arg-type]  # parametrised
 
 
-def test_fails_when_evidence_is_asked_for_without_a_bake():
-    """All at once without a bake would look for calls that had no time to come."""
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RolloutPolicy.linear(step_percent=9, bake=MINUTES(5)), "step_percent must be from 10 to 50, got 9"),
+        (lambda: RolloutPolicy.rolling(batch_percent=4, bake=MINUTES(5)), "batch_percent must be from 5 to 50, got 4"),
+        (
+            lambda: RolloutPolicy.rolling(batch_percent=51, bake=MINUTES(5)),
+            "batch_percent must be from 5 to 50, got 51",
+        ),
+    ],
+)
+def test_fails_when_a_step_has_a_size_that_sagemaker_refuses(make: Callable[[], object], message: str):
+    """Linear steps are 10 to 50 percent, batches 5 to 50."""
+    with pytest.raises(ValidationError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        RolloutChecks(min_invocations=1),
+        RolloutChecks(max_latency_ratio=2),
+        RolloutChecks(metrics=[MetricRule(namespace="Shop", metric="Refunds", threshold=5)]),
+    ],
+)
+def test_fails_when_something_is_watched_without_a_bake(checks: RolloutChecks):
+    """All at once without a bake would look for what had no time to come."""
     with pytest.raises(ValidationError, match="bake must be at least one alarm period"):
-        RolloutPolicy.all_at_once(min_invocations=1)
-
-
-def test_fails_with_more_alarms_than_a_deployment_takes():
-    """SageMaker takes ten, of which the rollout makes two."""
-    stack = cdk.Stack()
-    alarms = [alarm(stack, f"A{n}") for n in range(9)]
-    with pytest.raises(ValidationError, match="alarms must be at most 8, got 9"):
-        RolloutPolicy.all_at_once(bake=MINUTES(5), alarms=alarms)
+        RolloutPolicy.all_at_once(checks=checks)
 
 
 def test_reports_every_problem_at_once():
     """One error lists all."""
     with pytest.raises(ValidationError) as error:
-        RolloutPolicy.canary(percent=90, bake=SECONDS(1), min_invocations=-1)
+        RolloutPolicy.canary(percent=90, bake=SECONDS(1), maximum=MINUTES(1))
     assert len(error.value.problems) == 3

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 
-from mlops_constructs import RolloutPolicy, ValidationError
+from mlops_constructs import GoldenRequests, RolloutChecks, RolloutPolicy, ValidationError
 from mlops_constructs.testing import machine_definitions, machine_findings
 
 
@@ -89,23 +91,25 @@ def test_nobody_in_the_rollout_may_approve(demand: Any):
 
 
 def test_a_person_may_be_allowed_to_deploy(define: Callable[..., Any]):
-    """grant_deploy is one action on one machine."""
+    """grant_deploy starts one machine, and takes back what it does."""
     made = define()
     user = iam.User(made.stack, "User")
     made.endpoint.rollout.grant_deploy(user)
     (policy,) = (p for p in _policies(made.stack) if "User" in p)
-    (statement,) = _policies(made.stack)[policy]["PolicyDocument"]["Statement"]
-    assert statement["Action"] == "states:StartExecution"
+    statements = _policies(made.stack)[policy]["PolicyDocument"]["Statement"]
+    assert {s["Action"] for s in statements} == {
+        "states:StartExecution",
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:SetAlarmState",
+    }
+    (abort,) = (s["Resource"] for s in statements if s["Action"] == "cloudwatch:SetAlarmState")
+    assert abort["Fn::Join"][1][-1].endswith(":alarm:demand-forecast-rollout-*-abort")
 
 
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        (RolloutPolicy.linear(step_percent=50, bake=cdk.Duration.minutes(5)), "got LINEAR; use RolloutPolicy.canary"),
-        (
-            RolloutPolicy.rolling(batch_percent=50, bake=cdk.Duration.minutes(5)),
-            "got ROLLING; use RolloutPolicy.canary",
-        ),
+        (RolloutPolicy.linear(step_percent=20, bake=cdk.Duration.minutes(5)), "use count=5 or more"),
         (RolloutPolicy.canary(percent=20, bake=cdk.Duration.minutes(5)), "use count=5 or more"),
     ],
 )
@@ -113,6 +117,58 @@ def test_fails_when_the_target_cannot_do_the_policy(define: Callable[..., Any], 
     """What SageMaker would not do as declared is an error at synth."""
     with pytest.raises(ValidationError, match=message):
         define(endpoint={"rollout": policy})
+
+
+def test_an_execution_that_died_reaches_the_guard(demand: Any):
+    """Stopped, timed out or failed: the guard reads again whether it still holds the lock."""
+    pattern = demand.one("AWS::Events::Rule", "RolloutEnded")["EventPattern"]
+    assert pattern["source"] == ["aws.states"]
+    assert pattern["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
+
+
+def test_preflight_knows_freeze_pause_and_approvers(demand: Any):
+    """The environment of the unit's automation and of the registry's rule, and the right to read the unit's row."""
+    variables = demand.one("AWS::Lambda::Function", "RolloutPreflight")["Environment"]["Variables"]
+    assert {"UNIT", "AUTOMATION_TABLE", "FREEZE", "APPROVAL"} <= set(variables)
+
+
+def test_the_command_finds_the_endpoint(demand: Any):
+    """One parameter says where table and machine are."""
+    entry = demand.one("AWS::SSM::Parameter", "EndpointRolloutEntry")
+    assert entry["Name"] == "/mlops/demand/endpoint/demand-forecast"
+
+
+def test_alarms_of_a_probation_reach_the_guard(define: Callable[..., Any]):
+    """Their changes to ALARM feed the same queue; the guard and the spec know them by name."""
+    arn = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:refunds"
+    watch = cloudwatch.Alarm.from_alarm_arn(cdk.Stack(), "Refunds", arn)
+    checks = RolloutChecks(probation=cdk.Duration.hours(1), probation_alarms=[watch])
+    made = define(endpoint={"rollout": RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(5), checks=checks)})
+    pattern = made.one("AWS::Events::Rule", "RolloutProbation")["EventPattern"]
+    assert (pattern["source"], pattern["detail"]["state"]) == (["aws.cloudwatch"], {"value": ["ALARM"]})
+    assert "refunds" in str(pattern["detail"]["alarmName"])
+    variables = made.one("AWS::Lambda::Function", "RolloutGuard")["Environment"]["Variables"]
+    assert "refunds" in str(variables["PROBATION_ALARMS"])
+
+
+def test_without_a_probation_no_alarm_reaches_the_guard(demand: Any):
+    """There is no rule and no name."""
+    assert [name for name in demand.resources("AWS::Events::Rule") if "Probation" in name] == []
+    variables = demand.one("AWS::Lambda::Function", "RolloutGuard")["Environment"]["Variables"]
+    assert variables["PROBATION_ALARMS"] == ""
+
+
+def test_golden_requests_make_a_rehearsal(define: Callable[..., Any], tmp_path: Path):
+    """The machine may call the function, the spec names the asset by its hash, and it has the states."""
+    path = tmp_path / "golden.jsonl"
+    path.write_text('{"name": "typical", "body": "{\\"instances\\": [{\\"x\\": 1}]}", "rows": 1}\n')
+    golden = GoldenRequests.from_file(path)
+    checks = RolloutChecks(golden=golden, synthetic=30)
+    made = define(endpoint={"rollout": RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(5), checks=checks)})
+    (machine,) = (m for m in machine_definitions(made.template).values() if "CheckGolden" in m["States"])
+    assert "Synthesize" in machine["States"]
+    spec = made.one("Custom::MLOpsServingSpec", "Spec")["Spec"]
+    assert golden.sha256 in json.dumps(spec)
 
 
 def _policies(stack: cdk.Stack) -> dict[str, Any]:

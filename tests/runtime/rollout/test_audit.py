@@ -1,15 +1,16 @@
 """The audit chain as data: what comes next, and what verify notices."""
 
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_world import ENDPOINT, EXECUTION, NOW, record_of
+from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, record_of
 
-from mlops_runtime.contracts import ContractError, canonical_json, content_hash
-from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome, audit_key
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, to_dict
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, audit_key
+from mlops_runtime.registry.package import package_request, read_package
 from mlops_runtime.rollout.audit import GENESIS, Claim, claim_from, next_live, next_record, verify
 from mlops_runtime.rollout.serving import Serving, Version
 
@@ -26,9 +27,7 @@ def _chain(length: int) -> tuple[dict[str, bytes], str]:
 
 
 def _serving(config: str, status: str = "InService") -> Serving:
-    version = Version(
-        config=config, variant="AllTraffic", model=config, instance_type="ml.m5.large", instance_count=1, package="p"
-    )
+    version = Version(config=config, variants=(), model=config, package="p")
     return Serving(status=status, config=config, version=version)
 
 
@@ -128,6 +127,35 @@ def test_live_is_unknown_where_nothing_serves_or_nothing_is_known() -> None:
     row = LockRow(endpoint=ENDPOINT)
     for serving in (None, _serving("x", "Failed"), _serving("by-hand")):
         assert next_live(row, _claim("FAILED"), serving, None) is None
+
+
+def _pointer(config: str, **changes: Any) -> LivePointer:
+    texts = {f.name: "x" for f in fields(LivePointer) if f.default is MISSING}
+    return LivePointer(**(texts | {"endpoint": ENDPOINT, "config": config} | changes))
+
+
+def test_a_probation_begins_with_the_record() -> None:
+    """What the plan says in seconds counts from the time of the record; without it the pointer's own stays."""
+    row, plan = LockRow(endpoint=ENDPOINT), PLAN | {"live": to_dict(_pointer("new")), "probation": 3600}
+    live = next_live(row, _claim("PROMOTED", plan=plan), _serving("new"), None)
+    assert live is not None
+    assert (live.since, live.probation_until) == ("2017-08-01T09:00:00Z", "2017-08-01T10:00:00Z")
+    goes_on = PLAN | {"live": to_dict(_pointer("new", probation_until="2017-08-02T09:00:00Z")), "probation": 0}
+    kept = next_live(row, _claim("PROMOTED", plan=goes_on), _serving("new"), None)
+    assert kept is not None
+    assert kept.probation_until == "2017-08-02T09:00:00Z"
+
+
+def test_a_version_that_nobody_recorded_goes_back_to_the_one_that_was() -> None:
+    """An execution died between its update and its record: what was live is the way back."""
+    known = _pointer("old", previous="older", kept=("oldest",))
+    row = LockRow(endpoint=ENDPOINT, live=canonical_json(known).decode())
+    package = read_package(
+        package_request(PACKAGE, approval="Approved") | {"ModelPackageArn": "p", "ModelPackageGroupName": ENDPOINT}
+    )
+    live = next_live(row, _claim("UNCHANGED", plan={}), _serving("unknown"), package)
+    assert live is not None
+    assert (live.config, live.previous, live.kept) == ("unknown", "old", ("older", "oldest"))
 
 
 @pytest.mark.parametrize(

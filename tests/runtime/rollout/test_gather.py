@@ -1,19 +1,22 @@
 """Facts, read at their sources."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
-from rollout_world import PACKAGE, SPEC, World
+from rollout_world import EXECUTION, NOW, PACKAGE, SPEC, World
 
+from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow
+from mlops_runtime.registry.approval import ApprovalRule
 from mlops_runtime.rollout.gather import alarm_states
 
 
 def test_facts_of_an_empty_account(world: World) -> None:
     """Nothing is there, and that is not an error."""
-    facts = world.sources.facts(world.request("spec"))
+    facts = world.facts(world.request("spec"))
     assert (facts.spec, facts.serving, facts.package, facts.alarm_states) == (None, None, None, {})
 
 
@@ -22,20 +25,82 @@ def test_facts_are_of_the_desired_spec_whatever_was_asked_for(world: World) -> N
     first = world.store()
     newer = replace(SPEC, instance_count=4)
     world.store(newer)
-    facts = world.sources.facts(replace(world.request("spec"), spec_uri=first))
+    facts = world.facts(replace(world.request("spec"), spec_uri=first))
     assert facts.spec == newer
 
 
-def test_the_package_of_a_rollback_is_the_previous_configs(world: World) -> None:
-    """Found through the config and the model, not through anything that the request says."""
-    old, new = world.package(), world.package(spec=replace(PACKAGE, training_set_id="d" * 64))
-    world.version("v1", old)
-    world.version("v2", new)
-    world.serve("v2")
-    world.point(world.pointer("v2", new, previous="v1"))
-    facts = world.sources.facts(world.request("rollback", package=new))
+@pytest.fixture
+def three(world: World) -> tuple[World, list[str]]:
+    """Three packages, each served once; the newest serves, two are kept."""
+    packages = [world.package(spec=replace(PACKAGE, training_set_id=digit * 64)) for digit in "def"]
+    configs = [f"demand-forecast-0000000{number}" for number in (1, 2, 3)]
+    for config, package in zip(configs, packages, strict=True):
+        world.version(config, package)
+    world.serve(configs[2])
+    world.store()
+    world.point(world.pointer(configs[2], packages[2], previous=configs[1], kept=(configs[0],)))
+    return world, packages
+
+
+def test_the_package_of_a_rollback_is_the_previous_configs(three: tuple[World, list[str]]) -> None:
+    """Found through the config and the model; with a target, that one."""
+    world, packages = three
+    for request, wanted in [
+        (world.request("rollback"), packages[1]),
+        (world.request("rollback", packages[0]), packages[0]),
+        (world.request("spec"), packages[2]),
+    ]:
+        facts = world.facts(request)
+        assert facts.package is not None
+        assert facts.package["ModelPackageArn"] == wanted
+    assert set(facts.versions) == {f"demand-forecast-0000000{number}" for number in (1, 2, 3)}
+    assert facts.live_spec == SPEC
+
+
+def test_a_rollback_passes_over_a_version_that_was_deleted(three: tuple[World, list[str]]) -> None:
+    """The next one that still exists is the way back."""
+    world, packages = three
+    world.sagemaker.delete_model(ModelName="demand-forecast-00000002")
+    facts = world.facts(world.request("rollback"))
     assert facts.package is not None
-    assert facts.package["ModelPackageArn"] == old
+    assert facts.package["ModelPackageArn"] == packages[0]
+
+
+def test_what_nobody_refers_to_is_left_over(three: tuple[World, list[str]]) -> None:
+    """Versions of executions that died, and every alarm of a fleet; not what serves, is kept, or is about to be made."""
+    world, packages = three
+    world.version("demand-forecast-0badc0de", packages[0])
+    world.version("demand-forecast-4588cf62", packages[0])
+    world.alarm("demand-forecast-rollout-0badc0de-errors", "OK")
+    left = world.facts(world.request("spec")).leftovers
+    assert left.versions == ("demand-forecast-0badc0de",)
+    assert left.alarms == ("demand-forecast-rollout-0badc0de-errors",)
+
+
+def test_an_approval_is_held_to_the_rule(three: tuple[World, list[str]]) -> None:
+    """Whoever is no approver is named."""
+    world, packages = three
+    assert world.facts(world.request("approval", packages[0])).approval == ()
+    strict = replace(world.sources, rule=ApprovalRule(approvers=("arn:aws:iam::123456789012:role/Other",)))
+    (problem,) = strict.facts(world.request("approval", packages[0]), execution=EXECUTION, now=NOW).approval
+    assert "assumed-role/Approver/ann" in problem
+
+
+def test_freeze_and_pause_are_read(world: World) -> None:
+    """The calendar from the environment, the pause from the unit's row."""
+    window = FreezeWindow(name="peak", start=NOW - timedelta(days=1), end=NOW + timedelta(days=1))
+    automation = replace(world.sources.automation, freeze=FreezeSpec(windows=(window,)))
+    facts = replace(world.sources, automation=automation).facts(world.request("spec"), execution=EXECUTION, now=NOW)
+    assert facts.frozen is not None
+    assert "'peak'" in facts.frozen
+    assert facts.rests == facts.frozen
+
+
+def test_the_alarm_of_a_request_is_read_too(three: tuple[World, list[str]]) -> None:
+    """Probation is over when it no longer rings."""
+    world, _ = three
+    world.alarm("refunds", "ALARM")
+    assert world.facts(world.request("rollback", alarm="refunds")).alarm_states == {"refunds": "ALARM"}
 
 
 def test_metric_and_composite_alarms_are_read() -> None:
@@ -57,4 +122,4 @@ def test_fails_when_the_desired_spec_lies_in_another_bucket(world: World) -> Non
     """Only the unit's own bucket is read."""
     world.table.set_desired("s3://elsewhere/specs/demand-forecast/x.json")
     with pytest.raises(ClientError, match="NoSuchKey"):
-        world.sources.facts(world.request("spec"))
+        world.facts(world.request("spec"))

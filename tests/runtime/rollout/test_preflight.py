@@ -1,5 +1,6 @@
 """Plans: what a Deploy execution does, from what the sources say."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,8 @@ from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
 from mlops_runtime.aws_api.request import check_request
 from mlops_runtime.contracts import content_hash, from_dict
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ScalingSpec, ScheduledCapacity, VariantSpec
+from mlops_runtime.rollout.capacity import no_scaling
 from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.preflight import decide, verified_spec
 from mlops_runtime.rollout.serving import Serving
@@ -16,9 +19,11 @@ from mlops_runtime.rollout.serving import Serving
 NAME = "demand-forecast-4588cf62"
 
 
-def _plan(world: World, reason: str, package: str | None = None, **facts: Any) -> dict[str, Any]:
-    request = world.request(reason, package)
-    known = replace(world.sources.facts(request), **facts)
+def _plan(
+    world: World, reason: str, wanted: str | None = None, *, alarm: str | None = None, **facts: Any
+) -> dict[str, Any]:
+    request = world.request(reason, wanted, alarm)
+    known = replace(world.facts(request), **facts)
     return decide(request, known, execution=EXECUTION, now=NOW).as_dict()
 
 
@@ -63,7 +68,8 @@ def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:
     assert (plan["action"], plan["reason"]) == ("update", f"approved: {second}")
     assert plan["update_endpoint"]["EndpointConfigName"] == NAME
     assert plan["revert_endpoint"]["EndpointConfigName"] == "demand-forecast-00000001"
-    assert plan["alarm_names"] == ["demand-forecast-rollout-4588cf62-errors"]
+    stem = "demand-forecast-rollout-4588cf62"
+    assert plan["alarm_names"] == plan["watched"] == [f"{stem}-errors", f"{stem}-abort"]
     assert (plan["min_invocations"], plan["bake"]) == (20, 600)
     assert plan["previous_config"] == plan["previous_model"] == "demand-forecast-00000001"
     assert plan["live"]["model_package_arn"] == second != first
@@ -147,22 +153,230 @@ def test_rollback_serves_the_previous_model_at_once(serving: tuple[World, str]) 
     assert plan["candidate_package"] == first
 
 
-def test_rollback_goes_past_spec_changes_to_another_model(serving: tuple[World, str]) -> None:
-    """A spec change keeps the previous model reachable and expires the config that it replaced."""
+def test_a_second_rollback_does_not_lead_to_what_the_first_fled_from(serving: tuple[World, str]) -> None:
+    """What a rollback leaves is not kept; the plan says what then is."""
     world, first = serving
+    second = world.package()
+    world.version("demand-forecast-00000002", second)
+    world.serve("demand-forecast-00000002")
+    world.point(world.pointer("demand-forecast-00000002", second, previous="demand-forecast-00000001"))
+    plan = _plan(world, "rollback")
+    assert (plan["live"]["model_package_arn"], plan["live"].get("previous")) == (first, None)
+    assert plan["expired"] == ["demand-forecast-00000002", "demand-forecast-00000001"]
+
+
+def test_rollback_goes_to_the_version_that_is_named(serving: tuple[World, str]) -> None:
+    """Any approved package of the group, kept or not."""
+    world, first = serving
+    target = world.package()
+    plan = _plan(world, "rollback", target)
+    assert plan["action"] == "update"
+    assert plan["create_model"]["Containers"] == [{"ModelPackageName": target}]
+    assert (plan["reason"], plan["requested_by"]) == (f"back to {target}", "someone")
+    assert _plan(world, "rollback", first)["action"] == "nothing"
+    rejected = world.package("Rejected")
+    assert "approve it first" in _plan(world, "rollback", rejected)["reason"]
+
+
+def test_rollback_needs_no_approval_anew(serving: tuple[World, str]) -> None:
+    """Neither a freeze, nor a pause, nor a rule that changed since keeps a rollback from its target."""
+    world, _ = serving
+    resting = {"frozen": "frozen by 'peak'", "rests": "frozen by 'peak'", "approval": ("nobody may",)}
+    assert _plan(world, "rollback", world.package(), **resting)["action"] == "update"
+    world.store(replace(SPEC, instance_count=4))
+    assert _plan(world, "spec", **resting)["action"] == "update"
+
+
+def test_a_freeze_refuses_every_new_model(serving: tuple[World, str]) -> None:
+    """Also one that a person approved."""
+    world, _ = serving
+    plan = _plan(
+        world, "approval", world.package(), frozen="frozen by 'peak' until X", rests="frozen by 'peak' until X"
+    )
+    assert (plan["action"], plan["reason"]) == (
+        "refuse",
+        "frozen by 'peak' until X: no model changes; approve it again afterwards",
+    )
+
+
+def test_a_pause_refuses_what_the_policy_approved_only(serving: tuple[World, str]) -> None:
+    """A person's approval goes through a pause."""
+    world, _ = serving
+    package = world.package()
+    assert _plan(world, "approval", package, rests="paused since X")["action"] == "update"
+    described = world.facts(world.request("approval", package)).package
+    automatic = {**described, "ApprovalDescription": "approved by policy: better"}
+    plan = _plan(world, "approval", package, rests="paused since X", package=automatic)
+    assert plan["action"] == "refuse"
+    assert plan["reason"].startswith("paused since X: no automatic approval is deployed")
+
+
+def test_refuses_an_approval_that_does_not_count(serving: tuple[World, str]) -> None:
+    """Given by somebody else, too late, or for other content."""
+    world, _ = serving
+    plan = _plan(world, "approval", world.package(), approval=("eve approved it", "too late"))
+    assert plan["action"] == "refuse"
+    assert plan["reason"].endswith("does not count: eve approved it; too late")
+
+
+def test_a_spec_change_keeps_the_way_back_and_replaces_its_version(serving: tuple[World, str]) -> None:
+    """The previous model stays reachable; the config that served the same model goes."""
+    world, first = serving
+    world.version("demand-forecast-00000000", world.package())
     world.point(world.pointer("demand-forecast-00000001", first, previous="demand-forecast-00000000"))
     world.store(replace(SPEC, instance_count=3))
     plan = _plan(world, "spec")
     assert plan["live"]["previous"] == "demand-forecast-00000000"
-    assert plan["expired_config"] == "demand-forecast-00000001"
+    assert plan["expired"] == ["demand-forecast-00000001"]
 
 
-def test_a_new_model_expires_the_one_before_the_last(serving: tuple[World, str]) -> None:
-    """Live and previous are kept; what was previous may go."""
+def test_keeps_as_many_versions_as_the_policy_says(serving: tuple[World, str]) -> None:
+    """Live and the newest ``keep``; what falls out goes."""
     world, first = serving
-    world.point(world.pointer("demand-forecast-00000001", first, previous="demand-forecast-00000000"))
+    for number in (8, 9):
+        world.version(f"demand-forecast-0000000{number}", world.package())
+    world.store(replace(SPEC, rollout=replace(SPEC.rollout, keep=2)))
+    kept = ("demand-forecast-00000008",)
+    world.point(world.pointer("demand-forecast-00000001", first, previous="demand-forecast-00000009", kept=kept))
     plan = _plan(world, "approval", world.package())
-    assert plan["expired_config"] == "demand-forecast-00000000"
+    live = from_dict(LivePointer, plan["live"])
+    assert (live.previous, live.kept) == ("demand-forecast-00000001", ("demand-forecast-00000009",))
+    assert plan["expired"] == ["demand-forecast-00000008"]
+
+
+PROBATION = replace(SPEC, rollout=replace(SPEC.rollout, probation=3600, probation_alarms=("refunds",)))
+
+
+@pytest.fixture
+def probation(serving: tuple[World, str]) -> tuple[World, str, str]:
+    """A second package on probation until an hour from now, and an alarm that rings."""
+    world, first = serving
+    second = world.package()
+    world.store(PROBATION)
+    world.version("demand-forecast-00000002", second)
+    world.serve("demand-forecast-00000002")
+    pointer = world.pointer("demand-forecast-00000002", second, PROBATION, previous="demand-forecast-00000001")
+    world.point(replace(pointer, probation_until="2017-08-01T10:00:00Z"))
+    world.alarm("refunds", "ALARM")
+    return world, first, second
+
+
+def test_a_new_model_goes_on_probation(serving: tuple[World, str]) -> None:
+    """The plan says for how long; a changed spec does not end it."""
+    world, _ = serving
+    world.store(PROBATION)
+    assert _plan(world, "approval", world.package())["probation"] == 3600
+    assert _plan(world, "spec")["probation"] == 0
+
+
+def test_an_alarm_takes_back_during_probation(probation: tuple[World, str, str]) -> None:
+    """To the version before, which is on no probation."""
+    world, first, _ = probation
+    plan = _plan(world, "rollback", alarm="refunds")
+    assert (plan["action"], plan["reason"]) == ("update", f"back to {first}: refunds rings during probation")
+    assert plan["live"].get("probation_until") is None
+
+
+def test_another_spec_does_not_end_a_probation(probation: tuple[World, str, str]) -> None:
+    """The model is the same."""
+    world, _, _ = probation
+    world.store(replace(PROBATION, instance_count=4))
+    assert _plan(world, "spec")["live"]["probation_until"] == "2017-08-01T10:00:00Z"
+
+
+def test_nothing_is_taken_back_once_a_probation_is_over(probation: tuple[World, str, str]) -> None:
+    """Over, quiet again, another version, another alarm: each is nothing to do, with its reason."""
+    world, _, second = probation
+    world.alarm("refunds", "OK")
+    assert "no longer rings: it is OK" in _plan(world, "rollback", alarm="refunds")["reason"]
+    world.alarm("refunds", "ALARM")
+    assert "no alarm of the endpoint's probation" in _plan(world, "rollback", alarm="other")["reason"]
+    pointer = world.pointer("demand-forecast-00000002", second, PROBATION, previous="demand-forecast-00000001")
+    world.point(replace(pointer, probation_until="2017-08-01T09:00:00Z"))
+    assert "no probation is on" in _plan(world, "rollback", alarm="refunds")["reason"]
+    world.point(replace(pointer, config="demand-forecast-00000001", probation_until="2017-08-01T10:00:00Z"))
+    plan = _plan(world, "rollback", alarm="refunds")
+    assert plan["action"] == "nothing"
+    assert "demand-forecast-00000002 serves, which is not on probation" in plan["reason"]
+
+
+GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
+
+
+def test_a_new_model_is_rehearsed_and_nothing_else_is(serving: tuple[World, str]) -> None:
+    """Compared with what is live; while it bakes, as many calls a poll as the policy says a minute."""
+    world, _ = serving
+    world.store(replace(SPEC, rollout=replace(SPEC.rollout, golden=GOLDEN, synthetic=60)))
+    plan = _plan(world, "approval", world.package())
+    assert plan["rehearsal"]["endpoint"]["EndpointName"] == "demand-forecast-golden-4588cf62"
+    assert (plan["rehearsal"]["golden"]["uri"], plan["rehearsal"]["live_endpoint"]) == (GOLDEN.uri, ENDPOINT)
+    assert (plan["synthetic"]["calls"], plan["poll_seconds"]) == (30, 30)
+    spec = _plan(world, "spec")
+    assert (spec["action"], spec["rehearsal"], spec["synthetic"]) == ("update", {}, {})
+
+
+def test_a_first_model_is_rehearsed_with_nothing_to_compare(world: World) -> None:
+    """There is no live model yet."""
+    world.store(replace(SPEC, rollout=replace(SPEC.rollout, golden=GOLDEN)))
+    plan = _plan(world, "approval", world.package())
+    assert (plan["action"], plan["rehearsal"]["live_endpoint"]) == ("create", None)
+
+
+SCALED = replace(SPEC, scaling=ScalingSpec(minimum=1, maximum=4, target=100.0))
+
+
+def test_scaling_is_registered_once_and_taken_back_where_it_changes(serving: tuple[World, str]) -> None:
+    """A new model under the same spec scales on; another instance type needs the registration taken back first."""
+    world, package = serving
+    world.store(SCALED)
+    first = _plan(world, "spec")["scaling"]
+    assert (len(first["targets"]), first["deregister"]) == (1, [])
+    world.point(world.pointer("demand-forecast-00000001", package, SCALED))
+    assert _plan(world, "approval", world.package())["scaling"] == no_scaling()
+    world.store(replace(SCALED, instance_type="ml.m5.xlarge"))
+    changed = _plan(world, "spec")["scaling"]
+    assert (len(changed["targets"]), len(changed["deregister"])) == (1, 1)
+    world.store(SPEC)
+    dropped = _plan(world, "spec")["scaling"]
+    assert (len(dropped["targets"]), len(dropped["deregister"])) == (0, 1)
+
+
+def test_a_variant_may_only_come_all_at_once(serving: tuple[World, str]) -> None:
+    """SageMaker shifts between equal sets of variants in steps, else all at once without a word."""
+    world, _ = serving
+    arm = VariantSpec(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.25)
+    world.store(replace(SPEC, variants=(arm,)))
+    plan = _plan(world, "spec")
+    assert plan["action"] == "refuse"
+    assert "variants change from AllTraffic to AllTraffic, Arm" in plan["reason"]
+    at_once = replace(SPEC.rollout, kind="ALL_AT_ONCE", percent=None)
+    world.store(replace(SPEC, variants=(arm,), rollout=at_once))
+    assert _plan(world, "spec")["action"] == "update"
+
+
+def test_what_executions_that_died_have_left_is_in_every_plan(serving: tuple[World, str]) -> None:
+    """Also where there is nothing else to do; not while something is under way, which may still use it."""
+    world, package = serving
+    world.version("demand-forecast-0badc0de", package)
+    assert _plan(world, "spec")["leftovers"]["versions"] == ["demand-forecast-0badc0de"]
+    busy = Serving(status="Updating", config="c", version=None)
+    assert _plan(world, "spec", serving=busy)["leftovers"]["versions"] == []
+
+
+def test_the_largest_plan_is_far_below_what_a_state_may_carry(serving: tuple[World, str]) -> None:
+    """256 KiB is AWS's limit, a quarter of it ours; the record gets plan and request."""
+    world, _ = serving
+    rules = tuple(MetricRule(namespace="Shop", metric=f"M{n}" * 20, threshold=1.0) for n in range(6))
+    rollout = replace(SPEC.rollout, golden=GOLDEN, synthetic=60, max_latency_ms=9, max_latency_ratio=2.0, metrics=rules)
+    schedules = tuple(
+        ScheduledCapacity(name=f"s{n}", schedule="cron(0 6 * * ? *)", minimum=1, maximum=4) for n in range(20)
+    )
+    scaling = ScalingSpec(minimum=1, maximum=4, target=100.0, schedules=schedules)
+    tags = {f"mlops:tag-{n}": "x" * 60 for n in range(20)}
+    world.store(replace(SPEC, rollout=rollout, scaling=scaling, tags=tags))
+    plan = _plan(world, "approval", world.package())
+    assert (plan["action"], len(plan["alarms"])) == ("update", 10)
+    assert len(json.dumps(plan)) < 48 * 1024
 
 
 def test_the_endpoint_is_believed_before_the_pointer(serving: tuple[World, str]) -> None:
@@ -177,11 +391,11 @@ def test_the_endpoint_is_believed_before_the_pointer(serving: tuple[World, str])
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"])
-def test_refuses_while_something_is_under_way(serving: tuple[World, str], status: str) -> None:
-    """SageMaker would refuse the update in the middle."""
+def test_waits_while_something_is_under_way(serving: tuple[World, str], status: str) -> None:
+    """SageMaker would refuse the update; each of these ends by itself."""
     world, _ = serving
     plan = _plan(world, "approval", world.package(), serving=Serving(status=status, config="c", version=None))
-    assert (plan["action"], plan["reason"]) == ("refuse", f"the endpoint is {status}: ask again when it is InService")
+    assert (plan["action"], plan["reason"]) == ("wait", f"the endpoint is {status}")
 
 
 def test_refuses_a_failed_endpoint_with_the_way_out(serving: tuple[World, str]) -> None:
@@ -294,7 +508,7 @@ def test_the_plan_names_who_approved(serving: tuple[World, str]) -> None:
     world, _ = serving
     package = world.package()
     request = world.request("approval", package)
-    facts = world.sources.facts(request)
+    facts = world.facts(request)
     assert facts.package is not None
     modified = {"IamIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/reviewer/anna"}}
     described = {**facts.package, "LastModifiedBy": modified}

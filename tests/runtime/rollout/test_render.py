@@ -8,9 +8,13 @@ from rollout_world import EXECUTION, SPEC
 
 from mlops_runtime.aws_api.request import check_request
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import ServerlessSpec
 from mlops_runtime.rollout import render
+from mlops_runtime.rollout.serving import Variant
+from mlops_runtime.rollout.tags import version_name
 
-NAME = render.version_name(SPEC.endpoint, EXECUTION)
+NAME = version_name(SPEC.endpoint, EXECUTION)
+LIVE = (Variant(name="AllTraffic", instance_type="ml.m5.large", instance_count=2, weight=1.0),)
 POLICIES = {
     "ALL_AT_ONCE": RolloutSpec(kind="ALL_AT_ONCE", bake=300, maximum=1800),
     "CANARY": SPEC.rollout,
@@ -19,8 +23,8 @@ POLICIES = {
 }
 
 
-def _update(spec: ServingSpec, count: int = 2, kind: str = "ml.m5.large") -> dict[str, Any]:
-    return render.render_update(spec, config=NAME, live_count=count, live_type=kind)
+def _update(spec: ServingSpec, live: tuple[Variant, ...] = LIVE) -> dict[str, Any]:
+    return render.render_update(spec, config=NAME, live=live, alarms=("new-errors", "new-abort"))
 
 
 @pytest.mark.parametrize("kind", POLICIES)
@@ -36,24 +40,18 @@ def test_every_request_has_the_shape_of_its_operation(kind: str, bare: bool) -> 
         ("CreateEndpointConfig", render.render_endpoint_config(spec, name=NAME, execution=EXECUTION)),
         ("CreateEndpoint", render.render_endpoint(spec, config=NAME, execution=EXECUTION)),
         ("UpdateEndpoint", _update(spec)),
-        ("UpdateEndpoint", render.render_revert(spec, config=NAME, live_count=1, live_type="ml.m5.large")),
+        ("UpdateEndpoint", render.render_revert(spec, config=NAME, live=LIVE)),
+        ("CreateEndpointConfig", render.render_rehearsal(spec, model=NAME, execution=EXECUTION)["config"]),
+        ("CreateEndpoint", render.render_rehearsal(spec, model=NAME, execution=EXECUTION)["endpoint"]),
     ]
     for operation, request in requests:
         assert check_request("sagemaker", operation, request) == []
-    for alarm in render.render_alarms(spec, config=NAME, execution=EXECUTION):
-        assert check_request("cloudwatch", "PutMetricAlarm", alarm) == []
 
 
 def test_a_broken_request_is_noticed() -> None:
     """The check of the test above can fail."""
     broken = _update(SPEC) | {"RetainAllVariantPropertie": True}
     assert [finding.path for finding in check_request("sagemaker", "UpdateEndpoint", broken)] != []
-
-
-def test_names_follow_from_the_execution() -> None:
-    """Eight digits of the execution's hash, so that a retry makes the same and another execution another."""
-    assert NAME == "demand-forecast-4588cf62"
-    assert render.version_name(SPEC.endpoint, EXECUTION + "x") != NAME
 
 
 def test_canary_watches_the_new_fleet_and_the_units_alarms() -> None:
@@ -70,11 +68,34 @@ def test_canary_watches_the_new_fleet_and_the_units_alarms() -> None:
         "MaximumExecutionTimeoutInSeconds": 3600,
     }
     names = [alarm["AlarmName"] for alarm in deployment["AutoRollbackConfiguration"]["Alarms"]]
-    assert names == [
-        "demand-forecast-rollout-4588cf62-errors",
-        "demand-forecast-rollout-4588cf62-latency",
-        "unit-latency",
-    ]
+    assert names == ["new-errors", "new-abort", "unit-latency"]
+
+
+def test_all_at_once_waits_between_no_steps() -> None:
+    """There is one step; its bake is the wait before the old fleet ends."""
+    deployment = _update(replace(SPEC, rollout=POLICIES["ALL_AT_ONCE"]))["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+    assert deployment["TrafficRoutingConfiguration"] == {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    assert deployment["TerminationWaitInSeconds"] == 300
+
+
+def test_a_serverless_endpoint_has_no_guardrails() -> None:
+    """SageMaker ignores a deployment config there, so none is sent."""
+    serverless = ServerlessSpec(memory_mb=2048, max_concurrency=5)
+    spec = replace(SPEC, serverless=serverless, instance_type="", instance_count=0)
+    wanted = {"EndpointName": "demand-forecast", "EndpointConfigName": NAME}
+    assert _update(spec) == render.render_revert(spec, config=NAME, live=LIVE) == wanted
+
+
+def test_a_rehearsal_is_one_instance_that_captures_nothing() -> None:
+    """The candidate's model under a name of its own, with the spec's key and tags."""
+    made = render.render_rehearsal(SPEC, model=NAME, execution=EXECUTION)
+    name = "demand-forecast-golden-4588cf62"
+    assert made["endpoint"]["EndpointName"] == made["endpoint"]["EndpointConfigName"] == name
+    (variant,) = made["config"]["ProductionVariants"]
+    assert (variant["ModelName"], variant["InitialInstanceCount"], variant["VariantName"]) == (NAME, 1, "AllTraffic")
+    assert made["config"]["KmsKeyId"] == SPEC.kms_key
+    assert "DataCaptureConfig" not in made["config"]
+    assert {"Key": "mlops:endpoint", "Value": "demand-forecast"} in made["config"]["Tags"]
 
 
 def test_linear_and_rolling_have_their_own_sizes() -> None:
@@ -97,32 +118,26 @@ def test_a_new_model_keeps_the_scaled_fleet_and_takes_the_new_capture() -> None:
     assert _excluded(_update(SPEC)) == ["DataCaptureConfig"]
 
 
-@pytest.mark.parametrize(("count", "kind"), [(1, "ml.m5.large"), (2, "ml.m5.xlarge")])
-def test_a_resized_spec_takes_effect(count: int, kind: str) -> None:
-    """A count or type that differs from the live config's is not held back by what is retained."""
-    assert _excluded(_update(SPEC, count, kind)) == ["DataCaptureConfig", "DesiredInstanceCount"]
+@pytest.mark.parametrize(
+    ("changes", "excluded"),
+    [
+        ({"instance_count": 1}, ["DataCaptureConfig", "DesiredInstanceCount"]),
+        ({"instance_type": "ml.m5.xlarge"}, ["DataCaptureConfig", "DesiredInstanceCount"]),
+        ({"weight": 0.5}, ["DataCaptureConfig", "DesiredWeight"]),
+    ],
+)
+def test_a_changed_fleet_takes_effect(changes: dict[str, Any], excluded: list[str]) -> None:
+    """A count, type or weight that differs from the live config's is not held back by what is retained."""
+    assert _excluded(_update(SPEC, (replace(LIVE[0], **changes),))) == excluded
 
 
 def test_revert_is_at_once_and_watches_nothing() -> None:
     """Going back must not be ended by the alarms that ring because of what is being left."""
-    request = render.render_revert(SPEC, config="old", live_count=2, live_type="ml.m5.large")
+    request = render.render_revert(SPEC, config="old", live=LIVE)
     assert request["EndpointConfigName"] == "old"
     assert set(request["DeploymentConfig"]) == {"BlueGreenUpdatePolicy"}
     routing = request["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     assert routing == {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
-
-
-def test_alarms_are_of_the_new_fleet_alone_and_silence_is_no_breach() -> None:
-    """Every metric carries EndpointConfigName; missing data does not breach."""
-    spec = replace(SPEC, rollout=replace(SPEC.rollout, max_latency_ms=100, max_error_count=3))
-    errors, latency = render.render_alarms(spec, config=NAME, execution=EXECUTION)
-    for alarm in (errors, latency):
-        assert alarm["TreatMissingData"] == "notBreaching"
-    fleet = {"Name": "EndpointConfigName", "Value": NAME}
-    assert fleet in errors["Dimensions"]
-    assert (errors["MetricName"], errors["Statistic"], errors["Threshold"]) == ("InvocationModelErrors", "Sum", 3.0)
-    assert fleet in latency["Dimensions"]
-    assert (latency["MetricName"], latency["Threshold"]) == ("ModelLatency", 100_000.0)
 
 
 def test_everything_is_tagged() -> None:

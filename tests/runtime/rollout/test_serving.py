@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 from rollout_world import ENDPOINT, World
 
-from mlops_runtime.rollout.serving import Version, read_description, read_serving, read_version
+from mlops_runtime.rollout.serving import Variant, Version, read_description, read_serving, read_version
 
 
 def test_an_endpoint_is_read_down_to_its_package(world: World) -> None:
@@ -17,12 +17,11 @@ def test_an_endpoint_is_read_down_to_its_package(world: World) -> None:
     assert (serving.status, serving.config, serving.is_answering) == ("InService", "v1", True)
     assert serving.version == Version(
         config="v1",
-        variant="AllTraffic",
+        variants=(Variant(name="AllTraffic", instance_type="ml.m5.xlarge", instance_count=3, weight=1.0),),
         model="v1",
-        instance_type="ml.m5.xlarge",
-        instance_count=3,
         package=package,
     )
+    assert serving.version.variant_names == ("AllTraffic",)
 
 
 def test_what_does_not_exist_is_none(world: World) -> None:

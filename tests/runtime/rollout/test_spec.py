@@ -63,7 +63,7 @@ def test_create_stores_the_spec_and_starts_the_machine(world: World) -> None:
     uri = f"s3://artifacts/specs/demand-forecast/{digest[:32]}.json"
     assert answer == {"physical_id": ENDPOINT, "data": {"SpecUri": uri, "SpecHash": digest}}
     assert world.table.read().desired == uri
-    assert world.sources.facts(world.request("spec")).spec == SPEC
+    assert world.facts(world.request("spec")).spec == SPEC
     [name] = world.executions()
     assert name.startswith(f"spec-{digest[:12]}-")
     arn = f"arn:aws:states:us-east-1:123456789012:execution:Deploy:{name}"

@@ -12,7 +12,9 @@ import boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
+from mlops_runtime.contracts.automation import FreezeSpec
 from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.contracts.rollout import (
     AuditRecord,
@@ -25,11 +27,13 @@ from mlops_runtime.contracts.rollout import (
     ServingSpec,
     spec_key,
 )
-from mlops_runtime.registry.package import package_request
+from mlops_runtime.registry.approval import ApprovalRule, approval_description
+from mlops_runtime.registry.package import binding, package_request
 from mlops_runtime.rollout.gather import Sources
+from mlops_runtime.rollout.plan import Facts
 from mlops_runtime.rollout.record import AuditChain
-from mlops_runtime.rollout.render import ENDPOINT_TAG
 from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.tags import ENDPOINT_TAG
 
 NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
 ENDPOINT, VARIANT = "demand-forecast", "AllTraffic"
@@ -81,13 +85,34 @@ ENVIRONMENT = {
     "DAILY_BUDGET": "2",
     "ALARM_NAMES": "demand-drift,demand-wape",
     "GATE": '{"resamples": 200}',
+    "UNIT": "demand",
+    "AUTOMATION_TABLE": "automation",
+    "FREEZE": '{"windows": []}',
+    "APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}',
+    "PROBATION_ALARMS": "refunds,demand-forecast-errors",
 }
+APPROVER = "arn:aws:sts::123456789012:assumed-role/Approver/ann"
 
 
 @cache
 def client(service: str) -> Any:
     """Return a client; making one takes longer than a test, and moto answers it in every world."""
-    return boto3.client(service, region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    made = boto3.client(service, region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    if service == "sagemaker":
+        with_approver(made)
+    return made
+
+
+def with_approver(sagemaker: Any) -> None:
+    """Let a client say who approved a package and for which content, as SageMaker does and moto does not."""
+
+    def add(parsed: dict[str, Any], **_: Any) -> None:
+        if "ModelPackageArn" in parsed:
+            bound = binding(parsed.get("CustomerMetadataProperties", {}))
+            parsed.setdefault("ApprovalDescription", approval_description("better", bound=bound))
+            parsed["LastModifiedBy"] = {"IamIdentity": {"Arn": APPROVER}}
+
+    sagemaker.meta.events.register("after-call.sagemaker.DescribeModelPackage", add)
 
 
 class AtomicWrites:
@@ -117,6 +142,7 @@ class World:
         for bucket in ("artifacts", "audit"):
             self.s3.create_bucket(Bucket=bucket)
         self._table("rollout", "endpoint")
+        self._table("automation", "endpoint")
         self._table("retraining", "pipeline", "item")
         self.sagemaker.create_model_package_group(ModelPackageGroupName=ENDPOINT)
         for name in ("Deploy", "Retrain"):
@@ -132,6 +158,10 @@ class World:
             table=self.table,
             group=ENDPOINT,
             bucket="artifacts",
+            automation=Automation(
+                freeze=FreezeSpec(), table=RolloutTable(self.dynamodb, "automation", ENVIRONMENT["UNIT"])
+            ),
+            rule=ApprovalRule.from_environment(ENVIRONMENT),
         )
 
     def package(self, approval: str = "Approved", spec: ModelPackageSpec = PACKAGE, **changes: Any) -> str:
@@ -212,14 +242,19 @@ class World:
         )
         return replace(made, **changes)
 
-    def request(self, reason: str, package: str | None = None) -> DeployRequest:
+    def request(self, reason: str, package: str | None = None, alarm: str | None = None) -> DeployRequest:
         """Return a request of the Deploy machine."""
         return DeployRequest(
             reason=DeployReason(reason),
             requested_by="someone",
             requested_at=str(to_dict(NOW)),
             model_package_arn=package,
+            alarm=alarm,
         )
+
+    def facts(self, request: DeployRequest) -> Facts:
+        """Return what the sources say about a request."""
+        return self.sources.facts(request, execution=EXECUTION, now=NOW)
 
     def alarm(self, name: str, state: str) -> None:
         """Make an alarm in a state."""

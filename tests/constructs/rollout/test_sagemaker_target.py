@@ -41,11 +41,31 @@ def test_the_count_that_an_error_names_is_the_smallest_that_works(percent: int, 
 
 
 @pytest.mark.parametrize(
-    "policy", [RolloutPolicy.linear(step_percent=20, bake=BAKE), RolloutPolicy.rolling(batch_percent=20, bake=BAKE)]
+    "policy", [RolloutPolicy.linear(step_percent=25, bake=BAKE), RolloutPolicy.rolling(batch_percent=25, bake=BAKE)]
 )
-def test_refuses_by_name_what_it_does_not_execute(policy: RolloutPolicy):
-    """What a target cannot do is refused, never approximated."""
-    (problem,) = target(4).problems(policy)
+def test_executes_steps_of_whole_instances(policy: RolloutPolicy):
+    """A quarter of four is one."""
+    assert target(4).problems(policy) == []
+    (problem,) = target(3).problems(policy)
+    assert problem.startswith("a step of 25 % is less than one of 3 instances; use count=4 or more")
+
+
+def test_fails_when_whole_instances_need_more_steps_than_there_is_time():
+    """Thirty percent of five instances is one: five steps instead of four."""
+    policy = RolloutPolicy.linear(step_percent=30, bake=cdk.Duration.minutes(30), maximum=cdk.Duration.minutes(140))
+    assert target(10).problems(policy) == []
+    (problem,) = target(5).problems(policy)
+    assert "takes 5 steps: maximum must be longer than as many bakes (9000 s), got 8400 s" in problem
+
+
+@pytest.mark.parametrize(
+    "policy", [RolloutPolicy.canary(percent=50, bake=BAKE), RolloutPolicy.rolling(batch_percent=20, bake=BAKE)]
+)
+def test_refuses_by_name_what_a_serverless_endpoint_cannot(policy: RolloutPolicy):
+    """SageMaker would shift all at once without saying so."""
+    (problem,) = target(0).problems(policy)
     assert problem == (
-        f"rollout must be one of ALL_AT_ONCE, CANARY on SageMaker, got {policy.kind.value}; use RolloutPolicy.canary"
+        f"rollout must be ALL_AT_ONCE on a serverless endpoint, which has no instances to move in steps, got "
+        f"{policy.kind.value}; use RolloutPolicy.all_at_once"
     )
+    assert target(0).problems(RolloutPolicy.all_at_once()) == []

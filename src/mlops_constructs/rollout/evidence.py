@@ -1,0 +1,131 @@
+"""States that decide whether a fleet that serves may stay: no alarm rings, it served enough; else they go back."""
+
+from mlops_constructs._states import NOW, State, assign, choose, task, wait
+from mlops_constructs.rollout.target import FAILED, PROMOTED, ROLLED_BACK
+
+# what rings, as a sentence; $ringing is set by ``look_at_alarms``
+RINGING = "$ringing"
+_RINGING = """{% (
+    $rings := [$states.result.MetricAlarms, $states.result.CompositeAlarms][StateValue = 'ALARM'];
+    $count($rings) = 0 ? '' : 'in ALARM: ' & $join(
+        $map($rings, function($a) { $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, 200) & ')' }), ', ')
+) %}"""
+
+
+def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
+    """Return the state that leaves in ``$ringing`` which of ``$plan.watched`` ring, as a sentence; empty if none does."""
+    return task(
+        "aws-sdk:cloudwatch:describeAlarms",
+        {"AlarmNames": "{% [$plan.watched] %}", "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
+        partition=partition,
+        next_state=next_state,
+        catch=catch,
+        assign={"ringing": _RINGING},
+    )
+
+
+def evidence_states(*, endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
+    """Return the states from ``IsWatched``, where the new config serves, to an exit.
+
+    SageMaker watches alarms until the old fleet is gone. What rang in its last moments, a person's abort too, counts as well; a
+    rollback stays whatever rings.
+
+    Args:
+        endpoint_name: The endpoint.
+        limit: Seconds that going back may take.
+        partition: AWS partition, may be a token.
+    """
+    return {
+        "IsWatched": choose(
+            ("$plan.action = 'update' and $request.reason != 'rollback' and $count($plan.watched) > 0", "LastLook"),
+            default=PROMOTED,
+        ),
+        "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=partition),
+        "IsQuiet": choose(("$ringing = ''", "NeedsEvidence"), default="Rings"),
+        "Rings": assign("Revert", reason="{% $ringing %}"),
+        "NeedsEvidence": choose(
+            ("$request.reason = 'approval' and $plan.min_invocations > 0", "CountInvocations"), default=PROMOTED
+        ),
+        "CountInvocations": _count(endpoint_name, partition),
+        "IsEvidenceEnough": choose(("$invocations >= $plan.min_invocations", PROMOTED), default="TooLittleEvidence"),
+        "NoEvidence": assign("Revert", reason="{% 'alarms or invocations could not be read: ' & $caught %}"),
+        "TooLittleEvidence": assign(
+            "Revert",
+            reason="{% 'the new fleet served ' & $string($invocations) & ' invocations, a promotion needs ' & "
+            "$string($plan.min_invocations) %}",
+        ),
+        **_revert_states(endpoint_name, limit, partition),
+    }
+
+
+def _count(endpoint_name: str, partition: str) -> State:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html: metrics of the new fleet
+    dimensions = {
+        "EndpointName": endpoint_name,
+        "VariantName": "{% $plan.variant %}",
+        "EndpointConfigName": "{% $plan.config_name %}",
+    }
+    return task(
+        "aws-sdk:cloudwatch:getMetricStatistics",
+        {
+            "Namespace": "AWS/SageMaker",
+            "MetricName": "Invocations",
+            "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+            "StartTime": "{% $plan.started %}",
+            "EndTime": NOW,
+            "Period": 60,
+            "Statistics": ["Sum"],
+        },
+        partition=partition,
+        next_state="IsEvidenceEnough",
+        catch="NoEvidence",
+        assign={
+            "invocations": "{% $count($states.result.Datapoints) = 0 ? 0 : "
+            "$sum($map([$states.result.Datapoints], function($d) { $number($d.Sum) })) %}"
+        },
+    )
+
+
+def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
+    deadline = {"deadline": f"{{% $toMillis($now()) + {limit * 1000} %}}"}
+    settled = "$not($exists($endpoint.PendingDeploymentSummary))"
+    return {
+        "Revert": task(
+            "aws-sdk:sagemaker:updateEndpoint",
+            "{% $plan.revert_endpoint %}",
+            partition=partition,
+            next_state="AwaitRevert",
+            catch="AwaitRevert",
+            assign=deadline,
+            assign_caught=deadline,
+        ),
+        "AwaitRevert": wait("{% $plan.poll_seconds %}", "DescribeReverted"),
+        "DescribeReverted": task(
+            "aws-sdk:sagemaker:describeEndpoint",
+            {"EndpointName": endpoint_name},
+            partition=partition,
+            next_state="JudgeReverted",
+            catch="Caught",
+            assign={"endpoint": "{% $states.result %}"},
+        ),
+        "JudgeReverted": choose(
+            (
+                "$endpoint.EndpointStatus = 'InService' and $endpoint.EndpointConfigName = $plan.previous_config and "
+                + settled,
+                "Reverted",
+            ),
+            (
+                "$endpoint.EndpointStatus in ['InService', 'Failed', 'OutOfService', 'UpdateRollbackFailed'] and "
+                + settled,
+                "RevertFailed",
+            ),
+            ("$toMillis($now()) > $deadline", "RevertFailed"),
+            default="AwaitRevert",
+        ),
+        "Reverted": assign(ROLLED_BACK, orphan=True),
+        "RevertFailed": assign(
+            FAILED,
+            reason="{% $reason & '; going back failed: endpoint is ' & $endpoint.EndpointStatus & ' with ' & "
+            "$endpoint.EndpointConfigName & '. ' & $caught %}",
+        ),
+    }

@@ -1,0 +1,240 @@
+"""A SageMaker endpoint as a target: its limits, and the states that create or update it."""
+
+from dataclasses import dataclass
+
+from mlops_constructs._states import CAUGHT, State, assign, choose, task, wait
+from mlops_constructs.rollout.clean_up import clean_up_states
+from mlops_constructs.rollout.evidence import RINGING, evidence_states, look_at_alarms
+from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy
+from mlops_constructs.rollout.rehearsal import REHEARSAL_SECONDS, rehearsal_states, synthetic_states
+from mlops_constructs.rollout.scaling import deregister_scaling_states
+from mlops_constructs.rollout.target import FAILED, POLL_GRACE_SECONDS, ROLLED_BACK
+from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.rollout.limits import steps
+
+_SDK = "aws-sdk:sagemaker:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SageMakerTarget:
+    """A SageMaker real-time, asynchronous or serverless endpoint.
+
+    Args:
+        endpoint_name: Name of the endpoint.
+        instance_count: Instances of the variant, of which a step is a slice; 0 for a serverless one.
+
+    Example:
+        >>> SageMakerTarget(endpoint_name="demand-forecast", instance_count=3).effective_percent(50)
+        33.3
+    """
+
+    endpoint_name: str
+    instance_count: int
+
+    @property
+    def name(self) -> str:
+        """Name for errors and descriptions."""
+        return "SageMaker"
+
+    @property
+    def kinds(self) -> frozenset[RolloutKind]:
+        """Kinds of rollout that the target executes: a serverless endpoint has no instances to move.
+
+        See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+        """
+        return frozenset(RolloutKind) if self.instance_count else frozenset({RolloutKind.ALL_AT_ONCE})
+
+    def effective_percent(self, percent: int) -> float:
+        """Return which share of the instances a step moves, in percent with one decimal: whole ones only.
+
+        See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-canary.html
+        """
+        if self.instance_count == 0:
+            return 100.0
+        return round(self.instance_count * percent // 100 / self.instance_count * 100, 1)
+
+    def problems(self, policy: RolloutPolicy) -> list[str]:
+        """Return why SageMaker cannot execute a policy."""
+        if policy.kind not in self.kinds:
+            return [
+                f"rollout must be ALL_AT_ONCE on a serverless endpoint, which has no instances to move in steps, got "
+                f"{policy.kind.value}; use RolloutPolicy.all_at_once"
+            ]
+        if policy.percent is None:
+            return []
+        if self.instance_count * policy.percent < 100:
+            needed = -(-100 // policy.percent)
+            what = "canary" if policy.kind is RolloutKind.CANARY else "step"
+            return [
+                f"a {what} of {policy.percent} % is less than one of {self.instance_count} instances; "
+                f"use count={needed} or more, or a larger percent (at most 50)"
+            ]
+        number = steps(policy.kind.value, policy.percent, self.instance_count)
+        total, maximum = number * int(policy.bake.to_seconds()), int(policy.maximum.to_seconds())
+        if maximum <= total:
+            return [
+                f"whole instances move, so {policy.percent} % of {self.instance_count} takes {number} steps: maximum must be "
+                f"longer than as many bakes ({total} s), got {maximum} s; lengthen maximum or shorten bake"
+            ]
+        return []
+
+    def lead_seconds(self, rollout: RolloutSpec) -> int:
+        """Return how long what comes before the first step may take at most."""
+        return REHEARSAL_SECONDS if rollout.golden is not None else 0
+
+    def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the states from the plan to one of the exits.
+
+        A rollout that AWS takes back ends InService with the old config and often without a reason, so success is InService
+        and the new config.
+        """
+        limit = rollout.maximum + POLL_GRACE_SECONDS
+        first, before, poll, synthetic = "PutAlarms", dict[str, State](), "DescribeEndpoint", dict[str, State]()
+        if golden_arn is not None:
+            first, before = rehearsal_states(golden_arn=golden_arn, next_state=first, partition=partition)
+            poll, synthetic = synthetic_states(
+                golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=poll, partition=partition
+            )
+        update, deregister = deregister_scaling_states(next_state="UpdateEndpoint", partition=partition)
+        return "CreateModel", {
+            **self._make_states(partition, first),
+            **before,
+            **self._alarm_states(partition, update),
+            **deregister,
+            **self._apply_states(partition, limit, poll),
+            **synthetic,
+            **self._judge_states(partition, limit),
+            **evidence_states(endpoint_name=self.endpoint_name, limit=limit, partition=partition),
+        }
+
+    def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the states that delete the new fleet's alarms, and whatever no longer serves."""
+        return clean_up_states(endpoint_name=self.endpoint_name, next_state=next_state, partition=partition)
+
+    def _make_states(self, partition: str, next_state: str) -> dict[str, State]:
+        return {
+            # names come from the execution: what exists already was made by an attempt whose answer got lost
+            "CreateModel": task(
+                f"{_SDK}createModel",
+                "{% $plan.create_model %}",
+                partition=partition,
+                next_state="CreateEndpointConfig",
+                catch="ModelExists",
+            ),
+            "ModelExists": choose(("$contains($caught, 'already exist')", "CreateEndpointConfig"), default="Caught"),
+            "CreateEndpointConfig": task(
+                f"{_SDK}createEndpointConfig",
+                "{% $plan.create_endpoint_config %}",
+                partition=partition,
+                next_state=next_state,
+                catch="ConfigExists",
+            ),
+            "ConfigExists": choose(("$contains($caught, 'already exist')", next_state), default="Caught"),
+        }
+
+    def _alarm_states(self, partition: str, update: str) -> dict[str, State]:
+        alarm = task(
+            "aws-sdk:cloudwatch:putMetricAlarm",
+            "{% $states.input %}",
+            partition=partition,
+            next_state="",
+            catch="AlarmFailed",
+        )
+        del alarm["Next"]
+        return {
+            # the dimension of the new fleet is its config's name, known only now
+            "PutAlarms": {
+                "Type": "Map",
+                "Items": "{% [$plan.alarms] %}",
+                "MaxConcurrency": 1,
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "INLINE"},
+                    "StartAt": "PutAlarm",
+                    "States": {
+                        "PutAlarm": {**alarm, "End": True},
+                        "AlarmFailed": {"Type": "Fail", "Error": "PutAlarmFailed", "Cause": "{% $caught %}"},
+                    },
+                },
+                "Catch": [
+                    {
+                        "ErrorEquals": ["States.ALL"],
+                        "Assign": {"caught": CAUGHT},
+                        "Output": {},
+                        "Next": "Caught",
+                    }
+                ],
+                "Output": {},
+                "Next": "IsNew",
+            },
+            "IsNew": choose(("$plan.action = 'create'", "CreateEndpoint"), default=update),
+        }
+
+    def _apply_states(self, partition: str, limit: int, poll: str) -> dict[str, State]:
+        # From here on the endpoint itself says what happened, whatever the call answered.
+        until = f"{{% $toMillis($now()) + {limit * 1000} %}}"
+        applied = {"deadline": until, "orphan": False, "applied": True}
+
+        def apply(action: str) -> State:
+            return task(
+                f"{_SDK}{action}Endpoint",
+                f"{{% $plan.{action}_endpoint %}}",
+                partition=partition,
+                next_state="AwaitEndpoint",
+                catch="AwaitEndpoint",
+                assign=applied,
+                assign_caught=applied,
+            )
+
+        return {
+            "CreateEndpoint": apply("create"),
+            "UpdateEndpoint": apply("update"),
+            "AwaitEndpoint": wait("{% $plan.poll_seconds %}", poll),
+            "DescribeEndpoint": describe_endpoint(self.endpoint_name, "JudgeEndpoint", partition),
+        }
+
+    def _judge_states(self, partition: str, limit: int) -> dict[str, State]:
+        settled = "$not($exists($endpoint.PendingDeploymentSummary))"
+        serves = "$endpoint.EndpointStatus = 'InService'"
+        return {
+            "JudgeEndpoint": choose(
+                (f"{serves} and $endpoint.EndpointConfigName = $plan.config_name and {settled}", "IsWatched"),
+                (f"{serves} and {settled}", "AskWhatRang"),
+                ("$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']", "EndpointFailed"),
+                ("$toMillis($now()) > $deadline", "TooLate"),
+                default="AwaitEndpoint",
+            ),
+            # the reason is in the alarms that are about to be deleted: who aborted, or what went wrong
+            "AskWhatRang": look_at_alarms(next_state="TookBack", catch="TookBack", partition=partition),
+            "TookBack": assign(
+                ROLLED_BACK,
+                orphan=True,
+                reason=_sentences("'SageMaker went back to ' & $endpoint.EndpointConfigName", RINGING),
+            ),
+            "EndpointFailed": assign(
+                FAILED,
+                # an endpoint that never came up serves nothing; a failed update may still hold the new config
+                orphan="{% $plan.action = 'create' %}",
+                reason=_sentences("'endpoint is ' & $endpoint.EndpointStatus"),
+            ),
+            "TooLate": assign(
+                FAILED, reason=f"{{% 'endpoint is still ' & $endpoint.EndpointStatus & ' after {limit} s' %}}"
+            ),
+        }
+
+
+def describe_endpoint(endpoint_name: str, next_state: str, partition: str) -> State:
+    """Return the state that reads the endpoint into ``$endpoint``."""
+    return task(
+        f"{_SDK}describeEndpoint",
+        {"EndpointName": endpoint_name},
+        partition=partition,
+        next_state=next_state,
+        catch="Caught",
+        assign={"endpoint": "{% $states.result %}"},
+    )
+
+
+def _sentences(*parts: str) -> str:
+    """Return an expression that joins what is known, what SageMaker and the last error said, where they said anything."""
+    said = ", ".join((*parts, "$endpoint.FailureReason", "$caught"))
+    return f"{{% $join([{said}][$ != ''], '. ') %}}"

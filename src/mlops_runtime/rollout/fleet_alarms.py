@@ -1,0 +1,192 @@
+"""The alarms of a new fleet, which only exist while a rollout runs: what they are called and what they watch.
+
+The dimension that tells fleets apart is the endpoint config's name, known only at run time. No data is not a breach: a new fleet
+has none yet; that it was asked at all is what ``min_invocations`` checks.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import MetricRule
+from mlops_runtime.rollout.tags import version_tags
+
+Request = dict[str, Any]
+
+ABORT_NAMESPACE = "MLOps/Rollout"
+ABORT_METRIC = "RolloutAbort"
+_SAGEMAKER = "AWS/SageMaker"
+# nobody divides by a fleet that is not asked, and a period without calls of the old one proves nothing
+_RATIO = "IF(FILL(old, 0) > 0, new / old, 0)"
+_BREACH: Request = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"}
+
+
+def alarm_prefix(endpoint: str) -> str:
+    """Return what the names of all new-fleet alarms of an endpoint begin with."""
+    return f"{endpoint}-rollout-"
+
+
+def alarm_kinds(rollout: RolloutSpec) -> tuple[str, ...]:
+    """Return how the names of the new fleet's alarms end.
+
+    Example:
+        >>> alarm_kinds(RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=50, max_latency_ms=100))
+        ('errors', 'latency', 'abort')
+    """
+    return (
+        "errors",
+        *(() if rollout.max_latency_ms is None else ("latency",)),
+        *(() if rollout.max_latency_ratio is None else ("ratio",)),
+        *(f"metric-{number}" for number in range(1, len(rollout.metrics or ()) + 1)),
+        "abort",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetAlarms:
+    """The alarms of one new fleet.
+
+    Args:
+        spec: How it is served, with what its rollout must pass.
+        config: Name of its endpoint config.
+        previous: Name of the old fleet's config, which latency is compared with.
+        execution: ARN of the execution.
+        is_rollback: A rollback only watches the errors of what comes back, and cannot be aborted: it would lead to what was
+            fled from. Default: it is none.
+    """
+
+    spec: ServingSpec
+    config: str
+    previous: str
+    execution: str
+    is_rollback: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the alarms."""
+        stem = alarm_prefix(self.spec.endpoint) + self.config.rpartition("-")[2]
+        return tuple(f"{stem}-{kind}" for kind in self._kinds)
+
+    def requests(self) -> list[Request]:
+        """Return the arguments of PutMetricAlarm for each."""
+        common: Request = {
+            "EvaluationPeriods": 1,
+            "DatapointsToAlarm": 1,
+            "ActionsEnabled": False,
+            "Tags": version_tags(self.spec, self.execution),
+        }
+        return [{"AlarmName": name, **common, **alarm} for name, alarm in zip(self.names, self._alarms(), strict=True)]
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        return ("errors",) if self.is_rollback else alarm_kinds(self.spec.rollout)
+
+    def _alarms(self) -> Iterator[Request]:
+        rollout = self.spec.rollout
+        yield self._errors()
+        if self.is_rollback:
+            return
+        if rollout.max_latency_ms is not None:
+            yield self._latency(rollout.max_latency_ms)
+        if rollout.max_latency_ratio is not None:
+            yield self._ratio(rollout.max_latency_ratio)
+        for rule in rollout.metrics or ():
+            yield self._metric(rule)
+        yield self._abort()
+
+    def _errors(self) -> Request:
+        """``InvocationModelErrors`` counts every answer that is not 2xx, and connections that broke.
+
+        A candidate that refuses what the live model takes is a bad one too.
+        """
+        rollout = self.spec.rollout
+        return {
+            **_BREACH,
+            **self._own("InvocationModelErrors", self.config),
+            "AlarmDescription": self._says(f"more than {rollout.max_error_count} errors in {rollout.alarm_period} s"),
+            "Period": rollout.alarm_period,
+            "Statistic": "Sum",
+            "Threshold": float(rollout.max_error_count),
+        }
+
+    def _latency(self, milliseconds: int) -> Request:
+        return {
+            **_BREACH,
+            **self._own("ModelLatency", self.config),
+            "AlarmDescription": self._says(f"95th percentile of model latency above {milliseconds} ms"),
+            "Period": self.spec.rollout.alarm_period,
+            "ExtendedStatistic": "p95",
+            "Threshold": milliseconds * 1000.0,  # ModelLatency is in microseconds
+        }
+
+    def _ratio(self, ratio: float) -> Request:
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+        def latency(id: str, config: str) -> Request:
+            metric = self._own("ModelLatency", config)
+            return {
+                "Id": id,
+                "MetricStat": {"Metric": metric, "Period": self.spec.rollout.alarm_period, "Stat": "p99"},
+                "ReturnData": False,
+            }
+
+        return {
+            **_BREACH,
+            "AlarmDescription": self._says(
+                f"99th percentile of model latency above {ratio:g} times that of {self.previous}"
+            ),
+            "Metrics": [
+                latency("new", self.config),
+                latency("old", self.previous),
+                {"Id": "ratio", "Expression": _RATIO, "Label": "new / old", "ReturnData": True},
+            ],
+            "Threshold": float(ratio),
+        }
+
+    def _metric(self, rule: MetricRule) -> Request:
+        dimensions = dict(rule.dimensions) | ({"EndpointConfigName": self.config} if rule.is_per_fleet else {})
+        what = f"{rule.statistic} of {rule.namespace} {rule.metric} is {rule.comparison} {rule.threshold:g}"
+        kind = "ExtendedStatistic" if rule.statistic.startswith("p") else "Statistic"
+        return {
+            **_BREACH,
+            "ComparisonOperator": rule.comparison,
+            "AlarmDescription": self._says(what),
+            "Namespace": rule.namespace,
+            "MetricName": rule.metric,
+            "Dimensions": [{"Name": name, "Value": value} for name, value in sorted(dimensions.items())],
+            "Period": self.spec.rollout.alarm_period,
+            kind: rule.statistic,
+            "Threshold": float(rule.threshold),
+        }
+
+    def _abort(self) -> Request:
+        """Nobody ever publishes its metric: a person sets it to ALARM, and ``ignore`` keeps it there.
+
+        See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
+        """
+        return {
+            "ComparisonOperator": "GreaterThanThreshold",
+            "TreatMissingData": "ignore",
+            "AlarmDescription": self._says("set to ALARM to go back at once (mlops rollback)"),
+            "Namespace": ABORT_NAMESPACE,
+            "MetricName": ABORT_METRIC,
+            "Dimensions": [{"Name": "EndpointName", "Value": self.spec.endpoint}],
+            "Period": 60,
+            "Statistic": "Sum",
+            "Threshold": 0.0,
+        }
+
+    def _own(self, metric: str, config: str) -> Request:
+        values = {
+            "EndpointName": self.spec.endpoint,
+            "VariantName": self.spec.variant,
+            "EndpointConfigName": config,
+        }
+        dimensions = [{"Name": name, "Value": value} for name, value in values.items()]
+        return {"Namespace": _SAGEMAKER, "MetricName": metric, "Dimensions": dimensions}
+
+    def _says(self, what: str) -> str:
+        return f"new fleet {self.config}: {what}; SageMaker rolls the deployment back"

@@ -1,0 +1,141 @@
+"""Whether a request may be carried out now: endpoint at rest, unit not frozen, approval valid, probation still on, alarms quiet."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, ServingSpec
+from mlops_runtime.registry.approval import is_automatic
+from mlops_runtime.registry.package import RegisteredPackage, read_package
+from mlops_runtime.rollout.limits import check_spec
+from mlops_runtime.rollout.plan import BusyError, Facts, NothingToDoError, RefusedError, live_pointer
+from mlops_runtime.rollout.serving import Serving, Version
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: each of these ends by itself
+_UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+
+
+def desired(facts: Facts) -> ServingSpec:
+    """Return the spec to serve by.
+
+    Raises:
+        RefusedError: If there is none.
+        SpecError: If nothing can be served by it.
+    """
+    if facts.spec is None:
+        raise RefusedError("no serving spec is stored yet; deploy the stack, then approve the package again")
+    return check_spec(facts.spec)
+
+
+def settled(serving: Serving | None) -> Serving | None:
+    """Return what serves, once nothing is under way.
+
+    Raises:
+        BusyError: If something is.
+        RefusedError: If no update is possible.
+    """
+    if serving is None or serving.status == "InService":
+        return serving
+    if serving.status in _UNDER_WAY:
+        raise BusyError(f"the endpoint is {serving.status}")
+    if serving.status in ("Failed", "OutOfService"):
+        fix = "it can only be deleted; delete it, then approve the package again"
+    else:
+        fix = "it serves a mix of old and new; look into its events and update it by hand"
+    raise RefusedError(
+        f"the endpoint is {serving.status}: {fix}" + (f" ({serving.failure})" if serving.failure else "")
+    )
+
+
+def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
+    """Return the package that the request is about, if the registry says that it may be deployed.
+
+    An approval counts only if an approver gave it in time for what the package holds now. What serves already, or did, went
+    through that: a rule that changed since must not keep a rollback from its target.
+
+    Raises:
+        RefusedError: If it does not exist, belongs elsewhere, or is not approved.
+        PackageError: If it cannot be deployed safely.
+    """
+    if facts.package is None:
+        raise RefusedError(_absent(request))
+    package = read_package(facts.package)
+    if package.spec.group != facts.group:
+        raise RefusedError(f"model package {package.arn} belongs to group {package.spec.group!r}, not {facts.group!r}")
+    if not package.is_approved:
+        raise RefusedError(f"model package {package.arn} is {package.approval} ({package.status}); approve it first")
+    if request.reason is DeployReason.APPROVAL:
+        if facts.approval:
+            raise RefusedError(f"the approval of {package.arn} does not count: {'; '.join(facts.approval)}")
+        _check_not_resting(facts, facts.package)
+    return package
+
+
+def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None:
+    """Hold a rollback that an alarm asks for to what the sources say: the probation is on, the alarm rings, and for this version.
+
+    Raises:
+        NothingToDoError: If not.
+    """
+    if request.reason is not DeployReason.ROLLBACK or request.alarm is None:
+        return
+    live, spec, alarm = live_pointer(facts.row), facts.spec, request.alarm
+    if spec is None or alarm not in (spec.rollout.probation_alarms or ()):
+        raise NothingToDoError(f"{alarm} is no alarm of the endpoint's probation")
+    if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:
+        raise NothingToDoError(f"{alarm} rang, but no probation is on")
+    if facts.serving is not None and facts.serving.config != live.config:
+        raise NothingToDoError(f"{alarm} rang, but {facts.serving.config} serves, which is not on probation")
+    if facts.alarm_states.get(alarm) != "ALARM":
+        raise NothingToDoError(f"{alarm} no longer rings: it is {facts.alarm_states.get(alarm, 'gone')}")
+
+
+def check_quiet(spec: ServingSpec, states: Mapping[str, str]) -> None:
+    """Hold the alarms that roll back to what makes sense: they exist, and do not ring already.
+
+    Raises:
+        RefusedError: If not.
+    """
+    missing = [name for name in spec.rollout.alarms if name not in states]
+    if missing:
+        raise RefusedError(
+            f"rollback alarms do not exist: {', '.join(missing)}; nothing would roll the deployment back"
+        )
+    ringing = [name for name in spec.rollout.alarms if states[name] == "ALARM"]
+    if ringing:
+        raise RefusedError(f"rollback alarms already ring: {', '.join(ringing)}; they would end any deployment at once")
+
+
+def check_variants(spec: ServingSpec, version: Version) -> None:
+    """Hold the variants to those that serve, where traffic moves in steps.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+
+    Raises:
+        RefusedError: If the main variant is renamed, or others come or go in a rollout of steps.
+    """
+    wanted = (spec.variant, *(variant.name for variant in spec.variants or ()))
+    if version.variant_names[0] != spec.variant:
+        raise RefusedError(
+            f"variant must stay {version.variant_names[0]!r} (blue/green needs the same name), got {spec.variant!r}"
+        )
+    if set(wanted) != set(version.variant_names) and spec.rollout.kind != "ALL_AT_ONCE":
+        raise RefusedError(
+            f"variants change from {', '.join(version.variant_names)} to {', '.join(wanted)}: SageMaker would shift all at once "
+            f"without baking, got {spec.rollout.kind}; deploy this change with RolloutPolicy.all_at_once"
+        )
+
+
+def _check_not_resting(facts: Facts, description: Mapping[str, Any]) -> None:
+    if facts.frozen is not None:
+        raise RefusedError(f"{facts.frozen}: no model changes; approve it again afterwards")
+    if facts.rests is not None and is_automatic(description):
+        raise RefusedError(f"{facts.rests}: no automatic approval is deployed; approve it by hand, or again afterwards")
+
+
+def _absent(request: DeployRequest) -> str:
+    if request.model_package_arn is not None and request.reason is not DeployReason.SPEC:
+        return f"model package {request.model_package_arn} does not exist"
+    if request.reason is DeployReason.SPEC:
+        return "the model that serves comes from no model package; approve one"
+    return "there is no previous version to go back to, or it was deleted"

@@ -1,0 +1,116 @@
+"""What a Deploy execution does, as the machine reads it, and what that is decided on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts.rollout import LivePointer, LockRow, ServingSpec
+from mlops_runtime.rollout.capacity import no_scaling
+from mlops_runtime.rollout.leftovers import Leftovers
+from mlops_runtime.rollout.serving import Serving, Version
+
+POLL_SECONDS = 30
+# the history of an execution has at most 25,000 events, and the longest rollout takes eight hours
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+_POLLS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the Deploy machine does. ``as_dict`` always has every key, for expressions that may not meet an undefined one."""
+
+    action: Literal["create", "update", "nothing", "refuse", "wait"]
+    reason: str
+    endpoint: str
+    started: str
+    variant: str = ""
+    create_model: Mapping[str, Any] = field(default_factory=dict)
+    create_endpoint_config: Mapping[str, Any] = field(default_factory=dict)
+    create_endpoint: Mapping[str, Any] = field(default_factory=dict)
+    update_endpoint: Mapping[str, Any] = field(default_factory=dict)
+    revert_endpoint: Mapping[str, Any] = field(default_factory=dict)
+    alarms: tuple[Mapping[str, Any], ...] = ()
+    alarm_names: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
+    model_name: str | None = None
+    config_name: str | None = None
+    previous_config: str | None = None
+    previous_model: str | None = None
+    expired: tuple[str, ...] = ()
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    poll_seconds: int = POLL_SECONDS
+    bake: int = 0
+    min_invocations: int = 0
+    rehearsal: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: Mapping[str, Any] = field(default_factory=dict)
+    shadow: Mapping[str, Any] = field(default_factory=dict)
+    scaling: Mapping[str, Any] = field(default_factory=no_scaling)
+    probation: int = 0
+    candidate_package: str | None = None
+    requested_by: str | None = None
+    live: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON values, ``null`` where there is nothing."""
+        return {f.name: to_dict(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the sources say.
+
+    Args:
+        row: The endpoint's row.
+        spec: The desired spec.
+        serving: What SageMaker serves.
+        package: Description of the package that the request is about (see ``wanted_package``).
+        alarm_states: States of the spec's alarms that exist, and of the one that the request names.
+        group: Group whose packages this endpoint serves.
+        versions: Those of the live pointer's previous and kept configs that still exist.
+        live_spec: The spec that the live config was made by, as far as it can be read.
+        leftovers: What executions that died have left.
+        frozen: Which freeze window holds now.
+        rests: Why automatic work rests now.
+        approval: Why the package's approval does not count.
+    """
+
+    row: LockRow
+    spec: ServingSpec | None
+    serving: Serving | None
+    package: Mapping[str, Any] | None
+    alarm_states: Mapping[str, str]
+    group: str
+    versions: Mapping[str, Version] = field(default_factory=dict)
+    live_spec: ServingSpec | None = None
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    frozen: str | None = None
+    rests: str | None = None
+    approval: tuple[str, ...] = ()
+
+
+class RefusedError(Exception):
+    """The request cannot be carried out now; the message is the reason that is recorded."""
+
+
+class NothingToDoError(Exception):
+    """What is asked for already is, or has nothing to be done with; the message says which."""
+
+
+class BusyError(Exception):
+    """Something is under way at the endpoint that must end first; the message says what."""
+
+
+def live_pointer(row: LockRow) -> LivePointer | None:
+    """Return the live pointer of a row."""
+    return None if row.live is None else from_json(LivePointer, row.live)
+
+
+def poll_seconds(maximum: int) -> int:
+    """Return how often a rollout of at most ``maximum`` seconds is looked at.
+
+    Example:
+        >>> poll_seconds(3600), poll_seconds(28800)
+        (30, 99)
+    """
+    return max(POLL_SECONDS, -(-(maximum + 900) // _POLLS))

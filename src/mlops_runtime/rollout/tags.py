@@ -1,0 +1,34 @@
+"""Names and tags of what an execution makes: they follow from the execution, so that a retry makes nothing twice."""
+
+import hashlib
+
+from mlops_runtime.contracts.rollout import ServingSpec
+
+ENDPOINT_TAG = "mlops:endpoint"
+EXECUTION_TAG = "mlops:execution"
+
+
+def version_name(endpoint: str, execution: str) -> str:
+    """Return the one name of the model and the endpoint config that an execution makes.
+
+    Example:
+        >>> version_name("demand-forecast", "arn:aws:states:us-east-1:123456789012:execution:Deploy:one")
+        'demand-forecast-4588cf62'
+    """
+    return f"{endpoint}-{hashlib.sha256(execution.encode()).hexdigest()[:8]}"
+
+
+def rehearsal_name(endpoint: str, execution: str) -> str:
+    """Return the one name of the endpoint and the config on which an execution rehearses.
+
+    Example:
+        >>> rehearsal_name("demand-forecast", "arn:aws:states:us-east-1:123456789012:execution:Deploy:one")
+        'demand-forecast-golden-4588cf62'
+    """
+    return version_name(f"{endpoint}-golden", execution)
+
+
+def version_tags(spec: ServingSpec, execution: str) -> list[dict[str, str]]:
+    """Return the tags of everything that an execution makes: the spec's (unit, owner, cost centre), endpoint and execution."""
+    tags = {**spec.tags, ENDPOINT_TAG: spec.endpoint, EXECUTION_TAG: execution}
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]

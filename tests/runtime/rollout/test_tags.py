@@ -1,0 +1,30 @@
+"""Names and tags of what an execution makes."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rollout_world import EXECUTION, SPEC
+
+from mlops_runtime.rollout.tags import rehearsal_name, version_name, version_tags
+
+
+def test_names_follow_from_the_execution() -> None:
+    """Eight digits of the execution's hash, so that a retry makes the same and another execution another."""
+    assert version_name(SPEC.endpoint, EXECUTION) == "demand-forecast-4588cf62"
+    assert rehearsal_name(SPEC.endpoint, EXECUTION) == "demand-forecast-golden-4588cf62"
+
+
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_another_execution_has_another_name(one: str, other: str) -> None:
+    """Or the two would make the same model."""
+    assert (version_name("e", one) == version_name("e", other)) == (one == other)
+
+
+def test_tags_say_whose_and_which() -> None:
+    """Unit and owner of the spec, endpoint and execution."""
+    tags = {tag["Key"]: tag["Value"] for tag in version_tags(SPEC, EXECUTION)}
+    assert tags == {
+        "mlops:unit": "demand",
+        "mlops:owner": "planning",
+        "mlops:endpoint": "demand-forecast",
+        "mlops:execution": EXECUTION,
+    }
