@@ -94,7 +94,8 @@ class RetrainingAccess:
     def _role(
         self, role_id: str, what: str, kind: str, image: ModelImage, statements: list[iam.PolicyStatement]
     ) -> ServiceRole:
-        key, foreign = self.business_unit.key, self.source.foreign_key
+        key = self.business_unit.key
+        foreign = self.source.foreign_key(beside=key)
         group = f"/aws/sagemaker/{kind}Jobs"
         return service_role(
             self.scope,

@@ -66,10 +66,14 @@ class TrainingSetSource:
         """Whether the pipeline builds the sets itself."""
         return self.plan is not None
 
-    @property
-    def foreign_key(self) -> kms.IKey | None:
-        """Key of a bucket that is not the unit's own, where the bucket says which."""
-        return None if self.is_built else self.bucket.encryption_key
+    def foreign_key(self, *, beside: kms.IKey) -> kms.IKey | None:
+        """Return the key of the bucket, where it says which and it is another than the unit's.
+
+        Args:
+            beside: The unit's key.
+        """
+        key = self.bucket.encryption_key
+        return None if key is None or key.node.path == beside.node.path else key
 
     @property
     def root(self) -> str:

@@ -1,0 +1,355 @@
+"""A retraining on the embedded cloud: started by new labels, left to a person in a pause, rejected for one segment."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from examples.retail.loop import Loop
+
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    DataCapture,
+    EndpointCapacity,
+    Entity,
+    Feature,
+    FeatureGroup,
+    FeatureStore,
+    GuardPolicy,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+    RetrainingPipeline,
+    TrainingJob,
+    TrainingSetSource,
+)
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+from mlops_runtime.business_unit.pause import set_pause
+from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.events import DetailType, EventDetail, event_source, features_ingested
+from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
+from mlops_runtime.contracts.rollout import LivePointer, Outcome
+from mlops_runtime.features.lock import write_lock
+from mlops_runtime.rollout.record import AuditChain
+from mlops_runtime.rollout.table import RolloutTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.cloud
+
+UNIT, MODEL = "sample", "forecast"
+# units = 2 * price + 10 where promoted; the script fits whatever its training split says
+SCRIPT = """
+import json, os, pathlib
+import numpy as np
+import pyarrow.parquet as pq
+from onnx import TensorProto, helper
+
+rows = pq.read_table(pathlib.Path(os.environ["SM_CHANNEL_TRAIN"]))
+columns = np.column_stack([rows.column(name).to_numpy() for name in ("price", "promoted")])
+weights, *_ = np.linalg.lstsq(columns, rows.column("units").to_numpy(), rcond=None)
+graph = helper.make_graph(
+    [helper.make_node("MatMul", ["input", "weights"], ["units"])],
+    "linear",
+    [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 2])],
+    [helper.make_tensor_value_info("units", TensorProto.FLOAT, [None, 1])],
+    [helper.make_tensor("weights", TensorProto.FLOAT, [2, 1], weights.tolist())],
+)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+folder = pathlib.Path(os.environ["SM_MODEL_DIR"])
+(folder / "model.onnx").write_bytes(model.SerializeToString())
+inputs = [{"name": "price", "type": "number"}, {"name": "promoted", "type": "number"}]
+(folder / "signature.json").write_text(json.dumps({"inputs": inputs, "output": "units"}))
+"""
+
+
+def synthesize(folder: Path) -> Path:
+    """Synthesize a unit with an endpoint and two pipelines: one learns from S3, one from the feature store."""
+    (folder / "code").mkdir()
+    (folder / "code" / "train.py").write_text(SCRIPT)
+    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+    group = FeatureGroup(
+        name="sales",
+        entities=(Entity("store", "string", "store"),),
+        event_time="day",
+        features=(Feature("units", "double", "units"), Feature("price", "double", "price")),
+        owner="ann",
+        description="sales",
+    )
+    write_lock([group], folder / "features.lock.json")
+    app = cdk.App(outdir=str(folder / "assembly"))
+    stack = cdk.Stack(app, "Sample")
+    unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
+    store = FeatureStore(stack, "Features", business_unit=unit, groups=[group], lock_file=folder / "features.lock.json")
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name=MODEL, approval=Approval.automatic())
+    endpoint = ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name=MODEL,
+        image=image,
+        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+        capture=DataCapture(percent=100),
+    )
+    common: dict[str, Any] = {
+        "business_unit": unit,
+        "registry": registry,
+        "endpoint": endpoint,
+        "training": TrainingJob(
+            image=image,
+            source=folder / "code",
+            script="train.py",
+            instance_type="ml.m5.large",
+            maximum=cdk.Duration.hours(1),
+        ),
+    }
+    evaluation = EvaluationPlan(label="units", block="store", baselines=("last_week",), segments=("promoted",))
+    exports = RetrainingPipeline(
+        stack,
+        "Exports",
+        name=MODEL,
+        training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports/sales", label="units"),
+        evaluation=evaluation,
+        daily_budget=5,
+        **common,
+    )
+    plan = TrainingSetPlan(
+        name="sales",
+        label_group="sales",
+        timestamp="day",
+        label="units",
+        features={"sales": ("price",)},
+        holdout_days=7,
+    )
+    features = RetrainingPipeline(
+        stack,
+        "FromFeatures",
+        name="features",
+        store=store,
+        training_set=plan,
+        evaluation=replace(evaluation, baselines=("price",)),
+        guard=GuardPolicy(minimum_labels=100),
+        **common,
+    )
+    outputs = {
+        "EndpointName": endpoint.endpoint_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "RetrainMachineArn": exports.machine.state_machine_arn,
+        "FeaturesMachineArn": features.machine.state_machine_arn,
+        "FeaturesTable": features.table.table_name,
+        "ExportsTable": exports.table.table_name,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+        "AutomationTable": unit.automation_table.table_name,
+        "EventBus": unit.bus.event_bus_name,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder / "assembly"
+
+
+class Sample:
+    """The deployed stack."""
+
+    def __init__(self, cloud: local_cloud.Cloud, assembly: Path) -> None:
+        self.cloud = cloud
+        self.outputs = deployer.deploy(cloud, assembly)["Sample"]
+        self.loop = Loop(client=cloud.client, outputs=self.outputs, unit=UNIT, now=self.now)
+        self.loop.wait_idle("DeployMachineArn")
+        self.dynamodb, self.events = cloud.client("dynamodb"), cloud.client("events")
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Pause or resume the unit's automation."""
+        table = RolloutTable(self.dynamodb, self.outputs["AutomationTable"], UNIT)
+        chain = AuditChain(s3=self.loop.s3, bucket=self.outputs["AuditBucket"], table=table)
+        set_pause(chain, is_paused=is_paused, by="ann", reason="stocktaking", now=self.now())
+
+    def put(self, kind: DetailType, detail: EventDetail) -> None:
+        """Put an event on the unit's bus."""
+        entry = {
+            "EventBusName": self.outputs["EventBus"],
+            "Source": event_source(UNIT),
+            "DetailType": kind.value,
+            "Detail": json.dumps(to_dict(detail)),
+        }
+        assert self.events.put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+    def decisions(self) -> list[tuple[str, str]]:
+        """Return what the guard of the feature store's pipeline decided, with the reason, in order of time."""
+        items = self.dynamodb.scan(TableName=self.outputs["FeaturesTable"])["Items"]
+        decided = [item for item in items if item["item"]["S"].startswith("EVENT#")]
+        return [(i["decision"]["S"], i["reason"]["S"]) for i in sorted(decided, key=lambda i: str(i["at"]["S"]))]
+
+    def owner(self, table: str) -> str | None:
+        """Return who holds a pipeline's lock."""
+        items = self.dynamodb.scan(TableName=self.outputs[table])["Items"]
+        return next((i["owner"]["S"] for i in items if i["item"]["S"] == "STATE" and "owner" in i), None)
+
+    def lay_down(self, *, price: float, promoted: float) -> None:
+        """Lay a training set down in S3 whose training split follows these weights; the holdout follows 2 and 10."""
+        files = {"train": _rows(1, price, promoted), "holdout": _rows(2, 2.0, 10.0)}
+        for split, table in files.items():
+            buffer = io.BytesIO()
+            pq.write_table(table, buffer)
+            self._upload(f"{split}/part-0.parquet", buffer.getvalue())
+        self._upload("manifest/manifest.json", canonical_json(replace(MANIFEST, name=f"sales-{price}")))
+
+    def _upload(self, name: str, content: bytes) -> None:
+        self.loop.s3.put_object(Bucket=self.outputs["ArtifactsBucket"], Key=f"exports/sales/{name}", Body=content)
+
+    def retrain(self, reason: str) -> dict[str, Any]:
+        """Ask for a retraining from S3 and return the output of its execution."""
+        seen = {e["executionArn"] for e in self.loop.executions("RetrainMachineArn")}
+        self.loop.request_retraining(reason, reason)
+        ended = self.loop.wait_execution("RetrainMachineArn", seen, appear=30, finish=120)
+        return dict(json.loads(ended["output"]))
+
+
+def _rows(seed: int, price_weight: float, promoted_weight: float) -> Any:
+    random = np.random.default_rng(seed)
+    count = 600
+    price, promoted = random.uniform(5, 15, count), (random.random(count) < 0.2).astype(float)
+    noise = random.normal(0, 0.3, count)
+    return pa.table(
+        {
+            "price": price,
+            "promoted": promoted,
+            "store": [f"store-{i % 20}" for i in range(count)],
+            "units": price_weight * price + promoted_weight * promoted + noise,
+            "last_week": 2 * price + random.normal(0, 9, count),
+        }
+    )
+
+
+MANIFEST = TrainingSetManifest(
+    name="sales",
+    semantics=Semantics(as_of="known_at", cutoff="2017-09-01T00:00:00Z"),
+    entities=PinnedTable(
+        group="sales", version=1, database="d", table="t", table_uuid="u", snapshot_id=1, schema_id=0,
+        metadata_location="s3://b/m", tag="t", columns=("price",),
+    ),
+    features=(),
+    build=Build(engine="export", engine_version="1", planner="none", client="0"),
+    output=Output(uri="s3://b/exports", rows=1200, content_hash="c", files=(), columns={}),
+    split={
+        "trained_until": "2017-08-04T00:00:00Z",
+        "holdout_from": "2017-08-04T00:00:00Z",
+        "holdout_until": "2017-09-01T00:00:00Z",
+    },
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
+    """Deploy the stack; the tests of this file go on from each other."""
+    folder = tmp_path_factory.mktemp("sample")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    try:
+        yield Sample(cloud, synthesize(folder))
+    finally:
+        cloud.down()
+
+
+def _wait(look: Any, seconds: float = 20) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"nothing after {seconds} s"
+        time.sleep(0.1)
+    return found
+
+
+def test_new_labels_retrain_once_there_are_enough_and_nothing_is_paused(sample: Sample) -> None:
+    """60 are too few; 120 would do, but the unit is paused; the next row after it is resumed starts a retraining."""
+    sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=60, ingest_id="i1"))
+    _wait(lambda: len(sample.decisions()) == 1)
+    sample.pause(is_paused=True)
+    sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=60, ingest_id="i2"))
+    _wait(lambda: len(sample.decisions()) == 2)
+    first, second = sample.decisions()
+    assert first == ("TOO_FEW_LABELS", "60 of 100 new labels have come")
+    assert second[0] == "PAUSED"
+    assert second[1].endswith("by ann: stocktaking")
+    sample.pause(is_paused=False)
+    sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=1, ingest_id="i3"))
+    _wait(lambda: sample.loop.executions("FeaturesMachineArn"))
+    assert sample.decisions()[2] == ("STARTED", "1 new rows of sales_v1")
+
+
+def test_an_execution_that_is_stopped_leaves_no_lock(sample: Sample) -> None:
+    """Whether it released itself or was ended from outside: the guard hears of its end."""
+    (execution,) = sample.loop.executions("FeaturesMachineArn")
+    if execution["status"] == "RUNNING":
+        sample.cloud.client("stepfunctions").stop_execution(executionArn=execution["executionArn"], error="Stopped")
+    _wait(lambda: sample.owner("FeaturesTable") is None)
+
+
+def test_what_passes_in_a_pause_waits_for_a_person(sample: Sample) -> None:
+    """A person's request is not paused; its candidate is registered with its lineage and not approved."""
+    sample.lay_down(price=1.8, promoted=10.0)
+    sample.pause(is_paused=True)
+    output = sample.retrain("first")
+    sample.pause(is_paused=False)
+    assert output["outcome"] == "REGISTERED"
+    assert output["reason"].startswith("left for a person, paused since ")
+    package = sample.loop.newest_package()
+    assert package["ModelApprovalStatus"] == "PendingManualApproval"
+    metadata = package["CustomerMetadataProperties"]
+    assert (metadata["champion"], metadata["trigger"]) == ("none", "manual")
+    assert metadata["binding"]
+    evaluation = sample.loop.evaluation_of(package)
+    assert {segment.name for segment in evaluation.segments or ()} == {"promoted=0", "promoted=1"}
+    assert set(evaluation.milliseconds_a_row or {}) == {"candidate"}
+
+
+def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) -> None:
+    """Against what serves: over all rows the candidate wins, and the gate names the segment where it loses."""
+    package = sample.loop.newest_package()
+    metadata = package["CustomerMetadataProperties"]
+    (container,) = package["InferenceSpecification"]["Containers"]
+    live = LivePointer(
+        endpoint=f"{UNIT}-{MODEL}",
+        config="c",
+        model="m",
+        model_package_arn=package["ModelPackageArn"],
+        artifact_uri=container["ModelDataUrl"],
+        spec_sha256="s",
+        spec_uri="s3://s",
+        since="2017-09-01T00:00:00Z",
+        **{n: metadata[n] for n in ("model_sha256", "baseline_uri", "evaluation_uri", "training_set_id", "execution")},
+    )
+    sample.dynamodb.update_item(
+        TableName=sample.outputs["RolloutTable"],
+        Key={"endpoint": {"S": live.endpoint}},
+        UpdateExpression="SET live = :live",
+        ExpressionAttributeValues={":live": {"S": canonical_json(live).decode()}},
+    )
+    sample.lay_down(price=2.0, promoted=4.0)
+    output = sample.retrain("second")
+    assert output["outcome"] == "REJECTED"
+    assert output["reason"].startswith("loss against champion where promoted=1 +")
+    record = sample.loop.audit()[-1]
+    assert (record.outcome, record.reason) == (Outcome.REJECTED, output["reason"])
+    assert sample.loop.newest_package()["ModelPackageArn"] == package["ModelPackageArn"]
+    assert sample.owner("ExportsTable") is None
