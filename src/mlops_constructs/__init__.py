@@ -24,7 +24,16 @@ from mlops_constructs.retraining import (
     TrainingJob,
     TrainingSetSource,
 )
-from mlops_constructs.rollout import Rollout, RolloutKind, RolloutPolicy, RolloutTarget, SageMakerTarget
+from mlops_constructs.rollout import (
+    GoldenRequests,
+    Rollout,
+    RolloutChecks,
+    RolloutKind,
+    RolloutPolicy,
+    RolloutTarget,
+    SageMakerTarget,
+    ShadowTraffic,
+)
 
 __all__ = [
     "Approval",
@@ -39,6 +48,7 @@ __all__ = [
     "FeatureStore",
     "Freeze",
     "FreezeCalendar",
+    "GoldenRequests",
     "GuardPolicy",
     "IModelEndpoint",
     "ModelEndpoint",
@@ -51,11 +61,13 @@ __all__ = [
     "Profile",
     "RetrainingPipeline",
     "Rollout",
+    "RolloutChecks",
     "RolloutKind",
     "RolloutPolicy",
     "RolloutTarget",
     "SageMakerTarget",
     "Scaling",
+    "ShadowTraffic",
     "Spot",
     "TrainingJob",
     "TrainingSetSource",
