@@ -224,7 +224,7 @@ class Alarms:
         """Return the next minute at which the state of an alarm may change: none once its data have left its range."""
         found = None
         for account, region, alarm in _alarms():
-            with _Scope(account, region):
+            with Scope(account, region):
                 points = [point for metric in _metrics(alarm) for point in _series(metric)]
             newest = max(map(itemgetter("Timestamp"), points), default=0.0)
             step, reach = _step(alarm), (int(alarm["EvaluationPeriods"]) + _EXTRA) * _period(alarm)
@@ -240,7 +240,7 @@ class Alarms:
         changed = False
         for account, region, alarm in _alarms():
             if at % _step(alarm) == 0:
-                with _Scope(account, region):
+                with Scope(account, region):
                     try:
                         changed = evaluate(alarm, at) or changed
                     except Exception:
@@ -248,7 +248,7 @@ class Alarms:
         return changed
 
 
-class _Scope:
+class Scope:
     """The account and region of a thread that serves no request."""
 
     def __init__(self, account: str, region: str) -> None:

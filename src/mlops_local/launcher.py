@@ -15,6 +15,7 @@ from ministack import app
 
 from mlops_local import (
     alarms,
+    autoscaling,
     clock,
     cloudformation,
     compat,
@@ -49,6 +50,7 @@ _MODULES = (
     stepfunctions,
     alarms,
     schedules,
+    autoscaling,
 )
 
 

@@ -63,7 +63,13 @@ def types() -> frozenset[str]:
 
 
 # checked against a schema as well, but with effect
-EXECUTED = frozenset({"AWS::CloudWatch::CompositeAlarm"})
+EXECUTED = frozenset(
+    {
+        "AWS::ApplicationAutoScaling::ScalableTarget",
+        "AWS::ApplicationAutoScaling::ScalingPolicy",
+        "AWS::CloudWatch::CompositeAlarm",
+    }
+)
 
 
 def list_recorded(cloudformation: _StackClient) -> list[RecordedResource]:

@@ -42,23 +42,23 @@ def model(service: str = "sagemaker") -> ServiceModel:
     return ServiceModel(Loader().load_service_model(service, "service-2"), service_name=service)
 
 
-def operation(name: str) -> OperationModel:
-    """Return the model of a SageMaker operation."""
-    return model().operation_model(name)
+def operation(name: str, service: str = "sagemaker") -> OperationModel:
+    """Return the model of an operation."""
+    return model(service).operation_model(name)
 
 
-def output_shape(name: str) -> Shape:
+def output_shape(name: str, service: str = "sagemaker") -> Shape:
     """Return the shape that an operation answers with, ``None`` where it answers with nothing."""
-    return operation(name).output_shape
+    return operation(name, service).output_shape
 
 
-def check_request(name: str, request: object) -> Record:
+def check_request(name: str, request: object, service: str = "sagemaker") -> Record:
     """Return the request of an operation when it follows the model.
 
     Raises:
         ServiceError: ``ValidationException`` in the service's words, with every problem.
     """
-    shape = operation(name).input_shape
+    shape = operation(name, service).input_shape
     problems = [] if shape is None else list(_problems(shape, request, ""))
     if problems:
         count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
@@ -66,13 +66,13 @@ def check_request(name: str, request: object) -> Record:
     return dict(request) if isinstance(request, Mapping) else {}
 
 
-def check_response(name: str, response: Record) -> Record:
+def check_response(name: str, response: Record, service: str = "sagemaker") -> Record:
     """Return the response as JSON: members of the model only, no nulls, times as epoch seconds.
 
     Raises:
         ServiceError: ``InternalFailure`` when the response does not follow the model; that is an error of ours.
     """
-    shape = output_shape(name)
+    shape = output_shape(name, service)
     if shape is None:
         return {}
     body: Record = wire(shape, response)

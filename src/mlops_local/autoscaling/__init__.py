@@ -1,0 +1,37 @@
+"""Application Auto Scaling for the variants of SageMaker endpoints: targets, policies, scheduled actions, and their effect.
+
+The service acts each embedded minute on alarms whose actions name a policy, and at the times of scheduled actions.
+"""
+
+from ministack import app
+from ministack.core import iam_actions, router
+from ministack.services import stepfunctions
+
+from mlops_local import clock, compat
+from mlops_local.autoscaling import api, engine, resources, store
+from mlops_local.sagemaker import variants
+
+compat.expect("ministack.app", SERVICE_HANDLERS=dict)
+compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
+compat.expect("ministack.core.iam_actions", SERVICE_TO_IAM_NAMESPACE=dict, _BOTOCORE_SERVICE_MAP=dict)
+compat.expect("ministack.services.stepfunctions", _AWS_SDK_SERVICE_MAP=dict, _AWS_SDK_ERROR_PREFIX=dict)
+
+NAME = "application-autoscaling"
+_PREFIX = "AnyScaleFrontendService"
+
+
+def install() -> None:
+    """Register the service, its CloudFormation types, its tasks of state machines, and its clock."""
+    app.SERVICE_HANDLERS[NAME] = api.handle
+    router.SERVICE_PATTERNS[NAME] = {"target_prefixes": [f"{_PREFIX}."]}
+    iam_actions.SERVICE_TO_IAM_NAMESPACE[NAME] = NAME
+    stepfunctions._AWS_SDK_SERVICE_MAP["applicationautoscaling"] = {
+        "target_prefix": _PREFIX,
+        "protocol": "json",
+        "service_key": NAME,
+    }
+    stepfunctions._AWS_SDK_ERROR_PREFIX["applicationautoscaling"] = "ApplicationAutoScaling"
+    resources.install()
+    variants.add_look(store.is_registered)
+    clock.add_source(engine.Engine())
+    clock.add_guard(engine.scheduled)
