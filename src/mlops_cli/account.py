@@ -79,12 +79,15 @@ def account(profile: str | None, home: Path | None) -> Iterator[Account]:
     if profile is not None and home is not None:
         raise UserError("give --profile or --home, not both: one is of AWS, the other of the embedded cloud")
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
     try:
         running = None if profile is not None else _embedded(home)
         if running is None:
-            yield Account(session=boto3.Session(profile_name=profile), options={})
+            session = boto3.Session(profile_name=profile)
+            if not session.region_name:  # an empty one would become part of a host's name
+                raise NoRegionError
+            yield Account(session=session, options={})
         else:
             if sys.stderr.isatty():  # an error stays one line for programs
                 print(f"on the embedded cloud at {running['endpoint_url']}", file=sys.stderr)
@@ -141,7 +144,7 @@ def _local_error(error: Exception) -> str:
     text = " ".join(str(error).split())
     fixes = {
         "NoCredentialsError": "sign in to AWS or set AWS_PROFILE; on a laptop without an account: mlops local up",
-        "NoRegionError": "set AWS_REGION",
+        "NoRegionError": "set AWS_DEFAULT_REGION",
         "ProfileNotFound": "name one that `aws configure list-profiles` shows",
         "EndpointConnectionError": "start what AWS_ENDPOINT_URL names, or unset it",
         "ConnectTimeoutError": "look at the network and AWS_ENDPOINT_URL",

@@ -1,5 +1,7 @@
 """The command as a user calls it, in a process of its own; no cloud stays up."""
 
+import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -8,9 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from mlops_local.cloud import CloudError, connect
+from mlops_local.cloud import Cloud, CloudError, connect
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+_SPEC = importlib.util.spec_from_file_location("deployed_unit", Path(__file__).parent / "deployed_unit.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+deployed_unit = importlib.util.module_from_spec(_SPEC)
+sys.modules["deployed_unit"] = deployed_unit  # tests import its class by this name
+_SPEC.loader.exec_module(deployed_unit)
+
+_number = itertools.count(1)
 
 
 @pytest.fixture
@@ -40,3 +51,17 @@ def home(tmp_path: Path) -> Iterator[Path]:
         connect(folder).down()
     except CloudError:
         return
+
+
+@pytest.fixture
+def deployed(cloud: Cloud) -> "deployed_unit.DeployedUnit":
+    """A unit of its own on the shared cloud, with an endpoint that serves nothing yet."""
+    return deployed_unit.DeployedUnit(cloud, f"unit{next(_number)}")
+
+
+@pytest.fixture
+def on_cloud(cloud: Cloud, mlops: Run) -> Run:
+    """Run the command against the shared cloud, on a wide terminal."""
+    return lambda *arguments, **environment: mlops(
+        *arguments, MLOPS_LOCAL_HOME=str(cloud.home), COLUMNS="300", **environment
+    )

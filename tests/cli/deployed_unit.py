@@ -1,0 +1,157 @@
+"""A unit with an endpoint and a pipeline on the embedded cloud, as a stack's parameters, tables and bucket leave it."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.business_unit.entries import entry_name, entry_value
+from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts.automation import EndpointEntry, FreezeSpec, PipelineEntry, UnitEntry
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
+from mlops_runtime.rollout.record import AuditChain
+from mlops_runtime.rollout.table import RolloutTable
+
+ACCOUNT = "000000000000"
+DONE = {"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}}
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+class DeployedUnit:
+    """The unit and its endpoint, with verbs for what rollouts do to them."""
+
+    def __init__(self, cloud: Cloud, name: str) -> None:
+        self.cloud, self.name, self.endpoint = cloud, name, f"{name}-forecast"
+        self.bucket, self.dynamodb = f"{name}-audit", cloud.client("dynamodb")
+        self.s3, self.stepfunctions = cloud.client("s3"), cloud.client("stepfunctions")
+        self.s3.create_bucket(Bucket=self.bucket)
+        for table, keys in (
+            ("automation", ["endpoint"]),
+            ("rollout", ["endpoint"]),
+            ("retraining", ["pipeline", "item"]),
+        ):
+            self.dynamodb.create_table(
+                TableName=f"{name}-{table}",
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+                KeySchema=[
+                    {"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)
+                ],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        self.machine = self.make_machine("deploy", DONE)
+        self.unit_entry = UnitEntry(
+            unit=name,
+            automation_table=f"{name}-automation",
+            audit_bucket=self.bucket,
+            artifacts_bucket="none",
+            bus="none",
+        )
+        self.publish(self.unit_entry)
+        self.endpoint_entry = EndpointEntry(
+            endpoint=self.endpoint,
+            unit=name,
+            group=self.endpoint,
+            rollout_table=f"{name}-rollout",
+            deploy_machine=self.machine,
+            target="SageMaker",
+        )
+        self.publish(self.endpoint_entry)
+        self.table = RolloutTable(self.dynamodb, f"{name}-rollout", self.endpoint)
+        self.chain = AuditChain(s3=self.s3, bucket=self.bucket, table=self.table)
+        unit_table = RolloutTable(self.dynamodb, f"{name}-automation", name)
+        self.unit_chain = AuditChain(s3=self.s3, bucket=self.bucket, table=unit_table)
+
+    def publish(self, entry: UnitEntry | EndpointEntry | PipelineEntry) -> None:
+        """Write an entry's parameter, as its stack does."""
+        self.cloud.client("ssm").put_parameter(
+            Name=entry_name(entry), Value=entry_value(entry), Type="String", Overwrite=True
+        )
+
+    def freeze(self, spec: FreezeSpec) -> None:
+        """Give the unit a freeze calendar."""
+        self.publish(replace(self.unit_entry, freeze=spec))
+
+    def make_machine(self, name: str, definition: dict[str, Any], *statements: dict[str, Any]) -> str:
+        """Make a state machine whose role may do what the statements say."""
+        iam, full = self.cloud.client("iam"), f"{self.name}-{name}"
+        role = iam.create_role(RoleName=full, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
+        if statements:
+            document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+            iam.put_role_policy(RoleName=full, PolicyName="inline", PolicyDocument=document)
+        made = self.stepfunctions.create_state_machine(name=full, definition=json.dumps(definition), roleArn=role)
+        return str(made["stateMachineArn"])
+
+    def package(self, version: int) -> str:
+        """ARN of a version of the endpoint's model."""
+        return f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/{self.endpoint}/{version}"
+
+    def pointer(self, version: int) -> LivePointer:
+        """The pointer at a version."""
+        config = f"{self.endpoint}-0000000{version}"
+        return LivePointer(
+            endpoint=self.endpoint,
+            config=config,
+            model=config,
+            model_package_arn=self.package(version),
+            model_sha256="b" * 64,
+            artifact_uri="s3://a/model.tar.gz",
+            baseline_uri="s3://a/baseline.json",
+            evaluation_uri="s3://a/evaluation.json",
+            training_set_id="c" * 64,
+            spec_sha256="d" * 64,
+            spec_uri="s3://a/specs/one.json",
+            execution="earlier",
+            since="2017-07-01T00:00:00Z",
+        )
+
+    def serve(self, version: int, outcome: Outcome = Outcome.PROMOTED, reason: str = "better", **changes: Any) -> None:
+        """A rollout came out: record, head and pointer."""
+        owner = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:{self.name}-deploy:rollout-{version}"
+        self.lock(owner)
+        row = self.table.read()
+        record = AuditRecord(
+            endpoint=self.endpoint,
+            sequence=row.audit_sequence + 1,
+            previous=row.audit_head,
+            outcome=outcome,
+            reason=reason,
+            execution=owner,
+            at="2017-07-01T00:00:00Z",
+            requested_by="arn:aws:sts::000000000000:assumed-role/Approver/ann",
+            serving_package=self.package(version),
+        )
+        pointer = replace(self.pointer(version), **changes)
+        assert self.table.move_head(row, record, content_hash(record), pointer, owner)
+        self.chain.write(record)
+        self.unlock()
+
+    def lock(self, owner: str, until: int = 4102444800) -> None:
+        """An execution takes the rollout lock."""
+        self._update("SET #owner = :me, lock_until = :until", {":me": {"S": owner}, ":until": {"N": str(until)}})
+
+    def unlock(self) -> None:
+        """It gives the lock back."""
+        self._update("REMOVE #owner, lock_until", None)
+
+    def live_item(self, version: int) -> str:
+        """The pointer at a version as the row holds it."""
+        return canonical_json(self.pointer(version)).decode()
+
+    def objects(self, name: str | None = None) -> dict[str, bytes]:
+        """Audit objects of the endpoint, or of another chain."""
+        contents = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"audit/{name or self.endpoint}/").get(
+            "Contents", []
+        )
+        return {e["Key"]: self.s3.get_object(Bucket=self.bucket, Key=e["Key"])["Body"].read() for e in contents}
+
+    def _update(self, change: str, values: dict[str, Any] | None) -> None:
+        self.dynamodb.update_item(
+            TableName=f"{self.name}-rollout",
+            Key={"endpoint": {"S": self.endpoint}},
+            UpdateExpression=change,
+            ExpressionAttributeNames={"#owner": "owner"},
+            **({} if values is None else {"ExpressionAttributeValues": values}),
+        )

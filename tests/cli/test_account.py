@@ -1,0 +1,156 @@
+"""Which account a command talks to, and what it says when AWS refuses."""
+
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from mlops_cli.account import account
+from mlops_cli.errors import UserError
+from mlops_local.cloud import Cloud
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
+NOBODY = "http://127.0.0.1:9"
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings of whoever runs the tests, and no embedded cloud in the folder."""
+    for name in (*CHOSEN, "MLOPS_LOCAL_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def test_the_cloud_that_runs_is_used(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing else is chosen; its clock is the time."""
+    monkeypatch.setenv("MLOPS_LOCAL_HOME", str(cloud.home))
+
+    with account(None, None) as aws:
+        assert aws.options["endpoint_url"] == cloud.endpoint_url
+        arn, now = aws.caller()
+
+    assert arn == "arn:aws:iam::000000000000:root"
+    assert abs(now - datetime.fromisoformat(cloud.clock()["now"])) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_what_the_environment_chooses_goes_first(
+    name: str, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An embedded cloud beside it is left alone."""
+    (tmp_path / "config").write_text("[profile work]\nregion = eu-west-1\n")
+    monkeypatch.setenv("MLOPS_LOCAL_HOME", str(cloud.home))
+    monkeypatch.setenv(name, NOBODY if name == "AWS_ENDPOINT_URL" else "work")
+
+    with account(None, None) as aws:
+        assert aws.options == {}
+        if name != "AWS_ENDPOINT_URL":
+            assert aws.session.profile_name == "work"
+
+
+def test_a_profile_goes_before_a_cloud_that_runs(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The user said so."""
+    (tmp_path / "config").write_text("[profile work]\nregion = eu-west-1\n")
+    monkeypatch.setenv("MLOPS_LOCAL_HOME", str(cloud.home))
+
+    with account("work", None) as aws:
+        assert (aws.options, aws.session.profile_name) == ({}, "work")
+
+
+def test_a_folder_goes_before_the_environment(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option is said now, a variable some time ago."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", NOBODY)
+
+    with account(None, cloud.home) as aws:
+        assert aws.client("ssm").meta.endpoint_url == cloud.endpoint_url
+
+
+def test_elsewhere_the_time_is_that_of_the_answer(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS has no clock to ask: its answer carries the date."""
+    monkeypatch.setattr("mlops_cli.account._LOOPBACK", ())
+
+    with account(None, cloud.home) as aws:
+        assert abs(aws.caller()[1] - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_fails_on_two_choices(tmp_path: Path) -> None:
+    """One of them was not meant."""
+    with pytest.raises(UserError, match="give --profile or --home, not both"), account("work", tmp_path):
+        pytest.fail("an account was chosen")
+
+
+def test_fails_on_a_folder_without_a_cloud(tmp_path: Path) -> None:
+    """It is not replaced by another account."""
+    with (
+        pytest.raises(UserError, match=r"no embedded cloud runs in .*; start one with `mlops local up`"),
+        account(None, tmp_path),
+    ):
+        pytest.fail("an account was chosen")
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [
+        ("AccessDeniedException", "; docs/operations.md lists what each command needs"),
+        ("ExpiredTokenException", "; the credentials have expired: sign in again"),
+        ("ThrottlingException", ""),
+    ],
+)
+def test_what_aws_refuses_is_one_line(code: str, fix: str) -> None:
+    """With AWS's own words, which name the action and the resource."""
+    error = ClientError({"Error": {"Code": code, "Message": "User x is not\n authorized"}}, "UpdateItem")
+
+    with pytest.raises(UserError) as caught, account(None, None):
+        raise error
+
+    assert str(caught.value) == f"AWS refused UpdateItem ({code}): User x is not authorized{fix}"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (
+            {},
+            "unable to locate credentials; sign in to AWS or set AWS_PROFILE; on a laptop without an account: mlops local up",
+        ),
+        (
+            {"AWS_PROFILE": "none"},
+            "profile (none) could not be found; name one that `aws configure list-profiles` shows",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": NOBODY, **KEYS, "AWS_MAX_ATTEMPTS": "1"},
+            "; start what AWS_ENDPOINT_URL names, or unset it",
+        ),
+    ],
+    ids=["no credentials", "no profile", "nobody there"],
+)
+def test_fails_in_one_line_that_names_the_fix(environment: dict[str, str], words: str, mlops: Run) -> None:
+    """As a user meets it."""
+    nothing = {
+        "AWS_ACCESS_KEY_ID": "",
+        "AWS_SECRET_ACCESS_KEY": "",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+    result = mlops("status", **{**nothing, **environment})
+
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("mlops: ")
+    assert words in line
+
+
+def test_fails_without_a_region(mlops: Run) -> None:
+    """Nothing is guessed, also where the variable is empty."""
+    result = mlops("status", **KEYS, AWS_DEFAULT_REGION="")
+
+    assert result.stderr == "mlops: you must specify a region; set AWS_DEFAULT_REGION\n"

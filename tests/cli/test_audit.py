@@ -1,0 +1,130 @@
+"""Reading and verifying chains by command."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from deployed_unit import DeployedUnit
+
+from mlops_runtime.contracts.rollout import Outcome
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def promoted(deployed: DeployedUnit) -> DeployedUnit:
+    """An endpoint with three records."""
+    deployed.serve(1, reason="first [bold]model")
+    deployed.serve(2)
+    deployed.serve(1, Outcome.ROLLED_BACK, reason="errors")
+    return deployed
+
+
+def _copy(unit: DeployedUnit, folder: Path, *, whole_bucket: bool) -> Path:
+    """Copy a chain as ``aws s3 sync`` does: the bucket, or the chain's prefix alone."""
+    for key, content in unit.objects().items():
+        path = folder / (key if whole_bucket else key.removeprefix(f"audit/{unit.endpoint}/"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def test_records_are_shown_with_their_head(on_cloud: Run, promoted: DeployedUnit) -> None:
+    """As a table for people, where what people wrote is no markup; as JSON for programs."""
+    shown = on_cloud("audit", "show", promoted.endpoint)
+    found = json.loads(on_cloud("audit", "show", promoted.endpoint, "--json").stdout)
+
+    row = promoted.table.read()
+    for part in ("PROMOTED", "ROLLED_BACK", "version 2", "Approver/ann", "first [bold]model", "errors"):
+        assert part in shown.stdout
+    assert shown.stdout.splitlines()[-1] == f"head {row.audit_head} at sequence 3"
+    assert (found["head"], found["sequence"], found["bucket"]) == (row.audit_head, 3, promoted.bucket)
+    assert [record["sequence"] for record in found["records"]] == [1, 2, 3]
+    assert found["records"][-1]["sha256"] == row.audit_head
+    last = json.loads(on_cloud("audit", "show", promoted.endpoint, "--json", "--last", 1).stdout)
+    assert [record["sequence"] for record in last["records"]] == [3]
+
+
+def test_a_unit_has_a_chain_too(on_cloud: Run, deployed: DeployedUnit) -> None:
+    """Of its pauses; before the first there is nothing to show, and that is whole."""
+    assert on_cloud("audit", "show", deployed.name).stdout == f"{deployed.name} has no record yet\n"
+    assert on_cloud("audit", "verify", deployed.name).returncode == 0
+    on_cloud("pause", deployed.name, "--reason", "stocktaking")
+
+    assert "stocktaking" in on_cloud("audit", "show", deployed.name).stdout
+    assert (
+        on_cloud("audit", "verify", deployed.name).stdout == f"the chain of {deployed.name} is whole up to record 1\n"
+    )
+
+
+def test_a_whole_chain_is_whole(on_cloud: Run, promoted: DeployedUnit) -> None:
+    """Exit 0 and one line."""
+    result = on_cloud("audit", "verify", promoted.endpoint)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"the chain of {promoted.endpoint} is whole up to record 3\n"
+
+
+def test_a_missing_record_is_found(on_cloud: Run, promoted: DeployedUnit) -> None:
+    """Each finding is a line; the exit code tells a pipeline."""
+    promoted.s3.delete_object(Bucket=promoted.bucket, Key=sorted(promoted.objects())[1])
+
+    result = on_cloud("audit", "verify", promoted.endpoint)
+
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[0] == "sequence 2 is missing"
+    assert result.stderr == f"mlops: the chain of {promoted.endpoint} is not whole: 2 findings up to record 3\n"
+
+
+@pytest.mark.parametrize("whole_bucket", [True, False], ids=["bucket", "prefix"])
+def test_a_copy_is_verified_without_aws(whole_bucket: bool, mlops: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
+    """No account, no cloud: the head is what the auditor wrote down; then one byte is changed."""
+    folder = _copy(promoted, tmp_path / "copy", whole_bucket=whole_bucket)
+    given = ("--folder", folder, "--head", promoted.table.read().audit_head, "--sequence", 3)
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "", "AWS_PROFILE": "none"}
+
+    whole = mlops("audit", "verify", promoted.endpoint, *given, **nowhere)
+    path = next(path for path in sorted(folder.rglob("*.json")))
+    path.write_bytes(path.read_bytes().replace(b"first", b"worst"))
+    changed = mlops("audit", "verify", promoted.endpoint, *given, **nowhere)
+
+    assert (whole.returncode, whole.stdout) == (0, f"the chain of {promoted.endpoint} is whole up to record 3\n")
+    assert changed.returncode == 1
+    assert f"audit/{promoted.endpoint}/{path.name} is changed" in changed.stdout
+
+
+def test_an_older_head_finds_what_was_added(mlops: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
+    """A head that was noted earlier shows which records came after."""
+    first = next(iter(sorted(promoted.objects())))
+    head = json.loads(promoted.objects()[sorted(promoted.objects())[1]])["previous"]
+    folder = _copy(promoted, tmp_path / "copy", whole_bucket=False)
+
+    result = mlops("audit", "verify", promoted.endpoint, "--folder", folder, "--head", head, "--sequence", 1)
+
+    assert head[:16] in first
+    assert result.stdout.splitlines() == ["sequence 2 is past the head at 1", "sequence 3 is past the head at 1"]
+
+
+def test_fails_on_half_a_question(mlops: Run, tmp_path: Path) -> None:
+    """Every problem at once, and where head and sequence are to be read."""
+    result = mlops("audit", "verify", "demand-forecast", "--folder", tmp_path / "none", "--head", "abc")
+    alone = mlops("audit", "verify", "demand-forecast", "--sequence", 1)
+
+    assert result.returncode == alone.returncode == 1
+    assert result.stderr == (
+        f"mlops: --folder must be a folder, got {tmp_path / 'none'}; --head must be 64 hexadecimal digits, got 'abc'; "
+        "--sequence must be given; read head and sequence from the row, not from the copy: "
+        "mlops audit show demand-forecast --json\n"
+    )
+    assert "--head and --sequence go with --folder" in alone.stderr
+
+
+def test_fails_on_a_name_that_is_not_there(on_cloud: Run, deployed: DeployedUnit) -> None:
+    """Endpoints and units that are there are named."""
+    result = on_cloud("audit", "show", "nobody-forecast")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("mlops: there is no endpoint or business unit 'nobody-forecast' here; there are: ")
+    assert {deployed.name, deployed.endpoint} <= set(result.stderr.split(": ")[-1].strip().split(", "))

@@ -1,0 +1,114 @@
+"""Finding what is deployed by name."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from deployed_unit import DeployedUnit
+
+from mlops_cli.entries import Entries
+from mlops_cli.errors import UserError
+from mlops_local.cloud import Cloud
+from mlops_runtime.contracts.automation import PipelineEntry
+
+
+@pytest.fixture
+def entries(cloud: Cloud) -> Entries:
+    """What is published on the shared cloud."""
+    return Entries(ssm=cloud.client("ssm"))
+
+
+def test_units_and_endpoints_are_found_by_name(entries: Entries, deployed: DeployedUnit) -> None:
+    """An endpoint needs no unit beside it."""
+    assert entries.unit(deployed.name) == deployed.unit_entry
+    assert entries.endpoint(deployed.endpoint) == deployed.endpoint_entry
+    assert entries.chain(deployed.name) == deployed.unit_entry
+    assert entries.chain(deployed.endpoint) == deployed.endpoint_entry
+    assert deployed.unit_entry in entries.units()
+
+
+def test_everything_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit) -> None:
+    """Its own only, also where there are many and others' names begin alike."""
+    pipeline = PipelineEntry(
+        pipeline=deployed.endpoint,
+        unit=deployed.name,
+        group=deployed.endpoint,
+        retraining_table="t",
+        retrain_machine="m",
+        queue_url="q",
+    )
+    deployed.publish(pipeline)
+    more = [replace(deployed.endpoint_entry, endpoint=f"{deployed.name}-more-{number:02d}") for number in range(11)]
+    for entry in more:
+        deployed.publish(entry)
+    deployed.publish(replace(deployed.endpoint_entry, unit=f"{deployed.name}x", endpoint=f"{deployed.name}x-forecast"))
+
+    endpoints, pipelines = entries.of_unit(deployed.name)
+
+    assert sorted(e.endpoint for e in endpoints) == [deployed.endpoint, *(e.endpoint for e in more)]
+    assert pipelines == [pipeline]
+
+
+def test_a_unit_may_have_hyphens(entries: Entries, deployed: DeployedUnit) -> None:
+    """Where its name ends is tried."""
+    entry = replace(deployed.endpoint_entry, unit=f"{deployed.name}-a-b", endpoint=f"{deployed.name}-a-b-c")
+    deployed.publish(entry)
+
+    assert entries.endpoint(f"{deployed.name}-a-b-c") == entry
+
+
+def test_fails_on_a_name_of_both(entries: Entries, deployed: DeployedUnit) -> None:
+    """Which chain is meant cannot be guessed."""
+    deployed.publish(replace(deployed.unit_entry, unit=deployed.endpoint))
+
+    with pytest.raises(UserError, match=f"is a business unit and an endpoint of '{deployed.name}'; rename one of them"):
+        entries.chain(deployed.endpoint)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "a b", "-a", "a-", "ä"])
+def test_fails_on_what_is_no_name(name: str, entries: Entries) -> None:
+    """Nothing is asked for outside the names of units."""
+    for look in (entries.unit, entries.endpoint, entries.chain):
+        with pytest.raises(UserError, match="a name is letters, digits and hyphens, got"):
+            look(name)
+
+
+def test_fails_on_a_parameter_of_another_version(entries: Entries, deployed: DeployedUnit, cloud: Cloud) -> None:
+    """The stack is older or newer than the command."""
+    cloud.client("ssm").put_parameter(Name=f"/mlops/{deployed.name}/unit", Value="{}", Type="String", Overwrite=True)
+
+    with pytest.raises(UserError, match=r"is not what this version of mlops reads: .*\$\.unit is missing"):
+        entries.unit(deployed.name)
+    deployed.publish(deployed.unit_entry)
+
+
+def test_other_parameters_are_no_entries(entries: Entries, deployed: DeployedUnit, cloud: Cloud) -> None:
+    """Somebody else may write below the root."""
+    cloud.client("ssm").put_parameter(Name=f"/mlops/{deployed.name}/notes", Value="{", Type="String")
+
+    assert entries.of_unit(deployed.name)[0] == [deployed.endpoint_entry]
+
+
+class _Forbidden:
+    """An SSM client that may get one parameter and list none."""
+
+    def __init__(self, ssm: Any) -> None:
+        self._ssm, self.exceptions = ssm, ssm.exceptions
+
+    def get_parameter(self, **arguments: Any) -> Any:
+        """GetParameter."""
+        return self._ssm.get_parameter(**arguments)
+
+    def get_paginator(self, name: str) -> Any:
+        """Refuses as AWS does."""
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
+
+
+def test_who_may_not_list_is_told_so(cloud: Cloud, deployed: DeployedUnit) -> None:
+    """A person who may pause one unit need not see the others."""
+    entries = Entries(ssm=_Forbidden(cloud.client("ssm")))
+
+    assert entries.unit(deployed.name) == deployed.unit_entry
+    with pytest.raises(UserError, match=r"there is no business unit 'nobody' here; which there are may not be listed"):
+        entries.unit("nobody")

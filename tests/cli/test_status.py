@@ -1,0 +1,200 @@
+"""What a person and a program see of units."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from deployed_unit import DeployedUnit
+
+from mlops_cli.status import distance, unit_lines
+from mlops_runtime.business_unit.overview import EndpointOverview, Lock, PipelineOverview, UnitOverview
+from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow, PauseState
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+NOW = datetime(2017, 8, 10, 12, tzinfo=UTC)
+DEPLOY = "arn:aws:states:us-east-1:123456789012:execution:Deploy"
+LIVE = LivePointer(
+    endpoint="demand-forecast",
+    config="demand-forecast-00000002",
+    model="demand-forecast-00000002",
+    model_package_arn="arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/2",
+    model_sha256="b",
+    artifact_uri="a",
+    baseline_uri="b",
+    evaluation_uri="e",
+    training_set_id="t",
+    spec_sha256="s",
+    spec_uri="s3://a/specs/demand-forecast/one.json",
+    execution="x",
+    since="2017-08-08T11:00:00Z",
+)
+RECORD = AuditRecord(
+    endpoint="demand-forecast", sequence=4, previous="0", outcome=Outcome.PROMOTED, reason="better", execution="x",
+    at="2017-08-10T11:59:00Z", requested_by="ann",
+)  # fmt: skip
+ENDPOINT = EndpointOverview(
+    endpoint="demand-forecast",
+    state="Updating",
+    live=LIVE,
+    serving_config="demand-forecast-00000002",
+    desired="s3://a/specs/demand-forecast/one.json",
+    is_desired=True,
+    running=(f"{DEPLOY}:approval-3", f"{DEPLOY}:spec-9"),
+    lock=Lock(owner=f"{DEPLOY}:approval-3", until="2017-08-10T13:30:00Z", expired=False),
+    probation_until="2017-08-10T12:30:00Z",
+    last=RECORD,
+)
+PIPELINE = PipelineOverview(
+    pipeline="demand-forecast",
+    running=(),
+    lock=None,
+    last_started="2017-08-10T00:00:00Z",
+    last_execution="x",
+    day="2017-08-10",
+    day_count=1,
+)
+UNIT = UnitOverview(
+    unit="demand",
+    pause=PauseState(is_paused=True, by="ann", at="2017-08-10T10:00:00Z", reason="stocktaking"),
+    frozen="frozen by 'peak' until 2017-09-01T00:00:00Z",
+    next_freeze=FreezeWindow(
+        name="winter", start=datetime(2017, 11, 20, tzinfo=UTC), end=datetime(2017, 12, 1, tzinfo=UTC)
+    ),
+    last=None,
+    endpoints=(ENDPOINT,),
+    pipelines=(PIPELINE,),
+)
+EMPTY = EndpointOverview(
+    endpoint="demand-forecast",
+    state="NOT_YET_DEPLOYED",
+    live=None,
+    serving_config=None,
+    desired=None,
+    is_desired=None,
+    running=(),
+    lock=None,
+    probation_until=None,
+    last=None,
+)
+
+
+def test_a_person_reads_what_matters() -> None:
+    """Times in words, ARNs by their last part."""
+    assert list(unit_lines(UNIT, NOW)) == [
+        "\ndemand",
+        "  automation  rests: paused since 2017-08-10 10:00 (2 hours ago) by ann: stocktaking; "
+        "frozen by 'peak' until 2017-09-01T00:00:00Z",
+        "  freeze      'winter' from 2017-11-20 00:00 (in 101 days)",
+        "  endpoint demand-forecast: Updating",
+        "    live      version 2 in demand-forecast-00000002 since 2017-08-08 11:00 (2 days ago)",
+        "    desired   one, as live",
+        "    runs      rollout approval-3, holds the lock",
+        "    runs      rollout spec-9, waits",
+        "    lock      approval-3 until 2017-08-10 13:30 (in 1 hour)",
+        "    probation until 2017-08-10 12:30 (in 30 minutes)",
+        "    record    4 PROMOTED 2017-08-10 11:59 (1 minute ago): better",
+        "  pipeline demand-forecast",
+        "    started   2017-08-10 00:00 (12 hours ago), 1 times on 2017-08-10",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "    desired   no serving spec is stored yet"),
+        ({"desired": "s3://a/specs/e/two.json"}, "    desired   two, at the first approval"),
+        ({"desired": "s3://a/specs/e/two.json", "is_desired": False}, "    desired   two, not served yet"),
+        (
+            {"live": LIVE, "serving_config": "by-hand"},
+            "    serving   by-hand, which the last rollout did not write down",
+        ),
+        (
+            {"lock": Lock(owner=f"{DEPLOY}:dead", until="2017-08-10T11:00:00Z", expired=True)},
+            "    lock      dead free to take over since 2017-08-10 11:00 (1 hour ago)",
+        ),
+    ],
+)
+def test_what_is_not_as_it_should_be_is_said(changes: dict[str, object], line: str) -> None:
+    """Each in a line of its own."""
+    unit = replace(UNIT, endpoints=(replace(EMPTY, **changes),))
+
+    assert line in list(unit_lines(unit, NOW))
+
+
+def test_a_unit_that_runs_says_so() -> None:
+    """And a pipeline that never started."""
+    pipeline = replace(PIPELINE, last_started=None)
+    unit = replace(UNIT, pause=None, frozen=None, next_freeze=None, endpoints=(EMPTY,), pipelines=(pipeline,))
+
+    assert list(unit_lines(unit, NOW)) == [
+        "\ndemand",
+        "  automation  runs",
+        "  endpoint demand-forecast: NOT_YET_DEPLOYED",
+        "    desired   no serving spec is stored yet",
+        "  pipeline demand-forecast",
+        "    started   never",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "now"),
+        (59, "now"),
+        (60, "in 1 minute"),
+        (-60, "1 minute ago"),
+        (7300, "in 2 hours"),
+        (-172800, "2 days ago"),
+    ],
+)
+def test_a_distance_is_in_the_largest_unit(seconds: int, text: str) -> None:
+    """Cut, never rounded up."""
+    assert distance(timedelta(seconds=seconds)) == text
+
+
+def test_the_command_shows_a_unit(on_cloud: Run, deployed: DeployedUnit) -> None:
+    """As text and as JSON; paused and frozen, with a rollout that holds the lock."""
+    now = datetime.fromisoformat(deployed.cloud.clock()["now"])
+    window = FreezeWindow(name="peak", start=now - timedelta(days=1), end=now + timedelta(days=400))
+    deployed.freeze(FreezeSpec(windows=(window,)))
+    deployed.serve(2)
+    deployed.lock(f"{DEPLOY}:approval-3")
+    on_cloud("pause", deployed.name, "--reason", "stocktaking")
+
+    shown = on_cloud("status", deployed.name)
+    found = json.loads(on_cloud("status", deployed.name, "--json").stdout)
+
+    assert shown.returncode == 0, shown.stderr
+    assert "rests: paused since" in shown.stdout
+    assert "frozen by 'peak' until" in shown.stdout
+    assert f"  endpoint {deployed.endpoint}: GONE" in shown.stdout
+    assert "    lock      approval-3 until 2100-01-01 00:00" in shown.stdout
+    (unit,) = found["units"]
+    (endpoint,) = unit["endpoints"]
+    assert (unit["unit"], unit["pause"]["is_paused"], unit["last"]["outcome"]) == (deployed.name, True, "PAUSED")
+    assert (endpoint["state"], endpoint["live"]["model_package_arn"]) == ("GONE", deployed.package(2))
+    assert endpoint["last"]["outcome"] == "PROMOTED"
+    assert found["caller"] == "arn:aws:iam::000000000000:root"
+
+
+def test_every_unit_is_shown_without_a_name(on_cloud: Run, deployed: DeployedUnit) -> None:
+    """Each with its endpoints."""
+    shown = on_cloud("status").stdout
+
+    assert f"\n{deployed.name}\n" in shown
+    assert f"  endpoint {deployed.endpoint}: NOT_YET_DEPLOYED" in shown
+
+
+def test_a_cloud_without_units_says_so(mlops: Run, home: object) -> None:
+    """Nothing is deployed, which is no error."""
+    mlops("local", "up", "--home", home)
+
+    shown = mlops("status", "--home", home)
+
+    assert shown.returncode == 0
+    assert shown.stdout.splitlines()[-1] == "no business unit is deployed here; deploy a stack first"
