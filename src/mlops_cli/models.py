@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -163,16 +164,43 @@ def _catalog(aws: Account) -> "Catalog":
 
 
 def _registries(aws: Account) -> "list[RegistryEntry]":
-    from mlops_runtime.contracts import ContractError, from_json
-    from mlops_runtime.registry.entry import RegistryEntry, is_registry_parameter
+    from mlops_runtime.registry.entry import is_registry_parameter
 
     pages = aws.client("ssm").get_paginator("get_parameters_by_path").paginate(Path="/mlops/", Recursive=True)
-    parameters = [p for page in pages for p in page["Parameters"] if is_registry_parameter(p["Name"])]
+    parameters = [parameter for page in pages for parameter in page["Parameters"]]
+    return [_entry(parameter) for parameter in parameters if is_registry_parameter(parameter["Name"])]
+
+
+def _rule(aws: Account, group: str) -> "ApprovalRule | None":
+    """Return a group's rule, or nothing if no stack published it. A group's name begins with its unit's, which may have hyphens."""
+    from botocore.exceptions import ClientError
+
+    from mlops_runtime.registry.entry import registry_parameter
+
+    ssm, denied = aws.client("ssm"), None
+    for match in re.finditer("-", group):
+        try:
+            answer = ssm.get_parameter(Name=registry_parameter(unit=group[: match.start()], group=group))
+        except ssm.exceptions.ParameterNotFound:
+            continue
+        except ClientError as error:
+            denied = error  # perhaps of another unit, whose name begins alike
+            continue
+        return _entry(answer["Parameter"]).rule
+    if denied is not None:
+        raise denied
+    return None
+
+
+def _entry(parameter: Mapping[str, Any]) -> "RegistryEntry":
+    from mlops_runtime.contracts import ContractError, from_json
+    from mlops_runtime.registry.entry import RegistryEntry
+
     try:
-        return [from_json(RegistryEntry, parameter["Value"]) for parameter in parameters]
+        return from_json(RegistryEntry, parameter["Value"])
     except ContractError as error:
         raise UserError(
-            f"a registry's parameter is not what this version of mlops reads: {error}; deploy the stack again"
+            f"the parameter {parameter['Name']} is not what this version of mlops reads: {error}; deploy the stack again"
         ) from error
 
 
@@ -194,14 +222,14 @@ def _described(aws: Account, catalog: "Catalog", package: str) -> "tuple[dict[st
     if match is None:
         raise UserError(f"a package is written <group>/<number>, such as demand-forecast/7, got {package!r}")
     group = match[1]
-    rule = next((entry.rule for entry in _registries(aws) if entry.group == group), None)
     try:
         arn = package if package.startswith("arn:") else _arn(catalog, group, match[2])
-        return catalog.describe(arn), rule
+        description = catalog.describe(arn)
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
             raise
         raise UserError(f"there is no package {package!r} here; list them with: mlops models list") from error
+    return description, _rule(aws, group)
 
 
 def _arn(catalog: "Catalog", group: str, number: str) -> str:

@@ -1,6 +1,7 @@
 """The registry of one model: its packages, who approves them, and how people hear that one waits."""
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
@@ -31,8 +32,8 @@ class ModelRegistry(Construct):
     """Define the package group of one model. Stateful.
 
     Defines the group, the role in which people approve its packages where none is given, and the parameter by which the command
-    finds both. In PRODUCTION the group stays when the stack goes. Its description cannot be edited: CloudFormation would replace
-    the group, which fails while it has packages.
+    finds both. In PRODUCTION the group stays when the stack goes; ``cdk import`` takes it back. Its description cannot be edited:
+    CloudFormation would replace the group, which fails while it has packages.
 
     Args:
         scope: Parent.
@@ -68,7 +69,7 @@ class ModelRegistry(Construct):
         group.apply_removal_policy(business_unit.profile.removal_policy)
         self._group_arn = group.attr_model_package_group_arn
         self._approver = self._define_approver()
-        self._define_entry()
+        self._entry = self._define_entry()
         business_unit.own_registry(self)
         business_unit.tag(self)
 
@@ -175,6 +176,37 @@ class ModelRegistry(Construct):
             conditions=status_conditions("Approved", "Rejected"),
         ).combine(self.grant_read(grantee))
 
+    def grant_review(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody use ``mlops models show``, and ``approve`` and ``reject`` where the registry's own role approves.
+
+        That is: read the packages, their evaluations and the gate's results, the rule, and take the approvers' role.
+
+        Args:
+            grantee: Who, such as the role of the unit's lead.
+        """
+        artifacts = self._unit.artifacts
+        key = key_statement(self._unit.key, services=["s3"], actions=["kms:Decrypt"])
+        grants = [
+            self.grant_read(grantee),
+            iam.Grant.add_to_principal(
+                grantee=grantee,
+                actions=["s3:GetObject"],
+                resource_arns=[artifacts.arn_for_objects(f"{folder}/*") for folder in ("evaluations", "gates")],
+            ),
+            iam.Grant.add_to_principal(
+                grantee=grantee,
+                actions=key.actions,
+                resource_arns=key.resources,
+                conditions=key.conditions,
+            ),
+            iam.Grant.add_to_principal(
+                grantee=grantee, actions=["ssm:GetParameter"], resource_arns=[self._entry.parameter_arn]
+            ),
+        ]
+        if self._approval.approver is None:
+            grants.append(self._approver.grant_assume_role(grantee.grant_principal))
+        return reduce(iam.Grant.combine, grants)
+
     @property
     def _timeout_seconds(self) -> int:
         timeout = DEFAULT_TIMEOUT if self._approval.timeout is None else self._approval.timeout
@@ -193,9 +225,9 @@ class ModelRegistry(Construct):
             boundary=self._unit.permissions_boundary,
         )
 
-    def _define_entry(self) -> None:
+    def _define_entry(self) -> ssm.IStringParameter:
         entry = RegistryEntry(group=self._group_name, unit=self._unit.name, rule=ApprovalRule())
-        ssm.StringParameter(
+        return ssm.StringParameter(
             self,
             "Entry",
             parameter_name=registry_parameter(unit=self._unit.name, group=self._group_name),

@@ -180,6 +180,28 @@ def test_reading_and_approving_are_granted_apart() -> None:
     assert statements["Reader"][0]["Action"] == statements["Approver"][-1]["Action"]
 
 
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_reviewer_reads_the_evidence_and_takes_the_role(is_own: bool) -> None:
+    """As the command does; a role that was given is its owner's to lend."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    given = iam.Role.from_role_arn(stack, "Given", "arn:aws:iam::123456789012:role/Lead", mutable=False)
+    approval = Approval.manual(approver=None if is_own else given)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", approval=approval)
+    lead = iam.Role(stack, "Lead", assumed_by=iam.AccountRootPrincipal())
+
+    assert registry.grant_review(lead).success
+
+    template = Template.from_stack(stack).to_json()["Resources"]
+    (policy,) = (r["Properties"] for n, r in template.items() if n.startswith("LeadDefaultPolicy"))
+    statements = {str(s["Action"]): s for s in policy["PolicyDocument"]["Statement"]}
+    assert {"ssm:GetParameter", "s3:GetObject", "kms:Decrypt"} <= set(statements)
+    assert "/evaluations/*" in str(statements["s3:GetObject"]["Resource"])
+    assert "kms:ViaService" in str(statements["kms:Decrypt"]["Condition"])
+    assert ("sts:AssumeRole" in statements) == is_own
+    assert "sagemaker:UpdateModelPackage" not in str(statements)
+
+
 @pytest.mark.parametrize("name", ["f", "Forecast", "a_b", "x" * 21])
 def test_fails_on_a_name_that_sagemaker_refuses(name: str) -> None:
     """It becomes part of job names."""
