@@ -47,7 +47,8 @@ def list_(
     ] = None,
     *,
     group: Annotated[
-        str | None, typer.Option(help="A package group that no stack of this library published.", show_default=False)
+        str | None,
+        typer.Option(help="One package group by name, also where no stack published it.", show_default=False),
     ] = None,
     last: Annotated[int, typer.Option(help="Newest packages of each group.", min=1, max=100)] = 10,
     as_json: AsJson = False,
@@ -62,7 +63,7 @@ def list_(
     with account(profile, home) as aws:
         _, now = aws.caller()
         catalog = _catalog(aws)
-        wanted = [(group, None)] if group is not None else [(e.group, e.rule) for e in _chosen(aws, unit)]
+        wanted = [(group, _rule(aws, group))] if group is not None else [(e.group, e.rule) for e in _chosen(aws, unit)]
         found = [
             review(description, rule=rule, now=now)
             for name, rule in wanted
