@@ -1,0 +1,111 @@
+"""Write golden.jsonl: requests that every demand model must answer, out of the real weeks.
+
+``python -m examples.retail.demand_forecasting.golden``
+
+Bounds are wide, because next year's model may well differ from this one's, and come from what the series sold before, never from
+what a model said. Where promotion is the point they are narrow: a deep promotion sells more than the weeks before it, and the same
+row without promotion does not.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from examples.retail.demand_forecasting import data
+from examples.retail.demand_forecasting.features import INPUTS
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.serving import GoldenRequest
+
+GOLDEN = Path(__file__).with_name("golden.jsonl")
+TYPICAL_WEEK, PROMOTION_WEEK, THANKSGIVING_WEEK = 31, 37, 48  # most of the store is in the mailer of week 37
+PROMOTED, SMALL_STORE = "FLUID MILK PRODUCTS", 10.0
+_FACTOR = 3.0  # a forecast is within three times what the series sold before
+_LIFT = 1.1
+_CEILING = 150.0  # no store sold as much of a category in any week
+_PLAN = ("planned_discount", "display_share", "mailer_share")
+Row = dict[str, object]
+
+
+def golden_requests() -> list[GoldenRequest]:
+    """Return the set, the same from the same data."""
+    week = sorted(data.requests_for_week(TYPICAL_WEEK), key=_sold)
+    median = week[len(week) // 2]
+    return [
+        _near("small series", week[len(week) // 10]),
+        _near("median series", median),
+        _near("large series", week[9 * len(week) // 10]),
+        _near("largest series", week[-1]),
+        _within("typical rows as arrays", [list(row.values()) for row in week[::74]], week[::74]),
+        _csv("typical rows as CSV", week[37::74]),
+        *_promotions(),
+        _within("Thanksgiving week", (late := data.requests_for_week(THANKSGIVING_WEEK)[::25]), late),
+        _near("unseen category", {**median, "category": "NEW IN THE STORE"}),
+        _near("no prices", {**median, **dict.fromkeys(("last_price", "last_discount", "planned_price", _PLAN[0]))}),
+        _within("nothing sold last week", (idle := [row for row in week if row["units_lag_1"] == 0][:12]), idle),
+        _within("new series", (new := [r for r in data.requests_for_week(9) if _sold(r) == 0][:4]), new, ceiling=20.0),
+        _within("many rows", week[::3], week[::3]),
+    ]
+
+
+def render(requests: Sequence[GoldenRequest]) -> bytes:
+    """Return the file's bytes."""
+    return b"".join(json.dumps(to_dict(request), ensure_ascii=False).encode() + b"\n" for request in requests)
+
+
+def _promotions() -> list[GoldenRequest]:
+    """Return the three most promoted rows of small stores, each as planned and without its promotion."""
+    rows = [
+        row
+        for row in data.requests_for_week(PROMOTION_WEEK)
+        if row["category"] == PROMOTED and 5 <= _sold(row) <= SMALL_STORE
+    ]
+    chosen = sorted(rows, key=lambda row: -sum(float(str(row[name])) for name in _PLAN))[:3]
+    requests = []
+    for number, row in enumerate(chosen, 1):
+        body = _json([row])
+        lifted = round(_LIFT * _sold(row), 3)
+        requests.append(
+            GoldenRequest(name=f"promotion {number}", body=body, rows=1, minimum=lifted, maximum=_high([row]))
+        )
+        plain = _json([{**row, **dict.fromkeys(_PLAN, 0.0), "planned_price": row["last_price"]}])
+        requests.append(
+            GoldenRequest(name=f"without promotion {number}", body=plain, rows=1, minimum=0, maximum=lifted)
+        )
+    return requests
+
+
+def _near(name: str, row: Row) -> GoldenRequest:
+    low, high = round(_sold(row) / _FACTOR, 3), round(_sold(row) * _FACTOR, 3)
+    return GoldenRequest(name=name, body=_json([row]), rows=1, minimum=low, maximum=high)
+
+
+def _within(name: str, instances: Sequence[object], rows: Sequence[Row], ceiling: float | None = None) -> GoldenRequest:
+    high = _high(rows) if ceiling is None else ceiling
+    return GoldenRequest(name=name, body=_json(instances), rows=len(rows), minimum=0, maximum=high)
+
+
+def _csv(name: str, rows: Sequence[Row]) -> GoldenRequest:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([row[column] for column in INPUTS] for row in rows)
+    return GoldenRequest(
+        name=name, body=text.getvalue(), rows=len(rows), content_type="text/csv", minimum=0, maximum=_high(rows)
+    )
+
+
+def _high(rows: Sequence[Row]) -> float:
+    return min(_CEILING, round(_FACTOR * max(map(_sold, rows)), 3))
+
+
+def _sold(row: Row) -> float:
+    return float(str(row["units_mean_8"]))
+
+
+def _json(instances: Sequence[object]) -> str:
+    return json.dumps({"instances": instances}, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    GOLDEN.write_bytes(render(golden_requests()))
+    print(f"{len(golden_requests())} requests in {GOLDEN.name}")

@@ -1,0 +1,244 @@
+"""The golden set of demand forecasting: really trained models pass it, planted bad ones fail it where they should."""
+
+import hashlib
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from botocore.exceptions import ClientError
+from examples.retail.demand_forecasting import data, declaration
+from examples.retail.demand_forecasting.features import INPUTS
+from examples.retail.demand_forecasting.golden import GOLDEN, golden_requests, render
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.serving import GoldenSpec
+from mlops_runtime.rollout.golden import GoldenCaller
+from mlops_runtime.rollout.golden_set import read_set
+from mlops_runtime.serving.app import NonFiniteError, answer
+from mlops_runtime.serving.model import load_directory
+from mlops_runtime.serving.payload import PayloadError
+
+CONTENT = GOLDEN.read_bytes()
+COLUMN = {name: index for index, name in enumerate(INPUTS)}
+PROMOTION = [COLUMN[name] for name in ("planned_discount", "display_share", "mailer_share")]
+NAMES = [request.name for request in golden_requests()]
+
+
+class Served:
+    """A model behind our server's own answering, with what is wrong with it."""
+
+    def __init__(
+        self, model, change=lambda rows, predict: predict(rows), signature=lambda s: s, body=None, seconds=0.0
+    ):
+        self.signature = signature(model.signature)
+        self.predict = lambda rows: np.asarray(change(rows, model.predict), dtype=np.float32)
+        self.body, self.seconds = body, seconds
+
+
+class Platform:
+    """S3 and InvokeEndpoint in process, as boto3 answers."""
+
+    def __init__(self, **endpoints):
+        self.endpoints, self.now = endpoints, 0.0
+
+    def get_object(self, **_):
+        """Return the set."""
+        return {"Body": BytesIO(CONTENT)}
+
+    def invoke_endpoint(self, *, EndpointName, Body, ContentType, **_):  # noqa: N803 # boto3's names
+        """Return what the model answers."""
+        model = self.endpoints[EndpointName]
+        self.now += model.seconds
+        try:
+            body, kind = answer(model, ContentType, None, Body)
+        except (PayloadError, NonFiniteError, RuntimeError) as error:
+            status = error.status if isinstance(error, PayloadError) else 500
+            answered = {"Error": {"Code": "ModelError", "Message": ""}, "OriginalStatusCode": status}
+            raise ClientError({**answered, "OriginalMessage": str(error)}, "InvokeEndpoint") from error
+        content = (body, kind) if model.body is None else model.body(body)
+        return {"Body": BytesIO(content[0]), "ContentType": content[1], "ResponseMetadata": {}}
+
+
+def verdict(candidate, live=None, **limits):
+    """Return what the check says of a candidate, beside a live model if there is one."""
+    platform = Platform(new=candidate, live=live)
+    caller = GoldenCaller(s3=platform, runtime=platform, timer=lambda: platform.now)
+    spec = GoldenSpec(uri="s3://assets/golden.jsonl", sha256=hashlib.sha256(CONTENT).hexdigest(), **limits)
+    event = {"mode": "check", "endpoint": "new", "golden": to_dict(spec), "live_endpoint": "live" if live else None}
+    return caller.handle(event)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a function that trains a script on weeks of the data, as changed, and loads the model."""
+
+    def train(script="train.py", weeks=range(9, 27), change=lambda table: table):
+        folder = tmp_path_factory.mktemp("trained")
+        table = pa.concat_tables([data.series_of(week) for week in weeks])
+        pq.write_table(change(table).select(["store_id", "week", "units", *INPUTS]), folder / "part-0.parquet")
+        command = [sys.executable, declaration.TRAINING_CODE / script, "--train", folder, "--model-dir", folder]
+        subprocess.run(command, check=True, capture_output=True)
+        return load_directory(folder)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def good(trained):
+    """The model of week 30."""
+    return trained()
+
+
+def column(table, name, values):
+    """Return a table with one column replaced."""
+    return table.set_column(table.column_names.index(name), name, pa.array(values, table[name].type))
+
+
+def test_the_file_is_what_the_script_writes():
+    """It comes from the data and nothing else; 12 to 20 requests, read without a problem."""
+    assert render(golden_requests()) == CONTENT
+    assert [request.name for request in read_set(CONTENT)] == NAMES
+    assert 12 <= len(NAMES) <= 20
+
+
+@pytest.mark.parametrize("last", [26, 36, 43])
+def test_models_that_the_pipeline_would_train_pass(trained, good, last):
+    """The models of weeks 30, 40 and 47, the later ones beside the first as what is live."""
+    model = good if last == 26 else trained(weeks=range(9, last + 1))
+    found = verdict(Served(model, seconds=0.01), Served(good), max_deviation=0.3, max_latency_ms=250)
+    assert found["passed"], found["reason"]
+    assert found["calls"] == 1 + 2 * len(NAMES) + sum(r.rows for r in golden_requests() if r.rows > 1)
+
+
+def batches(change) -> Callable:
+    """Change what rows get when they are not alone."""
+    return lambda rows, predict: change(predict(rows)) if len(rows) > 1 else predict(rows)
+
+
+def crashes(rows, predict):
+    """Fail for large batches."""
+    if len(rows) > 100:
+        raise RuntimeError("out of memory")
+    return predict(rows)
+
+
+def shuffled(signature):
+    """The columns of a model in another order than it was trained with."""
+    return replace(signature, inputs=(*signature.inputs[3:], *signature.inputs[:3]))
+
+
+def renamed(signature):
+    """Another schema: one column has another name."""
+    first, *others = signature.inputs
+    return replace(signature, inputs=(replace(first, name="product_category"), *others))
+
+
+def strict(signature):
+    """No column may be null."""
+    return replace(signature, inputs=tuple(replace(column, nullable=False) for column in signature.inputs))
+
+
+def promoted(factor):
+    """Return a change of what promoted rows get."""
+    return lambda rows, predict: predict(rows) * np.where(rows[:, PROMOTION[2]] > 0.5, factor, 1)
+
+
+LATE = itertools.count()
+# what is wrong with the model, as arguments of Served, and where it shows
+BAD = {
+    "not a number": ({"change": lambda rows, predict: predict(rows) * np.nan}, "small series"),
+    "not a number for nulls": (
+        {"change": lambda rows, predict: np.where(np.isnan(rows).any(axis=1), np.nan, predict(rows))},
+        "no prices",
+    ),
+    "constant": ({"change": lambda rows, _: np.full(len(rows), 10.0)}, "promotion"),
+    "negative": ({"change": lambda rows, predict: -predict(rows)}, "small series"),
+    "in dozens": ({"change": lambda rows, predict: predict(rows) / 12}, "small series"),
+    "times twelve": ({"change": lambda rows, predict: predict(rows) * 12}, "small series"),
+    "logarithm": ({"change": lambda rows, predict: np.log1p(predict(rows))}, "large series"),
+    "columns in another order": ({"signature": shuffled}, "typical rows as arrays"),
+    "another schema": ({"signature": renamed}, "small series"),
+    "no nulls": ({"signature": strict}, "no prices"),
+    "promotions too low": ({"change": promoted(0.6)}, "promotion"),
+    "promotions ignored": (
+        {"change": lambda rows, predict: predict(np.where(np.isin(range(rows.shape[1]), PROMOTION), 0, rows))},
+        "promotion",
+    ),
+    "rows lean on each other": ({"change": batches(lambda answers: answers - answers.mean() + 8)}, "many rows"),
+    "rows in another order": ({"change": batches(np.sort)}, "many rows"),
+    "rows dropped": ({"change": batches(lambda answers: answers[:-1])}, "many rows"),
+    "large batches crash": ({"change": crashes}, "many rows"),
+    "crashes late": (
+        {"change": lambda rows, predict: predict(rows) if next(LATE) % 200 < 150 else predict(rows) * np.nan},
+        "many rows",
+    ),
+    "slow": ({"seconds": 0.3}, "small series"),
+    "another content type": ({"body": lambda body: (body, "text/html")}, "small series"),
+    "another shape": (
+        {"body": lambda body: (body.replace(b"predictions", b"scores"), "application/json")},
+        "small series",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_planted_bad_models_fail_where_they_should(good, kind):
+    """Without any live model to compare with."""
+    arguments, where = BAD[kind]
+    found = verdict(Served(good, **arguments), max_latency_ms=250)
+    assert not found["passed"]
+    assert where in found["reason"]
+
+
+def test_badly_trained_models_fail(trained):
+    """The regression that cannot take zeros, and a model trained on labels of other rows."""
+    elasticity = verdict(Served(trained("elasticity.py")))
+    assert not elasticity["passed"]
+    assert "nothing sold last week: the model answered 500" in elasticity["reason"]
+    random = np.random.default_rng(7)
+    mixed = trained(change=lambda table: column(table, "units", random.permutation(table["units"].to_numpy())))
+    assert "promotion 1" in verdict(Served(mixed))["reason"]
+
+
+FAR = {
+    "half": ({"change": lambda rows, predict: predict(rows) * 0.5}, 0.5),
+    "times one and a half": ({"change": lambda rows, predict: predict(rows) * 1.5}, 0.5),
+    "what sold last": ({"change": lambda rows, _: rows[:, COLUMN["units_lag_1"]]}, 0.3),
+}
+
+
+def test_what_only_the_live_model_tells(good):
+    """Levels that are wrong for all rows alike are far from what is live."""
+    for arguments, distance in FAR.values():
+        found = verdict(Served(good, **arguments), Served(good), max_deviation=0.3)
+        assert "median relative deviation" in found["reason"]
+        assert float(found["reason"].rpartition("live model is ")[2].split()[0]) >= distance
+
+
+UNSEEN = {
+    "a tenth too low": {"change": lambda rows, predict: predict(rows) * 0.9},
+    "noise of a tenth": {"change": lambda rows, predict: predict(rows) * (1 + 0.1 * np.sin(np.nansum(rows, axis=1)))},
+}
+
+
+@pytest.mark.parametrize("kind", UNSEEN)
+def test_what_a_golden_set_cannot_see(good, kind):
+    """Slightly worse is for the gate, which has thousands of rows and labels; a golden set has neither."""
+    assert verdict(Served(good, **UNSEEN[kind]), Served(good), max_deviation=0.3)["passed"]
+
+
+def test_every_request_is_failed_by_something(good):
+    """No request of the set is there for nothing."""
+    reasons = " ".join(
+        verdict(Served(good, **arguments), max_latency_ms=250)["reason"] for arguments, _ in BAD.values()
+    )
+    assert [name for name in NAMES if f"{name}: " not in reasons] == []
+    assert json.loads(CONTENT.splitlines()[0])["name"] == NAMES[0]
