@@ -102,7 +102,8 @@ def _pipeline_lines(pipeline: "PipelineOverview", now: datetime) -> Iterator[str
     if pipeline.last_started is None:
         yield "    started   never"
     else:
-        yield f"    started   {_moment(pipeline.last_started, now)}, {pipeline.day_count} times on {pipeline.day}"
+        since = f"; {pipeline.new_labels} new labels since" if pipeline.new_labels else ""
+        yield f"    started   {_moment(pipeline.last_started, now)}, {pipeline.day_count} of that day{since}"
     yield from _running("retraining", pipeline.running, pipeline.lock, now)
 
 

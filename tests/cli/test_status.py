@@ -57,6 +57,7 @@ PIPELINE = PipelineOverview(
     last_execution="x",
     day="2017-08-10",
     day_count=1,
+    new_labels=310,
 )
 UNIT = UnitOverview(
     unit="demand",
@@ -99,7 +100,7 @@ def test_a_person_reads_what_matters() -> None:
         "    probation until 2017-08-10 12:30 (in 30 minutes)",
         "    record    4 PROMOTED 2017-08-10 11:59 (1 minute ago): better",
         "  pipeline demand-forecast",
-        "    started   2017-08-10 00:00 (12 hours ago), 1 times on 2017-08-10",
+        "    started   2017-08-10 00:00 (12 hours ago), 1 of that day; 310 new labels since",
     ]
 
 

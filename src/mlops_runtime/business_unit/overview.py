@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_runtime.business_unit.automation import frozen_reason, pause_of
 from mlops_runtime.contracts import from_json, to_dict
@@ -16,6 +16,7 @@ from mlops_runtime.contracts.automation import (
     UnitEntry,
 )
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow
+from mlops_runtime.retraining.state import GuardTable
 from mlops_runtime.rollout.serving import read_serving
 from mlops_runtime.rollout.table import RolloutTable
 
@@ -59,7 +60,7 @@ class EndpointOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineOverview:
-    """One retraining pipeline: what runs, when it last started, how often on ``day``."""
+    """One retraining pipeline: what runs, when it last started, how often on ``day``, how many labels came since then."""
 
     pipeline: str
     running: tuple[str, ...]
@@ -68,6 +69,7 @@ class PipelineOverview:
     last_execution: str | None
     day: str | None
     day_count: int
+    new_labels: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,20 +139,16 @@ class Overview:
 
     def pipeline(self, entry: PipelineEntry) -> PipelineOverview:
         """Return the pipeline of an entry."""
-        key: dict[str, Any] = {"pipeline": {"S": entry.pipeline}, "item": {"S": "STATE"}}
-        answer = self.dynamodb.get_item(TableName=entry.retraining_table, Key=key, ConsistentRead=True)
-        item: dict[str, Any] = answer.get("Item", {})
-        texts = {name: item[name]["S"] for name in ("owner", "last_execution", "day") if name in item}
-        numbers = {name: int(item[name]["N"]) for name in ("lock_until", "last_started", "day_count") if name in item}
-        owner, started = texts.get("owner"), numbers.get("last_started")
+        state = GuardTable(dynamodb=self.dynamodb, table=entry.retraining_table, pipeline=entry.pipeline).read()
         return PipelineOverview(
             pipeline=entry.pipeline,
             running=self._running(entry.retrain_machine),
-            lock=None if owner is None else self._lock(owner, numbers.get("lock_until", 0)),
-            last_started=None if started is None else _iso(started),
-            last_execution=texts.get("last_execution"),
-            day=texts.get("day"),
-            day_count=numbers.get("day_count", 0),
+            lock=None if state.owner is None else self._lock(state.owner, state.lock_until),
+            last_started=None if state.last_started is None else _iso(state.last_started),
+            last_execution=state.last_execution,
+            day=state.day,
+            day_count=state.day_count,
+            new_labels=state.new_labels,
         )
 
     def _running(self, machine: str) -> tuple[str, ...]:
