@@ -7,7 +7,7 @@ from ministack import app
 from ministack.core import router
 
 from mlops_local import clock, compat
-from mlops_local.sagemaker import api, resources, serverless, stepfunctions
+from mlops_local.sagemaker import api, asynchronous, resources, serverless, stepfunctions
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
@@ -21,3 +21,4 @@ def install() -> None:
     resources.install()
     stepfunctions.install()
     clock.add_source(serverless.Rests())
+    clock.add_source(asynchronous.Backlogs())

@@ -14,7 +14,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from mlops_local.sagemaker import endpoints, invoke, models, processing, registry, tags, training, updates
+from mlops_local.sagemaker import asynchronous, endpoints, invoke, models, processing, registry, tags, training, updates
 from mlops_local.sagemaker.errors import ServiceError
 from mlops_local.sagemaker.shapes import Record, check_request, check_response
 
@@ -58,7 +58,7 @@ OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
     "DeleteTags": tags.delete,
 }
 
-_INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
+_INVOCATIONS = re.compile(r"/endpoints/([^/]+)/(async-)?invocations")
 # requests block on containers and on the embedded cloud itself; asyncio's default pool is too small for both
 _POOL = ThreadPoolExecutor(max_workers=64, thread_name_prefix="sagemaker")
 
@@ -95,8 +95,9 @@ def _answer(path: str, headers: Mapping[str, str], body: bytes) -> Response:
         if runtime:
             found = _INVOCATIONS.fullmatch(path)
             if found is not None:
-                return invoke.invoke(found.group(1), headers, body)
-            known = "the embedded SageMaker runtime has InvokeEndpoint only"
+                work = invoke.invoke if found.group(2) is None else asynchronous.invoke_async
+                return work(found.group(1), headers, body)
+            known = "the embedded SageMaker runtime has InvokeEndpoint and InvokeEndpointAsync only"
             return _error(ServiceError("ValidationError", f"{known}, got {path}"), runtime=True)
         response = call(target.removeprefix("SageMaker."), _parse(body))
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(response).encode()

@@ -33,13 +33,14 @@ _REVIVING = threading.Lock()
 
 
 class Call(NamedTuple):
-    """A request on its way: headers in lower case, and when it came in by ``time.perf_counter``."""
+    """A request on its way: headers in lower case, when it came in by ``time.perf_counter``, whether it waited in a queue."""
 
     endpoint: str
     headers: Mapping[str, str]
     body: bytes
     began: float
     timeout: float = TIMEOUT
+    is_queued: bool = False
 
 
 class Answer(NamedTuple):
@@ -71,6 +72,7 @@ def serve(call: Call, state: Live, fleet: Fleet, server: Server) -> Answer:
             overhead=time.perf_counter() - call.began - took,
             instances=server.instances,
             setup=setup,
+            is_queued=call.is_queued,
         ),
     )
     if answer.is_away:

@@ -21,6 +21,8 @@ _UNITS = {
     "OverheadLatency": "Microseconds",
     "ModelSetupTime": "Microseconds",
     "ApproximateAgeOfOldestRequest": "Seconds",
+    "TimeInBacklog": "Milliseconds",
+    "TotalProcessingTime": "Milliseconds",
 }
 _VALUES = 150  # values a datum, and a safe number of data a request: PutMetricData takes 150 and 1,000
 _DATA = 100
@@ -37,6 +39,7 @@ class Invocation(NamedTuple):
         overhead: Seconds that the rest took.
         instances: Instances of the variant; 0 for a serverless one.
         setup: Seconds that a serverless variant took to start. Default: it was running, or has instances.
+        is_queued: Whether the endpoint is asynchronous, which has other metrics than ``Invocations``. Default: it is not.
     """
 
     status: int
@@ -44,6 +47,7 @@ class Invocation(NamedTuple):
     overhead: float
     instances: int
     setup: float | None = None
+    is_queued: bool = False
 
 
 def record(endpoint: str, variant: str, config: str | None, call: Invocation) -> None:
@@ -56,14 +60,15 @@ def record(endpoint: str, variant: str, config: str | None, call: Invocation) ->
         call: The invocation.
     """
     values = {
-        "Invocations": 1.0,
         "Invocation4XXErrors": float(400 <= call.status < 500),
         "Invocation5XXErrors": float(call.status >= 500 or call.status == 0),
         "InvocationModelErrors": float(not 200 <= call.status < 300),
         "ModelLatency": round(call.model * 1e6),
         "OverheadLatency": round(call.overhead * 1e6),
     }
-    if call.instances:
+    if not call.is_queued:
+        values["Invocations"] = 1.0
+    if call.instances and not call.is_queued:
         # "1/numberOfInstances is sent as the value on each request"
         values["InvocationsPerInstance"] = 1.0 / call.instances
     if call.setup is not None:
@@ -75,16 +80,18 @@ def record(endpoint: str, variant: str, config: str | None, call: Invocation) ->
             _BATCHES.add((dimensions, name, minute), float(value))
 
 
-def publish(endpoint: str, values: Mapping[str, float], at: float) -> None:
-    """Publish values of a whole endpoint.
+def publish(endpoint: str, values: Mapping[str, float], at: float, variant: str | None = None) -> None:
+    """Publish values of an endpoint.
 
     Args:
         endpoint: Endpoint name.
         values: By metric.
-        at: The minute that they are of, epoch seconds.
+        at: A time of the minute that they are of, epoch seconds.
+        variant: Variant name. Default: none, for what the whole endpoint has.
     """
+    named = (("EndpointName", endpoint), *(() if variant is None else (("VariantName", variant),)))
     for name, value in values.items():
-        _BATCHES.add(((("EndpointName", endpoint),), name, int(at) // _PERIOD * _PERIOD), float(value))
+        _BATCHES.add((named, name, int(at) // _PERIOD * _PERIOD), float(value))
 
 
 def _deliver(batch: dict[Series, list[float]]) -> None:

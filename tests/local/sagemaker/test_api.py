@@ -57,7 +57,7 @@ def test_errors_of_the_runtime_have_its_own_shape() -> None:
 
 def test_fails_on_other_ways_to_invoke() -> None:
     """Async and streaming invocations are refused by name."""
-    _, _, content = _answer("/endpoints/absent/async-invocations", b"")
+    _, _, content = _answer("/endpoints/absent/invocations-with-response-stream", b"")
     assert content["Message"].startswith(
-        "the embedded SageMaker runtime has InvokeEndpoint only, got /endpoints/absent/"
+        "the embedded SageMaker runtime has InvokeEndpoint and InvokeEndpointAsync only, got /endpoints/absent/"
     )
