@@ -136,7 +136,8 @@ def define_golden(
             # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html
             iam.PolicyStatement(
                 actions=["s3:GetObject"],
-                resources=[f"arn:{stack.partition}:s3:::{golden.uri.removeprefix('s3://')}"],
+                # the URI is one token, whose text is only known at deployment
+                resources=[f"arn:{stack.partition}:s3:::{cdk.Fn.select(1, cdk.Fn.split('s3://', golden.uri))}"],
             ),
         ],
         timeout=cdk.Duration.minutes(15),
