@@ -30,6 +30,7 @@ from mlops_local import deployer
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.registry.approval import approval_description
 from mlops_runtime.registry.package import binding
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ class Endpoint:
         self.loop.wait_idle("DeployMachineArn")
         return events
 
-    def approve(self, factor: float, *, sha256: str | None = None, error: str | None = None) -> None:
+    def approve(
+        self, factor: float, *, sha256: str | None = None, error: str | None = None, in_role: bool = True
+    ) -> None:
         """Register and approve a model that answers ``factor`` times its input, and wait for its rollout to end."""
         content, model_sha256 = archive(factor)
         key = f"models/pilot-first/{hashlib.sha256(content).hexdigest()[:12]}/output/model.tar.gz"
@@ -122,7 +125,15 @@ class Endpoint:
             },
         )
         seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
-        self.loop.approve(created["ModelPackageArn"], "a person looked at it")
+        if in_role:
+            self.loop.approve(created["ModelPackageArn"], "a person looked at it")
+        else:
+            # as an administrator may, with the right words
+            self.loop.sagemaker.update_model_package(
+                ModelPackageArn=created["ModelPackageArn"],
+                ModelApprovalStatus="Approved",
+                ApprovalDescription=approval_description("trust me", bound=binding(metadata)),
+            )
         with self.loop.traffic([{"x": 2.0}], f"rollout-{factor}") if self.loop.live() else nullcontext():
             self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
 
@@ -213,6 +224,18 @@ def test_a_model_that_is_not_what_it_says_never_serves(endpoint: Endpoint) -> No
     assert endpoint.loop.live() == before
     assert endpoint.loop.audit()[-1].outcome is Outcome.ROLLED_BACK
     assert endpoint.ask() == pytest.approx(6.0)
+
+
+def test_an_approval_outside_the_approvers_role_deploys_nothing(endpoint: Endpoint) -> None:
+    """Who approved is read at SageMaker, and the record says who it was."""
+    before = endpoint.loop.live()
+
+    endpoint.approve(6.0, error="REFUSED", in_role=False)
+
+    record = endpoint.loop.audit()[-1]
+    assert endpoint.loop.live() == before
+    assert record.outcome is Outcome.REFUSED
+    assert "arn:aws:iam::000000000000:root approved it, or changed it after it was approved, but only" in record.reason
 
 
 def test_a_good_model_is_promoted_by_canary(endpoint: Endpoint) -> None:
