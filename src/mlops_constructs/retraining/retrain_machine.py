@@ -87,7 +87,8 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
         **_job_states(plan, partition),
         **_gate_states(plan, partition),
         **registration_states(plan.registration, partition=partition),
-        "Caught": assign("Release", reason="{% $caught %}"),
+        "Caught": assign("RecordFailure", reason="{% $caught %}"),
+        "RecordFailure": _record(plan, "FAILED", partition=partition, next_state="Release", catch="Release"),
         "Release": task(
             "dynamodb:updateItem",
             {
@@ -180,6 +181,22 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
     }
 
 
+def _record(plan: RetrainPlan, outcome: str, *, partition: str, next_state: str, catch: str) -> State:
+    """Return the state that writes what came of a candidate into the endpoint's audit chain."""
+    claim: dict[str, object] = {
+        "plan": None,
+        "request": "{% $request %}",
+        "outcome": outcome,
+        "reason": "{% $reason %}",
+        "execution": "{% $execution %}",
+        "now": NOW,
+    }
+    if outcome == "REJECTED":
+        names = ("model_sha256", "training_set_id")
+        claim["candidate"] = {name: f"{{% $gate.{name} %}}" for name in names}
+    return invoke(plan.record_arn, claim, partition=partition, next_state=next_state, catch=catch)
+
+
 def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
     return {
         "Gate": invoke(
@@ -196,23 +213,6 @@ def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             timeout=330,
         ),
         "IsBetter": choose(("$gate.verdict = 'PASSED'", "Register"), default="Reject"),
-        "Reject": invoke(
-            plan.record_arn,
-            {
-                "plan": None,
-                "request": "{% $request %}",
-                "outcome": "REJECTED",
-                "reason": "{% $reason %}",
-                "execution": "{% $execution %}",
-                "now": NOW,
-                "candidate": {
-                    "model_sha256": "{% $gate.model_sha256 %}",
-                    "training_set_id": "{% $gate.training_set_id %}",
-                },
-            },
-            partition=partition,
-            next_state="Rejected",
-            catch="Caught",
-        ),
+        "Reject": _record(plan, "REJECTED", partition=partition, next_state="Rejected", catch="Caught"),
         "Rejected": assign("Release", outcome="REJECTED"),
     }

@@ -141,6 +141,7 @@ class GateSpec:
     above it, at a level divided by the number of segments; default ``max_regression``. ``segments`` gives limits of their own, by
     ``column=value``. ``metric`` names what the limits are of. A loss below ``minimum_loss`` is too good to be true.
     ``max_milliseconds_a_row`` bounds the time of a row alone, ``max_slowdown`` its ratio to the champion's in the same job.
+    ``max_holdout_age_days`` bounds the time from the holdout's end to the decision: an old training set says little of today.
     """
 
     max_regression: float = 0.02
@@ -155,4 +156,5 @@ class GateSpec:
     segments: Mapping[str, SegmentLimit] | None = None
     max_milliseconds_a_row: float | None = None
     max_slowdown: float | None = None
+    max_holdout_age_days: float | None = None
     format: Literal["mlops.gate/1"] = field(default="mlops.gate/1")

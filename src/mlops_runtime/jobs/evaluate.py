@@ -213,13 +213,35 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
+    """Check that the splits are those that the manifest describes; one that names no files describes none.
+
+    Raises:
+        JobError: With every file that is missing, another, or not named.
+    """
+    named = {file.path: file.sha256 for file in manifest.output.files}
+    present = {
+        f"{split}/{path.name}": _sha256(path)
+        for split in ("train", "holdout")
+        for path in opt_ml.processing_input(split).glob("*.parquet")
+    }
+    problems = [
+        f"{path} is {'missing' if path not in present else 'not named' if path not in named else 'another'}"
+        for path in sorted({*named, *present})
+        if named.get(path) != present.get(path)
+    ]
+    if named and problems:
+        raise JobError(f"the training set is not the one of its manifest: {', '.join(problems)}")
+
+
 def _read_inputs(opt_ml: OptMl) -> Inputs:
     champion = opt_ml.processing_input("champion")
-    manifest = single_file(opt_ml.processing_input("manifest"), "*.json")
+    manifest = from_json(TrainingSetManifest, single_file(opt_ml.processing_input("manifest"), "*.json").read_bytes())
+    check_files(opt_ml, manifest)
     return Inputs(
         train=read_split(opt_ml.processing_input("train")),
         holdout=read_split(opt_ml.processing_input("holdout")),
-        manifest=from_json(TrainingSetManifest, manifest.read_bytes()),
+        manifest=manifest,
         candidate=single_file(opt_ml.processing_input("candidate"), "*.tar.gz"),
         champion=single_file(champion, "*.tar.gz") if champion.is_dir() and any(champion.iterdir()) else None,
     )

@@ -22,7 +22,7 @@ def problems(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> li
         now: The time of the decision. Default: times are only compared with each other.
     """
     found = [*_loss(evaluation, spec), *_coverage(evaluation, spec), *_predictions(evaluation)]
-    found += _times(evaluation, now)
+    found += _times(evaluation, spec, now)
     found += _latency(evaluation, spec)
     broken = list(_broken(evaluation))
     found += broken
@@ -70,7 +70,7 @@ def _predictions(evaluation: Evaluation) -> Iterator[str]:
         yield f"the candidate predicts the same value for all of {evaluation.rows} rows"
 
 
-def _times(evaluation: Evaluation, now: datetime | None) -> Iterator[str]:
+def _times(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> Iterator[str]:
     """Yield what is wrong with the order: trained, then held out, then decided.
 
     A label that became known in the very instant in which the first row of the holdout was predicted was known then, so both
@@ -92,8 +92,13 @@ def _times(evaluation: Evaluation, now: datetime | None) -> Iterator[str]:
             f"trained with what was known until {evaluation.trained_until}, measured on labels from "
             f"{evaluation.holdout_from} to {evaluation.holdout_until}: trained on the future"
         )
-    if now is not None and last > now:
+    if now is None:
+        return
+    if last > now:
         yield f"the holdout ends at {evaluation.holdout_until}, after the decision at {now.isoformat()}"
+    age = (now - last).total_seconds() / 86400
+    if spec.max_holdout_age_days is not None and age > spec.max_holdout_age_days:
+        yield f"the holdout ended {age:.1f} days before the decision, at most {spec.max_holdout_age_days:g} are allowed"
 
 
 def _latency(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:

@@ -299,6 +299,9 @@ def test_a_failure_releases_the_lock_and_is_told(run_machine: Any, aws_error: An
     assert "dynamodb:updateItem" in run.names()
     detail = run.arguments("events:putEvents")["Entries"][0]["Detail"]
     assert (detail["outcome"], detail["reason"]) == ("FAILED", "States.TaskFailed: no capacity")
+    recorded = run.arguments("lambda:invoke")
+    assert recorded["FunctionName"].endswith("record")
+    assert (recorded["Payload"]["outcome"], recorded["Payload"]["reason"]) == ("FAILED", detail["reason"])
 
 
 def test_a_job_that_failed_is_not_run_again(run_machine: Any, aws_error: Any):

@@ -15,12 +15,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
-from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.contracts.features import (
+    Build,
+    Output,
+    OutputFile,
+    PinnedTable,
+    Semantics,
+    TrainingSetManifest,
+)
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
-from mlops_runtime.jobs.evaluate import Inputs, evaluate
-from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.jobs.evaluate import Inputs, check_files, evaluate
+from mlops_runtime.jobs.optml import JobError, OptMl
 from mlops_runtime.serving.model import Model
 
 TABLE = PinnedTable(
@@ -332,3 +339,29 @@ def test_fails_with_one_line(inputs: Inputs, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("mlops evaluate: split 'holdout' lacks 'lag'; it has 'price', 'stock'")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_fails_when_the_splits_are_not_those_of_the_manifest(inputs: Inputs, tmp_path: Path) -> None:
+    """A stale, foreign or partial set is named file by file, before anything is measured."""
+    layout(tmp_path, inputs)
+    opt_ml = OptMl(tmp_path)
+    check_files(opt_ml, MANIFEST)  # it names no files
+    digests = {
+        f"{split}/part-0.parquet": hashlib.sha256(
+            (tmp_path / "processing" / "input" / split / "part-0.parquet").read_bytes()
+        ).hexdigest()
+        for split in ("train", "holdout")
+    }
+
+    def manifest(files: dict[str, str]) -> TrainingSetManifest:
+        named = tuple(OutputFile(path=path, sha256=sha, bytes=1, rows=1) for path, sha in files.items())
+        return replace(MANIFEST, output=replace(MANIFEST.output, files=named))
+
+    check_files(opt_ml, manifest(digests))
+    wrong = {"train/part-0.parquet": "0" * 64, "train/part-1.parquet": "0" * 64}
+    with pytest.raises(JobError) as error:
+        check_files(opt_ml, manifest(wrong))
+    assert str(error.value) == (
+        "the training set is not the one of its manifest: holdout/part-0.parquet is not named, "
+        "train/part-0.parquet is another, train/part-1.parquet is missing"
+    )

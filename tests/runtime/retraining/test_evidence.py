@@ -36,6 +36,7 @@ def test_a_sound_evaluation_has_no_problem(evaluation: Make) -> None:
         maximum_loss=0.5,
         max_milliseconds_a_row=2.0,
         max_slowdown=2.0,
+        max_holdout_age_days=1,
         segments={"promoted=1": SegmentLimit(maximum_loss=0.5, minimum_rows=300)},
     )
     times = {"candidate": 1.5, "champion": 1.0}
@@ -79,6 +80,11 @@ def test_a_sound_evaluation_has_no_problem(evaluation: Make) -> None:
             "measured on labels from 2017-07-01 to 2017-07-01: trained on the future",
         ),
         ({"holdout_until": "2017-09-01T00:00:00Z"}, {}, "the holdout ends at 2017-09-01T00:00:00Z, after the decision"),
+        (
+            {"holdout_until": "2017-07-25"},
+            {"max_holdout_age_days": 7},
+            "the holdout ended 8.0 days before the decision, at most 7 are allowed",
+        ),
         ({"holdout_from": "last week"}, {}, "holdout_from must be an ISO 8601 time, got 'last week'"),
     ],
 )
