@@ -46,6 +46,7 @@ def define_machine(
     statements: Sequence[iam.PolicyStatement],
     description: str,
     wildcard_reason: str,
+    managed_policies: Sequence[iam.IManagedPolicy] = (),
 ) -> sfn.StateMachine:
     """Define a state machine.
 
@@ -57,6 +58,7 @@ def define_machine(
         statements: What its states may do; logs, traces and the key are added.
         description: What the machine does.
         wildcard_reason: Why resources with ``*`` are needed besides those of log delivery and traces.
+        managed_policies: Further policies of its role, where one would be too long. Default: none.
 
     Raises:
         ValidationError: With every task whose arguments AWS would refuse.
@@ -77,6 +79,7 @@ def define_machine(
         ],
         business_unit=business_unit,
         description=description,
+        managed_policies=managed_policies,
         wildcard_reason=f"log delivery and traces have no resource type; {wildcard_reason}",
     )
     with role.declared([*_LOG_DELIVERY, *_TRACING, *_KEY_USE]):

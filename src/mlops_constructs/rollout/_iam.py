@@ -106,8 +106,11 @@ class RolloutAccess:
             describe_alarms_statement(),
             iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
             iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
-            *scaling_statements(self.scope, spec=self.serving),
         ]
+
+    def scaling(self) -> list[iam.PolicyStatement]:
+        """Register and deregister variants; the machine's too, in a policy of its own because of its length."""
+        return scaling_statements(self.scope, spec=self.serving)
 
     def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Start the Deploy machine; read row, alarms and executions again; take the lock from an execution that died."""

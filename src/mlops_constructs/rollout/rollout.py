@@ -16,6 +16,7 @@ from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._function import define_function
+from mlops_constructs._iam import shared_policy
 from mlops_constructs._machine import define_machine
 from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs._table import define_table
@@ -193,7 +194,21 @@ class Rollout(Construct):
             statements=self._access.machine(execution_role=execution_role, functions=functions),
             description=f"Deploys approved models to {self._endpoint_name} on {target.name}",
             wildcard_reason=WILDCARD_REASON,
+            managed_policies=self._define_scaling_policy(),
         )
+
+    def _define_scaling_policy(self) -> list[iam.IManagedPolicy]:
+        statements = self._access.scaling()
+        if not statements:
+            return []
+        policy = shared_policy(
+            self,
+            "DeployScaling",
+            statements=statements,
+            description=f"Scaling of {self._endpoint_name}",
+            wildcard_reason=WILDCARD_REASON,
+        )
+        return [policy]
 
     def _define_guard(self, probation: Sequence[cloudwatch.IAlarm]) -> QueueConsumer:
         return define_queue_consumer(
