@@ -73,6 +73,19 @@ def render_config_extras(spec: ServingSpec) -> Request:
     return {} if spec.asynchronous is None else {"AsyncInferenceConfig": _asynchronous(spec.asynchronous)}
 
 
+def error_metric(spec: ServingSpec) -> str:
+    """Return the metric that counts what a fleet failed to answer.
+
+    ``InvocationModelErrors`` counts every answer that is not 2xx, and connections that broke, but only real-time endpoints publish
+    it; of the other kinds' exhaustive lists ``Invocation5XXErrors`` is the one that says that the model failed.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html and
+    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-monitoring.html
+    """
+    is_real_time = spec.asynchronous is None and spec.serverless is None
+    return "InvocationModelErrors" if is_real_time else "Invocation5XXErrors"
+
+
 def render_scaling(spec: ServingSpec, *, live_variants: Sequence[str] = ()) -> dict[str, list[Any]]:
     """Return the requests that make an endpoint scale as the spec says, each list empty where there is nothing.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import MetricRule
+from mlops_runtime.rollout.capacity import error_metric
 from mlops_runtime.rollout.tags import version_tags
 
 Request = dict[str, Any]
@@ -99,14 +100,11 @@ class FleetAlarms:
         yield self._abort()
 
     def _errors(self) -> Request:
-        """``InvocationModelErrors`` counts every answer that is not 2xx, and connections that broke.
-
-        A candidate that refuses what the live model takes is a bad one too.
-        """
+        """A candidate that refuses what the live model takes is a bad one too."""
         rollout = self.spec.rollout
         return {
             **_BREACH,
-            **self._own("InvocationModelErrors", self.config),
+            **self._own(error_metric(self.spec), self.config),
             "AlarmDescription": self._says(f"more than {rollout.max_error_count} errors in {rollout.alarm_period} s"),
             "Period": rollout.alarm_period,
             "Statistic": "Sum",

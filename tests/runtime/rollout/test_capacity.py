@@ -20,6 +20,7 @@ from mlops_runtime.contracts.serving import (
 from mlops_runtime.rollout import render
 from mlops_runtime.rollout.capacity import (
     capacity_problems,
+    error_metric,
     no_scaling,
     render_config_extras,
     render_scaling,
@@ -179,6 +180,12 @@ def test_what_no_longer_is_can_be_taken_back() -> None:
     assert [t["ResourceId"].rpartition("/")[2] for t in scaling["deregister"]] == ["AllTraffic", "Arm"]
     assert scaling["alarm_names"] == ["demand-forecast-scaling-AllTraffic-wake", "demand-forecast-scaling-Arm-wake"]
     assert scaling["targets"] == []
+
+
+def test_errors_are_counted_by_a_metric_that_is_published() -> None:
+    """The broad one of real-time endpoints is missing in the exhaustive lists of the other kinds."""
+    assert error_metric(VARIED) == "InvocationModelErrors"
+    assert {error_metric(SERVERLESS), error_metric(ASYNCHRONOUS)} == {"Invocation5XXErrors"}
 
 
 def test_a_stored_spec_of_before_has_no_problem() -> None:
