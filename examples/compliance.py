@@ -7,8 +7,9 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
+from examples.capacities import Capacities
 from examples.stacks import compose
-from mlops_constructs import Profile
+from mlops_constructs import ModelImage, Profile
 from mlops_constructs.compliance.harness import check
 
 
@@ -20,6 +21,8 @@ def main(path: Path) -> int:
         with tempfile.TemporaryDirectory() as folder:
             app = cdk.App(outdir=folder, context={**settings["context"], "profile": profile.value})
             compose(app)
+            image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
+            Capacities(app, "Capacities", image=image, profile=profile)
             found = check(app)
         print("\n".join(f"{profile.value}: {line}" for line in found.summary()))
         problems += [f"{profile.value}: {problem}" for problem in found.problems]

@@ -30,6 +30,7 @@ def test_nothing_is_left_to_ask(tmp_path: Path) -> None:
     assert result.returncode == 0
     stacks = [stack for profile in json.loads(path.read_text()).values() for stack in profile["stacks"]]
     assert {stack["stack"] for stack in stacks} == {
+        "Capacities",
         "CustomerBehavior",
         "DemandForecasting",
         "DynamicPricing",

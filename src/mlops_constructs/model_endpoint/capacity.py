@@ -12,6 +12,7 @@ from mlops_constructs.model_endpoint.scaling import Scaling
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import AsynchronousSpec, ServerlessSpec, VariantSpec
 from mlops_runtime.rollout.capacity import capacity_problems
+from mlops_runtime.rollout.capacity_limits import takes_key
 
 VARIANT = "AllTraffic"
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
@@ -227,6 +228,11 @@ class EndpointCapacity:
         """Types of all variants, each once."""
         types = [self.instance_type, *(variant.instance_type for variant in self.variants)]
         return [] if self.is_serverless else list(dict.fromkeys(types))
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether the volumes of all instances can be encrypted with the unit's key."""
+        return takes_key(judged(self._alone()))
 
     def _alone(self) -> ServingSpec:
         """Return a spec that has this capacity and nothing else, by which the rules of the capacity alone are judged."""

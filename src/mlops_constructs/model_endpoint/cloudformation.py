@@ -15,9 +15,15 @@ from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct
 from mlops_constructs._validation import raise_if_any
+from mlops_constructs.compliance import acknowledge_family
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.rollout.capacity import DIMENSION, NAMESPACE, render_config_extras, render_scaling, render_variants
+from mlops_runtime.rollout.capacity_limits import takes_key
 
+_NO_KEY = (
+    "serverless inference has no volumes, and local storage is encrypted by a module of the instance with a key that never leaves "
+    "it; SageMaker takes no key of ours there, rejected: other instances, which is the unit's choice"
+)
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -92,7 +98,7 @@ class CloudFormationEndpoint(Construct):
         headers = sagemaker.CfnEndpointConfig.CaptureContentTypeHeaderProperty(
             csv_content_types=["text/csv"], json_content_types=["application/json"]
         )
-        return sagemaker.CfnEndpointConfig(
+        config = sagemaker.CfnEndpointConfig(
             self,
             "Config",
             production_variants=[_properties(v) for v in render_variants(spec, model=model.attr_model_name)],
@@ -111,6 +117,9 @@ class CloudFormationEndpoint(Construct):
             ),
             tags=self._tags,
         )
+        if not takes_key(spec):
+            acknowledge_family(config, "SageMakerEndpointConfigurationKMSKeyConfigured", _NO_KEY)
+        return config
 
     def _define_endpoint(
         self, config: sagemaker.CfnEndpointConfig, alarms: Sequence[cloudwatch.IAlarm]
@@ -141,7 +150,7 @@ class CloudFormationEndpoint(Construct):
             wakes = [wake for wake in requests["wake"] if wake["policy"]["ResourceId"] == resource]
             variant = Construct(self, str(resource).rpartition("/")[2])
             made = _define_target(variant, target, own["schedules"])
-            made.add_dependency(self._endpoint)
+            made.node.add_dependency(self._endpoint)
             for policy in own["policies"]:
                 _define_policy(variant, "Following", made, policy)
             for wake in wakes:

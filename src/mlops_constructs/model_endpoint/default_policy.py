@@ -4,7 +4,7 @@ import aws_cdk as cdk
 
 from mlops_constructs.model_endpoint.capacity import EndpointCapacity
 from mlops_constructs.model_endpoint.ownership import Ownership
-from mlops_constructs.rollout import RolloutPolicy
+from mlops_constructs.rollout import RolloutChecks, RolloutPolicy
 
 
 def default_policy(capacity: EndpointCapacity, ownership: Ownership) -> RolloutPolicy:
@@ -24,5 +24,5 @@ def default_policy(capacity: EndpointCapacity, ownership: Ownership) -> RolloutP
         return RolloutPolicy.all_at_once()
     bake = cdk.Duration.minutes(10)
     if capacity.is_asynchronous or ownership is Ownership.CLOUDFORMATION:
-        return RolloutPolicy.canary(percent=50, bake=bake, min_invocations=0)
+        return RolloutPolicy.canary(percent=50, bake=bake, checks=RolloutChecks(min_invocations=0))
     return RolloutPolicy.canary(percent=50, bake=bake)

@@ -28,7 +28,6 @@ from mlops_constructs.rollout.rollout import Rollout
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
 from mlops_runtime.rollout.capacity import capacity_problems
-from mlops_runtime.rollout.capacity_limits import takes_volume_key
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -106,15 +105,15 @@ class ModelEndpoint(ModelEndpointBase):
         spec = self._render_spec(
             capture,
             is_isolated=not capacity.is_serverless if network_isolation is None else network_isolation,
-            is_encrypted=_takes_key(capacity) if encrypt_volumes is None else encrypt_volumes,
+            is_encrypted=capacity.takes_key if encrypt_volumes is None else encrypt_volumes,
         )
         raise_if_any(self, "InvalidModelEndpoint", capacity_problems(judged(spec)))
+        self._alarms = self._define_alarms(ownership)
         self._rollout: Rollout | None = None
         if model_package_arn is None:
             self._rollout = self._define_rollout(registry, spec)
         else:
             self._define_served(spec, model_package_arn, rollback)
-        self._alarms = self._define_alarms()
         business_unit.tag(self)
 
     @classmethod
@@ -277,6 +276,7 @@ class ModelEndpoint(ModelEndpointBase):
             policy=self._policy,
             target=SageMakerTarget(endpoint_name=self.endpoint_name, instance_count=self._capacity.smallest_fleet),
             execution_role=self._role,
+            alarms=list(self._alarms.values()),
         )
 
     def _define_served(self, spec: ServingSpec, package_arn: str, rollback: list[cloudwatch.IAlarm]) -> None:
@@ -300,15 +300,11 @@ class ModelEndpoint(ModelEndpointBase):
             is_asynchronous=self._capacity.is_asynchronous,
         )
 
-    def _define_alarms(self) -> dict[str, cloudwatch.Alarm]:
+    def _define_alarms(self, ownership: Ownership) -> dict[str, cloudwatch.Alarm]:
         by_pipeline = "start the Deploy machine with reason=rollback"
         by_stack = "deploy the stack with the model package before"
-        fix = by_stack if self._rollout is None else by_pipeline
+        fix = by_stack if ownership is Ownership.CLOUDFORMATION else by_pipeline
         return {"errors": define_errors_alarm(self, endpoint=self, topic=self._unit.topic, fix=fix)}
-
-
-def _takes_key(capacity: EndpointCapacity) -> bool:
-    return bool(capacity.instance_types) and all(takes_volume_key(kind) for kind in capacity.instance_types)
 
 
 def _ownership_problems(ownership: Ownership, model_package_arn: str | None) -> list[str | None]:

@@ -36,6 +36,12 @@ def takes_volume_key(instance_type: str) -> bool:
     return family is None or _LOCAL_STORAGE.fullmatch(family[1]) is None
 
 
+def takes_key(spec: ServingSpec) -> bool:
+    """Return whether the volumes of all instances are encrypted by a key of ours; one config has one key for all variants."""
+    types = [spec.instance_type, *(variant.instance_type for variant in spec.variants or ())]
+    return spec.serverless is None and all(takes_volume_key(kind) for kind in types)
+
+
 def serverless_problems(spec: ServingSpec) -> Iterator[str]:
     """Yield why a serverless endpoint cannot be as a spec says.
 

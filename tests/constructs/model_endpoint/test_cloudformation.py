@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import aws_cdk as cdk
+import cdk_nag
 import pytest
 
 from mlops_constructs import (
@@ -151,6 +152,22 @@ def test_serverless_has_no_network_key_or_guardrails(serve: Callable[..., Any]) 
     assert not {"DeploymentConfig", "RetainAllVariantProperties"} & set(endpoint)
     allowed = served.allowed("EndpointRole")
     assert not [action for action in allowed if action.startswith(("ec2:", "cloudwatch:Describe"))]
+
+
+def test_volumes_without_a_key_are_acknowledged_only_where_none_is_possible(serve: Callable[..., Any]) -> None:
+    """A key that could be and is not stays a finding."""
+    rule, key = "SageMakerEndpointConfigurationKMSKeyConfigured", cdk.Validations.ACKNOWLEDGED_RULES_METADATA_KEY
+    for capacity, changes, (is_found, is_acknowledged) in (
+        (EndpointCapacity.instances("ml.g5.xlarge", count=2), {}, (True, True)),
+        (EndpointCapacity.instances("ml.m5.large", count=2), {}, (False, False)),
+        (EndpointCapacity.instances("ml.m5.large", count=2), {"encrypt_volumes": False}, (True, False)),
+    ):
+        served = serve(capacity, **OWNED, **changes)
+        found = cdk_nag.NIST80053R5Checks(served.stack).validate_scope(served.stack).violations
+        config = served.endpoint.node.find_child("Served").node.find_child("Config")
+        acknowledged = [name for m in config.node.metadata if m.type == key for name in m.data]
+        assert any(rule in violation.rule_name for violation in found) is is_found
+        assert any(rule in name for name in acknowledged) is is_acknowledged
 
 
 def test_there_is_no_rollout_and_that_is_said(owned: Any) -> None:

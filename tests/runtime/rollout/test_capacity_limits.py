@@ -20,7 +20,7 @@ from mlops_runtime.contracts.serving import (
     VariantSpec,
 )
 from mlops_runtime.rollout.capacity import capacity_problems
-from mlops_runtime.rollout.capacity_limits import MEMORY_SIZES
+from mlops_runtime.rollout.capacity_limits import MEMORY_SIZES, takes_key
 
 ONCE = RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600)
 SHADOW = ShadowSpec(percent=50, bake=600)
@@ -36,7 +36,12 @@ SERVERLESS = replace(
     rollout=ONCE,
     serverless=ServerlessSpec(memory_mb=1024, max_concurrency=5),
 )
-ASYNCHRONOUS = replace(SPEC, capture=None, asynchronous=AsynchronousSpec(output="s3://b/out", failures="s3://b/failed"))
+ASYNCHRONOUS = replace(
+    SPEC,
+    capture=None,
+    rollout=replace(SPEC.rollout, min_invocations=0),
+    asynchronous=AsynchronousSpec(output="s3://b/out", failures="s3://b/failed"),
+)
 SCALING = ScalingSpec(minimum=2, maximum=6, target=500.0)
 ARM = VariantSpec(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.25)
 NIGHT = ScheduledCapacity(name="night", schedule="cron(0 20 * * ? *)", minimum=1, maximum=1)
@@ -173,6 +178,17 @@ def test_fails_when_inferentia_is_to_have_guardrails() -> None:
     assert "ml.inf1.xlarge is excluded from deployment guardrails" in found(SPEC, **inf1)
     assert "cannot have a shadow variant" in found(SPEC, **inf1, rollout=replace(ONCE, shadow=SHADOW))
     assert found(SPEC, **inf1, rollout=ONCE) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_taken"),
+    [("ml.m5.large", True), ("ml.m5d.large", False), ("ml.g5.xlarge", False), ("ml.c7g.large", True)],
+)
+def test_a_key_is_taken_where_every_volume_takes_it(kind: str, is_taken: bool) -> None:
+    """One fleet with local storage is enough to go without; serverless inference has no volumes."""
+    assert takes_key(replace(SPEC, instance_type=kind)) is is_taken
+    assert takes_key(replace(SPEC, variants=(replace(ARM, instance_type=kind),))) is is_taken
+    assert not takes_key(SERVERLESS)
 
 
 @given(st.integers(0, 8000), st.integers(-5, 300), st.one_of(st.none(), st.integers(-5, 300)))

@@ -1,0 +1,101 @@
+"""Every capacity that an endpoint can have, in one stack: what the checkers see of each, beside the stacks that are deployed."""
+
+import aws_cdk as cdk
+
+from constructs import Construct
+from mlops_constructs import (
+    BusinessUnit,
+    DataCapture,
+    EndpointCapacity,
+    EndpointVariant,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Ownership,
+    Profile,
+    Scaling,
+    off_hours,
+)
+
+_PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/offers-ranking/1"
+
+
+class Capacities(cdk.Stack):
+    """A serverless endpoint, a queue, two scaled fleets, and one that the stack owns."""
+
+    def __init__(self, scope: Construct, id: str, *, image: ModelImage, profile: Profile) -> None:
+        super().__init__(scope, id)
+        self._unit = BusinessUnit(self, "Unit", name="offers", profile=profile)
+        self._image = image
+        self._define_serverless()
+        self._define_queue()
+        self._define_fleets()
+        self._define_owned()
+
+    def _define_serverless(self) -> None:
+        """Few calls, which may wait for a cold start."""
+        ModelEndpoint(
+            self,
+            "Rarely",
+            business_unit=self._unit,
+            registry=ModelRegistry(self, "RarelyModels", business_unit=self._unit, name="rarely"),
+            name="rarely",
+            image=self._image,
+            capacity=EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=10),
+        )
+
+    def _define_queue(self) -> None:
+        """Large requests that are worked off when there are some."""
+        scaling = Scaling(minimum=0, maximum=4, target_backlog=5)
+        capacity = EndpointCapacity.asynchronous(
+            "ml.m5.large",
+            count=1,
+            scaling=scaling,
+            success_topic=self._unit.topic,
+            error_topic=self._unit.topic,
+        )
+        ModelEndpoint(
+            self,
+            "Nightly",
+            business_unit=self._unit,
+            registry=ModelRegistry(self, "NightlyModels", business_unit=self._unit, name="nightly"),
+            name="nightly",
+            image=self._image,
+            capacity=capacity,
+        )
+
+    def _define_fleets(self) -> None:
+        """Two fleets that follow their calls by day and are small by night."""
+        hours = off_hours(minimum=2, maximum=8, off_maximum=2, timezone="Europe/Berlin")
+        capacity = EndpointCapacity.instances(
+            "ml.m5.large",
+            count=2,
+            scaling=Scaling(minimum=2, maximum=8, target_invocations=600, schedules=hours),
+            variants=[EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.1)],
+        )
+        ModelEndpoint(
+            self,
+            "Always",
+            business_unit=self._unit,
+            registry=ModelRegistry(self, "AlwaysModels", business_unit=self._unit, name="always"),
+            name="always",
+            image=self._image,
+            capacity=capacity,
+            capture=DataCapture(percent=20),
+        )
+
+    def _define_owned(self) -> None:
+        """A model that changes with the stack alone."""
+        ModelEndpoint(
+            self,
+            "Ranking",
+            business_unit=self._unit,
+            registry=ModelRegistry(self, "RankingModels", business_unit=self._unit, name="ranking"),
+            name="ranking",
+            image=self._image,
+            capacity=EndpointCapacity.instances(
+                "ml.m5.large", count=2, scaling=Scaling(minimum=2, maximum=4, target_invocations=600)
+            ),
+            ownership=Ownership.CLOUDFORMATION,
+            model_package_arn=_PACKAGE,
+        )
