@@ -157,6 +157,17 @@ class Cloud:
             return self._call("/_mlops/clock", {"jump_by": by.total_seconds()})
         return self._call("/_mlops/clock", {"jump_to": str(to and to.isoformat())})
 
+    def interrupt_training(self, job: str) -> dict[str, Any]:
+        """Take the instance of a managed spot training job away, as AWS may at any time; the job starts again on another.
+
+        Args:
+            job: Its name.
+
+        Raises:
+            CloudError: When no spot job of that name trains now.
+        """
+        return self._call("/_mlops/interruptions", {"training_job": job})
+
     def down(self) -> None:
         """End every process of this cloud and forget its state; the log stays.
 

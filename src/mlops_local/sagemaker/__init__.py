@@ -7,7 +7,8 @@ from ministack import app
 from ministack.core import router
 
 from mlops_local import clock, compat
-from mlops_local.sagemaker import api, asynchronous, resources, serverless, stepfunctions
+from mlops_local.routes import ROUTES
+from mlops_local.sagemaker import api, asynchronous, resources, serverless, spot, stepfunctions
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
@@ -20,5 +21,6 @@ def install() -> None:
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."]}
     resources.install()
     stepfunctions.install()
+    ROUTES["/_mlops/interruptions"] = spot.control
     clock.add_source(serverless.Rests())
     clock.add_source(asynchronous.Backlogs())

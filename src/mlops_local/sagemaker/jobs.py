@@ -5,6 +5,7 @@ Records carry the embedded clock's times; a script's run time and ``MaxRuntimeIn
 
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ class End(Enum):
     EXITED = "exited"
     STOPPED = "stopped"
     OVERRAN = "overran"
+    INTERRUPTED = "interrupted"
+    WAITED = "waited"
 
 
 class JobError(Exception):
@@ -51,6 +54,7 @@ class Job:
         group: Log group.
         given: Environment that the caller gives.
         isolated: Network isolation.
+        patience: Real seconds that it may take in all, with what it waits for spot capacity. Default: no limit.
     """
 
     kind: str
@@ -60,7 +64,11 @@ class Job:
     group: str
     given: dict[str, str]
     isolated: bool
+    patience: float = float("inf")
     root: Path = field(init=False)
+    interruption: threading.Event = field(default_factory=threading.Event)
+    began: float = field(default_factory=time.monotonic)
+    spent: float = 0.0
 
     @property
     def name(self) -> str:
@@ -151,13 +159,26 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
         cwd=job.root,
         logs=logs,
     )
-    deadline = time.monotonic() + limit
-    while (code := process.wait(_LOOK)) is None:
-        if job.is_stopping:
-            return End.STOPPED, process.stop()
-        if time.monotonic() > deadline:
-            return End.OVERRAN, process.stop()
-    return End.EXITED, code
+    started = time.monotonic()
+    try:
+        while (code := process.wait(_LOOK)) is None:
+            if (end := _end(job, started, limit)) is not None:
+                return end, process.stop()
+        return End.EXITED, code
+    finally:
+        job.spent += time.monotonic() - started
+
+
+def _end(job: Job, started: float, limit: float) -> End | None:
+    """Say why a running process must end now."""
+    now = time.monotonic()
+    if job.is_stopping:
+        return End.STOPPED
+    if now - started + job.spent > limit:
+        return End.OVERRAN
+    if now - job.began > job.patience:
+        return End.WAITED
+    return End.INTERRUPTED if job.interruption.is_set() else None
 
 
 def message(job: Job, name: str) -> str | None:

@@ -7,16 +7,16 @@ import json
 from typing import Any
 
 from mlops_local import clock
-from mlops_local.sagemaker import events, jobs, store, transfer
+from mlops_local.sagemaker import checkpoints, events, jobs, spot, store, transfer
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.jobs import End, Job
+from mlops_local.sagemaker.processes import opt_ml
 from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 # what would change what a job reads, writes or how often it runs: refused by name rather than ignored
 _UNSUPPORTED = (
-    "CheckpointConfig",
     "DebugHookConfig",
     "DebugRuleConfigurations",
     "TensorBoardOutputConfig",
@@ -36,6 +36,13 @@ _TRANSITIONS = {
     "Stopping": "Stopping the training job",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
+    "Interrupted": "Training job interrupted: the managed spot training instances were taken away",
+}
+_STOPPED = {
+    End.STOPPED: "Stopped",
+    End.OVERRAN: "MaxRuntimeExceeded",
+    End.WAITED: "MaxWaitTimeExceeded",
 }
 
 
@@ -70,6 +77,7 @@ def create(request: Record) -> Record:
         group=LOG_GROUP,
         given=request.get("Environment", {}),
         isolated=record["EnableNetworkIsolation"],
+        patience=float(request.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds", "inf")),
     )
     jobs.submit(job, _work, _fail)
     return {"TrainingJobArn": record["TrainingJobArn"]}
@@ -104,6 +112,8 @@ def _refuse(request: Record) -> None:
         )
     if "OutputDataConfig" not in request:
         raise validation("OutputDataConfig is required")
+    spot.check(request)
+    checkpoints.check(request)
 
 
 def _check_channel(channel: Record, identity: Identity) -> None:
@@ -131,12 +141,13 @@ def _check_channel(channel: Record, identity: Identity) -> None:
 
 def _work(job: Job) -> None:
     record = job.record
-    _enter(record, "Downloading")
-    env = _prepare(job)
-    store.update(record, TrainingStartTime=clock.utcnow())
-    if not job.is_stopping:
-        _enter(record, "Training")
-    end, code = jobs.run(job, env)
+    end, code = _train(job)
+    while end is End.INTERRUPTED:
+        _enter(record, "Interrupted")
+        job.interruption.clear()
+        job.root = opt_ml("jobs", job.kind, job.name)  # another instance has nothing of the first one's
+        _enter(record, "Starting")
+        end, code = _train(job)
     _upload(job, end, code)
     if end is End.EXITED and code != 0:
         told = jobs.message(job, "failure")
@@ -144,7 +155,24 @@ def _work(job: Job) -> None:
     elif end is End.EXITED:
         _finish(record, "Completed", "Completed")
     else:
-        _finish(record, "Stopped", "MaxRuntimeExceeded" if end is End.OVERRAN else "Stopped")
+        _finish(record, "Stopped", _STOPPED[end])
+
+
+def _train(job: Job) -> tuple[End, int]:
+    """Run the script once, on an instance of its own."""
+    record = job.record
+    _enter(record, "Downloading")
+    env = _prepare(job)
+    with checkpoints.kept(job):
+        if "TrainingStartTime" not in record:
+            store.update(record, TrainingStartTime=clock.utcnow())
+        if not job.is_stopping:
+            _enter(record, "Training")
+        spot.running(job)
+        try:
+            return jobs.run(job, env)
+        finally:
+            spot.ended(job)
 
 
 def _fail(record: Record, reason: str) -> None:
@@ -239,6 +267,6 @@ def _finish(record: Record, status: str, secondary: str, reason: str | None = No
         now = clock.utcnow()
         record.setdefault("TrainingEndTime", now)
         spent = max(0, round((record["TrainingEndTime"] - record.get("TrainingStartTime", now)).total_seconds()))
-        times = {"TrainingTimeInSeconds": max(1, spent), "BillableTimeInSeconds": max(1, spent)}
+        times = {"TrainingTimeInSeconds": max(1, spent), "BillableTimeInSeconds": spot.billable(record, max(1, spent))}
         store.update(record, TrainingJobStatus=status, FailureReason=reason, **times)
     _enter(record, secondary)
