@@ -1,0 +1,80 @@
+"""The page on lead time: its sums are those of its table, its rows name real states and say where their seconds are from."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("lead_time", ROOT / "tools" / "lead_time.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["lead_time"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def page(tool: ModuleType) -> str:
+    """The page."""
+    return str(tool.PAGE.read_text())
+
+
+def test_the_sums_are_those_of_the_table(tool: ModuleType, page: str) -> None:
+    """Whoever changes a row writes the sums anew."""
+    assert tool.with_summary(page) == page
+    assert page.count(" min | ") >= 5 * 6
+
+
+def test_every_row_is_read(tool: ModuleType, page: str) -> None:
+    """A row that the script does not understand would be left out of the sums."""
+    table = page.partition("## Steps")[2]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| part |")]
+    steps = tool.read_steps(page)
+    assert len(steps) == len(rows) > 20
+    assert {step.part for step in steps} == set(tool.PATHS)
+
+
+def test_bounds_are_in_order_and_have_a_source(tool: ModuleType, page: str) -> None:
+    """A source is an observation with its date, a page of AWS, a measurement of ours with its date, or named an estimate."""
+    for step in tool.read_steps(page):
+        assert 0 <= step.least <= step.likely <= step.most, step
+        dated = re.search(r"\]\(https://github\.com/[^)]+\)[^|]*20\d\d-\d\d-\d\d", step.source)
+        documented = "](https://docs.aws.amazon.com/" in step.source or "](https://aws.amazon.com/" in step.source
+        ours = re.search(r"measured 20\d\d-\d\d-\d\d|our estimate|^ours|^the policy|^as `\w+`$", step.source)
+        assert dated or documented or ours, step
+
+
+def test_the_states_are_those_of_the_machines(tool: ModuleType, page: str) -> None:
+    """A state that is renamed is renamed here, too."""
+    folders = {"Retrain": "retraining", "Deploy": "rollout", "After": "rollout"}
+    for step in tool.read_steps(page):
+        if step.part not in folders:
+            continue
+        files = (ROOT / "src/mlops_constructs" / folders[step.part]).glob("*.py")
+        source = "".join(path.read_text() for path in files)
+        for state in re.findall(r"`([A-Z]\w+)`", step.name):
+            assert f'"{state}"' in source, state
+
+
+def test_the_sums_themselves(tool: ModuleType) -> None:
+    """Bounds add up, percentiles lie between them and in order, and a sum of sure times is sure."""
+    steps = [tool.Step("CI", str(n), 10, 20, 40, "") for n in range(4)]
+    low, middle, high, within = tool.percentiles(steps)
+    assert 40 < low < middle < high < 160
+    # a triangle's mean is that of its three points
+    assert middle == pytest.approx(4 * (10 + 20 + 40) / 3, rel=0.02)
+    assert within == 1.0
+    assert tool.percentiles(steps) == (low, middle, high, within)
+    sure = [tool.Step("Deploy", "bake", 8000, 8000, 8000, "")]
+    assert tool.percentiles(sure) == (8000, 8000, 8000, 0.0)
+    assert "| approval to full traffic | 133 min | 133 min | 133 min |" in tool.summary(sure)
