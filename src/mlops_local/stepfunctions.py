@@ -33,6 +33,7 @@ compat.expect(
     _register_sfn_jsonata_functions="(expr)",
     _add_event="(execution, event_type, details=None)",
     _emit_execution_status_event="(execution)",
+    _fail_execution="(execution, error, cause)",
     _ExecutionError=type,
     _AWS_SDK_SERVICE_MAP=dict,
     _executions=object,
@@ -110,6 +111,7 @@ def install() -> None:
         "service_key": "monitoring",
     }
     _limit_executions()
+    _end_once()
     _delay_retries()
     _output_of_succeed()
     _jsonata_now()
@@ -162,6 +164,21 @@ def _expire(elapsed: _Elapsed, limit: float) -> None:
         sfn._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {"error": "States.Timeout"}})
         sfn._emit_execution_status_event(execution)
         clock.wake()
+
+
+def _end_once() -> None:
+    """Leave an execution that was stopped or ran out of time as it is, whatever its task ends with after that.
+
+    Each execution then tells the default bus of one end:
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+    fail = sfn._fail_execution
+
+    def fail_running(execution: dict[str, Any], error: str, cause: str) -> None:
+        if execution["status"] == "RUNNING":
+            fail(execution, error, cause)
+
+    sfn._fail_execution = fail_running
 
 
 def _delay_retries() -> None:

@@ -227,3 +227,58 @@ def test_stopping_an_execution_ends_its_wait(
     wait_for(lambda: waiting(cloud) > before)
     cloud.client("stepfunctions").stop_execution(executionArn=arn)
     wait_for(lambda: waiting(cloud) == before)
+
+
+def test_tells_the_default_bus_of_every_end_once(
+    cloud: Cloud, run: Callable[..., str], ended: Callable[[str], dict[str, Any]], wait_for: Callable[..., Any]
+) -> None:
+    """SUCCEEDED, FAILED, ABORTED and TIMED_OUT, each once after RUNNING, in AWS's shape.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+    sqs, events, sfn = cloud.client("sqs"), cloud.client("events"), cloud.client("stepfunctions")
+    url = sqs.create_queue(QueueName="ends")["QueueUrl"]
+    queue = "arn:aws:sqs:us-east-1:000000000000:ends"
+    grant = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [grant]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    pattern = {"source": ["aws.states"], "detail-type": ["Step Functions Execution Status Change"]}
+    events.put_rule(Name="ends", EventPattern=json.dumps({**pattern, "detail": {"name": [{"anything-but": "x"}]}}))
+    events.put_targets(Rule="ends", Targets=[{"Id": "q", "Arn": queue}])
+    long = {"Wait": {"Type": "Wait", "Seconds": 3600, "Next": "Broken"}, "Broken": {"Type": "Fail", "Error": "E"}}
+    arns = {
+        "SUCCEEDED": run("ends-well", {"Done": {"Type": "Pass", "End": True}}),
+        "FAILED": run("ends-badly", {"Broken": {"Type": "Fail", "Error": "Oops", "Cause": "because"}}),
+        "ABORTED": run("ends-stopped", long),
+        "TIMED_OUT": run("ends-late", long, TimeoutSeconds=1),
+    }
+    sfn.stop_execution(executionArn=arns["ABORTED"])
+    cloud.clock_jump(by=timedelta(hours=2))
+    for status, arn in arns.items():
+        assert ended(arn)["status"] == status
+    heard: list[dict[str, Any]] = []
+
+    def all_heard() -> bool:
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            heard.append(json.loads(message["Body"]))
+        return {e["detail"]["executionArn"] for e in heard if e["detail"]["status"] != "RUNNING"} >= set(arns.values())
+
+    wait_for(all_heard)
+    events.remove_targets(Rule="ends", Ids=["q"])
+    events.delete_rule(Name="ends")
+    for status, arn in arns.items():
+        mine = [event["detail"] for event in heard if event["detail"]["executionArn"] == arn]
+        assert sorted(detail["status"] for detail in mine) == sorted(["RUNNING", status])
+        (end,) = [detail for detail in mine if detail["status"] == status]
+        assert end["stopDate"] >= end["startDate"]
+    (failed,) = [
+        event for event in heard if event["detail"]["status"] == "FAILED" and event["resources"] == [arns["FAILED"]]
+    ]
+    assert (failed["detail"]["error"], failed["detail"]["cause"]) == ("Oops", "because")
+    assert failed["source"] == "aws.states"
