@@ -19,13 +19,13 @@ _INK, _BLUE, _ORANGE, _GREY = "#1f2933", "#2563eb", "#ea580c", "#9aa5b1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Week:
-    """One replayed week: units sold and forecast over all series, error, and drift by feature."""
+    """One replayed week, or the first of a longer period: what happened and was said over all rows, losses, drift by feature."""
 
     week: int
     actual: float
     forecast: float
-    wape: float
-    naive_wape: float
+    loss: float
+    naive_loss: float
     psi: Mapping[str, float] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     event: str = ""
@@ -41,35 +41,71 @@ class Row:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """How a page speaks of a unit: its title, what is counted, the loss and the naive rival of the model."""
+
+    title: str
+    amount: str
+    loss: str
+    naive: str
+
+
 _TEMPLATE = jinja2.Template(Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8"), autoescape=True)
 
 
-def write_page(path: Path, *, ok: bool, verdict: str, note: str, rows: Sequence[Row], weeks: Sequence[Week]) -> None:
+def write_page(
+    path: Path, *, words: Words, ok: bool, verdict: str, note: str, rows: Sequence[Row], weeks: Sequence[Week]
+) -> None:
     """Write the page; a run that stopped early gets the plots of the weeks it had."""
-    plots = []
-    if weeks:
-        plots = [(heading, text, _svg(draw(weeks))) for heading, text, draw in _PLOTS]
-    title = "Demand forecasting: one trip around the loop"
+    plots = _plots(weeks, words) if weeks else []
+    title = f"{words.title}: one trip around the loop"
     text = _TEMPLATE.render(title=title, ok=ok, verdict=verdict, note=note, rows=rows, plots=plots)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
-def _demand(weeks: Sequence[Week]) -> Figure:
+def _plots(weeks: Sequence[Week], words: Words) -> list[tuple[str, str, str]]:
+    return [
+        (
+            f"{words.amount.capitalize()}, real and forecast",
+            f"{words.amount.capitalize()} a period over all rows, and what the live model said before it.",
+            _svg(_amounts(weeks, words)),
+        ),
+        (
+            "Loss by period",
+            f"{words.loss} of the live model and of the naive {words.naive}; lower is better.",
+            _svg(_losses(weeks, words)),
+        ),
+        (
+            "Drift by feature",
+            "Population stability index of each period's requests against the live model's baseline. Dark alone is no alarm: "
+            "the test allows for how much a feature moves between ordinary periods, and planned prices move every week.",
+            _svg(_drift(weeks)),
+        ),
+        (
+            "Traffic by model version",
+            "Calls answered by each model version, by period.",
+            _svg(_traffic(weeks)),
+        ),
+    ]
+
+
+def _amounts(weeks: Sequence[Week], words: Words) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 3))
     numbers = [w.week for w in weeks]
-    axes.plot(numbers, [w.actual for w in weeks], color=_INK, marker="o", ms=4, label="sold")
+    axes.plot(numbers, [w.actual for w in weeks], color=_INK, marker="o", ms=4, label="real")
     axes.plot(numbers, [w.forecast for w in weeks], color=_BLUE, marker="o", ms=4, label="forecast")
     axes.set_ylim(bottom=0)
-    return _finish(figure, axes, weeks, "units")
+    return _finish(figure, axes, weeks, words.amount)
 
 
-def _error(weeks: Sequence[Week]) -> Figure:
+def _losses(weeks: Sequence[Week], words: Words) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 2.6))
     numbers = [w.week for w in weeks]
-    axes.plot(numbers, [w.naive_wape for w in weeks], color=_GREY, marker="o", ms=3, label="8-week mean")
-    axes.plot(numbers, [w.wape for w in weeks], color=_ORANGE, marker="o", ms=4, label="live model")
-    return _finish(figure, axes, weeks, "WAPE")
+    axes.plot(numbers, [w.naive_loss for w in weeks], color=_GREY, marker="o", ms=3, label=words.naive)
+    axes.plot(numbers, [w.loss for w in weeks], color=_ORANGE, marker="o", ms=4, label="live model")
+    return _finish(figure, axes, weeks, words.loss)
 
 
 def _drift(weeks: Sequence[Week]) -> Figure:
@@ -118,16 +154,3 @@ def _svg(figure: Figure) -> str:
     plt.close(figure)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
-
-
-_PLOTS = (
-    ("Demand against forecast", "Units sold a week over all series, and what the live model said before it.", _demand),
-    ("Error by week", "WAPE of the live model and of the naive 8-week mean; lower is better.", _error),
-    (
-        "Drift by feature",
-        "Population stability index of each week's requests against the live model's baseline. Dark alone is no alarm: "
-        "the test allows for how much a feature moves between ordinary weeks, and planned prices move every week.",
-        _drift,
-    ),
-    ("Traffic by model version", "Calls answered by each model version, by week.", _traffic),
-)

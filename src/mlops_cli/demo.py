@@ -13,10 +13,13 @@ import typer
 
 from mlops_cli.errors import UserError
 
+UNIT = "demand_forecasting"
+
 
 def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON alone.")] = False,
     page: Annotated[Path, typer.Option(help="Where the page with plots is written.")] = Path("demo-report.html"),
+    unit: Annotated[str, typer.Option(help="Which of the reference units: a folder of examples/retail.")] = UNIT,
 ) -> None:
     """Run the loop: features, training, gate, canary, drift, retraining, promotion, and a bad model rolled back."""
     script = Path("examples/retail/demo.py")
@@ -33,10 +36,12 @@ def demo(
             f"the demo needs {', '.join(missing)}, which the default group installs; run: uv run mlops demo"
         )
     sys.path.insert(0, str(Path.cwd()))
-    from examples.retail.demo import run
+    from examples.retail.demo import UNITS, run
 
+    if unit not in UNITS:
+        raise UserError(f"--unit must be one of {', '.join(UNITS)}, got {unit!r}")
     with _ended_by_sigterm():
-        result = run(page=page, say=(lambda _line: None) if as_json else typer.echo)
+        result = run(page=page, say=(lambda _line: None) if as_json else typer.echo, unit=unit)
     if as_json:
         typer.echo(json.dumps(result.as_json()))
     raise typer.Exit(0 if result.ok else 1)

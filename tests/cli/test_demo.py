@@ -26,8 +26,10 @@ class Result:
     def as_json(self):
         return {"ok": self.ok, "page": self.page}
 
-def run(*, page, say):
-    say("step 1")
+UNITS = ("demand_forecasting", "other")
+
+def run(*, page, say, unit):
+    say("step 1" if unit == "demand_forecasting" else unit)
     page.write_text("<html>")
     return Result(ok=WORKS, page=str(page))
 """
@@ -48,12 +50,13 @@ def checkout(tmp_path: Path) -> Callable[..., Path]:
 
 def test_the_real_demo_is_called_as_it_wants() -> None:
     """The stand-in below has the real demo's signature and answer."""
-    from examples.retail.demo import Result, run
+    from examples.retail.demo import UNITS, Result, run
 
     parameters = inspect.signature(run).parameters
 
-    inspect.signature(run).bind(page=Path("p"), say=print)
-    assert {"page", "say"} <= set(parameters)
+    inspect.signature(run).bind(page=Path("p"), say=print, unit="demand_forecasting")
+    assert {"page", "say", "unit"} <= set(parameters)
+    assert "demand_forecasting" in UNITS
     assert Result().ok is False
     assert json.loads(json.dumps(Result().as_json()))["ok"] is False
 
@@ -80,13 +83,32 @@ def test_json_stands_alone(works: bool, code: int, mlops: Run, checkout: Callabl
     assert json.loads(result.stdout) == {"ok": works, "page": "demo-report.html"}
 
 
+def test_the_unit_is_passed_on(mlops: Run, checkout: Callable[..., Path]) -> None:
+    """Another unit than demand forecasting goes around the loop."""
+    checkout(works=True)
+
+    assert mlops("demo", "--unit", "other").stdout == "other\n"
+
+
+def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[..., Path]) -> None:
+    """Those that there are are named, and the demo does not start."""
+    checkout(works=True)
+
+    result = mlops("demo", "--unit", "pricing")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "--unit must be one of demand_forecasting, other, got 'pricing'" in result.stderr
+
+
 # a checkout whose demo starts an embedded cloud as the real one does, and waits
 WAITING = """
 import signal
 from pathlib import Path
 from mlops_local.cloud import up
 
-def run(*, page, say):
+UNITS = ("demand_forecasting",)
+
+def run(*, page, say, unit):
     cloud = up(Path("cloud"))
     try:
         say(str(cloud.pid))

@@ -1,4 +1,4 @@
-"""A bad model that somebody approves by hand: the elasticity regression, which fails on rows with zeros and gaps.
+"""A bad model that somebody registers by hand and gets approved: one that fails on rows which its team left out of the training.
 
 It was trained on the live model's own training set, is a valid package, and starts. The gate would refuse it; nobody asked.
 """
@@ -11,24 +11,22 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from examples.retail.demand_forecasting.declaration import TRAINING_CODE
 from examples.retail.loop import Loop
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.manifest import read_manifest
 from mlops_runtime.registry.package import binding
 
-SCRIPT = "elasticity.py"
 
-
-def approve_bad_package(loop: Loop, live: LivePointer) -> str:
-    """Train the bad model, register it beside the live one, approve it, and return its ARN.
+def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
+    """Train the bad model, register it beside the live one, and return its ARN; it waits for an approval.
 
     Args:
         loop: The unit.
         live: What serves: its package is the pattern of the bad one.
+        script: The team's training script.
     """
     with tempfile.TemporaryDirectory() as name:
-        archive, model_sha256 = _trained(loop, live, Path(name))
+        archive, model_sha256 = _trained(loop, live, script, Path(name))
         content = archive.read_bytes()
     artifact_sha256 = hashlib.sha256(content).hexdigest()
     bucket, key = (
@@ -56,23 +54,21 @@ def approve_bad_package(loop: Loop, live: LivePointer) -> str:
     properties["binding"] = binding(properties)
     created = loop.sagemaker.create_model_package(
         ModelPackageGroupName=pattern["ModelPackageGroupName"],
-        ModelPackageDescription="elasticity regression, registered by hand",
+        ModelPackageDescription=f"{script.stem}, registered by hand",
         InferenceSpecification=specification,
         ModelApprovalStatus="PendingManualApproval",
         CustomerMetadataProperties=properties,
     )
-    arn = str(created["ModelPackageArn"])
-    loop.approve(arn, "looks good, easy to explain")
-    return arn
+    return str(created["ModelPackageArn"])
 
 
-def _trained(loop: Loop, live: LivePointer, folder: Path) -> tuple[Path, str]:
+def _trained(loop: Loop, live: LivePointer, script: Path, folder: Path) -> tuple[Path, str]:
     bucket = loop.outputs["TrainingSetsBucket"]
     manifest = read_manifest(live.training_set_id, f"s3://{bucket}/manifests", s3=loop.s3)
     _download(loop.s3, f"{manifest.output.uri}/train/part-0.parquet", folder / "train")
     command: list[str | Path] = [
         sys.executable,
-        TRAINING_CODE / SCRIPT,
+        script,
         "--train",
         folder / "train",
         "--model-dir",

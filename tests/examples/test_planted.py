@@ -1,4 +1,4 @@
-"""The bad model of the demo becomes a valid, approved package with its own hashes."""
+"""The bad model of the demo becomes a valid package, which may be approved, with its own hashes."""
 
 import hashlib
 import io
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 from examples.retail.demand_forecasting import data, declaration
-from examples.retail.demand_forecasting.planted import approve_bad_package
 from examples.retail.loop import Loop
+from examples.retail.planted import register_bad_package
 from examples.retail.transactions import week_start
 
 from mlops_runtime.contracts.rollout import LivePointer
@@ -67,7 +67,11 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
     names = LivePointer.__dataclass_fields__.keys() - {"previous", "format"}
     live = LivePointer(**{**dict.fromkeys(names, "x"), "training_set_id": built.id, "model_package_arn": live_arn})
 
-    arn = approve_bad_package(loop, live)
+    arn = register_bad_package(loop, live, declaration.TRAINING_CODE / "elasticity.py")
+    waiting = sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"]
+    loop.approve(arn, "looks good, easy to explain")
+
+    assert waiting == "PendingManualApproval"
 
     package = sagemaker.describe_model_package(ModelPackageName=arn)
     container = package["InferenceSpecification"]["Containers"][0]

@@ -1,0 +1,21 @@
+"""The unit as its trip around the loop sees it."""
+
+from examples.retail.demand_forecasting import data
+from examples.retail.demand_forecasting.declaration import FEATURE_GROUPS, TRAINING_CODE
+from examples.retail.page import Words
+from examples.retail.replay import Replay, wape
+
+REPLAY = Replay(
+    stack="DemandForecasting",
+    unit="demand",
+    period="week",
+    weeks=1,
+    tables=len(FEATURE_GROUPS),
+    ingest=data.ingest_weeks,
+    requests=data.requests_for_week,
+    labels=data.labels_for_week,
+    naive=lambda week: data.series_of(week)["units_mean_8"].to_pylist(),
+    loss=wape,
+    words=Words(title="Demand forecasting", amount="units", loss="WAPE", naive="8-week mean"),
+    bad_script=TRAINING_CODE / "elasticity.py",
+)

@@ -1,0 +1,87 @@
+"""The trip of the other units: a first model, two live periods, a second model that takes over, a bad one that does not.
+
+Where a person approves, a package waits, an approval by anybody else is refused, and the approver's counts.
+"""
+
+import time
+from typing import Any
+
+from examples.retail.loop import expect
+from examples.retail.planted import register_bad_package
+from examples.retail.steps import FIRST_LIVE_WEEK, Trip
+from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
+from mlops_runtime.contracts.rollout import Outcome
+
+
+def travel(trip: Trip) -> None:
+    """Go around the loop from a deployed unit with its features on."""
+    loop, replay = trip.loop, trip.replay
+    _first_model(trip)
+    periods = [FIRST_LIVE_WEEK, FIRST_LIVE_WEEK + replay.weeks]
+    retrained = trip.seen("RetrainMachineArn")
+    with trip.step(f"replay two {replay.period}s as live requests") as detail:
+        for period in periods:
+            report = trip.replay_period(period)
+            week = trip.result.weeks[-1]
+            detail.append(
+                f"{replay.period} {period}: {replay.words.loss} {week.loss:.3f}, {replay.words.naive} {week.naive_loss:.3f}, "
+                f"drift {report.drift_state}, quality {report.quality_state}"
+            )
+        _wait_for_alarm(trip, report, retrained)
+    upcoming = replay.requests(periods[-1] + replay.weeks)
+    deployed = trip.seen("DeployMachineArn")
+    with trip.step("retrain, gate it against what serves, register it") as detail:
+        package = _retrained(trip, retrained)
+        trip.trained(package, detail, "PendingManualApproval" if replay.is_manual else "Approved")
+    with trip.step("the new model takes over in watched steps under live traffic") as detail:
+        if replay.is_manual:
+            loop.approve(package["ModelPackageArn"], "as good in every category that was looked at")
+        trip.promote(deployed, upcoming, detail)
+
+    def release() -> None:
+        bad = register_bad_package(loop, trip.live(), replay.bad_script)
+        loop.approve(bad, "looks good, easy to explain")
+
+    with trip.step("a bad model is approved by hand, and rolled back while the old one serves") as detail:
+        trip.roll_back(upcoming, release, detail)
+    trip.verify_audit()
+
+
+def _first_model(trip: Trip) -> None:
+    loop, deployed = trip.loop, trip.seen("DeployMachineArn")
+    with trip.step("train the first model, gate it, register it") as detail:
+        package = trip.train("no model yet")
+        trip.trained(package, detail, "PendingManualApproval" if trip.replay.is_manual else "Approved")
+    if trip.replay.is_manual:
+        with trip.step("an approval by somebody who may not give it is refused") as detail:
+            loop.sagemaker.update_model_package(
+                ModelPackageArn=package["ModelPackageArn"],
+                ModelApprovalStatus="Approved",
+                ApprovalDescription="ship it",
+            )
+            trip.deployed(deployed, Outcome.REFUSED.value)
+            expect(loop.live() is None, "it serves all the same")
+            detail.append(trip.last_record(Outcome.REFUSED).reason)
+        deployed = trip.seen("DeployMachineArn")
+        loop.approve(package["ModelPackageArn"], "looked at by category and by household")
+    with trip.step("the endpoint is born at the approval") as detail:
+        trip.deployed(deployed)
+        trip.last_record(Outcome.PROMOTED)
+        detail.append(f"version {trip.live_version()} serves from {loop.serving_config()}")
+
+
+def _wait_for_alarm(trip: Trip, report: MonitorReport, seen: set[str]) -> None:
+    """Give an alarm the time to start a retraining, where the last report has a violation."""
+    deadline = time.monotonic() + 10
+    while MonitorState.VIOLATION in (report.drift_state, report.quality_state) and time.monotonic() < deadline:
+        if trip.seen("RetrainMachineArn") - seen:
+            return
+        time.sleep(0.2)
+
+
+def _retrained(trip: Trip, seen: set[str]) -> dict[str, Any]:
+    """Return the package of the retraining that an alarm started since, or of one that is asked for."""
+    if trip.seen("RetrainMachineArn") - seen:
+        trip.loop.wait_execution("RetrainMachineArn", seen, appear=5, finish=120)
+        return trip.loop.newest_package()
+    return trip.train("two periods more are known")

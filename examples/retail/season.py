@@ -1,0 +1,64 @@
+"""The trip of demand forecasting: weeks are replayed until the season's change raises an alarm, which retrains and promotes."""
+
+import time
+
+from examples.retail.loop import LoopError, expect
+from examples.retail.planted import register_bad_package
+from examples.retail.steps import FIRST_LIVE_WEEK, Trip
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.rollout import Outcome
+
+LAST_WEEK = 52
+
+
+def travel(trip: Trip) -> None:
+    """Go around the loop from a deployed unit with its features on."""
+    loop = trip.loop
+    deployed = trip.seen("DeployMachineArn")
+    with trip.step("train the first model, gate it, register it, approve it") as detail:
+        trip.trained(trip.train("no model yet"), detail)
+    with trip.step("the endpoint is born at the approval") as detail:
+        trip.deployed(deployed)
+        expect(loop.audit()[-1].outcome is Outcome.PROMOTED, f"the audit says {loop.audit()[-1].outcome}")
+        detail.append(f"version {trip.live_version()} serves from {loop.serving_config()}")
+
+    week = _replay_until_alarm(trip)
+    deployed = trip.seen("DeployMachineArn")
+    with trip.step("the alarm retrains through the guard") as detail:
+        newest = loop.executions("RetrainMachineArn")[0]["executionArn"]
+        loop.wait_execution("RetrainMachineArn", trip.seen("RetrainMachineArn") - {newest}, appear=5, finish=120)
+        trip.trained(loop.newest_package(), detail)
+    with trip.step("the canary promotes the new model under live traffic") as detail:
+        trip.promote(deployed, trip.replay.requests(week + 1), detail)
+    with trip.step("replay two more weeks on the new model") as detail:
+        for later in (week + 1, week + 2):
+            report = trip.replay_period(later)
+            detail.append(f"week {later}: drift {report.drift_state}, quality {report.quality_state}")
+
+    def release() -> None:
+        package = register_bad_package(loop, trip.live(), trip.replay.bad_script)
+        loop.approve(package, "looks good, easy to explain")
+
+    with trip.step("a bad model is approved by hand, and rolled back while the old one serves") as detail:
+        trip.roll_back(trip.replay.requests(week + 3), release, detail)
+    trip.verify_audit()
+
+
+def _replay_until_alarm(trip: Trip) -> int:
+    """Replay weeks as live requests until the loop itself starts a retraining; return the week after which it did."""
+    seen = trip.seen("RetrainMachineArn")
+    with trip.step("replay weeks as live requests until the season's change raises an alarm") as detail:
+        for week in range(FIRST_LIVE_WEEK, LAST_WEEK + 1):
+            report = trip.replay_period(week)
+            if MonitorState.VIOLATION in (report.drift_state, report.quality_state):
+                deadline = time.monotonic() + 15
+                while time.monotonic() < deadline:
+                    if trip.seen("RetrainMachineArn") - seen:
+                        drifted = [f.name for f in report.features if f.drifted]
+                        detail.append(f"week {week}: drift {report.drift_state}, quality {report.quality_state}")
+                        detail.append(f"drifted {', '.join(drifted)}" if drifted else f"quality {dict(report.quality)}")
+                        alarms = [name for name, state in trip.loop.alarms().items() if state == "ALARM"]
+                        detail.append(f"alarms {', '.join(alarms)}")
+                        return week
+                    time.sleep(0.2)
+        raise LoopError(f"no alarm led to a retraining by week {LAST_WEEK}")

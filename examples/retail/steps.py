@@ -1,0 +1,260 @@
+"""Steps of a trip around the loop: timed, said, kept; the first that misses ends the trip. And those that every trip has."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from examples.retail.loop import Call, Loop, LoopError, expect
+from examples.retail.page import Row, Week
+from examples.retail.replay import Replay
+from examples.retail.transactions import week_end, week_start
+from mlops_cli.stacks import synthesize_app
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
+from mlops_runtime.features.client import FeatureStoreClient
+
+CLOCK_SCALE = 60.0
+FIRST_LIVE_WEEK = 31
+BAKE_SECONDS = 1200  # of every unit's rollout: two steps of ten minutes, or four of five
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What the demo did; ``platform_seconds`` leaves out training and the bakes of the canaries."""
+
+    rows: list[Row] = field(default_factory=list)
+    weeks: list[Week] = field(default_factory=list)
+    seconds: float = 0.0
+    waited_seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step did what it should."""
+        return bool(self.rows) and all(row.ok for row in self.rows)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as ``mlops demo --json`` prints it."""
+        steps = [{"name": r.name, "ok": r.ok, "seconds": round(r.seconds, 2), "detail": r.detail} for r in self.rows]
+        platform = round(self.seconds - self.waited_seconds, 2)
+        return {"ok": self.ok, "seconds": round(self.seconds, 2), "platform_seconds": platform, "steps": steps}
+
+
+class Missed(Exception):  # noqa: N818 - how a trip ends early, not an error of its own
+    """A step missed; the rest cannot follow."""
+
+
+class Trip:
+    """One trip of one unit on a running cloud.
+
+    Args:
+        replay: The unit.
+        say: Called with one line a step.
+    """
+
+    loop: Loop
+    store: FeatureStoreClient
+    running: local_cloud.Cloud
+
+    def __init__(self, replay: Replay, say: Callable[[str], None]) -> None:
+        self.replay, self.result, self._say = replay, Result(), say
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[list[str]]:
+        """Time a step; its detail is what the block appends to the list.
+
+        Raises:
+            Missed: If the block raised anything, which is said and kept.
+        """
+        detail: list[str] = []
+        started, problem = time.monotonic(), ""
+        try:
+            yield detail
+        except Missed:
+            raise
+        except (LoopError, local_cloud.CloudError, deployer.DeployError) as error:
+            problem = str(error)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        seconds = time.monotonic() - started
+        text = problem or "; ".join(detail)
+        self.result.rows.append(Row(name=name, ok=not problem, seconds=seconds, detail=text))
+        self._say(f"{'ok  ' if not problem else 'MISS'} {seconds:6.1f} s  {name}: {text}")
+        if problem:
+            raise Missed
+
+    def now(self) -> datetime:
+        """Return the time in the cloud."""
+        return datetime.fromisoformat(self.running.clock()["now"])
+
+    def start(self, home: Path) -> None:
+        """Start the cloud at the first live week."""
+        with self.step("start the embedded cloud") as detail:
+            self.running = local_cloud.up(home, clock_scale=CLOCK_SCALE)
+            self.running.clock_jump(to=week_start(FIRST_LIVE_WEEK))
+            detail.append(f"at {self.running.endpoint_url}, {week_start(FIRST_LIVE_WEEK):%Y-%m-%d}")
+
+    def stop(self) -> None:
+        """End the cloud, if it started."""
+        if hasattr(self, "running"):
+            self.running.down()
+
+    def deploy(self, folder: Path) -> None:
+        """Deploy the unit's stack and ingest what was known by then."""
+        replay = self.replay
+        with self.step("synthesize the unit") as detail:
+            synthesize_app(None, folder / "assembly")
+            detail.append(f"stack {replay.stack}")
+        with self.step("deploy, in an account without any model") as detail:
+            outputs = deployer.deploy(self.running, folder / "assembly", stacks=[replay.stack])[replay.stack]
+            self.loop = Loop(client=self.running.client, outputs=outputs, unit=replay.unit, now=self.now)
+            self.loop.wait_idle("DeployMachineArn")
+            expect(self.loop.live() is None, "something serves before any model was approved")
+            detail.append(f"{len(outputs)} outputs; desired spec stored, nothing live yet")
+        with self.step(f"ingest weeks 1-{FIRST_LIVE_WEEK - 1}") as detail:
+            self.store = FeatureStoreClient.glue(
+                database=outputs["FeatureDatabase"], environment=self.running.environment(), now=self.now
+            )
+            rows = replay.ingest(self.store, 1, FIRST_LIVE_WEEK - replay.weeks)
+            detail.append(f"{rows} rows in {replay.tables} Iceberg tables")
+
+    def seen(self, machine: str) -> set[str]:
+        """Return the executions that a machine has had so far."""
+        return {execution["executionArn"] for execution in self.loop.executions(machine)}
+
+    def train(self, why: str) -> dict[str, Any]:
+        """Ask for a training, wait for its end, and return the package that it registered."""
+        seen = self.seen("RetrainMachineArn")
+        self.loop.request_retraining(why, f"request-{self.now():%Y%m%d%H%M%S}")
+        self.loop.wait_execution("RetrainMachineArn", seen, appear=30, finish=120)
+        return self.loop.newest_package()
+
+    def trained(self, package: dict[str, Any], detail: list[str], approval: str = "Approved") -> None:
+        """Hold a package to the approval that it should have, and say what the gate saw."""
+        version, got = package["ModelPackageVersion"], package["ModelApprovalStatus"]
+        expect(got == approval, f"version {version} is {got}, not {approval}")
+        evaluation = self.loop.evaluation_of(package)
+        self.result.waited_seconds += self.loop.training_seconds() / CLOCK_SCALE
+        metrics = ", ".join(f"{name} {value:.3f}" for name, value in sorted(evaluation.metrics.items()))
+        detail.append(f"version {version} on {evaluation.rows} holdout rows: {self.replay.words.loss} {metrics}")
+
+    def deployed(self, seen: set[str], error: str | None = None) -> None:
+        """Wait for a deployment that is not in ``seen``, and for the end that it should have."""
+        self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=180, error=error)
+
+    def live(self) -> LivePointer:
+        """Return what serves.
+
+        Raises:
+            LoopError: If nothing does.
+        """
+        live = self.loop.live()
+        if live is None:
+            raise LoopError("nothing serves")
+        return live
+
+    def live_version(self) -> str:
+        """Return the version that serves."""
+        return self.live().model_package_arn.rsplit("/", 1)[-1]
+
+    def last_record(self, outcome: Outcome) -> AuditRecord:
+        """Return the newest audit record, held to its outcome."""
+        record = self.loop.audit()[-1]
+        expect(record.outcome is outcome, f"the audit's last record says {record.outcome}: {record.reason}")
+        return record
+
+    def replay_period(self, period: int) -> MonitorReport:
+        """Replay a period as live requests, then what really happened; return the monitor's report of it."""
+        replay, loop = self.replay, self.loop
+        requests, labels = replay.requests(period), replay.labels(period)
+        version = self.live_version()
+        calls = loop.invoke(requests, f"{replay.period}-{period}")
+        predictions = [p for call in calls for p in call.predictions]
+        expect(len(predictions) == len(labels), f"{len(predictions)} predictions for {len(labels)} rows")
+        loop.wait_counted()
+        last = period + replay.weeks - 1
+        for week in range(period, last):
+            known = len(loop.reports())
+            self.running.clock_jump(to=week_start(week + 1))
+            loop.wait_report(known)
+        known = len(loop.reports())
+        self.running.clock_jump(to=week_end(last))
+        loop.upload_labels(calls, labels, f"{replay.period}-{period}")
+        replay.ingest(self.store, period, period)
+        self.running.clock_jump(to=week_start(last + 1))
+        report = loop.wait_report(known)
+        self.result.weeks.append(
+            Week(
+                week=period,
+                actual=sum(labels),
+                forecast=sum(predictions),
+                loss=replay.loss(predictions, labels),
+                naive_loss=replay.loss(replay.naive(period), labels),
+                psi={feature.name: feature.psi for feature in report.features},
+                calls={f"version {version}": len(calls)},
+            )
+        )
+        return report
+
+    def promote(self, seen: set[str], requests: Sequence[dict[str, object]], detail: list[str]) -> None:
+        """Send live traffic until the deployment that is not in ``seen`` has promoted its model.
+
+        Args:
+            seen: The deployments before.
+            requests: What is asked.
+            detail: What is said of it is appended.
+        """
+        loop, old_config, old_version, started = self.loop, self.live().config, self.live_version(), self.now()
+        with loop.traffic(requests, f"rollout-{started:%Y%m%d%H%M%S}") as traffic:
+            self.deployed(seen)
+        record = self.last_record(Outcome.PROMOTED)
+        expect(record.serving_config == loop.serving_config() != old_config, "the old config still serves")
+        expect(traffic.refused == 0, f"{traffic.refused} calls failed during the rollout")
+        new_version = self.live_version()
+        old, new = (loop.invocations(c, started, self.now()) for c in (old_config, loop.serving_config()))
+        self.result.waited_seconds += BAKE_SECONDS / CLOCK_SCALE
+        self._mark("promoted", {f"version {old_version}": old, f"version {new_version}": new})
+        detail.append(
+            f"version {new_version} took over from {old_version}; {traffic.answered} calls answered, 0 failed"
+        )
+        detail.append(f"old fleet {old} calls, new fleet {new}")
+
+    def roll_back(self, requests: Sequence[dict[str, object]], release: Callable[[], None], detail: list[str]) -> None:
+        """Release a bad model under live traffic, and hold the loop to going back to the one that serves.
+
+        Args:
+            requests: What is asked.
+            release: Gets the bad model approved.
+            detail: What is said of it is appended.
+        """
+        loop, good_config, good_version = self.loop, self.loop.serving_config(), self.live_version()
+        seen = self.seen("DeployMachineArn")
+        with loop.traffic(requests, f"planted-{self.now():%Y%m%d%H%M%S}") as traffic:
+            release()
+            self.deployed(seen, Outcome.ROLLED_BACK.value)
+        record = self.last_record(Outcome.ROLLED_BACK)
+        expect(loop.serving_config() == good_config, f"{loop.serving_config()} serves instead of {good_config}")
+        expect(self.live_version() == good_version, "the live pointer moved to the bad model")
+        calls: list[Call] = loop.invoke(requests[:64], f"after-{self.now():%Y%m%d%H%M%S}")
+        expect(calls, "the endpoint no longer answers")
+        expect(traffic.refused > 0, "the bad model never failed a call, so nothing was proved")
+        expect(traffic.answered > traffic.refused, "the bad model took most of the traffic")
+        detail.append(
+            f"{record.reason}; {traffic.answered} calls answered by version {good_version}, {traffic.refused} failed"
+        )
+
+    def verify_audit(self) -> None:
+        """Hold the audit chain to being whole."""
+        with self.step("verify the audit chain") as detail:
+            records, problems = self.loop.audit(), self.loop.audit_problems()
+            expect(not problems, f"the chain is broken: {problems}")
+            detail.append(" -> ".join(record.outcome.value for record in records))
+
+    def _mark(self, event: str, calls: dict[str, int]) -> None:
+        last = self.result.weeks[-1]
+        self.result.weeks[-1] = replace(last, event=event, calls={**last.calls, **calls})
