@@ -14,9 +14,16 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+from ministack.core import responses
+
+from mlops_local import compat
 from mlops_local.sagemaker import asynchronous, endpoints, invoke, models, processing, registry, tags, training, updates
 from mlops_local.sagemaker.errors import ServiceError
 from mlops_local.sagemaker.shapes import Record, check_request, check_response
+
+compat.expect("ministack.core.responses", _WIRE_CT_SUCCESS_OVERRIDE=dict)
+# MiniStack gives every JSON answer the API's content type, but a model's keeps its own; clients of the API do not look at it
+responses._WIRE_CT_SUCCESS_OVERRIDE["sagemaker"] = "application/json"
 
 LOGGER = logging.getLogger(__name__)
 Response = tuple[int, dict[str, str], bytes]
