@@ -1,8 +1,9 @@
-"""Checks of where a training set comes from against what there is."""
+"""Checks of a declaration against itself and what there is: training set, evaluation, gate."""
 
+from mlops_constructs._validation import check_range
 from mlops_constructs.feature_store import FeatureStore
 from mlops_constructs.retraining.source import TrainingSetSource
-from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
 
 
 def source_problem(given: TrainingSetPlan | TrainingSetSource, store: FeatureStore | None) -> str | None:
@@ -17,6 +18,38 @@ def source_problem(given: TrainingSetPlan | TrainingSetSource, store: FeatureSto
             None if store is None else "store must not be given beside a TrainingSetSource, which says where sets lie"
         )
     return None if store is not None else "store must be given: a TrainingSetPlan is built from the features of one"
+
+
+def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None]:
+    """Return what a gate asks that its evaluation cannot answer, and limits that nothing could keep.
+
+    Args:
+        gate: When a candidate may be registered.
+        evaluation: What it is measured on.
+    """
+    columns = evaluation.segments or ()
+    known = ", ".join(map(repr, columns)) or "none"
+    minimum, maximum = gate.minimum_loss, gate.maximum_loss
+    return [
+        None if evaluation.baselines else "evaluation.baselines must name at least one naive prediction to beat",
+        None
+        if gate.metric in (None, evaluation.metric)
+        else f"gate.metric must be the evaluation's {evaluation.metric!r}, got {gate.metric!r}",
+        # two-sided; with 0.5 or less the "bound" would lie near the estimate
+        check_range("gate.confidence", gate.confidence, minimum=0.5, maximum=0.999),
+        check_range("gate.resamples", gate.resamples, minimum=100, maximum=100_000),
+        check_range("gate.max_regression", gate.max_regression, minimum=-1, maximum=10),
+        check_range("gate.max_segment_regression", gate.max_segment_regression, minimum=-1, maximum=10),
+        check_range("gate.max_slowdown", gate.max_slowdown, minimum=1, maximum=1000),
+        f"gate.minimum_loss must be below maximum_loss, got {minimum!r} and {maximum!r}"
+        if minimum is not None and maximum is not None and minimum >= maximum
+        else None,
+        *(
+            f"gate.segments must be written as column=value with a column of evaluation.segments ({known}), got {name!r}"
+            for name in gate.segments or ()
+            if name.partition("=")[0] not in columns or not name.partition("=")[2]
+        ),
+    ]
 
 
 def feature_problems(source: TrainingSetSource) -> list[str]:

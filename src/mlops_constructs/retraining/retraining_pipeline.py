@@ -25,7 +25,7 @@ from mlops_constructs.model_registry import ModelRegistry
 from mlops_constructs.retraining._guard import GuardLimits, define_guard
 from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
 from mlops_constructs.retraining._registration import MESSAGE_VARIABLES, Registration
-from mlops_constructs.retraining.checks import feature_problems, source_problem
+from mlops_constructs.retraining.checks import feature_problems, gate_problems, source_problem
 from mlops_constructs.retraining.guard_policy import GuardPolicy
 from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment, ProcessingPlan
 from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
@@ -109,7 +109,8 @@ class RetrainingPipeline(Construct):
             schedule=schedule,
             label_table=_label_table(source),
         )
-        self._validate(source, evaluation, limits)
+        gate = GateSpec() if gate is None else gate
+        self._validate(source, evaluation, gate, limits)
         self._access = RetrainingAccess(
             scope=self,
             business_unit=business_unit,
@@ -122,7 +123,7 @@ class RetrainingPipeline(Construct):
         self._table = define_table(
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
-        gate_function = self._define_gate(GateSpec() if gate is None else gate)
+        gate_function = self._define_gate(gate)
         code = s3_assets.Asset(self, "Code", path=str(training.source), exclude=["**/__pycache__"])
         step_code = (
             None
@@ -258,7 +259,9 @@ class RetrainingPipeline(Construct):
             return given
         return TrainingSetSource.features(store=cast("FeatureStore", store), plan=given)
 
-    def _validate(self, source: TrainingSetSource, evaluation: EvaluationPlan, limits: GuardLimits) -> None:
+    def _validate(
+        self, source: TrainingSetSource, evaluation: EvaluationPlan, gate: GateSpec, limits: GuardLimits
+    ) -> None:
         raise_if_any(
             self,
             "InvalidRetrainingPipeline",
@@ -271,6 +274,7 @@ class RetrainingPipeline(Construct):
                 None
                 if evaluation.label == source.label
                 else f"evaluation.label must be the training set's {source.label!r}, got {evaluation.label!r}",
+                *gate_problems(gate, evaluation),
                 *feature_problems(source),
             ],
         )

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mlops_constructs.retraining.checks import feature_problems, source_problem
+from mlops_constructs.retraining.checks import feature_problems, gate_problems, source_problem
 from mlops_constructs.retraining.source import TrainingSetSource
-from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
 
 PLAN = TrainingSetPlan(
     name="sales",
@@ -42,3 +42,36 @@ def test_every_group_and_column_that_is_missing_is_named(demand: Any):
     assert feature_problems(TrainingSetSource.features(store=demand.store, plan=PLAN)) == []
     source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
     assert feature_problems(source) == []
+
+
+def test_a_gate_asks_only_what_its_evaluation_answers():
+    """Metric and segments are the evaluation's; a default gate fits every one."""
+    plan = EvaluationPlan(label="units", block="store", baselines=("last_week",), segments=("promoted",))
+    limits = {"promoted=1": SegmentLimit(maximum_loss=0.4)}
+    assert not any(gate_problems(GateSpec(), plan))
+    assert not any(gate_problems(GateSpec(metric="wape", segments=limits, maximum_loss=0.5), plan))
+
+
+def test_fails_with_every_limit_that_nothing_could_keep():
+    """At synth, not after the first training."""
+    plan = EvaluationPlan(label="units", block="store", baselines=(), segments=("promoted",))
+    gate = GateSpec(
+        metric="brier",
+        confidence=95,
+        resamples=10,
+        max_slowdown=0.5,
+        minimum_loss=0.5,
+        maximum_loss=0.5,
+        segments={"promoted": SegmentLimit(), "store=7": SegmentLimit(), "promoted=1": SegmentLimit()},
+    )
+    found = [problem for problem in gate_problems(gate, plan) if problem is not None]
+    assert [problem.split(" must ")[0] for problem in found] == [
+        "evaluation.baselines",
+        "gate.metric",
+        "gate.confidence",
+        "gate.resamples",
+        "gate.max_slowdown",
+        "gate.minimum_loss",
+        "gate.segments",
+        "gate.segments",
+    ]
