@@ -12,6 +12,7 @@ from mlops_constructs.model_endpoint import (
     ModelEndpoint,
     Ownership,
     Scaling,
+    ScheduledCapacity,
     off_hours,
 )
 from mlops_constructs.model_monitor import ModelMonitor
@@ -67,6 +68,7 @@ __all__ = [
     "RolloutTarget",
     "SageMakerTarget",
     "Scaling",
+    "ScheduledCapacity",
     "ShadowTraffic",
     "Spot",
     "TrainingJob",

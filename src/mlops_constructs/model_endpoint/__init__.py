@@ -6,6 +6,7 @@ from mlops_constructs.model_endpoint.interface import IModelEndpoint
 from mlops_constructs.model_endpoint.model_endpoint import ModelEndpoint
 from mlops_constructs.model_endpoint.ownership import Ownership
 from mlops_constructs.model_endpoint.scaling import Scaling, off_hours
+from mlops_runtime.contracts.serving import ScheduledCapacity
 
 __all__ = [
     "DataCapture",
@@ -15,5 +16,6 @@ __all__ = [
     "ModelEndpoint",
     "Ownership",
     "Scaling",
+    "ScheduledCapacity",
     "off_hours",
 ]
