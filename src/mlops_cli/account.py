@@ -33,7 +33,7 @@ Profile = Annotated[
 _CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
-_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ def _client_error(error: Mapping[str, Any], operation: str) -> str:
     fix = ""
     if code in _EXPIRED:
         fix = "; the credentials have expired: sign in again"
-    elif code in _DENIED:
+    elif code in DENIED:
         fix = "; docs/operations.md lists what each command needs"
     return f"AWS refused {operation} ({code}): {message}{fix}"
 

@@ -1,10 +1,11 @@
 """Finds what a unit has deployed by the parameters that its stack published, and names what there is if it does not find it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlops_cli.account import DENIED
 from mlops_cli.errors import UserError
 from mlops_runtime.business_unit.entries import ROOT, Entry, read_entry
 from mlops_runtime.contracts import ContractError
@@ -32,10 +33,10 @@ class Entries:
         Raises:
             UserError: If there is none of that name.
         """
-        found = self._get(f"{ROOT}{_checked(name)}/unit")
-        if isinstance(found, UnitEntry):
-            return found
-        raise UserError(f"there is no business unit {name!r} here; {self._there_are(UnitEntry)}")
+        found = [entry for entry in self._get(_unit_names(name)) if isinstance(entry, UnitEntry)]
+        if not found:
+            raise UserError(f"there is no business unit {name!r} here; {self._there_are(UnitEntry)}")
+        return found[0]
 
     def endpoint(self, name: str) -> EndpointEntry:
         """Return an endpoint.
@@ -43,10 +44,10 @@ class Entries:
         Raises:
             UserError: If there is none of that name.
         """
-        found = self._endpoint(_checked(name))
-        if found is None:
+        found = [entry for entry in self._get(_endpoint_names(name)) if isinstance(entry, EndpointEntry)]
+        if not found:
             raise UserError(f"there is no endpoint {name!r} here; {self._there_are(EndpointEntry)}")
-        return found
+        return found[0]
 
     def chain(self, name: str) -> UnitEntry | EndpointEntry:
         """Return what has a chain of audit records: an endpoint or a unit.
@@ -54,16 +55,16 @@ class Entries:
         Raises:
             UserError: If there is none of that name, or both.
         """
-        unit, endpoint = self._get(f"{ROOT}{_checked(name)}/unit"), self._endpoint(name)
-        if isinstance(unit, UnitEntry) and endpoint is not None:
+        found = self._get([*_endpoint_names(name), *_unit_names(name)])
+        endpoint = next((entry for entry in found if isinstance(entry, EndpointEntry)), None)
+        unit = next((entry for entry in found if isinstance(entry, UnitEntry)), None)
+        if unit is not None and endpoint is not None:
             raise UserError(f"{name!r} is a business unit and an endpoint of {endpoint.unit!r}; rename one of them")
-        if endpoint is not None:
-            return endpoint
-        if isinstance(unit, UnitEntry):
-            return unit
-        raise UserError(
-            f"there is no endpoint or business unit {name!r} here; {self._there_are(EndpointEntry, UnitEntry)}"
-        )
+        answer = unit if endpoint is None else endpoint
+        if answer is None:
+            there_are = self._there_are(EndpointEntry, UnitEntry)
+            raise UserError(f"there is no endpoint or business unit {name!r} here; {there_are}")
+        return answer
 
     def units(self) -> list[UnitEntry]:
         """Return every unit."""
@@ -77,18 +78,27 @@ class Entries:
             [entry for entry in entries if isinstance(entry, PipelineEntry)],
         )
 
-    def _endpoint(self, name: str) -> EndpointEntry | None:
-        # an endpoint's name begins with its unit's, which may have hyphens itself
-        units = [name[: match.start()] for match in re.finditer("-", name)]
-        found = (self._get(f"{ROOT}{unit}/endpoint/{name}") for unit in units)
-        return next((entry for entry in found if isinstance(entry, EndpointEntry)), None)
+    def _get(self, names: Sequence[str]) -> list[Entry]:
+        """Return those of the parameters that there are; who may read one of them may be denied the others."""
+        from botocore.exceptions import ClientError
 
-    def _get(self, name: str) -> Entry | None:
-        try:
-            value = self.ssm.get_parameter(Name=name)["Parameter"]["Value"]
-        except self.ssm.exceptions.ParameterNotFound:
-            return None
-        return _read(name, value)
+        found: list[Entry] = []
+        denied: ClientError | None = None
+        for name in names:
+            try:
+                value = self.ssm.get_parameter(Name=name)["Parameter"]["Value"]
+            except self.ssm.exceptions.ParameterNotFound:
+                continue
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in DENIED:
+                    raise
+                denied = error
+                continue
+            entry = _read(name, value)
+            found += [] if entry is None else [entry]
+        if denied is not None and not found:
+            raise denied
+        return found
 
     def _all(self, path: str) -> Iterator[Entry]:
         for page in self.ssm.get_paginator("get_parameters_by_path").paginate(Path=path, Recursive=True):
@@ -120,6 +130,16 @@ def _read(name: str, value: str) -> Entry | None:
         raise UserError(
             f"the parameter {name} is not what this version of mlops reads: {error}; deploy the stack again"
         ) from error
+
+
+def _unit_names(name: str) -> list[str]:
+    return [f"{ROOT}{_checked(name)}/unit"]
+
+
+def _endpoint_names(name: str) -> list[str]:
+    # an endpoint's name begins with its unit's, which may have hyphens itself
+    units = [name[: match.start()] for match in re.finditer("-", _checked(name))]
+    return [f"{ROOT}{unit}/endpoint/{name}" for unit in units]
 
 
 def _checked(name: str) -> str:

@@ -90,25 +90,35 @@ def test_other_parameters_are_no_entries(entries: Entries, deployed: DeployedUni
     assert entries.of_unit(deployed.name)[0] == [deployed.endpoint_entry]
 
 
-class _Forbidden:
-    """An SSM client that may get one parameter and list none."""
+def _denied(name: str) -> ClientError:
+    return ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
 
-    def __init__(self, ssm: Any) -> None:
-        self._ssm, self.exceptions = ssm, ssm.exceptions
+
+class _Forbidden:
+    """An SSM client that may get what is of one unit, and list nothing."""
+
+    def __init__(self, ssm: Any, unit: str) -> None:
+        self._ssm, self._unit, self.exceptions = ssm, unit, ssm.exceptions
 
     def get_parameter(self, **arguments: Any) -> Any:
         """GetParameter."""
+        if not arguments["Name"].startswith(f"/mlops/{self._unit}/"):
+            raise _denied("GetParameter")
         return self._ssm.get_parameter(**arguments)
 
     def get_paginator(self, name: str) -> Any:
         """Refuses as AWS does."""
-        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
+        raise _denied(name)
 
 
-def test_who_may_not_list_is_told_so(cloud: Cloud, deployed: DeployedUnit) -> None:
-    """A person who may pause one unit need not see the others."""
-    entries = Entries(ssm=_Forbidden(cloud.client("ssm")))
+def test_who_may_read_one_unit_finds_it(cloud: Cloud, deployed: DeployedUnit) -> None:
+    """A person on call need not see the others; what is not theirs is denied, not missing."""
+    entries = Entries(ssm=_Forbidden(cloud.client("ssm"), deployed.name))  # type: ignore[arg-type]  # a client in all but its class
 
     assert entries.unit(deployed.name) == deployed.unit_entry
-    with pytest.raises(UserError, match=r"there is no business unit 'nobody' here; which there are may not be listed"):
+    assert entries.endpoint(deployed.endpoint) == entries.chain(deployed.endpoint) == deployed.endpoint_entry
+    assert entries.chain(deployed.name) == deployed.unit_entry
+    with pytest.raises(UserError, match=r"there is no endpoint '.*-x' here; which there are may not be listed"):
+        entries.endpoint(f"{deployed.name}-x")
+    with pytest.raises(ClientError, match="AccessDenied"):
         entries.unit("nobody")

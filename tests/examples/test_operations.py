@@ -1,0 +1,232 @@
+"""What `docs/operations.md` tells people on call, done by one of them: in a role of that page, on the embedded cloud, with IAM."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_iam as iam
+from examples.retail.loop import Loop
+
+from mlops_constructs import BusinessUnit, EndpointCapacity, ModelEndpoint, ModelImage, ModelRegistry, Profile
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.cloud
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+# the endpoint of that file's tests: register, approve, ask
+_SPEC = importlib.util.spec_from_file_location("first_endpoint_tests", Path(__file__).parent / "test_first_endpoint.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+first = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(first)
+
+
+def role_code() -> str:
+    """The page's code of the role."""
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "on_call" in block]
+    return str(code)
+
+
+def synthesize(folder: Path) -> Path:
+    """Synthesize a unit with one endpoint and the page's role."""
+    app = cdk.App(outdir=str(folder))
+    stack = cdk.Stack(app, "OnCall")
+    unit = BusinessUnit(stack, "Unit", name="pilot", profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="first")
+    endpoint = ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name="first",
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
+        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+    )
+    on_call = iam.Role(stack, "OnCall", assumed_by=iam.AccountRootPrincipal())
+    exec(  # noqa: S102 - the page's own code is what is tested
+        role_code(), {"cdk": cdk, "iam": iam, "unit": unit, "rollout": endpoint.rollout, "on_call": on_call}
+    )
+    outputs = {
+        "OnCallRoleArn": on_call.role_arn,
+        "ApproverRoleArn": registry.approver_role.role_arn,
+        "EndpointName": endpoint.endpoint_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder
+
+
+class Pilot(first.Endpoint):  # type: ignore[misc,name-defined]  # loaded by path
+    """The deployed stack, and the command in the role of somebody on call."""
+
+    def deploy(self, **_: Any) -> list[deployer.ResourceEvent]:
+        """Deploy the stack of this file."""
+        outputs = deployer.deploy(self.cloud, synthesize(self.folder / "assembly"))["OnCall"]
+        self.loop = Loop(
+            client=self.cloud.client,
+            outputs=outputs,
+            unit="pilot",
+            now=lambda: datetime.fromisoformat(self.cloud.clock()["now"]),
+        )
+        self.loop.wait_idle("DeployMachineArn")
+        taken = self.cloud.client("sts").assume_role(RoleArn=outputs["OnCallRoleArn"], RoleSessionName="ann")[
+            "Credentials"
+        ]
+        self.role = {
+            "AWS_ENDPOINT_URL": self.cloud.endpoint_url,
+            "AWS_ACCESS_KEY_ID": taken["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": taken["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": taken["SessionToken"],
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "COLUMNS": "300",
+        }
+        return []
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Start the command in the role."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "mlops_cli", *map(str, arguments)],
+            env={**os.environ, **self.role},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def mlops(self, *arguments: object, code: int = 0) -> str:
+        """Run the command in the role, and return what it printed."""
+        with self.start(*arguments) as process:
+            output, errors = process.communicate(timeout=120)
+        assert process.returncode == code, errors + output
+        return output + errors
+
+    def version(self) -> str:
+        """The version that serves."""
+        live = self.loop.live()
+        assert live is not None
+        return str(live.model_package_arn.rpartition("/")[2])
+
+
+@pytest.fixture(scope="module")
+def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
+    """Deploy once; the tests of this file go on from each other."""
+    folder = tmp_path_factory.mktemp("operations")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    try:
+        yield Pilot(cloud, folder)
+    finally:
+        cloud.down()
+
+
+def test_before_the_first_model_there_is_nothing_to_go_back_from(pilot: Pilot) -> None:
+    """The status says so too."""
+    assert "endpoint pilot-first: NOT_YET_DEPLOYED" in pilot.mlops("status", "pilot")
+    assert "NOT_YET_DEPLOYED: no model serves on pilot-first yet" in pilot.mlops("rollback", "pilot-first", code=1)
+
+
+def test_a_pause_is_put_on_the_record_under_the_persons_name(pilot: Pilot) -> None:
+    """The role is enough to pause, look, verify and resume."""
+    assert "pilot is paused" in pilot.mlops("pause", "pilot", "--reason", "prices are migrated")
+    assert "rests: paused since" in pilot.mlops("status", "pilot")
+    assert "by arn:aws:sts::000000000000:assumed-role/" in pilot.mlops("pause", "pilot", "--reason", "again")
+    assert "/ann" in pilot.mlops("audit", "show", "pilot")
+    assert pilot.mlops("resume", "pilot", "--reason", "done") == "pilot is resumed (record 2)\n"
+    assert pilot.mlops("audit", "verify", "pilot") == "the chain of pilot is whole up to record 2\n"
+
+
+def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot: Pilot) -> None:
+    """Each answer says what serves, and SageMaker agrees."""
+    pilot.approve(2.0)
+    pilot.approve(3.0)
+    assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
+
+    back = pilot.mlops("rollback", "pilot-first", "--reason", "returns went up")
+
+    assert back.splitlines()[-1].endswith(":model-package/pilot-first/1 serves")
+    assert (pilot.version(), pilot.ask()) == ("1", pytest.approx(4.0))
+    assert "/ann" in pilot.mlops("audit", "show", "pilot-first", "--last", 1)
+    assert "serves already; nothing changed" in pilot.mlops("rollback", "pilot-first", "--to", 1)
+
+    forth = pilot.mlops("rollback", "pilot-first", "--to", 2)
+
+    assert forth.splitlines()[-1].endswith(":model-package/pilot-first/2 serves")
+    assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
+    assert "live      version 2 in" in pilot.mlops("status", "pilot")
+
+
+def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
+    """While the old fleet is kept; the command ends when it serves alone again."""
+    pilot.cloud.clock_scale(20)  # so that the command meets the bake, not its end
+    with ThreadPoolExecutor() as pool:
+        rollout = pool.submit(pilot.approve, 5.0, error="ROLLED_BACK")
+        while pilot.loop.lock_owner() is None and not rollout.done():
+            time.sleep(0.1)
+
+        said = pilot.mlops("rollback", "pilot-first", "--reason", "not today").splitlines()
+
+        rollout.result()
+    pilot.cloud.clock_scale(120)
+    assert said[0].startswith("a rollout runs: arn:aws:states:us-east-1:000000000000:execution:")
+    assert said[1].endswith("-abort is set to ALARM: the new fleet is taken back")
+    assert said[2].startswith("ROLLED_BACK: ")
+    assert said[2].endswith(":model-package/pilot-first/2 serves")
+    assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
+
+
+def test_a_version_that_is_not_there_is_refused(pilot: Pilot) -> None:
+    """By the plan, on the record; the endpoint is left alone."""
+    refused = pilot.mlops("rollback", "pilot-first", "--to", 99, code=1)
+
+    assert "mlops: not rolled back: REFUSED: " in refused
+    assert refused.rstrip().endswith(":model-package/pilot-first/2 serves")
+    assert pilot.version() == "2"
+
+
+def test_the_chain_of_all_that_is_whole(pilot: Pilot, tmp_path: Path) -> None:
+    """At its source, and as a copy on a laptop without an account."""
+    shown = json.loads(pilot.mlops("audit", "show", "pilot-first", "--json"))
+    whole = f"the chain of pilot-first is whole up to record {shown['sequence']}\n"
+    for entry in pilot.loop.s3.list_objects_v2(Bucket=shown["bucket"], Prefix="audit/pilot-first/")["Contents"]:
+        name = entry["Key"].rpartition("/")[2]
+        (tmp_path / name).write_bytes(pilot.loop.s3.get_object(Bucket=shown["bucket"], Key=entry["Key"])["Body"].read())
+
+    given = ("--folder", tmp_path, "--head", shown["head"], "--sequence", shown["sequence"])
+    assert pilot.mlops("audit", "verify", "pilot-first") == whole
+    assert pilot.mlops("audit", "verify", "pilot-first", *given) == whole
+
+
+def test_the_role_may_do_nothing_else(pilot: Pilot) -> None:
+    """Neither approve, nor see other units; the answer is one line with AWS's words and the page."""
+    package = pilot.loop.sagemaker.list_model_packages(ModelPackageGroupName="pilot-first")["ModelPackageSummaryList"][
+        0
+    ]
+
+    denied = pilot.mlops("status", code=1)
+    approve = pilot.mlops("models", "approve", package["ModelPackageArn"], "--reason", "x", code=1)
+
+    assert denied.startswith("mlops: AWS refused GetParametersByPath (AccessDenied")
+    assert denied.rstrip().endswith("; docs/operations.md lists what each command needs")
+    assert len(denied.splitlines()) == 1
+    assert "Traceback" not in approve
