@@ -203,6 +203,16 @@ class Everything(cdk.Stack):
             self, "Composite", alarm_rule=cloudwatch.AlarmRule.from_alarm(alarm, cloudwatch.AlarmState.ALARM)
         )
 
+        calls = cloudwatch.Metric(
+            namespace="Foreign", metric_name="Calls", dimensions_map=where, period=Duration.minutes(1)
+        )
+        rate = cloudwatch.MathExpression(
+            expression="IF(calls > 0, errors / calls, 0)",
+            using_metrics={"errors": metric, "calls": calls},
+            period=Duration.minutes(1),
+        )
+        rate.create_alarm(self, "RateAlarm", threshold=0.05, evaluation_periods=1)
+
         database = glue.CfnDatabase(
             self, "Database", catalog_id=self.account,
             database_input=glue.CfnDatabase.DatabaseInputProperty(name="foreign_features"),

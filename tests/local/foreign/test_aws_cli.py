@@ -52,3 +52,36 @@ def test_puts_a_metric_and_reads_the_alarm(aws, foreign):
     assert [(row["MetricName"], row["Dimensions"]) for row in found] == [("m", [{"Name": "Unit", "Value": "a"}])]
     alarms = aws("cloudwatch", "describe-alarms", "--alarm-names", foreign.outputs["AlarmName"])["MetricAlarms"]
     assert alarms[0]["AlarmActions"] == [foreign.outputs["TopicArn"]]
+
+
+def test_puts_an_alarm_on_metric_math_and_sets_its_state(aws):
+    """The CLI's shorthand and JSON reach the evaluator; a state by hand is there at once."""
+    metric = {"Namespace": "Cli", "MetricName": "m", "Dimensions": []}
+    metrics = [
+        {"Id": "e", "Expression": "m * 2"},
+        {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}, "ReturnData": False},
+    ]
+    put = [
+        "--alarm-name",
+        "cli-math",
+        "--metrics",
+        json.dumps(metrics),
+        "--evaluation-periods",
+        "1",
+        "--threshold",
+        "1",
+    ]
+    aws(
+        "cloudwatch",
+        "put-metric-alarm",
+        *put,
+        "--comparison-operator",
+        "GreaterThanThreshold",
+        "--treat-missing-data",
+        "ignore",
+    )
+    state = ["--state-value", "ALARM", "--state-reason", "by hand"]
+    aws("cloudwatch", "set-alarm-state", "--alarm-name", "cli-math", *state)
+    (found,) = aws("cloudwatch", "describe-alarms", "--alarm-names", "cli-math")["MetricAlarms"]
+    assert (found["StateValue"], found["StateReason"]) == ("ALARM", "by hand")
+    assert found["Metrics"] == metrics

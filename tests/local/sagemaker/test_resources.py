@@ -121,6 +121,84 @@ def test_stack_is_created_updated_rolled_back_and_deleted(plane: "Plane") -> Non
     assert plane.sagemaker.list_models(NameContains="serving-Model-")["Models"] == []
 
 
+def test_deploys_what_the_constructs_do_with_an_endpoint(plane: "Plane") -> None:
+    """A canary with its alarm, other capacities, and numbers and booleans as text, as templates carry them."""
+    cloudformation = plane.cloud.client("cloudformation")
+    routing = {
+        "Type": "CANARY",
+        "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": "50"},
+        "WaitIntervalInSeconds": "60",
+    }
+    guard = {
+        "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": "0"},
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "guarded-declared"}]},
+    }
+    dimension = {"Name": "EndpointName", "Value": "guided"}
+    metric = {"Namespace": "AWS/SageMaker", "MetricName": "Invocation5XXErrors", "Dimensions": [dimension]}
+    queries = [
+        {"Id": "filled", "Expression": "FILL(errors, 0)"},
+        {"Id": "errors", "MetricStat": {"Metric": metric, "Period": "60", "Stat": "Sum"}, "ReturnData": "false"},
+    ]
+    alarm = {
+        "Type": "AWS::CloudWatch::Alarm",
+        "Properties": {
+            "AlarmName": "guarded-declared",
+            "Metrics": queries,
+            "EvaluationPeriods": 1,
+            "Threshold": 1,
+            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        },
+    }
+
+    def body(data: str) -> str:
+        template = json.loads(json.dumps(_template(plane, data)).replace("declared", "guided"))
+        resources = template["Resources"] | {"Alarm": alarm}
+        resources["Endpoint"]["Properties"] |= {"DeploymentConfig": guard, "RetainAllVariantProperties": "false"}
+        resources["Endpoint"]["DependsOn"] = "Alarm"
+        return json.dumps({"Resources": resources})
+
+    cloudformation.create_stack(StackName="guided", TemplateBody=body("first"))
+    assert _ended(plane, "guided")["StackStatus"] == "CREATE_COMPLETE"
+    cloudformation.update_stack(StackName="guided", TemplateBody=body("second"))
+    assert _ended(plane, "guided")["StackStatus"] == "UPDATE_COMPLETE"
+    described = plane.sagemaker.describe_endpoint(EndpointName="guided")
+    assert described["LastDeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "CANARY"
+    assert plane.invoke("guided")["model"] == "second"
+    cloudformation.delete_stack(StackName="guided")
+
+
+@pytest.mark.parametrize(
+    ("variant", "extra", "shown"),
+    [
+        (
+            {"ServerlessConfig": {"MemorySizeInMB": "2048", "MaxConcurrency": "5"}},
+            {},
+            {"CurrentServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}},
+        ),
+        (
+            {"InstanceType": "ml.m5.large", "InitialInstanceCount": "1"},
+            {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://plane/out"}}},
+            {"CurrentInstanceCount": 1},
+        ),
+    ],
+)
+def test_deploys_every_capacity(
+    plane: "Plane", variant: dict[str, Any], extra: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    """Serverless and asynchronous endpoints come from a template too."""
+    name = f"capacity-{len(extra)}"
+    template = json.loads(json.dumps(_template(plane, "first")).replace("declared", name))
+    named = {"VariantName": "AllTraffic", "ModelName": {"Fn::GetAtt": ["Model", "ModelName"]}}
+    template["Resources"]["Config"]["Properties"] = {"ProductionVariants": [named | variant], **extra}
+    cloudformation = plane.cloud.client("cloudformation")
+    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template))
+    assert _ended(plane, name)["StackStatus"] == "CREATE_COMPLETE"
+    found = plane.sagemaker.describe_endpoint(EndpointName=name)
+    assert found["ProductionVariants"][0] == found["ProductionVariants"][0] | shown
+    assert ("AsyncInferenceConfig" in found) == bool(extra)
+    cloudformation.delete_stack(StackName=name)
+
+
 @pytest.mark.parametrize(
     ("properties", "reason"),
     [
