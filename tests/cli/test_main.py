@@ -1,10 +1,18 @@
 """The command as a user calls it: in a process of its own."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+
+from mlops_cli.__main__ import app
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def mlops(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -19,7 +27,19 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     result = mlops("--help", cwd=tmp_path)
 
     assert result.returncode == 0
-    for command in ("local", "assets", "deploy", "destroy", "demo"):
+    for command in (
+        "local",
+        "assets",
+        "deploy",
+        "destroy",
+        "demo",
+        "status",
+        "rollback",
+        "pause",
+        "resume",
+        "audit",
+        "models",
+    ):
         assert command in result.stdout
 
 
@@ -30,6 +50,49 @@ def test_help_loads_neither_aws_cdk_nor_boto3(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert result.stdout.strip() == "[]"
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, by its full name."""
+    children = getattr(command, "commands", {})
+    if not children:
+        yield path, command
+    for name, child in children.items():
+        yield from _commands(child, f"{path} {name}")
+
+
+COMMANDS = dict(_commands(get_command(app), "mlops"))
+
+
+def test_every_documented_command_exists() -> None:
+    """With each of its options: nobody on call types what is not there."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    lines = re.findall(r"`(mlops [^`]+)`|^ {4}(mlops .+)$", text, re.MULTILINE)
+    said = [line for line in (a or b for a, b in lines) if line not in ("mlops audit", "mlops models")]
+
+    assert len(said) > 15
+    for line in said:
+        name = max((known for known in COMMANDS if f"{line} ".startswith(f"{known} ")), key=len, default=None)
+        assert name is not None, line
+        options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", line)) <= options, line
+
+
+def test_every_command_on_units_is_documented() -> None:
+    """All that looks at what is deployed, or changes it."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    apart = ("mlops local", "mlops assets", "mlops deploy", "mlops destroy", "mlops demo")
+
+    assert [name for name in COMMANDS if not name.startswith(apart) and name not in text] == []
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if not name.startswith("mlops local")])
+def test_every_command_and_option_says_what_it_is(name: str) -> None:
+    """Help is read before the page."""
+    command = COMMANDS[name]
+
+    assert command.help
+    assert [p.name for p in command.params if p.name != "help" and not getattr(p, "help", None)] == []
 
 
 def test_fails_when_the_demo_runs_outside_a_checkout(tmp_path: Path) -> None:

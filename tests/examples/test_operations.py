@@ -133,7 +133,7 @@ class Pilot(first.Endpoint):  # type: ignore[misc,name-defined]  # loaded by pat
 def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
     """Deploy once; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("operations")
-    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    cloud = local_cloud.up(folder / "cloud", clock_scale=300.0)
     try:
         yield Pilot(cloud, folder)
     finally:
@@ -187,7 +187,7 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
         said = pilot.mlops("rollback", "pilot-first", "--reason", "not today").splitlines()
 
         rollout.result()
-    pilot.cloud.clock_scale(120)
+    pilot.cloud.clock_scale(300)
     assert said[0].startswith("a rollout runs: arn:aws:states:us-east-1:000000000000:execution:")
     assert said[1].endswith("-abort is set to ALARM: the new fleet is taken back")
     assert said[2].startswith("ROLLED_BACK: ")

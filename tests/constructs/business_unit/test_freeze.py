@@ -1,8 +1,13 @@
 """The freeze calendar of a unit."""
 
-import pytest
+import re
+from pathlib import Path
 
-from mlops_constructs import Freeze, FreezeCalendar, ValidationError
+import aws_cdk as cdk
+import pytest
+from aws_cdk.assertions import Template
+
+from mlops_constructs import BusinessUnit, Freeze, FreezeCalendar, ValidationError
 
 
 def test_a_calendar_is_instants_in_order() -> None:
@@ -41,3 +46,17 @@ def test_fails_when_no_function_could_carry_it() -> None:
 
     with pytest.raises(ValidationError, match="at most 2048 characters as JSON, which is about 20, got 3"):
         FreezeCalendar.of(*freezes)
+
+
+def test_the_page_declares_a_calendar_that_works() -> None:
+    """Word for word what `docs/operations.md` shows."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operations.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "FreezeCalendar" in block]
+    stack = cdk.Stack(cdk.App(), "S")
+
+    exec(
+        code.replace("self", "stack"),
+        {"stack": stack, "BusinessUnit": BusinessUnit, "Freeze": Freeze, "FreezeCalendar": FreezeCalendar},
+    )  # noqa: S102 - the page's own code
+
+    Template.from_stack(stack).resource_count_is("AWS::SSM::Parameter", 1)
