@@ -5,10 +5,12 @@ import itertools
 import json
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 
+import aws_cdk as cdk
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,8 +20,12 @@ from examples.retail.demand_forecasting import data, declaration
 from examples.retail.demand_forecasting.features import INPUTS
 from examples.retail.demand_forecasting.golden import GOLDEN, golden_requests, render
 
+from mlops_constructs import BusinessUnit, Profile
+from mlops_constructs.rollout.golden import GoldenRequests, define_golden
+from mlops_local import deployer
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec
+from mlops_runtime.monitor.capture import read_call
 from mlops_runtime.rollout.golden import GoldenCaller
 from mlops_runtime.rollout.golden_set import read_set
 from mlops_runtime.serving.app import NonFiniteError, answer
@@ -77,8 +83,8 @@ def verdict(candidate, live=None, **limits):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Return a function that trains a script on weeks of the data, as changed, and loads the model."""
+def trained_folder(tmp_path_factory):
+    """Return a function that trains a script on weeks of the data, as changed, and returns the model's folder."""
 
     def train(script="train.py", weeks=range(9, 27), change=lambda table: table):
         folder = tmp_path_factory.mktemp("trained")
@@ -86,9 +92,15 @@ def trained(tmp_path_factory):
         pq.write_table(change(table).select(["store_id", "week", "units", *INPUTS]), folder / "part-0.parquet")
         command = [sys.executable, declaration.TRAINING_CODE / script, "--train", folder, "--model-dir", folder]
         subprocess.run(command, check=True, capture_output=True)
-        return load_directory(folder)
+        return folder
 
     return train
+
+
+@pytest.fixture(scope="module")
+def trained(trained_folder):
+    """Return a function that does so and loads the model."""
+    return lambda *arguments, **options: load_directory(trained_folder(*arguments, **options))
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +254,96 @@ def test_every_request_is_failed_by_something(good):
     )
     assert [name for name in NAMES if f"{name}: " not in reasons] == []
     assert json.loads(CONTENT.splitlines()[0])["name"] == NAMES[0]
+
+
+ENDPOINT = "golden-forecast"
+IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0' * 64}"
+
+
+def deployed(cloud, folder):
+    """Deploy a unit with the function; return the function's name and the golden spec that a serving spec would carry."""
+    app = cdk.App(outdir=str(folder / "out"))
+    stack = cdk.Stack(app, "golden-requests")
+    unit = BusinessUnit(stack, "Unit", name="golden", profile=Profile.DEVELOPMENT)
+    spec = GoldenRequests.from_file(GOLDEN, max_latency=cdk.Duration.seconds(10)).bind(unit)
+    function = define_golden(stack, "Golden", business_unit=unit, endpoint_name=ENDPOINT, golden=spec)
+    cdk.CfnOutput(stack, "Function", value=function.function_name)
+    cdk.CfnOutput(stack, "Uri", value=spec.uri)
+    app.synth()
+    outputs = deployer.deploy(cloud, folder / "out")["golden-requests"]
+    return outputs["Function"], to_dict(replace(spec, uri=outputs["Uri"]))
+
+
+def serve(cloud, folder, name, model):
+    """Make an endpoint of a trained model, with capture."""
+    sagemaker, bucket = cloud.client("sagemaker"), "golden-models"
+    with tarfile.open(folder / f"{name}.tar.gz", "w:gz") as tar:
+        for file in ("model.onnx", "signature.json"):
+            tar.add(model / file, file)
+    cloud.client("s3").upload_file(str(folder / f"{name}.tar.gz"), bucket, f"{name}.tar.gz")
+    container = {"Image": IMAGE, "ModelDataUrl": f"s3://{bucket}/{name}.tar.gz"}
+    role = cloud.client("iam").get_role(RoleName="golden-serving")["Role"]["Arn"]
+    sagemaker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer=container)
+    variant = {"VariantName": "A", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    capture = {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{bucket}/capture",
+        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
+    }
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], DataCaptureConfig=capture)
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+
+
+@pytest.mark.cloud
+def test_the_deployed_function_checks_a_rehearsal(cloud, wait_for, trained_folder, tmp_path):
+    """With IAM on: the good model passes, the bad one fails, another endpoint cannot be asked, all captures are synthetic."""
+    s3, sagemaker, functions = (cloud.client(name) for name in ("s3", "sagemaker", "lambda"))
+    s3.create_bucket(Bucket="golden-models")
+    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    cloud.client("iam").create_role(RoleName="golden-serving", AssumeRolePolicyDocument=document)
+    rights = [
+        {
+            "Effect": "Allow",
+            "Action": "s3:*",
+            "Resource": ["arn:aws:s3:::golden-models", "arn:aws:s3:::golden-models/*"],
+        },
+        {"Effect": "Allow", "Action": "logs:*", "Resource": "*"},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": rights})
+    cloud.client("iam").put_role_policy(RoleName="golden-serving", PolicyName="all", PolicyDocument=policy)
+    names = {"good": f"{ENDPOINT}-golden-00000001", "bad": f"{ENDPOINT}-golden-00000002", "other": "other-forecast"}
+    models = {"good": trained_folder(), "bad": trained_folder("elasticity.py")}
+    for kind, name in names.items():
+        serve(cloud, tmp_path, name, models.get(kind, models["good"]))
+    function, spec = deployed(cloud, tmp_path)
+    for name in names.values():
+        wait_for(lambda name=name: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService", 30)
+
+    def ask(kind, **more):
+        event = {"mode": "check", "endpoint": names[kind], "golden": spec, "live_endpoint": None, **more}
+        answer = functions.invoke(FunctionName=function, Payload=json.dumps(event))
+        return json.loads(answer["Payload"].read()), answer.get("FunctionError")
+
+    good, _ = ask("good")
+    bad, _ = ask("bad")
+    other, failed = ask("other")
+    sent, _ = ask("good", mode="traffic", calls=5, now="2017-08-01T09:00:00Z")
+
+    assert good["passed"], good["reason"]
+    assert not bad["passed"]
+    assert "nothing sold last week: the model answered 500" in bad["reason"]
+    assert failed
+    assert other["errorType"] == "GoldenCallError"
+    assert "AccessDenied" in other["errorMessage"]
+    assert sent == {"calls": 5, "failures": 0}
+
+    def captured():
+        objects = s3.list_objects_v2(Bucket="golden-models", Prefix=f"capture/{names['good']}/").get("Contents", [])
+        bodies = [s3.get_object(Bucket="golden-models", Key=item["Key"])["Body"].read() for item in objects]
+        lines = [line for body in bodies for line in body.splitlines()]
+        return lines if len(lines) >= good["calls"] + 5 else None
+
+    assert {read_call(line, None).is_synthetic for line in wait_for(captured, 30)} == {True}
