@@ -231,7 +231,7 @@ class GoldenCaller:
             raise GoldenCallError(f"endpoint {endpoint!r} could not be asked: {error}") from error
         took = 1000 * (self._timer() - started)
         was_retried = answer["ResponseMetadata"].get("RetryAttempts", 0) > 0
-        return replace(read_answer(body, answer["ContentType"]), milliseconds=None if was_retried else took)
+        return replace(read_answer(body, answer.get("ContentType", "")), milliseconds=None if was_retried else took)
 
 
 class _OutOfTimeError(Exception):
