@@ -188,7 +188,7 @@ def _work(record: Record, queue: _Queue, item: _Waiting) -> None:
         _notify(record, server, item, "Success", {"invocationStatus": "Completed", "responseParameters": parameters})
     finally:
         values["TotalProcessingTime"] = (clock.now() - item.received) * 1000
-        metrics.publish(queue.endpoint, values, clock.now(), variant=server.variant)
+        metrics.publish(queue.endpoint, values, clock.now(), (server.variant, fleet.config if state.compared else None))
         with _LOCK:
             queue.busy -= 1
             queue.active = clock.now()

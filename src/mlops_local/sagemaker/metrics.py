@@ -62,36 +62,40 @@ def record(endpoint: str, variant: str, config: str | None, call: Invocation) ->
     values = {
         "Invocation4XXErrors": float(400 <= call.status < 500),
         "Invocation5XXErrors": float(call.status >= 500 or call.status == 0),
-        "InvocationModelErrors": float(not 200 <= call.status < 300),
         "ModelLatency": round(call.model * 1e6),
         "OverheadLatency": round(call.overhead * 1e6),
     }
+    # what asynchronous and serverless endpoints publish is listed in their own pages:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-monitoring.html
     if not call.is_queued:
         values["Invocations"] = 1.0
     if call.instances and not call.is_queued:
+        values["InvocationModelErrors"] = float(not 200 <= call.status < 300)
         # "1/numberOfInstances is sent as the value on each request"
         values["InvocationsPerInstance"] = 1.0 / call.instances
     if call.setup is not None:
         values["ModelSetupTime"] = round(call.setup * 1e6)
-    base = (("EndpointName", endpoint), ("VariantName", variant))
-    minute = int(clock.now()) // _PERIOD * _PERIOD
-    for dimensions in [base] if config is None else [base, (*base, ("EndpointConfigName", config))]:
-        for name, value in values.items():
-            _BATCHES.add((dimensions, name, minute), float(value))
+    publish(endpoint, values, clock.now(), (variant, config))
 
 
-def publish(endpoint: str, values: Mapping[str, float], at: float, variant: str | None = None) -> None:
+def publish(endpoint: str, values: Mapping[str, float], at: float, fleet: tuple[str, str | None] | None = None) -> None:
     """Publish values of an endpoint.
 
     Args:
         endpoint: Endpoint name.
         values: By metric.
         at: A time of the minute that they are of, epoch seconds.
-        variant: Variant name. Default: none, for what the whole endpoint has.
+        fleet: Variant, and the endpoint config of its fleet where series by fleet are wanted. Default: the whole endpoint.
     """
-    named = (("EndpointName", endpoint), *(() if variant is None else (("VariantName", variant),)))
-    for name, value in values.items():
-        _BATCHES.add((named, name, int(at) // _PERIOD * _PERIOD), float(value))
+    base: tuple[tuple[str, str], ...] = (("EndpointName", endpoint),)
+    if fleet is not None:
+        base = (*base, ("VariantName", fleet[0]))
+    config = None if fleet is None else fleet[1]
+    minute = int(at) // _PERIOD * _PERIOD
+    for dimensions in [base] if config is None else [base, (*base, ("EndpointConfigName", config))]:
+        for name, value in values.items():
+            _BATCHES.add((dimensions, name, minute), float(value))
 
 
 def _deliver(batch: dict[Series, list[float]]) -> None:
