@@ -29,8 +29,10 @@ from mlops_constructs import (
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
+    ProcessingStep,
     Profile,
     RetrainingPipeline,
+    Spot,
     TrainingJob,
     TrainingSetSource,
 )
@@ -61,6 +63,10 @@ import pyarrow.parquet as pq
 from onnx import TensorProto, helper
 
 rows = pq.read_table(pathlib.Path(os.environ["SM_CHANNEL_TRAIN"]))
+if "SM_CHANNEL_PROCESSED" in os.environ:
+    prepared = json.loads(pathlib.Path(os.environ["SM_CHANNEL_PROCESSED"], "prepared.json").read_text())
+    assert prepared == {"rows": rows.num_rows, "inputs": ["code", "train"]}, prepared
+    pathlib.Path(os.environ["MLOPS_CHECKPOINT_DIR"], "epoch").write_text("1")
 columns = np.column_stack([rows.column(name).to_numpy() for name in ("price", "promoted")])
 weights, *_ = np.linalg.lstsq(columns, rows.column("units").to_numpy(), rcond=None)
 graph = helper.make_graph(
@@ -76,12 +82,22 @@ folder = pathlib.Path(os.environ["SM_MODEL_DIR"])
 inputs = [{"name": "price", "type": "number"}, {"name": "promoted", "type": "number"}]
 (folder / "signature.json").write_text(json.dumps({"inputs": inputs, "output": "units"}))
 """
+STEP = """
+import json, os, pathlib
+import pyarrow.parquet as pq
+
+train = pathlib.Path(os.environ["SM_CHANNEL_TRAIN"])
+seen = sorted(path.name for path in train.parent.iterdir())
+found = {"rows": pq.read_table(train).num_rows, "inputs": seen}
+pathlib.Path(os.environ["SM_OUTPUT_DIR"], "prepared.json").write_text(json.dumps(found))
+"""
 
 
 def synthesize(folder: Path) -> Path:
     """Synthesize a unit with an endpoint and two pipelines: one learns from S3, one from the feature store."""
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text(SCRIPT)
+    (folder / "code" / "step.py").write_text(STEP)
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
     group = FeatureGroup(
         name="sales",
@@ -107,24 +123,17 @@ def synthesize(folder: Path) -> Path:
         capacity=EndpointCapacity.instances("ml.m5.large", count=2),
         capture=DataCapture(percent=100),
     )
-    common: dict[str, Any] = {
-        "business_unit": unit,
-        "registry": registry,
-        "endpoint": endpoint,
-        "training": TrainingJob(
-            image=image,
-            source=folder / "code",
-            script="train.py",
-            instance_type="ml.m5.large",
-            maximum=cdk.Duration.hours(1),
-        ),
-    }
+    common: dict[str, Any] = {"business_unit": unit, "registry": registry, "endpoint": endpoint}
+    job: dict[str, Any] = {"image": image, "source": folder / "code", "maximum": cdk.Duration.hours(1)}
+    training = TrainingJob(**job, script="train.py", instance_type="ml.m5.large")
     evaluation = EvaluationPlan(label="units", block="store", baselines=("last_week",), segments=("promoted",))
     exports = RetrainingPipeline(
         stack,
         "Exports",
         name=MODEL,
         training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports/sales", label="units"),
+        training=replace(training, spot=Spot(maximum_wait=cdk.Duration.hours(3)), checkpoints=True),
+        processing=ProcessingStep(**job, script="step.py", instance_type="ml.m5.xlarge"),
         evaluation=evaluation,
         daily_budget=5,
         **common,
@@ -143,6 +152,7 @@ def synthesize(folder: Path) -> Path:
         name="features",
         store=store,
         training_set=plan,
+        training=training,
         evaluation=replace(evaluation, baselines=("price",)),
         guard=GuardPolicy(minimum_labels=100),
         **common,
@@ -321,6 +331,18 @@ def test_what_passes_in_a_pause_waits_for_a_person(sample: Sample) -> None:
     evaluation = sample.loop.evaluation_of(package)
     assert {segment.name for segment in evaluation.segments or ()} == {"promoted=0", "promoted=1"}
     assert set(evaluation.milliseconds_a_row or {}) == {"candidate"}
+
+
+def test_training_ran_on_spare_capacity_with_what_was_prepared(sample: Sample) -> None:
+    """The step saw the training split alone; checkpoints lie by execution."""
+    (job,) = sample.loop.sagemaker.list_training_jobs(NameContains=f"{UNIT}-{MODEL}-")["TrainingJobSummaries"]
+    described = sample.loop.sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+    assert described["EnableManagedSpotTraining"] is True
+    assert [channel["ChannelName"] for channel in described["InputDataConfig"]] == ["train", "code", "processed"]
+    listed = sample.loop.s3.list_objects_v2(
+        Bucket=sample.outputs["ArtifactsBucket"], Prefix=f"checkpoints/{UNIT}-{MODEL}/"
+    )
+    assert [entry["Key"].rpartition("/")[2] for entry in listed["Contents"]] == ["epoch"]
 
 
 def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) -> None:

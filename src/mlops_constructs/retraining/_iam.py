@@ -54,7 +54,7 @@ class RetrainingAccess:
     pipeline: str
 
     def job_roles(self, code: s3_assets.Asset, processing_code: s3_assets.Asset | None) -> dict[str, ServiceRole]:
-        """Define one role for each job: one reads features, one reads sets, one reads sets and models."""
+        """Define one role for each job: one reads features, one what it trains on, one sets and models."""
         image, roles = self.training.image, {}
         if self.source.store is not None:
             statements = self.source.store.build_statements()
@@ -80,7 +80,8 @@ class RetrainingAccess:
         return roles
 
     def _training_statements(self, code: s3_assets.Asset) -> list[iam.PolicyStatement]:
-        read, written = [self._splits(), _object_of(code)], [self._artifacts("models")]
+        # not the holdout, by which the model is judged
+        read, written = [self._splits("train"), _object_of(code)], [self._artifacts("models")]
         found = [self._list_splits(), _find(code)]
         if self.processing is not None:
             read.append(self._artifacts("processed"))

@@ -33,6 +33,7 @@ from mlops_runtime.serving.model import Model, ModelError, load_archive
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 PREDICTION = "prediction"
+_ROUNDING = 1e-6  # a few units in the last place of 32-bit numbers
 _SPLIT_TIMES = ("trained_until", "holdout_from", "holdout_until")
 
 
@@ -108,7 +109,7 @@ def evaluate(
         segments=segments if plan.segments is not None else None,
         segments_left_out=left_out or None,
         failures=tuple(failures) or None,
-        distinct_predictions=len(np.unique(predictions[CANDIDATE][given[CANDIDATE]])),
+        distinct_predictions=_distinct(predictions[CANDIDATE][given[CANDIDATE]]),
         milliseconds_a_row=None if timer is None or failures else milliseconds_a_row(models, inputs.holdout, timer),
     )
     baseline = Baseline(
@@ -140,6 +141,13 @@ def _predictions(name: str, model: Model, holdout: Any, failures: list[str]) -> 
         if name == CANDIDATE:
             failures.append(f"{name} could not predict the holdout: {str(error).partition(chr(10))[0]}")
         return np.full(holdout.num_rows, np.nan)
+
+
+def _distinct(predictions: Wide) -> int:
+    """Return how many values there are; values that differ by rounding alone are one."""
+    if predictions.size and np.ptp(predictions) <= _ROUNDING * np.abs(predictions).max():
+        return 1
+    return len(np.unique(predictions))
 
 
 def _time_failures(plan: EvaluationPlan, inputs: Inputs) -> list[str]:

@@ -138,6 +138,9 @@ def test_spot_checkpoints_and_a_step_have_exactly_their_rights(define: Callable[
     assert any(
         suffix == "/sets/sales/*/train/*" for s in step if "s3:GetObject" in actions([s]) for suffix in _suffixes(s)
     )
+    read = [suffix for s in train if actions([s]) == {"s3:GetObject"} for suffix in _suffixes(s)]
+    assert "/sets/sales/*/train/*" in read
+    assert not [suffix for suffix in read if suffix.startswith("/sets") and "train" not in suffix]
     written = [suffix for s in train if "s3:PutObject" in actions([s]) for suffix in _suffixes(s)]
     assert sorted(written) == ["/checkpoints/demand-forecast/*", "/models/demand-forecast/*"]
     found = {
@@ -161,7 +164,7 @@ def test_a_set_from_s3_needs_no_role_for_features(define: Callable[..., Any]):
     assert made.statements("RetrainingTrainingSetRole") == []
     for role in ("RetrainingTrainingRole", "RetrainingEvaluationRole"):
         statements = made.statements(role)
-        assert any("data/exports/demand/*" in json.dumps(s["Resource"]) for s in statements)
+        assert any("data/exports/demand/" in json.dumps(s["Resource"]) for s in statements)
         assert any("key/2" in json.dumps(s["Resource"]) for s in statements if s["Action"] == "kms:Decrypt")
     machine = _text(made.one("AWS::StepFunctions::StateMachine", "RetrainingRetrain")["DefinitionString"])
     assert "'TrainingSet'" not in machine

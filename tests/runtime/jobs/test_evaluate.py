@@ -26,7 +26,7 @@ from mlops_runtime.contracts.features import (
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
-from mlops_runtime.jobs.evaluate import Inputs, check_files, evaluate
+from mlops_runtime.jobs.evaluate import Inputs, _distinct, check_files, evaluate
 from mlops_runtime.jobs.optml import JobError, OptMl
 from mlops_runtime.serving.model import Model
 
@@ -232,6 +232,13 @@ def test_a_constant_model_has_one_prediction(inputs: Inputs, models: Any, tmp_pa
     constant = models.archive(tmp_path / "constant" / "model.tar.gz", models.onnx((0.0, 0.0, 0.0)))
     assert evaluate(PLAN, replace(inputs, candidate=constant), URI)[0].distinct_predictions == 1
     assert (evaluate(PLAN, inputs, URI)[0].distinct_predictions or 0) > 100
+
+
+def test_predictions_that_differ_by_rounding_are_one() -> None:
+    """A constant that went through 32-bit arithmetic; small probabilities that differ are not."""
+    assert _distinct(np.array([3.0, 3.0000002, 2.9999998])) == 1
+    assert _distinct(np.array([1e-7, 2e-7, 3e-7])) == 3
+    assert (_distinct(np.array([])), _distinct(np.zeros(5))) == (0, 1)
 
 
 def test_losses_are_kept_apart_by_segment(inputs: Inputs) -> None:
