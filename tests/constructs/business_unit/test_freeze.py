@@ -54,9 +54,7 @@ def test_the_page_declares_a_calendar_that_works() -> None:
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "FreezeCalendar" in block]
     stack = cdk.Stack(cdk.App(), "S")
 
-    exec(
-        code.replace("self", "stack"),
-        {"stack": stack, "BusinessUnit": BusinessUnit, "Freeze": Freeze, "FreezeCalendar": FreezeCalendar},
-    )  # noqa: S102 - the page's own code
+    names = {"stack": stack, "BusinessUnit": BusinessUnit, "Freeze": Freeze, "FreezeCalendar": FreezeCalendar}
+    exec(code.replace("self", "stack"), names)  # noqa: S102 - the page's own code
 
     Template.from_stack(stack).resource_count_is("AWS::SSM::Parameter", 1)
