@@ -17,7 +17,8 @@ TRAINING_SET = TrainingSetPlan(
     label_group=CATEGORY_PURCHASES.name,
     timestamp="prediction_time",
     label="bought",
-    features={group.name: group.feature_names for group in KNOWN_BEFORE},
+    # by name, as a plan's JSON is kept: bagging of columns goes by their order
+    features={group.name: group.feature_names for group in sorted(KNOWN_BEFORE, key=lambda group: group.name)},
     holdout_days=28,
 )
 
