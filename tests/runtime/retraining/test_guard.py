@@ -321,23 +321,36 @@ def test_settings_are_read_from_the_environment() -> None:
     assert GuardSettings.from_environment(environ | more) == COUNTING
 
 
-@given(st.lists(st.tuples(st.integers(0, 7200), st.sampled_from(["alarm", "schedule", "manual"])), max_size=60))
-def test_no_storm_starts_more_than_it_may(steps: list[tuple[int, str]]) -> None:
-    """However events come: never over the day's budget, never two at once, never within the cool-down but by a person."""
-    limits = replace(SETTINGS, cool_down=4 * HOUR, lock_seconds=HOUR)
+_KINDS = ["alarm", "schedule", "manual", "new_data", "recheck"]
+_STEPS = st.tuples(
+    st.integers(0, 7200), st.sampled_from(_KINDS), st.integers(0, 700), st.sampled_from(["APPROVED", "REJECTED"])
+)
+
+
+@given(st.lists(_STEPS, max_size=60), st.sets(st.integers(0, 59)))
+def test_no_storm_starts_more_than_it_may(steps: list[tuple[int, str, int, str]], resting: set[int]) -> None:
+    """However events come: within budget, one at a time.
+
+    Unless a person asks: not within the cool-down of what came of the last one, not below the labels, not while automation rests.
+    """
+    limits = replace(COUNTING, cool_down=4 * HOUR, rejected_cool_down=9 * HOUR, lock_seconds=HOUR)
     state, now, starts = GuardState(), NOW, []
-    for number, (gap, kind) in enumerate(steps):
+    for number, (gap, kind, labels, outcome) in enumerate(steps):
         now += timedelta(seconds=gap)
+        state = replace(state, new_labels=state.new_labels + labels)
         request = replace(_request(_event(kind)), event_id=f"e{number}")
-        decision, _ = decide(state, request, limits, execution=f"x{number}", now=now)
+        rest = (Decision.PAUSED, "stocktaking") if number in resting else None
+        decision, _ = decide(state, request, limits, execution=f"x{number}", now=now, rest=rest)
         if decision is Decision.STARTED:
-            state = next_state(state, limits, execution=f"x{number}", now=now)
-            starts.append((now, kind))
-    for day in {f"{at:%Y-%m-%d}" for at, _ in starts}:
-        assert sum(f"{at:%Y-%m-%d}" == day for at, _ in starts) <= limits.daily_budget
-    for (before, _), (after, kind) in pairwise(starts):
+            assert kind == "manual" or (rest is None and state.new_labels >= 1000)
+            starts.append((now, kind, state.last_outcome))
+            state = replace(next_state(state, limits, execution=f"x{number}", now=now), last_outcome=outcome)
+    for day in {f"{at:%Y-%m-%d}" for at, _, _ in starts}:
+        assert sum(f"{at:%Y-%m-%d}" == day for at, _, _ in starts) <= limits.daily_budget
+    for (before, _, _), (after, kind, outcome) in pairwise(starts):
         assert after - before > timedelta(seconds=limits.lock_seconds)
-        assert kind == "manual" or after - before >= timedelta(seconds=limits.cool_down)
+        cool_down = 9 if outcome == "REJECTED" else 4
+        assert kind == "manual" or after - before >= timedelta(hours=cool_down)
 
 
 def test_names_have_24_characters_and_follow_from_the_event() -> None:

@@ -9,7 +9,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from retraining_events import RULE, SETTINGS, alarm_message, ended_message, guard_of, recheck_message, release
+from retraining_events import (
+    RULE,
+    SETTINGS,
+    alarm_message,
+    ended_message,
+    guard_of,
+    item,
+    labels_message,
+    recheck_message,
+    release,
+)
 from rollout_world import NOW, World
 
 from mlops_runtime.contracts.retraining import Decision
@@ -94,3 +104,37 @@ def test_a_thousand_drift_events_start_one_retraining_a_cool_down(ringing: World
     assert len(ringing.executions("Retrain")) == len(set(starts)) <= 10
     ordered = sorted(set(starts))
     assert all(after - before >= timedelta(days=1) for before, after in pairwise(ordered))
+
+
+class _Whole:
+    """A DynamoDB client whose calls are whole, as DynamoDB's are and moto's between threads are not."""
+
+    def __init__(self, dynamodb: Any) -> None:
+        self._dynamodb, self._mutex = dynamodb, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            with self._mutex:
+                return getattr(self._dynamodb, name)(**arguments)
+
+        return call
+
+
+def test_labels_told_thrice_by_four_count_once(world: World) -> None:
+    """40 ingests, each delivered three times, shuffled over four threads: the sum is that of 40."""
+    limits = replace(SETTINGS, minimum_labels=10**6, label_table="weekly_demand_v1")
+    guard = guard_of(world, dynamodb=_Whole(world.dynamodb), settings=limits)
+    messages = [labels_message(f"w{number}", number) for number in range(1, 41)] * 3
+    random.Random(1).shuffle(messages)
+
+    def deliver(part: int) -> None:
+        for message in messages[part::4]:
+            guard.handle(message)
+
+    threads = [threading.Thread(target=deliver, args=(part,)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert item(world, "STATE")["new_labels"]["N"] == str(sum(range(1, 41)))
+    assert world.executions("Retrain") == []
