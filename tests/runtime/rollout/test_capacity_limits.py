@@ -13,6 +13,7 @@ from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,
     CaptureSpec,
+    GoldenSpec,
     ScalingSpec,
     ScheduledCapacity,
     ServerlessSpec,
@@ -24,6 +25,7 @@ from mlops_runtime.rollout.capacity_limits import MEMORY_SIZES, takes_key
 
 ONCE = RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600)
 SHADOW = ShadowSpec(percent=50, bake=600)
+COMPARED = GoldenSpec(uri="s3://b/golden.jsonl", sha256="0" * 64, max_deviation=0.5)
 SERVERLESS = replace(
     SPEC,
     instance_type="",
@@ -101,6 +103,8 @@ def test_fails_when_a_serverless_endpoint_cannot_be_so(changes: dict[str, Any], 
         ({"variants": (ARM,)}, "one queue"),
         ({"asynchronous": AsynchronousSpec(output="b", failures="s3://b")}, "output must be an S3 URI, got 'b'"),
         ({"scaling": SCALING}, "metric of an asynchronous endpoint must be BACKLOG_PER_INSTANCE"),
+        ({"rollout": replace(ASYNCHRONOUS.rollout, golden=COMPARED)}, "leave synthetic and max_deviation out"),
+        ({"rollout": replace(ASYNCHRONOUS.rollout, synthetic=5)}, "leave synthetic and max_deviation out"),
         (
             {"asynchronous": AsynchronousSpec(output="s3://b", failures="s3://b", max_concurrency=0)},
             "max_concurrency must be 1 to 1000, got 0",
