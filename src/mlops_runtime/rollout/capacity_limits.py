@@ -184,8 +184,8 @@ def asynchronous_problems(spec: ServingSpec) -> Iterator[str]:
     if spec.rollout.synthetic is not None or (golden is not None and golden.max_deviation is not None):
         # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-invoke-endpoint.html
         yield (
-            "an asynchronous endpoint cannot be sent golden requests, only the rehearsal of a candidate can, which answers at once; "
-            "leave synthetic and max_deviation out"
+            "an asynchronous endpoint cannot be sent golden requests, only the rehearsal of a candidate can, which answers at "
+            "once; leave synthetic and max_deviation out"
         )
     if spec.variants:
         # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html: the backlog has no variant
