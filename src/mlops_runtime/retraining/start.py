@@ -158,7 +158,10 @@ class RetrainGuard:
 
     def _status(self, execution: str) -> str | None:
         try:
-            return self.stepfunctions.describe_execution(executionArn=execution)["status"]
+            # metadata alone: input and output are encrypted with a key that the guard may not use
+            # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+            described = self.stepfunctions.describe_execution(executionArn=execution, includedData="METADATA_ONLY")
+            return described["status"]
         except self.stepfunctions.exceptions.ExecutionDoesNotExist:
             return None
 
