@@ -20,6 +20,9 @@ from mlops_runtime.rollout.capacity import DIMENSION, NAMESPACE, render_scaling
 _SDK = "aws-sdk:applicationautoscaling:"
 _PRINCIPAL = "sagemaker.application-autoscaling.amazonaws.com"
 _SERVICE_LINKED_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+# The API says PolicyARN; Step Functions names members as the Java SDK does, which does not keep every acronym in capitals.
+# https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+_POLICY_ARN = "{% $lookup($states.result, $keys($states.result)[$lowercase($) = 'policyarn']) %}"
 # a variable of its own: inside a Map it must not bear the name of one outside
 _FAILURE = {"failure": CAUGHT}
 
@@ -201,7 +204,7 @@ def _put_wake(partition: str) -> dict[str, State]:
             partition,
             "WakeFailed",
             next_state="PutWakeAlarm",
-            assign={"alarm": "{% $states.input.alarm %}", "policy": "{% $states.result.PolicyARN %}"},
+            assign={"alarm": "{% $states.input.alarm %}", "policy": _POLICY_ARN},
         ),
         "PutWakeAlarm": _inner(
             "aws-sdk:cloudwatch:putMetricAlarm",

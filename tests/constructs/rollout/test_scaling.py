@@ -63,7 +63,12 @@ def run(run_machine: Any, aws_error: type[Exception]) -> Callable[..., Any]:
     """Run a machine against an account in which ``existing`` targets are registered and ``fails`` calls fail."""
 
     def start(
-        definition: dict[str, Any], scaling: dict[str, Any], *, existing: int = 0, fails: dict[str, str] | None = None
+        definition: dict[str, Any],
+        scaling: dict[str, Any],
+        *,
+        existing: int = 0,
+        fails: dict[str, str] | None = None,
+        arn: str = "PolicyARN",
     ) -> Any:
         def aws(name: str, _: dict[str, Any]) -> Any:
             short = name.rpartition(":")[2]
@@ -71,7 +76,7 @@ def run(run_machine: Any, aws_error: type[Exception]) -> Callable[..., Any]:
                 raise aws_error((fails or {})[short], "no")
             return {
                 "describeScalableTargets": {"ScalableTargets": [{}] * existing},
-                "putScalingPolicy": {"PolicyARN": "arn:policy"},
+                "putScalingPolicy": {arn: "arn:policy"},
             }.get(short, {})
 
         return run_machine(definition, {"scaling": scaling}, aws)
@@ -123,6 +128,13 @@ def test_registers_target_policies_alarm_and_schedules_in_this_order(run: Callab
     assert done.arguments("applicationautoscaling:registerScalableTarget") == SCALING["targets"][0]
     assert done.arguments("cloudwatch:putMetricAlarm") == SCALING["wake"][0]["alarm"] | {"AlarmActions": ["arn:policy"]}
     assert (done.status, done.output["failure"]) == ("SUCCEEDED", "")
+
+
+@pytest.mark.parametrize("arn", ["PolicyARN", "PolicyArn", "Policyarn"])
+def test_the_policys_arn_is_found_in_any_spelling(run: Callable[..., Any], arn: str):
+    """The API says PolicyARN, and names of the Java SDK may differ from it."""
+    done = run(REGISTER, SCALING, arn=arn)
+    assert done.arguments("cloudwatch:putMetricAlarm")["AlarmActions"] == ["arn:policy"]
 
 
 def test_a_target_that_exists_keeps_its_bounds(run: Callable[..., Any]):
