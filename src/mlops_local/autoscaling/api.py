@@ -43,8 +43,7 @@ def register(request: Record) -> Record:
         bounds: Record = {m: request.get(m, record.get(m)) for m in ("MinCapacity", "MaxCapacity")}
         if None in bounds.values():
             raise validation("MinCapacity and MaxCapacity are required to register a new scalable target")
-        if bounds["MinCapacity"] > bounds["MaxCapacity"]:
-            raise validation(f"Maximum capacity cannot be less than minimum capacity, got {bounds}")
+        _check_bounds(bounds)
         _check_variant(endpoint, variant, bounds["MinCapacity"])
         suspended = dict(record.get("SuspendedState", dict.fromkeys(_SUSPENDED, False))) | request.get(
             "SuspendedState", {}
@@ -115,6 +114,8 @@ def put_action(request: Record) -> Record:
     for member in ("Schedule", "ScalableTargetAction"):
         if member not in record:
             raise validation(f"{member} is required for a new scheduled action")
+    _check_bounds(record["ScalableTargetAction"])
+    _check_variant(target.endpoint, target.variant, record["ScalableTargetAction"].get("MinCapacity", 1))
     prefix = (
         target.record["ScalableTargetARN"].replace(f":{SERVICE}:", ":autoscaling:").partition(":scalable-target")[0]
     )
@@ -249,6 +250,11 @@ def _require(action: str, resource: str, context: Mapping[str, Any] | None = Non
 
 def _alarm(name: str) -> str:
     return f"arn:aws:cloudwatch:{get_region()}:{get_account_id()}:alarm:{name}"
+
+
+def _check_bounds(bounds: Record) -> None:
+    if len(bounds) == 2 and bounds["MinCapacity"] > bounds["MaxCapacity"]:
+        raise validation(f"Maximum capacity cannot be less than minimum capacity, got {bounds}")
 
 
 def _check_variant(endpoint: str, variant: str, least: int) -> None:

@@ -171,8 +171,10 @@ def _set(target: Target, wanted: int, at: float, cause: str) -> bool:
         request = {"EndpointName": target.endpoint, "DesiredWeightsAndCapacities": [change]}
         api.call("UpdateEndpointWeightsAndCapacities", request)
     except ServiceError as error:
-        LOGGER.warning("%s does not scale to %d: %s", target.record["ResourceId"], wanted, error)
-        target.activities.append({**activity, "StatusCode": "Failed", "StatusMessage": error.message})
+        # asked again each minute, said once
+        if not target.activities or target.activities[-1].get("StatusMessage") != error.message:
+            LOGGER.warning("%s does not scale to %d: %s", target.record["ResourceId"], wanted, error)
+            target.activities.append({**activity, "StatusCode": "Failed", "StatusMessage": error.message})
         return False
     LOGGER.info("%s scales from %s to %d: %s", target.record["ResourceId"], current, wanted, cause)
     target.activities.append({**activity, "StatusCode": "Successful", "EndTime": clock.utcnow()})

@@ -17,6 +17,8 @@ _UNSUPPORTED = (
     "InstancePools",
     "ManagedInstanceScaling",
 )
+# the first three are of inference components, which take models after the endpoint is there
+_UNSUPPORTED_CONFIG = ("EnableNetworkIsolation", "ExecutionRoleArn", "VpcConfig", "ExplainerConfig", "MetricsConfig")
 _MOST = 10  # variants; https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
 _MEMORY = (1024, 2048, 3072, 4096, 5120, 6144)
@@ -64,8 +66,9 @@ def instance_types(config: Record) -> dict[str, str]:
 
 def _problems(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
     production, shadows = request["ProductionVariants"], request.get("ShadowProductionVariants", [])
-    if "ExplainerConfig" in request:
-        yield "ExplainerConfig is not supported by the embedded SageMaker"
+    for member in _UNSUPPORTED_CONFIG:
+        if member in request:
+            yield f"{member} of an endpoint config is not supported by the embedded SageMaker"
     if len(production) > _MOST:
         yield f"an endpoint config has at most {_MOST} production variants, got {len(production)}"
     names = [variant["VariantName"] for variant in (*production, *shadows)]

@@ -88,6 +88,17 @@ def test_fails_on_operations_and_schedules_that_are_not_here(plane: Plane, regis
             client.put_scheduled_action(
                 **target, ScheduledActionName="a", Schedule=schedule, ScalableTargetAction={"MinCapacity": 1}
             )
+    for bounds, message in {
+        (0, 2): "only an asynchronous endpoint scales to zero",
+        (3, 2): "cannot be less than",
+    }.items():
+        with pytest.raises(ClientError, match=message):
+            client.put_scheduled_action(
+                **target,
+                ScheduledActionName="a",
+                Schedule="cron(0 1 * * ? *)",
+                ScalableTargetAction=dict(zip(("MinCapacity", "MaxCapacity"), bounds, strict=True)),
+            )
     with pytest.raises(ClientError, match="Timezone 'Mars/Olympus' is not known"):
         client.put_scheduled_action(
             **target,

@@ -92,7 +92,11 @@ def test_asks_whether_a_variant_is_registered() -> None:
         ),
         ({"ProductionVariants": [INSTANCES], **ASYNC, **CAPTURE}, {}, "DataCaptureConfig is for real-time endpoints"),
         ({"ProductionVariants": [INSTANCES], "AsyncInferenceConfig": {"OutputConfig": {}}}, {}, "needs S3OutputPath"),
-        ({"ProductionVariants": [INSTANCES], "ExplainerConfig": {}}, {}, "ExplainerConfig is not supported"),
+        (
+            {"ProductionVariants": [INSTANCES], "ExplainerConfig": {}},
+            {},
+            "ExplainerConfig of an endpoint config is not supported",
+        ),
     ],
 )
 def test_fails_on_what_aws_refuses(request_: dict[str, Any], model: dict[str, Any], message: str) -> None:
