@@ -6,7 +6,7 @@ import io
 import json
 import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
@@ -127,6 +127,7 @@ def synthesize(folder: Path) -> Path:
     job: dict[str, Any] = {"image": image, "source": folder / "code", "maximum": cdk.Duration.hours(1)}
     training = TrainingJob(**job, script="train.py", instance_type="ml.m5.large")
     evaluation = EvaluationPlan(label="units", block="store", baselines=("last_week",), segments=("promoted",))
+    prices = EvaluationPlan(label="units", block="store", baselines=("price",))
     exports = RetrainingPipeline(
         stack,
         "Exports",
@@ -153,7 +154,7 @@ def synthesize(folder: Path) -> Path:
         store=store,
         training_set=plan,
         training=training,
-        evaluation=replace(evaluation, baselines=("price",)),
+        evaluation=prices,
         guard=GuardPolicy(minimum_labels=100),
         **common,
     )
@@ -305,6 +306,14 @@ def test_new_labels_retrain_once_there_are_enough_and_nothing_is_paused(sample: 
     sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=1, ingest_id="i3"))
     _wait(lambda: sample.loop.executions("FeaturesMachineArn"))
     assert sample.decisions()[2] == ("STARTED", "1 new rows of sales_v1")
+
+
+def test_every_hour_is_asked_again(sample: Sample) -> None:
+    """The rule's own event is told from a schedule's; nothing rings and the labels are used up, so nothing starts."""
+    before = len(sample.decisions())
+    sample.cloud.clock_jump(to=sample.now() + timedelta(hours=1))
+    _wait(lambda: len(sample.decisions()) > before)
+    assert ("NOT_CONFIRMED", "no alarm rings and no labels wait") in sample.decisions()
 
 
 def test_an_execution_that_is_stopped_leaves_no_lock(sample: Sample) -> None:

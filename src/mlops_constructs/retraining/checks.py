@@ -52,6 +52,32 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
     ]
 
 
+def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -> list[str]:
+    """Return which columns an evaluation names that its training set will not have, as far as that is known at synth.
+
+    Args:
+        evaluation: What a candidate is measured on.
+        source: Where training sets come from.
+    """
+    plan, store = source.plan, source.store
+    if plan is None or store is None:
+        return []
+    entities = [entity.name for group in store.groups if group.name == plan.label_group for entity in group.entities]
+    known = [*entities, plan.timestamp, plan.label, *(name for columns in plan.features.values() for name in columns)]
+    named = {"block": (evaluation.block,), "baselines": evaluation.baselines, "segments": evaluation.segments or ()}
+    named |= {
+        name: (column,)
+        for name, column in (("cluster", evaluation.cluster), ("timestamp", evaluation.timestamp))
+        if column is not None
+    }
+    return [
+        f"evaluation.{name} must be columns of the training set ({', '.join(map(repr, known))}), got {column!r}"
+        for name, columns in named.items()
+        for column in columns
+        if column not in known
+    ]
+
+
 def feature_problems(source: TrainingSetSource) -> list[str]:
     """Return which groups and columns of a plan its store does not have.
 

@@ -25,7 +25,12 @@ from mlops_constructs.model_registry import ModelRegistry
 from mlops_constructs.retraining._guard import GuardLimits, define_guard
 from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
 from mlops_constructs.retraining._registration import MESSAGE_VARIABLES, Registration
-from mlops_constructs.retraining.checks import feature_problems, gate_problems, source_problem
+from mlops_constructs.retraining.checks import (
+    evaluation_problems,
+    feature_problems,
+    gate_problems,
+    source_problem,
+)
 from mlops_constructs.retraining.guard_policy import GuardPolicy
 from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment, ProcessingPlan
 from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
@@ -274,6 +279,7 @@ class RetrainingPipeline(Construct):
                 None
                 if evaluation.label == source.label
                 else f"evaluation.label must be the training set's {source.label!r}, got {evaluation.label!r}",
+                *evaluation_problems(evaluation, source),
                 *gate_problems(gate, evaluation),
                 *feature_problems(source),
             ],

@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from mlops_constructs.retraining.checks import feature_problems, gate_problems, source_problem
+from mlops_constructs.retraining.checks import (
+    evaluation_problems,
+    feature_problems,
+    gate_problems,
+    source_problem,
+)
 from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
 
@@ -75,3 +80,23 @@ def test_fails_with_every_limit_that_nothing_could_keep():
         "gate.segments",
         "gate.segments",
     ]
+
+
+def test_an_evaluation_names_columns_that_the_set_will_have(demand: Any):
+    """Entities of the label group, time, label, features; what lies in S3 is not known at synth."""
+    plan = EvaluationPlan(
+        label="units", block="store", baselines=("price",), segments=("store",), cluster="store", timestamp="event_time"
+    )
+    source = TrainingSetSource.features(store=demand.store, plan=PLAN)
+    assert evaluation_problems(plan, source) == []
+    wrong = EvaluationPlan(label="units", block="shop", baselines=("lag",), segments=("promoted",), cluster="week")
+    found = evaluation_problems(wrong, source)
+    assert [problem.split(" must ")[0] for problem in found] == [
+        "evaluation.block",
+        "evaluation.baselines",
+        "evaluation.segments",
+        "evaluation.cluster",
+    ]
+    assert found[0].endswith("('store', 'event_time', 'units', 'price'), got 'shop'")
+    exported = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
+    assert evaluation_problems(wrong, exported) == []
