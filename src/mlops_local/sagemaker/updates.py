@@ -178,16 +178,23 @@ def _steps(routing: Record, counts: Mapping[str, int]) -> list[Mapping[str, int]
     if member not in routing:
         raise validation(f"{member} is required for traffic routing of type {kind}.")
     sizes = {name: _size(routing[member], count, member, lowest) for name, count in counts.items()}
-    return [sizes, dict(counts)] if kind == "CANARY" else _even_steps(sizes, counts)
+    if kind == "LINEAR" or sizes == counts:
+        return _even_steps(sizes, counts)
+    return [sizes, dict(counts)]
 
 
 def _even_steps(sizes: Mapping[str, int], counts: Mapping[str, int]) -> list[Mapping[str, int]]:
-    number = max(math.ceil(counts[name] / sizes[name]) for name in counts)
+    number = max(math.ceil(counts[name] / sizes[name]) if sizes[name] else 1 for name in counts)
     return [{name: min(counts[name], sizes[name] * step) for name in counts} for step in range(1, number + 1)]
 
 
 def _size(size: Record, count: int, member: str, lowest: int) -> int:
-    """Return instances of one step; more than half of the fleet is refused, so one instance can have no canary."""
+    """Return instances of one step; more than half of the fleet is refused, so one instance can have no canary.
+
+    A fleet that has scaled to zero has no steps: what AWS does with it is not documented.
+    """
+    if count == 0:
+        return 0
     value = size["Value"]
     percent = size["Type"] == "CAPACITY_PERCENT"
     instances = max(1, math.floor(count * value / 100)) if percent else int(value)

@@ -167,6 +167,10 @@ def test_what_waits_without_instances_is_told_and_wakes_one(plane: "Plane") -> N
     assert max(_values(plane, "ApproximateBacklogSizePerInstance", EndpointName="empty")) == 3
     assert max(_values(plane, "ApproximateAgeOfOldestRequest", EndpointName="empty")) >= 240
     assert _read(plane, taken[0]["OutputLocation"]) is None
+    plane.sagemaker.update_endpoint(
+        EndpointName="empty", EndpointConfigName="empty", RetainAllVariantProperties=True
+    )  # the queue survives an update, and so does the count
+    assert plane.settled("empty")["ProductionVariants"][0]["CurrentInstanceCount"] == 0
     change["DesiredInstanceCount"] = 1
     plane.sagemaker.update_endpoint_weights_and_capacities(EndpointName="empty", DesiredWeightsAndCapacities=[change])
     plane.settled("empty")

@@ -370,6 +370,12 @@ def test_both_fleets_have_series_of_their_own(plane: "Plane") -> None:
     assert plane.settled("compared")["EndpointConfigName"] == "compared-new"
 
 
+@pytest.mark.parametrize("guard", [_guard(wait=60), _guard("LINEAR", wait=60), _rolling()])
+def test_a_fleet_of_nothing_has_no_steps(guard: dict[str, Any]) -> None:
+    """An asynchronous endpoint that has scaled to zero is updated all the same."""
+    assert updates.plan(guard, {"AllTraffic": 0}, {"AllTraffic"}).steps == ({"AllTraffic": 0},)
+
+
 @pytest.mark.parametrize("is_guarded", [True, False])
 def test_guardrails_that_do_not_work_are_all_at_once(is_guarded: bool) -> None:
     """Serverless variants and Inf1 shift all at once, and no alarm is watched."""
