@@ -11,6 +11,13 @@ _END_SECONDS = 5400
 _CHECK_SECONDS = 920
 _TRAFFIC_SECONDS = 300
 REHEARSAL_SECONDS = _END_SECONDS + _CHECK_SECONDS
+# SageMaker has no error of its own for what is gone: where that is what is wanted, asking for long would only take time
+ONCE_MORE: State = {
+    "ErrorEquals": ["SageMaker.SageMakerException"],
+    "IntervalSeconds": 2,
+    "BackoffRate": 1,
+    "MaxAttempts": 1,
+}
 
 
 def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
@@ -155,6 +162,7 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
             partition=partition,
             next_state="DeleteRehearsalConfig",
             catch="RehearsalStays",
+            retry=[ONCE_MORE],
         ),
         # SageMaker deletes no endpoint that it is still creating
         "RehearsalStays": choose(
@@ -170,8 +178,20 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
             next_state="AfterRehearsal",
             catch="AfterRehearsal",
         ),
-        "AfterRehearsal": choose(
-            ("$rehearsed = 'passed'", "ForgetRehearsal"), ("$rehearsed = 'turned down'", TURNED_DOWN), default=FAILED
-        ),
+        # one that passed has the whole rollout to be gone in; before any other end nothing of it is left
+        "AfterRehearsal": choose(("$rehearsed = 'passed'", "ForgetRehearsal"), default="LookForRehearsal"),
         "ForgetRehearsal": assign(next_state, caught=""),
+        "LookForRehearsal": task(
+            f"{_SDK}describeEndpoint",
+            {"EndpointName": name},
+            partition=partition,
+            next_state="IsRehearsalGone",
+            catch="RehearsalGone",
+            retry=[ONCE_MORE],
+        ),
+        "IsRehearsalGone": choose(
+            ("$toMillis($now()) > $rehearsal_until", "RehearsalGone"), default="AwaitRehearsalGone"
+        ),
+        "AwaitRehearsalGone": wait("{% $plan.poll_seconds %}", "LookForRehearsal"),
+        "RehearsalGone": choose(("$rehearsed = 'turned down'", TURNED_DOWN), default=FAILED),
     }

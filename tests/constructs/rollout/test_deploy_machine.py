@@ -311,7 +311,7 @@ def test_waits_for_a_busy_endpoint(deploy: Any):
 
 def test_an_answer_that_got_lost_is_no_error(deploy: Any):
     """A model that exists already was made by this execution: its name says so."""
-    exists = [("SageMaker.SageMakerException", "Cannot create already existing model")] * 4
+    exists = [("SageMaker.SageMakerException", "Cannot create already existing model")] * 7
     run, _ = deploy(PLAN, updates=[NEW], fail={"sagemaker:createModel": exists})
     assert run.output["outcome"] == "PROMOTED"
 
@@ -333,14 +333,14 @@ FAILING = [
 @pytest.mark.parametrize("name", FAILING)
 def test_a_call_that_keeps_failing_leaves_no_lock(deploy: Any, name: str):
     """Whichever call fails for good, an outcome is reached and the lock is free."""
-    run, aws = deploy(PLAN, updates=[NEW, OLD], fail={name: [("Service.Down", "no")] * 40})
+    run, aws = deploy(PLAN, updates=[NEW, OLD], fail={name: [("Service.Down", "no")] * 70})
     assert aws.lock == "free"
     assert (run.status == "SUCCEEDED") == (name in ("cloudwatch:deleteAlarms", "events:putEvents"))
 
 
 def test_an_update_that_was_refused_is_read_at_the_endpoint(deploy: Any):
     """The endpoint says what happened: still the old config, so rolled back, with the refusal as reason."""
-    run, _ = deploy(PLAN, updates=[NEW], fail={"sagemaker:updateEndpoint": [("SageMaker.X", "in-progress")] * 4})
+    run, _ = deploy(PLAN, updates=[NEW], fail={"sagemaker:updateEndpoint": [("SageMaker.X", "in-progress")] * 7})
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
     assert "in-progress" in reason
@@ -443,7 +443,7 @@ def test_a_candidate_that_fails_gets_no_traffic(deploy: Any, action: str):
     [
         ({"rehearsal": "Failed"}, "REFUSED", "the candidate did not start: its rehearsal is Failed"),
         ({"fail": {"lambda:golden": []}, "rehearsal": "OutOfService"}, "REFUSED", "the candidate did not start"),
-        ({"fail": {"sagemaker:createEndpoint": [("S.X", "quota")] * 4}}, "FAILED", "the rehearsal broke off"),
+        ({"fail": {"sagemaker:createEndpoint": [("S.X", "quota")] * 7}}, "FAILED", "the rehearsal broke off"),
     ],
 )
 def test_a_rehearsal_ends_in_every_path(deploy: Any, state: dict[str, Any], outcome: str, reason: str):
@@ -457,7 +457,7 @@ def test_a_rehearsal_ends_in_every_path(deploy: Any, state: dict[str, Any], outc
 
 def test_a_rehearsal_that_is_still_created_is_deleted_later(deploy: Any):
     """SageMaker deletes no endpoint that it is creating: the machine asks again."""
-    fail = {"sagemaker:describeEndpoint": [("S.Down", "no")] * 4}
+    fail = {"sagemaker:describeEndpoint": [("S.Down", "no")] * 7}
     run, aws = deploy(REHEARSED, updates=[], rehearsal="Creating", fail=fail)
     assert recorded(run)[0] == "FAILED"
     assert aws.rehearsals == set()

@@ -1,0 +1,348 @@
+"""Progressive delivery on the embedded cloud: one deployed endpoint, taken through every way in and every way back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import time
+from contextlib import nullcontext
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import onnx
+import pytest
+from aws_cdk import aws_cloudwatch as cloudwatch
+from examples.retail.loop import Loop
+from onnx import TensorProto, helper
+
+from mlops_constructs import (
+    BusinessUnit,
+    EndpointCapacity,
+    GoldenRequests,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+    RolloutChecks,
+    RolloutPolicy,
+)
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.registry.package import binding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.cloud
+
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
+NAME = "shop-price"
+MINUTES = cdk.Duration.minutes
+
+
+def linear(checks: RolloutChecks) -> RolloutPolicy:
+    """Half of the instances at a time."""
+    return RolloutPolicy.linear(step_percent=50, bake=MINUTES(5), checks=checks)
+
+
+def rolling(checks: RolloutChecks) -> RolloutPolicy:
+    """Half of the instances at a time, without a second fleet."""
+    return RolloutPolicy.rolling(batch_percent=50, bake=MINUTES(5), checks=checks)
+
+
+def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -> Path:
+    """Synthesize a unit whose endpoint uses every check, and return the assembly."""
+    folder.mkdir()
+    golden = folder / "golden.jsonl"
+    line = {"name": "two", "body": json.dumps({"instances": [{"x": 2.0}]}), "rows": 1, "minimum": 0, "maximum": 100}
+    golden.write_text(json.dumps(line) + "\n")
+    stack = cdk.Stack(app := cdk.App(outdir=str(folder / "assembly")), "Rollouts")
+    unit = BusinessUnit(stack, "Unit", name="shop", profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="price")
+    refunds = cloudwatch.Metric(namespace="Shop", metric_name="Refunds").create_alarm(
+        stack,
+        "Refunds",
+        threshold=1,
+        evaluation_periods=1,
+        treat_missing_data=cloudwatch.TreatMissingData.IGNORE,
+    )
+    checks = RolloutChecks(
+        golden=GoldenRequests.from_file(golden, max_deviation=5.0),
+        synthetic=60,
+        max_latency_ratio=50,
+        probation=cdk.Duration.days(2),
+        probation_alarms=[refunds],
+        keep=2,
+    )
+    endpoint = ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name="price",
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
+        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+        rollout=policy(checks),
+    )
+    outputs = {
+        "ApproverRoleArn": registry.approver_role.role_arn,
+        "EndpointName": endpoint.endpoint_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+        "RefundsAlarm": refunds.alarm_name,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder / "assembly"
+
+
+class Shop:
+    """The deployed endpoint; its models answer a factor times their input."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud, self.folder, self.packages = cloud, folder, dict[float, str]()
+        self.deploy("linear", linear)
+
+    def deploy(self, name: str, policy: Callable[[RolloutChecks], RolloutPolicy]) -> None:
+        """Deploy the stack with a policy, and let the Deploy machine end."""
+        outputs = deployer.deploy(self.cloud, synthesize(self.folder / name, policy))["Rollouts"]
+        self.loop = Loop(
+            client=self.cloud.client,
+            outputs=outputs,
+            unit="shop",
+            now=lambda: datetime.fromisoformat(self.cloud.clock()["now"]),
+        )
+        self.loop.wait_idle("DeployMachineArn")
+
+    def register(self, factor: float) -> str:
+        """Register a model and return its package."""
+        content, model_sha256 = archive(factor)
+        digest = hashlib.sha256(content).hexdigest()
+        key = f"models/{NAME}/{digest[:12]}/output/model.tar.gz"
+        self.loop.s3.put_object(Bucket=self.loop.outputs["ArtifactsBucket"], Key=key, Body=content)
+        texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
+        metadata = {"artifact_sha256": digest, "model_sha256": model_sha256} | {t: f"s3://none/{t}" for t in texts}
+        container = {
+            "Image": IMAGE,
+            "ModelDataUrl": f"s3://{self.loop.outputs['ArtifactsBucket']}/{key}",
+            "Environment": {"MLOPS_MODEL_SHA256": model_sha256},
+        }
+        self.packages[factor] = self.loop.sagemaker.create_model_package(
+            ModelPackageGroupName=NAME,
+            ModelApprovalStatus="PendingManualApproval",
+            CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
+            InferenceSpecification={
+                "Containers": [container],
+                "SupportedContentTypes": ["application/json"],
+                "SupportedResponseMIMETypes": ["application/json"],
+            },
+        )["ModelPackageArn"]
+        return self.packages[factor]
+
+    def seen(self) -> set[str]:
+        """Executions so far."""
+        return {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
+
+    def approve(self, factor: float, *, error: str | None = None, then: Callable[[], None] | None = None) -> None:
+        """Register and approve a model under traffic, do something meanwhile, and wait for its rollout to end."""
+        package, seen = self.register(factor), self.seen()
+        self.loop.approve(package, "a person looked at it")
+        with self.loop.traffic([{"x": 2.0}], f"rollout-{factor}") if self.loop.live() else nullcontext():
+            if then is not None:
+                then()
+            self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
+
+    def start(self, **request: str) -> None:
+        """Start the Deploy machine as a person does, and wait for its end."""
+        seen, machine = self.seen(), self.loop.outputs["DeployMachineArn"]
+        asked = {"requested_by": "ann", "requested_at": "2017-08-01T00:00:00Z", **request}
+        self.cloud.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(asked))
+        self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
+
+    def until_updating(self) -> None:
+        """Wait until SageMaker moves traffic."""
+        deadline = time.monotonic() + 60
+        while self.loop.sagemaker.describe_endpoint(EndpointName=NAME)["EndpointStatus"] != "Updating":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def deployment(self) -> dict[str, Any]:
+        """The config of the last deployment."""
+        return dict(self.loop.sagemaker.describe_endpoint(EndpointName=NAME)["LastDeploymentConfig"])
+
+    def ask(self) -> float:
+        """What serves answers for 2."""
+        return self.loop.invoke([{"x": 2.0}], "ask")[0].predictions[0]
+
+    def leftovers(self) -> list[str]:
+        """What should not be there between two rollouts: versions beyond live and kept, alarms, rehearsals, a lock."""
+        live = self.loop.live()
+        kept = set() if live is None else {live.config, live.previous, *(live.kept or ())}
+        configs = {c["EndpointConfigName"] for c in self.loop.sagemaker.list_endpoint_configs()["EndpointConfigs"]}
+        models = {m["ModelName"] for m in self.loop.sagemaker.list_models()["Models"]}
+        rehearsals = {e["EndpointName"] for e in self.loop.sagemaker.list_endpoints()["Endpoints"]} - {NAME}
+        alarms = {name for name in self.loop.alarms() if name.startswith(f"{NAME}-rollout-")}
+        owner = self.loop.lock_owner()
+        return [*((configs | models) - kept), *rehearsals, *alarms, *([] if owner is None else [owner])]
+
+
+def archive(factor: float) -> tuple[bytes, str]:
+    """Return ``model.tar.gz`` of a model that multiplies by a factor, and the SHA-256 of its ``model.onnx``."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["input", "factor"], ["output"])],
+        "times",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.checker.check_model(model)
+    signature = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
+    files = {"model.onnx": model.SerializeToString(), "signature.json": json.dumps(to_dict(signature)).encode()}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue(), hashlib.sha256(files["model.onnx"]).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Deploy the stack; the tests of this file go on from each other."""
+    folder = tmp_path_factory.mktemp("rollouts")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    try:
+        yield Shop(cloud, folder)
+    finally:
+        cloud.down()
+
+
+def test_a_first_candidate_answers_golden_requests_before_it_serves(shop: Shop) -> None:
+    """With a bad one there is no endpoint at all; with a good one it is born."""
+    shop.approve(-3.0, error="REFUSED")
+    assert shop.loop.audit()[-1].reason.startswith("golden requests: ")
+    assert shop.loop.sagemaker.list_endpoints()["Endpoints"] == []
+
+    shop.approve(3.0)
+
+    assert shop.ask() == pytest.approx(6.0)
+    assert shop.leftovers() == []
+
+
+def test_a_good_model_is_promoted_step_by_step(shop: Shop) -> None:
+    """Linear, each step watched; then it is on probation, and the old version stays to go back to."""
+    before = shop.loop.live()
+    assert before is not None
+
+    shop.approve(4.0)
+
+    live = shop.loop.live()
+    assert live is not None
+    assert shop.ask() == pytest.approx(8.0)
+    assert shop.deployment()["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "LINEAR"
+    assert live.previous == before.config
+    assert live.probation_until is not None
+    assert shop.leftovers() == []
+
+
+def test_an_alarm_during_probation_takes_it_back(shop: Shop) -> None:
+    """Its change to ALARM starts a rollback, which ends the probation; rung again, it has nothing to take back."""
+    seen, alarm = shop.seen(), shop.loop.outputs["RefundsAlarm"]
+    shop.cloud.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="refunds")
+    shop.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
+
+    live = shop.loop.live()
+    assert live is not None
+    assert (live.probation_until, live.previous) == (None, None)
+    assert shop.ask() == pytest.approx(6.0)
+    assert shop.loop.audit()[-1].reason.endswith(f"{alarm} rings during probation")
+    assert shop.leftovers() == []
+    shop.cloud.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="quiet")
+
+
+def test_a_candidate_that_fails_golden_requests_gets_no_traffic(shop: Shop) -> None:
+    """Its answers are out of bounds: refused on an endpoint of its own, while the old model serves on."""
+    before = shop.loop.live()
+
+    shop.approve(-5.0, error="REFUSED")
+
+    assert shop.loop.live() == before
+    assert shop.ask() == pytest.approx(6.0)
+    assert shop.leftovers() == []
+
+
+def test_an_abort_goes_back_at_once(shop: Shop) -> None:
+    """The alarm that a person sets takes SageMaker back while the old fleet is kept; the record says who."""
+
+    def abort() -> None:
+        shop.until_updating()
+        (name,) = (name for name in shop.loop.alarms() if name.endswith("-abort"))
+        shop.cloud.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="ann: too slow")
+
+    shop.approve(5.0, error="ROLLED_BACK", then=abort)
+
+    assert shop.ask() == pytest.approx(6.0)
+    assert "ann: too slow" in shop.loop.audit()[-1].reason
+    assert shop.leftovers() == []
+
+
+def test_a_rollback_goes_to_the_version_that_is_named(shop: Shop) -> None:
+    """Any approved version, at once."""
+    shop.start(reason="rollback", model_package_arn=shop.packages[4.0])
+
+    assert shop.ask() == pytest.approx(8.0)
+    assert shop.leftovers() == []
+
+
+def test_an_execution_that_dies_is_recovered(shop: Shop) -> None:
+    """Stopped in the middle of an update: the lock is taken, the endpoint comes to rest, nothing is left behind."""
+    seen = shop.seen()
+    package = shop.register(6.0)
+    shop.loop.approve(package, "a person looked at it")
+    with shop.loop.traffic([{"x": 2.0}], "dies"):
+        shop.until_updating()
+        (running,) = shop.seen() - seen
+        stop = shop.cloud.client("stepfunctions").stop_execution
+        stop(executionArn=running, error="Stopped", cause="a test")
+        shop.loop.wait_execution("DeployMachineArn", seen | {running}, appear=30, finish=120)
+
+    assert shop.ask() == pytest.approx(12.0)
+    live = shop.loop.live()
+    assert live is not None
+    assert live.model_package_arn == package
+    assert shop.leftovers() == []
+
+
+def test_a_good_model_is_promoted_batch_by_batch(shop: Shop) -> None:
+    """The stack says rolling from now on, which starts no rollout of its own; the next model comes that way."""
+    shop.deploy("rolling", rolling)
+
+    shop.approve(7.0)
+
+    assert shop.ask() == pytest.approx(14.0)
+    assert shop.deployment()["RollingUpdatePolicy"]["MaximumBatchSize"] == {"Type": "CAPACITY_PERCENT", "Value": 50}
+    assert shop.leftovers() == []
+
+
+def test_the_chain_is_whole(shop: Shop) -> None:
+    """One record for each execution, none for the one that was stopped."""
+    records = shop.loop.audit()
+    assert shop.loop.audit_problems() == []
+    assert len({record.execution for record in records}) == len(records)
+    assert [r.outcome for r in records if r.outcome not in (Outcome.PROMOTED, Outcome.UNCHANGED)] == [
+        Outcome.REFUSED,
+        Outcome.REFUSED,
+        Outcome.ROLLED_BACK,
+    ]
