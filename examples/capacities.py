@@ -66,7 +66,7 @@ class Capacities(cdk.Stack):
 
     def _define_fleets(self) -> None:
         """Two fleets that follow their calls by day and are small by night."""
-        hours = off_hours(minimum=2, maximum=8, off_maximum=2, timezone="Europe/Berlin")
+        hours = off_hours(minimum=2, maximum=8, off_minimum=2, off_maximum=2, timezone="Europe/Berlin")
         capacity = EndpointCapacity.instances(
             "ml.m5.large",
             count=2,

@@ -12,7 +12,7 @@ from mlops_constructs.model_endpoint.scaling import Scaling
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import AsynchronousSpec, ServerlessSpec, VariantSpec
 from mlops_runtime.rollout.capacity import capacity_problems
-from mlops_runtime.rollout.capacity_limits import takes_key
+from mlops_runtime.rollout.capacity_limits import least, takes_key
 
 VARIANT = "AllTraffic"
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
@@ -220,8 +220,9 @@ class EndpointCapacity:
 
     @property
     def smallest_fleet(self) -> int:
-        """Instances of the smallest variant, of which a canary is a slice."""
-        return min([self.count, *(variant.count for variant in self.variants)])
+        """Instances that the smallest variant may have, also by its scaling: a canary is a slice of them."""
+        bounds = [] if self.scaling is None else [least(self.scaling.to_spec())]
+        return min([self.count, *(variant.count for variant in self.variants), *bounds])
 
     @property
     def instance_types(self) -> list[str]:

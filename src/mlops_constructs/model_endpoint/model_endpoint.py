@@ -54,10 +54,10 @@ class ModelEndpoint(ModelEndpointBase):
         image: Image that packages of the registry use; the model's role may pull it.
         capacity: On what it runs.
         capture: What is kept of calls. Default: nothing, so no monitor can run.
-        rollout: How a new model takes over. Default: a canary of half the instances, ten minutes of bake; with one instance in
-            a fleet all at once, and on serverless and Inf1 capacity, which SageMaker does not watch, without a bake.
-        network_isolation: Whether containers have no network at all. Default: they have none; serverless inference cannot switch
-            it off and has none of ours.
+        rollout: How a new model takes over. Default: a canary of half the instances, ten minutes of bake; all at once where a
+            fleet has one instance or may scale to that, and on serverless and Inf1 capacity, which SageMaker does not watch.
+        network_isolation: Whether containers are kept from any network call. Default: they are; serverless inference does not
+            support it.
         encrypt_volumes: Whether volumes of instances are encrypted with the unit's key. Default: where the instance types take
             one; local storage is encrypted by the instance itself.
         ownership: Who makes the endpoint. Default: the Deploy machine.

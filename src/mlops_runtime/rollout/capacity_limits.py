@@ -221,11 +221,28 @@ def scaling_problems(spec: ServingSpec) -> Iterator[str]:
                 f"variant {name!r}: instance_count must be within the bounds that it scales in "
                 f"({scaling.minimum} to {scaling.maximum}), got {count}"
             )
+    yield from _slice_problems(spec, scaling)
     names = [schedule.name for schedule in scaling.schedules]
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         yield f"schedules must have different names, got {name!r} {names.count(name)} times"
     for schedule in scaling.schedules:
         yield from _schedule_problems(schedule, lowest)
+
+
+def least(scaling: ScalingSpec) -> int:
+    """Return how few instances a fleet may have, by its bounds or by a schedule."""
+    return min([scaling.minimum, *(schedule.minimum for schedule in scaling.schedules)])
+
+
+def _slice_problems(spec: ServingSpec, scaling: ScalingSpec) -> Iterator[str]:
+    # an update keeps what scaling has made of the fleet, and a canary, step or batch is a slice of that
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-canary.html
+    percent, few = spec.rollout.percent, least(scaling)
+    if percent is not None and 0 < percent <= 100 and few * percent < 100 <= spec.instance_count * percent:
+        yield (
+            f"the fleet may scale to {few} instances, of which rollout.percent {percent} is less than one; let no bound or "
+            f"schedule go below {-(-100 // percent)}, or roll out ALL_AT_ONCE"
+        )
 
 
 def _target_problems(scaling: ScalingSpec, *, is_asynchronous: bool) -> Iterator[str]:

@@ -7,7 +7,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_sns as sns
 
-from mlops_constructs import EndpointCapacity, EndpointVariant, Scaling
+from mlops_constructs import EndpointCapacity, EndpointVariant, Scaling, off_hours
 from mlops_constructs._errors import ValidationError
 
 GIB = cdk.Size.gibibytes
@@ -48,6 +48,15 @@ def test_variants_share_calls_and_the_smallest_decides_on_canaries() -> None:
     capacity = EndpointCapacity.instances("ml.m5.large", count=4, variants=variants)
     assert capacity.instance_types == ["ml.m5.large", "ml.c7g.large"]
     assert capacity.smallest_fleet == 2
+
+
+def test_the_smallest_fleet_is_what_scaling_may_leave() -> None:
+    """By its bounds, or at night by a schedule."""
+    hours = off_hours(minimum=3, maximum=8)
+    by_bound = Scaling(minimum=3, maximum=8, target_invocations=600)
+    by_night = Scaling(minimum=3, maximum=8, target_invocations=600, schedules=hours)
+    assert EndpointCapacity.instances("ml.m5.large", count=4, scaling=by_bound).smallest_fleet == 3
+    assert EndpointCapacity.instances("ml.m5.large", count=4, scaling=by_night).smallest_fleet == 1
 
 
 def test_serverless_has_memory_and_concurrency_and_no_instances() -> None:

@@ -24,7 +24,10 @@ from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec
 PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/7"
 OWNED = {"ownership": Ownership.CLOUDFORMATION, "model_package_arn": PACKAGE}
 SCALED = Scaling(
-    minimum=2, maximum=6, target_invocations=600, schedules=off_hours(minimum=2, maximum=6, timezone="Europe/Berlin")
+    minimum=2,
+    maximum=6,
+    target_invocations=600,
+    schedules=off_hours(minimum=2, maximum=6, off_minimum=2, off_maximum=2, timezone="Europe/Berlin"),
 )
 QUEUED = Scaling(minimum=0, maximum=4, target_backlog=5)
 
@@ -114,7 +117,7 @@ def test_each_variant_scales_after_the_endpoint_exists(owned: Any) -> None:
     for target in targets:
         assert any("EndpointServed" in name for name in target["DependsOn"])
         start, end = target["Properties"]["ScheduledActions"]
-        assert start["ScalableTargetAction"] == {"MinCapacity": 1, "MaxCapacity": 1}
+        assert start["ScalableTargetAction"] == {"MinCapacity": 2, "MaxCapacity": 2}
         assert (end["Timezone"], end["Schedule"]) == ("Europe/Berlin", "cron(0 7 ? * MON-FRI *)")
     policies = owned.all("AWS::ApplicationAutoScaling::ScalingPolicy")
     assert len(policies) == 2

@@ -27,6 +27,11 @@ _BAKE = cdk.Duration.minutes(10)
 _CANARY = RolloutPolicy.canary(percent=50, bake=_BAKE)
 _SERVERLESS = EndpointCapacity.serverless(memory=cdk.Size.gibibytes(1), max_concurrency=5)
 _QUEUED = EndpointCapacity.asynchronous("ml.m5.large", count=2)
+_NIGHTLY = EndpointCapacity.instances(
+    "ml.m5.large",
+    count=4,
+    scaling=Scaling(minimum=2, maximum=8, target_invocations=600, schedules=off_hours(minimum=2, maximum=8)),
+)
 _VARIED = EndpointCapacity.instances(
     "ml.m5.large",
     count=2,
@@ -205,6 +210,7 @@ def test_isolation_can_be_switched_off(serve: Callable[..., Any]):
         (_SERVERLESS, {"network_isolation": True}, "does not support network_isolation"),
         (_SERVERLESS, {"encrypt_volumes": True}, "kms_key encrypts the volumes of instances"),
         (_SERVERLESS, {"rollout": _CANARY}, "deployment guardrails do not work for serverless endpoints"),
+        (_NIGHTLY, {"rollout": _CANARY}, "may scale to 1 instances, of which rollout.percent 50 is less than one"),
         (_QUEUED, {"capture": DataCapture(percent=10)}, "documented for real-time endpoints only"),
         (_QUEUED, {"rollout": _CANARY}, "does not publish Invocations, so they are no evidence"),
         (
@@ -230,6 +236,7 @@ def test_fails_when_capacity_and_the_rest_cannot_stand_together(
         (EndpointCapacity.instances("ml.m5.large", count=2), Ownership.CLOUDFORMATION, "CANARY", 0),
         (EndpointCapacity.instances("ml.m5.large", count=1), Ownership.PIPELINE, "ALL_AT_ONCE", 0),
         (EndpointCapacity.instances("ml.inf1.xlarge", count=2), Ownership.PIPELINE, "ALL_AT_ONCE", 0),
+        (_NIGHTLY, Ownership.PIPELINE, "ALL_AT_ONCE", 0),
         (_QUEUED, Ownership.PIPELINE, "CANARY", 0),
         (_SERVERLESS, Ownership.PIPELINE, "ALL_AT_ONCE", 0),
     ],

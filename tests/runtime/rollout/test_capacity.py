@@ -29,7 +29,7 @@ from mlops_runtime.rollout.capacity import (
 from mlops_runtime.rollout.limits import check_spec
 
 OFF = (
-    ScheduledCapacity(name="night", schedule="cron(0 20 * * ? *)", minimum=1, maximum=1, timezone="Europe/Berlin"),
+    ScheduledCapacity(name="night", schedule="cron(0 20 * * ? *)", minimum=2, maximum=2, timezone="Europe/Berlin"),
     ScheduledCapacity(name="day", schedule="cron(0 6 ? * MON-FRI *)", minimum=2, maximum=6),
 )
 SCALED = replace(SPEC, scaling=ScalingSpec(minimum=2, maximum=6, target=500.0, schedules=OFF))
@@ -39,7 +39,7 @@ VARIED = replace(
 ASYNCHRONOUS = replace(
     SPEC,
     capture=None,
-    rollout=replace(SPEC.rollout, min_invocations=0),
+    rollout=RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600),
     asynchronous=AsynchronousSpec(
         output="s3://bucket/answers",
         failures="s3://bucket/failures",

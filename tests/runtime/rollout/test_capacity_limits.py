@@ -127,6 +127,11 @@ def test_fails_when_an_asynchronous_endpoint_cannot_be_so(changes: dict[str, Any
         ({"target": 0.0}, "target must be positive, got 0.0"),
         ({"metric": "BACKLOG_PER_INSTANCE"}, "a real-time endpoint must be INVOCATIONS_PER_INSTANCE"),
         ({"scale_in_cool_down": -1}, "scale_in_cool_down must be 0 to 86400 seconds, got -1"),
+        (
+            {"minimum": 1},
+            "may scale to 1 instances, of which rollout.percent 50 is less than one; let no bound or schedule go below 2",
+        ),
+        ({"schedules": (NIGHT,)}, "may scale to 1 instances"),
         ({"schedules": (NIGHT, NIGHT)}, "schedules must have different names, got 'night' 2 times"),
         ({"schedules": (replace(NIGHT, minimum=0),)}, "schedule 'night'.minimum must be at least 1, got 0"),
         ({"schedules": (replace(NIGHT, schedule="rate(1 day)"),)}, "got 'rate(1 day)'"),
@@ -206,7 +211,7 @@ def test_serverless_sizes_are_those_of_sagemaker(memory: int, concurrency: int, 
 @given(st.integers(-2, 10), st.integers(-2, 10), st.integers(1, 10), st.booleans())
 def test_bounds_hold_the_count(minimum: int, maximum: int, count: int, is_asynchronous: bool) -> None:
     """Exactly the bounds that Application Auto Scaling takes and that hold the count pass."""
-    base = ASYNCHRONOUS if is_asynchronous else SPEC
+    base = replace(ASYNCHRONOUS if is_asynchronous else SPEC, rollout=ONCE)
     metric = "BACKLOG_PER_INSTANCE" if is_asynchronous else "INVOCATIONS_PER_INSTANCE"
     scaling = ScalingSpec(minimum=minimum, maximum=maximum, target=1.0, metric=metric)
     good = (0 if is_asynchronous else 1) <= minimum <= count <= maximum

@@ -322,7 +322,7 @@ def test_a_first_model_is_rehearsed_with_nothing_to_compare(world: World) -> Non
     assert (plan["action"], plan["rehearsal"]["live_endpoint"]) == ("create", None)
 
 
-SCALED = replace(SPEC, scaling=ScalingSpec(minimum=1, maximum=4, target=100.0))
+SCALED = replace(SPEC, scaling=ScalingSpec(minimum=2, maximum=4, target=100.0))
 
 
 def test_scaling_is_registered_once_and_taken_back_where_it_changes(serving: tuple[World, str]) -> None:
@@ -369,9 +369,9 @@ def test_the_largest_plan_is_far_below_what_a_state_may_carry(serving: tuple[Wor
     rules = tuple(MetricRule(namespace="Shop", metric=f"M{n}" * 20, threshold=1.0) for n in range(6))
     rollout = replace(SPEC.rollout, golden=GOLDEN, synthetic=60, max_latency_ms=9, max_latency_ratio=2.0, metrics=rules)
     schedules = tuple(
-        ScheduledCapacity(name=f"s{n}", schedule="cron(0 6 * * ? *)", minimum=1, maximum=4) for n in range(20)
+        ScheduledCapacity(name=f"s{n}", schedule="cron(0 6 * * ? *)", minimum=2, maximum=4) for n in range(20)
     )
-    scaling = ScalingSpec(minimum=1, maximum=4, target=100.0, schedules=schedules)
+    scaling = ScalingSpec(minimum=2, maximum=4, target=100.0, schedules=schedules)
     tags = {f"mlops:tag-{n}": "x" * 60 for n in range(20)}
     world.store(replace(SPEC, rollout=rollout, scaling=scaling, tags=tags))
     plan = _plan(world, "approval", world.package())
