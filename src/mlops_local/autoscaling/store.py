@@ -22,9 +22,10 @@ class Target:
         record: As DescribeScalableTargets shows it.
         policies: Its policies, by name, as DescribeScalingPolicies shows them.
         actions: Its scheduled actions, by name, as DescribeScheduledActions shows them.
+        activities: What was done and what failed, the oldest first.
         scaled_out: When it last got more instances, epoch seconds.
         scaled: When it last got more or fewer.
-        due: The bounds that a scheduled action has set and the capacity does not keep yet.
+        is_out_of_bounds: Whether a scheduled action has set bounds that the capacity may not keep yet.
     """
 
     record: Record

@@ -13,6 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import RLock
 from typing import Any
 
@@ -57,6 +58,7 @@ class _Waiting:
 class _Queue:
     endpoint: str
     scope: tuple[str, str]
+    created: datetime
     waiting: deque[_Waiting] = field(default_factory=deque)
     busy: int = 0
     active: float = 0.0
@@ -106,7 +108,11 @@ def invoke_async(name: str, headers: Mapping[str, str], body: bytes) -> tuple[in
         until=clock.now() + float(headers.get(f"{_HEADER}requestttlseconds", _LIFE)),
     )
     with _LOCK:
-        queue = _QUEUES.setdefault(record["EndpointArn"], _Queue(name, (get_account_id(), get_region())))
+        fresh = _Queue(name, (get_account_id(), get_region()), record["CreationTime"])
+        queue = _QUEUES.get(record["EndpointArn"], fresh)
+        if queue.created != record["CreationTime"]:  # of an endpoint of that name which is gone
+            queue = fresh
+        _QUEUES[record["EndpointArn"]] = queue
         queue.waiting.append(item)
         queue.active = clock.now()
     _pump(record, queue)
@@ -133,7 +139,7 @@ class Backlogs:
             set_request_account_id(queue.scope[0])
             set_request_region(queue.scope[1])
             record = store.store().records["Endpoint"].get(queue.endpoint)
-            if record is None or record["EndpointArn"] != identity:
+            if record is None or record["CreationTime"] != queue.created:
                 del _QUEUES[identity]
                 continue
             _publish(record, queue, at)
