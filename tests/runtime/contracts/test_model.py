@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.contracts import content_hash, from_dict
+from mlops_runtime.contracts import content_hash, from_dict, to_dict
 from mlops_runtime.contracts.model import (
     Evaluation,
     GateResult,
@@ -57,6 +57,28 @@ def test_a_gate_result_is_read_with_its_verdict(example: Callable[..., Any]) -> 
     assert result.verdict is GateVerdict.FAILED
     assert (result.checks[0].rival, result.checks[0].passed, result.checks[0].high) == ("last_week", False, 0.01)
     assert isinstance(result.checks[0].limit, float)
+
+
+def test_an_evaluation_from_before_segments_is_read_as_it_was(example: Callable[..., Any]) -> None:
+    """What later versions added is absent, and stays out of the bytes that a hash is taken of."""
+    document = example("Evaluation")
+    evaluation = from_dict(Evaluation, document)
+    added = (evaluation.segments, evaluation.failures, evaluation.distinct_predictions, evaluation.milliseconds_a_row)
+
+    assert added == (None, None, None, None)
+    assert to_dict(evaluation) == document
+
+
+def test_a_segment_is_written_as_column_and_value(example: Callable[..., Any]) -> None:
+    """As a gate's limits name it; its blocks are those of the whole."""
+    blocks = example("Evaluation")["blocks"]
+    segment = {"column": "promoted", "value": "1", "rows": 120, "blocks": blocks}
+    evaluation = from_dict(Evaluation, example("Evaluation", segments=[segment], metric="mae"))
+
+    assert evaluation.segments is not None
+    assert evaluation.segments[0].name == "promoted=1"
+    assert evaluation.segments[0].blocks == evaluation.blocks
+    assert to_dict(evaluation)["segments"] == [segment]
 
 
 @pytest.mark.parametrize(
