@@ -1,0 +1,110 @@
+"""Whether a request may be carried out now; what each refusal leads to is tested with the plans."""
+
+from dataclasses import replace
+
+import pytest
+from rollout_world import ENDPOINT, NOW, SPEC, World
+
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LockRow
+from mlops_runtime.contracts.serving import VariantSpec
+from mlops_runtime.rollout.permission import (
+    approved,
+    check_probation,
+    check_quiet,
+    check_variants,
+    desired,
+    settled,
+)
+from mlops_runtime.rollout.plan import BusyError, Facts, NothingToDoError, RefusedError
+from mlops_runtime.rollout.serving import Serving, Variant, Version
+
+FACTS = Facts(row=LockRow(endpoint=ENDPOINT), spec=SPEC, serving=None, package=None, alarm_states={}, group=ENDPOINT)
+ARM = VariantSpec(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.25)
+
+
+def request(reason: str, **changes: str) -> DeployRequest:
+    """A request of the Deploy machine."""
+    return DeployRequest(
+        reason=DeployReason(reason), requested_by="ann", requested_at="2017-08-01T09:00:00Z", **changes
+    )
+
+
+def serving(status: str, failure: str = "") -> Serving:
+    """An endpoint in a status."""
+    return Serving(status=status, config="c", version=None, failure=failure)
+
+
+@pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"])
+def test_what_is_under_way_ends_by_itself(status: str) -> None:
+    """It is waited for."""
+    with pytest.raises(BusyError, match=f"the endpoint is {status}"):
+        settled(serving(status))
+
+
+@pytest.mark.parametrize(
+    ("status", "fix"),
+    [("Failed", "can only be deleted"), ("OutOfService", "can only be deleted"), ("UpdateRollbackFailed", "by hand")],
+)
+def test_what_cannot_be_updated_is_refused_with_the_way_out(status: str, fix: str) -> None:
+    """And with what SageMaker says of it."""
+    with pytest.raises(RefusedError, match=rf"is {status}: .*{fix}.*\(no capacity\)"):
+        settled(serving(status, "no capacity"))
+
+
+def test_what_rests_may_be_updated() -> None:
+    """Or made, where there is nothing."""
+    assert settled(None) is None
+    assert settled(serving("InService")) == serving("InService")
+
+
+def test_fails_without_a_spec() -> None:
+    """Nothing says how to serve."""
+    assert desired(FACTS) == SPEC
+    with pytest.raises(RefusedError, match="no serving spec is stored yet"):
+        desired(replace(FACTS, spec=None))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (request("approval", model_package_arn="p"), "model package p does not exist"),
+        (request("rollback", model_package_arn="p"), "model package p does not exist"),
+        (request("rollback"), "no previous version to go back to"),
+        (request("spec"), "comes from no model package"),
+    ],
+)
+def test_fails_without_a_package(asked: DeployRequest, message: str) -> None:
+    """Each request says what it misses."""
+    with pytest.raises(RefusedError, match=message):
+        approved(asked, FACTS)
+
+
+def test_only_an_alarm_is_held_to_a_probation(world: World) -> None:
+    """A person's rollback needs none."""
+    check_probation(request("rollback"), FACTS, NOW)
+    check_probation(request("approval"), FACTS, NOW)
+    with pytest.raises(NothingToDoError, match="refunds is no alarm of the endpoint's probation"):
+        check_probation(request("rollback", alarm="refunds"), FACTS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [({}, "do not exist: a, b"), ({"a": "OK"}, "do not exist: b"), ({"a": "ALARM", "b": "OK"}, "ring: a")],
+)
+def test_fails_when_rollback_alarms_make_no_sense(states: dict[str, str], message: str) -> None:
+    """All are named that are missing, or ring."""
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, alarms=("a", "b")))
+    with pytest.raises(RefusedError, match=message):
+        check_quiet(spec, states)
+    check_quiet(spec, {"a": "OK", "b": "INSUFFICIENT_DATA"})
+
+
+def test_fails_when_variants_change_in_steps() -> None:
+    """SageMaker moves steps between equal sets only."""
+    live = Variant(name="AllTraffic", instance_type="ml.m5.large", instance_count=2, weight=1.0)
+    version = Version(config="c", variants=(live,), model="m", package="p")
+    check_variants(SPEC, version)
+    with pytest.raises(RefusedError, match="variants change from AllTraffic to AllTraffic, Arm"):
+        check_variants(replace(SPEC, variants=(ARM,)), version)
+    with pytest.raises(RefusedError, match="variant must stay 'AllTraffic'"):
+        check_variants(replace(SPEC, variant="Other"), version)
