@@ -19,12 +19,13 @@ CAUGHT = r"""{% (
     $sentence := $match($cause, /"(FailureReason|errorMessage)" ?: ?"(.*?)" ?(,|\})/, 1);
     $states.errorOutput.Error & ': ' & $substring($exists($sentence) ? $sentence[0].groups[1] : $cause, 0, 600)
 ) %}"""
+# Six repetitions: where a third of all calls fails, three would still end every tenth rollout.
 _RETRY_CALL: list[State] = [
     {
         "ErrorEquals": ["States.TaskFailed", "States.Timeout"],
         "IntervalSeconds": 2,
         "BackoffRate": 2,
-        "MaxAttempts": 3,
+        "MaxAttempts": 6,
         "MaxDelaySeconds": 30,
         "JitterStrategy": "FULL",
     }
@@ -35,7 +36,7 @@ _RETRY_JOB: list[State] = [
         "ErrorEquals": ["SageMaker.AmazonSageMakerException"],
         "IntervalSeconds": 20,
         "BackoffRate": 2,
-        "MaxAttempts": 3,
+        "MaxAttempts": 6,
         "MaxDelaySeconds": 120,
         "JitterStrategy": "FULL",
     }

@@ -1,0 +1,404 @@
+"""An AWS account in memory, as the two machines see it: their functions are the real ones; SageMaker, S3, CloudWatch are dicts.
+
+What SageMaker does with an update is decided by the scenario: the update ends after its bakes with the new config, with the old
+one (an alarm rolled it back), or fails. DynamoDB is moto's, so that lock and chain are guarded by real conditional writes.
+"""
+
+import copy
+import io
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from mlops_runtime.registry.approval import approval_description
+from mlops_runtime.registry.package import binding
+
+ENDPOINT, GROUP = "demand-forecast", "demand-forecast"
+OLD = "demand-forecast-11111111"
+ACCOUNT, REGION = "123456789012", "us-east-1"
+DURATION = 95.0  # seconds that a change takes: a few polls, more would only repeat them
+START = 1_501_578_000.0  # 2017-08-01T09:00:00Z
+
+
+class CallError(Exception):
+    """What an integration answers instead of a result, by the name that a state machine sees."""
+
+    def __init__(self, name: str, cause: str = "") -> None:
+        super().__init__(name)
+        self.name, self.cause = name, cause
+
+
+@dataclass
+class Endpoint:
+    """One endpoint: what serves, and what it is changing to until a time."""
+
+    config: str
+    status: str = "InService"
+    target: str | None = None
+    ends_with: str | None = None
+    until: float = 0.0
+    started: float = 0.0
+
+
+@dataclass
+class Account:
+    """The account.
+
+    Args:
+        update: How an update ends: ``new``, ``old`` (rolled back by an alarm) or ``failed``.
+        create: How a creation ends: ``new`` or ``failed``.
+        invocations: Calls that the new fleet serves.
+        golden: Whether the golden set passes.
+        serves: Whether an endpoint serves at the start.
+        duration: Seconds that a change takes.
+    """
+
+    update: str = "new"
+    create: str = "new"
+    invocations: int = 100
+    golden: bool = True
+    serves: bool = True
+    duration: float = DURATION
+    now: float = START
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    tags: dict[str, dict[str, Any]] = field(default_factory=dict)
+    packages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    alarms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    functions: dict[str, Callable[[dict[str, Any], object], Any]] = field(default_factory=dict)
+    jobs: list[str] = field(default_factory=list)
+    served: list[str] = field(default_factory=list)
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Carry out one integration, named as in a definition without its partition."""
+        service, _, action = name.partition(":")
+        if service == "lambda":
+            function = arguments["FunctionName"].rpartition(":")[2]
+            return {"Payload": self.functions[function](copy.deepcopy(arguments["Payload"]), None)}
+        if service == "dynamodb":
+            return _dynamodb(action, arguments)
+        if service in ("events", "sns"):
+            return {"FailedEntryCount": 0}
+        if action.endswith(".sync"):
+            return self._job(arguments)
+        handler: Callable[..., Any] | None = getattr(self, f"_{service}_{action}", None)
+        if handler is None:
+            raise AssertionError(f"the account of the campaign does not know {name}; teach it")
+        try:
+            return handler(arguments)
+        except ClientError as error:
+            cause = f"{error.response['Error']['Message']} (Service: SageMaker, Status Code: 400)"
+            raise CallError("SageMaker.SageMakerException", cause) from error
+
+    def client(self, service: str, **_: Any) -> Any:
+        """Return what ``boto3.client`` gives to the functions."""
+        return boto3_dynamodb() if service == "dynamodb" else _Client(self, service)
+
+    def settle(self) -> None:
+        """Let every change whose time has come end."""
+        for endpoint in self.endpoints.values():
+            if endpoint.target is not None and self.now >= endpoint.until:
+                failed = endpoint.ends_with == "failed"
+                if not failed:
+                    endpoint.config = endpoint.target if endpoint.ends_with == "new" else endpoint.config
+                endpoint.status = "Failed" if failed else "InService"
+                endpoint.target = None
+            if endpoint.status == "InService":
+                self.served.append(endpoint.config)
+
+    def package(self, version: int, *, approval: str = "Approved") -> str:
+        """Register a package, approved by the approver, and return its ARN."""
+        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/{GROUP}/{version}"
+        self.packages[arn] = {
+            "ModelPackageArn": arn,
+            "ModelPackageGroupName": GROUP,
+            "ModelPackageVersion": version,
+            "ModelPackageStatus": "Completed",
+            "ModelApprovalStatus": approval,
+            "CreationTime": datetime.fromtimestamp(self.now, UTC),
+            "LastModifiedTime": datetime.fromtimestamp(self.now, UTC),
+            "LastModifiedBy": {"IamIdentity": {"Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/Approver/ann"}},
+            "InferenceSpecification": {
+                "Containers": [
+                    {
+                        "Image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlops-runtime@sha256:{'1' * 64}",
+                        "ModelDataUrl": f"s3://artifacts/models/{version}/model.tar.gz",
+                        "Environment": {"MLOPS_MODEL_SHA256": f"{version:064x}"},
+                    }
+                ],
+                "SupportedContentTypes": ["application/json"],
+            },
+            "CustomerMetadataProperties": {
+                "artifact_sha256": "a" * 64,
+                "model_sha256": f"{version:064x}",
+                "training_set_id": "c" * 64,
+                "execution": "arn:aws:states:us-east-1:123456789012:execution:Retrain:one",
+                "baseline_uri": "s3://artifacts/baseline.json",
+                "evaluation_uri": "s3://artifacts/evaluation.json",
+            },
+        }
+        metadata = self.packages[arn]["CustomerMetadataProperties"]
+        metadata["binding"] = binding(metadata)
+        self.packages[arn]["ApprovalDescription"] = approval_description("good", bound=metadata["binding"])
+        return arn
+
+    def version(self, name: str, package: str) -> None:
+        """Make model and config of one name, as an earlier rollout left them."""
+        tags = [{"Key": "mlops:endpoint", "Value": ENDPOINT}]
+        self.models[name] = {"ModelName": name, "Containers": [{"ModelPackageName": package}], "Tags": tags}
+        variant = {
+            "VariantName": "AllTraffic",
+            "ModelName": name,
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": 2,
+        }
+        self.configs[name] = {"EndpointConfigName": name, "ProductionVariants": [variant], "Tags": tags}
+
+    # SageMaker
+
+    def _sagemaker_createModel(self, request: dict[str, Any]) -> Any:  # noqa: N802 - the integration's own name
+        return self._create(self.models, request["ModelName"], request, "model")
+
+    def _sagemaker_createEndpointConfig(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        for variant in request["ProductionVariants"]:
+            self._find(self.models, variant["ModelName"], "model")
+        return self._create(self.configs, request["EndpointConfigName"], request, "endpoint configuration")
+
+    def _sagemaker_createEndpoint(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        name, config = request["EndpointName"], request["EndpointConfigName"]
+        self._find(self.configs, config, "endpoint configuration")
+        if name in self.endpoints:
+            raise _error(f"Cannot create already existing endpoint {name}.")
+        until = self.now + self.duration
+        self.endpoints[name] = Endpoint(config, "Creating", config, self.create, until, self.now)
+        self.tags[name] = {"Tags": request.get("Tags", [])}
+        return {"EndpointArn": name}
+
+    def _sagemaker_updateEndpoint(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        endpoint = self._endpoint(request["EndpointName"])
+        self._find(self.configs, request["EndpointConfigName"], "endpoint configuration")
+        if endpoint.status != "InService":
+            raise _error(f"Cannot update in-progress endpoint {request['EndpointName']}.")
+        guarded = "AutoRollbackConfiguration" in request.get("DeploymentConfig", {})
+        endpoint.target = request["EndpointConfigName"]
+        # a change without alarms (going back) is not what the scenario is about
+        endpoint.ends_with = self.update if guarded else "new"
+        endpoint.status, endpoint.started = "Updating", self.now
+        endpoint.until = self.now + self.duration
+        return {"EndpointArn": request["EndpointName"]}
+
+    def _sagemaker_describeEndpoint(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        endpoint = self._endpoint(request["EndpointName"])
+        answer = {
+            "EndpointName": request["EndpointName"],
+            "EndpointStatus": endpoint.status,
+            "EndpointConfigName": endpoint.config,
+            "ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": 2}],
+        }
+        return answer | ({"PendingDeploymentSummary": {}} if endpoint.status == "Updating" else {})
+
+    def _sagemaker_describeEndpointConfig(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        return self._find(self.configs, request["EndpointConfigName"], "endpoint configuration")
+
+    def _sagemaker_describeModel(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        return self._find(self.models, request["ModelName"], "model")
+
+    def _sagemaker_describeModelPackage(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        return self._find(self.packages, request["ModelPackageName"], "model package")
+
+    def _sagemaker_deleteEndpoint(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self._endpoint(request["EndpointName"])
+        del self.endpoints[request["EndpointName"]]
+        return {}
+
+    def _sagemaker_deleteEndpointConfig(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        name = request["EndpointConfigName"]
+        self._find(self.configs, name, "endpoint configuration")
+        users = [e for e in self.endpoints.values() if name in (e.config, e.target)]
+        assert not users, f"{name} is in use: an endpoint without its config can never be updated again"
+        del self.configs[name]
+        return {}
+
+    def _sagemaker_deleteModel(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self._find(self.models, request["ModelName"], "model")
+        del self.models[request["ModelName"]]
+        return {}
+
+    def _sagemaker_listEndpointConfigs(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        return {"EndpointConfigs": _listed(self.configs, "EndpointConfig", request)}
+
+    def _sagemaker_listModels(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        return {"Models": _listed(self.models, "Model", request)}
+
+    def _sagemaker_listEndpoints(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        found = _listed(self.endpoints, "Endpoint", request)
+        return {"Endpoints": [e | {"EndpointStatus": self.endpoints[e["EndpointName"]].status} for e in found]}
+
+    def _sagemaker_listTags(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        name = request["ResourceArn"].rpartition("/")[2]
+        kind = request["ResourceArn"].split(":")[5].partition("/")[0]
+        things = {"endpoint-config": self.configs, "model": self.models, "endpoint": self.tags}[kind]
+        return {"Tags": things.get(name, {}).get("Tags", [])}
+
+    def _sagemaker_createModelPackage(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        known = [arn for arn, p in self.packages.items() if p.get("ClientToken") == request["ClientToken"]]
+        if known:
+            return {"ModelPackageArn": known[0]}
+        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/{GROUP}/{len(self.packages) + 1}"
+        self.packages[arn] = {**request, "ModelPackageArn": arn, "ModelPackageStatus": "Completed"}
+        return {"ModelPackageArn": arn}
+
+    def _sagemaker_updateModelPackage(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self._find(self.packages, request["ModelPackageArn"], "model package").update(request)
+        return {"ModelPackageArn": request["ModelPackageArn"]}
+
+    def _job(self, request: dict[str, Any]) -> Any:
+        """A job that runs once under its name, which AWS never gives again."""
+        name = request.get("TrainingJobName") or request["ProcessingJobName"]
+        if name in self.jobs:
+            raise CallError("SageMaker.ResourceInUseException", f"Job name must be unique within an account: {name}")
+        self.jobs.append(name)
+        self.now += 600
+        uri = f"{request.get('OutputDataConfig', {}).get('S3OutputPath', '')}/{name}/output/model.tar.gz"
+        return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
+
+    # CloudWatch and Application Auto Scaling
+
+    def _cloudwatch_putMetricAlarm(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self.alarms[request["AlarmName"]] = request
+        return {}
+
+    def _cloudwatch_deleteAlarms(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        for name in request["AlarmNames"]:
+            self.alarms.pop(name, None)
+        return {}
+
+    def _cloudwatch_describeAlarms(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        names = request.get("AlarmNames")
+        prefix = request.get("AlarmNamePrefix", "")
+        found = [n for n in self.alarms if (n in names if names is not None else n.startswith(prefix))]
+        return {"MetricAlarms": [{"AlarmName": n, "StateValue": "OK"} for n in found], "CompositeAlarms": []}
+
+    def _cloudwatch_getMetricStatistics(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        del request
+        return {"Datapoints": [{"Sum": float(self.invocations)}]}
+
+    def _applicationautoscaling_registerScalableTarget(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self.targets[request["ResourceId"]] = request
+        return {}
+
+    def _applicationautoscaling_deregisterScalableTarget(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self.targets.pop(request["ResourceId"], None)
+        return {}
+
+    def _applicationautoscaling_putScalingPolicy(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        return {"PolicyARN": request["PolicyName"]}
+
+    def _applicationautoscaling_putScheduledAction(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        del request
+        return {}
+
+    def _create(self, things: dict[str, Any], name: str, request: dict[str, Any], kind: str) -> Any:
+        if name in things:
+            raise _error(f"Cannot create already existing {kind} {name}.")
+        things[name] = request
+        return {}
+
+    def _endpoint(self, name: str) -> Endpoint:
+        self.settle()
+        found: Endpoint = self._find(self.endpoints, name, "endpoint")
+        return found
+
+    def _find(self, things: dict[str, Any], name: str, kind: str) -> Any:
+        if name not in things:
+            raise _error(f'Could not find {kind} "{name}".')
+        return things[name]
+
+
+class _Client:
+    """A boto3 client of one service: ``describe_endpoint(...)`` is ``describeEndpoint`` of the account."""
+
+    def __init__(self, account: Account, service: str) -> None:
+        self._account, self._service = account, service
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        if self._service == "s3":
+            return getattr(_S3(self._account.objects), operation)  # type: ignore[no-any-return]
+        first, *rest = operation.split("_")
+        name = first + "".join(part.capitalize() for part in rest)
+        handler: Callable[..., Any] = getattr(self._account, f"_{self._service}_{name}")
+        return lambda **arguments: handler(arguments)
+
+    def get_paginator(self, operation: str) -> Any:
+        """Return a paginator whose one page is everything."""
+        if self._service == "s3":
+            return _Pages(_S3(self._account.objects).list_objects_v2)
+        return _Pages(getattr(self, operation))
+
+
+class _Pages:
+    def __init__(self, operation: Callable[..., Any]) -> None:
+        self._operation = operation
+
+    def paginate(self, **arguments: Any) -> Iterator[Any]:
+        yield self._operation(**arguments)
+
+
+class _S3:
+    def __init__(self, objects: dict[tuple[str, str], bytes]) -> None:
+        self._objects = objects
+
+    def get_object(self, *, Bucket: str, Key: str) -> Any:  # noqa: N803 - S3's own names
+        if (Bucket, Key) not in self._objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Key}}, "GetObject")
+        return {"Body": io.BytesIO(self._objects[(Bucket, Key)])}
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str = "", **_: Any) -> Any:  # noqa: N803
+        if IfNoneMatch == "*" and (Bucket, Key) in self._objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": Key}}, "PutObject")
+        self._objects[(Bucket, Key)] = Body
+        return {}
+
+    def list_objects_v2(self, *, Bucket: str, Prefix: str = "", StartAfter: str = "", **_: Any) -> Any:  # noqa: N803
+        keys = sorted(k for b, k in self._objects if b == Bucket and k.startswith(Prefix) and k > StartAfter)
+        return {"Contents": [{"Key": key} for key in keys]}
+
+
+_LOCAL = threading.local()
+
+
+def boto3_dynamodb() -> Any:
+    """Return moto's DynamoDB; ``mock_aws`` must be on."""
+    if not hasattr(_LOCAL, "dynamodb"):
+        _LOCAL.dynamodb = boto3.client(
+            "dynamodb", region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing"
+        )
+    return _LOCAL.dynamodb
+
+
+def _dynamodb(action: str, arguments: dict[str, Any]) -> Any:
+    operation = {"updateItem": "update_item", "getItem": "get_item", "putItem": "put_item"}[action]
+    try:
+        return getattr(boto3_dynamodb(), operation)(**arguments)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        raise CallError(f"DynamoDB.{code}", error.response["Error"]["Message"]) from error
+
+
+def _listed(things: Mapping[str, Any], kind: str, request: Mapping[str, Any]) -> list[dict[str, str]]:
+    resource = "endpoint-config" if kind == "EndpointConfig" else kind.lower()
+    arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{resource}/"
+    names = [name for name in things if request.get("NameContains", "") in name]
+    return [{f"{kind}Name": name, f"{kind}Arn": arn + name} for name in names]
+
+
+def _error(message: str) -> ClientError:
+    return ClientError({"Error": {"Code": "ValidationException", "Message": message}}, "SageMaker")

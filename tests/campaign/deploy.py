@@ -1,0 +1,220 @@
+"""The Deploy machine's world: what stands before an execution, and what must hold after it, whatever happened in between."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.campaign.account import ENDPOINT, OLD, Account, Endpoint, boto3_dynamodb
+from tests.campaign.machine import Fault, Run, run
+
+from mlops_constructs.rollout import SageMakerTarget
+from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
+from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
+from mlops_runtime.contracts.rollout import (
+    AuditRecord,
+    DeployReason,
+    DeployRequest,
+    LivePointer,
+    LockRow,
+    Outcome,
+    RolloutSpec,
+    ServingSpec,
+    spec_key,
+)
+from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.table import RolloutTable
+
+MAXIMUM = 3600
+SPEC = ServingSpec(
+    endpoint=ENDPOINT,
+    variant="AllTraffic",
+    instance_type="ml.m5.large",
+    instance_count=2,
+    execution_role="arn:aws:iam::123456789012:role/serving",
+    subnets=("subnet-1",),
+    security_groups=("sg-1",),
+    rollout=RolloutSpec(kind="CANARY", bake=600, maximum=MAXIMUM, percent=50, min_invocations=20),
+    kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
+    capture=CaptureSpec(percent=100, destination="s3://capture/capture"),
+)
+
+
+def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
+    """Return the machine of an endpoint that is served by a spec."""
+    return deploy_machine(
+        endpoint_name=ENDPOINT,
+        unit_name="demand",
+        target=SageMakerTarget(endpoint_name=ENDPOINT, instance_count=2),
+        rollout=spec.rollout,
+        table_name="rollout",
+        preflight_arn="arn:aws:lambda:us-east-1:123456789012:function:preflight",
+        record_arn="arn:aws:lambda:us-east-1:123456789012:function:record",
+        bus_name="demand",
+    )
+
+
+MACHINE = machine_of(SPEC)
+
+
+class Deploy:
+    """One endpoint that serves package 1 (unless the account says that none serves) and package 2, which is approved.
+
+    Args:
+        account: The account.
+        spec: How the endpoint is served.
+    """
+
+    FUNCTIONS = {"preflight": "rollout_preflight", "record": "rollout_record"}  # noqa: RUF012 - never changed
+
+    def __init__(self, account: Account, spec: ServingSpec = SPEC) -> None:
+        self.account, self.spec, self.executions = account, spec, 0
+        self.table = RolloutTable(boto3_dynamodb(), "rollout", ENDPOINT)
+        boto3_dynamodb().delete_item(TableName="rollout", Key={"endpoint": {"S": ENDPOINT}})
+        self.champion, self.challenger = account.package(1), account.package(2)
+        key = spec_key(ENDPOINT, content_hash(spec))
+        account.objects[("artifacts", key)] = canonical_json(spec)
+        self.table.set_desired(f"s3://artifacts/{key}")
+        if account.serves:
+            account.version(OLD, self.champion)
+            account.endpoints[ENDPOINT] = Endpoint(OLD)
+            self._point(f"s3://artifacts/{key}")
+
+    def request(self, reason: str = "approval", **changes: Any) -> dict[str, Any]:
+        """Return an input of the machine; an approval is of package 2."""
+        package = {"model_package_arn": self.challenger} if reason == "approval" else {}
+        request = DeployRequest(
+            reason=DeployReason(reason),
+            requested_by="ann",
+            requested_at="2017-08-01T09:00:00Z",
+            **(package | changes),
+        )
+        return dict(to_dict(request))
+
+    def run(self, *faults: Fault, machine: Mapping[str, Any] = MACHINE, chance: Any = None, **request: Any) -> Run:
+        """Run one execution under faults."""
+        self.executions += 1
+        name = f"run-{self.executions}"
+        return run(machine, self.request(**request), self.account, name=name, faults=faults, chance=chance)
+
+    def row(self) -> LockRow:
+        """Return the endpoint's row."""
+        return self.table.read()
+
+    def records(self, execution: int | None = None) -> list[AuditRecord]:
+        """Return the audit records, of one execution or all."""
+        found = [
+            from_json(AuditRecord, body) for (bucket, _), body in self.account.objects.items() if bucket == "audit"
+        ]
+        return [r for r in found if execution is None or r.execution.endswith(f":run-{execution}")]
+
+    def serving(self) -> Endpoint | None:
+        """Return the endpoint as it is now."""
+        self.account.settle()
+        return self.account.endpoints.get(ENDPOINT)
+
+    def broken(self, result: Run, *, excused: frozenset[str] = frozenset()) -> list[str]:
+        """Return what of the invariant does not hold after an execution.
+
+        Args:
+            result: What the execution did.
+            excused: Labels of calls that failed for good: what only they can do cannot be demanded.
+        """
+        ended = (
+            [] if result.status == "CRASHED" or result.outcome in list(Outcome) else [f"ended by {result.outcome!r}"]
+        )
+        return [
+            *ended,
+            *self._what_serves(result),
+            *self._what_is_written(result, excused),
+            *self._what_is_left(excused),
+        ]
+
+    def _what_serves(self, result: Run) -> list[str]:
+        endpoint, account = self.serving(), self.account
+        if endpoint is None:
+            return ["the endpoint is gone, though a model served"] if account.serves else []
+        # what AWS itself could not finish, the machine can only say
+        allowed = {"InService"} | ({"Failed"} if account.update == "failed" else set())
+        # the change that a stopped execution began goes on without it
+        allowed |= {"Creating", "Updating"} if result.status == "CRASHED" else set()
+        problems = [] if endpoint.status in allowed else [f"the endpoint is {endpoint.status}"]
+        model = account.models.get(endpoint.config)
+        if endpoint.config not in account.configs or model is None:
+            return [*problems, f"config or model {endpoint.config} of what serves was deleted"]
+        package = account.packages[model["Containers"][0]["ModelPackageName"]]
+        if package["ModelApprovalStatus"] != "Approved":
+            problems.append(f"{package['ModelPackageArn']} serves and is {package['ModelApprovalStatus']}")
+        return problems
+
+    def _what_is_written(self, result: Run, excused: frozenset[str]) -> list[str]:
+        problems, row, endpoint = [], self.row(), self.serving()
+        if row.owner is not None and "dynamodb:updateItem unlock" not in excused and result.status != "CRASHED":
+            problems.append(f"the lock is held by {row.owner}")
+        if row.lock_until is not None and row.lock_until > self.account.now + hold_seconds(MAXIMUM):
+            problems.append("the lock is held for longer than an execution can run")
+        objects = {key: body for (bucket, key), body in self.account.objects.items() if bucket == "audit"}
+        problems += verify(objects, endpoint=ENDPOINT, head=row.audit_head, sequence=row.audit_sequence)
+        if result.status == "CRASHED" or "lambda:invoke record" in excused:
+            return problems
+        mine = self.records(self.executions)
+        if len(mine) != 1:
+            return [*problems, f"{len(mine)} audit records of the execution instead of one"]
+        if endpoint is not None and endpoint.status == "Failed":
+            return (
+                []
+                if mine[0].outcome.value == "FAILED"
+                else [f"the endpoint is Failed, the record says {mine[0].outcome}"]
+            )
+        serves = None if endpoint is None else endpoint.config
+        if mine[0].serving_config != serves:
+            problems.append(f"the record says that {mine[0].serving_config} serves, but {serves} does")
+        live = None if row.live is None else from_json(LivePointer, row.live).config
+        if live != serves and mine[0].outcome.value != "REFUSED" and "dynamodb:updateItem lock" not in excused:
+            problems.append(f"the live pointer says {live}, but {serves} serves")
+        return problems
+
+    def _what_is_left(self, excused: frozenset[str]) -> list[str]:
+        account, row = self.account, self.row()
+        live = None if row.live is None else from_json(LivePointer, row.live)
+        kept = set() if live is None else {live.config, live.previous, *(live.kept or ())}
+        serving = self.serving()
+        if serving is not None and serving.status == "Failed":
+            return []  # which of its configs a failed endpoint still holds, only AWS knows: none may be deleted
+        problems = []
+        for kind, things, label in (
+            ("config", account.configs, "sagemaker:deleteEndpointConfig"),
+            ("model", account.models, "sagemaker:deleteModel"),
+        ):
+            orphans = sorted(set(things) - kept)
+            if orphans and not excused & {label, "lambda:invoke record", "lambda:invoke preflight"}:
+                problems.append(f"orphan {kind}s {', '.join(orphans)}")
+        alarms = sorted(name for name in account.alarms if name.startswith(f"{ENDPOINT}-rollout-"))
+        if alarms and not excused & {"cloudwatch:deleteAlarms", "lambda:invoke record"}:
+            problems.append(f"orphan alarms {', '.join(alarms)}")
+        others = sorted(set(account.endpoints) - {ENDPOINT})
+        if others and not excused & {"sagemaker:deleteEndpoint", "lambda:invoke record"}:
+            problems.append(f"orphan endpoints {', '.join(others)}")
+        return problems
+
+    def _point(self, spec_uri: str) -> None:
+        live = LivePointer(
+            endpoint=ENDPOINT,
+            config=OLD,
+            model=OLD,
+            model_package_arn=self.champion,
+            model_sha256=f"{1:064x}",
+            artifact_uri="s3://artifacts/models/1/model.tar.gz",
+            baseline_uri="s3://artifacts/baseline.json",
+            evaluation_uri="s3://artifacts/evaluation.json",
+            training_set_id="c" * 64,
+            spec_sha256=content_hash(self.spec),
+            spec_uri=spec_uri,
+            execution="arn:aws:states:us-east-1:123456789012:execution:Deploy:earlier",
+            since="2017-07-01T00:00:00Z",
+        )
+        boto3_dynamodb().update_item(
+            TableName="rollout",
+            Key={"endpoint": {"S": ENDPOINT}},
+            UpdateExpression="SET live = :live",
+            ExpressionAttributeValues={":live": {"S": canonical_json(live).decode()}},
+        )

@@ -1,0 +1,218 @@
+"""One execution of a machine in MiniStack's interpreter against the account, with faults and crashes put between."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from jsonata.functions import Functions  # type: ignore[import-untyped]  # comes with ministack, without types
+from ministack.services import stepfunctions
+from tests.campaign.account import Account, CallError
+
+PREFIX = "arn:aws:states:us-east-1:123456789012"
+KINDS = ("throttle", "5xx", "timeout", "reset", "access denied", "validation", "latency")
+# what of these may come after the call has done its work: an answer that got lost
+LOST = ("5xx", "timeout", "reset")
+_SERVICES = {
+    "sagemaker": ("SageMaker.ThrottlingException", "SageMaker.SageMakerException"),
+    "lambda": ("Lambda.TooManyRequestsException", "Lambda.ServiceException"),
+    "dynamodb": ("DynamoDB.ProvisionedThroughputExceededException", "DynamoDB.InternalServerErrorException"),
+    "cloudwatch": ("CloudWatch.ThrottlingException", "CloudWatch.CloudWatchException"),
+    "sns": ("Sns.ThrottledException", "Sns.InternalErrorException"),
+    "events": ("EventBridge.ThrottlingException", "EventBridge.InternalException"),
+    "applicationautoscaling": (
+        "ApplicationAutoScaling.ThrottlingException",
+        "ApplicationAutoScaling.InternalServiceException",
+    ),
+}
+
+
+class CrashError(BaseException):
+    """The execution is stopped from outside: nothing of it runs any more. Not an ``Exception``, which a machine may catch."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault at the n-th call of a label.
+
+    Args:
+        label: Integration with what it is about, as ``label_of`` gives it.
+        kind: One of ``KINDS``, or ``crash``.
+        always: Whether every later attempt meets it too.
+        after: Whether the call has done its work before.
+    """
+
+    label: str
+    kind: str
+    always: bool = False
+    after: bool = False
+    occurrence: int = 1
+
+    def __str__(self) -> str:
+        """Return how a failing cell is named."""
+        when = ("always" if self.always else f"at call {self.occurrence}") + (", answer lost" if self.after else "")
+        return f"{self.label}: {self.kind} {when}"
+
+
+@dataclass
+class Run:
+    """What an execution did."""
+
+    status: str = "CRASHED"
+    output: dict[str, Any] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
+    events: int = 0
+    largest: int = 0
+    faults_met: int = 0
+
+    @property
+    def outcome(self) -> str:
+        """The outcome that the execution ended with."""
+        return str(self.output.get("outcome", self.output.get("Error", "")))
+
+
+def label_of(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return an integration with what tells its calls apart."""
+    if name == "lambda:invoke":
+        return f"{name} {arguments['FunctionName'].rpartition(':')[2]}"
+    if name.endswith(".sync"):
+        job = str(arguments.get("TrainingJobName") or arguments.get("ProcessingJobName"))
+        return f"{name} {job.rpartition('-')[2]}"
+    if name == "dynamodb:updateItem":
+        return f"{name} {'lock' if arguments['UpdateExpression'].startswith('SET') else 'unlock'}"
+    return name
+
+
+def run(
+    definition: Mapping[str, Any],
+    given: Mapping[str, Any],
+    account: Account,
+    *,
+    name: str,
+    faults: tuple[Fault, ...] = (),
+    chance: Any = None,
+) -> Run:
+    """Run one execution.
+
+    Args:
+        definition: The machine.
+        given: Its input.
+        account: What it acts on; its clock moves as the machine waits.
+        name: Name of the execution.
+        faults: Faults that it meets.
+        chance: Random numbers; with it every call fails with a probability of 0.3 in one of the transient ways.
+    """
+    result = Run()
+    machine, execution = f"{PREFIX}:stateMachine:Machine", f"{PREFIX}:execution:Machine:{name}"
+    stepfunctions._state_machines[machine] = {"name": "Machine", "definition": json.dumps(definition)}
+    started: dict[str, Any] = {
+        "stateMachineArn": machine,
+        "name": name,
+        "startDate": "2017-08-01T09:00:00Z",
+        "input": json.dumps(given),
+        "status": "RUNNING",
+        "events": [],
+    }
+    stepfunctions._executions[execution] = started
+    calls = _Calls(account, result, faults, chance)
+    try:
+        with _on_account(account, calls):
+            stepfunctions._run_execution(execution)
+        result.status, result.output = started["status"], json.loads(started["output"])
+    except CrashError:
+        started["status"] = "ABORTED"
+    del stepfunctions._executions[execution]
+    result.events = len(started["events"])
+    result.largest = max((len(json.dumps(event)) for event in started["events"]), default=0)
+    account.settle()
+    return result
+
+
+@dataclass
+class _Calls:
+    """Carries out each call on the account, or lets it meet its fault."""
+
+    account: Account
+    result: Run
+    faults: tuple[Fault, ...]
+    chance: Any
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, resource: str, arguments: dict[str, Any], *_: object) -> Any:
+        call = resource.partition(":::")[2].removeprefix("aws-sdk:")
+        label = label_of(call, arguments)
+        self.seen[label] += 1
+        self.result.labels.append(label)
+        fault = self._fault(label)
+        answer = None
+        if fault is None or fault.after or fault.kind == "latency":
+            try:
+                answer = self.account.call(call, arguments)
+            except CallError as error:
+                raise stepfunctions._ExecutionError(error.name, error.cause) from error
+        if fault is None:
+            return answer
+        self.result.faults_met += 1
+        if fault.kind == "latency":
+            self.account.now += 55
+            return answer
+        if fault.kind == "crash":
+            raise CrashError(label)
+        raise stepfunctions._ExecutionError(*_error(call, fault.kind))
+
+    def _fault(self, label: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.label == label and _hits(fault, self.seen[label]):
+                return fault
+        if self.chance is None or self.chance.random() >= 0.3:
+            return None
+        kind = self.chance.choice(KINDS[:4])
+        if ".sync" in label:
+            return Fault(label, "throttle")  # a job whose start is not answered is not started again: its machine fails
+        return Fault(label, kind, after=kind in LOST and self.chance.random() < 0.5)
+
+
+@contextmanager
+def _on_account(account: Account, calls: _Calls) -> Iterator[None]:
+    """Put the interpreter's calls, waits and clock on the account."""
+    register = stepfunctions._register_sfn_jsonata_functions
+
+    def sleep(seconds: float) -> None:
+        account.now += seconds
+
+    def register_with_clock(expression: Any) -> None:
+        register(expression)
+        now = int(account.now * 1000)
+        expression.register_lambda(
+            "now", lambda picture=None, zone=None: Functions.datetime_from_millis(now, picture, zone)
+        )
+        expression.register_lambda("millis", lambda: now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stepfunctions, "_invoke_resource", calls)
+        patch.setattr(stepfunctions, "_scaled_sleep", sleep)
+        patch.setattr(stepfunctions, "_register_sfn_jsonata_functions", register_with_clock)
+        patch.setattr(stepfunctions, "_emit_execution_status_event", lambda _: None)
+        patch.setattr(stepfunctions.time, "sleep", lambda _: None)
+        yield
+
+
+def _hits(fault: Fault, count: int) -> bool:
+    return count >= fault.occurrence if fault.always else count == fault.occurrence
+
+
+def _error(call: str, kind: str) -> tuple[str, str]:
+    throttled, failed = _SERVICES[call.partition(":")[0]]
+    if call.endswith(".sync"):
+        throttled = failed = "SageMaker.AmazonSageMakerException"  # all that the optimized integration tells apart
+    return {
+        "throttle": (throttled, "Rate exceeded"),
+        "5xx": (failed, "An internal error occurred (Status Code: 500)"),
+        "timeout": ("States.Timeout", ""),
+        "reset": (f"{failed.partition('.')[0]}.SdkClientException", "Unable to execute HTTP request: Connection reset"),
+        "access denied": (failed, "User is not authorized to perform this action (Status Code: 403)"),
+        "validation": (failed, "1 validation error detected (Service: X, Status Code: 400)"),
+    }[kind]

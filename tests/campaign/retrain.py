@@ -1,0 +1,158 @@
+"""The Retrain machine's world: the same account, with the retraining lock held by the execution, as the guard leaves it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.campaign.account import ACCOUNT, ENDPOINT, GROUP, OLD, REGION, Account, boto3_dynamodb
+from tests.campaign.deploy import Deploy
+from tests.campaign.machine import PREFIX, Fault, Run, run
+
+from mlops_constructs.retraining._registration import Registration
+from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment
+from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
+from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
+from mlops_runtime.registry.package import binding
+
+OUTCOMES = ("APPROVED", "REGISTERED", "REJECTED", "FAILED")
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/r"
+JOBS = JobEnvironment(
+    pipeline=ENDPOINT,
+    image_uri=f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlops-runtime@sha256:{'1' * 64}",
+    instance_type="ml.m5.large",
+    maximum=3600,
+    roles=dict.fromkeys(("set", "prep", "train", "eval"), ROLE),
+    subnets=["subnet-1"],
+    security_groups=["sg-1"],
+    kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
+    artifacts_bucket="artifacts",
+    training_set="'s3://sets/sets/demand/' & $name",
+    tags=JobTags(unit="demand", owner="ann", cost_center="42", model="forecast", execution="{% $execution %}"),
+)
+
+
+def machine_of(*, is_automatic: bool) -> Mapping[str, Any]:
+    """Return the machine of a pipeline whose packages are approved by policy, or by a person."""
+    return retrain_machine(
+        RetrainPlan(
+            pipeline=ENDPOINT,
+            unit_name="demand",
+            endpoint_name=ENDPOINT,
+            jobs=JOBS,
+            features=FeaturePlan(
+                plan=TrainingSetPlan(
+                    name="demand",
+                    label_group="sales",
+                    timestamp="week",
+                    label="units",
+                    features={"price": ("mean",)},
+                    holdout_days=28,
+                ),
+                database="demand_features",
+                tables=("weekly_demand_v1",),
+                manifests="s3://sets/manifests",
+            ),
+            evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
+            script="train.py",
+            code_uri="s3://assets/code.zip",
+            gate_arn="arn:aws:lambda:us-east-1:123456789012:function:gate",
+            record_arn="arn:aws:lambda:us-east-1:123456789012:function:record",
+            rollout_table="rollout",
+            retraining_table="retraining",
+            bus_name="demand",
+            registration=Registration(
+                group_name=GROUP,
+                image_uri=JOBS.image_uri,
+                code_sha256="d" * 64,
+                is_automatic=is_automatic,
+                waiting_message={
+                    "TopicArn": "arn:aws:sns:us-east-1:123456789012:t",
+                    "Subject": "a model waits",
+                    "Message": "{% $package & ' waits: ' & $reason %}",
+                },
+            ),
+        )
+    )
+
+
+class Retrain:
+    """An endpoint that serves package 1, and a retraining that holds its lock.
+
+    Args:
+        account: The account.
+        verdict: What the gate says of the candidate.
+        may_approve: Whether the unit's automation works.
+        is_automatic: Whether the policy approves.
+    """
+
+    def __init__(
+        self, account: Account, *, verdict: str = "PASSED", may_approve: bool = True, is_automatic: bool = True
+    ) -> None:
+        self.world, self.account, self.executions = Deploy(account), account, 0
+        self.verdict, self.may_approve = verdict, may_approve
+        self.machine = machine_of(is_automatic=is_automatic)
+        account.functions["gate"] = self._gate
+
+    def run(self, *faults: Fault, machine: Mapping[str, Any] | None = None, chance: Any = None) -> Run:
+        """Run one execution under faults."""
+        self.executions += 1
+        self.name = f"retrain-{self.executions}"
+        boto3_dynamodb().put_item(
+            TableName="retraining",
+            Item={
+                "pipeline": {"S": ENDPOINT},
+                "item": {"S": "STATE"},
+                "owner": {"S": f"{PREFIX}:execution:Machine:{self.name}"},
+                "lock_until": {"N": "9999999999"},
+            },
+        )
+        request = {
+            "trigger": "alarm",
+            "event_id": "1",
+            "as_of": "2017-08-01T00:00:00Z",
+            "requested_by": "demand-drift",
+            "detail": "",
+            "format": "mlops.retrain-request/1",
+        }
+        definition = self.machine if machine is None else machine
+        return run(definition, request, self.account, name=self.name, faults=faults, chance=chance)
+
+    def broken(self, result: Run, *, excused: frozenset[str] = frozenset()) -> list[str]:
+        """Return what does not hold after an execution; a retraining never touches what serves."""
+        serving = self.account.endpoints.get(ENDPOINT)
+        same = serving is None if not self.account.serves else serving is not None and serving.config == OLD
+        problems = [] if same else ["the endpoint serves something else"]
+        made = [
+            p for arn, p in self.account.packages.items() if arn not in (self.world.champion, self.world.challenger)
+        ]
+        if len(made) > 1:
+            problems.append(f"{len(made)} packages of one candidate")
+        if made and self.verdict == "FAILED":
+            problems.append("a candidate that failed the gate was registered")
+        if any(p["ModelApprovalStatus"] == "Approved" for p in made) and not self.may_approve:
+            problems.append("a package was approved while automation rests")
+        records = [r.outcome.value for r in self.world.records() if r.execution.endswith(f":{self.name}")]
+        wanted = [result.outcome] if result.outcome in ("FAILED", "REJECTED") else []
+        if result.status != "CRASHED" and records != wanted and "lambda:invoke record" not in excused:
+            problems.append(f"ended with {result.outcome}, recorded are {records}")
+        key = {"pipeline": {"S": ENDPOINT}, "item": {"S": "STATE"}}
+        item = boto3_dynamodb().get_item(TableName="retraining", Key=key)["Item"]
+        if "owner" in item and "dynamodb:updateItem lock" not in excused and result.status != "CRASHED":
+            problems.append(f"the lock is held by {item['owner']['S']}")
+        return problems
+
+    def _gate(self, event: dict[str, Any], context: object) -> dict[str, Any]:
+        del context
+        found = {
+            "verdict": self.verdict,
+            "reason": "beats last_week" if self.verdict == "PASSED" else "loses against last_week",
+            "may_approve": self.may_approve,
+            "rest": "" if self.may_approve else "paused",
+            "gate_uri": "s3://artifacts/g",
+            "artifact_sha256": "a" * 64,
+            "model_sha256": "b" * 64,
+            "training_set_id": "c" * 64,
+            "baseline_uri": "s3://artifacts/b",
+            "evaluation_uri": event["evaluation_uri"],
+            "evaluation_sha256": "e" * 64,
+        }
+        return found | {"binding": binding(found)}

@@ -1,0 +1,66 @@
+"""The Deploy machine under every fault of every call: what serves is right, one record says which, nothing is left over."""
+
+from typing import Any
+
+import pytest
+from tests.campaign.machine import KINDS, LOST, Fault
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "promotes": {},
+    "is rolled back by an alarm": {"update": "old"},
+    "gets no evidence": {"invocations": 3},
+    "fails to update": {"update": "failed"},
+    "is the first model": {"serves": False},
+    "is a first model that fails": {"serves": False, "create": "failed"},
+}
+
+# in the default suite the scenario with the most calls meets every fault; the campaign adds the others
+FIRST, *LATER = SCENARIOS
+SOME = [FIRST, *(pytest.param(name, marks=pytest.mark.campaign) for name in LATER)]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_ends_well_without_a_fault(deploy: Any, scenario: str) -> None:
+    """Each way that a rollout may go."""
+    world = deploy(**SCENARIOS[scenario])
+    result = world.run()
+    assert world.broken(result) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scenario", SOME)
+def test_no_fault_of_any_call_leaves_a_bad_model_or_a_mess(deploy: Any, scenario: str, kind: str) -> None:
+    """Each call fails once or for good, before or after its work is done."""
+    changes, broken = SCENARIOS[scenario], []
+    labels = dict.fromkeys(deploy(**changes).run().labels)
+    for label in labels:
+        for always in (False, True):
+            for after in (False, True) if kind in LOST else (False,):
+                fault = Fault(label, kind, always=always, after=after)
+                world = deploy(**changes)
+                result = world.run(fault)
+                assert result.faults_met > 0
+                excused = frozenset({label}) if always and kind != "latency" else frozenset[str]()
+                broken += [f"{fault}: {problem}" for problem in world.broken(result, excused=excused)]
+    assert broken == []
+
+
+@pytest.mark.parametrize("scenario", SOME)
+def test_a_crash_between_any_two_calls_is_mended_by_the_next_execution(deploy: Any, scenario: str) -> None:
+    """The execution dies before or after a call; hours later the same package is approved again, or the way back is asked for."""
+    changes, broken = SCENARIOS[scenario], []
+    labels = deploy(**changes).run().labels
+    for position, label in enumerate(labels):
+        occurrence = labels[: position + 1].count(label)
+        for after in (False, True):
+            for reason in ("approval", "rollback"):
+                fault = Fault(label, "crash", after=after, occurrence=occurrence)
+                world = deploy(**changes)
+                crashed = world.run(fault)
+                broken += [
+                    f"{fault}, at once: {problem}" for problem in world.broken(crashed) if "orphan" not in problem
+                ]
+                world.account.now += 86_400
+                result = world.run(reason=reason)
+                broken += [f"{fault}, then {reason}: {problem}" for problem in world.broken(result)]
+    assert broken == []
