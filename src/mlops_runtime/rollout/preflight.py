@@ -296,10 +296,11 @@ def _pointer(case: _Case) -> LivePointer:
 
 def _why(case: _Case, version: Version) -> str:
     live, alarm, package = live_pointer(case.facts.row), case.request.alarm, case.package.arn
+    because = case.request.comment if alarm is None else f"{alarm} rings during probation"
     what = {
         DeployReason.APPROVAL: f"approved: {package}",
         DeployReason.SPEC: "the serving spec changed",
-        DeployReason.ROLLBACK: f"back to {package}" + ("" if alarm is None else f": {alarm} rings during probation"),
+        DeployReason.ROLLBACK: f"back to {package}" + ("" if because is None else f": {because}"),
     }[case.request.reason]
     if live is None or live.config != version.config:
         recorded = "nothing" if live is None else live.config

@@ -173,6 +173,9 @@ def test_rollback_goes_to_the_version_that_is_named(serving: tuple[World, str]) 
     assert plan["action"] == "update"
     assert plan["create_model"]["Containers"] == [{"ModelPackageName": target}]
     assert (plan["reason"], plan["requested_by"]) == (f"back to {target}", "someone")
+    request = replace(world.request("rollback", target), comment="returns went up")
+    asked = decide(request, world.facts(request), execution=EXECUTION, now=NOW)
+    assert asked.reason == f"back to {target}: returns went up"
     assert _plan(world, "rollback", first)["action"] == "nothing"
     rejected = world.package("Rejected")
     assert "approve it first" in _plan(world, "rollback", rejected)["reason"]
