@@ -9,6 +9,8 @@ from mlops_cli.account import Profile, account
 from mlops_cli.errors import UserError
 from mlops_cli.local import Home
 
+_MAXIMUM_REASON = 500
+
 Unit = Annotated[str, typer.Argument(help="Name of the business unit.")]
 Reason = Annotated[str, typer.Option(help="Why; it stands in the audit record.")]
 
@@ -24,8 +26,7 @@ def resume(unit: Unit, reason: Reason, profile: Profile = None, home: Home = Non
 
 
 def _set(unit: str, *, is_paused: bool, reason: str, profile: str | None, home: Path | None) -> str:
-    if not reason.strip():
-        raise UserError("--reason must say why, got only spaces; whoever reads the audit record will ask")
+    reason = checked_reason(reason)
     from mlops_cli.audit import open_chain
     from mlops_cli.entries import Entries
     from mlops_runtime.business_unit.automation import paused_reason
@@ -36,7 +37,7 @@ def _set(unit: str, *, is_paused: bool, reason: str, profile: str | None, home: 
         entry = Entries(ssm=aws.client("ssm")).unit(unit)
         by, now = aws.caller()
         try:
-            change = set_pause(open_chain(aws, entry), is_paused=is_paused, by=by, reason=reason.strip(), now=now)
+            change = set_pause(open_chain(aws, entry), is_paused=is_paused, by=by, reason=reason, now=now)
         except AuditError as error:
             raise UserError(f"{error}; look into it with: mlops audit verify {unit}") from error
     if change.record is None:
@@ -44,3 +45,19 @@ def _set(unit: str, *, is_paused: bool, reason: str, profile: str | None, home: 
         return f"{unit} {how}; nothing changed"
     what = "paused: automatic retraining, approval and promotion rest" if is_paused else "resumed"
     return f"{unit} is {what} (record {change.record.sequence})"
+
+
+def checked_reason(reason: str) -> str:
+    """Return a reason as it goes on the record.
+
+    Raises:
+        UserError: If it says nothing, or too much.
+    """
+    text = reason.strip()
+    if not text:
+        raise UserError("--reason must say why, got only spaces; whoever reads the audit record will ask")
+    if len(text) > _MAXIMUM_REASON:
+        raise UserError(
+            f"--reason must be at most {_MAXIMUM_REASON} characters, got {len(text)}; name a ticket instead"
+        )
+    return text

@@ -8,6 +8,7 @@ import typer
 from mlops_cli.account import Profile, account
 from mlops_cli.errors import UserError
 from mlops_cli.local import Home
+from mlops_cli.pause import checked_reason
 
 _LOOK_SECONDS = 1.0
 
@@ -30,6 +31,7 @@ def rollback(
     from mlops_runtime.rollout.record import AuditError
     from mlops_runtime.rollout.rollback import RollbackError, WayBack, target_package
 
+    comment = None if reason is None else checked_reason(reason)
     with account(profile, home) as aws:
         entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)
         by, now = aws.caller()
@@ -41,7 +43,7 @@ def rollback(
                 model_package_arn=None
                 if to is None
                 else target_package(to, group=entry.group, machine_arn=entry.deploy_machine),
-                comment=reason,
+                comment=comment,
             )
             way = WayBack(
                 stepfunctions=aws.client("stepfunctions"),

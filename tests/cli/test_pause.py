@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from deployed_unit import DeployedUnit
 
 from mlops_runtime.business_unit.automation import pause_of
@@ -59,6 +60,15 @@ def test_fails_without_a_reason(on_cloud: Run, deployed: DeployedUnit) -> None:
     assert blank.returncode == 1
     assert blank.stderr == "mlops: --reason must say why, got only spaces; whoever reads the audit record will ask\n"
     assert deployed.unit_chain.table.read().audit_sequence == 0
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "rollback"])
+def test_fails_on_a_reason_that_no_record_should_hold(verb: str, mlops: Run) -> None:
+    """A record is read by people; nobody is asked for anything."""
+    result = mlops(verb, "demand", "--reason", "x" * 501)
+
+    assert result.returncode == 1
+    assert result.stderr == "mlops: --reason must be at most 500 characters, got 501; name a ticket instead\n"
 
 
 def test_fails_on_a_unit_that_is_not_there(on_cloud: Run, deployed: DeployedUnit) -> None:

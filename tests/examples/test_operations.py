@@ -166,7 +166,9 @@ def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot
 
     assert back.splitlines()[-1].endswith(":model-package/pilot-first/1 serves")
     assert (pilot.version(), pilot.ask()) == ("1", pytest.approx(4.0))
-    assert "/ann" in pilot.mlops("audit", "show", "pilot-first", "--last", 1)
+    record = pilot.mlops("audit", "show", "pilot-first", "--last", 1)
+    assert "/ann" in record
+    assert "returns went up" in record
     assert "serves already; nothing changed" in pilot.mlops("rollback", "pilot-first", "--to", 1)
 
     forth = pilot.mlops("rollback", "pilot-first", "--to", 2)
@@ -192,6 +194,7 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
     assert said[1].endswith("-abort is set to ALARM: the new fleet is taken back")
     assert said[2].startswith("ROLLED_BACK: ")
     assert said[2].endswith(":model-package/pilot-first/2 serves")
+    assert "/ann: not today" in said[2]  # who took it back is on the record
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
 
 
