@@ -55,6 +55,8 @@ class SageMakerTarget:
 
     def problems(self, policy: RolloutPolicy) -> list[str]:
         """Return why SageMaker cannot execute a policy."""
+        if policy.checks.shadow is not None:
+            return ["shadow traffic is not executed yet; leave shadow out, or give golden requests"]
         if policy.kind not in self.kinds:
             return [
                 f"rollout must be ALL_AT_ONCE on a serverless endpoint, which has no instances to move in steps, got "

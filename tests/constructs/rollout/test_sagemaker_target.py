@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_constructs import RolloutPolicy, SageMakerTarget
+from mlops_constructs import RolloutChecks, RolloutPolicy, SageMakerTarget, ShadowTraffic
 
 BAKE = cdk.Duration.minutes(5)
 
@@ -69,3 +69,12 @@ def test_refuses_by_name_what_a_serverless_endpoint_cannot(policy: RolloutPolicy
         f"{policy.kind.value}; use RolloutPolicy.all_at_once"
     )
     assert target(0).problems(RolloutPolicy.all_at_once()) == []
+
+
+def test_refuses_by_name_what_it_does_not_execute_yet():
+    """Shadow traffic would otherwise be left out without a word."""
+    shadow = ShadowTraffic(percent=10, bake=BAKE)
+    policy = RolloutPolicy.canary(percent=50, bake=BAKE, checks=RolloutChecks(shadow=shadow))
+    assert target(2).problems(policy) == [
+        "shadow traffic is not executed yet; leave shadow out, or give golden requests"
+    ]
