@@ -65,9 +65,12 @@ class Capacities(cdk.Stack):
         queue = Scaling(minimum=0, maximum=2, target_backlog=5)
         capacities = {
             "rarely": EndpointCapacity.serverless(memory=cdk.Size.gibibytes(1), max_concurrency=5),
-            "nightly": EndpointCapacity.asynchronous("ml.m5.large", count=1, scaling=queue),
+            "nightly": EndpointCapacity.asynchronous(
+                "ml.m5.large", count=1, scaling=queue, success_topic=unit.topic, error_topic=unit.topic
+            ),
             "always": _fleets(arm, is_scaled=is_scaled),
         }
+        cdk.CfnOutput(self, "Topic", value=unit.topic.topic_arn)
         cdk.CfnOutput(self, "ArtifactsBucket", value=unit.artifacts.bucket_name)
         cdk.CfnOutput(self, "AuditBucket", value=unit.audit_bucket.bucket_name)
         for name in NAMES:
@@ -207,6 +210,24 @@ def _ask(loop: Loop) -> Any:
     return loop.invoke([{"x": 2.0}], "ask")[0].predictions[0]
 
 
+def _listen(pilot: Pilot) -> str:
+    """Return the URL of a queue that hears the unit's topic."""
+    sqs, topic = pilot.cloud.client("sqs"), pilot.outputs["Topic"]
+    url = sqs.create_queue(QueueName="answers")["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    pilot.cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
+    return str(url)
+
+
 def test_a_serverless_endpoint_is_born_and_takes_a_new_model(pilot: Pilot) -> None:
     """No network, no key, no guardrails: two approvals, two models, all at once."""
     pilot.approve("rarely", 3.0)
@@ -218,7 +239,7 @@ def test_a_serverless_endpoint_is_born_and_takes_a_new_model(pilot: Pilot) -> No
 
 
 def test_a_queue_is_worked_off_for_who_may_use_it(pilot: Pilot, wait_for: Callable[..., Any]) -> None:
-    """A caller with the grant leaves a request and finds the answer; the fleet may be empty and is woken."""
+    """A caller with the grant leaves a request and finds the answer, the topic hears of it, and an empty fleet would be woken."""
     pilot.approve("nightly", 5.0)
     outputs = pilot.loops["nightly"].outputs
     keys = pilot.cloud.client("sts").assume_role(RoleArn=outputs["Caller"], RoleSessionName="caller")["Credentials"]
@@ -229,6 +250,7 @@ def test_a_queue_is_worked_off_for_who_may_use_it(pilot: Pilot, wait_for: Callab
         region_name="us-east-1",
     )
     s3, runtime = (caller.client(name, endpoint_url=pilot.cloud.endpoint_url) for name in ("s3", "sagemaker-runtime"))
+    sqs, url = pilot.cloud.client("sqs"), _listen(pilot)
     key = "requests/pilot-nightly/one.json"
     s3.put_object(Bucket=outputs["Exchange"], Key=key, Body=json.dumps({"instances": [{"x": 2.0}]}).encode())
     left = runtime.invoke_endpoint_async(
@@ -239,6 +261,8 @@ def test_a_queue_is_worked_off_for_who_may_use_it(pilot: Pilot, wait_for: Callab
     listed = pilot.loops["nightly"].s3.list_objects_v2
     wait_for(lambda: listed(Bucket=bucket, Prefix=answer).get("Contents"), seconds=60)
     assert "10" in s3.get_object(Bucket=bucket, Key=answer)["Body"].read().decode()
+    told = wait_for(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
+    assert left["InferenceId"] in told[0]["Body"]
     assert pilot.targets("nightly") == {"AllTraffic": (0, 2)}
     assert pilot.policies("nightly") == {"pilot-nightly-AllTraffic-target", "pilot-nightly-AllTraffic-wake"}
     assert "pilot-nightly-scaling-AllTraffic-wake" in pilot.loops["nightly"].alarms()
