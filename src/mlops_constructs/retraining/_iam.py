@@ -10,7 +10,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
-from mlops_constructs._iam import ServiceRole, key_statement, pass_role_statement, service_role
+from mlops_constructs._iam import ServiceRole, key_statement, pass_role_statement, service_role, shared_policy
 from mlops_constructs._sagemaker import (
     ROLE_REASON,
     SERVICE,
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
 WILDCARD_REASON = (
     "jobs and executions get names at run time, below the pipeline's own name, and packages numbers; "
     "rejected: one fixed job name, which could run once"
-)
-_WATCH = (
-    "sagemaker:AddTags",
-    "sagemaker:DescribeProcessingJob",
-    "sagemaker:DescribeTrainingJob",
-    "sagemaker:ListTags",
-    "sagemaker:StopProcessingJob",
-    "sagemaker:StopTrainingJob",
 )
 _RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
 
@@ -131,20 +123,15 @@ class RetrainingAccess:
     def _list_splits(self) -> iam.PolicyStatement:
         return _list(self.source.bucket.bucket_arn, f"{self.source.prefix}/*")
 
-    def machine(
-        self,
-        *,
-        roles: dict[str, ServiceRole],
-        functions: list[str],
-        rollout_table: dynamodb.ITable,
-        table: dynamodb.ITable,
-    ) -> list[iam.PolicyStatement]:
-        """Start and watch the jobs, call the functions, register, approve where the policy says so, release, announce."""
+    def jobs_policy(self, roles: dict[str, ServiceRole]) -> iam.ManagedPolicy:
+        """Define what the machine may do about jobs: start them in their place, watch and stop them, pass their roles.
+
+        A policy of its own: with the machine's other statements it would have more than 6,144 characters.
+        """
         unit, scope = self.business_unit, self.scope
         jobs = {kind: sagemaker_arn(scope, f"{kind}-job", f"{self.pipeline}-*") for kind in ("training", "processing")}
-        where = placed(subnets=unit.subnet_ids, security_groups=[unit.security_group.security_group_id])
         conditions = {
-            **where,
+            **placed(subnets=unit.subnet_ids, security_groups=[unit.security_group.security_group_id]),
             "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn, "sagemaker:OutputKmsKey": unit.key.key_arn},
         }
         types = [self.training.instance_type]
@@ -154,11 +141,6 @@ class RetrainingAccess:
         if self.processing is not None and self.processing.instance_type not in types:
             types.append(self.processing.instance_type)
         processing = {**conditions, "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": types}}
-        rules = [
-            cdk.Stack.of(scope).format_arn(service="events", resource="rule", resource_name=_RULE.format(kind))
-            for kind in ("Training", "Processing")
-        ]
-        packages = [self.registry.group_arn, self.registry.packages_arn]
         statements = [
             iam.PolicyStatement(
                 actions=["sagemaker:CreateTrainingJob"], resources=[jobs["training"]], conditions=training
@@ -167,14 +149,40 @@ class RetrainingAccess:
             iam.PolicyStatement(
                 actions=["sagemaker:CreateProcessingJob"], resources=[jobs["processing"]], conditions=processing
             ),
-            # one statement for both kinds of jobs: a policy has 6,144 characters
-            iam.PolicyStatement(actions=list(_WATCH), resources=list(jobs.values())),
+            iam.PolicyStatement(
+                actions=["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], resources=[jobs["training"]]
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:DescribeProcessingJob", "sagemaker:StopProcessingJob"],
+                resources=[jobs["processing"]],
+            ),
+            iam.PolicyStatement(actions=["sagemaker:AddTags", "sagemaker:ListTags"], resources=list(jobs.values())),
+            *(pass_role_statement(role, service=SERVICE) for role in roles.values()),
+        ]
+        return shared_policy(
+            scope,
+            "RetrainJobs",
+            statements=statements,
+            description=f"Starts and watches the jobs of {self.pipeline}",
+            wildcard_reason=WILDCARD_REASON,
+        )
+
+    def machine(
+        self, *, functions: list[str], rollout_table: dynamodb.ITable, table: dynamodb.ITable
+    ) -> list[iam.PolicyStatement]:
+        """Hear of jobs, call the functions, register, approve where the policy says so, tell people, release, announce."""
+        unit = self.business_unit
+        rules = [
+            cdk.Stack.of(self.scope).format_arn(service="events", resource="rule", resource_name=_RULE.format(kind))
+            for kind in ("Training", "Processing")
+        ]
+        packages = [self.registry.group_arn, self.registry.packages_arn]
+        statements = [
             # how Step Functions hears of a job's end
             # https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
             iam.PolicyStatement(
                 actions=["events:DescribeRule", "events:PutRule", "events:PutTargets"], resources=rules
             ),
-            *(pass_role_statement(role, service=SERVICE) for role in roles.values()),
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn]),
             iam.PolicyStatement(actions=["dynamodb:UpdateItem"], resources=[table.table_arn]),

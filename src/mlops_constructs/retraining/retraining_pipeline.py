@@ -166,7 +166,6 @@ class RetrainingPipeline(Construct):
             business_unit=business_unit,
             definition=retrain_machine(plan, partition=cdk.Aws.PARTITION),
             statements=self._access.machine(
-                roles=roles,
                 functions=[plan.gate_arn, plan.record_arn],
                 rollout_table=endpoint.rollout.table,
                 table=self._table,
@@ -174,6 +173,7 @@ class RetrainingPipeline(Construct):
             description=f"Trains, measures and registers {self._pipeline}",
             wildcard_reason=WILDCARD_REASON,
         )
+        self._machine.role.add_managed_policy(self._access.jobs_policy(roles))
         registry.approve_by_policy(self._machine.role)
         # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
         self._machine.node.add_dependency(registry)

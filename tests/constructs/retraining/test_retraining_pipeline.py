@@ -145,7 +145,7 @@ def test_spot_checkpoints_and_a_step_have_exactly_their_rights(define: Callable[
     assert sorted(written) == ["/checkpoints/demand-forecast/*", "/models/demand-forecast/*"]
     found = {
         s["Action"]: s["Condition"]
-        for s in made.statements("RetrainRole")
+        for s in made.statements("RetrainJobs")
         if "Condition" in s and isinstance(s["Action"], str)
     }
     assert "Bool" not in found["sagemaker:CreateTrainingJob"]
@@ -191,7 +191,7 @@ def test_jobs_start_encrypted_in_the_units_network(demand: Any):
     """Training is isolated; processing reads Glue and may have the network of the unit."""
     found = {
         s["Action"]: s["Condition"]
-        for s in demand.statements("RetrainRole")
+        for s in demand.statements("RetrainJobs")
         if "Condition" in s and isinstance(s["Action"], str)
     }
     training, processing = found["sagemaker:CreateTrainingJob"], found["sagemaker:CreateProcessingJob"]
