@@ -1,5 +1,7 @@
 """The audit chain as data: what comes next, and what verify notices."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
@@ -67,6 +69,51 @@ def test_any_single_damage_is_noticed(length: int, data: st.DataObject) -> None:
         forged = record_of(sequence, GENESIS, reason="forged")
         objects[audit_key(ENDPOINT, sequence, content_hash(forged))] = canonical_json(forged)
     assert verify(objects, endpoint=ENDPOINT, head=head, sequence=length) != []
+
+
+def _tampered() -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Every single change of a chain of three, by what was done: to each byte, object, pair and place."""
+    objects, _ = _chain(3)
+    keys = sorted(objects)
+    for key in keys:
+        content = objects[key]
+        yield "missing", {k: v for k, v in objects.items() if k != key}
+        for at in range(len(content)):
+            changed = bytes([content[at] ^ 1])
+            yield f"byte {at} changed", objects | {key: content[:at] + changed + content[at + 1 :]}
+            yield f"byte {at} left out", objects | {key: content[:at] + content[at + 1 :]}
+            yield f"cut at {at}", objects | {key: content[:at]}
+        yield "more after it", objects | {key: content + b" "}
+        for other in (f"{key}.bak", key.replace(ENDPOINT, "other"), audit_key(ENDPOINT, 4, "f" * 64)):
+            yield "renamed", {other if k == key else k: v for k, v in objects.items()}
+            yield "doubled", objects | {other: content}
+    for one, other in itertools.permutations(keys, 2):
+        yield "swapped", objects | {one: objects[other], other: objects[one]}
+        yield "put in another's place", objects | {one: objects[other]}
+    for sequence in range(-1, 6):
+        forged = record_of(sequence, GENESIS, reason="forged")
+        yield "added", objects | {audit_key(ENDPOINT, sequence, content_hash(forged)): canonical_json(forged)}
+    for start in range(1, 4):
+        yield "written anew from there on", _rewritten(start)
+
+
+def _rewritten(start: int) -> dict[str, bytes]:
+    """A chain of three, whole in itself, that tells another story from a record on."""
+    objects, head = {}, GENESIS
+    for sequence in range(1, 4):
+        record = record_of(sequence, head, **({"reason": "another story"} if sequence == start else {}))
+        head = content_hash(record)
+        objects[audit_key(ENDPOINT, sequence, head)] = canonical_json(record)
+    return objects
+
+
+def test_every_single_tampering_is_noticed() -> None:
+    """Nothing is sampled: whatever is done to one chain, its head tells."""
+    _, head = _chain(3)
+    unnoticed = [what for what, objects in _tampered() if not verify(objects, endpoint=ENDPOINT, head=head, sequence=3)]
+
+    assert unnoticed == []
+    assert sum(1 for _ in _tampered()) > 1000
 
 
 def test_problems_are_named() -> None:
