@@ -104,10 +104,10 @@ class RetrainGuard:
             self._rows.count(event.event_id, event.labels, now)
         name = execution_name(self.settings.pipeline, event.request)
         arn = execution_arn(self.settings.machine_arn, name)
-        names = alarms_of(event.request, self.settings)
-        request = confirmed(
-            event.request, self.settings, alarms=alarm_states(self.cloudwatch, names), state=self._rows.read()
-        )
+        request, state = event.request, self._rows.read()
+        if state.last_execution != arn:  # what was begun goes on, also if the alarm is quiet by now
+            alarms = alarm_states(self.cloudwatch, alarms_of(request, self.settings))
+            request = confirmed(request, self.settings, alarms=alarms, state=state)
         decision, reason = self._lock(request, arn, now)
         if decision is not Decision.STARTED:
             return self._kept(decision, request.event_id, now, reason)

@@ -159,6 +159,17 @@ def test_a_crash_before_the_decision_is_kept_survives_a_quick_machine(ringing: W
     assert len(ringing.executions("Retrain")) == 1
 
 
+def test_a_start_that_was_cut_off_goes_on_though_the_alarm_is_quiet_by_now(ringing: World) -> None:
+    """The lock is taken: not to start would leave it to nobody."""
+    dying = _Dying(ringing.stepfunctions, "start_execution", after=False)
+    with pytest.raises(_CrashError):
+        guard_of(ringing, stepfunctions=dying).handle(alarm_message())
+    ringing.alarm("demand-drift", "OK")
+    decision = guard_of(ringing).handle(alarm_message())
+    assert decision.decision is Decision.STARTED
+    assert item(ringing, "STATE")["owner"]["S"] == decision.execution
+
+
 def test_a_storm_of_events_starts_one_retraining(ringing: World) -> None:
     """150 alarms, each delivered twice, from three threads."""
     guard, decisions = guard_of(ringing), list[Decision]()
