@@ -31,6 +31,23 @@ def capacity_problems(spec: ServingSpec) -> list[str]:
     return problems if spec.asynchronous is None else [*problems, *asynchronous_problems(spec)]
 
 
+def conversion_problem(spec: ServingSpec, *, is_live_serverless: bool) -> str | None:
+    """Return why an endpoint cannot come to be served as a spec says, given how it is served now.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+
+    Args:
+        spec: The desired spec.
+        is_live_serverless: Whether what serves now has no instances.
+    """
+    if (spec.serverless is not None) is is_live_serverless:
+        return None
+    fix = "define an endpoint with another name, and move callers"
+    if is_live_serverless:
+        return f"a serverless endpoint that gets instances can never go back, so no rollout could; {fix}"
+    return f"SageMaker does not make an endpoint on instances serverless; {fix}"
+
+
 def render_variants(spec: ServingSpec, *, model: str) -> list[Request]:
     """Return ``ProductionVariants``: the main variant gets the calls that the further ones leave.
 

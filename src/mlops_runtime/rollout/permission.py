@@ -7,6 +7,7 @@ from typing import Any
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, ServingSpec
 from mlops_runtime.registry.approval import is_automatic
 from mlops_runtime.registry.package import RegisteredPackage, read_package
+from mlops_runtime.rollout.capacity import conversion_problem
 from mlops_runtime.rollout.limits import check_spec
 from mlops_runtime.rollout.plan import BusyError, Facts, NothingToDoError, RefusedError, live_pointer
 from mlops_runtime.rollout.serving import Serving, Version
@@ -112,8 +113,11 @@ def check_variants(spec: ServingSpec, version: Version) -> None:
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
 
     Raises:
-        RefusedError: If the main variant is renamed, or others come or go in a rollout of steps.
+        RefusedError: If instances come or go altogether, the main variant is renamed, or others come or go in a rollout of steps.
     """
+    problem = conversion_problem(spec, is_live_serverless=not version.variants[0].instance_type)
+    if problem is not None:
+        raise RefusedError(problem)
     wanted = (spec.variant, *(variant.name for variant in spec.variants or ()))
     if version.variant_names[0] != spec.variant:
         raise RefusedError(

@@ -20,6 +20,7 @@ from mlops_runtime.contracts.serving import (
 from mlops_runtime.rollout import render
 from mlops_runtime.rollout.capacity import (
     capacity_problems,
+    conversion_problem,
     error_metric,
     no_scaling,
     render_config_extras,
@@ -186,6 +187,16 @@ def test_errors_are_counted_by_a_metric_that_is_published() -> None:
     """The broad one of real-time endpoints is missing in the exhaustive lists of the other kinds."""
     assert error_metric(VARIED) == "InvocationModelErrors"
     assert {error_metric(SERVERLESS), error_metric(ASYNCHRONOUS)} == {"Invocation5XXErrors"}
+
+
+def test_instances_neither_come_nor_go_altogether() -> None:
+    """SageMaker refuses the one, and the other has no way back."""
+    assert conversion_problem(SERVERLESS, is_live_serverless=True) is None
+    assert conversion_problem(SCALED, is_live_serverless=False) is None
+    assert "does not make an endpoint on instances serverless" in str(
+        conversion_problem(SERVERLESS, is_live_serverless=False)
+    )
+    assert "can never go back" in str(conversion_problem(SCALED, is_live_serverless=True))
 
 
 def test_a_stored_spec_of_before_has_no_problem() -> None:
