@@ -8,6 +8,7 @@ import json
 import tarfile
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from mlops_constructs import (
     Profile,
     RolloutChecks,
     RolloutPolicy,
+    ShadowTraffic,
 )
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
@@ -53,8 +55,9 @@ def linear(checks: RolloutChecks) -> RolloutPolicy:
 
 
 def rolling(checks: RolloutChecks) -> RolloutPolicy:
-    """Half of the instances at a time, without a second fleet."""
-    return RolloutPolicy.rolling(batch_percent=50, bake=MINUTES(5), checks=checks)
+    """Half of the instances at a time, without a second fleet, after a shadow that gets a copy of every call."""
+    shadowed = replace(checks, shadow=ShadowTraffic(percent=100, bake=MINUTES(5)))
+    return RolloutPolicy.rolling(batch_percent=50, bake=MINUTES(5), checks=shadowed)
 
 
 def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -> Path:
@@ -326,10 +329,20 @@ def test_an_execution_that_dies_is_recovered(shop: Shop) -> None:
 
 
 def test_a_good_model_is_promoted_batch_by_batch(shop: Shop) -> None:
-    """The stack says rolling from now on, which starts no rollout of its own; the next model comes that way."""
+    """Another policy, with a shadow before the first batch: the next model comes that way, and nobody else hears the shadow."""
     shop.deploy("rolling", rolling)
+    seen: list[bool] = []
 
-    shop.approve(7.0)
+    def watch() -> None:
+        shop.until_updating()
+        deadline = time.monotonic() + 30
+        while not seen:
+            assert time.monotonic() < deadline
+            described = shop.loop.sagemaker.describe_endpoint(EndpointName=NAME)
+            seen.extend([True] if described.get("ShadowProductionVariants") else [])
+        assert shop.ask() == pytest.approx(12.0)
+
+    shop.approve(7.0, then=watch)
 
     assert shop.ask() == pytest.approx(14.0)
     assert shop.deployment()["RollingUpdatePolicy"]["MaximumBatchSize"] == {"Type": "CAPACITY_PERCENT", "Value": 50}

@@ -8,6 +8,7 @@ from mlops_constructs.rollout.evidence import RINGING, evidence_states, look_at_
 from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy
 from mlops_constructs.rollout.rehearsal import REHEARSAL_SECONDS, rehearsal_states, synthetic_states
 from mlops_constructs.rollout.scaling import deregister_scaling_states
+from mlops_constructs.rollout.shadow import shadow_states
 from mlops_constructs.rollout.target import FAILED, POLL_GRACE_SECONDS, ROLLED_BACK
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.limits import steps
@@ -55,8 +56,6 @@ class SageMakerTarget:
 
     def problems(self, policy: RolloutPolicy) -> list[str]:
         """Return why SageMaker cannot execute a policy."""
-        if policy.checks.shadow is not None:
-            return ["shadow traffic is not executed yet; leave shadow out, or give golden requests"]
         if policy.kind not in self.kinds:
             return [
                 f"rollout must be ALL_AT_ONCE on a serverless endpoint, which has no instances to move in steps, got "
@@ -82,7 +81,10 @@ class SageMakerTarget:
 
     def lead_seconds(self, rollout: RolloutSpec) -> int:
         """Return how long what comes before the first step may take at most."""
-        return REHEARSAL_SECONDS if rollout.golden is not None else 0
+        rehearsal = REHEARSAL_SECONDS if rollout.golden is not None else 0
+        if rollout.shadow is None:
+            return rehearsal
+        return rehearsal + rollout.shadow.bake + 2 * (rollout.maximum + POLL_GRACE_SECONDS)
 
     def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits.
@@ -92,8 +94,13 @@ class SageMakerTarget:
         """
         limit = rollout.maximum + POLL_GRACE_SECONDS
         first, before, poll, synthetic = "PutAlarms", dict[str, State](), "DescribeEndpoint", dict[str, State]()
+        if rollout.shadow is not None:
+            first, before = shadow_states(
+                endpoint_name=self.endpoint_name, limit=limit, next_state=first, partition=partition
+            )
         if golden_arn is not None:
-            first, before = rehearsal_states(golden_arn=golden_arn, next_state=first, partition=partition)
+            first, rehearsal = rehearsal_states(golden_arn=golden_arn, next_state=first, partition=partition)
+            before = {**rehearsal, **before}
             poll, synthetic = synthetic_states(
                 golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=poll, partition=partition
             )
@@ -114,24 +121,35 @@ class SageMakerTarget:
         return clean_up_states(endpoint_name=self.endpoint_name, next_state=next_state, partition=partition)
 
     def _make_states(self, partition: str, next_state: str) -> dict[str, State]:
+        def is_made(kind: str, member: str, after: str) -> State:
+            # Names come from the execution: what is there was made by an attempt whose answer got lost, whatever the last
+            # attempt met. If it is not there, the reason is why it could not be made.
+            return task(
+                f"{_SDK}describe{kind}",
+                {member: "{% $plan.config_name %}"},
+                partition=partition,
+                next_state=after,
+                catch="Caught",
+                assign_caught={"caught": "{% $caught %}"},
+            )
+
         return {
-            # names come from the execution: what exists already was made by an attempt whose answer got lost
             "CreateModel": task(
                 f"{_SDK}createModel",
                 "{% $plan.create_model %}",
                 partition=partition,
                 next_state="CreateEndpointConfig",
-                catch="ModelExists",
+                catch="IsModelMade",
             ),
-            "ModelExists": choose(("$contains($caught, 'already exist')", "CreateEndpointConfig"), default="Caught"),
+            "IsModelMade": is_made("Model", "ModelName", "CreateEndpointConfig"),
             "CreateEndpointConfig": task(
                 f"{_SDK}createEndpointConfig",
                 "{% $plan.create_endpoint_config %}",
                 partition=partition,
                 next_state=next_state,
-                catch="ConfigExists",
+                catch="IsConfigMade",
             ),
-            "ConfigExists": choose(("$contains($caught, 'already exist')", next_state), default="Caught"),
+            "IsConfigMade": is_made("EndpointConfig", "EndpointConfigName", next_state),
         }
 
     def _alarm_states(self, partition: str, update: str) -> dict[str, State]:
@@ -183,15 +201,24 @@ class SageMakerTarget:
                 partition=partition,
                 next_state="AwaitEndpoint",
                 catch="AwaitEndpoint",
-                assign=applied,
-                assign_caught=applied,
+                assign={**applied, "refused": ""},
+                assign_caught={**applied, "refused": CAUGHT},
             )
 
         return {
             "CreateEndpoint": apply("create"),
             "UpdateEndpoint": apply("update"),
             "AwaitEndpoint": wait("{% $plan.poll_seconds %}", poll),
-            "DescribeEndpoint": describe_endpoint(self.endpoint_name, "JudgeEndpoint", partition),
+            "DescribeEndpoint": describe_endpoint(
+                self.endpoint_name, "JudgeEndpoint", partition, catch="IsEndpointMade"
+            ),
+            # what has begun goes on whether it can be read or not: only time ends the wait, or an endpoint that never was
+            "IsEndpointMade": choose(
+                ("$plan.action = 'create' and $contains($caught, 'ould not find')", "NeverMade"),
+                ("$toMillis($now()) > $deadline", "Caught"),
+                default="AwaitEndpoint",
+            ),
+            "NeverMade": assign(FAILED, orphan=True, reason="{% $refused = '' ? $caught : $refused %}"),
         }
 
     def _judge_states(self, partition: str, limit: int) -> dict[str, State]:
@@ -224,14 +251,14 @@ class SageMakerTarget:
         }
 
 
-def describe_endpoint(endpoint_name: str, next_state: str, partition: str) -> State:
+def describe_endpoint(endpoint_name: str, next_state: str, partition: str, *, catch: str = "Caught") -> State:
     """Return the state that reads the endpoint into ``$endpoint``."""
     return task(
         f"{_SDK}describeEndpoint",
         {"EndpointName": endpoint_name},
         partition=partition,
         next_state=next_state,
-        catch="Caught",
+        catch=catch,
         assign={"endpoint": "{% $states.result %}"},
     )
 

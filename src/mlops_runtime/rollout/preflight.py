@@ -42,7 +42,7 @@ from mlops_runtime.rollout.plan import (
 )
 from mlops_runtime.rollout.serving import Serving, Version
 from mlops_runtime.rollout.succession import Succession, succession
-from mlops_runtime.rollout.tags import version_name
+from mlops_runtime.rollout.tags import shadow_name, version_name
 
 
 def wanted_package(request: DeployRequest, serving: Serving | None, previous: str | None) -> str | None:
@@ -200,9 +200,26 @@ def _update(common: Plan, case: _Case, version: Version) -> Plan:
         previous_model=version.model,
         expired=case.follows.expired,
         synthetic=_synthetic(rollout, common.poll_seconds),
+        shadow=_shadow(case, version),
         min_invocations=rollout.min_invocations if case.is_approval else 0,
         probation=(rollout.probation or 0) if case.is_approval else 0,
     )
+
+
+def _shadow(case: _Case, version: Version) -> Mapping[str, Any]:
+    spec, shadow, latency = case.spec, case.spec.rollout.shadow, case.spec.rollout.max_latency_ms
+    if shadow is None:
+        return {}
+    name = shadow_name(spec.endpoint, case.execution)
+    return {
+        **render.render_shadow(spec, model=case.name, name=name, live=version, execution=case.execution),
+        "variant": render.SHADOW_VARIANT,
+        "bake": shadow.bake,
+        # CloudWatch answers with at most 1,440 datapoints
+        "period": max(spec.rollout.alarm_period, -(-shadow.bake // 72000) * 60),
+        "max_errors": spec.rollout.max_error_count,
+        "max_latency": 0 if latency is None else latency * 1000,
+    }
 
 
 def _synthetic(rollout: RolloutSpec, poll: int) -> Mapping[str, Any]:

@@ -6,10 +6,12 @@ from typing import Any
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
 from mlops_runtime.rollout.capacity import render_config_extras, render_variants
-from mlops_runtime.rollout.serving import Variant, read_variant
+from mlops_runtime.rollout.serving import Variant, Version, read_variant
 from mlops_runtime.rollout.tags import rehearsal_name, version_tags
 
 Request = dict[str, Any]
+
+SHADOW_VARIANT = "Shadow"
 
 
 def render_model(spec: ServingSpec, *, package: str, name: str, execution: str) -> Request:
@@ -67,6 +69,53 @@ def render_rehearsal(spec: ServingSpec, *, model: str, execution: str) -> dict[s
     if spec.kms_key is not None:
         config["KmsKeyId"] = spec.kms_key
     return {"config": config, "endpoint": {"EndpointName": name, "EndpointConfigName": name, "Tags": tags}}
+
+
+def render_shadow(spec: ServingSpec, *, model: str, name: str, live: Version, execution: str) -> dict[str, Request]:
+    """Return the arguments of CreateEndpointConfig (``config``) and UpdateEndpoint (``update``) that add a shadow.
+
+    The production variant stays as it is; the shadow's weight is the share of its calls that is copied. The update is at once: no
+    caller sees a difference.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
+
+    Args:
+        spec: The desired spec, with a shadow.
+        model: Name of the candidate's model.
+        name: Name of the config.
+        live: What serves.
+        execution: ARN of the execution.
+    """
+    main, shadow = live.variants[0], spec.rollout.shadow
+    if shadow is None:
+        return {}
+    config: Request = {
+        "EndpointConfigName": name,
+        "ProductionVariants": [
+            {
+                "VariantName": main.name,
+                "ModelName": live.model,
+                "InstanceType": main.instance_type,
+                "InitialInstanceCount": main.instance_count,
+                "InitialVariantWeight": 1.0,
+            }
+        ],
+        "ShadowProductionVariants": [
+            {
+                "VariantName": SHADOW_VARIANT,
+                "ModelName": model,
+                "InstanceType": spec.instance_type,
+                "InitialInstanceCount": shadow.instance_count,
+                "InitialVariantWeight": shadow.percent / 100,
+            }
+        ],
+        "Tags": version_tags(spec, execution),
+    }
+    if spec.kms_key is not None:
+        config["KmsKeyId"] = spec.kms_key
+    if spec.capture is not None:
+        config["DataCaptureConfig"] = _capture(spec.capture)
+    return {"config": config, "update": render_revert(spec, config=name, live=live.variants)}
 
 
 def render_update(spec: ServingSpec, *, config: str, live: Sequence[Variant], alarms: Sequence[str]) -> Request:

@@ -28,6 +28,11 @@ def rehearsal_name(endpoint: str, execution: str) -> str:
     return version_name(f"{endpoint}-golden", execution)
 
 
+def shadow_name(endpoint: str, execution: str) -> str:
+    """Return the name of the config in which an execution has its candidate as a shadow."""
+    return version_name(endpoint, f"{execution}/shadow")
+
+
 def version_tags(spec: ServingSpec, execution: str) -> list[dict[str, str]]:
     """Return the tags of everything that an execution makes: the spec's (unit, owner, cost centre), endpoint and execution."""
     tags = {**spec.tags, ENDPOINT_TAG: spec.endpoint, EXECUTION_TAG: execution}

@@ -1,5 +1,6 @@
 """The Deploy machine: its graph, its calls against AWS's API, and its behaviour when run against a fake AWS."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,14 +12,16 @@ from mlops_constructs.rollout import SageMakerTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.rollout import RolloutSpec
-from mlops_runtime.contracts.serving import GoldenSpec
+from mlops_runtime.contracts.serving import GoldenSpec, ShadowSpec
 from mlops_runtime.rollout.capacity import no_scaling
 from mlops_runtime.rollout.plan import poll_seconds
 
 NAME, OLD, NEW = "demand-forecast", "demand-forecast-11111111", "demand-forecast-22222222"
 REQUEST = {"reason": "approval", "requested_by": "ann", "requested_at": "2017-08-01T00:00:00Z"}
 GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
-ROLLOUT = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=50, golden=GOLDEN)
+ROLLOUT = RolloutSpec(
+    kind="CANARY", bake=600, maximum=3600, percent=50, golden=GOLDEN, shadow=ShadowSpec(percent=10, bake=900)
+)
 
 
 def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
@@ -88,7 +91,13 @@ class FakeAws:
         self.error, self.plan, self.updates = error, plan, updates
         self.config, self.status, self.invocations = OLD, "InService", invocations
         self.polls_left, self.fail, self.lock, self.corrected = 0, dict[str, Any](), "", ""
+        self.shadow: dict[str, list[Any]] = {
+            "Invocations": [{"Sum": 15.0}, {"Sum": 15.0}],
+            "InvocationModelErrors": [{"Sum": 0.0}, {"Sum": 1.0}],
+            "ModelLatency": [{"ExtendedStatistics": {"p95": 90000.0}}],
+        }
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
+        self.made = set[str]()
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
         """Answer one call."""
@@ -113,12 +122,27 @@ class FakeAws:
                 self.polls_left -= 1
                 status = "Updating" if self.polls_left > 0 else self.status
                 return {"EndpointStatus": status, "EndpointConfigName": self.config}
+            case "sagemaker:createModel" | "sagemaker:createEndpointConfig":
+                self.made.add(name.replace("create", "describe"))
+            case "sagemaker:describeModel" | "sagemaker:describeEndpointConfig":
+                self.find(name)
             case "cloudwatch:getMetricStatistics":
-                return {"Datapoints": [{"Sum": str(self.invocations)}]}
+                return {"Datapoints": self.measure(arguments)}
             case "cloudwatch:describeAlarms":
                 alarms = [{"AlarmName": n, "StateValue": "ALARM", "StateReason": "why"} for n in self.ringing]
                 return {"MetricAlarms": [*alarms, {"AlarmName": "quiet", "StateValue": "OK"}], "CompositeAlarms": []}
         return {}
+
+    def find(self, name: str) -> None:
+        """Answer whether a model or config was made."""
+        if name not in self.made:
+            raise self.error("SageMaker.SageMakerException", "Could not find it")
+
+    def measure(self, arguments: dict[str, Any]) -> list[Any]:
+        """Datapoints of the shadow, or of the new fleet."""
+        if {"Name": "VariantName", "Value": "Shadow"} in arguments["Dimensions"]:
+            return self.shadow[arguments["MetricName"]]
+        return [{"Sum": str(self.invocations)}]
 
     def rehearse(self, name: str, endpoint: str) -> Any:
         """Answer a call about a rehearsal."""
@@ -166,9 +190,13 @@ def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]
     assert 0 < state["TimeoutSeconds"] <= (920 if name == "CheckGolden" else 330)
 
 
-@pytest.mark.parametrize("rollout", [ROLLOUT, replace(ROLLOUT, golden=None)], ids=["golden", "plain"])
+@pytest.mark.parametrize(
+    "rollout",
+    [ROLLOUT, replace(ROLLOUT, golden=None), replace(ROLLOUT, shadow=None), replace(ROLLOUT, golden=None, shadow=None)],
+    ids=["all", "shadow", "golden", "plain"],
+)
 def test_every_successor_exists_and_every_state_is_reached(rollout: RolloutSpec):
-    """The graph has no dangling name and no dead state, with a golden set and without."""
+    """The graph has no dangling name and no dead state, with a golden set and a shadow and without."""
     states: dict[str, Any] = machine(rollout)["States"]
     reached, waiting = set[str](), ["Start"]
     while waiting:
@@ -306,14 +334,41 @@ def test_waits_for_a_busy_endpoint(deploy: Any):
     busy = [("DynamoDB.ConditionalCheckFailedException", "held")] * 3
     run, _ = deploy(PLAN, updates=[NEW], fail={"dynamodb:updateItem": busy})
     assert run.output["outcome"] == "PROMOTED"
-    assert run.slept[:3] == [42, 42, 42]  # 500 attempts over as long as another one may hold it
+    assert len(set(run.slept[:3])) == 1
+    assert run.slept[0] * 500 >= hold_seconds(3600, 900)
 
 
 def test_an_answer_that_got_lost_is_no_error(deploy: Any):
-    """A model that exists already was made by this execution: its name says so."""
-    exists = [("SageMaker.SageMakerException", "Cannot create already existing model")] * 7
-    run, _ = deploy(PLAN, updates=[NEW], fail={"sagemaker:createModel": exists})
+    """A model that is there was made by this execution: its name says so, whatever the last attempt met."""
+    exists = [("SageMaker.SageMakerException", "Cannot create already existing model")] * 6
+    fail = {"sagemaker:createModel": [*exists, ("SageMaker.ThrottlingException", "Rate exceeded")]}
+    run, _ = deploy(PLAN, updates=[NEW], fail=fail, made={"sagemaker:describeModel"})
     assert run.output["outcome"] == "PROMOTED"
+
+
+def test_a_model_that_could_not_be_made_says_why(deploy: Any):
+    """The reason is that of the call that made nothing, not of the look at what it made."""
+    fail = {"sagemaker:createModel": [("SageMaker.SageMakerException", "no such image")] * 7}
+    run, _ = deploy(PLAN, updates=[], fail=fail)
+    assert recorded(run) == ("FAILED", "SageMaker.SageMakerException: no such image")
+
+
+def test_an_endpoint_that_cannot_be_read_for_a_while_is_waited_for(deploy: Any):
+    """What has begun goes on unread: only time ends the wait."""
+    run, _ = deploy(PLAN, updates=[NEW], fail={"sagemaker:describeEndpoint": [("Service.Down", "no")] * 40})
+    assert run.output["outcome"] == "PROMOTED"
+
+
+def test_a_first_endpoint_that_was_never_made_leaves_nothing(deploy: Any):
+    """Config and model go, and the record says why the call was refused."""
+    fail = {
+        "sagemaker:createEndpoint": [("SageMaker.SageMakerException", "no instances left")] * 7,
+        "sagemaker:describeEndpoint": [("SageMaker.SageMakerException", 'Could not find endpoint "e".')] * 7,
+    }
+    run, _ = deploy(CREATE, updates=[], fail=fail)
+    assert recorded(run) == ("FAILED", "SageMaker.SageMakerException: no instances left")
+    assert run.arguments("sagemaker:deleteEndpointConfig") == {"EndpointConfigName": NEW}
+    assert run.arguments("sagemaker:deleteModel") == {"ModelName": NEW}
 
 
 FAILING = [
@@ -322,7 +377,6 @@ FAILING = [
     "sagemaker:createEndpointConfig",
     "cloudwatch:putMetricAlarm",
     "sagemaker:updateEndpoint",
-    "sagemaker:describeEndpoint",
     "cloudwatch:describeAlarms",
     "cloudwatch:getMetricStatistics",
     "cloudwatch:deleteAlarms",
@@ -472,6 +526,74 @@ def test_synthetic_calls_are_sent_while_it_bakes(deploy: Any):
     assert run.output["outcome"] == "PROMOTED"
 
 
+# shadow
+
+SHADOW = "demand-forecast-33333333"
+SHADOWED = PLAN | {
+    "shadow": {
+        "config": {"EndpointConfigName": SHADOW},
+        "update": {"EndpointName": NAME, "EndpointConfigName": SHADOW},
+        "variant": "Shadow",
+        "bake": 900,
+        "period": 60,
+        "max_errors": 1,
+        "max_latency": 100_000,
+    }
+}
+
+
+def test_a_shadow_that_passes_goes_on_from_the_live_config(deploy: Any):
+    """To the config with the shadow, its bake, back, and from there the rollout; its config is gone."""
+    run, aws = deploy(SHADOWED, updates=[SHADOW, OLD, NEW])
+    assert run.output["outcome"] == "PROMOTED"
+    assert [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:updateEndpoint"] == [SHADOW, OLD, NEW]
+    assert 900 in run.slept
+    assert run.arguments("sagemaker:deleteEndpointConfig") == {"EndpointConfigName": SHADOW}
+    assert (aws.config, aws.lock) == (NEW, "free")
+
+
+@pytest.mark.parametrize(
+    ("metric", "points", "reason"),
+    [
+        ("Invocations", [], "the shadow got 0 calls, a promotion needs 20"),
+        ("InvocationModelErrors", [{"Sum": 2.0}], "the shadow had 2 errors in 60 s, at most 1 are accepted"),
+        (
+            "ModelLatency",
+            [{"ExtendedStatistics": {"p95": 120000.0}}],
+            r"the shadow took 120 ms \(95th percentile\), at most 100 are accepted",
+        ),
+    ],
+)
+def test_a_shadow_that_fails_gets_no_traffic(deploy: Any, metric: str, points: list[Any], reason: str):
+    """The live model served all along; config and model of the candidate are gone."""
+    run, aws = deploy(
+        SHADOWED, updates=[SHADOW, OLD], shadow=FakeAws(Exception, {}, updates=[]).shadow | {metric: points}
+    )
+    outcome, said = recorded(run)
+    assert outcome == "REFUSED"
+    assert re.fullmatch(reason, said)
+    assert (aws.config, aws.lock) == (OLD, "free")
+    deleted = [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:deleteEndpointConfig"]
+    assert deleted == [SHADOW, NEW]
+
+
+def test_a_shadow_that_does_not_start_is_turned_down(deploy: Any):
+    """SageMaker went back by itself: there is nothing to end."""
+    run, aws = deploy(SHADOWED, updates=[OLD])
+    assert recorded(run) == ("REFUSED", "the candidate did not start as a shadow")
+    assert aws.config == OLD
+    deleted = [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:deleteEndpointConfig"]
+    assert deleted == [SHADOW, NEW]
+
+
+def test_a_shadow_that_cannot_be_ended_keeps_what_it_uses(deploy: Any):
+    """The live model still serves beside it; nothing in use is deleted, and the next execution sees to it."""
+    run, aws = deploy(SHADOWED, updates=[SHADOW, SHADOW])
+    assert recorded(run)[0] == "FAILED"
+    assert "sagemaker:deleteModel" not in run.names()
+    assert aws.lock == "free"
+
+
 # quotas of Step Functions
 
 
@@ -490,6 +612,7 @@ def test_the_history_of_the_longest_rollout_fits(deploy: Any):
     rolling = polls * (2 * task + 3 * other)  # HasSynthetic, Synthesize, DescribeEndpoint, JudgeEndpoint, AwaitEndpoint
     reverting = polls * (task + 2 * other)
     rehearsing = (7200 // poll) * (task + 2 * other)
+    shadowing = 2 * polls * (task + 2 * other)  # to the config with the shadow, and back
     rest = 40 * task + 30 * 2 * task  # each other state once, and what is deleted one by one
-    assert 3 * lock["MaxAttempts"] + waiting + rolling + reverting + rehearsing + rest < 25_000
+    assert 3 * lock["MaxAttempts"] + waiting + rolling + reverting + rehearsing + shadowing + rest < 25_000
     assert lock["MaxAttempts"] * lock["IntervalSeconds"] >= hold_seconds(28800) - lock["IntervalSeconds"]

@@ -71,10 +71,9 @@ def test_refuses_by_name_what_a_serverless_endpoint_cannot(policy: RolloutPolicy
     assert target(0).problems(RolloutPolicy.all_at_once()) == []
 
 
-def test_refuses_by_name_what_it_does_not_execute_yet():
-    """Shadow traffic would otherwise be left out without a word."""
+def test_a_shadow_takes_its_bake_and_two_updates():
+    """The lock is held as long as it may take."""
     shadow = ShadowTraffic(percent=10, bake=BAKE)
     policy = RolloutPolicy.canary(percent=50, bake=BAKE, checks=RolloutChecks(shadow=shadow))
-    assert target(2).problems(policy) == [
-        "shadow traffic is not executed yet; leave shadow out, or give golden requests"
-    ]
+    assert target(2).problems(policy) == []
+    assert target(2).lead_seconds(policy.to_spec()) == 300 + 2 * (4200 + 900)

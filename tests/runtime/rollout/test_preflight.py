@@ -10,7 +10,14 @@ from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
 from mlops_runtime.aws_api.request import check_request
 from mlops_runtime.contracts import content_hash, from_dict
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ScalingSpec, ScheduledCapacity, VariantSpec
+from mlops_runtime.contracts.serving import (
+    GoldenSpec,
+    MetricRule,
+    ScalingSpec,
+    ScheduledCapacity,
+    ShadowSpec,
+    VariantSpec,
+)
 from mlops_runtime.rollout.capacity import no_scaling
 from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.preflight import decide, verified_spec
@@ -316,6 +323,20 @@ def test_a_new_model_is_rehearsed_and_nothing_else_is(serving: tuple[World, str]
     assert (plan["synthetic"]["calls"], plan["poll_seconds"]) == (30, 30)
     spec = _plan(world, "spec")
     assert (spec["action"], spec["rehearsal"], spec["synthetic"]) == ("update", {}, {})
+
+
+def test_a_new_model_is_shadowed_and_nothing_else_is(serving: tuple[World, str]) -> None:
+    """Under a config of its own, judged by what the policy accepts."""
+    world, _ = serving
+    rollout = replace(SPEC.rollout, shadow=ShadowSpec(percent=10, bake=144000), max_latency_ms=100, max_error_count=3)
+    world.store(replace(SPEC, rollout=rollout))
+    shadow = _plan(world, "approval", world.package())["shadow"]
+    name = shadow["config"]["EndpointConfigName"]
+    assert name not in (NAME, "demand-forecast-00000001")
+    assert name == shadow["update"]["EndpointConfigName"]
+    assert (shadow["max_errors"], shadow["max_latency"], shadow["variant"]) == (3, 100_000, "Shadow")
+    assert shadow["bake"] / shadow["period"] <= 1440
+    assert _plan(world, "spec")["shadow"] == {}
 
 
 def test_a_first_model_is_rehearsed_with_nothing_to_compare(world: World) -> None:

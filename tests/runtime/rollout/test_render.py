@@ -8,9 +8,9 @@ from rollout_world import EXECUTION, SPEC
 
 from mlops_runtime.aws_api.request import check_request
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
-from mlops_runtime.contracts.serving import ServerlessSpec
+from mlops_runtime.contracts.serving import ServerlessSpec, ShadowSpec
 from mlops_runtime.rollout import render
-from mlops_runtime.rollout.serving import Variant
+from mlops_runtime.rollout.serving import Variant, Version
 from mlops_runtime.rollout.tags import version_name
 
 NAME = version_name(SPEC.endpoint, EXECUTION)
@@ -84,6 +84,20 @@ def test_a_serverless_endpoint_has_no_guardrails() -> None:
     spec = replace(SPEC, serverless=serverless, instance_type="", instance_count=0)
     wanted = {"EndpointName": "demand-forecast", "EndpointConfigName": NAME}
     assert _update(spec) == render.render_revert(spec, config=NAME, live=LIVE) == wanted
+
+
+def test_a_shadow_stands_beside_what_serves() -> None:
+    """The live model on the live fleet alone answers; the candidate gets copies of a share of the calls."""
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, shadow=ShadowSpec(percent=25, bake=600, instance_count=1)))
+    live = Version(config="old", variants=(replace(LIVE[0], instance_count=3),), model="old-model", package="p")
+    made = render.render_shadow(spec, model=NAME, name="e-shadow", live=live, execution=EXECUTION)
+    (main,), (shadow,) = made["config"]["ProductionVariants"], made["config"]["ShadowProductionVariants"]
+    assert (main["ModelName"], main["InitialInstanceCount"]) == ("old-model", 3)
+    assert (shadow["ModelName"], shadow["InitialInstanceCount"], shadow["InitialVariantWeight"]) == (NAME, 1, 0.25)
+    assert check_request("sagemaker", "CreateEndpointConfig", made["config"]) == []
+    assert check_request("sagemaker", "UpdateEndpoint", made["update"]) == []
+    assert set(made["update"]["DeploymentConfig"]) == {"BlueGreenUpdatePolicy"}
+    assert render.render_shadow(SPEC, model=NAME, name="e-shadow", live=live, execution=EXECUTION) == {}
 
 
 def test_a_rehearsal_is_one_instance_that_captures_nothing() -> None:

@@ -4,13 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_world import EXECUTION, SPEC
 
-from mlops_runtime.rollout.tags import rehearsal_name, version_name, version_tags
+from mlops_runtime.rollout.tags import rehearsal_name, shadow_name, version_name, version_tags
 
 
 def test_names_follow_from_the_execution() -> None:
     """Eight digits of the execution's hash, so that a retry makes the same and another execution another."""
     assert version_name(SPEC.endpoint, EXECUTION) == "demand-forecast-4588cf62"
     assert rehearsal_name(SPEC.endpoint, EXECUTION) == "demand-forecast-golden-4588cf62"
+    assert shadow_name(SPEC.endpoint, EXECUTION) == version_name(SPEC.endpoint, EXECUTION + "/shadow")
 
 
 @given(st.text(max_size=50), st.text(max_size=50))
