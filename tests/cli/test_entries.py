@@ -34,8 +34,8 @@ def test_everything_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit)
         pipeline=deployed.endpoint,
         unit=deployed.name,
         group=deployed.endpoint,
-        retraining_table="t",
-        retrain_machine="m",
+        retraining_table=f"{deployed.name}-retraining",
+        retrain_machine=deployed.machine,
         queue_url="q",
     )
     deployed.publish(pipeline)
