@@ -105,9 +105,11 @@ def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, 
             {"EndpointName": endpoint_name},
             partition=partition,
             next_state="JudgeReverted",
-            catch="Caught",
+            catch="IsRevertLate",
             assign={"endpoint": "{% $states.result %}"},
         ),
+        # what has begun goes on whether it can be read or not: only time ends the wait
+        "IsRevertLate": choose(("$toMillis($now()) > $deadline", "RevertFailed"), default="AwaitRevert"),
         "JudgeReverted": choose(
             (
                 "$endpoint.EndpointStatus = 'InService' and $endpoint.EndpointConfigName = $plan.previous_config and "
