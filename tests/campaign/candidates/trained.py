@@ -1,0 +1,79 @@
+"""Models that are really trained: by the unit's own script, and by its code with another seed, other rows, other settings."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pyarrow.parquet as pq
+from examples.retail.demand_forecasting import declaration
+from onnxmltools import convert_lightgbm
+from onnxmltools.convert.common.data_types import FloatTensorType
+from tests.campaign.candidates.world import Artefact
+
+DECLARED = {
+    "objective": "regression_l1",
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 40,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "feature_fraction": 0.8,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbosity": -1,
+}
+
+
+def by_script(table: Any, script: str = declaration.TRAINING_SCRIPT) -> Artefact:
+    """Return what a training script of the unit makes of a table, as a training job runs it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pq.write_table(table, folder / "part-0.parquet")
+        command = [sys.executable, declaration.TRAINING_CODE / script, "--train", folder, "--model-dir", folder / "out"]
+        subprocess.run(command, check=True, capture_output=True)
+        signature = json.loads((folder / "out" / "signature.json").read_text())
+        return Artefact(model=(folder / "out" / "model.onnx").read_bytes(), signature=signature)
+
+
+def fitted(table: Any, *, seed: int, rounds: int = 300, extra: tuple[str, ...] = (), **settings: object) -> Artefact:
+    """Return a model that is trained as the unit's script does, with other settings.
+
+    Args:
+        table: The training split.
+        seed: Of rows and columns that each tree sees.
+        rounds: Trees.
+        extra: Columns that the script leaves out and this one takes.
+        settings: LightGBM's, where they differ from the script's.
+    """
+    script = _script()
+    names = [name for name in table.column_names if name not in script.NOT_INPUTS or name in extra]
+    known = sorted(set(table["category"].to_pylist()))
+    features = np.column_stack([script.column_values(table, name, known) for name in names])
+    parameters = {**DECLARED, "seed": seed, **settings}
+    booster = lgb.train(parameters, lgb.Dataset(features, table[script.LABEL].to_numpy()), rounds)
+    onnx = convert_lightgbm(booster, name="demand", initial_types=[("input", FloatTensorType([None, len(names)]))])
+    opsets = sorted(onnx.opset_import, key=lambda opset: opset.domain)
+    del onnx.opset_import[:]
+    onnx.opset_import.extend(opsets)
+    inputs = [script.describe(name, known) for name in names]
+    signature = {"format": "mlops.signature/1", "inputs": inputs, "output": onnx.graph.output[0].name}
+    return Artefact(model=onnx.SerializeToString(), signature=signature)
+
+
+def _script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "demand_training", declaration.TRAINING_CODE / declaration.TRAINING_SCRIPT
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
