@@ -25,6 +25,7 @@ from mlops_runtime.rollout.audit import verify
 from mlops_runtime.rollout.table import RolloutTable
 
 MAXIMUM = 3600
+UNREAD = "sagemaker:describeEndpoint"
 SPEC = ServingSpec(
     endpoint=ENDPOINT,
     variant="AllTraffic",
@@ -129,12 +130,14 @@ class Deploy:
             *self._what_is_left(excused),
         ]
 
-    def _what_serves(self, result: Run) -> list[str]:
+    def _what_serves(self, result: Run, excused: frozenset[str]) -> list[str]:
         endpoint, account = self.serving(), self.account
         if endpoint is None:
             return ["the endpoint is gone, though a model served"] if account.serves else []
         # what AWS itself could not finish, the machine can only say
         allowed = {"InService"} | ({"Failed"} if account.update == "failed" else set())
+        # a first endpoint that failed and cannot be read stays for the next execution
+        allowed |= {"Failed"} if UNREAD in excused and not account.serves else set()
         # the change that a stopped execution began goes on without it
         allowed |= {"Creating", "Updating"} if result.status == "CRASHED" else set()
         problems = [] if endpoint.status in allowed else [f"the endpoint is {endpoint.status}"]
@@ -186,7 +189,7 @@ class Deploy:
             ("model", account.models, "sagemaker:deleteModel"),
         ):
             orphans = sorted(set(things) - kept)
-            if orphans and not excused & {label, "lambda:invoke record", "lambda:invoke preflight"}:
+            if orphans and not excused & {label, UNREAD, "lambda:invoke record", "lambda:invoke preflight"}:
                 problems.append(f"orphan {kind}s {', '.join(orphans)}")
         alarms = sorted(name for name in account.alarms if name.startswith(f"{ENDPOINT}-rollout-"))
         if alarms and not excused & {"cloudwatch:deleteAlarms", "lambda:invoke record"}:

@@ -42,6 +42,10 @@ def test_no_fault_of_any_call_leaves_a_bad_model_or_a_mess(deploy: Any, scenario
                 assert result.faults_met > 0
                 excused = frozenset({label}) if always and kind != "latency" else frozenset[str]()
                 broken += [f"{fault}: {problem}" for problem in world.broken(result, excused=excused)]
+                if excused and kind == "access denied" and world.account.update != "failed":
+                    # what could not be done then, the next execution does
+                    world.account.now, world.account.create = world.account.now + 86_400, "new"
+                    broken += [f"{fault}, next: {problem}" for problem in world.broken(world.run())]
     assert broken == []
 
 

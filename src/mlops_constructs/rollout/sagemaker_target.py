@@ -161,6 +161,8 @@ class SageMakerTarget:
             catch="AlarmFailed",
         )
         del alarm["Next"]
+        # a round has variables of its own; under a name of its own it hides none of the machine's
+        alarm["Catch"][0]["Assign"] = {"alarm_error": CAUGHT}
         return {
             # the dimension of the new fleet is its config's name, known only now
             "PutAlarms": {
@@ -172,7 +174,7 @@ class SageMakerTarget:
                     "StartAt": "PutAlarm",
                     "States": {
                         "PutAlarm": {**alarm, "End": True},
-                        "AlarmFailed": {"Type": "Fail", "Error": "PutAlarmFailed", "Cause": "{% $caught %}"},
+                        "AlarmFailed": {"Type": "Fail", "Error": "PutAlarmFailed", "Cause": "{% $alarm_error %}"},
                     },
                 },
                 "Catch": [
