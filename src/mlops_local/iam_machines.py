@@ -117,6 +117,12 @@ def install() -> None:
     app.call_service_handler_sync = send_as_role
 
 
+def running() -> str | None:
+    """Return the ARN of the execution whose task calls this, or None outside of tasks."""
+    machine = _machine.get()
+    return None if machine is None else f"{machine.arn.replace(':stateMachine:', ':execution:')}:{machine.name}"
+
+
 def calls(resource: str, data: Mapping[str, Any]) -> list[Call]:
     """List the calls that a task makes by an optimized integration; empty for `aws-sdk` tasks and activities.
 

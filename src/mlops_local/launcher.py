@@ -19,6 +19,7 @@ from mlops_local import (
     clock,
     cloudformation,
     compat,
+    faults,
     functions,
     iam,
     iam_machines,
@@ -51,6 +52,7 @@ _MODULES = (
     alarms,
     schedules,
     autoscaling,
+    faults,
 )
 
 

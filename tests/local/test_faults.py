@@ -1,0 +1,118 @@
+"""Faults that are put into the tasks of state machines."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlops_local.cloud import Cloud
+
+TABLE = "faults"
+PUT = {
+    "Type": "Task",
+    "Resource": "arn:aws:states:::dynamodb:putItem",
+    "Arguments": {"TableName": TABLE, "Item": {"id": {"S": "one"}}},
+    "Retry": [{"ErrorEquals": ["DynamoDB.ThrottlingException"], "IntervalSeconds": 1, "MaxAttempts": 2}],
+    "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput.Error %}", "Next": "Caught"}],
+    "Output": "done",
+    "End": True,
+}
+STATES = {"Put": PUT, "Caught": {"Type": "Pass", "End": True}}
+
+
+@pytest.fixture
+def faults(cloud: Cloud) -> Iterator[Callable[..., list[dict[str, Any]]]]:
+    """Put faults in place of those before, or tell what was met: ``faults([{...}])``, ``faults()``; none stay."""
+
+    def call(*body: Any) -> list[dict[str, Any]]:
+        data = json.dumps(body[0]).encode() if body else None
+        request = urllib.request.Request(f"{cloud.endpoint_url}/_mlops/faults", data=data)  # noqa: S310 - loopback
+        with urllib.request.urlopen(request) as response:  # noqa: S310 - loopback
+            return list(json.load(response))
+
+    yield call
+    call([])
+
+
+@pytest.fixture(scope="module")
+def machine(cloud: Cloud) -> str:
+    """A machine that puts one item, tries again when throttled, and says which error it caught."""
+    iam, sfn, dynamodb = cloud.client("iam"), cloud.client("stepfunctions"), cloud.client("dynamodb")
+    dynamodb.create_table(
+        TableName=TABLE,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    allow = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*"}
+    role = iam.create_role(RoleName="faults", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
+    iam.put_role_policy(RoleName="faults", PolicyName="p", PolicyDocument=json.dumps({"Statement": [allow]}))
+    definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": "Put", "States": STATES})
+    return str(
+        sfn.create_state_machine(name="faults", definition=definition, roleArn=role["Role"]["Arn"])["stateMachineArn"]
+    )
+
+
+@pytest.fixture
+def run(cloud: Cloud, machine: str, wait_for: Callable[..., Any]) -> Callable[[], tuple[str, Any, bool]]:
+    """Run the machine; returns its status, its output and whether the item was put."""
+
+    def start() -> tuple[str, Any, bool]:
+        sfn, dynamodb = cloud.client("stepfunctions"), cloud.client("dynamodb")
+        dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": "one"}})
+        arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
+        found = wait_for(lambda: (one := sfn.describe_execution(executionArn=arn))["status"] != "RUNNING" and one, 20)
+        item = dynamodb.get_item(TableName=TABLE, Key={"id": {"S": "one"}}).get("Item")
+        return str(found["status"]), json.loads(found.get("output") or "null"), item is not None
+
+    return start
+
+
+THROTTLED = {"integration": "dynamodb:putItem", "error": "DynamoDB.ThrottlingException"}
+
+
+def test_a_fault_that_passes_is_retried_and_counted(faults: Any, run: Any) -> None:
+    """The machine's own Retry sees AWS's name of the error."""
+    faults([{**THROTTLED, "count": 2}])
+    assert run() == ("SUCCEEDED", "done", True)
+    assert [(f["calls"], f["met"]) for f in faults()] == [(3, 2)]
+
+
+def test_a_fault_that_stays_is_caught(faults: Any, run: Any) -> None:
+    """After the last attempt Catch gets it, and nothing was done."""
+    faults([{**THROTTLED, "count": 99}])
+    assert run() == ("SUCCEEDED", "DynamoDB.ThrottlingException", False)
+
+
+def test_an_answer_gets_lost_after_the_work(faults: Any, run: Any) -> None:
+    """What the state sees is a timeout; the item is there all the same."""
+    faults([{"integration": "dynamodb:putItem", "error": "States.Timeout", "after": True}])
+    assert run() == ("SUCCEEDED", "States.Timeout", True)
+
+
+def test_an_execution_ends_in_the_middle(faults: Any, run: Any) -> None:
+    """Nothing of it runs any more: no Catch, no later state."""
+    faults([{"integration": "dynamodb:putItem", "error": "stop"}])
+    assert run() == ("ABORTED", None, False)
+
+
+def test_only_what_matches_is_met(faults: Any, run: Any) -> None:
+    """Arguments tell calls of one integration apart; a call before the first goes through."""
+    faults([{**THROTTLED, "match": "another-table", "count": 9}, {**THROTTLED, "first": 2, "count": 9}])
+    assert run() == ("SUCCEEDED", "done", True)
+    assert [f["met"] for f in faults()] == [0, 0]
+
+
+def test_refuses_what_is_no_fault(faults: Any) -> None:
+    """A misspelt field would otherwise be a fault that never comes."""
+    with pytest.raises(urllib.error.HTTPError) as error:
+        faults([{**THROTTLED, "times": 2}])
+    assert "unexpected keyword argument 'times'" in json.load(error.value)["message"]
