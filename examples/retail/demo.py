@@ -43,6 +43,7 @@ def run(*, page: Path, say: Callable[[str], None], unit: str = "demand_forecasti
         try:
             trip.start(Path(folder) / "cloud")
             trip.deploy(Path(folder))
+            trip.ingest()
             travel(trip)
         except Missed:
             pass

@@ -90,12 +90,12 @@ class Loop:
         )
         approver.approve(self.sagemaker.describe_model_package(ModelPackageName=package), reason=reason)
 
-    def invoke(self, rows: Sequence[Mapping[str, object]], prefix: str) -> list[Call]:
-        """Ask for predictions in calls of 32 rows; ids are ``<prefix>-<number>``."""
+    def invoke(self, rows: Sequence[Mapping[str, object]], prefix: str, *, size: int = ROWS_PER_CALL) -> list[Call]:
+        """Ask for predictions in calls of ``size`` rows; ids are ``<prefix>-<number>``."""
         calls = []
-        for start in range(0, len(rows), ROWS_PER_CALL):
-            part = rows[start : start + ROWS_PER_CALL]
-            inference_id = f"{prefix}-{start // ROWS_PER_CALL}"
+        for number, start in enumerate(range(0, len(rows), size)):
+            part = rows[start : start + size]
+            inference_id = f"{prefix}-{number}"
             answer = self._runtime.invoke_endpoint(
                 EndpointName=self.endpoint,
                 ContentType="application/json",

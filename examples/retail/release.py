@@ -1,4 +1,4 @@
-"""The trip of the other units: a first model, two live periods, a second model that takes over, a bad one that does not.
+"""The trip of the other units: a first model, live periods, a second model that takes over, a bad one that does not.
 
 Where a person approves, a package waits, an approval by anybody else is refused, and the approver's counts.
 """
@@ -8,18 +8,23 @@ from typing import Any
 
 from examples.retail.loop import expect
 from examples.retail.planted import register_bad_package
-from examples.retail.steps import FIRST_LIVE_WEEK, Trip
+from examples.retail.steps import Trip
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
 from mlops_runtime.contracts.rollout import Outcome
 
 
-def travel(trip: Trip) -> None:
-    """Go around the loop from a deployed unit with its features on."""
+def travel(trip: Trip, *, count: int = 2) -> None:
+    """Go around the loop from a deployed unit with its features on.
+
+    Args:
+        trip: The trip.
+        count: How many live periods come between the two models.
+    """
     loop, replay = trip.loop, trip.replay
     _first_model(trip)
-    periods = [FIRST_LIVE_WEEK, FIRST_LIVE_WEEK + replay.weeks]
+    periods = [trip.first + replay.weeks * number for number in range(count)]
     retrained = trip.seen("RetrainMachineArn")
-    with trip.step(f"replay two {replay.period}s as live requests") as detail:
+    with trip.step(f"replay {count} {replay.period}(s) as live requests") as detail:
         for period in periods:
             report = trip.replay_period(period)
             week = trip.result.weeks[-1]
@@ -84,4 +89,4 @@ def _retrained(trip: Trip, seen: set[str]) -> dict[str, Any]:
     if trip.seen("RetrainMachineArn") - seen:
         trip.loop.wait_execution("RetrainMachineArn", seen, appear=5, finish=120)
         return trip.loop.newest_package()
-    return trip.train("two periods more are known")
+    return trip.train("more is known")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from examples.retail.loop import ROWS_PER_CALL
 from examples.retail.page import Words
 from mlops_runtime.features.client import FeatureStoreClient
 
@@ -27,6 +28,7 @@ class Replay:
         words: How the page speaks of it.
         bad_script: A training script whose model looks fair and is not.
         is_manual: Whether a person approves its models.
+        rows_per_call: How many rows a client sends at once.
     """
 
     stack: str
@@ -42,6 +44,7 @@ class Replay:
     words: Words
     bad_script: Path
     is_manual: bool = False
+    rows_per_call: int = ROWS_PER_CALL
 
 
 def wape(predictions: Sequence[float], labels: Sequence[float]) -> float:

@@ -4,7 +4,7 @@ import time
 
 from examples.retail.loop import LoopError, expect
 from examples.retail.planted import register_bad_package
-from examples.retail.steps import FIRST_LIVE_WEEK, Trip
+from examples.retail.steps import Trip
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import Outcome
 
@@ -48,7 +48,7 @@ def _replay_until_alarm(trip: Trip) -> int:
     """Replay weeks as live requests until the loop itself starts a retraining; return the week after which it did."""
     seen = trip.seen("RetrainMachineArn")
     with trip.step("replay weeks as live requests until the season's change raises an alarm") as detail:
-        for week in range(FIRST_LIVE_WEEK, LAST_WEEK + 1):
+        for week in range(trip.first, LAST_WEEK + 1):
             report = trip.replay_period(week)
             if MonitorState.VIOLATION in (report.drift_state, report.quality_state):
                 deadline = time.monotonic() + 15

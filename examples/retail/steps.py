@@ -1,7 +1,7 @@
 """Steps of a trip around the loop: timed, said, kept; the first that misses ends the trip. And those that every trip has."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -55,14 +55,15 @@ class Trip:
     Args:
         replay: The unit.
         say: Called with one line a step.
+        first: First week that is live; all before it is history. Default: week 31.
     """
 
     loop: Loop
     store: FeatureStoreClient
     running: local_cloud.Cloud
 
-    def __init__(self, replay: Replay, say: Callable[[str], None]) -> None:
-        self.replay, self.result, self._say = replay, Result(), say
+    def __init__(self, replay: Replay, say: Callable[[str], None], *, first: int = FIRST_LIVE_WEEK) -> None:
+        self.replay, self.result, self.first, self._say = replay, Result(), first, say
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
@@ -96,8 +97,8 @@ class Trip:
         """Start the cloud at the first live week."""
         with self.step("start the embedded cloud") as detail:
             self.running = local_cloud.up(home, clock_scale=CLOCK_SCALE)
-            self.running.clock_jump(to=week_start(FIRST_LIVE_WEEK))
-            detail.append(f"at {self.running.endpoint_url}, {week_start(FIRST_LIVE_WEEK):%Y-%m-%d}")
+            self.running.clock_jump(to=week_start(self.first))
+            detail.append(f"at {self.running.endpoint_url}, {week_start(self.first):%Y-%m-%d}")
 
     def stop(self) -> None:
         """End the cloud, if it started."""
@@ -105,22 +106,36 @@ class Trip:
             self.running.down()
 
     def deploy(self, folder: Path) -> None:
-        """Deploy the unit's stack and ingest what was known by then."""
-        replay = self.replay
+        """Synthesize the app, and deploy the unit's stack alone."""
+        stack = self.replay.stack
         with self.step("synthesize the unit") as detail:
             synthesize_app(None, folder / "assembly")
-            detail.append(f"stack {replay.stack}")
+            detail.append(f"stack {stack}")
         with self.step("deploy, in an account without any model") as detail:
-            outputs = deployer.deploy(self.running, folder / "assembly", stacks=[replay.stack])[replay.stack]
-            self.loop = Loop(client=self.running.client, outputs=outputs, unit=replay.unit, now=self.now)
-            self.loop.wait_idle("DeployMachineArn")
-            expect(self.loop.live() is None, "something serves before any model was approved")
+            outputs = deployer.deploy(self.running, folder / "assembly", stacks=[stack])[stack]
+            self.meet(self.running, outputs)
             detail.append(f"{len(outputs)} outputs; desired spec stored, nothing live yet")
-        with self.step(f"ingest weeks 1-{FIRST_LIVE_WEEK - 1}") as detail:
+
+    def meet(self, running: local_cloud.Cloud, outputs: Mapping[str, str]) -> None:
+        """Take up a stack that was just deployed.
+
+        Args:
+            running: The cloud.
+            outputs: The stack's outputs.
+        """
+        self.running = running
+        self.loop = Loop(client=running.client, outputs=outputs, unit=self.replay.unit, now=self.now)
+        self.loop.wait_idle("DeployMachineArn")
+        expect(self.loop.live() is None, "something serves before any model was approved")
+
+    def ingest(self) -> None:
+        """Ingest what is known at the first live week."""
+        replay = self.replay
+        with self.step(f"ingest weeks 1-{self.first - 1}") as detail:
             self.store = FeatureStoreClient.glue(
-                database=outputs["FeatureDatabase"], environment=self.running.environment(), now=self.now
+                database=self.loop.outputs["FeatureDatabase"], environment=self.running.environment(), now=self.now
             )
-            rows = replay.ingest(self.store, 1, FIRST_LIVE_WEEK - replay.weeks)
+            rows = replay.ingest(self.store, 1, self.first - replay.weeks)
             detail.append(f"{rows} rows in {replay.tables} Iceberg tables")
 
     def seen(self, machine: str) -> set[str]:
@@ -173,7 +188,7 @@ class Trip:
         replay, loop = self.replay, self.loop
         requests, labels = replay.requests(period), replay.labels(period)
         version = self.live_version()
-        calls = loop.invoke(requests, f"{replay.period}-{period}")
+        calls = loop.invoke(requests, f"{replay.period}-{period}", size=replay.rows_per_call)
         predictions = [p for call in calls for p in call.predictions]
         expect(len(predictions) == len(labels), f"{len(predictions)} predictions for {len(labels)} rows")
         loop.wait_counted()

@@ -19,4 +19,5 @@ REPLAY = Replay(
     words=Words(title="Customer behaviour", amount="buyers", loss="log loss", naive="own rate"),
     bad_script=TRAINING_CODE / "scorecard.py",
     is_manual=True,
+    rows_per_call=250,  # a campaign asks about many households at once
 )

@@ -12,6 +12,7 @@ from mlops_constructs import (
     DriftAlarms,
     EndpointCapacity,
     FeatureStore,
+    GuardPolicy,
     ModelEndpoint,
     ModelImage,
     ModelMonitor,
@@ -23,7 +24,7 @@ from mlops_constructs import (
     TrainingJob,
 )
 
-WEEK = cdk.Duration.days(7)
+WEEK, FORTNIGHT = cdk.Duration.days(7), cdk.Duration.days(14)
 
 
 class CustomerBehavior(cdk.Stack):
@@ -69,9 +70,9 @@ class CustomerBehavior(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
+            guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
         )
-        fortnight = cdk.Duration.days(14)
-        monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=fortnight, schedule=WEEK)
+        monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=FORTNIGHT, schedule=WEEK)
         DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
         define_outputs(
             self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor

@@ -12,6 +12,7 @@ from mlops_constructs import (
     DriftAlarms,
     EndpointCapacity,
     FeatureStore,
+    GuardPolicy,
     ModelEndpoint,
     ModelImage,
     ModelMonitor,
@@ -67,6 +68,7 @@ class DynamicPricing(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
+            guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
         )
         monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=WEEK, schedule=WEEK)
         DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)

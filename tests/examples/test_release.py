@@ -1,0 +1,79 @@
+"""Three units on one embedded cloud: deployed together, and two of them around their loops; `mlops demo` is the third's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from examples.retail.demo import UNITS
+from examples.retail.release import travel
+from examples.retail.steps import Missed, Trip
+from examples.retail.transactions import week_start
+
+from mlops_cli.stacks import synthesize_app
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.cloud
+
+# one cloud has one clock: the second trip begins where the first has ended
+FIRST = {"dynamic_pricing": 31, "customer_behavior": 33}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_cloud.Cloud]:
+    """Start an embedded cloud at the first live week."""
+    cloud = local_cloud.up(tmp_path_factory.mktemp("release") / "cloud", clock_scale=120.0)
+    cloud.clock_jump(to=week_start(min(FIRST.values())))
+    yield cloud
+    cloud.down()
+
+
+@pytest.fixture(scope="module")
+def outputs(running: local_cloud.Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Deploy the three stacks together and return their outputs."""
+    assembly: Path = tmp_path_factory.mktemp("release") / "assembly"
+    synthesize_app(None, assembly)
+    return deployer.deploy(running, assembly, stacks=[replay.stack for replay, _ in UNITS.values()])
+
+
+def test_three_stacks_deploy_together(outputs: dict[str, dict[str, str]]) -> None:
+    """Each has its own endpoint, bus and buckets."""
+    assert {stack: values["EndpointName"] for stack, values in outputs.items()} == {
+        "CustomerBehavior": "customer-propensity",
+        "DemandForecasting": "demand-forecast",
+        "DynamicPricing": "pricing-elasticity",
+    }
+    for name in ("EventBus", "ArtifactsBucket", "AuditBucket", "RolloutTable", "ApproverRoleArn"):
+        assert len({values[name] for values in outputs.values()}) == 3
+
+
+@pytest.mark.parametrize("unit", FIRST)
+def test_a_unit_goes_around_its_loop(unit: str, running: local_cloud.Cloud, outputs: dict[str, dict[str, str]]) -> None:
+    """Trained, approved, served, captured and watched, trained again and promoted in steps; a bad model is rolled back."""
+    replay, _ = UNITS[unit]
+    trip = Trip(replay, lambda _line: None, first=FIRST[unit])
+    if trip_starts_later(running, FIRST[unit]):
+        running.clock_jump(to=week_start(FIRST[unit]))
+    trip.meet(running, outputs[replay.stack])
+    try:
+        trip.ingest()
+        travel(trip, count=1)
+    except Missed:
+        pass
+
+    assert [f"{row.name}: {row.detail}" for row in trip.result.rows if not row.ok] == []
+    chain = ["UNCHANGED", *(["REFUSED"] if replay.is_manual else []), "PROMOTED", "PROMOTED", "ROLLED_BACK"]
+    assert [record.outcome.value for record in trip.loop.audit()] == chain
+    assert trip.loop.lock_owner() is None
+    (week,) = trip.result.weeks
+    assert week.loss < week.naive_loss
+
+
+def trip_starts_later(running: local_cloud.Cloud, week: int) -> bool:
+    """Return whether the clock must still go on to a week."""
+    return running.clock()["now"] < week_start(week).isoformat()
