@@ -1,0 +1,180 @@
+"""The way of a candidate to traffic, as far as it goes without a cloud: evaluation, gate, server, golden requests."""
+
+import hashlib
+import io
+import re
+import tarfile
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from examples.retail.demand_forecasting.declaration import EVALUATION, GATE
+from examples.retail.demand_forecasting.golden import GOLDEN
+from tests.campaign.candidates.catalogue import Bad, Good
+from tests.campaign.candidates.kinds import Candidate
+from tests.campaign.candidates.servers import NotHealthyError, Platform, Server
+from tests.campaign.candidates.world import Splits, decided_at, fresh, splits
+
+from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.model import GateResult
+from mlops_runtime.contracts.serving import GoldenSpec
+from mlops_runtime.jobs.evaluate import Inputs, evaluate
+from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.retraining.gate import CHAMPION, evaluate_gate
+from mlops_runtime.rollout.golden import GoldenCaller, GoldenCallError, read_answer
+from mlops_runtime.rollout.golden_set import read_set
+from mlops_runtime.serving.model import ModelError
+
+LAYERS = ("evaluation", "gate", "server", "golden", "canary")
+CONTENT = GOLDEN.read_bytes()
+# as the golden set's own tests hold it: near the live model, and a call within a quarter of a second
+SPEC = GoldenSpec(
+    uri="s3://assets/golden.jsonl", sha256=hashlib.sha256(CONTENT).hexdigest(), max_deviation=0.3, max_latency_ms=250
+)
+_SHOWN = 300
+_RETIMES = 2
+_HICCUP = re.compile(r"[12] of \d+ golden requests failed: [^:]+: a call took ")
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What became of a candidate. ``layer`` is the one that stopped it; without one only a rollout is left to do so.
+
+    ``retimed`` counts golden checks that failed because a call or two were slow, and were run again: the machine is shared.
+    """
+
+    layer: str | None = None
+    reason: str = ""
+    loss: float | None = None
+    fresh: dict[str, Any] = field(default_factory=dict)
+    plain: bool | None = None
+    retimed: int = 0
+    seconds: float = 0.0
+
+
+class Way:
+    """Judges candidates beside one champion, whose server runs all the while.
+
+    Args:
+        champion: ``model.tar.gz`` of what is live.
+        folder: A folder of its own.
+    """
+
+    def __init__(self, champion: bytes, folder: Path) -> None:
+        self._folder = folder
+        self._champion = folder / "live.tar.gz"
+        self._champion.write_bytes(champion)
+        self._live = Server(champion, model_sha256(champion))
+        self._live.start()
+
+    def stop(self) -> None:
+        """End the champion's server."""
+        self._live.stop()
+
+    def judge(self, cell: Bad | Good, candidate: Candidate) -> Found:
+        """Take one candidate along the way until a layer stops it."""
+        started = time.monotonic()
+        found = Found()
+        try:
+            self._evaluated(cell, candidate, found)
+            self._served(candidate, found, is_bad=isinstance(cell, Bad))
+            if found.layer is None or isinstance(cell, Good):
+                found.fresh = self._fresh(cell, candidate)
+        finally:
+            found.seconds = round(time.monotonic() - started, 2)
+        return found
+
+    def _evaluated(self, cell: Bad | Good, candidate: Candidate, found: Found) -> None:
+        try:
+            result, found.loss = self._gate(candidate.archive, candidate.splits or splits(cell.week), cell.week)
+        except (JobError, ModelError) as error:
+            found.layer, found.reason = "evaluation", str(error)[:_SHOWN]
+            return
+        if result.verdict.value != "PASSED":
+            found.layer, found.reason = "gate", result.reason[:_SHOWN]
+
+    def _gate(self, archive: bytes, taken: Splits, week: int, *, is_fresh: bool = False) -> tuple[GateResult, float]:
+        with tempfile.TemporaryDirectory(dir=self._folder) as name:
+            path = Path(name) / "model.tar.gz"
+            path.write_bytes(archive)
+            inputs = Inputs(
+                train=taken.train,
+                holdout=taken.holdout,
+                manifest=taken.manifest,
+                candidate=path,
+                champion=self._champion,
+            )
+            evaluation, _ = evaluate(EVALUATION, inputs, "s3://artifacts/baseline.json")
+        sha256 = hashlib.sha256(canonical_json(evaluation)).hexdigest()
+        now = None if is_fresh else decided_at(week)
+        result = evaluate_gate(evaluation, GATE, uri="s3://artifacts/evaluation.json", sha256=sha256, now=now)
+        return result, float(evaluation.metrics["candidate"])
+
+    def _fresh(self, cell: Bad | Good, candidate: Candidate) -> dict[str, Any]:
+        """Return how the candidate does on weeks that the gate never saw, by the gate's own rule against the champion."""
+        try:
+            result, loss = self._gate(candidate.served or candidate.archive, fresh(cell.week), cell.week, is_fresh=True)
+        except (JobError, ModelError) as error:
+            return {"is_good": False, "reason": str(error)[:_SHOWN]}
+        checks = [check for check in result.checks if check.rival == CHAMPION]
+        failed = [check.reason for check in checks if not check.passed]
+        reason = "; ".join(failed) if checks else result.reason
+        high = next((check.high for check in checks if check.segment is None), None)
+        return {"is_good": bool(checks) and not failed, "loss": loss, "high": high, "reason": reason[:_SHOWN]}
+
+    def _served(self, candidate: Candidate, found: Found, *, is_bad: bool) -> None:
+        """Start the server and ask it, where the gate let the candidate pass, or for the plain update beside it."""
+        if found.layer is not None and not is_bad:
+            return
+        server = Server(candidate.served or candidate.archive, model_sha256(candidate.archive), candidate.image)
+        try:
+            server.start()
+            found.plain = _answers(server)
+            if found.layer is None:
+                found.layer, found.reason = self._golden(server)
+                while found.retimed < _RETIMES and _HICCUP.match(found.reason):
+                    found.retimed += 1
+                    found.layer, found.reason = self._golden(server)
+        except NotHealthyError as error:
+            found.plain = False
+            if found.layer is None:
+                found.layer, found.reason = "server", str(error)
+        finally:
+            server.stop()
+
+    def _golden(self, server: Server) -> tuple[str | None, str]:
+        platform: Any = Platform(CONTENT, candidate=server, live=self._live)
+        caller = GoldenCaller(s3=platform, runtime=platform)
+        event: Mapping[str, Any] = {
+            "mode": "check", "endpoint": "candidate", "golden": to_dict(SPEC), "live_endpoint": "live",
+        }  # fmt: skip
+        try:
+            answer = caller.handle(event)
+        except GoldenCallError as error:
+            return "golden", str(error)[:_SHOWN]
+        return (None, "") if answer["passed"] else ("golden", str(answer["reason"])[:_SHOWN])
+
+
+def model_sha256(archive: bytes) -> str:
+    """Return the SHA-256 of ``model.onnx`` in an archive, as registration does; of nothing if there is none."""
+    content = b""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+            stream = tar.extractfile("model.onnx")
+            content = b"" if stream is None else stream.read()
+    except (OSError, EOFError, KeyError, tarfile.TarError):
+        pass
+    return hashlib.sha256(content).hexdigest()
+
+
+def _answers(server: Server) -> bool:
+    """Return whether a first call is answered with 2xx: all that a plain update could notice."""
+    request = read_set(CONTENT)[0]
+    try:
+        status, body, kind = server.send(request.body.encode(), {"content-type": request.content_type})
+    except OSError:
+        return False
+    return 200 <= status < 300 and read_answer(body, kind).problem is None

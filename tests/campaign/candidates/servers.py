@@ -1,0 +1,169 @@
+"""The real server process behind a client that answers as SageMaker does: what the golden check asks here."""
+
+import http.client
+import io
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+from tests.campaign.candidates import images
+
+SERVER = ("-m", "mlops_runtime.serving", "serve")
+HEALTHY = 60.0  # seconds until /ping must answer
+CALL = 60.0  # seconds that SageMaker gives a container for an answer
+_ATTEMPTS = 4  # what the golden function's client makes of a 503
+
+
+class NotHealthyError(Exception):
+    """A container did not pass the ping health check."""
+
+
+class Server:
+    """A container: its archive unpacked, its process running. A process that ends is started anew, as SageMaker does.
+
+    Args:
+        archive: ``model.tar.gz``.
+        model_sha256: What the package says that ``model.onnx`` hashes to.
+        image: Fault and amount of a faulty image. Default: the unit's own.
+    """
+
+    def __init__(self, archive: bytes, model_sha256: str, image: tuple[str, str] | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="candidate-")
+        self._archive, self._sha256 = archive, model_sha256
+        self._command = SERVER if image is None else (images.__file__, *image, "serve")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    def start(self) -> None:
+        """Start it and wait until it is healthy.
+
+        Raises:
+            NotHealthyError: If it is not in time, or ends.
+        """
+        root = Path(self._folder.name)
+        try:
+            with tarfile.open(fileobj=io.BytesIO(self._archive), mode="r:gz") as tar:
+                tar.extractall(root / "model", filter="data")
+        except (OSError, EOFError, tarfile.TarError) as error:
+            raise NotHealthyError(f"failed to extract model data archive: {error}") from error
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = int(listener.getsockname()[1])
+        environment = {
+            **os.environ,
+            "MLOPS_OPT_ML": str(root),
+            "MLOPS_BIND_HOST": "127.0.0.1",
+            "SAGEMAKER_BIND_TO_PORT": str(self.port),
+            "MLOPS_MODEL_SHA256": self._sha256,
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, *self._command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + HEALTHY
+        while not self._ping():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise NotHealthyError("the container did not pass the ping health check")
+            time.sleep(0.05)
+
+    def revive(self) -> None:
+        """Start it anew if it has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            self.start()
+
+    def stop(self) -> None:
+        """End the process and take its files away."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._folder.cleanup()
+
+    def send(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
+        """Send an invocation.
+
+        Raises:
+            OSError: If the container does not answer.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=CALL)
+        try:
+            connection.request("POST", "/invocations", body=body, headers=dict(headers))
+            response = connection.getresponse()
+            return response.status, response.read(), response.headers.get("content-type", "application/octet-stream")
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+    def _ping(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", "/ping")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+class Platform:
+    """S3 and InvokeEndpoint as boto3 answers, over real servers.
+
+    A container that has ended answers 503 until it is started anew; the client asks again, as the golden function's does.
+
+    Args:
+        golden: The golden set.
+        endpoints: The servers, by the name of their endpoint.
+    """
+
+    def __init__(self, golden: bytes, **endpoints: Server) -> None:
+        self._golden, self.endpoints = golden, endpoints
+
+    def get_object(self, **_: str) -> dict[str, Any]:
+        """Return the golden set."""
+        return {"Body": BytesIO(self._golden)}
+
+    def invoke_endpoint(
+        self,
+        *,
+        EndpointName: str,  # noqa: N803 - boto3's names
+        Body: bytes,  # noqa: N803
+        ContentType: str,  # noqa: N803
+        InferenceId: str,  # noqa: N803, ARG002
+    ) -> dict[str, Any]:
+        """Return what the container answers.
+
+        Raises:
+            ClientError: ``ModelError`` for another status than 2xx, ``ServiceUnavailable`` if nothing answers.
+        """
+        server = self.endpoints[EndpointName]
+        for attempt in range(_ATTEMPTS):
+            try:
+                status, body, kind = server.send(Body, {"content-type": ContentType})
+            except TimeoutError:
+                status, body, kind = 0, b"timed out", "text/plain"
+            except OSError:
+                self._revive(server)
+                continue
+            if not 200 <= status < 300:
+                error = {"Error": {"Code": "ModelError", "Message": ""}, "OriginalStatusCode": status}
+                raise ClientError({**error, "OriginalMessage": body.decode(errors="replace")[:500]}, "InvokeEndpoint")
+            return {"Body": BytesIO(body), "ContentType": kind, "ResponseMetadata": {"RetryAttempts": attempt}}
+        raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "no answer"}}, "InvokeEndpoint")
+
+    def _revive(self, server: Server) -> None:
+        try:
+            server.revive()
+        except NotHealthyError:
+            time.sleep(0.2)
