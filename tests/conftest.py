@@ -18,6 +18,11 @@ os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
 os.environ.setdefault("CDK_VALIDATION", "false")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let campaigns keep their results elsewhere."""
+    parser.addoption("--campaign-dir", help="where campaigns keep results and go on from; default .mlops/campaign")
+
+
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Give the embedded cloud that all tests of a session share; each test names its own resources, and the clock only goes on."""

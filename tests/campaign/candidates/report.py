@@ -1,0 +1,250 @@
+"""Writes what the campaign found into its section of ``docs/campaign.md``. Every number there comes from here."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.campaign.candidates import rollouts
+from tests.campaign.candidates.catalogue import KINDS, SEED, bad_ones, good_ones
+from tests.campaign.candidates.path import LAYERS, SPEC
+from tests.campaign.candidates.run import results
+
+BEGIN, END = "<!-- candidates: begin -->", "<!-- candidates: end -->"
+GOAL_BAD, GOAL_GOOD = 0.05, 0.10
+WEEK_MINUTES = 7 * 24 * 60  # until the unit's monitor looks
+_SHOWN = 170
+Line = Mapping[str, Any]
+
+
+def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share.
+
+    Example:
+        >>> [round(bound, 3) for bound in wilson(0, 100)]
+        [0.0, 0.037]
+    """
+    if of == 0:
+        return 0.0, 1.0
+    share, weight = hits / of, z * z / of
+    middle = (share + weight / 2) / (1 + weight)
+    reach = z * math.sqrt(share * (1 - share) / of + weight / 4 / of) / (1 + weight)
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def section(folder: Path, *, date: str, command: str, load: str) -> str:
+    """Return the section, markers included.
+
+    Args:
+        folder: Where the results are.
+        date: When it was run.
+        command: With what.
+        load: What else the machine did.
+    """
+    bad, good, rolled = (results(folder, part) for part in ("bad", "good", rollouts.PART))
+    stopped = {key: layer_of(line, rolled.get(key)) for key, line in bad.items()}
+    fresh_good = {key: line for key, line in good.items() if line["fresh"].get("is_good")}
+    refused = {key: layer_of(line, rolled.get(key)) for key, line in fresh_good.items()}
+    parts: list[Iterable[str]] = [
+        [BEGIN, "## Bad and good candidates", ""],
+        _about(bad, good, date, command, load),
+        _headline(bad, stopped, refused, rolled),
+        ["", "### Bad ones, by kind", ""],
+        _by_kind(bad, stopped),
+        ["", "### Bad ones that reached full traffic", ""],
+        _through(bad, stopped, rolled),
+        ["", "### Good ones that were refused", ""],
+        _refused(good, fresh_good, refused, rolled),
+        ["", "### Rollouts", ""],
+        _rollouts(bad, good, rolled),
+        [END, ""],
+    ]
+    return "\n".join(line for part in parts for line in part)
+
+
+def write(page: Path, text: str) -> None:
+    """Put the section into the page, in place of the one before; the rest of the page is another's."""
+    old = page.read_text() if page.is_file() else "# Campaigns\n\n"
+    if BEGIN in old:
+        head, _, rest = old.partition(BEGIN)
+        tail = rest.partition(END)[2].lstrip("\n")
+    else:
+        head, tail = old.rstrip("\n") + "\n\n", ""
+    page.write_text(head + text + ("\n" + tail if tail else ""))
+
+
+def layer_of(line: Line, rolled: Line | None) -> str | None:
+    """Return which layer stopped a candidate; ``None`` for one that reached full traffic, or would have."""
+    if line["layer"] is not None:
+        return str(line["layer"])
+    if rolled is None or rolled["promoted"]:
+        return None
+    return "canary"
+
+
+def _about(bad: Mapping[str, Line], good: Mapping[str, Line], date: str, command: str, load: str) -> Iterator[str]:
+    seconds = sum(line["seconds"] for line in (*bad.values(), *good.values()))
+    yield (
+        f"{len(bad)} of {len(list(bad_ones()))} bad candidates of {len(KINDS)} kinds and {len(good)} of "
+        f"{len(list(good_ones()))} challengers of demand forecasting, each a real `model.tar.gz`, beside the champion of week 30. "
+        "The way: the evaluation job's core, the gate as the unit declares it, the real server process, the golden requests "
+        f"(at most {SPEC.max_deviation} from the live model, {SPEC.max_latency_ms} ms a call), then the "
+        f"rollout on the embedded cloud. "
+        "The catalogue was committed before any of them met the gate."
+    )
+    yield ""
+    yield f"`{command}`, seed {SEED}, {date}, {seconds / 60:.0f} minutes of candidates; {load}."
+    yield ""
+
+
+def _headline(
+    bad: Mapping[str, Line],
+    stopped: Mapping[str, str | None],
+    refused: Mapping[str, str | None],
+    rolled: Mapping[str, Line],
+) -> Iterator[str]:
+    through = [key for key, layer in stopped.items() if layer is None]
+    plain = sum(bool(line["plain"]) for line in bad.values())
+    missing = [key for key in through if key not in rolled]
+    minutes = sum(line["traffic_minutes"] for key, line in rolled.items() if key in bad)
+    turned = sum(layer is not None for layer in refused.values())
+    yield "| | here | goal | plain UpdateEndpoint |"
+    yield "|---|---|---|---|"
+    yield (
+        f"| bad that reach full traffic | {_share(len(through), len(bad))} | "
+        f"{_goal(len(through), len(bad), GOAL_BAD)} | {_share(plain, len(bad))} |"
+    )
+    yield f"| bad traffic-minutes in the rollouts | {minutes:.1f} | | 0 (no rollout) |"
+    yield (
+        f"| bad traffic-minutes, with a week until the monitor looks | {minutes + WEEK_MINUTES * len(through):,.0f} | | "
+        f"{WEEK_MINUTES * plain:,} |"
+    )
+    yield (
+        f"| good refused | {_share(turned, len(refused))} | {_goal(turned, len(refused), GOAL_GOOD)} | "
+        f"{_share(0, len(refused))} |"
+    )
+    yield ""
+    yield (
+        "Intervals are Wilson's, 95 %. A plain UpdateEndpoint stops what does not start or does not answer its first call. "
+        f"Of the bad ones that passed all before, {len(missing)} had no rollout and count as having reached full traffic. "
+        "A traffic-minute is a minute in which all calls go to it."
+    )
+    counts = Counter(layer or "full traffic" for layer in stopped.values())
+    yield ""
+    yield "| stopped by | " + " | ".join((*LAYERS, "full traffic")) + " |"
+    yield "|---" * (len(LAYERS) + 2) + "|"
+    yield "| bad | " + " | ".join(str(counts[name]) for name in (*LAYERS, "full traffic")) + " |"
+
+
+def _by_kind(bad: Mapping[str, Line], stopped: Mapping[str, str | None]) -> Iterator[str]:
+    yield "| kind | what it does | ought to stop at | " + " | ".join(LAYERS) + " | full traffic | plain |"
+    yield "|---" * (len(LAYERS) + 5) + "|"
+    cells = list(bad_ones())
+    for kind in KINDS:
+        keys = [cell.key for cell in cells if cell.kind is kind and cell.key in bad]
+        counts = Counter(stopped[key] for key in keys)
+        plain = sum(bool(bad[key]["plain"]) for key in keys)
+        numbers = [str(counts[layer] or "") for layer in LAYERS]
+        through = counts[None]
+        low, high = wilson(through, len(keys))
+        shown = f"{through} of {len(keys)} ({low:.0%} to {high:.0%})"
+        yield f"| {kind.name} | {kind.says} | {kind.layer} | " + " | ".join(numbers) + f" | {shown} | {plain} |"
+
+
+def _through(bad: Mapping[str, Line], stopped: Mapping[str, str | None], rolled: Mapping[str, Line]) -> Iterator[str]:
+    keys = [key for key, layer in stopped.items() if layer is None]
+    if not keys:
+        yield "None."
+        return
+    worse = [key for key in keys if not bad[key]["fresh"].get("is_good")]
+    yield (
+        f"On the weeks after the decision, which no gate saw, {len(worse)} of these {len(keys)} lose to "
+        f"the champion by the gate's own "
+        "rule, or cannot be measured; the others are bad by how they came about, or by what serves "
+        "them, and not by what they forecast."
+    )
+    yield ""
+    yield "| candidate | holdout loss | later weeks | rollout |"
+    yield "|---|---|---|---|"
+    for key in keys:
+        line, fresh = bad[key], bad[key]["fresh"]
+        later = f"{fresh['loss']:.4f}" if "loss" in fresh else "not measured"
+        later += ", not worse" if fresh.get("is_good") else f", worse: {_short(fresh.get('reason', ''))}"
+        yield f"| {key} | {_loss(line)} | {later} | {_outcome(rolled.get(key))} |"
+
+
+def _refused(
+    good: Mapping[str, Line],
+    fresh_good: Mapping[str, Line],
+    refused: Mapping[str, str | None],
+    rolled: Mapping[str, Line],
+) -> Iterator[str]:
+    retimed = sum(line["retimed"] > 0 for line in fresh_good.values())
+    yield (
+        f"{len(fresh_good)} of {len(good)} challengers are good: on the weeks after the decision they "
+        f"are not worse than the champion by "
+        f"the gate's own rule, over all rows and by segment. {retimed} of them failed the golden "
+        f"requests by the time of one or two calls, "
+        "on a shared machine, and were asked again; a rollout would have refused them the first time."
+    )
+    yield ""
+    turned = {key: layer for key, layer in refused.items() if layer is not None}
+    if not turned:
+        yield "None was refused."
+        return
+    weeks = Counter(line["week"] for line in fresh_good.values())
+    yield "| trained after week | good | refused |"
+    yield "|---|---|---|"
+    for week, count in sorted(weeks.items()):
+        yield f"| {week} | {count} | {_share(sum(good[key]['week'] == week for key in turned), count)} |"
+    yield ""
+    yield "| candidate | by | why |"
+    yield "|---|---|---|"
+    for key, layer in turned.items():
+        reason = rolled[key]["reason"] if layer == "canary" else good[key]["reason"]
+        yield f"| {key}, week {good[key]['week']} | {layer} | {_short(reason)} |"
+
+
+def _rollouts(bad: Mapping[str, Line], good: Mapping[str, Line], rolled: Mapping[str, Line]) -> Iterator[str]:
+    mine = {key: line for key, line in rolled.items() if key in bad or key in good}
+    if not mine:
+        yield "None was run."
+        return
+    seconds = sorted(line["seconds"] for line in mine.values())
+    yield (
+        f"{len(mine)} on one deployed stack with the clock {rollouts.CLOCK_SCALE:.0f} times as fast, "
+        f"{seconds[len(seconds) // 2]:.0f} s "
+        f"of real time at the median: every bad one that passed all before, as far as time allowed, and a seeded sample of "
+        f"{sum(key in good for key in mine)} good ones."
+    )
+    yield ""
+    yield "| candidate | outcome | minutes | calls to it | calls failed | traffic-minutes |"
+    yield "|---|---|---|---|---|---|"
+    for key, line in mine.items():
+        calls = f"{line['calls']} of {line['answered'] + line['failed']}"
+        yield f"| {key} | {_outcome(line)} | {line['minutes']} | {calls} | {line['failed']} | {line['traffic_minutes']} |"
+
+
+def _outcome(rolled: Line | None) -> str:
+    if rolled is None:
+        return "none, counted as promoted"
+    return "promoted" if rolled["promoted"] else f"{rolled['outcome']}: {_short(rolled['reason'])}"
+
+
+def _loss(line: Line) -> str:
+    return "none" if line["loss"] is None else f"{line['loss']:.4f}"
+
+
+def _short(text: str) -> str:
+    text = text.replace("|", "/").replace("\n", " ")
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _share(hits: int, of: int) -> str:
+    low, high = wilson(hits, of)
+    return f"{hits} of {of}: {hits / max(1, of):.1%} ({low:.1%} to {high:.1%})"
+
+
+def _goal(hits: int, of: int, goal: float) -> str:
+    return f"at most {goal:.0%}: {'met' if hits <= goal * of else 'missed'}"

@@ -1,0 +1,43 @@
+"""The whole campaign: ``pytest -m campaign tests/campaign/candidates [--campaign-dir <folder>]``; it goes on where it stopped."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.campaign.candidates import report, rollouts, run
+from tests.campaign.candidates.catalogue import bad_ones, good_ones
+
+pytestmark = pytest.mark.campaign
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMAND = "pytest -m campaign tests/campaign/candidates"
+
+
+@pytest.fixture(scope="module")
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Where results are kept."""
+    return Path(request.config.getoption("--campaign-dir", default=None) or ROOT / ".mlops" / "campaign")
+
+
+@pytest.mark.parametrize("part", run.PARTS)
+def test_every_candidate_goes_along_the_way(folder: Path, part: str) -> None:
+    """Evaluation, gate, server, golden requests: each has a result in the end."""
+    run.run(folder, part, lambda _: None)
+    wanted = {cell.key for cell in (bad_ones() if part == "bad" else good_ones())}
+    assert set(run.results(folder, part)) == wanted
+
+
+def test_what_passed_is_rolled_out_and_reported(folder: Path, tmp_path: Path) -> None:
+    """On the embedded cloud; then the page says what came of it all, whether or not the goals are met."""
+    rollouts.run(folder, tmp_path, lambda _: None)
+    assert set(rollouts.chosen(folder)) <= set(run.results(folder, rollouts.PART))
+    loads = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    text = report.section(
+        folder,
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        command=COMMAND,
+        load=f"a load of {loads} on {os.cpu_count()} cores at its end",
+    )
+    report.write(ROOT / "docs" / "campaign.md", text)
+    assert report.BEGIN in (ROOT / "docs" / "campaign.md").read_text()
