@@ -125,7 +125,7 @@ class Deploy:
         )
         return [
             *ended,
-            *self._what_serves(result),
+            *self._what_serves(result, excused),
             *self._what_is_written(result, excused),
             *self._what_is_left(excused),
         ]

@@ -34,7 +34,8 @@ def test_no_fault_of_any_call_leaves_a_bad_model_or_a_mess(deploy: Any, scenario
     changes, broken = SCENARIOS[scenario], []
     labels = dict.fromkeys(deploy(**changes).run().labels)
     for label in labels:
-        for always in (False, True):
+        # for good, all errors are alike to the machine: two kinds say so
+        for always in (False, True) if kind in ("5xx", "access denied") else (False,):
             for after in (False, True) if kind in LOST else (False,):
                 fault = Fault(label, kind, always=always, after=after)
                 world = deploy(**changes)

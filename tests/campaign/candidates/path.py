@@ -26,7 +26,8 @@ from mlops_runtime.jobs.optml import JobError
 from mlops_runtime.retraining.gate import CHAMPION, evaluate_gate
 from mlops_runtime.rollout.golden import GoldenCaller, GoldenCallError, read_answer
 from mlops_runtime.rollout.golden_set import read_set
-from mlops_runtime.serving.model import ModelError
+from mlops_runtime.serving.app import answer
+from mlops_runtime.serving.model import ModelError, load_archive
 
 LAYERS = ("evaluation", "gate", "server", "golden", "canary")
 CONTENT = GOLDEN.read_bytes()
@@ -126,22 +127,23 @@ class Way:
         return {"is_good": bool(checks) and not failed, "loss": loss, "high": high, "reason": reason[:_SHOWN]}
 
     def _served(self, candidate: Candidate, found: Found, *, is_bad: bool) -> None:
-        """Start the server and ask it, where the gate let the candidate pass, or for the plain update beside it."""
-        if found.layer is not None and not is_bad:
+        """Start the server and ask it, where the gate let the candidate pass.
+
+        For the plain update beside it, one that was stopped before is loaded and asked once by the server's own code.
+        """
+        if found.layer is not None:
+            found.plain = _would_answer(candidate) if is_bad else None
             return
         server = Server(candidate.served or candidate.archive, model_sha256(candidate.archive), candidate.image)
         try:
             server.start()
             found.plain = _answers(server)
-            if found.layer is None:
+            found.layer, found.reason = self._golden(server)
+            while found.retimed < _RETIMES and _HICCUP.match(found.reason):
+                found.retimed += 1
                 found.layer, found.reason = self._golden(server)
-                while found.retimed < _RETIMES and _HICCUP.match(found.reason):
-                    found.retimed += 1
-                    found.layer, found.reason = self._golden(server)
         except NotHealthyError as error:
-            found.plain = False
-            if found.layer is None:
-                found.layer, found.reason = "server", str(error)
+            found.plain, found.layer, found.reason = False, "server", str(error)
         finally:
             server.stop()
 
@@ -152,10 +154,10 @@ class Way:
             "mode": "check", "endpoint": "candidate", "golden": to_dict(SPEC), "live_endpoint": "live",
         }  # fmt: skip
         try:
-            answer = caller.handle(event)
+            verdict = caller.handle(event)
         except GoldenCallError as error:
             return "golden", str(error)[:_SHOWN]
-        return (None, "") if answer["passed"] else ("golden", str(answer["reason"])[:_SHOWN])
+        return (None, "") if verdict["passed"] else ("golden", str(verdict["reason"])[:_SHOWN])
 
 
 def model_sha256(archive: bytes) -> str:
@@ -168,6 +170,20 @@ def model_sha256(archive: bytes) -> str:
     except (OSError, EOFError, KeyError, tarfile.TarError):
         pass
     return hashlib.sha256(content).hexdigest()
+
+
+def _would_answer(candidate: Candidate) -> bool:
+    """Return whether the server would start with a candidate and answer its first call."""
+    request = read_set(CONTENT)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tar.gz"
+        path.write_bytes(candidate.served or candidate.archive)
+        try:
+            model = load_archive(path, expected_sha256=model_sha256(candidate.archive))
+            body, kind = answer(model, request.content_type, None, request.body.encode())
+        except Exception:  # ONNX Runtime raises its own types, all direct children of Exception
+            return False
+    return read_answer(body, kind).problem is None
 
 
 def _answers(server: Server) -> bool:
