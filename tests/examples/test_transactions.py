@@ -16,7 +16,8 @@ def test_a_series_has_every_week_and_a_plan_of_the_weeks_before():
     """Weeks without sales are zeros; a week's list weights products by earlier weeks, so the first week has none."""
     with connect() as connection:
         connection.execute(
-            "create table chosen as select product_id, product_category as category from products where product_category = 'EGGS'"
+            "create table chosen as select product_id, product_category as category from products"
+            " where product_category = 'SOFT DRINKS'"
         )
         define_weeks(connection, minimum_units=400)
         counts = connection.sql("select store_id, count(*), sum(units) from weekly group by all").fetchall()
