@@ -36,6 +36,7 @@ from mlops_local import deployer
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.contracts.serving import MetricRule
 from mlops_runtime.registry.package import binding
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -
         golden=GoldenRequests.from_file(golden, max_deviation=5.0),
         synthetic=60,
         max_latency_ratio=50,
+        metrics=[MetricRule(namespace="Shop", metric="Complaints", threshold=5)],
         probation=cdk.Duration.days(2),
         probation_alarms=[refunds],
         keep=2,
@@ -309,6 +311,21 @@ def test_an_abort_goes_back_at_once(shop: Shop) -> None:
     assert shop.leftovers() == []
 
 
+def test_a_metric_of_the_unit_takes_a_rollout_back(shop: Shop) -> None:
+    """What only the unit can measure counts as much as errors do."""
+
+    def complain() -> None:
+        shop.until_updating()
+        data = [{"MetricName": "Complaints", "Value": 9.0}]
+        shop.cloud.client("cloudwatch").put_metric_data(Namespace="Shop", MetricData=data)
+
+    shop.approve(5.5, error="ROLLED_BACK", then=complain)
+
+    assert shop.ask() == pytest.approx(6.0)
+    assert "-metric-1 (Threshold Crossed" in shop.loop.audit()[-1].reason
+    assert shop.leftovers() == []
+
+
 def test_a_rollback_goes_to_the_version_that_is_named(shop: Shop) -> None:
     """Any approved version, at once."""
     shop.start(reason="rollback", model_package_arn=shop.packages[4.0])
@@ -365,5 +382,6 @@ def test_the_chain_is_whole(shop: Shop) -> None:
     assert [r.outcome for r in records if r.outcome not in (Outcome.PROMOTED, Outcome.UNCHANGED)] == [
         Outcome.REFUSED,
         Outcome.REFUSED,
+        Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
     ]

@@ -23,6 +23,7 @@ ABORT_METRIC = "RolloutAbort"
 _SAGEMAKER = "AWS/SageMaker"
 # nobody divides by a fleet that is not asked, and a period without calls of the old one proves nothing
 _RATIO = "IF(FILL(old, 0) > 0, new / old, 0)"
+_HOLDS = 5
 _BREACH: Request = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"}
 
 
@@ -73,9 +74,14 @@ class FleetAlarms:
         return tuple(f"{stem}-{kind}" for kind in self._kinds)
 
     def requests(self) -> list[Request]:
-        """Return the arguments of PutMetricAlarm for each."""
+        """Return the arguments of PutMetricAlarm for each.
+
+        One datapoint rings, and goes on ringing for as long as the bake allows, at most five periods: so that whoever looks once a
+        minute sees it, and the record can say what it was.
+        """
+        rollout = self.spec.rollout
         common: Request = {
-            "EvaluationPeriods": 1,
+            "EvaluationPeriods": max(1, min(_HOLDS, rollout.bake // rollout.alarm_period)),
             "DatapointsToAlarm": 1,
             "ActionsEnabled": False,
             "Tags": version_tags(self.spec, self.execution),

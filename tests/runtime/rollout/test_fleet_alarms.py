@@ -90,6 +90,15 @@ def test_a_rollback_watches_errors_and_cannot_be_aborted() -> None:
     assert tuple(alarms(FULL, is_rollback=True)) == ("errors",)
 
 
+@pytest.mark.parametrize(
+    ("bake", "period", "periods"), [(600, 60, 5), (120, 60, 2), (60, 60, 1), (0, 60, 1), (900, 300, 3)]
+)
+def test_one_datapoint_rings_within_the_bake(bake: int, period: int, periods: int) -> None:
+    """And goes on ringing, never for longer than a step is watched."""
+    made = alarms(spec(bake=bake, alarm_period=period))["errors"]
+    assert (made["EvaluationPeriods"], made["DatapointsToAlarm"]) == (periods, 1)
+
+
 @pytest.mark.parametrize("kind", ["errors", "ratio", "abort"])
 def test_alarms_do_nothing_by_themselves_and_say_whose_they_are(kind: str) -> None:
     """SageMaker reads their state; tags tell who pays."""
