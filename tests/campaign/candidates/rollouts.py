@@ -18,7 +18,7 @@ from examples.retail.demand_forecasting import data
 from examples.retail.loop import Loop
 from examples.retail.transactions import week_start
 from tests.campaign.candidates import images
-from tests.campaign.candidates.catalogue import SEED, Bad, Good, bad_ones, good_ones
+from tests.campaign.candidates.catalogue import CHALLENGERS, SEED, Bad, Good, bad_ones, good_ones
 from tests.campaign.candidates.kinds import Candidate
 from tests.campaign.candidates.path import model_sha256
 from tests.campaign.candidates.run import record, results
@@ -147,13 +147,10 @@ def chosen(folder: Path) -> dict[str, Bad | Good]:
     bad, good = results(folder, "bad"), results(folder, "good")
     through = [cell for cell in bad_ones() if bad.get(cell.key, {"layer": "none yet"})["layer"] is None]
     through.sort(key=lambda cell: cell.seed)
-    passed = [
-        cell
-        for cell in good_ones()
-        if cell.key in good and good[cell.key]["layer"] is None and good[cell.key]["fresh"]["is_good"]
-    ]
-    order = np.random.default_rng(SEED).permutation(len(passed))
-    sample = [passed[index] for index in order[:GOOD_SAMPLE]]
+    order = np.random.default_rng(SEED).permutation(CHALLENGERS)
+    drawn = [cell for _, cell in sorted(zip(order.tolist(), good_ones(), strict=True), key=lambda pair: pair[0])]
+    passed = [cell for cell in drawn if cell.key in good and good[cell.key]["layer"] is None]
+    sample = [cell for cell in passed if good[cell.key]["fresh"]["is_good"]][:GOOD_SAMPLE]
     pairs: list[Bad | Good] = []
     for index in range(max(len(through), len(sample))):
         pairs += [cells[index] for cells in (through, sample) if index < len(cells)]
@@ -165,11 +162,11 @@ def run(folder: Path, work: Path, say: Callable[[str], None], *, seconds: float 
     cells = {key: cell for key, cell in chosen(folder).items() if key not in results(folder, PART)}
     if not cells:
         return
-    ends = None if seconds is None else time.monotonic() + seconds
     made = {key: cell.make() for key, cell in cells.items()}
     shop = Shop(work, {candidate.image for candidate in made.values() if candidate.image is not None})
     try:
         champion = Candidate(archive=(folder / "champion.tar.gz").read_bytes())
+        ends = None if seconds is None else time.monotonic() + seconds
         say(f"champion: {shop.roll_out(champion, 0)}")
         for number, (key, candidate) in enumerate(made.items(), 1):
             if ends is not None and time.monotonic() > ends:
