@@ -15,6 +15,7 @@ from mlops_constructs._sagemaker import SERVICE, alarm_arn, describe_alarms_stat
 from mlops_constructs.model_registry import ModelRegistry
 from mlops_constructs.rollout.scaling import scaling_statements
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.rollout.fleet_alarms import ABORT
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -127,11 +128,7 @@ class RolloutAccess:
 
     def abort(self) -> list[iam.PolicyStatement]:
         """Find and set the alarm that takes a running rollout back."""
-        abort = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-abort")
-        return [
-            describe_alarms_statement(),
-            iam.PolicyStatement(actions=["cloudwatch:SetAlarmState"], resources=[abort]),
-        ]
+        return [describe_alarms_statement(), self._ring_abort()]
 
     def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Store the desired spec, start the machine; on delete stop it and remove the endpoint."""
@@ -150,6 +147,7 @@ class RolloutAccess:
             iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
             *self._find_made(),
             describe_alarms_statement(),
+            self._ring_abort(),
             iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
         ]
 
@@ -183,6 +181,10 @@ class RolloutAccess:
             self._own()["endpoint"],
             sagemaker_arn(self.scope, "endpoint", f"{self.endpoint_name}-golden-*"),
         ]
+
+    def _ring_abort(self) -> iam.PolicyStatement:
+        abort = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-{ABORT}")
+        return iam.PolicyStatement(actions=["cloudwatch:SetAlarmState"], resources=[abort])
 
     def _executions(self, machine: sfn.StateMachine) -> str:
         return cdk.Stack.of(self.scope).format_arn(

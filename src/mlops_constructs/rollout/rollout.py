@@ -320,7 +320,8 @@ class Rollout(Construct):
                 "ROLLOUT_TABLE": self._table.table_name,
             },
             statements=self._access.spec(self._machine),
-            timeout=cdk.Duration.minutes(5),
+            # a create or update answers in seconds; a delete first takes a rollout back that is under way
+            timeout=cdk.Duration.minutes(10),
             wildcard_reason=WILDCARD_REASON,
         )
         resource = cdk.CustomResource(
@@ -329,7 +330,7 @@ class Rollout(Construct):
             service_token=function.function_arn,
             resource_type="Custom::MLOpsServingSpec",
             properties={"Spec": cdk.Stack.of(self).to_json_string(to_dict(spec))},
-            service_timeout=cdk.Duration.minutes(6),
+            service_timeout=cdk.Duration.minutes(11),
         )
         # a delete needs the role until the last, and the guard must not start what is being deleted
         resource.node.add_dependency(function.role, self._machine)

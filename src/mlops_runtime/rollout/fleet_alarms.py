@@ -18,6 +18,7 @@ from mlops_runtime.rollout.tags import version_tags
 
 Request = dict[str, Any]
 
+ABORT = "abort"  # how the name of the alarm ends that takes a rollout back
 ABORT_NAMESPACE = "MLOps/Rollout"
 ABORT_METRIC = "RolloutAbort"
 _SAGEMAKER = "AWS/SageMaker"
@@ -44,7 +45,7 @@ def alarm_kinds(rollout: RolloutSpec) -> tuple[str, ...]:
         *(() if rollout.max_latency_ms is None else ("latency",)),
         *(() if rollout.max_latency_ratio is None else ("ratio",)),
         *(f"metric-{number}" for number in range(1, len(rollout.metrics or ()) + 1)),
-        "abort",
+        ABORT,
     )
 
 

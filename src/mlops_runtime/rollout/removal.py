@@ -1,10 +1,16 @@
-"""Removes an endpoint and everything that the Deploy machine made for it; what is gone already is success."""
+"""Removes an endpoint and everything that the Deploy machine made for it; what is gone already is success.
 
+SageMaker deletes no endpoint that is changing. A rollout that bakes is therefore taken back by its abort alarm, which takes
+minutes, and only then deleted: a stack that goes must not wait for a rollout to end.
+"""
+
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
+from mlops_runtime.rollout.fleet_alarms import ABORT
 from mlops_runtime.rollout.leftovers import Made
 from mlops_runtime.sagemaker_errors import is_missing
 
@@ -15,6 +21,8 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: what is under way cannot be deleted
 _UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+# eight minutes, of the ten that the function has: whoever deletes a stack waits for it
+_DELAY, _ATTEMPTS = 5, 96
 
 
 class RemovalError(Exception):
@@ -48,12 +56,19 @@ class Removal:
     def remove_endpoint(self, endpoint: str) -> None:
         """Delete the endpoint, its rehearsals, configs and models that carry our tag, and the alarms of new fleets.
 
+        A deployment under way is taken back first.
+
         Raises:
-            RemovalError: If a deployment is under way that SageMaker does not let anyone delete.
+            RemovalError: If it does not come to rest.
         """
-        self._delete_endpoint(endpoint)
         made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=endpoint)
-        for name in list(made.rehearsals()):
+        if self._status(endpoint) in _UNDER_WAY:
+            for alarm in made.alarms():
+                if alarm.endswith(f"-{ABORT}"):
+                    self.cloudwatch.set_alarm_state(
+                        AlarmName=alarm, StateValue="ALARM", StateReason="the stack deletes the endpoint"
+                    )
+        for name in (endpoint, *made.rehearsals()):
             self._delete_endpoint(name)
         for name in list(made.configs()):
             self.sagemaker.delete_endpoint_config(EndpointConfigName=name)
@@ -64,15 +79,34 @@ class Removal:
             self.cloudwatch.delete_alarms(AlarmNames=alarms[start : start + 100])
 
     def _delete_endpoint(self, endpoint: str) -> None:
+        status = self._status(endpoint)
+        if status in _UNDER_WAY:
+            status = self._at_rest(endpoint)
+        if status in _UNDER_WAY:
+            raise RemovalError(
+                f"endpoint {endpoint} is still {status} after {_DELAY * _ATTEMPTS} s, and SageMaker deletes none that is; its "
+                "rollout is stopped, so delete the stack again when the endpoint is InService"
+            )
+        if status in (None, "Deleting"):
+            return
         try:
-            status = self.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"]
-            if status in _UNDER_WAY:
-                raise RemovalError(
-                    f"endpoint {endpoint} is {status}, and SageMaker deletes none that is; its rollout is stopped, "
-                    "so delete the stack again when the endpoint is InService"
-                )
-            if status != "Deleting":
-                self.sagemaker.delete_endpoint(EndpointName=endpoint)
+            self.sagemaker.delete_endpoint(EndpointName=endpoint)
         except ClientError as error:
             if not is_missing(error):
                 raise
+
+    def _at_rest(self, endpoint: str) -> str | None:
+        """Wait until nothing changes the endpoint any more, for minutes at most, and return its status then."""
+        with suppress(WaiterError):  # it failed, or is gone, or time is up: its status says which
+            self.sagemaker.get_waiter("endpoint_in_service").wait(
+                EndpointName=endpoint, WaiterConfig={"Delay": _DELAY, "MaxAttempts": _ATTEMPTS}
+            )
+        return self._status(endpoint)
+
+    def _status(self, endpoint: str) -> str | None:
+        try:
+            return str(self.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"])
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+            return None

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer, LockRow
-from mlops_runtime.rollout.fleet_alarms import alarm_prefix
+from mlops_runtime.rollout.fleet_alarms import ABORT, alarm_prefix
 from mlops_runtime.rollout.machine import short_hash, start_deploy
 from mlops_runtime.rollout.record import LOOK_BACK, AuditChain
 from mlops_runtime.rollout.tags import version_name
@@ -66,7 +66,7 @@ def target_package(wanted: str, *, group: str, machine_arn: str) -> str:
 
 def abort_alarm(endpoint: str, execution: str) -> str:
     """Return the name of the alarm that takes an execution's new fleet back."""
-    return f"{alarm_prefix(endpoint)}{version_name(endpoint, execution).rpartition('-')[2]}-abort"
+    return f"{alarm_prefix(endpoint)}{version_name(endpoint, execution).rpartition('-')[2]}-{ABORT}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

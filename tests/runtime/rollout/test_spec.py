@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import WaiterError
 from rollout_world import ENDPOINT, MACHINE, ROLE, SPEC, World
 
 from mlops_runtime.contracts import content_hash, from_json, to_dict
@@ -170,16 +171,29 @@ def test_a_version_without_our_tag_is_not_ours(world: World) -> None:
 
 
 class _Updating:
-    """A SageMaker whose endpoint is being updated."""
+    """A SageMaker whose endpoint is being updated, for longer than anybody waits."""
+
+    def __init__(self, sagemaker: Any) -> None:
+        self._sagemaker = sagemaker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sagemaker, name)
 
     def describe_endpoint(self, EndpointName: str) -> dict[str, str]:  # noqa: N803 - the API's own name
         return {"EndpointName": EndpointName, "EndpointStatus": "Updating"}
 
+    def get_waiter(self, name: str) -> "_Updating":
+        del name
+        return self
+
+    def wait(self, **_: object) -> None:
+        raise WaiterError("EndpointInService", "Max attempts exceeded", {})
+
 
 def test_delete_says_so_when_sagemaker_cannot(world: World) -> None:
-    """It does not wait: the stack may be deleted again."""
-    answer = _send(world, _event("Delete"), sagemaker=_Updating())
-    assert "endpoint demand-forecast is Updating" in answer["failure"]
+    """After minutes it answers all the same: the stack may be deleted again."""
+    answer = _send(world, _event("Delete"), sagemaker=_Updating(world.sagemaker))
+    assert "endpoint demand-forecast is still Updating" in answer["failure"]
     assert answer["physical_id"] == ENDPOINT
 
 
