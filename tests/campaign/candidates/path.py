@@ -83,7 +83,7 @@ class Way:
             self._evaluated(cell, candidate, found)
             self._served(candidate, found, is_bad=isinstance(cell, Bad))
             if found.layer is None or isinstance(cell, Good):
-                found.fresh = self._fresh(cell, candidate)
+                found.fresh = self.later(cell, candidate)
         finally:
             found.seconds = round(time.monotonic() - started, 2)
         return found
@@ -114,8 +114,13 @@ class Way:
         result = evaluate_gate(evaluation, GATE, uri="s3://artifacts/evaluation.json", sha256=sha256, now=now)
         return result, float(evaluation.metrics["candidate"])
 
-    def _fresh(self, cell: Bad | Good, candidate: Candidate) -> dict[str, Any]:
-        """Return how the candidate does on weeks that the gate never saw, by the gate's own rule against the champion."""
+    def later(self, cell: Bad | Good, candidate: Candidate) -> dict[str, Any]:
+        """Return how the candidate does on weeks that the gate never saw, by the gate's own rule against the champion.
+
+        A faulty image is bad whatever it forecasts, and so is one that takes its time.
+        """
+        if candidate.image is not None or (isinstance(cell, Bad) and cell.kind.name == "slow"):
+            return {"is_good": False, "reason": "it is bad whatever it forecasts"}
         try:
             result, loss = self._gate(candidate.served or candidate.archive, fresh(cell.week), cell.week, is_fresh=True)
         except (JobError, ModelError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 from tests.campaign.candidates import rollouts
 from tests.campaign.candidates.catalogue import KINDS, SEED, bad_ones, good_ones
 from tests.campaign.candidates.path import LAYERS, SPEC
-from tests.campaign.candidates.run import results
+from tests.campaign.candidates.run import LATER, results
 
 BEGIN, END = "<!-- candidates: begin -->", "<!-- candidates: end -->"
 GOAL_BAD, GOAL_GOOD = 0.05, 0.10
@@ -43,13 +43,15 @@ def section(folder: Path, *, date: str, command: str, load: str) -> str:
         load: What else the machine did.
     """
     bad, good, rolled = (results(folder, part) for part in ("bad", "good", rollouts.PART))
+    later = results(folder, LATER)
+    bad = {key: {**line, "fresh": later.get(key, line["fresh"])} for key, line in bad.items()}
     stopped = {key: layer_of(line, rolled.get(key)) for key, line in bad.items()}
     fresh_good = {key: line for key, line in good.items() if line["fresh"].get("is_good")}
     refused = {key: layer_of(line, rolled.get(key)) for key, line in fresh_good.items()}
     parts: list[Iterable[str]] = [
         [BEGIN, "## Bad and good candidates", ""],
         _about(bad, good, date, command, load),
-        _headline(bad, stopped, refused, rolled),
+        _headline(bad, stopped, refused, rolled, later),
         ["", "### Bad ones, by kind", ""],
         _by_kind(bad, stopped),
         ["", "### Bad ones that reached full traffic", ""],
@@ -103,6 +105,7 @@ def _headline(
     stopped: Mapping[str, str | None],
     refused: Mapping[str, str | None],
     rolled: Mapping[str, Line],
+    later: Mapping[str, Line],
 ) -> Iterator[str]:
     through = [key for key, layer in stopped.items() if layer is None]
     plain = sum(bool(line["plain"]) for line in bad.values())
@@ -114,6 +117,13 @@ def _headline(
     yield (
         f"| bad that reach full traffic | {_share(len(through), len(bad))} | "
         f"{_goal(len(through), len(bad), GOAL_BAD)} | {_share(plain, len(bad))} |"
+    )
+    worse = [key for key, line in later.items() if key in bad and not line["is_good"]]
+    hurt, plain_worse = sum(key in through for key in worse), sum(bool(bad[key]["plain"]) for key in worse)
+    yield (
+        "| the same of those that are worse on later weeks too, or bad whatever they forecast "
+        f"({len(later)} measured) | {_share(hurt, len(worse))} | "
+        f"{_goal(hurt, len(worse), GOAL_BAD)} | {_share(plain_worse, len(worse))} |"
     )
     yield f"| bad traffic-minutes in the rollouts | {minutes:.1f} | | 0 (no rollout) |"
     yield (
@@ -161,8 +171,7 @@ def _through(bad: Mapping[str, Line], stopped: Mapping[str, str | None], rolled:
     yield (
         f"On the weeks after the decision, which no gate saw, {len(worse)} of these {len(keys)} lose to "
         f"the champion by the gate's own "
-        "rule, or cannot be measured; the others are bad by how they came about, or by what serves "
-        "them, and not by what they forecast."
+        "rule, or are bad whatever they forecast; the others are bad by how they came about, and not by what came of it."
     )
     yield ""
     yield "| candidate | holdout loss | later weeks | rollout |"

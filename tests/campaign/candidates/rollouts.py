@@ -33,7 +33,7 @@ from mlops_runtime.rollout.tags import version_name
 PART = "rollouts"
 CLOCK_SCALE = 60.0
 WEEK = 48  # whose requests are replayed; the first that none of the candidates was trained on
-GOOD_SAMPLE = 8
+GOOD_SAMPLE = 6
 _REGISTRY = "000000000000.dkr.ecr.us-east-1.amazonaws.com"
 _IMAGE = "mlops-runtime"
 
