@@ -48,9 +48,9 @@ class _Late:
         return getattr(self._current.account.client(self._service), name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def current() -> Iterator[_Current]:
-    """Moto's DynamoDB with the rollout table, and the environment that constructs give to functions."""
+    """Moto's DynamoDB with the tables, and the environment that constructs give to functions; both end with the file."""
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -73,7 +73,7 @@ def current() -> Iterator[_Current]:
         yield _Current()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def handlers(current: _Current) -> dict[str, Callable[[dict[str, Any], object], Any]]:
     """The real handlers of the Deploy machine's functions."""
     with pytest.MonkeyPatch.context() as patch:

@@ -123,7 +123,7 @@ def test_variables_of_an_error_stand_beside_it(run_machine: Callable[..., Any], 
     run = run_machine(_machine(Look=_describe(assign_caught={"step": "Look"}), Done=DONE, Caught=caught), {}, fail)
 
     assert run.output == "States.Timeout: 30 s after Look"
-    assert len(run.calls) == 4, "the first try and three more"
+    assert len(run.calls) == 7, "the first try and six more"
 
 
 def test_a_function_is_invoked_with_its_payload(run_machine: Callable[..., Any]) -> None:

@@ -134,9 +134,10 @@ def test_acknowledgements_do_not_grow(base: dict[str, dict[str, Path]]) -> None:
     evidence = json.loads(base["first"]["compliance.json"].read_text())
 
     decisions = {stack["stack"]: stack["decisions"] for stack in evidence["stacks"]}
-    assert decisions["Base-Production"] <= 10
+    # the last two: the automation table is in no backup plan, its one row is written anew by the next pause
+    assert decisions["Base-Production"] <= 12
     # two more: the sweeper deletes objects of the access logs and packages of a group, whose names are known at run time only
-    assert decisions["Base-Development"] <= 12
+    assert decisions["Base-Development"] <= 14
 
 
 def test_two_synths_are_equal_byte_for_byte_and_need_no_network(base: dict[str, dict[str, Path]]) -> None:
