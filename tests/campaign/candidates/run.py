@@ -67,7 +67,7 @@ def run_later(folder: Path, say: Callable[[str], None]) -> None:
     """Measure every bad candidate, stopped or not, on the weeks that no gate saw: how many are bad by that too."""
     done = results(folder, LATER)
     cells = list(bad_ones())
-    random.Random(SEED).shuffle(cells)  # noqa: S311 - what is measured when time runs out is a sample of all
+    random.Random(SEED).shuffle(cells)  # what is measured when time runs out is a sample of all
     cells = [cell for cell in cells if cell.key not in done]
     if not cells:
         return

@@ -134,7 +134,7 @@ def test_acknowledgements_do_not_grow(base: dict[str, dict[str, Path]]) -> None:
     evidence = json.loads(base["first"]["compliance.json"].read_text())
 
     decisions = {stack["stack"]: stack["decisions"] for stack in evidence["stacks"]}
-    # the last two: the automation table is in no backup plan, its one row is written anew by the next pause
+    # the last two: the automation table is restored to a point in time instead of from a backup plan
     assert decisions["Base-Production"] <= 12
     # two more: the sweeper deletes objects of the access logs and packages of a group, whose names are known at run time only
     assert decisions["Base-Development"] <= 14
