@@ -5,12 +5,14 @@ instances (canary sizes, counts) is bookkeeping over that process's share of the
 """
 
 import http.client
+import random
 import shutil
 import socket
 import tarfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +33,8 @@ _PING = 2.0  # seconds a container has to answer one ping
 # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html#your-algorithms-inference-algo-ping-requests
 # "SageMaker sends SIGTERM, then SIGKILL 30 seconds later"; the page is the same
 _STOP = 30.0
+# https://www.kernel.org/doc/html/latest/networking/ip-sysctl.html: clients get 32768 and above
+_PORTS = range(20_000, 32_000)
 _MAX_UNPACKED = 20 * 2**30  # bytes; a model that unpacks to more is refused before it fills the disk
 
 
@@ -271,6 +275,13 @@ def _unpack(url: str, identity: Identity, root: Path) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port on which nobody listens, below those that the system gives to clients.
+
+    Between this look and the server's own bind another process may take the port: one of the system's choice by any outgoing
+    connection, one of these only by the same luck.
+    """
+    for port in random.sample(_PORTS, k=100):
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise FleetError(f"No port from {_PORTS.start} to {_PORTS.stop - 1} on 127.0.0.1 is free for a model's server.")

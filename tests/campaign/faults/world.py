@@ -1,0 +1,93 @@
+"""One deployed endpoint that goes through the cells, and what must hold after each."""
+
+import json
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.campaign.faults.cells import FOR_GOOD, Cell
+from tests.examples.test_rollouts import MINUTES, NAME, Shop
+
+from mlops_constructs import RolloutChecks, RolloutPolicy
+from mlops_local.cloud import Cloud
+
+# what only the call that fails for good can do, and what is then excused until the next execution
+_LEAVES = ("delete", "REMOVE #owner", '"outcome"', '"now"', "describeEndpoint")
+
+
+def policy(checks: RolloutChecks) -> RolloutPolicy:
+    """Half first, one minute each, on the calls that the campaign sends itself."""
+    del checks
+    return RolloutPolicy.canary(percent=50, bake=MINUTES(1), checks=RolloutChecks(min_invocations=1, keep=1))
+
+
+class Faults:
+    """The endpoint, and the faults of its cloud.
+
+    Args:
+        cloud: The embedded cloud.
+        folder: Where assemblies are written.
+    """
+
+    def __init__(self, cloud: Cloud, folder: Path) -> None:
+        self.shop = Shop(cloud, folder)
+        self.shop.deploy("campaign", policy)
+        self.factor = 2.0
+        self.shop.approve(self.factor)
+
+    def put(self, *faults: dict[str, Any]) -> list[dict[str, Any]]:
+        """Put faults in place of those before, and return what those have met."""
+        url = f"{self.shop.cloud.endpoint_url}/_mlops/faults"  # http on 127.0.0.1
+        with urllib.request.urlopen(url) as answer:  # noqa: S310
+            met = json.load(answer)
+        urllib.request.urlopen(url, data=json.dumps(faults).encode()).close()  # noqa: S310
+        return list(met)
+
+    def run(self, cell: Cell) -> dict[str, Any]:
+        """Approve a model under the cell's fault, then another without; return what went wrong and what was met."""
+        loop, before = self.shop.loop, self.shop.ask()
+        started = time.monotonic()
+        records = len(loop.audit())
+        self.put(cell.fault())
+        self._approve(self.factor + 1)
+        met = self.put()
+        problems = [] if self.shop.ask() in (before, 2 * (self.factor + 1)) else ["something else serves"]
+        problems += loop.audit_problems()
+        excused = cell.count == FOR_GOOD and any(part in cell.key for part in _LEAVES)
+        written = loop.audit()[records:]
+        # an execution that was stopped is recovered by another, whose record it is
+        if not written and not (cell.count == FOR_GOOD and '"outcome"' in cell.match):
+            problems.append("no audit record")
+        if written and written[-1].serving_config != self._serving():
+            problems.append("the record says that something else serves")
+        problems += [] if excused else [f"left: {name}" for name in self.shop.leftovers()]
+        self.factor += 2
+        self._approve(self.factor)
+        problems += [] if self.shop.ask() == 2 * self.factor else ["the next model does not serve"]
+        problems += [f"left after the next: {name}" for name in self.shop.leftovers()]
+        return cell.as_dict() | {
+            "problems": problems,
+            "met": met[0]["met"] if met else 0,
+            "outcome": written[-1].outcome.value if written else None,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+
+    def _approve(self, factor: float) -> None:
+        loop = self.shop.loop
+        package, seen = self.shop.register(factor), self.shop.seen()
+        loop.approve(package, "the campaign")
+        with loop.traffic([{"x": 2.0}], f"faults-{factor}"):
+            deadline = time.monotonic() + 30
+            while not self.shop.seen() - seen:
+                assert time.monotonic() < deadline, "no execution for the approval"
+                time.sleep(0.05)
+            loop.wait_idle("DeployMachineArn")
+            # what an execution that was stopped has left is recovered by another
+            deadline = time.monotonic() + 30
+            while loop.lock_owner() is not None and time.monotonic() < deadline:
+                time.sleep(0.1)
+            loop.wait_idle("DeployMachineArn")
+
+    def _serving(self) -> str:
+        return str(self.shop.loop.sagemaker.describe_endpoint(EndpointName=NAME)["EndpointConfigName"])
