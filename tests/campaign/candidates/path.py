@@ -62,10 +62,11 @@ class Way:
     Args:
         champion: ``model.tar.gz`` of what is live.
         folder: A folder of its own.
+        spec: The golden set's limits. Default: `SPEC`.
     """
 
-    def __init__(self, champion: bytes, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, champion: bytes, folder: Path, spec: GoldenSpec = SPEC) -> None:
+        self._folder, self._spec = folder, spec
         self._champion = folder / "live.tar.gz"
         self._champion.write_bytes(champion)
         self._live = Server(champion, model_sha256(champion))
@@ -156,7 +157,7 @@ class Way:
         platform: Any = Platform(CONTENT, candidate=server, live=self._live)
         caller = GoldenCaller(s3=platform, runtime=platform)
         event: Mapping[str, Any] = {
-            "mode": "check", "endpoint": "candidate", "golden": to_dict(SPEC), "live_endpoint": "live",
+            "mode": "check", "endpoint": "candidate", "golden": to_dict(self._spec), "live_endpoint": "live",
         }  # fmt: skip
         try:
             verdict = caller.handle(event)
