@@ -1,8 +1,11 @@
 """Writes what the campaign found into its section of ``docs/campaign.md``. Every number there comes from here."""
 
 import math
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +116,7 @@ def _about(bad: Mapping[str, Line], good: Mapping[str, Line], date: str, command
         "The catalogue was committed before any of them met the gate."
     )
     yield ""
-    yield f"`{command}`, seed {SEED}, {date}, {seconds / 60:.0f} minutes of candidates; {load}."
+    yield f"{command}, seed {SEED}, {date}, {seconds / 60:.0f} minutes of candidates; {load}."
     yield ""
 
 
@@ -227,8 +230,9 @@ def _refused(
     by = Counter(turned.values())
     if by["gate"]:
         yield (
-            f"Those that the gate refuses ({by['gate']}) are worse on the {HOLDOUT_WEEKS} weeks of their holdout than the margin allows, "
-            f"and not on the {FRESH_WEEKS} weeks after it: its interval draws stores, not weeks, and does not know how much weeks differ."
+            f"Those that the gate refuses ({by['gate']}) are worse on the {HOLDOUT_WEEKS} weeks of their holdout than the "
+            f"margin allows, and not on the {FRESH_WEEKS} weeks after it: its interval draws stores, not weeks, and does not know how much "
+            "weeks differ."
         )
         yield ""
     yield "| trained after week | good | refused |"
@@ -285,3 +289,15 @@ def _share(hits: int, of: int) -> str:
 
 def _goal(hits: int, of: int, goal: float) -> str:
     return f"at most {goal:.0%}: {'met' if hits <= goal * of else 'missed'}"
+
+
+def write_now(folder: Path, page: Path, command: str) -> None:
+    """Write the section with today's date and the machine's load."""
+    loads = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    load = f"a load of {loads} on {os.cpu_count()} cores at its end"
+    write(page, section(folder, date=f"{datetime.now(UTC):%Y-%m-%d}", command=command, load=load))
+
+
+if __name__ == "__main__":
+    parts = "`python -m tests.campaign.candidates.run` and `.rollouts`, the parts of `pytest -m campaign tests/campaign/candidates`"
+    write_now(Path(sys.argv[1]), Path(sys.argv[2]), parts)

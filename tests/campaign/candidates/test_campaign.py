@@ -1,7 +1,5 @@
 """The whole campaign: ``pytest -m campaign tests/campaign/candidates [--campaign-dir <folder>]``; it goes on where it stopped."""
 
-import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -38,12 +36,5 @@ def test_what_passed_is_rolled_out_and_reported(folder: Path, tmp_path: Path) ->
     """On the embedded cloud; then the page says what came of it all, whether or not the goals are met."""
     rollouts.run(folder, tmp_path, lambda _: None)
     assert set(rollouts.chosen(folder)) <= set(run.results(folder, rollouts.PART))
-    loads = ", ".join(f"{load:.1f}" for load in os.getloadavg())
-    text = report.section(
-        folder,
-        date=f"{datetime.now(UTC):%Y-%m-%d}",
-        command=COMMAND,
-        load=f"a load of {loads} on {os.cpu_count()} cores at its end",
-    )
-    report.write(ROOT / "docs" / "campaign.md", text)
+    report.write_now(folder, ROOT / "docs" / "campaign.md", f"`{COMMAND}`")
     assert report.BEGIN in (ROOT / "docs" / "campaign.md").read_text()
