@@ -14,6 +14,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
+from mlops_runtime.contracts.events import EventDetail, features_ingested
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.batch import ArrowStream, checked
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
@@ -69,10 +70,16 @@ class FeatureStoreClient:
     """
 
     def __init__(
-        self, catalog: Catalog, database: str, *, now: Callable[[], datetime], local_lock: FeatureLock | None = None
+        self,
+        catalog: Catalog,
+        database: str,
+        *,
+        now: Callable[[], datetime],
+        local_lock: FeatureLock | None = None,
+        announce: Callable[[EventDetail], None] | None = None,
     ) -> None:
         self.database = database
-        self._catalog, self._now, self._local_lock = catalog, now, local_lock
+        self._catalog, self._now, self._local_lock, self._announce = catalog, now, local_lock, announce
 
     @classmethod
     def local(
@@ -82,6 +89,7 @@ class FeatureStoreClient:
         database: str = "features",
         lock: FeatureLock | None = None,
         now: Callable[[], datetime] | None = None,
+        announce: Callable[[EventDetail], None] | None = None,
     ) -> "FeatureStoreClient":
         """Keep tables in a folder; they are made, and grow columns, as groups ask.
 
@@ -90,6 +98,7 @@ class FeatureStoreClient:
             database: Name of the database. Default: ``features``.
             lock: Field ids. Default: ids in the order of the declarations.
             now: The clock. Default: the machine's.
+            announce: As for ``glue``.
         """
         path.mkdir(parents=True, exist_ok=True)
         catalog = SqlCatalog(
@@ -97,12 +106,21 @@ class FeatureStoreClient:
         )
         catalog.create_namespace_if_not_exists(database)
         return cls(
-            catalog, database, now=_utc_now if now is None else now, local_lock=FeatureLock() if lock is None else lock
+            catalog,
+            database,
+            now=_utc_now if now is None else now,
+            local_lock=FeatureLock() if lock is None else lock,
+            announce=announce,
         )
 
     @classmethod
     def glue(
-        cls, *, database: str, environment: Mapping[str, str] | None = None, now: Callable[[], datetime] | None = None
+        cls,
+        *,
+        database: str,
+        environment: Mapping[str, str] | None = None,
+        now: Callable[[], datetime] | None = None,
+        announce: Callable[[EventDetail], None] | None = None,
     ) -> "FeatureStoreClient":
         """Use the tables that a deployed feature store has in Glue; CloudFormation alone makes and changes them.
 
@@ -111,9 +129,12 @@ class FeatureStoreClient:
             environment: Where ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and its ``_S3`` and ``_GLUE`` forms are read, and keys if
                 it holds them; else boto3 and Arrow find the caller's credentials. Default: the process's.
             now: The clock. Default: the machine's.
+            announce: Told of each ingest, also of one that had been done before: whoever died between the two tells it then.
+                Pipelines that retrain on new data listen, see ``unit_bus``. Default: nobody is told.
         """
         properties = glue_properties(os.environ if environment is None else environment)
-        return cls(GlueCatalog("glue", None, **properties), database, now=_utc_now if now is None else now)
+        catalog = GlueCatalog("glue", None, **properties)
+        return cls(catalog, database, now=_utc_now if now is None else now, announce=announce)
 
     def ingest(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
         """Check a batch and append it, once, in one commit.
@@ -155,7 +176,12 @@ class FeatureStoreClient:
                 duplicate=before is not None,
             )
 
-        return committed(table, attempt)
+        done = committed(table, attempt)
+        if self._announce is not None:
+            # by the key and not by the ingest: told twice, it is the same event
+            told = hashlib.sha256(key.encode()).hexdigest()[:32]
+            self._announce(features_ingested(group.table_name, rows=rows.num_rows, ingest_id=told))
+        return done
 
     def latest(self, group: FeatureGroup) -> pa.Table:
         """Return for each entity the newest row known now: what an online store would hold."""

@@ -264,14 +264,15 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | En
         raise RefusedEventError(Decision.INVALID, f"event id must match {_ID.pattern}, got {event.id[:140]!r}")
     if (event.source, event.detail_type) == ("aws.states", "Step Functions Execution Status Change"):
         return Ended(event_id=event.id, execution=_ended(event.detail, settings))
-    labels = 0
+    labels, event_id = 0, event.id
     if _is_own(event, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
-        table, labels = _new_labels(event.detail, settings)
+        # by the ingest's id: whoever tells of one ingest twice sends two events
+        table, labels, event_id = _new_labels(event.detail, settings)
         trigger, by, detail = Trigger.NEW_DATA, table, f"{labels} new rows of {table}"
     else:
         trigger, by, detail = _trigger(event, settings)
     request = RetrainRequest(
-        trigger=trigger, event_id=event.id, as_of=str(to_dict(now)), requested_by=by, detail=detail[:500]
+        trigger=trigger, event_id=event_id, as_of=str(to_dict(now)), requested_by=by, detail=detail[:500]
     )
     return Asked(request=request, labels=labels)
 
@@ -306,14 +307,17 @@ def _alarm(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[Trigger,
     return Trigger.ALARM, str(name), f"alarm {name} rings"
 
 
-def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str, int]:
+def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str, int, str]:
     told = from_dict(EventDetail, detail)
     if settings.minimum_labels is None or told.subject != settings.label_table:
         raise RefusedEventError(Decision.INVALID, f"rows of {told.subject!r} are not counted for {settings.pipeline}")
     rows = told.attributes.get("rows", "")
     if not _ROWS.fullmatch(rows):
         raise RefusedEventError(Decision.INVALID, f"attributes.rows must be a whole number, got {rows[:40]!r}")
-    return told.subject, int(rows)
+    event_id = f"{told.subject}/{told.id}"
+    if not _ID.fullmatch(event_id):
+        raise RefusedEventError(Decision.INVALID, f"id of the ingest must match {_ID.pattern}, got {told.id[:140]!r}")
+    return told.subject, int(rows), event_id
 
 
 def _ended(detail: Mapping[str, Any], settings: GuardSettings) -> str:

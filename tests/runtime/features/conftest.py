@@ -78,8 +78,8 @@ def shop(tmp_path) -> SimpleNamespace:
     def set_day(number: float) -> None:
         clock[0] = day(number)
 
-    def client(path=tmp_path / "store") -> FeatureStoreClient:
-        return FeatureStoreClient.local(path, now=lambda: clock[0])
+    def client(path=tmp_path / "store", **options) -> FeatureStoreClient:
+        return FeatureStoreClient.local(path, now=lambda: clock[0], **options)
 
     maker: Callable[..., FeatureStoreClient] = client
     return SimpleNamespace(

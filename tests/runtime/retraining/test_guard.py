@@ -111,7 +111,7 @@ def test_new_labels_come_with_their_number_and_an_end_with_its_execution() -> No
     """The two that are more than a request."""
     read = _read(_event("new_data"))
     assert isinstance(read, Asked)
-    assert (read.labels, read.event_id) == (1200, "e1")
+    assert (read.labels, read.event_id) == (1200, "weekly_demand_v1/w31")
     assert _read(_event("ended")) == Ended(event_id="e1", execution=f"{OWNER}one")
 
 

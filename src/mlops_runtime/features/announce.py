@@ -1,0 +1,48 @@
+"""Tells a unit's bus what was ingested."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+
+class AnnounceError(RuntimeError):
+    """The bus did not take an event; the rows are ingested, and ingesting the same batch again tells it again."""
+
+
+def unit_bus(events: "EventBridgeClient", *, bus: str, unit: str) -> Callable[[EventDetail], None]:
+    """Return what a client calls after each ingest: it puts ``MLOps Features Ingested`` on the unit's bus.
+
+    Args:
+        events: Client; its caller needs ``events:PutEvents`` on the bus (``RetrainingPipeline.grant_request``).
+        bus: Name of the unit's bus.
+        unit: The unit.
+
+    Example:
+        >>> store = FeatureStoreClient.glue(  # doctest: +SKIP
+        ...     database="demand_features", announce=unit_bus(boto3.client("events"), bus=bus, unit="demand"))
+    """
+
+    def announce(detail: EventDetail) -> None:
+        answer = events.put_events(
+            Entries=[
+                {
+                    "EventBusName": bus,
+                    "Source": event_source(unit),
+                    "DetailType": DetailType.FEATURES_INGESTED.value,
+                    "Detail": canonical_json(detail).decode(),
+                }
+            ]
+        )
+        if answer["FailedEntryCount"]:
+            entry = answer["Entries"][0]
+            raise AnnounceError(
+                f"bus {bus!r} did not take the event of {detail.subject}: {entry.get('ErrorCode')}: "
+                f"{entry.get('ErrorMessage')}; the rows are ingested, so ingest the same batch again to tell it"
+            )
+
+    return announce

@@ -1,0 +1,80 @@
+"""What is ingested is told on the unit's bus, and the guard of a pipeline understands it."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mlops_runtime.contracts.events import EventDetail, features_ingested
+from mlops_runtime.features.announce import AnnounceError, unit_bus
+from mlops_runtime.retraining.guard import Asked, GuardSettings, event_from
+
+NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
+DETAIL = features_ingested("sales_v1", rows=12, ingest_id="0123abcd")
+
+
+class _Events:
+    """An EventBridge that takes what it gets, or not."""
+
+    def __init__(self, **failure: str) -> None:
+        self.failure, self.entries = failure, list[dict[str, Any]]()
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - the API's own name
+        self.entries += Entries
+        return {"FailedEntryCount": len(self.failure) and 1, "Entries": [self.failure]}
+
+
+def test_the_guard_counts_what_was_told_once() -> None:
+    """Two events of one ingest are one event to it: the ingest's id counts, not EventBridge's."""
+    events = _Events()
+    announce = unit_bus(events, bus="demand-bus", unit="demand")
+    announce(DETAIL)
+    announce(DETAIL)
+    settings = GuardSettings(
+        pipeline="demand-forecast",
+        machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:Retrain",
+        alarms=(),
+        cool_down=86_400,
+        daily_budget=2,
+        minimum_labels=10,
+        label_table="sales_v1",
+    )
+
+    read = []
+    for number, entry in enumerate(events.entries):
+        assert entry["EventBusName"] == "demand-bus"
+        event = {
+            "id": f"event-{number}",
+            "source": entry["Source"],
+            "detail-type": entry["DetailType"],
+            "time": NOW.isoformat(),
+            "account": "123456789012",
+            "detail": json.loads(entry["Detail"]),
+        }
+        asked = event_from(json.dumps(event), settings=settings, now=NOW)
+        assert isinstance(asked, Asked)
+        read.append((asked.event_id, asked.labels))
+
+    assert read == [("sales_v1/0123abcd", 12)] * 2
+
+
+def test_fails_when_the_bus_does_not_take_it() -> None:
+    """The caller hears that the rows are in, and what to do."""
+    announce = unit_bus(_Events(ErrorCode="InternalFailure", ErrorMessage="try later"), bus="demand-bus", unit="demand")
+    with pytest.raises(
+        AnnounceError, match=r"'demand-bus' did not take .* sales_v1: InternalFailure: try later; .* again"
+    ):
+        announce(DETAIL)
+
+
+def test_a_client_tells_each_ingest_and_an_earlier_one_again(shop: Any) -> None:
+    """Whoever died between the append and the telling tells it with the next attempt, under the same id."""
+    told: list[EventDetail] = []
+    client = shop.new_client(announce=told.append)
+    client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2)))
+    assert client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2))).duplicate
+    client.ingest(shop.STOCK, shop.stock((3, 7, 3)))
+
+    assert [(t.subject, t.attributes) for t in told] == [("stock_v1", {"rows": n}) for n in ("2", "2", "1")]
+    assert told[0].id == told[1].id != told[2].id
