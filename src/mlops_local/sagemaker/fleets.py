@@ -11,6 +11,7 @@ import socket
 import tarfile
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -225,7 +226,8 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
     model = store.get("Model", variant["ModelName"])
     container = model["Resolved"]
     identity = models.identity(model)
-    root = opt_ml("endpoints", endpoint, config, name)
+    # of its own, as an instance's disk is: going back starts a fleet of a config whose last one is still being stopped
+    root = opt_ml("endpoints", endpoint, config, f"{name}-{uuid.uuid4().hex[:8]}")
     (root / "model").mkdir()
     if "ModelDataUrl" in container:
         _unpack(container["ModelDataUrl"], identity, root)

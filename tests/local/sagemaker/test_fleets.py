@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mlops_local.sagemaker import fleets
+from mlops_local.sagemaker import fleets, processes
 from mlops_local.sagemaker.fleets import FleetError, Server
 
 SCRIPT = Path(__file__).parent / "scripts" / "server.py"
@@ -160,3 +160,31 @@ def test_retained_variants_keep_counts_and_weights() -> None:
     running = [{"VariantName": "a", "DesiredInstanceCount": 5, "DesiredWeight": 0.5}]
     kept = fleets.variants({"ProductionVariants": variants}, running, ["DesiredWeight"])
     assert [(v["InitialInstanceCount"], v["InitialVariantWeight"]) for v in kept] == [(5, 1.0), (1, 1.0)]
+
+
+def test_two_fleets_of_one_config_share_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old one may still be stopping, and takes its files away at its end, when the same config is started again."""
+
+    def environment(root: Path, *_: object, **__: object) -> dict[str, str]:
+        (root / "model" / "name.txt").write_text("a")
+        return {**os.environ, "MLOPS_OPT_ML": str(root)}
+
+    record = {"Resolved": {"Image": "image"}, "EnableNetworkIsolation": True}
+    monkeypatch.setattr(fleets.store, "get", lambda *_: record)
+    monkeypatch.setattr(fleets.models, "identity", lambda _: None)
+    monkeypatch.setattr(fleets.runners, "serve_command", lambda _: [sys.executable, str(SCRIPT)])
+    monkeypatch.setattr(fleets, "environment", environment)
+    monkeypatch.setattr(processes.settings, "home", tmp_path)
+    variant = {"VariantName": "AllTraffic", "ModelName": "m", "InitialVariantWeight": 1.0, "InitialInstanceCount": 1}
+    config = {"EndpointConfigName": "c", "ProductionVariants": [variant]}
+
+    first = fleets.start("e", config, [variant], None, threading.Event())
+    second = fleets.start("e", config, [variant], None, threading.Event())
+    first.stop()
+
+    try:
+        (server,) = second.servers.values()
+        assert (server.root / "model").is_dir()
+        assert server.ping()
+    finally:
+        second.stop()
