@@ -1,6 +1,6 @@
 """The one state machine: checked against AWS's API at synth, logged without payloads, traced, encrypted with the unit's key."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
@@ -10,6 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from mlops_constructs._iam import service_role
 from mlops_constructs._log_group import define_log_group
+from mlops_constructs._states import NULL
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import UNKNOWN_VALUE, warn
 from mlops_runtime.aws_api import Severity, check_machine
@@ -61,10 +62,13 @@ def define_machine(
         managed_policies: Further policies of its role, where one would be too long. Default: none.
 
     Raises:
-        ValidationError: With every task whose arguments AWS would refuse.
+        ValidationError: With every task whose arguments AWS would refuse, and every null.
     """
     findings = check_machine(definition)
-    raise_if_any(scope, "InvalidStateMachine", [str(f) for f in findings if f.severity is Severity.ERROR])
+    problems = [str(f) for f in findings if f.severity is Severity.ERROR]
+    # CDK leaves nulls out of what it renders: a variable that is set to null would not exist at run time
+    problems += [f"{path} is null, which CDK leaves out; write {NULL!r}" for path in _nulls(definition, "definition")]
+    raise_if_any(scope, "InvalidStateMachine", problems)
     for finding in findings:
         warn(scope, UNKNOWN_VALUE, finding=str(finding))
     log_group = define_log_group(scope, f"{id}Logs", business_unit=business_unit)
@@ -93,3 +97,14 @@ def define_machine(
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             encryption_configuration=sfn.CustomerManagedEncryptionConfiguration(business_unit.key),
         )
+
+
+def _nulls(value: object, path: str) -> Iterator[str]:
+    if value is None:
+        yield path
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _nulls(item, f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _nulls(item, f"{path}[{index}]")

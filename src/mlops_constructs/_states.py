@@ -11,6 +11,7 @@ from typing import Any
 State = dict[str, Any]
 
 NOW = "{% $now() %}"
+NULL = "{% null %}"  # a null of JSON would be lost on its way into the template, and the variable would not be there
 EXECUTION = "{% $states.context.Execution.Id %}"
 # What AWS says went wrong. The cause of a job is its whole description and that of a function its trace, both as JSON: of these the
 # one sentence that counts. It is matched, not parsed: an error in a Catch would end the execution without Unlock.

@@ -131,3 +131,19 @@ def test_fails_with_every_task_that_aws_would_refuse(stack: cdk.Stack) -> None:
         assert part in str(error.value)
     assert stack.node.try_find_child("DeployRole") is None
     assert stack.node.try_find_child("Deploy") is None
+
+
+def test_refuses_a_null_which_would_be_lost_on_the_way(stack: cdk.Stack) -> None:
+    """CDK leaves it out of the template: the variable would not exist, and every expression with it would fail."""
+    task = {
+        "Resource": DESCRIBE,
+        "Arguments": {"EndpointName": "e"},
+        "Assign": {"plan": None, "known": ["a", None]},
+    }
+    with pytest.raises(ValidationError) as error:
+        _define(stack, task)
+
+    for path in ("plan", "known[1]"):
+        assert f"definition.States.Task0.Assign.{path} is null, which CDK leaves out; write '{{% null %}}'" in str(
+            error.value
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlops_constructs._states import EXECUTION, NOW, State, assign, choose, invoke, put_event, task
+from mlops_constructs._states import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task
 from mlops_constructs.retraining._registration import Registration, registration_states
 from mlops_constructs.retraining.jobs import (
     FeaturePlan,
@@ -184,7 +184,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
 def _record(plan: RetrainPlan, outcome: str, *, partition: str, next_state: str, catch: str) -> State:
     """Return the state that writes what came of a candidate into the endpoint's audit chain."""
     claim: dict[str, object] = {
-        "plan": None,
+        "plan": NULL,
         "request": "{% $request %}",
         "outcome": outcome,
         "reason": "{% $reason %}",

@@ -1,6 +1,6 @@
 """The Deploy machine as data: the one writer of what is live."""
 
-from mlops_constructs._states import EXECUTION, NOW, State, assign, choose, invoke, put_event, task, wait
+from mlops_constructs._states import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task, wait
 from mlops_constructs.rollout.target import (
     FAILED,
     POLL_GRACE_SECONDS,
@@ -82,7 +82,7 @@ def deploy_machine(
             "Lock",
             request="{% $states.input %}",
             execution=EXECUTION,
-            plan=None,
+            plan=NULL,
             outcome="FAILED",
             reason="",
             caught="",
