@@ -1,7 +1,7 @@
 """States that remove what no longer serves, after the record says what does. None of them can fail."""
 
 from mlops_constructs._states import State, assign, choose, task
-from mlops_constructs.rollout.rehearsal import ONCE_MORE
+from mlops_constructs.rollout.rehearsal import THRICE_MORE
 from mlops_constructs.rollout.scaling import register_scaling_states
 
 _SDK = "aws-sdk:sagemaker:"
@@ -64,7 +64,7 @@ def _delete_version(partition: str) -> dict[str, State]:
         partition=partition,
         next_state="DeleteModel",
         catch="DeleteModel",
-        retry=[ONCE_MORE],
+        retry=[THRICE_MORE],
     )
     # both states of a round need the name: it is what they hand on
     config["Output"] = config["Catch"][0]["Output"] = "{% $states.input %}"
@@ -74,7 +74,7 @@ def _delete_version(partition: str) -> dict[str, State]:
         partition=partition,
         next_state="Deleted",
         catch="Deleted",
-        retry=[ONCE_MORE],
+        retry=[THRICE_MORE],
     )
     return {"DeleteConfig": _quiet(config), "DeleteModel": _quiet(model), "Deleted": {"Type": "Succeed"}}
 

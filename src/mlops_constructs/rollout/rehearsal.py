@@ -12,11 +12,11 @@ _CHECK_SECONDS = 920
 _TRAFFIC_SECONDS = 300
 REHEARSAL_SECONDS = _END_SECONDS + _CHECK_SECONDS
 # SageMaker has no error of its own for what is gone: where that is what is wanted, asking for long would only take time
-ONCE_MORE: State = {
+THRICE_MORE: State = {
     "ErrorEquals": ["SageMaker.SageMakerException"],
     "IntervalSeconds": 2,
     "BackoffRate": 1,
-    "MaxAttempts": 1,
+    "MaxAttempts": 3,
 }
 
 
@@ -162,7 +162,7 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
             partition=partition,
             next_state="DeleteRehearsalConfig",
             catch="RehearsalStays",
-            retry=[ONCE_MORE],
+            retry=[THRICE_MORE],
         ),
         # SageMaker deletes no endpoint that it is still creating
         "RehearsalStays": choose(
@@ -187,7 +187,7 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
             partition=partition,
             next_state="IsRehearsalGone",
             catch="RehearsalGone",
-            retry=[ONCE_MORE],
+            retry=[THRICE_MORE],
         ),
         "IsRehearsalGone": choose(
             ("$toMillis($now()) > $rehearsal_until", "RehearsalGone"), default="AwaitRehearsalGone"

@@ -23,8 +23,8 @@ FOR_GOOD = 10_000
 CALLS = (
     ("dynamodb:updateItem", "SET #owner"),
     ("dynamodb:updateItem", "REMOVE #owner"),
-    ("lambda:invoke", '"now"'),
-    ("lambda:invoke", '"outcome"'),
+    ("lambda:invoke", "RolloutPreflight"),
+    ("lambda:invoke", "RolloutRecord"),
     ("sagemaker:createModel", ""),
     ("sagemaker:createEndpointConfig", ""),
     ("cloudwatch:putMetricAlarm", ""),
