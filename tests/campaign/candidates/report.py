@@ -230,8 +230,8 @@ def _refused(
     by = Counter(turned.values())
     if by["gate"]:
         yield (
-            f"Those that the gate refuses ({by['gate']}) are worse on the {HOLDOUT_WEEKS} weeks of their holdout than the "
-            f"margin allows, and not on the {FRESH_WEEKS} weeks after it: its interval draws stores, not weeks, and does not know how much "
+            f"Those that the gate refuses ({by['gate']}) are worse on the {HOLDOUT_WEEKS} weeks of their holdout than it allows, "
+            f"and not on the {FRESH_WEEKS} weeks after it: its interval draws stores, not weeks, and does not know how much "
             "weeks differ."
         )
         yield ""
@@ -254,7 +254,7 @@ def _rollouts(bad: Mapping[str, Line], good: Mapping[str, Line], rolled: Mapping
         return
     seconds = sorted(line["seconds"] for line in mine.values())
     yield (
-        f"{len(mine)} on one deployed stack with the clock {rollouts.CLOCK_SCALE:.0f} times as fast, "
+        f"{len(mine)} on the deployed stack of the unit, the clock {rollouts.CLOCK_SCALE:.0f} times as fast, "
         f"{seconds[len(seconds) // 2]:.0f} s "
         f"of real time at the median: every bad one that passed all before, as far as time allowed, and a seeded sample of "
         f"{sum(key in good for key in mine)} good ones."
