@@ -201,8 +201,18 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
     """Ctrl-C ends the command, not the stack, as on AWS; one line says so, and the same command then finds nothing left to do."""
     app(MANY)
     command = [sys.executable, "-m", "mlops_cli", "deploy", "--home", str(cloud.home)]
+
+    def hear_interrupts() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets what it runs in the background ignore them
+
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509 - no thread of this test runs yet
     )
     assert process.stdout is not None
     process.stdout.readline()
