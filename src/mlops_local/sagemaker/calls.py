@@ -49,7 +49,6 @@ class Answer(NamedTuple):
     status: int
     payload: Payload
     attributes: str | None
-    is_away: bool = False
 
 
 def serve(call: Call, state: Live, fleet: Fleet, server: Server) -> Answer:
@@ -75,8 +74,6 @@ def serve(call: Call, state: Live, fleet: Fleet, server: Server) -> Answer:
             is_queued=call.is_queued,
         ),
     )
-    if answer.is_away:
-        raise ServiceError("ServiceUnavailable", answer.payload.body.decode(), status=503)
     if not 200 <= answer.status < 300:
         raise _model_error(call.endpoint, answer)
     if len(answer.payload.body) > LIMIT:
@@ -131,9 +128,14 @@ def _send(server: Server, call: Call) -> Answer:
         )
         return Answer(0, Payload(message.encode(), "text/plain"), None)
     except (OSError, http.client.HTTPException) as error:
+        LOGGER.info("the container of variant %s does not answer: %s", server.variant, error)
         _revive(server)
-        message = f"the container of variant {server.variant} does not answer: {error}"
-        return Answer(0, Payload(message.encode(), "text/plain"), None, is_away=True)
+        # status and words as public reports quote them: github.com/aws/amazon-sagemaker-examples/issues/3089
+        message = (
+            f"Amazon SageMaker could not get a response from the {call.endpoint} endpoint. This can occur when CPU or memory "
+            "utilization is high."
+        )
+        return Answer(0, Payload(message.encode(), "text/plain"), None)
     finally:
         connection.close()
 
