@@ -136,8 +136,9 @@ class Deploy:
             return ["the endpoint is gone, though a model served"] if account.serves else []
         # what AWS itself could not finish, the machine can only say
         allowed = {"InService"} | ({"Failed"} if account.update == "failed" else set())
-        # a first endpoint that failed and cannot be read stays for the next execution
-        allowed |= {"Failed"} if UNREAD in excused and not account.serves else set()
+        # a first endpoint that failed while nobody could read it, or nobody was there, stays: who asks next is told to delete it
+        unattended = excused or result.status == "CRASHED" or result.outcome == "REFUSED"
+        allowed |= {"Failed"} if not account.serves and unattended else set()
         # the change that a stopped execution began goes on without it
         allowed |= {"Creating", "Updating"} if result.status == "CRASHED" else set()
         problems = [] if endpoint.status in allowed else [f"the endpoint is {endpoint.status}"]
@@ -165,7 +166,7 @@ class Deploy:
         if endpoint is not None and endpoint.status == "Failed":
             return (
                 []
-                if mine[0].outcome.value == "FAILED"
+                if mine[0].outcome in (Outcome.FAILED, Outcome.REFUSED)
                 else [f"the endpoint is Failed, the record says {mine[0].outcome}"]
             )
         serves = None if endpoint is None else endpoint.config
