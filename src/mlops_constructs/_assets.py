@@ -148,9 +148,16 @@ def _fetch(name: str, architecture: str, folder: Path) -> None:
             raise LayerError(
                 f"layer {name!r} is {size:.0f} MiB unzipped, at most {MAXIMUM_LAYER_MIB} are allowed; drop a wheel"
             )
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        target.rename(folder / "python")
+        made = Path(scratch) / "layer"
+        made.mkdir()
+        target.rename(made / "python")
+        try:
+            made.rename(folder)
+        except OSError:
+            # something is in its place: the same layer, which another process has built meanwhile, or the rest of a broken one
+            if not (folder / "python").is_dir():
+                shutil.rmtree(folder)
+                made.rename(folder)
 
 
 def _command(lock: Path, architecture: str, target: Path) -> list[str]:

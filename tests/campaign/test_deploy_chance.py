@@ -109,8 +109,8 @@ def test_whatever_is_taken_away_is_missed(deploy: Any, mutant: str) -> None:
 
 
 def _lies(world: Any) -> bool:
-    """Whether an alarm that rolled back, or missing evidence, was recorded as a promotion of what does not serve."""
-    return any(r.outcome.value == "PROMOTED" and world.account.update == "old" for r in world.records())
+    """Whether the machine claimed what is not so: only the record, which looks for itself, kept it from being written."""
+    return any(record.reason.startswith("meant to ") for record in world.records())
 
 
 def test_labels_tell_calls_apart() -> None:

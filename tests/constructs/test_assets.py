@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -204,6 +205,17 @@ def test_wheels_are_fetched_for_lambda(
         "python/numpy",
         "python/numpy/__init__.py",
     ]
+
+
+def test_two_builds_at_once_leave_one_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes second finds the first one's, whole, and leaves nothing of its own."""
+    monkeypatch.setattr(_assets, "ASSETS", tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: list(build_layers()), range(2))
+
+    assert first == second
+    assert all((folder / "python").is_dir() for folder in first)
+    assert sorted(tmp_path.iterdir()) == sorted(first)
 
 
 def test_fails_when_the_layer_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

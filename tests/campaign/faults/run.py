@@ -15,7 +15,7 @@ from tests.campaign.faults.world import Faults
 from mlops_local import cloud as local_cloud
 
 ROOT = Path(__file__).resolve().parents[3]
-CLOCK_SCALE = 240.0
+CLOCK_SCALE = 120.0  # half a second of a bake for the calls that are its evidence
 
 
 def main(folder: Path, minutes: float) -> int:

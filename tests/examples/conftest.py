@@ -1,0 +1,11 @@
+"""What the tests of the examples share: the layers that their stacks name are built."""
+
+import pytest
+
+from mlops_constructs._assets import build_layers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _layers() -> None:
+    """Build them as ``cdk.json`` does before each synthesis; what is there stays."""
+    assert list(build_layers()) != []
