@@ -42,17 +42,16 @@ app.synth()
 """
 
 # one after the other, so that there is time to interrupt
-MANY = """
+# the second resource waits until someone signals it
+WAITING = """
 import aws_cdk as cdk
 
 app = cdk.App()
-stack = cdk.Stack(app, "CliMany")
-before = None
-for number in range(40):
-    value = cdk.CfnResource(stack, f"P{number}", type="AWS::SSM::Parameter", properties={"Type": "String", "Value": "1"})
-    if before is not None:
-        value.add_dependency(before)
-    before = value
+stack = cdk.Stack(app, "CliWaiting")
+price = cdk.CfnResource(stack, "Price", type="AWS::SSM::Parameter", properties={"Type": "String", "Value": "1"})
+handle = cdk.CfnWaitConditionHandle(stack, "Handle")
+signal = cdk.CfnWaitCondition(stack, "Signal", handle=handle.ref, timeout="600", count=1)
+signal.add_dependency(price)
 app.synth()
 """
 
@@ -199,7 +198,7 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
     mlops: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path
 ) -> None:
     """Ctrl-C ends the command, not the stack, as on AWS; one line says so, and the same command then finds nothing left to do."""
-    app(MANY)
+    app(WAITING)
     command = [sys.executable, "-m", "mlops_cli", "deploy", "--home", str(cloud.home)]
 
     def hear_interrupts() -> None:
@@ -215,7 +214,7 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
         preexec_fn=hear_interrupts,  # noqa: PLW1509 - no thread of this test runs yet
     )
     assert process.stdout is not None
-    process.stdout.readline()
+    assert any("Signal" in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
 
@@ -224,8 +223,10 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
         "mlops: interrupted; the embedded cloud goes on with a stack that it has begun: run the same command again to "
         "see it through\n"
     )
-    cloud.client("cloudformation").get_waiter("stack_create_complete").wait(
-        StackName="CliMany", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    stacks = cloud.client("cloudformation")
+    stacks.signal_resource(StackName="CliWaiting", LogicalResourceId="Signal", UniqueId="1", Status="SUCCESS")
+    stacks.get_waiter("stack_create_complete").wait(
+        StackName="CliWaiting", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
     again = mlops("deploy", "--home", cloud.home)
     assert again.stdout.splitlines()[0] == "no changes"
