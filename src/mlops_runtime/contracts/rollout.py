@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from mlops_runtime.contracts.eks import EksSpec
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,
     CaptureSpec,
@@ -51,7 +52,7 @@ class RolloutSpec:
 class ServingSpec:
     """How an endpoint is served, without saying which model: the desired version is the newest object in S3.
 
-    A serverless endpoint has an empty ``instance_type`` and an ``instance_count`` of 0.
+    A serverless endpoint, and one on EKS, has an empty ``instance_type`` and an ``instance_count`` of 0.
     """
 
     endpoint: str
@@ -70,6 +71,7 @@ class ServingSpec:
     asynchronous: AsynchronousSpec | None = None
     scaling: ScalingSpec | None = None
     variants: tuple[VariantSpec, ...] | None = None
+    eks: EksSpec | None = None
     format: Literal["mlops.serving-spec/1"] = "mlops.serving-spec/1"
 
 

@@ -46,6 +46,7 @@ class Plan:
     synthetic: Mapping[str, Any] = field(default_factory=dict)
     shadow: Mapping[str, Any] = field(default_factory=dict)
     scaling: Mapping[str, Any] = field(default_factory=no_scaling)
+    eks: Mapping[str, Any] = field(default_factory=dict)
     probation: int = 0
     candidate_package: str | None = None
     requested_by: str | None = None
