@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import tarfile
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import boto3
-import onnx
 import pytest
 from aws_cdk import aws_iam as iam
 from examples.retail.loop import Loop
-from onnx import TensorProto, helper
+from tests.examples import models
 
 from mlops_constructs import (
     BusinessUnit,
@@ -30,10 +26,7 @@ from mlops_constructs import (
 )
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
-from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.rollout import Outcome
-from mlops_runtime.registry.package import binding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,8 +34,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 
-DIGEST = "sha256:" + "0" * 64
-IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{DIGEST}"
 NAMES = ("rarely", "nightly", "always")
 
 
@@ -81,7 +72,7 @@ class Capacities(cdk.Stack):
                 business_unit=unit,
                 registry=registry,
                 name=name,
-                image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST),
+                image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
                 capacity=capacities[name],
             )
             outputs = {
@@ -127,31 +118,9 @@ class Pilot:
     def approve(self, name: str, factor: float) -> None:
         """Register and approve a model that answers ``factor`` times its input, and wait for its rollout to end."""
         loop = self.loops[name]
-        content, model_sha256 = _archive(factor)
-        key = f"models/pilot-{name}/{hashlib.sha256(content).hexdigest()[:12]}/output/model.tar.gz"
-        loop.s3.put_object(Bucket=self.outputs["ArtifactsBucket"], Key=key, Body=content)
-        metadata = {
-            "artifact_sha256": hashlib.sha256(content).hexdigest(),
-            "model_sha256": model_sha256,
-            **{n: f"s3://none/{n}" for n in ("training_set_id", "execution", "baseline_uri", "evaluation_uri")},
-        }
-        container = {
-            "Image": IMAGE,
-            "ModelDataUrl": f"s3://{self.outputs['ArtifactsBucket']}/{key}",
-            "Environment": {"MLOPS_MODEL_SHA256": model_sha256},
-        }
-        created = loop.sagemaker.create_model_package(
-            ModelPackageGroupName=f"pilot-{name}",
-            ModelApprovalStatus="PendingManualApproval",
-            CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
-            InferenceSpecification={
-                "Containers": [container],
-                "SupportedContentTypes": ["application/json"],
-                "SupportedResponseMIMETypes": ["application/json"],
-            },
-        )
+        package = models.register(loop, factor)
         seen = {e["executionArn"] for e in loop.executions("DeployMachineArn")}
-        loop.approve(created["ModelPackageArn"], "a person looked at it")
+        loop.approve(package, "a person looked at it")
         loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
 
     def targets(self, name: str) -> dict[str, tuple[int, int]]:
@@ -171,28 +140,6 @@ class Pilot:
             for policy in found["ScalingPolicies"]
             if policy["ResourceId"].startswith(f"endpoint/pilot-{name}/")
         }
-
-
-def _archive(factor: float) -> tuple[bytes, str]:
-    """Return ``model.tar.gz`` of a model that multiplies by a factor, and the SHA-256 of its ``model.onnx``."""
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["input", "factor"], ["output"])],
-        "times",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    onnx.checker.check_model(model)
-    signature = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
-    files = {"model.onnx": model.SerializeToString(), "signature.json": json.dumps(to_dict(signature)).encode()}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue(), hashlib.sha256(files["model.onnx"]).hexdigest()
 
 
 @pytest.fixture(scope="module")

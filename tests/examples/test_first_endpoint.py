@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import tarfile
 from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
-import onnx
 import pytest
 from examples.retail.loop import Loop
-from onnx import TensorProto, helper
+from tests.examples import models
 
 from mlops_constructs import (
     BusinessUnit,
@@ -27,19 +22,14 @@ from mlops_constructs import (
 )
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
-from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.registry.approval import approval_description
-from mlops_runtime.registry.package import binding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.cloud
-
-IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
 
 
 def synthesize(folder: Path, *, percent: int, team: str) -> Path:
@@ -55,7 +45,7 @@ def synthesize(folder: Path, *, percent: int, team: str) -> Path:
         business_unit=unit,
         registry=registry,
         name="first",
-        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
         capacity=EndpointCapacity.instances("ml.m5.large", count=2),
         capture=DataCapture(percent=percent),
     )
@@ -99,40 +89,18 @@ class Endpoint:
         self, factor: float, *, sha256: str | None = None, error: str | None = None, in_role: bool = True
     ) -> None:
         """Register and approve a model that answers ``factor`` times its input, and wait for its rollout to end."""
-        content, model_sha256 = archive(factor)
-        key = f"models/pilot-first/{hashlib.sha256(content).hexdigest()[:12]}/output/model.tar.gz"
-        self.loop.s3.put_object(Bucket=self.loop.outputs["ArtifactsBucket"], Key=key, Body=content)
-        stated = model_sha256 if sha256 is None else sha256
-        container = {
-            "Image": IMAGE,
-            "ModelDataUrl": f"s3://{self.loop.outputs['ArtifactsBucket']}/{key}",
-            "Environment": {"MLOPS_MODEL_SHA256": stated},
-        }
-        names = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
-        metadata = {
-            "artifact_sha256": hashlib.sha256(content).hexdigest(),
-            "model_sha256": stated,
-            **{name: f"s3://none/{name}" for name in names},
-        }
-        created = self.loop.sagemaker.create_model_package(
-            ModelPackageGroupName="pilot-first",
-            ModelApprovalStatus="PendingManualApproval",
-            CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
-            InferenceSpecification={
-                "Containers": [container],
-                "SupportedContentTypes": ["application/json"],
-                "SupportedResponseMIMETypes": ["application/json"],
-            },
-        )
+        package = models.register(self.loop, factor, sha256=sha256)
         seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
         if in_role:
-            self.loop.approve(created["ModelPackageArn"], "a person looked at it")
+            self.loop.approve(package, "a person looked at it")
         else:
             # as an administrator may, with the right words
+            described = self.loop.sagemaker.describe_model_package(ModelPackageName=package)
+            bound = described["CustomerMetadataProperties"]["binding"]
             self.loop.sagemaker.update_model_package(
-                ModelPackageArn=created["ModelPackageArn"],
+                ModelPackageArn=package,
                 ModelApprovalStatus="Approved",
-                ApprovalDescription=approval_description("trust me", bound=binding(metadata)),
+                ApprovalDescription=approval_description("trust me", bound=bound),
             )
         with self.loop.traffic([{"x": 2.0}], f"rollout-{factor}") if self.loop.live() else nullcontext():
             self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
@@ -140,28 +108,6 @@ class Endpoint:
     def ask(self) -> float:
         """Return what serves answers for 2."""
         return self.loop.invoke([{"x": 2.0}], "ask")[0].predictions[0]
-
-
-def archive(factor: float) -> tuple[bytes, str]:
-    """Return ``model.tar.gz`` of a model that multiplies by a factor, and the SHA-256 of its ``model.onnx``."""
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["input", "factor"], ["output"])],
-        "times",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    onnx.checker.check_model(model)
-    signature = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
-    files = {"model.onnx": model.SerializeToString(), "signature.json": json.dumps(to_dict(signature)).encode()}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue(), hashlib.sha256(files["model.onnx"]).hexdigest()
 
 
 @pytest.fixture(scope="module")

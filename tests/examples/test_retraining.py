@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from examples.retail.loop import Loop
+from tests.examples.models import DIGEST
 
 from mlops_constructs import (
     Approval,
@@ -32,6 +33,7 @@ from mlops_constructs import (
     ProcessingStep,
     Profile,
     RetrainingPipeline,
+    RolloutPolicy,
     Spot,
     TrainingJob,
     TrainingSetSource,
@@ -93,12 +95,12 @@ pathlib.Path(os.environ["SM_OUTPUT_DIR"], "prepared.json").write_text(json.dumps
 """
 
 
-def synthesize(folder: Path) -> Path:
+def synthesize(folder: Path, *, daily_budget: int = 5, rollout: RolloutPolicy | None = None) -> Path:
     """Synthesize a unit with an endpoint and two pipelines: one learns from S3, one from the feature store."""
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text(SCRIPT)
     (folder / "code" / "step.py").write_text(STEP)
-    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
     group = FeatureGroup(
         name="sales",
         entities=(Entity("store", "string", "store"),),
@@ -122,6 +124,7 @@ def synthesize(folder: Path) -> Path:
         image=image,
         capacity=EndpointCapacity.instances("ml.m5.large", count=2),
         capture=DataCapture(percent=100),
+        rollout=rollout,
     )
     common: dict[str, Any] = {"business_unit": unit, "registry": registry, "endpoint": endpoint}
     job: dict[str, Any] = {"image": image, "source": folder / "code", "maximum": cdk.Duration.hours(1)}
@@ -136,7 +139,7 @@ def synthesize(folder: Path) -> Path:
         training=replace(training, spot=Spot(maximum_wait=cdk.Duration.hours(3)), checkpoints=True),
         processing=ProcessingStep(**job, script="step.py", instance_type="ml.m5.xlarge"),
         evaluation=evaluation,
-        daily_budget=5,
+        daily_budget=daily_budget,
         **common,
     )
     plan = TrainingSetPlan(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import tarfile
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,11 +10,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
-import onnx
 import pytest
 from aws_cdk import aws_cloudwatch as cloudwatch
 from examples.retail.loop import Loop
-from onnx import TensorProto, helper
+from tests.examples import models
 
 from mlops_constructs import (
     BusinessUnit,
@@ -33,11 +29,8 @@ from mlops_constructs import (
 )
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
-from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.contracts.serving import MetricRule
-from mlops_runtime.registry.package import binding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +38,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 
-IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
 NAME = "shop-price"
 MINUTES = cdk.Duration.minutes
 
@@ -92,7 +84,7 @@ def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -
         business_unit=unit,
         registry=registry,
         name="price",
-        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
         capacity=EndpointCapacity.instances("ml.m5.large", count=2),
         rollout=policy(checks),
     )
@@ -129,29 +121,9 @@ class Shop:
         )
         self.loop.wait_idle("DeployMachineArn")
 
-    def register(self, factor: float) -> str:
+    def register(self, factor: float, *, products: int = 0) -> str:
         """Register a model and return its package."""
-        content, model_sha256 = archive(factor)
-        digest = hashlib.sha256(content).hexdigest()
-        key = f"models/{NAME}/{digest[:12]}/output/model.tar.gz"
-        self.loop.s3.put_object(Bucket=self.loop.outputs["ArtifactsBucket"], Key=key, Body=content)
-        texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
-        metadata = {"artifact_sha256": digest, "model_sha256": model_sha256} | {t: f"s3://none/{t}" for t in texts}
-        container = {
-            "Image": IMAGE,
-            "ModelDataUrl": f"s3://{self.loop.outputs['ArtifactsBucket']}/{key}",
-            "Environment": {"MLOPS_MODEL_SHA256": model_sha256},
-        }
-        self.packages[factor] = self.loop.sagemaker.create_model_package(
-            ModelPackageGroupName=NAME,
-            ModelApprovalStatus="PendingManualApproval",
-            CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
-            InferenceSpecification={
-                "Containers": [container],
-                "SupportedContentTypes": ["application/json"],
-                "SupportedResponseMIMETypes": ["application/json"],
-            },
-        )["ModelPackageArn"]
+        self.packages[factor] = models.register(self.loop, factor, products=products)
         return self.packages[factor]
 
     def seen(self) -> set[str]:
@@ -199,36 +171,7 @@ class Shop:
 
     def leftovers(self) -> list[str]:
         """What should not be there between two rollouts: versions beyond live and kept, alarms, rehearsals, a lock."""
-        live = self.loop.live()
-        kept = set() if live is None else {live.config, live.previous, *(live.kept or ())}
-        configs = {c["EndpointConfigName"] for c in self.loop.sagemaker.list_endpoint_configs()["EndpointConfigs"]}
-        models = {m["ModelName"] for m in self.loop.sagemaker.list_models()["Models"]}
-        rehearsals = {e["EndpointName"] for e in self.loop.sagemaker.list_endpoints()["Endpoints"]} - {NAME}
-        alarms = {name for name in self.loop.alarms() if name.startswith(f"{NAME}-rollout-")}
-        owner = self.loop.lock_owner()
-        return [*((configs | models) - kept), *rehearsals, *alarms, *([] if owner is None else [owner])]
-
-
-def archive(factor: float) -> tuple[bytes, str]:
-    """Return ``model.tar.gz`` of a model that multiplies by a factor, and the SHA-256 of its ``model.onnx``."""
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["input", "factor"], ["output"])],
-        "times",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    onnx.checker.check_model(model)
-    signature = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
-    files = {"model.onnx": model.SerializeToString(), "signature.json": json.dumps(to_dict(signature)).encode()}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue(), hashlib.sha256(files["model.onnx"]).hexdigest()
+        return models.leftovers(self.loop)
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,15 @@ pytestmark = pytest.mark.cloud
 
 STACK = "Rollouts"
 LONGEST = 600  # seconds of the embedded clock
+SLOW = 40.0  # a deployment of real seconds fits well into a rollout
+FAST = 120.0  # what is left of one is only waited for
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Deploy the stack; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("changes")
-    # slow enough that a deployment of real seconds fits well into a rollout
-    cloud = local_cloud.up(folder / "cloud", clock_scale=40.0)
+    cloud = local_cloud.up(folder / "cloud", clock_scale=SLOW)
     try:
         yield Shop(cloud, folder)
     finally:
@@ -86,7 +87,9 @@ def while_rolling_out(shop: Shop, factor: float, act: Callable[[], None]) -> Non
         act()
         assert shop.cloud.clock()["epoch"] - before <= LONGEST
         assert shop.loop.sagemaker.describe_endpoint(EndpointName=NAME)["EndpointStatus"] == "Updating"
+        shop.cloud.clock_scale(FAST)
         shop.loop.wait_idle("DeployMachineArn")
+        shop.cloud.clock_scale(SLOW)
 
 
 def test_an_update_is_accepted_and_comes_after_the_rollout(shop: Shop) -> None:

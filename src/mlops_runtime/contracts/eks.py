@@ -28,6 +28,7 @@ class EksSpec:
         alarms: Names of each slot's alarms.
         binding_api: API version of TargetGroupBinding: Auto Mode's, or that of the controller one installs.
         image: Image by digest. Default: that of the model package.
+        dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default service ranges; give it for another range.
     """
 
     cluster: str
@@ -46,6 +47,7 @@ class EksSpec:
     architecture: Literal["amd64", "arm64"] = "amd64"
     binding_api: Literal["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"] = "eks.amazonaws.com/v1"
     image: str | None = None
+    dns_cidrs: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
-"""Cells of the fault campaign on the embedded cloud: one call of the Deploy machine, one kind of fault, how long it stays."""
+"""Cells of the fault campaigns on the embedded cloud: one call of a machine, one kind of fault, how long it stays."""
 
+import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ _THROTTLED = {
     "dynamodb": "DynamoDB.ProvisionedThroughputExceededException",
     "cloudwatch": "CloudWatch.ThrottlingException",
     "events": "EventBridge.ThrottlingException",
+    "sns": "Sns.ThrottledException",
 }
 _FAILED = {
     "sagemaker": "SageMaker.SageMakerException",
@@ -17,8 +19,11 @@ _FAILED = {
     "dynamodb": "DynamoDB.InternalServerErrorException",
     "cloudwatch": "CloudWatch.CloudWatchException",
     "events": "EventBridge.InternalException",
+    "sns": "Sns.InternalErrorException",
 }
+_JOB = "SageMaker.AmazonSageMakerException"  # all that the optimized integration tells apart
 FOR_GOOD = 10_000
+SEED = 20261124
 # integration, and what its arguments hold where two calls of the machine share one
 CALLS = (
     ("dynamodb:updateItem", "SET #owner"),
@@ -37,6 +42,21 @@ CALLS = (
     ("sagemaker:deleteModel", ""),
     ("events:putEvents", ""),
 )
+# the same of the Retrain machine, and what must be so for the call to come: see ``retraining.MODES``
+RETRAIN_CALLS = (
+    ("dynamodb:getItem", "", ""),
+    ("sagemaker:createProcessingJob.sync", "-prep", ""),
+    ("sagemaker:createTrainingJob.sync", "-train", ""),
+    ("sagemaker:createProcessingJob.sync", "-eval", ""),
+    ("lambda:invoke", "evaluation_uri", ""),
+    ("sagemaker:createModelPackage", "", ""),
+    ("sagemaker:updateModelPackage", "", ""),
+    ("sns:publish", "", "paused"),
+    ("lambda:invoke", '"REJECTED"', "rejected"),
+    ("lambda:invoke", '"FAILED"', "failing"),
+    ("dynamodb:updateItem", "last_outcome", ""),
+    ("events:putEvents", "MLOps Retraining Finished", ""),
+)
 KINDS = ("throttle", "5xx", "timeout", "reset", "access denied", "validation", "latency", "stop")
 
 
@@ -49,6 +69,7 @@ class Cell:
     kind: str
     count: int
     after: bool
+    mode: str = ""
 
     @property
     def key(self) -> str:
@@ -58,14 +79,15 @@ class Cell:
 
     def fault(self) -> dict[str, Any]:
         """Return it as the embedded cloud takes it."""
-        service = self.integration.partition(":")[0]
+        service, is_job = self.integration.partition(":")[0], self.integration.endswith(".sync")
+        throttled, failed = (_JOB, _JOB) if is_job else (_THROTTLED[service], _FAILED[service])
         errors = {
-            "throttle": (_THROTTLED[service], "Rate exceeded"),
-            "5xx": (_FAILED[service], "An internal error occurred (Status Code: 500)"),
+            "throttle": (throttled, "Rate exceeded"),
+            "5xx": (failed, "An internal error occurred (Status Code: 500)"),
             "timeout": ("States.Timeout", ""),
-            "reset": (f"{_FAILED[service].partition('.')[0]}.SdkClientException", "Connection reset"),
-            "access denied": (_FAILED[service], "User is not authorized (Status Code: 403)"),
-            "validation": (_FAILED[service], "1 validation error detected (Status Code: 400)"),
+            "reset": (f"{failed.partition('.')[0]}.SdkClientException", "Connection reset"),
+            "access denied": (failed, "User is not authorized (Status Code: 403)"),
+            "validation": (failed, "1 validation error detected (Status Code: 400)"),
             "latency": (None, ""),
             "stop": ("stop", ""),
         }
@@ -79,14 +101,30 @@ class Cell:
 
 
 def cells() -> list[Cell]:
-    """Return every cell, those of one call apart from each other, so that any beginning is a fair sample."""
+    """Return every cell of the Deploy machine, those of one call apart from each other: any beginning is a fair sample."""
+    return [
+        Cell(integration=name, match=match, kind=kind, count=count, after=after)
+        for kind, count, after in _ways()
+        for name, match in CALLS
+    ]
+
+
+def retrain_cells() -> list[Cell]:
+    """Return every cell of the Retrain machine in a seeded order: any beginning is a fair sample."""
+    found = [
+        Cell(integration=name, match=match, kind=kind, count=count, after=after, mode=mode)
+        for kind, count, after in _ways()
+        for name, match, mode in RETRAIN_CALLS
+    ]
+    random.Random(SEED).shuffle(found)
+    return found
+
+
+def _ways() -> list[tuple[str, int, bool]]:
+    """Return each kind with how many calls meet it and whether their work was done."""
     found = []
     for kind in KINDS:
         lost = (False, True) if kind in ("5xx", "timeout", "reset", "stop") else (False,)
         stays = (2, FOR_GOOD) if kind in ("throttle", "5xx", "access denied") else (1 if kind == "stop" else 2,)
-        for count in stays:
-            for after in lost:
-                found += [
-                    Cell(integration=name, match=match, kind=kind, count=count, after=after) for name, match in CALLS
-                ]
+        found += [(kind, count, after) for count in stays for after in lost]
     return found

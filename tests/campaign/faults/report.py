@@ -1,18 +1,53 @@
-"""The section of ``docs/campaign.md`` on faults of the Deploy machine, written from the results alone."""
+"""The sections of ``docs/campaign.md`` on faults of the two machines, written from the results alone."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+from tests.campaign.page import marks
 
 
-def section(results: Sequence[dict[str, Any]], *, total: int, load: float) -> str:
-    """Return the section, markers included.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What one section is called and says of its cells, after the sentence that is common to all."""
+
+    name: str
+    title: str
+    says: str
+
+
+SECTIONS = {
+    "deploy": Section(
+        name="faults",
+        title="Faults of the Deploy machine on the embedded cloud",
+        says="Each cell approves a model under the fault and another one without. After the first, the old model or the approved new "
+        "one serves, the record says which, no lock is held and nothing is left over (what only the failing call could remove is "
+        "excused); after the second, it serves and nothing at all is left.",
+    ),
+    "retrain": Section(
+        name="retrain-faults",
+        title="Faults of the Retrain machine on the embedded cloud",
+        says="Each cell retrains under the fault and again without, by real jobs on 600 rows; what passes is approved by the policy "
+        "and deployed. After the first, what serves is approved and recorded, there is one package of the candidate at most and "
+        "none of a rejected one, one record of a rejection or failure, no lock is held and nothing is left over (what only the "
+        "failing call could do is excused); after the second, its model serves. The cells are in a seeded order: those done are a "
+        "fair sample of all.",
+    ),
+}
+_COMMON = (
+    "{done} of {total} cells: one call of the machine, one kind of fault, for two calls or for good, before its work or after it "
+    "(the answer is lost), or the execution is stopped there. "
+)
+
+
+def section(machine: str, results: Sequence[dict[str, Any]], *, total: int, load: float) -> str:
+    """Return a section, marks included.
 
     Args:
-        results: One object a cell, as ``faults.jsonl`` holds them.
+        machine: Whose: ``deploy`` or ``retrain``.
+        results: One object a cell, as the campaign keeps them.
         total: Cells that there are.
         load: Load of the machine at the end.
     """
@@ -24,37 +59,23 @@ def section(results: Sequence[dict[str, Any]], *, total: int, load: float) -> st
         broken, met = sum(bool(r["problems"]) for r in mine), sum(r["met"] > 0 for r in mine)
         ends = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
         rows.append(f"| {kind} | {len(mine)} | {met} | {ends} | {broken} |")
-    bad = [r for r in results if r["problems"]]
+    bad, about = [r for r in results if r["problems"]], SECTIONS[machine]
+    begin, end = marks(about.name)
     lines = [
-        BEGIN,
-        "## Faults of the Deploy machine on the embedded cloud",
+        begin,
+        f"## {about.title}",
         "",
-        f"{len(results)} of {total} cells: one call of the machine, one kind of fault, for two calls or for good, before its",
-        "work or after it (the answer is lost), or the execution is stopped there. Each cell approves a model under the fault and",
-        "another one without. After the first, the old model or the approved new one serves, the record says which, no lock is",
-        "held and nothing is left over (what only the failing call could remove is excused); after the second, it serves and",
-        "nothing at all is left.",
+        *textwrap.wrap(_COMMON.format(done=len(results), total=total) + about.says, width=120),
         "",
-        f"`python -m tests.campaign.faults.run .mlops/campaign`, last cell {max(r['at'] for r in results)}, median "
+        f"`python -m tests.campaign.faults.run {machine} .mlops/campaign`, last cell {max(r['at'] for r in results)}, median "
         f"{sorted(r['seconds'] for r in results)[len(results) // 2]} s a cell, load {load:.1f}.",
         "",
-        "| kind | cells | fault met | recorded outcome | broken |",
+        "| kind | cells | fault met | outcome | broken |",
         "|---|---|---|---|---|",
         *rows,
         "",
         *([f"- `{r['key']}`: {'; '.join(r['problems'])}" for r in bad] if bad else ["No cell broke the invariant."]),
-        END,
+        end,
         "",
     ]
     return "\n".join(lines)
-
-
-def write(page: Path, text: str) -> None:
-    """Put the section into the page, in place of the one before; other sections stay."""
-    old = page.read_text() if page.exists() else "# Campaigns\n\n"
-    if BEGIN in old:
-        head, _, rest = old.partition(BEGIN)
-        tail = rest.partition(END)[2].lstrip("\n")
-        page.write_text(head + text + ("\n" + tail if tail else ""))
-    else:
-        page.write_text(old.rstrip("\n") + "\n\n" + text)

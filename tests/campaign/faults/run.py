@@ -1,16 +1,21 @@
-"""``python -m tests.campaign.faults.run FOLDER [MINUTES]``: the cells that are not done yet, on an embedded cloud of its own."""
+"""``python -m tests.campaign.faults.run deploy|retrain FOLDER [MINUTES]``: the cells that are not done yet, on their own cloud."""
 
 import json
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from tests.campaign.faults.cells import cells
-from tests.campaign.faults.report import section, write
-from tests.campaign.faults.world import Faults
+from tests.campaign.faults.cells import Cell, cells, retrain_cells
+from tests.campaign.faults.deploy import DeployFaults
+from tests.campaign.faults.report import SECTIONS, section
+from tests.campaign.faults.retrain import RetrainFaults
+from tests.campaign.page import write
 
 from mlops_local import cloud as local_cloud
 
@@ -18,17 +23,33 @@ ROOT = Path(__file__).resolve().parents[3]
 CLOCK_SCALE = 120.0  # half a second of a bake for the calls that are its evidence
 
 
-def main(folder: Path, minutes: float) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """The cells of one machine, where their results are kept, and the world that goes through them."""
+
+    cells: Callable[[], list[Cell]]
+    results: str
+    world: Any
+
+
+CAMPAIGNS = {
+    "deploy": Campaign(cells=cells, results="faults.jsonl", world=DeployFaults),
+    "retrain": Campaign(cells=retrain_cells, results="faults-retrain.jsonl", world=RetrainFaults),
+}
+
+
+def main(machine: str, folder: Path, minutes: float) -> int:
     """Run cells until all are done or time is up, then write the page; returns the number of cells with problems."""
+    campaign = CAMPAIGNS[machine]
     folder.mkdir(parents=True, exist_ok=True)
-    results = folder / "faults.jsonl"
+    results = folder / campaign.results
     done = {json.loads(line)["key"] for line in results.read_text().splitlines()} if results.exists() else set()
-    left = [cell for cell in cells() if cell.key not in done]
+    left = [cell for cell in campaign.cells() if cell.key not in done]
     deadline = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory() as scratch:
         cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=CLOCK_SCALE)
         try:
-            world = Faults(cloud, Path(scratch))
+            world = campaign.world(cloud, Path(scratch))
             for number, cell in enumerate(left, 1):
                 if time.monotonic() > deadline:
                     break
@@ -39,9 +60,10 @@ def main(folder: Path, minutes: float) -> int:
         finally:
             cloud.down()
     found = [json.loads(line) for line in results.read_text().splitlines()]
-    write(ROOT / "docs" / "campaign.md", section(found, total=len(cells()), load=os.getloadavg()[0]))
+    text = section(machine, found, total=len(campaign.cells()), load=os.getloadavg()[0])
+    write(ROOT / "docs" / "campaign.md", SECTIONS[machine].name, text)
     return sum(bool(result["problems"]) for result in found)
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0) else 0)
+    sys.exit(1 if main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 600.0) else 0)

@@ -1,11 +1,11 @@
-"""The cells of the fault campaign, and its page; the campaign itself runs with ``-m campaign``."""
+"""The cells of the fault campaigns, and their page; the campaign itself runs with ``-m campaign``."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.campaign.faults import report, run
-from tests.campaign.faults.cells import CALLS, KINDS, cells
+from tests.campaign.faults.cells import CALLS, KINDS, RETRAIN_CALLS, cells, retrain_cells
 
 RESULT: dict[str, Any] = {
     "key": "sagemaker:createModel  5xx 2x",
@@ -19,32 +19,38 @@ RESULT: dict[str, Any] = {
 
 
 def test_every_call_meets_every_kind() -> None:
-    """At least two hundred cells, each known by a key of its own."""
-    found = cells()
+    """At least two hundred cells of the one machine and sixty of the other, each known by a key of its own."""
+    found, others = cells(), retrain_cells()
     assert len(found) >= 200
-    assert len({cell.key for cell in found}) == len(found)
+    assert len(others) >= 60
+    for some in (found, others):
+        assert len({cell.key for cell in some}) == len(some)
+        assert all(cell.fault()["count"] == cell.count for cell in some)
     assert {(c.integration, c.match, c.kind) for c in found} == {(*call, kind) for call in CALLS for kind in KINDS}
-    assert all(cell.fault()["count"] == cell.count for cell in found)
+    assert {(c.integration, c.match, c.mode, c.kind) for c in others} == {(*c, k) for c in RETRAIN_CALLS for k in KINDS}
 
 
-def test_the_section_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
-    """Two campaigns write into one page."""
-    page = tmp_path / "campaign.md"
-    page.write_text("# Campaigns\n\n<!-- candidates: begin -->\nc\n<!-- candidates: end -->\n")
-    for problems in ([], ["left: x"]):
-        results = [RESULT, RESULT | {"key": "other", "problems": problems}]
-        report.write(page, report.section(results, total=240, load=1.0))
+def test_the_order_of_the_retrain_cells_is_seeded() -> None:
+    """What is done when time runs out is the same sample every time, of many calls and all kinds."""
+    first = [cell.key for cell in retrain_cells()]
+    assert first == [cell.key for cell in retrain_cells()]
+    assert {cell.kind for cell in retrain_cells()[:60]} == set(KINDS)
 
-    text = page.read_text()
-    assert text.count(report.BEGIN) == text.count("## Faults of the Deploy machine") == 1
-    assert text.startswith("# Campaigns\n\n<!-- candidates: begin -->\nc\n<!-- candidates: end -->\n")
+
+@pytest.mark.parametrize("machine", report.SECTIONS)
+def test_the_section_says_what_was_done_and_what_broke(machine: str) -> None:
+    """Kinds, outcomes, and each cell with a problem."""
+    results = [RESULT, RESULT | {"key": "other", "problems": ["left: x"]}]
+    text = report.section(machine, results, total=240, load=1.0)
+    assert text.startswith(f"<!-- {report.SECTIONS[machine].name}: begin -->\n## {report.SECTIONS[machine].title}\n")
     assert "| 5xx | 2 | 2 | 2 PROMOTED | 1 |" in text
     assert "- `other`: left: x" in text
     assert "2 of 240 cells" in text
 
 
 @pytest.mark.campaign
-def test_no_cell_breaks_the_invariant(pytestconfig: pytest.Config) -> None:
+@pytest.mark.parametrize("machine", run.CAMPAIGNS)
+def test_no_cell_breaks_the_invariant(pytestconfig: pytest.Config, machine: str) -> None:
     """Resumable: cells that are done are not done again."""
     folder = pytestconfig.getoption("--campaign-dir", default=None) or Path(pytestconfig.rootpath, ".mlops", "campaign")
-    assert run.main(Path(folder), minutes=120.0) == 0
+    assert run.main(machine, Path(folder), minutes=120.0) == 0

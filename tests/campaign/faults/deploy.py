@@ -1,12 +1,11 @@
-"""One deployed endpoint that goes through the cells, and what must hold after each."""
+"""One deployed endpoint that goes through the cells of the Deploy machine, and what must hold after each."""
 
-import json
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from tests.campaign.faults.cells import FOR_GOOD, Cell
+from tests.campaign.faults.control import put_faults
 from tests.examples.test_rollouts import MINUTES, NAME, Shop
 
 from mlops_constructs import RolloutChecks, RolloutPolicy
@@ -22,7 +21,7 @@ def policy(checks: RolloutChecks) -> RolloutPolicy:
     return RolloutPolicy.canary(percent=50, bake=MINUTES(1), checks=RolloutChecks(min_invocations=1, keep=1))
 
 
-class Faults:
+class DeployFaults:
     """The endpoint, and the faults of its cloud.
 
     Args:
@@ -36,22 +35,14 @@ class Faults:
         self.factor = 2.0
         self.shop.approve(self.factor)
 
-    def put(self, *faults: dict[str, Any]) -> list[dict[str, Any]]:
-        """Put faults in place of those before, and return what those have met."""
-        url = f"{self.shop.cloud.endpoint_url}/_mlops/faults"  # http on 127.0.0.1
-        with urllib.request.urlopen(url) as answer:  # noqa: S310
-            met = json.load(answer)
-        urllib.request.urlopen(url, data=json.dumps(faults).encode()).close()  # noqa: S310
-        return list(met)
-
     def run(self, cell: Cell) -> dict[str, Any]:
         """Approve a model under the cell's fault, then another without; return what went wrong and what was met."""
         loop, before = self.shop.loop, self.shop.ask()
         started = time.monotonic()
         records = len(loop.audit())
-        self.put(cell.fault())
+        put_faults(self.shop.cloud, cell.fault())
         self._approve(self.factor + 1)
-        met = self.put()
+        met = put_faults(self.shop.cloud)
         problems = [] if self.shop.ask() in (before, 2 * (self.factor + 1)) else ["something else serves"]
         problems += loop.audit_problems()
         excused = cell.count == FOR_GOOD and any(part in cell.key for part in _LEAVES)
