@@ -1,0 +1,1 @@
+"""Serving models on a Kubernetes cluster that one has."""

@@ -1,0 +1,291 @@
+"""A cluster's API, spoken with the standard library: get, server-side apply, scale, delete.
+
+Nothing is forced: a field that somebody else manages is a ``ConflictError`` that names both. What is throttled or broken is tried
+again for as long as the budget lasts, as every request here may be sent twice.
+"""
+
+import base64
+import http.client
+import json
+import logging
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.eks.cluster_errors import ClusterError, ConflictError, read_error, retry_after, unreachable
+from mlops_runtime.eks.names import FIELD_MANAGER, Manifest, Ref, ref
+from mlops_runtime.eks.resources import path
+from mlops_runtime.eks.token import BearerToken
+
+if TYPE_CHECKING:
+    import boto3
+
+_log = logging.getLogger(__name__)
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_TIMEOUT_SECONDS = 15.0
+_MAX_ANSWER = 8 * 1024 * 1024
+_RETRIED = (429, 500, 502, 503, 504)
+_ATTEMPTS = 6
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a cluster's API is: ``https`` with the cluster's own authority, plain ``http`` on the loopback interface only.
+
+    Args:
+        url: As DescribeCluster answers it.
+        authority: The cluster's certificate authority, PEM. Default: those that the system trusts.
+
+    Raises:
+        ClusterError: If the URL is neither.
+    """
+
+    url: str
+    authority: str | None = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        is_plain = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        if parts.hostname is None or not (parts.scheme == "https" or is_plain):
+            raise ClusterError(
+                f"the endpoint of a cluster must be https (or http on {', '.join(_LOOPBACK)}), got {self.url!r}",
+                what="connect",
+            )
+
+    def connection(self) -> http.client.HTTPConnection:
+        """Return a connection that is not open yet."""
+        parts = urlsplit(self.url)
+        host = str(parts.hostname)
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT_SECONDS)
+        try:
+            context = ssl.create_default_context(cadata=self.authority)
+        except ssl.SSLError as error:
+            raise ClusterError(
+                f"the certificate authority of {self.url} cannot be read: {error.reason}", what="connect"
+            ) from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT_SECONDS, context=context)
+
+
+class Cluster:
+    """One cluster, as who the session is.
+
+    Args:
+        address: Where it is.
+        token: Gives the bearer token; asked again where the cluster no longer takes the last one.
+        sleep: Waits between attempts. Default: ``time.sleep``.
+
+    Example:
+        >>> cluster = Cluster.connect(boto3.Session(), "serving")  # doctest: +SKIP
+        >>> cluster.get(deployment_ref(namespace="demand", endpoint="forecast", slot="blue"))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, address: Address, *, token: Callable[[], str], sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._address, self._token, self._sleep = address, token, sleep
+        self._bearer: str | None = None
+
+    @classmethod
+    def connect(cls, session: "boto3.Session", name: str) -> "Cluster":
+        """Return the cluster of an account by its name; needs ``eks:DescribeCluster``.
+
+        Args:
+            session: Whose access entry counts.
+            name: Name of the cluster.
+
+        Raises:
+            ClusterError: If there is none, or it has no endpoint yet.
+        """
+        return cls(describe(session, name), token=BearerToken(session, name))
+
+    def get(self, reference: Ref) -> Manifest | None:
+        """Return an object, or None where there is none.
+
+        Raises:
+            ClusterError: If the cluster does not say.
+        """
+        return self._send("GET", path(reference), reference, absent=True)
+
+    def apply(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Manifest:
+        """Apply a manifest server-side and return the object as it then is (or would be).
+
+        Args:
+            manifest: The whole of what we manage of it: a field that was in the last one and is not in this is given up.
+            dry_run: Whether the cluster is only to say what it would do. Default: False.
+
+        Raises:
+            ConflictError: If somebody else manages a field with another value.
+            ClusterError: If it is refused.
+        """
+        reference = ref(manifest)
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": "false"}
+        return self._expect(
+            "PATCH", path(reference), reference, query=_dry(query, dry_run), body=manifest, kind="apply-patch+yaml"
+        )
+
+    def patch(self, reference: Ref, change: Mapping[str, Any], *, dry_run: bool = False) -> Manifest:
+        """Merge a change into an object that exists and return it.
+
+        Raises:
+            ClusterError: If it is refused, or there is no such object.
+        """
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        return self._expect(
+            "PATCH", path(reference), reference, query=_dry(query, dry_run), body=change, kind="merge-patch+json"
+        )
+
+    def scale(self, deployment: Ref, replicas: int) -> None:
+        """Set the number of pods of a Deployment, as its autoscaler does: by the subresource that takes over from whoever set it.
+
+        Raises:
+            ClusterError: If it is refused, or there is no such Deployment.
+        """
+        self._expect(
+            "PATCH",
+            f"{path(deployment)}/scale",
+            deployment,
+            query={"fieldManager": FIELD_MANAGER},
+            body={"spec": {"replicas": replicas}},
+            kind="merge-patch+json",
+        )
+
+    def delete(self, reference: Ref, *, uid: str | None = None) -> bool:
+        """Delete an object.
+
+        Args:
+            reference: The object.
+            uid: Its uid, so that another of its name is left alone. Default: whichever has the name.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            ClusterError: If it is refused.
+        """
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        return self._send("DELETE", path(reference), reference, body=options, kind="json", absent=True) is not None
+
+    def _expect(self, verb: str, target: str, reference: Ref, **options: Any) -> Manifest:
+        answer = self._send(verb, target, reference, **options)
+        if answer is None:  # _send answers None only where absence is allowed
+            raise ClusterError("the cluster answered nothing", what=_what(verb, reference, options.get("query")))
+        return answer
+
+    def _send(
+        self,
+        verb: str,
+        target: str,
+        reference: Ref,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        kind: str = "json",
+        absent: bool = False,
+    ) -> Manifest | None:
+        what = _what(verb, reference, query)
+        sent = None if body is None else json.dumps(body, sort_keys=True, allow_nan=False).encode()
+        where = target if not query else f"{target}?{urlencode(query)}"
+        for attempt in range(1, _ATTEMPTS + 1):
+            status, answer, wait = self._once(verb, where, sent, f"application/{kind}", what)
+            if 200 <= status < 300:
+                return _document(answer, what)
+            if status == 404 and absent and _is_absent(answer):
+                return None
+            if status == 401 and self._bearer is not None and attempt == 1:
+                self._bearer = None  # expired: signed anew
+                continue
+            error = read_error(status, answer, what=what) if status else unreachable(answer, self._address.url, what)
+            if not _is_passing(error) or attempt == _ATTEMPTS:
+                raise error
+            pause = min(_LONGEST_WAIT, wait if wait is not None else _FIRST_WAIT * 2 ** (attempt - 1))
+            _log.warning("attempt %d of %d: %s; again in %.1f s", attempt, _ATTEMPTS, error, pause)
+            self._sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _once(self, verb: str, where: str, sent: bytes | None, kind: str, what: str) -> tuple[int, bytes, float | None]:
+        self._bearer = self._bearer or self._token()
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {self._bearer}", "User-Agent": FIELD_MANAGER}
+        if sent is not None:
+            headers["Content-Type"] = kind
+        connection = self._address.connection()
+        try:
+            connection.request(verb, where, body=sent, headers=headers)
+            response = connection.getresponse()
+            answer = response.read(_MAX_ANSWER + 1)
+        except ssl.SSLCertVerificationError as error:
+            raise ClusterError(
+                f"{self._address.url} does not prove to be this cluster: {error.verify_message}", what=what
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            return 0, f"{type(error).__name__}: {error}".encode(), None
+        finally:
+            connection.close()
+        if len(answer) > _MAX_ANSWER:
+            raise ClusterError(f"the cluster answered more than {_MAX_ANSWER} bytes", what=what, status=response.status)
+        return response.status, answer, retry_after(answer, response.getheader("Retry-After"))
+
+
+def describe(session: "boto3.Session", name: str) -> Address:
+    """Return where a cluster's API is, as EKS says.
+
+    Raises:
+        ClusterError: If there is no such cluster, or it has no endpoint yet.
+    """
+    what = f"connect to cluster {name!r}"
+    try:
+        cluster = session.client("eks").describe_cluster(name=name)["cluster"]
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code != "ResourceNotFoundException":
+            raise
+        raise ClusterError(
+            "there is no such cluster in this account and region; name one that is", what=what
+        ) from error
+    endpoint, authority = cluster.get("endpoint"), cluster.get("certificateAuthority", {}).get("data")
+    if not endpoint:
+        raise ClusterError(f"it has no endpoint, status {cluster.get('status')!r}; wait until it is ACTIVE", what=what)
+    return Address(url=endpoint, authority=None if not authority else base64.b64decode(authority).decode())
+
+
+def _dry(query: dict[str, str], dry_run: bool) -> dict[str, str]:
+    return {**query, "dryRun": "All"} if dry_run else query
+
+
+def _what(verb: str, reference: Ref, query: Mapping[str, str] | None) -> str:
+    said = {"GET": "get", "DELETE": "delete"}.get(verb, "apply" if query and "force" in query else "change")
+    return f"{'dry run: ' if query and 'dryRun' in query else ''}{said} {reference}"
+
+
+def _document(answer: bytes, what: str) -> Manifest:
+    try:
+        document = json.loads(answer)
+    except (ValueError, RecursionError) as error:
+        raise ClusterError(f"the cluster answered no JSON: {answer[:200]!r}", what=what) from error
+    if not isinstance(document, dict):
+        raise ClusterError(f"the cluster answered no object: {answer[:200]!r}", what=what)
+    return document
+
+
+def _is_absent(answer: bytes) -> bool:
+    # a path that the API does not have is a 404 too, with a text that is no Status or one without a kind
+    try:
+        document = json.loads(answer)
+    except (ValueError, RecursionError):
+        return False
+    details = document.get("details") if isinstance(document, dict) else None
+    return isinstance(details, dict) and bool(details.get("name"))
+
+
+def _is_passing(error: ClusterError) -> bool:
+    # a 409 that names no field is two writers at one moment
+    return error.status in (0, *_RETRIED) or (error.status == 409 and not isinstance(error, ConflictError))

@@ -1,0 +1,174 @@
+"""What a serving spec may ask of a cluster: everything that Kubernetes would refuse, or would accept and not do."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from mlops_runtime.contracts.eks import SLOTS, EksSpec, EksTenantSpec, SlotVersion
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.eks.pod import reserved_environment
+from mlops_runtime.eks.quantity import QuantityError, quantity
+
+# a Service's name is a DNS label, and ends in -green
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+MAX_ENDPOINT = 63 - len("-green")
+_SERVICE_NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)
+_LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
+_LABEL_KEY = re.compile(
+    r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII
+)
+_GROUP = re.compile(r"[^\s\x00-\x1f]{1,256}")
+_RESERVED_GROUPS = ("system:", "eks:")
+_RULE = re.compile(r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:listener-rule/app/\S+", re.ASCII)
+_TARGET_GROUP = re.compile(r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/\S+", re.ASCII)
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*@sha256:[0-9a-f]{64}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", re.ASCII)
+_CAPTURE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/: 256 KiB for all of an object
+_MAX_ENVIRONMENT = 128 * 1024
+
+Known = Callable[[str], bool]
+
+
+class ManifestError(ValueError):
+    """No manifests can be made of a spec; the message names every problem.
+
+    Args:
+        problems: One sentence each.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+def spec_problems(spec: ServingSpec, *, known: Known = lambda _: True) -> Iterator[str]:
+    """Yield why a service cannot be as a spec says.
+
+    Args:
+        spec: The serving spec.
+        known: Whether a text is its final value; the others are not looked at. Default: all are.
+    """
+    if spec.eks is None:
+        yield f"the serving spec of {spec.endpoint!r} has no eks: it is served by SageMaker; use SageMakerTarget"
+        return
+    eks = spec.eks
+    if known(spec.endpoint):
+        yield from _name("endpoint", spec.endpoint, _SERVICE_NAME, MAX_ENDPOINT)
+    for field, name in (("eks.namespace", eks.namespace), ("eks.service_account", eks.service_account)):
+        if known(name):
+            yield from _name(field, name, _LABEL_NAME, 63)
+    yield from _size_problems(eks)
+    yield from _address_problems(eks, known)
+    for slot in SLOTS:
+        group = eks.target_groups.get(slot)
+        if group is None:
+            yield f"eks.target_groups must have one for each of {', '.join(SLOTS)}, got none for {slot!r}"
+        elif known(group) and not _TARGET_GROUP.fullmatch(group):
+            yield f"eks.target_groups.{slot} must be the ARN of a target group, got {group!r}"
+    values = list(eks.target_groups.values())
+    if len(set(values)) < len(values):
+        yield f"eks.target_groups must differ, or no weight could tell the slots apart, got {values[0]!r} twice"
+    if known(eks.rule) and not _RULE.fullmatch(eks.rule):
+        yield f"eks.rule must be the ARN of a rule of an application load balancer's listener, got {eks.rule!r}"
+    if eks.image is not None and known(eks.image) and not _IMAGE.fullmatch(eks.image):
+        yield f"eks.image must be by digest, like <repository>@sha256:<64 hex>, got {eks.image!r}"
+    if spec.capture is not None:
+        where, percent = spec.capture.destination, spec.capture.percent
+        if known(where) and not _CAPTURE.fullmatch(where):
+            yield f"capture.destination must be like s3://<bucket>/<prefix>, got {where!r}"
+        if not 1 <= percent <= 100:
+            yield f"capture.percent must be 1 to 100, got {percent}; leave capture out to capture nothing"
+
+
+def version_problems(spec: ServingSpec, version: SlotVersion) -> Iterator[str]:
+    """Yield why a slot cannot run a version: what it names must be exact, and its environment leave ours alone."""
+    if not _IMAGE.fullmatch(version.image):
+        yield f"image must be by digest, like <repository>@sha256:<64 hex>, got {version.image!r}"
+    if not _S3.fullmatch(version.artifact_uri):
+        yield f"artifact_uri must be like s3://<bucket>/<key>, got {version.artifact_uri!r}"
+    for field in ("artifact_sha256", "model_sha256", "spec_sha256"):
+        if not _SHA256.fullmatch(getattr(version, field)):
+            yield f"{field} must be 64 lower-case hexadecimal digits, got {getattr(version, field)!r}"
+    ours = reserved_environment(spec) if spec.eks is not None and spec.eks.rule.count(":") > 3 else {}
+    for name, value in version.environment.items():
+        if not _VARIABLE.fullmatch(name):
+            yield f"environment: {name!r} is no name of a variable; use letters, digits and underscores"
+        if "\x00" in value:
+            yield f"environment: {name} holds a zero byte, which no process can be given"
+        if name in ours and value != ours[name]:
+            yield f"environment: {name} is the platform's own, here {ours[name]!r}, got {value!r}; take it out of the package"
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in version.environment.items())
+    if size > _MAX_ENVIRONMENT:
+        yield f"environment must have at most {_MAX_ENVIRONMENT} bytes, got {size}; put data into the model's archive"
+
+
+def tenant_problems(tenant: EksTenantSpec) -> Iterator[str]:
+    """Yield why a business unit's place on a cluster cannot be as asked."""
+    yield from _name("namespace", tenant.namespace, _LABEL_NAME, 63)
+    if tenant.namespace == "default" or tenant.namespace.startswith("kube-"):
+        yield f"namespace must be the unit's own, got {tenant.namespace!r}, which is the cluster's"
+    if not _LABEL_VALUE.fullmatch(tenant.unit) or not tenant.unit:
+        yield f"unit must be a label of 1 to 63 letters, digits, dots, dashes and underscores, got {tenant.unit!r}"
+    if not _GROUP.fullmatch(tenant.applier_group):
+        yield f"applier_group must be a name without spaces of at most 256 characters, got {tenant.applier_group!r}"
+    elif tenant.applier_group.startswith(_RESERVED_GROUPS):
+        # https://docs.aws.amazon.com/eks/latest/userguide/creating-access-entries.html
+        yield f"applier_group must not begin with {' or '.join(_RESERVED_GROUPS)}, got {tenant.applier_group!r}; choose another"
+    yield from _quantity_problems("cpu", tenant.cpu)
+    yield from _quantity_problems("memory", tenant.memory)
+    if tenant.pods < 1:
+        yield f"pods must be at least 1, got {tenant.pods}"
+    for key, value in tenant.labels.items():
+        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            yield f"labels: {key!r}: {value!r} is no Kubernetes label; at most 63 letters, digits, dots, dashes, underscores"
+
+
+def _name(field: str, value: str, pattern: re.Pattern[str], most: int) -> Iterator[str]:
+    if not pattern.fullmatch(value) or len(value) > most:
+        first = "a letter first" if pattern is _SERVICE_NAME else "no dash first or last"
+        yield f"{field} must be 1 to {most} lower-case letters, digits and dashes, {first}, got {value!r}"
+
+
+def _quantity_problems(field: str, text: str, *, least: str = "0") -> Iterator[str]:
+    try:
+        size = quantity(text)
+    except QuantityError as error:
+        yield f"{field} {error}"
+        return
+    if size <= 0 or size < quantity(least):
+        yield f"{field} must be {'more than 0' if least == '0' else f'at least {least}'}, got {text!r}"
+
+
+def _size_problems(eks: EksSpec) -> Iterator[str]:
+    yield from _quantity_problems("eks.cpu", eks.cpu, least="50m")
+    yield from _quantity_problems("eks.memory", eks.memory, least="128Mi")
+    if eks.minimum < 1:
+        yield f"eks.minimum must be at least 1, got {eks.minimum}: a slot that serves has pods"
+    if eks.maximum < eks.minimum:
+        yield f"eks.maximum must be at least eks.minimum, got {eks.maximum} < {eks.minimum}; raise maximum or lower minimum"
+    if not 1 <= eks.cpu_target <= 100:
+        # requests are limits, so that no pod can use more than it asked for
+        yield f"eks.cpu_target must be 1 to 100 percent of the CPU that a pod has, got {eks.cpu_target}"
+    for slot in eks.alarms:
+        if slot not in SLOTS:
+            yield f"eks.alarms must be by slot ({', '.join(SLOTS)}), got {slot!r}"
+
+
+def _address_problems(eks: EksSpec, known: Known) -> Iterator[str]:
+    if not eks.ingress_cidrs:
+        yield "eks.ingress_cidrs must have the load balancer's subnets, got none: no request would reach a pod"
+    fields = (
+        ("ingress_cidrs", eks.ingress_cidrs),
+        ("egress_cidrs", eks.egress_cidrs),
+        ("dns_cidrs", () if eks.dns_cidrs is None else eks.dns_cidrs),
+    )
+    for field, cidrs in fields:
+        for cidr in filter(known, cidrs):
+            try:
+                ipaddress.ip_network(cidr)
+            except ValueError as error:
+                yield f"eks.{field} must be CIDR blocks like 10.0.0.0/16, got {cidr!r}: {error}"

@@ -1,0 +1,287 @@
+"""What a service is made of on a cluster, as plain values: two slots, each complete in itself, and what both stand on.
+
+Selectors and names never change, so that the load balancer's readiness gates hold; only what a slot runs does.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from mlops_runtime.contracts.eks import SLOTS, SlotState, SlotVersion
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.eks.limits import ManifestError, spec_problems, version_problems
+from mlops_runtime.eks.names import (
+    ANNOTATION_PREFIX,
+    FIELD_MANAGER,
+    MANAGED_LABEL,
+    PORT,
+    SERVICE_LABEL,
+    SLOT_LABEL,
+    Manifest,
+    slot_name,
+)
+from mlops_runtime.eks.pod import eks_of, pod_template, version_annotations
+
+Replicas = Literal["serving", "idle"]
+
+_SERVICE_PORT = 80
+_POD_IDENTITY_AGENT = "169.254.170.23/32"
+# where a cluster's DNS is reached: as a pod, as the address that EKS gives it in its two default ranges (on Auto Mode it is no
+# pod but a process of the node), or as a cache on the node
+_DNS = ("10.100.0.10/32", "169.254.20.10/32", "172.20.0.10/32")
+_VERSION_FIELDS = ("config", "package", "image", "artifact_uri", "artifact_sha256", "model_sha256", "spec_sha256")
+
+
+def slot_manifests(
+    spec: ServingSpec, slot: str, version: SlotVersion | None, *, replicas: Replicas = "serving"
+) -> list[Manifest]:
+    """Return a slot's objects in the order in which they are applied: Service and binding before the pods they wait for.
+
+    The Deployment of a slot that serves has no ``replicas``: its HPA sets them. An idle slot has 0 and no HPA. A slot that has
+    never run anything has only its Service and TargetGroupBinding.
+
+    Args:
+        spec: The serving spec, with ``eks``.
+        slot: ``blue`` or ``green``.
+        version: What the slot runs. None for a slot that has never run anything.
+        replicas: Whether the slot serves or rests. Default: it serves.
+
+    Raises:
+        ManifestError: With everything that is wrong with the spec or the version.
+
+    Example:
+        >>> [m["kind"] for m in slot_manifests(spec, "blue", version)]  # doctest: +SKIP
+        ['Service', 'TargetGroupBinding', 'PodDisruptionBudget', 'Deployment', 'HorizontalPodAutoscaler']
+    """
+    problems = list(spec_problems(spec))
+    if slot not in SLOTS:
+        problems.append(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
+    if version is not None:
+        problems += version_problems(spec, version)
+    elif replicas != "idle":
+        problems.append(f"slot {slot!r} has no version and cannot serve; give it one, or ask for replicas='idle'")
+    if problems:
+        raise ManifestError(problems)
+    made = [_service(spec, slot), _binding(spec, slot)]
+    if version is None:
+        return made
+    made += [_budget(spec, slot), _deployment(spec, slot, version, replicas=replicas)]
+    return made if replicas == "idle" else [*made, _scaler(spec, slot)]
+
+
+def service_manifests(spec: ServingSpec) -> list[Manifest]:
+    """Return what both slots of a service stand on: the pods' account, and the only traffic that they may have.
+
+    See: https://docs.aws.amazon.com/eks/latest/userguide/pod-id-considerations.html (the agent's address)
+
+    Args:
+        spec: The serving spec, with ``eks``.
+
+    Raises:
+        ManifestError: With everything that is wrong with the spec.
+    """
+    problems = list(spec_problems(spec))
+    if problems:
+        raise ManifestError(problems)
+    eks = eks_of(spec)
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": _metadata(spec, eks.service_account),
+        "automountServiceAccountToken": False,
+    }
+    return [account, _policy(spec)]
+
+
+def read_slot(deployment: Mapping[str, Any] | None, slot: str) -> SlotState:
+    """Return what a slot runs, as its Deployment says.
+
+    ``ready`` counts pods of the newest revision only, and is never more than can be known: the status does not say of which
+    revision a ready pod is, so each old pod that is left is taken for a ready one.
+
+    Args:
+        deployment: The Deployment as the cluster describes it, None where there is none.
+        slot: ``blue`` or ``green``.
+    """
+    if deployment is None:
+        return SlotState(slot=slot, version=None)
+    metadata, status = deployment["metadata"], deployment.get("status") or {}
+    desired = int(deployment["spec"].get("replicas", 1))
+    version = _read_version(metadata.get("annotations") or {})
+    # a Deployment without a generation is one that nobody has looked at
+    if int(status.get("observedGeneration", 0)) < int(metadata.get("generation", 1)):
+        reason = "the cluster has not seen the newest revision yet"
+        return SlotState(slot=slot, version=version, desired=desired, reason=reason)
+    updated, total = int(status.get("updatedReplicas", 0)), int(status.get("replicas", 0))
+    ready = max(0, int(status.get("readyReplicas", 0)) - max(0, total - updated))
+    return SlotState(
+        slot=slot,
+        version=version,
+        desired=desired,
+        ready=min(ready, updated),
+        updated=updated,
+        reason=_reason(status.get("conditions") or []),
+    )
+
+
+def selector(spec: ServingSpec, slot: str) -> dict[str, str]:
+    """Return the labels by which a slot's pods are found; they never change."""
+    return {SERVICE_LABEL: spec.endpoint, SLOT_LABEL: slot}
+
+
+def _metadata(spec: ServingSpec, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    own = {} if labels is None else labels
+    return {
+        "name": name,
+        "namespace": eks_of(spec).namespace,
+        "labels": {SERVICE_LABEL: spec.endpoint, MANAGED_LABEL: FIELD_MANAGER, **own},
+    }
+
+
+def _slot_metadata(spec: ServingSpec, slot: str) -> dict[str, Any]:
+    return _metadata(spec, slot_name(spec.endpoint, slot), selector(spec, slot))
+
+
+def _deployment(spec: ServingSpec, slot: str, version: SlotVersion, *, replicas: Replicas) -> Manifest:
+    metadata = _slot_metadata(spec, slot)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {**metadata, "annotations": version_annotations(version)},
+        "spec": {
+            **({"replicas": 0} if replicas == "idle" else {}),
+            "revisionHistoryLimit": 3,
+            "progressDeadlineSeconds": 600,
+            "selector": {"matchLabels": selector(spec, slot)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": pod_template(spec, version, labels=metadata["labels"], selector=selector(spec, slot)),
+        },
+    }
+
+
+def _service(spec: ServingSpec, slot: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _slot_metadata(spec, slot),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": selector(spec, slot),
+            "ports": [{"name": "http", "port": _SERVICE_PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def _binding(spec: ServingSpec, slot: str) -> Manifest:
+    eks = eks_of(spec)
+    return {
+        "apiVersion": eks.binding_api,
+        "kind": "TargetGroupBinding",
+        "metadata": _slot_metadata(spec, slot),
+        "spec": {
+            "serviceRef": {"name": slot_name(spec.endpoint, slot), "port": _SERVICE_PORT},
+            "targetGroupARN": eks.target_groups[slot],
+            "targetType": "ip",
+        },
+    }
+
+
+def _budget(spec: ServingSpec, slot: str) -> Manifest:
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _slot_metadata(spec, slot),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": selector(spec, slot)},
+            # a pod that does not get ready must not keep its node from being drained
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
+def _scaler(spec: ServingSpec, slot: str) -> Manifest:
+    eks = eks_of(spec)
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": _slot_metadata(spec, slot),
+        "spec": {
+            "scaleTargetRef": {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "name": slot_name(spec.endpoint, slot),
+            },
+            "minReplicas": eks.minimum,
+            "maxReplicas": eks.maximum,
+            "metrics": [
+                {
+                    "type": "Resource",
+                    "resource": {
+                        "name": "cpu",
+                        "target": {"type": "Utilization", "averageUtilization": eks.cpu_target},
+                    },
+                }
+            ],
+            "behavior": {
+                "scaleUp": {"stabilizationWindowSeconds": 0},
+                "scaleDown": {
+                    "stabilizationWindowSeconds": 300,
+                    "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}],
+                },
+            },
+        },
+    }
+
+
+def _policy(spec: ServingSpec) -> Manifest:
+    eks = eks_of(spec)
+    dns = [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        },
+        *_blocks(_DNS if eks.dns_cidrs is None else eks.dns_cidrs),
+    ]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(spec, spec.endpoint),
+        "spec": {
+            "podSelector": {"matchLabels": {SERVICE_LABEL: spec.endpoint}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": _blocks(eks.ingress_cidrs), "ports": [_port(PORT)]}],
+            "egress": [
+                {"to": dns, "ports": [_port(53, "UDP"), _port(53)]},
+                {"to": _blocks([_POD_IDENTITY_AGENT]), "ports": [_port(80)]},
+                *([{"to": _blocks(eks.egress_cidrs), "ports": [_port(443)]}] if eks.egress_cidrs else []),
+            ],
+        },
+    }
+
+
+def _blocks(cidrs: Any) -> list[dict[str, Any]]:
+    return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
+
+
+def _port(number: int, protocol: str = "TCP") -> dict[str, Any]:
+    return {"port": number, "protocol": protocol}
+
+
+def _read_version(annotations: Mapping[str, str]) -> SlotVersion | None:
+    said = {name: annotations.get(f"{ANNOTATION_PREFIX}{name}") for name in _VERSION_FIELDS}
+    environment = annotations.get(f"{ANNOTATION_PREFIX}environment", "{}")
+    if any(value is None for value in said.values()):
+        return None
+    return SlotVersion(**{name: str(value) for name, value in said.items()}, environment=json.loads(environment))
+
+
+def _reason(conditions: list[Mapping[str, Any]]) -> str:
+    found = {condition.get("type"): condition for condition in conditions}
+    failed = found.get("ReplicaFailure", {})
+    stuck = found.get("Progressing", {})
+    if failed.get("status") == "True":
+        return str(failed.get("message", "pods cannot be made"))
+    if stuck.get("status") == "False":
+        return str(stuck.get("message", "the rollout of the pods does not progress"))
+    return ""

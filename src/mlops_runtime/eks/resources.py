@@ -1,0 +1,58 @@
+"""Where each kind that we apply is found in a cluster's API; another kind is refused by name, not guessed."""
+
+from urllib.parse import quote
+
+from mlops_runtime.eks.names import Ref
+
+# (API version, kind): (plural, has a namespace)
+KINDS: dict[tuple[str, str], tuple[str, bool]] = {
+    ("v1", "ConfigMap"): ("configmaps", True),
+    ("v1", "LimitRange"): ("limitranges", True),
+    ("v1", "Namespace"): ("namespaces", False),
+    ("v1", "ResourceQuota"): ("resourcequotas", True),
+    ("v1", "Service"): ("services", True),
+    ("v1", "ServiceAccount"): ("serviceaccounts", True),
+    ("apps/v1", "Deployment"): ("deployments", True),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): ("horizontalpodautoscalers", True),
+    ("eks.amazonaws.com/v1", "TargetGroupBinding"): ("targetgroupbindings", True),
+    ("elbv2.k8s.aws/v1beta1", "TargetGroupBinding"): ("targetgroupbindings", True),
+    ("networking.k8s.io/v1", "NetworkPolicy"): ("networkpolicies", True),
+    ("policy/v1", "PodDisruptionBudget"): ("poddisruptionbudgets", True),
+    ("rbac.authorization.k8s.io/v1", "Role"): ("roles", True),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("rolebindings", True),
+}
+
+
+class UnknownKindError(ValueError):
+    """A kind that we neither make nor apply."""
+
+
+def path(reference: Ref) -> str:
+    """Return the path of an object in the API.
+
+    Raises:
+        UnknownKindError: If it is of a kind that we do not apply, or its namespace is missing or too much.
+
+    Example:
+        >>> path(Ref(api_version="apps/v1", kind="Deployment", namespace="demand", name="forecast-blue"))
+        '/apis/apps/v1/namespaces/demand/deployments/forecast-blue'
+    """
+    found = KINDS.get((reference.api_version, reference.kind))
+    if found is None:
+        known = ", ".join(f"{kind} ({api})" for api, kind in KINDS)
+        raise UnknownKindError(
+            f"{reference.kind} ({reference.api_version}) is not applied; allowed are {known}; apply it by kubectl or GitOps"
+        )
+    plural, is_namespaced = found
+    if is_namespaced is not bool(reference.namespace):
+        fix = "give metadata.namespace" if is_namespaced else "leave metadata.namespace out"
+        raise UnknownKindError(f"{reference.kind} {reference.name!r}, got namespace {reference.namespace!r}; {fix}")
+    root = "/api" if "/" not in reference.api_version else "/apis"
+    space = f"/namespaces/{_safe(str(reference.namespace))}" if is_namespaced else ""
+    return f"{root}/{reference.api_version}{space}/{plural}/{_safe(reference.name)}"
+
+
+def _safe(name: str) -> str:
+    if not name or name in (".", ".."):
+        raise UnknownKindError(f"the name of an object must not be {name!r}; use lower-case letters, digits and dashes")
+    return quote(name, safe="")

@@ -1,0 +1,142 @@
+"""A business unit on a cluster: what a platform team applies once, before the unit's own functions may."""
+
+from typing import Any
+
+from mlops_runtime.contracts.eks import EksTenantSpec
+from mlops_runtime.eks.limits import ManifestError, tenant_problems
+from mlops_runtime.eks.names import FIELD_MANAGER, MANAGED_LABEL, Manifest
+
+APPLIER_ROLE = "mlops-applier"
+# server-side apply is a PATCH, and a create where there is nothing yet
+_APPLY = ["create", "delete", "get", "patch"]
+
+
+def tenant_manifests(tenant: EksTenantSpec) -> list[Manifest]:
+    """Return a unit's namespace with all that holds for whatever runs in it.
+
+    The Role lets the group apply what a service is made of and nothing else: no secrets, no pods by hand, no roles.
+
+    Args:
+        tenant: The unit.
+
+    Raises:
+        ManifestError: With everything that is wrong.
+
+    Example:
+        >>> unit = EksTenantSpec(namespace="demand", unit="demand", applier_group="mlops:demand", cpu="64", memory="256Gi", pods=100)
+        >>> [manifest["kind"] for manifest in tenant_manifests(unit)]
+        ['Namespace', 'ResourceQuota', 'LimitRange', 'NetworkPolicy', 'Role', 'RoleBinding']
+    """
+    problems = list(tenant_problems(tenant))
+    if problems:
+        raise ManifestError(problems)
+    return [_namespace(tenant), _quota(tenant), _limits(tenant), _deny(tenant), _role(tenant), _role_binding(tenant)]
+
+
+def enforcement_manifest() -> Manifest:
+    """Return the setting without which EKS Auto Mode accepts network policies and enforces none.
+
+    See: https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "amazon-vpc-cni", "namespace": "kube-system"},
+        "data": {"enable-network-policy-controller": "true"},
+    }
+
+
+def _metadata(tenant: EksTenantSpec, name: str) -> dict[str, Any]:
+    return {"name": name, "namespace": tenant.namespace, "labels": _labels(tenant)}
+
+
+def _labels(tenant: EksTenantSpec) -> dict[str, str]:
+    return {**tenant.labels, "mlops.constructs/unit": tenant.unit, MANAGED_LABEL: FIELD_MANAGER}
+
+
+def _namespace(tenant: EksTenantSpec) -> Manifest:
+    levels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    # Auto Mode's name for it, and that of the controller that one installs; each looks at its own
+    gates = {f"{group}/pod-readiness-gate-inject": "enabled" for group in ("eks.amazonaws.com", "elbv2.k8s.aws")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": tenant.namespace,
+            "labels": {**_labels(tenant), **levels, "pod-security.kubernetes.io/enforce-version": "latest", **gates},
+        },
+    }
+
+
+def _quota(tenant: EksTenantSpec) -> Manifest:
+    hard = {
+        "limits.cpu": tenant.cpu,
+        "limits.memory": tenant.memory,
+        "requests.cpu": tenant.cpu,
+        "requests.memory": tenant.memory,
+        "pods": str(tenant.pods),
+        # nothing of a unit is reached but through its load balancer's target groups
+        "services.loadbalancers": "0",
+        "services.nodeports": "0",
+    }
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": _metadata(tenant, "unit"), "spec": {"hard": hard}}
+
+
+def _limits(tenant: EksTenantSpec) -> Manifest:
+    usual = {"cpu": "250m", "memory": "256Mi"}
+    limit = {
+        "type": "Container",
+        "default": dict(usual),
+        "defaultRequest": dict(usual),
+        # memory that was not asked for is taken from a neighbour
+        "maxLimitRequestRatio": {"memory": "1"},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": _metadata(tenant, "unit"),
+        "spec": {"limits": [limit]},
+    }
+
+
+def _deny(tenant: EksTenantSpec) -> Manifest:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(tenant, "default-deny"),
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+    }
+
+
+def _role(tenant: EksTenantSpec) -> Manifest:
+    rules = [
+        _rule("", "serviceaccounts", "services"),
+        _rule("apps", "deployments"),
+        {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"]},
+        _rule("autoscaling", "horizontalpodautoscalers"),
+        _rule("policy", "poddisruptionbudgets"),
+        _rule("networking.k8s.io", "networkpolicies"),
+        _rule("eks.amazonaws.com", "targetgroupbindings"),
+        _rule("elbv2.k8s.aws", "targetgroupbindings"),
+    ]
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": _metadata(tenant, APPLIER_ROLE),
+        "rules": rules,
+    }
+
+
+def _rule(group: str, *resources: str) -> dict[str, list[str]]:
+    return {"apiGroups": [group], "resources": list(resources), "verbs": list(_APPLY)}
+
+
+def _role_binding(tenant: EksTenantSpec) -> Manifest:
+    api = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{api}/v1",
+        "kind": "RoleBinding",
+        "metadata": _metadata(tenant, APPLIER_ROLE),
+        "roleRef": {"apiGroup": api, "kind": "Role", "name": APPLIER_ROLE},
+        "subjects": [{"apiGroup": api, "kind": "Group", "name": tenant.applier_group}],
+    }
