@@ -93,9 +93,25 @@ def account(profile: str | None, home: Path | None) -> Iterator[Account]:
                 print(f"on the embedded cloud at {running['endpoint_url']}", file=sys.stderr)
             yield Account(session=boto3.Session(), options=running)
     except ClientError as error:
-        raise UserError(_client_error(error.response.get("Error", {}), error.operation_name)) from error
+        raise UserError(refusal(error.response.get("Error", {}), error.operation_name)) from error
     except BotoCoreError as error:
         raise UserError(_local_error(error)) from error
+
+
+def refusal(error: Mapping[str, Any], operation: str) -> str:
+    """Return what AWS answered to a call, and the fix where one is known, as one line.
+
+    Example:
+        >>> refusal({"Code": "ExpiredToken", "Message": "expired"}, "GetItem")
+        'AWS refused GetItem (ExpiredToken): expired; the credentials have expired: sign in again'
+    """
+    code, message = str(error.get("Code", "unknown")), " ".join(str(error.get("Message", "")).split())
+    fix = ""
+    if code in _EXPIRED:
+        fix = "; the credentials have expired: sign in again"
+    elif code in DENIED:
+        fix = "; docs/operations.md lists what each command needs"
+    return f"AWS refused {operation} ({code}): {message}{fix}"
 
 
 def _embedded(home: Path | None) -> dict[str, Any] | None:
@@ -128,16 +144,6 @@ def _embedded_now(endpoint_url: str) -> datetime | None:
             return datetime.fromisoformat(json.load(answer)["now"])
     except (OSError, ValueError, KeyError):
         return None  # some other endpoint on this machine
-
-
-def _client_error(error: Mapping[str, Any], operation: str) -> str:
-    code, message = str(error.get("Code", "unknown")), " ".join(str(error.get("Message", "")).split())
-    fix = ""
-    if code in _EXPIRED:
-        fix = "; the credentials have expired: sign in again"
-    elif code in DENIED:
-        fix = "; docs/operations.md lists what each command needs"
-    return f"AWS refused {operation} ({code}): {message}{fix}"
 
 
 def _local_error(error: Exception) -> str:

@@ -1,17 +1,19 @@
 """``mlops status``: what each unit has deployed, whether its automation rests, and what runs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.account import Profile, account
+from mlops_cli.account import DENIED, Profile, account, refusal
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
-    from mlops_runtime.business_unit.overview import EndpointOverview, Lock, PipelineOverview, UnitOverview
+    from mlops_cli.entries import Entries
+    from mlops_runtime.business_unit.overview import EndpointOverview, Lock, Overview, PipelineOverview, UnitOverview
+    from mlops_runtime.contracts.automation import UnitEntry
     from mlops_runtime.contracts.rollout import AuditRecord
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
@@ -32,7 +34,6 @@ def status(
 
     with account(profile, home) as aws:
         entries = Entries(ssm=aws.client("ssm"))
-        units = entries.units() if unit is None else [entries.unit(unit)]
         by, now = aws.caller()
         overview = Overview(
             dynamodb=aws.client("dynamodb"),
@@ -40,9 +41,13 @@ def status(
             stepfunctions=aws.client("stepfunctions"),
             now=now,
         )
-        found = [overview.unit(entry, *entries.of_unit(entry.unit)) for entry in units]
+        if unit is None:
+            found, unread = readable(entries.units(), entries, overview)
+        else:
+            found, unread = [overview.unit(entries.unit(unit), *entries.of_unit(unit))], {}
     if as_json:
-        typer.echo(json.dumps({"now": to_dict(now), "caller": by, "units": to_dict(found)}, indent=2, sort_keys=True))
+        shown = {"now": to_dict(now), "caller": by, "units": to_dict(found), "unread": unread}
+        typer.echo(json.dumps(shown, indent=2, sort_keys=True))
         return
     typer.echo(f"{now:%Y-%m-%d %H:%M} UTC, as {by}")
     if not found:
@@ -50,6 +55,37 @@ def status(
     for each in found:
         for line in unit_lines(each, now):
             typer.echo(line)
+    for name, reason in unread.items():
+        typer.echo(f"\n{name}\n  not shown   {reason}")
+
+
+def readable(
+    units: Sequence["UnitEntry"], entries: "Entries", overview: "Overview"
+) -> tuple[list["UnitOverview"], dict[str, str]]:
+    """Return the units that the caller may read, and why not by the name of each of the others.
+
+    Args:
+        units: All that there are.
+        entries: Their endpoints and pipelines.
+        overview: Reads a unit.
+
+    Raises:
+        ClientError: If the caller may read none of them, or for another error.
+    """
+    from botocore.exceptions import ClientError
+
+    found: list[UnitOverview] = []
+    unread: dict[str, ClientError] = {}
+    for entry in units:
+        try:
+            found.append(overview.unit(entry, *entries.of_unit(entry.unit)))
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in DENIED:
+                raise
+            unread[entry.unit] = error
+    if unread and not found:
+        raise next(iter(unread.values()))
+    return found, {unit: refusal(error.response["Error"], error.operation_name) for unit, error in unread.items()}
 
 
 def unit_lines(unit: "UnitOverview", now: datetime) -> Iterator[str]:
