@@ -1,0 +1,128 @@
+"""Models that multiply by a factor: packed as a training packs them, and registered as a retraining does."""
+
+import hashlib
+import io
+import json
+import tarfile
+from typing import Any
+
+import onnx
+from examples.retail.loop import Loop
+from onnx import TensorProto, helper
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.registry.package import binding
+
+DIGEST = "sha256:" + "0" * 64
+IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{DIGEST}"
+_SIDE = 256  # a product of two square matrices of it takes about a millisecond
+
+
+def archive(factor: float, *, products: int = 0) -> tuple[bytes, str]:
+    """Return ``model.tar.gz`` of a model that multiplies by a factor, and the SHA-256 of its ``model.onnx``.
+
+    Args:
+        factor: The factor.
+        products: Matrix products that each call computes besides, of about a millisecond each. Default: none.
+    """
+    given = "worked" if products else "input"
+    graph = helper.make_graph(
+        [*(_busy(products) if products else ()), helper.make_node("Mul", [given, "factor"], ["output"])],
+        "times",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.checker.check_model(model)
+    signature = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
+    files = {"model.onnx": model.SerializeToString(), "signature.json": json.dumps(to_dict(signature)).encode()}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue(), hashlib.sha256(files["model.onnx"]).hexdigest()
+
+
+def register(loop: Loop, factor: float, *, sha256: str | None = None, products: int = 0) -> str:
+    """Register a model of the loop's endpoint, pending, and return its package.
+
+    Args:
+        loop: The deployed endpoint.
+        factor: What the model multiplies by.
+        sha256: What the package says that the model's hash is. Default: what it is.
+        products: See ``archive``. Default: none.
+    """
+    content, model_sha256 = archive(factor, products=products)
+    digest, bucket = hashlib.sha256(content).hexdigest(), loop.outputs["ArtifactsBucket"]
+    key = f"models/{loop.endpoint}/{digest[:12]}/output/model.tar.gz"
+    loop.s3.put_object(Bucket=bucket, Key=key, Body=content)
+    stated = model_sha256 if sha256 is None else sha256
+    texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
+    metadata = {"artifact_sha256": digest, "model_sha256": stated} | {t: f"s3://none/{t}" for t in texts}
+    container = {
+        "Image": IMAGE,
+        "ModelDataUrl": f"s3://{bucket}/{key}",
+        "Environment": {"MLOPS_MODEL_SHA256": stated},
+    }
+    created = loop.sagemaker.create_model_package(
+        ModelPackageGroupName=loop.endpoint,
+        ModelApprovalStatus="PendingManualApproval",
+        CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
+        InferenceSpecification={
+            "Containers": [container],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )
+    return str(created["ModelPackageArn"])
+
+
+def leftovers(loop: Loop) -> list[str]:
+    """Return what should not be there between two rollouts: versions beyond live and kept, alarms, rehearsals, a lock."""
+    live = loop.live()
+    kept = set() if live is None else {live.config, live.previous, *(live.kept or ())}
+    configs = {c["EndpointConfigName"] for c in loop.sagemaker.list_endpoint_configs()["EndpointConfigs"]}
+    models = {m["ModelName"] for m in loop.sagemaker.list_models()["Models"]}
+    rehearsals = {e["EndpointName"] for e in loop.sagemaker.list_endpoints()["Endpoints"]} - {loop.endpoint}
+    alarms = {name for name in loop.alarms() if name.startswith(f"{loop.endpoint}-rollout-")}
+    owner = loop.lock_owner()
+    return [*((configs | models) - kept), *rehearsals, *alarms, *([] if owner is None else [owner])]
+
+
+def _busy(products: int) -> list[Any]:
+    """Return nodes from ``input`` to the same value as ``worked``, after work that depends on it."""
+    square = helper.make_tensor("square", TensorProto.FLOAT, [_SIDE, _SIDE], [1 / _SIDE] * _SIDE**2)
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("MatMul", ["carried", "carried"], ["next"]),
+        ],
+        "product",
+        [
+            helper.make_tensor_value_info("trip", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("carried", TensorProto.FLOAT, [_SIDE, _SIDE]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [_SIDE, _SIDE]),
+        ],
+    )
+    zero = helper.make_tensor("nothing", TensorProto.FLOAT, [1], [0.0])
+    return [
+        helper.make_node("Constant", [], ["square"], value=square),
+        helper.make_node("Constant", [], ["nothing"], value=zero),
+        helper.make_node("Constant", [], ["trips"], value=helper.make_tensor("t", TensorProto.INT64, [], [products])),
+        helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("y", TensorProto.BOOL, [], [True])),
+        helper.make_node("ReduceMax", ["input"], ["largest"], keepdims=1),
+        helper.make_node("Mul", ["largest", "nothing"], ["zero"]),
+        helper.make_node("Add", ["square", "zero"], ["start"]),
+        helper.make_node("Loop", ["trips", "yes", "start"], ["product"], body=body),
+        helper.make_node("ReduceMax", ["product"], ["top"], keepdims=0),
+        helper.make_node("Mul", ["top", "nothing"], ["idle"]),
+        helper.make_node("Add", ["input", "idle"], ["worked"]),
+    ]
