@@ -65,7 +65,8 @@ class RetrainFaults:
         problems += [f"after the next: {problem}" for problem in self._problems_of_serving()]
         newest, live = self.loop.newest_package()["ModelPackageArn"], self.loop.live()
         if live is None or live.model_package_arn != newest:
-            problems.append("the next model does not serve")
+            last = self.loop.audit()[-1]
+            problems.append(f"the next model does not serve: {last.outcome.value}: {last.reason}")
         return cell.as_dict() | {
             "problems": problems,
             "met": met[0]["met"],
