@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from mlops_cli import assets, audit, demo, local, models, pause, rollback, stacks, status
+from mlops_cli import assets, audit, demo, local, models, pause, plan, rollback, stacks, status
 from mlops_cli.errors import UserError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app.add_typer(local.app, name="local")
 app.add_typer(assets.app, name="assets")
 app.command()(stacks.deploy)
 app.command()(stacks.destroy)
+app.command()(plan.plan)
 app.command()(demo.demo)
 app.command()(status.status)
 app.command()(rollback.rollback)

@@ -65,3 +65,9 @@ def on_cloud(cloud: Cloud, mlops: Run) -> Run:
     return lambda *arguments, **environment: mlops(
         *arguments, MLOPS_LOCAL_HOME=str(cloud.home), COLUMNS="300", **environment
     )
+
+
+@pytest.fixture
+def unique_stack() -> str:
+    """A stack's name that no other test of the session uses."""
+    return f"CliStack{next(_number)}"

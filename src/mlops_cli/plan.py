@@ -1,0 +1,187 @@
+"""``mlops plan``: what a deployment would change, and a refusal of what would lose data unless it is named."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlops_cli.account import Profile, account
+from mlops_cli.errors import UserError
+from mlops_cli.local import Home
+from mlops_cli.stacks import Stacks, synthesize_app
+
+if TYPE_CHECKING:
+    from mlops_runtime.changes import ResourceSchema, StackChanges
+
+# statuses of a stack that CloudFormation would refuse to update
+_GONE = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
+_STUCK = {
+    "ROLLBACK_COMPLETE": "its creation failed and it can only be deleted: run cdk destroy, then deploy",
+    "ROLLBACK_FAILED": "its creation failed and it can only be deleted: run cdk destroy, then deploy",
+    "UPDATE_ROLLBACK_FAILED": "continue its rollback in CloudFormation first",
+    "DELETE_FAILED": "it is half deleted: delete it again, or retain what could not be",
+}
+
+
+def plan(
+    stacks: Stacks = None,
+    *,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            help="Command that synthesizes, or a folder that has been. Default: `app` of cdk.json.", show_default=False
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Logical id of a resource that may be replaced or deleted with its data.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Compare the app's stacks with what is deployed; exit 1 if something with data would be replaced or deleted."""
+    from mlops_runtime.changes import document, lines, refusals, unused_names
+
+    allowed = [] if allow is None else allow
+    with _assembly(app) as folder:
+        templates = _chosen(dict(_templates(folder)), stacks)
+        with account(profile, home) as aws:
+            cloudformation = aws.client("cloudformation")
+            found, problems = compare_all(cloudformation, templates)
+    refused = refusals(found, allowed)
+    if as_json:
+        typer.echo(json.dumps(document(found, refused), indent=2))
+    else:
+        for line in lines(found):
+            typer.echo(line)
+    problems += [refusal.text for refusal in refused]
+    problems += [f"--allow {name} allows nothing of this plan; leave it out" for name in unused_names(found, allowed)]
+    if problems:
+        raise UserError(f"refused: {'; '.join(problems)}")
+
+
+def compare_all(
+    cloudformation: Any, templates: Mapping[str, Mapping[str, Any]]
+) -> tuple[list["StackChanges"], list[str]]:
+    """Return what would change in each stack, and what keeps a stack from being changed at all.
+
+    Args:
+        cloudformation: Client.
+        templates: The new template of each stack by the stack's name.
+    """
+    from mlops_runtime.changes import compare
+    from mlops_runtime.changes.template import Template
+
+    schemas = _schemas()
+    found, problems = [], []
+    for name, new in templates.items():
+        description = _described(cloudformation, name)
+        status = "" if description is None else str(description["StackStatus"])
+        if status in _STUCK or status.endswith("_IN_PROGRESS"):
+            fix = _STUCK.get(status, "wait until it has ended")
+            problems.append(f"stack {name} is {status}: {fix}")
+        values = _values(cloudformation, description, new)
+        deployed = None if description is None else Template(document=_deployed(cloudformation, name), values=values)
+        found.append(compare(name, deployed, Template(document=new, values=values), schemas))
+    return found, problems
+
+
+def _schemas() -> dict[str, "ResourceSchema"]:
+    from mlops_runtime.changes import read_schemas
+
+    return read_schemas(json.loads(resources.files("mlops_cli").joinpath("replacement.json").read_text("utf-8")))
+
+
+@contextmanager
+def _assembly(app: str | None) -> Iterator[Path]:
+    """Give a folder with an assembly: the one that is named, or one that is synthesized."""
+    if app is not None and Path(app).is_dir():
+        yield Path(app)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        synthesize_app(app, Path(folder))
+        yield Path(folder)
+
+
+def _templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each stack's name and template, those of stages too."""
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        raise UserError(f"there is no cloud assembly in {str(folder)!r}: it has no manifest.json; run cdk synth")
+    for artifact_id, artifact in json.loads(manifest.read_text("utf-8")).get("artifacts", {}).items():
+        properties = artifact.get("properties", {})
+        if artifact["type"] == "aws:cloudformation:stack":
+            name = properties.get("stackName", artifact_id)
+            yield name, json.loads((folder / properties["templateFile"]).read_text("utf-8"))
+        elif artifact["type"] == "cdk:cloud-assembly":
+            yield from _templates(folder / properties["directoryName"])
+
+
+def _chosen(templates: dict[str, Mapping[str, Any]], names: Sequence[str] | None) -> dict[str, Mapping[str, Any]]:
+    if not names:
+        return templates
+    missing = [name for name in names if name not in templates]
+    if missing:
+        raise UserError(f"no stack {', '.join(missing)} in the assembly; it has {', '.join(sorted(templates))}")
+    return {name: templates[name] for name in names}
+
+
+def _described(cloudformation: Any, name: str) -> dict[str, Any] | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        description: dict[str, Any] = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return None if description["StackStatus"] in _GONE else description
+
+
+def _deployed(cloudformation: Any, name: str) -> dict[str, Any]:
+    body = cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
+    return _from_yaml(body) if isinstance(body, str) else dict(body)
+
+
+def _values(cloudformation: Any, description: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of parameters that a deployment keeps or takes from the template, and the region."""
+    values = {"AWS::Region": cloudformation.meta.region_name}
+    declared = new.get("Parameters", {})
+    # a parameter of Parameter Store is the name of one there, and its value may change at any time
+    known = {name: body for name, body in declared.items() if not str(body["Type"]).startswith("AWS::SSM::")}
+    values |= {name: str(body["Default"]) for name, body in known.items() if "Default" in body}
+    if description is not None:
+        kept = {p["ParameterKey"]: p["ParameterValue"] for p in description.get("Parameters", [])}
+        values |= {name: value for name, value in kept.items() if name in known}
+    return values
+
+
+def _from_yaml(text: str) -> dict[str, Any]:
+    """Read a template that was deployed as YAML, its short functions too."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """A loader of its own: tags of CloudFormation are nobody else's."""
+
+    def function(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
+        if isinstance(node, yaml.ScalarNode):
+            value: Any = loader.construct_scalar(node)
+        elif isinstance(node, yaml.SequenceNode):
+            value = loader.construct_sequence(node, deep=True)
+        else:
+            value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+        return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
+
+    Loader.add_multi_constructor("!", function)
+    document = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
+    if not isinstance(document, dict):
+        raise UserError(f"the deployed template is no object but {type(document).__name__}; deploy the stack again")
+    return document

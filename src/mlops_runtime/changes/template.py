@@ -1,0 +1,165 @@
+"""Templates as data: conditions decided where they can be, and values in a form in which equal ones look equal.
+
+``Fn::Sub``, ``Fn::Join`` and a plain text may say the same; so may 1, "1" and a parameter whose value is 1. What cannot be known
+before a deployment stays as it is written.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_ABSENT = {"Ref": "AWS::NoValue"}
+_PART = re.compile(r"\$\{(!?)([^}]*)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A template and what is known of its parameters.
+
+    Args:
+        document: The template, parsed.
+        values: Parameters and pseudo parameters whose values are known. Default: none is.
+    """
+
+    document: Mapping[str, Any]
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def resources(self) -> dict[str, Mapping[str, Any]]:
+        """Return the resources that are there, or may be: those whose condition is not known to be false."""
+        found: Mapping[str, Mapping[str, Any]] = self.document.get("Resources", {})
+        return {
+            name: body for name, body in found.items() if self.condition(str(body.get("Condition", ""))) is not False
+        }
+
+    def properties(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the properties of a resource, each value in its comparable form."""
+        value = self.plain(body.get("Properties", {}))
+        return value if isinstance(value, dict) else {}
+
+    def condition(self, name: str) -> bool | None:
+        """Return whether a condition holds, or None where that is only known at deployment; no condition always holds."""
+        if not name:
+            return True
+        conditions: Mapping[str, Any] = self.document.get("Conditions", {})
+        return self._holds(conditions[name]) if name in conditions else None
+
+    def _holds(self, expression: Any) -> bool | None:
+        if not isinstance(expression, Mapping) or len(expression) != 1:
+            return None
+        function, argument = next(iter(expression.items()))
+        if function == "Condition":
+            return self.condition(argument)
+        if function == "Fn::Equals":
+            left, right = (self.plain(side) for side in argument)
+            return left == right if not (unknown(left) or unknown(right)) else None
+        held = [self._holds(item) for item in argument]
+        if function == "Fn::Not":
+            return None if held[0] is None else not held[0]
+        if function == "Fn::And":
+            return False if False in held else None if None in held else True
+        if function == "Fn::Or":
+            return True if True in held else None if None in held else False
+        return None
+
+    def plain(self, value: Any) -> Any:
+        """Return a value in its comparable form."""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int | float):
+            return str(value)
+        if isinstance(value, list):
+            return [self.plain(item) for item in value if item != _ABSENT]
+        if not isinstance(value, Mapping):
+            return value
+        if len(value) == 1:
+            function, argument = next(iter(value.items()))
+            if function == "Ref" or function.startswith("Fn::"):
+                return self._function(function, argument)
+        made = {key: self.plain(item) for key, item in value.items() if item != _ABSENT}
+        return {key: item for key, item in made.items() if item != _ABSENT}
+
+    def _function(self, function: str, argument: Any) -> Any:
+        if function == "Ref":
+            return self.values.get(argument, {"Ref": argument})
+        if function == "Fn::GetAtt":
+            return {"Fn::GetAtt": argument.split(".", 1) if isinstance(argument, str) else list(argument)}
+        if function == "Fn::Sub":
+            return joined(self._substituted(argument))
+        if function == "Fn::If" and (held := self.condition(argument[0])) is not None:
+            return self.plain(argument[1] if held else argument[2])
+        if function == "Fn::FindInMap" and (found := self._found_in_map(argument)) is not None:
+            return found
+        plain = self.plain(argument)
+        if function == "Fn::Join" and isinstance(plain[1], list):
+            separated = [part for item in plain[1] for part in (plain[0], item)][1:]
+            return joined(separated)
+        return {function: plain}
+
+    def _substituted(self, argument: Any) -> list[Any]:
+        text, variables = (argument, {}) if isinstance(argument, str) else argument
+        parts: list[Any] = []
+        end = 0
+        for match in _PART.finditer(text):
+            parts.append(text[end : match.start()])
+            end = match.end()
+            name = match[2].strip()
+            if match[1]:
+                parts.append(f"${{{name}}}")
+            elif name in variables:
+                parts.append(self.plain(variables[name]))
+            else:
+                parts.append(self._function(*(("Fn::GetAtt", name) if "." in name else ("Ref", name))))
+        return [*parts, text[end:]]
+
+    def _found_in_map(self, argument: Any) -> Any:
+        keys = [self.plain(key) for key in argument[:3]]
+        found: Any = self.document.get("Mappings", {})
+        for key in keys:
+            if not isinstance(key, str) or not isinstance(found, Mapping) or key not in found:
+                return None
+            found = found[key]
+        return self.plain(found)
+
+
+def joined(parts: list[Any]) -> Any:
+    """Return parts of a text as one text, or as the shortest list of texts and what is not known."""
+    made: list[Any] = []
+    for part in parts:
+        for item in part["Fn::Join"][1] if isinstance(part, Mapping) and "Fn::Join" in part else [part]:
+            if isinstance(item, str) and made and isinstance(made[-1], str):
+                made[-1] += item
+            elif item != "":
+                made.append(item)
+    if not made:
+        return ""
+    return made[0] if len(made) == 1 else {"Fn::Join": ["", made]}
+
+
+def unknown(value: Any) -> bool:
+    """Return whether a comparable value is only known at deployment."""
+    return (isinstance(value, str) and "{{resolve:" in value) or any(True for _ in _functions(value))
+
+
+def references(value: Any) -> set[tuple[str, bool]]:
+    """Return the logical ids that a comparable value refers to, each with whether it is an attribute that is asked for."""
+    found: set[tuple[str, bool]] = set()
+    for function, argument in _functions(value):
+        if function == "Ref":
+            found.add((argument, False))
+        elif function == "Fn::GetAtt":
+            found.add((str(argument[0]), True))
+    return found
+
+
+def _functions(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _functions(item)
+    elif isinstance(value, Mapping):
+        if len(value) == 1:
+            function, argument = next(iter(value.items()))
+            if function == "Ref" or function.startswith("Fn::"):
+                yield function, argument
+        for item in value.values():
+            yield from _functions(item)

@@ -1,0 +1,171 @@
+"""`mlops plan` against stacks that are deployed to the embedded cloud."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_cli.errors import UserError
+from mlops_cli.plan import compare_all
+from mlops_local.cloud import Cloud
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def assembly(tmp_path: Path) -> Callable[..., str]:
+    """Write a cloud assembly of one stack: ``assembly("Name", Table={...})`` gives its folder."""
+
+    def write(stack: str, parameters: dict[str, Any] | None = None, **resources: Any) -> str:
+        folder = tmp_path / "cdk.out"
+        folder.mkdir(exist_ok=True)
+        artifact = {
+            "type": "aws:cloudformation:stack",
+            "environment": "aws://unknown-account/unknown-region",
+            "properties": {"templateFile": "stack.template.json"},
+        }
+        (folder / "manifest.json").write_text(json.dumps({"version": "36.0.0", "artifacts": {stack: artifact}}))
+        template = {"Resources": resources, **({"Parameters": parameters} if parameters else {})}
+        (folder / "stack.template.json").write_text(json.dumps(template))
+        return str(folder)
+
+    return write
+
+
+def table(**properties: Any) -> dict[str, Any]:
+    """A table whose key may be named."""
+    return {
+        "Type": "AWS::DynamoDB::Table",
+        "Properties": {
+            "AttributeDefinitions": [{"AttributeName": "endpoint", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "endpoint", "KeyType": "HASH"}],
+            "BillingMode": "PAY_PER_REQUEST",
+            **properties,
+        },
+        "Metadata": {"aws:cdk:path": "Plan/Table/Resource"},
+    }
+
+
+def test_a_table_is_replaced_by_name_only(
+    on_cloud: Run, assembly: Callable[..., str], cloud: Cloud, unique_stack: str
+) -> None:
+    """What is deployed is compared with what would be; the refusal says resource, property and fix, on one line."""
+    folder = assembly(unique_stack, Table=table())
+    new = on_cloud("plan", "--app", folder)
+    assert (new.returncode, new.stdout) == (0, f"{unique_stack} (new): 1 created\n")
+    stacks = cloud.client("cloudformation")
+    stacks.create_stack(StackName=unique_stack, TemplateBody=(Path(folder) / "stack.template.json").read_text())
+    stacks.get_waiter("stack_create_complete").wait(StackName=unique_stack, WaiterConfig={"Delay": 1})
+
+    same = on_cloud("plan", "--app", folder)
+    assert (same.returncode, same.stdout) == (0, f"{unique_stack}: no changes\n")
+
+    folder = assembly(unique_stack, Table=table(TableName="named"))
+    refused = on_cloud("plan", unique_stack, "--app", folder)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "mlops: refused: Table (AWS::DynamoDB::Table, Plan/Table/Resource) would be replaced by TableName, with what it "
+        "holds; undo the change, or name it with --allow Table\n"
+    )
+    allowed = on_cloud("plan", "--app", folder, "--allow", "Table", "--json")
+    assert allowed.returncode == 0
+    (found,) = json.loads(allowed.stdout)["stacks"][0]["changes"]
+    assert (found["action"], found["properties"]) == (
+        "replaced",
+        [{"path": "TableName", "effect": "replace", "cause": None}],
+    )
+    stacks.delete_stack(StackName=unique_stack)
+
+
+def test_fails_for_names_that_are_not_there(on_cloud: Run, assembly: Callable[..., str], unique_stack: str) -> None:
+    """A stack that the app has not, and a name that allows nothing."""
+    folder = assembly(unique_stack, Table=table())
+
+    missing = on_cloud("plan", "Nowhere", "--app", folder)
+    useless = on_cloud("plan", "--app", folder, "--allow", "Tabel")
+
+    assert missing.stderr == f"mlops: no stack Nowhere in the assembly; it has {unique_stack}\n"
+    assert useless.stderr == "mlops: refused: --allow Tabel allows nothing of this plan; leave it out\n"
+    assert (missing.returncode, useless.returncode) == (1, 1)
+
+
+def test_fails_in_a_folder_without_an_assembly(on_cloud: Run, tmp_path: Path) -> None:
+    """The fix is a command."""
+    result = on_cloud("plan", "--app", tmp_path)
+
+    assert result.stderr.endswith("it has no manifest.json; run cdk synth\n")
+
+
+class Stacks:
+    """Answers of CloudFormation for one stack."""
+
+    def __init__(self, status: str, template: object, **parameters: str) -> None:
+        self._status, self._template, self._parameters = status, template, parameters
+        self.meta = type("Meta", (), {"region_name": "eu-west-1"})
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's word
+        """Give the stack's status and parameters."""
+        parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in self._parameters.items()]
+        return {"Stacks": [{"StackName": StackName, "StackStatus": self._status, "Parameters": parameters}]}
+
+    def get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:  # noqa: N803 - boto3's words
+        """Give its template, as it was written."""
+        assert TemplateStage == "Original", StackName
+        return {"TemplateBody": self._template}
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        ("UPDATE_IN_PROGRESS", "stack Demand is UPDATE_IN_PROGRESS: wait until it has ended"),
+        ("UPDATE_ROLLBACK_FAILED", "stack Demand is UPDATE_ROLLBACK_FAILED: continue its rollback in CloudFormation first"),
+        ("ROLLBACK_COMPLETE", "stack Demand is ROLLBACK_COMPLETE: its creation failed and it can only be deleted: run "
+         "cdk destroy, then deploy"),
+    ],
+)  # fmt: skip
+def test_a_stack_that_cannot_be_updated_is_a_problem(status: str, problem: str) -> None:
+    """CloudFormation would say so only when the deployment runs."""
+    _, problems = compare_all(Stacks(status, {"Resources": {}}), {"Demand": {"Resources": {}}})
+
+    assert problems == [problem]
+
+
+def test_a_stack_that_was_only_reviewed_is_new() -> None:
+    """A change set that nobody ran leaves REVIEW_IN_PROGRESS."""
+    found, problems = compare_all(Stacks("REVIEW_IN_PROGRESS", {}), {"Demand": {"Resources": {"A": table()}}})
+
+    assert problems == []
+    assert found[0].is_new
+
+
+YAML = """
+Parameters: {Stage: {Type: String}}
+Conditions: {IsDev: !Equals [!Ref Stage, dev]}
+Resources:
+  Data:
+    Type: AWS::S3::Bucket
+    Condition: IsDev
+    Properties: {BucketName: !Sub "${Stage}-${AWS::Region}", Tags: [{Key: key, Value: !GetAtt Key.Arn}]}
+"""
+
+
+def test_a_template_in_yaml_is_the_same() -> None:
+    """Short functions are read, parameters keep the deployed value, not the new default."""
+    bucket = {"BucketName": "dev-eu-west-1", "Tags": [{"Key": "key", "Value": {"Fn::GetAtt": ["Key", "Arn"]}}]}
+    new = {
+        "Parameters": {"Stage": {"Type": "String", "Default": "prod"}},
+        "Resources": {"Data": {"Type": "AWS::S3::Bucket", "Properties": bucket}},
+    }
+
+    found, _ = compare_all(Stacks("CREATE_COMPLETE", YAML, Stage="dev"), {"Demand": new})
+
+    assert found[0].changes == ()
+
+
+def test_fails_for_a_deployed_template_that_is_none() -> None:
+    """One line, not a traceback."""
+    with pytest.raises(UserError, match="the deployed template is no object but list"):
+        compare_all(Stacks("CREATE_COMPLETE", "[1]"), {"Demand": {"Resources": {}}})
