@@ -17,8 +17,6 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.serving.__main__ import Settings
-
 BODY = json.dumps({"instances": [{"price": 1.0, "store": "east"}] * 20}).encode()
 
 
@@ -103,22 +101,7 @@ def test_fails_for_another_verb(tmp_path: Path) -> None:
     """SageMaker's verb for an endpoint is ``serve``."""
     with server(tmp_path, "", ("train",)) as (process, _):
         _, errors = process.communicate(timeout=30)
-    assert errors.splitlines() == ["mlops serving: usage: python -m mlops_runtime.serving serve, got ['train']"]
+    assert errors.splitlines() == [
+        "mlops serving: usage: python -m mlops_runtime.serving serve, or fetch <s3://bucket/key> <sha256> <folder>, got ['train']"
+    ]
     assert process.returncode == 2
-
-
-def test_settings_default_to_sagemakers_contract() -> None:
-    """Without any variable: /opt/ml, port 8080, all interfaces of the container."""
-    settings = Settings.from_environment({})
-    assert (settings.model_directory, settings.host, settings.port) == (Path("/opt/ml/model"), "0.0.0.0", 8080)  # noqa: S104 - asserted
-    assert (settings.model_sha256, settings.max_body_bytes) == (None, 6_291_456)
-
-
-def test_fails_with_every_bad_setting() -> None:
-    """Both numbers are checked before anything starts."""
-    with pytest.raises(ValueError) as caught:
-        Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": "http", "MLOPS_MAX_BODY_BYTES": "0"})
-    assert str(caught.value) == (
-        "SAGEMAKER_BIND_TO_PORT must be a number from 1 to 65535, got 'http'; "
-        "MLOPS_MAX_BODY_BYTES must be a number from 1 to 2147483648, got '0'"
-    )

@@ -1,0 +1,126 @@
+"""The server's settings, all from its environment: those of SageMaker's contract, and what a pod's manifest adds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+# InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
+MAX_BODY_BYTES = 6_291_456
+MAX_CAPTURE_BYTES = 32 * 1024**2
+# by one of these botocore finds credentials in a container
+# See: https://docs.aws.amazon.com/boto3/latest/guide/credentials.html
+_CREDENTIALS = (
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureSettings:
+    """Data capture by the server itself, where nobody captures for it (EKS).
+
+    Args:
+        bucket: Where to.
+        prefix: Before ``<endpoint>/<variant>/yyyy/mm/dd/hh/``.
+        endpoint: Name of the service, the key's first folder.
+        variant: The key's second folder.
+        percent: Percent of the calls.
+        queue_bytes: Bytes that wait for S3 at most; what comes above is counted as dropped.
+        kms_key: Key of the objects. Default: the bucket's own.
+    """
+
+    bucket: str
+    prefix: str
+    endpoint: str
+    variant: str
+    percent: int
+    queue_bytes: int
+    kms_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The server's settings.
+
+    Args:
+        model_directory: ``$MLOPS_OPT_ML/model``. Default: ``/opt/ml/model``.
+        host: ``MLOPS_BIND_HOST``. Default: all interfaces, as a container needs.
+        port: ``SAGEMAKER_BIND_TO_PORT``. Default: 8080.
+        model_sha256: ``MLOPS_MODEL_SHA256``. Default: not compared, and a log line says so.
+        max_body_bytes: ``MLOPS_MAX_BODY_BYTES``. Default: InvokeEndpoint's limit.
+        name: ``MLOPS_ENDPOINT``, the model's name in the Open Inference Protocol. Default: ``model``.
+        capture: ``MLOPS_CAPTURE_URI`` with ``MLOPS_CAPTURE_PERCENT``, ``MLOPS_CAPTURE_BYTES``, ``MLOPS_CAPTURE_KMS_KEY``,
+            ``MLOPS_ENDPOINT`` and ``MLOPS_VARIANT``. Default: the server captures nothing.
+    """
+
+    model_directory: Path
+    host: str
+    port: int
+    model_sha256: str | None
+    max_body_bytes: int
+    name: str = "model"
+    capture: CaptureSettings | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the settings.
+
+        Raises:
+            ValueError: With everything that is wrong.
+        """
+        problems: list[str] = []
+        port = _number(environment, "SAGEMAKER_BIND_TO_PORT", 8080, 65535, problems)
+        body = _number(environment, "MLOPS_MAX_BODY_BYTES", MAX_BODY_BYTES, 2**31, problems)
+        capture = _capture(environment, problems)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return cls(
+            model_directory=Path(environment.get("MLOPS_OPT_ML", "/opt/ml")) / "model",
+            host=environment.get("MLOPS_BIND_HOST", "0.0.0.0"),  # noqa: S104 - a container is reached from outside itself
+            port=port,
+            model_sha256=environment.get("MLOPS_MODEL_SHA256") or None,
+            max_body_bytes=body,
+            name=environment.get("MLOPS_ENDPOINT") or "model",
+            capture=capture,
+        )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, most: int, problems: list[str]) -> int:
+    text = environment.get(name, str(default))
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= most:
+        problems.append(f"{name} must be a number from 1 to {most}, got {text!r}")
+        return default
+    return int(text)
+
+
+def _capture(environment: Mapping[str, str], problems: list[str]) -> CaptureSettings | None:
+    uri = environment.get("MLOPS_CAPTURE_URI")
+    if not uri:
+        return None
+    percent = _number(environment, "MLOPS_CAPTURE_PERCENT", 100, 100, problems)
+    queue = _number(environment, "MLOPS_CAPTURE_BYTES", MAX_CAPTURE_BYTES, 2**31, problems)
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc or not parts.path.strip("/") or parts.query or parts.fragment:
+        problems.append(f"MLOPS_CAPTURE_URI must be s3://bucket/prefix, got {uri!r}")
+    endpoint = environment.get("MLOPS_ENDPOINT", "")
+    if not endpoint:
+        problems.append("MLOPS_ENDPOINT must name the service whose calls are captured, got ''")
+    if not any(environment.get(name) for name in _CREDENTIALS):
+        problems.append(
+            "MLOPS_CAPTURE_URI is set, but the container has no credentials, as under SageMaker's network isolation: "
+            "leave it out there and let the endpoint capture (DataCaptureConfig); in a pod, give the service account a "
+            f"pod identity association. One of {', '.join(_CREDENTIALS)} is expected"
+        )
+    return CaptureSettings(
+        bucket=parts.netloc,
+        prefix=parts.path.strip("/"),
+        endpoint=endpoint,
+        variant=environment.get("MLOPS_VARIANT") or "AllTraffic",
+        percent=percent,
+        queue_bytes=queue,
+        kms_key=environment.get("MLOPS_CAPTURE_KMS_KEY") or None,
+    )

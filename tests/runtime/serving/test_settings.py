@@ -1,0 +1,80 @@
+"""Settings: SageMaker's contract by default, every problem at once."""
+
+from pathlib import Path
+
+import pytest
+
+from mlops_runtime.serving.settings import CaptureSettings, Settings
+
+
+def test_settings_default_to_sagemakers_contract() -> None:
+    """Without any variable: /opt/ml, port 8080, all interfaces of the container."""
+    settings = Settings.from_environment({})
+    assert (settings.model_directory, settings.host, settings.port) == (Path("/opt/ml/model"), "0.0.0.0", 8080)  # noqa: S104 - asserted
+    assert (settings.model_sha256, settings.max_body_bytes) == (None, 6_291_456)
+
+
+def test_fails_with_every_bad_setting() -> None:
+    """Both numbers are checked before anything starts."""
+    with pytest.raises(ValueError) as caught:
+        Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": "http", "MLOPS_MAX_BODY_BYTES": "0"})
+    assert str(caught.value) == (
+        "SAGEMAKER_BIND_TO_PORT must be a number from 1 to 65535, got 'http'; "
+        "MLOPS_MAX_BODY_BYTES must be a number from 1 to 2147483648, got '0'"
+    )
+
+
+POD = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials"}
+CAPTURE = {"MLOPS_CAPTURE_URI": "s3://unit-capture/capture/", "MLOPS_ENDPOINT": "demand-forecast"}
+
+
+def test_capture_is_off_unless_asked_for() -> None:
+    """On SageMaker the endpoint captures, never both."""
+    assert Settings.from_environment({"MLOPS_ENDPOINT": "demand-forecast", **POD}).capture is None
+    assert Settings.from_environment({}).name == "model"
+
+
+def test_capture_has_sagemakers_key() -> None:
+    """Prefix, endpoint and variant of the object's key; bounds and key by name."""
+    settings = Settings.from_environment({**CAPTURE, **POD})
+    assert settings.name == "demand-forecast"
+    assert settings.capture == CaptureSettings(
+        bucket="unit-capture",
+        prefix="capture",
+        endpoint="demand-forecast",
+        variant="AllTraffic",
+        percent=100,
+        queue_bytes=32 * 1024**2,
+    )
+    more = {
+        "MLOPS_CAPTURE_PERCENT": "7",
+        "MLOPS_CAPTURE_BYTES": "1000",
+        "MLOPS_CAPTURE_KMS_KEY": "arn:k",
+        "MLOPS_VARIANT": "B",
+    }
+    found = Settings.from_environment({**CAPTURE, **POD, **more}).capture
+    assert found is not None
+    assert (found.percent, found.queue_bytes, found.kms_key, found.variant) == (7, 1000, "arn:k", "B")
+
+
+def test_fails_under_network_isolation() -> None:
+    """An isolated container of SageMaker gets no credentials: what could only be lost is refused at the start.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html
+    """
+    with pytest.raises(ValueError, match=r"network isolation: leave it out there .* a pod identity association"):
+        Settings.from_environment(CAPTURE)
+
+
+def test_fails_with_every_bad_setting_of_capture() -> None:
+    """Each with the value got."""
+    with pytest.raises(ValueError) as caught:
+        Settings.from_environment(
+            {"MLOPS_CAPTURE_URI": "s3://bucket", "MLOPS_CAPTURE_PERCENT": "101", "MLOPS_CAPTURE_BYTES": "x", **POD}
+        )
+    assert str(caught.value) == (
+        "MLOPS_CAPTURE_PERCENT must be a number from 1 to 100, got '101'; "
+        "MLOPS_CAPTURE_BYTES must be a number from 1 to 2147483648, got 'x'; "
+        "MLOPS_CAPTURE_URI must be s3://bucket/prefix, got 's3://bucket'; "
+        "MLOPS_ENDPOINT must name the service whose calls are captured, got ''"
+    )
