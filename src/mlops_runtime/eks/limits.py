@@ -55,27 +55,16 @@ def spec_problems(spec: ServingSpec, *, known: Known = lambda _: True) -> Iterat
     if spec.eks is None:
         yield f"the serving spec of {spec.endpoint!r} has no eks: it is served by SageMaker; use SageMakerTarget"
         return
-    eks = spec.eks
     if known(spec.endpoint):
         yield from _name("endpoint", spec.endpoint, _SERVICE_NAME, MAX_ENDPOINT)
-    for field, name in (("eks.namespace", eks.namespace), ("eks.service_account", eks.service_account)):
+    for field, name in (("eks.namespace", spec.eks.namespace), ("eks.service_account", spec.eks.service_account)):
         if known(name):
             yield from _name(field, name, _LABEL_NAME, 63)
-    yield from _size_problems(eks)
-    yield from _address_problems(eks, known)
-    for slot in SLOTS:
-        group = eks.target_groups.get(slot)
-        if group is None:
-            yield f"eks.target_groups must have one for each of {', '.join(SLOTS)}, got none for {slot!r}"
-        elif known(group) and not _TARGET_GROUP.fullmatch(group):
-            yield f"eks.target_groups.{slot} must be the ARN of a target group, got {group!r}"
-    values = list(eks.target_groups.values())
-    if len(set(values)) < len(values):
-        yield f"eks.target_groups must differ, or no weight could tell the slots apart, got {values[0]!r} twice"
-    if known(eks.rule) and not _RULE.fullmatch(eks.rule):
-        yield f"eks.rule must be the ARN of a rule of an application load balancer's listener, got {eks.rule!r}"
-    if eks.image is not None and known(eks.image) and not _IMAGE.fullmatch(eks.image):
-        yield f"eks.image must be by digest, like <repository>@sha256:<64 hex>, got {eks.image!r}"
+    yield from _size_problems(spec.eks)
+    yield from _address_problems(spec.eks, known)
+    yield from _traffic_problems(spec.eks, known)
+    if spec.eks.image is not None and known(spec.eks.image) and not _IMAGE.fullmatch(spec.eks.image):
+        yield f"eks.image must be by digest, like <repository>@sha256:<64 hex>, got {spec.eks.image!r}"
     if spec.capture is not None:
         where, percent = spec.capture.destination, spec.capture.percent
         if known(where) and not _CAPTURE.fullmatch(where):
@@ -158,6 +147,20 @@ def _size_problems(eks: EksSpec) -> Iterator[str]:
             yield f"eks.alarms must be by slot ({', '.join(SLOTS)}), got {slot!r}"
 
 
+def _traffic_problems(eks: EksSpec, known: Known) -> Iterator[str]:
+    for slot in SLOTS:
+        group = eks.target_groups.get(slot)
+        if group is None:
+            yield f"eks.target_groups must have one for each of {', '.join(SLOTS)}, got none for {slot!r}"
+        elif known(group) and not _TARGET_GROUP.fullmatch(group):
+            yield f"eks.target_groups.{slot} must be the ARN of a target group, got {group!r}"
+    groups = list(eks.target_groups.values())
+    if len(set(groups)) < len(groups):
+        yield f"eks.target_groups must differ, or no weight could tell the slots apart, got {groups[0]!r} twice"
+    if known(eks.rule) and not _RULE.fullmatch(eks.rule):
+        yield f"eks.rule must be the ARN of a rule of an application load balancer's listener, got {eks.rule!r}"
+
+
 def _address_problems(eks: EksSpec, known: Known) -> Iterator[str]:
     if not eks.ingress_cidrs:
         yield "eks.ingress_cidrs must have the load balancer's subnets, got none: no request would reach a pod"
@@ -169,6 +172,9 @@ def _address_problems(eks: EksSpec, known: Known) -> Iterator[str]:
     for field, cidrs in fields:
         for cidr in filter(known, cidrs):
             try:
-                ipaddress.ip_network(cidr)
+                network = ipaddress.ip_network(cidr)
             except ValueError as error:
                 yield f"eks.{field} must be CIDR blocks like 10.0.0.0/16, got {cidr!r}: {error}"
+                continue
+            if field == "ingress_cidrs" and network.prefixlen == 0:
+                yield f"eks.ingress_cidrs must be the load balancer's subnets, got {cidr!r}, which is everybody"

@@ -30,6 +30,6 @@ def quantity(text: str) -> Fraction:
         raise QuantityError(f"must be a Kubernetes quantity like 500m, 2 or 1Gi, got {text!r}")
     number, suffix, exponent = Fraction(found[1]), found[2], found[3]
     if suffix in _BINARY:
-        return number * 1024 ** _BINARY[suffix]
+        return number * Fraction(2 ** (10 * _BINARY[suffix]))
     power = _DECIMAL.get(suffix, 0) if exponent is None else int(exponent)
-    return number * Fraction(10) ** power
+    return number * (Fraction(10**power) if power >= 0 else Fraction(1, 10**-power))

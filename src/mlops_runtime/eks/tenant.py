@@ -23,7 +23,8 @@ def tenant_manifests(tenant: EksTenantSpec) -> list[Manifest]:
         ManifestError: With everything that is wrong.
 
     Example:
-        >>> unit = EksTenantSpec(namespace="demand", unit="demand", applier_group="mlops:demand", cpu="64", memory="256Gi", pods=100)
+        >>> size = {"cpu": "64", "memory": "256Gi", "pods": 100}
+        >>> unit = EksTenantSpec(namespace="demand", unit="demand", applier_group="mlops:demand", **size)
         >>> [manifest["kind"] for manifest in tenant_manifests(unit)]
         ['Namespace', 'ResourceQuota', 'LimitRange', 'NetworkPolicy', 'Role', 'RoleBinding']
     """

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PREFIX = "k8s-aws-v1."
 CLUSTER_HEADER = "x-k8s-aws-id"
+_REAL = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg]  # the stubs do not know it
 _EXPIRES_SECONDS = 60  # of the signed URL; the authenticator takes it for 15 minutes from the signature on
 
 
@@ -48,7 +49,7 @@ class BearerToken:
             missing = "credentials" if credentials is None else "region"
             raise TokenError(f"a token for cluster {self._cluster!r} needs a session with a {missing}; got none")
         # the cluster calls the real STS of its region, whatever endpoint this process is pointed at
-        client = self._session.client("sts", region_name=region, config=Config(ignore_configured_endpoint_urls=True))
+        client = self._session.client("sts", region_name=region, config=_REAL)
         signer = RequestSigner(
             client.meta.service_model.service_id, region, "sts", "v4", credentials, self._session.events
         )
