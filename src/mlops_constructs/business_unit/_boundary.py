@@ -57,6 +57,14 @@ _NEVER = (
 # a role that AWS itself defines, made once an account when the first fleet is scaled
 # https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html
 _SERVICE_LINKED = "sagemaker.application-autoscaling.amazonaws.com"
+# of a cluster: find it, and for one function only, whose own policy says how far, an access entry while it works
+_CLUSTERS = (
+    "eks:AssociateAccessPolicy",
+    "eks:CreateAccessEntry",
+    "eks:DeleteAccessEntry",
+    "eks:DescribeAccessEntry",
+    "eks:DescribeCluster",
+)
 _PASS_TO = ("events.amazonaws.com", "lambda.amazonaws.com", "sagemaker.amazonaws.com", "states.amazonaws.com")
 _BOUNDARY_REASON = (
     "a permissions boundary grants nothing, it caps what the unit's exact policies may ever grant; "
@@ -87,7 +95,9 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolic
         description=f"Upper limit of every role of business unit {unit}",
         wildcard_reason=_BOUNDARY_REASON,
         statements=[
-            iam.PolicyStatement(sid="Services", actions=[f"{service}:*" for service in _SERVICES], resources=["*"]),
+            iam.PolicyStatement(
+                sid="Services", actions=[*(f"{service}:*" for service in _SERVICES), *_CLUSTERS], resources=["*"]
+            ),
             iam.PolicyStatement(
                 sid="PassRoles",
                 actions=["iam:PassRole"],

@@ -67,15 +67,53 @@ def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", 
     vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
     _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=network.endpoints)
     _add_flow_logs(scope, vpc, business_unit)
-    stack = cdk.Stack.of(scope)
-    region = stack.region if is_known(stack.region) and stack.region in _ENDPOINT_HOUR else _DEFAULT_REGION
-    count = len(network.endpoints)
-    price = monthly_price(endpoints=count, zones=zones, region=region)
-    cdk.Annotations.of(home).add_info(
-        f"the network of unit '{business_unit.name}' costs about {price:.2f} USD a month: {count} interface endpoints "
-        f"in {zones} zone(s) at the list price of {region}; share one between units with Network.given or Network.shared"
+    _print_price(
+        home,
+        f"the network of unit '{business_unit.name}' costs",
+        endpoints=len(network.endpoints),
+        zones=zones,
+        after="; share one between units with Network.given or Network.shared",
     )
     return vpc
+
+
+def add_endpoints(
+    scope: Construct, vpc: ec2.IVpc, *, business_unit: "BusinessUnit", network: "Network", services: Sequence[str]
+) -> None:
+    """Add interface endpoints of further services to a made network, and say what they cost.
+
+    Args:
+        scope: The unit, as for ``define_network``.
+        vpc: The made network.
+        business_unit: The unit; gives the profile.
+        network: What was asked for.
+        services: Short names; those that are reached already are left out.
+    """
+    missing = [
+        name
+        for name in services
+        if name not in network.endpoints and vpc.node.try_find_child(_endpoint_id(name)) is None
+    ]
+    if not missing:
+        return
+    cidr = DEFAULT_CIDR if network.cidr is None else network.cidr
+    _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=missing)
+    _print_price(
+        vpc,
+        f"{', '.join(sorted(missing))} for unit '{business_unit.name}' cost another",
+        endpoints=len(missing),
+        zones=business_unit.profile.zones if network.zones is None else network.zones,
+    )
+
+
+def _print_price(home: Construct, what: str, *, endpoints: int, zones: int, after: str = "") -> None:
+    stack = cdk.Stack.of(home)
+    region = stack.region if is_known(stack.region) and stack.region in _ENDPOINT_HOUR else _DEFAULT_REGION
+    price = monthly_price(endpoints=endpoints, zones=zones, region=region)
+    cdk.Annotations.of(home).add_info(
+        f"{what} about {price:.2f} USD a month: {endpoints} interface endpoints in {zones} zone(s) at the list price of "
+        f"{region}{after}"
+    )
 
 
 def _define_vpc(home: Construct, *, cidr: str, zones: int) -> ec2.IVpc:
@@ -146,17 +184,10 @@ def define_security_group(scope: Construct, id: str, *, vpc: ec2.IVpc, unit: str
 def _add_interface_endpoints(scope: Construct, vpc: ec2.IVpc, *, cidr: str, endpoints: Sequence[str]) -> None:
     if not endpoints:
         return
-    group = ec2.SecurityGroup(
-        scope,
-        "EndpointGroup",
-        vpc=vpc,
-        description="Interface endpoints, reached from the network only",
-        allow_all_outbound=False,
-    )
-    group.add_ingress_rule(ec2.Peer.ipv4(cidr), ec2.Port.tcp(443), "Functions, jobs and endpoints")
+    group = _endpoint_group(scope, vpc, cidr)
     for name in sorted(endpoints):
         endpoint = vpc.add_interface_endpoint(
-            "".join(part.capitalize() for part in name.split(".")),
+            _endpoint_id(name),
             service=ec2.InterfaceVpcEndpointAwsService(name),
             security_groups=[group],
             open=False,
@@ -169,6 +200,25 @@ def _add_interface_endpoints(scope: Construct, vpc: ec2.IVpc, *, cidr: str, endp
                 conditions={"StringEquals": {"aws:PrincipalAccount": cdk.Stack.of(scope).account}},
             )
         )
+
+
+def _endpoint_group(scope: Construct, vpc: ec2.IVpc, cidr: str) -> ec2.ISecurityGroup:
+    known = scope.node.try_find_child("EndpointGroup")
+    if isinstance(known, ec2.SecurityGroup):
+        return known
+    group = ec2.SecurityGroup(
+        scope,
+        "EndpointGroup",
+        vpc=vpc,
+        description="Interface endpoints, reached from the network only",
+        allow_all_outbound=False,
+    )
+    group.add_ingress_rule(ec2.Peer.ipv4(cidr), ec2.Port.tcp(443), "Functions, jobs and endpoints")
+    return group
+
+
+def _endpoint_id(service: str) -> str:
+    return "".join(part.capitalize() for part in service.split("."))
 
 
 def _add_flow_logs(scope: Construct, vpc: ec2.IVpc, business_unit: "BusinessUnit") -> None:

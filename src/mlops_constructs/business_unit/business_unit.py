@@ -1,6 +1,6 @@
 """The tenant: network, key, topic, bus, buckets, boundary and tags that a unit's constructs share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
@@ -23,7 +23,7 @@ from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, wa
 from mlops_constructs.business_unit._automation import AutomationAccess, define_entry
 from mlops_constructs.business_unit._boundary import define_boundary, define_function_policy
 from mlops_constructs.business_unit._key import define_key
-from mlops_constructs.business_unit._made_network import define_network, define_security_group
+from mlops_constructs.business_unit._made_network import add_endpoints, define_network, define_security_group
 from mlops_constructs.business_unit._sweeper import Sweeper
 from mlops_constructs.business_unit.freeze import FreezeCalendar
 from mlops_constructs.business_unit.network import Network
@@ -258,6 +258,15 @@ class BusinessUnit(Construct):
         for key, value in self.tags.items():
             cdk.Tags.of(scope).add(key, value)
 
+    def reach(self, services: Sequence[str]) -> None:
+        """Let what runs in a made network call further services, at a price that is printed; any other network reaches them itself.
+
+        Args:
+            services: Their short names in AWS PrivateLink, such as ``eks``.
+        """
+        if self._made is not None:
+            add_endpoints(self, self._vpc, business_unit=self, network=self._made, services=services)
+
     def own_bucket(self, bucket: s3.Bucket) -> None:
         """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack.
 
@@ -305,6 +314,7 @@ class BusinessUnit(Construct):
 
     def _define_network(self, network: Network) -> None:
         self._vpc: ec2.IVpc
+        self._made: Network | None = None
         if network.vpc is not None:
             self._vpc = network.vpc
             self._subnets = ec2.SubnetSelection() if network.subnets is None else network.subnets
@@ -318,6 +328,7 @@ class BusinessUnit(Construct):
             )
             self._subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
         else:
+            self._made = network
             self._vpc = define_network(self, "Network", business_unit=self, network=network)
             self._subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
         self._security_group: ec2.ISecurityGroup = (

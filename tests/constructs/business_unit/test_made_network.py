@@ -107,3 +107,26 @@ def test_the_price_is_printed() -> None:
 
     text = Match.string_like_regexp(r"costs about 64\.24 USD a month: 8 interface .* 1 zone\(s\) .* of eu-west-1")
     Annotations.from_stack(stack).has_info("/S/Unit/Network", text)
+
+
+def test_further_services_are_reached_once_and_priced() -> None:
+    """What is reached already gets no second endpoint; the price of what is added is printed."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.made(endpoints=["sts"]))
+    for _ in range(2):
+        unit.reach(["sts", "eks", "elasticloadbalancing"])
+
+    template = Template.from_stack(stack)
+    template.resource_count_is("AWS::EC2::VPCEndpoint", 2 + 3)
+    template.resource_count_is("AWS::EC2::SecurityGroup", 2)
+    said = r"eks, elasticloadbalancing for unit 'demand' cost another about 29\.20 USD a month: 2 interface endpoints in 2 zone"
+    Annotations.from_stack(stack).has_info("*", Match.string_like_regexp(said))
+
+
+def test_a_given_network_reaches_services_by_itself() -> None:
+    """Nothing is added to a network of somebody else."""
+    stack = cdk.Stack(cdk.App(), "S")
+    network = Network.shared(vpc_id="vpc-12345678", availability_zones=["a"], subnet_ids=["subnet-12345678"])
+    BusinessUnit(stack, "Unit", name="demand", network=network).reach(["eks"])
+
+    Template.from_stack(stack).resource_count_is("AWS::EC2::VPCEndpoint", 0)
