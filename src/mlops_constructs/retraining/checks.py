@@ -1,5 +1,8 @@
 """Checks of a declaration against itself and what there is: training set, evaluation, gate."""
 
+import math
+from itertools import pairwise
+
 from mlops_constructs._validation import check_range
 from mlops_constructs.feature_store import FeatureStore
 from mlops_constructs.retraining.source import TrainingSetSource
@@ -27,7 +30,7 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
         gate: When a candidate may be registered.
         evaluation: What it is measured on.
     """
-    columns = evaluation.segments or ()
+    columns = (*(evaluation.segments or ()), *(evaluation.bands or {}))
     known = ", ".join(map(repr, columns)) or "none"
     minimum, maximum = gate.minimum_loss, gate.maximum_loss
     return [
@@ -44,6 +47,17 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
         f"gate.minimum_loss must be below maximum_loss, got {minimum!r} and {maximum!r}"
         if minimum is not None and maximum is not None and minimum >= maximum
         else None,
+        *(
+            f"evaluation.bands must cut a column at one finite number or more, each above the one before, got {limits!r} for "
+            f"{column!r}"
+            for column, limits in (evaluation.bands or {}).items()
+            if not limits or not all(map(math.isfinite, limits)) or any(low >= high for low, high in pairwise(limits))
+        ),
+        *(
+            f"evaluation.segments and bands must not name {column!r} both"
+            for column in evaluation.bands or {}
+            if column in (evaluation.segments or ())
+        ),
         *(
             f"gate.segments must be written as column=value with a column of evaluation.segments ({known}), got {name!r}"
             for name in gate.segments or ()
@@ -64,12 +78,14 @@ def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -
         return []
     entities = [entity.name for group in store.groups if group.name == plan.label_group for entity in group.entities]
     known = [*entities, plan.timestamp, plan.label, *(name for columns in plan.features.values() for name in columns)]
-    named = {"block": (evaluation.block,), "baselines": evaluation.baselines, "segments": evaluation.segments or ()}
-    named |= {
-        name: (column,)
-        for name, column in (("cluster", evaluation.cluster), ("timestamp", evaluation.timestamp))
-        if column is not None
+    named = {
+        "block": (evaluation.block,),
+        "baselines": evaluation.baselines,
+        "segments": evaluation.segments or (),
+        "bands": tuple(evaluation.bands or {}),
     }
+    single = {"cluster": evaluation.cluster, "timestamp": evaluation.timestamp, "period": evaluation.period}
+    named |= {name: (column,) for name, column in single.items() if column is not None}
     return [
         f"evaluation.{name} must be columns of the training set ({', '.join(map(repr, known))}), got {column!r}"
         for name, columns in named.items()

@@ -70,13 +70,25 @@ class LossBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodLosses:
+    """What blocks lost within one period of the holdout (a week): a sum a block, in the order of the blocks it stands beside.
+
+    Blocks and periods are the two ways in which rows of a holdout depend on each other. A block without rows in the period has 0.
+    """
+
+    period: str
+    absolute_error: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentLosses:
-    """The rows of the holdout where a column has a value: their losses by the same blocks."""
+    """The rows of the holdout where a column has a value: their losses by the same blocks, and by these and periods."""
 
     column: str
     value: str
     rows: int
     blocks: tuple[LossBlock, ...]
+    periods: tuple[PeriodLosses, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -92,6 +104,7 @@ class Evaluation:
     missing or non-finite predictions, and of a classifier those that are no probabilities, by the same keys: they are failures,
     never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``failures`` says why the candidate
     cannot be served whatever its losses. ``milliseconds_a_row`` is of one row alone, through the server's reading of JSON.
+    ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one.
     """
 
     metric: Metric
@@ -111,6 +124,7 @@ class Evaluation:
     failures: tuple[str, ...] | None = None
     distinct_predictions: int | None = None
     milliseconds_a_row: Mapping[str, float] | None = None
+    periods: tuple[PeriodLosses, ...] | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 

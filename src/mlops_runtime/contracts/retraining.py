@@ -109,7 +109,10 @@ class EvaluationPlan:
 
     ``metric`` is a loss a row: ``wape`` (absolute errors over the sum of absolute labels) and ``mae`` for numbers, ``log_loss`` and
     ``brier`` for labels 0 and 1 with predicted probabilities. ``segments`` are columns by whose values losses are kept apart.
-    ``timestamp`` is the column with the time of prediction: the training split must end before the holdout begins.
+    ``bands`` cuts columns of numbers into segments: ``{"sold": (5, 20)}`` gives ``sold=below 5``, ``sold=5 to 20`` and
+    ``sold=20 or more``. ``period`` is the column (a week) of which the holdout has few values and whose rows share what happened
+    then: the gate's intervals then know blocks and periods. ``timestamp`` is the column with the time of prediction: the training
+    split must end before the holdout begins.
     """
 
     label: str
@@ -119,6 +122,8 @@ class EvaluationPlan:
     cluster: str | None = None
     segments: tuple[str, ...] | None = None
     timestamp: str | None = None
+    period: str | None = None
+    bands: Mapping[str, tuple[float, ...]] | None = None
     format: Literal["mlops.evaluation-plan/1"] = "mlops.evaluation-plan/1"
 
 
@@ -135,7 +140,8 @@ class SegmentLimit:
 class GateSpec:
     """When a candidate may be registered: bounds on (candidate loss - rival loss) / rival loss, from a paired block bootstrap.
 
-    Every baseline must be beaten (upper bound below 0); the champion must not be worse by more than ``max_regression``
+    Where the evaluation keeps periods apart, the bounds are of blocks and periods together instead. Every baseline must be beaten
+    (upper bound below 0); the champion must not be worse by more than ``max_regression``
     (upper bound below it). ``confidence`` is two-sided. Every metric is a loss: lower is better. In each segment that the
     evaluation keeps apart the champion must not be shown to be better by more than ``max_segment_regression``: lower bound not
     above it, at a level divided by the number of segments; default ``max_regression``. ``segments`` gives limits of their own, by

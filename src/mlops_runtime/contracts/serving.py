@@ -82,13 +82,15 @@ class ShadowSpec:
 class GoldenSpec:
     """Requests that a candidate answers before it gets traffic: a JSONL object of ``GoldenRequest``, by hash.
 
-    ``max_deviation`` bounds the median relative difference to the live model's answers, ``max_latency_ms`` one call.
+    ``max_deviation`` bounds the median relative difference to the live model's answers. Of each request the median time over all
+    rounds is at most ``max_latency_ms``, and at most ``max_slowdown`` times that of the live model.
     """
 
     uri: str
     sha256: str
     max_deviation: float | None = None
     max_latency_ms: int | None = None
+    max_slowdown: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.jobs.loss import Wide, check_labels, is_prediction, normaliser, row_losses
 from mlops_runtime.jobs.optml import JobError, OptMl, single_file
 from mlops_runtime.jobs.parity import Timer, milliseconds_a_row, serving_problems
-from mlops_runtime.jobs.segments import block_losses, segment_losses
+from mlops_runtime.jobs.segments import Rows, block_losses, period_losses, segment_losses
 from mlops_runtime.jobs.table import categories, model_input, numbers, read_split, require_columns
 from mlops_runtime.monitor.baseline import category_baseline, cluster_codes, number_baseline
 from mlops_runtime.serving.model import Model, ModelError, load_archive
@@ -88,7 +88,12 @@ def evaluate(
     losses = {name: row_losses(plan.metric, values, actual) for name, values in predictions.items()}
     block_of = [str(value) for value in inputs.holdout.column(plan.block).to_pylist()]
     blocks = block_losses(block_of, actual, losses)
-    segments, left_out = segment_losses(inputs.holdout, plan.segments or (), block_of, actual, losses)
+    period_of = (
+        None if plan.period is None else [str(value) for value in inputs.holdout.column(plan.period).to_pylist()]
+    )
+    rows = Rows(blocks=block_of, actual=actual, losses=losses, periods=period_of, by_period=tuple(models))
+    segments, left_out = segment_losses(inputs.holdout, plan.segments or (), rows, bands=plan.bands)
+    has_segments = plan.segments is not None or plan.bands is not None
     actual_sum = sum(block.actual_sum for block in blocks)
     scale = normaliser(plan.metric, rows=len(actual), actual_sum=actual_sum)
     training_set_id = content_hash(inputs.manifest)
@@ -106,11 +111,12 @@ def evaluate(
         training_set_id=training_set_id,
         baseline_uri=baseline_uri,
         non_finite={name: int((~mask).sum()) for name, mask in given.items()},
-        segments=segments if plan.segments is not None else None,
+        segments=segments if has_segments else None,
         segments_left_out=left_out or None,
         failures=tuple(failures) or None,
         distinct_predictions=_distinct(predictions[CANDIDATE][given[CANDIDATE]]),
         milliseconds_a_row=None if timer is None or failures else milliseconds_a_row(models, inputs.holdout, timer),
+        periods=None if period_of is None else period_losses(period_of, block_of, losses, blocks),
     )
     baseline = Baseline(
         features=_features(candidate.signature, inputs.train, plan.cluster),
@@ -191,9 +197,8 @@ def _split_times(manifest: TrainingSetManifest) -> dict[str, str]:
 def _require(plan: EvaluationPlan, inputs: Inputs, signature: ModelSignature) -> None:
     columns = [column.name for column in signature.inputs]
     both = [name for name in (plan.cluster, plan.timestamp) if name is not None]
-    require_columns(
-        inputs.holdout, [*columns, plan.label, plan.block, *plan.baselines, *both, *(plan.segments or ())], "holdout"
-    )
+    kept_apart = [*(plan.segments or ()), *(plan.bands or {}), *([] if plan.period is None else [plan.period])]
+    require_columns(inputs.holdout, [*columns, plan.label, plan.block, *plan.baselines, *both, *kept_apart], "holdout")
     require_columns(inputs.train, [*columns, *both], "train")
 
 

@@ -1,15 +1,20 @@
-"""Loss sums of the holdout by block, over all rows and where a column has a value."""
+"""Loss sums of the holdout by block, over all rows and where a column has a value, and by block and period."""
 
-from collections.abc import Mapping, Sequence
-from itertools import chain, zip_longest
+import bisect
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise, zip_longest
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.contracts.model import LossBlock, SegmentLosses
+from mlops_runtime.contracts.model import LossBlock, PeriodLosses, SegmentLosses
 from mlops_runtime.jobs.loss import Mask, Wide
 from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.jobs.table import numbers
+from mlops_runtime.serving.model import Matrix
 
 MAXIMUM_SEGMENTS = 24  # each is a test of its own, and a share of evaluation.json
 MAXIMUM_VALUES = 1000  # a column with more is a number or a name, not a segment
@@ -40,8 +45,65 @@ def block_losses(names: Sequence[str], actual: Wide, losses: Mapping[str, Wide])
     )
 
 
+def period_losses(
+    periods: Sequence[str], names: Sequence[str], losses: Mapping[str, Wide], blocks: Sequence[LossBlock]
+) -> tuple[PeriodLosses, ...]:
+    """Return the sums of each period by block, in the order of the blocks.
+
+    Args:
+        periods: The period of each row.
+        names: The block of each row.
+        losses: The losses of each row, by whose they are.
+        blocks: What `block_losses` made of the same rows.
+    """
+    place = {block.block: index for index, block in enumerate(blocks)}
+    columns = np.array([place[name] for name in names], dtype=np.int64)
+    present, codes = np.unique(np.array(periods, dtype=str), return_inverse=True)
+    shape = (len(present), len(blocks))
+    sums = {
+        name: np.bincount(codes * shape[1] + columns, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
+        for name, values in losses.items()
+    }
+    return tuple(
+        PeriodLosses(
+            period=str(period), absolute_error={name: tuple(total[index].tolist()) for name, total in sums.items()}
+        )
+        for index, period in enumerate(present)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Every row of a holdout: what it belongs to, and what it lost.
+
+    Args:
+        blocks: The block of each.
+        actual: The label of each.
+        losses: The losses of each, by whose they are.
+        periods: The period of each. Default: periods are not kept apart.
+        by_period: Whose losses segments keep apart by period. Default: all.
+    """
+
+    blocks: Sequence[str]
+    actual: Wide
+    losses: Mapping[str, Wide]
+    periods: Sequence[str] | None = None
+    by_period: Sequence[str] | None = None
+
+    def where(self, column: str, value: str, chosen: Mask) -> SegmentLosses:
+        """Return the losses of some rows."""
+        names = np.array(self.blocks, dtype=str)[chosen].tolist()
+        losses = {name: values[chosen] for name, values in self.losses.items()}
+        blocks = block_losses(names, self.actual[chosen], losses)
+        periods = None
+        if self.periods is not None:
+            kept = {name: losses[name] for name in self.by_period or losses}
+            periods = period_losses(np.array(self.periods, dtype=str)[chosen].tolist(), names, kept, blocks)
+        return SegmentLosses(column=column, value=value, rows=int(chosen.sum()), blocks=blocks, periods=periods)
+
+
 def segment_losses(
-    holdout: Any, columns: Sequence[str], blocks: Sequence[str], actual: Wide, losses: Mapping[str, Wide]
+    holdout: Any, columns: Sequence[str], rows: Rows, *, bands: Mapping[str, Sequence[float]] | None = None
 ) -> tuple[tuple[SegmentLosses, ...], tuple[str, ...]]:
     """Return the losses of the segments that are measured, and the names of those left out.
 
@@ -51,34 +113,24 @@ def segment_losses(
     Args:
         holdout: The holdout, an Arrow table.
         columns: Columns whose values are segments.
-        blocks: The block of each row.
-        actual: The label of each row.
-        losses: The losses of each row, by whose they are.
+        rows: Its rows.
+        bands: Columns of numbers and where each is cut. Default: none.
 
     Raises:
-        JobError: If a column has too many values.
+        JobError: If a column has too many values, or one that is cut holds no numbers.
     """
-    ranked = [_ranked(holdout, column) for column in columns]
+    cut = {column: _banded(numbers(holdout, column), limits) for column, limits in (bands or {}).items()}
+    ranked = [_ranked(column, map(_text, holdout.column(column).to_pylist())) for column in columns]
+    ranked += [_ranked(column, values) for column, values in cut.items()]
     in_turn = [found for found in chain.from_iterable(zip_longest(*ranked)) if found is not None]
     measured, left = in_turn[:MAXIMUM_SEGMENTS], in_turn[MAXIMUM_SEGMENTS:]
-    names = np.array(blocks, dtype=str)
-    segments = tuple(
-        SegmentLosses(
-            column=column,
-            value=value,
-            rows=int(chosen.sum()),
-            blocks=block_losses(
-                names[chosen].tolist(), actual[chosen], {n: values[chosen] for n, values in losses.items()}
-            ),
-        )
-        for column, value, chosen in measured
-    )
+    segments = tuple(rows.where(column, value, chosen) for column, value, chosen in measured)
     return segments, tuple(f"{column}={value}" for column, value, _ in left)
 
 
-def _ranked(holdout: Any, column: str) -> list[tuple[str, str, Mask]]:
+def _ranked(column: str, values_of: Iterable[str]) -> list[tuple[str, str, Mask]]:
     """Return the values of a column by falling number of rows, with the rows of each."""
-    texts: npt.NDArray[Any] = np.array([_text(value) for value in holdout.column(column).to_pylist()], dtype=str)
+    texts: npt.NDArray[Any] = np.array(list(values_of), dtype=str)
     values, codes, counts = np.unique(texts, return_inverse=True, return_counts=True)
     if len(values) > MAXIMUM_VALUES:
         raise JobError(
@@ -86,6 +138,16 @@ def _ranked(holdout: Any, column: str) -> list[tuple[str, str, Mask]]:
         )
     order = sorted(range(len(values)), key=lambda index: (-counts[index], values[index]))
     return [(column, str(values[index]), codes == index) for index in order]
+
+
+def _banded(values: Matrix, limits: Sequence[float]) -> list[str]:
+    """Return which band each number lies in; one at a limit lies above it."""
+    names = [
+        f"below {limits[0]:g}",
+        *(f"{low:g} to {high:g}" for low, high in pairwise(limits)),
+        f"{limits[-1]:g} or more",
+    ]
+    return [MISSING if math.isnan(value) else names[bisect.bisect_right(limits, value)] for value in values.tolist()]
 
 
 def _text(value: object) -> str:

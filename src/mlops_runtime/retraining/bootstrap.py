@@ -10,16 +10,17 @@ Student's t, with as many degrees of freedom as there are blocks but one, times 
 
 See: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapters 12 and 13; for blocks H. Kuensch, Annals of
 Statistics 17 (1989); for few blocks T. Hesterberg, What Teachers Should Know About the Bootstrap, The American
-Statistician 69 (2015).
+Statistician 69 (2015). Where rows also depend on each other by period, `two_way` is honest and this is not.
 """
 
 import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, stdev
+from statistics import stdev
 
 from mlops_runtime.contracts.model import LossBlock, SegmentLosses
+from mlops_runtime.retraining.student import student_quantile
 
 CANDIDATE = "candidate"
 UNBOUNDED = 1e9  # the relative difference to a rival without any loss; JSON has no infinity
@@ -108,25 +109,6 @@ def relative(mine: float, theirs: float) -> float:
     if theirs == 0:
         return 0.0 if mine == 0 else UNBOUNDED
     return (mine - theirs) / theirs
-
-
-def student_quantile(share: float, degrees: int) -> float:
-    """Return a quantile of Student's t for at least 9 degrees of freedom, by its expansion around the normal one.
-
-    See: M. Abramowitz, I. Stegun, Handbook of Mathematical Functions (1964), formula 26.7.5.
-
-    Example:
-        >>> round(student_quantile(0.975, 20), 3)
-        2.086
-    """
-    z = NormalDist().inv_cdf(share)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + math.fsum(term / degrees**power for power, term in enumerate(terms, start=1))
 
 
 def _resamples(count: int, resamples: int, seed: int) -> Iterator[list[int]]:

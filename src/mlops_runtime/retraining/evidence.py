@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from mlops_runtime.contracts.model import Evaluation, LossBlock, Metric, SegmentLosses
+from mlops_runtime.contracts.model import Evaluation, LossBlock, Metric, PeriodLosses, SegmentLosses
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
 from mlops_runtime.retraining.bootstrap import CANDIDATE
 
@@ -139,6 +139,8 @@ def _broken(evaluation: Evaluation) -> Iterator[str]:
         expected, got = loss_of(evaluation.blocks, evaluation.metric, name), evaluation.metrics[name]
         if not math.isclose(expected, got, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
             yield f"{evaluation.metric} of {name} is given as {got}, but its blocks make {expected}"
+    if evaluation.periods is not None:
+        yield from _broken_periods("the whole", evaluation.periods, evaluation.blocks, names)
     yield from _broken_segments(evaluation, names)
 
 
@@ -165,6 +167,32 @@ def _broken_segments(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
             yield f"segment {segment.name} has rows that its blocks do not have over all"
         elif sum(block.rows for block in segment.blocks) != segment.rows:
             yield f"segment {segment.name} has {segment.rows} rows, its blocks have others"
+        elif (segment.periods is None) != (evaluation.periods is None):
+            yield f"segment {segment.name} must have periods where the whole has them, and only there"
+        elif segment.periods is not None:
+            compared = names & {CANDIDATE, CHAMPION}
+            yield from _broken_periods(f"segment {segment.name}", segment.periods, segment.blocks, compared)
+
+
+def _broken_periods(
+    what: str, periods: Sequence[PeriodLosses], blocks: Sequence[LossBlock], names: set[str]
+) -> Iterator[str]:
+    """Yield why losses by period are not those of the blocks, kept apart."""
+    if len({period.period for period in periods}) < len(periods):
+        yield f"{what}: a period is given twice"
+    for name in sorted(names):
+        parts = [period.absolute_error.get(name, ()) for period in periods]
+        if any(len(part) != len(blocks) for part in parts):
+            yield f"{what}: a period does not have a loss of {name} for each of {len(blocks)} blocks"
+            continue
+        if not all(math.isfinite(loss) and loss >= 0 for part in parts for loss in part):
+            yield f"{what}: a period has a loss of {name} that is negative or not finite"
+            continue
+        for index, block in enumerate(blocks):
+            got = math.fsum(part[index] for part in parts)
+            if not math.isclose(got, block.absolute_error[name], rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+                yield f"{what}: the periods of block {block.block!r} make a loss of {name} of {got}, the block has another"
+                break
 
 
 def _segments(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:

@@ -5,6 +5,8 @@ with many small segments chance alone would refuse every good candidate: a segme
 level divided by the number of segments (Bonferroni), so that the chance that any of them refuses a candidate within its limit
 stays below that level. Of Holm's procedure only the first step can refuse a candidate, and that is Bonferroni's.
 
+Where the evaluation keeps the holdout's periods apart, an interval knows that weeks differ too (`two_way`).
+
 See: S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
 """
 
@@ -13,8 +15,9 @@ from datetime import datetime
 
 from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, SegmentLosses
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
-from mlops_runtime.retraining.bootstrap import CANDIDATE, UNBOUNDED, intervals, segment_bounds
+from mlops_runtime.retraining.bootstrap import CANDIDATE, UNBOUNDED, Bound, intervals, segment_bounds
 from mlops_runtime.retraining.evidence import loss_of, problems
+from mlops_runtime.retraining.two_way import MINIMUM_PERIODS, two_way_bound
 
 CHAMPION = "champion"
 MINIMUM_BLOCKS = 10  # with fewer, resamples of blocks say too little about the spread
@@ -37,7 +40,7 @@ def evaluate_gate(
         sha256: Hash of its bytes.
         now: The time of the decision; a holdout that ends later is made up. Default: it is not compared.
     """
-    found = [*problems(evaluation, spec, now), *_too_few_blocks(evaluation)]
+    found = [*problems(evaluation, spec, now), *_too_few(evaluation)]
     checks = () if found else (*_checks(evaluation, spec), *_segment_checks(evaluation, spec))
     failures = found + [check.reason for check in checks if not check.passed]
     return GateResult(
@@ -49,9 +52,14 @@ def evaluate_gate(
     )
 
 
-def _too_few_blocks(evaluation: Evaluation) -> Iterator[str]:
+def _too_few(evaluation: Evaluation) -> Iterator[str]:
     if len(evaluation.blocks) < MINIMUM_BLOCKS:
         yield f"{len(evaluation.blocks)} blocks are fewer than the {MINIMUM_BLOCKS} that an interval needs"
+    if evaluation.periods is not None and len(evaluation.periods) < MINIMUM_PERIODS:
+        yield (
+            f"{len(evaluation.periods)} periods are fewer than the {MINIMUM_PERIODS} that an interval over periods needs; "
+            "hold out more of them"
+        )
 
 
 def _checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
@@ -59,11 +67,9 @@ def _checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
     # a champion that cannot predict every row has no loss to compare; it is no reason to keep it
     silent = evaluation.non_finite.get(CHAMPION, 0)
     compared = [rival for rival in rivals if rival != CHAMPION or silent == 0]
-    bounds = intervals(
-        evaluation.blocks, compared, confidence=spec.confidence, resamples=spec.resamples, seed=spec.seed
-    )
+    bounds = _bounds(evaluation, compared, spec)
     for rival in compared:
-        low, high = bounds[rival]
+        low, high = bounds[rival].low, bounds[rival].high
         limit = spec.max_regression if rival == CHAMPION else 0.0
         passed = high < limit
         yield GateCheck(
@@ -81,20 +87,21 @@ def _checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
         )
 
 
+def _bounds(evaluation: Evaluation, rivals: Sequence[str], spec: GateSpec) -> dict[str, Bound]:
+    if evaluation.periods is not None:
+        tail = (1 - spec.confidence) / 2
+        return {rival: two_way_bound(evaluation.periods, rival, tail=tail) for rival in rivals}
+    found = intervals(evaluation.blocks, rivals, confidence=spec.confidence, resamples=spec.resamples, seed=spec.seed)
+    return {rival: Bound(low=low, high=high) for rival, (low, high) in found.items()}
+
+
 def _segment_checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
     if CHAMPION not in evaluation.metrics or evaluation.non_finite.get(CHAMPION, 0):
         return
     segments = [segment for segment in evaluation.segments or () if _is_comparable(segment)]
     if not segments:
         return
-    bounds = segment_bounds(
-        evaluation.blocks,
-        segments,
-        CHAMPION,
-        tail=(1 - spec.confidence) / 2 / len(segments),
-        resamples=spec.resamples,
-        seed=spec.seed,
-    )
+    bounds = _segment_bounds(evaluation, segments, spec)
     for segment in segments:
         low, high = bounds[segment.name].low, bounds[segment.name].high
         limit = _segment_regression(spec, segment)
@@ -110,8 +117,18 @@ def _segment_checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateChec
         )
 
 
+def _segment_bounds(evaluation: Evaluation, segments: Sequence[SegmentLosses], spec: GateSpec) -> dict[str, Bound]:
+    tail = (1 - spec.confidence) / 2 / len(segments)
+    if evaluation.periods is not None:
+        return {segment.name: two_way_bound(segment.periods or (), CHAMPION, tail=tail) for segment in segments}
+    return segment_bounds(evaluation.blocks, segments, CHAMPION, tail=tail, resamples=spec.resamples, seed=spec.seed)
+
+
 def _is_comparable(segment: SegmentLosses) -> bool:
-    return len(segment.blocks) >= MINIMUM_BLOCKS
+    """Return whether a segment has enough blocks, and periods where they are kept apart, for an interval."""
+    return len(segment.blocks) >= MINIMUM_BLOCKS and (
+        segment.periods is None or len(segment.periods) >= MINIMUM_PERIODS
+    )
 
 
 def _segment_regression(spec: GateSpec, segment: SegmentLosses) -> float:

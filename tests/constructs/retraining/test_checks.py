@@ -1,5 +1,6 @@
 """What goes together, and what a store does not have."""
 
+from dataclasses import replace
 from typing import Any
 
 from mlops_constructs.retraining.checks import (
@@ -82,6 +83,16 @@ def test_fails_with_every_limit_that_nothing_could_keep():
     ]
 
 
+def test_bands_are_cut_in_order():
+    """Each limit finite and above the one before, of a column that is not a segment as it is; a gate may limit a band."""
+    plan = EvaluationPlan(label="units", block="store", baselines=("last_week",), bands={"sold": (5, 20)})
+    assert not any(gate_problems(GateSpec(segments={"sold=below 5": SegmentLimit(maximum_loss=1)}), plan))
+    wrong = replace(plan, segments=("price",), bands={"sold": (5, 5), "price": (), "lag": (float("nan"),)})
+    found = [problem for problem in gate_problems(GateSpec(), wrong) if problem is not None]
+    assert [problem.rpartition(" for ")[2] for problem in found[:3]] == ["'sold'", "'price'", "'lag'"]
+    assert found[3:] == ["evaluation.segments and bands must not name 'price' both"]
+
+
 def test_an_evaluation_names_columns_that_the_set_will_have(demand: Any):
     """Entities of the label group, time, label, features; what lies in S3 is not known at synth."""
     plan = EvaluationPlan(
@@ -90,12 +101,15 @@ def test_an_evaluation_names_columns_that_the_set_will_have(demand: Any):
     source = TrainingSetSource.features(store=demand.store, plan=PLAN)
     assert evaluation_problems(plan, source) == []
     wrong = EvaluationPlan(label="units", block="shop", baselines=("lag",), segments=("promoted",), cluster="week")
+    wrong = replace(wrong, bands={"mailer": (0.5,)}, period="week")
     found = evaluation_problems(wrong, source)
     assert [problem.split(" must ")[0] for problem in found] == [
         "evaluation.block",
         "evaluation.baselines",
         "evaluation.segments",
+        "evaluation.bands",
         "evaluation.cluster",
+        "evaluation.period",
     ]
     assert found[0].endswith("('store', 'event_time', 'units', 'price'), got 'shop'")
     exported = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")

@@ -4,10 +4,9 @@ import random
 from collections.abc import Callable
 
 import pytest
-from scipy import stats
 
 from mlops_runtime.contracts.model import Evaluation, LossBlock
-from mlops_runtime.retraining.bootstrap import UNBOUNDED, intervals, relative, segment_bounds, student_quantile
+from mlops_runtime.retraining.bootstrap import UNBOUNDED, intervals, relative, segment_bounds
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -39,13 +38,6 @@ def test_pairing_makes_the_interval_narrow() -> None:
     ]
     low, high = intervals(blocks, ["naive"], confidence=0.95, resamples=200, seed=1)["naive"]
     assert (low, high) == (pytest.approx(-0.1), pytest.approx(-0.1))
-
-
-@pytest.mark.parametrize("degrees", [9, 12, 30, 100])
-@pytest.mark.parametrize("share", [0.9, 0.975, 0.999, 1 - 0.025 / 24])
-def test_the_quantile_of_t_is_that_of_another_library(share: float, degrees: int) -> None:
-    """Within a thousandth, from ten blocks on."""
-    assert student_quantile(share, degrees) == pytest.approx(stats.t.ppf(share, degrees), rel=1e-3)
 
 
 def test_a_rival_without_loss_is_no_division() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.contracts.model import Evaluation
+from mlops_runtime.contracts.model import Evaluation, PeriodLosses
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
 from mlops_runtime.retraining.evidence import problems
 
@@ -179,3 +179,37 @@ def test_fails_when_a_segment_does_not_fit_the_whole(evaluation: Make) -> None:
         ),
     ]:
         assert message in problems(replace(made, segments=(changed,)), SPEC, NOW)[0]
+
+
+PERIODS = tuple(
+    PeriodLosses(
+        period=str(week), absolute_error={name: tuple(loss / 4 for loss in losses) for name, losses in GOOD.items()}
+    )
+    for week in range(4)
+)
+
+
+def _changed(name: str, losses: tuple[float, ...]) -> tuple[PeriodLosses, ...]:
+    first, *others = PERIODS
+    return replace(first, absolute_error={**first.absolute_error, name: losses}), *others
+
+
+@pytest.mark.parametrize(
+    ("periods", "message"),
+    [
+        ((PERIODS[0], *PERIODS[:3]), "the whole: a period is given twice"),
+        (_changed("candidate", (1.0,)), "the whole: a period does not have a loss of candidate for each of 60 blocks"),
+        (_changed("naive", (math.nan,) * 60), "the whole: a period has a loss of naive that is negative or not finite"),
+        (_changed("naive", (9.0,) * 60), "the whole: the periods of block '0' make a loss of naive of"),
+    ],
+)
+def test_periods_must_be_those_of_the_blocks(periods: tuple[PeriodLosses, ...], message: str, evaluation: Make) -> None:
+    """Kept apart, and nothing else."""
+    assert problems(evaluation(GOOD, periods=PERIODS), SPEC, NOW) == []
+    assert any(found.startswith(message) for found in problems(evaluation(GOOD, periods=periods), SPEC, NOW))
+
+
+def test_segments_have_periods_where_the_whole_has_them(evaluation: Make) -> None:
+    """Else their intervals would be of another kind."""
+    found = problems(evaluation(GOOD, HALF, periods=PERIODS), SPEC, NOW)
+    assert found == ["segment promoted=1 must have periods where the whole has them, and only there"]

@@ -16,7 +16,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
 from mlops_runtime.jobs.loss import row_losses
-from mlops_runtime.jobs.segments import block_losses, segment_losses
+from mlops_runtime.jobs.segments import Rows, block_losses, period_losses, segment_losses
 from mlops_runtime.retraining.bootstrap import UNBOUNDED
 from mlops_runtime.retraining.gate import evaluate_gate
 
@@ -182,6 +182,107 @@ def test_segments_need_a_champion_that_predicts(evaluation: Make) -> None:
     assert {check.segment for check in result.checks} == {None}
 
 
+def _weekly(seed: int, factor: float, *, weeks: int, by_week: float) -> Evaluation:
+    """Return 60 stores over some weeks, each week with a difference of its own around ``factor``, with one segment."""
+    random_ = np.random.default_rng(seed)
+    rows, stores = 60 * weeks * 4, np.tile(np.arange(60), weeks * 4)
+    names, periods = [f"store-{store}" for store in stores], np.repeat(np.arange(weeks), 240)
+    champion = random_.gamma(4, 5, rows)
+    apart = factor + random_.normal(0, by_week, weeks)[periods] + random_.normal(0, 0.05, rows)
+    losses = {"candidate": champion * apart, "champion": champion, "naive": 1.5 * champion}
+    actual = np.full(rows, 50.0)
+    blocks = block_losses(names, actual, losses)
+    texts = [str(week) for week in periods]
+    table = pa.table({"promoted": random_.integers(0, 2, rows)})
+    segments, _ = segment_losses(table, ["promoted"], Rows(blocks=names, actual=actual, losses=losses, periods=texts))
+    total = float(actual.sum())
+    return Evaluation(
+        metric="wape",
+        metrics={name: float(values.sum()) / total for name, values in losses.items()},
+        blocks=blocks,
+        rows=rows,
+        trained_until="2017-07-01",
+        holdout_from="2017-07-01",
+        holdout_until="2017-08-01",
+        artifact_sha256="a" * 64,
+        model_sha256="b" * 64,
+        training_set_id="t",
+        baseline_uri="s3://b/baseline.json",
+        segments=segments,
+        periods=period_losses(texts, names, losses, blocks),
+    )
+
+
+def test_weeks_that_differ_widen_what_the_gate_is_sure_of() -> None:
+    """The very same losses: without periods the gate takes eight weeks for all there are and is sure, with them it is not."""
+    made = _weekly(3, 1.0, weeks=8, by_week=0.03)
+    known, unknown = (_gate(e).checks[0] for e in (made, replace(made, periods=None, segments=None)))
+    assert known.rival == unknown.rival == "champion"
+    assert known.high - known.low > 3 * (unknown.high - unknown.low)
+
+
+def test_with_periods_the_segments_are_held_to_them_too() -> None:
+    """Equal over all and a quarter worse in a segment is found; one that is worse in one week alone is not shown to be worse."""
+    made = _weekly(5, 1.0, weeks=8, by_week=0.002)
+    assert made.segments is not None
+    assert _gate(made).verdict is GateVerdict.PASSED
+    worse = {
+        segment.name: tuple(
+            replace(
+                p,
+                absolute_error=dict(p.absolute_error)
+                | {"candidate": tuple(1.25 * x for x in p.absolute_error["candidate"])},
+            )
+            for p in segment.periods or ()
+        )
+        for segment in made.segments
+    }
+    spoiled = tuple(
+        replace(
+            s,
+            periods=worse[s.name],
+            blocks=tuple(
+                replace(b, absolute_error=dict(b.absolute_error) | {"candidate": 1.25 * b.absolute_error["candidate"]})
+                for b in s.blocks
+            ),
+        )
+        if s.name == "promoted=1"
+        else s
+        for s in made.segments
+    )
+    result = _gate(replace(made, segments=spoiled))
+    assert [check.segment for check in result.checks if not check.passed] == ["promoted=1"]
+    few = tuple(replace(s, periods=(s.periods or ())[:3]) for s in made.segments)
+    assert "0 of 2 segments compared" in _gate(replace(made, segments=_blocks_of_periods(few))).reason
+
+
+def _blocks_of_periods(segments: Sequence[Any]) -> tuple[Any, ...]:
+    """Return segments whose blocks are the sums of their periods."""
+    return tuple(
+        replace(
+            segment,
+            blocks=tuple(
+                replace(
+                    block,
+                    absolute_error={
+                        name: sum(period.absolute_error[name][index] for period in segment.periods)
+                        for name in block.absolute_error
+                    },
+                )
+                for index, block in enumerate(segment.blocks)
+            ),
+        )
+        for segment in segments
+    )
+
+
+def test_fails_with_few_periods() -> None:
+    """Three weeks say too little about weeks."""
+    made = _weekly(3, 0.5, weeks=3, by_week=0.01)
+    assert "3 periods are fewer than the 4" in _gate(made).reason
+    assert _gate(_weekly(3, 0.5, weeks=4, by_week=0.01)).verdict is GateVerdict.PASSED
+
+
 def _losses(seed: int, spoil: Callable[..., Any]) -> tuple[Any, ...]:
     """Return a holdout of 100 stores and a candidate retrained on nearly the champion's data, spoiled."""
     random_ = np.random.default_rng(seed)
@@ -201,7 +302,9 @@ def _losses(seed: int, spoil: Callable[..., Any]) -> tuple[Any, ...]:
     losses = {name: row_losses("wape", values, actual) for name, values in predictions.items()}
     blocks = [f"store-{store}" for store in stores]
     whole = block_losses(blocks, actual, losses)
-    segments, _ = segment_losses(table, ["category", "promoted", "region"], blocks, actual, losses)
+    segments, _ = segment_losses(
+        table, ["category", "promoted", "region"], Rows(blocks=blocks, actual=actual, losses=losses)
+    )
     return whole, segments, len(np.unique(predictions["candidate"]))
 
 
