@@ -76,6 +76,7 @@ def deploy_machine(
     patience = rollout.maximum + POLL_GRACE_SECONDS
     hold = hold_seconds(rollout.maximum, target.lead_seconds(rollout))
     first_step, steps = target.steps(rollout=rollout, golden_arn=golden_arn, partition=partition)
+    first_busy, busy = target.busy(next_state="IsPatient", partition=partition)
     first_clean_up, clean_up = target.clean_up(next_state="Unlock", partition=partition)
     states: dict[str, State] = {
         "Start": assign(
@@ -104,10 +105,11 @@ def deploy_machine(
         "Decide": choose(
             ("$plan.action = 'nothing'", "Unchanged"),
             ("$plan.action = 'refuse'", "Refused"),
-            ("$plan.action = 'wait'", "IsPatient"),
+            ("$plan.action = 'wait'", first_busy),
             ("$plan.action in ['create', 'update']", first_step),
             default="UnknownAction",
         ),
+        **busy,
         # something that this execution did not begin ends first: SageMaker's own maintenance, a rollout that lost its machine
         "IsPatient": choose(("$toMillis($now()) > $patience", "StillBusy"), default="AwaitRest"),
         "AwaitRest": wait(poll_seconds(rollout.maximum), "Preflight"),

@@ -1,6 +1,6 @@
 """States that decide whether a fleet that serves may stay: no alarm rings, it served enough; else they go back."""
 
-from mlops_constructs._states import NOW, State, assign, choose, task, wait
+from mlops_constructs._states import CAUGHT, NOW, State, assign, choose, task, wait
 from mlops_constructs.rollout.target import FAILED, PROMOTED, ROLLED_BACK
 
 # what rings, as a sentence; $ringing is set by ``look_at_alarms``
@@ -10,6 +10,51 @@ _RINGING = """{% (
     $count($rings) = 0 ? '' : 'in ALARM: ' & $join(
         $map($rings, function($a) { $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, 200) & ')' }), ', ')
 ) %}"""
+
+
+# how often something was counted, by the sums of its periods
+SUM = (
+    "{% $count($states.result.Datapoints) = 0 ? 0 : "
+    "$sum($map([$states.result.Datapoints], function($d) { $number($d.Sum) })) %}"
+)
+
+
+def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[str, State]:
+    """Return the state ``PutAlarms``, which makes ``$plan.alarms``: what they watch has a name that is known only now.
+
+    Args:
+        next_state: Where to go on.
+        catch: Where to go when one cannot be made, with the error in ``$caught``.
+        partition: AWS partition, may be a token.
+    """
+    alarm = task(
+        "aws-sdk:cloudwatch:putMetricAlarm",
+        "{% $states.input %}",
+        partition=partition,
+        next_state="",
+        catch="AlarmFailed",
+    )
+    del alarm["Next"]
+    # a round has variables of its own; under a name of its own it hides none of the machine's
+    alarm["Catch"][0]["Assign"] = {"alarm_error": CAUGHT}
+    return {
+        "PutAlarms": {
+            "Type": "Map",
+            "Items": "{% [$plan.alarms] %}",
+            "MaxConcurrency": 1,
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "INLINE"},
+                "StartAt": "PutAlarm",
+                "States": {
+                    "PutAlarm": {**alarm, "End": True},
+                    "AlarmFailed": {"Type": "Fail", "Error": "PutAlarmFailed", "Cause": "{% $alarm_error %}"},
+                },
+            },
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"caught": CAUGHT}, "Output": {}, "Next": catch}],
+            "Output": {},
+            "Next": next_state,
+        }
+    }
 
 
 def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
@@ -79,10 +124,7 @@ def _count(endpoint_name: str, partition: str) -> State:
         partition=partition,
         next_state="IsEvidenceEnough",
         catch="NoEvidence",
-        assign={
-            "invocations": "{% $count($states.result.Datapoints) = 0 ? 0 : "
-            "$sum($map([$states.result.Datapoints], function($d) { $number($d.Sum) })) %}"
-        },
+        assign={"invocations": SUM},
     )
 
 

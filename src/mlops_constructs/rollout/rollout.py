@@ -174,6 +174,7 @@ class Rollout(Construct):
     ) -> sfn.StateMachine:
         golden = None if self._golden is None else self._golden.function_arn
         functions = [preflight.function_arn, self._record.function_arn, *(() if golden is None else (golden,))]
+        functions += target.functions
         definition = deploy_machine(
             endpoint_name=self._endpoint_name,
             unit_name=self._unit.name,

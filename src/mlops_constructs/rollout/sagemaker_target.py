@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mlops_constructs._states import CAUGHT, State, assign, choose, task, wait
 from mlops_constructs.rollout.clean_up import clean_up_states
-from mlops_constructs.rollout.evidence import RINGING, evidence_states, look_at_alarms
+from mlops_constructs.rollout.evidence import RINGING, evidence_states, look_at_alarms, put_alarms_states
 from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy
 from mlops_constructs.rollout.rehearsal import REHEARSAL_SECONDS, rehearsal_states, synthetic_states
 from mlops_constructs.rollout.scaling import deregister_scaling_states
@@ -44,6 +44,11 @@ class SageMakerTarget:
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
         """
         return frozenset(RolloutKind) if self.instance_count else frozenset({RolloutKind.ALL_AT_ONCE})
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """ARNs of the functions that the target's own steps call: SageMaker does each step itself."""
+        return ()
 
     def effective_percent(self, percent: int) -> float:
         """Return which share of the instances a step moves, in percent with one decimal: whole ones only.
@@ -85,6 +90,11 @@ class SageMakerTarget:
         if rollout.shadow is None:
             return rehearsal
         return rehearsal + rollout.shadow.bake + 2 * (rollout.maximum + POLL_GRACE_SECONDS)
+
+    def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return nothing to do: SageMaker ends by itself what it has begun."""
+        del partition
+        return next_state, {}
 
     def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits.
@@ -153,41 +163,9 @@ class SageMakerTarget:
         }
 
     def _alarm_states(self, partition: str, update: str) -> dict[str, State]:
-        alarm = task(
-            "aws-sdk:cloudwatch:putMetricAlarm",
-            "{% $states.input %}",
-            partition=partition,
-            next_state="",
-            catch="AlarmFailed",
-        )
-        del alarm["Next"]
-        # a round has variables of its own; under a name of its own it hides none of the machine's
-        alarm["Catch"][0]["Assign"] = {"alarm_error": CAUGHT}
         return {
             # the dimension of the new fleet is its config's name, known only now
-            "PutAlarms": {
-                "Type": "Map",
-                "Items": "{% [$plan.alarms] %}",
-                "MaxConcurrency": 1,
-                "ItemProcessor": {
-                    "ProcessorConfig": {"Mode": "INLINE"},
-                    "StartAt": "PutAlarm",
-                    "States": {
-                        "PutAlarm": {**alarm, "End": True},
-                        "AlarmFailed": {"Type": "Fail", "Error": "PutAlarmFailed", "Cause": "{% $alarm_error %}"},
-                    },
-                },
-                "Catch": [
-                    {
-                        "ErrorEquals": ["States.ALL"],
-                        "Assign": {"caught": CAUGHT},
-                        "Output": {},
-                        "Next": "Caught",
-                    }
-                ],
-                "Output": {},
-                "Next": "IsNew",
-            },
+            **put_alarms_states(next_state="IsNew", catch="Caught", partition=partition),
             "IsNew": choose(("$plan.action = 'create'", "CreateEndpoint"), default=update),
         }
 

@@ -17,7 +17,7 @@ POLL_GRACE_SECONDS = 900
 
 
 class RolloutTarget(Protocol):
-    """What the Deploy machine needs to know of a target. SageMaker is one; EKS slots will be another."""
+    """What the Deploy machine needs to know of a target: SageMaker's endpoints are one, the slots of EKS another."""
 
     @property
     def name(self) -> str:
@@ -27,6 +27,11 @@ class RolloutTarget(Protocol):
     @property
     def kinds(self) -> frozenset[RolloutKind]:
         """Kinds of rollout that the target executes."""
+        ...
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """ARNs of the functions that the target's own steps call."""
         ...
 
     def effective_percent(self, percent: int) -> float:
@@ -39,6 +44,13 @@ class RolloutTarget(Protocol):
 
     def lead_seconds(self, rollout: RolloutSpec) -> int:
         """Return how long what comes before the first step may take at most."""
+        ...
+
+    def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states that come before a plan that waits is waited for.
+
+        They end what an execution that died has begun, where nobody else would; none of them can fail.
+        """
         ...
 
     def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:

@@ -12,6 +12,7 @@ from botocore.model import ServiceModel, Shape, StructureShape
 _SDK_NAMES = {
     "applicationautoscaling": "application-autoscaling",
     "cloudwatchlogs": "logs",
+    "elasticloadbalancingv2": "elbv2",
     "eventbridge": "events",
     "sagemakerfeaturestoreruntime": "sagemaker-featurestore-runtime",
     "sagemakerruntime": "sagemaker-runtime",

@@ -105,7 +105,8 @@ class DeployRequest:
 class LivePointer:
     """What serves: written by the Deploy machine alone, in the endpoint's row.
 
-    ``previous`` is the config that a rollback goes back to, ``kept`` those before it, newest first.
+    ``previous`` is the config that a rollback goes back to, ``kept`` those before it, newest first. On EKS ``previous_package`` is
+    what it is made of: a slot that rests may be given something else, so the version is made anew.
     """
 
     endpoint: str
@@ -124,6 +125,7 @@ class LivePointer:
     previous: str | None = None
     kept: tuple[str, ...] | None = None
     probation_until: str | None = None
+    previous_package: str | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
 
 

@@ -23,9 +23,9 @@ ABORT_NAMESPACE = "MLOps/Rollout"
 ABORT_METRIC = "RolloutAbort"
 _SAGEMAKER = "AWS/SageMaker"
 # nobody divides by a fleet that is not asked, and a period without calls of the old one proves nothing
-_RATIO = "IF(FILL(old, 0) > 0, new / old, 0)"
+RATIO = "IF(FILL(old, 0) > 0, new / old, 0)"
 _HOLDS = 5
-_BREACH: Request = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"}
+BREACH: Request = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"}
 
 
 def alarm_prefix(endpoint: str) -> str:
@@ -110,7 +110,7 @@ class FleetAlarms:
         """A candidate that refuses what the live model takes is a bad one too."""
         rollout = self.spec.rollout
         return {
-            **_BREACH,
+            **BREACH,
             **self._own(error_metric(self.spec), self.config),
             "AlarmDescription": self._says(f"more than {rollout.max_error_count} errors in {rollout.alarm_period} s"),
             "Period": rollout.alarm_period,
@@ -120,7 +120,7 @@ class FleetAlarms:
 
     def _latency(self, milliseconds: int) -> Request:
         return {
-            **_BREACH,
+            **BREACH,
             **self._own("ModelLatency", self.config),
             "AlarmDescription": self._says(f"95th percentile of model latency above {milliseconds} ms"),
             "Period": self.spec.rollout.alarm_period,
@@ -139,14 +139,14 @@ class FleetAlarms:
             }
 
         return {
-            **_BREACH,
+            **BREACH,
             "AlarmDescription": self._says(
                 f"99th percentile of model latency above {ratio:g} times that of {self.previous}"
             ),
             "Metrics": [
                 latency("new", self.config),
                 latency("old", self.previous),
-                {"Id": "ratio", "Expression": _RATIO, "Label": "new / old", "ReturnData": True},
+                {"Id": "ratio", "Expression": RATIO, "Label": "new / old", "ReturnData": True},
             ],
             "Threshold": float(ratio),
         }
@@ -156,7 +156,7 @@ class FleetAlarms:
         what = f"{rule.statistic} of {rule.namespace} {rule.metric} is {rule.comparison} {rule.threshold:g}"
         kind = "ExtendedStatistic" if rule.statistic.startswith("p") else "Statistic"
         return {
-            **_BREACH,
+            **BREACH,
             "ComparisonOperator": rule.comparison,
             "AlarmDescription": self._says(what),
             "Namespace": rule.namespace,

@@ -1,4 +1,4 @@
-"""What SageMaker allows of a serving spec, so that nothing is found out in the middle of a rollout."""
+"""What SageMaker or EKS allows of a serving spec, so that nothing is found out in the middle of a rollout."""
 
 import math
 import re
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec, MetricRule
+from mlops_runtime.eks.limits import spec_problems
+from mlops_runtime.eks.rollout_limits import serving_problems
 from mlops_runtime.rollout.capacity import capacity_problems
 from mlops_runtime.rollout.fleet_alarms import alarm_kinds
 
@@ -25,7 +27,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class SpecError(ValueError):
-    """A serving spec that SageMaker would refuse, or would not do as it says; the message lists every problem."""
+    """A serving spec that SageMaker or EKS would refuse, or would not do as it says; the message lists every problem."""
 
 
 def check_spec(spec: ServingSpec) -> ServingSpec:
@@ -34,8 +36,13 @@ def check_spec(spec: ServingSpec) -> ServingSpec:
     Raises:
         SpecError: With every problem: value got, what is allowed, the fix.
     """
-    rollout = spec.rollout
-    problems = [*_spec_problems(spec), *capacity_problems(spec), *_rollout_problems(rollout, spec.instance_count)]
+    rollout, instances = spec.rollout, spec.instance_count
+    if spec.eks is None:
+        own = capacity_problems(spec)
+    else:
+        # weights move single percents
+        own, instances = [*spec_problems(spec), *serving_problems(spec)], 100
+    problems = [*_spec_problems(spec), *own, *_rollout_problems(rollout, instances)]
     problems += [*_check_problems(rollout), *_afterwards_problems(rollout)]
     problems += [] if spec.capture is None else _capture_problems(spec.capture)
     if problems:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.rollout import LivePointer, LockRow, ServingSpec
+from mlops_runtime.eks.serving import Slots
 from mlops_runtime.rollout.capacity import no_scaling
 from mlops_runtime.rollout.leftovers import Leftovers
 from mlops_runtime.rollout.serving import Serving, Version
@@ -64,7 +65,7 @@ class Facts:
     Args:
         row: The endpoint's row.
         spec: The desired spec.
-        serving: What SageMaker serves.
+        serving: What serves.
         package: Description of the package that the request is about (see ``wanted_package``).
         alarm_states: States of the spec's alarms that exist, and of the one that the request names.
         group: Group whose packages this endpoint serves.
@@ -74,6 +75,7 @@ class Facts:
         frozen: Which freeze window holds now.
         rests: Why automatic work rests now.
         approval: Why the package's approval does not count.
+        slots: Both slots, where the endpoint is served on EKS.
     """
 
     row: LockRow
@@ -88,6 +90,7 @@ class Facts:
     frozen: str | None = None
     rests: str | None = None
     approval: tuple[str, ...] = ()
+    slots: Slots | None = None
 
 
 class RefusedError(Exception):

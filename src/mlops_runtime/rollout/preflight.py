@@ -18,6 +18,8 @@ from mlops_runtime.contracts.rollout import (
     ServingSpec,
     spec_key,
 )
+from mlops_runtime.eks.plan import from_slots, on_slots
+from mlops_runtime.eks.serving import Slots
 from mlops_runtime.registry.package import PackageError, RegisteredPackage
 from mlops_runtime.rollout import render
 from mlops_runtime.rollout.capacity import no_scaling, render_scaling
@@ -41,7 +43,7 @@ from mlops_runtime.rollout.plan import (
     poll_seconds,
 )
 from mlops_runtime.rollout.serving import Serving, Version
-from mlops_runtime.rollout.succession import Succession, succession
+from mlops_runtime.rollout.succession import Succession, package_of, succession
 from mlops_runtime.rollout.tags import shadow_name, version_name
 
 
@@ -85,6 +87,11 @@ def decide(request: DeployRequest, facts: Facts, *, execution: str, now: datetim
         candidate_package=request.model_package_arn,
         live=_present(facts.row),
     )
+    if facts.slots is not None:
+        live = live_pointer(facts.row)
+        blank = from_slots(blank, facts.slots, live=None if live is None else live.config)
+        if blank.action == "wait":
+            return blank
     try:
         settled(facts.serving)
         blank = replace(blank, leftovers=facts.leftovers)
@@ -147,6 +154,11 @@ def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now
         now=now,
     )
     common = _common(blank, case)
+    if (facts.slots is None) is not (spec.eks is None):
+        raise RefusedError("the stored spec is for another target than the stack's functions; deploy the stack again")
+    if facts.slots is not None:
+        return _between_slots(common, case, facts.slots)
+    common = _made(common, case)
     if serving is None:
         endpoint = render.render_endpoint(spec, config=case.name, execution=execution)
         return replace(common, action="create", reason=f"first model: {package.arn}", create_endpoint=endpoint)
@@ -158,19 +170,58 @@ def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now
 
 
 def _common(blank: Plan, case: _Case) -> Plan:
-    spec, name, execution = case.spec, case.name, case.execution
+    """Return what holds for every target."""
+    rollout = case.spec.rollout
     return replace(
         blank,
-        variant=spec.variant,
+        variant=case.spec.variant,
+        model_name=case.name,
+        config_name=case.name,
+        bake=rollout.bake,
+        poll_seconds=poll_seconds(rollout.maximum),
+        live=to_dict(_pointer(case)),
+    )
+
+
+def _change(common: Plan, case: _Case, version: Version) -> Plan:
+    """Return what holds for every change of what serves."""
+    rollout = case.spec.rollout
+    return replace(
+        common,
+        action="update",
+        reason=_why(case, version),
+        previous_config=version.config,
+        previous_model=version.model,
+        min_invocations=rollout.min_invocations if case.is_approval else 0,
+        probation=(rollout.probation or 0) if case.is_approval else 0,
+    )
+
+
+def _between_slots(common: Plan, case: _Case, slots: Slots) -> Plan:
+    version = None if case.facts.serving is None else case.facts.serving.version
+    if version is None:
+        plan = replace(common, action="create", reason=f"first model: {case.package.arn}")
+    else:
+        check_quiet(case.spec, case.facts.alarm_states)
+        plan = _change(common, case, version)
+    return on_slots(
+        plan,
+        spec=case.spec,
+        slots=slots,
+        package=case.package,
+        execution=case.execution,
+        is_rollback=case.is_rollback,
+    )
+
+
+def _made(common: Plan, case: _Case) -> Plan:
+    spec, name, execution = case.spec, case.name, case.execution
+    return replace(
+        common,
         create_model=render.render_model(spec, package=case.package.arn, name=name, execution=execution),
         create_endpoint_config=render.render_endpoint_config(spec, name=name, execution=execution),
-        model_name=name,
-        config_name=name,
-        bake=spec.rollout.bake,
-        poll_seconds=poll_seconds(spec.rollout.maximum),
         rehearsal=_rehearsal(case),
         scaling=_scaling(spec, case.facts),
-        live=to_dict(_pointer(case)),
     )
 
 
@@ -188,21 +239,15 @@ def _update(common: Plan, case: _Case, version: Version) -> Plan:
     # deployment guardrails do not know serverless endpoints: nothing would look at an alarm
     names = alarms.names if spec.serverless is None else ()
     return replace(
-        common,
-        action="update",
-        reason=_why(case, version),
+        _change(common, case, version),
         update_endpoint=render.render_update(spec, config=case.name, live=version.variants, alarms=names),
         revert_endpoint=render.render_revert(spec, config=version.config, live=version.variants),
         alarms=tuple(alarms.requests()) if names else (),
         alarm_names=names,
         watched=(*names, *rollout.alarms),
-        previous_config=version.config,
-        previous_model=version.model,
         expired=case.follows.expired,
         synthetic=_synthetic(rollout, common.poll_seconds),
         shadow=_shadow(case, version),
-        min_invocations=rollout.min_invocations if case.is_approval else 0,
-        probation=(rollout.probation or 0) if case.is_approval else 0,
     )
 
 
@@ -306,6 +351,8 @@ def _pointer(case: _Case) -> LivePointer:
         execution=case.execution,
         since=_iso(case.now),
         previous=follows.previous,
+        # the slot that held it will hold another one
+        previous_package=None if case.facts.slots is None else package_of(case.facts, follows.previous),
         kept=follows.kept or None,
         probation_until=probation,
     )

@@ -29,7 +29,7 @@ def succession(facts: Facts, package: str, *, is_rollback: bool, keep: int) -> S
         keep: Versions that stay.
     """
     line = _line(facts)
-    packages = {config: _package(facts, config) for config in line}
+    packages = {config: package_of(facts, config) for config in line}
     if is_rollback:
         at = [config for config in line if packages[config] == package]
         rest = line[line.index(at[-1]) + 1 :] if at else []
@@ -48,7 +48,7 @@ def way_back(facts: Facts) -> str | None:
     """Return the package that a rollback without a target goes to: of the newest kept version that still exists."""
     live = live_pointer(facts.row)
     kept: Sequence[str] = () if live is None else [c for c in (live.previous, *(live.kept or ())) if c is not None]
-    return next((package for config in kept if (package := _package(facts, config)) is not None), None)
+    return next((package for config in kept if (package := package_of(facts, config)) is not None), None)
 
 
 def _line(facts: Facts) -> list[str]:
@@ -60,9 +60,10 @@ def _line(facts: Facts) -> list[str]:
     return list(dict.fromkeys([serving.config, *(config for config in recorded if config is not None)]))
 
 
-def _package(facts: Facts, config: str) -> str | None:
+def package_of(facts: Facts, config: str | None) -> str | None:
+    """Return the package of the version of a name, where that still exists."""
     serving = facts.serving
     if serving is not None and serving.config == config:
         return None if serving.version is None else serving.version.package
-    version = facts.versions.get(config)
+    version = None if config is None else facts.versions.get(config)
     return None if version is None else version.package

@@ -1,0 +1,248 @@
+"""States that move traffic between two slots by the weights of one listener rule.
+
+Both slots are healthy before any traffic moves. Each step writes both weights in one call, so there is no moment at which they do
+not sum to 100, and whatever goes wrong puts them back before anything else is done.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlops_constructs._states import NOW, State, assign, choose, invoke, task, wait
+from mlops_constructs.rollout.evidence import SUM, look_at_alarms, put_alarms_states
+from mlops_constructs.rollout.target import FAILED, PROMOTED, ROLLED_BACK
+from mlops_runtime.contracts.eks import SLOTS
+from mlops_runtime.eks.alarms import NAMESPACE, REQUESTS
+
+_ELB = "aws-sdk:elasticloadbalancingv2:"
+# how long the pods of a slot may take: a node is started, the image pulled, the model fetched and loaded
+START_SECONDS = 1800
+# a load balancer goes on for some seconds to send to targets without weight
+# https://github.com/argoproj/argo-rollouts/issues/4595
+_DRAIN_SECONDS = 60
+_HEALTHY = "$count($states.result.TargetHealthDescriptions[TargetHealth.State = 'healthy'])"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotSteps:
+    """The states of one service.
+
+    Args:
+        slot_arn: Function ``eks_slot``.
+        limit: Seconds that the steps, and putting the weights back, may each take.
+        partition: AWS partition, may be a token.
+    """
+
+    slot_arn: str
+    limit: int
+    partition: str
+
+    def steps(self) -> dict[str, State]:
+        """Return the states from ``PutAlarms`` to an exit."""
+        return {
+            **put_alarms_states(next_state="ApplySlot", catch="NoAlarms", partition=self.partition),
+            "NoAlarms": self._back("FAILED", "'the alarms of the slot could not be made: ' & $caught"),
+            **self._start_states(),
+            **self._health_states(),
+            **self._shift_states(),
+            **self._judge_states(),
+            **self._back_states(),
+        }
+
+    def take_back(self, *, next_state: str) -> dict[str, State]:
+        """Return the state that ends what an execution that died has begun: the weights are put where its plan says."""
+        return {"TakeBack": self._weigh("$plan.eks.start", next_state=next_state, catch=next_state)}
+
+    def rest(self, *, next_state: str) -> dict[str, State]:
+        """Return the states from ``HasPlan`` that delete the run's alarms and scale the slot without traffic to nothing.
+
+        What cannot be done now is taken along by the next execution.
+        """
+        return {
+            "HasPlan": choose(("$plan = null", next_state), default="HasAlarms"),
+            "HasAlarms": choose(
+                ("$count($plan.alarm_names) + $count($plan.leftovers.alarms) > 0", "DeleteAlarms"),
+                default="IsSlotLeft",
+            ),
+            "DeleteAlarms": task(
+                "aws-sdk:cloudwatch:deleteAlarms",
+                {"AlarmNames": "{% [$plan.alarm_names, $plan.leftovers.alarms] %}"},
+                partition=self.partition,
+                next_state="IsSlotLeft",
+                catch="IsSlotLeft",
+            ),
+            "IsSlotLeft": choose(("$applied", "AwaitDrained"), ("$plan.eks.is_left", "IdleSlot"), default=next_state),
+            "AwaitDrained": wait(_DRAIN_SECONDS, "IdleSlot"),
+            "IdleSlot": self._ask("idle", next_state=next_state, catch=next_state),
+        }
+
+    def _start_states(self) -> dict[str, State]:
+        # from here on pods may run that serve nobody
+        made = {
+            "applied": True,
+            "deadline": f"{{% $toMillis($now()) + {START_SECONDS * 1000} %}}",
+            "observed": {"is_ready": False, "is_failed": False, "pods": 0, "reason": "nobody could look at it"},
+            "targets": "",
+            "step": 0,
+        }
+        return {
+            "ApplySlot": self._ask("apply", next_state="HasAbort", catch="ApplyFailed", assign=made, caught=made),
+            "ApplyFailed": self._back("FAILED", "'slot ' & $plan.eks.slot & ' could not be made: ' & $caught"),
+            # a person may change their mind while the pods start
+            "HasAbort": choose(("$count($plan.watched) > 0", "LookBefore"), default="ObserveSlot"),
+            "LookBefore": look_at_alarms(next_state="IsAborted", catch="IsSlotLate", partition=self.partition),
+            "IsAborted": choose(("$contains($ringing, '-abort (')", "Rings"), default="ObserveSlot"),
+            "ObserveSlot": self._ask(
+                "observe",
+                next_state="IsSlotReady",
+                catch="IsSlotLate",
+                assign={"observed": "{% $states.result.Payload %}"},
+            ),
+            "IsSlotReady": choose(
+                ("$observed.is_failed", "NeverReady"), ("$observed.is_ready", "DescribeTargets"), default="IsSlotLate"
+            ),
+            "IsSlotLate": choose(("$toMillis($now()) > $deadline", "NeverReady"), default="AwaitSlot"),
+            "AwaitSlot": wait("{% $plan.poll_seconds %}", "HasAbort"),
+            "NeverReady": self._back(
+                "ROLLED_BACK",
+                "'slot ' & $plan.eks.slot & ' got no traffic, it was not ready: ' & "
+                "$join([$observed.reason, $targets, $ringing, $caught][$ != ''], '. ')",
+            ),
+        }
+
+    def _health_states(self) -> dict[str, State]:
+        def describe(group: str, whose: str, next_state: str) -> State:
+            return task(
+                f"{_ELB}describeTargetHealth",
+                {"TargetGroupArn": f"{{% $lookup($plan.eks.target_groups, {group}) %}}"},
+                partition=self.partition,
+                next_state=next_state,
+                catch="IsSlotLate",
+                assign={
+                    "healthy": f"{{% {_HEALTHY} %}}",
+                    "targets": f"{{% {whose} & ' has ' & $string({_HEALTHY}) & ' healthy targets' %}}",
+                },
+            )
+
+        return {
+            "DescribeTargets": describe("$plan.eks.slot", "'slot ' & $plan.eks.slot", "IsSlotHealthy"),
+            "IsSlotHealthy": choose(("$healthy >= $observed.pods", "HasLiveSlot"), default="IsSlotLate"),
+            # a rollback leaves a slot that may be ill: that it is must not keep it there
+            "HasLiveSlot": choose(
+                ("$plan.action = 'update' and $request.reason != 'rollback'", "DescribeLiveTargets"),
+                default="AssertWeights",
+            ),
+            "DescribeLiveTargets": describe("$plan.eks.live_slot", "'the live slot'", "IsLiveHealthy"),
+            "IsLiveHealthy": choose(("$healthy >= 1 and $ringing = ''", "AssertWeights"), default="IsSlotLate"),
+            # the stack may have put the rule back to what its template says
+            "AssertWeights": self._weigh(
+                "$plan.eks.start", next_state="Shift", catch="ShiftFailed", assign=self._until()
+            ),
+            "ShiftFailed": self._back("FAILED", "'the weights could not be moved: ' & $caught"),
+        }
+
+    def _shift_states(self) -> dict[str, State]:
+        baked = {"bake_until": "{% $toMillis($now()) + $plan.eks.bake * 1000 %}"}
+        rest = "$ceil(($bake_until - $toMillis($now())) / 1000)"
+        return {
+            "Shift": self._weigh("$plan.eks.steps[$step]", next_state="IsWatched", catch="ShiftFailed", assign=baked),
+            "IsWatched": choose(("$count($plan.watched) > 0", "LookAtAlarms"), default="IsLastStep"),
+            "LookAtAlarms": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=self.partition),
+            "IsQuiet": choose(
+                ("$ringing != ''", "Rings"),
+                ("$toMillis($now()) > $deadline", "TooLate"),
+                ("$toMillis($now()) >= $bake_until", "IsLastStep"),
+                default="Bake",
+            ),
+            "Bake": wait(f"{{% $max([1, $min([$plan.poll_seconds, {rest}])]) %}}", "LookAtAlarms"),
+            "IsLastStep": choose(("$step + 1 < $count($plan.eks.steps)", "NextStep"), default="NeedsEvidence"),
+            "NextStep": assign("Shift", step="{% $step + 1 %}"),
+            "Rings": self._back("ROLLED_BACK", "$ringing"),
+            "TooLate": self._back("ROLLED_BACK", f"'the rollout was not over after {self.limit} s'"),
+        }
+
+    def _judge_states(self) -> dict[str, State]:
+        return {
+            "NeedsEvidence": choose(
+                ("$request.reason = 'approval' and $plan.min_invocations > 0", "CountRequests"), default=PROMOTED
+            ),
+            "CountRequests": task(
+                "aws-sdk:cloudwatch:getMetricStatistics",
+                {
+                    "Namespace": NAMESPACE,
+                    "MetricName": REQUESTS,
+                    "Dimensions": "{% [$plan.eks.dimensions] %}",
+                    "StartTime": "{% $plan.started %}",
+                    "EndTime": NOW,
+                    "Period": 60,
+                    "Statistics": ["Sum"],
+                },
+                partition=self.partition,
+                next_state="IsEvidenceEnough",
+                catch="NoEvidence",
+                assign={"requests": SUM},
+            ),
+            "IsEvidenceEnough": choose(("$requests >= $plan.min_invocations", PROMOTED), default="TooLittleEvidence"),
+            "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
+            "TooLittleEvidence": self._back(
+                "ROLLED_BACK",
+                "'slot ' & $plan.eks.slot & ' served ' & $string($requests) & ' requests, a promotion needs ' & "
+                "$string($plan.min_invocations)",
+            ),
+        }
+
+    def _back_states(self) -> dict[str, State]:
+        return {
+            "PutBack": self._weigh("$plan.eks.start", next_state="WhereTo", catch="IsBackLate"),
+            "IsBackLate": choose(("$toMillis($now()) > $deadline", "BackFailed"), default="AwaitBack"),
+            "AwaitBack": wait("{% $plan.poll_seconds %}", "PutBack"),
+            "WhereTo": choose(("$verdict = 'ROLLED_BACK' and $plan.action = 'update'", ROLLED_BACK), default=FAILED),
+            "BackFailed": assign(FAILED, reason="{% $reason & '; putting the weights back failed: ' & $caught %}"),
+        }
+
+    def _back(self, verdict: str, reason: str) -> State:
+        """Say why, and put the weights back; the exit follows when they are."""
+        return assign("PutBack", verdict=verdict, reason=f"{{% {reason} %}}", **self._until())
+
+    def _until(self) -> dict[str, object]:
+        return {"deadline": f"{{% $toMillis($now()) + {self.limit * 1000} %}}"}
+
+    def _weigh(self, weights: str, *, next_state: str, catch: str, assign: Mapping[str, object] | None = None) -> State:
+        """Write both weights in one call.
+
+        See: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ModifyRule.html
+        """
+        groups = [
+            {"TargetGroupArn": f"{{% $plan.eks.target_groups.{slot} %}}", "Weight": f"{{% {weights}.{slot} %}}"}
+            for slot in SLOTS
+        ]
+        return task(
+            f"{_ELB}modifyRule",
+            {
+                "RuleArn": "{% $plan.eks.rule %}",
+                "Actions": [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}],
+            },
+            partition=self.partition,
+            next_state=next_state,
+            catch=catch,
+            assign=assign,
+        )
+
+    def _ask(
+        self,
+        action: str,
+        *,
+        next_state: str,
+        catch: str,
+        assign: Mapping[str, object] | None = None,
+        caught: Mapping[str, object] | None = None,
+    ) -> State:
+        state = invoke(
+            self.slot_arn,
+            {"action": action, "plan": "{% $plan %}", "now": NOW},
+            partition=self.partition,
+            next_state=next_state,
+            catch=catch,
+            assign=assign,
+        )
+        state["Catch"][0]["Assign"] |= dict(caught or {})
+        return state

@@ -1,0 +1,178 @@
+"""What a service on EKS serves, from the weights of its listener rule and what its two slots say: pure.
+
+The weights are the truth. Only an end, one slot with all of them, is a state in which something may stay; what lies in between
+belongs to an execution that shifts, or to one that died while it did.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlops_runtime.contracts.eks import SLOTS, SlotState
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.rollout.serving import Serving, Variant, Version
+
+# what of a forward action the weights of both slots come to; the load balancer takes 0 to 999 and divides by their sum
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupTuple.html
+ALL = 100
+
+Weights = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """Both slots as they are now.
+
+    Args:
+        weights: Share of the traffic by slot, in percent; they sum to 100, or are 0 where somebody took all traffic away.
+        states: What each slot runs.
+        rule: ARN of the listener rule.
+        target_groups: ARN of each slot's target group.
+    """
+
+    weights: Weights
+    states: Mapping[str, SlotState]
+    rule: str
+    target_groups: Mapping[str, str]
+
+    @property
+    def heaviest(self) -> str:
+        """The slot with the most traffic; the first of two equal ones."""
+        return max(SLOTS, key=lambda slot: self.weights[slot])
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether one slot has all the traffic."""
+        return ALL in self.weights.values()
+
+    def running(self, config: str | None) -> str | None:
+        """Return the slot that runs a version, by the version's name."""
+        return None if config is None else next((slot for slot in SLOTS if self.name(slot) == config), None)
+
+    def name(self, slot: str) -> str | None:
+        """Return the name of the version that a slot runs."""
+        version = self.states[slot].version
+        return None if version is None else version.config
+
+
+def other(slot: str) -> str:
+    """Return the other slot.
+
+    Example:
+        >>> other("blue")
+        'green'
+    """
+    return next(candidate for candidate in SLOTS if candidate != slot)
+
+
+def all_to(slot: str) -> dict[str, int]:
+    """Return the weights that give one slot all the traffic.
+
+    Example:
+        >>> all_to("green")
+        {'blue': 0, 'green': 100}
+    """
+    return {each: ALL if each == slot else 0 for each in SLOTS}
+
+
+def read_weights(rule: Mapping[str, object], target_groups: Mapping[str, str]) -> dict[str, int]:
+    """Return the share of each slot, in percent, as a rule of DescribeRules says.
+
+    See: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ForwardActionConfig.html
+
+    Args:
+        rule: The rule.
+        target_groups: ARN of each slot's target group.
+
+    Raises:
+        ForeignRuleError: If the rule does something else than forward to the two slots.
+    """
+    weights = dict.fromkeys(SLOTS, 0)
+    slots = {arn: slot for slot, arn in target_groups.items()}
+    actions = rule.get("Actions")
+    forwards = [action for action in actions if action.get("Type") == "forward"] if isinstance(actions, list) else []
+    if len(forwards) != 1:
+        raise ForeignRuleError(f"the rule must have one forward action, got {len(forwards)}; deploy the stack again")
+    config = forwards[0].get("ForwardConfig") or {}
+    groups = config.get("TargetGroups") or [{"TargetGroupArn": forwards[0].get("TargetGroupArn"), "Weight": 1}]
+    foreign = [str(group["TargetGroupArn"]) for group in groups if group["TargetGroupArn"] not in slots]
+    if foreign:
+        raise ForeignRuleError(f"the rule forwards to {', '.join(foreign)}, no slot's; take that out of the rule")
+    for group in groups:
+        weights[slots[group["TargetGroupArn"]]] = int(group.get("Weight", 1))
+    return _percent(weights)
+
+
+class ForeignRuleError(ValueError):
+    """Somebody else has changed the listener rule, so that no weights can be read from it."""
+
+
+def read_version(state: SlotState) -> Version | None:
+    """Return the version that a slot runs in the words of a rollout: one variant without instances."""
+    return None if state.version is None else _version(state.version.config, state.version.package)
+
+
+def versions(slots: Slots, live: LivePointer | None) -> dict[str, Version]:
+    """Return the versions that may be gone back to, by name: those in the slots, and what is recorded as live and before it.
+
+    A slot may hold something else by now; the package is all that a version is made of.
+    """
+    found = {version.config: version for state in slots.states.values() if (version := read_version(state)) is not None}
+    recorded = [] if live is None else [(live.config, live.model_package_arn), (live.previous, live.previous_package)]
+    for config, package in recorded:
+        if config is not None and package is not None:
+            found[config] = _version(config, package)
+    return found
+
+
+def serving(slots: Slots) -> Serving | None:
+    """Return what serves: the version of the slot with the most traffic, ``Updating`` while the other one has some.
+
+    None where that slot never ran anything: the load balancer answers, but no model does.
+    """
+    state = slots.states[slots.heaviest]
+    version = read_version(state)
+    if version is None:
+        return None
+    status = "InService" if slots.is_at_rest else "Updating"
+    return Serving(status=status, config=version.config, version=version, failure=state.reason)
+
+
+def taken_back(slots: Slots, live: str | None) -> dict[str, int] | None:
+    """Return the weights that end what an execution that died has begun, or a change of the rule by somebody else.
+
+    Nobody but the holder of the lock shifts weights, and whoever asks holds it. So all traffic belongs to the version that is
+    recorded as live, as long as a pod of it is ready; else to whoever has traffic and a ready pod. None if it is so already.
+
+    Args:
+        slots: Both slots.
+        live: Name of the version that is recorded as live.
+    """
+    slot = _rightful(slots, live)
+    if slot is None or slots.weights == all_to(slot):
+        return None
+    return all_to(slot)
+
+
+def _rightful(slots: Slots, live: str | None) -> str | None:
+    recorded = slots.running(live)
+    asked = sorted((slot for slot in SLOTS if slots.weights[slot] > 0), key=lambda slot: -slots.weights[slot])
+    order = [slot for slot in (recorded, *asked) if slot is not None and slots.states[slot].version is not None]
+    ready = [slot for slot in order if slots.states[slot].ready > 0]
+    return next(iter([*ready, *order]), None)
+
+
+def _version(config: str, package: str) -> Version:
+    variant = Variant(name="AllTraffic", instance_type="", instance_count=0, weight=1.0)
+    return Version(config=config, variants=(variant,), model=config, package=package)
+
+
+def _percent(weights: Mapping[str, int]) -> dict[str, int]:
+    """A rule as CloudFormation first makes it may have any numbers; only their shares count."""
+    first, second = SLOTS
+    total = sum(weights.values())
+    if total == 0:
+        return dict(weights)
+    share = round(weights[first] * ALL / total)
+    # what has any traffic is not at an end
+    share = min(max(share, int(weights[first] > 0)), ALL - int(weights[second] > 0))
+    return {first: share, second: ALL - share}
