@@ -1,9 +1,10 @@
 """CDK constructs of the MLOps platform."""
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs.business_unit import BusinessUnit, Freeze, FreezeCalendar, Network, Profile
+from mlops_constructs.business_unit import BusinessUnit, Freeze, FreezeCalendar, Network, Platform, Profile
 from mlops_constructs.drift_alarms import DriftAlarms
 from mlops_constructs.feature_store import Entity, Feature, FeatureGroup, FeatureStore
+from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
 from mlops_constructs.model_endpoint import (
     DataCapture,
     EndpointCapacity,
@@ -49,6 +50,8 @@ __all__ = [
     "FeatureStore",
     "Freeze",
     "FreezeCalendar",
+    "GitLabDeployRole",
+    "GitLabSubject",
     "GoldenRequests",
     "GuardPolicy",
     "IModelEndpoint",
@@ -58,6 +61,7 @@ __all__ = [
     "ModelRegistry",
     "Network",
     "Ownership",
+    "Platform",
     "ProcessingStep",
     "Profile",
     "RetrainingPipeline",

@@ -31,7 +31,11 @@ NO_HEARTBEAT_ALARM = ConstructWarning(
     id="mlops-constructs:DriftAlarms.noHeartbeat",
     text="a monitor run every {schedule} gets no heartbeat alarm: CloudWatch looks back 7 days; run it every 84 hours or oftener",
 )
-ALL_WARNINGS = (DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, UNKNOWN_VALUE, NO_HEARTBEAT_ALARM)
+UNCLAIMED_REF = ConstructWarning(
+    id="mlops-constructs:GitLabDeployRole.protectionNotClaimed",
+    text="the role trusts {project}'s {ref} whether or not GitLab protects it: protect it there, or let its tokens say so (18.7)",
+)
+ALL_WARNINGS = (DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, UNKNOWN_VALUE, NO_HEARTBEAT_ALARM, UNCLAIMED_REF)
 
 
 def warn(scope: IConstruct, warning: ConstructWarning, **values: str) -> None:

@@ -1,0 +1,135 @@
+"""The role that a GitLab pipeline deploys with: it can become CDK's bootstrap roles and nothing else."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct
+from mlops_constructs._validation import check_duration, check_pattern, is_known, raise_if_any
+from mlops_constructs._warnings import UNCLAIMED_REF, warn
+from mlops_constructs.gitlab.subject import GitLabSubject
+
+# https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html#bootstrapping-env-roles
+_BOOTSTRAP_ROLES = ("deploy-role", "file-publishing-role", "image-publishing-role", "lookup-role")
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
+_SHORTEST, _LONGEST = cdk.Duration.hours(1), cdk.Duration.hours(12)
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html: no query, no port, no slash at the end
+_URL = r"https://[a-z0-9.-]+(?:/[A-Za-z0-9_.-]+)*"
+_QUALIFIER = r"[A-Za-z0-9_-]{1,10}"
+_REGION = r"[a-z]{2,3}(?:-[a-z]+)+-\d"
+
+
+class GitLabDeployRole(Construct):
+    """Define the role with which one GitLab project deploys from one protected ref, without a stored secret. Stateless.
+
+    Defines the role, its policy, which is its permissions boundary too, and, if none is given, the account's identity provider for
+    GitLab. A job exchanges its ID token for an hour of the role; with the role it can become CDK's bootstrap roles of the named
+    Regions, and what those may do is the account's decision. Belongs into a stack of the platform team, as it must be there before
+    a unit's first deployment.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        subject: The project and ref whose jobs are trusted.
+        provider: The account's identity provider for this GitLab, of which there can be only one. Default: it is defined.
+        url: Address of GitLab, as its tokens name their issuer. Default: ``https://gitlab.com``.
+        audience: ``aud`` of the job's ID token. Default: ``sts.amazonaws.com``.
+        qualifier: Qualifier of the bootstrap stack. Default: ``hnb659fds``, that of CDK.
+        regions: Regions to deploy to. Default: that of the stack.
+        operator_roles: Roles for other jobs, such as that of people on call for ``mlops rollback``. Default: none.
+        maximum_session: Longest session, one to twelve hours. Default: one hour.
+        permissions_boundary: Boundary of the role. Default: its own policy, so that nothing can be added to it.
+
+    Raises:
+        ValidationError: If an argument is not possible.
+
+    Example:
+        >>> subject = GitLabSubject.branch("main", project="retail/demand")
+        >>> role = GitLabDeployRole(self, "GitLab", subject=subject)
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        subject: GitLabSubject,
+        provider: iam.IOidcProvider | None = None,
+        url: str = "https://gitlab.com",
+        audience: str = "sts.amazonaws.com",
+        qualifier: str = cdk.DefaultStackSynthesizer.DEFAULT_QUALIFIER,
+        regions: Sequence[str] | None = None,
+        operator_roles: Sequence[iam.IRole] = (),
+        maximum_session: cdk.Duration | None = None,
+        permissions_boundary: iam.IManagedPolicy | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        longest = _SHORTEST if maximum_session is None else maximum_session
+        wanted = [cdk.Stack.of(self).region] if regions is None else list(regions)
+        self._validate(url, audience, qualifier, wanted, longest)
+        arn = provider.oidc_provider_arn if provider is not None else self._define_provider(url, audience)
+        policy = iam.ManagedPolicy(
+            self,
+            "Policy",
+            description=f"What jobs of GitLab project {subject.project} may become",
+            statements=[
+                iam.PolicyStatement(
+                    actions=["sts:AssumeRole"],
+                    resources=[
+                        *self._bootstrap_roles(qualifier, wanted),
+                        *(role.role_arn for role in operator_roles),
+                    ],
+                )
+            ],
+        )
+        issuer = url.removeprefix("https://")
+        self._role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.WebIdentityPrincipal(
+                arn, {"StringEquals": {f"{issuer}:aud": audience, f"{issuer}:sub": subject.value}}
+            ),
+            description=f"Deploys GitLab project {subject.project} from {subject.ref_type} {subject.ref}",
+            managed_policies=[policy],
+            permissions_boundary=policy if permissions_boundary is None else permissions_boundary,
+            max_session_duration=longest,
+        )
+        self._subject = subject
+        if not subject.claims_ref:
+            warn(self, UNCLAIMED_REF, ref=subject.ref, project=subject.project)
+
+    @property
+    def role(self) -> iam.IRole:
+        """The role."""
+        return self._role
+
+    @property
+    def subject(self) -> GitLabSubject:
+        """Whose jobs are trusted."""
+        return self._subject
+
+    def _define_provider(self, url: str, audience: str) -> str:
+        return iam.OidcProviderNative(self, "Provider", url=url, client_ids=[audience]).oidc_provider_arn
+
+    def _bootstrap_roles(self, qualifier: str, regions: Sequence[str]) -> list[str]:
+        stack = cdk.Stack.of(self)
+        return [
+            f"arn:{stack.partition}:iam::{stack.account}:role/cdk-{qualifier}-{name}-{stack.account}-{region}"
+            for region in regions
+            for name in _BOOTSTRAP_ROLES
+        ]
+
+    def _validate(self, url: str, audience: str, qualifier: str, regions: Sequence[str], longest: cdk.Duration) -> None:
+        problems = [
+            None if is_known(url) else "url must be known at synthesis: it is part of the condition's key",
+            check_pattern(
+                "url", url, pattern=_URL, allowed="https, a host and no slash at the end, such as 'https://gitlab.com'"
+            ),
+            check_pattern("audience", audience, pattern=r"[^*?\s$]{1,255}", allowed="the job's `aud`, to the letter"),
+            check_pattern("qualifier", qualifier, pattern=_QUALIFIER, allowed="at most 10 letters, digits, _ or -"),
+            None if regions else "regions must name one at least, got none; leave it out for that of the stack",
+            *(check_pattern("regions", r, pattern=_REGION, allowed="Regions such as 'eu-west-1'") for r in regions),
+            check_duration("maximum_session", longest, minimum=_SHORTEST, maximum=_LONGEST),
+        ]
+        raise_if_any(self, "InvalidGitLabDeployRole", problems)

@@ -1,0 +1,119 @@
+"""Whose ID tokens are trusted: one project, one ref, and what GitLab says of its protection."""
+
+from dataclasses import dataclass
+
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import check_pattern, is_known
+
+# https://docs.gitlab.com/user/reserved_names/: letters, digits, underscores, dots, dashes; groups may be nested
+_PROJECT = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+"
+# git check-ref-format, less what would be a pattern or a variable in a policy
+_REF = r"[A-Za-z0-9_][A-Za-z0-9_./+=@-]*"
+_WILDCARDS = "*?${"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitLabSubject:
+    """The ``sub`` of GitLab's ID tokens that a role trusts, to the letter. Use a factory.
+
+    GitLab writes into it what the project's setting ``ci_id_token_sub_claim_components`` names, in that order: set it to
+    ``components``. AWS reads no other claim of GitLab's, so what is not in the subject is not checked.
+
+    See: https://docs.gitlab.com/ci/secrets/id_token_authentication/
+
+    Example:
+        >>> GitLabSubject.branch("main", project="retail/demand").value
+        'project_path:retail/demand:ref_type:branch:ref:main:ref_protected:true'
+    """
+
+    project: str
+    ref_type: str
+    ref: str
+    claims_ref: bool
+    claims_environment: bool
+
+    @classmethod
+    def branch(
+        cls, name: str, *, project: str, claims_ref: bool = True, claims_environment: bool = False
+    ) -> "GitLabSubject":
+        """Trust jobs of a protected branch.
+
+        Args:
+            name: Name of the branch, to the letter.
+            project: Path of the project with its groups, to the letter.
+            claims_ref: Whether GitLab must say that the ref is protected, which it can from 18.7 on. Default: it must.
+            claims_environment: Whether GitLab must say that the job's environment is protected. Default: it need not.
+
+        Raises:
+            ValidationError: If a name is not allowed; a pattern is not.
+        """
+        return cls._made("branch", name, project, claims_ref, claims_environment)
+
+    @classmethod
+    def tag(
+        cls, name: str, *, project: str, claims_ref: bool = True, claims_environment: bool = False
+    ) -> "GitLabSubject":
+        """Trust jobs of one protected tag.
+
+        Args:
+            name: Name of the tag, to the letter.
+            project: As for ``branch``.
+            claims_ref: As for ``branch``. Default: it must.
+            claims_environment: As for ``branch``. Default: it need not.
+
+        Raises:
+            ValidationError: As for ``branch``.
+        """
+        return cls._made("tag", name, project, claims_ref, claims_environment)
+
+    @classmethod
+    def _made(
+        cls, ref_type: str, ref: str, project: str, claims_ref: bool, claims_environment: bool
+    ) -> "GitLabSubject":
+        problems = [
+            _problem("project", project, _PROJECT, "a path such as 'retail/demand'"),
+            _problem(
+                ref_type, ref, _REF, f"one {ref_type}'s name, such as {'main' if ref_type == 'branch' else 'v1.4.0'!r}"
+            ),
+        ]
+        found = [problem for problem in problems if problem is not None]
+        if found:
+            raise ValidationError("InvalidGitLabSubject", found)
+        return cls(
+            project=project,
+            ref_type=ref_type,
+            ref=ref,
+            claims_ref=claims_ref,
+            claims_environment=claims_environment,
+        )
+
+    @property
+    def components(self) -> list[str]:
+        """What the project's setting ``ci_id_token_sub_claim_components`` must be."""
+        return [
+            "project_path",
+            "ref_type",
+            "ref",
+            *(["ref_protected"] if self.claims_ref else []),
+            *(["environment_protected"] if self.claims_environment else []),
+        ]
+
+    @property
+    def value(self) -> str:
+        """The subject."""
+        values = {
+            "project_path": self.project,
+            "ref_type": self.ref_type,
+            "ref": self.ref,
+            "ref_protected": "true",
+            "environment_protected": "true",
+        }
+        return ":".join(f"{name}:{values[name]}" for name in self.components)
+
+
+def _problem(name: str, value: str, pattern: str, allowed: str) -> str | None:
+    if is_known(value) and any(character in value for character in _WILDCARDS):
+        return (
+            f"{name} must be {allowed}, to the letter, got {value!r}: a pattern would trust refs that anybody may push"
+        )
+    return check_pattern(name, value, pattern=pattern, allowed=allowed)

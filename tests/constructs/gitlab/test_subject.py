@@ -1,0 +1,62 @@
+"""Whose ID tokens are trusted."""
+
+import aws_cdk as cdk
+import pytest
+
+from mlops_constructs import GitLabSubject, ValidationError
+
+
+def test_the_subject_is_what_gitlab_writes() -> None:
+    """As the project's setting composes it, in its order."""
+    subject = GitLabSubject.branch("main", project="retail/demand", claims_environment=True)
+
+    assert subject.components == ["project_path", "ref_type", "ref", "ref_protected", "environment_protected"]
+    assert subject.value == (
+        "project_path:retail/demand:ref_type:branch:ref:main:ref_protected:true:environment_protected:true"
+    )
+
+
+def test_gitlabs_own_default_is_possible() -> None:
+    """For versions whose tokens cannot say that a ref is protected."""
+    subject = GitLabSubject.tag("v1", project="a/b", claims_ref=False)
+
+    assert subject.components == ["project_path", "ref_type", "ref"]
+    assert subject.value == "project_path:a/b:ref_type:tag:ref:v1"
+
+
+@pytest.mark.parametrize("name", ["*", "feature/*", "main?", "${aws:username}", "v*"])
+def test_fails_for_a_pattern(name: str) -> None:
+    """A pattern trusts refs that are not protected."""
+    with pytest.raises(ValidationError, match="a pattern would trust refs that anybody may push"):
+        GitLabSubject.branch(name, project="retail/demand")
+
+
+@pytest.mark.parametrize(
+    "project", ["retail", "retail/*", "/demand", "retail/", "retail//demand", "retail:x/demand", ""]
+)
+def test_fails_for_a_project_that_is_no_path(project: str) -> None:
+    """With the path that is meant."""
+    with pytest.raises(ValidationError, match=r"project must be a path such as 'retail/demand'"):
+        GitLabSubject.branch("main", project=project)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-x", "ref:main", "a\nb"])
+def test_fails_for_a_ref_that_is_none(name: str) -> None:
+    """A colon would begin another claim."""
+    with pytest.raises(ValidationError, match=r"tag must be one tag's name, such as 'v1\.4\.0'"):
+        GitLabSubject.tag(name, project="retail/demand")
+
+
+def test_both_problems_are_said_at_once() -> None:
+    """One run, one message."""
+    with pytest.raises(ValidationError) as error:
+        GitLabSubject.branch("*", project="*")
+
+    assert len(error.value.problems) == 2
+
+
+def test_a_token_is_not_judged() -> None:
+    """A project that is known at deployment only."""
+    project = cdk.Fn.import_value("project")
+
+    assert GitLabSubject.branch("main", project=project).value.startswith(f"project_path:{project}:")
