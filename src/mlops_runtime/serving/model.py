@@ -6,7 +6,7 @@ so no path, link or device in it can reach the file system.
 
 import hashlib
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ class Model:
     sha256: str
     session: Any
     output: str
+    # asked of the session once: each answer is a new list of new objects
+    _input: tuple[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        wanted = self.session.get_inputs()[0]
+        object.__setattr__(self, "_input", (wanted.name, _INPUT_TYPES[wanted.type]))
 
     def predict(self, rows: Matrix) -> Matrix:
         """Return one prediction a row.
@@ -63,8 +69,8 @@ class Model:
         Raises:
             ModelError: If the model's output does not have one prediction a row.
         """
-        wanted = self.session.get_inputs()[0]
-        answer = self.session.run([self.output], {wanted.name: rows.astype(_INPUT_TYPES[wanted.type], copy=False)})[0]
+        name, kind = self._input
+        answer = self.session.run([self.output], {name: rows.astype(kind, copy=False)})[0]
         if answer.ndim == 2 and answer.shape[1] in (1, 2):
             answer = answer[:, -1]
         if answer.shape != (len(rows),):

@@ -13,6 +13,7 @@ import orjson
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.serving.model import Matrix
+from mlops_runtime.serving.quick import Quick
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -38,6 +39,44 @@ class PayloadError(ValueError):
         self.problems = tuple(shown)
 
 
+class Reader:
+    """Reads requests for one signature: `parse`, with what does not change from call to call made once.
+
+    Args:
+        signature: The model's columns.
+
+    Example:
+        >>> price = SignatureColumn(name="price", type="number")
+        >>> store = SignatureColumn(name="store", type="category", categories=("a", "b"))
+        >>> Reader(ModelSignature(inputs=(price, store), output="units")).read("text/csv", b"1.5,b").tolist()
+        [[1.5, 1.0]]
+    """
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self.signature = signature
+        self._quick = Quick(signature)
+
+    def read(self, content_type: str | None, body: bytes) -> Matrix:
+        """Return the model's input for a request body.
+
+        Raises:
+            PayloadError: As `parse` says.
+        """
+        kind = JSON if content_type == JSON else _media_type(content_type)
+        rows = _json_rows(body) if kind == JSON else _csv_rows(body)
+        return self.rows(rows, kind)
+
+    def rows(self, rows: list[Any], kind: str = JSON) -> Matrix:
+        """Return the model's input for rows as a body of that kind holds them.
+
+        Raises:
+            PayloadError: 400 with every problem.
+        """
+        matrix = self._quick.json(rows) if kind == JSON else self._quick.csv(rows)
+        # what is not plain, and whatever is wrong, is looked at value by value
+        return _matrix(rows, kind, self.signature) if matrix is None else matrix
+
+
 def parse(content_type: str | None, body: bytes, signature: ModelSignature) -> Matrix:
     """Return the model's input for a request body.
 
@@ -56,16 +95,7 @@ def parse(content_type: str | None, body: bytes, signature: ModelSignature) -> M
         >>> parse("text/csv", b"1.5,b", ModelSignature(inputs=(price, store), output="units")).tolist()
         [[1.5, 1.0]]
     """
-    kind = _media_type(content_type)
-    columns = _json_columns(body, signature) if kind == JSON else _csv_columns(body, signature)
-    matrix = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
-    problems: list[str] = []
-    for index, (column, values) in enumerate(zip(signature.inputs, columns, strict=True)):
-        read = _categories if column.type == "category" else _numbers
-        matrix[:, index] = read(column, values, kind, problems)
-    if problems:
-        raise PayloadError(400, problems)
-    return matrix
+    return Reader(signature).read(content_type, body)
 
 
 def encode(predictions: Matrix, accept: str | None) -> tuple[bytes, str]:
@@ -91,7 +121,7 @@ def accepted(accept: str | None) -> str:
     Raises:
         PayloadError: 406 if the ``Accept`` header allows neither.
     """
-    if accept is None or not accept.strip():
+    if accept is None or accept in (JSON, "*/*") or not accept.strip():
         return JSON
     for item in accept.split(","):
         name, _, parameters = item.partition(";")
@@ -117,7 +147,7 @@ def _media_type(content_type: str | None) -> str:
     return name
 
 
-def _json_columns(body: bytes, signature: ModelSignature) -> list[list[Any]]:
+def _json_rows(body: bytes) -> list[Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -125,6 +155,37 @@ def _json_columns(body: bytes, signature: ModelSignature) -> list[list[Any]]:
     instances = document.get("instances") if isinstance(document, dict) else None
     if not isinstance(instances, list) or not instances:
         raise PayloadError(400, ['the body must be {"instances": [...]} with at least one instance'])
+    return instances
+
+
+def _csv_rows(body: bytes) -> list[Any]:
+    try:
+        text = body.decode("utf-8")
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except UnicodeDecodeError as error:
+        raise PayloadError(400, [f"the body is not UTF-8: {error.reason} at byte {error.start}"]) from error
+    except csv.Error as error:
+        raise PayloadError(400, [f"the body is not CSV: {error}"]) from error
+    while rows and not rows[-1]:
+        rows.pop()
+    if not rows:
+        raise PayloadError(400, ["the body must hold at least one CSV row"])
+    return rows
+
+
+def _matrix(rows: list[Any], kind: str, signature: ModelSignature) -> Matrix:
+    columns = _json_columns(rows, signature) if kind == JSON else _csv_columns(rows, signature)
+    matrix = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
+    problems: list[str] = []
+    for index, (column, values) in enumerate(zip(signature.inputs, columns, strict=True)):
+        read = _categories if column.type == "category" else _numbers
+        matrix[:, index] = read(column, values, kind, problems)
+    if problems:
+        raise PayloadError(400, problems)
+    return matrix
+
+
+def _json_columns(instances: list[Any], signature: ModelSignature) -> list[list[Any]]:
     names = [column.name for column in signature.inputs]
     known = set(names)
     problems: list[str] = []
@@ -146,18 +207,7 @@ def _json_columns(body: bytes, signature: ModelSignature) -> list[list[Any]]:
     return [list(values) for values in zip(*rows, strict=True)]
 
 
-def _csv_columns(body: bytes, signature: ModelSignature) -> list[list[Any]]:
-    try:
-        text = body.decode("utf-8")
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except UnicodeDecodeError as error:
-        raise PayloadError(400, [f"the body is not UTF-8: {error.reason} at byte {error.start}"]) from error
-    except csv.Error as error:
-        raise PayloadError(400, [f"the body is not CSV: {error}"]) from error
-    while rows and not rows[-1]:
-        rows.pop()
-    if not rows:
-        raise PayloadError(400, ["the body must hold at least one CSV row"])
+def _csv_columns(rows: list[Any], signature: ModelSignature) -> list[list[Any]]:
     names = [column.name for column in signature.inputs]
     problems = [
         f"row {index} must have {len(names)} values ({_listed(names)}), got {len(row)}"
