@@ -20,6 +20,7 @@ RESOURCE = SpecResource(
     table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
     bucket=os.environ["ARTIFACTS_BUCKET"],
     machine_arn=os.environ["DEPLOY_MACHINE_ARN"],
+    is_on_eks=os.environ.get("TARGET") == "EKS",
 )
 
 

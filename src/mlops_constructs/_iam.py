@@ -114,6 +114,7 @@ def service_role(
     source_arn: str | None = None,
     managed_policies: Sequence[iam.IManagedPolicy] = (),
     wildcard_reason: str | None = None,
+    has_session_tags: bool = False,
 ) -> ServiceRole:
     """Define a role for an AWS service.
 
@@ -128,6 +129,7 @@ def service_role(
         managed_policies: Customer managed policies that roles share. Default: none.
         wildcard_reason: Why resources with ``*`` are needed and what was rejected; acknowledges exactly the wildcards of
             ``statements``. Default: a wildcard is a finding.
+        has_session_tags: Whether the service may tag the sessions that it opens. Default: it may not.
 
     Returns:
         The role.
@@ -141,10 +143,11 @@ def service_role(
     if not statements and not managed_policies:
         problems.append("statements must not be empty; a role without permissions needs none of this")
     raise_if_any(scope, "InvalidRole", problems)
+    principal = iam.ServicePrincipal(service, conditions=source_conditions(scope, service, source_arn))
     role = ServiceRole(
         scope,
         id,
-        assumed_by=iam.ServicePrincipal(service, conditions=source_conditions(scope, service, source_arn)),
+        assumed_by=principal.with_session_tags() if has_session_tags else principal,
         permissions_boundary=business_unit.permissions_boundary,
         managed_policies=managed_policies,
         description=description,

@@ -55,18 +55,7 @@ class RolloutAccess:
 
     def record(self) -> list[iam.PolicyStatement]:
         """Read what serves, append to the audit chain, move the live pointer."""
-        bucket, prefix = self.business_unit.audit_bucket, f"audit/{self.endpoint_name}/*"
-        return [
-            self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[bucket.arn_for_objects(prefix)]),
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[bucket.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": prefix}},
-            ),
-            key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
-            self._describe(),
-        ]
+        return [*self._audit(), self._describe()]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
         """Lock, call the functions, make models, configs and the endpoint, watch it, clean up, announce."""
@@ -149,6 +138,19 @@ class RolloutAccess:
             describe_alarms_statement(),
             self._ring_abort(),
             iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
+        ]
+
+    def _audit(self) -> list[iam.PolicyStatement]:
+        bucket, prefix = self.business_unit.audit_bucket, f"audit/{self.endpoint_name}/*"
+        return [
+            self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[bucket.arn_for_objects(prefix)]),
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": prefix}},
+            ),
+            key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
         ]
 
     def _volumes(self) -> list[iam.PolicyStatement]:

@@ -1,6 +1,6 @@
 """The rollout of one endpoint: table, functions, Deploy machine, approval rule, and the resource that states the desired spec."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,8 @@ class Rollout(Construct):
         target: How the Deploy machine does each step.
         execution_role: Role of the model's containers, which the machine passes to SageMaker.
         alarms: Alarms of whichever fleet serves; during probation they roll back. Default: none.
+        access: What the parts of the rollout may do. Default: what SageMaker takes.
+        environment: By what functions find what serves, where it is not SageMaker. Default: nothing.
 
     Raises:
         ValidationError: If the target cannot execute the policy.
@@ -73,6 +75,8 @@ class Rollout(Construct):
         target: RolloutTarget,
         execution_role: iam.IRole,
         alarms: Sequence[cloudwatch.IAlarm] = (),
+        access: Callable[..., RolloutAccess] = RolloutAccess,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, id)
         probation = _probation_alarms(policy, alarms)
@@ -80,13 +84,14 @@ class Rollout(Construct):
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")
-        self._access = RolloutAccess(
+        self._environment = {} if environment is None else dict(environment)
+        self._access = access(
             scope=self, business_unit=business_unit, registry=registry, table=self._table, serving=spec
         )
-        preflight = self._define_preflight()
+        self._preflight = self._define_preflight()
         self._record = self._define_record()
         self._golden = self._define_golden(spec.rollout)
-        self._machine = self._define_machine(preflight, target, spec.rollout, execution_role)
+        self._machine = self._define_machine(self._preflight, target, spec.rollout, execution_role)
         self._guard = self._define_guard(probation)
         self._define_rules(self._guard, probation)
         self._spec_resource = self._define_spec(spec)
@@ -106,6 +111,11 @@ class Rollout(Construct):
     def record_function(self) -> lambda_.IFunction:
         """Function that appends to the audit chain; the Retrain machine records rejections with it."""
         return self._record
+
+    @property
+    def preflight_function(self) -> lambda_.IFunction:
+        """Function that plans each rollout."""
+        return self._preflight
 
     @property
     def queue(self) -> sqs.IQueue:
@@ -146,6 +156,7 @@ class Rollout(Construct):
                 "MODEL_PACKAGE_GROUP": self._registry.group_name,
                 **self._unit.automation_environment,
                 **self._registry.approval_environment,
+                **self._environment,
             },
             statements=self._access.preflight(),
             timeout=cdk.Duration.seconds(60),
@@ -163,6 +174,7 @@ class Rollout(Construct):
                 "ENDPOINT": self._endpoint_name,
                 "ROLLOUT_TABLE": self._table.table_name,
                 "AUDIT_BUCKET": self._unit.audit_bucket.bucket_name,
+                **self._environment,
             },
             statements=self._access.record(),
             timeout=cdk.Duration.seconds(60),
@@ -319,6 +331,7 @@ class Rollout(Construct):
                 "ENDPOINT": self._endpoint_name,
                 "DEPLOY_MACHINE_ARN": self._machine.state_machine_arn,
                 "ROLLOUT_TABLE": self._table.table_name,
+                **self._environment,
             },
             statements=self._access.spec(self._machine),
             # a create or update answers in seconds; a delete first takes a rollout back that is under way

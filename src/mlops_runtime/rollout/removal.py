@@ -74,7 +74,11 @@ class Removal:
             self.sagemaker.delete_endpoint_config(EndpointConfigName=name)
         for name in list(made.models()):
             self.sagemaker.delete_model(ModelName=name)
-        alarms = list(made.alarms())
+        self.remove_alarms(endpoint)
+
+    def remove_alarms(self, endpoint: str) -> None:
+        """Delete the alarms of new fleets."""
+        alarms = list(Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=endpoint).alarms())
         for start in range(0, len(alarms), 100):  # DeleteAlarms takes 100 at a time
             self.cloudwatch.delete_alarms(AlarmNames=alarms[start : start + 100])
 

@@ -43,6 +43,7 @@ class SpecResource:
         table: The endpoint's row.
         bucket: Artifacts bucket.
         machine_arn: The Deploy machine.
+        is_on_eks: Whether a cluster serves: what runs there goes with the resource of its manifests. Default: SageMaker serves.
     """
 
     s3: "S3Client"
@@ -52,6 +53,7 @@ class SpecResource:
     table: RolloutTable
     bucket: str
     machine_arn: str
+    is_on_eks: bool = False
 
     def handle(self, event: Mapping[str, Any], answer: Answer) -> None:
         """Carry out one request and answer it, also when anything goes wrong: no answer would hang the stack for an hour."""
@@ -111,6 +113,9 @@ class SpecResource:
             self.table.unlock()
             removal.stop_executions(self.machine_arn)
             self.table.unlock()
-        removal.remove_endpoint(physical_id)
+        if self.is_on_eks:
+            removal.remove_alarms(physical_id)
+        else:
+            removal.remove_endpoint(physical_id)
         if own:
             self.table.forget()

@@ -204,3 +204,12 @@ def test_delete_of_a_former_name_leaves_the_present_one(world: World) -> None:
     assert world.table.read().desired is not None
     running = world.stepfunctions.list_executions(stateMachineArn=MACHINE, statusFilter="RUNNING")["executions"]
     assert len(running) == 1
+
+
+def test_delete_on_a_cluster_asks_sagemaker_nothing(world: World) -> None:
+    """What runs on a cluster goes with its manifests: rollouts are stopped, their alarms go, SageMaker is never asked."""
+    _send(world, _event("Create"))
+    world.alarm(f"{ENDPOINT}-rollout-0123abcd-errors", "OK")
+
+    assert _send(world, _event("Delete"), sagemaker=None, is_on_eks=True) == {"physical_id": ENDPOINT, "data": {}}
+    assert world.cloudwatch.describe_alarms()["MetricAlarms"] == []
