@@ -29,8 +29,10 @@ from mlops_constructs import (
 )
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
-from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.rollout import Outcome, ServingSpec, spec_key
 from mlops_runtime.contracts.serving import MetricRule
+from mlops_runtime.rollout.table import RolloutTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cloud
 
 NAME = "shop-price"
+CLOCK_SCALE = 120.0
 MINUTES = cdk.Duration.minutes
 
 
@@ -137,15 +140,28 @@ class Shop:
         error: str | None = None,
         then: Callable[[], None] | None = None,
         is_asked: bool = True,
+        products: int = 0,
     ) -> None:
         """Register and approve a model under traffic, do something meanwhile, and wait for its rollout to end."""
-        package, seen = self.register(factor), self.seen()
+        package, seen = self.register(factor, products=products), self.seen()
         self.loop.approve(package, "a person looked at it")
         is_asked = is_asked and self.loop.live() is not None
         with self.loop.traffic([{"x": 2.0}], f"rollout-{factor}") if is_asked else nullcontext():
             if then is not None:
                 then()
             self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
+
+    def ask_for(self, **checks: Any) -> None:
+        """State another spec with some checks changed, as the stack's resource stores it; the next approval goes by it."""
+        live, bucket = self.loop.live(), self.loop.outputs["ArtifactsBucket"]
+        assert live is not None
+        stored = self.loop.s3.get_object(Bucket=bucket, Key=live.spec_uri.removeprefix(f"s3://{bucket}/"))
+        spec = from_json(ServingSpec, stored["Body"].read())
+        spec = replace(spec, rollout=replace(spec.rollout, **checks))
+        key = spec_key(NAME, content_hash(spec))
+        self.loop.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(spec))
+        table = RolloutTable(self.cloud.client("dynamodb"), self.loop.outputs["RolloutTable"], NAME)
+        table.set_desired(f"s3://{bucket}/{key}")
 
     def start(self, **request: str) -> None:
         """Start the Deploy machine as a person does, and wait for its end."""
@@ -178,7 +194,7 @@ class Shop:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Deploy the stack; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("rollouts")
-    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
     try:
         yield Shop(cloud, folder)
     finally:
@@ -296,6 +312,21 @@ def test_an_execution_that_dies_is_recovered(shop: Shop) -> None:
     assert shop.leftovers() == []
 
 
+def test_a_fleet_much_slower_than_the_old_one_is_taken_back(shop: Shop) -> None:
+    """Its model is right and multiplies matrices for a third of a second: the alarm that compares both fleets rings."""
+    shop.ask_for(max_latency_ratio=5.0, golden=None, synthetic=None)
+    shop.cloud.clock_scale(30.0)  # two seconds a period: each has calls of both fleets
+
+    shop.approve(6.5, error="ROLLED_BACK", products=2000)
+
+    shop.cloud.clock_scale(CLOCK_SCALE)
+    record = shop.loop.audit()[-1]
+    assert "-ratio (Threshold Crossed" in record.reason
+    assert "-errors" not in record.reason
+    assert shop.ask() == pytest.approx(12.0)
+    assert shop.leftovers() == []
+
+
 def test_a_good_model_is_promoted_batch_by_batch(shop: Shop) -> None:
     """Another policy, with a shadow before the first batch: the next model comes that way, and nobody else hears the shadow."""
     shop.deploy("rolling", rolling)
@@ -325,6 +356,7 @@ def test_the_chain_is_whole(shop: Shop) -> None:
     assert [r.outcome for r in records if r.outcome not in (Outcome.PROMOTED, Outcome.UNCHANGED)] == [
         Outcome.REFUSED,
         Outcome.REFUSED,
+        Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
     ]
