@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from mlops_runtime.contracts.eks import SLOTS, EksSpec, EksTenantSpec, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.eks.pod import reserved_environment
+from mlops_runtime.eks.pod import STATIC_KEYS, reserved_environment
 from mlops_runtime.eks.quantity import QuantityError, quantity
 
 # a Service's name is a DNS label, and ends in -green
@@ -60,6 +60,8 @@ def spec_problems(spec: ServingSpec, *, known: Known = lambda _: True) -> Iterat
     for field, name in (("eks.namespace", spec.eks.namespace), ("eks.service_account", spec.eks.service_account)):
         if known(name):
             yield from _name(field, name, _LABEL_NAME, 63)
+    if spec.eks.service_account == "default":
+        yield "eks.service_account must be the service's own, got 'default': its role would be that of every pod"
     yield from _size_problems(spec.eks)
     yield from _address_problems(spec.eks, known)
     yield from _traffic_problems(spec.eks, known)
@@ -88,6 +90,8 @@ def version_problems(spec: ServingSpec, version: SlotVersion) -> Iterator[str]:
             yield f"environment: {name!r} is no name of a variable; use letters, digits and underscores"
         if "\x00" in value:
             yield f"environment: {name} holds a zero byte, which no process can be given"
+        if name in STATIC_KEYS:
+            yield f"environment: {name} must not be set: the pod has a role of its own; take it out of the package"
         if name in ours and value != ours[name]:
             yield f"environment: {name} is the platform's own, here {ours[name]!r}, got {value!r}; take it out of the package"
     size = sum(len(name.encode()) + len(value.encode()) for name, value in version.environment.items())

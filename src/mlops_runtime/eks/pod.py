@@ -8,6 +8,8 @@ from mlops_runtime.contracts.eks import EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.eks.names import ANNOTATION_PREFIX, PORT, UID
 
+# a pod has a role of its own; keys in its manifest would be everybody's who can read it
+STATIC_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 MODEL_FOLDER = "/opt/ml/model"
 # the load balancer goes on sending for some seconds to a target that it is told to let go of, so the pod first sleeps and only
 # then is asked to end; the server answers what is in flight for 25 s
@@ -17,6 +19,8 @@ GRACE_SECONDS = 60
 _PING_SECONDS = 2
 _STARTUP_SECONDS = 300
 _CAPTURE_BYTES = 16 * 1024 * 1024
+# the archive lies beside what it is unpacked to while it is fetched; a pod that needs more is evicted, not its node filled
+_MODEL_SIZE, _TMP_SIZE = "8Gi", "256Mi"
 
 
 def version_annotations(version: SlotVersion) -> dict[str, str]:
@@ -86,8 +90,8 @@ def pod_template(
             "initContainers": [_fetch(eks, version, environment)],
             "containers": [_server(eks, version, environment)],
             "volumes": [
-                {"name": "model", "emptyDir": {"sizeLimit": "4Gi"}},
-                {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+                {"name": "model", "emptyDir": {"sizeLimit": _MODEL_SIZE}},
+                {"name": "tmp", "emptyDir": {"sizeLimit": _TMP_SIZE}},
             ],
         },
     }

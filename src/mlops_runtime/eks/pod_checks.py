@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mlops_runtime.eks.pod import STATIC_KEYS
 from mlops_runtime.eks.quantity import QuantityError, quantity
 
 _DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _SPREAD = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-_STATIC_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 
 Object = Mapping[str, Any]
 
@@ -108,7 +108,7 @@ def _container_problems(container: Object) -> Iterator[str]:
         yield "ports must not be those of the node (hostPort)"
     names = [variable.get("name") for variable in container.get("env", [])]
     yield from (f"env: {name} is set twice" for name in sorted({n for n in names if names.count(n) > 1}))
-    for name in sorted(_STATIC_KEYS & set(names)):
+    for name in sorted(STATIC_KEYS & set(names)):
         yield f"env: {name} must not be set: the pod has a role of its own"
     if container.get("envFrom"):
         yield "envFrom must not be used: what a pod gets stands in its manifest"

@@ -1,0 +1,37 @@
+"""Where each kind stands in the API."""
+
+import pytest
+
+from mlops_runtime.eks.names import Ref
+from mlops_runtime.eks.resources import KINDS, UnknownKindError, path
+
+
+def test_core_kinds_and_groups_have_different_roots() -> None:
+    """As https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris says."""
+    assert path(Ref(api_version="v1", kind="Namespace", name="demand")) == "/api/v1/namespaces/demand"
+    binding = Ref(api_version="eks.amazonaws.com/v1", kind="TargetGroupBinding", namespace="demand", name="f-blue")
+    assert path(binding) == "/apis/eks.amazonaws.com/v1/namespaces/demand/targetgroupbindings/f-blue"
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        (Ref(api_version="v1", kind="Secret", namespace="demand", name="x"), r"Secret \(v1\) is not applied"),
+        (Ref(api_version="apps/v2", kind="Deployment", namespace="demand", name="x"), r"Deployment \(apps/v2\)"),
+        (Ref(api_version="v1", kind="Service", name="x"), "got namespace None; give metadata.namespace"),
+        (Ref(api_version="v1", kind="Namespace", namespace="y", name="x"), "leave metadata.namespace out"),
+        (Ref(api_version="v1", kind="Service", namespace="demand", name=".."), r"must not be '\.\.'"),
+    ],
+)
+def test_what_cannot_be_found_is_refused(reference: Ref, said: str) -> None:
+    """No request is made up for it."""
+    with pytest.raises(UnknownKindError, match=said):
+        path(reference)
+
+
+def test_no_name_leaves_its_place() -> None:
+    """A slash in a name is no further step of the path."""
+    assert path(Ref(api_version="v1", kind="Service", namespace="a/b", name="c/../d")).endswith(
+        "/a%2Fb/services/c%2F..%2Fd"
+    )
+    assert len(KINDS) == 14
