@@ -39,10 +39,16 @@ class GoldenRequests:
     sha256: str
     max_deviation: float | None = None
     max_latency: cdk.Duration | None = None
+    max_slowdown: float | None = None
 
     @classmethod
     def from_file(
-        cls, path: str | Path, *, max_deviation: float | None = None, max_latency: cdk.Duration | None = None
+        cls,
+        path: str | Path,
+        *,
+        max_deviation: float | None = None,
+        max_latency: cdk.Duration | None = None,
+        max_slowdown: float | None = None,
     ) -> "GoldenRequests":
         """Read a file of JSON lines, each with ``name``, ``body``, ``rows`` and, where wanted, ``content_type``, bounds.
 
@@ -50,7 +56,8 @@ class GoldenRequests:
             path: The file; it is deployed as an asset.
             max_deviation: Largest median of the relative differences to what the live model answers, such as 0.5.
                 Default: the live model is not asked.
-            max_latency: Time that a call may take, after one that warms up, at most a minute. Default: any.
+            max_latency: Time that a call may take, by the median of five rounds, at most a minute. Default: any.
+            max_slowdown: How many times as long as the same call to the live model that may be, 1 to 1000. Default: any.
 
         Raises:
             ValidationError: With every problem of the file, by line, and of the limits.
@@ -64,6 +71,7 @@ class GoldenRequests:
             check_range("max_deviation", max_deviation, minimum=0, maximum=100),
             # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html: 60 seconds for an answer
             check_duration("max_latency", max_latency, minimum=millis(1), maximum=seconds(60)),
+            check_range("max_slowdown", max_slowdown, minimum=1, maximum=1000),
         ]
         found = [problem for problem in problems if problem is not None]
         file, content = Path(path), b""
@@ -81,6 +89,7 @@ class GoldenRequests:
             sha256=hashlib.sha256(content).hexdigest(),
             max_deviation=max_deviation,
             max_latency=max_latency,
+            max_slowdown=max_slowdown,
         )
 
     def bind(self, scope: Construct) -> GoldenSpec:
@@ -101,6 +110,7 @@ class GoldenRequests:
             sha256=self.sha256,
             max_deviation=self.max_deviation,
             max_latency_ms=None if self.max_latency is None else int(self.max_latency.to_milliseconds()),
+            max_slowdown=self.max_slowdown,
         )
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mlops_runtime.contracts import ContractError, from_dict
 from mlops_runtime.contracts.serving import GoldenRequest
@@ -17,7 +18,7 @@ from mlops_runtime.contracts.serving import GoldenRequest
 JSON, CSV = "application/json", "text/csv"
 # InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
 MAXIMUM_BODY_BYTES = 6_291_456
-# every row is also sent alone, one call after the other, within the 15 minutes of a function
+# every row is also sent alone, in each round, one call after the other, within the 15 minutes of a function
 MAXIMUM_REQUESTS, MAXIMUM_ROWS = 100, 1000
 _MAXIMUM_NAME = 64
 _FIELDS = tuple(field.name for field in dataclasses.fields(GoldenRequest))
@@ -91,6 +92,26 @@ def single_bodies(request: GoldenRequest) -> tuple[str, ...]:
     """
     bodies = _bodies(request)
     return () if bodies is None or len(bodies) < 2 else bodies
+
+
+def turned(request: GoldenRequest, by: int) -> GoldenRequest:
+    """Return a request with its last rows first, so many of them; itself where it has one row or its format is not known.
+
+    Example:
+        >>> turned(GoldenRequest(name="two", body='{"instances": [[1], [2]]}', rows=2), 1).body
+        '{"instances": [[2], [1]]}'
+    """
+    bodies = single_bodies(request)
+    start = -by % len(bodies) if bodies else 0
+    if start == 0:
+        return request
+    kind = media_type(request.content_type)
+    if kind == CSV:
+        return replace(request, body="".join((*bodies[start:], *bodies[:start])))
+    document = json.loads(request.body)
+    rows = document["instances"]
+    body = json.dumps({**document, "instances": [*rows[start:], *rows[:start]]}, ensure_ascii=False)
+    return replace(request, body=body)
 
 
 def media_type(content_type: str) -> str:

@@ -28,7 +28,9 @@ def synthesized(file: Path) -> tuple[dict[str, Any], GoldenSpec]:
     """Return the template of a unit with the function, and the spec as resolved."""
     stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
     unit = BusinessUnit(stack, "Unit", name="demand")
-    spec = GoldenRequests.from_file(file, max_deviation=0.5, max_latency=cdk.Duration.millis(250)).bind(unit)
+    spec = GoldenRequests.from_file(file, max_deviation=0.5, max_latency=cdk.Duration.millis(250), max_slowdown=3).bind(
+        unit
+    )
     define_golden(stack, "Golden", business_unit=unit, endpoint_name="demand-forecast", golden=spec)
     cdk.CfnOutput(stack, "Uri", value=spec.uri)
     return Template.from_stack(stack).to_json(), spec
@@ -52,7 +54,7 @@ def test_the_spec_names_the_file_by_its_bytes(file: Path):
     """The hash is known at synth; the asset lies under it, and nothing else goes into its name."""
     template, spec = synthesized(file)
     assert spec.sha256 == hashlib.sha256(CONTENT).hexdigest()
-    assert (spec.max_deviation, spec.max_latency_ms) == (0.5, 250)
+    assert (spec.max_deviation, spec.max_latency_ms, spec.max_slowdown) == (0.5, 250, 3)
     uri = template["Outputs"]["Uri"]["Value"]["Fn::Sub"]
     assert uri.startswith("s3://cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}/")
     assert uri.endswith(".jsonl")
@@ -66,7 +68,7 @@ def test_limits_are_optional(file: Path):
     """Without them nothing is compared and any time is right; the value is frozen."""
     golden = GoldenRequests.from_file(str(file))
     spec = golden.bind(cdk.Stack(cdk.App(), "Demand"))
-    assert (spec.max_deviation, spec.max_latency_ms) == (None, None)
+    assert (spec.max_deviation, spec.max_latency_ms, spec.max_slowdown) == (None, None, None)
     with pytest.raises(FrozenInstanceError):
         golden.max_deviation = 1.0  # type: ignore[misc]
 
@@ -97,11 +99,12 @@ def test_fails_for_a_file_with_mistakes(tmp_path: Path):
         CONTENT + b'{"name": "typical", "body": "1\\n2\\n", "rows": 3, "content_type": "text/csv"}\n{"nam": 1}\n'
     )
     with pytest.raises(ValidationError) as caught:
-        GoldenRequests.from_file(path, max_deviation=-1, max_latency=cdk.Duration.minutes(2))
+        GoldenRequests.from_file(path, max_deviation=-1, max_latency=cdk.Duration.minutes(2), max_slowdown=0.5)
     assert caught.value.code == "InvalidGoldenRequests"
     assert caught.value.problems == (
         "max_deviation must be from 0 to 100, got -1",
         "max_latency must be from 1 milli to 1 minute, got 2 minutes",
+        "max_slowdown must be from 1 to 1000, got 0.5",
         "golden.jsonl: line 2: body must have as many rows as rows says, got 2 and 3; correct rows",
         "golden.jsonl: line 3: unknown field 'nam'; allowed are name, body, rows, content_type, minimum, maximum",
         "golden.jsonl: line 2: name must be unique, got 'typical' as in line 1",

@@ -16,6 +16,7 @@ from mlops_runtime.rollout.golden_set import (
     media_type,
     read_set,
     single_bodies,
+    turned,
     verified_set,
 )
 
@@ -120,6 +121,22 @@ def test_single_bodies_hold_the_rows_in_their_order(rows: list[dict[str, Any]]):
         assert {single["signature"] for single in singles} == {"s"}
     else:
         assert singles == []
+
+
+@given(
+    st.lists(st.integers(), min_size=1, max_size=9),
+    st.integers(0, 20),
+    st.sampled_from(["text/csv", "application/json"]),
+)
+def test_turned_rows_are_the_same_rows(rows: list[int], by: int, kind: str):
+    """The last ones first; turned on by what is left, they are the request again."""
+    body = json.dumps({"instances": rows, "x": 1}) if kind != "text/csv" else "".join(f"{row}\n" for row in rows)
+    request = GoldenRequest(name="n", body=body, rows=len(rows), content_type=kind)
+    now = turned(request, by)
+    assert sorted(single_bodies(now)) == sorted(single_bodies(request))
+    if len(rows) > 1 and by % len(rows):
+        assert single_bodies(now)[by % len(rows)] == single_bodies(request)[0]
+    assert turned(now, len(rows) - by % len(rows)) == request
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))

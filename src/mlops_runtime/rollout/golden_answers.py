@@ -1,0 +1,211 @@
+"""Answers to golden requests, and what is wrong with them: numbers, bounds, rows that lean on each other, time. Pure."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlops_runtime.contracts.serving import GoldenRequest
+from mlops_runtime.rollout.golden_set import CSV, JSON, media_type
+
+MAXIMUM_REASON = 1000
+# as the evaluation's: 32-bit sums in another order
+_RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 1e-4, 1e-6
+_MAXIMUM_SHOWN = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came of one call: numbers, or a problem. Of a call that had to be asked again no time is known."""
+
+    numbers: tuple[float, ...] = ()
+    problem: str | None = None
+    milliseconds: float | None = None
+    was_asked_again: bool = False
+
+
+def read_answer(body: bytes, content_type: str) -> Reply:
+    """Return the predictions of a 2xx answer: ``{"predictions": [...]}``, or the first column of CSV.
+
+    Example:
+        >>> read_answer(b'{"predictions": [1.5, 2]}', "application/json").numbers
+        (1.5, 2.0)
+    """
+    kind = media_type(content_type)
+    if kind not in (JSON, CSV):
+        return Reply(problem=f"answered with content type {content_type!r}, {JSON} or {CSV} is allowed")
+    text = body.decode(errors="replace")
+    try:
+        if kind == CSV:
+            return Reply(numbers=tuple(float(line.partition(",")[0]) for line in text.splitlines() if line))
+        return Reply(numbers=tuple(map(_number, json.loads(text)["predictions"])))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        what = '{"predictions": [numbers]}' if kind == JSON else "a number at the start of each line"
+        return Reply(problem=f"answered {shown(text)}, {what} is allowed ({type(error).__name__}: {shown(error)})")
+
+
+def judge(request: GoldenRequest, whole: Reply, singles: Sequence[Reply] = ()) -> list[str]:
+    """Return what is wrong with the answers to one request, each with what was got and what is allowed.
+
+    Args:
+        request: The request.
+        whole: The answer to all its rows at once.
+        singles: The answers to its rows one by one. Default: it was not sent so.
+
+    Example:
+        >>> request = GoldenRequest(name="typical", body="1.5", rows=1, content_type="text/csv", minimum=0)
+        >>> judge(request, Reply(numbers=(-2.0,)))
+        ['1 of 1 numbers below the minimum 0, first in row 0: got -2.0']
+    """
+    if whole.problem is not None:
+        return [whole.problem]
+    return [*_number_problems(request, whole.numbers), *_single_problems(whole.numbers, singles)]
+
+
+def repeated(first: Sequence[float], again: Sequence[float], number: int) -> list[str]:
+    """Return what is wrong with the answers to the same rows in a later round.
+
+    Args:
+        first: What they got in the first round.
+        again: What they got now, in the same order.
+        number: The round, from 2 on.
+
+    Example:
+        >>> repeated([1.0, 2.0], [1.0, 3.0], 2)
+        ['1 of 2 rows got another answer in round 2, first row 1: got 3.0 after 2.0']
+    """
+    pairs = zip(first, again, strict=True)
+    apart = [(row, new, old) for row, (old, new) in enumerate(pairs) if not is_near(old, new)]
+    if not apart:
+        return []
+    row, new, old = apart[0]
+    return [
+        f"{len(apart)} of {len(first)} rows got another answer in round {number}, first row {row}: got {new} after {old}"
+    ]
+
+
+def slowness(
+    ours: Sequence[float], theirs: Sequence[float], *, max_latency_ms: int | None, max_slowdown: float | None
+) -> list[str]:
+    """Return why calls of one kind are too slow: the median counts, so that no single call decides.
+
+    Args:
+        ours: Milliseconds of the candidate's calls.
+        theirs: Those of the live model's same calls.
+        max_latency_ms: What the median may take. Default: any.
+        max_slowdown: How many times the live model's median it may take. Default: any.
+
+    Example:
+        >>> slowness([9.0, 30.0, 8.0], [4.0, 2.0, 3.0], max_latency_ms=20, max_slowdown=2.0)
+        ['the median of 3 calls is 9.0 ms, 3.0 times the 3.0 ms of the live model, at most 2 times are allowed']
+    """
+    if not ours:
+        return []
+    median, problems = statistics.median(ours), []
+    if max_latency_ms is not None and median > max_latency_ms:
+        problems.append(f"the median of {len(ours)} calls is {median:.0f} ms, at most {max_latency_ms} ms are allowed")
+    if max_slowdown is not None and theirs and median > max_slowdown * (live := statistics.median(theirs)):
+        problems.append(
+            f"the median of {len(ours)} calls is {median:.1f} ms, {median / live:.1f} times the {live:.1f} ms of the live "
+            f"model, at most {max_slowdown:g} times are allowed"
+        )
+    return problems
+
+
+def deviations(candidate: Sequence[float], live: Sequence[float]) -> list[float]:
+    """Return the relative difference of each number to the live model's; infinite where only the live one is 0.
+
+    Example:
+        >>> deviations([1.0, 3.0, 0.0], [2.0, 3.0, 0.0])
+        [0.5, 0.0, 0.0]
+    """
+    pairs = zip(candidate, live, strict=True)
+    return [
+        0.0 if ours == theirs else abs(ours - theirs) / abs(theirs) if theirs else math.inf for ours, theirs in pairs
+    ]
+
+
+def deviation_problem(differences: Sequence[float], limit: float) -> str | None:
+    """Return what is wrong with the candidate's distance to the live model. A distance that is not known is not accepted."""
+    if not differences:
+        return (
+            "the live model answered no golden request, so the deviation is not known; roll back first, or leave "
+            "max_deviation out"
+        )
+    found = statistics.median(differences)
+    if found <= limit:
+        return None
+    return (
+        f"the median relative deviation from the live model is {found:.3g} over {len(differences)} numbers, at most "
+        f"{limit:g} is allowed"
+    )
+
+
+def reason_of(problems: Mapping[str, Sequence[str]], *, of: int, others: Sequence[str] = ()) -> str:
+    """Return one text that names every failing request, each with an equal share of `MAXIMUM_REASON` characters."""
+    head = f"{len(problems)} of {of} golden requests failed: " if problems else ""
+    tail = "".join(f"; {other}" for other in others) if head else "; ".join(others)
+    share = max(40, (MAXIMUM_REASON - len(head) - len(tail)) // max(1, len(problems)) - 2)
+    texts = (f"{name}: {', '.join(found)}" for name, found in problems.items())
+    return cut(head + "; ".join(cut(text, share) for text in texts) + tail, MAXIMUM_REASON)
+
+
+def is_whole(request: GoldenRequest, reply: Reply) -> bool:
+    """Return whether an answer has as many finite numbers as there are rows."""
+    return len(reply.numbers) == request.rows and all(map(math.isfinite, reply.numbers))
+
+
+def is_near(a: float, b: float) -> bool:
+    """Return whether two numbers are one but for rounding."""
+    same = math.isclose(a, b, rel_tol=_RELATIVE_TOLERANCE, abs_tol=_ABSOLUTE_TOLERANCE)
+    return same or (math.isnan(a) and math.isnan(b))
+
+
+def _number_problems(request: GoldenRequest, numbers: Sequence[float]) -> Iterator[str]:
+    if len(numbers) != request.rows:
+        yield f"got {len(numbers)} numbers for {request.rows} rows"
+    low, high = request.minimum, request.maximum
+    checks: dict[str, Callable[[float], bool]] = {
+        "are not finite": lambda number: not math.isfinite(number),
+        f"below the minimum {low:g}" if low is not None else "": lambda number: low is not None and number < low,
+        f"above the maximum {high:g}" if high is not None else "": lambda number: high is not None and number > high,
+    }
+    for what, is_wrong in checks.items():
+        wrong = [row for row, number in enumerate(numbers) if is_wrong(number)]
+        if wrong:
+            yield f"{len(wrong)} of {len(numbers)} numbers {what}, first in row {wrong[0]}: got {numbers[wrong[0]]}"
+
+
+def _single_problems(numbers: Sequence[float], singles: Sequence[Reply]) -> Iterator[str]:
+    if len(numbers) != len(singles):
+        return
+    failed = [(row, reply.problem) for row, reply in enumerate(singles) if reply.problem is not None]
+    if failed:
+        row, problem = failed[0]
+        yield f"{len(failed)} of {len(singles)} rows fail alone, first row {row}: {problem}"
+    pairs = [(row, reply.numbers, numbers[row]) for row, reply in enumerate(singles) if reply.problem is None]
+    apart = [pair for pair in pairs if len(pair[1]) != 1 or not is_near(pair[1][0], pair[2])]
+    if apart:
+        row, alone, among = apart[0]
+        shown = alone[0] if len(alone) == 1 else f"{len(alone)} numbers"
+        yield (
+            f"{len(apart)} of {len(singles)} rows differ alone, first row {row}: got {shown} alone and {among} among "
+            f"{len(singles)}, a relative {_RELATIVE_TOLERANCE:g} is allowed"
+        )
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
+
+def shown(value: object) -> str:
+    """Return a value as a reason shows it."""
+    return cut(str(value), _MAXIMUM_SHOWN)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
