@@ -1,0 +1,111 @@
+"""The pod of a slot."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from eks_samples import IMAGE, SPEC, VERSION, with_eks
+
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.eks.pod import GRACE_SECONDS, PRE_STOP_SECONDS, eks_of, pod_template, version_annotations
+
+_LABELS = {"app": "x", "slot": "blue", "more": "y"}
+_SELECTOR = {"app": "x", "slot": "blue"}
+
+
+def _pod(spec: ServingSpec = SPEC) -> dict:
+    return pod_template(spec, VERSION, labels=_LABELS, selector=_SELECTOR)["spec"]
+
+
+def test_one_image_fetches_and_serves() -> None:
+    """By digest, with the archive's hash, into the folder that the server reads."""
+    fetch, server = _pod()["initContainers"][0], _pod()["containers"][0]
+
+    assert fetch["args"] == ["fetch", VERSION.artifact_uri, VERSION.artifact_sha256, "/opt/ml/model"]
+    assert server["args"] == ["serve"]
+    assert {fetch["image"], server["image"]} == {IMAGE}
+    assert fetch["volumeMounts"][0] == {"name": "model", "mountPath": "/opt/ml/model"}
+    assert server["volumeMounts"][0] == {"name": "model", "mountPath": "/opt/ml/model", "readOnly": True}
+
+
+def test_a_pod_is_nobody_and_writes_nowhere_else() -> None:
+    """Pod security ``restricted`` and a read-only root, for both containers."""
+    pod = _pod()
+
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "runAsGroup": 10001,
+        "fsGroup": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod["automountServiceAccountToken"] is False
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+        }
+        assert (
+            container["resources"]["requests"] == container["resources"]["limits"] == {"cpu": "500m", "memory": "1Gi"}
+        )
+    assert [set(volume) for volume in pod["volumes"]] == [{"name", "emptyDir"}] * 2
+
+
+def test_a_pod_leaves_after_its_last_request() -> None:
+    """The sleep, the server's 25 s for what is in flight, and some to spare."""
+    pod = _pod()
+
+    assert pod["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}}
+    assert pod["terminationGracePeriodSeconds"] == GRACE_SECONDS >= PRE_STOP_SECONDS + 25 + 5
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert pod["containers"][0][probe]["httpGet"] == {"path": "/ping", "port": "http"}
+
+
+def test_capture_and_names_come_by_environment() -> None:
+    """Beside what the package says, sorted; without capture nothing of it."""
+    values = {v["name"]: v["value"] for v in _pod()["containers"][0]["env"]}
+
+    assert values == {
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_REGION": "eu-west-1",
+        "MLOPS_CAPTURE_BYTES": "16777216",
+        "MLOPS_CAPTURE_KMS_KEY": "arn:aws:kms:eu-west-1:111122223333:key/k",
+        "MLOPS_CAPTURE_PERCENT": "50",
+        "MLOPS_CAPTURE_URI": "s3://captures/capture",
+        "MLOPS_ENDPOINT": "demand-forecast",
+        "MLOPS_MODEL_SHA256": "c" * 64,
+        "MLOPS_VARIANT": "AllTraffic",
+        "OMP_NUM_THREADS": "1",
+        "SAGEMAKER_BIND_TO_PORT": "8080",
+    }
+    assert list(values) == sorted(values)
+    without = _pod(replace(SPEC, capture=None))["containers"][0]["env"]
+    assert not [v for v in without if v["name"].startswith("MLOPS_CAPTURE")]
+
+
+def test_pods_spread_over_zones_and_hosts() -> None:
+    """By the selector, which holds for every version of the slot."""
+    constraints = _pod()["topologySpreadConstraints"]
+
+    assert [c["topologyKey"] for c in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert {json.dumps(c["labelSelector"]) for c in constraints} == {json.dumps({"matchLabels": _SELECTOR})}
+    assert _pod(with_eks(architecture="arm64"))["nodeSelector"]["kubernetes.io/arch"] == "arm64"
+
+
+def test_a_version_is_told_in_annotations() -> None:
+    """Every field, the environment as JSON whose bytes follow from its content."""
+    said = version_annotations(VERSION)
+
+    assert said["mlops.constructs/config"] == "demand-forecast-0a1b2c3d"
+    assert json.loads(said["mlops.constructs/environment"]) == VERSION.environment
+    assert len(said) == 8
+    turned = replace(VERSION, environment=dict(reversed(VERSION.environment.items())))
+    assert version_annotations(turned) == said
+
+
+def test_a_spec_of_sagemaker_has_no_pod() -> None:
+    """It is named."""
+    with pytest.raises(ValueError, match="'demand-forecast' has no eks"):
+        eks_of(replace(SPEC, eks=None))

@@ -1,0 +1,89 @@
+"""A business unit on a cluster."""
+
+from dataclasses import replace
+
+import pytest
+from eks_samples import SPEC, TENANT, VERSION
+
+from mlops_runtime.eks.checks import problems
+from mlops_runtime.eks.limits import ManifestError
+from mlops_runtime.eks.manifests import service_manifests, slot_manifests
+from mlops_runtime.eks.names import ref
+from mlops_runtime.eks.resources import path
+from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
+
+_MADE = {manifest["kind"]: manifest for manifest in tenant_manifests(TENANT)}
+
+
+def test_the_namespace_comes_first_and_is_restricted() -> None:
+    """With the readiness gates of both controllers, and the unit's labels."""
+    labels = tenant_manifests(TENANT)[0]["metadata"]["labels"]
+
+    assert labels == {
+        "cost-centre": "4711",
+        "mlops.constructs/unit": "demand",
+        "app.kubernetes.io/managed-by": "mlops-constructs",
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "pod-security.kubernetes.io/audit": "restricted",
+        "pod-security.kubernetes.io/warn": "restricted",
+        "pod-security.kubernetes.io/enforce-version": "latest",
+        "eks.amazonaws.com/pod-readiness-gate-inject": "enabled",
+        "elbv2.k8s.aws/pod-readiness-gate-inject": "enabled",
+    }
+
+
+def test_quota_and_default_deny_hold_for_whatever_runs() -> None:
+    """No load balancer of one's own, no traffic that nobody allowed."""
+    hard = _MADE["ResourceQuota"]["spec"]["hard"]
+
+    assert hard["requests.cpu"] == hard["limits.cpu"] == "64"
+    assert hard["requests.memory"] == hard["limits.memory"] == "256Gi"
+    assert (hard["pods"], hard["services.loadbalancers"]) == ("100", "0")
+    assert _MADE["NetworkPolicy"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_the_applier_may_do_what_a_service_needs_and_nothing_else() -> None:
+    """Every object of a service by its own kind; the scale of Deployments; no verb more."""
+    rules = _MADE["Role"]["rules"]
+    allowed = {(group, resource) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]}
+    both = [
+        replace(SPEC, eks=replace(SPEC.eks, binding_api=api))
+        for api in ("eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1")
+    ]
+    needed = {("apps", "deployments/scale")}
+    for spec in both:
+        for manifest in (*service_manifests(spec), *slot_manifests(spec, "blue", VERSION)):
+            group = manifest["apiVersion"].rpartition("/")[0]
+            needed.add((group, path(ref(manifest)).split("/")[-2]))
+
+    assert allowed == needed
+    assert {tuple(rule["verbs"]) for rule in rules} == {("create", "delete", "get", "patch"), ("get", "patch")}
+    assert _MADE["RoleBinding"]["subjects"] == [
+        {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "mlops:demand"}
+    ]
+
+
+def test_tenant_and_service_pass_the_checks_together() -> None:
+    """As they stand in one YAML for a platform team."""
+    made = [
+        *tenant_manifests(TENANT),
+        *service_manifests(SPEC),
+        *slot_manifests(SPEC, "blue", VERSION),
+        enforcement_manifest(),
+    ]
+
+    assert problems(made) == []
+
+
+def test_enforcement_is_the_setting_of_the_network_add_on() -> None:
+    """Without it Auto Mode enforces no policy."""
+    made = enforcement_manifest()
+
+    assert path(ref(made)) == "/api/v1/namespaces/kube-system/configmaps/amazon-vpc-cni"
+    assert made["data"] == {"enable-network-policy-controller": "true"}
+
+
+def test_a_wrong_tenant_makes_nothing() -> None:
+    """All problems at once."""
+    with pytest.raises(ManifestError, match=r"'default'.*pods must be at least 1"):
+        tenant_manifests(replace(TENANT, namespace="default", pods=0))
