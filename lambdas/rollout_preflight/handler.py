@@ -10,6 +10,7 @@ import boto3
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import from_dict
 from mlops_runtime.contracts.rollout import DeployRequest
+from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.registry.approval import ApprovalRule
 from mlops_runtime.rollout.gather import Sources
 from mlops_runtime.rollout.preflight import decide
@@ -27,6 +28,7 @@ SOURCES = Sources(
     bucket=os.environ["ARTIFACTS_BUCKET"],
     automation=Automation.from_environment(os.environ, DYNAMODB),
     rule=ApprovalRule.from_environment(os.environ),
+    slots=SlotReader.from_environment(os.environ, boto3.Session),
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 
+from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.rollout.audit import claim_from
 from mlops_runtime.rollout.record import AuditChain, record
 from mlops_runtime.rollout.table import RolloutTable
@@ -18,9 +19,10 @@ CHAIN = AuditChain(
     bucket=os.environ["AUDIT_BUCKET"],
     table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
 )
+SLOTS = SlotReader.from_environment(os.environ, boto3.Session)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Record ``{"plan", "request", "outcome", "reason", "execution", "now"}``."""
     del context
-    return record(claim_from(event), sagemaker=SAGEMAKER, chain=CHAIN)
+    return record(claim_from(event), sagemaker=SAGEMAKER, chain=CHAIN, slots=SLOTS)

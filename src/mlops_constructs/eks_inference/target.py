@@ -16,7 +16,7 @@ class EksTarget:
 
     Args:
         endpoint_name: Name of the service.
-        slot_arn: ARN of the function ``eks_slot``, as ``define_slot_function`` makes it.
+        slot_arn: ARN of the function ``eks_slot``, which the states ask.
 
     Example:
         >>> EksTarget(endpoint_name="demand-forecast", slot_arn="arn:aws:lambda:us-east-1:1:function:slot").effective_percent(7)

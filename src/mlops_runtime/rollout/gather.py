@@ -10,9 +10,11 @@ from botocore.exceptions import ClientError
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.rollout import DeployRequest, LockRow, ServingSpec
+from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.serving import serving, versions
 from mlops_runtime.registry.approval import ApprovalRule, approval_problems
 from mlops_runtime.registry.package import PackageError, read_package
-from mlops_runtime.rollout.leftovers import Made
+from mlops_runtime.rollout.leftovers import MAXIMUM, Leftovers, Made
 from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.plan import Facts, live_pointer
 from mlops_runtime.rollout.preflight import verified_spec, wanted_package
@@ -40,6 +42,7 @@ class Sources:
         bucket: Bucket of the serving specs; a spec anywhere else is not read.
         automation: The unit's freeze calendar and pause.
         rule: Whose approvals count.
+        slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
     """
 
     sagemaker: "SageMakerClient"
@@ -50,6 +53,7 @@ class Sources:
     bucket: str
     automation: Automation
     rule: ApprovalRule
+    slots: SlotReader | None = None
 
     def facts(self, request: DeployRequest, *, execution: str, now: datetime) -> Facts:
         """Read everything that one request is decided on.
@@ -61,30 +65,36 @@ class Sources:
         """
         row = self.table.read()
         spec = None if row.desired is None else self._spec(row.desired)
+        slots = None if self.slots is None else self.slots.read()
         facts = Facts(
             row=row,
             spec=spec,
-            serving=read_serving(self.sagemaker, row.endpoint),
+            serving=read_serving(self.sagemaker, row.endpoint) if slots is None else serving(slots),
             package=None,
             alarm_states={},
             group=self.group,
-            versions=self._versions(row),
-            live_spec=self._live_spec(row),
+            versions=self._versions(row) if slots is None else versions(slots, live_pointer(row)),
+            live_spec=self._live_spec(row) if slots is None else None,
+            slots=slots,
             frozen=self.automation.frozen(now),
             rests=self.automation.rests(now),
         )
         wanted = wanted_package(request, facts.serving, way_back(facts))
         package = None if wanted is None else read_description(self.sagemaker, wanted)
-        watched = (*(() if spec is None else spec.rollout.alarms), *(() if request.alarm is None else (request.alarm,)))
+        watched = (*_alarms(spec), *(() if request.alarm is None else (request.alarm,)))
         return replace(
             facts,
             package=package,
             approval=self._approval(package, now),
             alarm_states=alarm_states(self.cloudwatch, watched),
-            leftovers=Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=row.endpoint).leftovers(
-                _used(row, facts.serving, version_name(row.endpoint, execution))
-            ),
+            leftovers=self._leftovers(row, facts, execution),
         )
+
+    def _leftovers(self, row: LockRow, facts: Facts, execution: str) -> Leftovers:
+        made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=row.endpoint)
+        if facts.slots is not None:
+            return Leftovers(alarms=tuple(made.alarms())[:MAXIMUM])  # a slot itself says what is left in it
+        return made.leftovers(_used(row, facts.serving, version_name(row.endpoint, execution)))
 
     def _spec(self, uri: str) -> ServingSpec:
         key = uri.removeprefix(f"s3://{self.bucket}/")
@@ -124,6 +134,14 @@ def alarm_states(cloudwatch: "CloudWatchClient", names: Sequence[str]) -> dict[s
         return {}
     answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     return {a["AlarmName"]: a["StateValue"] for a in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]}
+
+
+def _alarms(spec: ServingSpec | None) -> tuple[str, ...]:
+    """Return what a rollout under a spec looks at, besides what it makes for that."""
+    if spec is None:
+        return ()
+    slots = {} if spec.eks is None else spec.eks.alarms
+    return (*spec.rollout.alarms, *(name for names in slots.values() for name in names))
 
 
 def _recorded(row: LockRow) -> list[str]:

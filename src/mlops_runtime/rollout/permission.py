@@ -1,6 +1,6 @@
 """Whether a request may be carried out now: endpoint at rest, unit not frozen, approval valid, probation still on, alarms quiet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -97,14 +97,23 @@ def check_quiet(spec: ServingSpec, states: Mapping[str, str]) -> None:
     Raises:
         RefusedError: If not.
     """
-    missing = [name for name in spec.rollout.alarms if name not in states]
+    check_made(spec.rollout.alarms, states)
+    ringing = [name for name in spec.rollout.alarms if states[name] == "ALARM"]
+    if ringing:
+        raise RefusedError(f"rollback alarms already ring: {', '.join(ringing)}; they would end any deployment at once")
+
+
+def check_made(alarms: Sequence[str], states: Mapping[str, str]) -> None:
+    """Hold alarms that roll back to that they exist.
+
+    Raises:
+        RefusedError: If not.
+    """
+    missing = [name for name in alarms if name not in states]
     if missing:
         raise RefusedError(
             f"rollback alarms do not exist: {', '.join(missing)}; nothing would roll the deployment back"
         )
-    ringing = [name for name in spec.rollout.alarms if states[name] == "ALARM"]
-    if ringing:
-        raise RefusedError(f"rollback alarms already ring: {', '.join(ringing)}; they would end any deployment at once")
 
 
 def check_variants(spec: ServingSpec, version: Version) -> None:

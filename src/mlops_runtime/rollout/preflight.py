@@ -19,6 +19,7 @@ from mlops_runtime.contracts.rollout import (
     spec_key,
 )
 from mlops_runtime.eks.plan import from_slots, on_slots
+from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.serving import Slots
 from mlops_runtime.registry.package import PackageError, RegisteredPackage
 from mlops_runtime.rollout import render
@@ -27,6 +28,7 @@ from mlops_runtime.rollout.fleet_alarms import FleetAlarms
 from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.permission import (
     approved,
+    check_made,
     check_probation,
     check_quiet,
     check_variants,
@@ -203,6 +205,7 @@ def _between_slots(common: Plan, case: _Case, slots: Slots) -> Plan:
         plan = replace(common, action="create", reason=f"first model: {case.package.arn}")
     else:
         check_quiet(case.spec, case.facts.alarm_states)
+        check_made(eks_of(case.spec).alarms.get(str(common.eks["slot"]), ()), case.facts.alarm_states)
         plan = _change(common, case, version)
     return on_slots(
         plan,

@@ -14,6 +14,8 @@ from botocore.exceptions import ClientError
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.automation import PauseState
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, audit_key
+from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.serving import serving as read_slots
 from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.audit import Claim, is_same, next_live, next_record, verify
 from mlops_runtime.rollout.serving import Serving, read_description, read_serving
@@ -123,10 +125,18 @@ class AuditChain:
         return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
 
-def record(claim: Claim, *, sagemaker: "SageMakerClient", chain: AuditChain) -> dict[str, Any]:
+def record(
+    claim: Claim, *, sagemaker: "SageMakerClient", chain: AuditChain, slots: SlotReader | None = None
+) -> dict[str, Any]:
     """Append what came of an execution, once, and move the live pointer to what serves.
 
     The pointer moves only for the execution that holds the lock, and never for a rejection, which has no rollout.
+
+    Args:
+        claim: What the execution says.
+        sagemaker: Client.
+        chain: The endpoint's chain and row.
+        slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
 
     Returns:
         ``{"sequence", "serving_config", "outcome"}`` of the record.
@@ -134,7 +144,7 @@ def record(claim: Claim, *, sagemaker: "SageMakerClient", chain: AuditChain) -> 
     Raises:
         AuditError: If other writers kept moving the head.
     """
-    serving = read_serving(sagemaker, chain.table.endpoint)
+    serving = read_serving(sagemaker, chain.table.endpoint) if slots is None else read_slots(slots.read())
     package = _package(sagemaker, serving)
 
     def follow(row: LockRow) -> Move | AuditRecord:

@@ -1,0 +1,88 @@
+"""Adapter of ``serving``: reads the listener rule and both slots at their sources."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_runtime.contracts.eks import SLOTS
+from mlops_runtime.eks.client import Cluster
+from mlops_runtime.eks.manifests import read_slot
+from mlops_runtime.eks.names import deployment_ref
+from mlops_runtime.eks.serving import ForeignRuleError, Slots, read_weights
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotReader:
+    """Where the truth about a service's slots is.
+
+    Args:
+        elbv2: Client.
+        connect: Returns the cluster; its token is good for minutes, so each reading asks anew.
+        endpoint: Name of the service.
+        namespace: The tenant's namespace.
+        rule: ARN of the listener rule.
+        target_groups: ARN of each slot's target group.
+    """
+
+    elbv2: "ElasticLoadBalancingv2Client"
+    connect: Callable[[], Cluster]
+    endpoint: str
+    namespace: str
+    rule: str
+    target_groups: Mapping[str, str]
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str], session: "Callable[[], boto3.Session]"
+    ) -> "SlotReader | None":
+        """Return the reader of a function for EKS (``TARGET=EKS``), or None for one for SageMaker.
+
+        Args:
+            environment: With ``CLUSTER``, ``ENDPOINT``, ``NAMESPACE``, ``RULE`` and ``TARGET_GROUPS``, a JSON object.
+            session: Makes a session.
+        """
+        if environment.get("TARGET") != "EKS":
+            return None
+        own, cluster = session(), environment["CLUSTER"]
+        return cls(
+            elbv2=own.client("elbv2"),
+            connect=lambda: Cluster.connect(own, cluster),
+            endpoint=environment["ENDPOINT"],
+            namespace=environment["NAMESPACE"],
+            rule=environment["RULE"],
+            target_groups=json.loads(environment["TARGET_GROUPS"]),
+        )
+
+    def read(self) -> Slots:
+        """Return both slots as they are now.
+
+        Raises:
+            ForeignRuleError: If the rule is gone, or forwards elsewhere.
+            ClusterError: If the cluster does not say.
+        """
+        # the weights first: what serves is then what a slot ran at that time or later
+        weights = self.weights()
+        cluster = self.connect()
+        states = {
+            slot: read_slot(
+                cluster.get(deployment_ref(namespace=self.namespace, endpoint=self.endpoint, slot=slot)), slot
+            )
+            for slot in SLOTS
+        }
+        return Slots(weights=weights, states=states, rule=self.rule, target_groups=self.target_groups)
+
+    def weights(self) -> dict[str, int]:
+        """Return the share of each slot, in percent.
+
+        Raises:
+            ForeignRuleError: If the rule is gone, or forwards elsewhere.
+        """
+        rules = self.elbv2.describe_rules(RuleArns=[self.rule])["Rules"]
+        if len(rules) != 1:
+            raise ForeignRuleError(f"there is no rule {self.rule}; deploy the stack again")
+        return read_weights(rules[0], self.target_groups)

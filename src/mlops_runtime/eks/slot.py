@@ -1,0 +1,148 @@
+"""What the Deploy machine asks of a slot: to run the candidate, whether it does, and to rest when it has no traffic.
+
+Each can be repeated, and none touches a slot that has traffic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts import from_dict
+from mlops_runtime.contracts.eks import SlotVersion
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.eks.apply import apply, remove
+from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.manifests import read_slot, slot_manifests
+from mlops_runtime.eks.names import Manifest, Ref, deployment_ref, scaler_ref
+from mlops_runtime.eks.pod import eks_of
+from mlops_runtime.eks.serving import ALL, Slots, other
+from mlops_runtime.rollout.preflight import verified_spec
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class SlotError(RuntimeError):
+    """A slot must not be changed as asked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotKeeper:
+    """The two slots of one service.
+
+    Args:
+        s3: Client.
+        bucket: Bucket of the serving specs; a spec anywhere else is not read.
+        reader: Where the truth about the slots is.
+    """
+
+    s3: "S3Client"
+    bucket: str
+    reader: SlotReader
+
+    def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer ``{"action": "apply" | "observe" | "idle", "plan": plan, "now": ISO}``.
+
+        Raises:
+            SlotError: If the action is unknown, or the slot has traffic.
+            ClusterError: If the cluster refuses.
+        """
+        actions = {"apply": self.apply, "observe": self.observe, "idle": self.idle}
+        act = actions.get(event["action"])
+        if act is None:
+            raise SlotError(f"action must be one of {', '.join(actions)}, got {event['action']!r}")
+        return act(event["plan"])
+
+    def apply(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Let the slot without traffic run the candidate, with as many pods as the plan says.
+
+        Returns:
+            ``{"slot", "objects"}``: how many objects were applied.
+        """
+        eks = plan["eks"]
+        weight = self.reader.weights()[eks["slot"]]
+        if weight > 0:
+            raise SlotError(f"slot {eks['slot']} has {weight} % of the traffic: its pods would be exchanged under it")
+        spec = _with_pods(self._spec(eks["service"]), eks["pods"])
+        version = from_dict(SlotVersion, eks["version"])
+        applied = apply(self.reader.connect(), slot_manifests(spec, eks["slot"], version))
+        return {"slot": eks["slot"], "objects": len(applied.objects)}
+
+    def observe(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Look whether the slot runs the candidate.
+
+        Returns:
+            ``{"is_ready", "is_failed", "pods", "reason"}``: whether at least ``pods`` of it are ready, and whether Kubernetes has
+            given it up.
+        """
+        eks = plan["eks"]
+        deployment = self.reader.connect().get(self._deployment(eks["slot"]))
+        state = read_slot(deployment, eks["slot"])
+        runs = None if state.version is None else state.version.config
+        is_ready = runs == plan["config_name"] and state.ready >= eks["pods"]
+        reason = f"{state.ready} of {eks['pods']} pods are ready"
+        if runs != plan["config_name"]:
+            reason = f"the slot runs {runs or 'nothing'}, not {plan['config_name']}"
+        elif state.reason:
+            reason += f": {state.reason}"
+        return {
+            "is_ready": is_ready,
+            "is_failed": not is_ready and _is_given_up(deployment),
+            "pods": eks["pods"],
+            "reason": "" if is_ready else reason[:600],
+        }
+
+    def idle(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Scale the slot without traffic to nothing; the one that serves gets the bounds of its own spec back.
+
+        Returns:
+            ``{"slot"}``: the slot that rests, or None where both have traffic.
+        """
+        slots = self.reader.read()
+        if not slots.is_at_rest:
+            return {"slot": None}
+        slot, cluster = other(slots.heaviest), self.reader.connect()
+        # an autoscaler would bring back what is taken from it
+        remove(cluster, [scaler_ref(namespace=self.reader.namespace, endpoint=self.reader.endpoint, slot=slot)])
+        if slots.states[slot].desired > 0:
+            cluster.scale(self._deployment(slot), 0)
+        scaler = self._scaler(slots, plan["live"])
+        if scaler is not None:
+            cluster.apply(scaler)
+        return {"slot": slot}
+
+    def _scaler(self, slots: Slots, live: Mapping[str, Any]) -> Manifest | None:
+        """Return the autoscaler of what serves; while it was the candidate it had as many pods as the one before, at least."""
+        slot = slots.running(live.get("config"))
+        version = None if slot is None else slots.states[slot].version
+        if slot is None or version is None or slots.weights[slot] != ALL or not live.get("spec_uri"):
+            return None
+        made = slot_manifests(self._spec(live["spec_uri"]), slot, version)
+        return next(manifest for manifest in made if manifest["kind"] == "HorizontalPodAutoscaler")
+
+    def _spec(self, uri: str) -> ServingSpec:
+        key = uri.removeprefix(f"s3://{self.bucket}/")
+        return verified_spec(uri, self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+    def _deployment(self, slot: str) -> Ref:
+        return deployment_ref(namespace=self.reader.namespace, endpoint=self.reader.endpoint, slot=slot)
+
+
+def _with_pods(spec: ServingSpec, pods: int) -> ServingSpec:
+    return replace(spec, eks=replace(eks_of(spec), minimum=pods))
+
+
+def _is_given_up(deployment: Manifest | None) -> bool:
+    """Whether Kubernetes says of the newest revision that it does not progress.
+
+    See: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment
+    """
+    if deployment is None:
+        return False
+    status = deployment.get("status") or {}
+    if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 1)):
+        return False
+    return any(
+        condition.get("type") == "Progressing" and condition.get("status") == "False"
+        for condition in status.get("conditions") or []
+    )
