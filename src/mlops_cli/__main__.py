@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from mlops_cli import assets, audit, demo, local, models, pause, plan, rollback, stacks, status
+from mlops_cli import assets, audit, demo, local, models, pause, plan, rollback, stacks, status, terraform
 from mlops_cli.errors import UserError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(pause.pause)
 app.command()(pause.resume)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
+app.add_typer(terraform.app, name="terraform")
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from mlops_constructs.business_unit._made_network import add_endpoints, define_n
 from mlops_constructs.business_unit._sweeper import Sweeper
 from mlops_constructs.business_unit.freeze import FreezeCalendar
 from mlops_constructs.business_unit.network import Network
+from mlops_constructs.business_unit.platform import Platform
 from mlops_constructs.business_unit.profile import Profile
 from mlops_runtime.business_unit.entries import Entry
 from mlops_runtime.contracts import canonical_json
@@ -115,6 +116,52 @@ class BusinessUnit(Construct):
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)
         if encryption_key is not None:
             warn(self, SHARED_KEY, unit=name)
+
+    @classmethod
+    def from_ssm(
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        platform: Platform,
+        owner: str | None = None,
+        cost_center: str | None = None,
+        profile: Profile = Profile.PRODUCTION,
+        freeze: FreezeCalendar | None = None,
+    ) -> "BusinessUnit":
+        """Define a unit in the network and under the key that a Terraform estate hands over by parameters.
+
+        They are read when the stack is deployed (module ``terraform/platform`` writes them); a later value reaches the unit with
+        its next deployment.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            name: As in the constructor.
+            platform: Whose network and key.
+            owner: As in the constructor.
+            cost_center: As in the constructor.
+            profile: As in the constructor.
+            freeze: As in the constructor.
+
+        Raises:
+            ValidationError: As in the constructor.
+
+        Example:
+            >>> unit = BusinessUnit.from_ssm(self, "Unit", name="demand", platform=Platform(name="retail", zones=2))
+        """
+        return cls(
+            scope,
+            id,
+            name=name,
+            owner=owner,
+            cost_center=cost_center,
+            profile=profile,
+            network=platform.network(scope),
+            encryption_key=platform.key(scope, f"{id}Key"),
+            freeze=freeze,
+        )
 
     @property
     def name(self) -> str:

@@ -1,0 +1,78 @@
+"""``mlops terraform export``: a synthesized unit as a Terraform module."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlops_cli.errors import UserError, shown
+from mlops_cli.stacks import App, synthesize_app
+
+if TYPE_CHECKING:
+    from mlops_local.assembly import FileAsset, Stack
+
+app = typer.Typer(help="Units as Terraform modules.", no_args_is_help=True)
+_FILES = "files"
+
+
+@app.callback()
+def _terraform() -> None:
+    """Units as Terraform modules."""
+
+
+@app.command()
+def export(
+    stack: Annotated[str, typer.Argument(help="Name of the stack.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Folder of the module; an earlier export in it is replaced.")],
+    app: App = None,
+) -> None:
+    """Write a stack of the app as a module that deploys it through CloudFormation, without a CDK bootstrap."""
+    from mlops_runtime.terraform.unit_module import MARK, ExportError, UnitStack, unit_module
+
+    _check(output, MARK)
+    with tempfile.TemporaryDirectory() as folder:
+        synthesize_app(app, Path(folder))
+        found, assets = _read(Path(folder), stack)
+        kept = {asset.key: f"{_FILES}/{asset.key}" for asset in assets}
+        with shown(ExportError):
+            texts = unit_module(
+                UnitStack(
+                    name=found.name,
+                    template=json.loads(found.template.read_text("utf-8")),
+                    bucket=found.assets[0].bucket,
+                    files=kept,
+                    tags=found.tags,
+                )
+            )
+        made = Path(folder) / "module"
+        (made / _FILES).mkdir(parents=True)
+        for name, text in texts.items():
+            (made / name).write_text(text, "utf-8")
+        for asset in assets:
+            (made / kept[asset.key]).write_bytes(asset.read())
+        shutil.rmtree(output, ignore_errors=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(made, output)
+    typer.echo(f"{output}: module of stack {stack}, {len(assets)} files")
+
+
+def _check(output: Path, mark: str) -> None:
+    """Nothing that is not of an earlier export is overwritten."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    main = output / "main.tf"
+    if not main.is_file() or not main.read_text("utf-8").startswith(mark):
+        raise UserError(f"{output} holds something else than an exported module; give another folder or empty it")
+
+
+def _read(assembly: Path, stack: str) -> "tuple[Stack, list[FileAsset]]":
+    from mlops_local import assembly as assemblies
+
+    with shown(assemblies.AssemblyError):
+        # the placeholders stay: the module's account and region are Terraform's matter
+        stacks = assemblies.read(assembly, account="${AWS::AccountId}", region="${AWS::Region}", names=[stack])
+    found = next(item for item in stacks if item.name == stack)
+    return found, [asset for asset in found.assets if asset.path != found.template]

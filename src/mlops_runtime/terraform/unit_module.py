@@ -1,0 +1,329 @@
+"""A synthesized stack as a Terraform module: template, files, variables and outputs.
+
+The module needs no CDK bootstrap: files lie in a bucket of the estate, whose name is a parameter of the template.
+
+See: https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/cloudformation_stack
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_runtime.terraform.hcl import Block, Expression, Value, quote, render
+
+ASSETS_PARAMETER = "AssetsBucket"
+TEMPLATE_FILE = "template.json"
+MARK = "# written by mlops terraform export: change the stack, not this file\n"
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html: a template in S3
+MAXIMUM_TEMPLATE = 1_000_000
+_VERSION_PARAMETER, _VERSION_RULE = "BootstrapVersion", "CheckBootstrapVersion"
+_NAMES = {
+    "AWS::IAM::Role": "RoleName",
+    "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
+    "AWS::IAM::Group": "GroupName",
+    "AWS::IAM::User": "UserName",
+    "AWS::IAM::InstanceProfile": "InstanceProfileName",
+}
+_TYPES = {"Number": "number", "CommaDelimitedList": "list(string)"}
+
+
+class ExportError(Exception):
+    """A stack that cannot become a module; the message says what it holds, what is allowed and the fix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitStack:
+    """A synthesized stack.
+
+    Args:
+        name: The stack's name.
+        template: Its template.
+        bucket: The bucket that the template names for its files, as it stands there.
+        files: Object key of each file, and where the module keeps it.
+        tags: Tags of the stack.
+    """
+
+    name: str
+    template: Mapping[str, Any]
+    bucket: str
+    files: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+def unit_module(stack: UnitStack) -> dict[str, str]:
+    """Return the text of each file of the module.
+
+    Args:
+        stack: The stack.
+
+    Raises:
+        ExportError: If the template is too large or refers to a bootstrap that a module has not.
+
+    Example:
+        >>> stack = UnitStack(name="Demand", template={"Resources": {}}, bucket="b", files={}, tags={})
+        >>> sorted(unit_module(stack))
+        ['main.tf', 'outputs.tf', 'template.json', 'variables.tf', 'versions.tf']
+    """
+    template = _without_bootstrap(stack)
+    body = json.dumps(template, separators=(",", ":"), sort_keys=True)
+    if len(body.encode()) > MAXIMUM_TEMPLATE:
+        raise ExportError(
+            f"the template of {stack.name} has {len(body.encode()):,} bytes, CloudFormation takes {MAXIMUM_TEMPLATE:,}; "
+            "split the stack"
+        )
+    parameters = {name: p for name, p in template.get("Parameters", {}).items() if name != ASSETS_PARAMETER}
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    return {
+        TEMPLATE_FILE: body,
+        "versions.tf": MARK + render(_versions()),
+        "variables.tf": MARK + render(_variables(stack, parameters)),
+        "main.tf": MARK + render(_resources(stack, template, sorted(parameters), digest)),
+        "outputs.tf": MARK + render(_outputs(template)),
+    }
+
+
+def variable_name(parameter: str) -> str:
+    """Return the variable of a template parameter.
+
+    Example:
+        >>> variable_name("ImageDigest")
+        'image_digest'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", parameter).lower()
+
+
+def _without_bootstrap(stack: UnitStack) -> dict[str, Any]:
+    template = json.loads(json.dumps(stack.template))
+    for section, name in (("Parameters", _VERSION_PARAMETER), ("Rules", _VERSION_RULE)):
+        template.get(section, {}).pop(name, None)
+        if section in template and not template[section]:
+            del template[section]
+    template = _moved(template, stack.bucket, in_sub=False)
+    parameter = {"Type": "String", "Description": "Bucket of the files that this template refers to"}
+    template.setdefault("Parameters", {})[ASSETS_PARAMETER] = parameter
+    left = sorted(set(re.findall(r"/cdk-bootstrap/[\w/-]+|cdk-[a-z0-9]{1,10}-[\w-]+", json.dumps(template))))
+    if left:
+        raise ExportError(
+            f"the template of {stack.name} refers to {', '.join(left)} of the CDK bootstrap, which a module has not; "
+            "name images by digest and keep to file assets"
+        )
+    return dict(template)
+
+
+def _moved(value: Any, bucket: str, *, in_sub: bool) -> Any:
+    """Return a part of the template with the bucket named by the parameter."""
+    if isinstance(value, Mapping):
+        return {key: _moved(item, bucket, in_sub=key == "Fn::Sub") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, bucket, in_sub=in_sub and index == 0) for index, item in enumerate(value)]
+    if not isinstance(value, str) or bucket not in value:
+        return value
+    if in_sub:
+        return value.replace(bucket, f"${{{ASSETS_PARAMETER}}}")
+    if value == bucket:
+        return {"Ref": ASSETS_PARAMETER}
+    return {"Fn::Sub": value.replace("${", "${!").replace(bucket, f"${{{ASSETS_PARAMETER}}}")}
+
+
+def _versions() -> list[Block]:
+    aws: Value = {"source": "hashicorp/aws", "version": ">= 5.0"}
+    providers = Block(kind="required_providers", arguments={"aws": aws})
+    return [Block(kind="terraform", arguments={"required_version": ">= 1.5"}, blocks=(providers,))]
+
+
+def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+    found = [
+        _variable(
+            "name",
+            "string",
+            "Name of the stack.",
+            default=stack.name,
+            condition='can(regex("^[A-Za-z][A-Za-z0-9-]{0,127}$", var.name))',
+            allowed="name must be 1 to 128 letters, digits or hyphens, starting with a letter",
+        ),
+        _variable(
+            "assets_bucket",
+            "string",
+            "Bucket that the unit's files are uploaded to; whoever deploys may write to it.",
+            condition='can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.assets_bucket))',
+            allowed="assets_bucket must be the name of an S3 bucket: 3 to 63 lower-case letters, digits, dots or hyphens",
+        ),
+        _variable(
+            "cloudformation_role_arn",
+            "string",
+            "Role that CloudFormation works in. Default: the caller's own permissions.",
+            default=None,
+            condition='var.cloudformation_role_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", '
+            "var.cloudformation_role_arn))",
+            allowed="cloudformation_role_arn must be the ARN of an IAM role",
+        ),
+        _variable(
+            "timeout_minutes",
+            "number",
+            "Minutes that the stack may take.",
+            default=30,
+            condition="var.timeout_minutes >= 5 && var.timeout_minutes <= 720 && floor(var.timeout_minutes) == "
+            "var.timeout_minutes",
+            allowed="timeout_minutes must be a whole number from 5 to 720",
+        ),
+        _variable("tags", "map(string)", "Further tags of the stack and its files.", default={}),
+    ]
+    return found + [_parameter(name, parameters[name]) for name in sorted(parameters)]
+
+
+def _parameter(name: str, parameter: Mapping[str, Any]) -> Block:
+    kind = _TYPES.get(parameter["Type"], "list(string)" if parameter["Type"].startswith("List<") else "string")
+    variable = variable_name(name)
+    conditions, allowed = [], []
+    reference = f"var.{variable}"
+    if "AllowedValues" in parameter:
+        values = [str(value) for value in parameter["AllowedValues"]]
+        conditions.append(f"contains([{', '.join(quote(v) for v in values)}], tostring({reference}))")
+        allowed.append(f"one of {', '.join(values)}")
+    if "AllowedPattern" in parameter:
+        conditions.append(f"can(regex({quote('^(?:' + parameter['AllowedPattern'] + ')$')}, {reference}))")
+        allowed.append(f"of the form {parameter['AllowedPattern']}")
+    for key, template, words in (
+        ("MinValue", "{0} >= {1}", "at least {0}"),
+        ("MaxValue", "{0} <= {1}", "at most {0}"),
+        ("MinLength", "length({0}) >= {1}", "at least {0} characters"),
+        ("MaxLength", "length({0}) <= {1}", "at most {0} characters"),
+    ):
+        if key in parameter:
+            conditions.append(template.format(reference, parameter[key]))
+            allowed.append(words.format(parameter[key]))
+    extra: dict[str, Value] = {}
+    if "Default" in parameter:
+        extra["default"] = _default(parameter["Default"], kind)
+    if parameter.get("NoEcho"):
+        extra["sensitive"] = True
+    return _variable(
+        variable,
+        kind,
+        str(parameter.get("Description", f"Parameter {name} of the template.")),
+        condition=" && ".join(conditions) or None,
+        allowed=f"{variable} must be {' and '.join(allowed)}",
+        **extra,
+    )
+
+
+def _default(value: Any, kind: str) -> Value:
+    if kind == "list(string)":
+        return [item.strip() for item in str(value).split(",")]
+    return Expression(str(value)) if kind == "number" else str(value)
+
+
+def _variable(
+    name: str, kind: str, description: str, *, condition: str | None = None, allowed: str = "", **more: Value
+) -> Block:
+    checks: tuple[Block, ...] = ()
+    if condition is not None:
+        message = f"{allowed}."
+        checks = (Block(kind="validation", arguments={"condition": Expression(condition), "error_message": message}),)
+    arguments: dict[str, Value] = {"description": description, "type": Expression(kind), **more}
+    return Block(kind="variable", labels=(name,), arguments=arguments, blocks=checks)
+
+
+def _resources(stack: UnitStack, template: Mapping[str, Any], parameters: Sequence[str], digest: str) -> list[Block]:
+    files: Value = {key: stack.files[key] for key in sorted(stack.files)}
+    key = f"{stack.name}-{digest[:16]}.template.json"
+    url = Expression('"https://${data.aws_s3_bucket.assets.bucket_regional_domain_name}/${aws_s3_object.template.key}"')
+    return [
+        Block(kind="locals", arguments={"files": files}),
+        Block(kind="data", labels=("aws_s3_bucket", "assets"), arguments={"bucket": Expression("var.assets_bucket")}),
+        _object("file", key=Expression("each.key"), path="${each.value}", for_each=Expression("local.files")),
+        _object("template", key=key, path=TEMPLATE_FILE),
+        _stack(stack, template, parameters, url),
+    ]
+
+
+def _object(label: str, *, key: Value, path: str, for_each: Expression | None = None) -> Block:
+    source = f'"${{path.module}}/{path}"'
+    arguments: dict[str, Value] = {} if for_each is None else {"for_each": for_each}
+    arguments |= {
+        "bucket": Expression("data.aws_s3_bucket.assets.id"),
+        "key": key,
+        "source": Expression(source),
+        "source_hash": Expression(f"filemd5({source})"),
+        "tags": Expression("var.tags"),
+    }
+    # the stack goes over to the new file before the old one goes, and can go back to it if the update fails
+    late = Block(kind="lifecycle", arguments={"create_before_destroy": True})
+    return Block(kind="resource", labels=("aws_s3_object", label), arguments=arguments, blocks=(late,))
+
+
+def _stack(stack: UnitStack, template: Mapping[str, Any], parameters: Sequence[str], url: Expression) -> Block:
+    values: dict[str, Value] = {ASSETS_PARAMETER: Expression("data.aws_s3_bucket.assets.id")}
+    for name in parameters:
+        kind = template["Parameters"][name]["Type"]
+        reference = f"var.{variable_name(name)}"
+        is_list = kind == "CommaDelimitedList" or kind.startswith("List<")
+        values[name] = Expression(f'join(",", {reference})' if is_list else reference)
+    arguments: dict[str, Value] = {
+        "name": Expression("var.name"),
+        "template_url": url,
+        "capabilities": _capabilities(template),
+        "iam_role_arn": Expression("var.cloudformation_role_arn"),
+        "timeout_in_minutes": Expression("var.timeout_minutes"),
+        "policy_body": Expression(f"jsonencode({_policy_text(template)})"),
+        "parameters": values,
+        "tags": Expression(f"merge({_inline(stack.tags)}, var.tags)"),
+        "depends_on": Expression("[aws_s3_object.file]"),
+    }
+    minutes = Expression('"${var.timeout_minutes}m"')
+    timeouts = Block(kind="timeouts", arguments={"create": minutes, "update": minutes, "delete": minutes})
+    return Block(kind="resource", labels=("aws_cloudformation_stack", "this"), arguments=arguments, blocks=(timeouts,))
+
+
+def _policy_text(template: Mapping[str, Any]) -> str:
+    """Return the stack policy: what keeps data is neither replaced nor deleted by an update.
+
+    See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
+    """
+    kept = [f"LogicalResourceId/{name}" for name, r in template["Resources"].items() if _is_kept(r)]
+    allow = 'Effect = "Allow", Action = "Update:*", Principal = "*", Resource = "*"'
+    statements = [f"{{ {allow} }}"]
+    if kept:
+        actions = '["Update:Replace", "Update:Delete"]'
+        resources = ", ".join(quote(name) for name in sorted(kept))
+        statements.append(f'{{ Effect = "Deny", Action = {actions}, Principal = "*", Resource = [{resources}] }}')
+    return f"{{ Statement = [{', '.join(statements)}] }}"
+
+
+def _is_kept(resource: Mapping[str, Any]) -> bool:
+    return str(resource.get("DeletionPolicy", "")).startswith("Retain")
+
+
+def _capabilities(template: Mapping[str, Any]) -> list[Value]:
+    named = any(_NAMES.get(r["Type"], "") in r.get("Properties", {}) for r in template["Resources"].values())
+    return ["CAPABILITY_NAMED_IAM" if named else "CAPABILITY_IAM"]
+
+
+def _inline(tags: Mapping[str, str]) -> str:
+    inner = ", ".join(f"{quote(key)} = {quote(tags[key])}" for key in sorted(tags))
+    return f"{{ {inner} }}" if inner else "{}"
+
+
+def _outputs(template: Mapping[str, Any]) -> list[Block]:
+    stack = Block(
+        kind="output",
+        labels=("stack_id",),
+        arguments={
+            "description": "Id of the stack.",
+            "value": Expression("aws_cloudformation_stack.this.id"),
+        },
+    )
+    return [stack] + [
+        Block(
+            kind="output",
+            labels=(variable_name(name),),
+            arguments={
+                "description": str(output.get("Description", f"Output {name} of the stack.")),
+                "value": Expression(f"aws_cloudformation_stack.this.outputs[{quote(name)}]"),
+            },
+        )
+        for name, output in sorted(template.get("Outputs", {}).items())
+    ]

