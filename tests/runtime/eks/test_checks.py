@@ -1,0 +1,201 @@
+"""Each rule about manifests that belong together has a mutation that it catches."""
+
+import ast
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from eks_samples import SPEC, TENANT, VERSION
+
+from mlops_runtime.eks import checks
+from mlops_runtime.eks.checks import problems
+from mlops_runtime.eks.manifests import service_manifests, slot_manifests
+from mlops_runtime.eks.names import Manifest
+from mlops_runtime.eks.tenant import tenant_manifests
+
+Made = dict[str, Any]
+_KINDS = {
+    "Namespace": 0,
+    "ResourceQuota": 1,
+    "LimitRange": 2,
+    "Role": 4,
+    "RoleBinding": 5,
+    "ServiceAccount": 6,
+    "NetworkPolicy": 7,
+    "Service": 8,
+    "TargetGroupBinding": 9,
+    "PodDisruptionBudget": 10,
+    "Deployment": 11,
+    "HorizontalPodAutoscaler": 12,
+}
+
+
+def _all() -> list[Manifest]:
+    made = [
+        *tenant_manifests(TENANT),
+        *service_manifests(SPEC),
+        *slot_manifests(SPEC, "blue", VERSION),
+        *slot_manifests(SPEC, "green", VERSION, replicas="idle"),
+    ]
+    return copy.deepcopy(made)
+
+
+def _spec(**fields: Any) -> Callable[[Made], None]:
+    return lambda manifest: manifest["spec"].update(fields)
+
+
+def _top(**fields: Any) -> Callable[[Made], None]:
+    return lambda manifest: manifest.update(fields)
+
+
+_NAME, _SLOT = "app.kubernetes.io/name", "mlops.constructs/slot"
+_POLICY = "NetworkPolicy bu-demand/demand-forecast"
+_MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
+    ("Namespace", lambda m: m["metadata"]["labels"].clear(), "pod-security.kubernetes.io/enforce must be 'restricted'"),
+    ("ResourceQuota", lambda m: m["spec"]["hard"].update(pods="many"), "hard.pods must be a Kubernetes quantity"),
+    (
+        "LimitRange",
+        lambda m: m["spec"]["limits"][0]["default"].update(cpu="1 core"),
+        "default.cpu must be a Kubernetes quantity",
+    ),
+    ("Role", lambda m: m["rules"][0].update(verbs=["*"]), "verbs must be named, got '*'"),
+    ("Role", lambda m: m["rules"][0]["resources"].append("secrets"), "must not reach secrets"),
+    (
+        "RoleBinding",
+        lambda m: m["roleRef"].update(name="admin"),
+        "must be one of the Roles mlops-applier, got Role 'admin'",
+    ),
+    ("RoleBinding", lambda m: m["roleRef"].update(kind="ClusterRole"), "got ClusterRole 'mlops-applier'"),
+    (
+        "RoleBinding",
+        lambda m: m["subjects"][0].update(name="system:authenticated"),
+        "must not give the role to system:",
+    ),
+    ("ServiceAccount", _top(automountServiceAccountToken=True), "automountServiceAccountToken must be false"),
+    (
+        "ServiceAccount",
+        lambda m: m["metadata"].update(name="other"),
+        "serviceAccountName must be one of other, got 'forecast'",
+    ),
+    ("NetworkPolicy", _spec(policyTypes=["Ingress"]), "policyTypes must be Ingress and Egress"),
+    ("NetworkPolicy", lambda m: m["spec"]["egress"].append({"ports": [{"port": 443}]}), "must say to and ports"),
+    ("NetworkPolicy", lambda m: m["spec"]["ingress"][0].pop("ports"), "must say from and ports"),
+    (
+        "NetworkPolicy",
+        lambda m: m["spec"]["egress"][0]["to"].append({"namespaceSelector": {}}),
+        "has a peer that is everything",
+    ),
+    (
+        "NetworkPolicy",
+        lambda m: m["spec"]["egress"][1]["to"][0].update(ipBlock={"cidr": "agent"}),
+        "'agent' of an egress rule is",
+    ),
+    (
+        "NetworkPolicy",
+        lambda m: m["spec"]["ingress"][0]["from"][0].update(ipBlock={"cidr": "0.0.0.0/0"}),
+        "lets the whole world",
+    ),
+    ("NetworkPolicy", lambda m: m["spec"]["ingress"][0].update(ports=[{"port": 80}]), "lets nobody ask Deployment"),
+    ("Deployment", lambda m: m["spec"]["selector"]["matchLabels"].update(x="y"), "does not find its own pods"),
+    (
+        "Deployment",
+        lambda m: m["spec"]["selector"]["matchLabels"].pop(_SLOT),
+        "also finds the pods of Deployment",
+    ),
+    (
+        "Deployment",
+        lambda m: m["spec"]["strategy"]["rollingUpdate"].update(maxUnavailable=1),
+        "must be maxUnavailable 0 and",
+    ),
+    ("Deployment", lambda m: m["spec"]["template"]["spec"].update(hostPID=True), "hostPID must not be set"),
+    ("Deployment", _spec(replicas=2), "which has replicas itself"),
+    ("Service", _spec(type="LoadBalancer"), "type must be ClusterIP"),
+    (
+        "Service",
+        _spec(selector={_NAME: "demand-forecast"}),
+        "must find the pods of one Deployment, it finds those of 2",
+    ),
+    ("Service", _spec(selector={_NAME: "other"}), "it finds those of 0"),
+    ("Service", lambda m: m["spec"]["ports"][0].update(targetPort="web"), "targetPort 'web' is no port of Deployment"),
+    ("Service", lambda m: m["spec"]["ports"][0].update(port=8000), "serviceRef.port 80 is no port of Service"),
+    (
+        "TargetGroupBinding",
+        lambda m: m["spec"]["serviceRef"].update(name="other"),
+        "serviceRef must be one of demand-",
+    ),
+    ("TargetGroupBinding", _spec(targetType="instance"), "targetType must be ip"),
+    (
+        "HorizontalPodAutoscaler",
+        lambda m: m["spec"]["scaleTargetRef"].update(name="x"),
+        "Deployment 'x', which is not there",
+    ),
+    (
+        "HorizontalPodAutoscaler",
+        _spec(minReplicas=9),
+        "minReplicas must be at least 1 and at most maxReplicas, got 9 and 6",
+    ),
+    ("HorizontalPodAutoscaler", _spec(metrics=[]), "metrics must have one"),
+    ("HorizontalPodAutoscaler", _spec(behavior={}), "stabilizationWindowSeconds must be at least 60, got 0"),
+    ("PodDisruptionBudget", _spec(selector={"matchLabels": {"a": "b"}}), "it finds those of 0"),
+    ("PodDisruptionBudget", _spec(maxUnavailable=None), "must have one of minAvailable and maxUnavailable"),
+    ("PodDisruptionBudget", _spec(maxUnavailable=0), "lets no pod go"),
+    ("PodDisruptionBudget", _spec(maxUnavailable=None, minAvailable=2), "lets no pod go"),
+    ("PodDisruptionBudget", _spec(maxUnavailable=2), "maxUnavailable 2 lets all 2 pods go at once; use 1"),
+]
+
+
+def test_a_tenant_with_a_service_is_fine() -> None:
+    """And so is each list by itself, as it is applied."""
+    assert problems(_all()) == []
+    assert [_all()[position]["kind"] for position in _KINDS.values()] == list(_KINDS)
+    for made in (tenant_manifests(TENANT), service_manifests(SPEC), slot_manifests(SPEC, "blue", VERSION), []):
+        assert problems(made) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "said"), _MUTATIONS, ids=[f"{kind}: {said}" for kind, _, said in _MUTATIONS]
+)
+def test_a_mutation_is_caught(kind: str, change: Callable[[Made], Any], said: str) -> None:
+    """By a sentence that names object and value."""
+    made = _all()
+    change(made[_KINDS[kind]])
+
+    assert [problem for problem in problems(made) if said in problem] != []
+
+
+def test_two_bindings_of_one_target_group_are_caught() -> None:
+    """Each controller thinks the target group its own."""
+    made = _all()
+    blue, green = (m for m in made if m["kind"] == "TargetGroupBinding")
+    green["spec"]["targetGroupARN"] = blue["spec"]["targetGroupARN"]
+
+    assert [problem for problem in problems(made) if "would deregister each other's pods" in problem] != []
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ([{"kind": "Service", "metadata": {"name": "x"}}], "manifest 0 has no apiVersion"),
+        ([{"apiVersion": "v1", "kind": "Service"}], "manifest 0 has no metadata.name"),
+        (
+            [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "y"}}],
+            "Secret (v1) is not applied",
+        ),
+        ([*tenant_manifests(TENANT), tenant_manifests(TENANT)[0]], "Namespace bu-demand is there 2 times"),
+    ],
+)
+def test_what_is_no_manifest_is_said_first(made: list[Manifest], said: str) -> None:
+    """Nothing else is read of it."""
+    assert [problem[: len(said)] for problem in problems(made)] == [said]
+
+
+def test_every_rule_has_a_mutation() -> None:
+    """Each sentence that a check can yield is one that some mutation brought."""
+    tree = ast.parse(inspect.getsource(checks))
+    sentences = [
+        n for n in ast.walk(tree) if isinstance(n, ast.Yield) and isinstance(n.value, ast.JoinedStr | ast.Constant)
+    ]
+
+    assert len(_MUTATIONS) + 5 >= len(sentences) > 30
