@@ -21,6 +21,7 @@ def _load(name: str, file: str) -> Any:
 
 eks_samples = _load("eks_samples", "samples.py")
 eks_fake_cluster = _load("eks_fake_cluster", "fake_cluster.py")
+eks_slots = _load("eks_slots", "slots.py")
 
 
 @pytest.fixture

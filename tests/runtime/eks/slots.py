@@ -1,0 +1,121 @@
+"""Slots in any state, and the facts of a service that they make."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from eks_samples import EKS, SPEC, VERSION
+
+from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts.eks import SLOTS, SlotState
+from mlops_runtime.contracts.model import ModelPackageSpec
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, LockRow, ServingSpec, spec_key
+from mlops_runtime.eks.serving import Slots, serving, versions
+from mlops_runtime.registry.package import package_request
+from mlops_runtime.rollout.plan import Facts
+
+NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
+EXECUTION = "arn:aws:states:eu-west-1:111122223333:execution:Deploy:one"
+ENDPOINT = SPEC.endpoint
+BLUE, GREEN = f"{ENDPOINT}-b1b1b1b1", f"{ENDPOINT}-93939393"  # names of versions, after the slots that have them here
+PACKAGES = "arn:aws:sagemaker:eu-west-1:111122223333:model-package/demand-forecast"
+CHAMPION, CHALLENGER = f"{PACKAGES}/1", f"{PACKAGES}/2"
+
+
+def state(slot: str, config: str | None, *, package: str = CHAMPION, desired: int = 2, ready: int = 2) -> SlotState:
+    """Return a slot; one without a version has never run anything."""
+    if config is None:
+        return SlotState(slot=slot, version=None)
+    version = replace(VERSION, config=config, package=package)
+    return SlotState(slot=slot, version=version, desired=desired, ready=ready, updated=ready)
+
+
+def slots(blue: int, *states: SlotState) -> Slots:
+    """Return both slots, of which blue has this much of the traffic."""
+    found = {each: SlotState(slot=each, version=None) for each in SLOTS} | {each.slot: each for each in states}
+    return Slots(
+        weights={"blue": blue, "green": 100 - blue}, states=found, rule=EKS.rule, target_groups=EKS.target_groups
+    )
+
+
+def rule(weights: Mapping[str, int]) -> dict[str, Any]:
+    """Return a rule as DescribeRules answers it."""
+    groups = [{"TargetGroupArn": EKS.target_groups[slot], "Weight": weight} for slot, weight in weights.items()]
+    return {"RuleArn": EKS.rule, "Actions": [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]}
+
+
+def pointer(config: str, package: str = CHAMPION, spec: ServingSpec = SPEC, **changes: Any) -> LivePointer:
+    """Return what is recorded as live."""
+    digest = content_hash(spec)
+    made = LivePointer(
+        endpoint=ENDPOINT,
+        config=config,
+        model=config,
+        model_package_arn=package,
+        model_sha256="c" * 64,
+        artifact_uri=VERSION.artifact_uri,
+        baseline_uri="s3://artifacts/baseline.json",
+        evaluation_uri="s3://artifacts/evaluation.json",
+        training_set_id="e" * 64,
+        spec_sha256=digest,
+        spec_uri="s3://artifacts/" + spec_key(ENDPOINT, digest),
+        execution="earlier",
+        since="2017-07-01T00:00:00Z",
+    )
+    return replace(made, **changes)
+
+
+def described(arn: str, **changes: Any) -> dict[str, Any]:
+    """Return an approved package as DescribeModelPackage answers it."""
+    spec = ModelPackageSpec(
+        group=ENDPOINT,
+        image=VERSION.image,
+        artifact_uri=VERSION.artifact_uri,
+        artifact_sha256="b" * 64,
+        model_sha256="c" * 64,
+        training_set_id="e" * 64,
+        execution="arn",
+        baseline_uri="s3://artifacts/baseline.json",
+        evaluation_uri="s3://artifacts/evaluation.json",
+        environment={"OMP_NUM_THREADS": "1"},
+    )
+    return {
+        **package_request(spec, approval="Approved"),
+        "ModelPackageArn": arn,
+        "ModelPackageStatus": "Completed",
+        **changes,
+    }
+
+
+def request(reason: str = "approval", package: str | None = CHALLENGER, **changes: Any) -> DeployRequest:
+    """Return an input of the Deploy machine."""
+    return DeployRequest(
+        reason=DeployReason(reason),
+        requested_by="ann",
+        requested_at="2017-08-01T09:00:00Z",
+        model_package_arn=package,
+        **changes,
+    )
+
+
+def facts(
+    both: Slots, live: LivePointer | None = None, *, spec: ServingSpec = SPEC, package: str = CHALLENGER, **changes: Any
+) -> Facts:
+    """Return what the sources say of a service in these slots."""
+    row = LockRow(
+        endpoint=ENDPOINT,
+        desired="s3://artifacts/" + spec_key(ENDPOINT, content_hash(spec)),
+        live=None if live is None else canonical_json(live).decode(),
+    )
+    made = Facts(
+        row=row,
+        spec=spec,
+        serving=serving(both),
+        package=described(package),
+        alarm_states={},
+        group=ENDPOINT,
+        versions=versions(both, live),
+        slots=both,
+    )
+    return replace(made, **changes)

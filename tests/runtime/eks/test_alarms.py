@@ -1,0 +1,95 @@
+"""The alarms of a candidate's slot."""
+
+from dataclasses import replace
+from typing import Any
+
+from eks_samples import EKS, SPEC
+from eks_slots import BLUE, EXECUTION, GREEN
+
+from mlops_runtime.aws_api import require_valid_request
+from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.contracts.serving import MetricRule
+from mlops_runtime.eks.alarms import NAMESPACE, SlotAlarms, dimensions
+from mlops_runtime.rollout.fleet_alarms import FleetAlarms
+
+ROLLOUT = RolloutSpec(
+    kind="CANARY",
+    bake=300,
+    maximum=1800,
+    percent=10,
+    max_error_count=3,
+    max_latency_ms=250,
+    max_latency_ratio=1.5,
+    metrics=(MetricRule(namespace="Shop", metric="Refunds", threshold=1, is_per_fleet=True),),
+)
+SPECIFIC = replace(SPEC, rollout=ROLLOUT)
+
+
+def requests(**changes: Any) -> dict[str, dict[str, Any]]:
+    """Return the requests by the end of the alarm's name."""
+    values = {"spec": SPECIFIC, "config": GREEN, "previous": BLUE, "execution": EXECUTION}
+    made = SlotAlarms(**{**values, "slot": "green", "live_slot": "blue", **changes})
+    return {request["AlarmName"].rpartition("93939393-")[2]: request for request in made.requests()}
+
+
+def test_they_are_those_of_a_fleet_by_name() -> None:
+    """Abort, removal and leftovers know them by that."""
+    fleet = FleetAlarms(spec=SPECIFIC, config=GREEN, previous=BLUE, execution=EXECUTION)
+    made = SlotAlarms(spec=SPECIFIC, config=GREEN, previous=BLUE, execution=EXECUTION, slot="green", live_slot="blue")
+    assert made.names == fleet.names
+    assert list(requests()) == ["errors", "latency", "ratio", "metric-1", "abort"]
+
+
+def test_aws_takes_every_request() -> None:
+    """Held to botocore's model."""
+    for request in requests().values():
+        require_valid_request("cloudwatch", "PutMetricAlarm", request)
+
+
+def test_dimensions_are_the_ends_of_the_arns() -> None:
+    """See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html."""
+    assert dimensions(EKS, "green") == [
+        {"Name": "LoadBalancer", "Value": "app/demand/1"},
+        {"Name": "TargetGroup", "Value": "targetgroup/green/0123456789abcdef"},
+    ]
+
+
+def test_errors_are_all_answers_but_success_and_none() -> None:
+    """A candidate that refuses what the live model takes is a bad one too; each metric is there only when it happens."""
+    errors = requests()["errors"]
+    *counted, total = errors["Metrics"]
+    assert [metric["MetricStat"]["Metric"]["MetricName"] for metric in counted] == [
+        "HTTPCode_Target_5XX_Count",
+        "HTTPCode_Target_4XX_Count",
+        "TargetConnectionErrorCount",
+    ]
+    assert total["Expression"] == "FILL(failed, 0) + FILL(refused, 0) + FILL(unreached, 0)"
+    assert [metric["ReturnData"] for metric in errors["Metrics"]] == [False, False, False, True]
+    assert (errors["Threshold"], errors["TreatMissingData"]) == (3.0, "notBreaching")
+
+
+def test_latency_is_in_seconds_and_of_the_candidate() -> None:
+    """The load balancer measures in seconds, a model's latency is in microseconds."""
+    latency = requests()["latency"]
+    assert (latency["Namespace"], latency["MetricName"]) == (NAMESPACE, "TargetResponseTime")
+    assert (latency["Threshold"], latency["ExtendedStatistic"]) == (0.25, "p95")
+    assert latency["Dimensions"] == dimensions(EKS, "green")
+
+
+def test_the_ratio_compares_with_the_live_slot() -> None:
+    """Both behind one load balancer."""
+    new, old, _ = requests()["ratio"]["Metrics"]
+    assert new["MetricStat"]["Metric"]["Dimensions"] == dimensions(EKS, "green")
+    assert old["MetricStat"]["Metric"]["Dimensions"] == dimensions(EKS, "blue")
+
+
+def test_a_metric_of_the_units_own_is_of_the_version() -> None:
+    """The pods publish it under their version's name."""
+    assert requests()["metric-1"]["Dimensions"] == [{"Name": "EndpointConfigName", "Value": GREEN}]
+
+
+def test_the_descriptions_say_who_acts() -> None:
+    """Nobody but the machine shifts weights."""
+    for name, request in requests().items():
+        assert "SageMaker" not in request["AlarmDescription"], name
+        assert request["AlarmDescription"].startswith("slot green with demand-forecast-93939393: ")

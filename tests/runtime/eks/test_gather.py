@@ -1,0 +1,82 @@
+"""The listener rule and both slots, read at their sources."""
+
+from typing import Any
+
+import pytest
+from eks_samples import EKS, SPEC, VERSION
+from eks_slots import rule
+
+from mlops_runtime.eks import gather
+from mlops_runtime.eks.client import Address, Cluster
+from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.manifests import slot_manifests
+from mlops_runtime.eks.serving import ForeignRuleError, slot_environment
+
+
+class Elb:
+    """A client that knows one rule."""
+
+    def __init__(self, *rules: dict[str, Any]) -> None:
+        self.rules, self.asked = list(rules), []
+
+    def describe_rules(self, **arguments: Any) -> dict[str, Any]:
+        """DescribeRules."""
+        self.asked.append(arguments)
+        return {"Rules": self.rules}
+
+
+def reader(elb: Any, fake: Any) -> SlotReader:
+    """Return the reader of the service of the samples."""
+    return SlotReader(
+        elbv2=elb,
+        connect=lambda: Cluster(Address(url=fake.url), token=lambda: "t"),
+        endpoint=SPEC.endpoint,
+        namespace=EKS.namespace,
+        rule=EKS.rule,
+        target_groups=EKS.target_groups,
+    )
+
+
+def test_reads_weights_and_slots(fake: Any) -> None:
+    """A slot without a Deployment has never run anything."""
+    cluster = Cluster(Address(url=fake.url), token=lambda: "t")
+    for manifest in slot_manifests(SPEC, "green", VERSION):
+        cluster.apply(manifest)
+    elb = Elb(rule({"blue": 1, "green": 9}))
+    slots = reader(elb, fake).read()
+    assert slots.weights == {"blue": 10, "green": 90}
+    assert slots.states["green"].version == VERSION
+    assert slots.states["blue"].version is None
+    assert (slots.rule, slots.target_groups) == (EKS.rule, EKS.target_groups)
+    assert elb.asked == [{"RuleArns": [EKS.rule]}]
+
+
+def test_a_rule_that_is_gone_is_an_error(fake: Any) -> None:
+    """Nothing is decided on a rule that nobody can read."""
+    with pytest.raises(ForeignRuleError, match="there is no rule"):
+        reader(Elb(), fake).read()
+
+
+def test_a_function_for_sagemaker_reads_no_slots() -> None:
+    """It makes no session for it."""
+    assert SlotReader.from_environment({"ENDPOINT": "e"}, pytest.fail) is None
+
+
+def test_a_function_for_eks_is_told_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As constructs give it; each reading connects anew, with a token that is good then."""
+    connected = []
+
+    class Session:
+        def client(self, service: str) -> str:
+            return service
+
+    session = Session()
+    monkeypatch.setattr(gather.Cluster, "connect", lambda *given: connected.append(given))
+    environment = {"ENDPOINT": SPEC.endpoint, **slot_environment(EKS)}
+    made = SlotReader.from_environment(environment, lambda: session)
+    assert made is not None
+    assert (made.elbv2, made.endpoint, made.namespace) == ("elbv2", SPEC.endpoint, EKS.namespace)
+    assert (made.rule, made.target_groups) == (EKS.rule, EKS.target_groups)
+    made.connect()
+    made.connect()
+    assert connected == [(session, EKS.cluster)] * 2

@@ -1,0 +1,281 @@
+"""How traffic moves between two slots, and that it ends at an end wherever an execution dies."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from eks_samples import EKS, SPEC, VERSION, with_eks
+from eks_slots import (
+    BLUE,
+    CHALLENGER,
+    CHAMPION,
+    EXECUTION,
+    GREEN,
+    NOW,
+    described,
+    facts,
+    pointer,
+    request,
+    slots,
+    state,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.contracts import canonical_json, from_dict
+from mlops_runtime.contracts.eks import SLOTS, SlotVersion
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, RolloutSpec
+from mlops_runtime.eks.plan import shares, slot_version, weights
+from mlops_runtime.eks.serving import serving, taken_back
+from mlops_runtime.registry.package import read_package
+from mlops_runtime.rollout.audit import Claim, next_live, next_record
+from mlops_runtime.rollout.limits import steps
+from mlops_runtime.rollout.plan import Plan, RefusedError
+from mlops_runtime.rollout.preflight import decide
+from mlops_runtime.rollout.tags import version_name
+
+NEW = version_name(SPEC.endpoint, EXECUTION)
+LIVE = slots(100, state("blue", BLUE))
+RECORDED = pointer(BLUE)
+POLICIES = st.builds(
+    lambda kind, percent: RolloutSpec(
+        kind=kind, bake=300, maximum=28800, percent=None if kind == "ALL_AT_ONCE" else percent
+    ),
+    st.sampled_from(["ALL_AT_ONCE", "CANARY", "LINEAR"]),
+    st.integers(1, 50),
+)
+
+
+def plan(both: Any = LIVE, live: LivePointer | None = RECORDED, **changes: Any) -> Plan:
+    """Decide on the approval of package 2 where blue serves package 1."""
+    asked = changes.pop("asked", request())
+    return decide(asked, facts(both, live, **changes), execution=EXECUTION, now=NOW)
+
+
+# weights
+
+
+@given(POLICIES, st.sampled_from(SLOTS))
+def test_weights_always_sum_to_all_and_end_at_an_end(policy: RolloutSpec, slot: str) -> None:
+    """The candidate's share only grows, to all; there are as many steps as are baked."""
+    moved = shares(policy)
+    written = [weights(slot, share) for share in moved]
+    assert all(sum(each.values()) == 100 and min(each.values()) >= 0 for each in written)
+    assert list(moved) == sorted(set(moved))
+    assert written[-1][slot] == 100
+    assert len(moved) == steps(policy.kind, policy.percent, 100)
+
+
+@pytest.mark.parametrize(
+    ("kind", "percent", "expected"),
+    [
+        ("ALL_AT_ONCE", None, (100,)),
+        ("CANARY", 1, (1, 100)),
+        ("CANARY", 50, (50, 100)),
+        ("LINEAR", 30, (30, 60, 90, 100)),
+        ("LINEAR", 50, (50, 100)),
+    ],
+)
+def test_each_kind_moves_what_it_says(kind: Any, percent: int | None, expected: tuple[int, ...]) -> None:
+    """A share of the requests, not of instances: one percent is one percent."""
+    assert shares(RolloutSpec(kind=kind, bake=300, maximum=3600, percent=percent)) == expected
+
+
+def test_batches_are_refused_by_name() -> None:
+    """In the plan, too, for a spec that was stored when it was still allowed."""
+    with pytest.raises(RefusedError, match=r"got ROLLING.*use RolloutPolicy\.linear"):
+        shares(RolloutSpec(kind="ROLLING", bake=300, maximum=3600, percent=10))
+    rolling = replace(SPEC, rollout=replace(SPEC.rollout, kind="ROLLING"))
+    made = plan(spec=rolling)
+    assert made.action == "refuse"
+    assert "ROLLING" in made.reason
+
+
+# what dies in the middle
+
+
+@given(POLICIES, st.integers(0, 12), st.booleans(), st.booleans())
+def test_a_crash_at_any_point_ends_at_an_end_with_a_record_that_says_which(
+    policy: RolloutSpec, died_after: int, is_recorded: bool, live_in_green: bool
+) -> None:
+    """An execution dies after any of its writes; the next one puts the weights to an end and records what then serves."""
+    live_slot, slot = ("green", "blue") if live_in_green else ("blue", "green")
+    old, new = (GREEN, BLUE) if live_in_green else (BLUE, GREEN)
+    written = [weights(live_slot, 100), *(weights(slot, share) for share in shares(policy))]
+    at = written[min(died_after, len(written) - 1)]
+    is_promoted = is_recorded and at == written[-1]
+    recorded = pointer(new, CHALLENGER) if is_promoted else pointer(old)
+    states = state(live_slot, old), state(slot, new, package=CHALLENGER)
+    back = taken_back(slots(at["blue"], *states), recorded.config)
+    after = slots((at if back is None else back)["blue"], *states)
+    found = serving(after)
+    assert after.is_at_rest
+    assert found is not None
+    # before the record nothing was promoted, after it nothing is taken back
+    assert found.config == (new if is_promoted else old)
+    record = _record_of(found, recorded)
+    assert (record.serving_config, record.serving_package) == (found.config, CHALLENGER if is_promoted else CHAMPION)
+    assert next_live(_row(recorded), _claim(), found, None) == recorded
+
+
+def _row(live: LivePointer) -> LockRow:
+    return LockRow(endpoint=SPEC.endpoint, live=canonical_json(live).decode())
+
+
+def _claim() -> Claim:
+    return Claim(outcome=Outcome.UNCHANGED, reason="recovered", execution=EXECUTION, at=NOW)
+
+
+def _record_of(found: Any, live: LivePointer) -> AuditRecord:
+    return next_record(_row(live), _claim(), found)
+
+
+def test_what_is_begun_is_waited_for_and_taken_back() -> None:
+    """The plan says where the weights belong; nothing else is planned before they are there."""
+    made = plan(slots(90, state("blue", BLUE), state("green", GREEN, package=CHALLENGER)))
+    assert made.action == "wait"
+    assert made.reason == f"the rule forwards blue 90 %, green 10 %, and all belongs to blue with {BLUE}"
+    assert made.eks["start"] == {"blue": 100, "green": 0}
+    assert made.config_name is None
+    assert made.alarms == ()
+
+
+def test_what_an_execution_has_left_running_is_named() -> None:
+    """Pods without traffic are cost; the next execution takes them along, whatever it is about."""
+    left = slots(100, state("blue", BLUE), state("green", GREEN))
+    made = plan(left, asked=request("spec", None), package=CHAMPION)
+    assert made.action == "nothing"
+    assert made.eks["is_left"] is True
+    assert plan(slots(100, state("blue", BLUE), state("green", GREEN, desired=0, ready=0))).eks["is_left"] is False
+
+
+# plans
+
+
+def test_a_candidate_gets_the_slot_without_traffic() -> None:
+    """With the steps of the policy, the alarms of the slot, and what its Deployment is to run."""
+    spec = replace(with_eks(alarms={"blue": ("b",), "green": ("g",)}), rollout=replace(SPEC.rollout, alarms=("unit",)))
+    quiet = {"b": "OK", "g": "OK", "unit": "OK"}
+    made = plan(spec=spec, alarm_states=quiet)
+    assert (made.action, made.config_name, made.previous_config) == ("update", NEW, BLUE)
+    assert (made.eks["slot"], made.eks["live_slot"]) == ("green", "blue")
+    assert made.eks["start"] == {"blue": 100, "green": 0}
+    assert made.eks["steps"] == [{"blue": 90, "green": 10}, {"blue": 0, "green": 100}]
+    assert made.eks["bake"] == 300
+    suffix = NEW.rpartition("-")[2]
+    names = (f"{SPEC.endpoint}-rollout-{suffix}-errors", f"{SPEC.endpoint}-rollout-{suffix}-abort")
+    assert made.watched == (*names, "unit", "g")
+    assert made.alarm_names == names
+    version = from_dict(SlotVersion, made.eks["version"])
+    assert (version.config, version.package, version.image) == (NEW, CHALLENGER, VERSION.image)
+    assert version.environment == {"OMP_NUM_THREADS": "1", "MLOPS_MODEL_SHA256": "c" * 64}
+    assert made.eks["service"] == facts(LIVE, spec=spec).row.desired
+    assert (made.create_model, made.create_endpoint_config, made.update_endpoint) == ({}, {}, {})
+
+
+@pytest.mark.parametrize(("live", "pods"), [(0, 2), (2, 2), (5, 5), (9, 6)])
+def test_a_candidate_starts_with_as_many_pods_as_serve(live: int, pods: int) -> None:
+    """Its own scaling could not follow a step; at most as many as it may have."""
+    made = plan(slots(100, state("blue", BLUE, desired=live)))
+    assert made.eks["pods"] == pods
+
+
+def test_the_first_model_goes_where_the_rule_does_not_point() -> None:
+    """At once, without alarms and evidence: there is nothing to go back to."""
+    made = plan(slots(100), None)
+    assert (made.action, made.reason) == ("create", f"first model: {CHALLENGER}")
+    assert (made.eks["slot"], made.eks["live_slot"]) == ("green", None)
+    assert made.eks["steps"] == [{"blue": 0, "green": 100}]
+    assert (made.alarms, made.watched, made.min_invocations, made.eks["bake"]) == ((), (), 0, 0)
+    assert made.eks["pods"] == EKS.minimum
+
+
+def test_before_a_model_there_is_nothing_to_do_for_a_spec() -> None:
+    """A stack's first deployment is accepted."""
+    made = plan(slots(100), None, asked=request("spec", None))
+    assert made.action == "nothing"
+    assert made.reason.startswith("NOT_YET_DEPLOYED")
+
+
+def test_a_rollback_goes_to_the_package_before_at_once() -> None:
+    """Whatever the other slot holds by now: the version is made anew of its package."""
+    both = slots(
+        0, state("blue", "demand-forecast-fa11ed00", package="arn/9", desired=0, ready=0), state("green", GREEN)
+    )
+    live = pointer(GREEN, CHALLENGER, previous=BLUE, previous_package=CHAMPION)
+    made = plan(both, live, asked=request("rollback", None), package=CHAMPION)
+    assert (made.action, made.reason) == ("update", f"back to {CHAMPION}")
+    assert made.eks["steps"] == [{"blue": 100, "green": 0}]
+    assert made.eks["version"]["package"] == CHAMPION
+    assert (made.alarms, made.watched, made.eks["bake"]) == ((), (), 0)
+
+
+def test_what_comes_to_serve_remembers_the_package_before() -> None:
+    """The slot that held it will hold another one."""
+    assert plan().live["previous"] == BLUE
+    assert plan().live["previous_package"] == CHAMPION
+    again = plan(asked=request("spec", None), package=CHAMPION, spec=with_eks(maximum=7))
+    assert again.action == "update"
+    assert "previous_package" not in again.live
+
+
+def test_a_spec_that_changed_makes_a_version_of_the_same_package() -> None:
+    """With steps and alarms, but no evidence is asked for."""
+    made = plan(asked=request("spec", None), package=CHAMPION, spec=with_eks(maximum=7))
+    assert (made.action, made.reason) == ("update", "the serving spec changed")
+    assert made.min_invocations == 0
+    assert made.eks["version"]["spec_sha256"] == made.live["spec_sha256"] != pointer(BLUE).spec_sha256
+
+
+def test_alarms_of_a_slot_that_do_not_exist_stop_a_rollout() -> None:
+    """Nothing would take it back."""
+    made = plan(spec=with_eks(alarms={"green": ("gone",)}))
+    assert made.action == "refuse"
+    assert made.reason.startswith("rollback alarms do not exist: gone")
+
+
+def test_a_spec_for_another_target_is_refused() -> None:
+    """The functions are told by their environment, the spec is stored: a stack that is half deployed has both."""
+    made = plan(
+        spec=replace(
+            SPEC,
+            eks=None,
+            instance_type="ml.m5.large",
+            instance_count=2,
+            subnets=("s",),
+            security_groups=("g",),
+            rollout=replace(SPEC.rollout, percent=50),
+        )
+    )
+    assert (made.action, made.reason) == (
+        "refuse",
+        "the stored spec is for another target than the stack's functions; deploy the stack again",
+    )
+
+
+def test_a_package_that_no_slot_can_run_is_refused() -> None:
+    """Its environment would change what is the platform's."""
+    package = described(CHALLENGER)
+    package["InferenceSpecification"]["Containers"][0]["Environment"]["MLOPS_ENDPOINT"] = "another"
+    made = decide(request(), replace(facts(LIVE, pointer(BLUE)), package=package), execution=EXECUTION, now=NOW)
+    assert made.action == "refuse"
+    assert "MLOPS_ENDPOINT is the platform's own" in made.reason
+
+
+def test_an_image_of_the_spec_stands_before_that_of_the_package() -> None:
+    """The same artefact in another server."""
+    package = read_package(described(CHALLENGER))
+    image = VERSION.image.replace("mlops-runtime", "triton")
+    made = slot_version(with_eks(image=image), package=package, config=NEW, spec_sha256="d" * 64)
+    assert made.image == image
+    assert slot_version(SPEC, package=package, config=NEW, spec_sha256="d" * 64).image == VERSION.image
+
+
+@pytest.mark.parametrize("both", [LIVE, slots(100), slots(40, state("blue", BLUE), state("green", GREEN))])
+def test_every_key_is_always_there(both: Any) -> None:
+    """An expression of the machine never meets an undefined one, whatever is planned."""
+    live = pointer(BLUE) if both.name("blue") else None
+    asked = request(), request("spec", None), request("rollback", None)
+    keys = {frozenset(plan(both, live, asked=each, package=CHAMPION).eks) for each in asked}
+    assert len(keys) == 1
+    assert keys == {frozenset(plan().eks)}

@@ -1,0 +1,257 @@
+"""A slot runs the candidate, is looked at, and rests."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from eks_samples import EKS, SPEC, VERSION
+from eks_slots import BLUE, CHALLENGER, EXECUTION, GREEN, NOW, facts, pointer, request, rule, slots, state
+
+from mlops_runtime.contracts import canonical_json, content_hash, to_dict
+from mlops_runtime.contracts.rollout import ServingSpec, spec_key
+from mlops_runtime.eks.client import Address, Cluster
+from mlops_runtime.eks.cluster_errors import ConflictError
+from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.manifests import slot_manifests
+from mlops_runtime.eks.names import deployment_ref, scaler_ref
+from mlops_runtime.eks.resources import path
+from mlops_runtime.eks.slot import SlotError, SlotKeeper
+from mlops_runtime.rollout.limits import SpecError
+from mlops_runtime.rollout.preflight import decide
+
+
+class World:
+    """A service whose blue slot serves, on a cluster over HTTP, and the plan of a candidate for green."""
+
+    def __init__(self, fake: Any, weights: dict[str, int] | None = None) -> None:
+        self.fake, self.objects = fake, dict[str, bytes]()
+        self.rule = rule({"blue": 100, "green": 0} if weights is None else weights)
+        self.cluster = Cluster(Address(url=fake.url), token=lambda: "t", sleep=lambda _: None)
+        self.store(SPEC)
+        self.keeper = SlotKeeper(
+            s3=self,
+            bucket="artifacts",
+            reader=SlotReader(
+                elbv2=self,
+                connect=lambda: self.cluster,
+                endpoint=SPEC.endpoint,
+                namespace=EKS.namespace,
+                rule=EKS.rule,
+                target_groups=EKS.target_groups,
+            ),
+        )
+        both = slots(100, state("blue", BLUE, desired=4))
+        self.plan = decide(request(), facts(both, pointer(BLUE)), execution=EXECUTION, now=NOW).as_dict()
+
+    def store(self, spec: ServingSpec) -> str:
+        """Store a spec and return its URI."""
+        key = spec_key(spec.endpoint, content_hash(spec))
+        self.objects[key] = canonical_json(spec)
+        return f"s3://artifacts/{key}"
+
+    def get_object(self, *, Bucket: str, Key: str) -> Any:  # noqa: N803 - S3's own names
+        """GetObject."""
+        assert Bucket == "artifacts"
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+    def describe_rules(self, **_: Any) -> Any:
+        """DescribeRules."""
+        return {"Rules": [self.rule]}
+
+    def ask(self, action: str, **plan: Any) -> dict[str, Any]:
+        """Ask the function."""
+        return self.keeper.handle({"action": action, "plan": self.plan | plan, "now": "2017-08-01T09:00:00Z"})
+
+    def apply(self, slot: str, config: str, spec: ServingSpec = SPEC) -> None:
+        """Let a slot run a version, as an earlier rollout left it."""
+        for manifest in slot_manifests(spec, slot, replace(VERSION, config=config)):
+            self.cluster.apply(manifest)
+
+    def deployment(self, slot: str) -> dict[str, Any]:
+        """Return a slot's Deployment."""
+        found = self.fake.objects[path(deployment_ref(namespace=EKS.namespace, endpoint=SPEC.endpoint, slot=slot))]
+        return dict(found)
+
+    def scaler(self, slot: str) -> dict[str, Any] | None:
+        """Return a slot's autoscaler."""
+        return self.fake.objects.get(path(scaler_ref(namespace=EKS.namespace, endpoint=SPEC.endpoint, slot=slot)))
+
+    def status(self, slot: str, *, ready: int, **status: Any) -> None:
+        """Let the cluster say how a slot's pods are."""
+        found = self.fake.objects[path(deployment_ref(namespace=EKS.namespace, endpoint=SPEC.endpoint, slot=slot))]
+        found["metadata"]["generation"] = 1
+        found["status"] = {
+            "observedGeneration": 1,
+            "replicas": ready,
+            "updatedReplicas": ready,
+            "readyReplicas": ready,
+            **status,
+        }
+
+
+@pytest.fixture
+def world(fake: Any) -> World:
+    """A service whose blue slot serves."""
+    return World(fake)
+
+
+def test_a_candidate_is_applied_with_the_pods_of_what_serves(world: World) -> None:
+    """Four serve, so four are asked for: Deployment, and the bounds of its autoscaler until it serves alone."""
+    assert world.ask("apply") == {"slot": "green", "objects": 5}
+    annotations = world.deployment("green")["metadata"]["annotations"]
+    assert annotations["mlops.constructs/config"] == world.plan["config_name"]
+    assert annotations["mlops.constructs/package"] == CHALLENGER
+    assert world.deployment("green")["spec"]["replicas"] == 4
+    scaler = world.scaler("green")
+    assert scaler is not None
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (4, 6)
+
+
+def test_applying_twice_changes_nothing_twice(world: World) -> None:
+    """The state is tried again when an answer was lost."""
+    world.ask("apply")
+    before = {key: dict(value) for key, value in world.fake.objects.items()}
+    world.ask("apply")
+    assert world.fake.objects == before
+
+
+@pytest.mark.parametrize("weights", [{"blue": 0, "green": 100}, {"blue": 99, "green": 1}])
+def test_a_slot_with_traffic_is_not_touched(fake: Any, weights: dict[str, int]) -> None:
+    """Its pods would be exchanged under whoever asks them."""
+    world = World(fake, weights)
+    with pytest.raises(SlotError, match=f"slot green has {weights['green']} % of the traffic"):
+        world.ask("apply")
+    assert fake.writes == []
+
+
+def test_a_conflict_says_what_to_do_and_changes_nothing(world: World) -> None:
+    """Somebody else manages a field of the slot."""
+    world.apply("green", GREEN)
+    place = path(deployment_ref(namespace=EKS.namespace, endpoint=SPEC.endpoint, slot="green"))
+    world.fake.update(place, "kubectl-edit", {"spec": {"revisionHistoryLimit": 9}})
+    before = len(world.fake.writes)
+    with pytest.raises(ConflictError, match="'kubectl-edit'"):
+        world.ask("apply")
+    assert len(world.fake.writes) == before
+
+
+def test_a_spec_that_was_changed_after_it_was_stored_is_not_applied(world: World) -> None:
+    """Its key says what it was."""
+    key = world.plan["eks"]["service"].removeprefix("s3://artifacts/")
+    world.objects[key] = canonical_json(replace(SPEC, execution_role="arn:aws:iam::111122223333:role/admin"))
+    with pytest.raises(SpecError, match="was changed after it was stored"):
+        world.ask("apply")
+
+
+@pytest.mark.parametrize(
+    ("ready", "status", "expected"),
+    [
+        (4, {}, {"is_ready": True, "is_failed": False, "reason": ""}),
+        (3, {}, {"is_ready": False, "is_failed": False, "reason": "3 of 4 pods are ready"}),
+        (
+            0,
+            {
+                "conditions": [
+                    {"type": "Progressing", "status": "False", "message": "ReplicaSet has timed out progressing."}
+                ]
+            },
+            {
+                "is_ready": False,
+                "is_failed": True,
+                "reason": "0 of 4 pods are ready: ReplicaSet has timed out progressing.",
+            },
+        ),
+        (
+            0,
+            {
+                "observedGeneration": 0,
+                "conditions": [{"type": "Progressing", "status": "False", "message": "of the revision before"}],
+            },
+            {
+                "is_ready": False,
+                "is_failed": False,
+                "reason": "0 of 4 pods are ready: the cluster has not seen the newest revision yet",
+            },
+        ),
+    ],
+)
+def test_a_slot_is_ready_when_enough_pods_of_the_candidate_are(
+    world: World, ready: int, status: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """What Kubernetes has given up is not waited for; what it has not seen yet is."""
+    world.ask("apply")
+    world.status("green", ready=ready, **status)
+    assert world.ask("observe") == {**expected, "pods": 4}
+
+
+def test_a_slot_that_runs_something_else_is_not_ready(world: World) -> None:
+    """Or nothing at all."""
+    assert world.ask("observe")["reason"] == f"the slot runs nothing, not {world.plan['config_name']}"
+    world.apply("green", GREEN)
+    world.status("green", ready=9)
+    answer = world.ask("observe")
+    assert (answer["is_ready"], answer["is_failed"]) == (False, False)
+    assert answer["reason"].startswith(f"the slot runs {GREEN}, not ")
+
+
+def test_the_slot_without_traffic_rests(world: World) -> None:
+    """Its autoscaler goes first, or it would bring the pods back; what serves is left alone."""
+    world.apply("blue", BLUE)
+    world.ask("apply")
+    assert world.ask("idle") == {"slot": "green"}
+    assert world.scaler("green") is None
+    assert world.deployment("green")["spec"]["replicas"] == 0
+    assert world.scaler("blue") is not None
+    assert world.ask("idle") == {"slot": "green"}
+
+
+def test_what_was_promoted_gets_its_own_bounds(fake: Any) -> None:
+    """It had to have as many pods as the one before until that was gone."""
+    world = World(fake)
+    world.apply("blue", BLUE)
+    world.ask("apply")
+    world.rule = rule({"blue": 0, "green": 100})
+    assert world.ask("idle") == {"slot": "blue"}
+    scaler = world.scaler("green")
+    assert scaler is not None
+    assert scaler["spec"]["minReplicas"] == EKS.minimum
+    assert world.scaler("blue") is None
+
+
+def test_nothing_rests_while_both_have_traffic(fake: Any) -> None:
+    """The weights could not be put back: the next execution does, and takes along what is left."""
+    world = World(fake, {"blue": 90, "green": 10})
+    world.apply("green", GREEN)
+    assert world.ask("idle") == {"slot": None}
+    assert world.scaler("green") is not None
+
+
+def test_a_recovery_rests_what_was_left_and_knows_no_spec(world: World) -> None:
+    """No model serves yet, and an execution died after it had made pods."""
+    world.apply("green", GREEN)
+    assert world.ask("idle", live={}) == {"slot": "green"}
+    assert world.deployment("green")["spec"]["replicas"] == 0
+
+
+def test_a_slot_that_never_ran_anything_rests_already(world: World) -> None:
+    """There is nothing to scale."""
+    assert world.ask("idle") == {"slot": "green"}
+    assert world.fake.writes == []
+
+
+def test_what_is_live_under_another_spec_keeps_its_bounds_by_that(world: World) -> None:
+    """After a rollback the plan is the candidate's, whose spec must not reach what serves; a recovery's is what is live."""
+    live, candidate = (replace(SPEC, eks=replace(EKS, minimum=pods)) for pods in (3, 5))
+    world.store(live)
+    world.apply("blue", BLUE, candidate)
+    world.ask("idle")
+    assert world.scaler("blue")["spec"]["minReplicas"] == 5  # type: ignore[index]
+    world.ask("idle", live=to_dict(pointer(BLUE, spec=live)))
+    assert world.scaler("blue")["spec"]["minReplicas"] == 3  # type: ignore[index]
+
+
+def test_an_unknown_action_is_refused(world: World) -> None:
+    """By name, with what there is."""
+    with pytest.raises(SlotError, match="action must be one of apply, observe, idle, got 'promote'"):
+        world.ask("promote")
