@@ -1,0 +1,1 @@
+"""Servers of one model beside each other: CPU a request, cold start, memory."""
