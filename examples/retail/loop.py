@@ -119,9 +119,17 @@ class Loop:
         self.s3.put_object(Bucket=self.outputs["CaptureBucket"], Key=key, Body="\n".join(lines).encode())
 
     @contextmanager
-    def traffic(self, rows: Sequence[Mapping[str, object]], prefix: str) -> Iterator["Traffic"]:
-        """Send the rows again and again from a second thread until the block ends."""
-        running = Traffic(self, rows, prefix)
+    def traffic(
+        self, rows: Sequence[Mapping[str, object]], prefix: str, *, whole_every: int | None = None
+    ) -> Iterator["Traffic"]:
+        """Send the rows again and again from a second thread until the block ends.
+
+        Args:
+            rows: What is asked, some at a time.
+            prefix: Of the inference ids.
+            whole_every: Which call asks for all of them at once, the third with 3. Default: none.
+        """
+        running = Traffic(self, rows, prefix, whole_every)
         running.start()
         try:
             yield running
@@ -313,9 +321,11 @@ class Loop:
 class Traffic:
     """A client that keeps asking; counts what it was answered."""
 
-    def __init__(self, loop: Loop, rows: Sequence[Mapping[str, object]], prefix: str) -> None:
+    def __init__(
+        self, loop: Loop, rows: Sequence[Mapping[str, object]], prefix: str, whole_every: int | None = None
+    ) -> None:
         self.answered = self.refused = 0
-        self._loop, self._rows, self._prefix = loop, rows, prefix
+        self._loop, self._rows, self._prefix, self._whole_every = loop, rows, prefix, whole_every
         self._stop = Event()
         self._thread = Thread(target=self._run, daemon=True)
 
@@ -332,8 +342,10 @@ class Traffic:
         number = 0
         while not self._stop.is_set():
             start = number * ROWS_PER_CALL % max(1, len(self._rows) - ROWS_PER_CALL)
+            is_whole = self._whole_every is not None and number % self._whole_every == 0
+            rows = self._rows if is_whole else self._rows[start : start + ROWS_PER_CALL]
             try:
-                self._loop.invoke(self._rows[start : start + ROWS_PER_CALL], f"{self._prefix}-{number}")
+                self._loop.invoke(rows, f"{self._prefix}-{number}", size=len(rows))
                 self.answered += 1
             except ClientError:
                 self.refused += 1

@@ -26,9 +26,12 @@ class Replay:
         naive: What the best naive rival says, in the same order.
         loss: Loss of predictions against labels.
         words: How the page speaks of it.
-        bad_script: A training script whose model looks fair and is not.
+        bad_script: A training script whose model looks fair and is not, which shows under real traffic alone.
+        refused_script: One whose model golden requests turn down. Default: the unit has none.
         is_manual: Whether a person approves its models.
         rows_per_call: How many rows a client sends at once.
+        whole_every: Which call of the traffic beside a rollout is another client's, who asks for a whole period at once: every
+            third with 3. Default: there is no such client.
     """
 
     stack: str
@@ -43,8 +46,10 @@ class Replay:
     loss: Callable[[Sequence[float], Sequence[float]], float]
     words: Words
     bad_script: Path
+    refused_script: Path | None = None
     is_manual: bool = False
     rows_per_call: int = ROWS_PER_CALL
+    whole_every: int | None = None
 
 
 def wape(predictions: Sequence[float], labels: Sequence[float]) -> float:

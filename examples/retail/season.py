@@ -1,6 +1,7 @@
 """The trip of demand forecasting: weeks are replayed until the season's change raises an alarm, which retrains and promotes."""
 
 import time
+from pathlib import Path
 
 from examples.retail.loop import LoopError, expect
 from examples.retail.planted import register_bad_package
@@ -35,13 +36,24 @@ def travel(trip: Trip) -> None:
             report = trip.replay_period(later)
             detail.append(f"week {later}: drift {report.drift_state}, quality {report.quality_state}")
 
-    def release() -> None:
-        package = register_bad_package(loop, trip.live(), trip.replay.bad_script)
-        loop.approve(package, "looks good, easy to explain")
-
-    with trip.step("a bad model is approved by hand, and rolled back while the old one serves") as detail:
-        trip.roll_back(trip.replay.requests(week + 3), release, detail)
+    _plant(trip, trip.replay.requests(week + 3))
     trip.verify_audit()
+
+
+def _plant(trip: Trip, requests: list[dict[str, object]]) -> None:
+    """Get two bad models approved by hand: one that a rehearsal knows, and one that only real traffic does."""
+
+    def release(script: Path, reason: str) -> None:
+        trip.loop.approve(register_bad_package(trip.loop, trip.live(), script), reason)
+
+    refused, bad = trip.replay.refused_script, trip.replay.bad_script
+    if refused is not None:
+        with trip.step("a bad model is approved by hand, and turned down by golden requests") as detail:
+            trip.turn_down(lambda: release(refused, "looks good, easy to explain"), detail)
+    with trip.step(
+        "another is approved that only real traffic knows, and rolled back while the old one serves"
+    ) as detail:
+        trip.roll_back(requests, lambda: release(bad, "the same, and faster"), detail)
 
 
 def _replay_until_alarm(trip: Trip) -> int:

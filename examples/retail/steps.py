@@ -225,7 +225,8 @@ class Trip:
             detail: What is said of it is appended.
         """
         loop, old_config, old_version, started = self.loop, self.live().config, self.live_version(), self.now()
-        with loop.traffic(requests, f"rollout-{started:%Y%m%d%H%M%S}") as traffic:
+        whole_every = self.replay.whole_every
+        with loop.traffic(requests, f"rollout-{started:%Y%m%d%H%M%S}", whole_every=whole_every) as traffic:
             self.deployed(seen)
         record = self.last_record(Outcome.PROMOTED)
         expect(record.serving_config == loop.serving_config() != old_config, "the old config still serves")
@@ -249,7 +250,8 @@ class Trip:
         """
         loop, good_config, good_version = self.loop, self.loop.serving_config(), self.live_version()
         seen = self.seen("DeployMachineArn")
-        with loop.traffic(requests, f"planted-{self.now():%Y%m%d%H%M%S}") as traffic:
+        whole_every = self.replay.whole_every
+        with loop.traffic(requests, f"planted-{self.now():%Y%m%d%H%M%S}", whole_every=whole_every) as traffic:
             release()
             self.deployed(seen, Outcome.ROLLED_BACK.value)
         record = self.last_record(Outcome.ROLLED_BACK)
@@ -262,6 +264,22 @@ class Trip:
         detail.append(
             f"{record.reason}; {traffic.answered} calls answered by version {good_version}, {traffic.refused} failed"
         )
+
+    def turn_down(self, release: Callable[[], None], detail: list[str]) -> None:
+        """Release a bad model that golden requests know, and hold the loop to never letting it near the endpoint.
+
+        Args:
+            release: Gets the bad model approved.
+            detail: What is said of it is appended.
+        """
+        loop, config = self.loop, self.loop.serving_config()
+        seen = self.seen("DeployMachineArn")
+        release()
+        self.deployed(seen, Outcome.REFUSED.value)
+        record = self.last_record(Outcome.REFUSED)
+        expect(loop.serving_config() == config, f"{loop.serving_config()} serves instead of {config}")
+        expect("golden requests" in record.reason, f"it was refused for something else: {record.reason}")
+        detail.append(record.reason)
 
     def verify_audit(self) -> None:
         """Hold the audit chain to being whole."""

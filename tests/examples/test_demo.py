@@ -22,7 +22,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Completed
 
 @pytest.mark.demo
 def test_every_step_does_what_it_should(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    """The loop closes: trained, promoted, drifted, retrained, promoted by canary, a bad model rolled back."""
+    """The loop closes: trained, promoted, drifted, retrained, promoted by canary, a bad model refused, another rolled back."""
     result = json.loads(demo[0].stdout)
 
     assert [step["detail"] for step in result["steps"] if not step["ok"]] == []
@@ -30,7 +30,7 @@ def test_every_step_does_what_it_should(demo: tuple[subprocess.CompletedProcess[
     assert demo[0].returncode == 0
     assert set(result) == {"ok", "seconds", "platform_seconds", "steps"}
     assert 0 < result["platform_seconds"] < result["seconds"]
-    assert result["steps"][-1]["detail"].startswith("UNCHANGED -> PROMOTED -> PROMOTED -> ROLLED_BACK")
+    assert result["steps"][-1]["detail"].startswith("UNCHANGED -> PROMOTED -> PROMOTED -> REFUSED -> ROLLED_BACK")
 
 
 @pytest.mark.demo

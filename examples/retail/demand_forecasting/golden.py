@@ -3,8 +3,11 @@
 ``python -m examples.retail.demand_forecasting.golden``
 
 Bounds are wide, because next year's model may well differ from this one's, and come from what the series sold before, never from
-what a model said. Where promotion is the point they are narrow: a deep promotion sells more than the weeks before it, and the same
-row without promotion does not.
+what a model said. Where promotion is the point they are narrower: a deep promotion sells no less than the weeks before it, and the
+same row without promotion not much more. How much more or less is the gate's to measure, which has a segment for it.
+
+To these come the bounds of the unit's first training set (`golden_bounds`): each input at its smallest and its largest, each
+category, an unknown one, each null that may come.
 """
 
 import csv
@@ -14,15 +17,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from examples.retail.demand_forecasting import data
-from examples.retail.demand_forecasting.features import INPUTS
+from examples.retail.demand_forecasting.features import DEMAND_HISTORY, INPUTS, WEEK_PLAN
 from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.serving import GoldenRequest
+from mlops_runtime.rollout.golden_bounds import boundary_requests
 
 GOLDEN = Path(__file__).with_name("golden.jsonl")
+FIRST_SET_WEEK = 30  # the last week before the unit goes live
 TYPICAL_WEEK, PROMOTION_WEEK, THANKSGIVING_WEEK = 31, 37, 48  # most of the store is in the mailer of week 37
 PROMOTED, SMALL_STORE = "FLUID MILK PRODUCTS", 10.0
 _FACTOR = 3.0  # a forecast is within three times what the series sold before
-_LIFT = 1.1
+# models that differ by their seed alone are up to a tenth apart on such rows
+_WITH_PROMOTION, _WITHOUT_PROMOTION = 1.0, 1.25
 _CEILING = 150.0  # no store sold as much of a category in any week
 _PLAN = ("planned_discount", "display_share", "mailer_share")
 Row = dict[str, object]
@@ -46,12 +53,30 @@ def golden_requests() -> list[GoldenRequest]:
         _within("nothing sold last week", (idle := [row for row in week if row["units_lag_1"] == 0][:12]), idle),
         _within("new series", (new := [r for r in data.requests_for_week(9) if _sold(r) == 0][:4]), new, ceiling=20.0),
         _within("many rows", week[::3], week[::3]),
+        *boundary_requests(_first_set(), signature(), minimum=0, maximum=_CEILING),
     ]
+
+
+def signature() -> ModelSignature:
+    """Return the columns that every demand model takes, by what the unit's features say of them."""
+    nullable = {feature.name: feature.nullable for group in (DEMAND_HISTORY, WEEK_PLAN) for feature in group.features}
+    columns = (
+        SignatureColumn(name=name, type="number", nullable=nullable[name])
+        if name in nullable
+        else SignatureColumn(name=name, type="category", nullable=False)
+        for name in INPUTS
+    )
+    return ModelSignature(inputs=tuple(columns), output="units")
 
 
 def render(requests: Sequence[GoldenRequest]) -> bytes:
     """Return the file's bytes."""
     return b"".join(json.dumps(to_dict(request), ensure_ascii=False).encode() + b"\n" for request in requests)
+
+
+def _first_set() -> list[Row]:
+    weeks = range(data.FIRST_WEEK, FIRST_SET_WEEK + 1)
+    return [row for week in weeks for row in data.requests_for_week(week)]
 
 
 def _promotions() -> list[GoldenRequest]:
@@ -65,14 +90,12 @@ def _promotions() -> list[GoldenRequest]:
     requests = []
     for number, row in enumerate(chosen, 1):
         body = _json([row])
-        lifted = round(_LIFT * _sold(row), 3)
+        lifted, most = (round(factor * _sold(row), 3) for factor in (_WITH_PROMOTION, _WITHOUT_PROMOTION))
         requests.append(
             GoldenRequest(name=f"promotion {number}", body=body, rows=1, minimum=lifted, maximum=_high([row]))
         )
         plain = _json([{**row, **dict.fromkeys(_PLAN, 0.0), "planned_price": row["last_price"]}])
-        requests.append(
-            GoldenRequest(name=f"without promotion {number}", body=plain, rows=1, minimum=0, maximum=lifted)
-        )
+        requests.append(GoldenRequest(name=f"without promotion {number}", body=plain, rows=1, minimum=0, maximum=most))
     return requests
 
 

@@ -17,5 +17,7 @@ REPLAY = Replay(
     naive=lambda week: data.series_of(week)["units_mean_8"].to_pylist(),
     loss=wape,
     words=Words(title="Demand forecasting", amount="units", loss="WAPE", naive="8-week mean"),
-    bad_script=TRAINING_CODE / "elasticity.py",
+    bad_script=TRAINING_CODE / "compiled.py",
+    refused_script=TRAINING_CODE / "elasticity.py",
+    whole_every=3,
 )

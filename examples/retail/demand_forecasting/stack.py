@@ -12,6 +12,7 @@ from mlops_constructs import (
     DriftAlarms,
     EndpointCapacity,
     FeatureStore,
+    GoldenRequests,
     GuardPolicy,
     ModelEndpoint,
     ModelImage,
@@ -20,6 +21,7 @@ from mlops_constructs import (
     Network,
     Profile,
     RetrainingPipeline,
+    RolloutChecks,
     RolloutPolicy,
     TrainingJob,
 )
@@ -38,6 +40,15 @@ class DemandForecasting(cdk.Stack):
         groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
         store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="forecast", approval=Approval.automatic())
+        checks = RolloutChecks(
+            golden=GoldenRequests.from_file(
+                declaration.GOLDEN,
+                max_deviation=declaration.MAX_DEVIATION,
+                max_latency=cdk.Duration.millis(declaration.MAX_MILLISECONDS),
+                max_slowdown=declaration.MAX_SLOWDOWN,
+            ),
+            max_latency=cdk.Duration.seconds(1),  # of the new fleet under real traffic, whole weeks at once among it
+        )
         endpoint = ModelEndpoint(
             self,
             "Endpoint",
@@ -47,7 +58,7 @@ class DemandForecasting(cdk.Stack):
             image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", count=2),
             capture=DataCapture(percent=100),
-            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10)),
+            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=checks),
         )
         training = TrainingJob(
             image=image,

@@ -75,7 +75,7 @@ def _graded(*values: float) -> tuple[tuple[str, Any], ...]:
 KINDS = (
     Kind(
         name="trained on the future",
-        says="the training split holds 1, 2 or all 4 weeks of the holdout",
+        says="the training split holds 1, 2 or 4 weeks of the holdout",
         layer="gate",
         severities=_graded(1, 2, 4),
         make=_future,

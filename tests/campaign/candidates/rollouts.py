@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from examples.retail.demand_forecasting import data
+from examples.retail.demand_forecasting.replay import REPLAY
 from examples.retail.loop import Loop
 from examples.retail.transactions import week_start
 from tests.campaign.candidates import images
@@ -74,7 +75,8 @@ class Shop:
         if loop.live() is None:
             execution, failed, answered = self._end(seen), 0, 0
         else:
-            with loop.traffic(data.requests_for_week(WEEK), f"replay-{number}") as traffic:
+            requests, whole_every = data.requests_for_week(WEEK), REPLAY.whole_every
+            with loop.traffic(requests, f"replay-{number}", whole_every=whole_every) as traffic:
                 execution = self._end(seen)
             failed, answered = traffic.refused, traffic.answered
         live, ended = loop.live(), self.now()

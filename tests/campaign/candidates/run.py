@@ -1,11 +1,10 @@
 """Runs the campaign and goes on where it stopped: one JSON line a candidate, appended as soon as it is known.
 
-``python -m tests.campaign.candidates.run <folder> [bad|good|later]`` runs a part by itself; `test_campaign.py` runs all of it.
+``python -m tests.campaign.candidates.run <folder> [bad|good]`` runs a part by itself; `test_campaign.py` runs all of it.
 """
 
 import dataclasses
 import json
-import random
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +16,6 @@ from tests.campaign.candidates.catalogue import SEED, Bad, Good, bad_ones, good_
 from tests.campaign.candidates.path import Way
 from tests.campaign.candidates.world import CHAMPION_WEEK, splits
 
-LATER = "later"
 PARTS: dict[str, Callable[[], Iterable[Bad | Good]]] = {"bad": bad_ones, "good": good_ones}
 
 
@@ -36,7 +34,7 @@ def record(folder: Path, part: str, line: dict[str, Any]) -> None:
 
 
 def champion() -> bytes:
-    """Return what is live: the unit's own script on the weeks before week 27, as its pipeline trained it after week 30."""
+    """Return what is live: the unit's own script on the set of week 30, as its pipeline trained it then."""
     return trained.by_script(splits(CHAMPION_WEEK).train).pack()
 
 
@@ -63,27 +61,6 @@ def run(folder: Path, part: str, say: Callable[[str], None]) -> None:
         way.stop()
 
 
-def run_later(folder: Path, say: Callable[[str], None]) -> None:
-    """Measure every bad candidate, stopped or not, on the weeks that no gate saw: how many are bad by that too."""
-    done = results(folder, LATER)
-    cells = list(bad_ones())
-    random.Random(SEED).shuffle(cells)  # what is measured when time runs out is a sample of all
-    cells = [cell for cell in cells if cell.key not in done]
-    if not cells:
-        return
-    way = Way((folder / "champion.tar.gz").read_bytes(), folder)
-    try:
-        for cell in cells:
-            found = way.later(cell, cell.make())
-            record(folder, LATER, {"key": cell.key, **found})
-            say(f"{cell.key}: {found}")
-    finally:
-        way.stop()
-
-
 if __name__ == "__main__":
-    for chosen in sys.argv[2:] or (*PARTS, LATER):
-        if chosen == LATER:
-            run_later(Path(sys.argv[1]), lambda text: print(text, flush=True))  # noqa: T201
-            continue
+    for chosen in sys.argv[2:] or PARTS:
         run(Path(sys.argv[1]), chosen, lambda text: print(text, flush=True))  # noqa: T201

@@ -26,12 +26,6 @@ def test_every_candidate_goes_along_the_way(folder: Path, part: str) -> None:
     assert set(run.results(folder, part)) == wanted
 
 
-def test_every_bad_candidate_is_measured_later(folder: Path) -> None:
-    """On weeks that no gate saw."""
-    run.run_later(folder, lambda _: None)
-    assert len(run.results(folder, run.LATER)) == len(list(bad_ones()))
-
-
 def test_what_passed_is_rolled_out_and_reported(folder: Path, tmp_path: Path) -> None:
     """On the embedded cloud; then the page says what came of it all, whether or not the goals are met."""
     rollouts.run(folder, tmp_path, lambda _: None)

@@ -53,7 +53,7 @@ SAMPLE = {
 def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     """The way to traffic beside the champion; no call is timed, for that depends on who else uses the machine."""
     champion = trained.fitted(splits(CHAMPION_WEEK).train, seed=7).pack()
-    made = Way(champion, tmp_path_factory.mktemp("candidates"), replace(SPEC, max_latency_ms=None))
+    made = Way(champion, tmp_path_factory.mktemp("candidates"), replace(SPEC, max_latency_ms=None, max_slowdown=None))
     yield made
     made.stop()
 

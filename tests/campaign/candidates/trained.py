@@ -13,8 +13,6 @@ import lightgbm as lgb
 import numpy as np
 import pyarrow.parquet as pq
 from examples.retail.demand_forecasting import declaration
-from onnxmltools import convert_lightgbm
-from onnxmltools.convert.common.data_types import FloatTensorType
 from tests.campaign.candidates.world import Artefact
 
 DECLARED = {
@@ -59,10 +57,7 @@ def fitted(table: Any, *, seed: int, rounds: int = 300, extra: tuple[str, ...] =
     features = np.column_stack([script.column_values(table, name, known) for name in names])
     parameters = {**DECLARED, "seed": seed, **settings}
     booster = lgb.train(parameters, lgb.Dataset(features, table[script.LABEL].to_numpy()), rounds)
-    onnx = convert_lightgbm(booster, name="demand", initial_types=[("input", FloatTensorType([None, len(names)]))])
-    opsets = sorted(onnx.opset_import, key=lambda opset: opset.domain)
-    del onnx.opset_import[:]
-    onnx.opset_import.extend(opsets)
+    onnx = script.exported(booster, len(names))
     inputs = [script.describe(name, known) for name in names]
     signature = {"format": "mlops.signature/1", "inputs": inputs, "output": onnx.graph.output[0].name}
     return Artefact(model=onnx.SerializeToString(), signature=signature)

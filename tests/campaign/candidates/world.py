@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 import pyarrow as pa
-from examples.retail.demand_forecasting import data
+from examples.retail.demand_forecasting import data, declaration
 from examples.retail.demand_forecasting.features import INPUTS
 from examples.retail.transactions import week_end, week_start
 
@@ -20,7 +20,7 @@ from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semanti
 CHAMPION_WEEK = 30
 # when challengers are trained: the weeks of the unit's own README, in summer, autumn and before Thanksgiving
 WEEKS = (36, 40, 47)
-HOLDOUT_WEEKS, FRESH_WEEKS = 4, 6
+HOLDOUT_WEEKS, FRESH_WEEKS = declaration.TRAINING_SET.holdout_days // 7, 6
 COLUMN = {name: index for index, name in enumerate(INPUTS)}
 
 
@@ -71,7 +71,7 @@ def rows(first: int, last: int) -> Any:
 
 @cache
 def splits(week: int) -> Splits:
-    """Return the training set of a retraining right after a week: the last four weeks are held out."""
+    """Return the training set of a retraining right after a week: the last weeks are held out, as the unit declares."""
     cut = week - HOLDOUT_WEEKS
     return Splits(train=rows(data.FIRST_WEEK, cut), holdout=rows(cut + 1, week), manifest=manifest(cut, cut + 1, week))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import pyarrow.parquet as pq
+from onnx import helper
 from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 
@@ -53,11 +54,7 @@ def main() -> None:
     error = np.abs(booster.predict(features) - units).sum() / units.sum()
     print(f"trained on {len(units)} rows, {len(columns)} columns; WAPE on them {error:.4f}")
 
-    onnx = convert_lightgbm(booster, name="demand", initial_types=[("input", FloatTensorType([None, len(columns)]))])
-    # the converter lists the opsets of a set of names, whose order changes from run to run
-    opsets = sorted(onnx.opset_import, key=lambda opset: opset.domain)
-    del onnx.opset_import[:]
-    onnx.opset_import.extend(opsets)
+    onnx = exported(booster, len(columns))
     options.model_dir.mkdir(parents=True, exist_ok=True)
     (options.model_dir / "model.onnx").write_bytes(onnx.SerializeToString())
     signature = {
@@ -66,6 +63,20 @@ def main() -> None:
         "output": onnx.graph.output[0].name,
     }
     (options.model_dir / "signature.json").write_text(json.dumps(signature, indent=1))
+
+
+def exported(booster, width):
+    """Return the booster as ONNX. A forecast below zero is zero: trees add up to a little less than nothing where nothing sells."""
+    onnx = convert_lightgbm(booster, name="demand", initial_types=[("input", FloatTensorType([None, width]))])
+    answer = onnx.graph.output[0].name
+    for node in onnx.graph.node:
+        node.output[:] = ["sum_of_trees" if name == answer else name for name in node.output]
+    onnx.graph.node.append(helper.make_node("Relu", ["sum_of_trees"], [answer]))
+    # the converter lists the opsets of a set of names, whose order changes from run to run
+    versions = {"": 9, **{opset.domain: opset.version for opset in onnx.opset_import}}
+    del onnx.opset_import[:]
+    onnx.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in sorted(versions.items()))
+    return onnx
 
 
 def column_values(table, name, categories):
