@@ -19,7 +19,7 @@ KEEPER = SlotKeeper(s3=boto3.client("s3"), bucket=os.environ["ARTIFACTS_BUCKET"]
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer ``{"action", "plan", "now"}``."""
+    """Answer ``{"action", "plan", "outcome", "now"}``."""
     del context
     answer = KEEPER.handle(event)
     _log.info("%s for %s: %s", event["action"], event["plan"]["config_name"], answer)

@@ -238,7 +238,7 @@ class SlotSteps:
     ) -> State:
         state = invoke(
             self.slot_arn,
-            {"action": action, "plan": "{% $plan %}", "now": NOW},
+            {"action": action, "plan": "{% $plan %}", "outcome": "{% $outcome %}", "now": NOW},
             partition=self.partition,
             next_state=next_state,
             catch=catch,

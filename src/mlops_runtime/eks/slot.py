@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import from_dict
 from mlops_runtime.contracts.eks import SlotVersion
-from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.rollout import Outcome, ServingSpec
 from mlops_runtime.eks.apply import apply, remove
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.manifests import read_slot, slot_manifests
@@ -41,17 +41,22 @@ class SlotKeeper:
     reader: SlotReader
 
     def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer ``{"action": "apply" | "observe" | "idle", "plan": plan, "now": ISO}``.
+        """Answer ``{"action": "apply" | "observe" | "idle", "plan": plan, "outcome": "...", "now": ISO}``.
+
+        The outcome, as it was recorded, counts for ``idle`` alone.
 
         Raises:
             SlotError: If the action is unknown, or the slot has traffic.
             ClusterError: If the cluster refuses.
         """
-        actions = {"apply": self.apply, "observe": self.observe, "idle": self.idle}
-        act = actions.get(event["action"])
-        if act is None:
-            raise SlotError(f"action must be one of {', '.join(actions)}, got {event['action']!r}")
-        return act(event["plan"])
+        match event["action"]:
+            case "apply":
+                return self.apply(event["plan"])
+            case "observe":
+                return self.observe(event["plan"])
+            case "idle":
+                return self.idle(event["plan"], outcome=event["outcome"])
+        raise SlotError(f"action must be apply, observe or idle, got {event['action']!r}")
 
     def apply(self, plan: Mapping[str, Any]) -> dict[str, Any]:
         """Let the slot without traffic run the candidate, with as many pods as the plan says.
@@ -92,16 +97,19 @@ class SlotKeeper:
             "reason": "" if is_ready else reason[:600],
         }
 
-    def idle(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+    def idle(self, plan: Mapping[str, Any], *, outcome: str) -> dict[str, Any]:
         """Scale the slot without traffic to nothing; the one that serves gets the bounds of its own spec back.
 
+        What served before stays where the traffic could not be put back to it: the next execution does.
+
         Returns:
-            ``{"slot"}``: the slot that rests, or None where both have traffic.
+            ``{"slot"}``: the slot that rests, or None.
         """
         slots = self.reader.read()
-        if not slots.is_at_rest:
+        slot = other(slots.heaviest)
+        if not slots.is_at_rest or (slot == plan["eks"]["live_slot"] and outcome != Outcome.PROMOTED):
             return {"slot": None}
-        slot, cluster = other(slots.heaviest), self.reader.connect()
+        cluster = self.reader.connect()
         # an autoscaler would bring back what is taken from it
         remove(cluster, [scaler_ref(namespace=self.reader.namespace, endpoint=self.reader.endpoint, slot=slot)])
         if slots.states[slot].desired > 0:

@@ -94,9 +94,12 @@ def next_live(
     """
     if serving is None or not serving.is_answering:
         return None
-    if claim.plan.get("config_name") == serving.config:
-        return _on_probation(from_dict(LivePointer, claim.plan["live"]), claim)
     known = None if row.live is None else from_json(LivePointer, row.live)
+    if claim.plan.get("config_name") == serving.config:
+        # between slots the next execution still can do what this one could not: take the traffic back to what is recorded
+        if claim.plan.get("eks") and claim.outcome is not Outcome.PROMOTED and known is not None:
+            return known
+        return _on_probation(from_dict(LivePointer, claim.plan["live"]), claim)
     if known is not None and known.config == serving.config:
         return known
     if serving.version is None or package is None:
@@ -193,7 +196,7 @@ def _true_outcome(claim: Claim, serving: Serving | None) -> tuple[Outcome, str]:
     if claim.outcome is Outcome.PROMOTED and not (settled and config == planned):
         found = "no endpoint" if serving is None else f"{config}, {serving.status}"
         outcome = Outcome.ROLLED_BACK if settled and config == previous else Outcome.FAILED
-        return outcome, f"meant to promote {planned}, but SageMaker has {found}; {claim.reason}".rstrip("; ")
+        return outcome, f"meant to promote {planned}, but the endpoint has {found}; {claim.reason}".rstrip("; ")
     if claim.outcome is Outcome.ROLLED_BACK and planned is not None and config == planned:
         return Outcome.FAILED, f"meant to be rolled back, but {planned} still serves; {claim.reason}".rstrip("; ")
     return claim.outcome, claim.reason

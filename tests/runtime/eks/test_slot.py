@@ -59,9 +59,10 @@ class World:
         """DescribeRules."""
         return {"Rules": [self.rule]}
 
-    def ask(self, action: str, **plan: Any) -> dict[str, Any]:
+    def ask(self, action: str, *, outcome: str = "ROLLED_BACK", **plan: Any) -> dict[str, Any]:
         """Ask the function."""
-        return self.keeper.handle({"action": action, "plan": self.plan | plan, "now": "2017-08-01T09:00:00Z"})
+        event = {"action": action, "plan": self.plan | plan, "outcome": outcome, "now": "2017-08-01T09:00:00Z"}
+        return self.keeper.handle(event)
 
     def apply(self, slot: str, config: str, spec: ServingSpec = SPEC) -> None:
         """Let a slot run a version, as an earlier rollout left it."""
@@ -212,7 +213,7 @@ def test_what_was_promoted_gets_its_own_bounds(fake: Any) -> None:
     world.apply("blue", BLUE)
     world.ask("apply")
     world.rule = rule({"blue": 0, "green": 100})
-    assert world.ask("idle") == {"slot": "blue"}
+    assert world.ask("idle", outcome="PROMOTED") == {"slot": "blue"}
     scaler = world.scaler("green")
     assert scaler is not None
     assert scaler["spec"]["minReplicas"] == EKS.minimum
@@ -225,6 +226,14 @@ def test_nothing_rests_while_both_have_traffic(fake: Any) -> None:
     world.apply("green", GREEN)
     assert world.ask("idle") == {"slot": None}
     assert world.scaler("green") is not None
+
+
+def test_what_served_before_stays_where_the_traffic_could_not_be_put_back_to_it(fake: Any) -> None:
+    """The load balancer refused: the candidate has all the traffic, and the next execution takes it back."""
+    world = World(fake, {"blue": 0, "green": 100})
+    world.apply("blue", BLUE)
+    assert world.ask("idle", outcome="FAILED") == {"slot": None}
+    assert world.scaler("blue") is not None
 
 
 def test_a_recovery_rests_what_was_left_and_knows_no_spec(world: World) -> None:
@@ -253,5 +262,5 @@ def test_what_is_live_under_another_spec_keeps_its_bounds_by_that(world: World) 
 
 def test_an_unknown_action_is_refused(world: World) -> None:
     """By name, with what there is."""
-    with pytest.raises(SlotError, match="action must be one of apply, observe, idle, got 'promote'"):
+    with pytest.raises(SlotError, match="action must be apply, observe or idle, got 'promote'"):
         world.ask("promote")

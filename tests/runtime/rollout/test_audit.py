@@ -148,7 +148,7 @@ def test_a_promotion_is_believed_only_when_it_serves() -> None:
     assert (promoted.outcome, promoted.serving_config, promoted.requested_by) == (Outcome.PROMOTED, "new", "anna")
     silent = next_record(row, _claim("PROMOTED"), _serving("old"))
     assert (silent.outcome, silent.serving_config) == (Outcome.ROLLED_BACK, "old")
-    assert silent.reason == "meant to promote new, but SageMaker has old, InService; why"
+    assert silent.reason == "meant to promote new, but the endpoint has old, InService; why"
     unfinished = next_record(row, _claim("PROMOTED"), _serving("new", "Updating"))
     assert unfinished.outcome is Outcome.FAILED
     gone = next_record(row, _claim("PROMOTED"), None)
@@ -191,6 +191,19 @@ def test_a_probation_begins_with_the_record() -> None:
     kept = next_live(row, _claim("PROMOTED", plan=goes_on), _serving("new"), None)
     assert kept is not None
     assert kept.probation_until == "2017-08-02T09:00:00Z"
+
+
+def test_a_slot_that_could_not_be_left_does_not_become_what_is_live() -> None:
+    """Its traffic belongs to what is recorded, and the next execution takes it there; without such it is what serves."""
+    plan = PLAN | {"live": to_dict(_pointer("new")), "eks": {"slot": "green"}}
+    row = LockRow(endpoint=ENDPOINT, live=canonical_json(_pointer("old")).decode())
+    for outcome, config in (("FAILED", "old"), ("PROMOTED", "new")):
+        live = next_live(row, _claim(outcome, plan=plan), _serving("new"), None)
+        assert live is not None
+        assert live.config == config
+    first = next_live(LockRow(endpoint=ENDPOINT), _claim("FAILED", plan=plan), _serving("new"), None)
+    assert first is not None
+    assert first.config == "new"
 
 
 def test_a_version_that_nobody_recorded_goes_back_to_the_one_that_was() -> None:
