@@ -50,8 +50,8 @@ class ConflictError(ClusterError):
         fields = ", ".join(f"{c.field} is managed by {c.manager!r}" for c in conflicts)
         managers = " and ".join(sorted({repr(c.manager) for c in conflicts}))
         super().__init__(
-            f"{fields}; take the field out of what {managers} applies, then run this again: nothing is forced, and "
-            f"{FIELD_MANAGER!r} takes over what nobody else manages",
+            f"{fields}; let {managers} give it up (take the field out of what sets it), then run this again: "
+            f"{FIELD_MANAGER!r} forces nothing",
             what=what,
             status=409,
             reason="Conflict",

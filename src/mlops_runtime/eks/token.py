@@ -46,8 +46,10 @@ class BearerToken:
         """
         credentials, region = self._session.get_credentials(), self._session.region_name
         if credentials is None or region is None:
-            missing = "credentials" if credentials is None else "region"
-            raise TokenError(f"a token for cluster {self._cluster!r} needs a session with a {missing}; got none")
+            missing = "credentials" if credentials is None else "a region"
+            raise TokenError(
+                f"a token for cluster {self._cluster!r} needs a session with {missing}, got one without; configure it"
+            )
         # the cluster calls the real STS of its region, whatever endpoint this process is pointed at
         client = self._session.client("sts", region_name=region, config=_REAL)
         signer = RequestSigner(

@@ -1,0 +1,423 @@
+"""A cluster's API over real HTTP and TLS."""
+
+import base64
+import datetime
+import http.client
+import ipaddress
+import json
+import ssl
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
+
+import kmock
+import pytest
+from botocore.exceptions import ClientError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from eks_fake_cluster import FakeCluster
+from eks_samples import SPEC, VERSION
+
+from mlops_runtime.eks.client import Address, Cluster, describe
+from mlops_runtime.eks.cluster_errors import ClusterError, ConflictError
+from mlops_runtime.eks.manifests import slot_manifests
+from mlops_runtime.eks.names import Manifest, ref
+from mlops_runtime.eks.resources import path
+
+_SERVICE, _BINDING, _, _DEPLOYMENT, _SCALER = slot_manifests(SPEC, "blue", VERSION)
+_PATH = "/apis/apps/v1/namespaces/bu-demand/deployments/demand-forecast-blue"
+
+
+class _Waits(list[float]):
+    """What would have been waited."""
+
+    def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+def _cluster(fake: FakeCluster, token: Callable[[], str] = lambda: "t", sleep: Any = None) -> Cluster:
+    return Cluster(Address(url=fake.url), token=token, sleep=_Waits() if sleep is None else sleep)
+
+
+def test_apply_says_who_and_never_forces(fake: FakeCluster) -> None:
+    """Server-side apply with our field manager, unknown fields refused, and the bearer token."""
+    made = _cluster(fake).apply(_DEPLOYMENT)
+
+    verb, path, query, sent = fake.asked[0]
+    assert (verb, path) == ("PATCH", _PATH)
+    assert query == {"fieldManager": "mlops-constructs", "fieldValidation": "Strict", "force": "false"}
+    assert sent == _DEPLOYMENT
+    assert fake.headers[0]["Content-Type"] == "application/apply-patch+yaml"
+    assert fake.headers[0]["Authorization"] == "Bearer t"
+    assert made["metadata"]["name"] == "demand-forecast-blue"
+
+
+def test_applying_the_same_again_changes_nothing(fake: FakeCluster) -> None:
+    """And a dry run changes nothing at all."""
+    cluster = _cluster(fake)
+    cluster.apply(_SERVICE, dry_run=True)
+    assert fake.objects == {}
+    cluster.apply(_SERVICE)
+    before = json.dumps(fake.objects)
+    cluster.apply(_SERVICE)
+
+    assert json.dumps(fake.objects) == before
+    assert (
+        cluster.get(ref(_SERVICE)) == json.loads(before)["/api/v1/namespaces/bu-demand/services/demand-forecast-blue"]
+    )
+
+
+def test_what_is_not_there_is_none(fake: FakeCluster) -> None:
+    """For get and delete; a change of it is an error."""
+    cluster = _cluster(fake)
+
+    assert cluster.get(ref(_DEPLOYMENT)) is None
+    assert cluster.delete(ref(_DEPLOYMENT)) is False
+    with pytest.raises(ClusterError, match=r"change Deployment bu-demand/demand-forecast-blue: .* not found"):
+        cluster.scale(ref(_DEPLOYMENT), 0)
+
+
+def test_a_path_that_the_cluster_does_not_have_is_no_absence(fake: FakeCluster) -> None:
+    """A cluster without the kind's definition answers 404 too, and must not be taken for one without the object."""
+    fake.fail("GET", "targetgroupbindings", 404, b"404 page not found")
+
+    with pytest.raises(ClusterError, match="see that the cluster has this kind"):
+        _cluster(fake).get(ref(_BINDING))
+
+
+def test_a_field_of_somebody_else_is_a_conflict_and_the_same_value_is_not(fake: FakeCluster) -> None:
+    """What another manages with the value that we want is shared."""
+    cluster = _cluster(fake)
+    cluster.apply(_DEPLOYMENT)
+    fake.update(_PATH, "kubectl-edit", {"spec": {"revisionHistoryLimit": 9, "progressDeadlineSeconds": 600}})
+
+    with pytest.raises(ConflictError) as error:
+        cluster.apply(_DEPLOYMENT)
+
+    assert [(c.field, c.manager) for c in error.value.conflicts] == [(".spec.revisionHistoryLimit", "kubectl-edit")]
+    assert len(fake.asked) == 2  # not tried again
+    assert fake.objects[_PATH]["spec"]["revisionHistoryLimit"] == 9
+
+
+def test_scale_and_patch_change_what_is_there(fake: FakeCluster) -> None:
+    """Scale by the subresource, patch by a merge."""
+    cluster = _cluster(fake)
+    cluster.apply(_DEPLOYMENT)
+    cluster.scale(ref(_DEPLOYMENT), 4)
+    made = cluster.patch(ref(_DEPLOYMENT), {"metadata": {"annotations": {"note": "x"}}})
+
+    assert fake.asked[1][:2] == ("PATCH", f"{_PATH}/scale")
+    assert fake.headers[2]["Content-Type"] == "application/merge-patch+json"
+    assert (made["spec"]["replicas"], made["metadata"]["annotations"]["note"]) == (4, "x")
+    cluster.patch(ref(_DEPLOYMENT), {"spec": {"replicas": 1}}, dry_run=True)
+    assert fake.objects[_PATH]["spec"]["replicas"] == 4
+
+
+def test_delete_is_of_the_one_that_was_seen(fake: FakeCluster) -> None:
+    """By its uid; another one of the name is left alone."""
+    cluster = _cluster(fake)
+    uid = cluster.apply(_DEPLOYMENT)["metadata"]["uid"]
+
+    with pytest.raises(ClusterError, match="UID in the precondition"):
+        cluster.delete(ref(_DEPLOYMENT), uid="another")
+    assert cluster.delete(ref(_DEPLOYMENT), uid=uid) is True
+    assert fake.objects == {}
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 0, 409])
+def test_what_passes_is_tried_again(fake: FakeCluster, status: int) -> None:
+    """Throttling, a broken server, a dropped connection, two writers at one moment."""
+    waits = _Waits()
+    for _ in range(3):
+        fake.fail("PATCH", "deployments", status, {"kind": "Status", "message": "busy"})
+
+    _cluster(fake, sleep=waits).apply(_DEPLOYMENT)
+
+    assert len(fake.asked) == 4
+    assert waits == [0.5, 1.0, 2.0]
+    assert _PATH in fake.objects
+
+
+def test_the_cluster_says_how_long_to_wait(fake: FakeCluster) -> None:
+    """Up to a bound."""
+    waits = _Waits()
+    fake.fail("GET", "deployments", 429, {}, Retry_After="3")
+    fake.fail("GET", "deployments", 429, {}, Retry_After="3600")
+
+    assert _cluster(fake, sleep=waits).get(ref(_DEPLOYMENT)) is None
+    assert waits == [3.0, 8.0]
+
+
+def test_trying_has_an_end(fake: FakeCluster) -> None:
+    """Six attempts, less than half a minute of waiting; the last answer is told."""
+    waits = _Waits()
+    for _ in range(6):
+        fake.fail("PATCH", "", 503, {"kind": "Status", "message": "etcd leader changed"})
+
+    with pytest.raises(ClusterError, match=r"etcd leader changed \(HTTP 503\)"):
+        _cluster(fake, sleep=waits).apply(_DEPLOYMENT)
+
+    assert len(fake.asked) == 6
+    assert sum(waits) < 30
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 415, 422])
+def test_what_does_not_pass_is_said_at_once(fake: FakeCluster, status: int) -> None:
+    """A refusal is not tried again."""
+    fake.fail("PATCH", "deployments", status, {"kind": "Status", "message": "no"})
+
+    with pytest.raises(ClusterError) as error:
+        _cluster(fake).apply(_DEPLOYMENT)
+
+    assert error.value.status == status
+    assert len(fake.asked) == 1
+
+
+def test_an_expired_token_is_signed_anew_once(fake: FakeCluster) -> None:
+    """A role that the cluster does not know is not tried for ever."""
+    tokens = iter(["old", "new", "wrong"])
+    fake.token = "old"
+    cluster = _cluster(fake, token=lambda: next(tokens))
+    cluster.apply(_DEPLOYMENT)
+    fake.token = "new"
+    cluster.apply(_DEPLOYMENT)
+    fake.token = "other"
+
+    with pytest.raises(ClusterError, match="the cluster does not know this role: give it an access entry"):
+        cluster.apply(_DEPLOYMENT)
+    assert len(fake.asked) == 5
+
+
+def test_no_error_and_no_log_shows_the_token(fake: FakeCluster, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has it is this role for a quarter of an hour."""
+    fake.fail("GET", "", 500, {"kind": "Status", "message": "x"})
+    fake.fail("GET", "", 403, {"kind": "Status", "message": "y"})
+
+    with pytest.raises(ClusterError) as error:
+        _cluster(fake, token=lambda: "k8s-aws-v1.secret").get(ref(_DEPLOYMENT))
+
+    assert "secret" not in str(error.value) + caplog.text
+    assert "attempt 1 of 6" in caplog.text
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"a"', b"[" * 100_000])
+def test_an_answer_that_is_no_object_is_an_error(fake: FakeCluster, body: bytes) -> None:
+    """Something that is no cluster answers."""
+    fake.fail("GET", "deployments", 200, body)
+
+    with pytest.raises(ClusterError, match="the cluster answered no"):
+        _cluster(fake).get(ref(_DEPLOYMENT))
+
+
+def test_an_answer_without_end_is_an_error(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No object of ours is so large."""
+    monkeypatch.setattr("mlops_runtime.eks.client._MAX_ANSWER", 10)
+    fake.fail("GET", "deployments", 200, b"{" + b" " * 20 + b"}")
+
+    with pytest.raises(ClusterError, match="answered more than 10 bytes"):
+        _cluster(fake).get(ref(_DEPLOYMENT))
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1", "http://cluster", "ftp://127.0.0.1", "127.0.0.1", "", "https://"])
+def test_a_token_goes_over_tls_only(url: str) -> None:
+    """Plain HTTP on the loopback interface only."""
+    with pytest.raises(ClusterError, match="must be https"):
+        Address(url=url)
+    assert isinstance(Address(url="http://127.0.0.1:1").connection(), http.client.HTTPConnection)
+
+
+def test_a_cluster_is_found_by_its_name(fake: FakeCluster) -> None:
+    """Endpoint and authority as DescribeCluster answers them: botocore, eks, Cluster."""
+    cluster = {
+        "endpoint": fake.url,
+        "certificateAuthority": {"data": base64.b64encode(b"PEM").decode()},
+        "status": "ACTIVE",
+    }
+    client = Mock(**{"describe_cluster.return_value": {"cluster": cluster}})
+    session = Mock(**{"client.return_value": client})
+
+    assert describe(session, "serving") == Address(url=fake.url, authority="PEM")
+    client.describe_cluster.assert_called_once_with(name="serving")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": ""}}, "DescribeCluster"),
+            "there is no such cluster",
+        ),
+        ([{"cluster": {"status": "CREATING"}}], "it has no endpoint, status 'CREATING'; wait until it is ACTIVE"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_said(answer: Any, said: str) -> None:
+    """By its name."""
+    client = Mock(**{"describe_cluster.side_effect": answer})
+
+    with pytest.raises(ClusterError, match=f"connect to cluster 'serving': {said}"):
+        Cluster.connect(Mock(**{"client.return_value": client}), "serving")
+
+
+def test_what_iam_refuses_is_iams_error() -> None:
+    """It says what is missing better than we could."""
+    denied = ClientError(
+        {"Error": {"Code": "AccessDeniedException", "Message": "eks:DescribeCluster"}}, "DescribeCluster"
+    )
+    client = Mock(**{"describe_cluster.side_effect": denied})
+
+    with pytest.raises(ClientError, match="eks:DescribeCluster"):
+        Cluster.connect(Mock(**{"client.return_value": client}), "serving")
+
+
+class _Authority:
+    """An authority as EKS makes it: self-signed, with no key identifier."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
+        basic = x509.BasicConstraints(ca=True, path_length=None)
+        self.pem = self._sign(self._name, self._key, basic).public_bytes(serialization.Encoding.PEM).decode()
+
+    def server(self, folder: Path) -> Path:
+        """Write certificate and key of a server on 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
+        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        path = folder / "server.pem"
+        form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        pem = serialization.Encoding.PEM
+        path.write_bytes(self._sign(subject, key, address).public_bytes(pem) + key.private_bytes(pem, *form))
+        return path
+
+    def _sign(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        day = datetime.timedelta(days=1)
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key.public_key())
+        builder = (
+            builder.serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
+        )
+        return builder.add_extension(extension, critical=True).sign(self._key, hashes.SHA256())
+
+
+@contextmanager
+def _tls(certificate: Path) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"kind": "Deployment"}')
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01), daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_cluster_proves_itself_by_its_own_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where Python is strict, as from 3.13 on, which EKS' authorities are not made for; another's certificate is refused."""
+    ours, other = _Authority(), _Authority()
+    usual = ssl.create_default_context
+
+    def strict(**options: Any) -> ssl.SSLContext:
+        context = usual(**options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    with _tls(ours.server(tmp_path)) as url:
+        assert Cluster(Address(url=url, authority=ours.pem), token=lambda: "t").get(ref(_DEPLOYMENT)) == {
+            "kind": "Deployment"
+        }
+        waits = _Waits()
+        with pytest.raises(ClusterError, match="does not prove to be this cluster"):
+            Cluster(Address(url=url, authority=other.pem), token=lambda: "t", sleep=waits).get(ref(_DEPLOYMENT))
+        assert waits == []
+
+
+def test_an_authority_that_is_none_is_said() -> None:
+    """Before anything is sent."""
+    with pytest.raises(ClusterError, match="the certificate authority of https://x cannot be read"):
+        Address(url="https://x", authority="no PEM").connection()
+
+
+def test_a_cluster_that_is_not_reached_says_so() -> None:
+    """After trying for a while."""
+    waits = _Waits()
+
+    with pytest.raises(ClusterError, match=r"no answer from http://127\.0\.0\.1:1: ConnectionRefusedError"):
+        Cluster(Address(url="http://127.0.0.1:1"), token=lambda: "t", sleep=waits).get(ref(_DEPLOYMENT))
+    assert len(waits) == 5
+
+
+@pytest.fixture
+def emulator() -> Iterator[SimpleNamespace]:
+    """The emulator of kmock, in a thread with its own loop."""
+    import asyncio
+
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    found = SimpleNamespace()
+
+    async def serve() -> None:
+        app = kmock.KubernetesEmulator()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of how kmock reads its own files
+            app.resources.load_bundled()
+        async with app, kmock.Server(app) as server:
+            found.url, found.stop = str(server.url).rstrip("/"), asyncio.Event()
+            ready.set()
+            await found.stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    yield found
+    loop.call_soon_threadsafe(found.stop.set)
+    thread.join()
+    loop.close()
+
+
+def test_an_independent_emulator_takes_our_requests(emulator: SimpleNamespace) -> None:
+    """An emulator that is not ours knows the paths and patches; it makes nothing by a patch, so that objects are there before."""
+    cluster = Cluster(Address(url=emulator.url), token=lambda: "t")
+    made: list[Manifest] = [_SERVICE, _DEPLOYMENT, _SCALER]
+    for manifest in made:
+        bare = {
+            "apiVersion": manifest["apiVersion"],
+            "kind": manifest["kind"],
+            "metadata": {"name": "demand-forecast-blue"},
+        }
+        collection = path(ref(manifest)).rpartition("/")[0]
+        connection = Address(url=emulator.url).connection()
+        connection.request("POST", collection, body=json.dumps(bare), headers={"Content-Type": "application/json"})
+        assert connection.getresponse().status == 200
+        connection.close()
+        cluster.apply(manifest)
+        live = cluster.get(ref(manifest))
+        assert live is not None
+        assert live["spec"] == manifest["spec"]
+    cluster.patch(ref(_DEPLOYMENT), {"spec": {"revisionHistoryLimit": 1}})
+    changed = cluster.get(ref(_DEPLOYMENT))
+    assert changed is not None
+    assert changed["spec"]["revisionHistoryLimit"] == 1
+    assert [cluster.delete(ref(manifest)) for manifest in made] == [True] * 3
