@@ -2,7 +2,7 @@
 
 from mlops_constructs.model_endpoint.capacity import EndpointCapacity, EndpointVariant
 from mlops_constructs.model_endpoint.capture import DataCapture
-from mlops_constructs.model_endpoint.interface import IModelEndpoint
+from mlops_constructs.model_endpoint.interface import IModelEndpoint, IServedModel
 from mlops_constructs.model_endpoint.model_endpoint import ModelEndpoint
 from mlops_constructs.model_endpoint.ownership import Ownership
 from mlops_constructs.model_endpoint.scaling import Scaling, off_hours
@@ -13,6 +13,7 @@ __all__ = [
     "EndpointCapacity",
     "EndpointVariant",
     "IModelEndpoint",
+    "IServedModel",
     "ModelEndpoint",
     "Ownership",
     "Scaling",

@@ -1,11 +1,43 @@
 """What every endpoint offers, defined here or elsewhere."""
 
-from typing import Protocol, Unpack
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 
 from mlops_constructs.model_endpoint.metrics import MetricOptions
+
+if TYPE_CHECKING:
+    from mlops_constructs.rollout.rollout import Rollout
+
+
+class IServedModel(Protocol):
+    """A model that a Deploy machine keeps up to date, wherever it runs: what retraining and monitors need of it."""
+
+    @property
+    def endpoint_name(self) -> str:
+        """Name of the endpoint or service."""
+        ...
+
+    @property
+    def variant(self) -> str:
+        """Name under which calls are captured."""
+        ...
+
+    @property
+    def rollout(self) -> "Rollout":
+        """Rollout table, Deploy machine and functions."""
+        ...
+
+    @property
+    def capture_bucket(self) -> s3.IBucket | None:
+        """Bucket of captures and labels; None without capture."""
+        ...
+
+    def metric_invocations(self) -> cloudwatch.Metric:
+        """Return the number of calls."""
+        ...
 
 
 class IModelEndpoint(Protocol):

@@ -17,7 +17,7 @@ from mlops_constructs._function import ARCHITECTURE, define_function
 from mlops_constructs._iam import key_statement
 from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs._validation import check_duration, raise_if_any
-from mlops_constructs.model_endpoint import ModelEndpoint
+from mlops_constructs.model_endpoint import IServedModel
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -63,7 +63,7 @@ class ModelMonitor(Construct):
         id: str,
         *,
         business_unit: "BusinessUnit",
-        endpoint: ModelEndpoint,
+        endpoint: IServedModel,
         window: cdk.Duration,
         schedule: cdk.Duration,
         spec: MonitorSpec | None = None,
@@ -78,7 +78,7 @@ class ModelMonitor(Construct):
         business_unit.tag(self)
 
     @property
-    def endpoint(self) -> ModelEndpoint:
+    def endpoint(self) -> IServedModel:
         """The endpoint that is watched."""
         return self._endpoint
 
@@ -118,7 +118,7 @@ class ModelMonitor(Construct):
         """Return the number of runs that came to a report."""
         return self._metric("heartbeat", "Heartbeat", statistic=cloudwatch.Stats.SUM)
 
-    def _validate(self, endpoint: ModelEndpoint, window: cdk.Duration, schedule: cdk.Duration) -> s3.IBucket:
+    def _validate(self, endpoint: IServedModel, window: cdk.Duration, schedule: cdk.Duration) -> s3.IBucket:
         hour = cdk.Duration.hours(1)
         captures = endpoint.capture_bucket
         raise_if_any(
@@ -213,6 +213,7 @@ class ModelMonitor(Construct):
                 "EVENT_BUS": unit.bus.event_bus_name,
                 "WINDOW_HOURS": str(window_hours),
                 "MONITOR": canonical_json(self._spec).decode(),
+                **self._traffic_environment(),
             },
             statements=[
                 _objects("s3:GetObject", *(captures.arn_for_objects(prefix) for prefix in calls)),
@@ -243,6 +244,14 @@ class ModelMonitor(Construct):
         )
         rule.add_target(targets.LambdaFunction(function, dead_letter_queue=unit.dead_letter_queue))
         return function
+
+    def _traffic_environment(self) -> dict[str, str]:
+        """Where the number of calls is published, where that is not SageMaker's own metric."""
+        metric = self._endpoint.metric_invocations()
+        if metric.namespace == "AWS/SageMaker":
+            return {}
+        names = {"namespace": metric.namespace, "metric": metric.metric_name, "dimensions": metric.dimensions}
+        return {"TRAFFIC": cdk.Stack.of(self).to_json_string(names)}
 
     def _baselines(self) -> str:
         return self._unit.artifacts.arn_for_objects(f"evaluations/{self._endpoint.endpoint_name}/*")

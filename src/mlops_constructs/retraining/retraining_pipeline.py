@@ -20,7 +20,7 @@ from mlops_constructs._machine import define_machine
 from mlops_constructs._table import define_table
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.feature_store import FeatureStore
-from mlops_constructs.model_endpoint import ModelEndpoint
+from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_registry import ModelRegistry
 from mlops_constructs.retraining._guard import GuardLimits, define_guard
 from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
@@ -90,7 +90,7 @@ class RetrainingPipeline(Construct):
         *,
         business_unit: "BusinessUnit",
         registry: ModelRegistry,
-        endpoint: ModelEndpoint,
+        endpoint: IServedModel,
         name: str,
         training_set: TrainingSetPlan | TrainingSetSource,
         training: TrainingJob,

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import content_hash, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
@@ -75,10 +75,14 @@ class DecideSettings:
     bus: str
     window_hours: int
     spec: MonitorSpec
+    traffic: Mapping[str, Any] | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "DecideSettings":
-        """Read ``ENDPOINT``, ``VARIANT``, ``UNIT``, ``EVENT_BUS``, ``WINDOW_HOURS`` and ``MONITOR``."""
+        """Read ``ENDPOINT``, ``VARIANT``, ``UNIT``, ``EVENT_BUS``, ``WINDOW_HOURS`` and ``MONITOR``.
+
+        ``TRAFFIC`` says where calls are counted that SageMaker does not count: ``{"namespace", "metric", "dimensions"}``.
+        """
         return cls(
             endpoint=environment["ENDPOINT"],
             variant=environment["VARIANT"],
@@ -86,6 +90,7 @@ class DecideSettings:
             bus=environment["EVENT_BUS"],
             window_hours=int(environment["WINDOW_HOURS"]),
             spec=from_json(MonitorSpec, environment["MONITOR"]),
+            traffic=json.loads(environment["TRAFFIC"]) if "TRAFFIC" in environment else None,
         )
 
 
@@ -166,13 +171,15 @@ def _invocations(window: Window, settings: DecideSettings, cloudwatch: "CloudWat
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
     """
+    traffic = settings.traffic or {
+        "namespace": "AWS/SageMaker",
+        "metric": "Invocations",
+        "dimensions": {"EndpointName": settings.endpoint, "VariantName": settings.variant},
+    }
     answer = cloudwatch.get_metric_statistics(
-        Namespace="AWS/SageMaker",
-        MetricName="Invocations",
-        Dimensions=[
-            {"Name": "EndpointName", "Value": settings.endpoint},
-            {"Name": "VariantName", "Value": settings.variant},
-        ],
+        Namespace=traffic["namespace"],
+        MetricName=traffic["metric"],
+        Dimensions=[{"Name": name, "Value": value} for name, value in traffic["dimensions"].items()],
         StartTime=window.start,
         EndTime=window.end,
         Period=3600,

@@ -11,7 +11,7 @@ from botocore.stub import ANY, Stubber
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.monitor.report import Window
-from mlops_runtime.monitor.run import DecideSettings, count_object, decide_window, gather
+from mlops_runtime.monitor.run import DecideSettings, _invocations, count_object, decide_window, gather
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.table import RolloutTable
@@ -110,3 +110,35 @@ def test_fails_for_an_event_without_an_object() -> None:
     store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts")
     with pytest.raises(KeyError, match="object"):
         count_object('{"detail": {"bucket": {"name": "b"}}}', store, RolloutTable(dynamodb, "t", "demand-forecast"))
+
+
+@pytest.mark.parametrize(
+    ("traffic", "asked"),
+    [
+        (None, ("AWS/SageMaker", "Invocations", {"EndpointName": "demand-forecast", "VariantName": "AllTraffic"})),
+        (
+            {"namespace": "AWS/ApplicationELB", "metric": "RequestCount", "dimensions": {"LoadBalancer": "app/x/1"}},
+            ("AWS/ApplicationELB", "RequestCount", {"LoadBalancer": "app/x/1"}),
+        ),
+    ],
+)
+def test_calls_are_counted_where_they_are_published(traffic: object, asked: tuple[str, str, dict[str, str]]) -> None:
+    """SageMaker's own metric, or that of the load balancer before a cluster's pods."""
+    environment = ENVIRONMENT if traffic is None else {**ENVIRONMENT, "TRAFFIC": json.dumps(traffic)}
+    cloudwatch, script = client("cloudwatch")
+    window, (namespace, metric, dimensions) = Window.before(NOW, 24), asked
+    script.add_response(
+        "get_metric_statistics",
+        {"Datapoints": [{"Sum": 3.0}, {"Sum": 4.0}]},
+        {
+            "Namespace": namespace,
+            "MetricName": metric,
+            "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+            "StartTime": window.start,
+            "EndTime": window.end,
+            "Period": 3600,
+            "Statistics": ["Sum"],
+        },
+    )
+    with script:
+        assert _invocations(window, DecideSettings.from_environment(environment), cloudwatch) == 7
