@@ -31,6 +31,7 @@ _TIMEOUT_SECONDS = 15.0
 _MAX_ANSWER = 8 * 1024 * 1024
 _RETRIED = (429, 500, 502, 503, 504)
 _ATTEMPTS = 6
+_UNANSWERED = 3  # attempts at a cluster that gives no answer: each may take the whole time-out
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 
 
@@ -50,9 +51,12 @@ class Address:
     authority: str | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        is_plain = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        if parts.hostname is None or not (parts.scheme == "https" or is_plain):
+        try:
+            parts = urlsplit(self.url)
+            is_whole = bool(parts.hostname) and parts.port != 0
+        except ValueError:  # no port, or no address in brackets
+            is_whole = False
+        if not is_whole or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
             raise ClusterError(
                 f"the endpoint of a cluster must be https (or http on {', '.join(_LOOPBACK)}), got {self.url!r}",
                 what="connect",
@@ -208,7 +212,7 @@ class Cluster:
                 self._bearer = None  # expired: signed anew
                 continue
             error = read_error(status, answer, what=what) if status else unreachable(answer, self._address.url, what)
-            if not _is_passing(error) or attempt == _ATTEMPTS:
+            if not _is_passing(error, verb) or attempt == (_ATTEMPTS if status else _UNANSWERED):
                 raise error
             pause = min(_LONGEST_WAIT, wait if wait is not None else _FIRST_WAIT * 2 ** (attempt - 1))
             _log.warning("attempt %d of %d: %s; again in %.1f s", attempt, _ATTEMPTS, error, pause)
@@ -289,6 +293,7 @@ def _is_absent(answer: bytes) -> bool:
     return isinstance(details, dict) and bool(details.get("name"))
 
 
-def _is_passing(error: ClusterError) -> bool:
-    # a 409 that names no field is two writers at one moment
-    return error.status in (0, *_RETRIED) or (error.status == 409 and not isinstance(error, ConflictError))
+def _is_passing(error: ClusterError, verb: str) -> bool:
+    # a change whose 409 names no field is two writers at one moment; of a deletion it says that the uid is another
+    is_race = error.status == 409 and verb == "PATCH" and not isinstance(error, ConflictError)
+    return error.status in (0, *_RETRIED) or is_race

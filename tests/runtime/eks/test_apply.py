@@ -8,13 +8,13 @@ import pytest
 from eks_fake_cluster import FakeCluster
 from eks_samples import SPEC, TENANT, VERSION
 
-from mlops_runtime.eks.apply import HalfAppliedError, apply, remove
+from mlops_runtime.eks.apply import _DELETE_ORDER, HalfAppliedError, apply, remove
 from mlops_runtime.eks.client import Address, Cluster
 from mlops_runtime.eks.cluster_errors import ClusterError, ConflictError
 from mlops_runtime.eks.limits import ManifestError
 from mlops_runtime.eks.manifests import service_manifests, slot_manifests
 from mlops_runtime.eks.names import Manifest, ref
-from mlops_runtime.eks.resources import path
+from mlops_runtime.eks.resources import KINDS, path
 from mlops_runtime.eks.tenant import tenant_manifests
 
 SERVING = slot_manifests(SPEC, "blue", VERSION)
@@ -222,6 +222,11 @@ def test_a_refusal_inside_a_new_namespace_names_the_namespace(fake: FakeCluster)
     assert [str(reference) for reference in error.value.done] == ["Namespace bu-demand"]
     assert (error.value.failed.kind, len(error.value.left)) == ("RoleBinding", 4)
     assert len(fake.objects) == 1
+
+
+def test_every_kind_has_its_place_in_a_deletion() -> None:
+    """A new kind needs one."""
+    assert sorted(_DELETE_ORDER) == sorted({kind for _, kind in KINDS})
 
 
 def _everything(fake: FakeCluster) -> list[Manifest]:

@@ -4,10 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from eks_samples import IMAGE, SPEC, VERSION, with_eks
+from eks_samples import IMAGE, SPEC, VERSION, specs, versions, with_eks
+from hypothesis import HealthCheck, given, settings
 
+from mlops_runtime.contracts.eks import SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.eks.pod import GRACE_SECONDS, PRE_STOP_SECONDS, eks_of, pod_template, version_annotations
+from mlops_runtime.serving.settings import Settings
 
 _LABELS = {"app": "x", "slot": "blue", "more": "y"}
 _SELECTOR = {"app": "x", "slot": "blue"}
@@ -83,6 +86,27 @@ def test_capture_and_names_come_by_environment() -> None:
     assert list(values) == sorted(values)
     without = _pod(replace(SPEC, capture=None))["containers"][0]["env"]
     assert not [v for v in without if v["name"].startswith("MLOPS_CAPTURE")]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@given(specs(), versions())
+def test_the_server_takes_whatever_a_pod_is_given(spec: ServingSpec, version: SlotVersion) -> None:
+    """The two ends of the environment agree: no valid spec makes a pod whose server refuses to start."""
+    template = pod_template(spec, version, labels=_LABELS, selector=_SELECTOR)
+    values = {v["name"]: v["value"] for v in template["spec"]["containers"][0]["env"]}
+    # which the pod identity agent adds
+    found = Settings.from_environment(
+        {**values, "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials"}
+    )
+
+    assert (found.port, found.name) == (8080, spec.endpoint)
+    if spec.capture is None:
+        assert found.capture is None
+    else:
+        assert found.capture is not None
+        assert f"s3://{found.capture.bucket}/{found.capture.prefix}" == spec.capture.destination
+        assert (found.capture.percent, found.capture.variant) == (spec.capture.percent, spec.variant)
+        assert found.capture.kms_key == spec.capture.kms_key
 
 
 def test_pods_spread_over_zones_and_hosts() -> None:
