@@ -24,6 +24,8 @@ from mlops_local import (
     iam,
     iam_machines,
     iam_targets,
+    kubernetes,
+    load_balancer,
     processes,
     sagemaker,
     schedules,
@@ -52,6 +54,8 @@ _MODULES = (
     alarms,
     schedules,
     autoscaling,
+    load_balancer,
+    kubernetes,
     faults,
 )
 

@@ -68,6 +68,8 @@ EXECUTED = frozenset(
         "AWS::ApplicationAutoScaling::ScalableTarget",
         "AWS::ApplicationAutoScaling::ScalingPolicy",
         "AWS::CloudWatch::CompositeAlarm",
+        "AWS::EKS::AccessEntry",
+        "AWS::EKS::PodIdentityAssociation",
     }
 )
 

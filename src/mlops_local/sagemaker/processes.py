@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.responses import get_region
@@ -86,6 +86,18 @@ def environment(root: Path, given: Mapping[str, str], identity: Identity, *, iso
     return base | {name: mapped(root, value) for name, value in given.items()} | {"MLOPS_OPT_ML": str(root)}
 
 
+class Lines(Protocol):
+    """Where a process's lines go."""
+
+    stream: str
+
+    def write(self, line: str) -> None:
+        """Add a line."""
+
+    def close(self) -> None:
+        """Write what is left and end."""
+
+
 class Process:
     """A container's process.
 
@@ -96,7 +108,7 @@ class Process:
         logs: Where its lines go.
     """
 
-    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, logs: "LogStream") -> None:
+    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, logs: Lines) -> None:
         self._process = subprocess.Popen(
             list(command),
             env=dict(env),
@@ -145,7 +157,7 @@ class Process:
         self._signal(signal.SIGKILL)  # what the process left behind in its group
         self._pump.join(timeout=5)
 
-    def _copy(self, logs: "LogStream") -> None:
+    def _copy(self, logs: Lines) -> None:
         stdout = self._process.stdout
         if stdout is None:
             return

@@ -1,0 +1,163 @@
+"""What a container of a pod is on this machine: a command, an environment and folders.
+
+A volume is a folder under the pod's own root, where its first mount says; ``/opt/ml/model`` and ``/tmp`` in arguments and
+environment lead there. A read-only root, a user id and resource limits have no effect on a process, and are not pretended.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_local import runners, settings
+
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV")
+_VOLUMES = {"emptyDir"}
+
+
+class ContainerError(Exception):
+    """A container cannot be made here; ``reason`` is what its state shows."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a pod lives on this machine.
+
+    Args:
+        root: Its folder.
+        metadata: Of the pod.
+        account: Its service account.
+        port: The port on 127.0.0.1 that stands for its address and container port.
+        credentials: Environment variables of its AWS credentials.
+    """
+
+    root: Path
+    metadata: Mapping[str, Any]
+    account: str
+    port: int
+    credentials: Mapping[str, str]
+
+
+def folders(spec: Mapping[str, Any], root: Path) -> dict[str, Path]:
+    """Make the folders of a pod's volumes; returns them by volume.
+
+    Args:
+        spec: Of the pod.
+        root: The pod's folder.
+
+    Raises:
+        ContainerError: For another volume than ``emptyDir``, or more than one container.
+    """
+    if len(spec["containers"]) != 1:
+        raise ContainerError("CreateContainerConfigError", "one container a pod is what the embedded cloud runs")
+    found: dict[str, Path] = {}
+    mounts = [mount for container in _all(spec) for mount in container.get("volumeMounts") or []]
+    for volume in spec.get("volumes") or []:
+        if not _VOLUMES & volume.keys():
+            raise ContainerError(
+                "CreateContainerConfigError", f"volume {volume['name']!r}: only emptyDir is in the embedded cloud"
+            )
+        path = next((m["mountPath"] for m in mounts if m["name"] == volume["name"]), f"/volumes/{volume['name']}")
+        found[volume["name"]] = root / path.lstrip("/")
+        found[volume["name"]].mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def _all(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*(spec.get("initContainers") or []), *spec["containers"]]
+
+
+def command(container: Mapping[str, Any]) -> list[str]:
+    """Return what a container runs: its command with this Python, or what its image does with the arguments.
+
+    Raises:
+        ContainerError: If the image has no row in the table of runners, or does not know the arguments.
+    """
+    image, entry, arguments = container["image"], container.get("command"), list(container.get("args") or [])
+    try:
+        if entry:
+            return runners.job_command(image, entry, arguments)
+        if arguments[:1] in ([], ["serve"]):
+            return [*runners.serve_command(image), *arguments[1:]]
+        runners.runner(image)
+    except runners.UnknownImageError as error:
+        raise ContainerError("ErrImagePull", str(error)) from error
+    if arguments[0] == "fetch":
+        return [sys.executable, "-m", "mlops_runtime.serving", *arguments]
+    raise ContainerError("CreateContainerError", f"image {image} takes serve or fetch, got {arguments[0]!r}")
+
+
+def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str, str]) -> dict[str, str]:
+    """Return a container's whole environment.
+
+    Args:
+        container: The container.
+        place: Where its pod lives.
+        mounts: Folder on this machine by mount path.
+
+    Raises:
+        ContainerError: For a value from a source that there is not here.
+    """
+    if container.get("envFrom"):
+        raise ContainerError("CreateContainerConfigError", "envFrom is not in the embedded cloud; name the variables")
+    given = {item["name"]: located(_value(item, place), mounts) for item in container.get("env") or []}
+    base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    url = settings.endpoint_url()
+    base |= {"AWS_REGION": settings.region, "AWS_DEFAULT_REGION": settings.region, "PYTHONUNBUFFERED": "1"}
+    base |= {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL_S3": url,
+        "HOSTNAME": place.metadata["name"],
+        **place.credentials,
+    }
+    base |= {"AWS_EC2_METADATA_DISABLED": "true", "TMPDIR": str(place.root / "tmp")}
+    ours = {
+        "MLOPS_OPT_ML": str(place.root / "opt" / "ml"),
+        "MLOPS_BIND_HOST": "127.0.0.1",
+        "SAGEMAKER_BIND_TO_PORT": str(place.port),
+    }
+    return base | given | ours
+
+
+def _value(item: Mapping[str, Any], place: Place) -> str:
+    if "valueFrom" not in item:
+        return str(item.get("value", ""))
+    path = (item["valueFrom"].get("fieldRef") or {}).get("fieldPath", "")
+    known = {
+        "metadata.name": place.metadata["name"], "metadata.namespace": place.metadata["namespace"],
+        "metadata.uid": place.metadata["uid"], "spec.serviceAccountName": place.account, "status.podIP": "127.0.0.1",
+    }  # fmt: skip
+    for group in ("labels", "annotations"):
+        if path.startswith(f"metadata.{group}['"):
+            return str(place.metadata.get(group, {}).get(path[len(f"metadata.{group}['") : -2], ""))
+    if path not in known:
+        raise ContainerError(
+            "CreateContainerConfigError",
+            f"variable {item['name']}: valueFrom {item['valueFrom']} is not in the embedded cloud",
+        )
+    return str(known[path])
+
+
+def mounts(container: Mapping[str, Any], volumes: Mapping[str, Path]) -> dict[str, str]:
+    """Return the folder on this machine of each mount path of a container, the longest path first."""
+    found = {mount["mountPath"]: str(volumes[mount["name"]]) for mount in container.get("volumeMounts") or []}
+    return dict(sorted(found.items(), key=lambda row: -len(row[0])))
+
+
+def located(text: str, mounts: Mapping[str, str]) -> str:
+    """Return a text whose mount path leads to this machine's folder.
+
+    Example:
+        >>> located("/opt/ml/model", {"/opt/ml/model": "/pods/a/opt/ml/model"})
+        '/pods/a/opt/ml/model'
+    """
+    for path, folder in mounts.items():
+        if text == path or text.startswith(f"{path}/"):
+            return folder + text[len(path) :]
+    return text

@@ -1,0 +1,156 @@
+"""The kinds of Kubernetes objects that a cluster of the embedded cloud knows, and what is checked of each.
+
+Others are refused as a cluster refuses what it has no resource type for. Where ``kubernetes-validate`` is installed,
+objects of built-in kinds are held to Kubernetes' own schema of ``VERSION``, with fields that it does not declare refused.
+"""
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+VERSION = "1.36"
+# https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+_QUANTITY = re.compile(r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$")
+_QUANTITIES = {"requests", "limits", "hard", "default", "defaultRequest", "max", "min"}
+# RFC 1123: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.:]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind: its API group (empty for the core), version, and name in addresses."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    is_namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """The ``apiVersion`` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> str:
+        """Its name in messages: ``deployments.apps``."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+_RBAC = "rbac.authorization.k8s.io"
+KINDS = (
+    Kind("", "v1", "Namespace", "namespaces", is_namespaced=False),
+    Kind("", "v1", "ServiceAccount", "serviceaccounts"),
+    Kind("", "v1", "Service", "services"),
+    Kind("", "v1", "ConfigMap", "configmaps"),
+    Kind("", "v1", "Pod", "pods"),
+    Kind("", "v1", "ResourceQuota", "resourcequotas"),
+    Kind("", "v1", "LimitRange", "limitranges"),
+    Kind("apps", "v1", "Deployment", "deployments"),
+    Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+    Kind(_RBAC, "v1", "Role", "roles"),
+    Kind(_RBAC, "v1", "RoleBinding", "rolebindings"),
+    Kind(_RBAC, "v1", "ClusterRole", "clusterroles", is_namespaced=False),
+    Kind(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", is_namespaced=False),
+    # of EKS Auto Mode: https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-alb.html
+    Kind("eks.amazonaws.com", "v1", "TargetGroupBinding", "targetgroupbindings"),
+    # of the AWS Load Balancer Controller
+    Kind("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", "targetgroupbindings"),
+)
+BY_ADDRESS = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
+BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
+# controllers make these alone
+MADE_BY_CONTROLLERS = frozenset({"Pod"})
+_BINDING_FIELDS = {
+    "serviceRef", "targetGroupARN", "targetGroupName", "targetType", "networking", "nodeSelector", "ipAddressType",
+    "vpcID", "multiClusterTargetGroup",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What is wrong with one field, as a Status names it."""
+
+    field: str
+    message: str
+    is_unknown: bool = False
+
+
+def causes(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
+    """Say what a cluster would refuse of an object, every problem at once.
+
+    Args:
+        kind: Its kind.
+        manifest: The object as it would be stored.
+    """
+    found = [] if _NAME.fullmatch(_name(manifest)) else [Cause("metadata.name", f"invalid name {_name(manifest)!r}")]
+    if kind.kind == "TargetGroupBinding":
+        return found + _binding(manifest)
+    found += [
+        Cause(path, f"quantities must match the regular expression {_QUANTITY.pattern!r}, got {value!r}")
+        for path, value in _quantities(manifest, "")
+        if not _QUANTITY.fullmatch(str(value))
+    ]
+    if kind.kind == "Deployment" and not found:
+        found += _deployment(manifest)
+    return found + _schema(manifest)
+
+
+def _name(manifest: Mapping[str, Any]) -> str:
+    return str(manifest.get("metadata", {}).get("name", ""))
+
+
+def _binding(manifest: Mapping[str, Any]) -> list[Cause]:
+    """https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/targetgroupbinding/spec/"""  # noqa: D415 - an address
+    spec = manifest.get("spec") or {}
+    found = [
+        Cause(f"spec.{name}", "field not declared in schema", is_unknown=True) for name in spec.keys() - _BINDING_FIELDS
+    ]
+    service = spec.get("serviceRef") or {}
+    found += [Cause(f"spec.serviceRef.{name}", "Required value") for name in ("name", "port") if not service.get(name)]
+    if not (spec.get("targetGroupARN") or spec.get("targetGroupName")):
+        found.append(Cause("spec.targetGroupARN", "Required value"))
+    if spec.get("targetType", "ip") not in {"ip", "instance"}:
+        found.append(
+            Cause("spec.targetType", f"Unsupported value: {spec['targetType']!r}: supported values: 'ip', 'instance'")
+        )
+    return found
+
+
+def _deployment(manifest: Mapping[str, Any]) -> list[Cause]:
+    spec = manifest.get("spec") or {}
+    wanted = ((spec.get("selector") or {}).get("matchLabels")) or {}
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    if wanted and not wanted.items() <= labels.items():
+        return [Cause("spec.template.metadata.labels", "`selector` does not match template `labels`")]
+    return []
+
+
+def _quantities(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            inner = f"{path}.{name}".lstrip(".")
+            if name in _QUANTITIES and isinstance(item, Mapping):
+                yield from ((f"{inner}.{key}", quantity) for key, quantity in item.items())
+            elif name not in {"matchLabels", "labels", "annotations", "data"}:
+                yield from _quantities(item, inner)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _quantities(item, f"{path}[{number}]")
+
+
+def _schema(manifest: Mapping[str, Any]) -> list[Cause]:
+    if importlib.util.find_spec("kubernetes_validate") is None:
+        return []
+    import kubernetes_validate  # type: ignore[import-untyped]  # noqa: PLC0415 - may not be there
+
+    try:
+        kubernetes_validate.validate(dict(manifest), VERSION, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        path = ".".join(map(str, error.path))
+        return [Cause(path or error.json_path, error.message, is_unknown=error.validator == "additionalProperties")]
+    return []

@@ -1,0 +1,296 @@
+"""The objects of one cluster: read, applied, patched and deleted as the API server does it, and who owns which field.
+
+Whoever watches is woken by each change. https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+import copy
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlops_local import clock
+from mlops_local.kubernetes import fields, kinds, statuses
+from mlops_local.kubernetes.fields import Owner
+from mlops_local.kubernetes.kinds import Kind
+
+Key = tuple[Kind, str, str]
+# what the API server fills in, as far as something here reads it
+# https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/
+_DEPLOYMENT = {
+    "replicas": 1,
+    "progressDeadlineSeconds": 600,
+    "revisionHistoryLimit": 10,
+    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+}
+_NAMESPACE = kinds.BY_NAME["v1", "Namespace"]
+_SERVICE_ACCOUNT = kinds.BY_NAME["v1", "ServiceAccount"]
+_IMMUTABLE = {"Deployment": ("spec", "selector"), "RoleBinding": ("roleRef",), "ClusterRoleBinding": ("roleRef",)}
+
+
+@dataclass(slots=True)
+class Record:
+    """One stored object; ``manifest`` is without ``managedFields``."""
+
+    manifest: dict[str, Any]
+    owners: list[Owner] = field(default_factory=list)
+
+    def owned(self) -> dict[tuple[str, str, str], set[fields.Path]]:
+        """Return who owns what, whenever it was applied."""
+        return {(owner.manager, owner.operation, owner.subresource): owner.paths for owner in self.owners}
+
+    def shown(self) -> dict[str, Any]:
+        """Return the object as a caller sees it."""
+        shown = copy.deepcopy(self.manifest)
+        shown["metadata"]["managedFields"] = fields.managed(self.owners)
+        return shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """How a write is meant: by whom, whether it only asks, and whether it takes fields over.
+
+    Args:
+        manager: Field manager.
+        is_dry: Whether nothing is stored. Default: it is stored.
+        is_forced: Whether fields of others are taken over. Default: they are conflicts.
+        subresource: ``scale``. Default: the object itself.
+    """
+
+    manager: str
+    is_dry: bool = False
+    is_forced: bool = False
+    subresource: str = ""
+
+
+class Objects:
+    """The objects of one cluster.
+
+    Args:
+        changed: Called after each change. Default: nobody watches.
+    """
+
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self._changed, self._version = changed, 0
+        self._records: dict[Key, Record] = {}
+        self.lock = threading.RLock()
+        for name in ("default", "kube-system"):
+            self._store((_NAMESPACE, "", name), Record({"metadata": {"name": name}}))
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Record:
+        """Return an object.
+
+        Raises:
+            StatusError: ``NotFound``.
+        """
+        with self.lock:
+            record = self._records.get((kind, namespace, name))
+        if record is None:
+            raise statuses.not_found(kind, name)
+        return record
+
+    def find(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return a copy of an object, or ``None``."""
+        with self.lock:
+            record = self._records.get((kind, namespace, name))
+            return None if record is None else copy.deepcopy(record.manifest)
+
+    def list(self, kind: Kind, namespace: str | None = None) -> list[dict[str, Any]]:
+        """Return copies of the objects of a kind, in a namespace or in all."""
+        with self.lock:
+            found = [
+                r.manifest
+                for (k, n, _), r in sorted(self._records.items(), key=lambda row: row[0][1:])
+                if k == kind and namespace in {None, n}
+            ]
+            return copy.deepcopy(found)
+
+    def apply(self, kind: Kind, namespace: str, wanted: Mapping[str, Any], write: Write) -> tuple[int, dict[str, Any]]:
+        """Server-side apply; returns the status and the object.
+
+        Args:
+            kind: Of the object.
+            namespace: Of the object; empty for a kind without.
+            wanted: What the manager wants of it.
+            write: How it is meant.
+
+        Raises:
+            StatusError: ``Conflict``, ``Invalid``, ``NotFound`` of the namespace, or a bad request.
+        """
+        name = str(wanted["metadata"]["name"])
+        if not write.manager:
+            said = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+            raise statuses.StatusError(422, "Invalid", said)
+        with self.lock:
+            record = self._records.get((kind, namespace, name))
+            if record is None:
+                self._check_namespace(kind, namespace)
+            live = {} if record is None else record.manifest
+            owners = [] if record is None else copy.deepcopy(record.owners)
+            me = Owner(manager=write.manager, operation="Apply", api_version=kind.api_version, time=clock.iso())
+            if not write.is_forced and (met := fields.conflicts(owners, live, wanted, me)):
+                raise statuses.conflict(kind, name, [(o.printed(), fields.printed(p)) for o, p in met])
+            result, owners = fields.apply(owners, live, wanted, me)
+            result.setdefault("metadata", {})["name"] = name
+            made = Record(_defaulted(kind, namespace, result), owners)
+            self._check(kind, name, record, made)
+            return 201 if record is None else 200, self._keep((kind, namespace, name), record, made, write)
+
+    def change(
+        self, kind: Kind, namespace: str, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], write: Write
+    ) -> dict[str, Any]:
+        """Update an object otherwise than by apply; returns it.
+
+        Args:
+            kind: Of the object.
+            namespace: Of the object.
+            name: Of the object.
+            change: Gives the new object from a copy of the old one.
+            write: How it is meant.
+
+        Raises:
+            StatusError: ``NotFound`` or ``Invalid``.
+        """
+        with self.lock:
+            record = self.get(kind, namespace, name)
+            result = change(copy.deepcopy(record.manifest))
+            result["metadata"] |= {key: record.manifest["metadata"][key] for key in ("name", "uid")}
+            me = Owner(
+                manager=write.manager or "unknown",
+                operation="Update",
+                api_version=kind.api_version,
+                subresource=write.subresource,
+                time=clock.iso(),
+            )
+            owners = fields.update(copy.deepcopy(record.owners), record.manifest, result, me)
+            made = Record(_defaulted(kind, namespace, result), owners)
+            self._check(kind, name, record, made)
+            return self._keep((kind, namespace, name), record, made, write)
+
+    def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, is_dry: bool = False
+    ) -> dict[str, Any]:
+        """Delete an object, and with a namespace all that is in it; returns what was deleted.
+
+        Args:
+            kind: Of the object.
+            namespace: Of the object.
+            name: Of the object.
+            uid: The precondition of that name. Default: none.
+            is_dry: Whether nothing is deleted. Default: it is.
+
+        Raises:
+            StatusError: ``NotFound``, or ``Conflict`` with the precondition.
+        """
+        with self.lock:
+            record = self.get(kind, namespace, name)
+            if uid not in {None, record.manifest["metadata"]["uid"]}:
+                raise statuses.precondition(kind, name, str(uid), record.manifest["metadata"]["uid"])
+            if not is_dry:
+                del self._records[kind, namespace, name]
+                if kind == _NAMESPACE:
+                    for key in [key for key in self._records if key[1] == name]:
+                        del self._records[key]
+        self._changed()
+        return record.shown()
+
+    def put_status(self, kind: Kind, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+        """Let a controller write an object's status; nothing happens to one that is gone or says so already."""
+        with self.lock:
+            record = self._records.get((kind, namespace, name))
+            if record is not None and record.manifest.get("status") != status:
+                record.manifest = {**record.manifest, "status": copy.deepcopy(dict(status))}
+                self._stamp(record.manifest)
+
+    def put(self, kind: Kind, namespace: str, name: str, manifest: Mapping[str, Any]) -> None:
+        """Let a controller keep an object of its own, as long as its namespace is there."""
+        with self.lock:
+            if (_NAMESPACE, "", namespace) in self._records:
+                self._store((kind, namespace, name), Record(copy.deepcopy(dict(manifest))))
+
+    def drop(self, kind: Kind, namespace: str, name: str) -> None:
+        """Let a controller forget an object of its own."""
+        with self.lock:
+            self._records.pop((kind, namespace, name), None)
+
+    def _check_namespace(self, kind: Kind, namespace: str) -> None:
+        if kind.is_namespaced and (_NAMESPACE, "", namespace) not in self._records:
+            raise statuses.not_found(_NAMESPACE, namespace)
+
+    @staticmethod
+    def _check(kind: Kind, name: str, old: Record | None, new: Record) -> None:
+        found = kinds.causes(kind, new.manifest)
+        path = _IMMUTABLE.get(kind.kind)
+        if path and old is not None and _at(old.manifest, path) != _at(new.manifest, path):
+            found.append(kinds.Cause(".".join(path), f"Invalid value: {_at(new.manifest, path)}: field is immutable"))
+        if found:
+            raise statuses.invalid(kind, name, found)
+
+    def _keep(self, key: Key, old: Record | None, new: Record, write: Write) -> dict[str, Any]:
+        metadata = new.manifest["metadata"]
+        before = {} if old is None else old.manifest
+        metadata.setdefault("uid", str(uuid.uuid4()))
+        metadata.setdefault("creationTimestamp", clock.iso())
+        if "spec" in new.manifest:
+            is_new = before.get("spec") != new.manifest["spec"]
+            metadata["generation"] = before.get("metadata", {}).get("generation", 0) + is_new
+        if write.is_dry:
+            metadata.setdefault("resourceVersion", str(self._version))
+            return new.shown()
+        if old is not None and old.manifest == new.manifest and old.owned() == new.owned():
+            return old.shown()  # nothing changed: the version stays
+        self._store(key, new)
+        self._changed()
+        return new.shown()
+
+    def _store(self, key: Key, record: Record) -> None:
+        kind, _, name = key
+        record.manifest = {"apiVersion": kind.api_version, "kind": kind.kind, **record.manifest}
+        record.manifest["metadata"].setdefault("uid", str(uuid.uuid4()))
+        self._stamp(record.manifest)
+        self._records[key] = record
+        if kind == _NAMESPACE:
+            record.manifest.setdefault("status", {"phase": "Active"})
+            record.manifest["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
+            account = (_SERVICE_ACCOUNT, name, "default")
+            if account not in self._records:
+                self._store(account, Record({"metadata": {"name": "default", "namespace": name}}))
+
+    def _stamp(self, manifest: dict[str, Any]) -> None:
+        self._version += 1
+        manifest["metadata"]["resourceVersion"] = str(self._version)
+
+
+def _defaulted(kind: Kind, namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    made = {"apiVersion": kind.api_version, "kind": kind.kind, **manifest}
+    if kind.is_namespaced:
+        made["metadata"]["namespace"] = namespace
+    if kind.kind == "Deployment" and isinstance(made.get("spec"), dict):
+        for name, value in _DEPLOYMENT.items():
+            made["spec"].setdefault(name, copy.deepcopy(value))
+    return made
+
+
+def _at(manifest: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        manifest = manifest.get(step, {}) if isinstance(manifest, dict) else None
+    return manifest
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """Return a JSON merge patch applied: https://www.rfc-editor.org/rfc/rfc7386.
+
+    Args:
+        target: What is patched.
+        patch: The patch; ``null`` deletes.
+    """
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result

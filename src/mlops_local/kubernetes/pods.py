@@ -1,0 +1,285 @@
+"""A pod: its init containers run to their end, then its one server, probed, and started again with back-off when it ends.
+
+Periods and back-off are embedded seconds; probes of a fast clock are made at most five times a real second. How long a
+server may take to end is real time, as it really ends. https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
+"""
+
+import http.client
+import logging
+import random
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mlops_local import clock
+from mlops_local.kubernetes import containers
+from mlops_local.kubernetes.containers import ContainerError, Place
+from mlops_local.kubernetes.identity import NoCredentialsError
+from mlops_local.sagemaker.processes import Process, background
+
+LOGGER = logging.getLogger(__name__)
+
+# https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy: 10 s, 20 s, 40 s, capped at five minutes
+_BACK_OFF = (0, 10, 20, 40, 80, 160, 300)
+_SOON = 0.2  # real seconds between two probes, at least
+_RELEASED = 5.0  # real seconds that whoever sends traffic gets to hear that a pod goes
+# below what the system gives to clients, and above the ports of the fleets
+_PORTS = range(10_000, 20_000)
+
+
+class _FileLog:
+    def __init__(self, path: Path) -> None:
+        self.stream = path.stem
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, line: str) -> None:
+        """Add a line."""
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Pod:
+    """One pod.
+
+    Args:
+        metadata: Its metadata, with name, namespace, uid and labels.
+        spec: Its spec.
+        root: Its folder, made here.
+        credentials: Gives the environment variables of its AWS credentials.
+        changed: Called when its state changed.
+    """
+
+    def __init__(
+        self,
+        metadata: Mapping[str, Any],
+        spec: Mapping[str, Any],
+        *,
+        root: Path,
+        credentials: Callable[[], Mapping[str, str]],
+        changed: Callable[[], None],
+    ) -> None:
+        self.metadata, self.spec, self.name, self._root = metadata, spec, str(metadata["name"]), root
+        self._credentials, self._changed = credentials, changed
+        self.port, self.restarts, self.reason, self.message = _free_port(), 0, "ContainerCreating", ""
+        self.is_serving, self.has_ended = False, False
+        self.released = threading.Event()
+        self._going, self._log = threading.Event(), root.with_suffix(".log")
+        (root / "tmp").mkdir(parents=True)
+        background(f"pod {self.name}", self._live)
+
+    @property
+    def is_going(self) -> bool:
+        """Whether it was told to end."""
+        return self._going.is_set()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it is reached."""
+        return "127.0.0.1", self.port
+
+    def log(self) -> str:
+        """Return what its containers wrote."""
+        return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
+
+    def end(self) -> None:
+        """Tell it to end; it does once nobody sends to it any more."""
+        self.is_serving = False
+        self._going.set()
+        clock.wake()
+
+    def manifest(self, *, is_ready: bool) -> dict[str, Any]:
+        """Return the pod as the API shows it.
+
+        Args:
+            is_ready: Whether its readiness gates are passed too.
+        """
+        waiting = {"waiting": {"reason": self.reason, "message": self.message}}
+        state = {"running": {}} if self.reason == "Running" else waiting
+        status = {
+            "phase": "Running" if self.reason == "Running" else "Pending",
+            "podIP": "127.0.0.1",
+            "conditions": [
+                {"type": "ContainersReady", "status": str(self.is_serving)},
+                {"type": "Ready", "status": str(is_ready)},
+            ],
+            "containerStatuses": [
+                {
+                    "name": self.spec["containers"][0]["name"], "image": self.spec["containers"][0]["image"],
+                    "ready": self.is_serving, "restartCount": self.restarts, "state": state,
+                }
+            ],
+        }  # fmt: skip
+        return {"metadata": dict(self.metadata), "spec": dict(self.spec), "status": status}
+
+    def _say(self, reason: str, message: str = "", *, is_serving: bool = False) -> None:
+        serving = is_serving and not self.is_going
+        if (reason, message, serving) != (self.reason, self.message, self.is_serving):
+            self.reason, self.message, self.is_serving = reason, message, serving
+            self._changed()
+
+    def _live(self) -> None:
+        try:
+            while not self.is_going:
+                self._try()
+                if self.is_going:
+                    break
+                pause = _BACK_OFF[min(self.restarts, len(_BACK_OFF) - 1)]
+                self.restarts += 1
+                if pause:
+                    self._say("CrashLoopBackOff", f"back-off {pause}s restarting failed container: {self.message}")
+                clock.wait(pause, self._going)
+        finally:
+            self.has_ended = True
+            self._changed()
+            shutil.rmtree(self._root, ignore_errors=True)
+
+    def _try(self) -> None:
+        """Run the containers once; what goes wrong is the pod's reason."""
+        try:
+            volumes = containers.folders(self.spec, self._root)
+            place = Place(
+                root=self._root, metadata=self.metadata, account=self.spec.get("serviceAccountName", "default"),
+                port=self.port, credentials=self._credentials(),
+            )  # fmt: skip
+            for container in self.spec.get("initContainers") or []:
+                process = self._start(container, place, volumes)
+                if (code := self._ended(process)) != 0:
+                    self._say(
+                        "Init:Error", f"init container {container['name']} ended with code {code}: {self._last_line()}"
+                    )
+                    return
+            if not self.is_going:
+                self._serve(self.spec["containers"][0], place, volumes)
+        except ContainerError as error:
+            self._say(error.reason, str(error))
+        except NoCredentialsError as error:
+            self._say("CreateContainerError", str(error))
+
+    def _start(self, container: Mapping[str, Any], place: Place, volumes: Mapping[str, Path]) -> Process:
+        mounts = containers.mounts(container, volumes)
+        line = [containers.located(part, mounts) for part in containers.command(container)]
+        log = _FileLog(self._log)
+        log.write(f"--- {container['name']}")
+        return Process(line, env=containers.environment(container, place, mounts), cwd=self._root, logs=log)
+
+    def _ended(self, process: Process) -> int:
+        while (code := process.wait(_SOON)) is None:
+            if self.is_going:
+                return process.stop(1.0)
+        return code
+
+    def _serve(self, container: Mapping[str, Any], place: Place, volumes: Mapping[str, Path]) -> None:
+        checks = Probes(container, self.port)
+        process = self._start(container, place, volumes)
+        self._say("Running")
+        try:
+            for verdict in checks.verdicts():
+                if self.is_going:
+                    return
+                if (code := process.poll()) is not None:
+                    self._say("Error", f"container {container['name']} ended with code {code}: {self._last_line()}")
+                    return
+                if verdict is None:
+                    self._say("Unhealthy", f"container {container['name']} failed its {checks.failed} probe")
+                    return
+                self._say("Running", is_serving=verdict)
+                clock.wait(checks.pause, self._going)
+        finally:
+            self._stop(container, process)
+
+    def _stop(self, container: Mapping[str, Any], process: Process) -> None:
+        self.is_serving = False
+        self._changed()
+        if self.is_going:
+            self.released.wait(_RELEASED)  # who sends traffic hears of it before the server does
+            sleep = ((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep") or {}
+            clock.wait(float(sleep.get("seconds", 0)))
+        process.stop(float(self.spec.get("terminationGracePeriodSeconds", 30)))
+
+    def _last_line(self) -> str:
+        lines = self.log().splitlines()
+        return lines[-1] if lines else "it wrote nothing"
+
+
+class Probes:
+    """The HTTP probes of a container, one after the other.
+
+    Args:
+        container: The container.
+        port: Where it listens.
+
+    Raises:
+        ContainerError: For a probe that is not by HTTP.
+    """
+
+    def __init__(self, container: Mapping[str, Any], port: int) -> None:
+        self._port, self.failed = port, ""
+        self._probes = {name: container.get(f"{name}Probe") for name in ("startup", "readiness", "liveness")}
+        for name, probe in self._probes.items():
+            if probe and "httpGet" not in probe:
+                raise ContainerError(
+                    "CreateContainerConfigError", f"{name}Probe: only httpGet is in the embedded cloud"
+                )
+        periods = [float(probe.get("periodSeconds", 10)) for probe in self._probes.values() if probe]
+        self._period = min(periods, default=10.0)
+
+    @property
+    def pause(self) -> float:
+        """Embedded seconds until the next round."""
+        return max(self._period, _SOON * clock.scale())
+
+    def verdicts(self) -> Iterator[bool | None]:
+        """Give one verdict a round: whether it is ready, or ``None`` when it has to be started again."""
+        startup, readiness, liveness = (self._probes[name] for name in ("startup", "readiness", "liveness"))
+        started, failures, opened = startup is None, {"startup": 0, "liveness": 0, "readiness": 0}, clock.now()
+        while True:
+            if not started:
+                started = self._passes(startup)
+                patience = (
+                    float(startup.get("periodSeconds", 10)) * int(startup.get("failureThreshold", 3)) if startup else 0
+                )
+                if not started and clock.now() - opened > patience:
+                    self.failed = "startup"
+                    yield None
+            if not started:
+                yield False
+                continue
+            for name, probe in (("liveness", liveness), ("readiness", readiness)):
+                failures[name] = 0 if self._passes(probe) else failures[name] + 1
+            if liveness and failures["liveness"] >= int(liveness.get("failureThreshold", 3)):
+                self.failed = "liveness"
+                yield None
+            limit = int((readiness or {}).get("failureThreshold", 3))
+            # not ready until it once passed, and not ready again once it failed often enough
+            opened = 0.0 if failures["readiness"] == 0 else opened
+            yield failures["readiness"] == 0 or (opened == 0.0 and failures["readiness"] < limit)
+
+    def _passes(self, probe: Mapping[str, Any] | None) -> bool:
+        if probe is None:
+            return True
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self._port, timeout=max(float(probe.get("timeoutSeconds", 1)), 1.0)
+        )
+        try:
+            connection.request("GET", probe["httpGet"].get("path", "/"))
+            return 200 <= connection.getresponse().status < 400
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def _free_port() -> int:
+    for port in random.sample(_PORTS, k=100):
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no port from {_PORTS.start} to {_PORTS.stop - 1} on 127.0.0.1 is free for a pod")

@@ -1,0 +1,150 @@
+"""CloudFormation's ``AccessEntry`` and ``PodIdentityAssociation``, by the service's own operations; and the mode of a ``Cluster``.
+
+See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/AWS_EKS.html
+"""
+
+import json
+from typing import Any
+
+from ministack.services import eks
+from ministack.services.cloudformation import provisioners
+
+from mlops_local import compat, recorded
+
+compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+compat.expect(
+    "ministack.services.eks",
+    _associate_access_policy="(cluster_name, principal_arn, body)",
+    _disassociate_access_policy="(cluster_name, principal_arn, policy_arn)",
+    _access_policies=object,
+    _update_access_entry="(cluster_name, principal_arn, body)",
+    _delete_access_entry="(cluster_name, principal_arn)",
+    _delete_pod_identity_association="(cluster_name, association_id)",
+    _access_entries=object,
+    _json_resp="(status, body)",
+    _sanitize="(cluster)",
+    _ae_key="(cluster_name, principal_arn)",
+    _ap_key="(cluster_name, principal_arn, policy_arn)",
+)
+
+Properties = dict[str, Any]
+Created = tuple[str, dict[str, Any]]
+ENTRY, ASSOCIATION = "AWS::EKS::AccessEntry", "AWS::EKS::PodIdentityAssociation"
+
+
+def install() -> None:
+    """Register the types."""
+    handlers = provisioners._RESOURCE_HANDLERS
+    handlers[ENTRY] = {
+        "create": _create_entry,
+        "update": _update_entry,
+        "update_with_logical_id": True,
+        "delete": _delete_entry,
+    }
+    handlers[ASSOCIATION] = {
+        "create": _create_association, "update": _update_association, "update_with_logical_id": True, "delete": _delete_association,
+    }  # fmt: skip
+
+
+def _done(response: tuple[int, Any, bytes]) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(response[2] or b"{}")
+    if response[0] >= 400:
+        raise ValueError(f"{answer.get('__type')}: {answer.get('message')}")
+    return answer
+
+
+def _tags(properties: Properties) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in properties.get("Tags") or []}
+
+
+def _entry(properties: Properties) -> dict[str, Any]:
+    given = {"kubernetesGroups": properties.get("KubernetesGroups") or [], "tags": _tags(properties)}
+    given |= {"username": properties["Username"]} if properties.get("Username") else {}
+    return given | {"type": properties.get("Type", "STANDARD")}
+
+
+def _create_entry(logical_id: str, properties: Properties, stack: str) -> Created:
+    del logical_id, stack
+    recorded.validate(ENTRY, properties)
+    cluster, principal = properties["ClusterName"], properties["PrincipalArn"]
+    made = _done(eks._create_access_entry(cluster, {"principalArn": principal, **_entry(properties)}))
+    try:
+        _associate(properties)
+    except ValueError:
+        eks._delete_access_entry(cluster, principal)
+        raise
+    return f"{principal}|{cluster}", {"AccessEntryArn": made["accessEntry"]["accessEntryArn"]}
+
+
+def _associate(properties: Properties) -> None:
+    cluster, principal = properties["ClusterName"], properties["PrincipalArn"]
+    wanted = {policy["PolicyArn"]: policy["AccessScope"] for policy in properties.get("AccessPolicies") or []}
+    prefix = eks._ap_key(cluster, principal, "")
+    for key in [key for key in list(eks._access_policies) if key.startswith(prefix)]:
+        if (arn := key.removeprefix(prefix)) not in wanted:
+            _done(eks._disassociate_access_policy(cluster, principal, arn))
+    for arn, scope in wanted.items():
+        if eks._access_policy_name(arn) is None:
+            raise ValueError(
+                f"access policy {arn} is not in the embedded cloud; it has {sorted(eks._ACCESS_POLICY_RULES)}"
+            )
+        asked = {"type": scope["Type"], "namespaces": scope.get("Namespaces") or []}
+        _done(eks._associate_access_policy(cluster, principal, {"policyArn": arn, "accessScope": asked}))
+
+
+def _update_entry(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:
+    if recorded.replaces(ENTRY, old, new):
+        return _create_entry(logical_id, new, stack)
+    recorded.validate(ENTRY, new)
+    given = _entry(new)
+    body = {
+        "kubernetesGroups": given["kubernetesGroups"],
+        **({"username": given["username"]} if "username" in given else {}),
+    }
+    _done(eks._update_access_entry(new["ClusterName"], new["PrincipalArn"], body))
+    _associate(new)
+    entry = eks._access_entries[eks._ae_key(new["ClusterName"], new["PrincipalArn"])]
+    return physical_id, {"AccessEntryArn": entry["accessEntryArn"]}
+
+
+def _delete_entry(physical_id: str, _properties: Properties) -> None:
+    principal, _, cluster = physical_id.rpartition("|")
+    eks._delete_access_entry(cluster, principal)
+
+
+def _association(properties: Properties) -> dict[str, Any]:
+    names = {"RoleArn": "roleArn", "TargetRoleArn": "targetRoleArn", "Policy": "policy"}
+    given: dict[str, Any] = {member: properties[name] for name, member in names.items() if properties.get(name)}
+    return given | {"disableSessionTags": str(properties.get("DisableSessionTags", False)).lower() == "true"}
+
+
+def _attributes(association: dict[str, Any]) -> Created:
+    attributes = {"AssociationArn": association["associationArn"], "AssociationId": association["associationId"]}
+    return association["associationArn"], attributes | {"ExternalId": association.get("externalId", "")}
+
+
+def _create_association(logical_id: str, properties: Properties, stack: str) -> Created:
+    del logical_id, stack
+    recorded.validate(ASSOCIATION, properties)
+    body = {
+        "namespace": properties["Namespace"],
+        "serviceAccount": properties["ServiceAccount"],
+        "tags": _tags(properties),
+    }
+    made = _done(eks._create_pod_identity_association(properties["ClusterName"], body | _association(properties)))
+    return _attributes(made["association"])
+
+
+def _update_association(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:
+    if recorded.replaces(ASSOCIATION, old, new):
+        # one association a service account: CloudFormation's own replacement meets ResourceInUseException too
+        return _create_association(logical_id, new, stack)
+    recorded.validate(ASSOCIATION, new)
+    changed = _done(
+        eks._update_pod_identity_association(new["ClusterName"], physical_id.rpartition("/")[2], _association(new))
+    )
+    return _attributes(changed["association"])
+
+
+def _delete_association(physical_id: str, properties: Properties) -> None:
+    eks._delete_pod_identity_association(properties["ClusterName"], physical_id.rpartition("/")[2])

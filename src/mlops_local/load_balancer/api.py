@@ -1,0 +1,194 @@
+"""ELBv2's control plane: MiniStack's, completed by weighted forwarding, real target health and what is refused.
+
+https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ModifyRule.html
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ministack.services import alb
+from ministack.services.cloudformation import provisioners
+
+from mlops_local import compat
+from mlops_local.load_balancer import balancers, targets
+
+compat.expect(
+    "ministack.services.alb",
+    _ACTION_MAP=dict,
+    _parse_actions="(params, prefix='DefaultActions')",
+    _action_xml="(a)",
+    _error="(code, message, status=400)",
+    _empty="(action)",
+    _xml="(status, action, inner)",
+    _p="(params, key, default='')",
+    _parse_conditions="(params, prefix='Conditions')",
+    _parse_member_list="(params, prefix)",
+    _parse_targets_param="(params, prefix='Targets')",
+    handle_request="(method, path, headers, body, query_params)",
+    _rules=object,
+    _targets=object,
+    _tgs=object,
+    _forward_to_tg="(tg_arn, method, path, headers, body, query_params, raw_query_string=None, raw_path=None)",
+)
+compat.expect(
+    "ministack.services.cloudformation.provisioners",
+    _RESOURCE_HANDLERS=dict,
+    _elbv2_listener_actions="(props, lb_arn, prop='DefaultActions')",
+    _flatten_listener_rule_conditions="(conditions)",
+)
+
+Response = tuple[int, Any, bytes]
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ForwardActionConfig.html (1 to 5 groups),
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupTuple.html (weights of 0 to 999)
+_GROUPS, _WEIGHT = 5, 999
+_TYPES = ("LoadBalancer", "Listener", "ListenerRule", "TargetGroup")
+# what a rule may ask for here; MiniStack keeps others, the proxy would not look at them
+CONDITIONS = ("path-pattern", "host-header")
+
+
+def install() -> None:
+    """Complete MiniStack's operations and CloudFormation types; each change reaches the running proxies."""
+    actions = alb._ACTION_MAP
+    parse, write, handle = alb._parse_actions, alb._action_xml, alb.handle_request
+
+    def parsed(params: Mapping[str, Any], prefix: str = "DefaultActions") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = parse(params, prefix)
+        for number, action in enumerate(found, 1):
+            if groups := _groups(params, f"{prefix}.member.{number}.ForwardConfig.TargetGroups"):
+                _forward(action, groups)
+        return found
+
+    def written(action: dict[str, Any]) -> str:
+        text: str = write(action)
+        return text.removesuffix("</member>") + _forward_xml(action) + "</member>"
+
+    alb._parse_actions, alb._action_xml = parsed, written
+    actions["DescribeTargetHealth"] = targets.describe
+    actions["RegisterTargets"], actions["DeregisterTargets"] = targets.register, targets.deregister
+    actions["DescribeRules"] = _known_rules(actions["DescribeRules"])
+    for name in ("CreateRule", "ModifyRule", "CreateListener", "ModifyListener"):
+        prefix = "Actions" if name.endswith("Rule") else "DefaultActions"
+        actions[name] = _checked(actions[name], prefix)
+
+    async def handled(method: str, path: str, headers: Any, body: Any, query: Any) -> Response:
+        response: Response = await handle(method, path, headers, body, query)
+        if method == "POST" and b"Action=Describe" not in (body if isinstance(body, bytes) else str(body).encode()):
+            await asyncio.to_thread(balancers.refresh)
+        return response
+
+    async def nowhere(*_: Any, **__: Any) -> Response:
+        said = "the embedded load balancer listens on ports of its own; mlops local status names them"
+        return 501, {"Content-Type": "text/plain"}, said.encode()
+
+    alb.handle_request, alb._forward_to_tg = handled, nowhere
+    _complete_types()
+
+
+def _groups(params: Mapping[str, Any], prefix: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while arn := alb._p(params, f"{prefix}.member.{len(found) + 1}.TargetGroupArn"):
+        weight = alb._p(params, f"{prefix}.member.{len(found) + 1}.Weight")
+        found.append({"TargetGroupArn": arn, "Weight": int(weight) if weight else 1})
+    return found
+
+
+def _forward(action: dict[str, Any], groups: list[dict[str, Any]]) -> None:
+    """Keep weighted groups; the one ARN is shown beside them only where there is one group, as AWS does."""
+    action["ForwardConfig"] = {"TargetGroups": groups}
+    action.pop("TargetGroupArn", None)
+    if len(groups) == 1:
+        action["TargetGroupArn"] = groups[0]["TargetGroupArn"]
+
+
+def _forward_xml(action: Mapping[str, Any]) -> str:
+    if action.get("Type") != "forward":
+        return ""
+    rows = "".join(
+        f"<member><TargetGroupArn>{group['TargetGroupArn']}</TargetGroupArn><Weight>{group['Weight']}</Weight></member>"
+        for group in balancers.weighted(action)
+    )
+    off = "<TargetGroupStickinessConfig><Enabled>false</Enabled></TargetGroupStickinessConfig>"
+    return f"<ForwardConfig><TargetGroups>{rows}</TargetGroups>{off}</ForwardConfig>"
+
+
+def problem(actions: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return the error code and message of actions that AWS or this proxy refuses, or ``None``.
+
+    Args:
+        actions: Of a rule or listener.
+        conditions: Of a rule.
+    """
+    for action in actions:
+        if action.get("Type") not in {"forward", "fixed-response"}:
+            return (
+                "ValidationError",
+                f"action {action.get('Type')!r} is not in the embedded cloud; it has forward and fixed-response",
+            )
+        fixed = action.get("FixedResponseConfig") or {}
+        if any(character in str(value) for value in fixed.values() for character in "\r\n"):
+            return "ValidationError", "a fixed response of several lines is not in the embedded cloud; write one line"
+        groups = balancers.weighted(action) if action["Type"] == "forward" else []
+        if action["Type"] == "forward" and not 1 <= len(groups) <= _GROUPS:
+            return "ValidationError", f"an action forwards to 1 to {_GROUPS} target groups, got {len(groups)}"
+        for group in groups:
+            if not 0 <= int(group["Weight"]) <= _WEIGHT:
+                return "ValidationError", f"The weight must be between 0 and {_WEIGHT}, got {group['Weight']}"
+            if group["TargetGroupArn"] not in alb._tgs:
+                return "TargetGroupNotFound", f"Target groups '{group['TargetGroupArn']}' not found"
+    strange = sorted({str(row.get("Field")) for row in conditions} - set(CONDITIONS))
+    if strange:
+        return "ValidationError", f"conditions {strange} are not in the embedded cloud; it has {list(CONDITIONS)}"
+    return None
+
+
+def _checked(work: Callable[[Any], Response], prefix: str) -> Callable[[Any], Response]:
+    def checked(params: Any) -> Response:
+        found = problem(alb._parse_actions(params, prefix), alb._parse_conditions(params))
+        refused: Response | None = None if found is None else alb._error(*found)
+        return refused or work(params)
+
+    return checked
+
+
+def _known_rules(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
+    def known(params: Any) -> Response:
+        missing = [arn for arn in alb._parse_member_list(params, "RuleArns") if arn not in alb._rules]
+        refused: Response | None = alb._error("RuleNotFound", "One or more rules not found") if missing else None
+        return refused or work(params)
+
+    return known
+
+
+def _complete_types() -> None:
+    """Let templates have weighted forwarding, and start the proxy of what they make."""
+    listed, handlers = provisioners._elbv2_listener_actions, provisioners._RESOURCE_HANDLERS
+
+    def weighted(props: Mapping[str, Any], lb_arn: str | None, prop: str = "DefaultActions") -> list[dict[str, Any]]:
+        made: list[dict[str, Any]] = listed(props, lb_arn, prop)
+        for entry, given in zip(made, props.get(prop) or [], strict=True):
+            groups = (given.get("ForwardConfig") or {}).get("TargetGroups") or []
+            if groups:
+                _forward(
+                    entry, [{"TargetGroupArn": g["TargetGroupArn"], "Weight": int(g.get("Weight", 1))} for g in groups]
+                )
+        conditions = provisioners._flatten_listener_rule_conditions(props.get("Conditions") or [])
+        found = problem(made, conditions)
+        if found is not None:
+            raise ValueError(f"{found[0]}: {found[1]}")
+        return made
+
+    provisioners._elbv2_listener_actions = weighted
+    for name in _TYPES:
+        handler = handlers[f"AWS::ElasticLoadBalancingV2::{name}"]
+        for verb in ("create", "update", "delete"):
+            handler[verb] = _told(handler[verb])
+
+
+def _told(work: Callable[..., Any]) -> Callable[..., Any]:
+    def told(*args: Any, **kwargs: Any) -> Any:
+        result = work(*args, **kwargs)
+        balancers.kick()
+        return result
+
+    return told

@@ -1,0 +1,230 @@
+"""haproxy as a load balancer: its configuration, and what its runtime API is told, as pure functions; and its process.
+
+Each request draws a number; each target group has its share of the numbers, kept in a map that the runtime API changes.
+So weights are those of groups, not of targets, and a group without targets answers 503 for its share, as on AWS.
+"""
+
+import functools
+import logging
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlops_local.load_balancer.routing import Address, Routing, Rule, expression, thresholds
+
+LOGGER = logging.getLogger(__name__)
+
+_TOP = 1_000_000  # numbers that a request draws from
+_MAP = "shares.map"  # in its folder, where it runs
+_SLOTS = 32  # targets a group has room for
+
+
+class ProxyError(RuntimeError):
+    """haproxy does not do what it was told."""
+
+
+@functools.cache
+def is_installed() -> bool:
+    """Return whether there is haproxy on this machine."""
+    return shutil.which("haproxy") is not None
+
+
+def configuration(routing: Routing, *, descriptors: Mapping[int, int], admin: int, log_port: int) -> str:
+    """Return the configuration of a load balancer.
+
+    Args:
+        routing: What it does.
+        descriptors: The inherited socket of each listener's port.
+        admin: The inherited socket of the runtime API.
+        log_port: Where a line a request goes, by UDP.
+    """
+    lines = [
+        "global",
+        f"  stats socket fd@{admin} level admin",
+        "  maxconn 2000",
+        f"  log 127.0.0.1:{log_port} format raw local0 info",
+    ]
+    lines += [
+        "defaults", "  mode http", "  log global", "  option http-server-close", "  timeout connect 5s", "  timeout client 60s",
+        "  timeout server 60s", "  timeout http-keep-alive 60s", "  retries 2", "  option redispatch",
+        '  log-format "%b %s %ST %Tr %ts"',
+    ]  # fmt: skip
+    for number, listener in enumerate(routing.listeners):
+        lines += [
+            f"frontend l{number}",
+            f"  bind fd@{descriptors[listener.port]}",
+            f"  http-request set-var(txn.n) rand({_TOP})",
+        ]
+        for index, rule in enumerate(listener.rules):
+            variables = [f"l{number}r{index}g{place}" for place in range(len(rule.groups))]
+            lines += [f"  http-request set-var(txn.{name}) str({name}),map_str_int({_MAP})" for name in variables]
+            lines += [f"  {line}" for line in _rule(f"l{number}r{index}", rule)]
+        lines.append("  default_backend nowhere")
+    lines += ["backend nowhere", "  http-request deny deny_status 503", *_fixed(routing)]
+    for group in routing.targets:
+        lines += [
+            f"backend {_name(group)}",
+            "  balance roundrobin",
+            f"  server-template t 1-{_SLOTS} 127.0.0.1:1 disabled",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _fixed(routing: Routing) -> list[str]:
+    """Answer by backends of their own: a rule of a frontend would answer before any backend is chosen."""
+    lines = []
+    for number, listener in enumerate(routing.listeners):
+        for index, rule in enumerate(listener.rules):
+            if rule.fixed is not None:
+                status, kind, body = rule.fixed
+                lines.append(f"backend fixed:l{number}r{index}")
+                lines.append(
+                    f"  http-request return status {status} content-type {_quoted(kind)} string {_quoted(body)}"
+                )
+    return lines
+
+
+def _name(group: str) -> str:
+    return group.replace("/", ":")
+
+
+def _quoted(text: str) -> str:
+    """Quote a text for the configuration: within strong quotes nothing is special but their end."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def shares(routing: Routing) -> dict[str, int]:
+    """Return up to which number each group of each rule is chosen, as the map has it."""
+    return {
+        f"l{number}r{index}g{place}": threshold
+        for number, listener in enumerate(routing.listeners)
+        for index, rule in enumerate(listener.rules)
+        for place, threshold in enumerate(thresholds([weight for _, weight in rule.groups], _TOP))
+    }
+
+
+def _rule(name: str, rule: Rule) -> list[str]:
+    lines, wanted = [], []
+    for word, patterns, sample in (("p", rule.paths, "path"), ("h", rule.hosts, "req.hdr(host),field(1,:),lower")):
+        if patterns:
+            text = " ".join(
+                _quoted(f"^{expression(pattern.lower() if word == 'h' else pattern)}$") for pattern in patterns
+            )
+            lines.append(f"acl {name}{word} {sample} -m reg {text}")
+            wanted.append(f"{name}{word}")
+    condition = " ".join(wanted)
+    if rule.fixed is not None:
+        return [*lines, f"use_backend fixed:{name} if {condition or 'TRUE'}"]
+    for place, (group, _) in enumerate(rule.groups):
+        lines.append(f"use_backend {_name(group)} if {condition} {{ var(txn.n),sub(txn.{name}g{place}) lt 0 }}")
+    lines.append(f"use_backend nowhere if {condition or 'TRUE'}")
+    return lines
+
+
+def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -> list[str]:
+    """Return what the runtime API is told so that ``new`` holds; which slot a target has is kept in ``slots``.
+
+    Args:
+        slots: Slot of each target, by group; changed in place.
+        old: What the proxy does.
+        new: What it is to do.
+
+    Raises:
+        ProxyError: If a group has more targets than there is room for.
+    """
+    told: list[str] = []
+    for group, addresses in new.targets.items():
+        taken, name = slots.setdefault(group, {}), _name(group)
+        for address in sorted(set(addresses) - taken.keys()):
+            free = next((n for n in range(1, _SLOTS + 1) if n not in taken.values()), None)
+            if free is None:
+                raise ProxyError(
+                    f"{group} has more than {_SLOTS} targets, which is what the embedded load balancer has room for"
+                )
+            taken[address] = free
+            server = f"{name}/t{free}"
+            told += [f"set server {server} addr {address[0]} port {address[1]}", f"set server {server} state ready"]
+        # a target that goes gets no new request; those that it has, it finishes
+        told += [
+            f"set server {name}/t{taken.pop(address)} state maint" for address in sorted(taken.keys() - set(addresses))
+        ]
+    before = shares(old)
+    told += [f"set map {_MAP} {name} {value}" for name, value in shares(new).items() if before.get(name) != value]
+    return told
+
+
+class Haproxy:
+    """One haproxy process.
+
+    Args:
+        process: The process.
+        admin: Address of its runtime API.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], admin: tuple[str, int]) -> None:
+        self._process, self._admin = process, admin
+        self._slots: dict[str, dict[Address, int]] = {}
+
+    def update(self, old: Routing, new: Routing) -> None:
+        """Take weights and targets over.
+
+        Raises:
+            ProxyError: If haproxy refuses one, or does not answer.
+        """
+        for command in commands(self._slots, old, new):
+            answer = self._tell(command)
+            # it says what it changed of an address, and nothing else when it did what it was told
+            if answer and "changed" not in answer and "no need to change" not in answer:
+                raise ProxyError(f"haproxy answers {answer!r} to {command!r}")
+
+    def retire(self) -> None:
+        """Stop accepting, and end once what is open is done."""
+        self._process.send_signal(signal.SIGUSR1)
+
+    def _tell(self, command: str) -> str:
+        with socket.create_connection(self._admin, timeout=5) as connection:
+            connection.sendall(f"{command}\n".encode())
+            parts = []
+            while part := connection.recv(65536):
+                parts.append(part)
+        return b"".join(parts).decode().strip()
+
+
+def start(routing: Routing, sockets: Mapping[int, socket.socket], *, home: Path, log_port: int) -> Haproxy:
+    """Start haproxy on listening sockets.
+
+    Args:
+        routing: What it does.
+        sockets: By listener's port.
+        home: Its folder.
+        log_port: Where a line a request goes.
+
+    Raises:
+        ProxyError: If it refuses its configuration.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as admin:
+        descriptors = {port: listening.fileno() for port, listening in sockets.items()}
+        file = home / "haproxy.cfg"
+        file.write_text(configuration(routing, descriptors=descriptors, admin=admin.fileno(), log_port=log_port))
+        (home / _MAP).write_text("".join(f"{name} {value}\n" for name, value in shares(routing).items()))
+        checked = subprocess.run(
+            ["haproxy", "-c", "-f", str(file)],
+            cwd=home,
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=[*descriptors.values(), admin.fileno()],
+        )
+        if checked.returncode != 0:
+            raise ProxyError(f"haproxy refuses {file}: {checked.stderr.strip()}")
+        with (home / "haproxy.log").open("ab") as log:
+            process = subprocess.Popen(
+                ["haproxy", "-db", "-f", str(file)], cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=[*descriptors.values(), admin.fileno()],
+            )  # fmt: skip
+        proxy = Haproxy(process, admin.getsockname())
+    proxy.update(routing, routing)
+    return proxy

@@ -1,0 +1,247 @@
+"""What stands for a load balancer where haproxy is not installed: a small proxy in a process of its own.
+
+It has one connection to a target for each request, answers 502 where a target does not answer, and is for small loads:
+``mlops local status`` says that it runs. The parent tells it the whole routing as a line of JSON whenever that changes.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mlops_local.load_balancer.routing import Address, Listener, Routing, Rule
+
+_TIMEOUT = 60.0  # seconds that a target, or a client between two requests, may take
+_HEAD = 64 * 1024
+_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"te"}
+_BODIES = (b"content-length", b"transfer-encoding")
+
+
+class Relay:
+    """The parent's side of one relay process."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def update(self, old: Routing, new: Routing) -> None:
+        """Take weights and targets over."""
+        del old
+        if (pipe := self._process.stdin) is not None:
+            pipe.write(json.dumps(_written(new)).encode() + b"\n")
+            pipe.flush()
+
+    def retire(self) -> None:
+        """Stop accepting, and end once what is open is done."""
+        self._process.send_signal(signal.SIGTERM)
+
+
+def _written(routing: Routing) -> dict[str, Any]:
+    return {"listeners": [asdict(listener) for listener in routing.listeners], "targets": dict(routing.targets)}
+
+
+def read(text: str) -> Routing:
+    """Return the routing of a line of JSON."""
+
+    def rule(row: dict[str, Any]) -> Rule:
+        fixed = row["fixed"]
+        return Rule(
+            paths=tuple(row["paths"]), hosts=tuple(row["hosts"]), groups=tuple((name, weight) for name, weight in row["groups"]),
+            fixed=None if fixed is None else (fixed[0], fixed[1], fixed[2]),
+        )  # fmt: skip
+
+    found = json.loads(text)
+    listeners = tuple(Listener(row["port"], tuple(map(rule, row["rules"]))) for row in found["listeners"])
+    return Routing(
+        listeners, {name: tuple((host, port) for host, port in rows) for name, rows in found["targets"].items()}
+    )
+
+
+def start(routing: Routing, sockets: Mapping[int, socket.socket], *, home: Path, log_port: int) -> Relay:
+    """Start a relay on listening sockets.
+
+    Args:
+        routing: What it does.
+        sockets: By listener's port.
+        home: Its folder.
+        log_port: Where a line a request goes, by UDP.
+    """
+    given = {str(port): listening.fileno() for port, listening in sockets.items()}
+    with (home / "relay.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlops_local.load_balancer.relay", json.dumps(given), str(log_port)],
+            stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=list(given.values()),
+        )  # fmt: skip
+    relay = Relay(process)
+    relay.update(routing, routing)
+    return relay
+
+
+class Proxy:
+    """The child's side: answers connections by the newest routing.
+
+    Args:
+        log_port: Where a line a request goes. Default: nowhere.
+    """
+
+    def __init__(self, log_port: int | None = None) -> None:
+        self.routing = Routing((), {})
+        self._log = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._log_port, self._turn, self.is_retired = log_port, 0, False
+
+    def choose(self, port: int, host: str, path: str) -> Rule | tuple[str, Address | None]:
+        """Return what is done with a request: a rule's fixed response, or the group and its target in turn."""
+        listener = next((row for row in self.routing.listeners if row.port == port), None)
+        rule = next((row for row in listener.rules if row.matches(host, path)), None) if listener else None
+        if rule is None or not (rule.fixed or any(weight for _, weight in rule.groups)):
+            return "", None
+        if rule.fixed is not None:
+            return rule
+        names, weights = zip(*rule.groups, strict=True)
+        group = random.choices(names, weights)[0]  # noqa: S311 - a share of traffic, no secret
+        found = self.routing.targets.get(group, ())
+        self._turn += 1
+        return group, found[self._turn % len(found)] if found else None
+
+    async def serve(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection.
+
+        Args:
+            port: The listener's port in the template.
+            reader: Of the connection.
+            writer: Of the connection.
+        """
+        try:
+            while not self.is_retired:
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _TIMEOUT)
+                if not await self._answer(port, head, reader, writer):
+                    break
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ValueError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, port: int, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        line, fields = _parsed(head)
+        method, path, _ = line.decode("latin-1").split(" ", 2)
+        if fields.get(b"expect", b"").lower() == b"100-continue":
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await _body(fields, reader)
+        stays = fields.get(b"connection", b"").lower() != b"close"
+        chosen = self.choose(port, fields.get(b"host", b"").decode("latin-1").split(":")[0], path.split("?")[0])
+        if isinstance(chosen, Rule):
+            status, kind, text = chosen.fixed or (503, "text/plain", "")
+            writer.write(_made(status, kind, text.encode()))
+            await writer.drain()
+            return stays
+        group, target = chosen
+        begun = time.monotonic()
+        status, answer, seconds = 503 if target is None else 502, b"", -1.0
+        if target is not None:
+            try:
+                status, answer = await asyncio.wait_for(_ask(target, line, fields, body), _TIMEOUT)
+                seconds = time.monotonic() - begun
+            except (OSError, asyncio.IncompleteReadError, ValueError):
+                status = 502
+            except TimeoutError:
+                status = 504
+        writer.write(answer or _made(status, "text/plain", b""))
+        await writer.drain()
+        server = "<NOSRV>" if target is None else "t1"
+        self._tell(f"{group.replace('/', ':')} {server} {status} {round(seconds * 1000) if seconds >= 0 else -1} --")
+        return stays and method != "CONNECT"
+
+    def _tell(self, text: str) -> None:
+        if self._log_port is not None:
+            self._log.sendto(text.encode(), ("127.0.0.1", self._log_port))
+
+
+def _parsed(head: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    line, *rows = head[:-4].split(b"\r\n")
+    return line, {name.strip().lower(): value.strip() for name, _, value in (row.partition(b":") for row in rows)}
+
+
+async def _body(fields: Mapping[bytes, bytes], reader: asyncio.StreamReader) -> bytes:
+    if fields.get(b"transfer-encoding", b"").lower() != b"chunked":
+        return await reader.readexactly(int(fields.get(b"content-length", b"0")))
+    parts = []
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        parts.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    while await reader.readuntil(b"\r\n") != b"\r\n":
+        pass
+    return b"".join(parts)
+
+
+async def _ask(target: Address, line: bytes, fields: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes]:
+    reader, writer = await asyncio.open_connection(*target, limit=_HEAD)
+    try:
+        kept = [
+            name + b": " + value
+            for name, value in fields.items()
+            if name not in _HOP and name not in _BODIES and name != b"expect"
+        ]
+        kept += [b"content-length: %d" % len(body), b"connection: close"]
+        writer.write(b"\r\n".join([line, *kept, b"", body]))
+        head = await reader.readuntil(b"\r\n\r\n")
+        first, answered = _parsed(head)
+        status = int(first.split(b" ")[1])
+        has_none = line.startswith(b"HEAD ") or status in {204, 304}
+        has_length = any(name in answered for name in _BODIES)
+        content = b"" if has_none else await (_body(answered, reader) if has_length else reader.read())
+        rows = [
+            row
+            for row in head[:-4].split(b"\r\n")[1:]
+            if row.partition(b":")[0].strip().lower() not in {*_HOP, *_BODIES}
+        ]
+        return status, b"\r\n".join([first, *rows, b"content-length: %d" % len(content), b"", content])
+    finally:
+        writer.close()
+
+
+def _made(status: int, kind: str, body: bytes) -> bytes:
+    head = (
+        f"HTTP/1.1 {status} Answer\r\nserver: awselb/2.0\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def _run(sockets: Mapping[int, int], log_port: int) -> None:
+    proxy, loop, stopped = Proxy(log_port), asyncio.get_running_loop(), asyncio.Event()
+    lines = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    proxy.routing = read((await lines.readline()).decode())
+
+    def serve(port: int) -> Any:
+        return lambda reader, writer: proxy.serve(port, reader, writer)
+
+    servers = [
+        await asyncio.start_server(serve(port), sock=socket.socket(fileno=number), limit=_HEAD)
+        for port, number in sockets.items()
+    ]
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+
+    async def follow() -> None:
+        while line := await lines.readline():
+            proxy.routing = read(line.decode())
+        stopped.set()  # the parent has ended
+
+    following = asyncio.ensure_future(follow())
+    await stopped.wait()
+    proxy.is_retired = True
+    for server in servers:
+        server.close()
+    following.cancel()
+    open_ = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    await asyncio.wait(open_, timeout=_TIMEOUT) if open_ else None
+
+
+if __name__ == "__main__":
+    asyncio.run(_run({int(port): number for port, number in json.loads(sys.argv[1]).items()}, int(sys.argv[2])))

@@ -1,0 +1,124 @@
+"""What a load balancer does with a request, as data: listeners, rules in their order, weighted groups, targets in rotation."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule: patterns that path and host have to match, and what it does.
+
+    Args:
+        paths: Patterns of the path; empty for any.
+        hosts: Patterns of the host; empty for any.
+        groups: Names of target groups with their weights.
+        fixed: Status, content type and body of a fixed response, instead of groups. Default: it forwards.
+    """
+
+    paths: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    groups: tuple[tuple[str, int], ...] = ()
+    fixed: tuple[int, str, str] | None = None
+
+    def matches(self, host: str, path: str) -> bool:
+        """Return whether a request is this rule's."""
+        return (not self.paths or any(re.fullmatch(expression(p), path) for p in self.paths)) and (
+            not self.hosts or any(re.fullmatch(expression(p.lower()), host.lower()) for p in self.hosts)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listener's port in the template, and its rules, the default one last."""
+
+    port: int
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """All of one load balancer; ``targets`` are those in rotation, by group."""
+
+    listeners: tuple[Listener, ...]
+    targets: Mapping[str, tuple[Address, ...]]
+
+    def structure(self) -> object:
+        """Return what a running proxy cannot change: all but weights and targets."""
+        return [
+            (listener.port, [(r.paths, r.hosts, tuple(name for name, _ in r.groups), r.fixed) for r in listener.rules])
+            for listener in self.listeners
+        ]
+
+
+def expression(pattern: str) -> str:
+    r"""Return a pattern as a regular expression: ``*`` is anything, ``?`` one character.
+
+    Example:
+        >>> expression("/a.b/*")
+        '/a\\.b/.*'
+    """
+    return re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+
+
+def rule(record: Mapping[str, Any], groups: Mapping[str, str]) -> Rule:
+    """Return a rule of MiniStack's record.
+
+    Args:
+        record: The record, its actions with ``ForwardConfig``.
+        groups: Name of each target group by ARN.
+    """
+    values = {row["Field"]: tuple(row.get("Values") or ()) for row in record.get("Conditions", [])}
+    action = record["Actions"][-1]
+    fixed = action.get("FixedResponseConfig")
+    weighted = [
+        (groups[g["TargetGroupArn"]], int(g["Weight"]))
+        for g in action.get("Groups", [])
+        if g["TargetGroupArn"] in groups
+    ]
+    return Rule(
+        paths=values.get("path-pattern", ()),
+        hosts=values.get("host-header", ()),
+        groups=tuple(weighted),
+        fixed=None
+        if fixed is None
+        else (int(fixed["StatusCode"]), fixed.get("ContentType") or "text/plain", fixed.get("MessageBody") or ""),
+    )
+
+
+def thresholds(weights: Sequence[int], top: int) -> list[int]:
+    """Return up to where of ``top`` each group's share of random numbers goes; all 0 where every weight is 0.
+
+    Example:
+        >>> thresholds([90, 10], 1000)
+        [900, 1000]
+    """
+    total, reached, found = sum(weights), 0, []
+    for weight in weights:
+        reached += weight
+        found.append(top * reached // total if total else 0)
+    return found
+
+
+def listener_rules(rules: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return records of rules in the order in which they are tried."""
+    return sorted(
+        rules, key=lambda r: (r["Priority"] == "default", 0 if r["Priority"] == "default" else int(r["Priority"]))
+    )
+
+
+def matcher(codes: str) -> frozenset[int]:
+    """Return the codes of a health check's matcher: ``200``, ``200,202`` or ``200-299``.
+
+    Example:
+        >>> sorted(matcher("200-201,204"))
+        [200, 201, 204]
+    """
+    found: set[int] = set()
+    for part in codes.split(","):
+        first, _, last = part.strip().partition("-")
+        found |= set(range(int(first), int(last or first) + 1))
+    return frozenset(found)

@@ -1,0 +1,258 @@
+"""Targets: registered, checked, drained; and in which state each of them is.
+
+Health checks are real requests at the group's own interval of embedded seconds, at most five times a real second.
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+"""
+
+import http.client
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.services import alb
+
+from mlops_local import clock, compat
+from mlops_local.load_balancer import routing
+from mlops_local.load_balancer.routing import Address
+
+compat.expect("ministack.services.alb", _tg_attrs=object, _tags=object, _listeners=object)
+
+Response = tuple[int, Any, bytes]
+_SOON = 0.2  # real seconds between two checks, at least
+_REASONS = {
+    "initial": ("Elb.InitialHealthChecking", "Initial health checks in progress"),
+    "unused": ("Target.NotInUse", "Target group is not configured to receive traffic from the load balancer"),
+    "draining": ("Target.DeregistrationInProgress", "Target deregistration is in progress"),
+}
+
+
+@dataclass(slots=True)
+class Health:
+    """What the checks of one target have seen; ``until`` is the embedded time at which a draining one is gone."""
+
+    state: str = "initial"
+    failures: int = 0
+    passes: int = 0
+    reason: tuple[str, str] | None = None
+    checked: float = 0.0
+    until: float = 0.0
+
+
+@dataclass(slots=True)
+class _Groups:
+    health: dict[tuple[str, str, int], Health] = field(default_factory=dict)
+    watchers: list[Callable[[], None]] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+_ALL = _Groups()
+
+
+def watch(changed: Callable[[], None]) -> None:
+    """Call ``changed`` when a target comes, goes or changes its state."""
+    _ALL.watchers.append(changed)
+
+
+def _tell() -> None:
+    for changed in list(_ALL.watchers):
+        changed()
+
+
+def _port(arn: str, target: Mapping[str, Any]) -> int:
+    return int(target.get("Port") or alb._tgs[arn].get("Port", 80))
+
+
+def tags(arn: str) -> dict[str, str]:
+    """Return a target group's tags."""
+    return {tag["Key"]: tag["Value"] for tag in alb._tags.get(arn) or []}
+
+
+def bind(arn: str, addresses: Iterable[Address]) -> bool:
+    """Make exactly these the targets of a group; returns whether there is such a group."""
+    if arn not in alb._tgs:
+        return False
+    wanted = set(addresses)
+    with _ALL.lock:
+        now = {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])}
+        _remove(arn, now - wanted)
+        _add(arn, wanted - now)
+    if now != wanted:
+        _tell()
+    return True
+
+
+def _add(arn: str, addresses: Iterable[Address]) -> None:
+    for host, port in sorted(addresses):
+        alb._targets.setdefault(arn, []).append({"Id": host, "Port": port})
+        _ALL.health[arn, host, port] = Health()
+
+
+def _remove(arn: str, addresses: set[Address]) -> None:
+    delay = next(
+        (a["Value"] for a in alb._tg_attrs.get(arn, []) if a["Key"] == "deregistration_delay.timeout_seconds"), "300"
+    )
+    alb._targets[arn] = [row for row in alb._targets.get(arn, []) if (row["Id"], _port(arn, row)) not in addresses]
+    for host, port in addresses:
+        _ALL.health[arn, host, port] = Health(state="draining", until=clock.now() + float(delay))
+
+
+def register(params: Any) -> Response:
+    """RegisterTargets: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_RegisterTargets.html."""
+    arn = alb._p(params, "TargetGroupArn")
+    if arn not in alb._tgs:
+        return _unknown(arn)
+    given = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
+    with _ALL.lock:
+        _add(arn, given - {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])})
+    _tell()
+    empty: Response = alb._empty("RegisterTargets")
+    return empty
+
+
+def deregister(params: Any) -> Response:
+    """DeregisterTargets; without a port it means the group's own."""
+    arn = alb._p(params, "TargetGroupArn")
+    if arn not in alb._tgs:
+        return _unknown(arn)
+    given = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
+    with _ALL.lock:
+        _remove(arn, given & {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])})
+    _tell()
+    empty: Response = alb._empty("DeregisterTargets")
+    return empty
+
+
+def _unknown(arn: str) -> Response:
+    error: Response = alb._error("TargetGroupNotFound", f"Target groups '{arn}' not found")
+    return error
+
+
+def used() -> set[str]:
+    """Return the groups to which some rule or listener forwards, whatever its weight."""
+    actions = [action for rule in list(alb._rules.values()) for action in rule.get("Actions", [])]
+    weighted = [
+        group["TargetGroupArn"]
+        for action in actions
+        for group in (action.get("ForwardConfig") or {}).get("TargetGroups", [])
+    ]
+    return {*weighted, *(action["TargetGroupArn"] for action in actions if action.get("TargetGroupArn"))}
+
+
+def state(arn: str, address: Address) -> str:
+    """Return a target's state as DescribeTargetHealth says it."""
+    health = _ALL.health.get((arn, *address))
+    if health is None:
+        return "unused"
+    return health.state if health.state == "draining" or arn in used() else "unused"
+
+
+def rotation(arn: str) -> tuple[Address, ...]:
+    """Return the targets that get requests: the healthy ones, or all when none is.
+
+    "If a target group contains only unhealthy registered targets, the load balancer routes requests to all those targets":
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+    """
+    with _ALL.lock:
+        everyone = [(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])]
+        healthy = [address for address in everyone if state(arn, address) == "healthy"]
+        return tuple(sorted(healthy or everyone))
+
+
+def counts(arn: str) -> tuple[int, int]:
+    """Return how many targets of a group are healthy, and how many are not."""
+    states = [state(arn, (row["Id"], _port(arn, row))) for row in alb._targets.get(arn, [])]
+    return states.count("healthy"), states.count("unhealthy")
+
+
+def describe(params: Any) -> Response:
+    """DescribeTargetHealth, with the reasons of ``TargetHealth``."""
+    arn = alb._p(params, "TargetGroupArn")
+    if arn not in alb._tgs:
+        return _unknown(arn)
+    asked = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
+    with _ALL.lock:
+        known = sorted(
+            (host, port) for group, host, port in _ALL.health if group == arn and (not asked or (host, port) in asked)
+        )
+    rows = ""
+    for address in known:
+        now, found = state(arn, address), _ALL.health.get((arn, *address))
+        reason = _REASONS.get(now) or (found.reason if found else None)
+        told = (
+            f"<Reason>{reason[0]}</Reason><Description>{reason[1]}</Description>" if reason and now != "healthy" else ""
+        )
+        rows += (
+            f"<member><Target><Id>{address[0]}</Id><Port>{address[1]}</Port></Target><HealthCheckPort>{address[1]}</HealthCheckPort>"
+            f"<TargetHealth><State>{now}</State>{told}</TargetHealth></member>"
+        )
+    shown: Response = alb._xml(
+        200, "DescribeTargetHealth", f"<TargetHealthDescriptions>{rows}</TargetHealthDescriptions>"
+    )
+    return shown
+
+
+def check(now: float) -> bool:
+    """Check every target whose time has come, and forget what is drained; returns whether a state changed.
+
+    Args:
+        now: Embedded time, epoch seconds.
+    """
+    changed, groups = False, used()
+    with _ALL.lock:
+        for key in [key for key, health in _ALL.health.items() if health.until and health.until <= now]:
+            del _ALL.health[key]
+        for key in [key for key in _ALL.health if key[0] not in alb._tgs]:
+            del _ALL.health[key]
+        due = [(key, health) for key, health in _ALL.health.items() if health.state != "draining" and key[0] in groups]
+    for (arn, host, port), health in due:
+        group = dict(alb._tgs.get(arn) or {})
+        interval = max(float(group.get("HealthCheckIntervalSeconds", 30)), _SOON * clock.scale())
+        # a new target is checked at once, and until it is healthy as often as can be
+        if group and (health.state == "initial" or now - health.checked >= interval):
+            health.checked = now
+            changed = _judge(group, health, _ask(group, host, port)) or changed
+    return changed
+
+
+def _ask(group: Mapping[str, Any], host: str, port: int) -> tuple[str, str] | None:
+    connection = http.client.HTTPConnection(host, port, timeout=min(float(group["HealthCheckTimeoutSeconds"]), 5.0))
+    try:
+        connection.request("GET", group["HealthCheckPath"], headers={"User-Agent": "ELB-HealthChecker/2.0"})
+        code = connection.getresponse().status
+    except TimeoutError:
+        return "Target.Timeout", "Request timed out"
+    except (OSError, http.client.HTTPException):
+        return "Target.FailedHealthChecks", "Health checks failed"
+    finally:
+        connection.close()
+    if code in routing.matcher(group["Matcher"]["HttpCode"]):
+        return None
+    return "Target.ResponseCodeMismatch", f"Health checks failed with these codes: [{code}]"
+
+
+def _judge(group: Mapping[str, Any], health: Health, failure: tuple[str, str] | None) -> bool:
+    before, health.reason = health.state, failure
+    health.passes, health.failures = (health.passes + 1, 0) if failure is None else (0, health.failures + 1)
+    # "after a target is registered, it must pass one health check to be considered healthy"
+    needed = 1 if before == "initial" else int(group["HealthyThresholdCount"])
+    if health.passes >= needed:
+        health.state = "healthy"
+    elif health.failures >= int(group["UnhealthyThresholdCount"]) and before != "draining":
+        health.state = "unhealthy"
+    return health.state != before
+
+
+def run(refreshed: Callable[[], None], counted: Callable[[], None]) -> None:
+    """Check for ever.
+
+    Args:
+        refreshed: Called when a state changed.
+        counted: Called after each round.
+    """
+    while True:
+        if _ALL.health and check(clock.now()):
+            refreshed()
+            _tell()
+        counted()
+        threading.Event().wait(_SOON)
