@@ -18,8 +18,10 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
 
-from mlops_runtime.contracts.eks import SLOTS
+from mlops_runtime.contracts.eks import SLOTS, SlotVersion
+from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.eks.manifests import service_manifests, slot_manifests
 from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 
@@ -65,6 +67,15 @@ def test_every_built_in_kind_is_valid(version: str) -> None:
     """Strictly: a field that Kubernetes does not know is an error."""
     assert {m["kind"]: wrong for m in BUILT_IN if (wrong := _wrong(version, m)) is not None} == {}
     assert len({m["kind"] for m in BUILT_IN}) == 12
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(SAMPLES.specs(), SAMPLES.versions())
+def test_any_valid_spec_gives_valid_objects(spec: ServingSpec, version: SlotVersion) -> None:
+    """In the newest version, as what a spec changes no version treats apart."""
+    made = [*service_manifests(spec), *slot_manifests(spec, "blue", version)]
+
+    assert [w for m in made if m["kind"] != "TargetGroupBinding" and (w := _wrong(VERSIONS[-1], m)) is not None] == []
 
 
 _MUTATIONS: dict[str, Callable[[dict[str, Any]], None]] = {

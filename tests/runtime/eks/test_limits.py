@@ -22,7 +22,7 @@ def test_the_plain_ones_are_fine() -> None:
     assert list(tenant_problems(TENANT)) == []
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(specs(), versions())
 def test_every_valid_spec_is_fine(spec: ServingSpec, version: SlotVersion) -> None:
     """The strategy of the property tests draws nothing that is refused."""

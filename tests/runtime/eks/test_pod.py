@@ -88,7 +88,7 @@ def test_capture_and_names_come_by_environment() -> None:
     assert not [v for v in without if v["name"].startswith("MLOPS_CAPTURE")]
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(specs(), versions())
 def test_the_server_takes_whatever_a_pod_is_given(spec: ServingSpec, version: SlotVersion) -> None:
     """The two ends of the environment agree: no valid spec makes a pod whose server refuses to start."""
