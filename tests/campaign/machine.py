@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,10 @@ _SERVICES = {
     "cloudwatch": ("CloudWatch.ThrottlingException", "CloudWatch.CloudWatchException"),
     "sns": ("Sns.ThrottledException", "Sns.InternalErrorException"),
     "events": ("EventBridge.ThrottlingException", "EventBridge.InternalException"),
+    "elasticloadbalancingv2": (
+        "ElasticLoadBalancingV2.ThrottlingException",
+        "ElasticLoadBalancingV2.ElasticLoadBalancingV2Exception",
+    ),
     "applicationautoscaling": (
         "ApplicationAutoScaling.ThrottlingException",
         "ApplicationAutoScaling.InternalServiceException",
@@ -77,7 +81,13 @@ class Run:
 def label_of(name: str, arguments: Mapping[str, Any]) -> str:
     """Return an integration with what tells its calls apart."""
     if name == "lambda:invoke":
-        return f"{name} {arguments['FunctionName'].rpartition(':')[2]}"
+        function = arguments["FunctionName"].rpartition(":")[2]
+        return " ".join(
+            [name, function, *([arguments["Payload"]["action"]] if "action" in arguments["Payload"] else [])]
+        )
+    if name == "elasticloadbalancingv2:modifyRule":
+        groups = arguments["Actions"][0]["ForwardConfig"]["TargetGroups"]
+        return f"{name} {'/'.join(str(group['Weight']) for group in groups)}"
     if name.endswith(".sync"):
         job = str(arguments.get("TrainingJobName") or arguments.get("ProcessingJobName"))
         return f"{name} {job.rpartition('-')[2]}"
@@ -94,6 +104,7 @@ def run(
     name: str,
     faults: tuple[Fault, ...] = (),
     chance: Any = None,
+    hook: Callable[[str], None] | None = None,
 ) -> Run:
     """Run one execution.
 
@@ -104,6 +115,7 @@ def run(
         name: Name of the execution.
         faults: Faults that it meets.
         chance: Random numbers; with it every call fails with a probability of 0.3 in one of the transient ways.
+        hook: Called with the label of each call, before it. Default: nothing happens beside the execution.
     """
     result = Run()
     machine, execution = f"{PREFIX}:stateMachine:Machine", f"{PREFIX}:execution:Machine:{name}"
@@ -117,7 +129,7 @@ def run(
         "events": [],
     }
     stepfunctions._executions[execution] = started
-    calls = _Calls(account, result, faults, chance)
+    calls = _Calls(account, result, faults, chance, hook)
     try:
         with _on_account(account, calls):
             stepfunctions._run_execution(execution)
@@ -139,6 +151,7 @@ class _Calls:
     result: Run
     faults: tuple[Fault, ...]
     chance: Any
+    hook: Callable[[str], None] | None
     seen: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, resource: str, arguments: dict[str, Any], *_: object) -> Any:
@@ -146,6 +159,8 @@ class _Calls:
         label = label_of(call, arguments)
         self.seen[label] += 1
         self.result.labels.append(label)
+        if self.hook is not None:
+            self.hook(label)
         fault = self._fault(label)
         answer = None
         if fault is None or fault.after or fault.kind == "latency":

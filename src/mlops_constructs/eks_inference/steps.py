@@ -19,6 +19,8 @@ START_SECONDS = 1800
 # a load balancer goes on for some seconds to send to targets without weight
 # https://github.com/argoproj/argo-rollouts/issues/4595
 _DRAIN_SECONDS = 60
+# the function's own time and some more
+_SLOT_SECONDS = 150
 _HEALTHY = "$count($states.result.TargetHealthDescriptions[TargetHealth.State = 'healthy'])"
 
 
@@ -70,7 +72,11 @@ class SlotSteps:
                 next_state="IsSlotLeft",
                 catch="IsSlotLeft",
             ),
-            "IsSlotLeft": choose(("$applied", "AwaitDrained"), ("$plan.eks.is_left", "IdleSlot"), default=next_state),
+            "IsSlotLeft": choose(
+                ("$applied and $plan.action = 'update'", "AwaitDrained"),
+                ("$applied or $plan.eks.is_left", "IdleSlot"),
+                default=next_state,
+            ),
             "AwaitDrained": wait(_DRAIN_SECONDS, "IdleSlot"),
             "IdleSlot": self._ask("idle", next_state=next_state, catch=next_state),
         }
@@ -243,6 +249,7 @@ class SlotSteps:
             next_state=next_state,
             catch=catch,
             assign=assign,
+            timeout=_SLOT_SECONDS,
         )
         state["Catch"][0]["Assign"] |= dict(caught or {})
         return state

@@ -4,11 +4,10 @@ The weights are the truth. Only an end, one slot with all of them, is a state in
 belongs to an execution that shifts, or to one that died while it did.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlops_runtime.contracts.eks import SLOTS, EksSpec, SlotState
+from mlops_runtime.contracts.eks import SLOTS, SlotState
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.rollout.serving import Serving, Variant, Version
 
@@ -73,21 +72,6 @@ def all_to(slot: str) -> dict[str, int]:
         {'blue': 0, 'green': 100}
     """
     return {each: ALL if each == slot else 0 for each in SLOTS}
-
-
-def slot_environment(eks: EksSpec) -> dict[str, str]:
-    """Return by which environment variables a function finds the slots: what ``SlotReader.from_environment`` reads.
-
-    Args:
-        eks: The part of a serving spec that is about EKS; values may be tokens.
-    """
-    return {
-        "TARGET": "EKS",
-        "CLUSTER": eks.cluster,
-        "NAMESPACE": eks.namespace,
-        "RULE": eks.rule,
-        "TARGET_GROUPS": json.dumps(dict(eks.target_groups), sort_keys=True),
-    }
 
 
 def read_weights(rule: Mapping[str, object], target_groups: Mapping[str, str]) -> dict[str, int]:

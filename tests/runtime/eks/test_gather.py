@@ -1,5 +1,6 @@
 """The listener rule and both slots, read at their sources."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from mlops_runtime.eks import gather
 from mlops_runtime.eks.client import Address, Cluster
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.manifests import slot_manifests
-from mlops_runtime.eks.serving import ForeignRuleError, slot_environment
+from mlops_runtime.eks.serving import ForeignRuleError
 
 
 class Elb:
@@ -72,7 +73,14 @@ def test_a_function_for_eks_is_told_by_its_environment(monkeypatch: pytest.Monke
 
     session = Session()
     monkeypatch.setattr(gather.Cluster, "connect", lambda *given: connected.append(given))
-    environment = {"ENDPOINT": SPEC.endpoint, **slot_environment(EKS)}
+    environment = {
+        "ENDPOINT": SPEC.endpoint,
+        "TARGET": "EKS",
+        "CLUSTER": EKS.cluster,
+        "NAMESPACE": EKS.namespace,
+        "RULE": EKS.rule,
+        "TARGET_GROUPS": json.dumps(EKS.target_groups),
+    }
     made = SlotReader.from_environment(environment, lambda: session)
     assert made is not None
     assert (made.elbv2, made.endpoint, made.namespace) == ("elbv2", SPEC.endpoint, EKS.namespace)

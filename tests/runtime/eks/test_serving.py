@@ -1,6 +1,5 @@
 """What a service serves, from weights and slots."""
 
-import json
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from mlops_runtime.eks.serving import (
     other,
     read_weights,
     serving,
-    slot_environment,
     taken_back,
     versions,
 )
@@ -161,18 +159,6 @@ def test_versions_to_go_back_to_are_in_slots_and_records() -> None:
     found = {config: version.package for config, version in versions(both, live).items()}
     assert found == {BLUE: CHAMPION, GREEN: CHALLENGER, "demand-forecast-fa11ed00": "arn/9"}
     assert set(versions(both, None)) == {BLUE, "demand-forecast-fa11ed00"}
-
-
-def test_functions_find_the_slots_by_their_environment() -> None:
-    """The target groups are one variable."""
-    environment = slot_environment(EKS)
-    assert environment["TARGET"] == "EKS"
-    assert (environment["CLUSTER"], environment["NAMESPACE"], environment["RULE"]) == (
-        EKS.cluster,
-        EKS.namespace,
-        EKS.rule,
-    )
-    assert json.loads(environment["TARGET_GROUPS"]) == EKS.target_groups
 
 
 def test_the_other_slot() -> None:

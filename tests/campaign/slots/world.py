@@ -1,0 +1,192 @@
+"""The world of a service in two slots: what stands before an execution, and what must hold after it, whatever happened in between."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tests.campaign.account import ACCOUNT, ENDPOINT, REGION, boto3_dynamodb
+from tests.campaign.deploy import Deploy
+from tests.campaign.machine import Fault, Run, run
+from tests.campaign.slots.account import RULE, TARGET_GROUPS, Slots
+
+from mlops_constructs.eks_inference.target import EksTarget
+from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
+from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.eks import SLOTS, EksSpec, SlotVersion
+from mlops_runtime.contracts.rollout import LivePointer, Outcome, RolloutSpec, ServingSpec, spec_key
+from mlops_runtime.eks.manifests import slot_manifests
+from mlops_runtime.eks.serving import all_to, other
+from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.fleet_alarms import alarm_prefix
+from mlops_runtime.rollout.table import RolloutTable
+
+MAXIMUM = 3600
+OLD = f"{ENDPOINT}-11111111"
+EKS = EksSpec(
+    cluster="platform",
+    namespace="demand",
+    service_account="forecast",
+    rule=RULE,
+    target_groups=TARGET_GROUPS,
+    minimum=2,
+    maximum=4,
+    cpu="500m",
+    memory="1Gi",
+    ingress_cidrs=("10.0.0.0/24",),
+    egress_cidrs=("10.0.0.0/16",),
+    alarms={slot: (f"{slot}-5xx",) for slot in SLOTS},
+)
+SPEC = ServingSpec(
+    endpoint=ENDPOINT,
+    variant="AllTraffic",
+    instance_type="",
+    instance_count=0,
+    execution_role=f"arn:aws:iam::{ACCOUNT}:role/forecast",
+    subnets=(),
+    security_groups=(),
+    rollout=RolloutSpec(kind="CANARY", bake=120, maximum=MAXIMUM, percent=10, min_invocations=20),
+    eks=EKS,
+)
+
+
+def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
+    """Return the machine of a service that is served by a spec."""
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
+    return deploy_machine(
+        endpoint_name=ENDPOINT,
+        unit_name="demand",
+        target=EksTarget(endpoint_name=ENDPOINT, slot_arn=f"{function}:slot"),
+        rollout=spec.rollout,
+        table_name="rollout",
+        preflight_arn=f"{function}:preflight",
+        record_arn=f"{function}:record",
+        bus_name="demand",
+    )
+
+
+MACHINE = machine_of(SPEC)
+ASKED = {"idle": "lambda:invoke slot idle", "record": "lambda:invoke record", "preflight": "lambda:invoke preflight"}
+
+
+class SlotDeploy(Deploy):
+    """One service whose blue slot serves package 1 (unless the account says that none serves) and package 2, which is approved.
+
+    Args:
+        account: The account.
+        spec: How the service is served.
+    """
+
+    FUNCTIONS = {"preflight": "rollout_preflight", "record": "rollout_record", "slot": "eks_slot"}  # noqa: RUF012 - never changed
+    account: Slots
+
+    def __init__(self, account: Slots, spec: ServingSpec = SPEC) -> None:
+        self.account, self.spec, self.executions = account, spec, 0
+        self.table = RolloutTable(boto3_dynamodb(), "rollout", ENDPOINT)
+        boto3_dynamodb().delete_item(TableName="rollout", Key={"endpoint": {"S": ENDPOINT}})
+        self.champion, self.challenger = account.package(1), account.package(2)
+        for name in (*spec.rollout.alarms, *(n for names in EKS.alarms.values() for n in names)):
+            account.alarms[name] = {"AlarmName": name}
+        key = spec_key(ENDPOINT, content_hash(spec))
+        account.objects[("artifacts", key)] = canonical_json(spec)
+        self.table.set_desired(f"s3://artifacts/{key}")
+        if account.serves:
+            self._serve()
+            self._point(f"s3://artifacts/{key}")
+
+    def run(
+        self,
+        *faults: Fault,
+        machine: Mapping[str, Any] = MACHINE,
+        chance: Any = None,
+        hook: Callable[[str], None] | None = None,
+        **request: Any,
+    ) -> Run:
+        """Run one execution under faults; ``hook`` is called with each call's label, before it."""
+        self.executions += 1
+        name = f"run-{self.executions}"
+        given = self.request(**request)
+        return run(machine, given, self.account, name=name, faults=faults, chance=chance, hook=hook)
+
+    def serves(self) -> str | None:
+        """Return the version that has all the traffic, or None."""
+        found = [self.account.config(slot) for slot in SLOTS if self.account.weights[slot] == 100]
+        return found[0] if found else None
+
+    def _serve(self) -> None:
+        version = SlotVersion(
+            config=OLD,
+            package=self.champion,
+            image=f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlops-runtime@sha256:{'1' * 64}",
+            artifact_uri="s3://artifacts/models/1/model.tar.gz",
+            artifact_sha256="a" * 64,
+            model_sha256=f"{1:064x}",
+            spec_sha256=content_hash(self.spec),
+        )
+        for manifest in slot_manifests(self.spec, self.account.live_slot, version):
+            self.account.apply(manifest)
+        for reference, found in self.account.objects_of.items():
+            if reference.kind == "Deployment":
+                found["spec"]["replicas"] = 2
+        self.account.since.clear()
+
+    def _what_serves(self, result: Run, excused: frozenset[str]) -> list[str]:
+        account, problems = self.account, list(self.account.violations)
+        stuck = result.status == "CRASHED" or any("modifyRule" in label for label in excused)
+        if 100 not in account.weights.values() and not stuck:
+            problems.append(f"the weights stay at {account.weights}")
+        for slot in SLOTS:
+            found = account.deployment(slot)
+            if account.weights[slot] == 0 or found is None:
+                continue
+            package = account.packages[found["metadata"]["annotations"]["mlops.constructs/package"]]
+            if package["ModelApprovalStatus"] != "Approved":
+                problems.append(f"{package['ModelPackageArn']} serves and is {package['ModelApprovalStatus']}")
+        if account.serves and self.serves() is None and not stuck:
+            problems.append("nothing serves, though a model did")
+        return problems
+
+    def _what_is_written(self, result: Run, excused: frozenset[str]) -> list[str]:
+        problems, row = [], self.row()
+        if row.owner is not None and "dynamodb:updateItem unlock" not in excused and result.status != "CRASHED":
+            problems.append(f"the lock is held by {row.owner}")
+        if row.lock_until is not None and row.lock_until > self.account.now + hold_seconds(MAXIMUM, 1800):
+            problems.append("the lock is held for longer than an execution can run")
+        objects = {key: body for (bucket, key), body in self.account.objects.items() if bucket == "audit"}
+        problems += verify(objects, endpoint=ENDPOINT, head=row.audit_head, sequence=row.audit_sequence)
+        if result.status == "CRASHED" or ASKED["record"] in excused:
+            return problems
+        mine = self.records(self.executions)
+        if len(mine) != 1:
+            return [*problems, f"{len(mine)} audit records of the execution instead of one"]
+        if any("modifyRule" in label for label in excused) and 100 not in self.account.weights.values():
+            return problems if mine[0].outcome is Outcome.FAILED else [*problems, f"the record says {mine[0].outcome}"]
+        serves = self.serves()
+        if mine[0].serving_config != serves:
+            problems.append(f"the record says that {mine[0].serving_config} serves, but {serves} does")
+        live = None if row.live is None else from_json(LivePointer, row.live).config
+        unlike = "dynamodb:updateItem lock" in excused or any("modifyRule" in label for label in excused)
+        if live != serves and mine[0].outcome is not Outcome.REFUSED and not unlike:
+            problems.append(f"the live pointer says {live}, but {serves} serves")
+        return problems
+
+    def _what_is_left(self, excused: frozenset[str]) -> list[str]:
+        account, problems = self.account, []
+        alarms = sorted(name for name in account.alarms if name.startswith(alarm_prefix(ENDPOINT)))
+        if alarms and not excused & {"cloudwatch:deleteAlarms", ASKED["record"]}:
+            problems.append(f"orphan alarms {', '.join(alarms)}")
+        unasked = excused & set(ASKED.values()) or any("modifyRule" in label for label in excused)
+        ends = [slot for slot in SLOTS if account.weights[slot] == 100]
+        idle = other(ends[0]) if ends else None
+        if idle is not None and account.desired(idle) > 0 and not unasked:
+            problems.append(f"orphan pods: slot {idle} has no traffic and {account.desired(idle)} pods")
+        return problems
+
+
+def with_rollout(**changes: Any) -> ServingSpec:
+    """Return the spec with another policy."""
+    return replace(SPEC, rollout=replace(SPEC.rollout, **changes))
+
+
+def reset_by_the_stack(world: SlotDeploy) -> None:
+    """Let CloudFormation put the rule back to what its template says."""
+    world.account.weights = all_to("blue")
