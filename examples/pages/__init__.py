@@ -1,0 +1,1 @@
+"""The code that the documentation shows: one file a page, synthesized by the tests."""

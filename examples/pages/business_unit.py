@@ -1,0 +1,38 @@
+"""Units in a network of their own, in a shared one, and on what a Terraform estate hands over."""
+
+import aws_cdk as cdk
+
+from constructs import Construct
+from mlops_constructs import BusinessUnit, Freeze, FreezeCalendar, Network, Platform, Profile
+
+
+class Units(cdk.Stack):
+    """Two units."""
+
+    def __init__(self, scope: Construct, id: str) -> None:
+        super().__init__(scope, id)
+        # --8<-- [start:unit]
+        pricing = BusinessUnit(
+            self,
+            "Pricing",
+            name="pricing",
+            owner="pricing-team@example.com",
+            cost_center="4711",
+            profile=Profile.PRODUCTION,
+            network=Network.shared(
+                vpc_id="vpc-0123456789abcdef0",
+                availability_zones=["eu-west-1a", "eu-west-1b"],
+                subnet_ids=["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+            ),
+            freeze=FreezeCalendar.of(
+                *Freeze.yearly(
+                    name="peak season", years=[2026, 2027], start="11-15", end="12-27", time_zone="Europe/Berlin"
+                ),
+            ),
+        )
+        # --8<-- [end:unit]
+        self.people = pricing.bus.event_bus_name
+        # --8<-- [start:platform]
+        platform = Platform(name="retail", zones=2)
+        BusinessUnit.from_ssm(self, "Demand", name="demand", platform=platform)
+        # --8<-- [end:platform]

@@ -1,0 +1,68 @@
+"""Endpoints on instances that scale, serverless ones, and ones that work off a queue."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct
+from mlops_constructs import (
+    BusinessUnit,
+    DataCapture,
+    EndpointCapacity,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Scaling,
+    off_hours,
+)
+
+
+class Endpoints(cdk.Stack):
+    """Three endpoints of one unit."""
+
+    def __init__(self, scope: Construct, id: str, *, unit: BusinessUnit, image: ModelImage) -> None:
+        super().__init__(scope, id)
+        registries = {
+            name: ModelRegistry(self, name, business_unit=unit, name=name.lower()) for name in ("Fast", "Rare", "Bulk")
+        }
+        # --8<-- [start:instances]
+        hours = off_hours(minimum=2, maximum=8, off_minimum=2, off_maximum=2, timezone="Europe/Berlin")
+        capacity = EndpointCapacity.instances(
+            "ml.m5.large", count=2, scaling=Scaling(minimum=2, maximum=8, target_invocations=600, schedules=hours)
+        )
+        endpoint = ModelEndpoint(
+            self,
+            "FastEndpoint",
+            business_unit=unit,
+            registry=registries["Fast"],
+            name="fast",
+            image=image,
+            capacity=capacity,
+            capture=DataCapture(percent=20),
+        )
+        shop = iam.Role.from_role_arn(self, "Shop", f"arn:aws:iam::{self.account}:role/shop")
+        endpoint.grant_invoke(shop)
+        # --8<-- [end:instances]
+        # --8<-- [start:serverless]
+        ModelEndpoint(
+            self,
+            "RareEndpoint",
+            business_unit=unit,
+            registry=registries["Rare"],
+            name="rare",
+            image=image,
+            capacity=EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=10),
+        )
+        # --8<-- [end:serverless]
+        # --8<-- [start:asynchronous]
+        ModelEndpoint(
+            self,
+            "BulkEndpoint",
+            business_unit=unit,
+            registry=registries["Bulk"],
+            name="bulk",
+            image=image,
+            capacity=EndpointCapacity.asynchronous(
+                "ml.m5.large", count=1, scaling=Scaling(minimum=0, maximum=4, target_backlog=5)
+            ),
+        )
+        # --8<-- [end:asynchronous]

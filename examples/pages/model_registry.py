@@ -1,0 +1,26 @@
+"""Who approves, in which role, until when; and which image serves."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct
+from mlops_constructs import Approval, BusinessUnit, ModelImage, ModelRegistry
+
+
+class Registries(cdk.Stack):
+    """A registry whose packages a person approves."""
+
+    def __init__(self, scope: Construct, id: str, *, unit: BusinessUnit) -> None:
+        super().__init__(scope, id)
+        # --8<-- [start:registry]
+        approval = Approval.manual(timeout=cdk.Duration.days(3))
+        registry = ModelRegistry(self, "Registry", business_unit=unit, name="propensity", approval=approval)
+        team = iam.Role.from_role_arn(self, "Team", f"arn:aws:iam::{self.account}:role/crm-team")
+        registry.grant_approve(team)
+        # --8<-- [end:registry]
+
+
+# --8<-- [start:images]
+SERVED = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+TRAINED = ModelImage.prebuilt("xgboost", "1.7-1")
+# --8<-- [end:images]

@@ -1,0 +1,35 @@
+"""How a new model takes over: in one step, in two, in many; and what must hold meanwhile."""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+
+from mlops_constructs import GoldenRequests, RolloutChecks, RolloutPolicy, ShadowTraffic
+
+# --8<-- [start:canary]
+CANARY = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10))
+# --8<-- [end:canary]
+
+# --8<-- [start:linear]
+LINEAR = RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5))
+ROLLING = RolloutPolicy.rolling(batch_percent=25, bake=cdk.Duration.minutes(5))
+# --8<-- [end:linear]
+
+
+# --8<-- [start:checks]
+def careful(golden: Path) -> RolloutPolicy:
+    """Return a canary that a candidate must earn: golden requests, a shadow, evidence, an hour of probation."""
+    checks = RolloutChecks(
+        min_invocations=200,
+        max_latency=cdk.Duration.millis(300),
+        max_latency_ratio=1.5,
+        golden=GoldenRequests.from_file(golden, max_deviation=0.3),
+        synthetic=30,
+        shadow=ShadowTraffic(percent=10, bake=cdk.Duration.minutes(30)),
+        probation=cdk.Duration.hours(1),
+        keep=3,
+    )
+    return RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=checks)
+
+
+# --8<-- [end:checks]

@@ -1,0 +1,62 @@
+"""What the pages show is synthesized, and what a tool writes is as it would write it now."""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import assertions
+from examples.pages import rollout
+from examples.pages.business_unit import Units
+from examples.pages.model_endpoint import Endpoints
+from examples.pages.model_registry import SERVED, TRAINED, Registries
+
+from mlops_constructs import BusinessUnit, Network, Profile, RolloutKind
+from tools import diagrams, errors_index
+
+GOLDEN = Path(__file__).resolve().parents[2] / "examples" / "retail" / "demand_forecasting" / "golden.jsonl"
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, assertions.Template]:
+    """Synthesize the stacks of the pages."""
+    app = cdk.App(outdir=str(tmp_path_factory.mktemp("pages")))
+    shared = cdk.Stack(app, "Shared")
+    network = Network.shared(vpc_id="vpc-1", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"])
+    unit = BusinessUnit(shared, "Unit", name="pages", profile=Profile.DEVELOPMENT, network=network)
+    stacks = [
+        Units(app, "Units"),
+        Registries(shared, "Registries", unit=unit),
+        Endpoints(shared, "Endpoints", unit=unit, image=SERVED),
+    ]
+    found = {stack.node.id: assertions.Template.from_stack(stack) for stack in stacks}
+    app.synth()
+    return found
+
+
+def test_units_endpoints_and_registries_synthesize(templates: dict[str, assertions.Template]) -> None:
+    """Two units, three endpoints behind one Deploy machine each, and an approver."""
+    templates["Units"].resource_count_is("AWS::Events::EventBus", 2)
+    templates["Endpoints"].resource_count_is("Custom::MLOpsServingSpec", 3)
+    templates["Registries"].resource_count_is("AWS::SageMaker::ModelPackageGroup", 1)
+
+
+def test_policies_are_what_their_page_says() -> None:
+    """Two steps, many, and one that is earned."""
+    assert [p.kind for p in (rollout.CANARY, rollout.LINEAR, rollout.ROLLING)] == [
+        RolloutKind.CANARY,
+        RolloutKind.LINEAR,
+        RolloutKind.ROLLING,
+    ]
+    assert rollout.careful(GOLDEN).checks.own_alarms == ("errors", "latency", "ratio", "abort")
+    assert TRAINED is not None
+
+
+def test_the_index_of_errors_is_current() -> None:
+    """``python -m tools.errors_index`` would change nothing."""
+    assert errors_index.PAGE.read_text() == errors_index.page()
+
+
+def test_the_diagrams_are_current() -> None:
+    """``python -m tools.diagrams`` would change nothing."""
+    for name, picture in diagrams.pictures().items():
+        assert (diagrams.IMAGES / f"{name}.svg").read_text() == picture
