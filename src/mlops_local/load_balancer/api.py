@@ -35,7 +35,7 @@ compat.expect(
     "ministack.services.cloudformation.provisioners",
     _RESOURCE_HANDLERS=dict,
     _elbv2_listener_actions="(props, lb_arn, prop='DefaultActions')",
-    _flatten_listener_rule_conditions="(conditions)",
+    _flatten_listener_rule_conditions="(cfn_conditions)",
 )
 
 Response = tuple[int, Any, bytes]
