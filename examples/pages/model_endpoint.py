@@ -1,4 +1,4 @@
-"""Endpoints on instances that scale, serverless ones, and ones that work off a queue."""
+"""Endpoints on instances that scale and are watched, serverless ones, and ones that work off a queue."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -7,9 +7,11 @@ from constructs import Construct
 from mlops_constructs import (
     BusinessUnit,
     DataCapture,
+    DriftAlarms,
     EndpointCapacity,
     ModelEndpoint,
     ModelImage,
+    ModelMonitor,
     ModelRegistry,
     Scaling,
     off_hours,
@@ -42,6 +44,11 @@ class Endpoints(cdk.Stack):
         shop = iam.Role.from_role_arn(self, "Shop", f"arn:aws:iam::{self.account}:role/shop")
         endpoint.grant_invoke(shop)
         # --8<-- [end:instances]
+        # --8<-- [start:monitor]
+        day = cdk.Duration.days(1)
+        monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=day, schedule=day)
+        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor)
+        # --8<-- [end:monitor]
         # --8<-- [start:serverless]
         ModelEndpoint(
             self,
