@@ -13,6 +13,8 @@ from mlops_constructs import (
     ModelImage,
     ModelMonitor,
     ModelRegistry,
+    Network,
+    Profile,
     Scaling,
     off_hours,
 )
@@ -21,8 +23,9 @@ from mlops_constructs import (
 class Endpoints(cdk.Stack):
     """Three endpoints of one unit."""
 
-    def __init__(self, scope: Construct, id: str, *, unit: BusinessUnit, image: ModelImage) -> None:
+    def __init__(self, scope: Construct, id: str, *, network: Network, image: ModelImage) -> None:
         super().__init__(scope, id)
+        unit = BusinessUnit(self, "Unit", name="search", profile=Profile.DEVELOPMENT, network=network)
         registries = {
             name: ModelRegistry(self, name, business_unit=unit, name=name.lower()) for name in ("Fast", "Rare", "Bulk")
         }

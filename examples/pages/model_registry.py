@@ -4,14 +4,15 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
-from mlops_constructs import Approval, BusinessUnit, ModelImage, ModelRegistry
+from mlops_constructs import Approval, BusinessUnit, ModelImage, ModelRegistry, Network
 
 
 class Registries(cdk.Stack):
     """A registry whose packages a person approves."""
 
-    def __init__(self, scope: Construct, id: str, *, unit: BusinessUnit) -> None:
+    def __init__(self, scope: Construct, id: str, *, network: Network) -> None:
         super().__init__(scope, id)
+        unit = BusinessUnit(self, "Unit", name="customer", network=network)
         # --8<-- [start:registry]
         approval = Approval.manual(timeout=cdk.Duration.days(3))
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="propensity", approval=approval)

@@ -10,7 +10,7 @@ from examples.pages.business_unit import Units
 from examples.pages.model_endpoint import Endpoints
 from examples.pages.model_registry import SERVED, TRAINED, Registries
 
-from mlops_constructs import BusinessUnit, Network, Profile, RolloutKind
+from mlops_constructs import Network, RolloutKind
 from tools import diagrams, errors_index
 
 GOLDEN = Path(__file__).resolve().parents[2] / "examples" / "retail" / "demand_forecasting" / "golden.jsonl"
@@ -20,14 +20,9 @@ GOLDEN = Path(__file__).resolve().parents[2] / "examples" / "retail" / "demand_f
 def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, assertions.Template]:
     """Synthesize the stacks of the pages."""
     app = cdk.App(outdir=str(tmp_path_factory.mktemp("pages")))
-    shared = cdk.Stack(app, "Shared")
     network = Network.shared(vpc_id="vpc-1", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"])
-    unit = BusinessUnit(shared, "Unit", name="pages", profile=Profile.DEVELOPMENT, network=network)
-    stacks = [
-        Units(app, "Units"),
-        Registries(shared, "Registries", unit=unit),
-        Endpoints(shared, "Endpoints", unit=unit, image=SERVED),
-    ]
+    registries = Registries(app, "Registries", network=network)
+    stacks = [Units(app, "Units"), registries, Endpoints(app, "Endpoints", network=network, image=SERVED)]
     found = {stack.node.id: assertions.Template.from_stack(stack) for stack in stacks}
     app.synth()
     return found
