@@ -109,7 +109,7 @@ def _manager(message: str) -> str:
 def _fix(status: int, message: str) -> str:
     if status == 401:
         return "; the cluster does not know this role: give it an access entry"
-    if status == 403 and "quota" in message:
+    if status == 403 and "exceeded quota" in message:
         return "; raise the tenant's quota, or lower what is asked for"
     if status == 403:
         return "; apply the tenant's Role and RoleBinding, and give this role's access entry the applier's group"

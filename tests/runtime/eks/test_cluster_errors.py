@@ -37,9 +37,8 @@ def test_a_conflict_names_field_manager_and_fix() -> None:
     assert str(error).startswith(
         "apply Deployment demand/f-blue: .spec.replicas is managed by 'kube-controller-manager', "
     )
-    assert (
-        "take the field out of what 'kube-controller-manager' and 'kubectl-edit' applies, then run this again"
-        in str(error)
+    assert "let 'kube-controller-manager' and 'kubectl-edit' give it up (take the field out of what sets it)" in str(
+        error
     )
 
 
@@ -60,6 +59,7 @@ def test_two_writers_at_one_moment_are_no_conflict_of_fields() -> None:
             'deployments.apps is forbidden: User "x" cannot patch',
             "give this role's access entry the applier's group",
         ),
+        (403, 'resourcequotas "unit" is forbidden: User "x" cannot patch', "apply the tenant's Role and RoleBinding"),
         (403, "exceeded quota: unit, requested: pods=3", "raise the tenant's quota"),
         (404, 'namespaces "demand" not found', "apply the tenant's manifests first"),
         (422, "Deployment is invalid: spec.selector: field is immutable", "(HTTP 422)"),

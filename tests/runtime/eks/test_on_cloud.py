@@ -1,0 +1,143 @@
+"""Manifests and client on a cluster of the embedded cloud, which knows access entries, RBAC and field managers by itself."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import boto3
+import pytest
+from eks_samples import SPEC, TENANT, VERSION, with_eks
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.eks.apply import apply, remove
+from mlops_runtime.eks.client import Cluster
+from mlops_runtime.eks.cluster_errors import ClusterError, ConflictError
+from mlops_runtime.eks.manifests import read_slot, service_manifests, slot_manifests
+from mlops_runtime.eks.names import Manifest, Ref, deployment_ref, ref, scaler_ref
+from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
+
+pytestmark = pytest.mark.cloud
+_NAME = "manifests"
+# no runner knows the image, so that no process is started: what is looked at here is the API
+_VERSION = replace(VERSION, image="000000000000.dkr.ecr.us-east-1.amazonaws.com/nothing@sha256:" + "a" * 64)
+_WHERE = {"namespace": TENANT.namespace, "endpoint": SPEC.endpoint, "slot": "blue"}
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The cluster, as its creator and as the applier of a tenant sees it."""
+
+    admin: Cluster
+    applier: Cluster
+
+
+@pytest.fixture(scope="module")
+def sides(cloud: Cloud) -> Iterator[_Sides]:
+    """Make a cluster with a tenant, and a role whose access entry has the tenant's group."""
+    iam, eks, sts = cloud.client("iam"), cloud.client("eks"), cloud.client("sts")
+    arns = {}
+    trusted = {"cluster": {"Service": "eks.amazonaws.com"}, "applier": {"AWS": "arn:aws:iam::000000000000:root"}}
+    for name, principal in trusted.items():
+        statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        made = iam.create_role(RoleName=f"{_NAME}-{name}", AssumeRolePolicyDocument=document)
+        arns[name] = made["Role"]["Arn"]
+    allow = {"Effect": "Allow", "Action": "eks:DescribeCluster", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    iam.put_role_policy(RoleName=f"{_NAME}-applier", PolicyName="describe", PolicyDocument=policy)
+    eks.create_cluster(
+        name=_NAME, roleArn=arns["cluster"], resourcesVpcConfig={}, accessConfig={"authenticationMode": "API"}
+    )
+    eks.create_access_entry(clusterName=_NAME, principalArn=arns["applier"], kubernetesGroups=[TENANT.applier_group])
+    keys = sts.assume_role(RoleArn=arns["applier"], RoleSessionName="tests")["Credentials"]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cloud.environment().items():
+            patch.setenv(name, value)
+        applier = boto3.Session(
+            keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name="us-east-1"
+        )
+        sides = _Sides(admin=Cluster.connect(boto3.Session(), _NAME), applier=Cluster.connect(applier, _NAME))
+        apply(sides.admin, [*tenant_manifests(TENANT), enforcement_manifest()])
+        yield sides
+    eks.delete_cluster(name=_NAME)
+
+
+def _live(cluster: Cluster, reference: Ref) -> Manifest:
+    found = cluster.get(reference)
+    assert found is not None
+    return found
+
+
+def test_the_applier_applies_a_service_and_nothing_else(sides: _Sides) -> None:
+    """The Role of the tenant is enough for every object, and for no other."""
+    applied = apply(sides.applier, [*service_manifests(SPEC), *slot_manifests(SPEC, "green", None, replicas="idle")])
+
+    assert [reference.kind for reference in applied.objects] == [
+        "ServiceAccount",
+        "NetworkPolicy",
+        "Service",
+        "TargetGroupBinding",
+    ]
+    for manifest in (tenant_manifests(TENANT)[1], enforcement_manifest()):
+        with pytest.raises(ClusterError, match="give this role's access entry the applier's group") as error:
+            sides.applier.apply(manifest)
+        assert error.value.status == 403
+
+
+@pytest.mark.parametrize("api", ["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"])
+def test_a_slot_serves_rests_and_serves_again(sides: _Sides, wait_for: Callable[..., Any], api: str) -> None:
+    """The autoscaler takes the number of pods over, and nothing of it is ever a conflict."""
+    spec = with_eks(binding_api=api, minimum=2)
+    serving = slot_manifests(spec, "blue", _VERSION)
+    deployment, scaler = deployment_ref(**_WHERE), scaler_ref(**_WHERE)
+    apply(sides.applier, serving)
+    assert _live(sides.applier, deployment)["spec"]["replicas"] == 2
+    more = slot_manifests(with_eks(binding_api=api, minimum=3), "blue", _VERSION)
+    apply(sides.applier, more)
+    wait_for(lambda: _live(sides.applier, deployment)["spec"]["replicas"] == 3)
+    owners = [entry["manager"] for entry in _live(sides.applier, deployment)["metadata"]["managedFields"]]
+    assert "mlops-constructs" in owners
+
+    applied = apply(sides.applier, slot_manifests(spec, "blue", _VERSION, replicas="idle"))
+    assert applied.removed == (scaler,)
+    assert sides.applier.get(scaler) is None
+    state = read_slot(sides.applier.get(deployment), "blue")
+    assert (state.version, state.desired) == (_VERSION, 0)
+
+    apply(sides.applier, serving)
+    assert _live(sides.applier, deployment)["spec"]["replicas"] == 2
+    before = _live(sides.applier, scaler)["metadata"]["resourceVersion"]
+    apply(sides.applier, serving)
+    assert _live(sides.applier, scaler)["metadata"]["resourceVersion"] == before
+    assert len(remove(sides.applier, [ref(manifest) for manifest in serving])) == len(serving)
+    assert sides.applier.get(deployment) is None
+
+
+def test_why_a_slot_has_no_pods_is_read(sides: _Sides, wait_for: Callable[..., Any]) -> None:
+    """What the quota of the tenant refuses is said in the cluster's words."""
+    large = slot_manifests(with_eks(cpu="65"), "blue", _VERSION)
+    apply(sides.applier, large)
+    state = wait_for(
+        lambda: (
+            (found := read_slot(sides.applier.get(deployment_ref(**_WHERE)), "blue")).reason.find("quota") >= 0
+            and found
+        )
+    )
+
+    assert (state.desired, state.ready) == (2, 0)
+    remove(sides.applier, [ref(manifest) for manifest in large])
+
+
+def test_a_field_of_somebody_else_keeps_everything_as_it_is(sides: _Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen in the dry run; nothing of the slot is made."""
+    made = slot_manifests(SPEC, "green", _VERSION, replicas="idle")
+    service = made[0]
+    sides.applier.apply(service)
+    with monkeypatch.context() as patch:
+        patch.setattr("mlops_runtime.eks.client.FIELD_MANAGER", "kubectl-edit")
+        sides.admin.patch(ref(service), {"spec": {"selector": {"app.kubernetes.io/name": "other"}}})
+
+    with pytest.raises(ConflictError, match=r"\.spec\.selector.* is managed by 'kubectl-edit'"):
+        apply(sides.applier, made)
+    assert sides.applier.get(deployment_ref(**{**_WHERE, "slot": "green"})) is None
