@@ -37,6 +37,7 @@ def test_the_median_decides(ours: list[float], theirs: list[float]):
     assert slowness([], theirs, max_latency_ms=1, max_slowdown=1.0) == []
     assert slowness(ours, [], max_latency_ms=None, max_slowdown=1.0) == []
     assert slowness([4 * time for time in ours], ours, max_latency_ms=None, max_slowdown=3.9) != []
+    assert slowness([*ours, min(theirs, default=1)], theirs, max_latency_ms=None, max_slowdown=1.0) == []
 
 
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=9))
