@@ -194,4 +194,18 @@ def _validator(resource_type: str) -> Any:
     for kind in ("string", "boolean", "integer", "number"):
         checker = checker.redefine(kind, lambda _, value, kind=kind: _coerced(kind, value))
     extend: Any = jsonschema.validators.extend
-    return extend(jsonschema.Draft7Validator, type_checker=checker)(schema(resource_type))
+    lengths = {keyword: _of_text(jsonschema.Draft7Validator.VALIDATORS[keyword]) for keyword in _OF_TEXT}
+    return extend(jsonschema.Draft7Validator, lengths, type_checker=checker)(schema(resource_type))
+
+
+_OF_TEXT = ("minLength", "maxLength", "pattern")
+
+
+def _of_text(check: Any) -> Any:
+    """Let a keyword on strings see a scalar as the text that CloudFormation makes of it; schemas have them on booleans too."""
+
+    def checked(validator: Any, limit: Any, instance: Any, schema: Any) -> Any:
+        is_scalar = isinstance(instance, (bool, int, float))
+        yield from check(validator, limit, str(instance) if is_scalar else instance, schema) or ()
+
+    return checked

@@ -84,3 +84,18 @@ def test_knows_the_types_that_the_constructs_use():
         "AWS::Glue::DataQualityRuleset", "AWS::EC2::NetworkAcl", "AWS::EC2::NetworkAclEntry",
     } <= recorded.types()  # fmt: skip
     assert "AWS::CloudWatch::CompositeAlarm" not in recorded.types()
+
+
+def test_a_keyword_on_strings_sees_a_boolean_as_its_text() -> None:
+    """The schema of PodIdentityAssociation has a smallest length on the boolean ``DisableSessionTags``."""
+    properties = {
+        "ClusterName": "a",
+        "Namespace": "b",
+        "ServiceAccount": "c",
+        "RoleArn": "d",
+        "DisableSessionTags": True,
+    }
+
+    recorded.validate("AWS::EKS::PodIdentityAssociation", properties)
+    with pytest.raises(recorded.SchemaError, match="ClusterName"):
+        recorded.validate("AWS::EKS::PodIdentityAssociation", {**properties, "ClusterName": ""})
