@@ -79,7 +79,8 @@ def command(container: Mapping[str, Any]) -> list[str]:
     Raises:
         ContainerError: If the image has no row in the table of runners, or does not know the arguments.
     """
-    image, entry, arguments = container["image"], container.get("command"), list(container.get("args") or [])
+    image, entry = container["image"], container.get("command")
+    arguments = [_literal(argument) for argument in container.get("args") or []]
     try:
         if entry:
             return runners.job_command(image, entry, arguments)
@@ -125,9 +126,14 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
     return base | given | ours
 
 
+def _literal(text: str) -> str:
+    """Read ``$$`` as ``$``: https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/."""
+    return text.replace("$$", "$")
+
+
 def _value(item: Mapping[str, Any], place: Place) -> str:
     if "valueFrom" not in item:
-        return str(item.get("value", ""))
+        return _literal(str(item.get("value", "")))
     path = (item["valueFrom"].get("fieldRef") or {}).get("fieldPath", "")
     known = {
         "metadata.name": place.metadata["name"], "metadata.namespace": place.metadata["namespace"],
