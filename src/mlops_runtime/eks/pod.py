@@ -123,7 +123,7 @@ def _spread(key: str, selector: Mapping[str, str]) -> dict[str, Any]:
 def _fetch(eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> dict[str, Any]:
     return {
         **_container("fetch", eks, version, environment),
-        "args": ["fetch", version.artifact_uri, version.artifact_sha256, MODEL_FOLDER],
+        "args": ["fetch", _literal(version.artifact_uri), version.artifact_sha256, MODEL_FOLDER],
         "volumeMounts": [
             {"name": "model", "mountPath": MODEL_FOLDER},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the container's own
@@ -154,7 +154,7 @@ def _container(name: str, eks: EksSpec, version: SlotVersion, environment: dict[
         "name": name,
         "image": version.image,
         "imagePullPolicy": "IfNotPresent",  # by digest, so that what is present is what is meant
-        "env": [{"name": key, "value": value} for key, value in sorted(environment.items())],
+        "env": [{"name": key, "value": _literal(value)} for key, value in sorted(environment.items())],
         "resources": {"requests": dict(size), "limits": dict(size)},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -164,6 +164,12 @@ def _container(name: str, eks: EksSpec, version: SlotVersion, environment: dict[
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+
+
+def _literal(text: str) -> str:
+    # Kubernetes puts variables where it reads $(NAME), and reads $$ as $; SageMaker gives a container what stands there
+    # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    return text.replace("$", "$$")
 
 
 def _probe(*, period: int, failures: int) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The pod of a slot."""
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from eks_samples import IMAGE, SPEC, VERSION, specs, versions, with_eks
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mlops_runtime.contracts.eks import SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
@@ -107,6 +110,30 @@ def test_the_server_takes_whatever_a_pod_is_given(spec: ServingSpec, version: Sl
         assert f"s3://{found.capture.bucket}/{found.capture.prefix}" == spec.capture.destination
         assert (found.capture.percent, found.capture.variant) == (spec.capture.percent, spec.variant)
         assert found.capture.kms_key == spec.capture.kms_key
+
+
+def _expand(text: str, known: Mapping[str, str]) -> str:
+    """Do as Kubernetes does: ``$$`` is ``$``, ``$(NAME)`` a variable's value if there is one, anything else itself."""
+    return re.sub(
+        r"\$(?:(\$)|\(([^)]*)\))",
+        lambda found: found[1] or known.get(found[2], found[0]),
+        text,
+    )
+
+
+@given(
+    st.lists(st.sampled_from(["$", "$$", "$(", ")", "$(MLOPS_ENDPOINT)", "MLOPS_ENDPOINT", "x"]), max_size=8).map(
+        "".join
+    )
+)
+def test_a_variable_comes_as_it_stands_in_the_package(value: str) -> None:
+    """As on SageMaker, which puts nothing in."""
+    version = replace(VERSION, environment={"PATTERN": value}, artifact_uri=f"s3://artifacts/{value}x")
+    pod = pod_template(SPEC, version, labels=_LABELS, selector=_SELECTOR)["spec"]
+    known = {v["name"]: v["value"] for v in pod["containers"][0]["env"]}
+
+    assert _expand(known["PATTERN"], known) == value
+    assert _expand(pod["initContainers"][0]["args"][1], known) == version.artifact_uri
 
 
 def test_pods_spread_over_zones_and_hosts() -> None:
