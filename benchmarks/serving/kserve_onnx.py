@@ -25,7 +25,7 @@ class Onnx(kserve.Model):
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.ready = True
 
-    def predict(self, payload, headers=None, response_headers=None):  # type: ignore[no-untyped-def]
+    def predict(self, payload, headers=None, response_headers=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Predict, in the protocol that the caller speaks."""
         if isinstance(payload, InferRequest):
             tensor = payload.inputs[0]

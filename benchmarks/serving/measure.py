@@ -72,7 +72,9 @@ def memory(pid: int) -> float:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, path: str, body: bytes, environment: Mapping[str, str]) -> Iterator[Server]:
+def running(
+    command: Sequence[str], port: int, path: str, body: bytes, environment: Mapping[str, str]
+) -> Iterator[Server]:
     """Start a server on its core and give it once it has answered a prediction."""
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -96,7 +98,7 @@ def running(command: Sequence[str], port: int, path: str, body: bytes, environme
 
 
 def _answers(port: int, path: str, body: bytes) -> bool:
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, {"content-type": "application/json"})  # noqa: S310
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, {"content-type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - this machine
             answer = json.loads(response.read())
@@ -118,7 +120,18 @@ def load(server: Server, path: str, body: bytes, *, connections: int, seconds: i
     script.write_text(
         f"wrk.method = 'POST'\nwrk.body = [==[{body.decode()}]==]\nwrk.headers['content-type'] = 'application/json'\n"
     )
-    command = ["taskset", "-c", LOAD_CORE, wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
+    command = [
+        "taskset",
+        "-c",
+        LOAD_CORE,
+        wrk,
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--latency",
+        "-s",
+        str(script),
+    ]
     before = cpu(server.pid)
     said = subprocess.run(
         [*command, f"http://127.0.0.1:{server.port}{path}"], capture_output=True, text=True, check=True

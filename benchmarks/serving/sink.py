@@ -9,7 +9,7 @@ class Sink(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_PUT(self) -> None:  # noqa: N802 - the library's name
+    def do_PUT(self) -> None:
         """Read and forget."""
         if self.headers.get("expect", "").lower() == "100-continue":
             self.send_response_only(100)

@@ -1,17 +1,23 @@
 """The server as a process: settings, model, sockets, and the way out."""
 
+import gc
 import logging
 import os
 
 import uvicorn
 
 from mlops_runtime.serving.app import build
+from mlops_runtime.serving.capture import Recorder, s3_put
 from mlops_runtime.serving.model import ModelError, load_directory
 from mlops_runtime.serving.settings import Settings
 
 # SageMaker sends SIGKILL 30 s after SIGTERM
 # See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
-_DRAIN_SECONDS = 25
+_DRAIN_SECONDS = 20
+_FLUSH_SECONDS = 8
+# longer than a load balancer keeps an idle connection (60 s), which else sends a request into one that is just closed
+# See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html
+_KEEP_ALIVE_SECONDS = 75
 
 _log = logging.getLogger("mlops.serving")
 
@@ -27,13 +33,24 @@ def serve() -> int:
     if settings.model_sha256 is None:
         _log.warning("MLOPS_MODEL_SHA256 is not set: the model's hash is not compared")
     _log.info("model %s with %d columns, port %d", model.sha256, len(model.signature.inputs), settings.port)
-    uvicorn.run(
-        build(model, max_body_bytes=settings.max_body_bytes),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
-    )
+    gc.freeze()  # what is loaded by now stays: no collection looks at it again
+    capture = settings.capture
+    recorder = None if capture is None else Recorder(capture, s3_put(capture))
+    try:
+        uvicorn.run(
+            build(model, max_body_bytes=settings.max_body_bytes, name=settings.name, recorder=recorder),
+            host=settings.host,
+            port=settings.port,
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
+    finally:
+        # uvicorn raises SIGTERM again once it has drained, and that ends here
+        if recorder is not None:
+            recorder.close(_FLUSH_SECONDS)
     return 0

@@ -98,7 +98,7 @@ def test_fails_by_name_for_a_prediction_that_is_not_finite(models: Any) -> None:
 def test_fails_without_a_trace_for_an_unexpected_error(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug of ours is a 500 that shows nothing of the inside."""
     app = build(load(models.onnx(), models.signature_json()))
-    monkeypatch.setattr("mlops_runtime.serving.app.parse", lambda *_: 1 / 0)
+    monkeypatch.setattr("mlops_runtime.serving.app.encode", lambda *_: 1 / 0)
     answer = call(app, "POST", "/invocations", json={"instances": [ROW]})
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error while serving /invocations"})
 
@@ -107,7 +107,8 @@ def test_fails_without_a_trace_for_an_unexpected_error(models: Any, monkeypatch:
 def test_fails_for_other_paths(app: Any, method: str, path: str, status: int) -> None:
     """What is not served says what is."""
     answer = call(app, method, path)
-    message = f"{method} {path} is not served; use GET /ping or POST /invocations"
+    message = f"{method} {path} is not served; use GET /ping or POST /invocations, "
+    message += "or of the Open Inference Protocol GET /v2 and POST /v2/models/model/infer"
     assert (answer.status_code, answer.json()) == (status, {"error": message})
 
 
