@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
 GONE = "GONE"
+RECORDED = "RECORDED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Lock:
 class EndpointOverview:
     """One endpoint: ``state`` is SageMaker's status, ``NOT_YET_DEPLOYED`` before the first approval, ``GONE`` after a deletion.
 
+    On EKS it is ``RECORDED``: a cluster answers in its own network only, so what the last rollout wrote down is told.
     ``serving_config`` is what SageMaker serves, ``live`` what the last rollout wrote down; ``is_desired`` says whether the live one
     is served as the stack asks (None before anything is).
     """
@@ -121,8 +123,9 @@ class Overview:
         """Return the endpoint of an entry."""
         row = RolloutTable(self.dynamodb, entry.rollout_table, entry.endpoint).read()
         live = None if row.live is None else from_json(LivePointer, row.live)
-        serving = read_serving(self.sagemaker, entry.endpoint)
-        missing = NOT_YET_DEPLOYED if live is None else GONE
+        is_eks = entry.target == "EKS"
+        serving = None if is_eks else read_serving(self.sagemaker, entry.endpoint)
+        missing = NOT_YET_DEPLOYED if live is None else RECORDED if is_eks else GONE
         probation = None if live is None or live.probation_until is None else live.probation_until
         return EndpointOverview(
             endpoint=entry.endpoint,

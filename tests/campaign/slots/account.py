@@ -1,7 +1,7 @@
 """An account in which a service stands in two slots: the account of the campaigns with a load balancer and a cluster in memory.
 
-The cluster keeps what is applied and lets pods start after a while; a slot that has traffic and no ready pod, weights that do not sum
-to 100 and pods that are exchanged under traffic are noted as violations when they happen.
+The cluster keeps what is applied and lets pods start after a while. A slot that has traffic and no ready pod, weights that do not
+sum to 100 and pods that are exchanged under traffic are noted as violations when they happen.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The world of a service in two slots: what stands before an execution, and what must hold after it, whatever happened in between."""
+"""The world of a service in two slots: what stands before an execution, and what must hold after it, whatever happened."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.eks import SLOTS, EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import LivePointer, Outcome, RolloutSpec, ServingSpec, spec_key
 from mlops_runtime.eks.manifests import slot_manifests
-from mlops_runtime.eks.serving import all_to, other
+from mlops_runtime.eks.serving import other
 from mlops_runtime.rollout.audit import verify
 from mlops_runtime.rollout.fleet_alarms import alarm_prefix
 from mlops_runtime.rollout.table import RolloutTable
@@ -185,8 +185,3 @@ class SlotDeploy(Deploy):
 def with_rollout(**changes: Any) -> ServingSpec:
     """Return the spec with another policy."""
     return replace(SPEC, rollout=replace(SPEC.rollout, **changes))
-
-
-def reset_by_the_stack(world: SlotDeploy) -> None:
-    """Let CloudFormation put the rule back to what its template says."""
-    world.account.weights = all_to("blue")

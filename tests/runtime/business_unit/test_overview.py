@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from mlops_runtime.business_unit.overview import GONE, NOT_YET_DEPLOYED, Lock, Overview
+from mlops_runtime.business_unit.overview import GONE, NOT_YET_DEPLOYED, RECORDED, Lock, Overview
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.automation import (
     EndpointEntry,
@@ -161,6 +161,16 @@ def test_an_endpoint_that_somebody_deleted_is_gone(world: World) -> None:
     world.put("rollout", endpoint=ENDPOINT, live=canonical_json(LIVE).decode())
 
     assert world.overview.endpoint(world.endpoint_entry).state == GONE
+
+
+def test_of_a_cluster_what_is_recorded_is_told(world: World) -> None:
+    """It answers in its own network only; an endpoint of that name that SageMaker has is another one's."""
+    entry = replace(world.endpoint_entry, target="EKS")
+    world.serve("another")
+    assert world.overview.endpoint(entry).state == NOT_YET_DEPLOYED
+    world.put("rollout", endpoint=ENDPOINT, live=canonical_json(LIVE).decode())
+    told = world.overview.endpoint(entry)
+    assert (told.state, told.serving_config, told.live) == (RECORDED, None, LIVE)
 
 
 @pytest.mark.parametrize(("seconds", "expired"), [(60, False), (-60, True)])

@@ -1,0 +1,185 @@
+"""Ways back and around: rollback, abort, probation, a rule that the stack reset, a rollout that takes as long as it may."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.campaign.machine import Fault
+from tests.campaign.slots.world import OLD, machine_of, with_rollout
+
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.eks.serving import all_to
+
+MAXIMUM_PAYLOAD, MAXIMUM_HISTORY = 64 * 1024, 25_000
+LABEL = "cloudwatch:describeAlarms"
+
+
+def package_of(world: Any) -> str:
+    """Return the package of what serves, by the cluster and by the record, which must agree."""
+    (slot,) = [slot for slot, weight in world.account.weights.items() if weight == 100]
+    annotations = world.account.deployment(slot)["metadata"]["annotations"]
+    live = from_json(LivePointer, world.row().live)
+    assert (live.config, live.model_package_arn) == (world.serves(), annotations["mlops.constructs/package"])
+    return str(annotations["mlops.constructs/package"])
+
+
+def when(world: Any, label: str, occurrence: int, act: Callable[[], None]) -> Callable[[str], None]:
+    """Return a hook that acts once, before the n-th call of a label."""
+    seen = []
+
+    def hook(called: str) -> None:
+        seen.append(called)
+        if called == label and seen.count(label) == occurrence:
+            act()
+
+    return hook
+
+
+@pytest.mark.parametrize(
+    ("rollout", "moves"),
+    [
+        ({"kind": "ALL_AT_ONCE", "percent": None, "bake": 0}, [0, 100]),
+        ({"kind": "CANARY", "percent": 1}, [0, 1, 100]),
+        ({"kind": "LINEAR", "percent": 30}, [0, 30, 60, 90, 100]),
+    ],
+)
+def test_each_kind_moves_what_it_says(slots: Any, rollout: dict[str, Any], moves: list[int]) -> None:
+    """The candidate's share, from the weights that are asserted first to all."""
+    spec = with_rollout(**rollout)
+    world = slots(spec)
+    result = world.run(machine=machine_of(spec))
+    assert world.broken(result) == []
+    assert [move["green"] for move in world.account.moves] == moves
+
+
+def test_a_rollback_goes_to_the_model_before_and_no_further(slots: Any) -> None:
+    """At once, in the slot that rested; a second one finds nothing: it would lead to what was fled from."""
+    world = slots()
+    assert world.run().outcome == "PROMOTED"
+    assert package_of(world) == world.challenger
+    world.account.moves.clear()
+    result = world.run(reason="rollback")
+    assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
+    assert package_of(world) == world.champion
+    assert [move["blue"] for move in world.account.moves] == [0, 100]
+    again = world.run(reason="rollback")
+    assert (again.outcome, world.broken(again)) == ("REFUSED", [])
+    assert package_of(world) == world.champion
+
+
+def test_a_rollback_finds_the_model_before_though_its_slot_was_taken(slots: Any) -> None:
+    """A third model was tried in it, and failed."""
+    world = slots()
+    assert world.run().outcome == "PROMOTED"
+    world.account.rings, world.account.live_slot = "-errors", "green"
+    third = world.account.package(3)
+    assert world.run(model_package_arn=third).outcome == "ROLLED_BACK"
+    assert world.account.deployment("blue")["metadata"]["annotations"]["mlops.constructs/package"] == third
+    result = world.run(reason="rollback")
+    assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
+    assert package_of(world) == world.champion
+
+
+def test_a_rollback_goes_to_the_model_that_is_named(slots: Any) -> None:
+    """``mlops rollback --to``: any approved package of the group, also one that no slot ever ran."""
+    world = slots()
+    third = world.account.package(3)
+    result = world.run(reason="rollback", model_package_arn=third)
+    assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
+    assert package_of(world) == third
+    unapproved = world.account.package(4, approval="Rejected")
+    assert world.run(reason="rollback", model_package_arn=unapproved).outcome == "REFUSED"
+    assert package_of(world) == third
+
+
+def test_a_rollback_leaves_a_live_slot_that_is_ill(slots: Any) -> None:
+    """Its health is not asked: that it is ill must not keep it there."""
+    world = slots(live_pods=0)
+    result = world.run(reason="rollback", model_package_arn=world.challenger)
+    assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
+    assert package_of(world) == world.challenger
+
+
+@pytest.mark.parametrize("occurrence", [1, 4, 9])
+def test_an_abort_takes_a_rollout_back_in_every_phase(slots: Any, occurrence: int) -> None:
+    """A person sets the alarm while the pods start, at the first step, or at the last."""
+    world = slots()
+
+    def abort() -> None:
+        world.account.rings, world.account.rings_at = "-abort", 0
+
+    result = world.run(hook=when(world, LABEL, occurrence, abort))
+    assert (result.outcome, world.broken(result)) == ("ROLLED_BACK", [])
+    assert result.output["Cause"].startswith("in ALARM: demand-forecast-rollout-")
+    assert world.serves() == OLD
+
+
+def test_a_probation_takes_a_model_back(slots: Any) -> None:
+    """The alarm rings hours after the promotion; what asks for it is read again."""
+    spec = with_rollout(probation=86_400, probation_alarms=("refunds",))
+    world = slots(spec)
+    world.account.alarms["refunds"] = {"AlarmName": "refunds"}
+    assert world.run().outcome == "PROMOTED"
+    assert world.run(reason="rollback", alarm="refunds").outcome == "UNCHANGED"
+    world.account.rings = "refunds"
+    result = world.run(reason="rollback", alarm="refunds")
+    assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
+    assert package_of(world) == world.champion
+
+
+def test_a_rule_that_the_stack_reset_is_put_right(slots: Any) -> None:
+    """CloudFormation gave everything to blue, which rests since green was promoted."""
+    world = slots()
+    assert world.run().outcome == "PROMOTED"
+    serves = world.serves()
+    world.account.weights = all_to("blue")
+    result = world.run(reason="spec")
+    assert result.outcome == "UNCHANGED"
+    assert world.serves() == serves
+    assert package_of(world) == world.challenger
+
+
+def test_a_rule_that_changes_while_a_slot_starts_is_put_right_before_it_gets_traffic(slots: Any) -> None:
+    """The weights are asserted before the first step, whatever they are by then."""
+    world = slots()
+    result = world.run(hook=when(world, LABEL, 2, lambda: world.account.weights.update(all_to("green"))))
+    assert (result.outcome, world.broken(result)[1:]) == ("PROMOTED", [])
+    assert world.account.moves[0] == all_to("blue")
+
+
+@pytest.mark.parametrize("label", ["100/0", "90/10", "0/100"])
+def test_throttled_weights_are_written_in_the_end(slots: Any, label: str) -> None:
+    """Three attempts are throttled, the fourth is not."""
+    name = f"elasticloadbalancingv2:modifyRule {label}"
+    world = slots()
+    result = world.run(*(Fault(name, "throttle", occurrence=number) for number in (1, 2, 3)))
+    assert (result.outcome, result.faults_met, world.broken(result)) == ("PROMOTED", 3, [])
+
+
+def test_weights_that_cannot_be_put_back_stay_for_the_next_execution(slots: Any) -> None:
+    """The candidate has all the traffic and rings: what served before keeps its pods, and gets it all back later."""
+    world = slots(rings="-errors", rings_at=100)
+    fault = Fault("elasticloadbalancingv2:modifyRule 100/0", "access denied", always=True, occurrence=2)
+    result = world.run(fault)
+    assert (result.outcome, world.account.weights) == ("FAILED", all_to("green"))
+    assert "putting the weights back failed" in result.output["Cause"]
+    assert world.account.desired("blue") == 2
+    assert from_json(LivePointer, world.row().live).config == OLD
+    after = world.run(reason="spec")
+    assert (after.outcome, world.broken(after)) == ("UNCHANGED", [])
+    assert world.serves() == OLD
+
+
+def test_payload_and_history_stay_small_in_the_longest_rollout(slots: Any) -> None:
+    """Seven steps of an hour, each call failing twice before it works.
+
+    See: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    """
+    spec = with_rollout(kind="LINEAR", percent=15, bake=3600, maximum=28_800)
+    world = slots(spec)
+    result = world.run(machine=machine_of(spec))
+    assert result.outcome == "PROMOTED"
+    assert result.largest <= MAXIMUM_PAYLOAD
+    # a retried attempt adds three events, and a poll at most twenty
+    assert 3 * result.events < MAXIMUM_HISTORY

@@ -1,0 +1,150 @@
+"""The states between two slots: the graph, the calls against AWS's API, and what is done first when something goes wrong."""
+
+import re
+from typing import Any
+
+import pytest
+
+from mlops_constructs._states import successors, tasks
+from mlops_constructs.eks_inference import EksTarget
+from mlops_constructs.rollout.deploy_machine import deploy_machine
+from mlops_constructs.rollout.target import FAILED, PROMOTED, ROLLED_BACK
+from mlops_runtime.aws_api import check_machine
+from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.rollout.plan import poll_seconds
+
+NAME = "demand-forecast"
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function"
+ROLLOUT = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=10)
+TARGET = EksTarget(endpoint_name=NAME, slot_arn=f"{FUNCTION}:slot")
+
+
+def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
+    """The Deploy machine of a service."""
+    return deploy_machine(
+        endpoint_name=NAME,
+        unit_name="demand",
+        target=TARGET,
+        rollout=rollout,
+        table_name="rollout",
+        preflight_arn=f"{FUNCTION}:preflight",
+        record_arn=f"{FUNCTION}:record",
+        bus_name="demand",
+    )
+
+
+MACHINE = machine()
+STATES: dict[str, Any] = MACHINE["States"]
+FIRST, OWN = TARGET.steps(rollout=ROLLOUT, golden_arn=None, partition="aws")
+
+
+def reached(start: str, *, stop: frozenset[str] = frozenset()) -> set[str]:
+    """Return every state that can be reached without going on from those to stop at."""
+    found, waiting = set[str](), [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += () if name in stop else successors(STATES[name])
+    return found
+
+
+def test_every_call_is_one_that_aws_takes() -> None:
+    """No task has a finding against botocore's models."""
+    assert check_machine(MACHINE) == []
+
+
+@pytest.mark.parametrize(("name", "state"), list(tasks(MACHINE)))
+def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]) -> None:
+    """A task without one of the three could hang or end the execution without a record."""
+    assert state["Retry"], name
+    assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+    assert 0 < state["TimeoutSeconds"] <= 330
+
+
+def test_every_successor_exists_and_every_state_is_reached() -> None:
+    """The graph has no dangling name and no dead state."""
+    assert reached("Start") == set(STATES)
+
+
+def test_no_path_from_the_lock_ends_without_unlock() -> None:
+    """Without Unlock, no end can be reached from Lock."""
+    found = reached("Lock", stop=frozenset({"Unlock"}))
+    ends = {name for name, state in STATES.items() if state.get("End") or state["Type"] == "Fail"}
+    assert not (found - {"Unlock"}) & ends
+
+
+def test_no_path_from_the_plan_ends_without_a_record() -> None:
+    """Whatever follows Preflight is recorded: only a failed record itself passes by."""
+    assert "Unlock" not in reached("Preflight", stop=frozenset({"Record"}))
+
+
+def test_everything_that_can_fail_is_caught() -> None:
+    """A Map without Catch, too, would end the execution without Unlock."""
+    assert [name for name, state in STATES.items() if state["Type"] in ("Task", "Map") and "Catch" not in state] == []
+
+
+def test_no_path_leads_to_an_exit_but_by_promotion_or_the_way_back() -> None:
+    """Whatever goes wrong once a slot was touched, the weights are put back before anything else is done."""
+    found = reached(FIRST, stop=frozenset({PROMOTED, "PutBack"}))
+    assert not found & {ROLLED_BACK, FAILED, "Record", "Unlock"}
+
+
+def test_between_what_went_wrong_and_the_way_back_nothing_can_fail() -> None:
+    """The states that lead to it only set variables."""
+    before = {name for name, state in STATES.items() if "PutBack" in list(successors(state))}
+    assert {STATES[name]["Type"] for name in before - {"AwaitBack"}} == {"Pass"}
+    assert all("verdict" in STATES[name]["Assign"] for name in before - {"AwaitBack"})
+
+
+def test_no_traffic_moves_before_both_slots_were_asked_for_their_health() -> None:
+    """The first weights that are written lie behind both answers, or behind that a rollback, or a first model, needs one alone."""
+    assert "AssertWeights" not in reached(FIRST, stop=frozenset({"IsSlotHealthy"}))
+    assert "AssertWeights" not in reached("IsSlotHealthy", stop=frozenset({"HasLiveSlot"}))
+    assert "Shift" not in reached(FIRST, stop=frozenset({"AssertWeights"}))
+
+
+def test_each_write_of_weights_names_both_slots_of_one_set() -> None:
+    """So no write can leave what does not sum to a hundred: the sets come from the plan, where that holds."""
+    writes = [state for _, state in tasks(MACHINE) if state["Resource"].endswith(":modifyRule")]
+    assert len(writes) == 4
+    for state in writes:
+        (action,) = state["Arguments"]["Actions"]
+        groups = action["ForwardConfig"]["TargetGroups"]
+        assert [g["TargetGroupArn"] for g in groups] == [
+            f"{{% $plan.eks.target_groups.{slot} %}}" for slot in ("blue", "green")
+        ]
+        sets = {re.sub(r"\.(blue|green) %\}$", "", group["Weight"]) for group in groups}
+        assert sets in ({"{% $plan.eks.start"}, {"{% $plan.eks.steps[$step]"})
+
+
+def test_what_began_before_is_ended_before_it_is_waited_for() -> None:
+    """Nobody else would: SageMaker goes on by itself, a listener rule does not."""
+    assert STATES["TakeBack"]["Next"] == "IsPatient"
+    assert STATES["TakeBack"]["Catch"][0]["Next"] == "IsPatient"
+    waits = [arm for arm in STATES["Decide"]["Choices"] if "'wait'" in arm["Condition"]]
+    assert [arm["Next"] for arm in waits] == ["TakeBack"]
+
+
+def test_the_machine_asks_nothing_of_sagemaker() -> None:
+    """A role for it would have rights that nobody uses."""
+    services = {re.findall(r":::(?:aws-sdk:)?(\w+)", state["Resource"])[0] for _, state in tasks(MACHINE)}
+    assert services == {"cloudwatch", "dynamodb", "elasticloadbalancingv2", "events", "lambda"}
+
+
+def test_the_history_of_the_longest_rollout_fits() -> None:
+    """Fewer than 25,000 events: every loop of the longest rollout at its most.
+
+    See: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    """
+    longest: dict[str, Any] = machine(RolloutSpec(kind="LINEAR", bake=3600, maximum=28_800, percent=15))["States"]
+    (lock,) = (r for r in longest["Lock"]["Retry"] if "DynamoDB.ConditionalCheckFailedException" in r["ErrorEquals"])
+    poll = poll_seconds(28_800)
+    polls = -(-(28_800 + 900) // poll)
+    task, other = 5, 2  # entered, scheduled, started, succeeded, exited; entered, exited
+    waiting = polls * (2 * task + 3 * other)  # Preflight, Decide, TakeBack, IsPatient, AwaitRest
+    starting = (1800 // poll + 1) * (4 * task + 8 * other)
+    baking = polls * (task + 2 * other)
+    reverting = polls * (task + 2 * other)
+    rest = 40 * task + 30 * 2 * task
+    assert 3 * lock["MaxAttempts"] + waiting + starting + baking + reverting + rest < 25_000
