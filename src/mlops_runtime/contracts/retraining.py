@@ -112,7 +112,8 @@ class EvaluationPlan:
     ``bands`` cuts columns of numbers into segments: ``{"sold": (5, 20)}`` gives ``sold=below 5``, ``sold=5 to 20`` and
     ``sold=20 or more``. ``period`` is the column (a week) of which the holdout has few values and whose rows share what happened
     then: the gate's intervals then know blocks and periods. ``timestamp`` is the column with the time of prediction: the training
-    split must end before the holdout begins.
+    split must end before the holdout begins. ``max_unknown`` is the share of the training split's rows whose category a candidate
+    may take for unknown, for each column; default any.
     """
 
     label: str
@@ -124,6 +125,7 @@ class EvaluationPlan:
     timestamp: str | None = None
     period: str | None = None
     bands: Mapping[str, tuple[float, ...]] | None = None
+    max_unknown: float | None = None
     format: Literal["mlops.evaluation-plan/1"] = "mlops.evaluation-plan/1"
 
 

@@ -33,6 +33,7 @@ from mlops_runtime.serving.model import Model, ModelError, load_archive
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 PREDICTION = "prediction"
+_UNABLE = f"{CANDIDATE} could not predict the holdout"
 _ROUNDING = 1e-6  # a few units in the last place of 32-bit numbers
 _SPLIT_TIMES = ("trained_until", "holdout_from", "holdout_until")
 
@@ -78,9 +79,9 @@ def evaluate(
     models = _models(inputs)
     candidate = models[CANDIDATE]
     _require(plan, inputs, candidate.signature)
-    failures = _time_failures(plan, inputs)
+    failures = [*_time_failures(plan, inputs), *_category_failures(plan, candidate.signature, inputs.train)]
     predictions = {name: _predictions(name, model, inputs.holdout, failures) for name, model in models.items()}
-    if not any(failure.startswith(CANDIDATE) for failure in failures):
+    if not any(failure.startswith(_UNABLE) for failure in failures):
         failures += serving_problems(candidate, inputs.holdout, model_input(inputs.holdout, candidate.signature))
     predictions |= {name: numbers(inputs.holdout, name).astype(np.float64) for name in plan.baselines}
     actual = numbers(inputs.holdout, plan.label).astype(np.float64)
@@ -145,7 +146,7 @@ def _predictions(name: str, model: Model, holdout: Any, failures: list[str]) -> 
         raise
     except Exception as error:  # ONNX Runtime raises its own types, all direct children of Exception
         if name == CANDIDATE:
-            failures.append(f"{name} could not predict the holdout: {str(error).partition(chr(10))[0]}")
+            failures.append(f"{_UNABLE}: {str(error).partition(chr(10))[0]}")
         return np.full(holdout.num_rows, np.nan)
 
 
@@ -169,6 +170,28 @@ def _time_failures(plan: EvaluationPlan, inputs: Inputs) -> list[str]:
     if newest < first:
         return []
     return [f"the training split reaches {_shown(newest)}, the holdout begins {_shown(first)}: trained on the future"]
+
+
+def _category_failures(plan: EvaluationPlan, signature: ModelSignature, train: Any) -> list[str]:
+    """Return which columns the candidate takes for unknown in too many rows of the very set that it was trained on.
+
+    Such a model was trained on something else, or its signature is not its own.
+
+    See: E. Breck and others, Data Validation for Machine Learning, Proceedings of MLSys (2019), on values outside a domain.
+    """
+    if plan.max_unknown is None:
+        return []
+    problems = []
+    for column in signature.inputs:
+        known = frozenset(column.categories)
+        values = [value for value in categories(train, column.name) if value] if column.type == "category" else []
+        unknown = [value for value in values if value not in known]
+        if len(unknown) > plan.max_unknown * len(values):
+            problems.append(
+                f"the candidate does not know {len(set(unknown))} of {len(set(values))} values of {column.name!r} in the "
+                f"training split, {len(unknown) / len(values):.1%} of its rows, allowed are {plan.max_unknown:.1%}"
+            )
+    return problems
 
 
 def _shown(value: object) -> str:

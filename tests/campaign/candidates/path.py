@@ -112,7 +112,7 @@ class Way:
                 champion=self._champion,
             )
             evaluation, _ = evaluate(EVALUATION, inputs, "s3://artifacts/baseline.json")
-        sha256 = hashlib.sha256(canonical_json(evaluation)).hexdigest()
+        sha256 = "" if is_fresh else hashlib.sha256(canonical_json(evaluation)).hexdigest()
         now = None if is_fresh else decided_at(week)
         result = evaluate_gate(evaluation, GATE, uri="s3://artifacts/evaluation.json", sha256=sha256, now=now)
         return result, float(evaluation.metrics["candidate"])

@@ -60,7 +60,7 @@ def test_a_gate_asks_only_what_its_evaluation_answers():
 
 def test_fails_with_every_limit_that_nothing_could_keep():
     """At synth, not after the first training."""
-    plan = EvaluationPlan(label="units", block="store", baselines=(), segments=("promoted",))
+    plan = EvaluationPlan(label="units", block="store", baselines=(), segments=("promoted",), max_unknown=5)
     gate = GateSpec(
         metric="brier",
         confidence=95,
@@ -76,6 +76,7 @@ def test_fails_with_every_limit_that_nothing_could_keep():
         "gate.metric",
         "gate.confidence",
         "gate.resamples",
+        "evaluation.max_unknown",
         "gate.max_slowdown",
         "gate.minimum_loss",
         "gate.segments",

@@ -25,9 +25,10 @@ from mlops_runtime.contracts.features import (
 )
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import Baseline
-from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
 from mlops_runtime.jobs.evaluate import Inputs, _distinct, check_files, evaluate
 from mlops_runtime.jobs.optml import JobError, OptMl
+from mlops_runtime.retraining.evidence import problems
 from mlops_runtime.serving.model import Model
 
 TABLE = PinnedTable(
@@ -372,3 +373,29 @@ def test_fails_when_the_splits_are_not_those_of_the_manifest(inputs: Inputs, tmp
         "the training set is not the one of its manifest: holdout/part-0.parquet is not named, "
         "train/part-0.parquet is another, train/part-1.parquet is missing"
     )
+
+
+def test_a_candidate_knows_what_it_was_trained_on(inputs: Inputs) -> None:
+    """One of the three stores of its training split is unknown to it, where none may be; by default any may."""
+    evaluation, _ = evaluate(replace(PLAN, max_unknown=0.05), inputs, URI)
+    assert evaluation.failures is not None
+    (failure,) = evaluation.failures
+    assert failure.startswith("the candidate does not know 1 of 3 values of 'store' in the training split, 3")
+    assert failure.endswith("% of its rows, allowed are 5.0%")
+    for share in (None, 0.5):
+        assert evaluate(replace(PLAN, max_unknown=share), inputs, URI)[0].failures is None
+
+
+def test_periods_and_bands_are_kept_apart_where_the_plan_names_them(inputs: Inputs) -> None:
+    """Of the whole for every rival, of segments for the models that are compared there."""
+    plan = replace(PLAN, period="week", bands={"price": (2, 4)})
+    evaluation, _ = evaluate(plan, inputs, URI)
+    assert evaluation.periods is not None
+    assert [period.period for period in evaluation.periods] == [str(week) for week in range(8)]
+    assert set(evaluation.periods[0].absolute_error) == {"candidate", "champion", "last_week"}
+    assert evaluation.segments is not None
+    assert {segment.value for segment in evaluation.segments} == {"below 2", "2 to 4", "4 or more"}
+    for segment in evaluation.segments:
+        assert segment.periods is not None
+        assert set(segment.periods[0].absolute_error) == {"candidate", "champion"}
+    assert problems(evaluation, GateSpec(minimum_rows=1), None) == []
