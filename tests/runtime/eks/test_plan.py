@@ -210,6 +210,32 @@ def test_a_rollback_goes_to_the_package_before_at_once() -> None:
     assert (made.alarms, made.watched, made.eks["bake"]) == ((), (), 0)
 
 
+def test_a_freeze_and_a_pause_hold_for_new_models_alone() -> None:
+    """As on SageMaker: nobody is kept from going back."""
+    frozen = plan(frozen="frozen: peak season")
+    assert (frozen.action, frozen.reason.partition(":")[0]) == ("refuse", "frozen")
+    automatic = described(CHALLENGER, ApprovalDescription="approved by policy: better [binding 0]")
+    resting = replace(facts(LIVE, RECORDED, rests="paused by ann"), package=automatic)
+    assert decide(request(), resting, execution=EXECUTION, now=NOW).reason.startswith("paused by ann")
+    back = request("rollback", CHALLENGER)
+    assert plan(asked=back, frozen="frozen: peak season", rests="paused by ann").action == "update"
+
+
+def test_a_rollback_that_an_alarm_asks_for_is_held_to_the_probation() -> None:
+    """It is on, the alarm rings, and the version on probation serves."""
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, probation=3600, probation_alarms=("refunds",)))
+    both = slots(0, state("blue", BLUE, desired=0, ready=0), state("green", GREEN, package=CHALLENGER))
+    until = {"previous": BLUE, "previous_package": CHAMPION, "probation_until": "2017-08-01T10:00:00Z"}
+    asked = request("rollback", None, alarm="refunds")
+    told = {"asked": asked, "spec": spec, "package": CHAMPION}
+    rings = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "ALARM"}, **told)
+    assert (rings.action, rings.eks["steps"]) == ("update", [{"blue": 100, "green": 0}])
+    quiet = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "OK"}, **told)
+    assert quiet.action == "nothing"
+    over = pointer(GREEN, CHALLENGER, **{**until, "probation_until": "2017-08-01T08:00:00Z"})
+    assert plan(both, over, alarm_states={"refunds": "ALARM"}, **told).action == "nothing"
+
+
 def test_what_comes_to_serve_remembers_the_package_before() -> None:
     """The slot that held it will hold another one."""
     assert plan().live["previous"] == BLUE
