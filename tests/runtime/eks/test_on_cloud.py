@@ -1,11 +1,14 @@
 """Manifests and client on a cluster of the embedded cloud, which knows access entries, RBAC and field managers by itself."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from eks_samples import SPEC, TENANT, VERSION, with_eks
 
@@ -141,3 +144,48 @@ def test_a_field_of_somebody_else_keeps_everything_as_it_is(sides: _Sides, monke
     with pytest.raises(ConflictError, match=r"\.spec\.selector.* is managed by 'kubectl-edit'"):
         apply(sides.applier, made)
     assert sides.applier.get(deployment_ref(**{**_WHERE, "slot": "green"})) is None
+
+
+def test_a_slots_pod_fetches_its_model_and_serves_it(
+    sides: _Sides, cloud: Cloud, wait_for: Callable[..., Any], models: Any, tmp_path: Path
+) -> None:
+    """The whole pod as we write it: init container, probes, identity, capture's settings; its answer is the model's."""
+    archive = models.archive(tmp_path / "model.tar.gz")
+    cloud.client("s3").create_bucket(Bucket=f"{_NAME}-artifacts")
+    cloud.client("s3").put_object(Bucket=f"{_NAME}-artifacts", Key="model.tar.gz", Body=archive.read_bytes())
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": "pods.eks.amazonaws.com"},
+        "Action": ["sts:AssumeRole", "sts:TagSession"],
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = cloud.client("iam").create_role(RoleName=f"{_NAME}-pod", AssumeRolePolicyDocument=document)["Role"]
+    read = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{_NAME}-artifacts/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [read]})
+    cloud.client("iam").put_role_policy(RoleName=f"{_NAME}-pod", PolicyName="read", PolicyDocument=policy)
+    cloud.client("eks").create_pod_identity_association(
+        clusterName=_NAME, namespace=TENANT.namespace, serviceAccount="forecast", roleArn=role["Arn"]
+    )
+    version = replace(
+        VERSION,
+        image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "a" * 64,
+        artifact_uri=f"s3://{_NAME}-artifacts/model.tar.gz",
+        artifact_sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
+        environment={"MLOPS_MODEL_SHA256": hashlib.sha256(models.onnx()).hexdigest()},
+    )
+    spec = with_eks(minimum=1)
+    made = slot_manifests(spec, "blue", version)
+    apply(sides.applier, [*service_manifests(spec), *made])
+    state = wait_for(
+        lambda: (found := read_slot(sides.applier.get(deployment_ref(**_WHERE)), "blue")).ready == 1 and found,
+        seconds=60,
+    )
+
+    assert (state.version, state.desired, state.updated) == (version, 1, 1)
+    clusters = httpx.get(f"{cloud.endpoint_url}/_mlops/clusters").json()["clusters"]
+    pods = next(row["pods"] for row in clusters if row["name"] == _NAME)
+    port = next(pod["port"] for pod in pods if pod["name"].startswith("demand-forecast-blue-") and pod["ready"])
+    row = {"content-type": "text/csv", "accept": "text/csv"}
+    answer = httpx.post(f"http://127.0.0.1:{port}/invocations", content="1.5,2,north", headers=row)
+    assert (answer.status_code, float(answer.text)) == (200, 4.0)  # 2 x price + stock / 2 + 10 x store
+    remove(sides.applier, [ref(manifest) for manifest in made])
