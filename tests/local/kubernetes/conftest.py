@@ -149,6 +149,7 @@ def deployment(server_script: Path) -> Callable[..., dict[str, Any]]:
         container = {
             "name": "model", "image": IMAGE, "command": ["python", str(server_script)],
             "ports": [{"containerPort": 8080, "name": "http"}], "readinessProbe": probe, "livenessProbe": probe,
+            "startupProbe": {**probe, "failureThreshold": 60},
             "env": [{"name": key, "value": value} for key, value in environment.items()],
             **rest.pop("container", {}),
         }  # fmt: skip

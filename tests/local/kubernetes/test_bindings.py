@@ -1,0 +1,121 @@
+"""Target group bindings: https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-alb.html."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.local.kubernetes.conftest import Caller, path, thing
+
+from mlops_local.cloud import Cloud
+
+AUTO, CONTROLLER = "eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"
+Make = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def group(cloud: Cloud, cluster_name: str, unique: str) -> Callable[..., str]:
+    """Make a target group of addresses behind a listener, with the tag that Auto Mode needs or without."""
+    elb = cloud.client("elbv2")
+
+    def make(*, tagged: bool = True, used: bool = True) -> str:
+        tags = [{"Key": "eks:eks-cluster-name", "Value": cluster_name}] if tagged else [{"Key": "a", "Value": "b"}]
+        arn = elb.create_target_group(
+            Name=unique, Protocol="HTTP", Port=8080, TargetType="ip", VpcId="vpc-1", HealthCheckPath="/ping", Tags=tags
+        )["TargetGroups"][0]["TargetGroupArn"]
+        if used:
+            balancer = elb.create_load_balancer(Name=unique, Subnets=["subnet-1"])["LoadBalancers"][0][
+                "LoadBalancerArn"
+            ]
+            action = {"Type": "forward", "TargetGroupArn": arn}
+            elb.create_listener(LoadBalancerArn=balancer, Port=80, Protocol="HTTP", DefaultActions=[action])
+        return str(arn)
+
+    return make
+
+
+def _bound(name: str, arn: str, *, api: str = AUTO, namespace: str = "demand") -> list[dict[str, Any]]:
+    service = thing(
+        "Service", name, namespace, spec={"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]}
+    )
+    spec = {"serviceRef": {"name": name, "port": 80}, "targetGroupARN": arn, "targetType": "ip"}
+    return [service, thing("TargetGroupBinding", name, namespace, api=api, spec=spec)]
+
+
+def _targets(cloud: Cloud, arn: str) -> list[str]:
+    rows = cloud.client("elbv2").describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+    return [row["TargetHealth"]["State"] for row in rows if row["TargetHealth"]["State"] != "draining"]
+
+
+def test_pods_are_the_targets_of_their_group(
+    cloud: Cloud, admin: Caller, deployment: Make, group: Callable[..., str], wait_for: Callable[..., Any]
+) -> None:
+    """Registered when they serve, others taken out, and deregistered with their binding."""
+    arn, name, elb = group(), "bound", cloud.client("elbv2")
+    elb.register_targets(TargetGroupArn=arn, Targets=[{"Id": "127.0.0.1", "Port": 9}])
+    manifest = deployment(name, replicas=2)
+    for row in [manifest, *_bound(name, arn)]:
+        assert admin.apply(row)[0] == 201
+
+    wait_for(lambda: _targets(cloud, arn) == ["healthy", "healthy"])
+
+    ports = [
+        pod["port"]
+        for row in cloud._call("/_mlops/clusters")["clusters"]
+        for pod in row["pods"]
+        if "bound" in pod["name"]
+    ]
+    health = elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+    assert sorted(row["Target"]["Port"] for row in health if row["TargetHealth"]["State"] == "healthy") == sorted(ports)
+    admin.call("DELETE", path(_bound(name, arn)[1]))
+    wait_for(lambda: _targets(cloud, arn) == [])
+    states = [row["TargetHealth"] for row in elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]]
+    assert {state["Reason"] for state in states} == {"Target.DeregistrationInProgress"}
+    admin.call("DELETE", path(manifest))
+
+
+def test_auto_mode_leaves_a_group_without_its_tag_alone(
+    cloud: Cloud, admin: Caller, deployment: Make, group: Callable[..., str], wait_for: Callable[..., Any]
+) -> None:
+    """https://docs.aws.amazon.com/eks/latest/userguide/auto-elb-example.html; the controller one installs needs no tag."""
+    arn, name = group(tagged=False), "untagged"
+    manifest = deployment(name, replicas=1)
+    for row in [manifest, *_bound(name, arn)]:
+        admin.apply(row)
+    wait_for(lambda: admin.get(manifest)["status"].get("readyReplicas") == 1)
+    assert _targets(cloud, arn) == []
+
+    admin.call("DELETE", path(_bound(name, arn)[1]))
+    admin.apply(_bound(name, arn, api=CONTROLLER)[1])
+
+    wait_for(lambda: _targets(cloud, arn) == ["healthy"])
+    admin.call("DELETE", path(manifest))
+    wait_for(lambda: _targets(cloud, arn) == [])
+
+
+def test_a_pod_behind_a_gate_is_ready_once_its_target_is_healthy(
+    cloud: Cloud, admin: Caller, deployment: Make, group: Callable[..., str], wait_for: Callable[..., Any]
+) -> None:
+    """https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/deploy/pod_readiness_gate/."""
+    labels = {"eks.amazonaws.com/pod-readiness-gate-inject": "enabled"}
+    admin.apply(thing("Namespace", "gated", "", metadata={"labels": labels}))
+    admin.apply(thing("ServiceAccount", "forecast", "gated"))
+    arn = group()
+    cloud.client("elbv2").modify_target_group(TargetGroupArn=arn, HealthCheckPath="/ping", Matcher={"HttpCode": "404"})
+    manifest = deployment("gate", replicas=1)
+    manifest["metadata"]["namespace"] = "gated"
+    for row in [*_bound("gate", arn, namespace="gated"), manifest]:
+        assert admin.apply(row)[0] == 201
+    wait_for(lambda: _targets(cloud, arn) == ["unhealthy"])
+    assert "readyReplicas" not in admin.get(manifest)["status"]
+    rows = cloud.client("elbv2").describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+    assert [row["TargetHealth"]["Reason"] for row in rows] == ["Target.ResponseCodeMismatch"]
+
+    cloud.client("elbv2").modify_target_group(
+        TargetGroupArn=arn, Matcher={"HttpCode": "200"}, HealthyThresholdCount=2, HealthCheckIntervalSeconds=5
+    )
+    cloud.clock_scale(60)
+    try:
+        wait_for(lambda: admin.get(manifest)["status"].get("readyReplicas") == 1)
+    finally:
+        cloud.clock_scale(1)
+    admin.call("DELETE", "/api/v1/namespaces/gated")
