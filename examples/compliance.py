@@ -8,9 +8,17 @@ from pathlib import Path
 import aws_cdk as cdk
 
 from examples.capacities import Capacities
+from examples.retail.demand_forecasting.eks_stack import ClusterAttributes, DemandForecastingOnEks
 from examples.stacks import compose
 from mlops_constructs import ModelImage, Profile
 from mlops_constructs.compliance.harness import check
+
+_CLUSTER: ClusterAttributes = {
+    "name": "retail",
+    "security_group_id": "sg-0123456789abcdef0",
+    "subnet_cidrs": ["10.0.0.0/17", "10.0.128.0/17"],
+}
+_CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 
 
 def main(path: Path) -> int:
@@ -23,6 +31,14 @@ def main(path: Path) -> int:
             compose(app)
             image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
             Capacities(app, "Capacities", image=image, profile=profile)
+            DemandForecastingOnEks(
+                app,
+                "DemandForecastingOnEks",
+                image=image,
+                profile=profile,
+                cluster=_CLUSTER,
+                certificate_arn=_CERTIFICATE if profile is Profile.PRODUCTION else None,
+            )
             found = check(app)
         print("\n".join(f"{profile.value}: {line}" for line in found.summary()))
         problems += [f"{profile.value}: {problem}" for problem in found.problems]

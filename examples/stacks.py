@@ -4,6 +4,7 @@ import aws_cdk as cdk
 
 from examples.first_endpoint import FirstEndpoint
 from examples.retail.customer_behavior.stack import CustomerBehavior
+from examples.retail.demand_forecasting.eks_stack import DemandForecastingOnEks, cluster_attributes
 from examples.retail.demand_forecasting.stack import DemandForecasting
 from examples.retail.dynamic_pricing.stack import DynamicPricing
 from mlops_constructs import ModelImage, Network, Profile
@@ -17,14 +18,33 @@ def compose(app: cdk.App) -> None:
 
     Args:
         app: Its context names ``image_digest``, the digest of the runtime's image, ``profile``: ``development`` (default) or
-            ``production``, and perhaps ``network``: ``vpc_id``, ``availability_zones`` and ``subnet_ids``.
+            ``production``, and perhaps ``network``: ``vpc_id``, ``availability_zones`` and ``subnet_ids``. With ``target`` ``eks``
+            (default ``sagemaker``) the unit ``demand`` serves from a cluster: ``cluster`` names it by ``name``,
+            ``security_group_id`` and ``subnet_cidrs``, ``certificate`` the ARN that production needs.
+
+    Raises:
+        ValueError: If the target is none of the two.
     """
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
     name = app.node.try_get_context("profile")
     profile = Profile.DEVELOPMENT if name is None else Profile(name)
     shared = app.node.try_get_context("network")
     network = None if shared is None else Network.shared(**shared)
-    DemandForecasting(app, "DemandForecasting", image=image, profile=profile, network=network)
+    target = app.node.try_get_context("target")
+    if target in (None, "sagemaker"):
+        DemandForecasting(app, "DemandForecasting", image=image, profile=profile, network=network)
+    elif target == "eks":
+        DemandForecastingOnEks(
+            app,
+            "DemandForecasting",
+            image=image,
+            profile=profile,
+            cluster=cluster_attributes(app.node.try_get_context("cluster")),
+            certificate_arn=app.node.try_get_context("certificate"),
+            network=network,
+        )
+    else:
+        raise ValueError(f"context target must be 'sagemaker' or 'eks', got {target!r}")
     CustomerBehavior(app, "CustomerBehavior", image=image, profile=profile, network=network)
     DynamicPricing(app, "DynamicPricing", image=image, profile=profile, network=network)
     FirstEndpoint(app, "FirstEndpoint", image=image)

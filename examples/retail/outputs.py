@@ -2,7 +2,7 @@
 
 import aws_cdk as cdk
 
-from mlops_constructs import BusinessUnit, FeatureStore, ModelEndpoint, ModelMonitor, ModelRegistry, RetrainingPipeline
+from mlops_constructs import BusinessUnit, FeatureStore, IServedModel, ModelMonitor, ModelRegistry, RetrainingPipeline
 
 
 def define_outputs(
@@ -11,7 +11,7 @@ def define_outputs(
     unit: BusinessUnit,
     store: FeatureStore,
     registry: ModelRegistry,
-    endpoint: ModelEndpoint,
+    endpoint: IServedModel,
     retraining: RetrainingPipeline,
     monitor: ModelMonitor,
 ) -> None:
@@ -22,7 +22,7 @@ def define_outputs(
         unit: The unit.
         store: Its features.
         registry: Its models.
-        endpoint: Its endpoint.
+        endpoint: Its endpoint, or its service on a cluster.
         retraining: What trains its model.
         monitor: What watches it.
     """

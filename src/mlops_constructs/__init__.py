@@ -3,6 +3,16 @@
 from mlops_constructs._errors import ValidationError
 from mlops_constructs.business_unit import BusinessUnit, Freeze, FreezeCalendar, Network, Platform, Profile
 from mlops_constructs.drift_alarms import DriftAlarms
+from mlops_constructs.eks_inference import (
+    Bootstrap,
+    Delivery,
+    EksCapacity,
+    EksCluster,
+    EksInferenceService,
+    EksTarget,
+    EksTenant,
+    TenantQuota,
+)
 from mlops_constructs.feature_store import Entity, Feature, FeatureGroup, FeatureStore
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
 from mlops_constructs.model_endpoint import (
@@ -10,6 +20,7 @@ from mlops_constructs.model_endpoint import (
     EndpointCapacity,
     EndpointVariant,
     IModelEndpoint,
+    IServedModel,
     ModelEndpoint,
     Ownership,
     Scaling,
@@ -39,9 +50,16 @@ from mlops_constructs.rollout import (
 
 __all__ = [
     "Approval",
+    "Bootstrap",
     "BusinessUnit",
     "DataCapture",
+    "Delivery",
     "DriftAlarms",
+    "EksCapacity",
+    "EksCluster",
+    "EksInferenceService",
+    "EksTarget",
+    "EksTenant",
     "EndpointCapacity",
     "EndpointVariant",
     "Entity",
@@ -55,6 +73,7 @@ __all__ = [
     "GoldenRequests",
     "GuardPolicy",
     "IModelEndpoint",
+    "IServedModel",
     "ModelEndpoint",
     "ModelImage",
     "ModelMonitor",
@@ -75,6 +94,7 @@ __all__ = [
     "ScheduledCapacity",
     "ShadowTraffic",
     "Spot",
+    "TenantQuota",
     "TrainingJob",
     "TrainingSetSource",
     "ValidationError",

@@ -17,7 +17,11 @@ _RULE = re.compile(r"(?P<pack>AwsSolutions|HIPAA\.Security|NIST\.800\.53\.R[45]|
 
 _HIPAA, _R4, _R5, _PCI = "HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321"
 RULE_FAMILIES: dict[str, tuple[str, ...]] = {
+    "ALBHttpToHttpsRedirection": (_HIPAA, _R4, _R5, _PCI),
+    "ALBWAFEnabled": (_R4, _R5, _PCI),
     "DynamoDBInBackupPlan": (_HIPAA, _R4, _R5),
+    "ELBDeletionProtectionEnabled": (_HIPAA, _R4, _R5),
+    "ELBv2ACMCertificateRequired": (_HIPAA, _R5, _PCI),
     "IAMPolicyNoStatementsWithFullAccess": (_HIPAA, _R5, _PCI),
     "LambdaConcurrency": (_HIPAA, _R5),
     "LambdaEventSourceMappingDestination": ("Serverless",),

@@ -1,0 +1,34 @@
+"""Custom resource that applies Kubernetes manifests: with the role's own access, or as administrator while it works."""
+
+import logging
+import os
+from typing import Any
+
+import boto3
+
+from mlops_runtime.custom_resource import answer
+from mlops_runtime.eks.admin import AdminAccess
+from mlops_runtime.eks.client import Cluster
+from mlops_runtime.eks.delivery import ManifestsResource
+
+logging.getLogger().setLevel(logging.INFO)
+
+_RESERVE_MS = 60_000  # for removing the access of an administrator
+SESSION = boto3.Session()
+ADMIN = (
+    AdminAccess(
+        eks=SESSION.client("eks"),
+        s3=SESSION.client("s3"),
+        principal=os.environ["PRINCIPAL_ARN"],
+        policy=os.environ["ADMIN_POLICY_ARN"],
+        bucket=os.environ["AUDIT_BUCKET"],
+    )
+    if "ADMIN_POLICY_ARN" in os.environ
+    else None
+)
+RESOURCE = ManifestsResource(connect=lambda name: Cluster.connect(SESSION, name), admin=ADMIN)
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Carry out one request of CloudFormation and answer it."""
+    RESOURCE.handle(event, answer, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)

@@ -1,0 +1,79 @@
+"""On what a service runs on Kubernetes: pods of a slot, and what each asks for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import check_pattern, check_range
+from mlops_runtime.eks.quantity import quantity
+
+Architecture = Literal["amd64", "arm64"]
+
+_CPU = r"(?:[1-9]\d*m|[1-9]\d{0,2}(?:\.\d{1,3})?|0\.\d{0,2}[1-9])"
+_MEMORY = r"[1-9]\d*(?:Mi|Gi)"
+_SLOTS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a service may ask of its namespace at most: both slots at their largest, each with the one pod more of an update."""
+
+    cpu: float
+    memory: float
+    pods: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EksCapacity:
+    """How many pods a slot has while it serves, and how large each is.
+
+    The number follows the CPU that the pods use. The slot that does not serve has none; while a rollout goes on both have some.
+
+    Args:
+        minimum: Pods of a slot that serves, at least. Default: two.
+        maximum: Pods at most. Default: ten.
+        cpu: CPU of a pod, such as ``500m`` or ``2``. Default: one core.
+        memory: Memory of a pod, in ``Mi`` or ``Gi``; what is asked for is also the limit. Default: ``1Gi``.
+        cpu_target: Percent of the CPU that the fleet is scaled to, 10 to 95. Default: 60.
+        architecture: Of the nodes; the image must be built for it. Default: ``amd64``.
+
+    Raises:
+        ValidationError: With every value that no cluster takes.
+
+    Example:
+        >>> EksCapacity(minimum=2, maximum=4, cpu="500m").demand.pods
+        10
+    """
+
+    minimum: int = 2
+    maximum: int = 10
+    cpu: str = "1"
+    memory: str = "1Gi"
+    cpu_target: int = 60
+    architecture: Architecture = "amd64"
+
+    def __post_init__(self) -> None:
+        problems = [
+            check_range("minimum", self.minimum, minimum=1, maximum=1000),
+            check_range("maximum", self.maximum, minimum=1, maximum=1000),
+            f"maximum must be at least minimum ({self.minimum}), got {self.maximum}; raise maximum or lower minimum"
+            if self.maximum < self.minimum
+            else None,
+            check_pattern("cpu", self.cpu, pattern=_CPU, allowed="a quantity such as '500m', '2' or '1.5'"),
+            check_pattern(
+                "memory", self.memory, pattern=_MEMORY, allowed="whole 'Mi' or 'Gi', such as '512Mi' or '2Gi'"
+            ),
+            check_range("cpu_target", self.cpu_target, minimum=10, maximum=95),
+            None
+            if self.architecture in ("amd64", "arm64")
+            else f"architecture must be 'amd64' or 'arm64', got {self.architecture!r}",
+        ]
+        found = [problem for problem in problems if problem is not None]
+        if found:
+            raise ValidationError("InvalidEksCapacity", found)
+
+    @property
+    def demand(self) -> Demand:
+        """What the service may ask of its namespace at most."""
+        pods = _SLOTS * (self.maximum + 1)
+        return Demand(cpu=float(quantity(self.cpu)) * pods, memory=float(quantity(self.memory)) * pods, pods=pods)

@@ -1,0 +1,261 @@
+"""A Kubernetes cluster that somebody else runs: what synthesis needs of it, and nothing that can be read when it is asked."""
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Literal
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks_v2 as eks
+
+from constructs import Construct
+from mlops_constructs._validation import check_pattern, raise_if_any
+
+BindingApi = Literal["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"]
+
+# https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html
+_NAME = r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}"
+_GROUP = r"sg-[0-9a-f]{8,17}"
+_VPC = r"vpc-[0-9a-f]{8,17}"
+# in a network without a way to the internet these lead to its endpoints and nowhere else; those of S3's gateway are public ones
+_ANYWHERE = ("0.0.0.0/0",)
+
+
+class EksCluster(Construct):
+    """Use a cluster that a platform team runs. Stateless.
+
+    Its endpoint and certificate authority are read by ``eks:DescribeCluster`` whenever a function asks it something, so that a
+    cluster that is replaced under its name needs no new deployment. It authenticates by access entries (``API`` or
+    ``API_AND_CONFIG_MAP``), and has the Pod Identity agent and a controller for target group bindings: EKS Auto Mode has both.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        name: Name of the cluster, in the stack's account and region.
+        security_group_id: Security group of its control plane, ``cluster.resourcesVpcConfig.clusterSecurityGroupId``.
+        subnet_cidrs: Addresses of the subnets in which load balancers stand: pods answer nobody else.
+        vpc_id: Its network, in which the unit runs too. Default: it is not compared with the unit's.
+        pod_security_group_id: Security group of its pods. Default: the cluster's, as on Auto Mode and managed nodes.
+        egress_cidrs: Addresses of the endpoints of S3, to which pods may call on port 443. Default: any, for a network whose
+            routes lead to its endpoints alone; the addresses of S3's gateway are public ones.
+        dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default ranges of services; give it for another range.
+        is_auto_mode: Whether EKS runs the controller for target group bindings. Default: it does; with False it is the AWS Load
+            Balancer Controller that a team has installed.
+
+    Raises:
+        ValidationError: With every attribute that is missing or malformed.
+
+    Example:
+        >>> cluster = EksCluster.from_attributes(self, "Cluster", name="retail", security_group_id="sg-0123456789abcdef0",
+        ...                                      subnet_cidrs=["10.0.0.0/20", "10.0.16.0/20"])
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        security_group_id: str,
+        subnet_cidrs: Sequence[str],
+        vpc_id: str | None = None,
+        pod_security_group_id: str | None = None,
+        egress_cidrs: Sequence[str] | None = None,
+        dns_cidrs: Sequence[str] | None = None,
+        is_auto_mode: bool = True,
+    ) -> None:
+        super().__init__(scope, id)
+        raise_if_any(
+            self,
+            "InvalidEksCluster",
+            [
+                _given("name", name, pattern=_NAME, allowed="1 to 100 letters, digits, hyphens or underscores"),
+                _given(
+                    "security_group_id",
+                    security_group_id,
+                    pattern=_GROUP,
+                    allowed="an id such as 'sg-0123456789abcdef0'",
+                ),
+                check_pattern("vpc_id", vpc_id, pattern=_VPC, allowed="an id such as 'vpc-0123456789abcdef0'"),
+                check_pattern(
+                    "pod_security_group_id", pod_security_group_id, pattern=_GROUP, allowed="an id such as 'sg-0...'"
+                ),
+                *_cidr_problems("subnet_cidrs", subnet_cidrs),
+                *_cidr_problems("egress_cidrs", _ANYWHERE if egress_cidrs is None else egress_cidrs),
+                *([] if dns_cidrs is None else _cidr_problems("dns_cidrs", dns_cidrs)),
+            ],
+        )
+        self._name = name
+        self._security_group_id = security_group_id
+        self._pod_security_group_id = security_group_id if pod_security_group_id is None else pod_security_group_id
+        self._vpc_id = vpc_id
+        self._subnet_cidrs = tuple(subnet_cidrs)
+        self._egress_cidrs = _ANYWHERE if egress_cidrs is None else tuple(egress_cidrs)
+        self._dns_cidrs = None if dns_cidrs is None else tuple(dns_cidrs)
+        self._is_auto_mode = is_auto_mode
+
+    @classmethod
+    def from_attributes(
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        security_group_id: str,
+        subnet_cidrs: Sequence[str],
+        vpc_id: str | None = None,
+        pod_security_group_id: str | None = None,
+        egress_cidrs: Sequence[str] | None = None,
+        dns_cidrs: Sequence[str] | None = None,
+        is_auto_mode: bool = True,
+    ) -> "EksCluster":
+        """Use a cluster by what is known of it; as the constructor, under the name that CDK gives such lookups.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            name: Name of the cluster.
+            security_group_id: Security group of its control plane.
+            subnet_cidrs: Addresses of the subnets in which load balancers stand.
+            vpc_id: Its network. Default: it is not compared with the unit's.
+            pod_security_group_id: Security group of its pods. Default: the cluster's.
+            egress_cidrs: Addresses of the endpoints of S3. Default: any.
+            dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default ranges of services.
+            is_auto_mode: Whether EKS runs the controller for target group bindings. Default: it does.
+
+        Raises:
+            ValidationError: With every attribute that is missing or malformed.
+        """
+        return cls(
+            scope,
+            id,
+            name=name,
+            security_group_id=security_group_id,
+            subnet_cidrs=subnet_cidrs,
+            vpc_id=vpc_id,
+            pod_security_group_id=pod_security_group_id,
+            egress_cidrs=egress_cidrs,
+            dns_cidrs=dns_cidrs,
+            is_auto_mode=is_auto_mode,
+        )
+
+    @classmethod
+    def from_cluster(
+        cls, scope: Construct, id: str, *, cluster: eks.ICluster, subnet_cidrs: Sequence[str], is_auto_mode: bool = True
+    ) -> "EksCluster":
+        """Use a cluster of the same app.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            cluster: The cluster, of ``aws_eks_v2``.
+            subnet_cidrs: Addresses of the subnets in which load balancers stand.
+            is_auto_mode: Whether EKS runs the controller for target group bindings. Default: it does.
+
+        Raises:
+            ValidationError: As the constructor.
+        """
+        return cls(
+            scope,
+            id,
+            name=cluster.cluster_name,
+            security_group_id=cluster.cluster_security_group_id,
+            subnet_cidrs=subnet_cidrs,
+            vpc_id=cluster.vpc.vpc_id,
+            is_auto_mode=is_auto_mode,
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the cluster."""
+        return self._name
+
+    @property
+    def arn(self) -> str:
+        """ARN of the cluster."""
+        return cdk.Stack.of(self).format_arn(service="eks", resource="cluster", resource_name=self._name)
+
+    @property
+    def security_group_id(self) -> str:
+        """Security group of the control plane."""
+        return self._security_group_id
+
+    @property
+    def pod_security_group_id(self) -> str:
+        """Security group of the pods."""
+        return self._pod_security_group_id
+
+    @property
+    def vpc_id(self) -> str | None:
+        """The cluster's network, where it is known."""
+        return self._vpc_id
+
+    @property
+    def subnet_cidrs(self) -> tuple[str, ...]:
+        """Addresses from which pods may be asked."""
+        return self._subnet_cidrs
+
+    @property
+    def egress_cidrs(self) -> tuple[str, ...]:
+        """Addresses to which pods may call on port 443."""
+        return self._egress_cidrs
+
+    @property
+    def dns_cidrs(self) -> tuple[str, ...] | None:
+        """Addresses of the cluster's DNS, where its range of services is another than EKS' default ones."""
+        return self._dns_cidrs
+
+    @property
+    def binding_api(self) -> BindingApi:
+        """API version of a TargetGroupBinding on this cluster."""
+        return "eks.amazonaws.com/v1" if self._is_auto_mode else "elbv2.k8s.aws/v1beta1"
+
+    @property
+    def is_auto_mode(self) -> bool:
+        """Whether EKS runs the controller for target group bindings."""
+        return self._is_auto_mode
+
+    def admit(self, scope: Construct, id: str, *, group: ec2.ISecurityGroup) -> ec2.CfnSecurityGroupIngress:
+        """Let what is in a security group call the cluster's API.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            group: The security group.
+        """
+        return ec2.CfnSecurityGroupIngress(
+            scope,
+            id,
+            group_id=self._security_group_id,
+            ip_protocol="tcp",
+            from_port=443,
+            to_port=443,
+            source_security_group_id=group.security_group_id,
+            description="API of the cluster, for functions of a business unit",
+        )
+
+
+def _given(name: str, value: str, *, pattern: str, allowed: str) -> str | None:
+    if not value:
+        return (
+            f"{name} must be given, {allowed}, got {value!r}; read it with: aws eks describe-cluster --name <cluster>"
+        )
+    return check_pattern(name, value, pattern=pattern, allowed=allowed)
+
+
+def _cidr_problems(name: str, values: Sequence[str]) -> list[str]:
+    if not values:
+        return [f"{name} must not be empty; give blocks such as '10.0.0.0/20'"]
+    return [
+        f"{name} must be IPv4 blocks whose host bits are 0, such as '10.0.0.0/20', known at synth, got {value!r}"
+        for value in values
+        if not _is_block(value)
+    ]
+
+
+def _is_block(value: str) -> bool:
+    try:
+        ipaddress.IPv4Network(value)
+    except ValueError:
+        return False
+    return True

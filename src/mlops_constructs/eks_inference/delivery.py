@@ -1,0 +1,29 @@
+"""Who applies what stands still of a service: its account and its network policy. The slots are the Deploy machine's alone."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How the manifests of a service that no rollout changes come to the cluster. Use one of the two factories.
+
+    A rollout is no commit: which slot runs which version, and how many pods, is written by the Deploy machine in every case, by
+    server-side apply as field manager ``mlops-constructs``. A GitOps controller that is to own those objects too would take each
+    rollout back; keep ``<endpoint>-blue`` and ``<endpoint>-green`` out of what it syncs.
+
+    Example:
+        >>> Delivery.git_ops().is_applied
+        False
+    """
+
+    is_applied: bool
+
+    @classmethod
+    def server_side_apply(cls) -> "Delivery":
+        """Apply them when the stack is deployed, after a dry run of all; a field that somebody else manages is an error."""
+        return cls(is_applied=True)
+
+    @classmethod
+    def git_ops(cls) -> "Delivery":
+        """Write them into a file, ``manifests_url``, for the repository that Argo CD or Flux reads; the stack applies nothing."""
+        return cls(is_applied=False)

@@ -1,0 +1,372 @@
+"""A model behind a load balancer, on a cluster that one has: two slots, of which one serves."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+
+from constructs import Construct
+from mlops_constructs._bucket import define_bucket
+from mlops_constructs._validation import check_pattern, is_known, raise_if_any
+from mlops_constructs._warnings import PLAIN_HTTP, warn
+from mlops_constructs.business_unit.profile import Profile
+from mlops_constructs.eks_inference._access import EksAccess
+from mlops_constructs.eks_inference._files import define_file
+from mlops_constructs.eks_inference._identity import CAPTURE_PREFIX, define_association, define_pod_role, pod_statements
+from mlops_constructs.eks_inference._slot import define_slot_function, slot_environment
+from mlops_constructs.eks_inference.alarms import define_errors_alarm, define_slot_alarms
+from mlops_constructs.eks_inference.capacity import EksCapacity
+from mlops_constructs.eks_inference.cluster import EksCluster
+from mlops_constructs.eks_inference.delivery import Delivery
+from mlops_constructs.eks_inference.load_balancer import ServiceLoadBalancer
+from mlops_constructs.eks_inference.service_metrics import ServiceMetrics
+from mlops_constructs.eks_inference.target import EksTarget
+from mlops_constructs.eks_inference.tenant import EksTenant
+from mlops_constructs.model_endpoint.capture import DataCapture
+from mlops_constructs.model_registry import ModelImage, ModelRegistry
+from mlops_constructs.rollout import RolloutPolicy
+from mlops_constructs.rollout.rollout import Rollout
+from mlops_runtime.contracts.eks import SLOTS, EksSpec
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.eks.limits import spec_problems
+from mlops_runtime.eks.manifests import service_manifests
+from mlops_runtime.eks.names import Manifest, Ref, slot_name
+from mlops_runtime.eks.rollout_limits import serving_problems
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+VARIANT = "AllTraffic"
+_NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
+_NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
+# of a slot, by the API that has it; the cluster's way of binding target groups comes with it
+_SLOT_KINDS = (
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("apps/v1", "Deployment"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("v1", "Service"),
+)
+_ZONES = 2
+_ACCOUNT = "000000000000"
+
+
+class EksInferenceService(ServiceMetrics):
+    """Serve the approved models of a registry from a Kubernetes cluster. Stateful.
+
+    Defines an internal load balancer with a target group for each of two slots and one weighted rule, the pods' identity, the
+    bucket of captures, alarms by slot, and the rollout. The same Deploy machine, registry, policy and audit chain serve as for a
+    ``ModelEndpoint``: a new model is applied to the slot without traffic, and gets it by steps. A stack in an empty account deploys
+    without a model.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit; it runs in the cluster's network.
+        cluster: The cluster.
+        tenant: The unit's place on it.
+        registry: Approved packages of this group are served.
+        name: Name of the model, 2 to 20 lower-case letters, digits, hyphens; the service is ``<unit>-<name>``.
+        capacity: Pods of a slot. Default: ``EksCapacity()``: two to ten pods of one core and 1 GiB.
+        capture: What is kept of calls. Default: nothing, so no monitor can run.
+        rollout: How a new model takes over. Default: a canary of ten percent of the requests, ten minutes of bake.
+        certificate: Certificate of the load balancer. Default: none, which only ``Profile.DEVELOPMENT`` may be without.
+        image: Image, by digest, instead of that of the model packages. Default: the package's.
+        delivery: Who applies what no rollout changes. Default: ``Delivery.server_side_apply()``.
+
+    Raises:
+        ValidationError: With everything that the cluster or the load balancer would refuse or not do.
+
+    Example:
+        >>> service = EksInferenceService(self, "Service", business_unit=unit, cluster=cluster, tenant=tenant, registry=registry,
+        ...                               name="forecast", certificate=certificate)
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: "BusinessUnit",
+        cluster: EksCluster,
+        tenant: EksTenant,
+        registry: ModelRegistry,
+        name: str,
+        capacity: EksCapacity | None = None,
+        capture: DataCapture | None = None,
+        rollout: RolloutPolicy | None = None,
+        certificate: acm.ICertificate | None = None,
+        image: ModelImage | None = None,
+        delivery: Delivery | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        self._unit, self._cluster, self._tenant = business_unit, cluster, tenant
+        self._name = f"{business_unit.name}-{name}"
+        self._validate(name, certificate)
+        capacity = EksCapacity() if capacity is None else capacity
+        policy = RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(10)) if rollout is None else rollout
+        tenant.claim(self, self._name, capacity.demand)
+        self._capture_bucket = None if capture is None else self._define_capture_bucket(capture)
+        self._balancer = ServiceLoadBalancer(
+            self,
+            "LoadBalancer",
+            business_unit=business_unit,
+            cluster=cluster,
+            service_name=self._name,
+            certificate=certificate,
+        )
+        self._slot_alarms = self._define_slot_alarms(policy)
+        self._errors = define_errors_alarm(
+            self, "ErrorsAlarm", service=self, name=self._name, topic=business_unit.topic
+        )
+        self._role = define_pod_role(
+            self,
+            "Role",
+            business_unit=business_unit,
+            cluster=cluster,
+            service_name=self._name,
+            capture_bucket=self._capture_bucket,
+        )
+        spec = self._render_spec(capacity, capture, policy, image)
+        raise_if_any(
+            self, "InvalidEksInferenceService", [*spec_problems(spec, known=is_known), *serving_problems(spec)]
+        )
+        self._manifests = _standing(spec)
+        self._manifests_url: str | None = None
+        standing = self._deliver(Delivery.server_side_apply() if delivery is None else delivery)
+        self._rollout = self._define_rollout(registry, spec, policy, standing)
+        business_unit.tag(self)
+
+    @property
+    def endpoint_name(self) -> str:
+        """Name of the service, ``<unit>-<name>``, as ``mlops status`` knows it."""
+        return self._name
+
+    @property
+    def variant(self) -> str:
+        """Name under which calls are captured."""
+        return VARIANT
+
+    @property
+    def url(self) -> str:
+        """Address inside the network; a certificate's own name may point to ``dns_name``."""
+        protocol = "https" if self._balancer.port == 443 else "http"
+        return f"{protocol}://{self._balancer.dns_name}"
+
+    @property
+    def dns_name(self) -> str:
+        """Name of the load balancer."""
+        return self._balancer.dns_name
+
+    @property
+    def load_balancer(self) -> ServiceLoadBalancer:
+        """Load balancer, target groups and the weighted rule."""
+        return self._balancer
+
+    @property
+    def rollout(self) -> Rollout:
+        """Rollout table, Deploy machine and functions."""
+        return self._rollout
+
+    @property
+    def role(self) -> iam.IRole:
+        """Role that the pods take on."""
+        return self._role
+
+    @property
+    def capture_bucket(self) -> s3.IBucket | None:
+        """Bucket of captures and labels; None without capture."""
+        return self._capture_bucket
+
+    @property
+    def alarms(self) -> dict[str, cloudwatch.IAlarm]:
+        """Alarms of whichever slot serves, by what they watch: ``errors``."""
+        return {"errors": self._errors}
+
+    @property
+    def slot_alarms(self) -> Mapping[str, list[cloudwatch.Alarm]]:
+        """Alarms of each slot: errors, latency, pods that do not answer."""
+        return dict(self._slot_alarms)
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        """What stands still of the service: the pods' account and their network policy."""
+        return list(self._manifests)
+
+    @property
+    def manifests_url(self) -> str | None:
+        """Where their file lies, with ``Delivery.git_ops()``; None otherwise."""
+        return self._manifests_url
+
+    def allow_from(self, group: ec2.ISecurityGroup) -> None:
+        """Let what is in a security group call the service; who else may is nobody.
+
+        Args:
+            group: The security group. It needs a rule of its own that lets it out.
+        """
+        self._balancer.allow_from(group)
+
+    def _validate(self, name: str, certificate: acm.ICertificate | None) -> None:
+        zones, is_development = len(self._unit.subnet_ids), self._unit.profile is Profile.DEVELOPMENT
+        raise_if_any(
+            self,
+            "InvalidEksInferenceService",
+            [
+                check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
+                None
+                if self._tenant.cluster is self._cluster
+                else f"cluster must be the tenant's {self._tenant.cluster.name!r}, got {self._cluster.name!r}; define a tenant on "
+                "each",
+                None
+                if zones >= _ZONES
+                else f"a load balancer needs subnets in {_ZONES} zones, the unit has {zones}; give the unit "
+                "network=Network.made(zones=2)",
+                None
+                if certificate is not None or is_development
+                else "certificate must be given in Profile.PRODUCTION, got none: calls would cross the network in the clear; "
+                "give one of AWS Certificate Manager",
+            ],
+        )
+        if certificate is None:
+            warn(self, PLAIN_HTTP, service=self._name)
+
+    def _define_capture_bucket(self, capture: DataCapture) -> s3.Bucket:
+        return define_bucket(
+            self,
+            "Capture",
+            business_unit=self._unit,
+            lifecycle_rules=[s3.LifecycleRule(expiration=capture.retention)],
+            noncurrent_days=7,
+            event_bridge=True,
+        )
+
+    def _define_slot_alarms(self, policy: RolloutPolicy) -> dict[str, list[cloudwatch.Alarm]]:
+        define = partial(
+            define_slot_alarms, self, service=self, name=self._name, policy=policy.to_spec(), topic=self._unit.topic
+        )
+        return {"blue": define("Blue", slot="blue"), "green": define("Green", slot="green")}
+
+    def _render_spec(
+        self, capacity: EksCapacity, capture: DataCapture | None, policy: RolloutPolicy, image: ModelImage | None
+    ) -> ServingSpec:
+        key, cluster = self._unit.key.key_arn, self._cluster
+        return ServingSpec(
+            endpoint=self._name,
+            variant=VARIANT,
+            instance_type="",
+            instance_count=0,
+            execution_role=self._role.role_arn,
+            subnets=(),
+            security_groups=(),
+            rollout=policy.to_spec(),
+            capture=None
+            if capture is None or self._capture_bucket is None
+            else CaptureSpec(
+                percent=capture.percent,
+                destination=self._capture_bucket.s3_url_for_object(CAPTURE_PREFIX),
+                kms_key=key,
+            ),
+            tags=dict(self._unit.tags),
+            eks=EksSpec(
+                cluster=cluster.name,
+                namespace=self._tenant.namespace,
+                service_account=self._name,
+                rule=self._balancer.rule_arn,
+                target_groups=self._balancer.target_group_arns,
+                minimum=capacity.minimum,
+                maximum=capacity.maximum,
+                cpu=capacity.cpu,
+                memory=capacity.memory,
+                ingress_cidrs=cluster.subnet_cidrs,
+                egress_cidrs=cluster.egress_cidrs,
+                alarms={slot: tuple(a.alarm_name for a in found) for slot, found in self._slot_alarms.items()},
+                cpu_target=capacity.cpu_target,
+                architecture=capacity.architecture,
+                binding_api=cluster.binding_api,
+                image=None if image is None else image.serving_uri(self),
+                dns_cidrs=cluster.dns_cidrs,
+            ),
+        )
+
+    def _deliver(self, delivery: Delivery) -> list[Construct]:
+        """Bring what stands still to the cluster, and return what has to be there before a slot is."""
+        association = define_association(
+            self,
+            "Identity",
+            cluster=self._cluster,
+            namespace=self._tenant.namespace,
+            service_account=self._name,
+            role=self._role,
+            statements=pod_statements(self._unit, self._name, self._capture_bucket),
+        )
+        owned = [*self._slot_objects()]
+        manifests = self._manifests if delivery.is_applied else []
+        if not delivery.is_applied:
+            self._manifests_url = define_file(self, "File", manifests=self._manifests).s3_object_url
+        # what the Deploy machine has applied goes with this resource, whoever applies the rest
+        applied = self._tenant.add_manifests(self, "Manifests", name=self._name, manifests=manifests, owned=owned)
+        # bindings go before the target groups that they point to
+        applied.node.add_dependency(self._balancer)
+        return [association, applied]
+
+    def _slot_objects(self) -> list[Ref]:
+        kinds = ((self._cluster.binding_api, "TargetGroupBinding"), *_SLOT_KINDS)
+        return [
+            Ref(api_version=api, kind=kind, namespace=self._tenant.namespace, name=slot_name(self._name, slot))
+            for slot in SLOTS
+            for api, kind in kinds
+        ]
+
+    def _define_rollout(
+        self, registry: ModelRegistry, spec: ServingSpec, policy: RolloutPolicy, standing: list[Construct]
+    ) -> Rollout:
+        environment = slot_environment(self._balancer, cluster=self._cluster, namespace=self._tenant.namespace)
+        slot = define_slot_function(
+            self,
+            "Slot",
+            business_unit=self._unit,
+            cluster=self._cluster,
+            service_name=self._name,
+            environment=environment,
+        )
+        self._tenant.add_writer(self, "SlotEntry", function=slot)
+        rollout = Rollout(
+            self,
+            "Rollout",
+            business_unit=self._unit,
+            registry=registry,
+            spec=spec,
+            policy=policy,
+            target=EksTarget(endpoint_name=self._name, slot_arn=slot.function_arn),
+            execution_role=self._role,
+            alarms=[self._errors],
+            access=partial(EksAccess, cluster=self._cluster, rule_arn=self._balancer.rule_arn),
+            environment=environment,
+        )
+        self._tenant.add_reader(self, "PreflightEntry", function=rollout.preflight_function)
+        self._tenant.add_reader(self, "RecordEntry", function=rollout.record_function)
+        # the resource of the spec starts the Deploy machine, which needs all of it; on the way down it stops the machine first
+        rollout.node.find_child("Spec").node.add_dependency(
+            *standing, *(self.node.find_child(entry) for entry in ("SlotEntry", "PreflightEntry", "RecordEntry"))
+        )
+        return rollout
+
+
+def _standing(spec: ServingSpec) -> list[Manifest]:
+    """Return what stands still of a service. It names neither rule nor target groups, whose ARNs are only known at deployment."""
+    if spec.eks is None:
+        raise TypeError("the spec of a service on EKS has a part about EKS")
+    prefix = f"arn:aws:elasticloadbalancing:us-east-1:{_ACCOUNT}"
+    known = replace(
+        spec.eks,
+        rule=f"{prefix}:listener-rule/app/rule",
+        target_groups={slot: f"{prefix}:targetgroup/{slot}" for slot in SLOTS},
+    )
+    return service_manifests(replace(spec, eks=known, capture=None))

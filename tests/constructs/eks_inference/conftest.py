@@ -1,0 +1,123 @@
+"""A unit with a service on a cluster, made as a test says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk.assertions import Template
+
+from mlops_constructs import (
+    BusinessUnit,
+    DataCapture,
+    EksCluster,
+    EksInferenceService,
+    EksTenant,
+    ModelRegistry,
+    Network,
+    Profile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CERTIFICATE = "arn:aws:acm:us-east-1:111111111111:certificate/0"
+CLUSTER = {
+    "name": "retail",
+    "security_group_id": "sg-0123456789abcdef0",
+    "subnet_cidrs": ["10.0.0.0/17", "10.0.128.0/17"],
+}
+
+
+@dataclass
+class Place:
+    """A stack with a unit and its place on a cluster."""
+
+    stack: cdk.Stack
+    unit: BusinessUnit
+    cluster: EksCluster
+    tenant: EksTenant
+    registry: ModelRegistry
+
+    def serve(self, id: str = "Service", **changes: Any) -> EksInferenceService:
+        """Define a service."""
+        known = {
+            "name": "forecast",
+            "certificate": acm.Certificate.from_certificate_arn(self.stack, f"{id}Certificate", CERTIFICATE),
+        }
+        return EksInferenceService(
+            self.stack,
+            id,
+            business_unit=self.unit,
+            cluster=self.cluster,
+            tenant=self.tenant,
+            registry=self.registry,
+            **{**known, **changes},
+        )
+
+    @cached_property
+    def template(self) -> dict[str, Any]:
+        """The template; the stack cannot be added to afterwards."""
+        found: dict[str, Any] = dict(Template.from_stack(self.stack).to_json())
+        return found
+
+    def resources(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Resources of a type by logical id."""
+        return {name: r for name, r in self.template["Resources"].items() if r["Type"] == kind}
+
+    def one(self, kind: str, part: str = "") -> dict[str, Any]:
+        """Properties of the one resource of a type whose logical id has a part."""
+        (resource,) = (r for name, r in self.resources(kind).items() if part in name)
+        found: dict[str, Any] = resource["Properties"]
+        return found
+
+    def statements(self, part: str) -> list[dict[str, Any]]:
+        """Statements of the managed policies whose logical id has a part."""
+        found = self.resources("AWS::IAM::ManagedPolicy").items()
+        return [s for name, r in found if part in name for s in r["Properties"]["PolicyDocument"]["Statement"]]
+
+    def allowed(self, part: str) -> dict[str, list[Any]]:
+        """Resources by action of these statements."""
+        found: dict[str, list[Any]] = {}
+        for statement in self.statements(part):
+            actions, resources = statement["Action"], statement["Resource"]
+            for action in actions if isinstance(actions, list) else [actions]:
+                found.setdefault(action, []).extend(resources if isinstance(resources, list) else [resources])
+        return found
+
+
+def make_place(*, profile: Profile = Profile.PRODUCTION, tenant: dict[str, Any] | None = None, **cluster: Any) -> Place:
+    """Define a unit's place; further arguments are the cluster's."""
+    stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=profile, network=Network.made(zones=2))
+    made = EksCluster.from_attributes(stack, "Cluster", **{**CLUSTER, **cluster})
+    place = EksTenant(stack, "Tenant", business_unit=unit, cluster=made, **(tenant or {}))
+    return Place(stack, unit, made, place, ModelRegistry(stack, "Registry", business_unit=unit, name="forecast"))
+
+
+@pytest.fixture
+def place() -> Callable[..., Place]:
+    """Define a unit's place."""
+    return make_place
+
+
+@pytest.fixture(scope="session")
+def served() -> Place:
+    """A production unit with a service that captures all calls."""
+    made = make_place()
+    made.serve(capture=DataCapture(percent=100))
+    return made
+
+
+@pytest.fixture(scope="session")
+def developed() -> Place:
+    """A development unit without a certificate, whose manifests others apply."""
+    from mlops_constructs import Bootstrap, Delivery
+
+    made = make_place(profile=Profile.DEVELOPMENT, tenant={"bootstrap": Bootstrap.yaml()}, is_auto_mode=False)
+    made.serve(certificate=None, delivery=Delivery.git_ops())
+    return made

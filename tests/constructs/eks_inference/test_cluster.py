@@ -1,0 +1,98 @@
+"""What is known of a cluster, and what is wrong with it, all at once."""
+
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk.assertions import Template
+
+from mlops_constructs import EksCluster, ValidationError
+
+KNOWN: dict[str, Any] = {
+    "name": "retail",
+    "security_group_id": "sg-0123456789abcdef0",
+    "subnet_cidrs": ["10.0.0.0/20", "10.0.16.0/20"],
+}
+
+
+def _cluster(**changes: Any) -> EksCluster:
+    return EksCluster.from_attributes(cdk.Stack(cdk.App(), "S"), "Cluster", **{**KNOWN, **changes})
+
+
+def test_what_is_not_said_is_what_auto_mode_does() -> None:
+    """Pods have the cluster's group, and EKS itself binds target groups."""
+    cluster = _cluster()
+    assert (cluster.pod_security_group_id, cluster.binding_api) == (cluster.security_group_id, "eks.amazonaws.com/v1")
+    assert (cluster.egress_cidrs, cluster.dns_cidrs, cluster.vpc_id) == (("0.0.0.0/0",), None, None)
+    assert _cluster(is_auto_mode=False).binding_api == "elbv2.k8s.aws/v1beta1"
+    assert _cluster(pod_security_group_id="sg-00000000").pod_security_group_id == "sg-00000000"
+
+
+def test_fails_with_everything_that_is_wrong() -> None:
+    """One error for an operator who copied half of the attributes."""
+    with pytest.raises(ValidationError) as caught:
+        _cluster(
+            name="",
+            security_group_id="default",
+            vpc_id="vpc",
+            pod_security_group_id="sg-x",
+            subnet_cidrs=["10.0.0.1/20", "fd00::/64"],
+            egress_cidrs=[],
+            dns_cidrs=["dns"],
+        )
+    assert caught.value.code == "InvalidEksCluster"
+    assert [problem.split(" must")[0] for problem in caught.value.problems] == [
+        "name",
+        "security_group_id",
+        "vpc_id",
+        "pod_security_group_id",
+        "subnet_cidrs",
+        "subnet_cidrs",
+        "egress_cidrs",
+        "dns_cidrs",
+    ]
+    assert "aws eks describe-cluster" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("name", ["-retail", "re tail", "a" * 101])
+def test_fails_when_the_name_is_none_of_a_cluster(name: str) -> None:
+    """As EKS takes it."""
+    with pytest.raises(ValidationError, match="name must be 1 to 100 letters"):
+        _cluster(name=name)
+
+
+def test_addresses_are_known_at_synth() -> None:
+    """They stand in manifests, which are rendered then: a token is refused by name."""
+    parameter = cdk.CfnParameter(cdk.Stack(cdk.App(), "S"), "Block")
+    with pytest.raises(ValidationError, match=r"subnet_cidrs must be IPv4 blocks .*, known at synth"):
+        _cluster(subnet_cidrs=[parameter.value_as_string])
+
+
+def test_a_cluster_of_the_same_app_is_known_by_itself() -> None:
+    """Name, network and security group come from it."""
+    stack = cdk.Stack(cdk.App(), "S")
+    vpc = ec2.Vpc.from_vpc_attributes(stack, "Vpc", vpc_id="vpc-12345678", availability_zones=["a", "b"])
+    made = eks.Cluster.from_cluster_attributes(
+        stack, "Made", cluster_name="retail", vpc=vpc, cluster_security_group_id="sg-12345678"
+    )
+    cluster = EksCluster.from_cluster(stack, "Cluster", cluster=made, subnet_cidrs=["10.0.0.0/20"])
+    assert (cluster.name, cluster.security_group_id, cluster.vpc_id) == ("retail", "sg-12345678", "vpc-12345678")
+
+
+def test_functions_are_let_in_on_one_port() -> None:
+    """Nothing is said of the cluster's group but this one rule."""
+    stack = cdk.Stack(cdk.App(), "S")
+    cluster = EksCluster.from_attributes(stack, "Cluster", **KNOWN)
+    cluster.admit(stack, "Ingress", group=ec2.SecurityGroup.from_security_group_id(stack, "Group", "sg-87654321"))
+    Template.from_stack(stack).has_resource_properties(
+        "AWS::EC2::SecurityGroupIngress",
+        {
+            "GroupId": KNOWN["security_group_id"],
+            "SourceSecurityGroupId": "sg-87654321",
+            "FromPort": 443,
+            "ToPort": 443,
+            "IpProtocol": "tcp",
+        },
+    )

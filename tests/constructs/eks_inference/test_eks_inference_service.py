@@ -1,0 +1,342 @@
+"""Services on a cluster in a template."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+import yaml
+from aws_cdk.assertions import Annotations, Match
+
+from mlops_constructs import (
+    BusinessUnit,
+    Delivery,
+    EksCapacity,
+    EksCluster,
+    EksInferenceService,
+    EksTenant,
+    GoldenRequests,
+    ModelImage,
+    ModelRegistry,
+    Network,
+    Profile,
+    RolloutChecks,
+    RolloutPolicy,
+    ValidationError,
+)
+from mlops_constructs._iam import rendered_length
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.rollout.limits import check_spec
+
+BAKE = cdk.Duration.minutes(10)
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html: characters of an inline session policy
+SESSION_POLICY = 2048
+
+
+def _joined(value: Any, token: Callable[[Any], str]) -> str:
+    parts = value["Fn::Join"][1] if isinstance(value, dict) else [value]
+    return "".join(part if isinstance(part, str) else token(part) for part in parts)
+
+
+def _arn(part: dict[str, Any]) -> str:
+    """An ARN such as it is at deployment."""
+    (kind, inner), *_ = part.items()
+    name = inner if kind == "Ref" else inner[0]
+    if kind == "Ref":
+        return str(inner).replace("AWS::", "").lower()
+    of = {
+        "RuleArn": "elasticloadbalancing:us-east-1:111111111111:listener-rule/app/b/1/2/3",
+        "TargetGroupArn": f"elasticloadbalancing:us-east-1:111111111111:targetgroup/{name}/4",
+    }
+    service = of.get(inner[1], f"iam::111111111111:role/{name}")
+    return f"arn:aws:{service}"
+
+
+def _spec(served: Any) -> ServingSpec:
+    return from_json(ServingSpec, _joined(served.one("Custom::MLOpsServingSpec")["Spec"], _arn))
+
+
+def test_the_spec_is_one_that_the_machine_takes(served: Any) -> None:
+    """Everything that preflight asks of a spec holds of what the stack renders."""
+    spec = check_spec(_spec(served))
+    assert (spec.endpoint, spec.variant, spec.instance_type, spec.instance_count) == (
+        "demand-forecast",
+        "AllTraffic",
+        "",
+        0,
+    )
+    assert spec.eks is not None
+    assert (spec.eks.cluster, spec.eks.namespace, spec.eks.service_account) == ("retail", "demand", "demand-forecast")
+    assert (spec.eks.minimum, spec.eks.maximum, spec.eks.cpu, spec.eks.memory) == (2, 10, "1", "1Gi")
+    assert set(spec.eks.target_groups) == {"blue", "green"}
+    assert {slot: len(names) for slot, names in spec.eks.alarms.items()} == {"blue": 3, "green": 3}
+    assert (spec.rollout.kind, spec.rollout.percent, spec.rollout.min_invocations) == ("CANARY", 10, 20)
+
+
+def test_pods_get_exactly_this_model_and_its_captures(served: Any) -> None:
+    """The session policy has no action or resource of its own accord, and fits into a session."""
+    association = served.one("AWS::EKS::PodIdentityAssociation")
+    policy = json.loads(_joined(association["Policy"], lambda part: json.dumps(part).replace('"', "'")))
+    statements = policy["Statement"]
+    resources = {s["Action"] if isinstance(s["Action"], str) else "kms": s["Resource"] for s in statements}
+    assert {action: resource.partition("}")[2] for action, resource in resources.items()} == {
+        "s3:GetObject": "/models/demand-forecast/*",
+        "kms": "",
+        "s3:PutObject": "/capture/demand-forecast/*",
+    }
+    assert not [s for s in statements if "*" in json.dumps(s["Action"]) or s["Resource"] == "*"]
+    assert rendered_length(association["Policy"]) < SESSION_POLICY
+
+
+def test_the_role_trusts_this_cluster_and_no_tag(served: Any) -> None:
+    """A session policy excludes session tags, on which a condition would lock every pod out (EKS, CreatePodIdentityAssociation)."""
+    assert served.one("AWS::EKS::PodIdentityAssociation")["DisableSessionTags"] is True
+    role = served.one("AWS::IAM::Role", "ServiceRole3")
+    statements = role["AssumeRolePolicyDocument"]["Statement"]
+    actions = [a for s in statements for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])]
+    assert sorted(actions) == ["sts:AssumeRole", "sts:TagSession"]
+    for statement in statements:
+        assert statement["Principal"] == {"Service": "pods.eks.amazonaws.com"}
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+        assert statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Join"][1][-1] == ":cluster/retail"
+    assert "RequestTag" not in json.dumps(role)
+    assert role["PermissionsBoundary"]
+
+
+def test_the_machine_shifts_the_weights_of_one_rule(served: Any) -> None:
+    """It makes nothing at SageMaker, passes no role, and touches no other rule."""
+    allowed = served.allowed("ServiceRolloutDeployRolePolicy")
+    (rule,) = allowed["elasticloadbalancing:ModifyRule"]
+    assert rule["Fn::GetAtt"][0].startswith("ServiceLoadBalancerRule")
+    assert not [action for action in allowed if action.startswith(("sagemaker:", "iam:", "application-autoscaling:"))]
+    changing = [a for a in allowed if a.startswith("elasticloadbalancing:") and ":Describe" not in a]
+    assert changing == ["elasticloadbalancing:ModifyRule"]
+
+
+@pytest.mark.parametrize("part", ["Preflight", "Record"])
+def test_what_plans_and_records_looks_and_changes_nothing(served: Any, part: str) -> None:
+    """By the rule, the registry and a reader's access entry."""
+    allowed = served.allowed(f"ServiceRollout{part}RolePolicy")
+    of_others = {a for a in allowed if a.startswith(("sagemaker:", "elasticloadbalancing:", "eks:"))}
+    assert of_others == {"sagemaker:DescribeModelPackage", "elasticloadbalancing:DescribeRules", "eks:DescribeCluster"}
+    (function,) = (
+        r["Properties"] for name, r in served.resources("AWS::Lambda::Function").items() if f"Rollout{part}" in name
+    )
+    environment = function["Environment"]["Variables"]
+    assert (environment["TARGET"], environment["CLUSTER"], environment["NAMESPACE"]) == ("EKS", "retail", "demand")
+    assert set(json.loads(_joined(environment["TARGET_GROUPS"], _arn))) == {"blue", "green"}
+    assert function["VpcConfig"]["SecurityGroupIds"]
+
+
+def test_the_slots_function_reads_specs_and_finds_the_cluster(served: Any) -> None:
+    """What it applies there is its access entry's matter."""
+    own = {"kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
+    allowed = served.allowed("ServiceSlotRolePolicy")
+    assert set(allowed) - own == {"s3:GetObject", "elasticloadbalancing:DescribeRules", "eks:DescribeCluster"}
+    assert allowed["s3:GetObject"][0]["Fn::Join"][1][-1] == "/specs/demand-forecast/*"
+
+
+def test_the_spec_comes_after_all_that_a_rollout_needs(served: Any) -> None:
+    """And goes before it: the machine is stopped while its slots and entries are still there."""
+    (spec,) = served.resources("Custom::MLOpsServingSpec").values()
+    waits = {name[:-8] for name in spec["DependsOn"]}
+    assert {
+        "ServiceIdentity",
+        "ServiceManifests",
+        "ServiceSlotEntry",
+        "ServicePreflightEntry",
+        "ServiceRecordEntry",
+    } <= waits
+    manifests = served.template["Resources"]["ServiceManifests2051D7FC"]
+    waits = {name[:-8] for name in manifests["DependsOn"]}
+    assert {"TenantPlace", "TenantApplierEntry", "TenantApiIngress", "ServiceLoadBalancerBlue"} <= waits
+
+
+def test_slots_go_with_the_stack(served: Any) -> None:
+    """What the Deploy machine has applied is deleted with the service's own manifests."""
+    owned = json.loads(served.template["Resources"]["ServiceManifests2051D7FC"]["Properties"]["Owned"])
+    assert len(owned) == 10
+    assert {(kind, namespace) for _, kind, namespace, _ in owned} == {
+        (kind, "demand")
+        for kind in ("TargetGroupBinding", "HorizontalPodAutoscaler", "Deployment", "PodDisruptionBudget", "Service")
+    }
+    assert {name for *_, name in owned} == {"demand-forecast-blue", "demand-forecast-green"}
+
+
+def test_alarms_are_by_slot_and_silent_without_calls(served: Any) -> None:
+    """Errors, latency, pods that do not answer: each of one target group, told to the topic."""
+    alarms = {
+        name[len("ServiceBlue") - 4 : -8]: r["Properties"]
+        for name, r in served.resources("AWS::CloudWatch::Alarm").items()
+        if name.startswith(("ServiceBlue", "ServiceGreen"))
+    }
+    assert len(alarms) == 6
+    for alarm in alarms.values():
+        assert (alarm["TreatMissingData"], len(alarm["AlarmActions"]), alarm["Namespace"]) == (
+            "notBreaching",
+            1,
+            "AWS/ApplicationELB",
+        )
+        assert {d["Name"] for d in alarm["Dimensions"]} == {"LoadBalancer", "TargetGroup"}
+    found = {(a["MetricName"], a.get("Statistic", a.get("ExtendedStatistic")), a["Threshold"]) for a in alarms.values()}
+    assert found == {
+        ("HTTPCode_Target_5XX_Count", "Sum", 1),
+        ("TargetResponseTime", "p99", 1),
+        ("UnHealthyHostCount", "Maximum", 1),
+    }
+
+
+def test_limits_of_the_policy_are_those_of_the_alarms(place: Callable[..., Any]) -> None:
+    """What rolls back is declared once."""
+    made = place()
+    checks = RolloutChecks(max_error_count=7, max_latency=cdk.Duration.millis(250))
+    made.serve(rollout=RolloutPolicy.linear(step_percent=20, bake=BAKE, checks=checks))
+    alarms = [a["Properties"] for n, a in made.resources("AWS::CloudWatch::Alarm").items() if "ServiceGreen" in n]
+    thresholds = {a["MetricName"]: a["Threshold"] for a in alarms}
+    assert (thresholds["HTTPCode_Target_5XX_Count"], thresholds["TargetResponseTime"]) == (7, 0.25)
+
+
+def test_metrics_are_those_that_the_load_balancer_publishes(served: Any) -> None:
+    """Of the whole, or of one slot."""
+    service = served.stack.node.find_child("Service")
+    whole, slot = service.metric_invocations(), service.metric_latency(slot="green", period=cdk.Duration.minutes(1))
+    assert (whole.namespace, whole.metric_name, whole.statistic) == ("AWS/ApplicationELB", "RequestCount", "Sum")
+    assert set(whole.dimensions) == {"LoadBalancer"}
+    assert (slot.metric_name, slot.statistic, set(slot.dimensions)) == (
+        "TargetResponseTime",
+        "p99",
+        {"LoadBalancer", "TargetGroup"},
+    )
+    by_slot = {
+        "RequestCountPerTarget": service.metric_invocations_per_pod(slot="blue"),
+        "HealthyHostCount": service.metric_healthy_pods(slot="blue"),
+        "UnHealthyHostCount": service.metric_unhealthy_pods(slot="blue"),
+    }
+    assert {metric.metric_name for metric in by_slot.values()} == set(by_slot)
+    assert all("TargetGroup" in metric.dimensions for metric in by_slot.values())
+    of_whole = {
+        "HTTPCode_Target_2XX_Count": service.metric_invocation_2xx(),
+        "HTTPCode_Target_4XX_Count": service.metric_invocation_4xx_errors(),
+        "HTTPCode_Target_5XX_Count": service.metric_invocation_5xx_errors(),
+        "HTTPCode_ELB_4XX_Count": service.metric_load_balancer_4xx_errors(),
+        "HTTPCode_ELB_5XX_Count": service.metric_load_balancer_5xx_errors(),
+        "TargetConnectionErrorCount": service.metric_connection_errors(),
+        "RejectedConnectionCount": service.metric_rejected_connections(),
+        "ActiveConnectionCount": service.metric_active_connections(),
+        "ProcessedBytes": service.metric_processed_bytes(),
+        "ConsumedLCUs": service.metric_consumed_units(),
+        "AnomalousHostCount": service.metric("AnomalousHostCount"),
+    }
+    assert {metric.metric_name for metric in of_whole.values()} == set(of_whole)
+
+
+def test_the_command_finds_the_service(served: Any) -> None:
+    """The entry says that a cluster serves it; the rest is as for an endpoint."""
+    entries = [
+        _joined(r["Properties"]["Value"], lambda _: "token") for r in served.resources("AWS::SSM::Parameter").values()
+    ]
+    (entry,) = (json.loads(e) for e in entries if '"demand-forecast"' in e and "rollout_table" in e)
+    assert (entry["endpoint"], entry["target"], entry["unit"]) == ("demand-forecast", "EKS", "demand")
+
+
+def test_a_repository_gets_what_stands_still(tmp_path: Path) -> None:
+    """As a file beside the templates; the stack applies nothing, and still takes the slots down."""
+    app = cdk.App(outdir=str(tmp_path))
+    stack = cdk.Stack(app, "S")
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT, network=Network.made(zones=2))
+    cluster = EksCluster.from_attributes(
+        stack, "Cluster", name="retail", security_group_id="sg-12345678", subnet_cidrs=["10.0.0.0/16"]
+    )
+    tenant = EksTenant(stack, "Tenant", business_unit=unit, cluster=cluster)
+    service = EksInferenceService(
+        stack,
+        "Service",
+        business_unit=unit,
+        cluster=cluster,
+        tenant=tenant,
+        registry=ModelRegistry(stack, "Registry", business_unit=unit, name="forecast"),
+        name="forecast",
+        delivery=Delivery.git_ops(),
+    )
+    template = app.synth().get_stack_by_name("S").template
+    (file,) = tmp_path.glob("asset.*.yaml")
+    assert list(yaml.safe_load_all(file.read_text())) == service.manifests
+    assert [m["kind"] for m in service.manifests] == ["ServiceAccount", "NetworkPolicy"]
+    (resource,) = (r for name, r in template["Resources"].items() if name.startswith("ServiceManifests"))
+    assert (resource["Properties"]["Manifests"], len(json.loads(resource["Properties"]["Owned"]))) == ("[]", 10)
+    assert service.manifests_url is not None
+
+
+def test_calls_in_the_clear_are_warned_of(developed: Any) -> None:
+    """By an id that may be acknowledged."""
+    Annotations.from_stack(developed.stack).has_warning(
+        "/Demand/Service", Match.string_like_regexp("calls of 'demand-forecast' cross the network in the clear")
+    )
+    service = developed.stack.node.find_child("Service")
+    assert service.url.startswith("http://")
+    assert service.capture_bucket is None
+
+
+def test_the_template_is_the_same_each_time(place: Callable[..., Any]) -> None:
+    """No clock, no chance."""
+    templates = []
+    for _ in range(2):
+        made = place()
+        made.serve()
+        templates.append(json.dumps(made.template, sort_keys=True))
+    assert templates[0] == templates[1]
+    assert len(json.loads(templates[0])["Resources"]) < 350
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Forecast"}, "name must be 2 to 20 lower-case letters"),
+        ({"certificate": None}, "certificate must be given in Profile.PRODUCTION, got none"),
+        ({"rollout": RolloutPolicy.rolling(batch_percent=50, bake=BAKE)}, "got ROLLING: a slot is complete in itself"),
+        (
+            {"rollout": RolloutPolicy.canary(percent=10, bake=BAKE, checks=RolloutChecks(keep=3))},
+            "keep must be 1 on EKS, got 3",
+        ),
+        ({"capacity": EksCapacity(cpu="10m")}, "cpu must be at least 50m, got '10m'"),
+        ({"image": ModelImage.prebuilt("xgboost", "3.0-5")}, "an image that serves is named by digest"),
+    ],
+)
+def test_fails_when_a_service_could_not_be(place: Callable[..., Any], changes: dict[str, Any], message: str) -> None:
+    """With the fix, before anything is deployed."""
+    with pytest.raises(ValidationError, match=message):
+        place().serve(**changes)
+
+
+def test_fails_when_golden_requests_are_asked_for(place: Callable[..., Any], tmp_path: Path) -> None:
+    """They are sent to SageMaker's endpoints: what would be left out is refused by name."""
+    file = tmp_path / "golden.jsonl"
+    file.write_text('{"name": "one", "body": "{}", "rows": 1}\n')
+    checks = RolloutChecks(golden=GoldenRequests.from_file(file))
+    with pytest.raises(ValidationError, match="golden and synthetic requests are sent to a SageMaker endpoint"):
+        place().serve(rollout=RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
+
+
+def test_fails_when_there_is_one_zone(place: Callable[..., Any]) -> None:
+    """A load balancer stands in two."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
+    cluster = EksCluster.from_attributes(
+        stack, "Cluster", name="retail", security_group_id="sg-12345678", subnet_cidrs=["10.0.0.0/16"]
+    )
+    other = place()
+    with pytest.raises(ValidationError) as caught:
+        EksInferenceService(
+            stack,
+            "Service",
+            business_unit=unit,
+            cluster=cluster,
+            tenant=other.tenant,
+            registry=ModelRegistry(stack, "Registry", business_unit=unit, name="forecast"),
+            name="forecast",
+        )
+    assert [problem.split(" ")[0] for problem in caught.value.problems] == ["cluster", "a"]
+    assert "network=Network.made(zones=2)" in caught.value.problems[1]

@@ -1,0 +1,84 @@
+"""The function that applies manifests: as itself, or as administrator while it works."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "eks_manifests" / "handler.py"
+EVENT = {
+    "RequestType": "Create",
+    "RequestId": "r1",
+    "LogicalResourceId": "Place",
+    "ResourceProperties": {"ClusterName": "retail", "Name": "demand", "Manifests": "[]", "Owned": "[]"},
+}
+ADMIN = {
+    "PRINCIPAL_ARN": "arn:aws:iam::123456789012:role/bootstrap",
+    "ADMIN_POLICY_ARN": "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy",
+    "AUDIT_BUCKET": "audit",
+}
+
+
+class Context:
+    """What Lambda gives beside the event."""
+
+    def __init__(self, milliseconds: int) -> None:
+        self.milliseconds = milliseconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the function is stopped."""
+        return self.milliseconds
+
+
+def _load(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> ModuleType:
+    for name in ADMIN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"AWS_DEFAULT_REGION": "us-east-1", **environment}.items():
+        monkeypatch.setenv(name, value)
+    spec = importlib.util.spec_from_file_location("lambda_eks_manifests", HANDLER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("environment", "is_admin"), [({}, False), (ADMIN, True)])
+def test_the_environment_says_as_whom(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], is_admin: bool
+) -> None:
+    """Without the policy's ARN the function has no way to become more than it is."""
+    module = _load(monkeypatch, environment)
+    assert (module.ADMIN is not None) is is_admin
+
+
+@pytest.mark.parametrize(("milliseconds", "has_time"), [(600_000, True), (59_999, False)])
+def test_a_minute_is_kept_for_the_end(monkeypatch: pytest.MonkeyPatch, milliseconds: int, has_time: bool) -> None:
+    """The access of an administrator must be gone before Lambda stops the function."""
+    module = _load(monkeypatch, {})
+    asked: list[Any] = []
+
+    class Resource:
+        def handle(self, event: Any, answer: Any, *, has_time: Any) -> None:
+            asked.extend([event, answer, has_time()])
+
+    monkeypatch.setattr(module, "RESOURCE", Resource())
+    module.handler(EVENT, Context(milliseconds))
+    assert asked == [EVENT, module.answer, has_time]
+
+
+def test_what_cannot_be_reached_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation hears of it at once, not after an hour."""
+    module, heard = _load(monkeypatch, {}), list[dict[str, Any]]()
+    monkeypatch.setattr(module, "answer", lambda _, **answer: heard.append(answer))
+
+    class Nobody:
+        def client(self, name: str) -> Any:
+            raise ConnectionError(f"no {name}")
+
+    monkeypatch.setattr(module, "SESSION", Nobody())
+    module.handler(json.loads(json.dumps(EVENT)), Context(600_000))
+    assert heard == [{"physical_id": "Place/not-created", "data": {}, "failure": "ConnectionError: no eks"}]

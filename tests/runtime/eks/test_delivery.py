@@ -1,0 +1,254 @@
+"""Manifests as a custom resource, on a cluster over HTTP."""
+
+import json
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts.eks import EksTenantSpec
+from mlops_runtime.eks.client import Address, Cluster
+from mlops_runtime.eks.cluster_errors import ClusterError
+from mlops_runtime.eks.delivery import ManifestsResource
+from mlops_runtime.eks.names import FIELD_MANAGER, MANAGED_LABEL, Manifest
+from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
+
+Send = Callable[..., dict[str, Any]]
+TENANT = EksTenantSpec(
+    namespace="demand", unit="demand", applier_group="mlops:demand", cpu="16", memory="32Gi", pods=20
+)
+PLACE = [*tenant_manifests(TENANT), enforcement_manifest()]
+
+
+def _account(name: str, **changes: Any) -> Manifest:
+    metadata = {"name": name, "namespace": "demand", "labels": {MANAGED_LABEL: FIELD_MANAGER}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata,
+        "automountServiceAccountToken": False,
+        **changes,
+    }
+
+
+def _properties(manifests: list[Manifest], name: str = "demand", owned: object = ()) -> dict[str, str]:
+    return {
+        "ClusterName": "retail",
+        "Name": name,
+        "Manifests": json.dumps(manifests),
+        "Owned": json.dumps(list(owned)),  # type: ignore[call-overload] # a list of lists
+    }
+
+
+@pytest.fixture
+def send(fake: Any) -> Send:
+    """Send a request to the resource of the fake cluster and return the answer."""
+
+    def act(kind: str, properties: dict[str, str], *, admin: Any = None, has_time: bool = True, **event: Any) -> Any:
+        heard: list[dict[str, Any]] = []
+        resource = ManifestsResource(
+            connect=lambda name: Cluster(Address(url=fake.url), token=lambda: f"token of {name}", sleep=lambda _: None),
+            admin=admin,
+            sleep=lambda _: None,
+        )
+        request = {
+            "RequestType": kind,
+            "RequestId": "r1",
+            "LogicalResourceId": "Place",
+            "PhysicalResourceId": "retail/demand",
+            "ResourceProperties": properties,
+            **event,
+        }
+        resource.handle(request, lambda _, **answer: heard.append(answer), has_time=lambda: has_time)
+        (answer,) = heard
+        return answer
+
+    return act
+
+
+def _names(fake: Any) -> list[str]:
+    return sorted(path.rpartition("/")[2] for path in fake.objects)
+
+
+def test_a_place_is_made_and_deleted_with_its_resource(fake: Any, send: Send) -> None:
+    """The setting of the whole cluster stays: other units need it too."""
+    answer = send("Create", _properties(PLACE))
+    assert answer == {"physical_id": "retail/demand", "data": {"Applied": "7"}, "failure": None}
+    assert _names(fake) == [
+        "amazon-vpc-cni",
+        "default-deny",
+        "demand",
+        "mlops-applier",
+        "mlops-applier",
+        "unit",
+        "unit",
+    ]
+
+    assert send("Delete", _properties(PLACE))["data"] == {"Deleted": "6"}
+    assert _names(fake) == ["amazon-vpc-cni"]
+
+
+def test_the_same_again_changes_nothing(fake: Any, send: Send) -> None:
+    """CloudFormation may send a request twice."""
+    send("Create", _properties(PLACE))
+    before = json.dumps(fake.objects, sort_keys=True)
+    assert send("Create", _properties(PLACE))["failure"] is None
+    assert json.dumps(fake.objects, sort_keys=True) == before
+
+
+def test_what_left_the_manifests_is_deleted(fake: Any, send: Send) -> None:
+    """An update applies what is new and gives up what is gone."""
+    old, new = _properties([_account("a"), _account("b")]), _properties([_account("b"), _account("c")])
+    send("Create", old)
+    assert send("Update", new, OldResourceProperties=old)["failure"] is None
+    assert _names(fake) == ["b", "c"]
+
+
+def test_another_name_is_another_resource(fake: Any, send: Send) -> None:
+    """CloudFormation deletes the former one by itself, and the update leaves it alone."""
+    old, new = _properties([_account("a")], "one"), _properties([_account("b")], "two")
+    send("Create", old)
+    answer = send("Update", new, OldResourceProperties=old)
+    assert answer["physical_id"] == "retail/two"
+    assert _names(fake) == ["a", "b"]
+
+
+def test_what_others_applied_goes_first(fake: Any, send: Send) -> None:
+    """The slots of a service are the Deploy machine's; what sends traffic to them is deleted before anything else."""
+    owned = [["eks.amazonaws.com/v1", "TargetGroupBinding", "demand", "forecast-blue"]]
+    binding = "/apis/eks.amazonaws.com/v1/namespaces/demand/targetgroupbindings/forecast-blue"
+    fake.objects[binding] = {"metadata": {"uid": "u", "labels": {MANAGED_LABEL: FIELD_MANAGER}}}
+    properties = _properties([_account("a")], owned=owned)
+    send("Create", properties)
+    assert send("Delete", properties)["data"] == {"Deleted": "2"}
+    assert next(path for verb, path in fake.writes if verb == "DELETE") == binding
+
+
+def test_what_is_not_ours_stays(fake: Any, send: Send) -> None:
+    """A name that somebody else uses by now is an error that says so; nothing is deleted."""
+    properties = _properties([_account("a"), _account("b")])
+    send("Create", properties)
+    fake.objects["/api/v1/namespaces/demand/serviceaccounts/a"]["metadata"]["labels"] = {}
+    assert "not ours to delete" in send("Delete", properties)["failure"]
+    assert _names(fake) == ["a", "b"]
+
+
+def test_a_conflict_changes_nothing_and_leaves_nothing_to_delete(fake: Any, send: Send) -> None:
+    """The physical id of a creation that did nothing is one whose deletion does nothing."""
+    path = "/api/v1/namespaces/demand/serviceaccounts/a"
+    fake.objects[path] = {"metadata": {"uid": "u", "name": "a"}}
+    fake.update(path, "argocd", {"automountServiceAccountToken": True})
+    properties = _properties([_account("b"), _account("a")])
+
+    answer = send("Create", properties)
+    assert "automountServiceAccountToken is managed by 'argocd'" in answer["failure"]
+    assert (answer["physical_id"], fake.writes) == ("Place/not-created", [])
+
+    assert send("Delete", properties, PhysicalResourceId=answer["physical_id"])["data"] == {"Deleted": "0"}
+    assert fake.writes == []
+
+
+def test_a_creation_that_stopped_half_way_is_deleted(fake: Any, send: Send) -> None:
+    """What was applied goes when CloudFormation takes the creation back."""
+    properties, answers = _properties([_account("a"), _account("b")]), fake.answer
+
+    def refuses(verb: str, target: str, sent: Any, kind: str) -> Any:
+        if verb == "PATCH" and "serviceaccounts/b" in target and "dryRun" not in target:
+            return 403, {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "not allowed"}
+        return answers(verb, target, sent, kind)
+
+    fake.answer = refuses
+    answer = send("Create", properties)
+    assert answer["failure"].startswith("HalfAppliedError: stopped half-way")
+    assert (answer["physical_id"], _names(fake)) == ("retail/demand", ["a"])
+
+    send("Delete", properties, PhysicalResourceId=answer["physical_id"])
+    assert _names(fake) == []
+
+
+def test_an_access_entry_that_is_not_known_yet_is_waited_for(fake: Any, send: Send) -> None:
+    """EKS makes entries known within moments."""
+    for status in (401, 403, 401):
+        fake.fail("GET", "serviceaccounts/a", status, {"kind": "Status", "code": status, "message": "who"})
+    assert send("Create", _properties([_account("a")]))["failure"] is None
+
+
+def test_fails_when_the_entry_never_comes(fake: Any, send: Send) -> None:
+    """A namespace whose roles a platform team has not applied yet."""
+    for _ in range(40):
+        fake.fail(
+            "GET", "serviceaccounts/a", 403, {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no"}
+        )
+    answer = send("Create", _properties([_account("a")]))
+    assert answer["failure"].startswith("ClusterError: get ServiceAccount demand/a")
+    assert answer["physical_id"] == "Place/not-created"
+
+
+def test_a_namespace_is_waited_for_until_it_is_empty(fake: Any, send: Send) -> None:
+    """A stack that is deployed again at once must not meet a namespace that is going."""
+    send("Create", _properties(PLACE))
+    gone = fake.answer
+
+    def lingers(verb: str, target: str, sent: Any, kind: str) -> Any:
+        if verb == "DELETE" and target.startswith("/api/v1/namespaces/demand") and target.count("/") == 4:
+            return 200, fake.objects["/api/v1/namespaces/demand"]
+        return gone(verb, target, sent, kind)
+
+    fake.answer = lingers
+    assert "is still being emptied" in send("Delete", _properties(PLACE), has_time=False)["failure"]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_cluster_that_is_gone_has_taken_all_with_it(wrapped: bool) -> None:
+    """Deleting the stack after the cluster is no error; any other refusal is."""
+
+    def answer_of(code: str) -> dict[str, Any]:
+        def connect(_: str) -> Cluster:
+            error = ClientError({"Error": {"Code": code, "Message": code}}, "DescribeCluster")
+            if wrapped:
+                raise ClusterError("gone", what="connect") from error
+            raise error
+
+        heard: list[dict[str, Any]] = []
+        event = {
+            "RequestType": "Delete",
+            "RequestId": "r",
+            "LogicalResourceId": "Place",
+            "PhysicalResourceId": "retail/demand",
+            "ResourceProperties": _properties([_account("a")]),
+        }
+        ManifestsResource(connect=connect).handle(event, lambda _, **a: heard.append(a), has_time=lambda: True)
+        return heard[0]
+
+    assert answer_of("ResourceNotFoundException")["failure"] is None
+    assert answer_of("AccessDeniedException")["failure"] is not None
+
+
+def test_an_administrator_works_inside_its_access(fake: Any, send: Send) -> None:
+    """The access is held around all of it, and by the id of the request."""
+    held: list[str] = []
+
+    class Admin:
+        @contextmanager
+        def during(self, cluster: str, request: str) -> Any:
+            held.append(f"{cluster} {request} from {len(fake.writes)}")
+            yield
+            held.append(f"until {len(fake.writes)}")
+
+    assert send("Create", _properties(PLACE), admin=Admin())["failure"] is None
+    assert held == ["retail r1 from 0", "until 7"]
+
+
+def test_fails_when_the_access_cannot_be_taken_back(fake: Any, send: Send) -> None:
+    """What was applied by then is deleted with the creation."""
+
+    class Admin:
+        @contextmanager
+        def during(self, *_: str) -> Any:
+            yield
+            raise RuntimeError("STILL THERE")
+
+    answer = send("Create", _properties(PLACE), admin=Admin())
+    assert (answer["physical_id"], answer["failure"]) == ("retail/demand", "RuntimeError: STILL THERE")
