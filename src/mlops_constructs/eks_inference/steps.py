@@ -72,11 +72,8 @@ class SlotSteps:
                 next_state="IsSlotLeft",
                 catch="IsSlotLeft",
             ),
-            "IsSlotLeft": choose(
-                ("$applied and $plan.action = 'update'", "AwaitDrained"),
-                ("$applied or $plan.eks.is_left", "IdleSlot"),
-                default=next_state,
-            ),
+            # weights that were taken back count from then
+            "IsSlotLeft": choose(("$applied or $plan.eks.is_left", "AwaitDrained"), default=next_state),
             "AwaitDrained": wait(_DRAIN_SECONDS, "IdleSlot"),
             "IdleSlot": self._ask("idle", next_state=next_state, catch=next_state),
         }

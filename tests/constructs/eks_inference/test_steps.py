@@ -126,6 +126,13 @@ def test_what_began_before_is_ended_before_it_is_waited_for() -> None:
     assert [arm["Next"] for arm in waits] == ["TakeBack"]
 
 
+def test_a_slot_rests_a_while_after_its_weight_is_gone() -> None:
+    """A load balancer goes on for some seconds to send to it, also where the weights of an execution that died were taken back."""
+    into = [name for name, state in STATES.items() if "IdleSlot" in list(successors(state))]
+    assert into == ["AwaitDrained"]
+    assert STATES["AwaitDrained"]["Seconds"] >= 60
+
+
 def test_the_machine_asks_nothing_of_sagemaker() -> None:
     """A role for it would have rights that nobody uses."""
     services = {re.findall(r":::(?:aws-sdk:)?(\w+)", state["Resource"])[0] for _, state in tasks(MACHINE)}
