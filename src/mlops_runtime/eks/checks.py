@@ -45,18 +45,31 @@ def problems(manifests: Sequence[Manifest]) -> list[str]:
         by_kind.setdefault(manifest["kind"], []).append(manifest)
     for kind, check in _CHECKS.items():
         for manifest in by_kind.get(kind, []):
-            found += [f"{ref(manifest)}: {problem}" for problem in check(manifest, by_kind)]
+            found += [f"{ref(manifest)}: {problem}" for problem in _found(check, manifest, by_kind)]
     return found
+
+
+def _found(check: Any, manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> list[str]:
+    try:
+        return list(check(manifest, all_kinds))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return [f"this or what it refers to is not shaped as its kind is: {type(error).__name__}: {error}"]
 
 
 def _shape_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
     seen: Counter[str] = Counter()
     for position, manifest in enumerate(manifests):
-        missing = [field for field in ("apiVersion", "kind") if not manifest.get(field)]
-        if not manifest.get("metadata", {}).get("name"):
-            missing.append("metadata.name")
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("metadata", {}), dict):
+            yield f"manifest {position} must be an object with metadata, got {manifest!r:.200}"
+            continue
+        names = {"apiVersion": manifest.get("apiVersion"), "kind": manifest.get("kind")}
+        names["metadata.name"] = manifest.get("metadata", {}).get("name")
+        missing = [field for field, value in names.items() if not value or not isinstance(value, str)]
         if missing:
             yield f"manifest {position} has no {' and no '.join(missing)}"
+            continue
+        if not isinstance(manifest["metadata"].get("namespace", ""), str):
+            yield f"manifest {position} has metadata.namespace {manifest['metadata']['namespace']!r}, which is no text"
             continue
         try:
             path(ref(manifest))

@@ -99,6 +99,8 @@ def read_slot(deployment: Mapping[str, Any] | None, slot: str) -> SlotState:
     ``ready`` counts pods of the newest revision only, and is never more than can be known: the status does not say of which
     revision a ready pod is, so each old pod that is left is taken for a ready one.
 
+    A Deployment whose annotations somebody changed into what is no version has none.
+
     Args:
         deployment: The Deployment as the cluster describes it, None where there is none.
         slot: ``blue`` or ``green``.
@@ -271,9 +273,16 @@ def _port(number: int, protocol: str = "TCP") -> dict[str, Any]:
 def _read_version(annotations: Mapping[str, str]) -> SlotVersion | None:
     said = {name: annotations.get(f"{ANNOTATION_PREFIX}{name}") for name in _VERSION_FIELDS}
     environment = annotations.get(f"{ANNOTATION_PREFIX}environment", "{}")
-    if any(value is None for value in said.values()):
+    try:
+        values = json.loads(environment)
+    except (ValueError, RecursionError):
         return None
-    return SlotVersion(**{name: str(value) for name, value in said.items()}, environment=json.loads(environment))
+    if any(value is None for value in said.values()) or not isinstance(values, dict):
+        return None
+    return SlotVersion(
+        **{name: str(value) for name, value in said.items()},
+        environment={name: str(value) for name, value in values.items()},
+    )
 
 
 def _reason(conditions: list[Mapping[str, Any]]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from eks_samples import SPEC, TENANT, VERSION
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mlops_runtime.eks import checks
 from mlops_runtime.eks.checks import problems
@@ -179,6 +181,11 @@ def test_two_bindings_of_one_target_group_are_caught() -> None:
     [
         ([{"kind": "Service", "metadata": {"name": "x"}}], "manifest 0 has no apiVersion"),
         ([{"apiVersion": "v1", "kind": "Service"}], "manifest 0 has no metadata.name"),
+        (["Service"], "manifest 0 must be an object with metadata, got 'Service'"),
+        (
+            [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x", "namespace": 1}}],
+            "manifest 0 has metadata.namespace 1",
+        ),
         (
             [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "y"}}],
             "Secret (v1) is not applied",
@@ -189,6 +196,27 @@ def test_two_bindings_of_one_target_group_are_caught() -> None:
 def test_what_is_no_manifest_is_said_first(made: list[Manifest], said: str) -> None:
     """Nothing else is read of it."""
     assert [problem[: len(said)] for problem in problems(made)] == [said]
+
+
+def _places(part: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    return [place for key, value in inner for place in [(*at, key), *_places(value, (*at, key))]]
+
+
+_PLACES = _places(_all())
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(_PLACES), st.sampled_from([None, 0, -1, True, "", "x", [], ["x"], {}, {"x": "y"}, [{}], [None]]))
+def test_whatever_stands_anywhere_is_answered(place: tuple[Any, ...], value: Any) -> None:
+    """Manifests come as JSON: what is misshapen is a problem and no crash."""
+    made = _all()
+    part: Any = made
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+
+    assert all(isinstance(problem, str) for problem in problems(made))
 
 
 def test_every_rule_has_a_mutation() -> None:

@@ -206,5 +206,8 @@ def test_a_slot_without_a_deployment_has_never_run() -> None:
     """Nor has one that somebody else made, whose version nothing says."""
     assert read_slot(None, "green") == SlotState(slot="green", version=None)
     made = _deployment()
+    for wrong in ("{", "[]", "[" * 100_000):
+        made["metadata"]["annotations"]["mlops.constructs/environment"] = wrong
+        assert read_slot(made, "green").version is None
     made["metadata"]["annotations"] = {"mlops.constructs/config": "x"}
     assert read_slot(made, "green").version is None
