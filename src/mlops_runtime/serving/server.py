@@ -44,7 +44,7 @@ def serve() -> int:
             lifespan="off",
             ws="none",
             access_log=False,
-            log_level="warning",
+            log_level="error",  # what is no HTTP at all is answered, and no caller fills the log with it
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,

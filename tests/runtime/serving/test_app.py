@@ -1,6 +1,7 @@
 """The HTTP adapter through an ASGI client: statuses, limits and a fuzz of everything a caller may send."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mlops_runtime.monitor.capture import read_call
 from mlops_runtime.serving.app import build
+from mlops_runtime.serving.capture import Recorder
 from mlops_runtime.serving.model import load
+from mlops_runtime.serving.settings import CaptureSettings
 
 URL = "http://server.test"
 ROW = {"price": 1.0, "stock": None, "store": "east"}
@@ -110,6 +114,122 @@ def test_fails_for_other_paths(app: Any, method: str, path: str, status: int) ->
     message = f"{method} {path} is not served; use GET /ping or POST /invocations, "
     message += "or of the Open Inference Protocol GET /v2 and POST /v2/models/model/infer"
     assert (answer.status_code, answer.json()) == (status, {"error": message})
+
+
+def test_an_answer_says_which_model_gave_it_and_for_which_id(app: Any, models: Any) -> None:
+    """The first digits of its hash; the caller's id, or one made for the call."""
+    version = hashlib.sha256(models.onnx()).hexdigest()[:12]
+    body = {"instances": [ROW]}
+    given_id = call(app, "POST", "/invocations", json=body, headers={"x-amzn-sagemaker-inference-id": "mine"})
+    assert (given_id.headers["x-model-version"], given_id.headers["x-inference-id"]) == (version, "mine")
+    made = {call(app, "POST", "/invocations", json=body).headers["x-inference-id"] for _ in range(3)}
+    assert len(made) == 3
+
+
+@pytest.mark.parametrize("identity", ["", "x" * 65, "a\tb"])
+def test_fails_for_an_inference_id_that_sagemaker_refuses(app: Any, identity: str) -> None:
+    """64 printable ASCII characters, as InvokeEndpoint allows (botocore, sagemaker-runtime, InferenceId)."""
+    answer = call(
+        app, "POST", "/invocations", json={"instances": [ROW]}, headers={"x-amzn-sagemaker-inference-id": identity}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["problems"][0].startswith("an inference id must be 1 to 64 printable ASCII characters, got")
+
+
+V2 = {
+    "id": "mine",
+    "inputs": [
+        {"name": "price", "datatype": "FP32", "shape": [2], "data": [1, 2]},
+        {"name": "store", "datatype": "BYTES", "shape": [2], "data": ["east", "x"]},
+    ],
+}
+
+
+def test_the_open_inference_protocol_is_spoken(app: Any, models: Any) -> None:
+    """Health, metadata with and without a version, inference: the same predictions as by the other door."""
+    version = hashlib.sha256(models.onnx()).hexdigest()[:12]
+    for path in (
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/model/ready",
+        f"/v2/models/model/versions/{version}/ready",
+    ):
+        assert call(app, "GET", path).status_code == 200
+    assert call(app, "GET", "/v2").json() == {"name": "mlops-constructs", "version": version, "extensions": []}
+    metadata = call(app, "GET", "/v2/models/model").json()
+    assert metadata == call(app, "GET", f"/v2/models/model/versions/{version}").json()
+    assert [tensor["name"] for tensor in metadata["inputs"]] == ["price", "stock", "store"]
+    answer = call(app, "POST", "/v2/models/model/infer", json=V2)
+    output = {"name": "units", "shape": [2], "datatype": "FP32", "data": [22.0, -6.0]}
+    assert answer.json() == {"model_name": "model", "model_version": version, "id": "mine", "outputs": [output]}
+    assert answer.headers["x-inference-id"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "status"),
+    [
+        ("/v2/models/other/infer", "application/json", 404),
+        ("/v2/models/model/versions/9/infer", "application/json", 404),
+        ("/v2/models/model/infer", "text/csv", 415),
+    ],
+)
+def test_fails_for_another_model_or_type(app: Any, path: str, content_type: str, status: int) -> None:
+    """The protocol's error is an object with a text."""
+    answer = call(app, "POST", path, content=json.dumps(V2), headers={"content-type": content_type})
+    assert answer.status_code == status
+    assert isinstance(answer.json()["error"], str)
+
+
+def test_fails_for_a_method_with_those_that_are_allowed(app: Any) -> None:
+    """As HTTP asks of a 405."""
+    assert call(app, "DELETE", "/ping").headers["allow"] == "GET, HEAD"
+    assert call(app, "GET", "/v2/models/model/infer").headers["allow"] == "POST"
+    assert (call(app, "HEAD", "/v2").status_code, call(app, "HEAD", "/v2").content) == (200, b"")
+
+
+def test_answers_are_counted_by_route_and_status(models: Any) -> None:
+    """Paths that nobody serves are one series, whatever they are called."""
+    app = build(load(models.onnx(), models.signature_json()), name="demand")
+    call(app, "POST", "/invocations", json={"instances": [ROW] * 3})
+    call(app, "POST", "/invocations", json={})
+    for number in range(5):
+        call(app, "GET", f"/{number}")
+    answer = call(app, "GET", "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.text.splitlines()
+    for expected in (
+        'mlops_requests_total{route="invocations",status="200"} 1',
+        'mlops_requests_total{route="invocations",status="400"} 1',
+        'mlops_requests_total{route="other",status="404"} 5',
+        'mlops_request_seconds_count{route="invocations"} 2',
+        "mlops_predictions_total 3",
+        f'mlops_model_info{{name="demand",sha256="{hashlib.sha256(models.onnx()).hexdigest()}"}} 1',
+    ):
+        assert expected in lines
+
+
+def test_calls_are_captured_by_either_door(models: Any) -> None:
+    """What was answered, in one shape, with the caller's id; what was refused is not."""
+    objects: list[bytes] = []
+    settings = CaptureSettings(bucket="b", prefix="p", endpoint="e", variant="v", percent=100, queue_bytes=10**7)
+    recorder = Recorder(settings, lambda _, content: objects.append(content))
+    app = build(load(models.onnx(), models.signature_json()), recorder=recorder)
+    many = [ROW] * 1000
+    answer = call(app, "POST", "/invocations", json={"instances": [ROW]})
+    call(app, "POST", "/invocations", json={"instances": many}, headers={"x-amzn-sagemaker-inference-id": "many"})
+    call(app, "POST", "/invocations", json={"instances": [7]})
+    call(app, "POST", "/v2/models/model/infer", json=V2)
+    call(app, "GET", "/ping")
+    assert 'mlops_capture_calls_total{outcome="dropped"} 0' in call(app, "GET", "/metrics").text
+    recorder.close(10)
+    names = ["price", "stock", "store"]
+    first, second, third = (read_call(line, names) for line in b"".join(objects).splitlines())
+    assert (first.rows, first.predictions) == ([[1.0, None, "east"]], [22.0])
+    assert (len(second.rows or ()), second.predictions) == (1000, [22.0] * 1000)
+    assert (third.rows, third.predictions) == ([[1, None, "east"], [2, None, "x"]], [22.0, -6.0])
+    ids = [json.loads(line)["eventMetadata"] for line in b"".join(objects).splitlines()]
+    assert ids[0]["eventId"] == answer.headers["x-inference-id"]
+    assert [one.get("inferenceId") for one in ids] == [None, "many", "mine"]
 
 
 JSON_VALUE = st.recursive(

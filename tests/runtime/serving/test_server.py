@@ -4,16 +4,18 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -29,19 +31,24 @@ def free_port() -> int:
 
 @contextmanager
 def server(
-    root: Path, sha256: str, arguments: tuple[str, ...] = ("serve",)
+    root: Path,
+    sha256: str,
+    arguments: tuple[str, ...] = ("serve",),
+    environment: Mapping[str, str] | None = None,
+    errors: int = subprocess.PIPE,
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run a server over ``root/model``; yield its process and port."""
+    """Run a server over ``root/model``; yield its process and port. ``errors`` is where its log goes."""
     port = free_port()
-    environment = {
-        **os.environ,
+    variables = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        **({} if environment is None else environment),
         "MLOPS_OPT_ML": str(root),
         "MLOPS_BIND_HOST": "127.0.0.1",
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "MLOPS_MODEL_SHA256": sha256,
     }
     command = [sys.executable, "-m", "mlops_runtime.serving", *arguments]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=variables, stderr=errors, text=True)
     try:
         yield process, port
     finally:
@@ -105,3 +112,64 @@ def test_fails_for_another_verb(tmp_path: Path) -> None:
         "mlops serving: usage: python -m mlops_runtime.serving serve, or fetch <s3://bucket/key> <sha256> <folder>, got ['train']"
     ]
     assert process.returncode == 2
+
+
+class Takes(BaseHTTPRequestHandler):
+    """An S3 that keeps what it is sent."""
+
+    protocol_version = "HTTP/1.1"
+    objects: ClassVar[list[tuple[str, bytes]]] = []
+
+    def do_PUT(self) -> None:
+        """Keep it."""
+        self.objects.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_calls_that_wait_are_written_at_sigterm(models: Any, tmp_path: Path) -> None:
+    """A pod that is scaled in takes no captured call with it."""
+    models.write(tmp_path / "model")
+    bucket = ThreadingHTTPServer(("127.0.0.1", 0), Takes)
+    threading.Thread(target=bucket.serve_forever, daemon=True).start()
+    capture = {
+        "MLOPS_CAPTURE_URI": "s3://unit-capture/capture",
+        "MLOPS_ENDPOINT": "demand-forecast",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{bucket.server_port}",
+    }
+    try:
+        with server(tmp_path, hashlib.sha256(models.onnx()).hexdigest(), environment=capture) as (process, port):
+            wait_for_ping(port)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("POST", "/invocations", BODY, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            assert (answer.status, len(answer.read())) == (200, len(b'{"predictions":[]}') + 20 * 5 - 1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+    finally:
+        bucket.shutdown()
+        bucket.server_close()
+    (path, content) = Takes.objects.pop()
+    assert re.fullmatch(
+        r"/unit-capture/capture/demand-forecast/AllTraffic/\d{4}/\d\d/\d\d/\d\d/[0-9a-f-]{36}\.jsonl", path
+    )
+    assert json.loads(content)["eventMetadata"]["eventId"] == answer.headers["x-inference-id"]
+
+
+def test_fails_to_start_with_capture_but_no_credentials(models: Any, tmp_path: Path) -> None:
+    """As under SageMaker's network isolation, where nothing could ever be written."""
+    models.write(tmp_path / "model")
+    capture = {"MLOPS_CAPTURE_URI": "s3://unit-capture/capture", "MLOPS_ENDPOINT": "demand-forecast"}
+    with server(tmp_path, "0" * 64, environment=capture) as (process, _):
+        _, errors = process.communicate(timeout=30)
+    assert errors.startswith(
+        "mlops serving: refuses to start: MLOPS_CAPTURE_URI is set, but the container has no credentials"
+    )
+    assert (process.returncode, len(errors.splitlines())) == (1, 1)
