@@ -36,12 +36,13 @@ class Proxy(Protocol):
 
 @dataclass(slots=True)
 class Balancer:
-    """One load balancer: its sockets by listener port, its proxy, and what the proxy was told."""
+    """One load balancer: its sockets by listener port, its proxy, what the proxy was told, and why it was told no more."""
 
     arn: str
     sockets: dict[int, socket.socket] = field(default_factory=dict)
     proxy: Proxy | None = None
     routing: Routing = field(default_factory=lambda: Routing((), {}))
+    problem: str = ""
 
 
 _BALANCERS: dict[str, Balancer] = {}
@@ -62,8 +63,14 @@ def refresh() -> None:
         for arn in list(alb._lbs):
             balancer = _BALANCERS.setdefault(arn, Balancer(arn))
             wanted = _routing(arn)
-            if wanted != balancer.routing:
+            if wanted == balancer.routing:
+                continue
+            try:
                 _follow(balancer, wanted)
+                balancer.problem = ""
+            except (OSError, haproxy.ProxyError) as error:  # the others go on; what is wrong is told with the state
+                balancer.problem = str(error)
+                LOGGER.exception("load balancer %s cannot follow", full_name(arn))
 
 
 def weighted(action: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -140,14 +147,19 @@ def control(_method: str, _body: bytes) -> tuple[int, dict[str, object]]:
     """Answer ``/_mlops/load-balancers``: the addresses of every listener, and what serves them."""
     with _LOCK:
         rows = [
-            {"arn": balancer.arn, "name": full_name(balancer.arn).split("/")[1], "listeners": addresses(balancer)}
+            {
+                "arn": balancer.arn,
+                "name": full_name(balancer.arn).split("/")[1],
+                "listeners": addresses(balancer),
+                "problem": balancer.problem,
+            }
             for balancer in _BALANCERS.values()
         ]
     return 200, {"engine": engine(), "load_balancers": rows}
 
 
 def _count() -> None:
-    """Tell the host counts of each group in use, once an embedded minute."""
+    """Tell the host counts of each group in use, once an embedded minute and when they change."""
     with _LOCK:
         found = [
             (b.arn, group)

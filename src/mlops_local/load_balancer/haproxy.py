@@ -19,7 +19,8 @@ LOGGER = logging.getLogger(__name__)
 
 _TOP = 1_000_000  # numbers that a request draws from
 _MAP = "shares.map"  # in its folder, where it runs
-_SLOTS = 32  # targets a group has room for
+_MOST = 32  # targets a group may have
+_SLOTS = 2 * _MOST  # all of them can be exchanged at once
 
 
 class ProxyError(RuntimeError):
@@ -81,9 +82,8 @@ def _fixed(routing: Routing) -> list[str]:
             if rule.fixed is not None:
                 status, kind, body = rule.fixed
                 lines.append(f"backend fixed:l{number}r{index}")
-                lines.append(
-                    f"  http-request return status {status} content-type {_quoted(kind)} string {_quoted(body)}"
-                )
+                said = f" content-type {_quoted(kind)} string {_quoted(body)}" if body else ""
+                lines.append(f"  http-request return status {status}{said}")
     return lines
 
 
@@ -138,12 +138,12 @@ def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -
     told: list[str] = []
     for group, addresses in new.targets.items():
         taken, name = slots.setdefault(group, {}), _name(group)
+        if len(addresses) > _MOST:
+            raise ProxyError(
+                f"{group} has more than {_MOST} targets, which is what the embedded load balancer has room for"
+            )
         for address in sorted(set(addresses) - taken.keys()):
-            free = next((n for n in range(1, _SLOTS + 1) if n not in taken.values()), None)
-            if free is None:
-                raise ProxyError(
-                    f"{group} has more than {_SLOTS} targets, which is what the embedded load balancer has room for"
-                )
+            free = min(set(range(1, _SLOTS + 1)) - set(taken.values()))
             taken[address] = free
             server = f"{name}/t{free}"
             told += [f"set server {server} addr {address[0]} port {address[1]}", f"set server {server} state ready"]

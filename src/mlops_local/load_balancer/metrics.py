@@ -22,7 +22,7 @@ _UNITS = {"TargetResponseTime": "Seconds"}
 _BUFFER = 4 * 2**20  # bytes of lines that wait to be read
 Dimensions = tuple[tuple[str, str], ...]
 _PORTS: dict[str, int] = {}
-_LAST: dict[tuple[str, str], int] = {}
+_LAST: dict[tuple[str, str], tuple[int, int, int]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +108,11 @@ def count(balancer: str, line: Line) -> None:
 
 
 def hosts(balancer: str, group: str, healthy: int, unhealthy: int) -> None:
-    """Tell how many hosts of a group are healthy, at most once an embedded minute."""
+    """Tell how many hosts of a group are healthy, once an embedded minute and when it changes."""
     minute = int(clock.now()) // _PERIOD * _PERIOD
-    if _LAST.get((balancer, group)) == minute:
+    if _LAST.get((balancer, group)) == (minute, healthy, unhealthy):
         return
-    _LAST[balancer, group] = minute
+    _LAST[balancer, group] = minute, healthy, unhealthy
     dimensions: Dimensions = (("LoadBalancer", balancer), ("TargetGroup", group))
     _BATCHES.add((dimensions, "HealthyHostCount", minute), float(healthy))
     _BATCHES.add((dimensions, "UnHealthyHostCount", minute), float(unhealthy))

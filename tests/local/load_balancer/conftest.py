@@ -1,0 +1,134 @@
+"""Servers that stand for targets, and load balancers in front of them."""
+
+import http.client
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from mlops_local.cloud import Cloud
+
+
+class Target:
+    """A server that says its name; its health and its status can be set."""
+
+    def __init__(self, name: str) -> None:
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._say(outer.health)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self._say(outer.status)
+
+            def _say(self, status: int) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(outer.name)))
+                self.end_headers()
+                self.wfile.write(outer.name.encode())
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self.name, self.health, self.status = name, 200, 200
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Answer nobody any more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def target() -> Iterator[Callable[[str], Target]]:
+    """Start targets by name."""
+    made: list[Target] = []
+
+    def start(name: str) -> Target:
+        made.append(Target(name))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.stop()
+
+
+def ask(
+    url: str, count: int, *, path: str = "/invocations", method: str = "POST", fresh: bool = False
+) -> Counter[tuple[int, str]]:
+    """Send requests on one connection, or on a new one each; returns how often each answer came."""
+    found: Counter[tuple[int, str]] = Counter()
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    for _ in range(count):
+        connection.request(method, path, b"x" * 50 if method == "POST" else None)
+        answer = connection.getresponse()
+        found[answer.status, answer.read().decode()] += 1
+        if fresh:
+            connection.close()
+    connection.close()
+    return found
+
+
+@pytest.fixture
+def slots(cloud: Cloud, unique: str) -> dict[str, Any]:
+    """Two target groups behind one weighted rule: their ARNs, the rule's, the listener's, and how to set the weights."""
+    elb = cloud.client("elbv2")
+    balancer = elb.create_load_balancer(Name=unique, Subnets=["subnet-1"], Scheme="internal")["LoadBalancers"][0][
+        "LoadBalancerArn"
+    ]
+    groups = {
+        slot: elb.create_target_group(
+            Name=f"{unique}-{slot}", Protocol="HTTP", Port=8080, TargetType="ip", VpcId="vpc-1", HealthCheckPath="/ping",
+            HealthCheckIntervalSeconds=5, HealthyThresholdCount=2, UnhealthyThresholdCount=2,
+        )["TargetGroups"][0]["TargetGroupArn"]
+        for slot in ("blue", "green")
+    }  # fmt: skip
+    fixed = {"StatusCode": "404", "ContentType": "text/plain", "MessageBody": "it's nobody's"}
+    default = [{"Type": "fixed-response", "FixedResponseConfig": fixed}]
+    listener = elb.create_listener(LoadBalancerArn=balancer, Port=80, Protocol="HTTP", DefaultActions=default)
+    listener = listener["Listeners"][0]["ListenerArn"]
+
+    def actions(blue: int, green: int) -> list[dict[str, Any]]:
+        weighted = [
+            {"TargetGroupArn": groups["blue"], "Weight": blue},
+            {"TargetGroupArn": groups["green"], "Weight": green},
+        ]
+        return [{"Type": "forward", "ForwardConfig": {"TargetGroups": weighted}}]
+
+    path = [{"Field": "path-pattern", "Values": ["/invocations"]}]
+    made = elb.create_rule(ListenerArn=listener, Priority=10, Conditions=path, Actions=actions(100, 0))
+    rule = made["Rules"][0]["RuleArn"]
+    told = cloud._call("/_mlops/load-balancers")["load_balancers"]
+    return {
+        **groups, "rule": rule, "listener": listener, "balancer": balancer, "actions": actions,
+        "url": next(row["listeners"]["80"] for row in told if row["arn"] == balancer),
+        "set": lambda blue, green: elb.modify_rule(RuleArn=rule, Actions=actions(blue, green)),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def register(cloud: Cloud, slots: dict[str, Any], wait_for: Callable[..., Any]) -> Callable[..., None]:
+    """Register a target with a slot and wait until it is healthy."""
+    elb = cloud.client("elbv2")
+
+    def go(slot: str, *servers: Target) -> None:
+        rows = [{"Id": "127.0.0.1", "Port": server.port} for server in servers]
+        elb.register_targets(TargetGroupArn=slots[slot], Targets=rows)
+
+        def states() -> set[str]:
+            health = elb.describe_target_health(TargetGroupArn=slots[slot], Targets=rows)["TargetHealthDescriptions"]
+            return {row["TargetHealth"]["State"] for row in health}
+
+        wait_for(lambda: states() == {"healthy"})
+
+    return go

@@ -1,0 +1,108 @@
+"""The small proxy that stands in where haproxy is not installed, as its own process."""
+
+import http.client
+import json
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.local.load_balancer.conftest import ask
+
+from mlops_local.load_balancer import metrics, relay
+from mlops_local.load_balancer.routing import Listener, Routing, Rule
+
+GROUPS = ("targetgroup/blue/1", "targetgroup/green/2")
+
+
+def _routing(blue: int, green: int, targets: dict[str, tuple[tuple[str, int], ...]]) -> Routing:
+    rules = (
+        Rule(paths=("/invocations",), groups=((GROUPS[0], blue), (GROUPS[1], green))),
+        Rule(fixed=(404, "text/plain", "nobody")),
+    )
+    return Routing((Listener(80, rules),), targets)
+
+
+@pytest.fixture
+def running(tmp_path: Path, target: Callable[[str], Any]) -> Iterator[dict[str, Any]]:
+    """A relay in front of two targets, and the socket that its lines come to."""
+    blue, green = target("v1"), target("v2")
+    targets = {GROUPS[0]: (("127.0.0.1", blue.port),), GROUPS[1]: (("127.0.0.1", green.port),)}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as lines, socket.create_server(("127.0.0.1", 0)) as listening:
+        lines.bind(("127.0.0.1", 0))
+        lines.settimeout(5)
+        routing = _routing(100, 0, targets)
+        proxy = relay.start(routing, {80: listening}, home=tmp_path, log_port=lines.getsockname()[1])
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield {
+            "proxy": proxy,
+            "url": url,
+            "lines": lines,
+            "targets": targets,
+            "routing": routing,
+            "blue": blue,
+            "green": green,
+        }
+        proxy.retire()
+        assert proxy._process.wait(10) == 0
+
+
+def test_weights_are_followed_on_an_open_connection(running: dict[str, Any], wait_for: Callable[..., Any]) -> None:
+    """And each request has its line."""
+    assert ask(running["url"], 20) == Counter({(200, "v1"): 20})
+
+    running["proxy"].update(running["routing"], _routing(0, 100, running["targets"]))
+    wait_for(lambda: set(ask(running["url"], 1)) == {(200, "v2")})  # the line is on its way through a pipe
+    assert ask(running["url"], 19) == Counter({(200, "v2"): 19})
+
+    found = [metrics.parse(running["lines"].recv(1000).decode()) for _ in range(40)]
+    assert Counter(line.group for line in found if line)[GROUPS[0]] >= 20
+    assert all(line is not None and line.is_answered and line.status == 200 for line in found)
+
+
+def test_other_paths_get_the_fixed_response(running: dict[str, Any]) -> None:
+    """The last rule."""
+    assert ask(running["url"], 1, path="/x", method="GET") == Counter({(404, "nobody"): 1})
+
+
+def test_a_target_that_does_not_answer_is_a_502_and_none_a_503(
+    running: dict[str, Any], wait_for: Callable[..., Any]
+) -> None:
+    """https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html."""
+    running["blue"].stop()
+    assert set(ask(running["url"], 1)) == {(502, "")}
+
+    running["proxy"].update(running["routing"], _routing(100, 0, {GROUPS[0]: (), GROUPS[1]: ()}))
+    wait_for(lambda: set(ask(running["url"], 1)) == {(503, "")})
+
+    lines = [metrics.parse(running["lines"].recv(1000).decode()) for _ in range(2)]
+    assert [line.is_answered for line in lines if line] == [False, False]
+
+
+def test_bodies_in_chunks_and_heads_alone_pass(running: dict[str, Any]) -> None:
+    """What clients send."""
+    connection = http.client.HTTPConnection(running["url"].removeprefix("http://"), timeout=5)
+    connection.request(
+        "POST", "/invocations", iter([b"a", b"bc"]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
+    )
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (200, b"v1")
+    connection.close()
+
+
+def test_routing_survives_its_way_to_the_child() -> None:
+    """As a line of JSON."""
+    routing = _routing(3, 4, {GROUPS[0]: (("127.0.0.1", 1),), GROUPS[1]: ()})
+
+    assert relay.read(json.dumps(relay._written(routing))) == routing
+
+
+def test_a_rule_without_weight_leads_nowhere() -> None:
+    """And a host that no rule wants too."""
+    proxy = relay.Proxy()
+    proxy.routing = _routing(0, 0, {})
+
+    assert proxy.choose(80, "any", "/invocations") == ("", None)
+    assert proxy.choose(81, "any", "/invocations") == ("", None)
