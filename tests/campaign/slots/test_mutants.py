@@ -1,0 +1,96 @@
+"""The machine between slots where a third of all calls fail, and where it is not what it should be."""
+
+import copy
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.campaign.machine import Fault
+from tests.campaign.slots.test_slots import SCENARIOS
+from tests.campaign.slots.world import MACHINE
+
+from mlops_constructs._states import tasks
+from mlops_constructs.rollout.target import ROLLED_BACK
+
+RUNS = 100
+SEED = 20261124
+# what a shared state does is held by the campaign of SageMaker's machine
+OWN = (
+    "Slot",
+    "Targets",
+    "Weights",
+    "Shift",
+    "PutBack",
+    "TakeBack",
+    "LookBefore",
+    "LookAtAlarms",
+    "CountRequests",
+    "PutAlarms",
+)
+
+
+@pytest.mark.campaign
+def test_a_third_of_failing_calls_stops_hardly_any_rollout(slots: Any) -> None:
+    """Each call fails with a probability of 0.3 in a way that passes; at least 98 of 100 still promote, all end well."""
+    chance = random.Random(SEED)
+    broken: list[str] = []
+    promoted = 0
+    for number in range(RUNS):
+        world = slots()
+        result = world.run(chance=chance)
+        broken += [f"run {number}: {problem}" for problem in world.broken(result)]
+        promoted += result.outcome == "PROMOTED"
+    assert broken == []
+    assert promoted >= RUNS * 0.98
+
+
+def _changed(state: str, **changes: Any) -> dict[str, Any]:
+    changed: dict[str, Any] = copy.deepcopy(dict(MACHINE))
+    changed["States"][state] |= changes
+    assert changed != MACHINE
+    return changed
+
+
+def _mutants() -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "an alarm that leaves the weights as they are", _changed("Rings", Next=ROLLED_BACK)
+    yield "traffic before a pod is ready", _changed("ApplySlot", Next="AssertWeights")
+    yield "a slot that never rests", _changed("IsSlotLeft", Default="Unlock", Choices=[])
+    yield "a slot that rests before it is recorded that it may", _changed("Record", Next="Unlock")
+    yield "no evidence asked for", _changed("NeedsEvidence", Choices=[])
+    yield "nothing taken back", _changed("TakeBack", Type="Pass")
+    yield "steps without alarms", _changed("IsWatched", Choices=[])
+    for name, _ in tasks(MACHINE):
+        if any(part in name for part in OWN) and name in MACHINE["States"]:
+            changed: dict[str, Any] = copy.deepcopy(dict(MACHINE))
+            del changed["States"][name]["Catch"]
+            yield f"{name} without Catch", changed
+
+
+MUTANTS = dict(_mutants())
+ALWAYS = ("an alarm that leaves the weights as they are", "nothing taken back")
+SOME = [*ALWAYS, *(pytest.param(name, marks=pytest.mark.campaign) for name in MUTANTS if name not in ALWAYS)]
+
+
+@pytest.mark.parametrize("mutant", SOME)
+def test_whatever_is_taken_away_is_missed(slots: Any, mutant: str) -> None:
+    """A machine that lacks one Catch, or one of the rules, breaks the invariant or comes out otherwise under some fault."""
+    machine = MUTANTS[mutant]
+    crash = Fault("elasticloadbalancingv2:modifyRule 90/10", "crash", after=True)
+    world = slots()
+    world.run(crash, machine=machine)
+    world.account.now += 86_400
+    if world.broken(world.run(machine=machine, reason="spec")):
+        return
+    for changes, outcome in SCENARIOS.values():
+        world = slots(**changes)
+        result = world.run(machine=machine)
+        if world.broken(result) or result.outcome != outcome:
+            return
+    for changes, _ in SCENARIOS.values():
+        for label in dict.fromkeys(slots(**changes).run(machine=machine).labels):
+            world = slots(**changes)
+            result = world.run(Fault(label, "5xx", always=True), machine=machine)
+            if world.broken(result, excused=frozenset({label})):
+                return
+    pytest.fail("nothing broke")
