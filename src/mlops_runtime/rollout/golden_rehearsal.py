@@ -75,10 +75,10 @@ class Rehearsal:
             for number in range(1, ROUNDS + 1):
                 for done, request in enumerate(requests):  # noqa: B007 # told if time runs out
                     self._round(request, number)
+                if not self._problems:
+                    self._judge_times(requests)
                 if self._problems:
                     break
-            else:
-                self._judge_times(requests)
         except _OutOfTimeError:
             others.append(
                 f"time ran out after {done} of {len(requests)} golden requests in round {max(1, number)} of {ROUNDS}; "
@@ -131,7 +131,7 @@ class Rehearsal:
         return ours
 
     def _judge_times(self, requests: Sequence[GoldenRequest]) -> None:
-        """Judge the medians; a request that is too slow is asked as often again before that is believed."""
+        """Judge the medians so far; a request that seems too slow is asked some times more before that is believed."""
         for request in requests:
             times = self._times[request.name]
             if self._slow(times):
