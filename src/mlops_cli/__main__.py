@@ -4,7 +4,22 @@ import sys
 
 import typer
 
-from mlops_cli import assets, audit, demo, local, models, pause, plan, rollback, stacks, status, terraform
+from mlops_cli import (
+    assets,
+    audit,
+    demo,
+    doctor,
+    invoke,
+    local,
+    models,
+    new,
+    pause,
+    plan,
+    rollback,
+    stacks,
+    status,
+    terraform,
+)
 from mlops_cli.errors import UserError
 
 app = typer.Typer(
@@ -14,6 +29,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(new.new)
+app.command()(new.upgrade)
 app.add_typer(local.app, name="local")
 app.add_typer(assets.app, name="assets")
 app.command()(stacks.deploy)
@@ -21,6 +38,8 @@ app.command()(stacks.destroy)
 app.command()(plan.plan)
 app.command()(demo.demo)
 app.command()(status.status)
+app.command()(invoke.invoke)
+app.command()(doctor.doctor)
 app.command()(rollback.rollback)
 app.command()(pause.pause)
 app.command()(pause.resume)

@@ -146,6 +146,11 @@ def create(
     read_only = {
         name: _generated(resource_type, name, digest, where) for name in _names(description, "readOnlyProperties")
     }
+    if resource_type == "AWS::IAM::OIDCProvider":
+        # trust policies name it, and STS finds it by the token's issuer
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagement.html
+        issuer = str(properties.get("Url", "")).removeprefix("https://")
+        read_only["Arn"] = f"arn:aws:iam::{where.rpartition(':')[2]}:oidc-provider/{issuer}"
     identity = [str(properties.get(name) or read_only.get(name) or f"{stack}-{logical_id}-{digest[:12]}")
                 for name in _names(description, "primaryIdentifier")]  # fmt: skip
     # a type that is identified by its ARN is referenced by it alone

@@ -48,7 +48,10 @@ class UnitEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointEntry:
-    """Parameter ``/mlops/<unit>/endpoint/<endpoint>``: what the command needs to know of an endpoint."""
+    """Parameter ``/mlops/<unit>/endpoint/<endpoint>``: what the command needs to know of an endpoint.
+
+    ``url`` is where a service of its own answers; without it the endpoint is SageMaker's.
+    """
 
     endpoint: str
     unit: str
@@ -57,6 +60,7 @@ class EndpointEntry:
     deploy_machine: str
     target: str
     capture_bucket: str | None = None
+    url: str | None = None
     format: Literal["mlops.endpoint-entry/1"] = "mlops.endpoint-entry/1"
 
 

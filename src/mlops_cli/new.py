@@ -1,0 +1,265 @@
+"""``mlops new`` and ``mlops upgrade``: a business unit's repository, and a later version of what it was made from."""
+
+import hashlib
+import json
+import keyword
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlops_cli.errors import UserError
+
+RECORD = ".mlops-project.json"
+_FORMAT = "mlops.project/1"
+_KINDS = {"number": "how much or how many", "chance": "how probable"}
+# what BusinessUnit and ModelEndpoint allow
+_UNIT = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
+_MODEL = r"[a-z][a-z0-9-]{0,30}[a-z0-9]"
+_LONGEST_NAME = 32  # of a pipeline, whose jobs' names have 63 characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What a repository is made of.
+
+    Args:
+        unit: Name of the business unit.
+        model: Name of the model.
+        kind: What it predicts: ``number`` or ``chance``.
+    """
+
+    unit: str
+    model: str
+    kind: str
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with them, each with what is allowed."""
+        found = []
+        if not re.fullmatch(_UNIT, self.unit):
+            found.append(
+                f"--unit must be 2 to 20 lower-case letters, digits or hyphens, such as 'demand', got {self.unit!r}"
+            )
+        if not re.fullmatch(_MODEL, self.model):
+            found.append(
+                f"--model must be 2 to 32 lower-case letters, digits or hyphens, such as 'forecast', got {self.model!r}"
+            )
+        if len(self.endpoint) > _LONGEST_NAME:
+            found.append(
+                f"--unit and --model with a hyphen between must have at most {_LONGEST_NAME} characters, "
+                f"got {len(self.endpoint)}: {self.endpoint!r}"
+            )
+        if self.kind not in _KINDS:
+            found.append(f"--kind must be one of {', '.join(_KINDS)}, got {self.kind!r}")
+        return found
+
+    @property
+    def endpoint(self) -> str:
+        """Name of endpoint, pipeline and model package group."""
+        return f"{self.unit}-{self.model}"
+
+    def values(self) -> dict[str, str]:
+        """Return what the template is rendered with."""
+        package = self.endpoint.replace("-", "_")
+        return {
+            "unit": self.unit,
+            "model": self.model,
+            "kind": self.kind,
+            "package": f"{package}_" if keyword.iskeyword(package) else package,
+            "class_name": "".join(part.title() for part in self.endpoint.split("-")),
+            "endpoint": self.endpoint,
+            "version": version("mlops-constructs"),
+        }
+
+
+def new(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; it must not be there, or be empty.")],
+    unit: Annotated[
+        str | None, typer.Option(help="Name of the business unit. Default: asked.", show_default=False)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model. Default: asked.", show_default=False)] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="What it predicts: number or chance. Default: asked.", show_default=False)
+    ] = None,
+) -> None:
+    """Make a business unit's repository: stack, training code, tests, GitLab pipeline."""
+    given = {"unit": unit, "model": model, "kind": kind}
+    missing = [f"--{name}" for name, value in given.items() if value is None]
+    problems = _folder_problems(folder)
+    if missing and not sys.stdin.isatty():
+        problems.append(f"{', '.join(missing)} must be given, as there is nobody to ask")
+    elif missing and not problems:
+        given = _asked(given)
+    answers = Answers(**{name: "" if value is None else value for name, value in given.items()})
+    unanswered = tuple(missing) if any(value is None for value in given.values()) else ()
+    problems += [p for p in answers.problems() if not p.startswith(unanswered)] if unanswered else answers.problems()
+    if problems:
+        raise UserError(f"nothing was made: {'; '.join(problems)}")
+    with tempfile.TemporaryDirectory() as rendered:
+        files = render(answers, Path(rendered) / "project")
+    write_all(folder, {**files, RECORD: _record(answers, files)})
+    typer.echo(f"made {folder} with {len(files)} files; next:")
+    typer.echo(f"  cd {folder} && git init && uv sync && uv run pytest")
+
+
+def upgrade(
+    folder: Annotated[Path, typer.Argument(help="The repository. Default: the folder one stands in.")] = Path(),
+) -> None:
+    """Bring a repository to this version's template; what was changed by hand stays, and the new text is put beside it."""
+    record = _read_record(folder)
+    answers = Answers(**record["answers"])
+    problems = answers.problems()
+    if problems:
+        raise UserError(f"nothing was changed: {folder / RECORD} holds answers that are none: {'; '.join(problems)}")
+    with tempfile.TemporaryDirectory() as rendered:
+        files = render(answers, Path(rendered) / "project")
+    made: Mapping[str, str] = record["files"]
+    change = changes(
+        made, files, {name: (folder / name).read_bytes() for name in {*made, *files} if (folder / name).is_file()}
+    )
+    write_all(folder, {**change.written, RECORD: _record(answers, files)})
+    for name in change.removed:
+        (folder / name).unlink()
+    for line in change.lines():
+        typer.echo(line)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What an upgrade does to a repository.
+
+    Args:
+        written: Files and their new bytes, those beside a changed one as ``<name>.new``.
+        removed: Files that the template has no more, untouched by hand.
+    """
+
+    written: Mapping[str, bytes]
+    removed: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return what a person reads."""
+        if not self.written and not self.removed:
+            return ["nothing to upgrade"]
+        return [
+            *(
+                f"left {name.removesuffix('.new')} as you changed it; merge {name}, then delete it"
+                if name.endswith(".new")
+                else f"wrote {name}"
+                for name in sorted(self.written)
+            ),
+            *(f"removed {name}" for name in self.removed),
+        ]
+
+
+def changes(made: Mapping[str, str], new_files: Mapping[str, bytes], there: Mapping[str, bytes]) -> Change:
+    """Decide file by file: what nobody touched follows the template, what somebody did is theirs.
+
+    Args:
+        made: Hash of each file as the template made it.
+        new_files: What the template makes now.
+        there: What is in the repository.
+    """
+    written: dict[str, bytes] = {}
+    for name, content in new_files.items():
+        if made.get(name) == digest(content) or there.get(name) == content:
+            continue  # the template says what it said, or it is there already
+        if name in made and name not in there:
+            continue  # somebody deleted it
+        is_untouched = name not in there or digest(there[name]) == made.get(name)
+        written[name if is_untouched else f"{name}.new"] = content
+    gone = [name for name in made if name not in new_files and name in there and digest(there[name]) == made[name]]
+    return Change(written=written, removed=tuple(sorted(gone)))
+
+
+def render(answers: Answers, folder: Path) -> dict[str, bytes]:
+    """Return each file of the template, by its path.
+
+    Args:
+        answers: Checked answers.
+        folder: Where it may work.
+
+    Raises:
+        UserError: If copier is not installed.
+    """
+    try:
+        from copier import run_copy
+    except ModuleNotFoundError as error:
+        raise UserError("mlops new needs copier; run: pip install 'mlops-constructs[scaffold]'") from error
+
+    with resources.as_file(resources.files("mlops_cli").joinpath("templates", "unit")) as template:
+        run_copy(str(template), folder, data=answers.values(), defaults=True, quiet=True, vcs_ref=None)
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files; each appears whole or not at all.
+
+    Args:
+        folder: Where.
+        files: Bytes by path.
+    """
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        part.write_bytes(content)
+        part.replace(path)
+
+
+def digest(content: bytes) -> str:
+    """Return how a file is named in the record."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _asked(given: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Ask for what was not given."""
+    questions = {
+        "unit": "Name of the business unit, such as demand",
+        "model": "Name of the model, such as forecast",
+        "kind": f"What it predicts ({', '.join(f'{kind}: {what}' for kind, what in _KINDS.items())})",
+    }
+    return {name: typer.prompt(questions[name]) if value is None else value for name, value in given.items()}
+
+
+def _folder_problems(folder: Path) -> list[str]:
+    if folder.is_dir() and any(folder.iterdir()):
+        return [f"the folder {str(folder)!r} is there and not empty; name another, or run mlops upgrade in it"]
+    if folder.exists() and not folder.is_dir():
+        return [f"{str(folder)!r} is a file; name a folder"]
+    return []
+
+
+def _record(answers: Answers, files: Mapping[str, bytes]) -> bytes:
+    document = {
+        "format": _FORMAT,
+        "version": version("mlops-constructs"),
+        "answers": {"unit": answers.unit, "model": answers.model, "kind": answers.kind},
+        "files": {name: digest(content) for name, content in sorted(files.items())},
+    }
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    if not path.is_file():
+        raise UserError(
+            f"nothing was changed: there is no {RECORD} in {str(folder)!r}; run this in what mlops new has made"
+        )
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        is_ours = (
+            record["format"] == _FORMAT and set(record["answers"]) == {"unit", "model", "kind"} and record["files"]
+        )
+    except (ValueError, TypeError, KeyError):
+        is_ours = False
+    if not is_ours:
+        raise UserError(f"nothing was changed: {path} is not of the format {_FORMAT!r}; restore it from git")
+    return dict(record)

