@@ -5,6 +5,7 @@ environment lead there. A read-only root, a user id and resource limits have no 
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from mlops_local import runners, settings
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV")
 _VOLUMES = {"emptyDir"}
+_REFERENCE = re.compile(r"\$\$|\$\((?P<name>[^)]+)\)")
 
 
 class ContainerError(Exception):
@@ -107,7 +109,9 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
     """
     if container.get("envFrom"):
         raise ContainerError("CreateContainerConfigError", "envFrom is not in the embedded cloud; name the variables")
-    given = {item["name"]: located(_value(item, place), mounts) for item in container.get("env") or []}
+    given: dict[str, str] = {}
+    for item in container.get("env") or []:
+        given[item["name"]] = located(expanded(_value(item, place), given), mounts)
     base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     url = settings.endpoint_url()
     base |= {"AWS_REGION": settings.region, "AWS_DEFAULT_REGION": settings.region, "PYTHONUNBUFFERED": "1"}
@@ -129,6 +133,23 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
 def _literal(text: str) -> str:
     """Read ``$$`` as ``$``: https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/."""
     return text.replace("$$", "$")
+
+
+def variables(container: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables of a container that arguments may name."""
+    return {item["name"]: str(item["value"]) for item in container.get("env") or [] if "value" in item}
+
+
+def expanded(text: str, known: Mapping[str, str]) -> str:
+    """Return a text with ``$(NAME)`` replaced, where the name is known, and ``$$`` as ``$``.
+
+    https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+
+    Example:
+        >>> expanded("$(A) $$(A) $(B)", {"A": "1"})
+        '1 $(A) $(B)'
+    """
+    return _REFERENCE.sub(lambda m: "$" if m[0] == "$$" else known.get(str(m["name"]), m[0]), text)
 
 
 def _value(item: Mapping[str, Any], place: Place) -> str:

@@ -121,3 +121,13 @@ def test_the_users_own_settings_stay_outside(place: Place, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_PROFILE", "production")
 
     assert {"MY_SECRET", "AWS_PROFILE"}.isdisjoint(containers.environment({}, place, {}))
+
+
+def test_variables_are_put_in_and_dollars_kept(place: Place) -> None:
+    """https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/."""
+    env = [{"name": "A", "value": "a$$b"}, {"name": "B", "value": "$(A)-$(LATER)"}, {"name": "LATER", "value": "$$(A)"}]
+
+    found = containers.environment({"env": env}, place, {})
+
+    assert [found[name] for name in ("A", "B", "LATER")] == ["a$b", "a$b-$(LATER)", "$(A)"]
+    assert containers.variables({"env": env})["LATER"] == "$$(A)"
