@@ -101,7 +101,7 @@ def _crashes(labels: list[str]) -> list[Fault]:
 
 def test_a_crash_is_mended_by_the_recovery(slots: Callable[..., Any]) -> None:
     """The execution dies at some of its calls; what the guard then starts is about the stored spec."""
-    crashes = _crashes(slots().run().labels)[::4]
+    crashes = _crashes(slots().run().labels)[::7]
     assert [p for fault in crashes for p in _broken_after_crash(slots, FIRST, fault, "spec")] == []
 
 

@@ -12,6 +12,7 @@ from mlops_runtime.aws_api.model import service_model
         ("sfn", "stepfunctions"),
         ("eventbridge", "events"),
         ("cloudwatchlogs", "logs"),
+        ("elasticloadbalancingv2", "elbv2"),
         ("applicationautoscaling", "application-autoscaling"),
     ],
 )
