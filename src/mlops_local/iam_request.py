@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlops_local import iam_sagemaker
+from mlops_local import iam_clusters, iam_sagemaker
 
 # action -> (service principal that receives the role, member that names it)
 _PASSED_ROLES = {
@@ -102,6 +102,8 @@ def resources(call: Call) -> list[str]:
         return _sagemaker_resources(call)
     if call.service == "glue":
         return _glue_resources(call)
+    if call.service == "eks":
+        return iam_clusters.resources(call.path, call.arn_prefix("eks"))
     if call.service == "application-autoscaling":
         # targets have ids that no request names; policies tell them apart by condition keys
         is_any = call.operation.startswith("Describe")
@@ -127,6 +129,8 @@ def context(call: Call) -> dict[str, Any]:
     keys: dict[str, Any] = {}
     if call.service == "sagemaker":
         keys.update(iam_sagemaker.context(call.operation, call.body, call.arn_prefix("sagemaker")))
+    elif call.service == "eks":
+        keys.update(iam_clusters.context(call.body))
     elif call.service == "monitoring":
         namespace = _param(call, "Namespace")
         if namespace:
