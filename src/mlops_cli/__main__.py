@@ -16,6 +16,7 @@ from mlops_cli import (
     pause,
     plan,
     rollback,
+    serving,
     stacks,
     status,
     terraform,
@@ -45,6 +46,7 @@ app.command()(pause.pause)
 app.command()(pause.resume)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
+app.add_typer(serving.app, name="serving")
 app.add_typer(terraform.app, name="terraform")
 
 
