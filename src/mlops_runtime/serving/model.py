@@ -5,6 +5,7 @@ so no path, link or device in it can reach the file system.
 """
 
 import hashlib
+import os
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
+
+# from 1.29 on ONNX Runtime tells Microsoft what it runs, and keeps a device id on disk, unless this is set before it is loaded
+# See: https://github.com/microsoft/onnxruntime/pull/27379
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
 
 MODEL_FILE = "model.onnx"
 SIGNATURE_FILE = "signature.json"
@@ -40,6 +45,7 @@ class Model:
         sha256: SHA-256 of ``model.onnx``, lower-case hexadecimal.
         session: The ONNX Runtime session.
         output: Name of the ONNX output that is the prediction.
+        signature_sha256: SHA-256 of ``signature.json``, without which the same graph answers something else.
 
     Example:
         >>> model = load_directory(Path("/opt/ml/model"))  # doctest: +SKIP
@@ -51,6 +57,7 @@ class Model:
     sha256: str
     session: Any
     output: str
+    signature_sha256: str = ""
     # asked of the session once: each answer is a new list of new objects
     _input: tuple[str, Any] = field(init=False, repr=False, compare=False)
 
@@ -80,15 +87,18 @@ class Model:
         return np.asarray(answer, dtype=np.float32)
 
 
-def load_directory(directory: Path, *, expected_sha256: str | None = None) -> Model:
+def load_directory(
+    directory: Path, *, expected_sha256: str | None = None, expected_signature_sha256: str | None = None
+) -> Model:
     """Load the model that lies unpacked in a directory, as SageMaker does with ``model.tar.gz``.
 
     Args:
         directory: Usually ``/opt/ml/model``.
         expected_sha256: What ``model.onnx`` must hash to. Default: not compared.
+        expected_signature_sha256: What ``signature.json`` must hash to. Default: not compared.
 
     Raises:
-        ModelError: If a file is missing, the hash differs, or the model does not fit its signature.
+        ModelError: If a file is missing, a hash differs, or the model does not fit its signature.
     """
     contents = []
     for name in (MODEL_FILE, SIGNATURE_FILE):
@@ -96,7 +106,12 @@ def load_directory(directory: Path, *, expected_sha256: str | None = None) -> Mo
             contents.append((directory / name).read_bytes())
         except OSError as error:
             raise ModelError(f"cannot read {directory / name}: {error.strerror}") from error
-    return load(contents[0], contents[1], expected_sha256=expected_sha256)
+    return load(
+        contents[0],
+        contents[1],
+        expected_sha256=expected_sha256,
+        expected_signature_sha256=expected_signature_sha256,
+    )
 
 
 def load_archive(archive: Path, *, expected_sha256: str | None = None) -> Model:
@@ -128,17 +143,25 @@ def load_archive(archive: Path, *, expected_sha256: str | None = None) -> Model:
     return load(found[MODEL_FILE], found[SIGNATURE_FILE], expected_sha256=expected_sha256)
 
 
-def load(model: bytes, signature: bytes, *, expected_sha256: str | None = None) -> Model:
+def load(
+    model: bytes,
+    signature: bytes,
+    *,
+    expected_sha256: str | None = None,
+    expected_signature_sha256: str | None = None,
+) -> Model:
     """Load a model from its two files' bytes.
 
     Raises:
         ModelError: As in `load_directory`.
     """
-    digest = hashlib.sha256(model).hexdigest()
-    if expected_sha256 is not None and digest != expected_sha256.lower():
-        raise ModelError(
-            f"{MODEL_FILE} has SHA-256 {digest}, expected {expected_sha256}: not the model that was registered"
-        )
+    digest, signature_digest = (hashlib.sha256(content).hexdigest() for content in (model, signature))
+    for name, found, expected in (
+        (MODEL_FILE, digest, expected_sha256),
+        (SIGNATURE_FILE, signature_digest, expected_signature_sha256),
+    ):
+        if expected is not None and found != expected.lower():
+            raise ModelError(f"{name} has SHA-256 {found}, expected {expected}: not the model that was registered")
     try:
         parsed = from_json(ModelSignature, signature)
     except ContractError as error:
@@ -154,7 +177,7 @@ def load(model: bytes, signature: bytes, *, expected_sha256: str | None = None) 
     output = _output_name(session, parsed, problems)
     if problems:
         raise ModelError("; ".join(problems))
-    return Model(signature=parsed, sha256=digest, session=session, output=output)
+    return Model(signature=parsed, sha256=digest, session=session, output=output, signature_sha256=signature_digest)
 
 
 def _signature_problems(signature: ModelSignature) -> list[str]:

@@ -26,7 +26,11 @@ def serve() -> int:
     """Serve until SIGTERM, then answer what is in flight and leave. Returns the exit code."""
     try:
         settings = Settings.from_environment(os.environ)
-        model = load_directory(settings.model_directory, expected_sha256=settings.model_sha256)
+        model = load_directory(
+            settings.model_directory,
+            expected_sha256=settings.model_sha256,
+            expected_signature_sha256=settings.signature_sha256,
+        )
     except (ModelError, ValueError) as error:
         _log.error("refuses to start: %s", error)
         return 1

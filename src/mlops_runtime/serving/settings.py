@@ -52,6 +52,7 @@ class Settings:
         port: ``SAGEMAKER_BIND_TO_PORT``. Default: 8080.
         model_sha256: ``MLOPS_MODEL_SHA256``. Default: not compared, and a log line says so.
         max_body_bytes: ``MLOPS_MAX_BODY_BYTES``. Default: InvokeEndpoint's limit.
+        signature_sha256: ``MLOPS_SIGNATURE_SHA256``, of ``signature.json``. Default: not compared.
         name: ``MLOPS_ENDPOINT``, the model's name in the Open Inference Protocol. Default: ``model``.
         capture: ``MLOPS_CAPTURE_URI`` with ``MLOPS_CAPTURE_PERCENT``, ``MLOPS_CAPTURE_BYTES``, ``MLOPS_CAPTURE_KMS_KEY``,
             ``MLOPS_ENDPOINT`` and ``MLOPS_VARIANT``. Default: the server captures nothing.
@@ -64,6 +65,7 @@ class Settings:
     max_body_bytes: int
     name: str = "model"
     capture: CaptureSettings | None = None
+    signature_sha256: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -86,6 +88,7 @@ class Settings:
             max_body_bytes=body,
             name=environment.get("MLOPS_ENDPOINT") or "model",
             capture=capture,
+            signature_sha256=environment.get("MLOPS_SIGNATURE_SHA256") or None,
         )
 
 

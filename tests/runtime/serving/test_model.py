@@ -2,6 +2,9 @@
 
 import hashlib
 import io
+import os
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +67,20 @@ def test_fails_for_a_model_that_was_not_registered(models: Any, tmp_path: Path) 
         ModelError, match=r"model\.onnx has SHA-256 [0-9a-f]{64}, expected abc: not the model that was registered"
     ):
         load_directory(tmp_path, expected_sha256="abc")
+
+
+def test_fails_for_another_signature(models: Any, tmp_path: Path) -> None:
+    """The same graph with its columns otherwise answers something else: both files are compared."""
+    folder = models.write(tmp_path)
+    loaded = load_directory(folder)
+    known = {"expected_sha256": loaded.sha256, "expected_signature_sha256": loaded.signature_sha256}
+    assert load_directory(folder, **known).signature == loaded.signature
+    text = (folder / "signature.json").read_text()
+    (folder / "signature.json").write_text(text + " ")
+    with pytest.raises(
+        ModelError, match=r"signature\.json has SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}: not the model"
+    ):
+        load_directory(folder, **known)
 
 
 def test_fails_for_a_missing_file(models: Any, tmp_path: Path) -> None:
@@ -134,3 +151,22 @@ def test_fails_for_an_archive_with_links_and_paths(models: Any, tmp_path: Path) 
     with pytest.raises(ModelError, match=r"does not hold model\.onnx and signature\.json at its root"):
         load_archive(evil)
     assert list(tmp_path.iterdir()) == [evil.parent]
+
+
+def test_nobody_is_told_what_is_served(models: Any, tmp_path: Path) -> None:
+    """ONNX Runtime's own reports are off: neither its id nor its cache is written to the home, and no thread waits to send.
+
+    See: https://github.com/microsoft/onnxruntime/pull/27379
+    """
+    models.write(tmp_path / "model")
+    home = tmp_path / "home"
+    home.mkdir()
+    keep = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    program = (
+        "import os, pathlib, sys; from mlops_runtime.serving.model import load_directory; "
+        "load_directory(pathlib.Path(sys.argv[1])); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "model")]
+    environment = {**keep, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert (result.stdout, list(home.rglob("*"))) == ("1\n", [])
