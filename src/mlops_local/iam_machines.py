@@ -24,6 +24,7 @@ from mlops_local.iam_request import Call, kms_context
 
 compat.expect(
     "ministack.app",
+    _routing_params="(method, path, headers, body, query_params)",
     call_service_handler_sync="(handler, method, path, headers, body, query_params, timeout=None)",
 )
 compat.expect(
@@ -214,13 +215,15 @@ def _refuse_wire(method: str, path: str, headers: Mapping[str, str], body: Any, 
         return None
     service = headers["authorization"].split("/")[3]
     raw = body.encode() if isinstance(body, str) else (body or b"")
-    action = iam_actions.extract_iam_action(service, method, path, headers, raw, params or {})
+    # the query protocol has what a call names in its body
+    params = app._routing_params(method, path, dict(headers), raw, params or {})
+    action = iam_actions.extract_iam_action(service, method, path, headers, raw, params)
     if action is None:
         name = f"{service} {method} {path}"
         raise stepfunctions._ExecutionError("States.Runtime", f"no IAM action is known for the task's call {name}")
     region, account = get_region(), get_account_id()
-    resource = iam_actions.extract_resource_arn(service, method, path, headers, raw, params or {}, region, account)
-    described = iam.describe(service, path, headers, raw, params or {})
+    resource = iam_actions.extract_resource_arn(service, method, path, headers, raw, params, region, account)
+    described = iam.describe(service, path, headers, raw, params)
     try:
         iam.require_call(_assume(machine), replace(described, action=action, resource=resource))
     except iam.AccessDeniedError as error:

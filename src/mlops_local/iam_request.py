@@ -104,6 +104,8 @@ def resources(call: Call) -> list[str]:
         return _glue_resources(call)
     if call.service == "eks":
         return iam_clusters.resources(call.path, call.arn_prefix("eks"))
+    if call.service == "elasticloadbalancing":
+        return _load_balancer_resources(call)
     if call.service == "application-autoscaling":
         # targets have ids that no request names; policies tell them apart by condition keys
         is_any = call.operation.startswith("Describe")
@@ -236,6 +238,17 @@ def _glue_resources(call: Call) -> list[str]:
     if call.operation == "GetTables":
         return [f"{prefix}table/{database}/*", *chain]
     return [f"{prefix}table/{database}/{table}", *chain] if table else chain
+
+
+def _load_balancer_resources(call: Call) -> list[str]:
+    """What is described has no resource type; a change is of the most specific thing that it names.
+
+    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+    """
+    if call.operation.startswith("Describe"):
+        return ["*"]
+    members = ("RuleArn", "ListenerArn", "TargetGroupArn", "LoadBalancerArn")
+    return [next((found for member in members if (found := _param(call, member))), call.resource)]
 
 
 def _param(call: Call, name: str) -> str | None:

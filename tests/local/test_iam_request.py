@@ -121,3 +121,16 @@ def test_scalable_targets_are_told_apart_by_condition_keys():
     }
     listing = replace(described, action="application-autoscaling:DescribeScalableTargets")
     assert iam_request.resources(listing) == ["*"]
+
+
+def test_a_load_balancer_is_changed_by_the_thing_that_is_named():
+    """What is described has no resource type.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+    """
+    rule = f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:listener-rule/app/demand/1/2/3"
+    named = {"RuleArn": [rule], "Actions.member.1.Type": ["forward"]}
+    changed = call("elasticloadbalancing", "elasticloadbalancing:ModifyRule", params=named)
+    assert iam_request.resources(changed) == [rule]
+    assert iam_request.resources(replace(changed, action="elasticloadbalancing:DescribeRules")) == ["*"]
+    assert iam_request.resources(replace(changed, params={})) == ["*"]
