@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 
-# targets of one answer of DescribeTargetHealth, which a state machine carries, and of one target group as it is by default
-# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
-MAXIMUM_PODS = 200
+# one answer of DescribeTargetHealth, which the machine carries, stays below 64 KiB
+MAXIMUM_PODS = 140
 GOLDEN_PROBLEM = (
     "golden and synthetic requests are sent to a SageMaker endpoint, which EKS has none of; leave golden and synthetic out, and "
     "give the policy alarms and min_invocations"

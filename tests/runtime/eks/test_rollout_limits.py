@@ -1,5 +1,6 @@
 """What slots cannot do is refused by name."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from mlops_runtime.contracts.serving import (
     ShadowSpec,
     VariantSpec,
 )
-from mlops_runtime.eks.rollout_limits import policy_problems, serving_problems
+from mlops_runtime.eks.rollout_limits import MAXIMUM_PODS, policy_problems, serving_problems
 from mlops_runtime.rollout.limits import SpecError, check_spec
 
 GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
@@ -63,7 +64,7 @@ def test_a_policy_that_slots_cannot_execute_is_refused(change: dict[str, Any], s
         ),
         (replace(SPEC, instance_type="ml.m5.large", instance_count=2), "got 'ml.m5.large' and 2"),
         (replace(SPEC, variant="Main"), "variant must be 'AllTraffic' on EKS, got 'Main'"),
-        (with_eks(maximum=201), "at most 200 pods, got 201"),
+        (with_eks(maximum=141), "at most 140 pods, got 141"),
     ],
 )
 def test_what_only_sagemaker_knows_is_refused(spec: Any, said: str) -> None:
@@ -73,6 +74,30 @@ def test_what_only_sagemaker_knows_is_refused(spec: Any, said: str) -> None:
     with pytest.raises(SpecError) as caught:
         check_spec(spec)
     assert problem in str(caught.value)
+
+
+def test_the_health_of_all_pods_is_a_payload_that_a_machine_carries() -> None:
+    """Every member of a description at its longest.
+
+    See: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealthDescription.html
+    """
+    longest = {
+        "Target": {"Id": "100.123.123.123", "Port": 8080, "AvailabilityZone": "ap-southeast-2a"},
+        "HealthCheckPort": "8080",
+        "TargetHealth": {
+            "State": "unhealthy",
+            "Reason": "Target.FailedHealthChecks",
+            "Description": "Health checks failed with these codes: [500]",
+        },
+        "AnomalyDetection": {"Result": "anomalous", "MitigationInEffect": "yes"},
+        "AdministrativeOverride": {
+            "State": "no_override",
+            "Reason": "AdministrativeOverride.NoOverride",
+            "Description": "No override is currently active on target",
+        },
+    }
+    answer = json.dumps({"TargetHealthDescriptions": [longest] * MAXIMUM_PODS}, separators=(",", ":"))
+    assert len(answer) <= 64 * 1024
 
 
 def test_everything_is_said_at_once() -> None:
