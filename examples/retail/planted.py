@@ -26,7 +26,7 @@ def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
         script: The team's training script.
     """
     with tempfile.TemporaryDirectory() as name:
-        archive, model_sha256 = _trained(loop, live, script, Path(name))
+        archive, hashes = _trained(loop, live, script, Path(name))
         content = archive.read_bytes()
     artifact_sha256 = hashlib.sha256(content).hexdigest()
     bucket, key = (
@@ -42,14 +42,18 @@ def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
             {
                 "Image": container["Image"],
                 "ModelDataUrl": f"s3://{bucket}/{key}",
-                "Environment": {**container.get("Environment", {}), "MLOPS_MODEL_SHA256": model_sha256},
+                "Environment": {
+                    **container.get("Environment", {}),
+                    "MLOPS_MODEL_SHA256": hashes["model.onnx"],
+                    "MLOPS_SIGNATURE_SHA256": hashes["signature.json"],
+                },
             }
         ],
     }
     properties = {
         **pattern["CustomerMetadataProperties"],
         "artifact_sha256": artifact_sha256,
-        "model_sha256": model_sha256,
+        "model_sha256": hashes["model.onnx"],
     }
     properties["binding"] = binding(properties)
     created = loop.sagemaker.create_model_package(
@@ -62,7 +66,7 @@ def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
     return str(created["ModelPackageArn"])
 
 
-def _trained(loop: Loop, live: LivePointer, script: Path, folder: Path) -> tuple[Path, str]:
+def _trained(loop: Loop, live: LivePointer, script: Path, folder: Path) -> tuple[Path, dict[str, str]]:
     bucket = loop.outputs["TrainingSetsBucket"]
     manifest = read_manifest(live.training_set_id, f"s3://{bucket}/manifests", s3=loop.s3)
     _download(loop.s3, f"{manifest.output.uri}/train/part-0.parquet", folder / "train")
@@ -75,11 +79,11 @@ def _trained(loop: Loop, live: LivePointer, script: Path, folder: Path) -> tuple
         folder,
     ]
     subprocess.run(command, check=True, capture_output=True)
-    archive = folder / "model.tar.gz"
+    archive, names = folder / "model.tar.gz", ("model.onnx", "signature.json")
     with tarfile.open(archive, "w:gz") as tar:
-        for name in ("model.onnx", "signature.json"):
+        for name in names:
             tar.add(folder / name, name)
-    return archive, hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    return archive, {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 def _download(s3: Any, uri: str, folder: Path) -> None:

@@ -150,6 +150,7 @@ class Retrain:
             "gate_uri": "s3://artifacts/g",
             "artifact_sha256": "a" * 64,
             "model_sha256": "b" * 64,
+            "signature_sha256": "9" * 64,
             "training_set_id": "c" * 64,
             "baseline_uri": "s3://artifacts/b",
             "evaluation_uri": event["evaluation_uri"],

@@ -86,4 +86,8 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         files = {m.name: tar.extractfile(m).read() for m in tar}
     model = load(files["model.onnx"], files["signature.json"], expected_sha256=properties["model_sha256"])
-    assert container["Environment"] == {"A": "1", "MLOPS_MODEL_SHA256": model.sha256}
+    assert container["Environment"] == {
+        "A": "1",
+        "MLOPS_MODEL_SHA256": model.sha256,
+        "MLOPS_SIGNATURE_SHA256": model.signature_sha256,
+    }

@@ -23,7 +23,7 @@ from mlops_runtime.jobs.table import model_input
 from mlops_runtime.retraining.gate import evaluate_gate
 from mlops_runtime.serving.model import load_archive
 
-PERIODS = {"27-30": (27, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44, 52)}
+PERIODS = {"23-30": (23, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44, 52)}
 
 
 def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path | None = None) -> Path:
@@ -49,9 +49,9 @@ def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path |
 
 
 def errors(archive: Path) -> dict[int, tuple[float, float]]:
-    """Return absolute error and units of each week from 27 on."""
+    """Return absolute error and units of each week from 23 on."""
     model, found = load_archive(archive), {}
-    for week in range(27, data.LAST_WEEK + 1):
+    for week in range(23, data.LAST_WEEK + 1):
         table = data.series_of(week)
         units = table["units"].to_numpy()
         predicted = model.predict(model_input(table, model.signature))
@@ -68,7 +68,7 @@ def wape(found: dict[int, tuple[float, float]], first: int, last: int) -> float:
 def naive(column: str) -> dict[int, tuple[float, float]]:
     """Return the errors of a naive forecast in the shape of ``errors``."""
     found = {}
-    for week in range(27, data.LAST_WEEK + 1):
+    for week in range(23, data.LAST_WEEK + 1):
         table = data.series_of(week)
         units = table["units"].to_numpy()
         found[week] = float(np.abs(table[column].to_numpy() - units).sum()), float(units.sum())
@@ -88,7 +88,7 @@ def main() -> None:
     for name, found in rows.items():
         print(f"{name:18}", *(f"{wape(found, *period):.4f}" for period in PERIODS.values()))
     live = rows["model of week 30"]
-    holdout = wape(live, 27, 30)
+    holdout = wape(live, 23, 30)
     for window in (1, 2, 4):
         ratios = {w: round(wape(live, w - window + 1, w) / holdout, 3) for w in range(30 + window, data.LAST_WEEK + 1)}
         print(f"\nlive WAPE of {window} weeks over the holdout's {holdout:.4f}:", ratios)

@@ -106,7 +106,11 @@ def _package(plan: Registration) -> dict[str, object]:
                 {
                     "Image": plan.image_uri,
                     "ModelDataUrl": "{% $train.ModelArtifacts.S3ModelArtifacts %}",
-                    "Environment": {"MLOPS_MODEL_SHA256": "{% $gate.model_sha256 %}"},
+                    # the server compares both files of the archive with what was evaluated; an empty one it does not compare
+                    "Environment": {
+                        "MLOPS_MODEL_SHA256": "{% $gate.model_sha256 %}",
+                        "MLOPS_SIGNATURE_SHA256": "{% $gate.signature_sha256 %}",
+                    },
                 }
             ],
             "SupportedContentTypes": ["application/json", "text/csv"],

@@ -104,7 +104,8 @@ class Evaluation:
     missing or non-finite predictions, and of a classifier those that are no probabilities, by the same keys: they are failures,
     never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``failures`` says why the candidate
     cannot be served whatever its losses. ``milliseconds_a_row`` is of one row alone, through the server's reading of JSON.
-    ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one.
+    ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one. ``signature_sha256`` is of
+    ``signature.json``, as ``model_sha256`` is of ``model.onnx``.
     """
 
     metric: Metric
@@ -125,6 +126,7 @@ class Evaluation:
     distinct_predictions: int | None = None
     milliseconds_a_row: Mapping[str, float] | None = None
     periods: tuple[PeriodLosses, ...] | None = None
+    signature_sha256: str | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 

@@ -109,6 +109,7 @@ def evaluate(
         holdout_until=times["holdout_until"],
         artifact_sha256=_sha256(inputs.candidate),
         model_sha256=candidate.sha256,
+        signature_sha256=candidate.signature_sha256,
         training_set_id=training_set_id,
         baseline_uri=baseline_uri,
         non_finite={name: int((~mask).sum()) for name, mask in given.items()},

@@ -82,6 +82,7 @@ class Judge:
             "reason": result.reason,
             "gate_uri": root + gate_key,
             **carried,
+            "signature_sha256": evaluation.signature_sha256 or "",
             "binding": binding(carried),
             "may_approve": rest is None,
             "rest": "" if rest is None else rest,

@@ -85,6 +85,7 @@ GATE = {
     "gate_uri": "s3://artifacts/g",
     "artifact_sha256": "a" * 64,
     "model_sha256": "b" * 64,
+    "signature_sha256": "9" * 64,
     "training_set_id": "c" * 64,
     "baseline_uri": "s3://artifacts/b",
     "evaluation_uri": "s3://artifacts/e",
@@ -160,6 +161,10 @@ def test_registers_and_approves_a_better_candidate(run_machine: Any):
     assert run.output["outcome"] == "APPROVED"
     package = run.arguments("sagemaker:createModelPackage")
     assert package["CustomerMetadataProperties"]["model_sha256"] == "b" * 64
+    assert package["InferenceSpecification"]["Containers"][0]["Environment"] == {
+        "MLOPS_MODEL_SHA256": "b" * 64,
+        "MLOPS_SIGNATURE_SHA256": "9" * 64,
+    }
     assert package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] == (
         f"s3://artifacts/models/{NAME}/{NAME}-{EXECUTION[:24]}-train/output/model.tar.gz"
     )

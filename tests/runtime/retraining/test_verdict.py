@@ -68,6 +68,10 @@ def test_answers_with_what_the_package_will_carry(world: World) -> None:
     assert answer["verdict"] == "PASSED"
     assert answer["gate_uri"] == "s3://artifacts/gates/demand-forecast/one.json"
     assert (answer["artifact_sha256"], answer["model_sha256"], answer["training_set_id"]) == ("a" * 64, "b" * 64, "t")
+    assert answer["signature_sha256"] == ""  # an evaluation from before it was measured
+    _put(world, _document(20.0) | {"signature_sha256": "9" * 64})
+    assert _judge(world).judge(URI, EXECUTION, NOW)["signature_sha256"] == "9" * 64
+    _put(world, _document(20.0))
     written = world.s3.get_object(Bucket="artifacts", Key="gates/demand-forecast/one.json")["Body"].read()
     result = from_json(GateResult, written)
     assert (result.verdict, result.evaluation_uri) == (GateVerdict.PASSED, URI)
