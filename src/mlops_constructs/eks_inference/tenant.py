@@ -223,7 +223,8 @@ class EksTenant(Construct):
             name=self._spec.namespace,
             manifests=self.manifests,
         )
-        place.node.add_dependency(self._ingress, function)
+        # on the way down too the access is recorded: before a development unit's audit bucket is emptied
+        place.node.add_dependency(self._ingress, function, self._unit.audit_bucket)
         # a namespace is emptied while its services may still be taken down by the applier
         self._entry.node.add_dependency(place)
         return None

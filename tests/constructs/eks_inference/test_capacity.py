@@ -18,7 +18,7 @@ def test_both_slots_run_at_their_largest_and_each_has_one_pod_more() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"minimum": 0}, "minimum must be from 1 to 1000, got 0"),
+        ({"minimum": 0}, "minimum must be from 1 to 140, got 0"),
         (
             {"minimum": 5, "maximum": 4},
             r"maximum must be at least minimum \(5\), got 4; raise maximum or lower minimum",

@@ -16,6 +16,7 @@ from mlops_constructs import (
     EksCluster,
     EksTenant,
     Network,
+    Profile,
     TenantQuota,
     ValidationError,
 )
@@ -40,6 +41,13 @@ def test_the_place_is_made_by_the_bootstrap_function(served: Any) -> None:
     assert place["Properties"]["ServiceToken"]["Fn::GetAtt"][0].startswith("TenantBootstrap")
     (entry,) = (r for name, r in served.resources("AWS::EKS::AccessEntry").items() if "ApplierEntry" in name)
     assert "TenantPlace3BA58AB2" in entry["DependsOn"]
+
+
+def test_a_development_units_audit_bucket_is_emptied_after_the_last_record(place: Callable[..., Any]) -> None:
+    """On the way down the bootstrap function is administrator once more, and writes that down."""
+    made = place(profile=Profile.DEVELOPMENT)
+    (resource,) = made.resources("Custom::MLOpsManifests").values()
+    assert {name[:-8] for name in resource["DependsOn"]} >= {"UnitAudit", "UnitAuditSweep"}
 
 
 def test_no_access_entry_of_the_stack_reaches_beyond_the_namespace(served: Any) -> None:
