@@ -10,6 +10,7 @@ from mlops_runtime.contracts.serving import GoldenRequest
 from mlops_runtime.rollout.golden_set import CSV, JSON, media_type
 
 MAXIMUM_REASON = 1000
+NOISE_MS = 10.0  # what a network or a scheduler adds to a call by chance: who is slower by less is not felt to be
 # as the evaluation's: 32-bit sums in another order
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 1e-4, 1e-6
 _MAXIMUM_SHOWN = 160
@@ -90,8 +91,8 @@ def slowness(
 ) -> list[str]:
     """Return why calls of one kind are too slow: the median counts, so that no single call decides.
 
-    Beside the live model even the quickest call must be slower than its quickest by as much: on a busy machine medians of few calls
-    are far apart by chance, and quickest calls are not.
+    Beside the live model even the quickest call must be slower than its quickest by as much, and the median by more than
+    `NOISE_MS`: on a busy machine the medians of few short calls are far apart by chance.
 
     Args:
         ours: Milliseconds of the candidate's calls.
@@ -100,8 +101,8 @@ def slowness(
         max_slowdown: How many times the live model's median it may take. Default: any.
 
     Example:
-        >>> slowness([9.0, 30.0, 8.0], [4.0, 2.0, 3.0], max_latency_ms=20, max_slowdown=2.0)
-        ['the median of 3 calls is 9.0 ms, 3.0 times the 3.0 ms of the live model, at most 2 times are allowed']
+        >>> slowness([40.0, 90.0, 39.0], [11.0, 9.0, 10.0], max_latency_ms=50, max_slowdown=3.0)
+        ['the median of 3 calls is 40.0 ms, 4.0 times the 10.0 ms of the live model, at most 3 times are allowed']
     """
     if not ours:
         return []
@@ -109,7 +110,8 @@ def slowness(
     if max_latency_ms is not None and median > max_latency_ms:
         problems.append(f"the median of {len(ours)} calls is {median:.0f} ms, at most {max_latency_ms} ms are allowed")
     live = statistics.median(theirs) if theirs else 0.0
-    if theirs and max_slowdown is not None and median > max_slowdown * live and min(ours) > max_slowdown * min(theirs):
+    is_felt = bool(theirs) and median - live > NOISE_MS
+    if is_felt and max_slowdown is not None and min(ours) > max_slowdown * min(theirs) and median > max_slowdown * live:
         problems.append(
             f"the median of {len(ours)} calls is {median:.1f} ms, {median / live:.1f} times the {live:.1f} ms of the live "
             f"model, at most {max_slowdown:g} times are allowed"

@@ -202,18 +202,18 @@ def test_one_slow_call_is_no_slowness():
 def test_what_is_slower_than_the_live_model_is_slow():
     """Call beside call; asked as often again before it is believed."""
     cloud = Cloud(ONE, new=DOUBLE)
-    cloud.slow = {number: 0.004 if number % 2 else 0.001 for number in range(1, 99)}
+    cloud.slow = {number: 0.04 if number % 2 else 0.01 for number in range(1, 99)}
     assert cloud.check(live=True, max_slowdown=4.5)["passed"] is True
     cloud = Cloud(ONE, new=DOUBLE)
-    cloud.slow = {number: 0.004 if number % 2 else 0.001 for number in range(1, 99)}
+    cloud.slow = {number: 0.04 if number % 2 else 0.01 for number in range(1, 99)}
     verdict = cloud.check(live=True, max_slowdown=3)
     assert verdict["reason"] == (
-        "1 of 1 golden requests failed: one: the median of 6 calls is 4.0 ms, 4.0 times the 1.0 ms of the live model, at most "
+        "1 of 1 golden requests failed: one: the median of 6 calls is 40.0 ms, 4.0 times the 10.0 ms of the live model, at most "
         "3 times are allowed"
     )
     cloud = Cloud(ONE, new=DOUBLE)
     hiccups = (3, 5, 7)  # a machine that is busy for most of the rounds
-    cloud.slow = {number: 0.009 if number in hiccups else 0.001 for number in range(1, 99)}
+    cloud.slow = {number: 0.09 if number in hiccups else 0.001 for number in range(1, 99)}
     assert cloud.check(live=True, max_slowdown=3)["passed"] is True
     cloud = Cloud(ONE, new=DOUBLE)
     assert cloud.check(max_slowdown=3)["passed"] is True  # a first model is compared with nothing

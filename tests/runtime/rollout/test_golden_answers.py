@@ -36,7 +36,9 @@ def test_the_median_decides(ours: list[float], theirs: list[float]):
     assert slowness(ours, ours, max_latency_ms=None, max_slowdown=1.0) == []
     assert slowness([], theirs, max_latency_ms=1, max_slowdown=1.0) == []
     assert slowness(ours, [], max_latency_ms=None, max_slowdown=1.0) == []
-    assert slowness([4 * time for time in ours], ours, max_latency_ms=None, max_slowdown=3.9) != []
+    long = [10 * time for time in ours]
+    assert slowness([4 * time for time in long], long, max_latency_ms=None, max_slowdown=3.9) != []
+    assert slowness([time + 9 for time in ours], ours, max_latency_ms=None, max_slowdown=1.0) == []  # is not felt
     assert slowness([*ours, min(theirs, default=1)], theirs, max_latency_ms=None, max_slowdown=1.0) == []
 
 
