@@ -6,6 +6,7 @@ from typing import Literal
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, check_range
 from mlops_runtime.eks.quantity import quantity
+from mlops_runtime.eks.rollout_limits import MAXIMUM_PODS
 
 Architecture = Literal["amd64", "arm64"]
 
@@ -54,8 +55,8 @@ class EksCapacity:
 
     def __post_init__(self) -> None:
         problems = [
-            check_range("minimum", self.minimum, minimum=1, maximum=1000),
-            check_range("maximum", self.maximum, minimum=1, maximum=1000),
+            check_range("minimum", self.minimum, minimum=1, maximum=MAXIMUM_PODS),
+            check_range("maximum", self.maximum, minimum=1, maximum=MAXIMUM_PODS),
             f"maximum must be at least minimum ({self.minimum}), got {self.maximum}; raise maximum or lower minimum"
             if self.maximum < self.minimum
             else None,

@@ -45,7 +45,7 @@ def test_fails_with_everything_at_once() -> None:
 
 
 @given(
-    maximum=st.integers(1, 200),
+    maximum=st.integers(1, 140),
     millis=st.integers(50, 64_000),
     mebibytes=st.integers(128, 1_000_000),
     less=st.integers(0, 9),
