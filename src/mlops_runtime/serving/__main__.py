@@ -12,7 +12,8 @@ _USAGE = "python -m mlops_runtime.serving serve, or fetch <s3://bucket/key> <sha
 
 def main(arguments: list[str]) -> int:
     """Run a verb. Returns the exit code."""
-    logging.basicConfig(level=logging.INFO, format="mlops serving: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="mlops serving: %(message)s", stream=sys.stderr)
+    logging.getLogger("mlops").setLevel(logging.INFO)
     # a container's first process ignores SIGTERM unless it asks for it; what is half done is cleaned up on the way out
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if arguments == ["serve"] else 143))
     if arguments[:1] == ["fetch"]:

