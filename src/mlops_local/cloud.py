@@ -107,11 +107,12 @@ class Cloud:
         )
 
     def status(self) -> dict[str, Any]:
-        """Return what runs, where, what its clock says, and which resources are recorded without effect.
+        """Return what runs, where, what its clock says, where load balancers listen, and what is recorded without effect.
 
         Raises:
             CloudError: When it does not answer.
         """
+        recorded = list_recorded(self.client("cloudformation"))
         return {
             "endpoint_url": self.endpoint_url,
             "account": ACCOUNT,
@@ -122,10 +123,9 @@ class Cloud:
             "home": str(self.home),
             "log": str(self.log_path),
             "processes": len(processes.members(self.pid)),
-            "recorded": [
-                f"{row.stack}/{row.logical_id} ({row.resource_type})"
-                for row in list_recorded(self.client("cloudformation"))
-            ],
+            "recorded": [f"{row.stack}/{row.logical_id} ({row.resource_type})" for row in recorded],
+            "clusters": self._call("/_mlops/clusters")["clusters"],
+            "load_balancing": self._call("/_mlops/load-balancers"),
             "clock": self.clock(),
         }
 

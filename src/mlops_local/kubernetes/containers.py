@@ -81,8 +81,8 @@ def command(container: Mapping[str, Any]) -> list[str]:
     Raises:
         ContainerError: If the image has no row in the table of runners, or does not know the arguments.
     """
-    image, entry = container["image"], container.get("command")
-    arguments = [_literal(argument) for argument in container.get("args") or []]
+    image, known = container["image"], variables(container)
+    entry, arguments = ([expanded(part, known) for part in container.get(name) or []] for name in ("command", "args"))
     try:
         if entry:
             return runners.job_command(image, entry, arguments)
@@ -130,11 +130,6 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
     return base | given | ours
 
 
-def _literal(text: str) -> str:
-    """Read ``$$`` as ``$``: https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/."""
-    return text.replace("$$", "$")
-
-
 def variables(container: Mapping[str, Any]) -> dict[str, str]:
     """Return the variables of a container that arguments may name."""
     return {item["name"]: str(item["value"]) for item in container.get("env") or [] if "value" in item}
@@ -154,7 +149,7 @@ def expanded(text: str, known: Mapping[str, str]) -> str:
 
 def _value(item: Mapping[str, Any], place: Place) -> str:
     if "valueFrom" not in item:
-        return _literal(str(item.get("value", "")))
+        return str(item.get("value", ""))
     path = (item["valueFrom"].get("fieldRef") or {}).get("fieldPath", "")
     known = {
         "metadata.name": place.metadata["name"], "metadata.namespace": place.metadata["namespace"],

@@ -165,8 +165,7 @@ class Pod:
 
     def _start(self, container: Mapping[str, Any], place: Place, volumes: Mapping[str, Path]) -> Process:
         mounts = containers.mounts(container, volumes)
-        known = containers.variables(container)
-        line = [containers.located(containers.expanded(part, known), mounts) for part in containers.command(container)]
+        line = [containers.located(part, mounts) for part in containers.command(container)]
         log = _FileLog(self._log)
         log.write(f"--- {container['name']}")
         return Process(line, env=containers.environment(container, place, mounts), cwd=self._root, logs=log)
