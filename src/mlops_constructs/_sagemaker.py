@@ -49,7 +49,7 @@ def describe_alarms_statement() -> iam.PolicyStatement:
 
 
 def container_statements(
-    scope: Construct, *, log_group: str, namespace: str, is_networked: bool = True
+    scope: Construct, *, log_group: str, namespace: str, is_networked: bool = True, more_logs: Sequence[str] = ()
 ) -> list[iam.PolicyStatement]:
     """Return what SageMaker does with the role of any container: network, logs, metrics.
 
@@ -58,13 +58,19 @@ def container_statements(
         log_group: Name of the log group that SageMaker makes; may end with ``*``.
         namespace: CloudWatch namespace of the container's metrics.
         is_networked: Whether containers are placed in a VPC, as all but serverless ones are. Default: they are.
+        more_logs: Names of further log groups. Default: none.
     """
-    log_arn = cdk.Stack.of(scope).format_arn(
-        service="logs", resource="log-group", resource_name=log_group, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
-    )
+    log_arns = [
+        cdk.Stack.of(scope).format_arn(
+            service="logs", resource="log-group", resource_name=name, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
+        )
+        for name in (log_group, *more_logs)
+    ]
     return [
         *([iam.PolicyStatement(actions=list(_NETWORK), resources=["*"])] if is_networked else []),
-        iam.PolicyStatement(actions=list(_LOGS), resources=[log_arn, f"{log_arn}:log-stream:*"]),
+        iam.PolicyStatement(
+            actions=list(_LOGS), resources=[arn for name in log_arns for arn in (name, f"{name}:log-stream:*")]
+        ),
         iam.PolicyStatement(
             actions=["cloudwatch:PutMetricData"],
             resources=["*"],

@@ -30,6 +30,7 @@ def define_model_role(
     rollback_alarms: Sequence[str],
     capture_bucket: s3.IBucket | None,
     exchange: Exchange | None,
+    is_rehearsed: bool,
 ) -> ServiceRole:
     """Define the role.
 
@@ -43,6 +44,7 @@ def define_model_role(
         rollback_alarms: ARNs of alarms that roll a deployment back.
         capture_bucket: Bucket of captures; None without capture.
         exchange: Bucket of requests and answers; None for endpoints that answer at once.
+        is_rehearsed: Whether candidates rehearse on endpoints of their own, whose containers have logs of their own.
     """
     models = business_unit.artifacts.arn_for_objects(f"models/{endpoint_name}/*")
     statements = [
@@ -54,6 +56,7 @@ def define_model_role(
             log_group=f"/aws/sagemaker/Endpoints/{endpoint_name}",
             namespace="/aws/sagemaker/Endpoints",
             is_networked=not capacity.is_serverless,
+            more_logs=[f"/aws/sagemaker/Endpoints/{endpoint_name}-golden-*"] if is_rehearsed else [],
         ),
     ]
     if not capacity.is_serverless:

@@ -232,6 +232,7 @@ class ModelEndpoint(ModelEndpointBase):
             rollback_alarms=[*made, *(alarm.alarm_arn for alarm in self._policy.alarms)],
             capture_bucket=self._capture_bucket,
             exchange=self._exchange,
+            is_rehearsed=self._policy.checks.golden is not None,
         )
 
     def _render_spec(self, capture: DataCapture | None, *, is_isolated: bool, is_encrypted: bool) -> ServingSpec:
