@@ -8,7 +8,6 @@ import http.client
 import random
 import shutil
 import socket
-import tarfile
 import threading
 import time
 import uuid
@@ -25,6 +24,7 @@ from mlops_local.sagemaker import models, store
 from mlops_local.sagemaker.processes import LogStream, Process, environment, mapped, opt_ml
 from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
+from mlops_runtime.serving.archive import ArchiveError, Limits, unpack
 
 LOG_GROUP = "/aws/sagemaker/Endpoints"
 # real seconds; AWS's default is longer, but nothing is pulled or scheduled here. A variant's
@@ -253,24 +253,14 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
 
 
 def _unpack(url: str, identity: Identity, root: Path) -> None:
-    """Download and extract model data: regular files and folders inside the folder, under a size limit, nothing else."""
+    """Download and extract model data, as a pod's ``fetch`` does: plain files and folders, under a size limit, nothing else."""
     bucket, _, key = url.removeprefix("s3://").partition("/")
     archive = root / "model.tar.gz"
     try:
         identity.client("s3").download_file(bucket, key, str(archive))
-        with tarfile.open(archive, mode="r:gz") as tar:
-            members = tar.getmembers()
-            for member in members:
-                if not (member.isfile() or member.isdir()):
-                    raise FleetError(
-                        f"Failed to extract model data archive from {url}: {member.name!r} is a link or device."
-                    )
-            if sum(member.size for member in members) > _MAX_UNPACKED:
-                raise FleetError(
-                    f"Failed to extract model data archive from {url}: it unpacks to over {_MAX_UNPACKED} bytes."
-                )
-            tar.extractall(root / "model", members=members, filter="data")
-    except (ClientError, BotoCoreError, OSError, EOFError, tarfile.TarError) as error:
+        with archive.open("rb") as packed:
+            unpack(packed, root / "model", limits=Limits(unpacked_bytes=_MAX_UNPACKED))
+    except (ClientError, BotoCoreError, OSError, ArchiveError) as error:
         raise FleetError(f"Failed to extract model data archive from {url}: {error}") from error
     finally:
         archive.unlink(missing_ok=True)
