@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk.assertions import Template
 
 from mlops_constructs import (
+    Bootstrap,
     BusinessUnit,
     DataCapture,
+    Delivery,
     EksCluster,
     EksInferenceService,
     EksTenant,
     ModelRegistry,
     Network,
     Profile,
+    RolloutChecks,
+    RolloutPolicy,
+    TenantQuota,
 )
 
 if TYPE_CHECKING:
@@ -106,6 +112,12 @@ def place() -> Callable[..., Place]:
 
 
 @pytest.fixture(scope="session")
+def roomy() -> Place:
+    """A production unit with room for many services; what is refused is never synthesized."""
+    return make_place(tenant={"quota": TenantQuota(cpu="4000", memory="4000Gi", pods=4000)})
+
+
+@pytest.fixture(scope="session")
 def served() -> Place:
     """A production unit with a service that captures all calls."""
     made = make_place()
@@ -114,10 +126,18 @@ def served() -> Place:
 
 
 @pytest.fixture(scope="session")
+def changed() -> Place:
+    """A development unit with a policy of its own and a caller."""
+    made = make_place(profile=Profile.DEVELOPMENT)
+    checks = RolloutChecks(max_error_count=7, max_latency=cdk.Duration.millis(250))
+    service = made.serve(rollout=RolloutPolicy.linear(step_percent=20, bake=cdk.Duration.minutes(10), checks=checks))
+    service.allow_from(ec2.SecurityGroup.from_security_group_id(made.stack, "Callers", "sg-87654321"))
+    return made
+
+
+@pytest.fixture(scope="session")
 def developed() -> Place:
     """A development unit without a certificate, whose manifests others apply."""
-    from mlops_constructs import Bootstrap, Delivery
-
     made = make_place(profile=Profile.DEVELOPMENT, tenant={"bootstrap": Bootstrap.yaml()}, is_auto_mode=False)
     made.serve(certificate=None, delivery=Delivery.git_ops())
     return made
