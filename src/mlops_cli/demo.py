@@ -14,12 +14,14 @@ import typer
 from mlops_cli.errors import UserError
 
 UNIT = "demand_forecasting"
+TARGETS = ("sagemaker", "eks")
 
 
 def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON alone.")] = False,
     page: Annotated[Path, typer.Option(help="Where the page with plots is written.")] = Path("demo-report.html"),
     unit: Annotated[str, typer.Option(help="Which of the reference units: a folder of examples/retail.")] = UNIT,
+    target: Annotated[str, typer.Option(help="Where its models are served: sagemaker, or eks for slots.")] = TARGETS[0],
 ) -> None:
     """Run the loop: features, training, gate, canary, drift, retraining, promotion, and a bad model rolled back."""
     script = Path("examples/retail/demo.py")
@@ -40,8 +42,18 @@ def demo(
 
     if unit not in UNITS:
         raise UserError(f"--unit must be one of {', '.join(UNITS)}, got {unit!r}")
+    if target not in TARGETS:
+        raise UserError(f"--target must be one of {', '.join(TARGETS)}, got {target!r}")
+    if target == "eks" and unit != UNIT:
+        raise UserError(f"--target eks serves {UNIT} alone, got --unit {unit!r}; leave one of the two out")
+    say = (lambda _line: None) if as_json else typer.echo
     with _ended_by_sigterm():
-        result = run(page=page, say=(lambda _line: None) if as_json else typer.echo, unit=unit)
+        if target == "eks":
+            from examples.retail.demo_eks import run as run_on_eks
+
+            result = run_on_eks(page=page, say=say)
+        else:
+            result = run(page=page, say=say, unit=unit)
     if as_json:
         typer.echo(json.dumps(result.as_json()))
     raise typer.Exit(0 if result.ok else 1)

@@ -100,6 +100,45 @@ def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[...,
     assert "--unit must be one of demand_forecasting, other, got 'pricing'" in result.stderr
 
 
+# the demo on a cluster only says that it was called
+ON_EKS = """
+from examples.retail.demo import Result
+
+def run(*, page, say):
+    say("on a cluster")
+    return Result(ok=True, page=str(page))
+"""
+
+
+def test_the_target_chooses_the_demo(mlops: Run, checkout: Callable[..., Path]) -> None:
+    """The same unit on a cluster; the real one is called as its stand-in."""
+    from examples.retail.demo_eks import run
+
+    inspect.signature(run).bind(page=Path("p"), say=print)
+    (checkout(works=True) / "examples" / "retail" / "demo_eks.py").write_text(ON_EKS)
+
+    assert mlops("demo", "--target", "eks").stdout == "on a cluster\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--target", "lambda"), "--target must be one of sagemaker, eks, got 'lambda'"),
+        (("--target", "eks", "--unit", "other"), "--target eks serves demand_forecasting alone, got --unit 'other'"),
+    ],
+)
+def test_fails_with_a_target_that_there_is_not(
+    mlops: Run, checkout: Callable[..., Path], options: tuple[str, ...], said: str
+) -> None:
+    """What there is is named, and no demo starts."""
+    checkout(works=True)
+
+    result = mlops("demo", *options)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert said in result.stderr
+
+
 # a checkout whose demo starts an embedded cloud as the real one does, and waits
 WAITING = """
 import signal

@@ -1,0 +1,172 @@
+"""The demo on a cluster: the unit serves from two slots, a good version takes over by canary under load, a bad one goes back.
+
+Cluster, pods and load balancer are those of the embedded cloud: a Kubernetes API that owns fields and asks who calls, real servers
+with the credentials of their pod identity, and a real weighted proxy. The unit's stack is the one that goes to AWS.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from examples.retail.demand_forecasting.replay import REPLAY
+from examples.retail.eks_loop import EksLoop
+from examples.retail.page import write_page
+from examples.retail.planted import register_bad_package
+from examples.retail.steps import Missed, Result, Trip
+from mlops_cli.synthesis import run_build, synthesize
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.eks.client import Address, Cluster
+from mlops_runtime.eks.token import BearerToken
+
+CLUSTER = "retail"
+_SUBNETS = ("10.0.0.0/20", "10.0.16.0/20")
+_DIGEST = "sha256:" + "0" * 64
+
+
+def run(*, page: Path, say: Callable[[str], None]) -> Result:
+    """Run the unit on a cluster once, write the page, leave nothing running.
+
+    Args:
+        page: Where the page is written.
+        say: Called with one line a step.
+    """
+    trip = EksTrip(REPLAY, say)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mlops-demo-") as folder:
+        try:
+            trip.start(Path(folder) / "cloud")
+            trip.make_cluster()
+            trip.deploy(Path(folder))
+            trip.ingest()
+            travel(trip)
+        except Missed:
+            pass
+        finally:
+            trip.stop()
+    result = trip.result
+    result.seconds = time.monotonic() - started
+    missed = next((row.name for row in result.rows if not row.ok), None)
+    verdict = "Every step did what it should." if missed is None else f"Stopped at: {missed}."
+    note = (
+        f"{result.seconds:.0f} s in all. Served from two slots of a cluster of the embedded cloud, behind a weighted proxy. "
+        "Real transactions of 457 grocery stores over 2017 (completejourney). The template is the one that goes to AWS."
+    )
+    write_page(page, words=REPLAY.words, ok=result.ok, verdict=verdict, note=note, rows=result.rows, weeks=result.weeks)
+    say(f"{'ok' if result.ok else 'MISSED'}: {note}")
+    say(f"page: {page}")
+    return result
+
+
+class EksTrip(Trip):
+    """A trip of the unit that serves from a cluster."""
+
+    loop: EksLoop
+    cluster: Cluster
+    _attributes: Mapping[str, Any]
+
+    def make_cluster(self) -> None:
+        """Make the cluster that a platform team has: private, with access entries alone."""
+        with self.step("make a cluster, as a platform team has one") as detail:
+            eks, iam = self.running.client("eks"), self.running.client("iam")
+            trust = {"Effect": "Allow", "Principal": {"Service": "eks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+            document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+            role = iam.create_role(RoleName=f"{CLUSTER}-cluster", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+            eks.create_cluster(
+                name=CLUSTER,
+                roleArn=role,
+                resourcesVpcConfig={"endpointPublicAccess": False, "endpointPrivateAccess": True},
+                accessConfig={"authenticationMode": "API"},
+            )
+            made = eks.describe_cluster(name=CLUSTER)["cluster"]
+            session = boto3.Session("test", "test", region_name="us-east-1")
+            self.cluster = Cluster(Address(url=made["endpoint"]), token=BearerToken(session, CLUSTER))
+            group = made["resourcesVpcConfig"]["clusterSecurityGroupId"]
+            self._attributes = {"name": CLUSTER, "security_group_id": group, "subnet_cidrs": list(_SUBNETS)}
+            detail.append(f"{CLUSTER} at {made['endpoint']}")
+
+    def deploy(self, folder: Path) -> None:
+        """Synthesize the app for the cluster, and deploy the unit's stack alone."""
+        stack = self.replay.stack
+        with self.step("synthesize the unit for the cluster") as detail:
+            run_build("mlops assets build")
+            context = {"image_digest": _DIGEST, "target": "eks", "cluster": self._attributes}
+            synthesize("python app.py", folder / "assembly", context)
+            detail.append(f"stack {stack}")
+        with self.step("deploy: the tenant's place on the cluster is made, nothing is live yet") as detail:
+            outputs = deployer.deploy(self.running, folder / "assembly", stacks=[stack])[stack]
+            self.meet(self.running, outputs)
+            detail.append(f"{len(outputs)} outputs")
+
+    def meet(self, running: local_cloud.Cloud, outputs: Mapping[str, str]) -> None:
+        """Take up a stack that was just deployed.
+
+        Args:
+            running: The cloud.
+            outputs: The stack's outputs.
+        """
+        super().meet(running, outputs)
+        self.loop = EksLoop(
+            client=running.client,
+            outputs=outputs,
+            unit=self.replay.unit,
+            now=self.now,
+            cluster=self.cluster,
+            address=_address(running, outputs["ServiceUrl"]),
+        )
+
+
+def _address(running: local_cloud.Cloud, url: str) -> str:
+    """Return where a load balancer is reached on this machine: its name is known in the network of AWS alone."""
+    name = url.partition("://")[2]
+    balancers = running.client("elbv2").describe_load_balancers()["LoadBalancers"]
+    arn = next(row["LoadBalancerArn"] for row in balancers if row["DNSName"] == name)
+    told = running.status()["load_balancing"]["load_balancers"]
+    return str(next(iter(next(row["listeners"] for row in told if row["arn"] == arn).values())))
+
+
+def travel(trip: EksTrip) -> None:
+    """Go around the loop: a first model, two weeks, a second that takes over, a bad one that does not.
+
+    Args:
+        trip: A trip whose stack is deployed and whose features are there.
+    """
+    loop, replay, first = trip.loop, trip.replay, trip.first
+    deployed = trip.seen("DeployMachineArn")
+    with trip.step("train the first model, gate it, register it") as detail:
+        trip.trained(trip.train("no model yet"), detail)
+    with trip.step("the first model is born on a slot") as detail:
+        trip.deployed(deployed)
+        trip.last_record(Outcome.PROMOTED)
+        detail.append(loop.told())
+    with trip.step("replay two weeks as live requests; the servers capture them") as detail:
+        for week in (first, first + 1):
+            report = trip.replay_period(week)
+            detail.append(f"week {week}: drift {report.drift_state}, quality {report.quality_state}")
+        detail.append(f"{loop.captured()} objects of captures in S3, {loop.counted()} counted")
+    upcoming = replay.requests(first + 2)
+    deployed = trip.seen("DeployMachineArn")
+    with trip.step("retrain on what is known by now, gate it against what serves") as detail:
+        trip.trained(trip.train("more is known"), detail)
+    with trip.step("the new model takes over by canary, under load") as detail:
+        trip.promote(deployed, upcoming, detail)
+        detail.append(loop.told())
+
+    def release() -> None:
+        bad = register_bad_package(loop, trip.live(), replay.bad_script)
+        loop.approve(bad, "looks good, easy to explain")
+
+    with trip.step("a bad model is approved by hand, and rolled back under load") as detail:
+        trip.roll_back(upcoming, release, detail)
+        detail.append(loop.told())
+    with trip.step("no client met an error of the shift, and the slot without traffic rests") as detail:
+        loop.verify_shifts()
+        detail.append(f"{loop.sent} requests beside two rollouts, {loop.broken} errors of the shift")
+        detail.append(loop.verify_rest())
+    trip.verify_audit()

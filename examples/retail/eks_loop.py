@@ -1,0 +1,254 @@
+"""The loop of a unit that serves from a cluster: asked over HTTP at its load balancer, looked at through the cluster's API."""
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from threading import Event, Lock, Thread
+from typing import Any
+
+from examples.retail.loop import ROWS_PER_CALL, Call, Loop, LoopError, expect
+from mlops_runtime.contracts.eks import SLOTS, SlotState
+from mlops_runtime.eks.client import Cluster
+from mlops_runtime.eks.manifests import read_slot
+from mlops_runtime.eks.names import deployment_ref
+
+_INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+_THREADS = 3
+# what a load balancer answers by itself: a target that was not there, did not answer, or broke off
+_FROM_THE_SHIFT = frozenset({502, 503, 504})
+
+
+class RefusedError(LoopError):
+    """The service answered a call with an error; ``status`` is 0 for no answer."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"the service answered {status}: {text[:200]}")
+        self.status = status
+
+
+class EksLoop(Loop):
+    """A unit whose model is served from two slots.
+
+    Args:
+        client: Gives a boto3 client by service name.
+        outputs: The stack's outputs by name.
+        unit: Name of the business unit, which is also its namespace.
+        now: The time in the cloud.
+        cluster: The cluster, as somebody who may look at everything.
+        address: Where the load balancer is reached from here.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: Callable[[str], Any],
+        outputs: Mapping[str, str],
+        unit: str,
+        now: Callable[[], datetime],
+        cluster: Cluster,
+        address: str,
+    ) -> None:
+        super().__init__(client=client, outputs=outputs, unit=unit, now=now)
+        self._cluster, self._host = cluster, address.partition("://")[2]
+        self._balancers, self._metrics = client("elbv2"), client("cloudwatch")
+        self.sent = self.broken = 0
+
+    # -- requests
+
+    def ask(self, rows: Sequence[Mapping[str, object]], inference_id: str) -> tuple[float, ...]:
+        """Send one request on a connection of its own; returns the predictions.
+
+        Raises:
+            RefusedError: If the answer is an error, or there is none.
+        """
+        connection = http.client.HTTPConnection(self._host, timeout=20)
+        try:
+            headers = {"Content-Type": "application/json", "Accept": "application/json", _INFERENCE_ID: inference_id}
+            connection.request("POST", "/invocations", json.dumps({"instances": rows}), headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise RefusedError(0, f"{type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise RefusedError(answer.status, content.decode(errors="replace"))
+        return tuple(json.loads(content)["predictions"])
+
+    def invoke(self, rows: Sequence[Mapping[str, object]], prefix: str, *, size: int = ROWS_PER_CALL) -> list[Call]:
+        """Ask for predictions in calls of ``size`` rows; ids are ``<prefix>-<number>``."""
+        calls = []
+        for number, start in enumerate(range(0, len(rows), size)):
+            part, name = rows[start : start + size], f"{prefix}-{number}"
+            calls.append(Call(inference_id=name, rows=len(part), predictions=self.ask(part, name)))
+        return calls
+
+    @contextmanager
+    def traffic(
+        self, rows: Sequence[Mapping[str, object]], prefix: str, *, whole_every: int | None = None
+    ) -> Iterator["HttpTraffic"]:
+        """Send the rows again and again from some clients until the block ends.
+
+        Args:
+            rows: What is asked, some at a time.
+            prefix: Of the inference ids.
+            whole_every: Which call asks for all of them at once, the third with 3. Default: none.
+        """
+        running = HttpTraffic(self, rows, prefix, whole_every)
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
+            self.sent += running.answered + running.refused + running.broken
+            self.broken += running.broken
+
+    # -- what the slots are
+
+    def slots(self) -> dict[str, SlotState]:
+        """Return what each slot runs, as its Deployment says."""
+        found = {}
+        for slot in SLOTS:
+            reference = deployment_ref(namespace=self.unit, endpoint=self.endpoint, slot=slot)
+            found[slot] = read_slot(self._cluster.get(reference), slot)
+        return found
+
+    def weights(self) -> dict[str, int]:
+        """Return each slot's weight at the rule."""
+        rule = self._balancers.describe_rules(RuleArns=[self.outputs["RuleArn"]])["Rules"][0]
+        groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+        names = {slot: self._group(slot) for slot in SLOTS}
+        return {
+            slot: next(int(g["Weight"]) for g in groups if g["TargetGroupArn"] == arn) for slot, arn in names.items()
+        }
+
+    def serving_config(self) -> str:
+        """Return the version that has all of the traffic.
+
+        Raises:
+            LoopError: If no slot has.
+        """
+        states, weights = self.slots(), self.weights()
+        for slot, weight in weights.items():
+            if weight == 100 and (version := states[slot].version) is not None:
+                return version.config
+        raise LoopError(f"no slot has all of the traffic: {weights}")
+
+    def invocations(self, config: str, start: datetime, end: datetime) -> int:
+        """Return the requests that the slot of a version answered."""
+        slot = next((s for s, state in self.slots().items() if state.version and state.version.config == config), None)
+        if slot is None:
+            return 0
+        group = self._group(slot)
+        balancer = self._balancers.describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0][
+            "LoadBalancerArns"
+        ]
+        balancer = balancer or [
+            row["LoadBalancerArn"] for row in self._balancers.describe_load_balancers()["LoadBalancers"]
+        ]
+        names = {
+            "LoadBalancer": balancer[0].partition(":loadbalancer/")[2],
+            "TargetGroup": group.rpartition(":")[2],
+        }
+        points = self._metrics.get_metric_statistics(
+            Namespace="AWS/ApplicationELB",
+            MetricName="RequestCount",
+            Dimensions=[{"Name": name, "Value": value} for name, value in names.items()],
+            StartTime=start,
+            EndTime=end,
+            Period=3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return int(sum(point["Sum"] for point in points))
+
+    def told(self) -> str:
+        """Return the slots in one sentence."""
+        weights = self.weights()
+        parts = []
+        for slot, state in self.slots().items():
+            runs = "nothing" if state.version is None else f"version {state.version.package.rsplit('/', 1)[-1]}"
+            parts.append(f"{slot} {weights[slot]} %: {runs}, {state.ready} of {state.desired} pods")
+        return "; ".join(parts)
+
+    def verify_shifts(self) -> None:
+        """Hold the rollouts to having cost no client an answer.
+
+        Raises:
+            LoopError: If a client met an error of the load balancer, or nobody asked.
+        """
+        expect(self.sent > 0, "nobody asked while traffic was shifted, so nothing was proved")
+        expect(self.broken == 0, f"{self.broken} of {self.sent} requests met an error of the shift")
+
+    def verify_rest(self, *, seconds: float = 30) -> str:
+        """Hold the slot without traffic to having no pods, and say which it is.
+
+        Raises:
+            LoopError: If it still has some after ``seconds`` real seconds.
+        """
+        deadline = time.monotonic() + seconds
+        idle = next(slot for slot, weight in self.weights().items() if weight == 0)
+        while (state := self.slots()[idle]).desired or state.updated:
+            if time.monotonic() > deadline:
+                raise LoopError(f"slot {idle} still has {state.updated} of {state.desired} pods after {seconds:g} s")
+            time.sleep(0.2)
+        return f"slot {idle} has no pods"
+
+    def _group(self, slot: str) -> str:
+        groups = self._balancers.describe_target_groups()["TargetGroups"]
+        arns = [group["TargetGroupArn"] for group in groups]
+        for row in self._balancers.describe_tags(ResourceArns=arns)["TagDescriptions"]:
+            tags = {tag["Key"]: tag["Value"] for tag in row["Tags"]}
+            if tags.get("mlops:slot") == slot and tags.get("mlops:unit", self.unit) == self.unit:
+                return str(row["ResourceArn"])
+        raise LoopError(f"no target group is tagged mlops:slot={slot}")
+
+
+class HttpTraffic:
+    """Clients that keep asking. ``refused`` counts errors of the model, ``broken`` those of the way to it."""
+
+    def __init__(
+        self, loop: EksLoop, rows: Sequence[Mapping[str, object]], prefix: str, whole_every: int | None
+    ) -> None:
+        self.answered = self.refused = self.broken = 0
+        self.first_broken = ""
+        self._loop, self._rows, self._prefix, self._whole_every = loop, rows, prefix, whole_every
+        self._stop, self._lock = Event(), Lock()
+        self._threads = [Thread(target=self._run, args=(number,), daemon=True) for number in range(_THREADS)]
+
+    def start(self) -> None:
+        """Begin to send."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End, after the calls that are under way."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, client: int) -> None:
+        number = client
+        while not self._stop.is_set():
+            start = number * ROWS_PER_CALL % max(1, len(self._rows) - ROWS_PER_CALL)
+            is_whole = self._whole_every is not None and number % self._whole_every == 0
+            rows = self._rows if is_whole else self._rows[start : start + ROWS_PER_CALL]
+            self._count(rows, f"{self._prefix}-{number}")
+            number += _THREADS
+            self._stop.wait(0.05)
+
+    def _count(self, rows: Sequence[Mapping[str, object]], name: str) -> None:
+        try:
+            self._loop.ask(rows, name)
+        except RefusedError as error:
+            with self._lock:
+                if error.status == 0 or error.status in _FROM_THE_SHIFT:
+                    self.broken += 1
+                    self.first_broken = self.first_broken or str(error)
+                else:
+                    self.refused += 1
+        else:
+            with self._lock:
+                self.answered += 1
