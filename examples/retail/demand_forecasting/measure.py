@@ -44,7 +44,10 @@ def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path |
     evaluation, _ = evaluate(EVALUATION, inputs, "file:///baseline.json")
     gate = evaluate_gate(evaluation, GATE, uri="file:///evaluation.json", sha256="0" * 64)
     print(f"trained after week {week}:", {name: round(value, 4) for name, value in evaluation.metrics.items()})
-    print(f"  gate {gate.verdict}:", {c.rival: (round(c.low, 4), round(c.high, 4)) for c in gate.checks})
+    print(
+        f"  gate {gate.verdict}:",
+        {c.rival: (round(c.low, 4), round(c.high, 4)) for c in gate.checks if c.segment is None},
+    )
     return archive
 
 

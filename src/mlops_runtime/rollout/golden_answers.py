@@ -46,13 +46,13 @@ def read_answer(body: bytes, content_type: str) -> Reply:
         return Reply(problem=f"answered {shown(text)}, {what} is allowed ({type(error).__name__}: {shown(error)})")
 
 
-def judge(request: GoldenRequest, whole: Reply, singles: Sequence[Reply] = ()) -> list[str]:
+def judge(request: GoldenRequest, whole: Reply, singles: Mapping[int, Reply] | None = None) -> list[str]:
     """Return what is wrong with the answers to one request, each with what was got and what is allowed.
 
     Args:
         request: The request.
         whole: The answer to all its rows at once.
-        singles: The answers to its rows one by one. Default: it was not sent so.
+        singles: The answers to rows of it that were sent alone, by their place. Default: none was.
 
     Example:
         >>> request = GoldenRequest(name="typical", body="1.5", rows=1, content_type="text/csv", minimum=0)
@@ -61,7 +61,7 @@ def judge(request: GoldenRequest, whole: Reply, singles: Sequence[Reply] = ()) -
     """
     if whole.problem is not None:
         return [whole.problem]
-    return [*_number_problems(request, whole.numbers), *_single_problems(whole.numbers, singles)]
+    return [*_number_problems(request, whole.numbers), *_single_problems(whole.numbers, singles or {})]
 
 
 def repeated(first: Sequence[float], again: Sequence[float], number: int) -> list[str]:
@@ -183,21 +183,21 @@ def _number_problems(request: GoldenRequest, numbers: Sequence[float]) -> Iterat
             yield f"{len(wrong)} of {len(numbers)} numbers {what}, first in row {wrong[0]}: got {numbers[wrong[0]]}"
 
 
-def _single_problems(numbers: Sequence[float], singles: Sequence[Reply]) -> Iterator[str]:
-    if len(numbers) != len(singles):
+def _single_problems(numbers: Sequence[float], singles: Mapping[int, Reply]) -> Iterator[str]:
+    if any(row >= len(numbers) for row in singles):
         return
-    failed = [(row, reply.problem) for row, reply in enumerate(singles) if reply.problem is not None]
+    failed = [(row, reply.problem) for row, reply in singles.items() if reply.problem is not None]
     if failed:
         row, problem = failed[0]
         yield f"{len(failed)} of {len(singles)} rows fail alone, first row {row}: {problem}"
-    pairs = [(row, reply.numbers, numbers[row]) for row, reply in enumerate(singles) if reply.problem is None]
+    pairs = [(row, reply.numbers, numbers[row]) for row, reply in singles.items() if reply.problem is None]
     apart = [pair for pair in pairs if len(pair[1]) != 1 or not is_near(pair[1][0], pair[2])]
     if apart:
         row, alone, among = apart[0]
-        shown = alone[0] if len(alone) == 1 else f"{len(alone)} numbers"
+        shown_alone = alone[0] if len(alone) == 1 else f"{len(alone)} numbers"
         yield (
-            f"{len(apart)} of {len(singles)} rows differ alone, first row {row}: got {shown} alone and {among} among "
-            f"{len(singles)}, a relative {_RELATIVE_TOLERANCE:g} is allowed"
+            f"{len(apart)} of {len(singles)} rows differ alone, first row {row}: got {shown_alone} alone and {among} among "
+            f"{len(numbers)}, a relative {_RELATIVE_TOLERANCE:g} is allowed"
         )
 
 

@@ -1,4 +1,4 @@
-"""The rehearsal of a candidate: the golden set in several rounds, each row among others and alone, beside the live model.
+"""The rehearsal of a candidate: the golden set in several rounds, rows among others and alone, beside the live model.
 
 One round would say nothing of a container that repeats old answers, keeps what it was sent, or ends after a while: InvokeEndpoint
 does not say that a container was started anew, only that a call got no answer, or had to be asked again. So the set is sent again
@@ -23,6 +23,7 @@ from mlops_runtime.rollout.golden_answers import (
 from mlops_runtime.rollout.golden_set import single_bodies, turned
 
 ROUNDS = 5  # odd, and a median that two slow calls do not move
+ALONE = 32  # rows of a request that are sent alone in a round
 # the platform may fail once, which its client asks again; a second call that nobody answered at first is not accepted
 _ASKED_AGAIN = 1
 Ask = Callable[[str, GoldenRequest], Reply]
@@ -102,18 +103,17 @@ class Rehearsal:
         return self.live is not None and (self.spec.max_deviation is not None or self.spec.max_slowdown is not None)
 
     def _round(self, request: GoldenRequest, number: int) -> None:
-        """Send a request once, and each of its rows alone."""
+        """Send a request once, and its rows alone."""
         times = self._times.setdefault(request.name, _Times())
-        by = number - 1 if single_bodies(request) else 0
-        now = turned(request, by)
-        whole = self._whole(now, times)
-        bodies = () if whole.problem is not None else single_bodies(now)
-        singles = [self._call(self.endpoint, replace(request, body=body, rows=1)) for body in bodies]
-        times.alone += [single.milliseconds for single in singles if single.milliseconds is not None]
-        found = judge(request, whole, singles)
-        if not found:
-            numbers = _turned_back(whole.numbers, by)
-            found = repeated(self._first.setdefault(request.name, numbers), numbers, number)
+        bodies = single_bodies(request)
+        by = number - 1 if bodies else 0
+        whole = self._whole(turned(request, by), times)
+        numbers = _turned_back(whole.numbers, by)
+        rows = () if whole.problem is not None else _alone(len(bodies), number)
+        singles = {row: self._call(self.endpoint, replace(request, body=bodies[row], rows=1)) for row in rows}
+        times.alone += [single.milliseconds for single in singles.values() if single.milliseconds is not None]
+        found = judge(request, replace(whole, numbers=numbers), singles)
+        found = found or repeated(self._first.setdefault(request.name, numbers), numbers, number)
         if found:
             self._problems[request.name] = found
 
@@ -162,6 +162,12 @@ class Rehearsal:
         reply = self.ask(endpoint, request)
         self._asked_again += reply.was_asked_again and endpoint == self.endpoint
         return reply
+
+
+def _alone(count: int, number: int) -> Sequence[int]:
+    """Return which of a request's rows are sent alone in a round: all, or of many rows others each time."""
+    start = (number - 1) * ALONE
+    return [(start + index) % count for index in range(min(count, ALONE))]
 
 
 def _turned_back(numbers: Sequence[float], by: int) -> tuple[float, ...]:

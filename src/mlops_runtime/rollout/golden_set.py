@@ -18,7 +18,7 @@ from mlops_runtime.contracts.serving import GoldenRequest
 JSON, CSV = "application/json", "text/csv"
 # InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
 MAXIMUM_BODY_BYTES = 6_291_456
-# every row is also sent alone, in each round, one call after the other, within the 15 minutes of a function
+# rows are also sent alone, some of each request in each round, one call after the other, within a function's 15 minutes
 MAXIMUM_REQUESTS, MAXIMUM_ROWS = 100, 1000
 _MAXIMUM_NAME = 64
 _FIELDS = tuple(field.name for field in dataclasses.fields(GoldenRequest))

@@ -9,6 +9,8 @@ from tests.campaign.candidates.catalogue import Bad, Good
 from tests.campaign.candidates.path import LAYERS, SPEC, Way
 from tests.campaign.candidates.world import CHAMPION_WEEK, splits
 
+from mlops_runtime.rollout import golden_rehearsal
+
 WEEK = 36
 # one severity of each kind (by its place) and the layer that stops it at the latest. Not here are kinds that take long to train
 # or to ask, and the two of categories, which the model hardly uses: the campaign measures all, severity by severity
@@ -53,7 +55,9 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     """The way to traffic beside the champion; no call is timed, for that depends on who else uses the machine."""
     champion = trained.fitted(splits(CHAMPION_WEEK).train, seed=7).pack()
     made = Way(champion, tmp_path_factory.mktemp("candidates"), replace(SPEC, max_latency_ms=None, max_slowdown=None))
-    yield made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(golden_rehearsal, "ROUNDS", 2)  # of five: enough for what the sample holds
+        yield made
     made.stop()
 
 

@@ -238,6 +238,15 @@ def test_a_model_that_does_not_repeat_itself_fails():
     assert verdict["calls"] == 4
 
 
+def test_of_many_rows_others_are_sent_alone_each_time():
+    """Thirty-two in a round, so that one that fails alone is met within the rounds, wherever it stands."""
+    many = GoldenRequest(name="many", body=json.dumps({"instances": [[float(row)] for row in range(100)]}), rows=100)
+    cloud = Cloud(many, new=DOUBLE)
+    assert cloud.check()["calls"] == 1 + ROUNDS * (1 + 32)
+    alone = Cloud(many, new=lambda rows: (500, b"alone", "x") if rows == [[99.0]] else DOUBLE(rows))
+    assert "many: 1 of 32 rows fail alone, first row 99: the model answered 500" in alone.check()["reason"]
+
+
 def test_a_container_that_ends_after_a_while_fails():
     """Three rounds are well; then SageMaker has no answer to give."""
     calls = iter(range(10**6))
