@@ -7,17 +7,23 @@ from typing import Any
 import boto3
 
 from mlops_runtime.custom_resource import answer
+from mlops_runtime.rollout.record import AuditChain
 from mlops_runtime.rollout.spec import SpecResource
 from mlops_runtime.rollout.table import RolloutTable
 
 logging.getLogger().setLevel(logging.INFO)
 
+S3 = boto3.client("s3")
 RESOURCE = SpecResource(
-    s3=boto3.client("s3"),
+    s3=S3,
     sagemaker=boto3.client("sagemaker"),
     cloudwatch=boto3.client("cloudwatch"),
     stepfunctions=boto3.client("stepfunctions"),
-    table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
+    chain=AuditChain(
+        s3=S3,
+        bucket=os.environ["AUDIT_BUCKET"],
+        table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
+    ),
     bucket=os.environ["ARTIFACTS_BUCKET"],
     machine_arn=os.environ["DEPLOY_MACHINE_ARN"],
     is_on_eks=os.environ.get("TARGET") == "EKS",

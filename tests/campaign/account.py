@@ -199,6 +199,7 @@ class Account:
         endpoint = self._endpoint(request["EndpointName"])
         answer = {
             "EndpointName": request["EndpointName"],
+            "EndpointArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{request['EndpointName']}",
             "EndpointStatus": endpoint.status,
             "EndpointConfigName": endpoint.config,
             "ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": 2}],
@@ -359,7 +360,10 @@ class _S3:
     def get_object(self, *, Bucket: str, Key: str) -> Any:  # noqa: N803 - S3's own names
         if (Bucket, Key) not in self._objects:
             raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Key}}, "GetObject")
-        return {"Body": io.BytesIO(self._objects[(Bucket, Key)])}
+        return {
+            "Body": io.BytesIO(self._objects[(Bucket, Key)]),
+            "LastModified": datetime.fromtimestamp(START - 3600, UTC),
+        }
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str = "", **_: Any) -> Any:  # noqa: N803
         if IfNoneMatch == "*" and (Bucket, Key) in self._objects:

@@ -33,6 +33,7 @@ from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import Outcome, ServingSpec, spec_key
 from mlops_runtime.contracts.serving import MetricRule
 from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.tags import version_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,6 +171,17 @@ class Shop:
         self.cloud.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(asked))
         self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
 
+    def die(self, factor: float, *, error: str | None) -> tuple[str, str]:
+        """Approve a model, stop its execution while SageMaker moves traffic, and wait for the recovery's end; both, by ARN."""
+        seen, package = self.seen(), self.register(factor)
+        self.loop.approve(package, "a person looked at it")
+        self.until_updating()
+        (running,) = self.seen() - seen
+        stop = self.cloud.client("stepfunctions").stop_execution
+        stop(executionArn=running, error="Stopped", cause="a test")
+        self.loop.wait_execution("DeployMachineArn", seen | {running}, appear=30, finish=120, error=error)
+        return package, running
+
     def until_updating(self) -> None:
         """Wait until SageMaker moves traffic."""
         deadline = time.monotonic() + 60
@@ -294,21 +306,29 @@ def test_a_rollback_goes_to_the_version_that_is_named(shop: Shop) -> None:
 
 
 def test_an_execution_that_dies_is_recovered(shop: Shop) -> None:
-    """Stopped in the middle of an update: the lock is taken, the endpoint comes to rest, nothing is left behind."""
-    seen = shop.seen()
-    package = shop.register(6.0)
-    shop.loop.approve(package, "a person looked at it")
+    """Stopped in the middle of an update: its candidate takes over with calls to show, and is judged by the recovery."""
     with shop.loop.traffic([{"x": 2.0}], "dies"):
-        shop.until_updating()
-        (running,) = shop.seen() - seen
-        stop = shop.cloud.client("stepfunctions").stop_execution
-        stop(executionArn=running, error="Stopped", cause="a test")
-        shop.loop.wait_execution("DeployMachineArn", seen | {running}, appear=30, finish=120)
+        package, died = shop.die(6.0, error=None)
 
     assert shop.ask() == pytest.approx(12.0)
-    live = shop.loop.live()
+    live, record = shop.loop.live(), shop.loop.audit()[-1]
     assert live is not None
-    assert live.model_package_arn == package
+    assert (live.model_package_arn, live.config) == (package, version_name(NAME, died))
+    assert (record.outcome, record.recovers, record.candidate_package) == (Outcome.PROMOTED, died, package)
+    assert shop.leftovers() == []
+
+
+def test_what_an_execution_that_died_left_without_evidence_goes_back(shop: Shop) -> None:
+    """Nobody called the candidate: SageMaker let it take over, and the recovery takes it back."""
+    before = shop.loop.live()
+
+    package, died = shop.die(6.2, error="ROLLED_BACK")
+
+    assert shop.loop.live() == before
+    assert shop.ask() == pytest.approx(12.0)
+    record = shop.loop.audit()[-1]
+    assert (record.outcome, record.recovers, record.candidate_package) == (Outcome.ROLLED_BACK, died, package)
+    assert "the new fleet served 0 invocations, a promotion needs 20" in record.reason
     assert shop.leftovers() == []
 
 
@@ -349,13 +369,15 @@ def test_a_good_model_is_promoted_batch_by_batch(shop: Shop) -> None:
 
 
 def test_the_chain_is_whole(shop: Shop) -> None:
-    """One record for each execution, none for the one that was stopped."""
+    """One record for each execution; those that were stopped are told of by their recoveries', once each."""
     records = shop.loop.audit()
     assert shop.loop.audit_problems() == []
-    assert len({record.execution for record in records}) == len(records)
+    told = [*(r.execution for r in records), *(r.recovers for r in records if r.recovers is not None)]
+    assert sorted(told) == sorted(shop.seen())
     assert [r.outcome for r in records if r.outcome not in (Outcome.PROMOTED, Outcome.UNCHANGED)] == [
         Outcome.REFUSED,
         Outcome.REFUSED,
+        Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,

@@ -50,6 +50,8 @@ class RolloutAccess:
             key_statement(self.business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
             self._describe(),
             *self._find_made(),
+            # whose a first endpoint is that failed
+            iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[self._own()["endpoint"]]),
             describe_alarms_statement(),
         ]
 
@@ -120,12 +122,13 @@ class RolloutAccess:
         return [describe_alarms_statement(), self._ring_abort()]
 
     def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Store the desired spec, start the machine; on delete stop it and remove the endpoint."""
+        """Store the desired spec, start the machine; on delete stop it, remove the endpoint and record that."""
         own, executions = self._own(), self._executions(machine)
         machine_arn = machine.state_machine_arn
         return [
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             self._specs("s3:GetObject", "s3:PutObject"),
+            self._records(),
             key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
             iam.PolicyStatement(actions=["states:ListExecutions", "states:StartExecution"], resources=[machine_arn]),
             iam.PolicyStatement(actions=["states:StopExecution"], resources=[executions]),
@@ -140,11 +143,15 @@ class RolloutAccess:
             iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
         ]
 
+    def _records(self) -> iam.PolicyStatement:
+        objects = self.business_unit.audit_bucket.arn_for_objects(f"audit/{self.endpoint_name}/*")
+        return iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[objects])
+
     def _audit(self) -> list[iam.PolicyStatement]:
         bucket, prefix = self.business_unit.audit_bucket, f"audit/{self.endpoint_name}/*"
         return [
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[bucket.arn_for_objects(prefix)]),
+            self._records(),
             iam.PolicyStatement(
                 actions=["s3:ListBucket"],
                 resources=[bucket.bucket_arn],

@@ -26,7 +26,8 @@ def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> t
     return "HasPlan", {
         "HasPlan": choose(
             ("$plan = null", next_state),
-            ("$applied and ($outcome = 'PROMOTED' or $plan.action = 'update')", first),
+            # an execution that died may have taken scaling back, whatever else it did
+            ("$applied and ($outcome = 'PROMOTED' or $plan.action = 'update') or $exists($request.died)", first),
             default="HasAlarms",
         ),
         **scaling,
@@ -40,7 +41,10 @@ def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             "IsEndpointUnused",
         ),
         "IsEndpointUnused": choose(
-            ("$outcome != 'PROMOTED' and $applied and $orphan and $plan.action = 'create'", "DeleteEndpoint"),
+            (
+                "$outcome != 'PROMOTED' and $applied and $orphan and $plan.action in ['create', 'discard']",
+                "DeleteEndpoint",
+            ),
             default="WhatIsUnused",
         ),
         "DeleteEndpoint": delete(f"{_SDK}deleteEndpoint", {"EndpointName": endpoint_name}, "WhatIsUnused"),

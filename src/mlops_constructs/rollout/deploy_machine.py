@@ -106,7 +106,7 @@ def deploy_machine(
             ("$plan.action = 'nothing'", "Unchanged"),
             ("$plan.action = 'refuse'", "Refused"),
             ("$plan.action = 'wait'", first_busy),
-            ("$plan.action in ['create', 'update']", first_step),
+            ("$plan.action in ['create', 'update', 'adopt', 'revert', 'discard']", first_step),
             default="UnknownAction",
         ),
         **busy,

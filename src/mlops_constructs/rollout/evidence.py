@@ -82,15 +82,16 @@ def evidence_states(*, endpoint_name: str, limit: int, partition: str) -> dict[s
     """
     return {
         "IsWatched": choose(
-            ("$plan.action = 'update' and $request.reason != 'rollback' and $count($plan.watched) > 0", "LastLook"),
+            (
+                "$plan.action in ['update', 'adopt'] and $request.reason != 'rollback' and $count($plan.watched) > 0",
+                "LastLook",
+            ),
             default=PROMOTED,
         ),
         "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=partition),
         "IsQuiet": choose(("$ringing = ''", "NeedsEvidence"), default="Rings"),
         "Rings": assign("Revert", reason="{% $ringing %}"),
-        "NeedsEvidence": choose(
-            ("$request.reason = 'approval' and $plan.min_invocations > 0", "CountInvocations"), default=PROMOTED
-        ),
+        "NeedsEvidence": choose(("$plan.min_invocations > 0", "CountInvocations"), default=PROMOTED),
         "CountInvocations": _count(endpoint_name, partition),
         "IsEvidenceEnough": choose(("$invocations >= $plan.min_invocations", PROMOTED), default="TooLittleEvidence"),
         "NoEvidence": assign("Revert", reason="{% 'alarms or invocations could not be read: ' & $caught %}"),

@@ -328,6 +328,7 @@ class Rollout(Construct):
             description=f"Stores how {self._endpoint_name} is served and asks for a rollout",
             environment={
                 "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
+                "AUDIT_BUCKET": self._unit.audit_bucket.bucket_name,
                 "ENDPOINT": self._endpoint_name,
                 "DEPLOY_MACHINE_ARN": self._machine.state_machine_arn,
                 "ROLLOUT_TABLE": self._table.table_name,

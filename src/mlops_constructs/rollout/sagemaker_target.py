@@ -6,6 +6,7 @@ from mlops_constructs._states import CAUGHT, State, assign, choose, task, wait
 from mlops_constructs.rollout.clean_up import clean_up_states
 from mlops_constructs.rollout.evidence import RINGING, evidence_states, look_at_alarms, put_alarms_states
 from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy
+from mlops_constructs.rollout.recovery import recovery_states
 from mlops_constructs.rollout.rehearsal import REHEARSAL_SECONDS, rehearsal_states, synthetic_states
 from mlops_constructs.rollout.scaling import deregister_scaling_states
 from mlops_constructs.rollout.shadow import shadow_states
@@ -115,7 +116,11 @@ class SageMakerTarget:
                 golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=poll, partition=partition
             )
         update, deregister = deregister_scaling_states(next_state="UpdateEndpoint", partition=partition)
-        return "CreateModel", {
+        begin, recovery = recovery_states(
+            endpoint_name=self.endpoint_name, next_state="CreateModel", partition=partition
+        )
+        return begin, {
+            **recovery,
             **self._make_states(partition, first),
             **before,
             **self._alarm_states(partition, update),

@@ -84,11 +84,26 @@ class DeployReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiedExecution:
+    """An execution of the Deploy machine that was ended from outside, and what it had been asked for.
+
+    ``status`` is Step Functions' own, ``reason`` a ``DeployReason``, or ``unknown`` where its input was no request.
+    """
+
+    execution: str
+    status: str
+    started: str
+    reason: str
+    requested_by: str
+    model_package_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeployRequest:
     """Input of the Deploy machine.
 
     A rollback goes to ``model_package_arn``, or where that is absent to the version before; ``alarm`` names the alarm of the
-    probation that asks for it, ``comment`` is what a person says why.
+    probation that asks for it, ``comment`` is what a person says why. ``died`` makes it a recovery: of what that execution left.
     """
 
     reason: DeployReason
@@ -98,6 +113,7 @@ class DeployRequest:
     spec_uri: str | None = None
     alarm: str | None = None
     comment: str | None = None
+    died: DiedExecution | None = None
     format: Literal["mlops.deploy-request/1"] = "mlops.deploy-request/1"
 
 
@@ -137,7 +153,7 @@ class LockRow:
     head (JSON): whoever finds its object missing writes it. ``desired`` is the URI of the spec that the stack asks for.
 
     A unit has such a row in its automation table, whose ``endpoint`` is the unit's name: with the head of its chain and ``pause``,
-    the ``PauseState`` (JSON).
+    the ``PauseState`` (JSON). ``served`` is the time at which the endpoint first had a live pointer.
     """
 
     endpoint: str
@@ -149,10 +165,11 @@ class LockRow:
     audit_last: str | None = None
     desired: str | None = None
     pause: str | None = None
+    served: str | None = None
 
 
 class Outcome(StrEnum):
-    """How a rollout, or a retraining that ended before one, came out; what was done to a unit's automation."""
+    """How a rollout, or a retraining that ended before one, came out; what was done to an endpoint or a unit's automation."""
 
     PROMOTED = "PROMOTED"
     ROLLED_BACK = "ROLLED_BACK"
@@ -160,6 +177,7 @@ class Outcome(StrEnum):
     REFUSED = "REFUSED"
     FAILED = "FAILED"
     UNCHANGED = "UNCHANGED"
+    DELETED = "DELETED"
     PAUSED = "PAUSED"
     RESUMED = "RESUMED"
 
@@ -170,7 +188,8 @@ class AuditRecord:
 
     There is one chain an endpoint, and one a unit for its pauses, whose ``endpoint`` is the unit's name.
     ``serving_*`` is what SageMaker was serving when the record was written; ``candidate_package``, ``model_sha256`` and
-    ``training_set_id`` say which model the execution was about.
+    ``training_set_id`` say which model the execution was about. A recovery's record stands for the execution that died too, which
+    has none of its own: ``recovers`` is its ARN.
     """
 
     endpoint: str
@@ -187,6 +206,7 @@ class AuditRecord:
     model_sha256: str | None = None
     training_set_id: str | None = None
     spec_sha256: str | None = None
+    recovers: str | None = None
     format: Literal["mlops.audit/1"] = "mlops.audit/1"
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mlops_runtime.contracts import ContractError, from_dict, from_json, to_dict
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, audit_key
+from mlops_runtime.contracts.rollout import AuditRecord, DiedExecution, LivePointer, LockRow, Outcome, audit_key
 from mlops_runtime.registry.package import RegisteredPackage
 from mlops_runtime.rollout.serving import Serving
 
@@ -63,6 +63,7 @@ def claim_from(event: Mapping[str, Any]) -> Claim:
 def next_record(row: LockRow, claim: Claim, serving: Serving | None) -> AuditRecord:
     """Return the record that follows the row's head. It says what serves, whatever was claimed."""
     outcome, reason = _true_outcome(claim, serving)
+    died = died_of(claim)
     planned: Mapping[str, Any] = claim.plan.get("live", {}) if claim.plan.get("config_name") else {}
     version = None if serving is None or not serving.is_answering else serving.version
     return AuditRecord(
@@ -70,17 +71,35 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None) -> AuditRec
         sequence=row.audit_sequence + 1,
         previous=row.audit_head,
         outcome=outcome,
-        reason=reason,
+        reason=reason if died is None else "; ".join(part for part in (_tells_of(died), reason) if part),
         execution=claim.execution,
         at=str(to_dict(claim.at)),
         requested_by=str(_first(claim.plan.get("requested_by"), claim.request.get("requested_by"), "unknown")),
         serving_config=None if serving is None or not serving.is_answering else serving.config,
         serving_package=None if version is None else version.package,
-        candidate_package=_first(claim.plan.get("candidate_package"), claim.request.get("model_package_arn")),
+        candidate_package=_first(
+            None if died is None else died.model_package_arn,
+            claim.plan.get("candidate_package"),
+            claim.request.get("model_package_arn"),
+        ),
         model_sha256=_first(planned.get("model_sha256"), claim.candidate.get("model_sha256")),
         training_set_id=_first(planned.get("training_set_id"), claim.candidate.get("training_set_id")),
         spec_sha256=planned.get("spec_sha256"),
+        recovers=None if died is None else died.execution,
     )
+
+
+def died_of(claim: Claim) -> DiedExecution | None:
+    """Return the execution that a claim's request recovers."""
+    try:
+        return from_dict(DiedExecution, claim.request["died"]) if claim.request.get("died") is not None else None
+    except ContractError:
+        return None  # a request that preflight did not take
+
+
+def without_died(claim: Claim) -> Claim:
+    """Return the claim of a recovery whose execution had told of itself before it died."""
+    return replace(claim, request={**claim.request, "died": None})
 
 
 def next_live(
@@ -187,6 +206,14 @@ def _broken_links(records: Mapping[str, AuditRecord], head: str, sequence: int) 
             return [f"reordered: the record after sequence {number} follows sequence {record.sequence}"]
         expected = record.previous
     return [] if expected == GENESIS else [f"the first record follows {expected[:16]}, not the beginning"]
+
+
+def _tells_of(died: DiedExecution) -> str:
+    about = "" if died.model_package_arn is None else f" of {died.model_package_arn}"
+    return (
+        f"recovers {died.execution.rpartition(':')[2]}, which was {died.status}: {died.reason}{about}, asked for by "
+        f"{died.requested_by}"
+    )
 
 
 def _true_outcome(claim: Claim, serving: Serving | None) -> tuple[Outcome, str]:

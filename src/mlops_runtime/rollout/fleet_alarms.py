@@ -33,6 +33,16 @@ def alarm_prefix(endpoint: str) -> str:
     return f"{endpoint}-rollout-"
 
 
+def fleet_stem(endpoint: str, config: str) -> str:
+    """Return what the names of the alarms of one new fleet begin with.
+
+    Example:
+        >>> fleet_stem("demand-forecast", "demand-forecast-4588cf62")
+        'demand-forecast-rollout-4588cf62-'
+    """
+    return f"{alarm_prefix(endpoint)}{config.rpartition('-')[2]}-"
+
+
 def alarm_kinds(rollout: RolloutSpec) -> tuple[str, ...]:
     """Return how the names of the new fleet's alarms end.
 
@@ -71,8 +81,8 @@ class FleetAlarms:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the alarms."""
-        stem = alarm_prefix(self.spec.endpoint) + self.config.rpartition("-")[2]
-        return tuple(f"{stem}-{kind}" for kind in self._kinds)
+        stem = fleet_stem(self.spec.endpoint, self.config)
+        return tuple(f"{stem}{kind}" for kind in self._kinds)
 
     def requests(self) -> list[Request]:
         """Return the arguments of PutMetricAlarm for each.

@@ -21,7 +21,7 @@ from mlops_runtime.rollout.preflight import verified_spec, wanted_package
 from mlops_runtime.rollout.serving import Serving, Version, read_description, read_serving, read_version
 from mlops_runtime.rollout.succession import way_back
 from mlops_runtime.rollout.table import RolloutTable
-from mlops_runtime.rollout.tags import version_name
+from mlops_runtime.rollout.tags import ENDPOINT_TAG, version_name
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -64,12 +64,15 @@ class Sources:
             now: The time in the cloud.
         """
         row = self.table.read()
-        spec = None if row.desired is None else self._spec(row.desired)
+        spec, stored = (None, None) if row.desired is None else self._stored(row.desired)
         slots = None if self.slots is None else self.slots.read()
+        serves = read_serving(self.sagemaker, row.endpoint) if slots is None else serving(slots)
         facts = Facts(
             row=row,
             spec=spec,
-            serving=read_serving(self.sagemaker, row.endpoint) if slots is None else serving(slots),
+            spec_stored=stored,
+            serving=serves,
+            never_served=slots is None and self._never_served(row, serves),
             package=None,
             alarm_states={},
             group=self.group,
@@ -94,18 +97,26 @@ class Sources:
         made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=row.endpoint)
         if facts.slots is not None:
             return Leftovers(alarms=tuple(made.alarms())[:MAXIMUM])  # a slot itself says what is left in it
-        return made.leftovers(_used(row, facts.serving, version_name(row.endpoint, execution)))
+        serves = None if facts.never_served else facts.serving
+        return made.leftovers(_used(row, serves, version_name(row.endpoint, execution)))
 
-    def _spec(self, uri: str) -> ServingSpec:
-        key = uri.removeprefix(f"s3://{self.bucket}/")
-        return verified_spec(uri, self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+    def _stored(self, uri: str) -> tuple[ServingSpec, datetime]:
+        """Return a spec, and when it was stored last."""
+        found = self.s3.get_object(Bucket=self.bucket, Key=uri.removeprefix(f"s3://{self.bucket}/"))
+        return verified_spec(uri, found["Body"].read()), found["LastModified"]
+
+    def _never_served(self, row: LockRow, serves: Serving | None) -> bool:
+        """Whether the endpoint was made by a machine of ours, and failed before anything was recorded as live."""
+        if serves is None or serves.status != "Failed" or row.live is not None or row.served is not None:
+            return False
+        return {"Key": ENDPOINT_TAG, "Value": row.endpoint} in self.sagemaker.list_tags(ResourceArn=serves.arn)["Tags"]
 
     def _live_spec(self, row: LockRow) -> ServingSpec | None:
         live = live_pointer(row)
         if live is None or not live.spec_uri:
             return None
         try:
-            return self._spec(live.spec_uri)
+            return self._stored(live.spec_uri)[0]
         except (ContractError, SpecError):
             return None  # of an earlier version of the library: it only says how the endpoint scales
         except ClientError as error:

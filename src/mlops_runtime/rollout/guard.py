@@ -10,12 +10,13 @@ https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.htm
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from mlops_runtime.contracts import ContractError, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent
-from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LockRow
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LockRow
 from mlops_runtime.rollout.machine import short_hash
 from mlops_runtime.rollout.plan import live_pointer
 
@@ -53,8 +54,8 @@ class GuardSettings:
 class Asked:
     """What an event asks for: an execution's name and input, and what must still hold at its source.
 
-    ``alarm`` must ring during the probation of what is live; ``died`` is an execution that must have ended and still hold the lock.
-    A request of None only releases that.
+    ``alarm`` must ring during the probation of what is live; ``died`` is an execution that must have ended and still hold the lock,
+    which passes on to the recovery. A request of None only releases it.
     """
 
     name: str
@@ -107,6 +108,30 @@ def check_probation(asked: Asked, row: LockRow, state: str | None, now: datetime
         raise IgnoredError(f"{asked.alarm} rang, but no probation is on")
     if state != "ALARM":
         raise IgnoredError(f"{asked.alarm} no longer rings: it is {'gone' if state is None else state}")
+
+
+def recovery(asked: Asked, described: Mapping[str, Any]) -> DeployRequest | None:
+    """Return the request of a recovery, with what the execution that died was about.
+
+    Args:
+        asked: What its end asked for.
+        described: The execution, as Step Functions describes it.
+    """
+    if asked.request is None:
+        return None
+    try:
+        was = from_json(DeployRequest, described["input"])
+    except ContractError:
+        was = None  # started by hand with something else
+    died = DiedExecution(
+        execution=str(described["executionArn"]),
+        status=str(described["status"]),
+        started=str(to_dict(described["startDate"])),
+        reason="unknown" if was is None else was.reason.value,
+        requested_by="unknown" if was is None else was.requested_by,
+        model_package_arn=None if was is None else was.model_package_arn,
+    )
+    return replace(asked.request, died=died)
 
 
 def _approval(event: BusEvent, settings: GuardSettings) -> Asked:

@@ -28,8 +28,12 @@ def desired(facts: Facts) -> ServingSpec:
     return check_spec(facts.spec)
 
 
-def settled(serving: Serving | None) -> Serving | None:
+def settled(serving: Serving | None, *, never_served: bool = False) -> Serving | None:
     """Return what serves, once nothing is under way.
+
+    Args:
+        serving: What serves.
+        never_served: Whether it is a first endpoint of ours that failed. Default: it is not.
 
     Raises:
         BusyError: If something is.
@@ -39,7 +43,9 @@ def settled(serving: Serving | None) -> Serving | None:
         return serving
     if serving.status in _UNDER_WAY:
         raise BusyError(f"the endpoint is {serving.status}")
-    if serving.status in ("Failed", "OutOfService"):
+    if never_served:
+        fix = "it never served, so the next approval deletes it and makes it anew; approve a package"
+    elif serving.status in ("Failed", "OutOfService"):
         fix = "it can only be deleted; delete it, then approve the package again"
     else:
         fix = "it serves a mix of old and new; look into its events and update it by hand"

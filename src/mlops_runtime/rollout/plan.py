@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any, Literal
 
 from mlops_runtime.contracts import from_json, to_dict
@@ -19,9 +20,12 @@ _POLLS = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the Deploy machine does. ``as_dict`` always has every key, for expressions that may not meet an undefined one."""
+    """What the Deploy machine does. ``as_dict`` always has every key, for expressions that may not meet an undefined one.
 
-    action: Literal["create", "update", "nothing", "refuse", "wait"]
+    What an execution that died has left is adopted, reverted or discarded; see ``recovery``.
+    """
+
+    action: Literal["create", "update", "nothing", "refuse", "wait", "adopt", "revert", "discard"]
     reason: str
     endpoint: str
     started: str
@@ -39,6 +43,7 @@ class Plan:
     previous_config: str | None = None
     previous_model: str | None = None
     expired: tuple[str, ...] = ()
+    remove: str | None = None
     leftovers: Leftovers = field(default_factory=Leftovers)
     poll_seconds: int = POLL_SECONDS
     bake: int = 0
@@ -76,6 +81,8 @@ class Facts:
         rests: Why automatic work rests now.
         approval: Why the package's approval does not count.
         slots: Both slots, where the endpoint is served on EKS.
+        spec_stored: When the desired spec was stored last.
+        never_served: Whether the endpoint is one of ours that failed before it ever served.
     """
 
     row: LockRow
@@ -91,6 +98,8 @@ class Facts:
     rests: str | None = None
     approval: tuple[str, ...] = ()
     slots: Slots | None = None
+    spec_stored: datetime | None = None
+    never_served: bool = False
 
 
 class RefusedError(Exception):

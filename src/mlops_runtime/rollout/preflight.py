@@ -4,7 +4,7 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,6 @@ from mlops_runtime.contracts import content_hash, from_json, to_dict
 from mlops_runtime.contracts.rollout import (
     DeployReason,
     DeployRequest,
-    LivePointer,
     LockRow,
     RolloutSpec,
     ServingSpec,
@@ -23,7 +22,7 @@ from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.serving import Slots
 from mlops_runtime.registry.package import PackageError, RegisteredPackage
 from mlops_runtime.rollout import render
-from mlops_runtime.rollout.capacity import no_scaling, render_scaling
+from mlops_runtime.rollout.case import Case, pointer
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms
 from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.permission import (
@@ -44,9 +43,10 @@ from mlops_runtime.rollout.plan import (
     live_pointer,
     poll_seconds,
 )
+from mlops_runtime.rollout.recovery import discarded, recovered, resumed_scaling
+from mlops_runtime.rollout.scaling import planned_scaling
 from mlops_runtime.rollout.serving import Serving, Version
-from mlops_runtime.rollout.succession import Succession, package_of, succession
-from mlops_runtime.rollout.tags import shadow_name, version_name
+from mlops_runtime.rollout.tags import shadow_name
 
 
 def wanted_package(request: DeployRequest, serving: Serving | None, previous: str | None) -> str | None:
@@ -94,9 +94,13 @@ def decide(request: DeployRequest, facts: Facts, *, execution: str, now: datetim
         blank = from_slots(blank, facts.slots, live=None if live is None else live.config)
         if blank.action == "wait":
             return blank
+    if facts.never_served and request.died is not None:
+        return discarded(blank, facts)
+    if facts.never_served and request.reason is DeployReason.APPROVAL:
+        blank, facts = replace(blank, remove=facts.row.endpoint), replace(facts, serving=None)
     try:
-        settled(facts.serving)
-        blank = replace(blank, leftovers=facts.leftovers)
+        settled(facts.serving, never_served=facts.never_served)
+        blank = replace(blank, leftovers=facts.leftovers, scaling=resumed_scaling(request, facts))
         return _plan(blank, request, facts, execution, now)
     except BusyError as busy:
         return replace(blank, action="wait", reason=str(busy))
@@ -106,48 +110,17 @@ def decide(request: DeployRequest, facts: Facts, *, execution: str, now: datetim
         return replace(blank, action="refuse", reason=str(refused))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    """A request that may be carried out: what it is about, and what follows from it."""
-
-    request: DeployRequest
-    facts: Facts
-    spec: ServingSpec
-    package: RegisteredPackage
-    execution: str
-    now: datetime
-
-    @property
-    def name(self) -> str:
-        """Name of the config and the model to be made."""
-        return version_name(self.spec.endpoint, self.execution)
-
-    @property
-    def is_rollback(self) -> bool:
-        """Whether it goes back."""
-        return self.request.reason is DeployReason.ROLLBACK
-
-    @property
-    def is_approval(self) -> bool:
-        """Whether it is about a new model."""
-        return self.request.reason is DeployReason.APPROVAL
-
-    @property
-    def follows(self) -> Succession:
-        """What stays to go back to."""
-        keep = 1 if self.spec.rollout.keep is None else self.spec.rollout.keep
-        return succession(self.facts, self.package.arn, is_rollback=self.is_rollback, keep=keep)
-
-
 def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now: datetime) -> Plan:
     spec, serving = desired(facts), facts.serving
     if serving is None and request.reason is not DeployReason.APPROVAL:
         raise NothingToDoError("NOT_YET_DEPLOYED: no model serves yet; the endpoint is made at the first approval")
     check_probation(request, facts, now)
+    if request.died is not None and (left := recovered(blank, request, facts, now)) is not None:
+        return left
     package = approved(request, facts)
     blank = replace(blank, candidate_package=package.arn, requested_by=_by(request, package))
     _check_unlike_live(request, facts, package)
-    case = _Case(
+    case = Case(
         request=request,
         facts=facts,
         spec=_as_requested(spec, request),
@@ -171,7 +144,7 @@ def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now
     return _update(common, case, serving.version)
 
 
-def _common(blank: Plan, case: _Case) -> Plan:
+def _common(blank: Plan, case: Case) -> Plan:
     """Return what holds for every target."""
     rollout = case.spec.rollout
     return replace(
@@ -181,11 +154,11 @@ def _common(blank: Plan, case: _Case) -> Plan:
         config_name=case.name,
         bake=rollout.bake,
         poll_seconds=poll_seconds(rollout.maximum),
-        live=to_dict(_pointer(case)),
+        live=to_dict(pointer(case)),
     )
 
 
-def _change(common: Plan, case: _Case, version: Version) -> Plan:
+def _change(common: Plan, case: Case, version: Version) -> Plan:
     """Return what holds for every change of what serves."""
     rollout = case.spec.rollout
     return replace(
@@ -199,7 +172,7 @@ def _change(common: Plan, case: _Case, version: Version) -> Plan:
     )
 
 
-def _between_slots(common: Plan, case: _Case, slots: Slots) -> Plan:
+def _between_slots(common: Plan, case: Case, slots: Slots) -> Plan:
     version = None if case.facts.serving is None else case.facts.serving.version
     if version is None:
         plan = replace(common, action="create", reason=f"first model: {case.package.arn}")
@@ -217,18 +190,18 @@ def _between_slots(common: Plan, case: _Case, slots: Slots) -> Plan:
     )
 
 
-def _made(common: Plan, case: _Case) -> Plan:
+def _made(common: Plan, case: Case) -> Plan:
     spec, name, execution = case.spec, case.name, case.execution
     return replace(
         common,
         create_model=render.render_model(spec, package=case.package.arn, name=name, execution=execution),
         create_endpoint_config=render.render_endpoint_config(spec, name=name, execution=execution),
         rehearsal=_rehearsal(case),
-        scaling=_scaling(spec, case.facts),
+        scaling=planned_scaling(spec, case.facts),
     )
 
 
-def _update(common: Plan, case: _Case, version: Version) -> Plan:
+def _update(common: Plan, case: Case, version: Version) -> Plan:
     spec, rollout = case.spec, case.spec.rollout
     check_variants(spec, version)
     check_quiet(spec, case.facts.alarm_states)
@@ -254,7 +227,7 @@ def _update(common: Plan, case: _Case, version: Version) -> Plan:
     )
 
 
-def _shadow(case: _Case, version: Version) -> Mapping[str, Any]:
+def _shadow(case: Case, version: Version) -> Mapping[str, Any]:
     spec, shadow, latency = case.spec, case.spec.rollout.shadow, case.spec.rollout.max_latency_ms
     if shadow is None:
         return {}
@@ -290,7 +263,7 @@ def _as_requested(spec: ServingSpec, request: DeployRequest) -> ServingSpec:
     return replace(spec, rollout=rollout)
 
 
-def _rehearsal(case: _Case) -> Mapping[str, Any]:
+def _rehearsal(case: Case) -> Mapping[str, Any]:
     golden = case.spec.rollout.golden
     if golden is None:
         return {}
@@ -299,31 +272,6 @@ def _rehearsal(case: _Case) -> Mapping[str, Any]:
         "golden": to_dict(golden),
         "live_endpoint": None if case.facts.serving is None else case.spec.endpoint,
     }
-
-
-def _scaling(spec: ServingSpec, facts: Facts) -> Mapping[str, Any]:
-    """Return how the endpoint is to scale from now on, where that is not how it scales already.
-
-    SageMaker refuses to change the instance type of a registered variant; policies and schedules that are no longer wanted go with
-    the registration.
-    """
-    live, before = live_pointer(facts.row), facts.live_spec
-    if facts.serving is None:
-        return render_scaling(spec) | {"deregister": [], "alarm_names": []}
-    is_known = live is not None and live.config == facts.serving.config and before is not None
-    if is_known and before is not None and _scales(before) == _scales(spec):
-        return no_scaling()
-    if is_known and before is not None and before.scaling is None:
-        return render_scaling(spec) | {"deregister": [], "alarm_names": []}
-    names = () if facts.serving.version is None else facts.serving.version.variant_names
-    return render_scaling(spec, live_variants=names)
-
-
-def _scales(spec: ServingSpec) -> object:
-    if spec.scaling is None:
-        return None
-    variants = [(v.name, v.instance_type) for v in spec.variants or ()]
-    return spec.scaling, [(spec.variant, spec.instance_type), *variants]
 
 
 def _check_unlike_live(request: DeployRequest, facts: Facts, package: RegisteredPackage) -> None:
@@ -335,33 +283,7 @@ def _check_unlike_live(request: DeployRequest, facts: Facts, package: Registered
         raise NothingToDoError(f"{package.arn} already serves under this spec, as {live.config}")
 
 
-def _pointer(case: _Case) -> LivePointer:
-    package, live, follows = case.package, live_pointer(case.facts.row), case.follows
-    # another spec does not end the probation of a model
-    probation = None if live is None or live.model_package_arn != package.arn else live.probation_until
-    return LivePointer(
-        endpoint=case.spec.endpoint,
-        config=case.name,
-        model=case.name,
-        model_package_arn=package.arn,
-        model_sha256=package.spec.model_sha256,
-        artifact_uri=package.spec.artifact_uri,
-        baseline_uri=package.spec.baseline_uri,
-        evaluation_uri=package.spec.evaluation_uri,
-        training_set_id=package.spec.training_set_id,
-        spec_sha256=content_hash(case.facts.spec),
-        spec_uri=str(case.facts.row.desired),
-        execution=case.execution,
-        since=_iso(case.now),
-        previous=follows.previous,
-        # the slot that held it will hold another one
-        previous_package=None if case.facts.slots is None else package_of(case.facts, follows.previous),
-        kept=follows.kept or None,
-        probation_until=probation,
-    )
-
-
-def _why(case: _Case, version: Version) -> str:
+def _why(case: Case, version: Version) -> str:
     live, alarm, package = live_pointer(case.facts.row), case.request.alarm, case.package.arn
     because = case.request.comment if alarm is None else f"{alarm} rings during probation"
     what = {

@@ -17,7 +17,7 @@ from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, O
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.serving import serving as read_slots
 from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
-from mlops_runtime.rollout.audit import Claim, is_same, next_live, next_record, verify
+from mlops_runtime.rollout.audit import Claim, died_of, is_same, next_live, next_record, verify, without_died
 from mlops_runtime.rollout.serving import Serving, read_description, read_serving
 from mlops_runtime.rollout.table import RolloutTable
 
@@ -148,10 +148,13 @@ def record(
     package = _package(sagemaker, serving)
 
     def follow(row: LockRow) -> Move | AuditRecord:
-        for earlier in chain.newest(row, LOOK_BACK):
+        newest = chain.newest(row, LOOK_BACK)
+        for earlier in newest:
             if is_same(earlier, claim, serving):
                 return earlier
-        new = next_record(row, claim, serving)
+        died = died_of(claim)
+        is_told = died is not None and any(earlier.execution == died.execution for earlier in newest)
+        new = next_record(row, without_died(claim) if is_told else claim, serving)
         moves = claim.outcome is not Outcome.REJECTED and row.owner == claim.execution
         live = next_live(row, claim, serving, package) if moves else None
         return Move(record=new, live=live, owner=claim.execution if moves else None)

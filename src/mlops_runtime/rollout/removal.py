@@ -43,15 +43,17 @@ class Removal:
     cloudwatch: "CloudWatchClient"
     stepfunctions: "SFNClient"
 
-    def stop_executions(self, machine_arn: str) -> None:
-        """Stop running executions, so that none makes anew what is being deleted."""
+    def stop_executions(self, machine_arn: str) -> list[str]:
+        """Stop running executions, so that none makes anew what is being deleted, and return which."""
         pages = self.stepfunctions.get_paginator("list_executions").paginate(
             stateMachineArn=machine_arn, statusFilter="RUNNING"
         )
-        for arn in [execution["executionArn"] for page in pages for execution in page["executions"]]:
+        running = [execution["executionArn"] for page in pages for execution in page["executions"]]
+        for arn in running:
             self.stepfunctions.stop_execution(
                 executionArn=arn, error="EndpointDeleted", cause="the stack deletes the endpoint"
             )
+        return running
 
     def remove_endpoint(self, endpoint: str) -> None:
         """Delete the endpoint, its rehearsals, configs and models that carry our tag, and the alarms of new fleets.

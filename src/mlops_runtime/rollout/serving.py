@@ -48,6 +48,7 @@ class Serving:
     config: str
     version: Version | None
     failure: str = ""
+    arn: str = ""
 
     @property
     def is_answering(self) -> bool:
@@ -66,6 +67,7 @@ def read_serving(sagemaker: "SageMakerClient", endpoint: str) -> Serving | None:
         config=config,
         version=read_version(sagemaker, config),
         failure=str(description.get("FailureReason", "")),
+        arn=str(description.get("EndpointArn", "")),
     )
 
 

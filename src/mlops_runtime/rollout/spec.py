@@ -7,14 +7,25 @@ See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-req
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
-from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, ServingSpec, spec_key
+from mlops_runtime.contracts.rollout import (
+    AuditRecord,
+    DeployReason,
+    DeployRequest,
+    LockRow,
+    Outcome,
+    ServingSpec,
+    spec_key,
+)
 from mlops_runtime.rollout.limits import SpecError, check_spec
 from mlops_runtime.rollout.machine import short_hash, start_deploy
+from mlops_runtime.rollout.plan import live_pointer
+from mlops_runtime.rollout.record import AuditChain, Move
 from mlops_runtime.rollout.removal import Removal
 from mlops_runtime.rollout.table import RolloutTable
 
@@ -40,7 +51,7 @@ class SpecResource:
         sagemaker: Client.
         cloudwatch: Client.
         stepfunctions: Client.
-        table: The endpoint's row.
+        chain: The endpoint's audit chain and row.
         bucket: Artifacts bucket.
         machine_arn: The Deploy machine.
         is_on_eks: Whether a cluster serves: what runs there goes with the resource of its manifests. Default: SageMaker serves.
@@ -50,10 +61,15 @@ class SpecResource:
     sagemaker: "SageMakerClient"
     cloudwatch: "CloudWatchClient"
     stepfunctions: "SFNClient"
-    table: RolloutTable
+    chain: AuditChain
     bucket: str
     machine_arn: str
     is_on_eks: bool = False
+
+    @property
+    def table(self) -> RolloutTable:
+        """The endpoint's row."""
+        return self.chain.table
 
     def handle(self, event: Mapping[str, Any], answer: Answer) -> None:
         """Carry out one request and answer it, also when anything goes wrong: no answer would hang the stack for an hour."""
@@ -61,7 +77,7 @@ class SpecResource:
         physical_id = str(event.get("PhysicalResourceId", endpoint))
         try:
             if event["RequestType"] == "Delete":
-                self._delete(physical_id)
+                self._delete(event, physical_id)
                 data: dict[str, str] = {}
             else:
                 data = self._apply(event)
@@ -79,8 +95,7 @@ class SpecResource:
         digest = content_hash(spec)
         key = spec_key(spec.endpoint, digest)
         uri = f"s3://{self.bucket}/{key}"
-        self.s3.put_object(Bucket=self.bucket, Key=key, Body=canonical_json(spec), ContentType="application/json")
-        stored = self.s3.head_object(Bucket=self.bucket, Key=key)["LastModified"]
+        stored = self._put(key, canonical_json(spec))
         self.table.set_desired(uri)
         request = DeployRequest(
             reason=DeployReason.SPEC,
@@ -91,6 +106,11 @@ class SpecResource:
         name = f"spec-{digest[:12]}-{short_hash(event['RequestId'])}"
         start_deploy(self.stepfunctions, self.machine_arn, name, request)
         return {"SpecUri": uri, "SpecHash": digest}
+
+    def _put(self, key: str, content: bytes) -> datetime:
+        """Store an object, and return when S3 did: the time in the cloud."""
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=content, ContentType="application/json")
+        return self.s3.head_object(Bucket=self.bucket, Key=key)["LastModified"]
 
     def _spec(self, event: Mapping[str, Any]) -> ServingSpec:
         text = event["ResourceProperties"].get("Spec")
@@ -103,19 +123,52 @@ class SpecResource:
             )
         return spec
 
-    def _delete(self, physical_id: str) -> None:
+    def _delete(self, event: Mapping[str, Any], physical_id: str) -> None:
         if physical_id.endswith(NOT_CREATED):
             return
         own = physical_id == self.table.endpoint  # else it was renamed, and the machine works for the new name
         removal = Removal(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, stepfunctions=self.stepfunctions)
+        stopped: list[str] = []
         if own:
             # an execution that is stopped while it holds the lock would be recovered; a waiting one may just have taken it
             self.table.unlock()
-            removal.stop_executions(self.machine_arn)
+            stopped = removal.stop_executions(self.machine_arn)
             self.table.unlock()
         if self.is_on_eks:
             removal.remove_alarms(physical_id)
         else:
             removal.remove_endpoint(physical_id)
         if own:
+            self._record_deletion(event, stopped)
             self.table.forget()
+
+    def _record_deletion(self, event: Mapping[str, Any], stopped: Sequence[str]) -> None:
+        """Append the last record of the chain, which may outlive the stack; a delete that comes again appends none."""
+        names = ", ".join(arn.rpartition(":")[2] for arn in stopped)
+        stack, request = str(event["StackId"]), str(event["RequestId"])
+        at = self._put(
+            f"specs/{self.table.endpoint}/deleted.json", canonical_json({"stack": stack, "request": request})
+        )
+
+        def follow(row: LockRow) -> Move | None:
+            last = None if row.audit_last is None else from_json(AuditRecord, row.audit_last)
+            if last is not None and last.outcome is Outcome.DELETED:
+                return None
+            live = live_pointer(row)
+            record = AuditRecord(
+                endpoint=row.endpoint,
+                sequence=row.audit_sequence + 1,
+                previous=row.audit_head,
+                outcome=Outcome.DELETED,
+                reason="the stack deleted the endpoint" + (f"; it stopped {names}" if names else ""),
+                execution=f"{stack}/{request}",
+                at=str(to_dict(at)),
+                requested_by=stack,
+                candidate_package=None if live is None else live.model_package_arn,
+                model_sha256=None if live is None else live.model_sha256,
+                training_set_id=None if live is None else live.training_set_id,
+                spec_sha256=None if live is None else live.spec_sha256 or None,
+            )
+            return Move(record=record)
+
+        self.chain.append(follow)

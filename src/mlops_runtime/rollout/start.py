@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mlops_runtime.contracts.rollout import DeployRequest
 from mlops_runtime.messages import Message
 from mlops_runtime.rollout.gather import alarm_states
-from mlops_runtime.rollout.guard import Asked, GuardSettings, IgnoredError, asked_by, check_probation
-from mlops_runtime.rollout.machine import start_deploy
+from mlops_runtime.rollout.guard import Asked, GuardSettings, IgnoredError, asked_by, check_probation, recovery
+from mlops_runtime.rollout.machine import execution_arn, start_deploy
 from mlops_runtime.rollout.table import RolloutTable
 
 if TYPE_CHECKING:
@@ -44,32 +45,44 @@ class DeployGuard:
         """
         try:
             asked = asked_by(message.body, settings=self.settings, now=message.sent)
-            self._confirm(asked, message.sent)
+            request = self._confirmed(asked, message.sent)
         except IgnoredError as ignored:
             _log(message, {"decision": "IGNORED", "reason": str(ignored)[:1000]})
             return None
         arn = None
-        if asked.request is not None:
-            arn = start_deploy(self.stepfunctions, self.settings.machine_arn, asked.name, asked.request)
+        if request is not None:
+            arn = start_deploy(self.stepfunctions, self.settings.machine_arn, asked.name, request)
         if asked.died is not None:
             # after the start: a message that is cut off between the two comes again and finds the lock still held
-            self.table.release(asked.died)
+            self._pass_on(asked.died, arn)
         _log(message, {"decision": "RELEASED" if arn is None else "STARTED", "execution": arn or asked.died})
         return arn
 
-    def _confirm(self, asked: Asked, now: datetime) -> None:
+    def _confirmed(self, asked: Asked, now: datetime) -> DeployRequest | None:
+        """Return the request, once what it rests on holds at its source."""
         if asked.alarm is not None:
             state = alarm_states(self.cloudwatch, [asked.alarm]).get(asked.alarm)
             check_probation(asked, self.table.read(), state, now)
         if asked.died is not None:
-            self._check_died(asked.died)
+            return recovery(asked, self._described(asked, asked.died))
+        return asked.request
 
-    def _check_died(self, execution: str) -> None:
-        """Hold the end of an execution to its sources; one that came to its own end has released the lock itself."""
-        if self.table.read().owner != execution:
-            raise IgnoredError(f"{execution} holds no lock")
-        if self.stepfunctions.describe_execution(executionArn=execution)["status"] == "RUNNING":
-            raise IgnoredError(f"{execution} still runs")
+    def _described(self, asked: Asked, died: str) -> Mapping[str, Any]:
+        """Return an execution that has ended and left its lock; one that came to its own end has released it itself."""
+        heir = execution_arn(self.settings.machine_arn, asked.name)
+        if self.table.read().owner not in (died, heir):
+            raise IgnoredError(f"{died} holds no lock")
+        described = self.stepfunctions.describe_execution(executionArn=died)
+        if described["status"] == "RUNNING":
+            raise IgnoredError(f"{died} still runs")
+        return described
+
+    def _pass_on(self, died: str, heir: str | None) -> None:
+        """Nobody comes between an execution that died and its recovery, who could build on what was never judged."""
+        if heir is None:
+            self.table.release(died)
+        else:
+            self.table.hand_over(died, heir)
 
 
 def _log(message: Message, decision: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _NUMBERS = ("audit_sequence", "lock_until")
-_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired", "pause")
+_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired", "pause", "served")
 
 
 class RolloutTable:
@@ -79,8 +79,8 @@ class RolloutTable:
             if live is None:
                 change += " REMOVE live"
             else:
-                change += ", live = :live"
-                values[":live"] = {"S": canonical_json(live).decode()}
+                change += ", live = :live, served = if_not_exists(served, :at)"
+                values |= {":live": {"S": canonical_json(live).decode()}, ":at": {"S": record.at}}
         return self._update(change, values, condition, names)
 
     def set_desired(self, uri: str) -> None:
@@ -93,13 +93,19 @@ class RolloutTable:
             "REMOVE #owner, lock_until", {":owner": {"S": owner}}, "#owner = :owner", {"#owner": "owner"}
         )
 
+    def hand_over(self, owner: str, heir: str) -> bool:
+        """Give the lock of one execution to another, so that nobody comes between; False if the first does not hold it."""
+        return self._update(
+            "SET #owner = :heir", {":owner": {"S": owner}, ":heir": {"S": heir}}, "#owner = :owner", {"#owner": "owner"}
+        )
+
     def unlock(self) -> None:
         """Take the lock from whoever holds it, before all executions are stopped."""
         self._update("REMOVE #owner, lock_until", {}, names={"#owner": "owner"})
 
     def forget(self) -> None:
         """Remove lock, live pointer and desired spec, after the endpoint is gone; the audit chain stays."""
-        self._update("REMOVE #owner, lock_until, live, desired", {}, names={"#owner": "owner"})
+        self._update("REMOVE #owner, lock_until, live, desired, served", {}, names={"#owner": "owner"})
 
     @property
     def _key(self) -> dict[str, Any]:

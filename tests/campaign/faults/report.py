@@ -23,17 +23,17 @@ SECTIONS = {
         name="faults",
         title="Faults of the Deploy machine on the embedded cloud",
         says="Each cell approves a model under the fault and another one without. After the first, the old model or the approved "
-        "new one serves, the record says which, no lock is held and nothing is left over (what only the failing call could remove is "
-        "excused); after the second, it serves and nothing at all is left.",
+        "new one serves, the record says which, no lock is held and nothing is left over (what only the failing call could "
+        "remove is excused); after the second, it serves and nothing at all is left.",
     ),
     "retrain": Section(
         name="retrain-faults",
         title="Faults of the Retrain machine on the embedded cloud",
         says="Each cell retrains under the fault and again without, by real jobs on 600 rows; what passes is approved by the "
-        "policy and deployed. After the first, what serves is approved and recorded, there is one package of the candidate at most and "
-        "none of a rejected one, one record of a rejection or failure, no lock is held and nothing is left over (what only the "
-        "failing call could do is excused); after the second, its model serves. The cells are in a seeded order: those done are a "
-        "fair sample of all.",
+        "policy and deployed. After the first, what serves is approved and recorded, there is one package of the candidate "
+        "at most and none of a rejected one, one record of a rejection or failure, no lock is held and nothing is left over (what "
+        "only the failing call could do is excused); after the second, its model serves. The cells are in a seeded order: those "
+        "done are a fair sample of all.",
     ),
 }
 _COMMON = (

@@ -312,8 +312,9 @@ def test_no_evidence_is_not_success(deploy: Any):
 
 
 def test_a_spec_needs_no_evidence(deploy: Any):
-    """A changed spec serves the same model: it is not a promotion."""
-    run, _ = deploy(PLAN, updates=[NEW], request=REQUEST | {"reason": "spec"}, invocations=0)
+    """A changed spec serves the same model, which its plan says: it is not a promotion."""
+    plan = PLAN | {"min_invocations": 0}
+    run, _ = deploy(plan, updates=[NEW], request=REQUEST | {"reason": "spec"}, invocations=0)
     assert run.output["outcome"] == "PROMOTED"
 
 

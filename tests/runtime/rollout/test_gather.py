@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
-from rollout_world import EXECUTION, NOW, PACKAGE, SPEC, World
+from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
 
 from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow
 from mlops_runtime.registry.approval import ApprovalRule
 from mlops_runtime.rollout.gather import alarm_states
+from mlops_runtime.rollout.tags import ENDPOINT_TAG
 
 
 def test_facts_of_an_empty_account(world: World) -> None:
@@ -84,6 +86,65 @@ def test_an_approval_is_held_to_the_rule(three: tuple[World, list[str]]) -> None
     strict = replace(world.sources, rule=ApprovalRule(approvers=("arn:aws:iam::123456789012:role/Other",)))
     (problem,) = strict.facts(world.request("approval", packages[0]), execution=EXECUTION, now=NOW).approval
     assert "assumed-role/Approver/ann" in problem
+
+
+class Failed:
+    """A SageMaker whose endpoint is Failed, with tags."""
+
+    def __init__(self, sagemaker: Any, *tags: dict[str, str]) -> None:
+        self._sagemaker, self._tags = sagemaker, list(tags)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sagemaker, name)
+
+    def describe_endpoint(self, EndpointName: str) -> dict[str, Any]:  # noqa: N803 - the API's own name
+        """Say that it failed."""
+        arn = f"arn:aws:sagemaker:us-east-1:123456789012:endpoint/{EndpointName}"
+        config = f"{ENDPOINT}-0000000a"
+        return {
+            "EndpointName": EndpointName,
+            "EndpointArn": arn,
+            "EndpointStatus": "Failed",
+            "EndpointConfigName": config,
+        }
+
+    def list_tags(self, ResourceArn: str) -> dict[str, Any]:  # noqa: N803
+        """Give the endpoint's tags, and those of other things as they are."""
+        if ResourceArn.endswith(f":endpoint/{ENDPOINT}"):
+            return {"Tags": self._tags}
+        return dict(self._sagemaker.list_tags(ResourceArn=ResourceArn))
+
+
+OURS = {"Key": ENDPOINT_TAG, "Value": ENDPOINT}
+
+
+@pytest.mark.parametrize(("tags", "found"), [((OURS,), True), ((), False), (({**OURS, "Value": "other"},), False)])
+def test_a_first_endpoint_of_ours_that_failed_is_known(world: World, tags: Any, found: bool) -> None:
+    """By its tag, and because nothing was ever recorded as live; its version is then left over."""
+    world.version(f"{ENDPOINT}-0000000a", world.package())
+    sources = replace(world.sources, sagemaker=Failed(world.sagemaker, *tags))
+    facts = sources.facts(world.request("spec"), execution=EXECUTION, now=NOW)
+    assert facts.never_served is found
+    assert facts.leftovers.versions == ((f"{ENDPOINT}-0000000a",) if found else ())
+
+
+def test_what_ever_served_is_no_first_endpoint(world: World) -> None:
+    """Also when nothing is live any more."""
+    world.dynamodb.update_item(
+        TableName="rollout",
+        Key={"endpoint": {"S": ENDPOINT}},
+        UpdateExpression="SET served = :at",
+        ExpressionAttributeValues={":at": {"S": "2017-07-01T00:00:00Z"}},
+    )
+    sources = replace(world.sources, sagemaker=Failed(world.sagemaker, OURS))
+    assert not sources.facts(world.request("spec"), execution=EXECUTION, now=NOW).never_served
+
+
+def test_when_the_spec_was_stored_is_read(world: World) -> None:
+    """By S3's clock."""
+    assert world.facts(world.request("spec")).spec_stored is None
+    world.store()
+    assert world.facts(world.request("spec")).spec_stored is not None
 
 
 def test_freeze_and_pause_are_read(world: World) -> None:

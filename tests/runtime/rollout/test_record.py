@@ -8,7 +8,7 @@ import pytest
 from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World
 
 from mlops_runtime.contracts import from_json, to_dict
-from mlops_runtime.contracts.rollout import LivePointer, Outcome
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
 from mlops_runtime.rollout.audit import Claim
 from mlops_runtime.rollout.record import AuditChain, AuditError, record
 
@@ -206,6 +206,46 @@ def test_an_endpoint_that_is_gone_has_no_pointer(promoted: tuple[World, Claim]) 
     answer = _record(world, replace(claim, outcome=Outcome.FAILED))
     assert answer == {"sequence": 2, "serving_config": None, "outcome": "FAILED"}
     assert _live(world) is None
+
+
+def test_a_recovery_tells_of_what_it_recovers(promoted: tuple[World, Claim]) -> None:
+    """One record for the execution that died and for the one that saw to it: which, and what it was about."""
+    world, claim = promoted
+    died = {
+        "execution": "arn:aws:states:us-east-1:123456789012:execution:Deploy:approval-2-x",
+        "status": "ABORTED",
+        "started": "2017-08-01T08:00:00Z",
+        "reason": "approval",
+        "requested_by": "ann",
+        "model_package_arn": "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/2",
+    }
+    recovered = replace(claim, outcome=Outcome.UNCHANGED, plan={}, request={"died": died, "requested_by": "end of it"})
+    _record(world, recovered)
+    written = from_json(AuditRecord, next(iter(world.objects().values())))
+    assert (written.recovers, written.candidate_package) == (died["execution"], died["model_package_arn"])
+    assert written.reason == (
+        f"recovers approval-2-x, which was ABORTED: approval of {died['model_package_arn']}, asked for by ann; evidence"
+    )
+
+
+def test_what_had_told_of_itself_before_it_died_is_not_told_again(promoted: tuple[World, Claim]) -> None:
+    """It died between its record and the release of its lock."""
+    world, claim = promoted
+    _record(world, claim)
+    died = {
+        "execution": EXECUTION,
+        "status": "ABORTED",
+        "started": "2017-08-01T08:00:00Z",
+        "reason": "approval",
+        "requested_by": "ann",
+    }
+    world.lock("recovery")
+    after = Claim(
+        outcome=Outcome.UNCHANGED, reason="serves already", execution="recovery", at=NOW, request={"died": died}
+    )
+    _record(world, after)
+    last = from_json(AuditRecord, max(world.objects().items())[1])
+    assert (last.execution, last.recovers, last.reason) == ("recovery", None, "serves already")
 
 
 def test_fails_when_another_content_stands_in_the_place(promoted: tuple[World, Claim]) -> None:

@@ -9,7 +9,7 @@ from botocore.exceptions import WaiterError
 from rollout_world import ENDPOINT, MACHINE, ROLE, SPEC, World
 
 from mlops_runtime.contracts import content_hash, from_json, to_dict
-from mlops_runtime.contracts.rollout import DeployRequest, ServingSpec
+from mlops_runtime.contracts.rollout import AuditRecord, DeployRequest, Outcome, ServingSpec
 from mlops_runtime.rollout.spec import SpecResource
 from mlops_runtime.rollout.table import RolloutTable
 
@@ -30,7 +30,7 @@ def _resource(world: World, **changes: Any) -> SpecResource:
         sagemaker=world.sagemaker,
         cloudwatch=world.cloudwatch,
         stepfunctions=world.stepfunctions,
-        table=world.table,
+        chain=world.chain,
         bucket="artifacts",
         machine_arn=MACHINE,
     )
@@ -90,7 +90,7 @@ class _DyingTable(RolloutTable):
 def test_a_crash_between_its_steps_is_made_good_by_the_retry(world: World) -> None:
     """Stored but not desired: the same request does the rest."""
     dying = _DyingTable(world.dynamodb, "rollout", ENDPOINT)
-    assert _send(world, _event("Create"), table=dying)["failure"].startswith("_CrashError")
+    assert _send(world, _event("Create"), chain=replace(world.chain, table=dying))["failure"].startswith("_CrashError")
     assert world.executions() == []
     assert "failure" not in _send(world, _event("Create"))
     assert len(world.executions()) == 1
@@ -154,8 +154,33 @@ def test_delete_stops_rollouts_and_removes_what_is_ours(world: World) -> None:
     assert configs == models == ["demand-forecast-other"]
     assert [a["AlarmName"] for a in world.cloudwatch.describe_alarms()["MetricAlarms"]] == ["demand-forecast-drift"]
     row = world.table.read()
-    assert (row.live, row.desired, row.owner) == (None, None, None)
+    assert (row.live, row.desired, row.owner, row.served) == (None, None, None, None)
     assert "failure" not in _send(world, _event("Delete"))
+
+
+def test_a_deletion_is_the_last_record_of_the_chain(world: World) -> None:
+    """It says which stack deleted what, and which executions that stopped; a delete that comes again adds none."""
+    _send(world, _event("Create"))
+    package = world.package()
+    world.point(world.pointer("demand-forecast-00000001", package))
+    (running,) = world.executions()
+
+    _send(world, _event("Delete", request="r9"))
+    _send(world, _event("Delete", request="r10"))
+
+    (content,) = world.objects().values()
+    record = from_json(AuditRecord, content)
+    assert (record.outcome, record.sequence, record.candidate_package) == (Outcome.DELETED, 1, package)
+    assert record.reason == f"the stack deleted the endpoint; it stopped {running}"
+    assert (record.requested_by, record.execution) == (STACK, f"{STACK}/r9")
+    assert record.serving_config is None
+    assert world.chain.problems() == []
+
+
+def test_a_deletion_that_leaves_no_record_fails(world: World) -> None:
+    """Nobody may take an endpoint away unseen; the stack may be deleted again."""
+    chain = replace(world.chain, bucket="gone")
+    assert "NoSuchBucket" in _send(world, _event("Delete"), chain=chain)["failure"]
 
 
 def test_a_version_without_our_tag_is_not_ours(world: World) -> None:
@@ -202,6 +227,7 @@ def test_delete_of_a_former_name_leaves_the_present_one(world: World) -> None:
     _send(world, _event("Create"))
     _send(world, _event("Delete", PhysicalResourceId="former-name"))
     assert world.table.read().desired is not None
+    assert world.objects() == {}
     running = world.stepfunctions.list_executions(stateMachineArn=MACHINE, statusFilter="RUNNING")["executions"]
     assert len(running) == 1
 

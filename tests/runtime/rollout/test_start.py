@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rollout_world import ENDPOINT, MACHINE, NOW, World
 
-from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
 from mlops_runtime.messages import Message
 from mlops_runtime.rollout.guard import GuardSettings
@@ -39,9 +39,10 @@ def request_of(world: World, arn: str) -> DeployRequest:
     return from_json(DeployRequest, world.stepfunctions.describe_execution(executionArn=arn)["input"])
 
 
-def died(world: World, *, holds: bool = True) -> tuple[str, dict[str, Any]]:
+def died(world: World, asked: str = "{}", *, holds: bool = True) -> tuple[str, dict[str, Any]]:
     """Stop an execution that holds the lock, and return it with its event."""
-    arn = world.stepfunctions.start_execution(stateMachineArn=MACHINE, name="approval-1-x")["executionArn"]
+    start = world.stepfunctions.start_execution
+    arn = start(stateMachineArn=MACHINE, name="approval-1-x", input=asked)["executionArn"]
     if holds:
         world.lock(arn)
     world.stepfunctions.stop_execution(executionArn=arn)
@@ -84,23 +85,61 @@ def test_an_alarm_starts_a_rollback_during_probation_only(world: World) -> None:
 
 
 def test_an_execution_that_died_is_recovered_once(world: World) -> None:
-    """Its lock is free, and one execution sees to what it has left."""
+    """One execution sees to what it has left, and holds its lock from then on: nobody comes between."""
     execution, event = died(world)
     arn = handle(world, event)
     assert arn is not None
     assert request_of(world, arn).reason is DeployReason.SPEC
-    assert world.table.read().owner is None
+    assert world.table.read().owner == arn
+    assert execution in request_of(world, arn).requested_by
+    world.table.release(arn)
     assert handle(world, event) is None
     assert len(world.executions()) == 2
-    assert execution in request_of(world, arn).requested_by
+
+
+def test_a_recovery_is_told_what_it_recovers(world: World) -> None:
+    """What the execution that died was asked for, as Step Functions knows it."""
+    asked = canonical_json(world.request("approval", PACKAGE)).decode()
+    execution, event = died(world, asked)
+    arn = handle(world, event)
+    assert arn is not None
+    told = request_of(world, arn).died
+    assert told is not None
+    assert (told.execution, told.status, told.reason) == (execution, "ABORTED", "approval")
+    assert (told.requested_by, told.model_package_arn) == ("someone", PACKAGE)
+
+
+def test_a_recovery_of_something_started_by_hand_does_not_know_what_it_was(world: World) -> None:
+    """Its input was no request."""
+    _, event = died(world, "{}")
+    arn = handle(world, event)
+    assert arn is not None
+    told = request_of(world, arn).died
+    assert told is not None
+    assert (told.reason, told.requested_by, told.model_package_arn) == ("unknown", "unknown", None)
 
 
 def test_a_message_that_was_cut_off_finds_the_lock_still_held(world: World) -> None:
-    """Started but not released: the same message, again, releases and starts nothing more."""
+    """Started but not handed over: the same message, again, hands it over and starts nothing more."""
     execution, event = died(world)
     first = handle(world, event)
+    assert first is not None
+    world.table.release(first)
     world.lock(execution)
     assert handle(world, event) == first
+    assert world.table.read().owner == first
+    assert handle(world, event) == first
+    assert len(world.executions()) == 2
+
+
+def test_the_lock_of_a_recovery_that_dies_is_released(world: World) -> None:
+    """It is not recovered for ever."""
+    _, event = died(world)
+    arn = handle(world, event)
+    assert arn is not None
+    world.stepfunctions.stop_execution(executionArn=arn)
+    end = event | {"id": "s2", "detail": {**event["detail"], "executionArn": arn}}
+    assert handle(world, end) is None
     assert world.table.read().owner is None
     assert len(world.executions()) == 2
 

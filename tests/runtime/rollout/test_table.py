@@ -42,6 +42,31 @@ def test_the_pointer_moves_only_under_the_lock(world: World) -> None:
     assert row.audit_sequence == 1
 
 
+def test_that_something_served_is_known_ever_after(world: World) -> None:
+    """Since its first record, also when nothing is live any more; forgotten with the endpoint."""
+    world.lock()
+    first, second = record_of(1, GENESIS), record_of(2, "")
+    assert world.table.move_head(world.table.read(), first, content_hash(first), world.pointer("c", "p"), EXECUTION)
+    second = replace(second, previous=content_hash(first), at="2017-08-02T09:00:00Z")
+    assert world.table.move_head(world.table.read(), second, content_hash(second), world.pointer("d", "p"), EXECUTION)
+    assert world.table.read().served == first.at
+    third = replace(record_of(3, content_hash(second)), at="2017-08-03T09:00:00Z")
+    assert world.table.move_head(world.table.read(), third, content_hash(third), None, EXECUTION)
+    assert (world.table.read().live, world.table.read().served) == (None, first.at)
+    world.table.forget()
+    assert world.table.read().served is None
+
+
+def test_a_lock_is_handed_over_by_its_holder_alone(world: World) -> None:
+    """Nobody comes between."""
+    assert not world.table.hand_over(EXECUTION, "heir")
+    world.lock()
+    assert not world.table.hand_over("another", "heir")
+    assert world.table.hand_over(EXECUTION, "heir")
+    row = world.table.read()
+    assert (row.owner, row.lock_until is None) == ("heir", False)
+
+
 def test_a_pointer_can_be_removed_with_a_record(world: World) -> None:
     """In the same write as the record that says so."""
     world.point(world.pointer("c", "p"))

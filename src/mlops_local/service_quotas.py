@@ -1,0 +1,106 @@
+"""Service Quotas, as far as rollouts ask: which instances an account may have for SageMaker's endpoints.
+
+``ListServiceQuotas`` alone. Each type has a quota of 20; ``POST /_mlops/quotas`` with ``{"ml.m5.large for endpoint usage": 3}`` sets
+others, in place of those before.
+
+See: https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+
+from ministack import app
+from ministack.core import iam_actions, router
+from ministack.core.responses import get_account_id, get_region
+
+from mlops_local import compat
+from mlops_local.routes import ROUTES
+from mlops_local.sagemaker.errors import ServiceError, validation
+from mlops_local.sagemaker.shapes import Record, check_request, check_response, model
+
+compat.expect("ministack.app", SERVICE_HANDLERS=dict)
+compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
+compat.expect("ministack.core.iam_actions", SERVICE_TO_IAM_NAMESPACE=dict, _BOTOCORE_SERVICE_MAP=dict)
+
+LOGGER = logging.getLogger(__name__)
+Response = tuple[int, dict[str, str], bytes]
+SERVICE = "service-quotas"
+_NAME = "servicequotas"
+_TARGET = "ServiceQuotasV20190624"
+_USUAL = 20.0
+_SET: dict[str, float] = {}
+
+
+def install() -> None:
+    """Register the service and its address of ours."""
+    app.SERVICE_HANDLERS[_NAME] = handle
+    router.SERVICE_PATTERNS[_NAME] = {"target_prefixes": [f"{_TARGET}."]}
+    iam_actions.SERVICE_TO_IAM_NAMESPACE[_NAME] = _NAME
+    iam_actions._BOTOCORE_SERVICE_MAP.setdefault(_NAME, [SERVICE])
+    ROUTES["/_mlops/quotas"] = control
+
+
+def control(method: str, body: bytes) -> tuple[int, object]:
+    """Answer ``/_mlops/quotas``: POST of quotas by name, GET of those that were set."""
+    if method == "POST":
+        try:
+            given = {str(name): float(value) for name, value in json.loads(body).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            return 400, {"message": f"expected numbers by name of a quota: {type(error).__name__}: {error}"}
+        unknown = sorted(set(given) - set(_names()))
+        if unknown:
+            return 400, {"message": f"SageMaker has no such quotas: {', '.join(unknown)}"}
+        _SET.clear()
+        _SET.update(given)
+    elif method != "GET":
+        return 405, {"message": f"POST quotas by name, or GET them, got {method}"}
+    return 200, dict(_SET)
+
+
+def list_quotas(request: Record) -> Record:
+    """ListServiceQuotas of SageMaker: one quota an instance type, by name, page by page."""
+    if request["ServiceCode"] != "sagemaker":
+        raise ServiceError("NoSuchResourceException", f"the embedded cloud has no quotas of {request['ServiceCode']!r}")
+    names, size, token = _names(), request.get("MaxResults", 100), request.get("NextToken", "0")
+    if not token.isdigit():
+        raise ServiceError("InvalidPaginationTokenException", f"NextToken {token!r} is not one of this service")
+    start = int(token)
+    rest = {"NextToken": str(start + size)} if start + size < len(names) else {}
+    return {"Quotas": [_quota(name) for name in names[start : start + size]], **rest}
+
+
+async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes | str, query: object) -> Response:
+    """Answer a request of the service; MiniStack's handler signature."""
+    del method, path, query
+    kind = {"Content-Type": "application/x-amz-json-1.1"}
+    name = {key.lower(): value for key, value in headers.items()}.get("x-amz-target", "").rpartition(".")[2]
+    try:
+        if name != "ListServiceQuotas":
+            raise validation(f"{name} is not an operation of the embedded Service Quotas; it has ListServiceQuotas")
+        request = check_request(name, json.loads(body or b"{}"), SERVICE)
+        return 200, kind, json.dumps(check_response(name, list_quotas(request), SERVICE)).encode()
+    except ServiceError as failure:
+        content = {"__type": failure.code, "Message": failure.message}
+        return failure.status, kind | {"x-amzn-ErrorType": failure.code}, json.dumps(content).encode()
+
+
+def _names() -> list[str]:
+    types = model().shape_for("ProductionVariantInstanceType").enum
+    return sorted(f"{kind} for endpoint usage" for kind in types)
+
+
+def _quota(name: str) -> Record:
+    code = "L-" + hashlib.sha256(name.encode()).hexdigest()[:8].upper()
+    return {
+        "ServiceCode": "sagemaker",
+        "ServiceName": "Amazon SageMaker",
+        "QuotaArn": f"arn:aws:servicequotas:{get_region()}:{get_account_id()}:sagemaker/{code}",
+        "QuotaCode": code,
+        "QuotaName": name,
+        "Value": _SET.get(name, _USUAL),
+        "Unit": "None",
+        "Adjustable": True,
+        "GlobalQuota": False,
+    }
