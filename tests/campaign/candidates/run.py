@@ -6,16 +6,22 @@
 import dataclasses
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tests.campaign.candidates import trained
-from tests.campaign.candidates.catalogue import SEED, Bad, Good, bad_ones, good_ones
+from tests.campaign.candidates.catalogue import SEED, Bad, Good, bad_ones, base, good_ones
 from tests.campaign.candidates.path import Way
-from tests.campaign.candidates.world import CHAMPION_WEEK, splits
+from tests.campaign.candidates.world import CHAMPION_WEEK, fresh, splits
 
+from mlops_runtime.jobs.table import model_input
+from mlops_runtime.serving.model import load_archive
+
+APART = "apart"
 PARTS: dict[str, Callable[[], Iterable[Bad | Good]]] = {"bad": bad_ones, "good": good_ones}
 
 
@@ -61,6 +67,28 @@ def run(folder: Path, part: str, say: Callable[[str], None]) -> None:
         way.stop()
 
 
+def run_apart(folder: Path) -> None:
+    """Measure how far every bad candidate that passed is from the good model that it was made of, on weeks that no gate saw."""
+    bad, done = results(folder, "bad"), results(folder, APART)
+    for cell in bad_ones():
+        if cell.key in bad and bad[cell.key]["layer"] is None and cell.key not in done:
+            record(folder, APART, {"key": cell.key, "share": _apart(cell)})
+
+
+def _apart(cell: Bad) -> float:
+    """Return the share of forecasts of later weeks that differ by more than a hundredth, and a hundredth of a unit."""
+    table, answers = fresh(cell.week).holdout, []
+    for archive in (base(cell.week, cell.seed).pack(), cell.make().archive):
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "model.tar.gz"
+            path.write_bytes(archive)
+            model = load_archive(path)
+        answers.append(model.predict(model_input(table, model.signature)))
+    good, ours = answers
+    return round(float((~np.isclose(ours, good, rtol=0.01, atol=0.01)).mean()), 4)
+
+
 if __name__ == "__main__":
     for chosen in sys.argv[2:] or PARTS:
         run(Path(sys.argv[1]), chosen, lambda text: print(text, flush=True))  # noqa: T201
+    run_apart(Path(sys.argv[1]))

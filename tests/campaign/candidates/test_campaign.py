@@ -28,6 +28,7 @@ def test_every_candidate_goes_along_the_way(folder: Path, part: str) -> None:
 
 def test_what_passed_is_rolled_out_and_reported(folder: Path, tmp_path: Path) -> None:
     """On the embedded cloud; then the page says what came of it all, whether or not the goals are met."""
+    run.run_apart(folder)
     rollouts.run(folder, tmp_path, lambda _: None)
     assert set(rollouts.chosen(folder)) <= set(run.results(folder, rollouts.PART))
     report.write_now(folder, ROOT / "docs" / "campaign.md", f"`{COMMAND}`")
