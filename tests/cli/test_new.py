@@ -9,13 +9,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mlops_cli import new
+from mlops_cli.__main__ import app
+from mlops_cli.errors import UserError
 from mlops_cli.new import RECORD, Answers, changes, digest, render
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GOOD = ("--unit", "demand", "--model", "forecast", "--kind", "number")
 BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in this process, in the test's folder or another: what a user did wrong is on stderr."""
+
+    def run(*arguments: object, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(cwd)
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        error = f"mlops: {result.exception}\n" if isinstance(result.exception, UserError) else ""
+        return subprocess.CompletedProcess(arguments, result.exit_code, result.output, error)
+
+    return run
 
 
 def _in_project(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -77,12 +93,12 @@ def test_the_projects_own_tests_pass(mlops: Run, tmp_path: Path) -> None:
     assert "4 passed, 2 deselected" in tested.stdout
 
 
-def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(mlops: Run, tmp_path: Path) -> None:
+def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run, tmp_path: Path) -> None:
     """The folder too; what is there stays as it is."""
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "kept.txt").write_text("mine")
 
-    result = mlops("new", "shop", "--unit", "Demand!", "--model", "x", "--kind", "text")
+    result = in_process("new", "shop", "--unit", "Demand!", "--model", "x", "--kind", "text")
 
     assert result.returncode == 1
     assert result.stderr == (
@@ -103,10 +119,10 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(mlops: Run, tmp
     ],
 )
 def test_fails_for_answers_that_are_missing_or_too_long(
-    mlops: Run, tmp_path: Path, arguments: tuple[str, ...], problem: str
+    in_process: Run, tmp_path: Path, arguments: tuple[str, ...], problem: str
 ) -> None:
     """A program is not asked questions; names of jobs have 63 characters."""
-    result = mlops("new", "shop", *arguments)
+    result = in_process("new", "shop", *arguments)
 
     assert result.returncode == 1
     assert problem in result.stderr
@@ -114,20 +130,20 @@ def test_fails_for_answers_that_are_missing_or_too_long(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fails_where_a_file_has_the_folders_name(mlops: Run, tmp_path: Path) -> None:
+def test_fails_where_a_file_has_the_folders_name(in_process: Run, tmp_path: Path) -> None:
     """It is no folder to make anything in."""
     (tmp_path / "shop").write_text("")
 
-    result = mlops("new", "shop", *GOOD)
+    result = in_process("new", "shop", *GOOD)
 
     assert result.stderr == "mlops: nothing was made: 'shop' is a file; name a folder\n"
 
 
-def test_an_upgrade_keeps_what_somebody_changed(mlops: Run, tmp_path: Path) -> None:
+def test_an_upgrade_keeps_what_somebody_changed(in_process: Run, tmp_path: Path) -> None:
     """Untouched files follow the template, changed ones stay with the new text beside them, deleted ones stay away."""
-    assert mlops("new", "shop", *GOOD).returncode == 0
+    assert in_process("new", "shop", *GOOD).returncode == 0
     shop = tmp_path / "shop"
-    same = mlops("upgrade", cwd=shop)
+    same = in_process("upgrade", cwd=shop)
     assert (same.returncode, same.stdout) == (0, "nothing to upgrade\n")
 
     record = json.loads((shop / RECORD).read_text())
@@ -141,7 +157,7 @@ def test_an_upgrade_keeps_what_somebody_changed(mlops: Run, tmp_path: Path) -> N
     (shop / "ci/aws.sh").unlink()
     (shop / "README.md").write_text("mine, and the template says what it said\n")
 
-    done = mlops("upgrade", cwd=shop)
+    done = in_process("upgrade", cwd=shop)
 
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
@@ -153,7 +169,7 @@ def test_an_upgrade_keeps_what_somebody_changed(mlops: Run, tmp_path: Path) -> N
     assert (shop / "compliance.py").read_text() == "# mine\n"
     assert not (shop / "ci/aws.sh").exists()
     assert (shop / "README.md").read_text().startswith("mine")
-    assert mlops("upgrade", cwd=shop).stdout == "nothing to upgrade\n"
+    assert in_process("upgrade", cwd=shop).stdout == "nothing to upgrade\n"
 
 
 def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> None:
@@ -176,12 +192,14 @@ def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> 
         ),
     ],
 )
-def test_fails_to_upgrade_what_was_not_made_here(mlops: Run, tmp_path: Path, record: str | None, problem: str) -> None:
+def test_fails_to_upgrade_what_was_not_made_here(
+    in_process: Run, tmp_path: Path, record: str | None, problem: str
+) -> None:
     """Nothing is changed."""
     if record is not None:
         (tmp_path / RECORD).write_text(record)
 
-    result = mlops("upgrade")
+    result = in_process("upgrade")
 
     assert result.returncode == 1
     assert result.stderr.startswith("mlops: nothing was changed: ")

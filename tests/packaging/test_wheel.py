@@ -44,6 +44,15 @@ def test_locks_of_layers_travel(names: set[str]) -> None:
     assert "mlops_constructs/_layers/monitor.txt" in names
 
 
+def test_what_the_command_makes_and_compares_with_travels(names: set[str]) -> None:
+    """``mlops new`` renders every file of its template, hidden ones too; ``mlops plan`` reads its table."""
+    template = ROOT / "src" / "mlops_cli" / "templates"
+    files = {str(path.relative_to(ROOT / "src")) for path in template.rglob("*") if path.is_file()}
+
+    assert "mlops_cli/templates/unit/project/.gitlab-ci.yml.jinja" in files
+    assert files | {"mlops_cli/replacement.json"} <= names
+
+
 def test_the_packages_are_typed(names: set[str]) -> None:
     """Users' checkers see our types."""
     assert {
