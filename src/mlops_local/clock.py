@@ -68,7 +68,9 @@ _GUARDS: list[Callable[[], str | None]] = []
 # each blocks until what was set off is done
 _SETTLERS: list[Callable[[], None]] = []
 _RUNNING = threading.RLock()  # a jump and the ticking thread never run sources at the same time
+_PACING = threading.Lock()
 _factor = settings.clock_scale
+_working = 0
 _waiting = 0
 _ran = 0.0  # sources have run up to here
 
@@ -97,8 +99,45 @@ def iso(at: float | None = None) -> str:
 
 
 def scale() -> float:
-    """Return how many embedded seconds pass in a real one."""
+    """Return how many embedded seconds pass in a real one, unless something holds the clock."""
     return _factor
+
+
+def pace() -> float:
+    """Return how many embedded seconds pass in a real one now: at most one while something holds the clock."""
+    return min(_factor, 1.0) if _working else _factor
+
+
+class Hold:
+    """Lets the clock run no faster than real time while something takes as long as it takes: a server that starts.
+
+    Args:
+        limit: Real seconds after which the clock goes on in any case.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._is_held = True
+        _work(1)
+        self._timer = threading.Timer(limit, self.release)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def release(self) -> None:
+        """Let the clock go on; the second time nothing happens."""
+        with _PACING:
+            is_held, self._is_held = self._is_held, False
+        if is_held:
+            self._timer.cancel()
+            _work(-1)
+
+
+def _work(change: int) -> None:
+    global _working  # noqa: PLW0603 - the clock is one
+    with _PACING:
+        _working += change
+        if _SEGMENTS[-1].scale:  # one that stands is in a jump, and goes on at its end
+            _SEGMENTS.append(_Segment(time.time(), now(), pace()))
+    wake()
 
 
 def at_real(real: float) -> float:
@@ -135,7 +174,7 @@ def wait(seconds: float, stop: Stop | None = None) -> bool:
             while (left := deadline - now()) > 0:
                 if stop is not None and stop.is_set():
                     return False
-                _CHANGED.wait(min(left / _factor, _GLANCE if stop is None else _STOP_GLANCE))
+                _CHANGED.wait(min(left / pace(), _GLANCE if stop is None else _STOP_GLANCE))
             return True
         finally:
             _waiting -= 1
@@ -216,7 +255,8 @@ def wake() -> None:
 
 
 def _set(to: float, *, stands: bool = False) -> None:
-    _SEGMENTS.append(_Segment(time.time(), to, 0.0 if stands else _factor))
+    with _PACING:
+        _SEGMENTS.append(_Segment(time.time(), to, 0.0 if stands else pace()))
     wake()
 
 
@@ -269,7 +309,7 @@ def _tick() -> None:
         with _CHANGED:
             left = due - now()
             if left > 0:
-                _CHANGED.wait(min(left / _factor, _GLANCE))
+                _CHANGED.wait(min(left / pace(), _GLANCE))
 
 
 class EmbeddedTime:

@@ -26,6 +26,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(clock, "_GUARDS", [])
     monkeypatch.setattr(clock, "_SETTLERS", [])
     monkeypatch.setattr(clock, "_factor", 1.0)
+    monkeypatch.setattr(clock, "_working", 0)
     monkeypatch.setattr(clock, "_ran", time.time())
     return
 
@@ -178,3 +179,53 @@ def test_is_set_over_http(own_cloud: Callable[..., Cloud]) -> None:
     )  # fmt: skip
     with pytest.raises(CloudError, match=r"the clock cannot go back to 2016-01-01T00:00:00\.000Z: 1 alarms exist"):
         cloud.clock_jump(to=datetime(2016, 1, 1, tzinfo=UTC))
+
+
+def test_what_holds_the_clock_lets_it_run_no_faster_than_real_time() -> None:
+    """A server that starts takes as long as it takes; two that start are one hold, and each ends once."""
+    clock.set_scale(1000)
+    first, second = clock.Hold(60), clock.Hold(60)
+    before, began = clock.now(), time.time()
+    assert clock.pace() == 1
+    assert clock.scale() == 1000
+    first.release()
+    first.release()
+    time.sleep(0.05)
+    assert clock.now() - before == pytest.approx(time.time() - began, abs=0.02)
+
+    second.release()
+
+    assert clock.pace() == 1000
+    before = clock.now()
+    time.sleep(0.05)
+    assert clock.now() - before >= 50
+
+
+def test_a_hold_ends_by_itself() -> None:
+    """So that what never starts does not stop time; a wait goes on then."""
+    clock.set_scale(1000)
+    clock.Hold(0.05)
+
+    assert clock.wait(200)
+
+    assert clock.pace() == 1000
+
+
+def test_a_hold_does_not_let_a_jump_run_on() -> None:
+    """The clock stands at each due time of a jump, whoever holds it or lets it go meanwhile."""
+    seen: list[float] = []
+
+    class Starts(Every):
+        def run(self, at: float) -> bool:
+            held = clock.Hold(60)
+            time.sleep(0.02)
+            seen.append(clock.now() - at)
+            held.release()
+            return super().run(at)
+
+    clock.add_source(Starts(1000))
+    clock.set_scale(1000)
+    clock.jump(clock.now() + 3000)
+
+    assert seen == [0.0] * len(seen)
+    assert len(seen) == 3

@@ -26,6 +26,7 @@ LOGGER = logging.getLogger(__name__)
 # https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy: 10 s, 20 s, 40 s, capped at five minutes
 _BACK_OFF = (0, 10, 20, 40, 80, 160, 300)
 _SOON = 0.2  # real seconds between two probes, at least
+_START = 30.0  # real seconds for which a pod that starts holds the clock, at most: starting is no faster on a fast one
 _RELEASED = 5.0  # real seconds that whoever sends traffic gets to hear that a pod goes
 # below what the system gives to clients, and above the ports of the fleets
 _PORTS = range(10_000, 20_000)
@@ -128,7 +129,11 @@ class Pod:
     def _live(self) -> None:
         try:
             while not self.is_going:
-                self._try()
+                self._hold = clock.Hold(_START)
+                try:
+                    self._try()
+                finally:
+                    self._hold.release()
                 if self.is_going:
                     break
                 pause = _BACK_OFF[min(self.restarts, len(_BACK_OFF) - 1)]
@@ -191,7 +196,12 @@ class Pod:
                     self._say("Unhealthy", f"container {container['name']} failed its {checks.failed} probe")
                     return
                 self._say("Running", is_serving=verdict)
-                clock.wait(checks.pause, self._going)
+                if verdict:
+                    self._hold.release()
+                if checks.has_started:
+                    clock.wait(checks.pause, self._going)
+                else:
+                    self._going.wait(_SOON)
         finally:
             self._stop(container, process)
 
@@ -221,7 +231,7 @@ class Probes:
     """
 
     def __init__(self, container: Mapping[str, Any], port: int) -> None:
-        self._port, self.failed = port, ""
+        self._port, self.failed, self.has_started = port, "", False
         self._probes = {name: container.get(f"{name}Probe") for name in ("startup", "readiness", "liveness")}
         for name, probe in self._probes.items():
             if probe and "httpGet" not in probe:
@@ -234,12 +244,12 @@ class Probes:
     @property
     def pause(self) -> float:
         """Embedded seconds until the next round."""
-        return max(self._period, _SOON * clock.scale())
+        return max(self._period, _SOON * clock.pace())
 
     def verdicts(self) -> Iterator[bool | None]:
         """Give one verdict a round: whether it is ready, or ``None`` when it has to be started again."""
         startup, readiness, liveness = (self._probes[name] for name in ("startup", "readiness", "liveness"))
-        started, failures, opened = startup is None, {"startup": 0, "liveness": 0, "readiness": 0}, clock.now()
+        started, failures, opened = startup is None, {"liveness": 0, "readiness": 0}, clock.now()
         while True:
             if not started:
                 started = self._passes(startup)
@@ -259,8 +269,8 @@ class Probes:
                 yield None
             limit = int((readiness or {}).get("failureThreshold", 3))
             # not ready until it once passed, and not ready again once it failed often enough
-            opened = 0.0 if failures["readiness"] == 0 else opened
-            yield failures["readiness"] == 0 or (opened == 0.0 and failures["readiness"] < limit)
+            self.has_started = self.has_started or failures["readiness"] == 0
+            yield self.has_started and failures["readiness"] < limit
 
     def _passes(self, probe: Mapping[str, Any] | None) -> bool:
         if probe is None:
@@ -270,7 +280,9 @@ class Probes:
         )
         try:
             connection.request("GET", probe["httpGet"].get("path", "/"))
-            return 200 <= connection.getresponse().status < 400
+            answer = connection.getresponse()
+            answer.read()
+            return 200 <= answer.status < 400
         except (OSError, http.client.HTTPException):
             return False
         finally:

@@ -207,7 +207,7 @@ def check(now: float) -> bool:
         due = [(key, health) for key, health in _ALL.health.items() if health.state != "draining" and key[0] in groups]
     for (arn, host, port), health in due:
         group = dict(alb._tgs.get(arn) or {})
-        interval = max(float(group.get("HealthCheckIntervalSeconds", 30)), _SOON * clock.scale())
+        interval = max(float(group.get("HealthCheckIntervalSeconds", 30)), _SOON * clock.pace())
         # a new target is checked at once, and until it is healthy as often as can be
         if group and (health.state == "initial" or now - health.checked >= interval):
             health.checked = now
@@ -219,7 +219,9 @@ def _ask(group: Mapping[str, Any], host: str, port: int) -> tuple[str, str] | No
     connection = http.client.HTTPConnection(host, port, timeout=min(float(group["HealthCheckTimeoutSeconds"]), 5.0))
     try:
         connection.request("GET", group["HealthCheckPath"], headers={"User-Agent": "ELB-HealthChecker/2.0"})
-        code = connection.getresponse().status
+        answer = connection.getresponse()
+        answer.read()
+        code = answer.status
     except TimeoutError:
         return "Target.Timeout", "Request timed out"
     except (OSError, http.client.HTTPException):
