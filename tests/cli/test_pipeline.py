@@ -340,8 +340,6 @@ def test_our_own_pipeline_is_one_that_gitlab_takes(tmp_path: Path) -> None:
         [
             "gitlab-ci-local",
             "--list",
-            "--cwd",
-            ROOT,
             "--home",
             tmp_path,
             "--state-dir",
