@@ -183,3 +183,17 @@ def test_payload_and_history_stay_small_in_the_longest_rollout(slots: Any) -> No
     assert result.largest <= MAXIMUM_PAYLOAD
     # a retried attempt adds three events, and a poll at most twenty
     assert 3 * result.events < MAXIMUM_HISTORY
+
+
+def test_weights_that_nobody_can_take_back_are_waited_for_and_said(slots: Any) -> None:
+    """An execution died at the first step, and the load balancer refuses whoever comes next; later it does not."""
+    start = "elasticloadbalancingv2:modifyRule 100/0"
+    world = slots()
+    world.run(Fault("elasticloadbalancingv2:modifyRule 90/10", "crash", after=True))
+    world.account.now += 86_400
+    result = world.run(Fault(start, "5xx", always=True), reason="spec")
+    assert (result.outcome, world.broken(result, excused=frozenset({start}))) == ("REFUSED", [])
+    assert result.output["Cause"].startswith("the rule forwards blue 90 %, green 10 %, and all belongs to blue with ")
+    after = world.run(reason="spec")
+    assert (after.outcome, world.broken(after)) == ("UNCHANGED", [])
+    assert world.serves() == OLD

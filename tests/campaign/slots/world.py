@@ -159,7 +159,8 @@ class SlotDeploy(Deploy):
         if len(mine) != 1:
             return [*problems, f"{len(mine)} audit records of the execution instead of one"]
         if any("modifyRule" in label for label in excused) and 100 not in self.account.weights.values():
-            return problems if mine[0].outcome is Outcome.FAILED else [*problems, f"the record says {mine[0].outcome}"]
+            is_said = mine[0].outcome in (Outcome.FAILED, Outcome.REFUSED)
+            return problems if is_said else [*problems, f"the record says {mine[0].outcome}"]
         serves = self.serves()
         if mine[0].serving_config != serves:
             problems.append(f"the record says that {mine[0].serving_config} serves, but {serves} does")
@@ -172,7 +173,9 @@ class SlotDeploy(Deploy):
     def _what_is_left(self, excused: frozenset[str]) -> list[str]:
         account, problems = self.account, []
         alarms = sorted(name for name in account.alarms if name.startswith(alarm_prefix(ENDPOINT)))
-        if alarms and not excused & {"cloudwatch:deleteAlarms", ASKED["record"]}:
+        # alarms of a rollout whose weights cannot be taken back are still its own
+        is_between = 100 not in account.weights.values()
+        if alarms and not excused & {"cloudwatch:deleteAlarms", ASKED["record"]} and not is_between:
             problems.append(f"orphan alarms {', '.join(alarms)}")
         unasked = excused & set(ASKED.values()) or any("modifyRule" in label for label in excused)
         ends = [slot for slot in SLOTS if account.weights[slot] == 100]
