@@ -118,6 +118,12 @@ def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
         problems.append(
             f"the variable {variable} must be the ARN of the GitLabDeployRole, got {role!r}; set it in Settings > CI/CD > Variables"
         )
+    operator = environment.get("MLOPS_OPERATOR_VARIABLE")  # of a job that needs the role of people on call
+    if operator and not re.fullmatch(_ROLE, environment.get("MLOPS_OPERATOR_ROLE", "")):
+        problems.append(
+            f"the variable {operator} must be the ARN of the role for people on call, got "
+            f"{environment.get('MLOPS_OPERATOR_ROLE', '')!r}; set it in Settings > CI/CD > Variables"
+        )
     if not environment.get("AWS_REGION"):
         problems.append(
             "the variable AWS_REGION must be the Region to deploy to, got ''; set it in Settings > CI/CD > Variables"

@@ -4,6 +4,7 @@ import hashlib
 import json
 import keyword
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -104,7 +105,7 @@ def new(
         raise UserError(f"nothing was made: {'; '.join(problems)}")
     with tempfile.TemporaryDirectory() as rendered:
         files = render(answers, Path(rendered) / "project")
-    write_all(folder, {**files, RECORD: _record(answers, files)})
+    _make(folder, {**files, RECORD: _record(answers, files)})
     typer.echo(f"made {folder} with {len(files)} files; next:")
     typer.echo(f"  cd {folder} && git init && uv sync && uv run pytest")
 
@@ -212,6 +213,19 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
         part = path.with_name(f"{path.name}.part")
         part.write_bytes(content)
         part.replace(path)
+
+
+def _make(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make a folder with all its files, or none: it gets its name when it is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name}.part")
+    part.mkdir()
+    try:
+        write_all(part, files)
+        part.replace(folder)  # an empty folder gives way
+    except BaseException:
+        shutil.rmtree(part)
+        raise
 
 
 def digest(content: bytes) -> str:

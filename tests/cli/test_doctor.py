@@ -101,6 +101,10 @@ def test_a_job_that_may_deploy_has_no_problems(mlops: Run) -> None:
         ),
         ({"MLOPS_ROLE": ""}, "the variable DEVELOPMENT_DEPLOY_ROLE must be the ARN of the GitLabDeployRole, got ''"),
         ({"MLOPS_ROLE": "$DEVELOPMENT_DEPLOY_ROLE"}, "got '$DEVELOPMENT_DEPLOY_ROLE'"),
+        (
+            {"MLOPS_OPERATOR_VARIABLE": "DEVELOPMENT_OPERATOR_ROLE", "MLOPS_OPERATOR_ROLE": ""},
+            "the variable DEVELOPMENT_OPERATOR_ROLE must be the ARN of the role for people on call, got ''",
+        ),
         ({"AWS_REGION": ""}, "the variable AWS_REGION must be the Region to deploy to"),
         ({"AWS_ID_TOKEN": ""}, "there is no AWS_ID_TOKEN"),
         ({"CI_PROJECT_PATH": ""}, "this is no GitLab job; on a laptop: mlops doctor"),

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -137,6 +137,29 @@ def test_fails_where_a_file_has_the_folders_name(in_process: Run, tmp_path: Path
     result = in_process("new", "shop", *GOOD)
 
     assert result.stderr == "mlops: nothing was made: 'shop' is a file; name a folder\n"
+
+
+def test_nothing_is_half_made(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full in the middle leaves no folder; an empty one that was there stays empty."""
+    (tmp_path / "shop").mkdir()
+
+    def write(folder: Path, files: Mapping[str, bytes]) -> None:
+        (folder / next(iter(files))).write_bytes(b"")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(new, "write_all", write)
+
+    assert in_process("new", "shop", *GOOD).returncode == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["shop"]
+
+
+def test_an_empty_folder_may_be_filled(in_process: Run, tmp_path: Path) -> None:
+    """Such as one that was cloned from nothing."""
+    (tmp_path / "shop").mkdir()
+
+    assert in_process("new", "shop", *GOOD).returncode == 0
+    assert (tmp_path / "shop" / "app.py").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]
 
 
 def test_an_upgrade_keeps_what_somebody_changed(in_process: Run, tmp_path: Path) -> None:

@@ -102,8 +102,8 @@ def _change(pair: _Pair, schema: ResourceSchema | None, others: Mapping[str, Res
             if pair.old.get(a) != pair.new.get(a)
         ),
     ]
-    known = {change.path for change in properties}
-    properties += [change for change in _caused(pair, schema, others) if change.path not in known]
+    own = [change.path for change in properties]
+    properties += [change for change in _caused(pair, schema, others) if not _lies_in(change.path, own)]
     if not properties:
         return None
     effects = {change.effect for change in properties}
@@ -186,6 +186,10 @@ def _caused(
                 effect = Effect.MAY_REPLACE
             yield PropertyChange(path=_shown(path), effect=effect, cause=name)
             break
+
+
+def _lies_in(path: str, others: list[str]) -> bool:
+    return any(path == other or path.startswith((f"{other}.", f"{other}[")) for other in others)
 
 
 def _effect_of_value(pair: _Pair, schema: ResourceSchema | None, path: tuple[str | int, ...]) -> Effect:

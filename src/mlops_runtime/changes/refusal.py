@@ -42,7 +42,10 @@ STATEFUL = frozenset(
         "AWS::SageMaker::FeatureGroup",
         "AWS::SageMaker::ModelPackageGroup",
         "AWS::SecretsManager::Secret",
-        "Custom::MLOpsServingSpec",  # its function deletes the endpoint
+        # their functions delete the endpoint, and empty the bucket or the group, which itself may well stay
+        "Custom::BucketSweep",
+        "Custom::MLOpsServingSpec",
+        "Custom::ModelPackageSweep",
     }
 )
 _KEEPING = frozenset({"Retain", "RetainExceptOnCreate", "Snapshot"})
