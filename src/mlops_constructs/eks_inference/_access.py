@@ -65,10 +65,11 @@ class EksAccess(RolloutAccess):
         return []
 
     def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Store the desired spec, start the machine; on delete stop it and remove its alarms."""
+        """Store the desired spec, start the machine; on delete stop it, remove its alarms and record that."""
         return [
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             self._specs("s3:GetObject", "s3:PutObject"),
+            self._records(),
             key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
             iam.PolicyStatement(
                 actions=["states:ListExecutions", "states:StartExecution"], resources=[machine.state_machine_arn]

@@ -140,6 +140,14 @@ def test_the_slots_function_reads_specs_and_finds_the_cluster(served: Any) -> No
     assert allowed["s3:GetObject"][0]["Fn::Join"][1][-1] == "/specs/demand-forecast/*"
 
 
+def test_what_stores_the_spec_asks_neither_sagemaker_nor_the_cluster(served: Any) -> None:
+    """On the way down it stops the machine and records that; slots go with the resource of their manifests."""
+    allowed = served.allowed("ServiceRolloutServingSpecRolePolicy")
+    assert not [action for action in allowed if action.startswith(("sagemaker:", "eks:", "elasticloadbalancing:"))]
+    suffixes = {resource["Fn::Join"][1][-1] for resource in allowed["s3:PutObject"]}
+    assert suffixes == {"/specs/demand-forecast/*", "/audit/demand-forecast/*"}
+
+
 def test_the_spec_comes_after_all_that_a_rollout_needs(served: Any) -> None:
     """And goes before it: the machine is stopped while its slots and entries are still there."""
     (spec,) = served.resources("Custom::MLOpsServingSpec").values()
