@@ -8,6 +8,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,24 +73,16 @@ class EksTrip(Trip):
     _attributes: Mapping[str, Any]
 
     def make_cluster(self) -> None:
-        """Make the cluster that a platform team has: private, with access entries alone."""
+        """Make the cluster that a platform team has."""
         with self.step("make a cluster, as a platform team has one") as detail:
-            eks, iam = self.running.client("eks"), self.running.client("iam")
-            trust = {"Effect": "Allow", "Principal": {"Service": "eks.amazonaws.com"}, "Action": "sts:AssumeRole"}
-            document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-            role = iam.create_role(RoleName=f"{CLUSTER}-cluster", AssumeRolePolicyDocument=document)["Role"]["Arn"]
-            eks.create_cluster(
-                name=CLUSTER,
-                roleArn=role,
-                resourcesVpcConfig={"endpointPublicAccess": False, "endpointPrivateAccess": True},
-                accessConfig={"authenticationMode": "API"},
-            )
-            made = eks.describe_cluster(name=CLUSTER)["cluster"]
-            session = boto3.Session("test", "test", region_name="us-east-1")
-            self.cluster = Cluster(Address(url=made["endpoint"]), token=BearerToken(session, CLUSTER))
-            group = made["resourcesVpcConfig"]["clusterSecurityGroupId"]
-            self._attributes = {"name": CLUSTER, "security_group_id": group, "subnet_cidrs": list(_SUBNETS)}
-            detail.append(f"{CLUSTER} at {made['endpoint']}")
+            made = create_cluster(self.running, CLUSTER)
+            self.cluster = made.cluster
+            self._attributes = {
+                "name": CLUSTER,
+                "security_group_id": made.security_group_id,
+                "subnet_cidrs": list(_SUBNETS),
+            }
+            detail.append(f"{CLUSTER} at {made.endpoint}")
 
     def deploy(self, folder: Path) -> None:
         """Synthesize the app for the cluster, and deploy the unit's stack alone."""
@@ -118,12 +111,52 @@ class EksTrip(Trip):
             unit=self.replay.unit,
             now=self.now,
             cluster=self.cluster,
-            address=_address(running, outputs["ServiceUrl"]),
+            address=local_address(running, outputs["ServiceUrl"]),
         )
 
 
-def _address(running: local_cloud.Cloud, url: str) -> str:
-    """Return where a load balancer is reached on this machine: its name is known in the network of AWS alone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeCluster:
+    """A cluster of the embedded cloud, as its creator sees it."""
+
+    cluster: Cluster
+    endpoint: str
+    security_group_id: str
+
+
+def create_cluster(running: local_cloud.Cloud, name: str) -> MadeCluster:
+    """Make a private cluster that knows access entries alone; its creator, the account's root, is its administrator.
+
+    Args:
+        running: The cloud.
+        name: Name of the cluster.
+    """
+    eks, iam = running.client("eks"), running.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": "eks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = iam.create_role(RoleName=f"{name}-cluster", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    eks.create_cluster(
+        name=name,
+        roleArn=role,
+        resourcesVpcConfig={"endpointPublicAccess": False, "endpointPrivateAccess": True},
+        accessConfig={"authenticationMode": "API"},
+    )
+    made = eks.describe_cluster(name=name)["cluster"]
+    session = boto3.Session("test", "test", region_name="us-east-1")
+    return MadeCluster(
+        cluster=Cluster(Address(url=made["endpoint"]), token=BearerToken(session, name)),
+        endpoint=made["endpoint"],
+        security_group_id=made["resourcesVpcConfig"]["clusterSecurityGroupId"],
+    )
+
+
+def local_address(running: local_cloud.Cloud, url: str) -> str:
+    """Return where a load balancer is reached on this machine: its name is known in the network of AWS alone.
+
+    Args:
+        running: The cloud.
+        url: Its address on AWS.
+    """
     name = url.partition("://")[2]
     balancers = running.client("elbv2").describe_load_balancers()["LoadBalancers"]
     arn = next(row["LoadBalancerArn"] for row in balancers if row["DNSName"] == name)

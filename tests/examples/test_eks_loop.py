@@ -1,0 +1,203 @@
+"""Two slots on the embedded cloud: one deployed service, taken in under load and back."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import boto3
+import pytest
+from examples.retail.demo_eks import create_cluster, local_address
+from examples.retail.eks_loop import EksLoop, RefusedError
+from tests.examples import models
+
+from mlops_constructs import (
+    BusinessUnit,
+    DataCapture,
+    EksCapacity,
+    EksCluster,
+    EksInferenceService,
+    EksTenant,
+    ModelRegistry,
+    Network,
+    Profile,
+    RolloutPolicy,
+)
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+from mlops_runtime.contracts.rollout import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.cloud
+
+CLOCK_SCALE = 120.0
+ROWS = [{"x": 2.0}]
+
+
+def synthesize(folder: Path, group: str) -> Path:
+    """Synthesize a unit with one service in the platform team's network and cluster, and return the assembly."""
+    stack = cdk.Stack(app := cdk.App(outdir=str(folder)), "Slots")
+    network = Network.shared(
+        vpc_id="vpc-0f3a5c7e9b1d2f4a6",
+        availability_zones=["us-east-1a", "us-east-1b"],
+        subnet_ids=["subnet-01a2b3c4d5e6f7089", "subnet-098f7e6d5c4b3a210"],
+    )
+    unit = BusinessUnit(stack, "Unit", name="shop", profile=Profile.DEVELOPMENT, network=network)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="price")
+    cluster = EksCluster.from_attributes(
+        stack, "Cluster", name="retail", security_group_id=group, subnet_cidrs=["10.0.0.0/20", "10.0.16.0/20"]
+    )
+    service = EksInferenceService(
+        stack,
+        "Service",
+        business_unit=unit,
+        cluster=cluster,
+        tenant=EksTenant(stack, "Tenant", business_unit=unit, cluster=cluster),
+        registry=registry,
+        name="price",
+        capacity=EksCapacity(minimum=2, maximum=3),
+        capture=DataCapture(percent=100),
+        rollout=RolloutPolicy.canary(percent=25, bake=cdk.Duration.minutes(5)),
+    )
+    assert service.capture_bucket is not None
+    outputs = {
+        "ApproverRoleArn": registry.approver_role.role_arn,
+        "EndpointName": service.endpoint_name,
+        "RolloutTable": service.rollout.table.table_name,
+        "DeployMachineArn": service.rollout.machine.state_machine_arn,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+        "CaptureBucket": service.capture_bucket.bucket_name,
+        "RuleArn": service.load_balancer.rule_arn,
+        "ServiceUrl": service.url,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder
+
+
+class Shop:
+    """The deployed service; its models answer a factor times their input."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud = cloud
+        made = create_cluster(cloud, "retail")
+        outputs = deployer.deploy(cloud, synthesize(folder / "assembly", made.security_group_id))["Slots"]
+        self.loop = EksLoop(
+            client=cloud.client,
+            outputs=outputs,
+            unit="shop",
+            now=lambda: datetime.fromisoformat(cloud.clock()["now"]),
+            cluster=made.cluster,
+            address=local_address(cloud, outputs["ServiceUrl"]),
+        )
+        self.loop.wait_idle("DeployMachineArn")
+
+    def approve(self, factor: float, *, error: str | None = None, **package: Any) -> Any:
+        """Register and approve a model under load, and wait for its rollout to end; returns the traffic."""
+        seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
+        self.loop.approve(models.register(self.loop, factor, **package), "a person looked at it")
+        if self.loop.live() is None:
+            self.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=240, error=error)
+            return None
+        with self.loop.traffic(ROWS, f"rollout-{factor}") as traffic:
+            self.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=240, error=error)
+        return traffic
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Deploy the service; the tests of this file go on from each other."""
+    folder = tmp_path_factory.mktemp("slots")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
+    try:
+        yield Shop(cloud, folder)
+    finally:
+        cloud.down()
+
+
+def test_a_service_without_a_model_answers_503(shop: Shop) -> None:
+    """The stack is deployed, its namespace is there, and nothing serves."""
+    with pytest.raises(RefusedError, match="503"):
+        shop.loop.ask(ROWS, "too-early")
+
+    assert shop.loop.live() is None
+    assert {state.version for state in shop.loop.slots().values()} == {None}
+
+
+def test_the_first_model_is_born_on_a_slot(shop: Shop) -> None:
+    """The one that the rule gives nothing in the beginning; with as many pods as the capacity says, and all of the traffic."""
+    shop.approve(3.0)
+
+    assert shop.loop.ask(ROWS, "first") == pytest.approx((6.0,))
+    live = shop.loop.live()
+    assert live is not None
+    assert shop.loop.serving_config() == live.config
+    assert shop.loop.slots()["green"].ready == 2
+    assert shop.loop.weights() == {"blue": 0, "green": 100}
+
+
+def test_a_good_model_takes_over_and_the_other_slot_rests(shop: Shop) -> None:
+    """By canary under load: every call is answered, and the old slot has no pods in the end."""
+    before = shop.loop.serving_config()
+
+    traffic = shop.approve(4.0)
+
+    assert (traffic.broken, traffic.refused) == (0, 0), traffic.first_broken
+    assert traffic.answered > 0
+    assert shop.loop.ask(ROWS, "second") == pytest.approx((8.0,))
+    assert shop.loop.serving_config() != before
+    assert shop.loop.weights() == {"blue": 100, "green": 0}
+    assert shop.loop.verify_rest() == "slot green has no pods"
+
+
+def test_a_bad_model_goes_back_under_load(shop: Shop) -> None:
+    """Its answers are no numbers, which the server owns up to: the slot's alarm rings, the weights go back, and no call breaks."""
+    before = shop.loop.serving_config()
+
+    traffic = shop.approve(float("inf"), error=Outcome.ROLLED_BACK.value)
+
+    assert traffic.broken == 0, traffic.first_broken
+    assert 0 < traffic.refused < traffic.answered
+    assert shop.loop.serving_config() == before
+    assert shop.loop.ask(ROWS, "after") == pytest.approx((8.0,))
+    assert shop.loop.verify_rest() == "slot green has no pods"
+
+
+def test_calls_are_captured_and_every_decision_is_on_the_record(shop: Shop) -> None:
+    """Captures of the servers land in the bucket as SageMaker's do; the chain is whole."""
+    deadline = time.monotonic() + 60
+    while not shop.loop.captured():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+    assert shop.loop.audit_problems() == []
+    outcomes = [record.outcome for record in shop.loop.audit()]
+    assert outcomes[-3:] == [Outcome.PROMOTED, Outcome.PROMOTED, Outcome.ROLLED_BACK]
+    shop.loop.verify_shifts()
+    assert shop.loop.broken == 0
+
+
+def test_nobody_who_was_not_asked_counts_as_no_shift() -> None:
+    """A loop that sent nothing proves nothing."""
+    loop = EksLoop(
+        client=lambda name: boto3.client(
+            name, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+        ),
+        outputs={"EndpointName": "shop-price"},
+        unit="shop",
+        now=datetime.now,
+        cluster=None,  # type: ignore[arg-type]  # nothing is looked at
+        address="http://127.0.0.1:1",
+    )
+
+    with pytest.raises(Exception, match="nobody asked"):
+        loop.verify_shifts()
+    with pytest.raises(RefusedError, match="refused"):
+        loop.ask(ROWS, "none")
