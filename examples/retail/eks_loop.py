@@ -143,14 +143,10 @@ class EksLoop(Loop):
         if slot is None:
             return 0
         group = self._group(slot)
-        balancer = self._balancers.describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0][
-            "LoadBalancerArns"
-        ]
-        balancer = balancer or [
-            row["LoadBalancerArn"] for row in self._balancers.describe_load_balancers()["LoadBalancers"]
-        ]
+        described = self._balancers.describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]
+        balancer = described["LoadBalancerArns"][0]
         names = {
-            "LoadBalancer": balancer[0].partition(":loadbalancer/")[2],
+            "LoadBalancer": balancer.partition(":loadbalancer/")[2],
             "TargetGroup": group.rpartition(":")[2],
         }
         points = self._metrics.get_metric_statistics(

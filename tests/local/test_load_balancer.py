@@ -14,3 +14,11 @@ def test_the_cloud_tells_what_stands_for_load_balancers(cloud: Cloud) -> None:
 
     assert isinstance(told["load_balancers"], list)
     assert told["engine"].startswith("haproxy" if shutil.which("haproxy") else "asyncio relay")
+
+
+def test_status_names_what_listens_where(cloud: Cloud) -> None:
+    """So that a person knows which proxy runs, and under which address a listener is reached."""
+    status = cloud.status()
+
+    assert set(status["load_balancing"]) == {"engine", "load_balancers"}
+    assert isinstance(status["clusters"], list)

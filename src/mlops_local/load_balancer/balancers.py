@@ -71,6 +71,14 @@ def refresh() -> None:
             except (OSError, haproxy.ProxyError) as error:  # the others go on; what is wrong is told with the state
                 balancer.problem = str(error)
                 LOGGER.exception("load balancer %s cannot follow", full_name(arn))
+        _tell_groups()
+
+
+def _tell_groups() -> None:
+    """Write down which load balancers forward to each group, as DescribeTargetGroups says it."""
+    for group, record in list(alb._tgs.items()):
+        name = full_name(group)
+        record["LoadBalancerArns"] = sorted(arn for arn, row in _BALANCERS.items() if name in row.routing.targets)
 
 
 def weighted(action: Mapping[str, Any]) -> list[dict[str, Any]]:

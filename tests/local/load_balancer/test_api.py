@@ -29,6 +29,15 @@ def test_weights_are_kept_and_shown(cloud: Cloud, slots: dict[str, Any]) -> None
     assert action["ForwardConfig"]["TargetGroups"] == [{"TargetGroupArn": slots["blue"], "Weight": 1}]
 
 
+def test_a_group_names_the_balancer_that_a_rule_gives_it(cloud: Cloud, slots: dict[str, Any]) -> None:
+    """The shape TargetGroup: LoadBalancerArns, "the load balancer that routes traffic to this target group"."""
+    groups = cloud.client("elbv2").describe_target_groups(TargetGroupArns=[slots["blue"], slots["green"]])[
+        "TargetGroups"
+    ]
+
+    assert [group["LoadBalancerArns"] for group in groups] == [[slots["balancer"]]] * 2
+
+
 def _forward(*groups: tuple[str, int]) -> list[dict[str, Any]]:
     rows = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in groups]
     return [{"Type": "forward", "ForwardConfig": {"TargetGroups": rows}}]
