@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 import boto3
@@ -248,8 +249,24 @@ def test_jobs_that_change_an_account_are_one_at_a_time_and_in_an_environment(fil
         job = jobs[f"deploy:{profile}"]
         assert (job["resource_group"], job["environment"]["name"]) == (profile, profile)
         assert ".account" in jobs[job["extends"][0]]["extends"]
+        behind = _behind(jobs, f"deploy:{profile}")
+        assert {
+            "test",
+            "package",
+            "compliance",
+            "leaks",
+            "dependencies",
+            f"synth:{profile}",
+            f"plan:{profile}",
+        } <= behind
     assert jobs[".account"]["id_tokens"]["AWS_ID_TOKEN"]["aud"] == "sts.amazonaws.com"
     assert jobs[".account"]["interruptible"] is False
+
+
+def _behind(jobs: dict[str, Any], name: str) -> set[str]:
+    """Return the jobs without which one does not run: with `needs`, stages alone hold nobody back."""
+    needs = {need if isinstance(need, str) else need["job"] for need in jobs[name].get("needs", [])}
+    return needs.union(*(_behind(jobs, need) for need in needs))
 
 
 def _token(subject: str) -> str:
