@@ -200,7 +200,7 @@ BAD = {
     "large batches crash": ({"change": crashes}, "many rows"),
     "crashes late": (
         {"change": lambda rows, predict: predict(rows) if next(LATE) % 200 < 150 else predict(rows) * np.nan},
-        "many rows",
+        "categories",
     ),
     "slow": ({"seconds": 0.3}, "small series"),
     "another content type": ({"body": lambda body: (body, "text/html")}, "small series"),
