@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from mlops_local import settings
@@ -72,6 +73,7 @@ _PACING = threading.Lock()
 _factor = settings.clock_scale
 _working = 0
 _waiting = 0
+_file: Path | None = None
 _ran = 0.0  # sources have run up to here
 
 
@@ -136,7 +138,7 @@ def _work(change: int) -> None:
     with _PACING:
         _working += change
         if _SEGMENTS[-1].scale:  # one that stands is in a jump, and goes on at its end
-            _SEGMENTS.append(_Segment(time.time(), now(), pace()))
+            _append(_Segment(time.time(), now(), pace()))
     wake()
 
 
@@ -256,8 +258,17 @@ def wake() -> None:
 
 def _set(to: float, *, stands: bool = False) -> None:
     with _PACING:
-        _SEGMENTS.append(_Segment(time.time(), to, 0.0 if stands else pace()))
+        _append(_Segment(time.time(), to, 0.0 if stands else pace()))
     wake()
+
+
+def _append(segment: _Segment) -> None:
+    _SEGMENTS.append(segment)
+    # servers of their own processes read it; while a jump walks from one due time to the next they see where it began
+    if _file is not None and segment.scale:
+        part = _file.with_suffix(".part")
+        part.write_text(json.dumps([segment.real, segment.embedded, segment.scale]))
+        part.replace(_file)
 
 
 def _next(after: float) -> tuple[float, list[Source]]:
@@ -363,7 +374,8 @@ def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:
 
 def install() -> None:
     """Put the clock's address and its thread in place."""
-    global _ran  # noqa: PLW0603 - the clock is one
+    global _ran, _file
     ROUTES["/_mlops/clock"] = control
-    _ran = now()
+    _ran, _file = now(), settings.clock_file()
+    _set(_ran)
     threading.Thread(target=_tick, name="embedded-clock", daemon=True).start()

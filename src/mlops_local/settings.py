@@ -17,3 +17,8 @@ clock_scale = float(os.environ.get("MLOPS_LOCAL_CLOCK_SCALE", "1"))
 def endpoint_url() -> str:
     """Return the address under which the embedded cloud calls itself."""
     return f"http://127.0.0.1:{port}"
+
+
+def clock_file() -> Path:
+    """Return the file in which the clock says its time to processes of the embedded cloud: real, embedded, scale."""
+    return home.absolute() / "clock.json"

@@ -282,11 +282,11 @@ class Probes:
             connection.request("GET", probe["httpGet"].get("path", "/"))
             answer = connection.getresponse()
             answer.read()
-            return 200 <= answer.status < 400
         except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
+        return 200 <= answer.status < 400
 
 
 def _free_port() -> int:

@@ -27,7 +27,7 @@ _FETCH = ["fetch", "s3://a/b", "0", "/m"]
 @pytest.mark.parametrize(
     ("container", "expected"),
     [
-        ({"args": ["serve"]}, ["-m", "mlops_runtime.serving", "serve"]),
+        ({"args": ["serve"]}, ["-m", "mlops_local.server_clock", "serve"]),
         ({"args": _FETCH}, ["-m", "mlops_runtime.serving", *_FETCH]),
         ({"command": ["python", "-m", "x"], "args": ["y"]}, ["-m", "x", "y"]),
     ],
