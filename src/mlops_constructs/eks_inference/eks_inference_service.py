@@ -266,6 +266,7 @@ class EksInferenceService(ServiceMetrics):
             subnets=(),
             security_groups=(),
             rollout=policy.to_spec(),
+            network_isolation=False,  # pods fetch their model, and the server writes its captures itself
             capture=None
             if capture is None or self._capture_bucket is None
             else CaptureSpec(

@@ -70,6 +70,7 @@ def test_the_spec_is_one_that_the_machine_takes(served: Any) -> None:
         0,
     )
     assert spec.eks is not None
+    assert not spec.network_isolation
     assert (spec.eks.cluster, spec.eks.namespace, spec.eks.service_account) == ("retail", "demand", "demand-forecast")
     assert (spec.eks.minimum, spec.eks.maximum, spec.eks.cpu, spec.eks.memory) == (2, 10, "1", "1Gi")
     assert set(spec.eks.target_groups) == {"blue", "green"}
