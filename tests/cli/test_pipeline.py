@@ -15,9 +15,9 @@ import boto3
 import pytest
 import yaml
 from botocore.exceptions import ClientError
+from examples.gitlab_platform import Platform
 
 from mlops_cli.new import Answers, render, write_all
-from mlops_constructs import GitLabDeployRole, GitLabSubject
 from mlops_local import deployer
 from mlops_local.cloud import Cloud, up
 
@@ -282,16 +282,14 @@ def _token(subject: str) -> str:
 def deploy_role(account: Cloud, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The role of retail/demand's main, and CDK's role that may only read."""
     app = cdk.App(outdir=str(tmp_path_factory.mktemp("platform")))
-    stack = cdk.Stack(app, "Platform")
-    made = GitLabDeployRole(stack, "GitLab", subject=GitLabSubject.branch("main", project="retail/demand"))
-    cdk.CfnOutput(stack, "Role", value=made.role.role_arn)
+    Platform(app, "Platform", project="retail/demand")
     app.synth()
     trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
     account.client("iam").create_role(
         RoleName=f"cdk-hnb659fds-lookup-role-{ACCOUNT}-us-east-1",
         AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
     )
-    return deployer.deploy(account, Path(app.outdir))["Platform"]["Role"]
+    return deployer.deploy(account, Path(app.outdir))["Platform"]["DeployRole"]
 
 
 @pytest.fixture
