@@ -1,7 +1,7 @@
 """Service Quotas, as far as rollouts ask: which instances an account may have for SageMaker's endpoints.
 
-``ListServiceQuotas`` alone. Each type has a quota of 20; ``POST /_mlops/quotas`` with ``{"ml.m5.large for endpoint usage": 3}`` sets
-others, in place of those before.
+``ListServiceQuotas`` alone. Each type has a quota of 20; ``POST /_mlops/quotas`` with ``{"ml.m5.large for endpoint usage": 3}``
+sets others, in place of those before.
 
 See: https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html
 """
@@ -18,7 +18,7 @@ from ministack.core.responses import get_account_id, get_region
 from mlops_local import compat
 from mlops_local.routes import ROUTES
 from mlops_local.sagemaker.errors import ServiceError, validation
-from mlops_local.sagemaker.shapes import Record, check_request, check_response, model
+from mlops_local.sagemaker.shapes import Record, Shape, check_request, check_response, model
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
@@ -87,7 +87,8 @@ async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes
 
 
 def _names() -> list[str]:
-    types = model().shape_for("ProductionVariantInstanceType").enum
+    shape: Shape = model().shape_for("ProductionVariantInstanceType")
+    types: list[str] = shape.enum
     return sorted(f"{kind} for endpoint usage" for kind in types)
 
 

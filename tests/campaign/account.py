@@ -271,6 +271,10 @@ class Account:
         uri = f"{request.get('OutputDataConfig', {}).get('S3OutputPath', '')}/{name}/output/model.tar.gz"
         return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
 
+    def _servicequotas_listServiceQuotas(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        del request
+        return {"Quotas": [{"QuotaName": "ml.m5.large for endpoint usage", "Value": 20.0}]}
+
     # CloudWatch and Application Auto Scaling
 
     def _cloudwatch_putMetricAlarm(self, request: dict[str, Any]) -> Any:  # noqa: N802
@@ -335,7 +339,7 @@ class _Client:
             return getattr(_S3(self._account.objects), operation)  # type: ignore[no-any-return]
         first, *rest = operation.split("_")
         name = first + "".join(part.capitalize() for part in rest)
-        handler: Callable[..., Any] = getattr(self._account, f"_{self._service}_{name}")
+        handler: Callable[..., Any] = getattr(self._account, f"_{self._service.replace('-', '')}_{name}")
         return lambda **arguments: handler(arguments)
 
     def get_paginator(self, operation: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -170,6 +171,19 @@ def test_a_model_that_is_not_what_it_says_never_serves(endpoint: Endpoint) -> No
     assert endpoint.loop.live() == before
     assert endpoint.loop.audit()[-1].outcome is Outcome.ROLLED_BACK
     assert endpoint.ask() == pytest.approx(6.0)
+
+
+def test_what_the_account_may_not_have_is_refused_before_anything_is_made(endpoint: Endpoint) -> None:
+    """Two instances serve and two more would start beside them; the account may have three."""
+    before = endpoint.loop.live()
+    address = f"{endpoint.cloud.endpoint_url}/_mlops/quotas"  # http on 127.0.0.1
+    urllib.request.urlopen(address, data=b'{"ml.m5.large for endpoint usage": 3}').close()  # noqa: S310
+
+    endpoint.approve(5.5, error="REFUSED")
+
+    urllib.request.urlopen(address, data=b"{}").close()  # noqa: S310
+    assert endpoint.loop.live() == before
+    assert endpoint.loop.audit()[-1].reason.startswith("the rollout needs 4 ml.m5.large at once for both fleets")
 
 
 def test_an_approval_outside_the_approvers_role_deploys_nothing(endpoint: Endpoint) -> None:

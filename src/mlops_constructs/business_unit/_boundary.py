@@ -65,6 +65,8 @@ _CLUSTERS = (
     "eks:DescribeAccessEntry",
     "eks:DescribeCluster",
 )
+# how many instances an account may have
+_QUOTAS = ("servicequotas:ListServiceQuotas",)
 _PASS_TO = ("events.amazonaws.com", "lambda.amazonaws.com", "sagemaker.amazonaws.com", "states.amazonaws.com")
 _BOUNDARY_REASON = (
     "a permissions boundary grants nothing, it caps what the unit's exact policies may ever grant; "
@@ -96,7 +98,9 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolic
         wildcard_reason=_BOUNDARY_REASON,
         statements=[
             iam.PolicyStatement(
-                sid="Services", actions=[*(f"{service}:*" for service in _SERVICES), *_CLUSTERS], resources=["*"]
+                sid="Services",
+                actions=[*(f"{service}:*" for service in _SERVICES), *_CLUSTERS, *_QUOTAS],
+                resources=["*"],
             ),
             iam.PolicyStatement(
                 sid="PassRoles",

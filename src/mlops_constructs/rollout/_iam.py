@@ -53,6 +53,7 @@ class RolloutAccess:
             # whose a first endpoint is that failed
             iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[self._own()["endpoint"]]),
             describe_alarms_statement(),
+            *self._quotas(),
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
@@ -142,6 +143,15 @@ class RolloutAccess:
             self._ring_abort(),
             iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
         ]
+
+    def _quotas(self) -> list[iam.PolicyStatement]:
+        """How many instances the account may have, where there are any.
+
+        See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_servicequotas.html (no resource type)
+        """
+        if self.serving.serverless is not None or self.serving.eks is not None:
+            return []
+        return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
 
     def _records(self) -> iam.PolicyStatement:
         objects = self.business_unit.audit_bucket.arn_for_objects(f"audit/{self.endpoint_name}/*")

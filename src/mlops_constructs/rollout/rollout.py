@@ -347,8 +347,9 @@ class Rollout(Construct):
             properties={"Spec": cdk.Stack.of(self).to_json_string(to_dict(spec))},
             service_timeout=cdk.Duration.minutes(11),
         )
-        # a delete needs the role until the last, and the guard must not start what is being deleted
-        resource.node.add_dependency(function.role, self._machine)
+        # a delete needs the role until the last, the guard must not start what is being deleted, and the last record comes before
+        # a development unit's buckets are emptied
+        resource.node.add_dependency(function.role, self._machine, self._unit.artifacts, self._unit.audit_bucket)
         return resource
 
 

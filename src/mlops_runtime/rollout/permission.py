@@ -10,7 +10,8 @@ from mlops_runtime.registry.package import RegisteredPackage, read_package
 from mlops_runtime.rollout.capacity import conversion_problem
 from mlops_runtime.rollout.limits import check_spec
 from mlops_runtime.rollout.plan import BusyError, Facts, NothingToDoError, RefusedError, live_pointer
-from mlops_runtime.rollout.serving import Serving, Version
+from mlops_runtime.rollout.quota import Quotas, needed, quota_problems
+from mlops_runtime.rollout.serving import Serving, Variant, Version
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: each of these ends by itself
 _UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
@@ -120,6 +121,23 @@ def check_made(alarms: Sequence[str], states: Mapping[str, str]) -> None:
         raise RefusedError(
             f"rollback alarms do not exist: {', '.join(missing)}; nothing would roll the deployment back"
         )
+
+
+def check_quota(spec: ServingSpec, live: Sequence[Variant], quotas: Quotas | None) -> str:
+    """Hold the instances that both fleets need at once to what the account may have.
+
+    Returns:
+        A sentence to add to the reason where the quotas could not be read; empty otherwise.
+
+    Raises:
+        RefusedError: If the account may not have as many.
+    """
+    if quotas is None:
+        return ""
+    problems = quota_problems(needed(spec, live), quotas)
+    if problems:
+        raise RefusedError("; ".join(problems))
+    return f"; whether the account may have the instances could not be read ({quotas.unread})" if quotas.unread else ""
 
 
 def check_variants(spec: ServingSpec, version: Version) -> None:

@@ -10,6 +10,7 @@ from mlops_runtime.contracts.rollout import LivePointer, LockRow, ServingSpec
 from mlops_runtime.eks.serving import Slots
 from mlops_runtime.rollout.capacity import no_scaling
 from mlops_runtime.rollout.leftovers import Leftovers
+from mlops_runtime.rollout.quota import Quotas
 from mlops_runtime.rollout.serving import Serving, Version
 
 POLL_SECONDS = 30
@@ -83,6 +84,7 @@ class Facts:
         slots: Both slots, where the endpoint is served on EKS.
         spec_stored: When the desired spec was stored last.
         never_served: Whether the endpoint is one of ours that failed before it ever served.
+        quotas: How many instances the account may have; None where nothing needs to be asked.
     """
 
     row: LockRow
@@ -100,6 +102,7 @@ class Facts:
     slots: Slots | None = None
     spec_stored: datetime | None = None
     never_served: bool = False
+    quotas: Quotas | None = None
 
 
 class RefusedError(Exception):

@@ -30,6 +30,7 @@ from mlops_runtime.rollout.permission import (
     check_made,
     check_probation,
     check_quiet,
+    check_quota,
     check_variants,
     desired,
     settled,
@@ -136,7 +137,8 @@ def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now
     common = _made(common, case)
     if serving is None:
         endpoint = render.render_endpoint(spec, config=case.name, execution=execution)
-        return replace(common, action="create", reason=f"first model: {package.arn}", create_endpoint=endpoint)
+        reason = f"first model: {package.arn}" + check_quota(spec, (), facts.quotas)
+        return replace(common, action="create", reason=reason, create_endpoint=endpoint)
     if serving.version is None:
         raise RefusedError(
             f"config {serving.config}, which serves, or its model was deleted: a deployment could not go back"
@@ -205,6 +207,7 @@ def _update(common: Plan, case: Case, version: Version) -> Plan:
     spec, rollout = case.spec, case.spec.rollout
     check_variants(spec, version)
     check_quiet(spec, case.facts.alarm_states)
+    unread = check_quota(spec, version.variants, case.facts.quotas)
     alarms = FleetAlarms(
         spec=spec,
         config=case.name,
@@ -214,8 +217,10 @@ def _update(common: Plan, case: Case, version: Version) -> Plan:
     )
     # deployment guardrails do not know serverless endpoints: nothing would look at an alarm
     names = alarms.names if spec.serverless is None else ()
+    changed = _change(common, case, version)
     return replace(
-        _change(common, case, version),
+        changed,
+        reason=changed.reason + unread,
         update_endpoint=render.render_update(spec, config=case.name, live=version.variants, alarms=names),
         revert_endpoint=render.render_revert(spec, config=version.config, live=version.variants),
         alarms=tuple(alarms.requests()) if names else (),

@@ -8,11 +8,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
-from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
+from rollout_world import ENDPOINT, ENVIRONMENT, EXECUTION, NOW, PACKAGE, SPEC, World
 
 from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow
 from mlops_runtime.registry.approval import ApprovalRule
-from mlops_runtime.rollout.gather import alarm_states
+from mlops_runtime.rollout.gather import Sources, alarm_states
 from mlops_runtime.rollout.tags import ENDPOINT_TAG
 
 
@@ -138,6 +138,13 @@ def test_what_ever_served_is_no_first_endpoint(world: World) -> None:
     )
     sources = replace(world.sources, sagemaker=Failed(world.sagemaker, OURS))
     assert not sources.facts(world.request("spec"), execution=EXECUTION, now=NOW).never_served
+
+
+def test_sources_follow_from_the_environment(world: World) -> None:
+    """What the construct gives to the function."""
+    made = Sources.from_environment(ENVIRONMENT, lambda service, **_: getattr(world, service), slots=None)
+    assert (made.group, made.bucket, made.table.endpoint) == (ENDPOINT, "artifacts", ENDPOINT)
+    assert made.facts(world.request("rollback"), execution=EXECUTION, now=NOW) == world.facts(world.request("rollback"))
 
 
 def test_when_the_spec_was_stored_is_read(world: World) -> None:

@@ -1,0 +1,69 @@
+"""Service Quotas of the embedded cloud: ListServiceQuotas, and the address by which other quotas are set."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from mlops_runtime.rollout.quotas import read_quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlops_local.cloud import Cloud
+
+NAME = "ml.m5.large for endpoint usage"
+
+
+def put(cloud: Cloud, body: object) -> Any:
+    """Set quotas."""
+    request = urllib.request.Request(f"{cloud.endpoint_url}/_mlops/quotas", data=json.dumps(body).encode())  # noqa: S310 - loopback
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
+        return json.load(answer)
+
+
+def test_every_type_of_an_endpoint_has_a_quota(cloud: Cloud) -> None:
+    """Page by page, as botocore's model says."""
+    client = cloud.client("service-quotas")
+    first = client.list_service_quotas(ServiceCode="sagemaker", MaxResults=10)
+    assert len(first["Quotas"]) == 10
+    assert "NextToken" in first
+    assert read_quotas(client, ["ml.m5.large", "ml.c7g.xlarge"]).instances == {
+        "ml.m5.large": 20.0,
+        "ml.c7g.xlarge": 20.0,
+    }
+
+
+def test_other_quotas_can_be_set(cloud: Cloud) -> None:
+    """In place of those before; what SageMaker does not have is refused."""
+    try:
+        assert put(cloud, {NAME: 3}) == {NAME: 3.0}
+        assert read_quotas(cloud.client("service-quotas"), ["ml.m5.large"]).instances == {"ml.m5.large": 3.0}
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            put(cloud, {"ml.none": 3})
+    finally:
+        put(cloud, {})
+
+
+def test_only_who_may_is_answered(
+    cloud: Cloud, make_role: Callable[..., str], allow: Callable[..., dict[str, Any]], acting_as: Callable[[str], Any]
+) -> None:
+    """The action has no resource type."""
+    may = acting_as(make_role(allow("servicequotas:ListServiceQuotas")))("service-quotas")
+    assert may.list_service_quotas(ServiceCode="sagemaker", MaxResults=1)["Quotas"]
+    denied = acting_as(make_role(allow("s3:GetObject")))("service-quotas")
+    assert read_quotas(denied, ["ml.m5.large"]).unread.startswith("AccessDenied")
+
+
+def test_all_else_is_refused_by_name(cloud: Cloud) -> None:
+    """No other service's quotas, no other operation."""
+    client = cloud.client("service-quotas")
+    with pytest.raises(ClientError, match="no quotas of 'ec2'"):
+        client.list_service_quotas(ServiceCode="ec2")
+    with pytest.raises(ClientError, match="has ListServiceQuotas"):
+        client.get_service_quota(ServiceCode="sagemaker", QuotaCode="L-00000000")
