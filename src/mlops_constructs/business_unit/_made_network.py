@@ -8,7 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 
-from constructs import Construct
+from constructs import Construct, IConstruct
 from mlops_constructs._iam import service_role
 from mlops_constructs._log_group import define_log_group
 from mlops_constructs._validation import is_known
@@ -106,7 +106,7 @@ def add_endpoints(
     )
 
 
-def _print_price(home: Construct, what: str, *, endpoints: int, zones: int, after: str = "") -> None:
+def _print_price(home: IConstruct, what: str, *, endpoints: int, zones: int, after: str = "") -> None:
     stack = cdk.Stack.of(home)
     region = stack.region if is_known(stack.region) and stack.region in _ENDPOINT_HOUR else _DEFAULT_REGION
     price = monthly_price(endpoints=endpoints, zones=zones, region=region)
