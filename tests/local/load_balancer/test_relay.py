@@ -106,3 +106,32 @@ def test_a_rule_without_weight_leads_nowhere() -> None:
 
     assert proxy.choose(80, "any", "/invocations") == ("", None)
     assert proxy.choose(81, "any", "/invocations") == ("", None)
+
+
+def test_the_cloud_takes_it_where_haproxy_is_missing(
+    own_cloud: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    target: Callable[[str], Any],
+    wait_for: Callable[..., Any],
+) -> None:
+    """It says so in its state; weights and metrics are what they are with haproxy."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    cloud = own_cloud()
+    assert cloud.status()["load_balancing"]["engine"].startswith("asyncio relay (haproxy is not installed")
+    elb = cloud.client("elbv2")
+    server, balancer = target("v1"), elb.create_load_balancer(Name="small", Subnets=["subnet-1"])["LoadBalancers"][0]
+    group = elb.create_target_group(Name="small", Protocol="HTTP", Port=80, TargetType="ip", VpcId="vpc-1")[
+        "TargetGroups"
+    ][0]
+    action = {"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}
+    elb.create_listener(LoadBalancerArn=balancer["LoadBalancerArn"], Port=80, Protocol="HTTP", DefaultActions=[action])
+    elb.register_targets(TargetGroupArn=group["TargetGroupArn"], Targets=[{"Id": "127.0.0.1", "Port": server.port}])
+    (row,) = cloud.status()["load_balancing"]["load_balancers"]
+
+    wait_for(lambda: set(ask(row["listeners"]["80"], 1)) == {(200, "v1")})
+
+    def counted() -> bool:
+        metrics_ = cloud.client("cloudwatch").list_metrics(Namespace="AWS/ApplicationELB")["Metrics"]
+        return {"RequestCount", "HealthyHostCount"} <= {metric["MetricName"] for metric in metrics_}
+
+    wait_for(counted)
