@@ -16,12 +16,14 @@ import boto3
 
 from examples.retail.demand_forecasting.replay import REPLAY
 from examples.retail.eks_loop import EksLoop
+from examples.retail.loop import expect
 from examples.retail.page import write_page
 from examples.retail.planted import register_bad_package
 from examples.retail.steps import Missed, Result, Trip
 from mlops_cli.synthesis import run_build, synthesize
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
+from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.eks.client import Address, Cluster
 from mlops_runtime.eks.token import BearerToken
@@ -181,6 +183,7 @@ def travel(trip: EksTrip) -> None:
     with trip.step("replay two weeks as live requests; the servers capture them") as detail:
         for week in (first, first + 1):
             report = trip.replay_period(week)
+            expect(report.drift_state is not MonitorState.NO_CAPTURE, f"week {week}: nothing was captured")
             detail.append(f"week {week}: drift {report.drift_state}, quality {report.quality_state}")
         detail.append(f"{loop.captured()} objects of captures in S3, {loop.counted()} counted")
     upcoming = replay.requests(first + 2)
