@@ -22,10 +22,11 @@ _SHOWN = 170
 # what let one of a kind through; written once the results were known
 WHY = {
     "zeros for a group": "such series sell next to nothing, and nothing is hardly further off than what serves says of them",
-    "promotions wrong": "promoted rows are a quarter too low, which is as far off as what serves is there",
-    "overflows": "no forecast comes near the limit, then or later: it answers what the good one answers",
+    "promotions wrong": "a quarter too low where promoted, where what serves is as far off; later weeks leave open which is worse",
+    "promotions ignored": "without the mailer it is still not worse than what serves, where promoted neither",
+    "overflows": "no forecast comes near the limit, then or later",
     "categories shuffled": "the model hardly uses the category: what it answers is as good, also later",
-    "one category wrong": "the category's forecasts are two fifths too low, and in it what serves is as far off the other way",
+    "one category wrong": "two fifths too low in a category, where what serves is not shown to be better, also later",
     "only old rows": "what was learnt until week 14 is as good as what serves, which was learnt until week 22",
     "labels mixed up": "the median hardly moves when a third of the labels do: it is not worse, also later",
     "ends after a while": "it outlives the thousand calls of a rehearsal, and one error a thousand calls rings no alarm",
@@ -186,12 +187,14 @@ def _through(
         yield "None."
         return
     worse = [key for key in keys if not bad[key]["fresh"].get("is_good")]
+    same = sum(apart[key]["share"] == 0 for key in keys if key in apart and key not in worse)
     yield (
         f"On the weeks after the decision, which no gate saw, {len(worse)} of these {len(keys)} lose to "
         f"the champion by the gate's own "
         "rule, or are bad whatever they forecast; the others are bad by how they came about, and not by what came of it: they "
-        "answer as well as what serves, or the same as the good one that they were made of. Nothing that looks at answers could "
-        "refuse them and let that one pass."
+        "answer as well as what serves. "
+        f"{same} of them answer in every later week exactly what the good one answers that they were made of: nothing that looks "
+        "at answers could refuse them and let that one pass."
     )
     yield ""
     cells = {cell.key: cell.kind.name for cell in bad_ones()}
@@ -227,8 +230,8 @@ def _refused(
     by = Counter(turned.values())
     if by["gate"]:
         yield (
-            f"Those that the gate refuses ({by['gate']}) are worse on the {HOLDOUT_WEEKS} weeks of their holdout than it allows, "
-            f"and not on the {FRESH_WEEKS} weeks after it."
+            f"Those that the gate refuses ({by['gate']}) are not shown to be good enough on the {HOLDOUT_WEEKS} weeks of their "
+            f"holdout, and are on the {FRESH_WEEKS} weeks after it."
         )
         yield ""
     yield "| trained after week | good | refused |"
