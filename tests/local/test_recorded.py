@@ -103,7 +103,9 @@ def test_a_keyword_on_strings_sees_a_boolean_as_its_text() -> None:
 
 def test_an_identity_provider_is_named_by_its_issuer():
     """Trust policies name it, and STS finds it by a token's issuer: the ARN of the service authorization reference."""
-    made = recorded.create("AWS::IAM::OIDCProvider", "Provider", {"Url": "https://git.example.com/gitlab"}, "stack", WHERE)
+    made = recorded.create(
+        "AWS::IAM::OIDCProvider", "Provider", {"Url": "https://git.example.com/gitlab"}, "stack", WHERE
+    )
 
     arn = "arn:aws:iam::000000000000:oidc-provider/git.example.com/gitlab"
     assert made == (arn, {"Arn": arn})
