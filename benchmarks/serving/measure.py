@@ -140,5 +140,7 @@ def load(server: Server, path: str, body: bytes, *, connections: int, seconds: i
     if _ERRORS.search(said):
         raise RuntimeError(said)
     count = int(_REQUESTS.findall(said)[0])
+    if count == 0:  # nobody else's fault: the machine is shared
+        return load(server, path, body, connections=connections, seconds=seconds * 2, folder=folder)
     latency = {percent: float(number) * _MILLISECONDS[unit] for percent, number, unit in _LATENCY.findall(said)}
     return Load(count, spent / count * 1000, latency["50"], latency["99"], count / seconds)

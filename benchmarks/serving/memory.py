@@ -29,9 +29,8 @@ def main() -> None:
                 points.append((total, measure.memory(server.pid)))
                 print(f"{total:>9,} requests  {points[-1][1]:6.1f} MB  {at.cpu_ms:.3f} CPU ms", flush=True)
     settled = [mb for count, mb in points if count > wanted / 5]
-    print(
-        f"{machine_load()}; after the first fifth between {min(settled):.1f} and {max(settled):.1f} MB, {settled[-1]:.1f} at the end"
-    )
+    span = f"between {min(settled):.1f} and {max(settled):.1f} MB"
+    print(f"{machine_load()}; after the first fifth {span}, {settled[-1]:.1f} at the end")
 
 
 if __name__ == "__main__":

@@ -82,13 +82,15 @@ class Recorder:
     Args:
         settings: Where to, how many of the calls, and how many bytes may wait.
         put: Writes an object: key and content. Whatever it raises counts as not written.
+        prepare: Makes ready for the first write, in the thread that writes. Default: nothing is to be done.
         generator: Decides which calls are taken. Default: a new one.
         flush_bytes: Bytes that are written at once. Default: 4 MiB, or a quarter of what may wait.
         flush_seconds: Longest time that a call waits while S3 answers. Default: 10.
         pauses: Seconds between tries of a write; after the last its calls are lost. Default: 1, 4, 15.
 
     Example:
-        >>> recorder = Recorder(settings, put=s3_put(settings))  # doctest: +SKIP
+        >>> bucket = CaptureBucket(settings)  # doctest: +SKIP
+        >>> recorder = Recorder(settings, bucket.put, prepare=bucket.prepare)  # doctest: +SKIP
         >>> recorder.close(5)  # doctest: +SKIP
     """
 
@@ -97,6 +99,7 @@ class Recorder:
         settings: CaptureSettings,
         put: Callable[[str, bytes], None],
         *,
+        prepare: Callable[[], None] | None = None,
         generator: random.Random | None = None,
         flush_bytes: int = FLUSH_BYTES,
         flush_seconds: float = FLUSH_SECONDS,
@@ -104,6 +107,7 @@ class Recorder:
     ) -> None:
         self._settings = settings
         self._put = put
+        self._prepare = prepare
         self._random = random.Random() if generator is None else generator  # noqa: S311 - a sample is no secret
         self._flush_bytes = min(flush_bytes, max(1, settings.queue_bytes // 4))
         self._flush_seconds = flush_seconds
@@ -167,6 +171,11 @@ class Recorder:
         }
 
     def _run(self) -> None:
+        try:
+            if self._prepare is not None:
+                self._prepare()
+        except Exception as error:  # the first write says it again, and tries again
+            _log.warning("capture is not ready: %s: %s", type(error).__name__, error)
         while True:
             self._wake.wait(self._flush_seconds)
             self._wake.clear()
@@ -219,31 +228,36 @@ def event_ids() -> Callable[[], str]:
     return make
 
 
-def s3_put(settings: CaptureSettings) -> Callable[[str, bytes], None]:
-    """Return what writes an object of the capture bucket; the client is made at the first write."""
-    encryption: Mapping[str, str] = {}
-    if settings.kms_key is not None:
-        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": settings.kms_key}
-    clients: list[Any] = []
+class CaptureBucket:
+    """Writes objects of the capture bucket with botocore's client.
 
-    def put(key: str, content: bytes) -> None:
-        if not clients:
-            clients.append(_client())
+    Args:
+        settings: Bucket and key.
+    """
+
+    def __init__(self, settings: CaptureSettings) -> None:
+        self._bucket = settings.bucket
+        self._encryption: Mapping[str, str] = {}
+        if settings.kms_key is not None:
+            self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": settings.kms_key}
+        self._client: Any = None
+
+    def prepare(self) -> None:
+        """Load boto3 and make the client: a server that captures nothing never does, one that leaves has no time for it."""
+        import boto3  # noqa: PLC0415 - see above
+        from botocore.config import Config  # noqa: PLC0415
+
+        config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 2})
+        self._client = boto3.session.Session().client("s3", config=config)
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object."""
+        if self._client is None:
+            self.prepare()
         try:
-            clients[0].put_object(
-                Bucket=settings.bucket, Key=key, Body=content, ContentType="application/jsonl", **encryption
+            self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=content, ContentType="application/jsonl", **self._encryption
             )
         except Exception:
-            clients.clear()  # a session keeps what it found, also that there were no credentials yet
+            self._client = None  # a session keeps what it found, also that there were no credentials yet
             raise
-
-    return put
-
-
-def _client() -> Any:
-    # a server that captures nothing never loads it
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
-
-    config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 2})
-    return boto3.session.Session().client("s3", config=config)

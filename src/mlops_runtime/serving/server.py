@@ -7,9 +7,9 @@ import os
 import uvicorn
 
 from mlops_runtime.serving.app import build
-from mlops_runtime.serving.capture import Recorder, s3_put
+from mlops_runtime.serving.capture import CaptureBucket, Recorder
 from mlops_runtime.serving.model import ModelError, load_directory
-from mlops_runtime.serving.settings import Settings
+from mlops_runtime.serving.settings import CaptureSettings, Settings
 
 # SageMaker sends SIGKILL 30 s after SIGTERM
 # See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
@@ -38,8 +38,7 @@ def serve() -> int:
         _log.warning("MLOPS_MODEL_SHA256 is not set: the model's hash is not compared")
     _log.info("model %s with %d columns, port %d", model.sha256, len(model.signature.inputs), settings.port)
     gc.freeze()  # what is loaded by now stays: no collection looks at it again
-    capture = settings.capture
-    recorder = None if capture is None else Recorder(capture, s3_put(capture))
+    recorder = None if settings.capture is None else _recorder(settings.capture)
     try:
         uvicorn.run(
             build(model, max_body_bytes=settings.max_body_bytes, name=settings.name, recorder=recorder),
@@ -50,6 +49,7 @@ def serve() -> int:
             access_log=False,
             log_level="error",  # what is no HTTP at all is answered, and no caller fills the log with it
             server_header=False,
+            proxy_headers=False,  # nothing here asks who called
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
@@ -58,3 +58,8 @@ def serve() -> int:
         if recorder is not None:
             recorder.close(_FLUSH_SECONDS)
     return 0
+
+
+def _recorder(capture: CaptureSettings) -> Recorder:
+    bucket = CaptureBucket(capture)
+    return Recorder(capture, bucket.put, prepare=bucket.prepare)

@@ -15,7 +15,7 @@ from moto import mock_aws
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.capture import CaptureRecord, capture_key
 from mlops_runtime.monitor.capture import read_call
-from mlops_runtime.serving.capture import Call, Recorder, event_ids, line, s3_put
+from mlops_runtime.serving.capture import Call, CaptureBucket, Recorder, event_ids, line
 from mlops_runtime.serving.settings import CaptureSettings
 
 HOUR = datetime(2026, 11, 24, 9, tzinfo=UTC).timestamp()
@@ -182,6 +182,23 @@ def test_a_write_that_fails_is_tried_again(wait_for: Any) -> None:
     recorder.close(10)
 
 
+def test_what_writes_is_made_ready_at_once() -> None:
+    """Not at the first write, which may be the last; where that fails the writes go on by themselves."""
+    ready = threading.Event()
+    recorder = Recorder(settings(), Bucket().put, prepare=ready.set, flush_seconds=600)
+    assert ready.wait(10)
+    recorder.close(10)
+
+    def fail() -> None:
+        raise OSError("no agent yet")
+
+    bucket = Bucket()
+    other = Recorder(settings(), bucket.put, prepare=fail, flush_seconds=600)
+    other.record(HOUR, line(call()))
+    assert other.close(10) == 0
+    assert bucket.events() == ["event-0"]
+
+
 def test_the_end_waits_for_nobody() -> None:
     """S3 that hangs when the server must leave costs its time and no more."""
     bucket = Bucket()
@@ -228,7 +245,7 @@ def test_botocores_own_client_writes(monkeypatch: pytest.MonkeyPatch, key: str |
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        put = s3_put(settings(kms_key=key))
+        put = CaptureBucket(settings(kms_key=key)).put
         with pytest.raises(Exception, match="NoSuchBucket"):
             put("capture/a.jsonl", b"{}\n")
         client = boto3.client("s3")
