@@ -4,6 +4,7 @@ Others are refused as a cluster refuses what it has no resource type for. Where 
 objects of built-in kinds are held to Kubernetes' own schema of ``VERSION``, with fields that it does not declare refused.
 """
 
+import functools
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
@@ -90,14 +91,15 @@ def causes(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
     found = [] if _NAME.fullmatch(_name(manifest)) else [Cause("metadata.name", f"invalid name {_name(manifest)!r}")]
     if kind.kind == "TargetGroupBinding":
         return found + _binding(manifest)
-    found += [
+    found += _schema(kind, manifest)
+    if found:  # what is no object of its kind is looked at no further
+        return found
+    found = [
         Cause(path, f"quantities must match the regular expression {_QUANTITY.pattern!r}, got {value!r}")
         for path, value in _quantities(manifest, "")
         if not _QUANTITY.fullmatch(str(value))
     ]
-    if kind.kind == "Deployment" and not found:
-        found += _deployment(manifest)
-    return found + _schema(manifest)
+    return found or (_deployment(manifest) if kind.kind == "Deployment" else [])
 
 
 def _name(manifest: Mapping[str, Any]) -> str:
@@ -107,6 +109,8 @@ def _name(manifest: Mapping[str, Any]) -> str:
 def _binding(manifest: Mapping[str, Any]) -> list[Cause]:
     """https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/targetgroupbinding/spec/"""  # noqa: D415 - an address
     spec = manifest.get("spec") or {}
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("serviceRef", {}), Mapping):
+        return [Cause("spec", "must be an object with serviceRef and targetGroupARN")]
     found = [
         Cause(f"spec.{name}", "field not declared in schema", is_unknown=True) for name in spec.keys() - _BINDING_FIELDS
     ]
@@ -122,12 +126,22 @@ def _binding(manifest: Mapping[str, Any]) -> list[Cause]:
 
 
 def _deployment(manifest: Mapping[str, Any]) -> list[Cause]:
-    spec = manifest.get("spec") or {}
-    wanted = ((spec.get("selector") or {}).get("matchLabels")) or {}
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    if wanted and not wanted.items() <= labels.items():
-        return [Cause("spec.template.metadata.labels", "`selector` does not match template `labels`")]
-    return []
+    wanted = _inside(manifest, "spec", "selector", "matchLabels")
+    labels = _inside(manifest, "spec", "template", "metadata", "labels")
+    containers = _inside(manifest, "spec", "template", "spec").get("containers")
+    found = [] if wanted else [Cause("spec.selector.matchLabels", "Required value")]
+    if not isinstance(containers, list) or not containers or not all(isinstance(c, Mapping) for c in containers):
+        found.append(Cause("spec.template.spec.containers", "Required value"))
+    if not wanted.items() <= labels.items():
+        found.append(Cause("spec.template.metadata.labels", "`selector` does not match template `labels`"))
+    return found
+
+
+def _inside(manifest: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    found: Any = manifest
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _quantities(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -143,14 +157,35 @@ def _quantities(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _quantities(item, f"{path}[{number}]")
 
 
-def _schema(manifest: Mapping[str, Any]) -> list[Cause]:
+def _schema(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
     if importlib.util.find_spec("kubernetes_validate") is None:
         return []
-    import kubernetes_validate  # type: ignore[import-untyped]  # noqa: PLC0415 - may not be there
+    return [
+        Cause(
+            ".".join(map(str, error.path)) or "object",
+            error.message,
+            is_unknown=error.validator == "additionalProperties",
+        )
+        for error in _validator(kind).iter_errors(manifest)
+    ]
 
-    try:
-        kubernetes_validate.validate(dict(manifest), VERSION, strict=True)
-    except kubernetes_validate.ValidationError as error:
-        path = ".".join(map(str, error.path))
-        return [Cause(path or error.json_path, error.message, is_unknown=error.validator == "additionalProperties")]
-    return []
+
+@functools.cache
+def _validator(kind: Kind) -> Any:
+    """Return what holds objects to their kind's schema, as ``kubernetes_validate.validate`` makes it anew each time."""
+    import jsonschema  # noqa: PLC0415 - see below
+    from kubernetes_validate import utils  # type: ignore[import-untyped]  # noqa: PLC0415 - may not be there
+    from referencing import Registry, Resource  # noqa: PLC0415 - see above
+
+    version = next(v for v in reversed(utils.all_versions()) if utils.major_minor(v) == VERSION)
+    group = kind.group.split(".", 1)[0]
+    folder = f"kubernetes-json-schema/v{version}-local-strict"
+    name = "-".join(filter(None, [kind.kind.lower(), group, kind.version]))
+    schema = utils.schema_contents(f"{folder}/{name}.json", version)
+    parts = [
+        Resource.from_contents(row) for row in (schema, utils.schema_contents(f"{folder}/_definitions.json", version))
+    ]
+    registry: Any = Registry()
+    for part in parts:
+        registry = part @ registry
+    return jsonschema.Draft202012Validator(schema, registry=registry)

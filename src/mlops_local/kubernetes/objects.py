@@ -118,7 +118,7 @@ class Objects:
         Raises:
             StatusError: ``Conflict``, ``Invalid``, ``NotFound`` of the namespace, or a bad request.
         """
-        name = str(wanted["metadata"]["name"])
+        wanted, name = _without_nulls(wanted), str(wanted["metadata"]["name"])
         if not write.manager:
             said = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
             raise statuses.StatusError(422, "Invalid", said)
@@ -260,6 +260,13 @@ class Objects:
     def _stamp(self, manifest: dict[str, Any]) -> None:
         self._version += 1
         manifest["metadata"]["resourceVersion"] = str(self._version)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a value without members that are null, which an object of Kubernetes cannot have."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _defaulted(kind: Kind, namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlops_local.kubernetes import kinds, objects
 from mlops_local.kubernetes.objects import Objects, Write
@@ -140,3 +142,28 @@ def test_a_watcher_hears_of_changes_and_of_nothing_else() -> None:
 def test_merge_patches_are_those_of_the_rfc(target: Any, patch: Any, expected: Any) -> None:
     """https://www.rfc-editor.org/rfc/rfc7386#appendix-A."""
     assert objects.merged(target, patch) == expected
+
+
+_FIELDS = st.sampled_from(
+    ["spec", "data", "rules", "selector", "template", "ports", "containers", "name", "serviceRef"]
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "1Gi", "IfNotPresent"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_FIELDS, inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(kind=st.sampled_from(kinds.KINDS), body=st.dictionaries(_FIELDS, _JSON, max_size=3), labels=_JSON)
+def test_whatever_is_applied_is_stored_or_refused(kind: kinds.Kind, body: dict[str, Any], labels: Any) -> None:
+    """Never a broken server: what is no object of its kind is refused with a status."""
+    store = Objects()
+    store.apply(NAMESPACE, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demand"}}, ME)
+    manifest = {"apiVersion": kind.api_version, "kind": kind.kind, **body, "metadata": {"name": "a", "labels": labels}}
+    where = "demand" if kind.is_namespaced else ""
+
+    try:
+        store.apply(kind, where, manifest, ME)
+        store.apply(kind, where, {**manifest, "metadata": {"name": "a"}}, ME)
+    except StatusError as error:
+        assert error.code in {400, 409, 422}
