@@ -33,6 +33,7 @@ def test_nothing_is_left_to_ask(tmp_path: Path) -> None:
         "Capacities",
         "CustomerBehavior",
         "DemandForecasting",
+        "DemandForecastingOnEks",
         "DynamicPricing",
         "FirstEndpoint",
     }

@@ -77,7 +77,7 @@ def test_fails_on_a_whole_stack(queue: sqs.Queue) -> None:
 
 def test_fails_on_an_unknown_family(queue: sqs.Queue) -> None:
     """The message lists them."""
-    with pytest.raises(ValidationError, match=r"rule must be one of DynamoDBInBackupPlan, .*, got 'SQS3'"):
+    with pytest.raises(ValidationError, match=r"rule must be one of ALBHttpToHttpsRedirection, .*, got 'SQS3'"):
         acknowledge_family(queue, "SQS3", REASON)
 
 
