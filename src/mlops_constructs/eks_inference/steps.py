@@ -19,6 +19,9 @@ START_SECONDS = 1800
 # a load balancer goes on for some seconds to send to targets without weight
 # https://github.com/argoproj/argo-rollouts/issues/4595
 _DRAIN_SECONDS = 60
+# a load balancer tells of a minute's requests some minutes later
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
+_EVIDENCE_SECONDS = 180
 # the function's own time and some more
 _SLOT_SECONDS = 150
 _HEALTHY = "$count($states.result.TargetHealthDescriptions[TargetHealth.State = 'healthy'])"
@@ -184,7 +187,13 @@ class SlotSteps:
                 catch="NoEvidence",
                 assign={"requests": SUM},
             ),
-            "IsEvidenceEnough": choose(("$requests >= $plan.min_invocations", PROMOTED), default="TooLittleEvidence"),
+            "IsEvidenceEnough": choose(
+                ("$requests >= $plan.min_invocations", PROMOTED),
+                (f"$toMillis($now()) < $bake_until + {_EVIDENCE_SECONDS * 1000}", "AwaitEvidence"),
+                default="TooLittleEvidence",
+            ),
+            # and alarms are looked at meanwhile
+            "AwaitEvidence": wait("{% $plan.poll_seconds %}", "LookAtAlarms"),
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
             "TooLittleEvidence": self._back(
                 "ROLLED_BACK",

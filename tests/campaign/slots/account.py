@@ -31,6 +31,7 @@ class Slots(Account):
         rings: How the name of the alarm ends that rings once the candidate has traffic; empty for none.
         rings_at: Share of the traffic from which on it rings.
         live_pods: Pods of the live slot that are ready.
+        told_after: Seconds after the last step in which the load balancer does not tell of its requests yet.
     """
 
     pods: str = "ready"
@@ -38,11 +39,13 @@ class Slots(Account):
     rings: str = ""
     rings_at: int = 1
     live_pods: int = 2
+    told_after: float = 0.0
     live_slot: str = "blue"
     weights: dict[str, int] = field(default_factory=lambda: all_to("blue"))
     objects_of: dict[Ref, Manifest] = field(default_factory=dict)
     since: dict[str, float] = field(default_factory=dict)
     moves: list[dict[str, int]] = field(default_factory=list)
+    moved: float = 0.0
     violations: list[str] = field(default_factory=list)
 
     def client(self, service: str, **given: Any) -> Any:
@@ -100,6 +103,7 @@ class Slots(Account):
         slots = {arn: slot for slot, arn in TARGET_GROUPS.items()}
         self.weights = {slots[group["TargetGroupArn"]]: int(group["Weight"]) for group in groups}
         self.moves.append(dict(self.weights))
+        self.moved = self.now
         if sum(self.weights.values()) != 100 or set(self.weights) != set(SLOTS):
             self.violations.append(f"weights {self.weights}")
         self.settle()
@@ -122,6 +126,11 @@ class Slots(Account):
             if self.rings and alarm["AlarmName"].endswith(self.rings) and self.weights[candidate] >= self.rings_at:
                 alarm |= {"StateValue": "ALARM", "StateReason": "it rings"}
         return answer
+
+    def _cloudwatch_getMetricStatistics(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        if self.now < self.moved + self.told_after:
+            return {"Datapoints": []}
+        return super()._cloudwatch_getMetricStatistics(request)
 
     # the cluster
 

@@ -115,6 +115,20 @@ def test_an_abort_takes_a_rollout_back_in_every_phase(slots: Any, occurrence: in
     assert world.serves() == OLD
 
 
+@pytest.mark.parametrize(("late", "outcome"), [(120 + 150, "PROMOTED"), (120 + 300, "ROLLED_BACK")])
+def test_requests_that_are_told_late_are_waited_for_a_while(slots: Any, late: float, outcome: str) -> None:
+    """A load balancer tells of a minute some minutes later; three are waited after the bake, and alarms still looked at."""
+    world = slots(told_after=late)
+    result = world.run()
+    assert (result.outcome, world.broken(result)) == (outcome, [])
+    rings = slots(told_after=late)
+
+    def ring() -> None:
+        rings.account.rings = "-errors"
+
+    assert rings.run(hook=when(rings, "cloudwatch:getMetricStatistics", 2, ring)).outcome == "ROLLED_BACK"
+
+
 def test_a_probation_takes_a_model_back(slots: Any) -> None:
     """The alarm rings hours after the promotion; what asks for it is read again."""
     spec = with_rollout(probation=86_400, probation_alarms=("refunds",))
