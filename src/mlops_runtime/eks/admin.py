@@ -100,12 +100,23 @@ class AdminAccess:
             if error.response["Error"]["Code"] != _EXISTS:
                 raise
             _LOG.warning("an access entry of %s was left by an attempt before", self._principal)
-            answer = self._eks.describe_access_entry(clusterName=cluster, principalArn=self._principal)
+            answer = self._left(cluster)
         except BotoCoreError:
             # an answer that got lost: the entry may be there
             self._remove(cluster)
             raise
         return str(answer["accessEntry"]["createdAt"].isoformat())
+
+    def _left(self, cluster: str) -> Mapping[str, Any]:
+        """Describe the entry that an attempt has left, with its policy; where that cannot be said, it goes all the same."""
+        try:
+            found: Mapping[str, Any] = self._eks.describe_access_entry(
+                clusterName=cluster, principalArn=self._principal
+            )
+        except (BotoCoreError, ClientError):
+            self._remove(cluster)
+            raise
+        return found
 
     def _remove(self, cluster: str) -> str:
         """Remove the entry and return when; deleting it takes its policies with it."""
@@ -113,8 +124,8 @@ class AdminAccess:
         for _ in range(_REMOVALS):
             try:
                 answer = self._eks.delete_access_entry(clusterName=cluster, principalArn=self._principal)
-            except ClientError as error:
-                if error.response["Error"]["Code"] == _MISSING:
+            except (BotoCoreError, ClientError) as error:
+                if isinstance(error, ClientError) and error.response["Error"]["Code"] == _MISSING:
                     return _date(error.response)
                 problem = error
                 _LOG.exception("the access entry of %s could not be removed", self._principal)

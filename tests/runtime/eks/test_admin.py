@@ -41,11 +41,12 @@ class Eks:
         if principalArn in self.entries:
             raise _error("ResourceInUseException", "CreateAccessEntry")
         self.entries[principalArn] = []
-        return self.describe_access_entry(clusterName=clusterName, principalArn=principalArn)
+        return {"accessEntry": {"createdAt": datetime(2026, 11, 24, 10, tzinfo=UTC)}}
 
     def describe_access_entry(self, *, clusterName: str, principalArn: str) -> dict[str, Any]:  # noqa: N803
         """Say since when it is there."""
         assert (clusterName, principalArn) == ("retail", ROLE)
+        self._called("describe")
         return {"accessEntry": {"createdAt": datetime(2026, 11, 24, 10, tzinfo=UTC)}}
 
     def associate_access_policy(self, *, clusterName: str, principalArn: str, policyArn: str, accessScope: Any) -> None:  # noqa: N803
@@ -143,6 +144,15 @@ def test_what_a_killed_attempt_left_is_used_and_removed(eks: Eks, s3: Any) -> No
     assert eks.entries == {}
 
 
+def test_what_a_killed_attempt_left_goes_also_where_nothing_can_be_said_of_it(eks: Eks, s3: Any) -> None:
+    """It has the policy already: a call that fails before the work must not leave it."""
+    eks.entries[ROLE] = [POLICY]
+    eks.faults["describe"] = [_error("ThrottlingException", "DescribeAccessEntry")]
+    with pytest.raises(ClientError, match="Throttling"), _access(eks, s3).during("retail", "r2"):
+        raise AssertionError
+    assert eks.entries == {}
+
+
 def test_a_refusal_makes_nothing(eks: Eks, s3: Any) -> None:
     """Where no entry could be made there is none to remove, and no record of one."""
     eks.faults["create"] = [_error("AccessDeniedException", "CreateAccessEntry")]
@@ -166,6 +176,15 @@ def test_removing_is_tried_again(eks: Eks, s3: Any) -> None:
     with _access(eks, s3).during("retail", "r1"):
         pass
     assert eks.entries == {}
+
+
+def test_removing_is_tried_again_where_no_answer_comes(eks: Eks, s3: Any) -> None:
+    """A connection that breaks is no reason either."""
+    eks.faults["delete"] = [ReadTimeoutError(endpoint_url="https://eks")] * 4
+    with _access(eks, s3).during("retail", "r1"):
+        pass
+    assert eks.entries == {}
+    assert "access/retail/r1-removed.json" in _records(s3)
 
 
 def test_fails_loudly_when_it_cannot_be_removed(eks: Eks, s3: Any) -> None:
