@@ -229,6 +229,9 @@ def _write(packed: BinaryIO, stage: Path, limits: Limits) -> tuple[str, ...]:
                 path = _path(member, limits)
                 names.add(path, is_folder=member.isdir())
                 _make(tar, member, stage / path)
+    except RecursionError as error:
+        # tarfile reads what precedes a member by calling itself
+        raise UnsafeNameError("hundreds of headers precede one member; pack it anew with tar -czf") from error
     except (tarfile.TarError, EOFError, ValueError) as error:
         if isinstance(error, ArchiveError):
             raise

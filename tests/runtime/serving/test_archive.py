@@ -136,6 +136,12 @@ EVIL: list[tuple[str, type[ArchiveError], str, Callable[[], bytes]]] = [
     ("no UTF-8", UnsafeNameError, "unprintable", lambda: packed(("a\udcff", b""))),
     ("staging", UnsafeNameError, "kept for unpacking", lambda: packed((".fetch-1/a", b""))),
     ("no name", UnsafeNameError, "names no file", lambda: packed((".", b"x"))),
+    (
+        "hundreds of long names",
+        UnsafeNameError,
+        "hundreds of headers",
+        lambda: gzip.compress(tar(("a" * 120, b""))[:1024] * 600 + tar(FILE)),
+    ),
     ("name of gigabytes", UnsafeNameError, "take 8589934591 bytes", lambda: gzip.compress(checked(HUGE_PAX))),
     ("not gzip", BrokenArchiveError, "not gzip", lambda: b"PK\x03\x04"),
     ("empty", BrokenArchiveError, "ends early", lambda: b""),
