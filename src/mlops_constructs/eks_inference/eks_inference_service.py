@@ -350,13 +350,20 @@ class EksInferenceService(ServiceMetrics):
             alarms=[self._errors],
             access=partial(EksAccess, cluster=self._cluster, rule_arn=self._balancer.rule_arn),
             environment=environment,
+            url=self.url,
         )
         self._tenant.add_reader(self, "PreflightEntry", function=rollout.preflight_function)
         self._tenant.add_reader(self, "RecordEntry", function=rollout.record_function)
         # the resource of the spec starts the Deploy machine, which needs all of it; on the way down it stops the machine first
-        rollout.node.find_child("Spec").node.add_dependency(
+        resource = rollout.node.find_child("Spec")
+        resource.node.add_dependency(
             *standing, *(self.node.find_child(entry) for entry in ("SlotEntry", "PreflightEntry", "RecordEntry"))
         )
+        # a deployment that resets the weights starts the machine, which puts them right
+        written = resource.node.default_child
+        if not isinstance(written, cdk.CfnResource):
+            raise TypeError("the resource of the spec is one of CloudFormation")
+        written.add_property_override("Rule", self._balancer.rule_hash)
         return rollout
 
 

@@ -12,6 +12,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.eks_inference.cluster import EksCluster
+from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.eks import SLOTS
 from mlops_runtime.eks.names import PORT
 
@@ -25,6 +26,7 @@ _CLUSTER_TAG = "eks:eks-cluster-name"
 # the controller that a team installs knows its resources by this one
 _CONTROLLER_TAG = "elbv2.k8s.aws/cluster"
 _PRIORITY = 1
+_PATHS = ("/ping", "/invocations", "/v2", "/v2/*")
 _FIREWALL = (
     "the load balancer has no public address and answers only security groups that are named one by one; rejected: a web "
     "application firewall, whose rules are about browsers and whose price a model would pay by the request"
@@ -102,6 +104,11 @@ class ServiceLoadBalancer(Construct):
     def rule_arn(self) -> str:
         """ARN of the rule with the weights."""
         return self._rule.attr_rule_arn
+
+    @property
+    def rule_hash(self) -> str:
+        """Hash of what the template says of the rule: where it changes, CloudFormation puts the weights back to how they began."""
+        return content_hash({"paths": list(_PATHS), "priority": _PRIORITY, "first": SLOTS[0]})
 
     @property
     def target_group_arns(self) -> Mapping[str, str]:
@@ -255,7 +262,7 @@ class ServiceLoadBalancer(Construct):
             )
             for slot in SLOTS
         ]
-        return elbv2.CfnListenerRule(
+        rule = elbv2.CfnListenerRule(
             self,
             "Rule",
             listener_arn=self._listener.attr_listener_arn,
@@ -263,9 +270,7 @@ class ServiceLoadBalancer(Construct):
             conditions=[
                 elbv2.CfnListenerRule.RuleConditionProperty(
                     field="path-pattern",
-                    path_pattern_config=elbv2.CfnListenerRule.PathPatternConfigProperty(
-                        values=["/ping", "/invocations", "/v2", "/v2/*"]
-                    ),
+                    path_pattern_config=elbv2.CfnListenerRule.PathPatternConfigProperty(values=list(_PATHS)),
                 )
             ],
             actions=[
@@ -280,3 +285,6 @@ class ServiceLoadBalancer(Construct):
                 )
             ],
         )
+        # CloudFormation writes all of a rule that changes, its weights too, and tags change by one word anywhere in the app
+        rule.add_property_deletion_override("Tags")
+        return rule

@@ -54,6 +54,7 @@ class Rollout(Construct):
         alarms: Alarms of whichever fleet serves; during probation they roll back. Default: none.
         access: What the parts of the rollout may do. Default: what SageMaker takes.
         environment: By what functions find what serves, where it is not SageMaker. Default: nothing.
+        url: Where the service answers, for ``mlops invoke``. Default: SageMaker's runtime.
 
     Raises:
         ValidationError: If the target cannot execute the policy.
@@ -77,6 +78,7 @@ class Rollout(Construct):
         alarms: Sequence[cloudwatch.IAlarm] = (),
         access: Callable[..., RolloutAccess] = RolloutAccess,
         environment: Mapping[str, str] | None = None,
+        url: str | None = None,
     ) -> None:
         super().__init__(scope, id)
         probation = _probation_alarms(policy, alarms)
@@ -95,7 +97,7 @@ class Rollout(Construct):
         self._guard = self._define_guard(probation)
         self._define_rules(self._guard, probation)
         self._spec_resource = self._define_spec(spec)
-        business_unit.publish_entry(self, "Entry", self._entry(target, spec))
+        business_unit.publish_entry(self, "Entry", self._entry(target, spec, url))
 
     @property
     def table(self) -> dynamodb.ITable:
@@ -307,7 +309,7 @@ class Rollout(Construct):
             self, "Golden", business_unit=self._unit, endpoint_name=self._endpoint_name, golden=rollout.golden
         )
 
-    def _entry(self, target: RolloutTarget, spec: ServingSpec) -> EndpointEntry:
+    def _entry(self, target: RolloutTarget, spec: ServingSpec, url: str | None) -> EndpointEntry:
         capture = spec.capture
         return EndpointEntry(
             endpoint=self._endpoint_name,
@@ -317,6 +319,7 @@ class Rollout(Construct):
             deploy_machine=self._machine.state_machine_arn,
             target=target.name,
             capture_bucket=None if capture is None else capture.destination.removeprefix("s3://").partition("/")[0],
+            url=url,
         )
 
     def _define_spec(self, spec: ServingSpec) -> cdk.CustomResource:

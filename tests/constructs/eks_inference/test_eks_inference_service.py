@@ -241,12 +241,13 @@ def test_metrics_are_those_that_the_load_balancer_publishes(served: Any) -> None
 
 
 def test_the_command_finds_the_service(served: Any) -> None:
-    """The entry says that a cluster serves it; the rest is as for an endpoint."""
+    """The entry says that a cluster serves it, and where ``mlops invoke`` asks; the rest is as for an endpoint."""
     entries = [
         _joined(r["Properties"]["Value"], lambda _: "token") for r in served.resources("AWS::SSM::Parameter").values()
     ]
     (entry,) = (json.loads(e) for e in entries if '"demand-forecast"' in e and "rollout_table" in e)
     assert (entry["endpoint"], entry["target"], entry["unit"]) == ("demand-forecast", "EKS", "demand")
+    assert entry["url"] == "https://token"
 
 
 def test_a_repository_gets_what_stands_still(tmp_path: Path) -> None:

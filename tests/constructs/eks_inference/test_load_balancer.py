@@ -3,6 +3,10 @@
 import json
 from typing import Any
 
+import pytest
+
+from mlops_constructs.eks_inference import load_balancer
+
 BALANCER = "AWS::ElasticLoadBalancingV2"
 
 
@@ -30,9 +34,19 @@ def test_the_rule_begins_with_all_traffic_for_one_slot(served: Any) -> None:
 
 
 def test_nothing_that_changes_stands_beside_the_weights(served: Any) -> None:
-    """An update of the rule would put the weights back: it refers to nothing but its listener and the target groups."""
+    """An update of the rule would put the weights back: it refers to its listener and the target groups alone, and has no tag."""
     rule = served.one(f"{BALANCER}::ListenerRule")
-    assert set(rule) == {"Actions", "Conditions", "ListenerArn", "Priority", "Tags"}
+    assert set(rule) == {"Actions", "Conditions", "ListenerArn", "Priority"}
+
+
+def test_a_rule_that_changes_starts_the_machine(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation then puts the weights back to the slot that has no pods: the resource that asks for a run changes with it."""
+    said = served.one("Custom::MLOpsServingSpec")["Rule"]
+    hash_of = load_balancer.ServiceLoadBalancer.rule_hash.fget
+    assert hash_of is not None
+    assert said == hash_of(None)
+    monkeypatch.setattr(load_balancer, "_PATHS", ("/invocations",))
+    assert hash_of(None) != said
 
 
 def test_both_slots_are_checked_drained_and_known_to_the_cluster(served: Any) -> None:
