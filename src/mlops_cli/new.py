@@ -93,6 +93,7 @@ def new(
     """Make a business unit's repository: stack, training code, tests, GitLab pipeline."""
     given = {"unit": unit, "model": model, "kind": kind}
     missing = [f"--{name}" for name, value in given.items() if value is None]
+    folder = folder if folder.name else folder.resolve()  # the one that one stands in
     problems = _folder_problems(folder)
     if missing and not sys.stdin.isatty():
         problems.append(f"{', '.join(missing)} must be given, as there is nobody to ask")
@@ -218,7 +219,7 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
 def _make(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make a folder with all its files, or none: it gets its name when it is whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{folder.name}.part")
+    part = _part(folder)
     part.mkdir()
     try:
         write_all(part, files)
@@ -226,6 +227,10 @@ def _make(folder: Path, files: Mapping[str, bytes]) -> None:
     except BaseException:
         shutil.rmtree(part)
         raise
+
+
+def _part(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.part")
 
 
 def digest(content: bytes) -> str:
@@ -248,6 +253,8 @@ def _folder_problems(folder: Path) -> list[str]:
         return [f"the folder {str(folder)!r} is there and not empty; name another, or run mlops upgrade in it"]
     if folder.exists() and not folder.is_dir():
         return [f"{str(folder)!r} is a file; name a folder"]
+    if _part(folder).exists():
+        return [f"{str(_part(folder))!r} is there, which another run makes or has left when it was killed; delete it"]
     return []
 
 

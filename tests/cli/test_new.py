@@ -139,6 +139,26 @@ def test_fails_where_a_file_has_the_folders_name(in_process: Run, tmp_path: Path
     assert result.stderr == "mlops: nothing was made: 'shop' is a file; name a folder\n"
 
 
+def test_fails_beside_what_a_run_that_was_killed_has_left(in_process: Run, tmp_path: Path) -> None:
+    """One line, and not a traceback."""
+    (tmp_path / ".shop.part").mkdir()
+
+    result = in_process("new", "shop", *GOOD)
+
+    assert result.stderr == (
+        "mlops: nothing was made: '.shop.part' is there, which another run makes or has left when it was killed; delete it\n"
+    )
+
+
+def test_the_folder_one_stands_in_may_be_filled(in_process: Run, tmp_path: Path) -> None:
+    """By its dot, as one that was cloned from nothing; one goes into it anew, as it took the place of the empty one."""
+    result = in_process("new", ".", *GOOD)
+
+    assert result.returncode == 0, result.stderr
+    assert f"cd {tmp_path} && git init" in result.stdout
+    assert (tmp_path / "app.py").is_file()
+
+
 def test_nothing_is_half_made(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full in the middle leaves no folder; an empty one that was there stays empty."""
     (tmp_path / "shop").mkdir()
