@@ -60,12 +60,24 @@ def export(
 
 
 def _check(output: Path, mark: str) -> None:
-    """Nothing that is not of an earlier export is overwritten."""
+    """Nothing that is not of an earlier export is overwritten: a state that lies in the folder, or what somebody added."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     main = output / "main.tf"
     if not main.is_file() or not main.read_text("utf-8").startswith(mark):
         raise UserError(f"{output} holds something else than an exported module; give another folder or empty it")
+    foreign = sorted(entry.name for entry in output.iterdir() if not _is_exported(entry, mark))
+    if foreign:
+        raise UserError(
+            f"{output} also holds {', '.join(foreign)}, which no export makes and another one would delete; use the module from a "
+            "folder beside it and move that there"
+        )
+
+
+def _is_exported(entry: Path, mark: str) -> bool:
+    if entry.suffix == ".tf":
+        return entry.read_text("utf-8").startswith(mark)
+    return entry.name in (_FILES, "template.json")
 
 
 def _read(assembly: Path, stack: str) -> "tuple[Stack, list[FileAsset]]":

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mlops_cli.errors import UserError
+from mlops_cli.terraform import _check
+from mlops_runtime.terraform.unit_module import MARK
+
 APP = """
 from pathlib import Path
 import aws_cdk as cdk
@@ -44,6 +48,25 @@ def test_a_stack_becomes_a_folder_and_again(mlops: Callable[..., object], app: P
     (module / "files" / "old.zip").write_text("left over")
     assert mlops("terraform", "export", "CliTerraform", "--output", "module").returncode == 0
     assert [f.name for f in (module / "files").iterdir()] == [archive.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("terraform.tfstate", "{}"), ("backend.tf", "terraform {}\n"), (".terraform", None)]
+)
+def test_what_no_export_made_is_not_deleted(app: Path, name: str, text: str | None) -> None:
+    """A state above all: with it Terraform would forget what it has made."""
+    module = app / "module"
+    module.mkdir()
+    (module / "main.tf").write_text(MARK)
+    _check(module, MARK)
+    if text is None:
+        (module / name).mkdir()
+    else:
+        (module / name).write_text(text)
+
+    with pytest.raises(UserError, match=rf"module also holds {name}, which no export makes"):
+        _check(module, MARK)
+    assert (module / name).exists()
 
 
 @pytest.mark.parametrize(
