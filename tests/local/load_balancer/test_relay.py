@@ -1,15 +1,15 @@
 """The small proxy that stands in where haproxy is not installed, as its own process."""
 
+import contextlib
 import http.client
 import json
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local.load_balancer.conftest import ask
+from tests.local.load_balancer.conftest import Target, ask
 
 from mlops_local.load_balancer import metrics, relay
 from mlops_local.load_balancer.routing import Listener, Routing, Rule
@@ -25,28 +25,35 @@ def _routing(blue: int, green: int, targets: dict[str, tuple[tuple[str, int], ..
     return Routing((Listener(80, rules),), targets)
 
 
-@pytest.fixture
-def running(tmp_path: Path, target: Callable[[str], Any]) -> Iterator[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def relayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A relay in front of two targets, and the socket that its lines come to."""
-    blue, green = target("v1"), target("v2")
+    blue, green = Target("v1"), Target("v2")
     targets = {GROUPS[0]: (("127.0.0.1", blue.port),), GROUPS[1]: (("127.0.0.1", green.port),)}
+    home = tmp_path_factory.mktemp("relay")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as lines, socket.create_server(("127.0.0.1", 0)) as listening:
         lines.bind(("127.0.0.1", 0))
         lines.settimeout(5)
         routing = _routing(100, 0, targets)
-        proxy = relay.start(routing, {80: listening}, home=tmp_path, log_port=lines.getsockname()[1])
+        proxy = relay.start(routing, {80: listening}, home=home, log_port=lines.getsockname()[1])
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        yield {
-            "proxy": proxy,
-            "url": url,
-            "lines": lines,
-            "targets": targets,
-            "routing": routing,
-            "blue": blue,
-            "green": green,
-        }
+        yield {"proxy": proxy, "url": url, "lines": lines, "targets": targets, "routing": routing, "blue": blue}
         proxy.retire()
         assert proxy._process.wait(10) == 0
+    green.stop()
+
+
+@pytest.fixture
+def running(relayed: dict[str, Any], wait_for: Callable[..., Any]) -> dict[str, Any]:
+    """The relay with all weight on the first target, and no lines waiting."""
+    relayed["proxy"].update(relayed["routing"], relayed["routing"])
+    wait_for(lambda: set(ask(relayed["url"], 1)) == {(200, "v1")})
+    relayed["lines"].setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            relayed["lines"].recv(1000)
+    relayed["lines"].settimeout(5)
+    return relayed
 
 
 def test_weights_are_followed_on_an_open_connection(running: dict[str, Any], wait_for: Callable[..., Any]) -> None:
@@ -67,6 +74,17 @@ def test_other_paths_get_the_fixed_response(running: dict[str, Any]) -> None:
     assert ask(running["url"], 1, path="/x", method="GET") == Counter({(404, "nobody"): 1})
 
 
+def test_bodies_in_chunks_and_heads_alone_pass(running: dict[str, Any]) -> None:
+    """What clients send."""
+    connection = http.client.HTTPConnection(running["url"].removeprefix("http://"), timeout=5)
+    connection.request(
+        "POST", "/invocations", iter([b"a", b"bc"]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
+    )
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (200, b"v1")
+    connection.close()
+
+
 def test_a_target_that_does_not_answer_is_a_502_and_none_a_503(
     running: dict[str, Any], wait_for: Callable[..., Any]
 ) -> None:
@@ -79,17 +97,6 @@ def test_a_target_that_does_not_answer_is_a_502_and_none_a_503(
 
     lines = [metrics.parse(running["lines"].recv(1000).decode()) for _ in range(2)]
     assert [line.is_answered for line in lines if line] == [False, False]
-
-
-def test_bodies_in_chunks_and_heads_alone_pass(running: dict[str, Any]) -> None:
-    """What clients send."""
-    connection = http.client.HTTPConnection(running["url"].removeprefix("http://"), timeout=5)
-    connection.request(
-        "POST", "/invocations", iter([b"a", b"bc"]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
-    )
-    answer = connection.getresponse()
-    assert (answer.status, answer.read()) == (200, b"v1")
-    connection.close()
 
 
 def test_routing_survives_its_way_to_the_child() -> None:
