@@ -11,6 +11,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from mlops_runtime.business_unit.sweep import MARK
+
 HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "sweeper" / "handler.py"
 
 
@@ -58,6 +60,7 @@ def function(monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]]) -> 
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="data")
         s3.put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
+        s3.put_bucket_tagging(Bucket="data", Tagging={"TagSet": [{"Key": MARK, "Value": "true"}]})
         for body in (b"1", b"2"):
             s3.put_object(Bucket="data", Key="a", Body=body)
         spec = importlib.util.spec_from_file_location("sweeper_handler", HANDLER)

@@ -13,14 +13,15 @@ from constructs import Construct
 from mlops_constructs._function import define_function
 from mlops_constructs._iam import shared_policy
 from mlops_constructs._validation import raise_if_any
+from mlops_runtime.business_unit.sweep import MARK
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
     from mlops_constructs.model_registry import ModelRegistry
 
-_BUCKET_ACTIONS = ("s3:ListBucketVersions",)
+_BUCKET_ACTIONS = ("s3:GetBucketTagging", "s3:ListBucketVersions")
 _OBJECT_ACTIONS = ("s3:DeleteObject", "s3:DeleteObjectVersion")
-_PACKAGE_ACTIONS = ("sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages")
+_PACKAGE_ACTIONS = ("sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages", "sagemaker:ListTags")
 # 10 a role, and the function's own role has two
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAXIMUM_REGISTRIES = 8
@@ -125,6 +126,7 @@ class Sweeper(Construct):
             wildcard_reason=_PACKAGE_REASON,
         )
         policy.attach_to_role(self._role)
+        _mark(registry, "AWS::SageMaker::ModelPackageGroup")
         sweep = cdk.CustomResource(
             registry,
             "Sweep",
@@ -142,6 +144,7 @@ class Sweeper(Construct):
         return role
 
     def _sweep_bucket(self, bucket: s3.Bucket) -> cdk.CustomResource:
+        _mark(bucket, "AWS::S3::Bucket")
         return cdk.CustomResource(
             bucket,
             "Sweep",
@@ -149,3 +152,8 @@ class Sweeper(Construct):
             resource_type="Custom::BucketSweep",
             properties={"BucketName": bucket.bucket_name},
         )
+
+
+def _mark(construct: Construct, resource_type: str) -> None:
+    """Tag what is emptied. An update to PRODUCTION takes the tag before the sweep is deleted, which then empties nothing."""
+    cdk.Tags.of(construct).add(MARK, "true", include_resource_types=[resource_type])

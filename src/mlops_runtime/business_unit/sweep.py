@@ -16,6 +16,7 @@ BATCH = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject
 PAGE = 100  # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModelPackages.html
 BUCKET = "Custom::BucketSweep"
 PACKAGES = "Custom::ModelPackageSweep"
+MARK = "mlops:swept"  # tag of what may be emptied: a unit that becomes PRODUCTION loses it before its sweeper goes
 _POLL = 2.0  # seconds until packages that SageMaker is deleting are looked at again
 _NAMES = {BUCKET: "BucketName", PACKAGES: "ModelPackageGroupName"}
 
@@ -49,7 +50,8 @@ def sweep(event: Mapping[str, Any], *, client: Callable[[str], Any], has_time: H
     """Carry out a request: nothing unless a resource is deleted, and return how many things it deleted.
 
     When an update names another bucket or group, CloudFormation deletes the old resource by its physical id. A resource whose
-    creation failed has its logical id, and nothing to empty.
+    creation failed has its logical id, and nothing to empty. What has lost the tag ``MARK`` stays: its unit is no longer one whose
+    data go.
 
     Args:
         event: CloudFormation's request.
@@ -63,8 +65,41 @@ def sweep(event: Mapping[str, Any], *, client: Callable[[str], Any], has_time: H
     if event["RequestType"] != "Delete" or name == event["LogicalResourceId"]:
         return 0
     if event["ResourceType"] == BUCKET:
-        return empty_bucket(client("s3"), name, has_time=has_time)
-    return delete_packages(client("sagemaker"), name, has_time=has_time)
+        s3 = client("s3")
+        return empty_bucket(s3, name, has_time=has_time) if is_bucket_marked(s3, name) else 0
+    sagemaker = client("sagemaker")
+    return delete_packages(sagemaker, name, has_time=has_time) if is_group_marked(sagemaker, name) else 0
+
+
+def is_bucket_marked(s3: Any, bucket: str) -> bool:
+    """Return whether a bucket may be emptied; one that is gone, or whose policy no longer lets the sweeper look, may not.
+
+    Args:
+        s3: A boto3 client of S3.
+        bucket: The bucket.
+    """
+    try:
+        tags = s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchTagSet", "NoSuchBucket", "AccessDenied"):
+            return False
+        raise
+    return any(tag["Key"] == MARK for tag in tags)
+
+
+def is_group_marked(sagemaker: Any, group: str) -> bool:
+    """Return whether a group's packages may be deleted; those of an empty group need not be.
+
+    Args:
+        sagemaker: A boto3 client of SageMaker.
+        group: Name of the model package group.
+    """
+    packages = _packages(sagemaker, group)
+    if not packages:
+        return False
+    arn = min(packages).rsplit("/", 1)[0].replace(":model-package/", ":model-package-group/")
+    pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
+    return any(tag["Key"] == MARK for page in pages for tag in page["Tags"])
 
 
 def empty_bucket(s3: Any, bucket: str, *, has_time: HasTime) -> int:

@@ -129,6 +129,29 @@ def test_a_registry_that_leaves_the_stack_takes_only_its_own_packages(cloud: "Cl
     assert _groups(cloud) == {}
 
 
+def test_a_unit_that_becomes_production_keeps_everything(cloud: "Cloud", tmp_path: Path) -> None:
+    """The sweeps leave the stack, and what they would have swept stays, versions and packages."""
+    from mlops_local.deployer import deploy, destroy
+
+    outputs = deploy(cloud, _assembly(tmp_path / "1", "Growing", "grown"))["Growing"]
+    _fill(cloud, outputs)
+    _register(cloud, "sweeping-grown", 2)
+
+    production = _assembly(tmp_path / "2", "Growing", "grown", profile=Profile.PRODUCTION)
+    deploy(cloud, production)
+
+    versions = cloud.client("s3").list_object_versions(Bucket=outputs["Artifacts"])
+    assert (len(versions["Versions"]), len(versions["DeleteMarkers"])) == (2, 1)
+    assert _groups(cloud) == {"sweeping-grown": 2}
+    destroy(cloud, production)
+    assert _groups(cloud) == {"sweeping-grown": 2}
+    for package in cloud.client("sagemaker").list_model_packages(ModelPackageGroupName="sweeping-grown")[
+        "ModelPackageSummaryList"
+    ]:
+        cloud.client("sagemaker").delete_model_package(ModelPackageName=package["ModelPackageArn"])
+    cloud.client("sagemaker").delete_model_package_group(ModelPackageGroupName="sweeping-grown")
+
+
 @pytest.mark.parametrize(
     ("model", "kind", "reason"),
     [
@@ -183,7 +206,8 @@ def test_the_right_to_delete_packages_names_one_group(tmp_path: Path) -> None:
         name = sweep["Properties"]["ModelPackageGroupName"]
         (policy,) = (resources[n] for n in sweep["DependsOn"] if resources[n]["Type"] == "AWS::IAM::ManagedPolicy")
         (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
-        assert statement["Action"] == ["sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages"]
+        actions = ["sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages", "sagemaker:ListTags"]
+        assert statement["Action"] == actions
         group, packages = statement["Resource"]
         assert resources[group["Fn::GetAtt"][0]]["Properties"]["ModelPackageGroupName"] == name
         assert packages["Fn::Join"][1][-1] == f":model-package/{name}/*"

@@ -212,6 +212,7 @@ def test_deletion_empties_what_the_physical_id_names(s3: Any) -> None:
         {"ModelPackageGroupName": "old-group", "MaxResults": sweep.PAGE},
     )
     clients = {"s3": s3, "sagemaker": registry.client}
+    s3.put_bucket_tagging(Bucket="data", Tagging={"TagSet": [{"Key": sweep.MARK, "Value": "true"}]})
 
     def run(kind: str, name: str) -> int:
         return sweep.sweep(
@@ -221,6 +222,35 @@ def test_deletion_empties_what_the_physical_id_names(s3: Any) -> None:
     assert run(sweep.BUCKET, "data") == 4
     assert run(sweep.PACKAGES, "old-group") == 0
     registry.stub.assert_no_pending_responses()
+
+
+def test_what_has_lost_its_tag_stays(s3: Any) -> None:
+    """Bucket and group of a unit that became PRODUCTION; a bucket whose policy is gone cannot be looked at, and stays too."""
+    registry = Registry()
+    registry.lists(1, 2)
+    group = ARN.rstrip("/").replace(":model-package/", ":model-package-group/")
+    registry.stub.add_response("list_tags", {"Tags": [{"Key": "other", "Value": "x"}]}, {"ResourceArn": group})
+    clients = {"s3": s3, "sagemaker": registry.client}
+    for kind, name in ((sweep.BUCKET, "data"), (sweep.BUCKET, "gone"), (sweep.PACKAGES, "demand-forecast")):
+        event = _event("Delete", kind, PhysicalResourceId=name)
+        assert sweep.sweep(event, client=clients.__getitem__, has_time=lambda: True) == 0
+    registry.stub.assert_no_pending_responses()
+
+    denied = boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+    stub = Stubber(denied)
+    stub.add_client_error("get_bucket_tagging", "AccessDenied", http_status_code=403)
+    stub.activate()
+    assert sweep.is_bucket_marked(denied, "data") is False
+
+
+def test_a_marked_group_may_be_swept() -> None:
+    """Its tag is read by the group's own ARN."""
+    registry = Registry()
+    registry.lists(3)
+    group = ARN.rstrip("/").replace(":model-package/", ":model-package-group/")
+    registry.stub.add_response("list_tags", {"Tags": [{"Key": sweep.MARK, "Value": "true"}]}, {"ResourceArn": group})
+
+    assert sweep.is_group_marked(registry.client, "demand-forecast") is True
 
 
 @pytest.mark.parametrize(("kind", "name"), [(sweep.BUCKET, "data"), (sweep.PACKAGES, "demand-forecast")])
