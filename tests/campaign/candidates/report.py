@@ -14,6 +14,7 @@ from tests.campaign.candidates.catalogue import KINDS, SEED, bad_ones, good_ones
 from tests.campaign.candidates.path import LAYERS, SPEC
 from tests.campaign.candidates.run import APART, results
 from tests.campaign.candidates.world import FRESH_WEEKS, HOLDOUT_WEEKS
+from tests.campaign.page import write as write_section
 
 BEGIN, END = "<!-- candidates: begin -->", "<!-- candidates: end -->"
 GOAL_BAD, GOAL_GOOD = 0.05, 0.10
@@ -82,13 +83,7 @@ def section(folder: Path, *, date: str, command: str, load: str) -> str:
 
 def write(page: Path, text: str) -> None:
     """Put the section into the page, in place of the one before; the rest of the page is another's."""
-    old = page.read_text() if page.is_file() else "# Campaigns\n\n"
-    if BEGIN in old:
-        head, _, rest = old.partition(BEGIN)
-        tail = rest.partition(END)[2].lstrip("\n")
-    else:
-        head, tail = old.rstrip("\n") + "\n\n", ""
-    page.write_text(head + text + ("\n" + tail if tail else ""))
+    write_section(page, "candidates", text)
 
 
 def layer_of(line: Line, rolled: Line | None) -> str | None:

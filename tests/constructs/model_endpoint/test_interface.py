@@ -1,0 +1,34 @@
+"""What every endpoint offers: one that is defined here, and one that is defined elsewhere."""
+
+import aws_cdk as cdk
+import pytest
+
+from mlops_constructs import ModelEndpoint
+from mlops_constructs.model_endpoint.interface import IModelEndpoint, IServedModel
+
+MEMBERS = [name for name in vars(IModelEndpoint) if not name.startswith("_")]
+
+
+def test_there_is_something_to_offer():
+    """Names, grants and metrics."""
+    assert {"endpoint_name", "endpoint_arn", "grant_invoke"} <= set(MEMBERS)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_an_endpoint_defined_here_offers_it(name: str):
+    """By the name of the protocol."""
+    assert hasattr(ModelEndpoint, name)
+
+
+def test_an_endpoint_defined_elsewhere_offers_the_same():
+    """Also what it cannot know of is answered."""
+    stack = cdk.Stack(cdk.App(), "Elsewhere")
+    imported = ModelEndpoint.from_endpoint_name(stack, "Endpoint", endpoint_name="demand-forecast")
+    assert [name for name in MEMBERS if not hasattr(type(imported), name)] == []
+    assert imported.endpoint_name == "demand-forecast"
+
+
+def test_retraining_and_monitors_need_less_than_an_endpoint_offers():
+    """So that they take a service in slots too."""
+    needed = [name for name in vars(IServedModel) if not name.startswith("_")]
+    assert [name for name in needed if not hasattr(ModelEndpoint, name)] == []
