@@ -105,11 +105,18 @@ class ManifestsResource:
                     if reference.kind == _NAMESPACE:
                         self._await_gone(cluster, reference, has_time)
         except (ClientError, ClusterError) as error:
-            # a cluster that is gone has taken everything with it
-            if not _is_cluster_gone(error):
+            # a cluster that is gone has taken everything with it; EKS says the same of an access entry that it does not know yet
+            if not (_says_gone(error) and self._is_gone(properties["ClusterName"])):
                 raise
             return 0
         return removed
+
+    def _is_gone(self, cluster: str) -> bool:
+        try:
+            self._connect(cluster)
+        except (ClientError, ClusterError) as error:
+            return _says_gone(error)
+        return False
 
     def _await_gone(self, cluster: Cluster, reference: Ref, has_time: Callable[[], bool]) -> None:
         while cluster.get(reference) is not None:
@@ -148,7 +155,7 @@ class ManifestsResource:
         return cluster
 
 
-def _is_cluster_gone(error: BaseException) -> bool:
+def _says_gone(error: BaseException) -> bool:
     cause = error if isinstance(error, ClientError) else error.__cause__
     return isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ResourceNotFoundException"
 

@@ -226,6 +226,30 @@ def test_a_cluster_that_is_gone_has_taken_all_with_it(wrapped: bool) -> None:
     assert answer_of("AccessDeniedException")["failure"] is not None
 
 
+def test_an_access_entry_that_is_not_known_yet_is_no_cluster_that_is_gone(fake: Any) -> None:
+    """EKS has one error for both: a namespace that stays must not look deleted."""
+
+    class Admin:
+        @contextmanager
+        def during(self, cluster: str, request: str) -> Any:  # noqa: ARG002 - as AdminAccess has it
+            code = "ResourceNotFoundException"
+            raise ClientError({"Error": {"Code": code, "Message": "no such principal"}}, "AssociateAccessPolicy")
+            yield
+
+    heard: list[dict[str, Any]] = []
+    event = {
+        "RequestType": "Delete",
+        "RequestId": "r",
+        "LogicalResourceId": "Place",
+        "PhysicalResourceId": "retail/demand",
+        "ResourceProperties": _properties(PLACE),
+    }
+    here = Cluster(Address(url=fake.url), token=lambda: "t", sleep=lambda _: None)
+    resource = ManifestsResource(connect=lambda _: here, admin=Admin())  # type: ignore[arg-type]
+    resource.handle(event, lambda _, **a: heard.append(a), has_time=lambda: True)
+    assert "no such principal" in heard[0]["failure"]
+
+
 def test_an_administrator_works_inside_its_access(fake: Any, send: Send) -> None:
     """The access is held around all of it, and by the id of the request."""
     held: list[str] = []
