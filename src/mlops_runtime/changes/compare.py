@@ -3,6 +3,7 @@
 ``Metadata`` and ``DependsOn`` are not compared: no resource changes by them. A nested stack's own template is not looked into.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,10 @@ from mlops_runtime.changes.template import Template, references, unknown
 
 _ATTRIBUTES = ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy", "CreationPolicy")
 _CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
+# what our own functions take for the name of their resource: by another one CloudFormation deletes the old
+_NAMES = {"Custom::MLOpsManifests": ("ClusterName", "Name")}
+_SPEC = "Custom::MLOpsServingSpec"
+_ENDPOINT = re.compile(r'"endpoint":\s*"([^"]*)"')
 _REPLACING = (Action.REPLACED, Action.MAY_BE_REPLACED)
 _MISSING: Any = object()
 
@@ -125,7 +130,7 @@ def _own(pair: _Pair, schema: ResourceSchema | None) -> Iterator[PropertyChange]
 
 def _effect(pair: _Pair, schema: ResourceSchema | None, path: tuple[str | int, ...]) -> Effect:
     if pair.is_custom:
-        return Effect.FUNCTION_DECIDES
+        return Effect.REPLACE if _is_renamed(pair, path) else Effect.FUNCTION_DECIDES
     if schema is None:
         return Effect.MAY_REPLACE
     for pointer in schema.create_only:
@@ -135,6 +140,14 @@ def _effect(pair: _Pair, schema: ResourceSchema | None, path: tuple[str | int, .
     if any(_touched(pair, pointer, path) is not None for pointer in schema.conditional):
         return Effect.MAY_REPLACE
     return Effect.UPDATE
+
+
+def _is_renamed(pair: _Pair, path: tuple[str | int, ...]) -> bool:
+    """Return whether a change at a path gives a custom resource of ours another physical id."""
+    if pair.type == _SPEC:
+        old, new = (_ENDPOINT.search(str(side.get("Spec"))) for side in (pair.old_properties, pair.new_properties))
+        return path[0] == "Spec" and old is not None and new is not None and old[1] != new[1]
+    return path[0] in _NAMES.get(pair.type, ())
 
 
 def _touched(pair: _Pair, pointer: str, path: tuple[str | int, ...]) -> tuple[Any, Any] | None:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.changes import Action, ResourceSchema, compare
+from mlops_runtime.changes import Action, ResourceSchema, compare, refusals
 from mlops_runtime.changes.template import Template
 
 SCHEMAS = {"Test::Thing::One": ResourceSchema(create_only=("Fixed",), conditional=("Perhaps",))}
@@ -104,3 +105,35 @@ def test_an_element_of_a_list_may_be_fixed() -> None:
     ]
 
     assert actions == [Action.REPLACED, Action.CHANGED, Action.REPLACED]
+
+
+def _own(type_: str, **properties: Any) -> Template:
+    return Template(document={"Resources": {"Own": {"Type": type_, "Properties": properties}}})
+
+
+def _spec(endpoint: str, count: int) -> Any:
+    return {"Fn::Join": ["", [f'{{"endpoint":"{endpoint}","count":{count},"role":"', {"Ref": "Role"}, '"}']]}
+
+
+@pytest.mark.parametrize(
+    ("type_", "old", "new", "action"),
+    [
+        ("Custom::MLOpsServingSpec", {"Spec": _spec("a", 1)}, {"Spec": _spec("b", 1)}, Action.REPLACED),
+        ("Custom::MLOpsServingSpec", {"Spec": _spec("a", 1)}, {"Spec": _spec("a", 2)}, Action.CHANGED),
+        (
+            "Custom::MLOpsManifests",
+            {"Name": "a", "Manifests": "[]"},
+            {"Name": "b", "Manifests": "[]"},
+            Action.REPLACED,
+        ),
+        ("Custom::MLOpsManifests", {"Name": "a", "Manifests": "[]"}, {"Name": "a", "Manifests": "[1]"}, Action.CHANGED),
+        ("Custom::Other", {"Name": "a"}, {"Name": "b"}, Action.CHANGED),
+    ],
+)
+def test_a_function_of_ours_that_names_another_thing_loses_the_old_one(
+    type_: str, old: dict[str, Any], new: dict[str, Any], action: Action
+) -> None:
+    """By another name of the endpoint, CloudFormation deletes the one that serves: that is refused like any other loss."""
+    found = compare("s", _own(type_, **old), _own(type_, **new), {})
+    assert [change.action for change in found.changes] == [action]
+    assert bool(refusals([found])) is (action is Action.REPLACED)
