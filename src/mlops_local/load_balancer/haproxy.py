@@ -18,6 +18,7 @@ from mlops_local.load_balancer.routing import Address, Routing, Rule, expression
 LOGGER = logging.getLogger(__name__)
 
 _TOP = 1_000_000  # numbers that a request draws from
+_ANSWER = 30.0  # real seconds that it has for one command, its own start among them
 _MAP = "shares.map"  # in its folder, where it runs
 _MOST = 32  # targets a group may have
 _SLOTS = 2 * _MOST  # all of them can be exchanged at once
@@ -185,7 +186,7 @@ class Haproxy:
         self._process.send_signal(signal.SIGUSR1)
 
     def _tell(self, command: str) -> str:
-        with socket.create_connection(self._admin, timeout=5) as connection:
+        with socket.create_connection(self._admin, timeout=_ANSWER) as connection:
             connection.sendall(f"{command}\n".encode())
             parts = []
             while part := connection.recv(65536):
@@ -226,5 +227,9 @@ def start(routing: Routing, sockets: Mapping[int, socket.socket], *, home: Path,
                 pass_fds=[*descriptors.values(), admin.fileno()],
             )  # fmt: skip
         proxy = Haproxy(process, admin.getsockname())
-    proxy.update(routing, routing)
+    try:
+        proxy.update(routing, routing)
+    except OSError:
+        process.kill()
+        raise
     return proxy

@@ -1,6 +1,6 @@
 """Target group bindings: https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-alb.html."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,9 +13,9 @@ Make = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def group(cloud: Cloud, cluster_name: str, unique: str) -> Callable[..., str]:
+def group(cloud: Cloud, cluster_name: str, unique: str) -> Iterator[Callable[..., str]]:
     """Make a target group of addresses behind a listener, with the tag that Auto Mode needs or without."""
-    elb = cloud.client("elbv2")
+    elb, balancers = cloud.client("elbv2"), list[str]()
 
     def make(*, tagged: bool = True, used: bool = True) -> str:
         tags = [{"Key": "eks:eks-cluster-name", "Value": cluster_name}] if tagged else [{"Key": "a", "Value": "b"}]
@@ -26,11 +26,14 @@ def group(cloud: Cloud, cluster_name: str, unique: str) -> Callable[..., str]:
             balancer = elb.create_load_balancer(Name=unique, Subnets=["subnet-1"])["LoadBalancers"][0][
                 "LoadBalancerArn"
             ]
+            balancers.append(balancer)
             action = {"Type": "forward", "TargetGroupArn": arn}
             elb.create_listener(LoadBalancerArn=balancer, Port=80, Protocol="HTTP", DefaultActions=[action])
         return str(arn)
 
-    return make
+    yield make
+    for balancer in balancers:
+        elb.delete_load_balancer(LoadBalancerArn=balancer)
 
 
 def _bound(name: str, arn: str, *, api: str = AUTO, namespace: str = "demand") -> list[dict[str, Any]]:

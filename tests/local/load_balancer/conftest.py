@@ -80,7 +80,7 @@ def ask(
 
 
 @pytest.fixture
-def slots(cloud: Cloud, unique: str) -> dict[str, Any]:
+def slots(cloud: Cloud, unique: str) -> Iterator[dict[str, Any]]:
     """Two target groups behind one weighted rule: their ARNs, the rule's, the listener's, and how to set the weights."""
     elb = cloud.client("elbv2")
     balancer = elb.create_load_balancer(Name=unique, Subnets=["subnet-1"], Scheme="internal")["LoadBalancers"][0][
@@ -109,11 +109,14 @@ def slots(cloud: Cloud, unique: str) -> dict[str, Any]:
     made = elb.create_rule(ListenerArn=listener, Priority=10, Conditions=path, Actions=actions(100, 0))
     rule = made["Rules"][0]["RuleArn"]
     told = cloud._call("/_mlops/load-balancers")["load_balancers"]
-    return {
+    yield {
         **groups, "rule": rule, "listener": listener, "balancer": balancer, "actions": actions,
         "url": next(row["listeners"]["80"] for row in told if row["arn"] == balancer),
         "set": lambda blue, green: elb.modify_rule(RuleArn=rule, Actions=actions(blue, green)),
     }  # fmt: skip
+    elb.delete_load_balancer(LoadBalancerArn=balancer)
+    for arn in groups.values():
+        elb.delete_target_group(TargetGroupArn=arn)
 
 
 @pytest.fixture
