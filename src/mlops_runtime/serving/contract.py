@@ -107,7 +107,9 @@ def sample_of(metadata: Mapping[str, Any]) -> Sample:
         or len(names) != len(inputs)
         or not all(isinstance(n, str) for n in names)
     ):
-        raise SampleError("the server does not say what it takes; give a request that it must answer (--request FILE)")
+        raise SampleError(
+            "the server does not say what it takes; give a request that it must answer (--request FILE), or its model (--model)"
+        )
     rows = [{t["name"]: "" if t.get("datatype") == "BYTES" else n for t in inputs} for n in (0, 1)]
     return Sample(content_type=_JSON, body=json.dumps({"instances": rows}).encode())
 

@@ -46,7 +46,7 @@ def both(signature: ModelSignature, rows: list[Any], kind: str) -> None:
 
 
 @given(data=st.data(), signature=SIGNATURE)
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_json_is_read_as_by_the_long_way(data: st.DataObject, signature: ModelSignature) -> None:
     """Arrays and objects of anything: the same matrix, or it is left to the long way."""
     names = [column.name for column in signature.inputs]
@@ -57,7 +57,7 @@ def test_json_is_read_as_by_the_long_way(data: st.DataObject, signature: ModelSi
 
 
 @given(data=st.data(), signature=SIGNATURE)
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_csv_is_read_as_by_the_long_way(data: st.DataObject, signature: ModelSignature) -> None:
     """Cells of anything."""
     width = len(signature.inputs)
