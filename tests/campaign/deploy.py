@@ -1,10 +1,11 @@
 """The Deploy machine's world: what stands before an execution, and what must hold after it, whatever happened in between."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from tests.campaign.account import ENDPOINT, OLD, Account, Endpoint, boto3_dynamodb
-from tests.campaign.machine import Fault, Run, run
+from tests.campaign.account import ENDPOINT, OLD, START, Account, Endpoint, boto3_dynamodb
+from tests.campaign.machine import PREFIX, Fault, Run, run
 
 from mlops_constructs.rollout import SageMakerTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
@@ -13,6 +14,7 @@ from mlops_runtime.contracts.rollout import (
     AuditRecord,
     DeployReason,
     DeployRequest,
+    DiedExecution,
     LivePointer,
     LockRow,
     Outcome,
@@ -96,6 +98,20 @@ class Deploy:
         self.executions += 1
         name = f"run-{self.executions}"
         return run(machine, self.request(**request), self.account, name=name, faults=faults, chance=chance)
+
+    def recover(self) -> Run:
+        """Run the recovery of the execution before, as the guard starts it: with its lock, if it held that."""
+        dead, heir = (f"{PREFIX}:execution:Machine:run-{self.executions + number}" for number in (0, 1))
+        self.table.hand_over(dead, heir)
+        died = DiedExecution(
+            execution=dead,
+            status="ABORTED",
+            started=str(to_dict(datetime.fromtimestamp(START, UTC))),
+            reason="approval",
+            requested_by="ann",
+            model_package_arn=self.challenger,
+        )
+        return self.run(reason="spec", died=died)
 
     def row(self) -> LockRow:
         """Return the endpoint's row."""

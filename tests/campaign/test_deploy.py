@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.campaign.account import OLD
 from tests.campaign.machine import KINDS, LOST, Fault
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -68,4 +69,30 @@ def test_a_crash_between_any_two_calls_is_mended_by_the_next_execution(deploy: A
                 world.account.now += 86_400
                 result = world.run(reason=reason)
                 broken += [f"{fault}, then {reason}: {problem}" for problem in world.broken(result)]
+    assert broken == []
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_crash_between_any_two_calls_is_judged_by_its_recovery(deploy: Any, scenario: str) -> None:
+    """What serves afterwards has its evidence or is the old model, one record tells of both executions, nothing is left over."""
+    changes, broken = SCENARIOS[scenario], []
+    labels = deploy(**changes).run().labels
+    for position, label in enumerate(labels):
+        for after in (False, True):
+            fault = Fault(label, "crash", after=after, occurrence=labels[: position + 1].count(label))
+            world = deploy(**changes)
+            world.run(fault)
+            world.account.now += 3600
+            told = {record.execution for record in world.records()}
+            result = world.recover()
+            broken += [f"{fault}: {problem}" for problem in world.broken(result)]
+            (record,) = world.records(world.executions)
+            if (record.recovers is None) is not bool(told):
+                broken.append(f"{fault}: told {told}, recovers {record.recovers}")
+            serving = world.serving()
+            if scenario == "gets no evidence" and serving is not None and serving.config != OLD:
+                broken.append(f"{fault}: {serving.config} serves without evidence")
+            if serving is not None and serving.status == "Failed" and world.account.update != "failed":
+                broken.append(f"{fault}: a failed endpoint stays")
     assert broken == []
