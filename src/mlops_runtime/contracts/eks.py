@@ -71,7 +71,8 @@ class SlotVersion:
 class SlotState:
     """A slot as the cluster describes it: its version, pods wanted, ready and of the newest revision.
 
-    ``version`` is None where the slot has never been applied.
+    ``version`` is None where the slot has never been applied. ``unsorted`` are ready pods of whichever revision, where the cluster
+    has not looked at the newest one yet, as in the moments after an autoscaler changed the number of pods.
     """
 
     slot: str
@@ -80,6 +81,7 @@ class SlotState:
     ready: int = 0
     updated: int = 0
     reason: str = ""
+    unsorted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

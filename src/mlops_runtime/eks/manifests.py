@@ -113,7 +113,8 @@ def read_slot(deployment: Mapping[str, Any] | None, slot: str) -> SlotState:
     # a Deployment without a generation is one that nobody has looked at
     if int(status.get("observedGeneration", 0)) < int(metadata.get("generation", 1)):
         reason = "the cluster has not seen the newest revision yet"
-        return SlotState(slot=slot, version=version, desired=desired, reason=reason)
+        unsorted = int(status.get("readyReplicas", 0))
+        return SlotState(slot=slot, version=version, desired=desired, reason=reason, unsorted=unsorted)
     updated, total = int(status.get("updatedReplicas", 0)), int(status.get("replicas", 0))
     ready = max(0, int(status.get("readyReplicas", 0)) - max(0, total - updated))
     return SlotState(

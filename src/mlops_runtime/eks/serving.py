@@ -157,7 +157,10 @@ def _rightful(slots: Slots, live: str | None) -> str | None:
     recorded = slots.running(live)
     asked = sorted((slot for slot in SLOTS if slots.weights[slot] > 0), key=lambda slot: -slots.weights[slot])
     order = [slot for slot in (recorded, *asked) if slot is not None and slots.states[slot].version is not None]
-    ready = [slot for slot in order if slots.states[slot].ready > 0]
+    # what is recorded keeps its right while the cluster only counts its pods anew: a candidate must not get all by that
+    ready = [
+        slot for slot in order if slots.states[slot].ready > 0 or (slot == recorded and slots.states[slot].unsorted > 0)
+    ]
     return next(iter([*ready, *order]), None)
 
 

@@ -1,5 +1,6 @@
 """What a service serves, from weights and slots."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,6 +123,17 @@ def test_nothing_serves_before_a_slot_has_run_anything() -> None:
 def test_what_an_execution_that_died_began_is_taken_back(both: Slots, live: str | None, back: str | None) -> None:
     """To what is recorded as live if it has pods, else to who has traffic and pods."""
     assert taken_back(both, live) == (None if back is None else all_to(back))
+
+
+def test_a_number_of_pods_that_changes_gives_a_candidate_nothing() -> None:
+    """While the cluster has not looked at what an autoscaler set, nobody knows which pods are ready; they answer all the same."""
+    scaling = replace(state("blue", BLUE, ready=0), unsorted=2)
+    both = slots(90, scaling, state("green", GREEN, package=CHALLENGER))
+    assert taken_back(both, BLUE) == all_to("blue")
+    # of a candidate only pods that are known to be its own count
+    assert taken_back(
+        slots(10, replace(both.states["green"], ready=0, unsorted=2), state("blue", BLUE)), None
+    ) == all_to("blue")
 
 
 @given(any_slots(), st.sampled_from([BLUE, GREEN, "gone", None]))
