@@ -68,11 +68,11 @@ def pod_statements(
         capture_bucket: Bucket of captures; None without capture.
     """
     models = business_unit.artifacts.arn_for_objects(f"models/{service_name}/*")
-    found = [
-        iam.PolicyStatement(actions=["s3:GetObject"], resources=[models]),
-        key_statement(business_unit.key, services=["s3"]),
-    ]
-    if capture_bucket is not None:
+    found = [iam.PolicyStatement(actions=["s3:GetObject"], resources=[models])]
+    if capture_bucket is None:
+        found.append(key_statement(business_unit.key, services=["s3"], actions=["kms:Decrypt"]))
+    else:
+        found.append(key_statement(business_unit.key, services=["s3"]))
         captures = capture_bucket.arn_for_objects(f"{CAPTURE_PREFIX}/{service_name}/*")
         found.append(iam.PolicyStatement(actions=["s3:PutObject"], resources=[captures]))
     return found

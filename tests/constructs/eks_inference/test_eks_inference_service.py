@@ -93,6 +93,13 @@ def test_pods_get_exactly_this_model_and_its_captures(served: Any) -> None:
     assert rendered_length(association["Policy"]) < SESSION_POLICY
 
 
+def test_pods_that_capture_nothing_only_read(developed: Any) -> None:
+    """Neither objects nor data keys are theirs to make."""
+    association = developed.one("AWS::EKS::PodIdentityAssociation")
+    policy = json.loads(_joined(association["Policy"], lambda part: json.dumps(part).replace('"', "'")))
+    assert sorted(s["Action"] for s in policy["Statement"]) == ["kms:Decrypt", "s3:GetObject"]
+
+
 def test_the_role_trusts_this_cluster_and_no_tag(served: Any) -> None:
     """A session policy excludes session tags, on which a condition would lock every pod out (EKS, CreatePodIdentityAssociation)."""
     assert served.one("AWS::EKS::PodIdentityAssociation")["DisableSessionTags"] is True
