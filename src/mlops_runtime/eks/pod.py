@@ -12,7 +12,7 @@ from mlops_runtime.eks.names import ANNOTATION_PREFIX, PORT, UID
 STATIC_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 MODEL_FOLDER = "/opt/ml/model"
 # the load balancer goes on sending for some seconds to a target that it is told to let go of, so the pod first sleeps and only
-# then is asked to end; the server answers what is in flight for 25 s
+# then is asked to end; the server answers what is in flight for 20 s and then writes its last captures for 8 s
 PRE_STOP_SECONDS = 15
 GRACE_SECONDS = 60
 # SageMaker asks /ping and waits 2 s: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
