@@ -25,6 +25,7 @@ class Target:
                 self._say(outer.health)
 
             def do_POST(self) -> None:
+                outer.asked += 1
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 self._say(outer.status)
 
@@ -37,7 +38,7 @@ class Target:
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
 
-        self.name, self.health, self.status = name, 200, 200
+        self.name, self.health, self.status, self.asked = name, 200, 200, 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])

@@ -47,7 +47,7 @@ def test_weights_are_shares_of_the_requests_and_a_shift_costs_none(
 
 
 def test_targets_come_and_go_under_load_without_an_error(
-    cloud: Cloud, slots: dict[str, Any], target: Any, register: Any
+    cloud: Cloud, slots: dict[str, Any], target: Any, register: Any, wait_for: Callable[..., Any]
 ) -> None:
     """A deregistered target gets no new request; what it has, it answers."""
     servers = [target("v1"), target("v1")]
@@ -59,18 +59,22 @@ def test_targets_come_and_go_under_load_without_an_error(
         while not stop.is_set():
             answers.update(ask(slots["url"], 20))
 
+    def is_quiet(server: Any) -> bool:
+        before = server.asked
+        stop.wait(0.2)
+        return bool(server.asked == before)
+
     threads = [threading.Thread(target=load) for _ in range(2)]
     for thread in threads:
         thread.start()
     for _ in range(3):
-        register("blue", target("v1"))
-        gone = servers.pop(0)
-        cloud.client("elbv2").deregister_targets(
-            TargetGroupArn=slots["blue"], Targets=[{"Id": "127.0.0.1", "Port": gone.port}]
-        )
-        gone.stop()
         servers.append(target("v1"))
         register("blue", servers[-1])
+        gone = servers.pop(0)
+        rows = [{"Id": "127.0.0.1", "Port": gone.port}]
+        cloud.client("elbv2").deregister_targets(TargetGroupArn=slots["blue"], Targets=rows)
+        wait_for(lambda gone=gone: is_quiet(gone))
+        gone.name = "late"
     stop.set()
     for thread in threads:
         thread.join()
