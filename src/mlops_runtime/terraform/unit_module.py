@@ -19,6 +19,8 @@ TEMPLATE_FILE = "template.json"
 MARK = "# written by mlops terraform export: change the stack, not this file\n"
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html: a template in S3
 MAXIMUM_TEMPLATE = 1_000_000
+# variables that a module has whatever the template is
+_OWN = ("assets_bucket", "cloudformation_role_arn", "name", "tags", "timeout_minutes")
 _VERSION_PARAMETER, _VERSION_RULE = "BootstrapVersion", "CheckBootstrapVersion"
 _NAMES = {
     "AWS::IAM::Role": "RoleName",
@@ -60,7 +62,8 @@ def unit_module(stack: UnitStack) -> dict[str, str]:
         stack: The stack.
 
     Raises:
-        ExportError: If the template is too large or refers to a bootstrap that a module has not.
+        ExportError: If the template is too large, refers to a bootstrap that a module has not, or has a parameter whose variable
+            is there already.
 
     Example:
         >>> stack = UnitStack(name="Demand", template={"Resources": {}}, bucket="b", files={}, tags={})
@@ -75,6 +78,7 @@ def unit_module(stack: UnitStack) -> dict[str, str]:
             "split the stack"
         )
     parameters = {name: p for name, p in template.get("Parameters", {}).items() if name != ASSETS_PARAMETER}
+    _check_names(stack, parameters)
     digest = hashlib.sha256(body.encode()).hexdigest()
     return {
         TEMPLATE_FILE: body,
@@ -93,6 +97,16 @@ def variable_name(parameter: str) -> str:
         'image_digest'
     """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", parameter).lower()
+
+
+def _check_names(stack: UnitStack, parameters: Mapping[str, object]) -> None:
+    """Hold parameters to names of variables that differ, from each other and from the module's own."""
+    by_name: dict[str, list[str]] = {name: [f"the module's own {name}"] for name in _OWN}
+    for parameter in sorted({*parameters, *stack.template.get("Parameters", {})} - {_VERSION_PARAMETER}):
+        by_name.setdefault(variable_name(parameter), []).append(f"parameter {parameter}")
+    twice = [f"{' and '.join(found)} would be variable {name!r}" for name, found in by_name.items() if len(found) > 1]
+    if twice:
+        raise ExportError(f"the template of {stack.name}: {'; '.join(twice)}; rename the parameter")
 
 
 def _without_bootstrap(stack: UnitStack) -> dict[str, Any]:

@@ -170,6 +170,21 @@ def test_what_a_module_cannot_carry_is_refused(value: str, message: str) -> None
         unit_module(stack)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (("Name",), "the module's own name and parameter Name would be variable 'name'; rename the parameter"),
+        (("AssetsBucket",), "parameter AssetsBucket would be variable 'assets_bucket'"),
+        (("MyVPC", "MyVpc"), "parameter MyVPC and parameter MyVpc would be variable 'my_vpc'"),
+    ],
+)
+def test_fails_for_parameters_that_would_be_one_variable(parameters: tuple[str, ...], message: str) -> None:
+    """Terraform takes no variable twice, and says so only when the module is used."""
+    template = {"Resources": {}, "Parameters": {name: {"Type": "String"} for name in parameters}}
+    with pytest.raises(ExportError, match=message):
+        unit_module(UnitStack(name="S", template=template, bucket=BUCKET, files={}, tags={}))
+
+
 def test_a_bucket_that_is_known_moves_too() -> None:
     """A stack of one account names its bucket in full, also within a text."""
     resource = {"Type": "T", "Properties": {"A": "files-1", "B": "s3://files-1/${x}"}}
