@@ -205,4 +205,5 @@ def travel(trip: EksTrip) -> None:
         loop.verify_shifts()
         detail.append(f"{loop.sent} requests beside two rollouts, {loop.broken} errors of the shift")
         detail.append(loop.verify_rest())
+        detail.append(f"all of {loop.wait_captured()} answered calls are captured")
     trip.verify_audit()

@@ -54,7 +54,9 @@ class EksLoop(Loop):
         super().__init__(client=client, outputs=outputs, unit=unit, now=now)
         self._cluster, self._host = cluster, address.partition("://")[2]
         self._balancers, self._metrics = client("elbv2"), client("cloudwatch")
-        self.sent = self.broken = 0
+        self.sent = self.broken = self.answered = 0
+        self._records: dict[str, int] = {}
+        self._lock = Lock()
 
     # -- requests
 
@@ -76,6 +78,8 @@ class EksLoop(Loop):
             connection.close()
         if answer.status != 200:
             raise RefusedError(answer.status, content.decode(errors="replace"))
+        with self._lock:
+            self.answered += 1
         return tuple(json.loads(content)["predictions"])
 
     def invoke(self, rows: Sequence[Mapping[str, object]], prefix: str, *, size: int = ROWS_PER_CALL) -> list[Call]:
@@ -105,6 +109,34 @@ class EksLoop(Loop):
             running.stop()
             self.sent += running.answered + running.refused + running.broken
             self.broken += running.broken
+
+    def wait_captured(self, *, seconds: float = 60) -> int:
+        """Wait until every call that was answered is in the captures that the servers wrote; returns how many there are.
+
+        Raises:
+            LoopError: If some are missing after ``seconds`` real seconds.
+        """
+        deadline = time.monotonic() + seconds
+        while (found := self._captured_records()) < self.answered:
+            if time.monotonic() > deadline:
+                raise LoopError(f"{found} of {self.answered} calls are captured after {seconds:g} s")
+            time.sleep(0.2)
+        return found
+
+    def wait_counted(self, *, seconds: float = 60) -> None:
+        """Wait until every call is captured, and every capture object counted.
+
+        Raises:
+            LoopError: If some are missing after ``seconds`` real seconds.
+        """
+        self.wait_captured(seconds=seconds)
+        super().wait_counted(seconds=seconds)
+
+    def _captured_records(self) -> int:
+        for key in self._keys("CaptureBucket", f"capture/{self.endpoint}/"):
+            if key not in self._records:
+                self._records[key] = self._read("CaptureBucket", key).count(b"\n")
+        return sum(self._records.values())
 
     # -- what the slots are
 
