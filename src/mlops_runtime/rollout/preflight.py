@@ -180,7 +180,9 @@ def _between_slots(common: Plan, case: Case, slots: Slots) -> Plan:
         plan = replace(common, action="create", reason=f"first model: {case.package.arn}")
     else:
         check_quiet(case.spec, case.facts.alarm_states)
-        check_made(eks_of(case.spec).alarms.get(str(common.eks["slot"]), ()), case.facts.alarm_states)
+        # nothing watches a way back, so nobody is kept from it by an alarm that is gone
+        watched = () if case.is_rollback else eks_of(case.spec).alarms.get(str(common.eks["slot"]), ())
+        check_made(watched, case.facts.alarm_states)
         plan = _change(common, case, version)
     return on_slots(
         plan,

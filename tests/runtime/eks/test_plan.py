@@ -210,6 +210,15 @@ def test_a_rollback_goes_to_the_package_before_at_once() -> None:
     assert (made.alarms, made.watched, made.eks["bake"]) == ((), (), 0)
 
 
+def test_an_alarm_that_is_gone_keeps_nobody_from_going_back() -> None:
+    """Nothing watches a way back; what serves may be why one goes."""
+    both = slots(0, state("blue", BLUE, desired=0, ready=0), state("green", GREEN, package=CHALLENGER))
+    spec = with_eks(alarms={"blue": ("gone",)})
+    live = pointer(GREEN, CHALLENGER, previous=BLUE, previous_package=CHAMPION)
+    made = plan(both, live, asked=request("rollback", None), package=CHAMPION, spec=spec)
+    assert (made.action, made.watched) == ("update", ())
+
+
 def test_a_freeze_and_a_pause_hold_for_new_models_alone() -> None:
     """As on SageMaker: nobody is kept from going back."""
     frozen = plan(frozen="frozen: peak season")
