@@ -21,6 +21,7 @@ MARK = "# written by mlops terraform export: change the stack, not this file\n"
 MAXIMUM_TEMPLATE = 1_000_000
 # variables that a module has whatever the template is
 _OWN = ("assets_bucket", "cloudformation_role_arn", "name", "tags", "timeout_minutes")
+_OWN_OUTPUTS = ("stack_id",)
 _VERSION_PARAMETER, _VERSION_RULE = "BootstrapVersion", "CheckBootstrapVersion"
 _NAMES = {
     "AWS::IAM::Role": "RoleName",
@@ -100,13 +101,21 @@ def variable_name(parameter: str) -> str:
 
 
 def _check_names(stack: UnitStack, parameters: Mapping[str, object]) -> None:
-    """Hold parameters to names of variables that differ, from each other and from the module's own."""
-    by_name: dict[str, list[str]] = {name: [f"the module's own {name}"] for name in _OWN}
-    for parameter in sorted({*parameters, *stack.template.get("Parameters", {})} - {_VERSION_PARAMETER}):
-        by_name.setdefault(variable_name(parameter), []).append(f"parameter {parameter}")
-    twice = [f"{' and '.join(found)} would be variable {name!r}" for name, found in by_name.items() if len(found) > 1]
+    """Hold parameters and outputs to names that differ in the module, from each other and from its own."""
+    declared = {*parameters, *stack.template.get("Parameters", {})} - {_VERSION_PARAMETER}
+    twice = [
+        *_twice("variable", "parameter", _OWN, declared),
+        *_twice("output", "output", _OWN_OUTPUTS, set(stack.template.get("Outputs", {}))),
+    ]
     if twice:
-        raise ExportError(f"the template of {stack.name}: {'; '.join(twice)}; rename the parameter")
+        raise ExportError(f"the template of {stack.name}: {'; '.join(twice)}; rename it in the stack")
+
+
+def _twice(kind: str, source: str, own: Sequence[str], declared: set[str]) -> list[str]:
+    by_name: dict[str, list[str]] = {name: [f"the module's own {name}"] for name in own}
+    for name in sorted(declared):
+        by_name.setdefault(variable_name(name), []).append(f"{source} {name}")
+    return [f"{' and '.join(found)} would be {kind} {name!r}" for name, found in by_name.items() if len(found) > 1]
 
 
 def _without_bootstrap(stack: UnitStack) -> dict[str, Any]:

@@ -171,16 +171,17 @@ def test_what_a_module_cannot_carry_is_refused(value: str, message: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"),
+    ("section", "names", "message"),
     [
-        (("Name",), "the module's own name and parameter Name would be variable 'name'; rename the parameter"),
-        (("AssetsBucket",), "parameter AssetsBucket would be variable 'assets_bucket'"),
-        (("MyVPC", "MyVpc"), "parameter MyVPC and parameter MyVpc would be variable 'my_vpc'"),
+        ("Parameters", ("Name",), "the module's own name and parameter Name would be variable 'name'; rename it"),
+        ("Parameters", ("AssetsBucket",), "parameter AssetsBucket would be variable 'assets_bucket'"),
+        ("Parameters", ("MyVPC", "MyVpc"), "parameter MyVPC and parameter MyVpc would be variable 'my_vpc'"),
+        ("Outputs", ("StackId",), "the module's own stack_id and output StackId would be output 'stack_id'"),
     ],
 )
-def test_fails_for_parameters_that_would_be_one_variable(parameters: tuple[str, ...], message: str) -> None:
-    """Terraform takes no variable twice, and says so only when the module is used."""
-    template = {"Resources": {}, "Parameters": {name: {"Type": "String"} for name in parameters}}
+def test_fails_for_what_would_have_one_name(section: str, names: tuple[str, ...], message: str) -> None:
+    """Terraform takes no variable and no output twice, and says so only when the module is used."""
+    template = {"Resources": {}, section: {name: {"Type": "String"} for name in names}}
     with pytest.raises(ExportError, match=message):
         unit_module(UnitStack(name="S", template=template, bucket=BUCKET, files={}, tags={}))
 
