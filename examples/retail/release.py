@@ -1,4 +1,4 @@
-"""The trip of the other units: a first model, live periods, a second model that takes over, a bad one that does not.
+"""The trip of the other units: a first model, live periods, a second model that takes over, two bad ones that do not.
 
 Where a person approves, a package waits, an approval by anybody else is refused, and the approver's counts.
 """
@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from examples.retail.loop import expect
-from examples.retail.planted import register_bad_package
+from examples.retail.season import plant
 from examples.retail.steps import Trip
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
 from mlops_runtime.contracts.rollout import Outcome
@@ -42,13 +42,7 @@ def travel(trip: Trip, *, count: int = 2) -> None:
         if replay.is_manual:
             loop.approve(package["ModelPackageArn"], "as good in every category that was looked at")
         trip.promote(deployed, upcoming, detail)
-
-    def release() -> None:
-        bad = register_bad_package(loop, trip.live(), replay.bad_script)
-        loop.approve(bad, "looks good, easy to explain")
-
-    with trip.step("a bad model is approved by hand, and rolled back while the old one serves") as detail:
-        trip.roll_back(upcoming, release, detail)
+    plant(trip, upcoming)
     trip.verify_audit()
 
 

@@ -36,12 +36,17 @@ def travel(trip: Trip) -> None:
             report = trip.replay_period(later)
             detail.append(f"week {later}: drift {report.drift_state}, quality {report.quality_state}")
 
-    _plant(trip, trip.replay.requests(week + 3))
+    plant(trip, trip.replay.requests(week + 3))
     trip.verify_audit()
 
 
-def _plant(trip: Trip, requests: list[dict[str, object]]) -> None:
-    """Get two bad models approved by hand: one that a rehearsal knows, and one that only real traffic does."""
+def plant(trip: Trip, requests: list[dict[str, object]]) -> None:
+    """Get two bad models approved by hand: one that a rehearsal knows, and one that only real traffic does.
+
+    Args:
+        trip: The trip.
+        requests: What is asked meanwhile.
+    """
 
     def release(script: Path, reason: str) -> None:
         trip.loop.approve(register_bad_package(trip.loop, trip.live(), script), reason)

@@ -17,7 +17,9 @@ REPLAY = Replay(
     naive=lambda fortnight: data.pairs_of(fortnight)["own_rate"].to_pylist(),
     loss=log_loss,
     words=Words(title="Customer behaviour", amount="buyers", loss="log loss", naive="own rate"),
-    bad_script=TRAINING_CODE / "scorecard.py",
+    bad_script=TRAINING_CODE / "compiled.py",
+    refused_script=TRAINING_CODE / "scorecard.py",
+    whole_every=3,
     is_manual=True,
     rows_per_call=250,  # a campaign asks about many households at once
 )

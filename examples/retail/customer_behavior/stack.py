@@ -12,6 +12,7 @@ from mlops_constructs import (
     DriftAlarms,
     EndpointCapacity,
     FeatureStore,
+    GoldenRequests,
     GuardPolicy,
     ModelEndpoint,
     ModelImage,
@@ -20,6 +21,7 @@ from mlops_constructs import (
     Network,
     Profile,
     RetrainingPipeline,
+    RolloutChecks,
     RolloutPolicy,
     TrainingJob,
 )
@@ -40,6 +42,11 @@ class CustomerBehavior(cdk.Stack):
         # what is said of people is looked at by one before it serves
         approval = Approval.manual(timeout=cdk.Duration.days(2))
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="propensity", approval=approval)
+        checks = RolloutChecks(
+            golden=GoldenRequests.from_file(
+                declaration.GOLDEN, max_deviation=declaration.MAX_DEVIATION, max_latency=cdk.Duration.seconds(1)
+            )
+        )
         endpoint = ModelEndpoint(
             self,
             "Endpoint",
@@ -49,7 +56,7 @@ class CustomerBehavior(cdk.Stack):
             image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", count=2),
             capture=DataCapture(percent=100),
-            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10)),
+            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=checks),
         )
         training = TrainingJob(
             image=image,

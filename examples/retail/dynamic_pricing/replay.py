@@ -17,5 +17,7 @@ REPLAY = Replay(
     naive=lambda week: data.series_of(week)["units_mean_8"].to_pylist(),
     loss=wape,
     words=Words(title="Dynamic pricing", amount="units", loss="WAPE", naive="8-week mean"),
-    bad_script=TRAINING_CODE / "loglog.py",
+    bad_script=TRAINING_CODE / "compiled.py",
+    refused_script=TRAINING_CODE / "loglog.py",
+    whole_every=3,
 )

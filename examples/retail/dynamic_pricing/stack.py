@@ -12,6 +12,7 @@ from mlops_constructs import (
     DriftAlarms,
     EndpointCapacity,
     FeatureStore,
+    GoldenRequests,
     GuardPolicy,
     ModelEndpoint,
     ModelImage,
@@ -20,6 +21,7 @@ from mlops_constructs import (
     Network,
     Profile,
     RetrainingPipeline,
+    RolloutChecks,
     RolloutPolicy,
     TrainingJob,
 )
@@ -38,6 +40,11 @@ class DynamicPricing(cdk.Stack):
         groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
         store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="elasticity", approval=Approval.automatic())
+        checks = RolloutChecks(
+            golden=GoldenRequests.from_file(
+                declaration.GOLDEN, max_deviation=declaration.MAX_DEVIATION, max_latency=cdk.Duration.seconds(1)
+            )
+        )
         endpoint = ModelEndpoint(
             self,
             "Endpoint",
@@ -47,7 +54,7 @@ class DynamicPricing(cdk.Stack):
             image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", count=4),
             capture=DataCapture(percent=100),
-            rollout=RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5)),
+            rollout=RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5), checks=checks),
         )
         training = TrainingJob(
             image=image,

@@ -1,0 +1,58 @@
+"""Write golden.jsonl: requests that every model of customer behaviour must answer, out of the real fortnights.
+
+``python -m examples.retail.customer_behavior.golden``
+
+An answer is a probability. Bounds come from what households did before, never from what a model said: who buys in a category in
+every fortnight is more likely than not to do so again, and who never did in a rare category is not.
+"""
+
+from pathlib import Path
+
+from examples.retail.customer_behavior import data
+from examples.retail.customer_behavior.features import DEMOGRAPHICS, INPUTS, KNOWN_BEFORE
+from examples.retail.golden import Row, as_arrays, as_csv, columns_of, render, signature_of, within
+from mlops_runtime.contracts.serving import GoldenRequest
+from mlops_runtime.rollout.golden_bounds import boundary_requests
+
+GOLDEN = Path(__file__).with_name("golden.jsonl")
+FIRST_SET_FORTNIGHT = 27  # the last one before the unit goes live whose purchases are known
+COLUMNS = columns_of(INPUTS, KNOWN_BEFORE)
+TYPICAL_FORTNIGHT, THANKSGIVING_FORTNIGHT = 31, 47
+
+
+def golden_requests() -> list[GoldenRequest]:
+    """Return the set, the same from the same data."""
+    rows = sorted(_asked(TYPICAL_FORTNIGHT), key=_rate)
+    median, never = rows[len(rows) // 2], [row for row in rows if row["days_since_purchase"] is None]
+    late = _asked(THANKSGIVING_FORTNIGHT)[::75]
+    nothing_said = {**median, **dict.fromkeys(DEMOGRAPHICS.feature_names)}
+    return [
+        within("regular buyers", rows[-8:], low=0.5, high=1),
+        within("typical household", [median], low=0.02, high=0.98),
+        within("never bought, and few do", never[:8], low=0, high=0.35),
+        as_arrays("typical rows as arrays", rows[::200], low=0, high=1),
+        as_csv("typical rows as CSV", rows[100::200], low=0, high=1),
+        within("Thanksgiving fortnight", late, low=0, high=1),
+        within("unseen category", [{**median, "category": "NEW IN THE STORE"}], low=0.02, high=0.98),
+        within("nothing said of the household", [nothing_said], low=0.02, high=0.98),
+        within("many rows", rows[::14], low=0, high=1),
+        *boundary_requests(
+            [row for fortnight in range(data.FIRST_FORTNIGHT, FIRST_SET_FORTNIGHT + 1, 2) for row in _asked(fortnight)],
+            signature_of(COLUMNS, KNOWN_BEFORE, "bought"),
+            minimum=0,
+            maximum=1,
+        ),
+    ]
+
+
+def _asked(fortnight: int) -> list[dict[str, object]]:
+    return [{name: row[name] for name in COLUMNS} for row in data.requests_for_fortnight(fortnight)]
+
+
+def _rate(row: Row) -> float:
+    return float(str(row["own_rate"]))
+
+
+if __name__ == "__main__":
+    GOLDEN.write_bytes(render(golden_requests()))
+    print(f"{len(golden_requests())} requests in {GOLDEN.name}")

@@ -1,0 +1,84 @@
+"""The golden set of customer behaviour: really trained models pass it, planted bad ones fail it."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from examples.retail.customer_behavior import data, declaration
+from examples.retail.customer_behavior.golden import COLUMNS, GOLDEN, golden_requests
+from examples.retail.golden import render
+from tests.examples.rehearsed import Changed, train, verdict
+
+from mlops_runtime.rollout import golden_rehearsal
+
+CONTENT = GOLDEN.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def _one_round(monkeypatch):
+    """What a model in process answers does not change from round to round."""
+    monkeypatch.setattr(golden_rehearsal, "ROUNDS", 1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a function that trains a script on fortnights of the data."""
+
+    def make(script="train.py", last=25):
+        table = pa.concat_tables([data.pairs_of(fortnight) for fortnight in range(9, last + 1, 2)])
+        # as a training set has them
+        table = table.select([*(name for name in table.column_names if name not in COLUMNS), *COLUMNS])
+        folder = tmp_path_factory.mktemp("trained")
+        return train(folder, declaration.TRAINING_CODE / script, table)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def good(trained):
+    """The first model."""
+    return trained()
+
+
+def test_the_file_is_what_the_script_writes():
+    """It comes from the data and nothing else."""
+    assert render(golden_requests()) == CONTENT
+
+
+def test_columns_are_in_the_order_of_the_training_set():
+    """Groups by name, as the plan keeps them: arrays and CSV are read by it."""
+    planned = [name for names in declaration.TRAINING_SET.features.values() for name in names]
+    assert [name for name in planned if name in COLUMNS] == [name for name in COLUMNS if name in planned]
+
+
+def test_what_the_pipeline_would_train_passes(trained, good):
+    """Also five fortnights later, beside the first model as what is live."""
+    assert verdict(CONTENT, good)["passed"]
+    found = verdict(CONTENT, trained(last=35), good, max_deviation=declaration.MAX_DEVIATION)
+    assert found["passed"], found["reason"]
+
+
+def test_the_scorecard_that_cannot_take_nulls_fails(trained):
+    """Who never bought has no last purchase."""
+    found = verdict(CONTENT, trained("scorecard.py"))
+    assert "never bought, and few do: the model answered 500" in found["reason"]
+
+
+def test_what_only_large_batches_show_is_not_seen(trained):
+    """That is for the canary, whose traffic has them."""
+    assert verdict(CONTENT, trained("compiled.py"))["passed"]
+
+
+CHANGES = {
+    "the other way round": lambda answers: 1 - answers,
+    "in percent": lambda answers: answers * 100,
+    "log odds": lambda answers: np.log(answers / (1 - answers)),
+    "constant": lambda answers: np.full(len(answers), 0.4),
+    "not a number": lambda answers: answers * np.nan,
+    "rows in another order": lambda answers: np.sort(answers) if len(answers) > 1 else answers,
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_planted_bad_models_fail(good, kind):
+    """Without a live model to compare with."""
+    assert not verdict(CONTENT, Changed(good, CHANGES[kind]))["passed"]

@@ -1,0 +1,83 @@
+"""The golden set of dynamic pricing: really trained models pass it, planted bad ones fail it."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from examples.retail.dynamic_pricing import data, declaration
+from examples.retail.dynamic_pricing.golden import COLUMNS, GOLDEN, golden_requests
+from examples.retail.golden import render
+from tests.examples.rehearsed import Changed, train, verdict
+
+from mlops_runtime.rollout import golden_rehearsal
+
+CONTENT = GOLDEN.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def _one_round(monkeypatch):
+    """What a model in process answers does not change from round to round."""
+    monkeypatch.setattr(golden_rehearsal, "ROUNDS", 1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a function that trains a script on weeks of the data."""
+
+    def make(script="train.py", last=26):
+        table = pa.concat_tables([data.series_of(week) for week in range(10, last + 1)])
+        # as a training set has them
+        table = table.select([*(name for name in table.column_names if name not in COLUMNS), *COLUMNS])
+        folder = tmp_path_factory.mktemp("trained")
+        return train(folder, declaration.TRAINING_CODE / script, table)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def good(trained):
+    """The model of week 30."""
+    return trained()
+
+
+def test_the_file_is_what_the_script_writes():
+    """It comes from the data and nothing else."""
+    assert render(golden_requests()) == CONTENT
+
+
+def test_columns_are_in_the_order_of_the_training_set():
+    """Groups by name, as the plan keeps them: arrays and CSV are read by it."""
+    planned = [name for names in declaration.TRAINING_SET.features.values() for name in names]
+    assert [name for name in planned if name in COLUMNS] == [name for name in COLUMNS if name in planned]
+
+
+def test_what_the_pipeline_would_train_passes(trained, good):
+    """Also ten weeks later, beside the first model as what is live."""
+    assert verdict(CONTENT, good)["passed"]
+    found = verdict(CONTENT, trained(last=37), good, max_deviation=declaration.MAX_DEVIATION)
+    assert found["passed"], found["reason"]
+
+
+def test_the_regression_that_cannot_take_zeros_fails(trained):
+    """Where nothing was sold, its logarithm is none."""
+    found = verdict(CONTENT, trained("loglog.py"))
+    assert "nothing sold last week: the model answered 500" in found["reason"]
+
+
+def test_what_only_large_batches_show_is_not_seen(trained):
+    """That is for the canary, whose traffic has them."""
+    assert verdict(CONTENT, trained("compiled.py"))["passed"]
+
+
+CHANGES = {
+    "in dozens": lambda answers: answers / 12,
+    "negative": lambda answers: -answers,
+    "constant": lambda answers: np.full(len(answers), 10.0),
+    "not a number": lambda answers: answers * np.nan,
+    "rows in another order": lambda answers: np.sort(answers) if len(answers) > 1 else answers,
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_planted_bad_models_fail(good, kind):
+    """Without a live model to compare with."""
+    assert not verdict(CONTENT, Changed(good, CHANGES[kind]))["passed"]

@@ -1,0 +1,67 @@
+"""Models of the example units behind our server's own answering, checked by golden requests in process."""
+
+import hashlib
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.serving import GoldenSpec
+from mlops_runtime.rollout.golden import GoldenCaller
+from mlops_runtime.serving.app import NonFiniteError, answer
+from mlops_runtime.serving.model import load_directory
+from mlops_runtime.serving.payload import PayloadError
+
+
+def train(folder: Path, script: Path, table: pa.Table) -> Any:
+    """Train a script on a table and load the model."""
+    pq.write_table(table, folder / "part-0.parquet")
+    subprocess.run([sys.executable, script, "--train", folder, "--model-dir", folder], check=True, capture_output=True)
+    return load_directory(folder)
+
+
+class Changed:
+    """A model whose answers are changed."""
+
+    def __init__(self, model: Any, change: Any) -> None:
+        self.signature, self._model, self._change = model.signature, model, change
+
+    def predict(self, rows: Any) -> Any:
+        """Return what the model answers, changed."""
+        return self._change(self._model.predict(rows))
+
+
+class _Platform:
+    """S3 and InvokeEndpoint in process, as boto3 answers."""
+
+    def __init__(self, content: bytes, **endpoints: Any) -> None:
+        self._content, self._endpoints = content, endpoints
+
+    def get_object(self, **_: Any) -> dict[str, Any]:
+        """Return the set."""
+        return {"Body": BytesIO(self._content)}
+
+    def invoke_endpoint(self, *, EndpointName: str, Body: Any, ContentType: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        """Return what the model answers."""
+        try:
+            body, kind = answer(self._endpoints[EndpointName], ContentType, None, Body)
+        except (PayloadError, NonFiniteError, RuntimeError) as error:
+            status = error.status if isinstance(error, PayloadError) else 500
+            answered: Any = {"Error": {"Code": "ModelError", "Message": ""}, "OriginalStatusCode": status}
+            raise ClientError({**answered, "OriginalMessage": str(error)}, "InvokeEndpoint") from error
+        return {"Body": BytesIO(body), "ContentType": kind, "ResponseMetadata": {}}
+
+
+def verdict(content: bytes, candidate: Any, live: Any = None, **limits: Any) -> dict[str, Any]:
+    """Return what the check says of a candidate, beside a live model if there is one; no time passes."""
+    platform: Any = _Platform(content, new=candidate, live=live)
+    caller = GoldenCaller(s3=platform, runtime=platform, timer=lambda: 0.0)
+    spec = GoldenSpec(uri="s3://assets/golden.jsonl", sha256=hashlib.sha256(content).hexdigest(), **limits)
+    event = {"mode": "check", "endpoint": "new", "golden": to_dict(spec), "live_endpoint": "live" if live else None}
+    return caller.handle(event)
