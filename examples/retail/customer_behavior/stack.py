@@ -3,6 +3,7 @@
 import aws_cdk as cdk
 
 from constructs import Construct
+from examples.retail.checks import rehearsed
 from examples.retail.customer_behavior import declaration
 from examples.retail.outputs import define_outputs
 from mlops_constructs import (
@@ -12,7 +13,6 @@ from mlops_constructs import (
     DriftAlarms,
     EndpointCapacity,
     FeatureStore,
-    GoldenRequests,
     GuardPolicy,
     ModelEndpoint,
     ModelImage,
@@ -21,7 +21,6 @@ from mlops_constructs import (
     Network,
     Profile,
     RetrainingPipeline,
-    RolloutChecks,
     RolloutPolicy,
     TrainingJob,
 )
@@ -39,14 +38,8 @@ class CustomerBehavior(cdk.Stack):
         unit = BusinessUnit(self, "Unit", name="customer", profile=profile, network=network)
         groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
         store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
-        # what is said of people is looked at by one before it serves
-        approval = Approval.manual(timeout=cdk.Duration.days(2))
+        approval = Approval.manual(timeout=cdk.Duration.days(2))  # what is said of people is looked at by one of them
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="propensity", approval=approval)
-        checks = RolloutChecks(
-            golden=GoldenRequests.from_file(
-                declaration.GOLDEN, max_deviation=declaration.MAX_DEVIATION, max_latency=cdk.Duration.seconds(1)
-            )
-        )
         endpoint = ModelEndpoint(
             self,
             "Endpoint",
@@ -56,7 +49,9 @@ class CustomerBehavior(cdk.Stack):
             image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", count=2),
             capture=DataCapture(percent=100),
-            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=checks),
+            rollout=RolloutPolicy.canary(
+                percent=50, bake=cdk.Duration.minutes(10), checks=rehearsed(*declaration.REHEARSAL)
+            ),
         )
         training = TrainingJob(
             image=image,

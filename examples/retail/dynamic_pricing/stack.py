@@ -3,6 +3,7 @@
 import aws_cdk as cdk
 
 from constructs import Construct
+from examples.retail.checks import rehearsed
 from examples.retail.dynamic_pricing import declaration
 from examples.retail.outputs import define_outputs
 from mlops_constructs import (
@@ -12,7 +13,6 @@ from mlops_constructs import (
     DriftAlarms,
     EndpointCapacity,
     FeatureStore,
-    GoldenRequests,
     GuardPolicy,
     ModelEndpoint,
     ModelImage,
@@ -21,7 +21,6 @@ from mlops_constructs import (
     Network,
     Profile,
     RetrainingPipeline,
-    RolloutChecks,
     RolloutPolicy,
     TrainingJob,
 )
@@ -40,11 +39,6 @@ class DynamicPricing(cdk.Stack):
         groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
         store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="elasticity", approval=Approval.automatic())
-        checks = RolloutChecks(
-            golden=GoldenRequests.from_file(
-                declaration.GOLDEN, max_deviation=declaration.MAX_DEVIATION, max_latency=cdk.Duration.seconds(1)
-            )
-        )
         endpoint = ModelEndpoint(
             self,
             "Endpoint",
@@ -54,7 +48,9 @@ class DynamicPricing(cdk.Stack):
             image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", count=4),
             capture=DataCapture(percent=100),
-            rollout=RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5), checks=checks),
+            rollout=RolloutPolicy.linear(
+                step_percent=25, bake=cdk.Duration.minutes(5), checks=rehearsed(*declaration.REHEARSAL)
+            ),
         )
         training = TrainingJob(
             image=image,
