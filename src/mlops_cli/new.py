@@ -21,9 +21,9 @@ from mlops_cli.errors import UserError
 RECORD = ".mlops-project.json"
 _FORMAT = "mlops.project/1"
 _KINDS = {"number": "how much or how many", "chance": "how probable"}
-# what BusinessUnit and ModelEndpoint allow
-_UNIT = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
-_MODEL = r"[a-z][a-z0-9-]{0,30}[a-z0-9]"
+# what BusinessUnit, ModelRegistry and ModelEndpoint allow
+_NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
+_NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen"
 _LONGEST_NAME = 32  # of a pipeline, whose jobs' names have 63 characters
 
 
@@ -44,14 +44,10 @@ class Answers:
     def problems(self) -> list[str]:
         """Return what is wrong with them, each with what is allowed."""
         found = []
-        if not re.fullmatch(_UNIT, self.unit):
-            found.append(
-                f"--unit must be 2 to 20 lower-case letters, digits or hyphens, such as 'demand', got {self.unit!r}"
-            )
-        if not re.fullmatch(_MODEL, self.model):
-            found.append(
-                f"--model must be 2 to 32 lower-case letters, digits or hyphens, such as 'forecast', got {self.model!r}"
-            )
+        if not re.fullmatch(_NAME, self.unit):
+            found.append(f"--unit must be {_NAME_ALLOWED}, such as 'demand', got {self.unit!r}")
+        if not re.fullmatch(_NAME, self.model):
+            found.append(f"--model must be {_NAME_ALLOWED}, such as 'forecast', got {self.model!r}")
         if len(self.endpoint) > _LONGEST_NAME:
             found.append(
                 f"--unit and --model with a hyphen between must have at most {_LONGEST_NAME} characters, "

@@ -103,8 +103,10 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run
     assert result.returncode == 1
     assert result.stderr == (
         "mlops: nothing was made: the folder 'shop' is there and not empty; name another, or run mlops upgrade in it; "
-        "--unit must be 2 to 20 lower-case letters, digits or hyphens, such as 'demand', got 'Demand!'; "
-        "--model must be 2 to 32 lower-case letters, digits or hyphens, such as 'forecast', got 'x'; "
+        "--unit must be 2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen, "
+        "such as 'demand', got 'Demand!'; "
+        "--model must be 2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen, "
+        "such as 'forecast', got 'x'; "
         "--kind must be one of number, chance, got 'text'\n"
     )
     assert [path.name for path in tmp_path.rglob("*")] == ["shop", "kept.txt"]
@@ -116,6 +118,8 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run
         (("--model", "y" * 31, "--kind", "number"), "--unit must be given, as there is nobody to ask"),
         ((), "--unit, --model, --kind must be given, as there is nobody to ask"),
         (("--unit", "demand", "--model", "m" * 30, "--kind", "number"), "must have at most 32 characters, got 37"),
+        (("--unit", "ab", "--model", "m" * 21, "--kind", "number"), "--model must be 2 to 20 lower-case letters"),
+        (("--unit", "ab", "--model", "9fore", "--kind", "number"), "starting with a letter"),
     ],
 )
 def test_fails_for_answers_that_are_missing_or_too_long(
