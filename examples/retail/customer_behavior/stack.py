@@ -49,9 +49,7 @@ class CustomerBehavior(cdk.Stack):
             image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", count=2),
             capture=DataCapture(percent=100),
-            rollout=RolloutPolicy.canary(
-                percent=50, bake=cdk.Duration.minutes(10), checks=rehearsed(*declaration.REHEARSAL)
-            ),
+            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=rehearsed(declaration)),
         )
         training = TrainingJob(
             image=image,

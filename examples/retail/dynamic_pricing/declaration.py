@@ -13,7 +13,6 @@ TRAINING_CODE = HERE / "training"
 TRAINING_SCRIPT = "train.py"
 GOLDEN = HERE / "golden.jsonl"
 MAX_DEVIATION = 0.4  # median over golden requests, from what is live; models of later weeks differ by less
-REHEARSAL = (GOLDEN, MAX_DEVIATION)
 
 TRAINING_SET = TrainingSetPlan(
     name="pricing-elasticity",

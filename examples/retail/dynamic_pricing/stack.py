@@ -48,9 +48,7 @@ class DynamicPricing(cdk.Stack):
             image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", count=4),
             capture=DataCapture(percent=100),
-            rollout=RolloutPolicy.linear(
-                step_percent=25, bake=cdk.Duration.minutes(5), checks=rehearsed(*declaration.REHEARSAL)
-            ),
+            rollout=RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5), checks=rehearsed(declaration)),
         )
         training = TrainingJob(
             image=image,
