@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import Any
 
-from examples.retail.loop import ROWS_PER_CALL, Call, Loop, LoopError, expect
+from examples.retail.loop import ROWS_PER_CALL, Call, Loop, LoopError, Traffic, expect
 from mlops_runtime.contracts.eks import SLOTS, SlotState
 from mlops_runtime.eks.client import Cluster
 from mlops_runtime.eks.manifests import read_slot
@@ -234,17 +234,16 @@ class EksLoop(Loop):
         raise LoopError(f"no target group is tagged mlops:slot={slot}")
 
 
-class HttpTraffic:
+class HttpTraffic(Traffic):
     """Clients that keep asking. ``refused`` counts errors of the model, ``broken`` those of the way to it."""
 
     def __init__(
         self, loop: EksLoop, rows: Sequence[Mapping[str, object]], prefix: str, whole_every: int | None
     ) -> None:
-        self.answered = self.refused = self.broken = 0
-        self.first_broken = ""
-        self._loop, self._rows, self._prefix, self._whole_every = loop, rows, prefix, whole_every
-        self._stop, self._lock = Event(), Lock()
-        self._threads = [Thread(target=self._run, args=(number,), daemon=True) for number in range(_THREADS)]
+        super().__init__(loop, rows, prefix, whole_every)
+        self.broken, self.first_broken = 0, ""
+        self._service, self._lock = loop, Lock()
+        self._threads = [Thread(target=self._send, args=(number,), daemon=True) for number in range(_THREADS)]
 
     def start(self) -> None:
         """Begin to send."""
@@ -257,7 +256,7 @@ class HttpTraffic:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, client: int) -> None:
+    def _send(self, client: int) -> None:
         number = client
         while not self._stop.is_set():
             start = number * ROWS_PER_CALL % max(1, len(self._rows) - ROWS_PER_CALL)
@@ -269,7 +268,7 @@ class HttpTraffic:
 
     def _count(self, rows: Sequence[Mapping[str, object]], name: str) -> None:
         try:
-            self._loop.ask(rows, name)
+            self._service.ask(rows, name)
         except RefusedError as error:
             with self._lock:
                 if error.status == 0 or error.status in _FROM_THE_SHIFT:
