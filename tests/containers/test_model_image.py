@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import tomllib
 import zipfile
@@ -215,6 +216,13 @@ def can_isolate() -> bool:
     return trial.returncode == 0
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that another user may enter: pytest's own is closed to others again by every further pytest that starts."""
+    with tempfile.TemporaryDirectory(prefix="model-image-") as folder:
+        yield Path(folder)
+
+
 isolated = pytest.mark.skipif(not can_isolate(), reason="needs root, unshare and setpriv to make a read-only root")
 users = pytest.mark.parametrize("user", ["root", str(UID)])
 
@@ -227,9 +235,6 @@ class Box:
         for path in (self.opt_ml, self.tmp):
             path.mkdir()
             path.chmod(0o777)
-        for parent in folder.parents:
-            if parent.is_relative_to(folder.parents[2]):
-                parent.chmod(0o755)
         folder.chmod(0o755)
         self._probe = folder / "probe"
 
