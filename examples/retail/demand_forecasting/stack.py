@@ -4,6 +4,7 @@ import aws_cdk as cdk
 
 from constructs import Construct
 from examples.retail.demand_forecasting import declaration
+from examples.retail.demand_forecasting.checks import rehearsed_and_timed
 from examples.retail.outputs import define_outputs
 from mlops_constructs import (
     Approval,
@@ -12,7 +13,6 @@ from mlops_constructs import (
     DriftAlarms,
     EndpointCapacity,
     FeatureStore,
-    GoldenRequests,
     GuardPolicy,
     ModelEndpoint,
     ModelImage,
@@ -21,7 +21,6 @@ from mlops_constructs import (
     Network,
     Profile,
     RetrainingPipeline,
-    RolloutChecks,
     RolloutPolicy,
     TrainingJob,
 )
@@ -40,15 +39,6 @@ class DemandForecasting(cdk.Stack):
         groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
         store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="forecast", approval=Approval.automatic())
-        checks = RolloutChecks(
-            golden=GoldenRequests.from_file(
-                declaration.GOLDEN,
-                max_deviation=declaration.MAX_DEVIATION,
-                max_latency=cdk.Duration.millis(declaration.MAX_MILLISECONDS),
-                max_slowdown=declaration.MAX_SLOWDOWN,
-            ),
-            max_latency=cdk.Duration.seconds(1),  # of the new fleet under real traffic, whole weeks at once among it
-        )
         endpoint = ModelEndpoint(
             self,
             "Endpoint",
@@ -58,7 +48,7 @@ class DemandForecasting(cdk.Stack):
             image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", count=2),
             capture=DataCapture(percent=100),
-            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=checks),
+            rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=rehearsed_and_timed()),
         )
         training = TrainingJob(
             image=image,
