@@ -151,16 +151,17 @@ class SlotSteps:
         rest = "$ceil(($bake_until - $toMillis($now())) / 1000)"
         return {
             "Shift": self._weigh("$plan.eks.steps[$step]", next_state="IsWatched", catch="ShiftFailed", assign=baked),
-            "IsWatched": choose(("$count($plan.watched) > 0", "LookAtAlarms"), default="IsLastStep"),
+            "IsWatched": choose(("$count($plan.watched) > 0", "LookAtAlarms"), default="IsNearEnd"),
             "LookAtAlarms": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=self.partition),
             "IsQuiet": choose(
                 ("$ringing != ''", "Rings"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
-                ("$toMillis($now()) >= $bake_until", "IsLastStep"),
+                ("$toMillis($now()) >= $bake_until", "IsNearEnd"),
                 default="Bake",
             ),
             "Bake": wait(f"{{% $max([1, $min([$plan.poll_seconds, {rest}])]) %}}", "LookAtAlarms"),
-            "IsLastStep": choose(("$step + 1 < $count($plan.eks.steps)", "NextStep"), default="NeedsEvidence"),
+            # all traffic is given, and kept, only with evidence
+            "IsNearEnd": choose(("$step + 2 < $count($plan.eks.steps)", "NextStep"), default="NeedsEvidence"),
             "NextStep": assign("Shift", step="{% $step + 1 %}"),
             "Rings": self._back("ROLLED_BACK", "$ringing"),
             "TooLate": self._back("ROLLED_BACK", f"'the rollout was not over after {self.limit} s'"),
@@ -169,7 +170,7 @@ class SlotSteps:
     def _judge_states(self) -> dict[str, State]:
         return {
             "NeedsEvidence": choose(
-                ("$request.reason = 'approval' and $plan.min_invocations > 0", "CountRequests"), default=PROMOTED
+                ("$request.reason = 'approval' and $plan.min_invocations > 0", "CountRequests"), default="IsLastStep"
             ),
             "CountRequests": task(
                 "aws-sdk:cloudwatch:getMetricStatistics",
@@ -188,10 +189,11 @@ class SlotSteps:
                 assign={"requests": SUM},
             ),
             "IsEvidenceEnough": choose(
-                ("$requests >= $plan.min_invocations", PROMOTED),
+                ("$requests >= $plan.min_invocations", "IsLastStep"),
                 (f"$toMillis($now()) < $bake_until + {_EVIDENCE_SECONDS * 1000}", "AwaitEvidence"),
                 default="TooLittleEvidence",
             ),
+            "IsLastStep": choose(("$step + 1 < $count($plan.eks.steps)", "NextStep"), default=PROMOTED),
             # and alarms are looked at meanwhile
             "AwaitEvidence": wait("{% $plan.poll_seconds %}", "LookAtAlarms"),
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),

@@ -31,6 +31,7 @@ class Slots(Account):
         rings: How the name of the alarm ends that rings once the candidate has traffic; empty for none.
         rings_at: Share of the traffic from which on it rings.
         live_pods: Pods of the live slot that are ready.
+        asked_from: Share of the traffic from which on the candidate is asked anything at all.
         told_after: Seconds after the last step in which the load balancer does not tell of its requests yet.
     """
 
@@ -39,6 +40,7 @@ class Slots(Account):
     rings: str = ""
     rings_at: int = 1
     live_pods: int = 2
+    asked_from: int = 0
     told_after: float = 0.0
     live_slot: str = "blue"
     weights: dict[str, int] = field(default_factory=lambda: all_to("blue"))
@@ -128,7 +130,8 @@ class Slots(Account):
         return answer
 
     def _cloudwatch_getMetricStatistics(self, request: dict[str, Any]) -> Any:  # noqa: N802
-        if self.now < self.moved + self.told_after:
+        candidate = next(slot for slot in SLOTS if slot != self.live_slot)
+        if self.now < self.moved + self.told_after or self.weights[candidate] < self.asked_from:
             return {"Datapoints": []}
         return super()._cloudwatch_getMetricStatistics(request)
 

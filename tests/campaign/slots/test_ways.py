@@ -129,6 +129,32 @@ def test_requests_that_are_told_late_are_waited_for_a_while(slots: Any, late: fl
     assert rings.run(hook=when(rings, "cloudwatch:getMetricStatistics", 2, ring)).outcome == "ROLLED_BACK"
 
 
+@pytest.mark.parametrize(
+    ("kind", "moves"), [("CANARY", [0, 10, 0]), ("LINEAR", [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 0])]
+)
+def test_a_candidate_that_nobody_asked_never_gets_all(slots: Any, kind: str, moves: list[int]) -> None:
+    """Evidence comes before the last shift: what would come with all of the traffic comes too late."""
+    spec = with_rollout(kind=kind)
+    world = slots(spec, asked_from=100)
+    result = world.run(machine=machine_of(spec))
+    assert (result.outcome, world.broken(result)) == ("ROLLED_BACK", [])
+    assert result.output["Cause"] == "slot green served 0 requests, a promotion needs 20"
+    assert [move["green"] for move in world.account.moves] == moves
+
+
+def test_a_candidate_without_evidence_is_watched_until_it_goes_back(slots: Any) -> None:
+    """An alarm of the unit that rings while requests are waited for says why."""
+    world = slots(asked_from=100)
+
+    def ring() -> None:
+        world.account.rings = "-errors"
+
+    result = world.run(hook=when(world, "cloudwatch:getMetricStatistics", 2, ring))
+    assert (result.outcome, world.broken(result)) == ("ROLLED_BACK", [])
+    assert result.output["Cause"].startswith("in ALARM: ")
+    assert world.account.moves[-1] == all_to("blue")
+
+
 def test_a_probation_takes_a_model_back(slots: Any) -> None:
     """The alarm rings hours after the promotion; what asks for it is read again."""
     spec = with_rollout(probation=86_400, probation_alarms=("refunds",))

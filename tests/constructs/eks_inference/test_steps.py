@@ -104,6 +104,23 @@ def test_no_traffic_moves_before_both_slots_were_asked_for_their_health() -> Non
     assert "Shift" not in reached(FIRST, stop=frozenset({"AssertWeights"}))
 
 
+def test_no_promotion_passes_the_evidence_by() -> None:
+    """Neither the last shift of a rollout with steps, nor what is kept of it."""
+    assert PROMOTED not in reached(FIRST, stop=frozenset({"NeedsEvidence"}))
+    into = {name for name, state in STATES.items() if "NextStep" in list(successors(state))}
+    assert into == {"IsNearEnd", "IsLastStep"}
+    assert {name for name, state in STATES.items() if "IsLastStep" in list(successors(state))} == {
+        "NeedsEvidence",
+        "IsEvidenceEnough",
+    }
+    # at the step before the last one goes on by the evidence alone
+    (arm,) = STATES["IsNearEnd"]["Choices"]
+    assert (arm["Condition"], STATES["IsNearEnd"]["Default"]) == (
+        "{% $step + 2 < $count($plan.eks.steps) %}",
+        "NeedsEvidence",
+    )
+
+
 def test_each_write_of_weights_names_both_slots_of_one_set() -> None:
     """So no write can leave what does not sum to a hundred: the sets come from the plan, where that holds."""
     writes = [state for _, state in tasks(MACHINE) if state["Resource"].endswith(":modifyRule")]
@@ -153,5 +170,7 @@ def test_the_history_of_the_longest_rollout_fits() -> None:
     starting = (1800 // poll + 1) * (4 * task + 8 * other)
     baking = polls * (task + 2 * other)
     reverting = polls * (task + 2 * other)
+    # requests are waited for at most three minutes, before the last shift and after it
+    evidence = 2 * (180 // poll + 1) * (2 * task + 5 * other)
     rest = 40 * task + 30 * 2 * task
-    assert 3 * lock["MaxAttempts"] + waiting + starting + baking + reverting + rest < 25_000
+    assert 3 * lock["MaxAttempts"] + waiting + starting + baking + evidence + reverting + rest < 25_000
