@@ -8,13 +8,15 @@ from mlops_constructs import GitLabDeployRole, GitLabSubject
 
 # --8<-- [start:platform]
 class Platform(cdk.Stack):
-    """The role that one GitLab project deploys with, from its protected default branch."""
+    """The roles that one GitLab project plans and deploys with, from its protected default branch."""
 
     def __init__(self, scope: Construct, id: str, *, project: str) -> None:
         super().__init__(scope, id)
-        subject = GitLabSubject.branch("main", project=project)
-        gitlab = GitLabDeployRole(self, "GitLab", subject=subject)
-        cdk.CfnOutput(self, "DeployRole", value=gitlab.role.role_arn)
+        subject = GitLabSubject.branch("main", project=project, claims_environment=True)
+        deploys = GitLabDeployRole(self, "GitLab", subject=subject)
+        plans = GitLabDeployRole(self, "Plan", subject=subject.unapproved(), may="plan", provider=deploys.provider)
+        cdk.CfnOutput(self, "DeployRole", value=deploys.role.role_arn)
+        cdk.CfnOutput(self, "PlanRole", value=plans.role.role_arn)
         cdk.CfnOutput(self, "SubjectComponents", value=",".join(subject.components))
 
 

@@ -205,7 +205,7 @@ def test_a_job_without_its_variables_says_all_that_is_missing(ci: Ci) -> None:
     said = " ".join(line.partition("> ")[2] for line in done.stdout.splitlines() if "> " in line)
     for problem in (
         "mlops: this job cannot deploy: the ref 'main' of retail/demand is not protected",
-        "the variable DEVELOPMENT_DEPLOY_ROLE must be the ARN of the GitLabDeployRole, got ''",
+        "the variable DEVELOPMENT_PLAN_ROLE must be the ARN of the GitLabDeployRole, got ''",
         "the variable AWS_REGION must be the Region to deploy to",
         "there is no AWS_ID_TOKEN",
     ):
@@ -278,30 +278,35 @@ def _token(subject: str) -> str:
     return ".".join([*parts, "none"])
 
 
+BOOTSTRAP = "arn:aws:iam::{account}:role/cdk-hnb659fds-{name}-{account}-us-east-1"
+
+
 @pytest.fixture(scope="module")
-def deploy_role(account: Cloud, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The role of retail/demand's main, and CDK's role that may only read."""
+def roles(account: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The two roles of retail/demand's main, and two of CDK's: one may deploy, one only read."""
     app = cdk.App(outdir=str(tmp_path_factory.mktemp("platform")))
     Platform(app, "Platform", project="retail/demand")
     app.synth()
     trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
-    account.client("iam").create_role(
-        RoleName=f"cdk-hnb659fds-lookup-role-{ACCOUNT}-us-east-1",
-        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-    )
-    return deployer.deploy(account, Path(app.outdir))["Platform"]["DeployRole"]
+    for name in ("deploy-role", "lookup-role"):
+        account.client("iam").create_role(
+            RoleName=BOOTSTRAP.format(account=ACCOUNT, name=name).rpartition("/")[2],
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )
+    outputs = deployer.deploy(account, Path(app.outdir))["Platform"]
+    return {"deploy": outputs["DeployRole"], "plan": outputs["PlanRole"]}
 
 
 @pytest.fixture
 def profiles(
-    account: Cloud, deploy_role: str, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Callable[[str], str]]:
-    """Source `ci/aws.sh` as a job does; gives who one is with a profile: ``profiles(subject)("lookup")``."""
+    account: Cloud, roles: dict[str, str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], Callable[[str], boto3.Session]]:
+    """Source `ci/aws.sh` as a job does; gives a profile's session: ``profiles("plan", subject)("lookup")``."""
 
-    def source(subject: str) -> Callable[[str], str]:
+    def source(role: str, subject: str) -> Callable[[str], boto3.Session]:
         variables = {
             "AWS_REGION": "us-east-1",
-            "MLOPS_ROLE": deploy_role,
+            "MLOPS_ROLE": roles[role],
             "MLOPS_OPERATOR_ROLE": "",
             "AWS_ID_TOKEN": _token(subject),
             "CI_PROJECT_ID": "7",
@@ -321,32 +326,71 @@ def profiles(
         assert chosen == "gitlab --profile lookup"
         monkeypatch.setenv("AWS_CONFIG_FILE", path)
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", account.endpoint_url)
-        return lambda profile: str(boto3.Session(profile_name=profile).client("sts").get_caller_identity()["Arn"])
+        return lambda profile: boto3.Session(profile_name=profile)
 
     return source
 
 
-MAIN = "project_path:retail/demand:ref_type:branch:ref:main:ref_protected:true"
+Profiles = Callable[[str, str], Callable[[str], boto3.Session]]
+APPROVED = "project_path:retail/demand:ref_type:branch:ref:main:ref_protected:true:environment_protected:true"
+UNAPPROVED = APPROVED.replace("environment_protected:true", "environment_protected:false")
+DENIED = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
 
 
+def _who(session: boto3.Session) -> str:
+    return str(session.client("sts").get_caller_identity()["Arn"])
+
+
+@pytest.mark.parametrize(("role", "subject"), [("plan", UNAPPROVED), ("deploy", APPROVED)])
 def test_a_job_becomes_its_role_by_its_own_token(
-    profiles: Callable[[str], Callable[[str], str]], deploy_role: str
+    profiles: Profiles, roles: dict[str, str], role: str, subject: str
 ) -> None:
     """Without a stored key: token, role, and from there CDK's role that may only read."""
-    identity = profiles(MAIN)
+    session = profiles(role, subject)
 
-    assert identity("gitlab") == f"arn:aws:sts::{ACCOUNT}:assumed-role/{deploy_role.rpartition('/')[2]}/gitlab-7-42"
-    assert f"assumed-role/cdk-hnb659fds-lookup-role-{ACCOUNT}-us-east-1/" in identity("lookup")
+    assert (
+        _who(session("gitlab")) == f"arn:aws:sts::{ACCOUNT}:assumed-role/{roles[role].rpartition('/')[2]}/gitlab-7-42"
+    )
+    assert f"assumed-role/cdk-hnb659fds-lookup-role-{ACCOUNT}-us-east-1/" in _who(session("lookup"))
 
 
+def test_a_job_that_plans_gets_nothing_that_deploys(profiles: Profiles) -> None:
+    """Whatever its script was changed to: neither the role that deploys, nor from its own CDK's."""
+    with pytest.raises(ClientError, match=DENIED):
+        _who(profiles("deploy", UNAPPROVED)("gitlab"))
+
+    deploying = {"RoleArn": BOOTSTRAP.format(account=ACCOUNT, name="deploy-role"), "RoleSessionName": "edited"}
+    with pytest.raises(ClientError, match="AccessDenied"):
+        profiles("plan", UNAPPROVED)("gitlab").client("sts").assume_role(**deploying)
+    assert profiles("deploy", APPROVED)("gitlab").client("sts").assume_role(**deploying)["Credentials"]
+
+
+@pytest.mark.parametrize("role", ["plan", "deploy"])
 @pytest.mark.parametrize(
-    "subject",
-    [MAIN.replace(":true", ":false"), MAIN.replace("ref:main", "ref:feature"), MAIN.replace("demand", "other")],
+    ("old", "new"),
+    [
+        ("ref_protected:true", "ref_protected:false"),
+        ("ref:main", "ref:feature"),
+        ("demand", "other"),
+        (":environment_protected:true", ":environment_protected:"),  # a job without an environment
+        (":environment_protected:true", ""),
+    ],
 )
-def test_fails_for_any_other_ref(profiles: Callable[[str], Callable[[str], str]], subject: str) -> None:
+def test_fails_for_any_other_ref(profiles: Profiles, role: str, old: str, new: str) -> None:
     """The account denies it, whatever the pipeline says."""
-    with pytest.raises(ClientError, match="Not authorized to perform sts:AssumeRoleWithWebIdentity"):
-        profiles(subject)("gitlab")
+    with pytest.raises(ClientError, match=DENIED):
+        _who(profiles(role, APPROVED.replace(old, new))("gitlab"))
+
+
+def test_jobs_that_plan_name_no_environment_that_is_protected(files: dict[str, bytes]) -> None:
+    """Nor one that GitLab would take for production's by its name, and it is no deployment."""
+    jobs = yaml.load(files[".gitlab-ci.yml"].replace(b"!reference", b""), Loader=yaml.SafeLoader)
+
+    for profile in ("development", "production"):
+        job = jobs[f"plan:{profile}"]
+        assert job["environment"] == {"name": f"plan/{profile}", "action": "verify", "deployment_tier": "other"}
+        assert job["variables"]["MLOPS_ROLE"] == f"${profile.upper()}_PLAN_ROLE"
+        assert jobs[f".{profile}"]["variables"]["MLOPS_ROLE"] == f"${profile.upper()}_DEPLOY_ROLE"
 
 
 def test_our_own_pipeline_is_one_that_gitlab_takes(tmp_path: Path) -> None:

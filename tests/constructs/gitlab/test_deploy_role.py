@@ -138,6 +138,42 @@ def test_it_may_do_nothing_else(template: Template, action: str, resource: str) 
     )
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_one_that_plans_becomes_the_role_that_reads_alone(role: str) -> None:
+    """With the provider of the one that deploys, and for jobs that nobody approved."""
+    stack = _stack()
+    subject = GitLabSubject.branch("main", project=PROJECT, claims_environment=True)
+    deploys = GitLabDeployRole(stack, "GitLab", subject=subject)
+    GitLabDeployRole(stack, "Plan", subject=subject.unapproved(), may="plan", provider=deploys.provider)
+    made = Template.from_stack(stack)
+    made.resource_count_is("AWS::IAM::OIDCProvider", 1)
+    policy = next(
+        _resolved(found["Properties"]["PolicyDocument"])
+        for name, found in made.find_resources("AWS::IAM::ManagedPolicy").items()
+        if name.startswith("Plan")
+    )
+    trust = next(
+        _resolved(found["Properties"]["AssumeRolePolicyDocument"])
+        for name, found in made.find_resources("AWS::IAM::Role").items()
+        if name.startswith("Plan")
+    )
+
+    assert _may(policy, "sts:AssumeRole", role) is ("lookup-role" in role)
+    claims = {"aud": "sts.amazonaws.com"}
+    assert _may(trust, "sts:AssumeRoleWithWebIdentity", sub=f"{GOOD}:environment_protected:false", **claims)
+    assert not _may(trust, "sts:AssumeRoleWithWebIdentity", sub=f"{GOOD}:environment_protected:true", **claims)
+
+
+def test_an_approval_that_aws_does_not_hold_is_a_warning() -> None:
+    """For a role that deploys; one that plans needs no approval."""
+    stack = _stack()
+    GitLabDeployRole(stack, "Deploy", subject=SUBJECT)
+    GitLabDeployRole(stack, "Plan", subject=SUBJECT, may="plan")
+
+    found = Annotations.from_stack(stack).find_warning("*", Match.string_like_regexp("can deploy, approved or not"))
+    assert [warning.id for warning in found] == ["/Platform/Deploy"]
+
+
 def test_everything_can_be_chosen() -> None:
     """A provider that there is, another GitLab below a path, Regions, a qualifier, a role for people on call."""
     stack = _stack()
@@ -176,7 +212,8 @@ def test_everything_can_be_chosen() -> None:
 def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
     """Older than 18.7, its tokens cannot say that the ref is protected."""
     stack = _stack()
-    GitLabDeployRole(stack, "GitLab", subject=GitLabSubject.branch("main", project="a/b", claims_ref=False))
+    subject = GitLabSubject.branch("main", project="a/b", claims_ref=False, claims_environment=True)
+    GitLabDeployRole(stack, "GitLab", subject=subject)
 
     found = Annotations.from_stack(stack).find_warning("*", Match.any_value())
     assert [warning.id for warning in found] == ["/Platform/GitLab"]
@@ -186,6 +223,7 @@ def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
+        ({"may": "destroy"}, "may must be one of plan, deploy, got 'destroy'"),
         ({"url": "http://gitlab.com"}, "url must be https, a host and no slash at the end"),
         ({"url": "https://gitlab.com/"}, "got 'https://gitlab.com/'"),
         ({"url": "gitlab.com"}, "got 'gitlab.com'"),
@@ -203,6 +241,15 @@ def test_fails_when_an_argument_is_not_possible(arguments: dict[str, Any], probl
 
     assert problem in str(error.value)
     assert error.value.code == "InvalidGitLabDeployRole"
+
+
+def test_fails_for_people_on_call_who_only_plan() -> None:
+    """What may only read becomes nobody who rolls a model back."""
+    stack = _stack()
+    on_call = iam.Role.from_role_arn(stack, "OnCall", "arn:aws:iam::111111111111:role/on-call")
+
+    with pytest.raises(ValidationError, match="operator_roles must be none with may='plan', got 1"):
+        GitLabDeployRole(stack, "GitLab", subject=SUBJECT, may="plan", operator_roles=[on_call])
 
 
 def test_all_problems_are_said_at_once() -> None:

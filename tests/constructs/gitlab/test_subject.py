@@ -16,6 +16,20 @@ def test_the_subject_is_what_gitlab_writes() -> None:
     )
 
 
+def test_jobs_that_nobody_approved_have_another_subject() -> None:
+    """By the same setting of the project, as there is one for all of its tokens."""
+    approved = GitLabSubject.branch("main", project="retail/demand", claims_environment=True)
+
+    assert approved.unapproved().components == approved.components
+    assert approved.unapproved().value == approved.value.removesuffix(":true") + ":false"
+
+
+def test_fails_for_an_approval_that_no_token_speaks_of() -> None:
+    """Both subjects would be one."""
+    with pytest.raises(ValidationError, match="is that of every job, approved or not; claim the environment first"):
+        GitLabSubject.branch("main", project="retail/demand").unapproved()
+
+
 def test_gitlabs_own_default_is_possible() -> None:
     """For versions whose tokens cannot say that a ref is protected."""
     subject = GitLabSubject.tag("v1", project="a/b", claims_ref=False)
