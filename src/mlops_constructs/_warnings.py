@@ -35,11 +35,23 @@ UNCLAIMED_REF = ConstructWarning(
     id="mlops-constructs:GitLabDeployRole.protectionNotClaimed",
     text="the role trusts {project}'s {ref} whether or not GitLab protects it: protect it there, or let its tokens say so (18.7)",
 )
+UNCLAIMED_ENVIRONMENT = ConstructWarning(
+    id="mlops-constructs:GitLabDeployRole.approvalNotClaimed",
+    text="every job of {project}'s {ref} can deploy, approved or not: trust those of a protected environment alone (claims_environment)",
+)
 PLAIN_HTTP = ConstructWarning(
     id="mlops-constructs:EksInferenceService.plainHttp",
     text="calls of '{service}' cross the network in the clear, as it has no certificate; PRODUCTION refuses that",
 )
-ALL_WARNINGS = (DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, UNKNOWN_VALUE, NO_HEARTBEAT_ALARM, UNCLAIMED_REF, PLAIN_HTTP)
+ALL_WARNINGS = (
+    DEVELOPMENT_DESTROYS_DATA,
+    SHARED_KEY,
+    UNKNOWN_VALUE,
+    NO_HEARTBEAT_ALARM,
+    UNCLAIMED_REF,
+    UNCLAIMED_ENVIRONMENT,
+    PLAIN_HTTP,
+)
 
 
 def warn(scope: IConstruct, warning: ConstructWarning, **values: str) -> None:

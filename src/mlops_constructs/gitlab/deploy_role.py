@@ -1,17 +1,21 @@
-"""The role that a GitLab pipeline deploys with: it can become CDK's bootstrap roles and nothing else."""
+"""The role that a GitLab pipeline plans or deploys with: it can become CDK's bootstrap roles and nothing else."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._validation import check_duration, check_pattern, is_known, raise_if_any
-from mlops_constructs._warnings import UNCLAIMED_REF, warn
+from mlops_constructs._warnings import UNCLAIMED_ENVIRONMENT, UNCLAIMED_REF, warn
 from mlops_constructs.gitlab.subject import GitLabSubject
 
 # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html#bootstrapping-env-roles
-_BOOTSTRAP_ROLES = ("deploy-role", "file-publishing-role", "image-publishing-role", "lookup-role")
+_BOOTSTRAP_ROLES = {
+    "plan": ("lookup-role",),
+    "deploy": ("deploy-role", "file-publishing-role", "image-publishing-role", "lookup-role"),
+}
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
 _SHORTEST, _LONGEST = cdk.Duration.hours(1), cdk.Duration.hours(12)
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html: no query, no port, no slash at the end
@@ -21,17 +25,22 @@ _REGION = r"[a-z]{2,3}(?:-[a-z]+)+-\d"
 
 
 class GitLabDeployRole(Construct):
-    """Define the role with which one GitLab project deploys from one protected ref, without a stored secret. Stateless.
+    """Define the role with which one GitLab project plans or deploys from one protected ref, without a stored secret. Stateless.
 
     Defines the role, its policy, which is its permissions boundary too, and, if none is given, the account's identity provider for
     GitLab. A job exchanges its ID token for an hour of the role; with the role it can become CDK's bootstrap roles of the named
     Regions, and what those may do is the account's decision. Belongs into a stack of the platform team, as it must be there before
     a unit's first deployment.
 
+    An account has two: one plans with what may only read, for every job of the ref; the other deploys, for jobs of a protected
+    environment alone, so that AWS itself holds the approval.
+
     Args:
         scope: Parent.
         id: Construct id.
         subject: The project and ref whose jobs are trusted.
+        may: ``plan``: become the bootstrap's ``lookup-role``, which only reads. ``deploy``: become all four that a deployment
+            needs. Default: ``deploy``.
         provider: The account's identity provider for this GitLab, of which there can be only one. Default: it is defined.
         url: Address of GitLab, as its tokens name their issuer. Default: ``https://gitlab.com``.
         audience: ``aud`` of the job's ID token. Default: ``sts.amazonaws.com``.
@@ -45,8 +54,9 @@ class GitLabDeployRole(Construct):
         ValidationError: If an argument is not possible.
 
     Example:
-        >>> subject = GitLabSubject.branch("main", project="retail/demand")
-        >>> role = GitLabDeployRole(self, "GitLab", subject=subject)
+        >>> subject = GitLabSubject.branch("main", project="retail/demand", claims_environment=True)
+        >>> deploys = GitLabDeployRole(self, "GitLab", subject=subject)
+        >>> plans = GitLabDeployRole(self, "Plan", subject=subject.unapproved(), may="plan", provider=deploys.provider)
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class GitLabDeployRole(Construct):
         id: str,
         *,
         subject: GitLabSubject,
+        may: Literal["plan", "deploy"] = "deploy",
         provider: iam.IOidcProvider | None = None,
         url: str = "https://gitlab.com",
         audience: str = "sts.amazonaws.com",
@@ -67,8 +78,16 @@ class GitLabDeployRole(Construct):
         super().__init__(scope, id)
         longest = _SHORTEST if maximum_session is None else maximum_session
         wanted = [cdk.Stack.of(self).region] if regions is None else list(regions)
-        self._validate(url, audience, qualifier, wanted, longest)
-        arn = provider.oidc_provider_arn if provider is not None else self._define_provider(url, audience)
+        self._validate(
+            url=url,
+            audience=audience,
+            qualifier=qualifier,
+            regions=wanted,
+            longest=longest,
+            may=may,
+            operator_roles=operator_roles,
+        )
+        self._provider = provider if provider is not None else self._define_provider(url, audience)
         policy = iam.ManagedPolicy(
             self,
             "Policy",
@@ -77,7 +96,7 @@ class GitLabDeployRole(Construct):
                 iam.PolicyStatement(
                     actions=["sts:AssumeRole"],
                     resources=[
-                        *self._bootstrap_roles(qualifier, wanted),
+                        *self._bootstrap_roles(may, qualifier, wanted),
                         *(role.role_arn for role in operator_roles),
                     ],
                 )
@@ -88,9 +107,10 @@ class GitLabDeployRole(Construct):
             self,
             "Role",
             assumed_by=iam.WebIdentityPrincipal(
-                arn, {"StringEquals": {f"{issuer}:aud": audience, f"{issuer}:sub": subject.value}}
+                self._provider.oidc_provider_arn,
+                {"StringEquals": {f"{issuer}:aud": audience, f"{issuer}:sub": subject.value}},
             ),
-            description=f"Deploys GitLab project {subject.project} from {subject.ref_type} {subject.ref}",
+            description=f"{may.title()}s GitLab project {subject.project} from {subject.ref_type} {subject.ref}",
             managed_policies=[policy],
             permissions_boundary=policy if permissions_boundary is None else permissions_boundary,
             max_session_duration=longest,
@@ -98,6 +118,8 @@ class GitLabDeployRole(Construct):
         self._subject = subject
         if not subject.claims_ref:
             warn(self, UNCLAIMED_REF, ref=subject.ref, project=subject.project)
+        if may == "deploy" and not (subject.claims_environment and subject.is_environment_protected):
+            warn(self, UNCLAIMED_ENVIRONMENT, ref=subject.ref, project=subject.project)
 
     @property
     def role(self) -> iam.IRole:
@@ -105,23 +127,42 @@ class GitLabDeployRole(Construct):
         return self._role
 
     @property
+    def provider(self) -> iam.IOidcProvider:
+        """The account's identity provider for this GitLab, for the next role."""
+        return self._provider
+
+    @property
     def subject(self) -> GitLabSubject:
         """Whose jobs are trusted."""
         return self._subject
 
-    def _define_provider(self, url: str, audience: str) -> str:
-        return iam.OidcProviderNative(self, "Provider", url=url, client_ids=[audience]).oidc_provider_arn
+    def _define_provider(self, url: str, audience: str) -> iam.IOidcProvider:
+        return iam.OidcProviderNative(self, "Provider", url=url, client_ids=[audience])
 
-    def _bootstrap_roles(self, qualifier: str, regions: Sequence[str]) -> list[str]:
+    def _bootstrap_roles(self, may: str, qualifier: str, regions: Sequence[str]) -> list[str]:
         stack = cdk.Stack.of(self)
         return [
             f"arn:{stack.partition}:iam::{stack.account}:role/cdk-{qualifier}-{name}-{stack.account}-{region}"
             for region in regions
-            for name in _BOOTSTRAP_ROLES
+            for name in _BOOTSTRAP_ROLES[may]
         ]
 
-    def _validate(self, url: str, audience: str, qualifier: str, regions: Sequence[str], longest: cdk.Duration) -> None:
+    def _validate(
+        self,
+        *,
+        url: str,
+        audience: str,
+        qualifier: str,
+        regions: Sequence[str],
+        longest: cdk.Duration,
+        may: str,
+        operator_roles: Sequence[iam.IRole],
+    ) -> None:
         problems = [
+            None if may in _BOOTSTRAP_ROLES else f"may must be one of {', '.join(_BOOTSTRAP_ROLES)}, got {may!r}",
+            f"operator_roles must be none with may='plan', got {len(operator_roles)}; give them to the role that deploys"
+            if may == "plan" and operator_roles
+            else None,
             None if is_known(url) else "url must be known at synthesis: it is part of the condition's key",
             check_pattern(
                 "url", url, pattern=_URL, allowed="https, a host and no slash at the end, such as 'https://gitlab.com'"

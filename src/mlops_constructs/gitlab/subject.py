@@ -1,6 +1,6 @@
 """Whose ID tokens are trusted: one project, one ref, and what GitLab says of its protection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, is_known
@@ -31,6 +31,7 @@ class GitLabSubject:
     ref: str
     claims_ref: bool
     claims_environment: bool
+    is_environment_protected: bool = True
 
     @classmethod
     def branch(
@@ -87,6 +88,25 @@ class GitLabSubject:
             claims_environment=claims_environment,
         )
 
+    def unapproved(self) -> "GitLabSubject":
+        """Return the same ref's jobs that name an environment which is not protected: they run before anybody approves.
+
+        Raises:
+            ValidationError: If the subject claims no environment, so that both would be one.
+
+        Example:
+            >>> GitLabSubject.branch("main", project="retail/demand", claims_environment=True).unapproved().value
+            'project_path:retail/demand:ref_type:branch:ref:main:ref_protected:true:environment_protected:false'
+        """
+        if not self.claims_environment:
+            raise ValidationError(
+                "InvalidGitLabSubject",
+                [
+                    "a subject without claims_environment=True is that of every job, approved or not; claim the environment first"
+                ],
+            )
+        return replace(self, is_environment_protected=False)
+
     @property
     def components(self) -> list[str]:
         """What the project's setting ``ci_id_token_sub_claim_components`` must be."""
@@ -106,7 +126,7 @@ class GitLabSubject:
             "ref_type": self.ref_type,
             "ref": self.ref,
             "ref_protected": "true",
-            "environment_protected": "true",
+            "environment_protected": str(self.is_environment_protected).lower(),
         }
         return ":".join(f"{name}:{values[name]}" for name in self.components)
 
