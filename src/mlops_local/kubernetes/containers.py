@@ -75,14 +75,21 @@ def _all(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*(spec.get("initContainers") or []), *spec["containers"]]
 
 
-def command(container: Mapping[str, Any]) -> list[str]:
+def command(container: Mapping[str, Any], mounts: Mapping[str, str]) -> list[str]:
     """Return what a container runs: its command with this Python, or what its image does with the arguments.
+
+    Args:
+        container: The container.
+        mounts: Folder on this machine by mount path. What the image brings is no path of the container: this Python may
+            itself lie below ``/tmp``.
 
     Raises:
         ContainerError: If the image has no row in the table of runners, or does not know the arguments.
     """
     image, known = container["image"], variables(container)
-    entry, arguments = ([expanded(part, known) for part in container.get(name) or []] for name in ("command", "args"))
+    entry, arguments = (
+        [located(expanded(part, known), mounts) for part in container.get(name) or []] for name in ("command", "args")
+    )
     try:
         if entry:
             return runners.job_command(image, entry, arguments)

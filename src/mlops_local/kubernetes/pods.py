@@ -170,10 +170,16 @@ class Pod:
 
     def _start(self, container: Mapping[str, Any], place: Place, volumes: Mapping[str, Path]) -> Process:
         mounts = containers.mounts(container, volumes)
-        line = [containers.located(part, mounts) for part in containers.command(container)]
+        line = containers.command(container, mounts)
         log = _FileLog(self._log)
         log.write(f"--- {container['name']}")
-        return Process(line, env=containers.environment(container, place, mounts), cwd=self._root, logs=log)
+        environment = containers.environment(container, place, mounts)
+        try:
+            return Process(line, env=environment, cwd=self._root, logs=log)
+        except OSError as error:
+            raise ContainerError(
+                "RunContainerError", f"container {container['name']} does not start: {error}"
+            ) from error
 
     def _ended(self, process: Process) -> int:
         while (code := process.wait(_SOON)) is None:

@@ -34,7 +34,17 @@ _FETCH = ["fetch", "s3://a/b", "0", "/m"]
 )
 def test_a_container_runs_what_its_image_would(container: dict[str, Any], expected: list[str]) -> None:
     """Arguments go to the image's entry point, a command replaces it, as in Kubernetes."""
-    assert containers.command({"image": IMAGE, **container}) == [sys.executable, *expected]
+    assert containers.command({"image": IMAGE, **container}, {}) == [sys.executable, *expected]
+
+
+def test_only_the_containers_own_paths_lead_to_its_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout below /tmp has its Python there, which is in no pod's /tmp."""
+    monkeypatch.setattr(sys, "executable", "/tmp/checkout/bin/python")
+    mounts = {"/opt/ml/model": "/pods/a/opt/ml/model", "/tmp": "/pods/a/tmp"}
+
+    line = containers.command({"image": IMAGE, "args": ["fetch", "s3://a/b", "0", "/opt/ml/model"]}, mounts)
+
+    assert (line[0], line[-1]) == ("/tmp/checkout/bin/python", "/pods/a/opt/ml/model")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +58,7 @@ def test_a_container_runs_what_its_image_would(container: dict[str, Any], expect
 def test_what_cannot_be_run_is_refused_by_name(container: dict[str, Any], reason: str) -> None:
     """No pod pretends to be an image that is not here."""
     with pytest.raises(ContainerError) as refused:
-        containers.command(container)
+        containers.command(container, {})
 
     assert refused.value.reason == reason
 

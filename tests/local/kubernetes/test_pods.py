@@ -1,6 +1,7 @@
 """A pod's life: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/."""
 
 import http.client
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -185,3 +186,17 @@ def test_other_probes_are_refused() -> None:
 def test_probes_without_any_are_passed() -> None:
     """A container without probes is ready while it runs."""
     assert next(Probes({}, 1).verdicts()) is True
+
+
+def test_a_container_that_does_not_start_is_tried_again_more_and_more_seldom(
+    start: Callable[..., Pod], wait_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The pod stays and says why: one that vanished would be replaced at once, without end."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+
+    pod = start()
+
+    wait_for(lambda: pod.reason == "CrashLoopBackOff")
+    assert "container model does not start: " in pod.message
+    assert "nowhere" in pod.message
+    assert not pod.has_ended
