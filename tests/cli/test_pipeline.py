@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -391,6 +392,30 @@ def test_jobs_that_plan_name_no_environment_that_is_protected(files: dict[str, b
         assert job["environment"] == {"name": f"plan/{profile}", "action": "verify", "deployment_tier": "other"}
         assert job["variables"]["MLOPS_ROLE"] == f"${profile.upper()}_PLAN_ROLE"
         assert jobs[f".{profile}"]["variables"]["MLOPS_ROLE"] == f"${profile.upper()}_DEPLOY_ROLE"
+
+
+def test_what_a_pipeline_installs_is_named_exactly(files: dict[str, bytes]) -> None:
+    """Image by digest, uv by hash, tools by version; and nothing is installed where an account's credentials are."""
+    jobs = yaml.load(files[".gitlab-ci.yml"].replace(b"!reference", b""), Loader=yaml.SafeLoader)
+    text = files[".gitlab-ci.yml"].decode()
+
+    assert re.fullmatch(r"python:3\.13@sha256:[0-9a-f]{64}", jobs["default"]["image"])
+    assert re.findall(r"aws-cdk@(\S+)", text) == [
+        json.loads((BIN.parent / "lib/node_modules/aws-cdk/package.json").read_text())["version"]
+    ]
+    assert [
+        tool for tool in re.findall(r"uvx (?:--from )?(\S+)", text) if not re.search(r"(@|==)\d+\.\d+\.\d+$", tool)
+    ] == []
+    locked = files["ci/uv.txt"].decode().splitlines()
+    assert re.fullmatch(r"uv==\d+\.\d+\.\d+ \\", locked[1])
+    assert len([line for line in locked if "--hash=sha256:" in line]) == len(locked) - 2
+    installing = {
+        name
+        for name, job in jobs.items()
+        if isinstance(job, dict) and "install" in str(job.get("script", "")) + str(job.get("before_script", ""))
+    }
+    assert installing == {"default", "package"}  # `default` is uv alone, by hash
+    assert "package" in jobs["deploy:production"]["needs"]
 
 
 def test_our_own_pipeline_is_one_that_gitlab_takes(tmp_path: Path) -> None:
