@@ -8,6 +8,7 @@ import boto3
 
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.slot import SlotKeeper
+from mlops_runtime.rollout.table import RolloutTable
 
 logging.getLogger().setLevel(logging.INFO)
 _log = logging.getLogger("mlops.slot")
@@ -15,11 +16,16 @@ _log = logging.getLogger("mlops.slot")
 READER = SlotReader.from_environment(os.environ, boto3.Session)
 if READER is None:
     raise RuntimeError(f"TARGET must be EKS, got {os.environ.get('TARGET')!r}")
-KEEPER = SlotKeeper(s3=boto3.client("s3"), bucket=os.environ["ARTIFACTS_BUCKET"], reader=READER)
+KEEPER = SlotKeeper(
+    s3=boto3.client("s3"),
+    bucket=os.environ["ARTIFACTS_BUCKET"],
+    table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
+    reader=READER,
+)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer ``{"action", "plan", "outcome", "now"}``."""
+    """Answer ``{"action", "plan", "outcome", "execution", "now"}``."""
     del context
     answer = KEEPER.handle(event)
     _log.info("%s for %s: %s", event["action"], event["plan"]["config_name"], answer)

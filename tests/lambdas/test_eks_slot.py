@@ -16,6 +16,8 @@ from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec, spec_key
 from mlops_runtime.eks.client import Address, Cluster
 
 ENDPOINT = "demand-forecast"
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Deploy:one"
+NOW = "2017-08-01T09:00:00Z"
 VERSION = SlotVersion(
     config=f"{ENDPOINT}-0a1b2c3d",
     package="arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1",
@@ -120,8 +122,11 @@ def test_a_slot_is_applied_looked_at_and_rests(
 ) -> None:
     """Its answers are small JSON."""
     handler, made = load("eks_slot").handler, plan(world, environment)
+    boto3.client("dynamodb").put_item(
+        TableName="rollout", Item={"endpoint": {"S": ENDPOINT}, "owner": {"S": EXECUTION}}
+    )
     ask = {
-        action: {"action": action, "plan": made, "outcome": "FAILED", "now": "2017-08-01T09:00:00Z"}
+        action: {"action": action, "plan": made, "outcome": "FAILED", "execution": EXECUTION, "now": NOW}
         for action in ("apply", "observe", "idle")
     }
     assert handler(ask["apply"], None) == {"slot": "green", "objects": 5}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
@@ -84,9 +85,20 @@ def define_slot_function(
         },
         statements=[
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[specs]),
-            key_statement(business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
+            key_statement(business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
             *look_statements(cluster),
         ],
         timeout=cdk.Duration.minutes(2),
         wildcard_reason=SLOT_REASON,
     )
+
+
+def read_lock(function: lambda_.Function, *, table: dynamodb.ITable) -> None:
+    """Let the function see who holds the lock of the service: it changes slots for nobody else.
+
+    Args:
+        function: The function ``eks_slot``, which the machine has to know before there is a table.
+        table: The rollout table.
+    """
+    function.add_environment("ROLLOUT_TABLE", table.table_name)
+    function.add_to_role_policy(iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]))

@@ -20,7 +20,7 @@ from mlops_constructs.business_unit.profile import Profile
 from mlops_constructs.eks_inference._access import EksAccess
 from mlops_constructs.eks_inference._files import define_file
 from mlops_constructs.eks_inference._identity import CAPTURE_PREFIX, define_association, define_pod_role, pod_statements
-from mlops_constructs.eks_inference._slot import define_slot_function, slot_environment
+from mlops_constructs.eks_inference._slot import define_slot_function, read_lock, slot_environment
 from mlops_constructs.eks_inference.alarms import define_errors_alarm, define_slot_alarms
 from mlops_constructs.eks_inference.capacity import EksCapacity
 from mlops_constructs.eks_inference.cluster import EksCluster
@@ -352,6 +352,7 @@ class EksInferenceService(ServiceMetrics):
             environment=environment,
             url=self.url,
         )
+        read_lock(slot, table=rollout.table)
         self._tenant.add_reader(self, "PreflightEntry", function=rollout.preflight_function)
         self._tenant.add_reader(self, "RecordEntry", function=rollout.record_function)
         # the resource of the spec starts the Deploy machine, which needs all of it; on the way down it stops the machine first

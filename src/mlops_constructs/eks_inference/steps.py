@@ -97,12 +97,7 @@ class SlotSteps:
             "HasAbort": choose(("$count($plan.watched) > 0", "LookBefore"), default="ObserveSlot"),
             "LookBefore": look_at_alarms(next_state="IsAborted", catch="IsSlotLate", partition=self.partition),
             "IsAborted": choose(("$contains($ringing, '-abort (')", "Rings"), default="ObserveSlot"),
-            "ObserveSlot": self._ask(
-                "observe",
-                next_state="IsSlotReady",
-                catch="IsSlotLate",
-                assign={"observed": "{% $states.result.Payload %}"},
-            ),
+            "ObserveSlot": self._observe(next_state="IsSlotReady"),
             "IsSlotReady": choose(
                 ("$observed.is_failed", "NeverReady"), ("$observed.is_ready", "DescribeTargets"), default="IsSlotLate"
             ),
@@ -135,10 +130,13 @@ class SlotSteps:
             # a rollback leaves a slot that may be ill: that it is must not keep it there
             "HasLiveSlot": choose(
                 ("$plan.action = 'update' and $request.reason != 'rollback'", "DescribeLiveTargets"),
-                default="AssertWeights",
+                default="ConfirmSlot",
             ),
             "DescribeLiveTargets": describe("$plan.eks.live_slot", "'the live slot'", "IsLiveHealthy"),
-            "IsLiveHealthy": choose(("$healthy >= 1 and $ringing = ''", "AssertWeights"), default="IsSlotLate"),
+            "IsLiveHealthy": choose(("$healthy >= 1 and $ringing = ''", "ConfirmSlot"), default="IsSlotLate"),
+            # a call of an execution that was stopped may have come in between
+            "ConfirmSlot": self._observe(next_state="IsSlotConfirmed"),
+            "IsSlotConfirmed": choose(("$observed.is_ready", "AssertWeights"), default="IsSlotLate"),
             # the stack may have put the rule back to what its template says
             "AssertWeights": self._weigh(
                 "$plan.eks.start", next_state="Shift", catch="ShiftFailed", assign=self._until()
@@ -241,6 +239,10 @@ class SlotSteps:
             assign=assign,
         )
 
+    def _observe(self, *, next_state: str) -> State:
+        answer = {"observed": "{% $states.result.Payload %}"}
+        return self._ask("observe", next_state=next_state, catch="IsSlotLate", assign=answer)
+
     def _ask(
         self,
         action: str,
@@ -252,7 +254,13 @@ class SlotSteps:
     ) -> State:
         state = invoke(
             self.slot_arn,
-            {"action": action, "plan": "{% $plan %}", "outcome": "{% $outcome %}", "now": NOW},
+            {
+                "action": action,
+                "plan": "{% $plan %}",
+                "outcome": "{% $outcome %}",
+                "execution": "{% $execution %}",
+                "now": NOW,
+            },
             partition=self.partition,
             next_state=next_state,
             catch=catch,

@@ -1,6 +1,7 @@
 """What the Deploy machine asks of a slot: to run the candidate, whether it does, and to rest when it has no traffic.
 
-Each can be repeated, and none touches a slot that has traffic.
+Each can be repeated, and none touches a slot that has traffic. Nothing is changed but for the execution that holds the lock: who
+stops an execution does not stop the call that it has made, which may come after another one has begun.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from mlops_runtime.eks.names import Manifest, Ref, deployment_ref, scaler_ref
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.serving import ALL, Slots, other
 from mlops_runtime.rollout.preflight import verified_spec
+from mlops_runtime.rollout.table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -26,6 +28,10 @@ class SlotError(RuntimeError):
     """A slot must not be changed as asked; the message says why."""
 
 
+class NotHolderError(SlotError):
+    """The execution that asks does not hold the lock of the service, or no longer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotKeeper:
     """The two slots of one service.
@@ -33,28 +39,33 @@ class SlotKeeper:
     Args:
         s3: Client.
         bucket: Bucket of the serving specs; a spec anywhere else is not read.
+        table: The service's row, which says who holds the lock.
         reader: Where the truth about the slots is.
     """
 
     s3: "S3Client"
     bucket: str
+    table: RolloutTable
     reader: SlotReader
 
     def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer ``{"action": "apply" | "observe" | "idle", "plan": plan, "outcome": "...", "now": ISO}``.
+        """Answer ``{"action": "apply" | "observe" | "idle", "plan": plan, "outcome": "...", "execution": ARN, "now": ISO}``.
 
         The outcome, as it was recorded, counts for ``idle`` alone.
 
         Raises:
             SlotError: If the action is unknown, or the slot has traffic.
+            NotHolderError: If a slot is to be changed for an execution that does not hold the lock.
             ClusterError: If the cluster refuses.
         """
         match event["action"]:
             case "apply":
+                self._check_holder(event["execution"])
                 return self.apply(event["plan"])
             case "observe":
                 return self.observe(event["plan"])
             case "idle":
+                self._check_holder(event["execution"])
                 return self.idle(event["plan"], outcome=event["outcome"])
         raise SlotError(f"action must be apply, observe or idle, got {event['action']!r}")
 
@@ -118,6 +129,14 @@ class SlotKeeper:
         if scaler is not None:
             cluster.apply(scaler)
         return {"slot": slot}
+
+    def _check_holder(self, execution: str) -> None:
+        owner = self.table.read().owner
+        if owner != execution:
+            raise NotHolderError(
+                f"slots are changed for the execution that holds the lock, {owner or 'nobody'}, got {execution}; nothing was "
+                "changed, start the Deploy machine again"
+            )
 
     def _scaler(self, slots: Slots, live: Mapping[str, Any]) -> Manifest | None:
         """Return the autoscaler of what serves; while it was the candidate it had as many pods as the one before, at least."""

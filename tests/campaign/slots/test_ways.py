@@ -155,6 +155,19 @@ def test_a_candidate_without_evidence_is_watched_until_it_goes_back(slots: Any) 
     assert world.account.moves[-1] == all_to("blue")
 
 
+def test_a_slot_that_was_overwritten_meanwhile_gets_no_traffic(slots: Any) -> None:
+    """A call of an execution that was stopped came after the candidate was found ready: what the slot holds is not the plan's."""
+    world = slots()
+
+    def overwrite() -> None:
+        world.account.deployment("green")["metadata"]["annotations"]["mlops.constructs/config"] = "of-another"
+
+    result = world.run(hook=when(world, "elasticloadbalancingv2:describeTargetHealth", 2, overwrite))
+    assert (result.outcome, world.broken(result)) == ("ROLLED_BACK", [])
+    assert "the slot runs of-another, not demand-forecast-" in result.output["Cause"]
+    assert {move["green"] for move in world.account.moves} == {0}
+
+
 def test_a_probation_takes_a_model_back(slots: Any) -> None:
     """The alarm rings hours after the promotion; what asks for it is read again."""
     spec = with_rollout(probation=86_400, probation_alarms=("refunds",))

@@ -146,6 +146,10 @@ def test_the_slots_function_reads_specs_and_finds_the_cluster(served: Any) -> No
     allowed = served.allowed("ServiceSlotRolePolicy")
     assert set(allowed) - own == {"s3:GetObject", "elasticloadbalancing:DescribeRules", "eks:DescribeCluster"}
     assert allowed["s3:GetObject"][0]["Fn::Join"][1][-1] == "/specs/demand-forecast/*"
+    # and who holds the lock
+    granted = served.allowed("ServiceSlotRoleGranted")
+    assert set(granted) == {"dynamodb:GetItem"}
+    assert granted["dynamodb:GetItem"][0]["Fn::GetAtt"][0].startswith("ServiceRolloutTable")
 
 
 def test_what_stores_the_spec_asks_neither_sagemaker_nor_the_cluster(served: Any) -> None:

@@ -101,6 +101,9 @@ def test_no_traffic_moves_before_both_slots_were_asked_for_their_health() -> Non
     """The first weights that are written lie behind both answers, or behind that a rollback, or a first model, needs one alone."""
     assert "AssertWeights" not in reached(FIRST, stop=frozenset({"IsSlotHealthy"}))
     assert "AssertWeights" not in reached("IsSlotHealthy", stop=frozenset({"HasLiveSlot"}))
+    # and behind a last look at what the slot runs
+    assert [n for n, s in STATES.items() if "AssertWeights" in list(successors(s))] == ["IsSlotConfirmed"]
+    assert "AssertWeights" not in reached(FIRST, stop=frozenset({"ConfirmSlot"}))
     assert "Shift" not in reached(FIRST, stop=frozenset({"AssertWeights"}))
 
 
@@ -167,7 +170,7 @@ def test_the_history_of_the_longest_rollout_fits() -> None:
     polls = -(-(28_800 + 900) // poll)
     task, other = 5, 2  # entered, scheduled, started, succeeded, exited; entered, exited
     waiting = polls * (2 * task + 3 * other)  # Preflight, Decide, TakeBack, IsPatient, AwaitRest
-    starting = (1800 // poll + 1) * (4 * task + 8 * other)
+    starting = (1800 // poll + 1) * (5 * task + 9 * other)
     baking = polls * (task + 2 * other)
     reverting = polls * (task + 2 * other)
     # requests are waited for at most three minutes, before the last shift and after it

@@ -16,9 +16,10 @@ from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.manifests import slot_manifests
 from mlops_runtime.eks.names import deployment_ref, scaler_ref
 from mlops_runtime.eks.resources import path
-from mlops_runtime.eks.slot import SlotError, SlotKeeper
+from mlops_runtime.eks.slot import NotHolderError, SlotError, SlotKeeper
 from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.preflight import decide
+from mlops_runtime.rollout.table import RolloutTable
 
 
 class World:
@@ -28,10 +29,12 @@ class World:
         self.fake, self.objects = fake, dict[str, bytes]()
         self.rule = rule({"blue": 100, "green": 0} if weights is None else weights)
         self.cluster = Cluster(Address(url=fake.url), token=lambda: "t", sleep=lambda _: None)
+        self.owner: str | None = EXECUTION
         self.store(SPEC)
         self.keeper = SlotKeeper(
             s3=self,
             bucket="artifacts",
+            table=RolloutTable(self, "rollout", SPEC.endpoint),
             reader=SlotReader(
                 elbv2=self,
                 connect=lambda: self.cluster,
@@ -55,13 +58,18 @@ class World:
         assert Bucket == "artifacts"
         return {"Body": io.BytesIO(self.objects[Key])}
 
+    def get_item(self, **request: Any) -> Any:
+        """GetItem."""
+        assert request["ConsistentRead"]
+        return {"Item": {} if self.owner is None else {"owner": {"S": self.owner}}}
+
     def describe_rules(self, **_: Any) -> Any:
         """DescribeRules."""
         return {"Rules": [self.rule]}
 
     def ask(self, action: str, *, outcome: str = "ROLLED_BACK", **plan: Any) -> dict[str, Any]:
         """Ask the function."""
-        event = {"action": action, "plan": self.plan | plan, "outcome": outcome, "now": "2017-08-01T09:00:00Z"}
+        event = {"action": action, "plan": self.plan | plan, "outcome": outcome, "execution": EXECUTION}
         return self.keeper.handle(event)
 
     def apply(self, slot: str, config: str, spec: ServingSpec = SPEC) -> None:
@@ -107,6 +115,20 @@ def test_a_candidate_is_applied_with_the_pods_of_what_serves(world: World) -> No
     scaler = world.scaler("green")
     assert scaler is not None
     assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (4, 6)
+
+
+@pytest.mark.parametrize("owner", [None, EXECUTION.replace(":one", ":two")])
+@pytest.mark.parametrize("action", ["apply", "idle"])
+def test_who_does_not_hold_the_lock_changes_no_slot(world: World, action: str, owner: str | None) -> None:
+    """An execution was stopped, its call was not; by then another execution has the lock, and a slot."""
+    world.apply("green", GREEN)
+    before, world.owner = len(world.fake.writes), owner
+    with pytest.raises(
+        NotHolderError, match=f"holds the lock, {owner or 'nobody'}, got {EXECUTION}; nothing was changed"
+    ):
+        world.ask(action)
+    assert len(world.fake.writes) == before
+    assert world.ask("observe")["is_ready"] is False
 
 
 def test_applying_twice_changes_nothing_twice(world: World) -> None:
