@@ -32,47 +32,77 @@ class GitLabSubject:
     claims_ref: bool
     claims_environment: bool
     is_environment_protected: bool = True
+    project_id: int | None = None
 
     @classmethod
     def branch(
-        cls, name: str, *, project: str, claims_ref: bool = True, claims_environment: bool = False
+        cls,
+        name: str,
+        *,
+        project: str,
+        project_id: int | None = None,
+        claims_ref: bool = True,
+        claims_environment: bool = False,
     ) -> "GitLabSubject":
         """Trust jobs of a protected branch.
 
         Args:
             name: Name of the branch, to the letter.
             project: Path of the project with its groups, to the letter.
+            project_id: Its number, which GitLab gives to no other: who takes a path that was given up is not trusted. Default: the
+                path alone.
             claims_ref: Whether GitLab must say that the ref is protected, which it can from 18.7 on. Default: it must.
             claims_environment: Whether GitLab must say that the job's environment is protected. Default: it need not.
 
         Raises:
             ValidationError: If a name is not allowed; a pattern is not.
         """
-        return cls._made("branch", name, project, claims_ref, claims_environment)
+        return cls._made(
+            "branch", name, project, project_id=project_id, claims_ref=claims_ref, claims_environment=claims_environment
+        )
 
     @classmethod
     def tag(
-        cls, name: str, *, project: str, claims_ref: bool = True, claims_environment: bool = False
+        cls,
+        name: str,
+        *,
+        project: str,
+        project_id: int | None = None,
+        claims_ref: bool = True,
+        claims_environment: bool = False,
     ) -> "GitLabSubject":
         """Trust jobs of one protected tag.
 
         Args:
             name: Name of the tag, to the letter.
             project: As for ``branch``.
+            project_id: As for ``branch``. Default: the path alone.
             claims_ref: As for ``branch``. Default: it must.
             claims_environment: As for ``branch``. Default: it need not.
 
         Raises:
             ValidationError: As for ``branch``.
         """
-        return cls._made("tag", name, project, claims_ref, claims_environment)
+        return cls._made(
+            "tag", name, project, project_id=project_id, claims_ref=claims_ref, claims_environment=claims_environment
+        )
 
     @classmethod
     def _made(
-        cls, ref_type: str, ref: str, project: str, claims_ref: bool, claims_environment: bool
+        cls,
+        ref_type: str,
+        ref: str,
+        project: str,
+        *,
+        project_id: int | None,
+        claims_ref: bool,
+        claims_environment: bool,
     ) -> "GitLabSubject":
         problems = [
             _problem("project", project, _PROJECT, "a path such as 'retail/demand'"),
+            None
+            if project_id is None or project_id > 0
+            else f"project_id must be the number below the project's name, such as 4711, got {project_id}",
             _problem(
                 ref_type, ref, _REF, f"one {ref_type}'s name, such as {'main' if ref_type == 'branch' else 'v1.4.0'!r}"
             ),
@@ -82,6 +112,7 @@ class GitLabSubject:
             raise ValidationError("InvalidGitLabSubject", found)
         return cls(
             project=project,
+            project_id=project_id,
             ref_type=ref_type,
             ref=ref,
             claims_ref=claims_ref,
@@ -112,6 +143,7 @@ class GitLabSubject:
         """What the project's setting ``ci_id_token_sub_claim_components`` must be."""
         return [
             "project_path",
+            *([] if self.project_id is None else ["project_id"]),
             "ref_type",
             "ref",
             *(["ref_protected"] if self.claims_ref else []),
@@ -123,6 +155,7 @@ class GitLabSubject:
         """The subject."""
         values = {
             "project_path": self.project,
+            "project_id": str(self.project_id),
             "ref_type": self.ref_type,
             "ref": self.ref,
             "ref_protected": "true",

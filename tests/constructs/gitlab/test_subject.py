@@ -16,6 +16,25 @@ def test_the_subject_is_what_gitlab_writes() -> None:
     )
 
 
+def test_a_project_can_be_named_by_its_number_too() -> None:
+    """Whoever takes the path of a group that was renamed has another."""
+    subject = GitLabSubject.branch("main", project="retail/demand", project_id=4711, claims_environment=True)
+
+    assert subject.components[:3] == ["project_path", "project_id", "ref_type"]
+    assert subject.value.startswith("project_path:retail/demand:project_id:4711:ref_type:branch:ref:main:")
+    assert subject.unapproved().value.startswith("project_path:retail/demand:project_id:4711:ref_type:")
+    assert GitLabSubject.tag("v1", project="a/b", project_id=7).value.startswith(
+        "project_path:a/b:project_id:7:ref_type:tag"
+    )
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_fails_for_a_number_that_is_none(number: int) -> None:
+    """GitLab counts from 1."""
+    with pytest.raises(ValidationError, match=f"project_id must be the number below the project's name.* got {number}"):
+        GitLabSubject.branch("main", project="retail/demand", project_id=number)
+
+
 def test_jobs_that_nobody_approved_have_another_subject() -> None:
     """By the same setting of the project, as there is one for all of its tokens."""
     approved = GitLabSubject.branch("main", project="retail/demand", claims_environment=True)
