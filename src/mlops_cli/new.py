@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops_cli.errors import UserError
+from mlops_cli.project_names import owner
 
 RECORD = ".mlops-project.json"
 _FORMAT = "mlops.project/1"
@@ -53,6 +54,12 @@ class Answers:
                 f"--unit and --model with a hyphen between must have at most {_LONGEST_NAME} characters, "
                 f"got {len(self.endpoint)}: {self.endpoint!r}"
             )
+        taken = owner(self.package)
+        if taken is not None:
+            found.append(
+                f"--unit and --model make the package {self.package!r}, which would hide that of {taken}; "
+                f"name the model otherwise, such as {self.model + '-model'!r}"
+            )
         if self.kind not in _KINDS:
             found.append(f"--kind must be one of {', '.join(_KINDS)}, got {self.kind!r}")
         return found
@@ -62,14 +69,19 @@ class Answers:
         """Name of endpoint, pipeline and model package group."""
         return f"{self.unit}-{self.model}"
 
+    @property
+    def package(self) -> str:
+        """Name of the Python package."""
+        package = self.endpoint.replace("-", "_")
+        return f"{package}_" if keyword.iskeyword(package) else package
+
     def values(self) -> dict[str, str]:
         """Return what the template is rendered with."""
-        package = self.endpoint.replace("-", "_")
         return {
             "unit": self.unit,
             "model": self.model,
             "kind": self.kind,
-            "package": f"{package}_" if keyword.iskeyword(package) else package,
+            "package": self.package,
             "class_name": "".join(part.title() for part in self.endpoint.split("-")),
             "endpoint": self.endpoint,
             "version": version("mlops-constructs"),

@@ -120,6 +120,11 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run
         (("--unit", "demand", "--model", "m" * 30, "--kind", "number"), "must have at most 32 characters, got 37"),
         (("--unit", "ab", "--model", "m" * 21, "--kind", "number"), "--model must be 2 to 20 lower-case letters"),
         (("--unit", "ab", "--model", "9fore", "--kind", "number"), "starting with a letter"),
+        (
+            ("--unit", "aws", "--model", "cdk", "--kind", "number"),
+            "make the package 'aws_cdk', which would hide that of aws-cdk-lib; name the model otherwise, such as 'cdk-model'",
+        ),
+        (("--unit", "mlops", "--model", "runtime", "--kind", "number"), "which would hide that of mlops-constructs"),
     ],
 )
 def test_fails_for_answers_that_are_missing_or_too_long(
