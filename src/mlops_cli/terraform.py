@@ -53,10 +53,30 @@ def export(
             (made / name).write_text(text, "utf-8")
         for asset in assets:
             (made / kept[asset.key]).write_bytes(asset.read())
-        shutil.rmtree(output, ignore_errors=True)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(made, output)
+        _put(made, output.resolve())
     typer.echo(f"{output}: module of stack {stack}, {len(assets)} files")
+
+
+def _put(made: Path, output: Path) -> None:
+    """Put a module in the place of an earlier one, which is deleted last: there is always a whole one."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    shutil.move(made, beside / "new")  # from another file system, perhaps
+    was_there = output.exists()
+    if was_there:
+        output.rename(beside / "old")
+    try:
+        (beside / "new").rename(output)
+    except OSError:
+        if was_there:
+            (beside / "old").rename(output)
+        raise
+    try:
+        shutil.rmtree(beside)
+    except OSError as error:
+        raise UserError(
+            f"{output} is written, but the earlier module is left in {beside}: {error}; delete it"
+        ) from error
 
 
 def _check(output: Path, mark: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlops_cli.errors import UserError
-from mlops_cli.terraform import _check
+from mlops_cli.terraform import _check, _put
 from mlops_runtime.terraform.unit_module import MARK
 
 APP = """
@@ -88,3 +88,48 @@ def test_what_cannot_be_is_one_line(
     assert (result.returncode, result.stderr) == (1, f"mlops: {message}\n")
     assert (app / "data" / "mine.txt").read_text() == "mine"
     assert not (app / "module").exists()
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> tuple[Path, Path]:
+    """A module just made, and an earlier one where it belongs."""
+    made, there = tmp_path / "made", tmp_path / "there" / "module"
+    for folder, text in ((made, "new"), (there, "old")):
+        folder.mkdir(parents=True)
+        (folder / "main.tf").write_text(text)
+    return made, there
+
+
+def test_an_earlier_module_that_cannot_be_deleted_is_said_and_takes_no_place(
+    modules: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one is where it belongs and not within the old one."""
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "denied", str(path))
+
+    made, there = modules
+    monkeypatch.setattr("mlops_cli.terraform.shutil.rmtree", refuse)
+
+    with pytest.raises(UserError, match=r"module is written, but the earlier module is left in .*denied.*; delete it"):
+        _put(made, there)
+    assert [(entry.name, entry.read_text()) for entry in there.iterdir()] == [("main.tf", "new")]
+
+
+def test_a_module_that_cannot_be_put_there_leaves_the_earlier_one(
+    modules: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole, under its name."""
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(28, "no space")
+        return rename(path, target)
+
+    made, there = modules
+    monkeypatch.setattr(Path, "rename", fail)
+
+    with pytest.raises(OSError, match="no space"):
+        _put(made, there)
+    assert [(entry.name, entry.read_text()) for entry in there.iterdir()] == [("main.tf", "old")]
