@@ -57,6 +57,30 @@ class SlotSteps:
         """Return the state that ends what an execution that died has begun: the weights are put where its plan says."""
         return {"TakeBack": self._weigh("$plan.eks.start", next_state=next_state, catch=next_state)}
 
+    def unrecorded(self, *, next_state: str) -> dict[str, State]:
+        """Return the states from ``IsUnrecorded`` that put the weights back where a promotion could not be recorded.
+
+        A rollback stays, as it does after any other end: what it flees from must not come back because a record failed. A first
+        model has nothing to go back to.
+        """
+        back = "$reason & '. The traffic is back at slot ' & $plan.eks.live_slot"
+        return {
+            "IsUnrecorded": choose(
+                ("$not($applied) or $request.reason = 'rollback'", next_state),
+                ("$plan.action = 'update'", "PutBackUnrecorded"),
+                default=next_state,
+            ),
+            "PutBackUnrecorded": self._weigh(
+                "$plan.eks.start",
+                next_state=next_state,
+                catch="StaysUnrecorded",
+                assign={"reason": f"{{% {back} %}}"},
+            ),
+            "StaysUnrecorded": assign(
+                next_state, reason="{% $reason & '. Putting the weights back failed: ' & $caught %}"
+            ),
+        }
+
     def rest(self, *, next_state: str) -> dict[str, State]:
         """Return the states from ``HasPlan`` that delete the run's alarms and scale the slot without traffic to nothing.
 

@@ -66,6 +66,10 @@ class EksTarget:
         del golden_arn
         return "PutAlarms", self._steps(rollout.maximum + POLL_GRACE_SECONDS, partition).steps()
 
+    def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the states that put the weights back: there is no promotion without a record."""
+        return "IsUnrecorded", self._steps(0, partition).unrecorded(next_state=next_state)
+
     def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
         """Return the states that delete the run's alarms, and scale the slot without traffic to nothing."""
         return "HasPlan", self._steps(0, partition).rest(next_state=next_state)

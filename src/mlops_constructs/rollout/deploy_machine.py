@@ -78,6 +78,7 @@ def deploy_machine(
     first_step, steps = target.steps(rollout=rollout, golden_arn=golden_arn, partition=partition)
     first_busy, busy = target.busy(next_state="IsPatient", partition=partition)
     first_clean_up, clean_up = target.clean_up(next_state="Unlock", partition=partition)
+    first_unrecorded, unrecorded = target.unrecorded(next_state="Unlock", partition=partition)
     states: dict[str, State] = {
         "Start": assign(
             "Lock",
@@ -144,8 +145,11 @@ def deploy_machine(
         ),
         # without a record nobody may clean up: what serves is not written down
         "RecordFailed": assign(
-            "Unlock", outcome="FAILED", reason="{% $outcome & ' could not be recorded: ' & $caught & '. ' & $reason %}"
+            first_unrecorded,
+            reason="{% $outcome & ' could not be recorded: ' & $caught & '. ' & $reason %}",
+            outcome="FAILED",
         ),
+        **unrecorded,
         **clean_up,
         "Unlock": _unlock(endpoint_name, table_name, partition),
         "Announce": put_event(

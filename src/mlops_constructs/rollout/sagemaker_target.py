@@ -131,6 +131,11 @@ class SageMakerTarget:
             **evidence_states(endpoint_name=self.endpoint_name, limit=limit, partition=partition),
         }
 
+    def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return nothing to do: what serves was judged under SageMaker's watch, and the next execution accepts it."""
+        del partition
+        return next_state, {}
+
     def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
         """Return the states that delete the new fleet's alarms, and whatever no longer serves."""
         return clean_up_states(endpoint_name=self.endpoint_name, next_state=next_state, partition=partition)

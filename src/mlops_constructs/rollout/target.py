@@ -60,6 +60,13 @@ class RolloutTarget(Protocol):
         """
         ...
 
+    def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states that follow a record that failed; none of them can fail.
+
+        They take back what must not serve without a record, where the next execution would.
+        """
+        ...
+
     def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
         """Return the first state's name and the states that remove what no longer serves; none of them can fail."""
         ...

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.campaign.machine import Fault
 from tests.campaign.slots.test_slots import SCENARIOS
-from tests.campaign.slots.world import MACHINE
+from tests.campaign.slots.world import ASKED, MACHINE
 
 from mlops_constructs._states import tasks
 from mlops_constructs.rollout.target import ROLLED_BACK
@@ -83,6 +83,11 @@ def test_whatever_is_taken_away_is_missed(slots: Any, mutant: str) -> None:
         world.account.now += 86_400
         if world.broken(world.run(*faults, machine=machine, reason="spec"), excused=excused):
             return
+    unrecorded = Fault(ASKED["record"], "access denied", always=True)
+    world = slots()
+    result = world.run(unrecorded, Fault(start, "5xx", always=True, occurrence=2), machine=machine)
+    if world.broken(result, excused=frozenset({unrecorded.label, start})):
+        return
     for changes, outcome in SCENARIOS.values():
         world = slots(**changes)
         result = world.run(machine=machine)

@@ -168,6 +168,57 @@ def test_a_slot_that_was_overwritten_meanwhile_gets_no_traffic(slots: Any) -> No
     assert {move["green"] for move in world.account.moves} == {0}
 
 
+def test_a_promotion_that_cannot_be_recorded_is_taken_back(slots: Any) -> None:
+    """There is none without a record: the old model serves at once, and the candidate when it is approved again."""
+    world = slots()
+    result = world.run(Fault("lambda:invoke record", "access denied", always=True))
+    assert (result.outcome, world.serves(), world.row().owner) == ("FAILED", OLD, None)
+    assert result.output["Cause"].startswith("PROMOTED could not be recorded: ")
+    assert result.output["Cause"].endswith(". The traffic is back at slot blue")
+    assert [move["green"] for move in world.account.moves] == [0, 10, 100, 0]
+    after = world.run()
+    assert (after.outcome, world.broken(after)) == ("PROMOTED", [])
+    assert package_of(world) == world.challenger
+
+
+def test_a_promotion_whose_record_nobody_heard_of_comes_back(slots: Any) -> None:
+    """It was written, and each answer lost: the record is the right, so the next execution gives the traffic to the candidate."""
+    world = slots()
+    result = world.run(Fault("lambda:invoke record", "timeout", always=True, after=True))
+    assert (result.outcome, world.serves()) == ("FAILED", OLD)
+    after = world.run(reason="spec")
+    assert (after.outcome, world.broken(after)) == ("UNCHANGED", [])
+    assert package_of(world) == world.challenger
+
+
+def test_a_promotion_that_can_neither_be_recorded_nor_taken_back_says_both(slots: Any) -> None:
+    """The next execution takes it back, as it does after one that died."""
+    world = slots()
+    faults = (
+        Fault("lambda:invoke record", "access denied", always=True),
+        Fault("elasticloadbalancingv2:modifyRule 100/0", "access denied", always=True, occurrence=2),
+    )
+    result = world.run(*faults)
+    assert (result.outcome, world.account.weights) == ("FAILED", all_to("green"))
+    assert world.broken(result, excused=frozenset(fault.label for fault in faults)) == []
+    assert "PROMOTED could not be recorded: " in result.output["Cause"]
+    assert ". Putting the weights back failed: " in result.output["Cause"]
+    after = world.run(reason="spec")
+    assert (after.outcome, world.broken(after), world.serves()) == ("UNCHANGED", [], OLD)
+
+
+@pytest.mark.parametrize(("changes", "request_"), [({"live_pods": 0}, {"reason": "rollback"}), ({"serves": False}, {})])
+def test_what_has_nothing_better_to_go_back_to_stays_without_a_record(
+    slots: Any, changes: dict[str, Any], request_: dict[str, str]
+) -> None:
+    """What a rollback flees from must not come back, and a first model has none before it."""
+    world = slots(**changes)
+    result = world.run(
+        Fault("lambda:invoke record", "access denied", always=True), model_package_arn=world.challenger, **request_
+    )
+    assert (result.outcome, world.account.weights) == ("FAILED", all_to("green"))
+
+
 def test_a_probation_takes_a_model_back(slots: Any) -> None:
     """The alarm rings hours after the promotion; what asks for it is read again."""
     spec = with_rollout(probation=86_400, probation_alarms=("refunds",))

@@ -127,7 +127,7 @@ def test_no_promotion_passes_the_evidence_by() -> None:
 def test_each_write_of_weights_names_both_slots_of_one_set() -> None:
     """So no write can leave what does not sum to a hundred: the sets come from the plan, where that holds."""
     writes = [state for _, state in tasks(MACHINE) if state["Resource"].endswith(":modifyRule")]
-    assert len(writes) == 4
+    assert len(writes) == 5
     for state in writes:
         (action,) = state["Arguments"]["Actions"]
         groups = action["ForwardConfig"]["TargetGroups"]
@@ -136,6 +136,18 @@ def test_each_write_of_weights_names_both_slots_of_one_set() -> None:
         ]
         sets = {re.sub(r"\.(blue|green) %\}$", "", group["Weight"]) for group in groups}
         assert sets in ({"{% $plan.eks.start"}, {"{% $plan.eks.steps[$step]"})
+
+
+def test_a_record_that_failed_is_followed_by_the_way_back() -> None:
+    """There is no promotion without a record; but for a rollback, and a model before which there was none."""
+    assert list(successors(STATES["RecordFailed"])) == ["IsUnrecorded"]
+    assert STATES["PutBackUnrecorded"]["Next"] == "Unlock"
+    assert reached("IsUnrecorded", stop=frozenset({"Unlock"})) == {
+        "IsUnrecorded",
+        "PutBackUnrecorded",
+        "StaysUnrecorded",
+        "Unlock",
+    }
 
 
 def test_what_began_before_is_ended_before_it_is_waited_for() -> None:

@@ -64,3 +64,10 @@ def test_refuses_golden_requests(tmp_path: Any, synthetic: int | None) -> None:
 def test_the_lock_outlives_the_start_of_the_pods() -> None:
     """What comes before the first step is only that."""
     assert TARGET.lead_seconds(RolloutPolicy.canary(percent=10, bake=BAKE).to_spec()) == START_SECONDS
+
+
+def test_what_cannot_be_recorded_is_put_back() -> None:
+    """The weights, by the states between the failed record and what follows it."""
+    first, states = TARGET.unrecorded(next_state="Unlock", partition="aws")
+    assert first in states
+    assert states["PutBackUnrecorded"]["Resource"].endswith(":modifyRule")

@@ -77,3 +77,8 @@ def test_a_shadow_takes_its_bake_and_two_updates():
     policy = RolloutPolicy.canary(percent=50, bake=BAKE, checks=RolloutChecks(shadow=shadow))
     assert target(2).problems(policy) == []
     assert target(2).lead_seconds(policy.to_spec()) == 300 + 2 * (4200 + 900)
+
+
+def test_what_cannot_be_recorded_stays():
+    """The next execution accepts what was judged under SageMaker's watch."""
+    assert target(2).unrecorded(next_state="Unlock", partition="aws") == ("Unlock", {})
