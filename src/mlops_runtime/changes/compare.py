@@ -4,13 +4,14 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mlops_runtime.changes.model import Action, Effect, PropertyChange, ResourceChange, StackChanges
 from mlops_runtime.changes.refusal import holds_data, is_kept
 from mlops_runtime.changes.schemas import ResourceSchema
+from mlops_runtime.changes.sweeps import empties_nothing
 from mlops_runtime.changes.template import Template, references, unknown
 
 _ATTRIBUTES = ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy", "CreationPolicy")
@@ -48,7 +49,12 @@ def compare(
         if name in changed or name not in old
     ]
     created = {name: now[name] for name in now if name not in old}
-    found += [_deleted(name, body, deployed, created, new) for name, body in old.items() if name not in now]
+    replaced = {name for name, change in changed.items() if change.action in _REPLACING}
+    found += [
+        _deleted(name, body, deployed, created, new=new, replaced=replaced)
+        for name, body in old.items()
+        if name not in now
+    ]
     return StackChanges(stack=stack, is_new=deployed is None, changes=tuple(found))
 
 
@@ -271,11 +277,15 @@ def _deleted(
     body: Mapping[str, Any],
     deployed: Template | None,
     created: Mapping[str, Mapping[str, Any]],
+    *,
     new: Template,
+    replaced: Collection[str],
 ) -> ResourceChange:
     change = _whole(name, body, Action.DELETED)
     if deployed is None or not change.holds_data:
         return change
+    if empties_nothing(body, deployed, new, replaced):
+        return replace(change, holds_data=False)
     properties = deployed.properties(body)
     equal = [
         other for other, made in created.items() if made["Type"] == body["Type"] and new.properties(made) == properties

@@ -42,7 +42,7 @@ STATEFUL = frozenset(
         "AWS::SageMaker::FeatureGroup",
         "AWS::SageMaker::ModelPackageGroup",
         "AWS::SecretsManager::Secret",
-        # their functions delete the endpoint or what serves on a cluster, and empty the bucket or the group, which may well stay
+        # their functions delete the endpoint or what serves on a cluster, and empty the bucket or the group (but see sweeps.py)
         "Custom::BucketSweep",
         "Custom::MLOpsManifests",
         "Custom::MLOpsServingSpec",
