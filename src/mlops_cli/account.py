@@ -150,7 +150,7 @@ def _local_error(error: Exception) -> str:
     text = " ".join(str(error).split())
     fixes = {
         "NoCredentialsError": "sign in to AWS or set AWS_PROFILE; on a laptop without an account: mlops local up",
-        "NoRegionError": "set AWS_DEFAULT_REGION",
+        "NoRegionError": "set AWS_DEFAULT_REGION; on a laptop without an account: mlops local up",
         "ProfileNotFound": "name one that `aws configure list-profiles` shows",
         "EndpointConnectionError": "start what AWS_ENDPOINT_URL names, or unset it",
         "ConnectTimeoutError": "look at the network and AWS_ENDPOINT_URL",

@@ -67,7 +67,10 @@ def by_url(url: str, body: bytes, content_type: str) -> bytes:
         raise UserError(f"{url} answers {error.code}: {said}") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
-        raise UserError(f"{url} cannot be reached: {reason}; it answers within its network only") from error
+        raise UserError(
+            f"{url} cannot be reached: {reason}; it answers within its network only, "
+            "and on the embedded cloud where `mlops local status --json` says under load_balancing"
+        ) from error
 
 
 def _by_sagemaker(aws: "Account", endpoint: str, body: bytes, content_type: str) -> bytes:

@@ -153,4 +153,7 @@ def test_fails_without_a_region(mlops: Run) -> None:
     """Nothing is guessed, also where the variable is empty."""
     result = mlops("status", **KEYS, AWS_DEFAULT_REGION="")
 
-    assert result.stderr == "mlops: you must specify a region; set AWS_DEFAULT_REGION\n"
+    assert (
+        result.stderr
+        == "mlops: you must specify a region; set AWS_DEFAULT_REGION; on a laptop without an account: mlops local up\n"
+    )
