@@ -1,4 +1,4 @@
-"""Approvals, alarms during probation and ends of executions, from SQS, to executions of the Deploy machine."""
+"""Approvals, alarms during probation, ends of executions and deployments, from SQS, to executions of the Deploy machine."""
 
 import logging
 import os
@@ -20,6 +20,7 @@ GUARD = DeployGuard(
     settings=GuardSettings(
         machine_arn=os.environ["DEPLOY_MACHINE_ARN"],
         group=os.environ["MODEL_PACKAGE_GROUP"],
+        stack=os.environ.get("STACK"),
         alarms=tuple(name for name in os.environ["PROBATION_ALARMS"].split(",") if name),
     ),
 )

@@ -37,6 +37,11 @@ class EksTarget:
         return frozenset(RolloutKind) - {RolloutKind.ROLLING}
 
     @property
+    def is_reset_by_stack(self) -> bool:
+        """Yes: CloudFormation writes a rule's weights with whatever else it changes there, tags of the whole stack among it."""
+        return True
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """ARNs of the functions that the target's own steps call."""
         return (self.slot_arn,)

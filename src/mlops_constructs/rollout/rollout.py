@@ -30,7 +30,7 @@ from mlops_constructs.rollout.target import RolloutTarget
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
-from mlops_runtime.rollout.guard import ALARM, APPROVAL, DIED, EXECUTION
+from mlops_runtime.rollout.guard import ALARM, APPROVAL, DEPLOYED, DIED, EXECUTION, STACK
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -94,8 +94,10 @@ class Rollout(Construct):
         self._record = self._define_record()
         self._golden = self._define_golden(spec.rollout)
         self._machine = self._define_machine(self._preflight, target, spec.rollout, execution_role)
-        self._guard = self._define_guard(probation)
-        self._define_rules(self._guard, probation)
+        self._guard = self._define_guard(probation, target)
+        self._define_rules(probation)
+        if target.is_reset_by_stack:
+            self._feed(self._define_stack_rule())
         self._spec_resource = self._define_spec(spec)
         business_unit.publish_entry(self, "Entry", self._entry(target, spec, url))
 
@@ -225,7 +227,7 @@ class Rollout(Construct):
         )
         return [policy]
 
-    def _define_guard(self, probation: Sequence[cloudwatch.IAlarm]) -> QueueConsumer:
+    def _define_guard(self, probation: Sequence[cloudwatch.IAlarm], target: RolloutTarget) -> QueueConsumer:
         return define_queue_consumer(
             self,
             "Guard",
@@ -238,13 +240,14 @@ class Rollout(Construct):
                 "ROLLOUT_TABLE": self._table.table_name,
                 "ENDPOINT": self._endpoint_name,
                 "PROBATION_ALARMS": ",".join(alarm.alarm_name for alarm in probation),
+                **({"STACK": cdk.Stack.of(self).stack_id} if target.is_reset_by_stack else {}),
             },
             statements=self._access.guard(self._machine),
             timeout=cdk.Duration.seconds(30),
             wildcard_reason=WILDCARD_REASON,
         )
 
-    def _define_rules(self, consumer: QueueConsumer, probation: Sequence[cloudwatch.IAlarm]) -> None:
+    def _define_rules(self, probation: Sequence[cloudwatch.IAlarm]) -> None:
         rules = [
             # recording writes to the package, which is an event again: only changes of the approval count
             # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
@@ -290,7 +293,26 @@ class Rollout(Construct):
                 )
             )
         for rule in rules:
-            rule.add_target(targets.SqsQueue(consumer.queue, dead_letter_queue=consumer.dead_letter_queue))
+            self._feed(rule)
+
+    def _define_stack_rule(self) -> events.Rule:
+        """Return the rule that lets a run look after each deployment.
+
+        See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/event-detail-stack-status-change.html
+        """
+        return events.Rule(
+            self,
+            "Deployed",
+            description=f"Deployments of the stack, which may put back what serves {self._endpoint_name}",
+            event_pattern=events.EventPattern(
+                source=[STACK[0]],
+                detail_type=[STACK[1]],
+                detail={"stack-id": [cdk.Stack.of(self).stack_id], "status-details": {"status": list(DEPLOYED)}},
+            ),
+        )
+
+    def _feed(self, rule: events.Rule) -> None:
+        rule.add_target(targets.SqsQueue(self._guard.queue, dead_letter_queue=self._guard.dead_letter_queue))
 
     def _render_rollout(
         self, rollout: RolloutSpec, policy: RolloutPolicy, probation: Sequence[cloudwatch.IAlarm]

@@ -47,6 +47,11 @@ class SageMakerTarget:
         return frozenset(RolloutKind) if self.instance_count else frozenset({RolloutKind.ALL_AT_ONCE})
 
     @property
+    def is_reset_by_stack(self) -> bool:
+        """No: the endpoint is in no template."""
+        return False
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """ARNs of the functions that the target's own steps call: SageMaker does each step itself."""
         return ()

@@ -30,6 +30,11 @@ class RolloutTarget(Protocol):
         ...
 
     @property
+    def is_reset_by_stack(self) -> bool:
+        """Whether a deployment of the stack may put what serves back to the template, so that a run has to look after each."""
+        ...
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """ARNs of the functions that the target's own steps call."""
         ...

@@ -1,11 +1,12 @@
-"""Events to executions of the Deploy machine: approvals, alarms during probation, executions that died.
+"""Events to executions of the Deploy machine: approvals, alarms during probation, executions that died, stacks that were deployed.
 
 What an event says is not believed: it is read again at its source, here and in preflight. The account is the machine's own, and an
 event that is old, or of a time to come, starts nothing.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html,
-https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html and
-https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html,
+https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html and
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/event-detail-stack-status-change.html
 """
 
 import re
@@ -28,6 +29,9 @@ ALARM = ("aws.cloudwatch", "CloudWatch Alarm State Change")
 EXECUTION = ("aws.states", "Step Functions Execution Status Change")
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html: ends that are not of its own making
 DIED = ("ABORTED", "FAILED", "TIMED_OUT")
+STACK = ("aws.cloudformation", "CloudFormation Stack Status Change")
+# after which a stack's resources are as its template says, where it changed them
+DEPLOYED = ("UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 _RECOVERY = "recover-"
 
 
@@ -43,11 +47,13 @@ class GuardSettings:
         machine_arn: The Deploy machine; its account and region are the only ones that events may be about.
         group: Model package group whose approvals count.
         alarms: Names of the alarms that roll back during probation. Default: none.
+        stack: ARN of the stack whose deployments may change what serves without a run. Default: none does.
     """
 
     machine_arn: str
     group: str
     alarms: tuple[str, ...] = ()
+    stack: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +86,8 @@ def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
     except ContractError as error:
         raise IgnoredError(str(error)) from error
     account = settings.machine_arn.split(":")[4]
-    read = {APPROVAL: _approval, ALARM: _alarm, EXECUTION: _execution}.get((event.source, event.detail_type))
+    kinds = {APPROVAL: _approval, ALARM: _alarm, EXECUTION: _execution, STACK: _stack}
+    read = kinds.get((event.source, event.detail_type))
     if read is None:
         raise IgnoredError(f"{event.detail_type!r} of {event.source!r} starts no rollout")
     if event.account != account:
@@ -190,3 +197,19 @@ def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
         requested_at=str(to_dict(event.time)),
     )
     return Asked(name=f"{_RECOVERY}{short_hash(arn)}", request=request, died=arn)
+
+
+def _stack(event: BusEvent, settings: GuardSettings) -> Asked:
+    """Whatever a deployment has put back to the template, the run puts right; where it changed nothing, it says so."""
+    arn, details = event.detail.get("stack-id"), event.detail.get("status-details")
+    status = details.get("status") if isinstance(details, Mapping) else None
+    if settings.stack is None or arn != settings.stack:
+        raise IgnoredError(f"stack {arn!r} is not {settings.stack!r}")
+    if status not in DEPLOYED:
+        raise IgnoredError(f"{arn} is {status!r}")
+    request = DeployRequest(
+        reason=DeployReason.SPEC,
+        requested_by=f"deployment of {arn} ({status})",
+        requested_at=str(to_dict(event.time)),
+    )
+    return Asked(name=f"deployed-{short_hash(event.id)}", request=request)

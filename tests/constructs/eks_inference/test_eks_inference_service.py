@@ -176,6 +176,21 @@ def test_the_spec_comes_after_all_that_a_rollout_needs(served: Any) -> None:
     assert {"TenantPlace", "TenantApplierEntry", "TenantApiIngress", "ServiceLoadBalancerBlue"} <= waits
 
 
+def test_a_run_looks_after_each_deployment_of_the_stack(served: Any) -> None:
+    """CloudFormation writes the weights of the rule with whatever it changes there, tags of the stack among it."""
+    pattern = served.one("AWS::Events::Rule", "ServiceRolloutDeployed")["EventPattern"]
+    assert (pattern["source"], pattern["detail-type"]) == (
+        ["aws.cloudformation"],
+        ["CloudFormation Stack Status Change"],
+    )
+    assert pattern["detail"] == {
+        "stack-id": [{"Ref": "AWS::StackId"}],
+        "status-details": {"status": ["UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"]},
+    }
+    guard = served.one("AWS::Lambda::Function", "ServiceRolloutGuard")
+    assert guard["Environment"]["Variables"]["STACK"] == {"Ref": "AWS::StackId"}
+
+
 def test_slots_go_with_the_stack(served: Any) -> None:
     """What the Deploy machine has applied is deleted with the service's own manifests."""
     owned = json.loads(served.template["Resources"]["ServiceManifests2051D7FC"]["Properties"]["Owned"])

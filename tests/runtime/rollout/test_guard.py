@@ -15,7 +15,8 @@ from mlops_runtime.rollout.guard import Asked, GuardSettings, IgnoredError, aske
 
 PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3"
 
-SETTINGS = GuardSettings(machine_arn=MACHINE, group=ENDPOINT, alarms=("refunds",))
+DEMAND = "arn:aws:cloudformation:us-east-1:123456789012:stack/Demand/51af3dc0-da77-11e4-872e-1234567db123"
+SETTINGS = GuardSettings(machine_arn=MACHINE, group=ENDPOINT, alarms=("refunds",), stack=DEMAND)
 
 
 def approval(**changes: Any) -> dict[str, Any]:
@@ -75,6 +76,23 @@ def ended(**changes: Any) -> dict[str, Any]:
     return event | changes
 
 
+def stack(**changes: Any) -> dict[str, Any]:
+    """Return the event of a stack's status.
+
+    See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/event-detail-stack-status-change.html
+    """
+    detail = {"stack-id": DEMAND, "status-details": {"status": "UPDATE_COMPLETE", "status-reason": ""}}
+    event = {
+        "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+        "detail-type": "CloudFormation Stack Status Change",
+        "source": "aws.cloudformation",
+        "account": "123456789012",
+        "time": "2017-08-01T09:00:00Z",
+        "detail": detail | changes.pop("detail", {}),
+    }
+    return event | changes
+
+
 def _asked(event: object) -> Asked:
     return asked_by(json.dumps(event), settings=SETTINGS, now=NOW)
 
@@ -105,6 +123,24 @@ def test_an_execution_that_died_asks_for_what_is_desired(status: str) -> None:
     assert asked.name.startswith("recover-")
 
 
+@pytest.mark.parametrize("status", ["UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
+def test_a_deployment_asks_for_what_is_desired(status: str) -> None:
+    """CloudFormation may have put back what serves, by a tag of the whole stack too: the run looks, once an event."""
+    asked = _asked(stack(detail={"status-details": {"status": status}}))
+    assert asked.request is not None
+    assert (asked.request.reason, asked.died, asked.alarm) == (DeployReason.SPEC, None, None)
+    assert asked.request.requested_by == f"deployment of {DEMAND} ({status})"
+    assert asked.name.startswith("deployed-")
+    assert _asked(stack(time="2017-08-01T09:01:00Z")).name == asked.name
+
+
+def test_a_deployment_asks_for_nothing_where_it_resets_nothing() -> None:
+    """An endpoint of SageMaker's is in no template."""
+    settings = GuardSettings(machine_arn=MACHINE, group=ENDPOINT)
+    with pytest.raises(IgnoredError, match=f"stack '{DEMAND}' is not None"):
+        asked_by(json.dumps(stack()), settings=settings, now=NOW)
+
+
 def test_a_recovery_that_died_only_leaves_its_lock() -> None:
     """What breaks every execution must not start executions for ever."""
     arn = EXECUTION.rpartition(":")[0] + ":recover-0123456789abcdef"
@@ -116,6 +152,10 @@ def test_a_recovery_that_died_only_leaves_its_lock() -> None:
     ("event", "message"),
     [
         (approval(source="aws.sagemake"), "starts no rollout"),
+        (stack(account="111122223333"), "account '111122223333' is not '123456789012'"),
+        (stack(detail={"stack-id": DEMAND.replace("Demand", "Supply")}), "is not 'arn:aws:cloudformation"),
+        (stack(detail={"status-details": {"status": "UPDATE_IN_PROGRESS"}}), "is 'UPDATE_IN_PROGRESS'"),
+        (stack(detail={"status-details": "UPDATE_COMPLETE"}), "is None"),
         (approval(**{"detail-type": "SageMaker Endpoint State Change"}), "starts no rollout"),
         (approval(source="aws.cloudwatch"), "starts no rollout"),
         (approval(account="210987654321"), "account '210987654321' is not '123456789012'"),
