@@ -83,6 +83,8 @@ def _check(output: Path, mark: str) -> None:
     """Nothing that is not of an earlier export is overwritten: a state that lies in the folder, or what somebody added."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
+    if not output.is_dir():
+        raise UserError(f"{output} is a file; name a folder")
     main = output / "main.tf"
     if not main.is_file() or not main.read_text("utf-8").startswith(mark):
         raise UserError(f"{output} holds something else than an exported module; give another folder or empty it")

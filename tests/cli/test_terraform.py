@@ -73,6 +73,7 @@ def test_what_no_export_made_is_not_deleted(app: Path, name: str, text: str | No
     ("stack", "folder", "message"),
     [
         ("Nope", "module", "no stack Nope in the assembly; it has CliTerraform"),
+        ("CliTerraform", "cdk.json", "cdk.json is a file; name a folder"),
         ("CliTerraform", "data", "data holds something else than an exported module; give another folder or empty it"),
     ],
 )

@@ -81,6 +81,7 @@ class EksCluster(Construct):
                     "pod_security_group_id", pod_security_group_id, pattern=_GROUP, allowed="an id such as 'sg-0...'"
                 ),
                 *_cidr_problems("subnet_cidrs", subnet_cidrs),
+                *_size_problems("subnet_cidrs", subnet_cidrs),
                 *_cidr_problems("egress_cidrs", _ANYWHERE if egress_cidrs is None else egress_cidrs),
                 *([] if dns_cidrs is None else _cidr_problems("dns_cidrs", dns_cidrs)),
             ],
@@ -250,6 +251,15 @@ def _cidr_problems(name: str, values: Sequence[str]) -> list[str]:
         f"{name} must be IPv4 blocks whose host bits are 0, such as '10.0.0.0/20', known at synth, got {value!r}"
         for value in values
         if not _is_block(value)
+    ]
+
+
+def _size_problems(name: str, values: Sequence[str]) -> list[str]:
+    """A prefix that was forgotten is one address: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html."""
+    return [
+        f"{name} must be of subnets, /16 to /28, got {value!r}; write the block with its prefix"
+        for value in values
+        if _is_block(value) and not 16 <= ipaddress.IPv4Network(value).prefixlen <= 28
     ]
 
 

@@ -70,6 +70,13 @@ def test_addresses_are_known_at_synth() -> None:
         _cluster(subnet_cidrs=[parameter.value_as_string])
 
 
+@pytest.mark.parametrize("block", ["10.0.0.0", "0.0.0.0/0", "10.0.0.0/29"])
+def test_a_subnet_has_the_size_of_one(block: str) -> None:
+    """A forgotten prefix would admit a single address, a wrong one everybody."""
+    with pytest.raises(ValidationError, match=rf"subnet_cidrs must be of subnets, /16 to /28, got '{block}'; write"):
+        _cluster(subnet_cidrs=[block])
+
+
 def test_a_cluster_of_the_same_app_is_known_by_itself() -> None:
     """Name, network and security group come from it."""
     stack = cdk.Stack(cdk.App(), "S")
