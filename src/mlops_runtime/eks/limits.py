@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.eks import SLOTS, EksSpec, EksTenantSpec, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.eks.pod import STATIC_KEYS, reserved_environment
@@ -27,8 +28,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", re.ASCII)
 _CAPTURE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s/?#][^\s?#]*", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-# https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/: 256 KiB for all of an object
-_MAX_ENVIRONMENT = 128 * 1024
+# it is in the plan, which stays below 64 KiB, and in annotations of an object, which may have 256 KiB
+_MAX_ENVIRONMENT = 32 * 1024
 
 Known = Callable[[str], bool]
 
@@ -94,7 +95,8 @@ def version_problems(spec: ServingSpec, version: SlotVersion) -> Iterator[str]:
             yield f"environment: {name} must not be set: the pod has a role of its own; take it out of the package"
         if name in ours and value != ours[name]:
             yield f"environment: {name} is the platform's own, here {ours[name]!r}, got {value!r}; take it out of the package"
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in version.environment.items())
+    # as it stands there: a quotation mark is two bytes of a JSON document
+    size = len(canonical_json(dict(version.environment)))
     if size > _MAX_ENVIRONMENT:
         yield f"environment must have at most {_MAX_ENVIRONMENT} bytes, got {size}; put data into the model's archive"
 
