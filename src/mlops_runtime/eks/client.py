@@ -138,17 +138,6 @@ class Cluster:
             "PATCH", path(reference), reference, query=_dry(query, dry_run), body=manifest, kind="apply-patch+yaml"
         )
 
-    def patch(self, reference: Ref, change: Mapping[str, Any], *, dry_run: bool = False) -> Manifest:
-        """Merge a change into an object that exists and return it.
-
-        Raises:
-            ClusterError: If it is refused, or there is no such object.
-        """
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        return self._expect(
-            "PATCH", path(reference), reference, query=_dry(query, dry_run), body=change, kind="merge-patch+json"
-        )
-
     def scale(self, deployment: Ref, replicas: int) -> None:
         """Set the number of pods of a Deployment, as its autoscaler does: by the subresource that takes over from whoever set it.
 

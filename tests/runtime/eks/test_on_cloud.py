@@ -136,10 +136,11 @@ def test_a_field_of_somebody_else_keeps_everything_as_it_is(sides: _Sides, monke
     """Seen in the dry run; nothing of the slot is made."""
     made = slot_manifests(SPEC, "green", _VERSION, replicas="idle")
     service = made[0]
-    sides.applier.apply(service)
+    sides.admin.delete(ref(service))
     with monkeypatch.context() as patch:
         patch.setattr("mlops_runtime.eks.client.FIELD_MANAGER", "kubectl-edit")
-        sides.admin.patch(ref(service), {"spec": {"selector": {"app.kubernetes.io/name": "other"}}})
+        other = {"app.kubernetes.io/name": "other"}
+        sides.admin.apply({**service, "spec": {**service["spec"], "selector": other}})
 
     with pytest.raises(ConflictError, match=r"\.spec\.selector.* is managed by 'kubectl-edit'"):
         apply(sides.applier, made)
