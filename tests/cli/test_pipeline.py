@@ -28,6 +28,8 @@ ACCOUNT = "000000000000"
 OFFLINE = {**os.environ, "UV_OFFLINE": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 # what an embedded cloud has no need of, or a machine without a network cannot have
 LOCAL = ("RUN=env", "DEPENDENCY_AUDIT=off", "CI_COMMIT_REF_PROTECTED=true", "GITLAB_USER_LOGIN=ann")
+# the stack's own tests run in test_new.py
+WITHOUT_STACK = (*LOCAL, "PYTEST_ADDOPTS=--ignore=tests/test_stack.py")
 Ci = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -48,6 +50,8 @@ pytestmark = [
 needs_scanner = pytest.mark.skipif(
     not _has_scanner(), reason="no detect-secrets in uv's cache: uvx detect-secrets@1.5.0"
 )
+
+needs_cdk = pytest.mark.skipif(shutil.which("cdk", path=OFFLINE["PATH"]) is None, reason="no cdk: npm install aws-cdk")
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +129,27 @@ def _edit(path: Path, old: str, new: str) -> None:
 
 
 @needs_scanner
-@pytest.mark.skipif(shutil.which("cdk", path=OFFLINE["PATH"]) is None, reason="no cdk: npm install aws-cdk")
+@needs_cdk
+def test_what_a_merge_request_makes_is_green(ci: Ci, project: Path) -> None:
+    """Without an account; its tests are green in test_new.py, the scan's red run is below, all at once is a campaign."""
+    jobs = ("package", "leaks", "synth:development")
+    done = ci(*jobs)
+
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert _results(done.stdout) == dict.fromkeys(jobs, "PASS")
+    artifacts = project / ".gitlab-ci-local/artifacts"
+    assert [wheel.name for wheel in (artifacts / "package/dist").glob("*.whl")] == [
+        "demand_forecast-0.1.0-py3-none-any.whl"
+    ]
+    assert list(artifacts.glob("*/cdk.out/development/DemandForecast.template.json")) != []
+
+
+@pytest.mark.campaign
+@needs_scanner
+@needs_cdk
 def test_the_pipeline_is_green_from_the_commit_to_the_account(ci: Ci, account: Cloud, project: Path) -> None:
     """Each job does its work, and the stock CLI deploys what was planned; nothing runs that a person must start."""
-    done = ci(
-        variables=(*LOCAL, "PYTEST_ADDOPTS=--ignore=tests/test_stack.py"),  # the stack's own tests run in test_new.py
-        **account.environment(),
-    )
+    done = ci(variables=WITHOUT_STACK, **account.environment())
 
     assert done.returncode == 0, done.stdout[-6000:]
     jobs = ["test", "package", "compliance", "leaks", "synth:development", "plan:development", "deploy:development"]
@@ -150,7 +168,7 @@ def test_a_model_that_fails_its_gate_is_red(ci: Ci, project: Path) -> None:
     _edit(project / "demand_forecast/training/train.py", '"SM_HP_ROUNDS", "80"', '"SM_HP_ROUNDS", "1"')
     _commit(project)
 
-    done = ci("test", variables=(*LOCAL, "PYTEST_ADDOPTS=--ignore=tests/test_stack.py"))
+    done = ci("test", variables=WITHOUT_STACK)
 
     assert done.returncode != 0
     assert _results(done.stdout) == {"test": "FAIL"}
@@ -400,9 +418,7 @@ def test_what_a_pipeline_installs_is_named_exactly(files: dict[str, bytes]) -> N
     text = files[".gitlab-ci.yml"].decode()
 
     assert re.fullmatch(r"python:3\.13@sha256:[0-9a-f]{64}", jobs["default"]["image"])
-    assert re.findall(r"aws-cdk@(\S+)", text) == [
-        json.loads((BIN.parent / "lib/node_modules/aws-cdk/package.json").read_text())["version"]
-    ]
+    assert re.findall(r"aws-cdk@\S+", text) == re.findall(r"aws-cdk@\d+\.\d+\.\d+", text) != []
     assert [
         tool for tool in re.findall(r"uvx (?:--from )?(\S+)", text) if not re.search(r"(@|==)\d+\.\d+\.\d+$", tool)
     ] == []
