@@ -158,14 +158,14 @@ def define_manifests(
 def define_writer(
     scope: Construct, id: str, *, cluster: EksCluster, function: lambda_.IFunction, group: str
 ) -> eks.CfnAccessEntry:
-    """Define the access entry of a function that applies manifests: the tenant's group, whose Role ends at its namespace.
+    """Define the access entry of a function that applies manifests: a group of the tenant's, whose Role ends at its namespace.
 
     Args:
         scope: Parent.
         id: Construct id.
         cluster: The cluster.
         function: The function.
-        group: The tenant's Kubernetes group.
+        group: The Kubernetes group.
     """
     return eks.CfnAccessEntry(
         scope,

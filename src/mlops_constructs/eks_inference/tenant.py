@@ -24,7 +24,7 @@ from mlops_runtime.contracts.eks import EksTenantSpec
 from mlops_runtime.eks.limits import tenant_problems
 from mlops_runtime.eks.names import Manifest, Ref
 from mlops_runtime.eks.quantity import QuantityError, quantity
-from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
+from mlops_runtime.eks.tenant import enforcement_manifest, slot_group, tenant_manifests
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -138,14 +138,14 @@ class EksTenant(Construct):
         return self._manifests_url
 
     def add_writer(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
-        """Let a function of the unit apply manifests in the namespace.
+        """Let a function of the unit move the slots of services in the namespace, and nothing else.
 
         Args:
             scope: Parent of the access entry.
             id: Construct id.
             function: The function.
         """
-        define_writer(scope, id, cluster=self._cluster, function=function, group=self._spec.applier_group)
+        define_writer(scope, id, cluster=self._cluster, function=function, group=slot_group(self._spec))
 
     def add_reader(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
         """Let a function of the unit look at what runs in the namespace.

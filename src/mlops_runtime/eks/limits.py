@@ -19,7 +19,9 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", r
 _LABEL_KEY = re.compile(
     r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII
 )
-_GROUP = re.compile(r"[^\s\x00-\x1f]{1,256}")
+SLOT_GROUP_SUFFIX = ":slots"
+_MAX_GROUP = 256 - len(SLOT_GROUP_SUFFIX)
+_GROUP = re.compile(rf"[^\s\x00-\x1f]{{1,{_MAX_GROUP}}}")
 _RESERVED_GROUPS = ("system:", "eks:")
 _RULE = re.compile(r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:listener-rule/app/\S+", re.ASCII)
 _TARGET_GROUP = re.compile(r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/\S+", re.ASCII)
@@ -109,7 +111,7 @@ def tenant_problems(tenant: EksTenantSpec) -> Iterator[str]:
     if not _LABEL_VALUE.fullmatch(tenant.unit) or not tenant.unit:
         yield f"unit must be a label of 1 to 63 letters, digits, dots, dashes and underscores, got {tenant.unit!r}"
     if not _GROUP.fullmatch(tenant.applier_group):
-        yield f"applier_group must be a name without spaces of at most 256 characters, got {tenant.applier_group!r}"
+        yield f"applier_group must be a name without spaces of at most {_MAX_GROUP} characters, got {tenant.applier_group!r}"
     elif tenant.applier_group.startswith(_RESERVED_GROUPS):
         # https://docs.aws.amazon.com/eks/latest/userguide/creating-access-entries.html
         yield f"applier_group must not begin with {' or '.join(_RESERVED_GROUPS)}, got {tenant.applier_group!r}; choose another"

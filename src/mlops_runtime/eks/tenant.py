@@ -1,20 +1,25 @@
 """A business unit on a cluster: what a platform team applies once, before the unit's own functions may."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlops_runtime.contracts.eks import EksTenantSpec
-from mlops_runtime.eks.limits import ManifestError, tenant_problems
+from mlops_runtime.eks.limits import SLOT_GROUP_SUFFIX, ManifestError, tenant_problems
 from mlops_runtime.eks.names import FIELD_MANAGER, MANAGED_LABEL, Manifest
 
 APPLIER_ROLE = "mlops-applier"
+SLOT_ROLE = "mlops-slots"
 # server-side apply is a PATCH, and a create where there is nothing yet
-_APPLY = ["create", "delete", "get", "patch"]
+_APPLY = ("create", "get", "patch")
+_APPLY_AND_DELETE = ("create", "delete", "get", "patch")
+_SCALE = ("get", "patch")
 
 
 def tenant_manifests(tenant: EksTenantSpec) -> list[Manifest]:
     """Return a unit's namespace with all that holds for whatever runs in it.
 
-    The Role lets the group apply what a service is made of and nothing else: no secrets, no pods by hand, no roles.
+    One Role lets the group apply what a service is made of and nothing else: no secrets, no pods by hand, no roles. Another one is
+    for who moves slots: neither identities nor network policies, and of deletions only those of autoscalers.
 
     Args:
         tenant: The unit.
@@ -26,12 +31,27 @@ def tenant_manifests(tenant: EksTenantSpec) -> list[Manifest]:
         >>> size = {"cpu": "64", "memory": "256Gi", "pods": 100}
         >>> unit = EksTenantSpec(namespace="demand", unit="demand", applier_group="mlops:demand", **size)
         >>> [manifest["kind"] for manifest in tenant_manifests(unit)]
-        ['Namespace', 'ResourceQuota', 'LimitRange', 'NetworkPolicy', 'Role', 'RoleBinding']
+        ['Namespace', 'ResourceQuota', 'LimitRange', 'NetworkPolicy', 'Role', 'RoleBinding', 'Role', 'RoleBinding']
     """
     problems = list(tenant_problems(tenant))
     if problems:
         raise ManifestError(problems)
-    return [_namespace(tenant), _quota(tenant), _limits(tenant), _deny(tenant), _role(tenant), _role_binding(tenant)]
+    place = [_namespace(tenant), _quota(tenant), _limits(tenant), _deny(tenant)]
+    rights = ((APPLIER_ROLE, _service_rules(), tenant.applier_group), (SLOT_ROLE, _slot_rules(), slot_group(tenant)))
+    for name, rules, group in rights:
+        place += [_role(tenant, name, rules), _role_binding(tenant, name, group)]
+    return place
+
+
+def slot_group(tenant: EksTenantSpec) -> str:
+    """Return the Kubernetes group of who moves slots, and may do nothing else.
+
+    Example:
+        >>> size = {"cpu": "64", "memory": "256Gi", "pods": 100}
+        >>> slot_group(EksTenantSpec(namespace="demand", unit="demand", applier_group="mlops:demand", **size))
+        'mlops:demand:slots'
+    """
+    return tenant.applier_group + SLOT_GROUP_SUFFIX
 
 
 def enforcement_manifest() -> Manifest:
@@ -109,35 +129,51 @@ def _deny(tenant: EksTenantSpec) -> Manifest:
     }
 
 
-def _role(tenant: EksTenantSpec) -> Manifest:
-    rules = [
+def _service_rules() -> list[dict[str, list[str]]]:
+    return [
         _rule("", "serviceaccounts", "services"),
         _rule("apps", "deployments"),
-        {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"]},
+        _rule("apps", "deployments/scale", verbs=_SCALE),
         _rule("autoscaling", "horizontalpodautoscalers"),
         _rule("policy", "poddisruptionbudgets"),
         _rule("networking.k8s.io", "networkpolicies"),
         _rule("eks.amazonaws.com", "targetgroupbindings"),
         _rule("elbv2.k8s.aws", "targetgroupbindings"),
     ]
+
+
+def _slot_rules() -> list[dict[str, list[str]]]:
+    return [
+        _rule("", "services", verbs=_APPLY),
+        _rule("apps", "deployments", verbs=_APPLY),
+        _rule("apps", "deployments/scale", verbs=_SCALE),
+        # a slot that rests has none, which would wake it
+        _rule("autoscaling", "horizontalpodautoscalers"),
+        _rule("policy", "poddisruptionbudgets", verbs=_APPLY),
+        _rule("eks.amazonaws.com", "targetgroupbindings", verbs=_APPLY),
+        _rule("elbv2.k8s.aws", "targetgroupbindings", verbs=_APPLY),
+    ]
+
+
+def _rule(group: str, *resources: str, verbs: Sequence[str] = _APPLY_AND_DELETE) -> dict[str, list[str]]:
+    return {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
+
+
+def _role(tenant: EksTenantSpec, name: str, rules: list[dict[str, list[str]]]) -> Manifest:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
-        "metadata": _metadata(tenant, APPLIER_ROLE),
+        "metadata": _metadata(tenant, name),
         "rules": rules,
     }
 
 
-def _rule(group: str, *resources: str) -> dict[str, list[str]]:
-    return {"apiGroups": [group], "resources": list(resources), "verbs": list(_APPLY)}
-
-
-def _role_binding(tenant: EksTenantSpec) -> Manifest:
+def _role_binding(tenant: EksTenantSpec, name: str, group: str) -> Manifest:
     api = "rbac.authorization.k8s.io"
     return {
         "apiVersion": f"{api}/v1",
         "kind": "RoleBinding",
-        "metadata": _metadata(tenant, APPLIER_ROLE),
-        "roleRef": {"apiGroup": api, "kind": "Role", "name": APPLIER_ROLE},
-        "subjects": [{"apiGroup": api, "kind": "Group", "name": tenant.applier_group}],
+        "metadata": _metadata(tenant, name),
+        "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
+        "subjects": [{"apiGroup": api, "kind": "Group", "name": group}],
     }

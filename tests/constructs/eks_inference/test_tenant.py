@@ -34,9 +34,12 @@ def test_the_place_is_made_by_the_bootstrap_function(served: Any) -> None:
         "NetworkPolicy",
         "Role",
         "RoleBinding",
+        "Role",
+        "RoleBinding",
         "ConfigMap",
     ]
-    assert manifests[-2]["subjects"][0]["name"] == "mlops:demand"
+    groups = [m["subjects"][0]["name"] for m in manifests if m["kind"] == "RoleBinding"]
+    assert groups == ["mlops:demand", "mlops:demand:slots"]
     assert place["Properties"]["ServiceToken"]["Fn::GetAtt"][0].startswith("TenantBootstrap")
     (entry,) = (r for name, r in served.resources("AWS::EKS::AccessEntry").items() if "ApplierEntry" in name)
     assert "TenantPlace3BA58AB2" in entry["DependsOn"]
@@ -48,12 +51,17 @@ def test_a_development_units_audit_bucket_is_emptied_after_the_last_record(chang
     assert {name[:-8] for name in resource["DependsOn"]} >= {"UnitAudit", "UnitAuditSweep"}
 
 
+def _entries(served: Any) -> dict[str, Any]:
+    return {name: r["Properties"] for name, r in served.resources("AWS::EKS::AccessEntry").items()}
+
+
 def test_no_access_entry_of_the_stack_reaches_beyond_the_namespace(served: Any) -> None:
-    """Writers have the tenant's group, readers a policy scoped to the namespace; nobody has both, or neither."""
+    """Who applies and who moves slots have a group each, readers a policy scoped to the namespace; nobody has both."""
     entries = [r["Properties"] for r in served.resources("AWS::EKS::AccessEntry").values()]
-    writers = [e for e in entries if e.get("KubernetesGroups") == ["mlops:demand"] and "AccessPolicies" not in e]
+    groups = {name[:-8]: e["KubernetesGroups"] for name, e in _entries(served).items() if "AccessPolicies" not in e}
+    assert groups == {"TenantApplierEntry": ["mlops:demand"], "ServiceSlotEntry": ["mlops:demand:slots"]}
     readers = [e for e in entries if "AccessPolicies" in e and "KubernetesGroups" not in e]
-    assert (len(writers), len(readers), len(entries)) == (2, 2, 4)
+    assert (len(readers), len(entries)) == (2, 4)
     for entry in readers:
         (policy,) = entry["AccessPolicies"]
         assert policy["AccessScope"] == {"Type": "namespace", "Namespaces": ["demand"]}

@@ -75,18 +75,20 @@ def _names(fake: Any) -> list[str]:
 def test_a_place_is_made_and_deleted_with_its_resource(fake: Any, send: Send) -> None:
     """The setting of the whole cluster stays: other units need it too."""
     answer = send("Create", _properties(PLACE))
-    assert answer == {"physical_id": "retail/demand", "data": {"Applied": "7"}, "failure": None}
+    assert answer == {"physical_id": "retail/demand", "data": {"Applied": "9"}, "failure": None}
     assert _names(fake) == [
         "amazon-vpc-cni",
         "default-deny",
         "demand",
         "mlops-applier",
         "mlops-applier",
+        "mlops-slots",
+        "mlops-slots",
         "unit",
         "unit",
     ]
 
-    assert send("Delete", _properties(PLACE))["data"] == {"Deleted": "6"}
+    assert send("Delete", _properties(PLACE))["data"] == {"Deleted": "8"}
     assert _names(fake) == ["amazon-vpc-cni"]
 
 
@@ -262,7 +264,7 @@ def test_an_administrator_works_inside_its_access(fake: Any, send: Send) -> None
             held.append(f"until {len(fake.writes)}")
 
     assert send("Create", _properties(PLACE), admin=Admin())["failure"] is None
-    assert held == ["retail r1 from 0", "until 7"]
+    assert held == ["retail r1 from 0", "until 9"]
 
 
 def test_fails_when_the_access_cannot_be_taken_back(fake: Any, send: Send) -> None:

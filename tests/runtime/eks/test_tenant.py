@@ -12,7 +12,12 @@ from mlops_runtime.eks.names import ref
 from mlops_runtime.eks.resources import path
 from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 
-_MADE = {manifest["kind"]: manifest for manifest in tenant_manifests(TENANT)}
+_ALL = tenant_manifests(TENANT)
+_MADE = {manifest["kind"]: manifest for manifest in _ALL}
+_ROLES, _BINDINGS = (
+    {manifest["metadata"]["name"]: manifest for manifest in _ALL if manifest["kind"] == kind}
+    for kind in ("Role", "RoleBinding")
+)
 
 
 def test_the_namespace_comes_first_and_is_restricted() -> None:
@@ -44,7 +49,7 @@ def test_quota_and_default_deny_hold_for_whatever_runs() -> None:
 
 def test_the_applier_may_do_what_a_service_needs_and_nothing_else() -> None:
     """Every object of a service by its own kind; the scale of Deployments; no verb more."""
-    rules = _MADE["Role"]["rules"]
+    rules = _ROLES["mlops-applier"]["rules"]
     allowed = {(group, resource) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]}
     both = [
         replace(SPEC, eks=replace(SPEC.eks, binding_api=api))
@@ -58,9 +63,24 @@ def test_the_applier_may_do_what_a_service_needs_and_nothing_else() -> None:
 
     assert allowed == needed
     assert {tuple(rule["verbs"]) for rule in rules} == {("create", "delete", "get", "patch"), ("get", "patch")}
-    assert _MADE["RoleBinding"]["subjects"] == [
+    assert _BINDINGS["mlops-applier"]["subjects"] == [
         {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "mlops:demand"}
     ]
+
+
+def test_who_moves_slots_may_do_that_alone() -> None:
+    """No identity, no network policy, no Role; nothing is deleted but an autoscaler."""
+    rules = _ROLES["mlops-slots"]["rules"]
+    allowed = {(group, resource) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]}
+    needed = {("apps", "deployments/scale")}
+    for api in ("eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"):
+        for manifest in slot_manifests(replace(SPEC, eks=replace(SPEC.eks, binding_api=api)), "blue", VERSION):
+            needed.add((manifest["apiVersion"].rpartition("/")[0], path(ref(manifest)).split("/")[-2]))
+
+    assert allowed == needed
+    assert [rule["resources"] for rule in rules if "delete" in rule["verbs"]] == [["horizontalpodautoscalers"]]
+    assert _BINDINGS["mlops-slots"]["roleRef"]["name"] == "mlops-slots"
+    assert [subject["name"] for subject in _BINDINGS["mlops-slots"]["subjects"]] == ["mlops:demand:slots"]
 
 
 def test_tenant_and_service_pass_the_checks_together() -> None:
