@@ -206,10 +206,10 @@ def test_a_new_namespace_comes_before_what_stands_in_it(fake: FakeCluster) -> No
 
     asked = [(verb, path.split("/")[-2], "dryRun" in query) for verb, path, query, _ in fake.asked]
     assert asked[:3] == [("GET", "namespaces", False), ("PATCH", "namespaces", True), ("PATCH", "namespaces", False)]
-    assert [dry for _, _, dry in asked[3:]] == [True] * 7 + [False] * 7
+    assert [dry for _, _, dry in asked[3:]] == [True] * 9 + [False] * 9
     fake.asked.clear()
     apply(_cluster(fake), made)
-    assert ["dryRun" in query for _, _, query, _ in fake.asked[1:]] == [True] * 8 + [False] * 8
+    assert ["dryRun" in query for _, _, query, _ in fake.asked[1:]] == [True] * 10 + [False] * 10
 
 
 def test_a_refusal_inside_a_new_namespace_names_the_namespace(fake: FakeCluster) -> None:
@@ -220,7 +220,7 @@ def test_a_refusal_inside_a_new_namespace_names_the_namespace(fake: FakeCluster)
         apply(_cluster(fake), tenant_manifests(TENANT))
 
     assert [str(reference) for reference in error.value.done] == ["Namespace bu-demand"]
-    assert (error.value.failed.kind, len(error.value.left)) == ("RoleBinding", 4)
+    assert (error.value.failed.kind, len(error.value.left)) == ("RoleBinding", 6)
     assert len(fake.objects) == 1
 
 

@@ -24,13 +24,13 @@ _KINDS = {
     "LimitRange": 2,
     "Role": 4,
     "RoleBinding": 5,
-    "ServiceAccount": 6,
-    "NetworkPolicy": 7,
-    "Service": 8,
-    "TargetGroupBinding": 9,
-    "PodDisruptionBudget": 10,
-    "Deployment": 11,
-    "HorizontalPodAutoscaler": 12,
+    "ServiceAccount": 8,
+    "NetworkPolicy": 9,
+    "Service": 10,
+    "TargetGroupBinding": 11,
+    "PodDisruptionBudget": 12,
+    "Deployment": 13,
+    "HorizontalPodAutoscaler": 14,
 }
 
 
@@ -67,7 +67,7 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
     (
         "RoleBinding",
         lambda m: m["roleRef"].update(name="admin"),
-        "must be one of the Roles mlops-applier, got Role 'admin'",
+        "must be one of the Roles mlops-applier, mlops-slots, got Role 'admin'",
     ),
     ("RoleBinding", lambda m: m["roleRef"].update(kind="ClusterRole"), "got ClusterRole 'mlops-applier'"),
     (
