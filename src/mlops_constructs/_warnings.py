@@ -37,7 +37,8 @@ UNCLAIMED_REF = ConstructWarning(
 )
 UNCLAIMED_ENVIRONMENT = ConstructWarning(
     id="mlops-constructs:GitLabDeployRole.approvalNotClaimed",
-    text="every job of {project}'s {ref} can deploy, approved or not: trust those of a protected environment alone (claims_environment)",
+    text="every job of {project}'s {ref} can deploy, approved or not: trust those of a protected environment "
+    "alone (claims_environment)",
 )
 PLAIN_HTTP = ConstructWarning(
     id="mlops-constructs:EksInferenceService.plainHttp",
