@@ -32,3 +32,8 @@ output "capture_bucket" {
   description = "Bucket of captured calls; null where none are captured."
   value       = lookup(local.entry, "capture_bucket", null)
 }
+
+output "url" {
+  description = "Where a service on EKS answers; null for an endpoint of SageMaker."
+  value       = lookup(local.entry, "url", null)
+}

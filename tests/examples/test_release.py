@@ -52,7 +52,8 @@ def test_three_stacks_deploy_together(outputs: dict[str, dict[str, str]]) -> Non
         assert len({values[name] for values in outputs.values()}) == 3
 
 
-@pytest.mark.parametrize("unit", ["dynamic_pricing", pytest.param("customer_behavior", marks=pytest.mark.campaign)])
+@pytest.mark.campaign  # a trip of each unit takes a minute or two; the demo's is in the default suite
+@pytest.mark.parametrize("unit", FIRST)
 def test_a_unit_goes_around_its_loop(unit: str, running: local_cloud.Cloud, outputs: dict[str, dict[str, str]]) -> None:
     """Trained, approved, served, captured and watched, trained again and promoted in steps; of two bad models none stays."""
     replay, _ = UNITS[unit]

@@ -25,6 +25,7 @@ _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
+_HEADERS_BEFORE = 8  # a long name, a long target and two kinds of attributes are four
 _EXTENSION_BYTES = 65_536
 
 
@@ -171,6 +172,18 @@ class _Member(tarfile.TarInfo):
             )
         return member
 
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Member":  # tarfile's own name is taken by the module
+        """Read a member with the headers before it, for each of which tarfile calls this again."""
+        before = getattr(archive, "headers_before", 0)
+        if before > _HEADERS_BEFORE:
+            raise UnsafeNameError(f"more than {_HEADERS_BEFORE} headers precede one member; pack it anew with tar -czf")
+        archive.headers_before = before + 1  # type: ignore[attr-defined]
+        try:
+            return super().fromtarfile(archive)
+        finally:
+            archive.headers_before = before  # type: ignore[attr-defined]
+
 
 def unpack(
     packed: BinaryIO, folder: Path, *, limits: Limits | None = None, stage: Path | None = None
@@ -229,9 +242,6 @@ def _write(packed: BinaryIO, stage: Path, limits: Limits) -> tuple[str, ...]:
                 path = _path(member, limits)
                 names.add(path, is_folder=member.isdir())
                 _make(tar, member, stage / path)
-    except RecursionError as error:
-        # tarfile reads what precedes a member by calling itself
-        raise UnsafeNameError("hundreds of headers precede one member; pack it anew with tar -czf") from error
     except (tarfile.TarError, EOFError, ValueError) as error:
         if isinstance(error, ArchiveError):
             raise

@@ -49,7 +49,15 @@ def test_a_spec_on_eks_survives_the_way_there_and_back(example: Callable[..., An
 
 def test_a_slot_says_what_it_runs_or_that_it_never_ran() -> None:
     """A slot without a version has no pods either."""
-    document = {"slot": "green", "version": _VERSION, "desired": 2, "ready": 1, "updated": 2, "reason": "starting"}
+    document = {
+        "slot": "green",
+        "version": _VERSION,
+        "desired": 2,
+        "ready": 1,
+        "updated": 2,
+        "unsorted": 1,
+        "reason": "starting",
+    }
     state = from_dict(SlotState, document)
 
     assert to_dict(state) == document

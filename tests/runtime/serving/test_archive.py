@@ -139,7 +139,7 @@ EVIL: list[tuple[str, type[ArchiveError], str, Callable[[], bytes]]] = [
     (
         "hundreds of long names",
         UnsafeNameError,
-        "hundreds of headers",
+        "more than 8 headers precede one member",
         lambda: gzip.compress(tar(("a" * 120, b""))[:1024] * 600 + tar(FILE)),
     ),
     ("name of gigabytes", UnsafeNameError, "take 8589934591 bytes", lambda: gzip.compress(checked(HUGE_PAX))),
