@@ -152,10 +152,11 @@ class Proxy:
                 status = 502
             except TimeoutError:
                 status = 504
+        server = "<NOSRV>" if target is None else "t1"
+        # before the answer: whoever has it finds its line
+        self._tell(f"{group.replace('/', ':')} {server} {status} {round(seconds * 1000) if seconds >= 0 else -1} --")
         writer.write(answer or _made(status, "text/plain", b""))
         await writer.drain()
-        server = "<NOSRV>" if target is None else "t1"
-        self._tell(f"{group.replace('/', ':')} {server} {status} {round(seconds * 1000) if seconds >= 0 else -1} --")
         return stays and method != "CONNECT"
 
     def _tell(self, text: str) -> None:
