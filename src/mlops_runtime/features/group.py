@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, get_args
+from zoneinfo import ZoneInfo
+
+from mlops_runtime.features.constraints import Bound, Value, constraint_problems
 
 FeatureType = Literal["boolean", "int", "long", "float", "double", "string", "date", "timestamp"]
 
@@ -20,6 +23,11 @@ RESERVED = (EVENT_TIME, CREATED_TIME, INGEST_ID)
 _TYPES: tuple[str, ...] = get_args(FeatureType)
 _ENTITY_TYPES = ("string", "int", "long", "date", "timestamp")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_CHOICES = {
+    "ttl_bound": ("inclusive", "exclusive"),
+    "finer_times": ("refuse", "truncate"),
+    "partition": ("month", "day"),
+}
 _VERSION_SUFFIX = re.compile(r"_v\d+$")
 
 
@@ -50,13 +58,23 @@ class Feature:
         name: Column name, lower case.
         type: One of ``FeatureType``; ``timestamp`` is in UTC with microseconds.
         description: What it measures, with its unit.
-        nullable: Whether a row may leave it out. Default: it may not.
+        nullable: Whether a row may leave it out. Default: it may not. A null passes every constraint, NaN none.
+        minimum: Least value: a number for numbers, a ``date`` for dates, a ``datetime`` with a time zone for timestamps. Default:
+            no bound.
+        maximum: Greatest value, as ``minimum``. Default: no bound.
+        allowed: The only values, of the feature's type. Default: all.
+        pattern: Regular expression that the whole string matches, in the syntax that Python and RE2 share; its classes of digits
+            and letters are ASCII. Default: any string.
     """
 
     name: str
     type: FeatureType
     description: str
     nullable: bool = field(default=False, kw_only=True)
+    minimum: Bound | None = field(default=None, kw_only=True)
+    maximum: Bound | None = field(default=None, kw_only=True)
+    allowed: tuple[Value, ...] | None = field(default=None, kw_only=True)
+    pattern: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +101,18 @@ class FeatureGroup:
         owner: Team that answers for it.
         description: What the group is about.
         event_time: What the event time of a row means. Default: "when the value became true".
-        ttl: How long after its event time a value may still be used. Default: without limit.
+        ttl: How long after its event time a value may still be used, in whole seconds. Zero: at its event time alone. Default:
+            without limit.
+        ttl_bound: Whether the last instant of ``ttl`` counts: ``inclusive`` or ``exclusive``. Default: it does.
         version: Raised for a change that readers would not survive. Default: 1.
+        time_zone: IANA name of the zone in which times without one are read, such as ``America/New_York``. Default: such times are
+            refused.
+        finer_times: What is done with times finer than a microsecond: ``refuse``, or ``truncate`` towards the past. Default: they
+            are refused.
+        lead: How far event times may lie ahead of the store's clock. Default: not at all. Planned values need none: the event time
+            of a plan is when it was announced.
+        freshness: How old the newest event may be before an alarm, in whole seconds. Default: as old as it likes.
+        partition: Granularity of the event time by which files are kept apart, ``month`` or ``day``. Default: ``month``.
 
     Raises:
         FeatureGroupError: With every problem of the declaration.
@@ -113,6 +141,12 @@ class FeatureGroup:
     event_time: str = "when the value became true"
     ttl: timedelta | None = None
     version: int = 1
+    ttl_bound: Literal["inclusive", "exclusive"] = "inclusive"
+    time_zone: str | None = None
+    finer_times: Literal["refuse", "truncate"] = "refuse"
+    lead: timedelta = timedelta(0)
+    freshness: timedelta | None = None
+    partition: Literal["month", "day"] = "month"
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -159,6 +193,8 @@ class FeatureGroup:
         }
         if self.ttl is not None:
             values["mlops.ttl-seconds"] = str(int(self.ttl.total_seconds()))
+            if self.ttl_bound == "exclusive":
+                values["mlops.ttl-bound"] = self.ttl_bound
         return values
 
 
@@ -167,15 +203,40 @@ def _problems(group: FeatureGroup) -> Iterable[str]:
         yield f"name must match {_NAME.pattern} and not end in _v<number>, got {group.name!r}"
     if group.version < 1:
         yield f"version must be at least 1, got {group.version}"
-    if group.ttl is not None and (group.ttl <= timedelta(0) or group.ttl.microseconds):
-        yield f"ttl must be a positive whole number of seconds, got {group.ttl!r}; leave it out for no limit"
     if not group.owner:
         yield "owner must name the team that answers for the group, got ''"
+    yield from _time_problems(group)
+    for word, allowed in _CHOICES.items():
+        value = getattr(group, word)
+        if value not in allowed:
+            yield f"{word} must be {' or '.join(map(repr, allowed))}, got {value!r}"
     yield from _column_problems("entity", group.entities, _ENTITY_TYPES)
     yield from _column_problems("feature", group.features, _TYPES)
+    for feature in group.features:
+        yield from (f"feature {feature.name!r}: {problem}" for problem in constraint_problems(feature))
     names = [*group.entity_names, *group.feature_names]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"column {name!r} is declared {names.count(name)} times; give each its own name"
+
+
+def _time_problems(group: FeatureGroup) -> Iterable[str]:
+    none = timedelta(0)
+    if group.ttl is not None:
+        if group.ttl < none or group.ttl.microseconds:
+            yield f"ttl must be a whole number of seconds and not negative, got {group.ttl!r}; leave it out for no limit"
+        elif group.ttl == none and group.ttl_bound == "exclusive":
+            yield "ttl of zero with an exclusive bound lets no value be used; set ttl_bound='inclusive' or a longer ttl"
+    elif group.ttl_bound == "exclusive":
+        yield "ttl_bound is 'exclusive' and there is no ttl; set one, or leave ttl_bound out"
+    if group.lead < none:
+        yield f"lead must not be negative, got {group.lead!r}; leave it out for none"
+    if group.freshness is not None and (group.freshness <= none or group.freshness.microseconds):
+        yield f"freshness must be a positive whole number of seconds, got {group.freshness!r}; leave it out for no alarm"
+    if group.time_zone is not None:
+        try:
+            ZoneInfo(group.time_zone)
+        except (KeyError, ValueError, OSError):
+            yield f"time_zone must be an IANA name such as 'UTC' or 'America/New_York', got {group.time_zone!r}"
 
 
 def _column_problems(word: str, columns: Sequence[Entity | Feature], types: tuple[str, ...]) -> Iterable[str]:

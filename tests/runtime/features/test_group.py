@@ -52,13 +52,47 @@ def test_properties_without_time_to_live():
     assert "mlops.ttl-seconds" not in replace(STOCK, ttl=None).properties
 
 
+def test_time_to_live_of_zero_is_a_declaration():
+    """A value may count at its event time alone."""
+    assert replace(STOCK, ttl=timedelta(0)).properties["mlops.ttl-seconds"] == "0"
+
+
+def test_properties_name_an_exclusive_bound_alone():
+    """Tables made before the bound could be declared are inclusive, and so are those that do not say."""
+    assert "mlops.ttl-bound" not in STOCK.properties
+    assert replace(STOCK, ttl_bound="exclusive").properties["mlops.ttl-bound"] == "exclusive"
+
+
+def test_group_is_a_value():
+    """Groups with constraints compare and hash by what they say."""
+    feature = Feature("on_hand", "long", "units", minimum=0, maximum=9)
+    assert len({replace(STOCK, features=(feature,)), replace(STOCK, features=(replace(feature),))}) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"name": "Stock"}, "name must match"),
         ({"name": "stock_v2"}, "not end in _v<number>, got 'stock_v2'"),
         ({"version": 0}, "version must be at least 1, got 0"),
-        ({"ttl": timedelta(0)}, "ttl must be a positive whole number of seconds"),
+        ({"ttl": timedelta(seconds=-1)}, "ttl must be a whole number of seconds and not negative"),
+        ({"ttl": timedelta(microseconds=1)}, "ttl must be a whole number of seconds"),
+        ({"ttl": timedelta(0), "ttl_bound": "exclusive"}, "ttl of zero with an exclusive bound lets no value be used"),
+        ({"ttl": None, "ttl_bound": "exclusive"}, "ttl_bound is 'exclusive' and there is no ttl"),
+        ({"ttl_bound": "open"}, "ttl_bound must be 'inclusive' or 'exclusive', got 'open'"),
+        ({"finer_times": "round"}, "finer_times must be 'refuse' or 'truncate', got 'round'"),
+        ({"partition": "year"}, "partition must be 'month' or 'day', got 'year'"),
+        ({"lead": timedelta(seconds=-1)}, "lead must not be negative"),
+        ({"freshness": timedelta(0)}, "freshness must be a positive whole number of seconds"),
+        (
+            {"time_zone": "Mars/Olympus"},
+            "time_zone must be an IANA name such as 'UTC' or 'America/New_York', got 'Mars/",
+        ),
+        ({"time_zone": "../zone"}, "time_zone must be an IANA name"),
+        (
+            {"features": (Feature("price", "double", "x", minimum=1, maximum=0),)},
+            "feature 'price': minimum must be at most",
+        ),
         ({"owner": ""}, "owner must name the team"),
         ({"entities": ()}, "at least one entity is needed, got none"),
         ({"features": ()}, "at least one feature is needed, got none"),
