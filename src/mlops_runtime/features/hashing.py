@@ -1,26 +1,34 @@
 """A content hash of rows that does not depend on their order, on file layout, or on the version of a library.
 
-Each row becomes one text in a canonical, typed form; the hash is over the sum of the rows' SHA-256 values, so that it counts
-duplicates, and over names, types and number of rows. Floats enter by their bits, with -0.0 as 0.0 and NaN as null.
+Columns get a canonical, typed form, rows are sorted by all of them, and one SHA-256 goes over names, types, which values are
+missing, and the values. Floats enter by their bits: -0.0 is 0.0, all NaN are one, and NaN is not null. Needs pyarrow alone, so
+that the function that ingests small batches hashes as a laptop does.
 """
 
 import hashlib
+from collections.abc import Sequence
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_runtime.contracts import canonical_json
 
-VERSION = "h1"
+VERSION = "h2"
+
+_NAN = {pa.float64(): 0x7FF8000000000000, pa.float32(): 0x7FC00000}
 
 
 class UnhashableColumnError(ValueError):
     """A column has a type without a canonical form."""
 
 
-def content_hash(table: pa.Table) -> str:
-    """Return ``h1:<SHA-256>`` of the rows, whatever their order and the order of the columns.
+def content_hash(table: pa.Table, first: Sequence[str] = ()) -> str:
+    """Return ``h2:<SHA-256>`` of the rows, whatever their order and the order of the columns.
+
+    Args:
+        table: The rows.
+        first: Columns to sort by before all others, by name; part of what is hashed, so compare hashes made with the same ones.
+            Columns that nearly tell rows apart make it quicker. Default: all columns by name.
 
     Raises:
         UnhashableColumnError: If a column is neither boolean, integer, float, string, date nor timestamp.
@@ -33,24 +41,19 @@ def content_hash(table: pa.Table) -> str:
         >>> content_hash(one) == content_hash(one.slice(0, 1))
         False
     """
-    names = sorted(table.column_names)
-    canonical = pa.table({str(i): _canonical(name, table[name]) for i, name in enumerate(names)})
-    cells = [f"coalesce(strlen(\"{i}\"::varchar) || ':' || \"{i}\"::varchar, '-')" for i in range(len(names))]
-    # columns are called 0, 1 and so on here: no name of a column enters the text
-    query = (
-        f"with digests as (select sha256({' || '.join(cells)}) as digest from canonical) "  # noqa: S608
-        "select coalesce(sum(('0x' || digest[1:16])::ubigint), 0)::varchar, "
-        "coalesce(sum(('0x' || digest[17:32])::ubigint), 0)::varchar from digests"
-    )
-    with duckdb.connect() as connection:
-        connection.register("canonical", canonical)
-        high, low = connection.execute(query).fetchall()[0]
-    content = {
-        "columns": {name: str(_logical(table.schema.field(name).type)) for name in names},
+    names = [*first, *sorted(set(table.column_names) - set(first))]
+    canonical = pa.table({name: _canonical(name, table[name]) for name in names})
+    order = pc.sort_indices(canonical, [(name, "ascending") for name in names]) if names else None
+    head = {
+        "columns": [[name, str(_logical(table.schema.field(name).type))] for name in names],
         "rows": table.num_rows,
-        "sum": [high, low],
     }
-    return f"{VERSION}:{hashlib.sha256(canonical_json(content)).hexdigest()}"
+    digest = hashlib.sha256(canonical_json(head))
+    for name in names:
+        # a column at a time: the sorted copy of all of them would double the memory
+        for part in _bytes(canonical[name].take(order)):
+            digest.update(part)
+    return f"{VERSION}:{digest.hexdigest()}"
 
 
 def _logical(kind: pa.DataType) -> pa.DataType:
@@ -63,20 +66,45 @@ def _logical(kind: pa.DataType) -> pa.DataType:
 
 
 def _canonical(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the column as 64-bit integers or as text; nulls stay."""
     kind = _logical(column.type)
+    if pa.types.is_string(kind):
+        return column.cast(pa.large_string())
     column = column.cast(kind)
     if pa.types.is_floating(kind):
-        bits = pa.int64() if kind == pa.float64() else pa.int32()
-        plain = kind if kind in (pa.float64(), pa.float32()) else pa.float32()
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column).cast(plain)
-        positive_zero = pc.if_else(pc.equal(column, 0.0), pa.scalar(0.0, plain), column)
-        return pa.chunked_array([chunk.view(bits) for chunk in positive_zero.chunks], type=bits)
+        plain = kind if kind in _NAN else pa.float32()
+        column = column.cast(plain)
+        column = pc.if_else(pc.equal(column, 0.0), pa.scalar(0.0, plain), column)
+        bits = pa.int64() if plain == pa.float64() else pa.int32()
+        found = pa.chunked_array([chunk.view(bits) for chunk in column.chunks], type=bits)
+        return pc.if_else(pc.is_nan(column), pa.scalar(_NAN[plain], bits), found).cast(pa.int64())
     if pa.types.is_timestamp(kind):
-        return column.cast(pa.timestamp(kind.unit)).cast(pa.int64()) if kind.tz is None else column.cast(pa.int64())
+        return column.cast(pa.timestamp(kind.unit)).cast(pa.int64())
     if pa.types.is_date32(kind):
-        return column.cast(pa.int32())
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_string(kind):
-        return column
+        return column.cast(pa.int32()).cast(pa.int64())
+    if pa.types.is_uint64(kind):
+        return pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], type=pa.int64())
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.int64())
     raise UnhashableColumnError(
         f"column {name!r} has type {kind}; boolean, integer, float, string, date and timestamp have a canonical form"
     )
+
+
+def _bytes(column: pa.ChunkedArray) -> list[bytes | memoryview]:
+    """Return which values are missing, a byte each, and the values: integers in 8 bytes, texts after all their lengths."""
+    if column.num_chunks == 0:
+        return []
+    array = column.combine_chunks()
+    missing = _buffer(pc.cast(pc.is_null(array), pa.uint8()), 1)
+    if pa.types.is_integer(array.type):
+        return [missing, _buffer(pc.fill_null(array, 0), 8)]
+    text = pc.fill_null(array, "")
+    offsets = pa.Array.from_buffers(pa.int64(), len(text) + 1, [None, text.buffers()[1]], offset=text.offset)
+    content = text.buffers()[2]
+    values = b"" if content is None else memoryview(content)[offsets[0].as_py() : offsets[-1].as_py()]
+    return [missing, _buffer(pc.binary_length(text), 8), values]
+
+
+def _buffer(array: pa.Array, width: int) -> memoryview:
+    return memoryview(array.buffers()[1])[array.offset * width : (array.offset + len(array)) * width]
