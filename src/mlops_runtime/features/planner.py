@@ -1,14 +1,14 @@
-"""The point-in-time plan: for each entity row, the newest value that was known at its time.
+"""The point-in-time plan: for each entity row, the newest value that counts at its time.
 
-A value is available from ``greatest(event_time, created_time)``. Of the values available at a row's time the one with the latest
-``(event_time, created_time, ingest_id)`` counts; if it is older than the group's time to live, the row has none.
+Two semantics with one tie-break. Under ``known_at`` a value is visible from ``greatest(event_time, created_time)``, under
+``event_time`` from its event time. Of the values visible at a row's time the one with the latest ``(event_time, created_time,
+ingest_id)`` counts; if it is older than the group's time to live, the row has none. That check comes after the choice and is exact,
+since the choice is the newest visible event.
 
-The frontier plan finds it without joining every row with its whole history: in order of availability only rows that raise the
-running maximum of the event time can ever be the answer; of those, the last at each moment. What is left is one as-of join. For
-equal event times the order of availability is the order of ``created_time``, so the maximum of the event time alone is exact.
+Whoever reads the rows cuts them at the training set's ``as_of``, inclusive and on ``created_time``, under both semantics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,15 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID
+from mlops_runtime.features.plans import Plan, PlanChoice, Semantics, Shape, Statistics, choose, positions_query
 
-PLANNER = "frontier/1"
+PLANNER = "point-in-time/2"
 ROW_ID = "row_id"
 
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class PlanError(ValueError):
-    """The inputs of a point-in-time plan do not fit together."""
+    """The inputs of a point-in-time plan do not fit together; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +37,10 @@ class GroupRows:
         name: The group, for messages.
         entities: The key's columns.
         columns: Features wanted, in order.
-        ttl: How long after its event time a value counts, the last microsecond included. ``None``: without limit.
+        ttl: How long after its event time a value counts. ``None``: without limit.
         rows: The rows, with the three columns that every feature table has.
+        ttl_inclusive: Whether a value still counts when exactly ``ttl`` has passed. Default: it does.
+        names: What columns are called in the result. Default: their own names.
     """
 
     name: str
@@ -45,21 +48,36 @@ class GroupRows:
     columns: tuple[str, ...]
     ttl: timedelta | None
     rows: pa.Table
+    ttl_inclusive: bool = True
+    names: Mapping[str, str] | None = None
+
+    def output(self, column: str) -> str:
+        """Return what a column is called in the result."""
+        return column if self.names is None else self.names.get(column, column)
 
 
-def point_in_time(rows: pa.Table, timestamp: str, groups: Sequence[GroupRows]) -> pa.Table:
-    """Return ``rows`` in their order with a ``row_id`` and the features of each group as known at ``timestamp``.
+def point_in_time(
+    rows: pa.Table,
+    timestamp: str,
+    groups: Sequence[GroupRows],
+    *,
+    semantics: Semantics = "known_at",
+    plan: Plan | None = None,
+) -> pa.Table:
+    """Return ``rows`` with the features of each group as they counted at ``timestamp``.
 
     Every row is kept, also duplicates and rows without a value. Whole rows are picked: a newer row in which a feature is null
-    gives null, not the older value.
+    gives null, not the older value, and NaN stays NaN.
 
     Args:
-        rows: Entity rows.
-        timestamp: Name of their time column, in UTC.
+        rows: Entity rows. Those with a ``row_id`` come back in its order; without one it is added, in the order given.
+        timestamp: Name of their time column, with a time zone, in any unit.
         groups: What to add.
+        semantics: Whether a value counts from when it was known or from its event time.
+        plan: How to find it. Default: the cheaper one, see ``explained``. The result is the same.
 
     Raises:
-        PlanError: If columns are missing, clash or differ in type, or a row has no time.
+        PlanError: If columns are missing, clash or differ in type, a row has no time or no key, or row ids repeat.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -69,91 +87,174 @@ def point_in_time(rows: pa.Table, timestamp: str, groups: Sequence[GroupRows]) -
         >>> stock = GroupRows(name="stock", entities=("store_id",), columns=("units",), ttl=None, rows=late)
         >>> point_in_time(rows, "at", [stock])["units"].to_pylist()
         [None, 7]
+        >>> point_in_time(rows, "at", [stock], semantics="event_time")["units"].to_pylist()
+        [7, 7]
     """
-    _check(rows, timestamp, groups)
-    result = rows.append_column(ROW_ID, pa.array(range(rows.num_rows), pa.int64()))
+    _check(rows, timestamp, groups, semantics, plan)
+    result = _ordered(rows)
     for group in groups:
-        positions = _positions(result, timestamp, group)
+        positions = _positions(result, timestamp, group, semantics, plan)
         if len(positions) != rows.num_rows:
             raise PlanError(f"{group.name}: the plan returned {len(positions)} rows for {rows.num_rows} entity rows")
         for column in group.columns:
             result = result.append_column(
-                pa.field(column, group.rows.schema.field(column).type), group.rows[column].take(positions)
+                pa.field(group.output(column), group.rows.schema.field(column).type),
+                group.rows[column].take(positions),
             )
     return result
 
 
-def _positions(rows: pa.Table, timestamp: str, group: GroupRows) -> pa.ChunkedArray:
-    """Return for each entity row the position of its row in the group, or null."""
-    keys = [f"k{i}" for i in range(len(group.entities))]
-    left = {key: rows[name] for key, name in zip(keys, group.entities, strict=True)}
-    right = {key: group.rows[name] for key, name in zip(keys, group.entities, strict=True)}
-    values = {f"v{i}": group.rows[name] for i, name in enumerate(group.columns)}
-    by = ", ".join(keys)
-    # values come last in the order: rows that other writers gave one ingest id still have one winner
-    order = ", ".join(["available", "event", "created", "ingest", *values])
-    fresh = "true" if group.ttl is None else f"entity.at - event <= {group.ttl // _MICROSECOND}"
-    match = " and ".join(f"entity.{key} = frontier.{key}" for key in keys)
-    # every name in the text is made here: k0, v0 and so on, never a name of a column
-    query = f"""
-        with known as (select *, greatest(event, created) as available from feature),
-        running as (
-            select *, max(event) over (partition by {by} order by {order} rows unbounded preceding) as newest from known
-        ),
-        rising as (select * from running where event = newest),
-        frontier as (
-            select * from rising
-            qualify lead(available) over (partition by {by} order by {order}) is distinct from available
-        )
-        select case when {fresh} then frontier.place end as place
-        from entity asof left join frontier on {match} and entity.at >= frontier.available
-        order by entity.number
-        """  # noqa: S608
-    with duckdb.connect() as connection:
-        connection.register("entity", pa.table({**left, "at": microseconds(rows[timestamp]), "number": rows[ROW_ID]}))
-        connection.register(
-            "feature",
-            pa.table(
-                {
-                    **right,
-                    **values,
-                    "event": microseconds(group.rows[EVENT_TIME]),
-                    "created": microseconds(group.rows[CREATED_TIME]),
-                    "ingest": group.rows[INGEST_ID],
-                    "place": pa.array(range(group.rows.num_rows), pa.int64()),
-                }
-            ),
-        )
-        return connection.sql(query).to_arrow_table()["place"]
+def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
+    """Return which plan a group's rows get, and why.
+
+    Raises:
+        PlanError: As for ``point_in_time``.
+    """
+    _check(rows, timestamp, [group], "known_at", None)
+    with _connected(_ordered(rows), timestamp, group) as connection:
+        return _choice(connection, group)
 
 
 def microseconds(times: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return times in UTC as whole microseconds since 1970."""
+    """Return times in UTC as whole microseconds since 1970, finer ones rounded down."""
+    if times.type.unit == "ns":
+        times = pc.floor_temporal(times, unit="microsecond")
     return times.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
 
 
-def _check(rows: pa.Table, timestamp: str, groups: Sequence[GroupRows]) -> None:
-    problems = [f"entity rows have no column {timestamp!r}"] if timestamp not in rows.column_names else []
-    if not problems and pc.any(pc.is_null(rows[timestamp])).as_py():
-        problems.append(f"{rows[timestamp].null_count} entity rows have no {timestamp!r}")
+def _ordered(rows: pa.Table) -> pa.Table:
+    if ROW_ID not in rows.column_names:
+        return rows.append_column(ROW_ID, pa.array(range(rows.num_rows), pa.int64()))
+    return rows.sort_by(ROW_ID)
+
+
+def _positions(
+    rows: pa.Table, timestamp: str, group: GroupRows, semantics: Semantics, plan: Plan | None
+) -> pa.ChunkedArray:
+    """Return for each entity row the position of its row in the group, or null."""
+    with _connected(rows, timestamp, group) as connection:
+        name = _choice(connection, group).plan if plan is None else plan
+        return connection.sql(positions_query(name, _shape(group), semantics)).to_arrow_table()["place"]
+
+
+def _connected(rows: pa.Table, timestamp: str, group: GroupRows) -> duckdb.DuckDBPyConnection:
+    """Return a connection with the tables that the queries read: ``entity`` and ``feature``."""
+    keys = {f"k{i}": name for i, name in enumerate(group.entities)}
+    times = rows[timestamp]
+    entity = {key: rows[name] for key, name in keys.items()}
+    entity |= {"at": microseconds(times), "number": pa.array(range(rows.num_rows), pa.int64())}
+    # a value lives to an exact moment; rounding a finer time up decides as that time would
+    entity["until"] = entity["at"] if times.type.unit != "ns" else microseconds(_ceiling(times))
+    feature = {key: group.rows[name] for key, name in keys.items()}
+    feature |= {f"v{i}": group.rows[name] for i, name in enumerate(group.columns)}
+    feature |= {
+        "event": microseconds(group.rows[EVENT_TIME]),
+        "created": microseconds(group.rows[CREATED_TIME]),
+        "ingest": group.rows[INGEST_ID],
+        "place": pa.array(range(group.rows.num_rows), pa.int64()),
+    }
+    connection = duckdb.connect()
+    connection.register("entity", pa.table(entity))
+    connection.register("feature", pa.table(feature))
+    return connection
+
+
+def _ceiling(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.ceil_temporal(times, unit="microsecond")
+
+
+def _shape(group: GroupRows) -> Shape:
+    return Shape(
+        keys=len(group.entities),
+        values=len(group.columns),
+        ttl=None if group.ttl is None else group.ttl // _MICROSECOND,
+        ttl_inclusive=group.ttl_inclusive,
+    )
+
+
+def _choice(connection: duckdb.DuckDBPyConnection, group: GroupRows) -> PlanChoice:
+    shape = _shape(group)
+    rows, keys, first, last = connection.sql(
+        f"select count(*), approx_count_distinct(({shape.key_list},)), min(event), max(event) from feature"  # noqa: S608 - k0, k1
+    ).fetchall()[0]
+    return choose(Statistics(rows=rows, keys=keys, span=0 if first is None else last - first), shape)
+
+
+def _check(
+    rows: pa.Table, timestamp: str, groups: Sequence[GroupRows], semantics: Semantics, plan: Plan | None
+) -> None:
+    problems = []
+    if semantics not in ("known_at", "event_time"):
+        problems.append(f"semantics must be known_at or event_time, got {semantics!r}")
+    if plan not in (None, "frontier", "fan_out"):
+        problems.append(f"plan must be frontier or fan_out, got {plan!r}; leave it out for the cheaper one")
+    problems += [*_time_problems(rows, timestamp), *_row_id_problems(rows)]
     taken = dict.fromkeys([*rows.column_names, ROW_ID], "the entity rows")
     for group in groups:
-        needed = (*group.entities, *group.columns, EVENT_TIME, CREATED_TIME, INGEST_ID)
-        absent = [name for name in needed if name not in group.rows.column_names]
-        if absent:
-            problems.append(f"{group.name} has no column {', '.join(map(repr, absent))}")
-            continue
-        for name in group.entities:
-            if name not in rows.column_names:
-                problems.append(f"entity rows have no column {name!r}, which is a key of {group.name}")
-            elif rows.schema.field(name).type != group.rows.schema.field(name).type:
-                problems.append(
-                    f"key {name!r} is {rows.schema.field(name).type} in the entity rows and "
-                    f"{group.rows.schema.field(name).type} in {group.name}; give both one type"
-                )
-        for name in group.columns:
+        problems += _group_problems(rows, group)
+        for name in map(group.output, group.columns):
             if name in taken:
                 problems.append(f"column {name!r} of {group.name} clashes with {taken[name]}; leave one of them out")
             taken[name] = group.name
     if problems:
         raise PlanError("; ".join(problems))
+
+
+def _time_problems(rows: pa.Table, timestamp: str) -> list[str]:
+    if timestamp not in rows.column_names:
+        return [f"entity rows have no column {timestamp!r}"]
+    found = rows[timestamp]
+    if not pa.types.is_timestamp(found.type) or found.type.tz is None:
+        return [f"{timestamp!r} of the entity rows must be a timestamp with a time zone, got {found.type}; say which"]
+    return [f"{found.null_count} entity rows have no {timestamp!r}"] if found.null_count else []
+
+
+def _row_id_problems(rows: pa.Table) -> list[str]:
+    if ROW_ID not in rows.column_names:
+        return []
+    ids = rows[ROW_ID]
+    if ids.type != pa.int64():
+        return [f"{ROW_ID!r} of the entity rows must be int64, got {ids.type}; cast it, or leave it out"]
+    different = pc.count_distinct(ids, mode="only_valid").as_py()
+    if different == rows.num_rows:
+        return []
+    return [
+        f"{ROW_ID!r} has {different} different values in {rows.num_rows} entity rows; give each its own, or leave it out"
+    ]
+
+
+def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
+    needed = (*group.entities, *group.columns, EVENT_TIME, CREATED_TIME, INGEST_ID)
+    absent = [name for name in needed if name not in group.rows.column_names]
+    if absent:
+        return [f"{group.name} has no column {', '.join(map(repr, absent))}"]
+    problems = []
+    if group.ttl is not None and (group.ttl < timedelta(0) or not (group.ttl or group.ttl_inclusive)):
+        problems.append(
+            f"ttl of {group.name} must not be negative, and positive where it is exclusive, got {group.ttl!r}"
+        )
+    for name in (EVENT_TIME, CREATED_TIME):
+        kind = group.rows.schema.field(name).type
+        if not pa.types.is_timestamp(kind) or kind.tz is None:
+            problems.append(f"{name!r} of {group.name} must be a timestamp with a time zone, got {kind}")
+    for name in group.entities:
+        if name not in rows.column_names:
+            problems.append(f"entity rows have no column {name!r}, which is a key of {group.name}")
+            continue
+        if rows[name].null_count:
+            problems.append(
+                f"{rows[name].null_count} entity rows have no {name!r}, which is a key of {group.name}; leave them out"
+            )
+        kinds = (_logical(rows.schema.field(name).type), _logical(group.rows.schema.field(name).type))
+        if kinds[0] != kinds[1]:
+            problems.append(
+                f"key {name!r} is {kinds[0]} in the entity rows and {kinds[1]} in {group.name}; give both one type"
+            )
+    return problems
+
+
+def _logical(kind: pa.DataType) -> pa.DataType:
+    """Return the type without what only the memory layout says."""
+    if pa.types.is_dictionary(kind):
+        return _logical(kind.value_type)
+    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind

@@ -1,0 +1,128 @@
+"""The two point-in-time plans as DuckDB SQL, and which of them is the cheaper one.
+
+``frontier``: in order of availability only rows that raise the running maximum of the event time can ever be the answer; of those,
+the last at each moment. What is left is one as-of join, so no entity row meets its key's whole history. For equal event times the
+order of availability is the order of ``created_time``, so that the maximum of the event time alone is exact.
+
+``fan_out``: each entity row meets the rows of its key inside the time to live, and the best of them is kept. Cheaper where those
+are few.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Semantics = Literal["known_at", "event_time"]
+Plan = Literal["frontier", "fan_out"]
+
+FAN_OUT_ROWS = 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a query depends on: columns ``k0``... and ``v0``..., and the time to live in microseconds."""
+
+    keys: int
+    values: int
+    ttl: int | None
+    ttl_inclusive: bool = True
+
+    @property
+    def key_list(self) -> str:
+        """The columns of the key, with commas."""
+        return ", ".join(f"k{i}" for i in range(self.keys))
+
+    @property
+    def value_list(self) -> list[str]:
+        """The columns of the values."""
+        return [f"v{i}" for i in range(self.values)]
+
+    def same_key(self, right: str) -> str:
+        """Return the condition that an entity row and a row of ``right`` have one key."""
+        return " and ".join(f"entity.k{i} = {right}.k{i}" for i in range(self.keys))
+
+    def alive(self, event: str) -> str:
+        """Return the condition that a value counts at the time of an entity row."""
+        if self.ttl is None:
+            return "true"
+        if self.ttl_inclusive:
+            return f"entity.until - {event} <= {self.ttl}"
+        return f"entity.at - {event} < {self.ttl}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What is known of a group's rows before a plan is chosen: how many, of how many keys, over how many microseconds."""
+
+    rows: int
+    keys: int
+    span: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChoice:
+    """The plan for one group, and why."""
+
+    plan: Plan
+    rows_a_key: float
+    reason: str
+
+
+def choose(statistics: Statistics, shape: Shape) -> PlanChoice:
+    """Return the cheaper plan by the estimated number of rows that an entity row meets: those of its key inside the time to live.
+
+    Example:
+        >>> choose(Statistics(rows=1_000, keys=10, span=1_000), Shape(keys=1, values=1, ttl=100)).plan
+        'fan_out'
+        >>> choose(Statistics(rows=1_000, keys=10, span=1_000), Shape(keys=1, values=1, ttl=None)).reason
+        '100.0 rows a key inside the time to live, fan_out up to 12'
+    """
+    share = 1.0 if shape.ttl is None or statistics.span <= shape.ttl else shape.ttl / statistics.span
+    rows_a_key = statistics.rows / max(statistics.keys, 1) * share
+    return PlanChoice(
+        plan="fan_out" if rows_a_key <= FAN_OUT_ROWS else "frontier",
+        rows_a_key=rows_a_key,
+        reason=f"{rows_a_key:.1f} rows a key inside the time to live, fan_out up to {FAN_OUT_ROWS:.0f}",
+    )
+
+
+def positions_query(plan: Plan, shape: Shape, semantics: Semantics) -> str:
+    """Return the query for the place of each entity row's row in the group, or null, in the order of the entity rows.
+
+    It reads ``entity`` (key, ``at``, ``until``, ``number``) and ``feature`` (key, values, ``event``, ``created``, ``ingest``,
+    ``place``). Every name in the text is made here, never a name of a column.
+    """
+    visible = "greatest(event, created)" if semantics == "known_at" else "event"
+    # values come last in the order: rows that other writers gave one ingest id still have one winner
+    order = ["event", "created", "ingest", *shape.value_list]
+    return _frontier(shape, visible, order) if plan == "frontier" else _fan_out(shape, visible, order)
+
+
+def _frontier(shape: Shape, visible: str, order: list[str]) -> str:
+    by_availability = f"partition by {shape.key_list} order by {', '.join(['available', *order])}"
+    return f"""
+        with known as (select *, {visible} as available from feature),
+        running as (
+            select *, max(event) over ({by_availability} rows unbounded preceding) as newest from known
+        ),
+        rising as (select * from running where event = newest),
+        frontier as (
+            select * from rising qualify lead(available) over ({by_availability}) is distinct from available
+        )
+        select case when {shape.alive("event")} then frontier.place end as place
+        from entity asof left join frontier on {shape.same_key("frontier")} and entity.at >= frontier.available
+        order by entity.number
+        """  # noqa: S608
+
+
+def _fan_out(shape: Shape, visible: str, order: list[str]) -> str:
+    best = ", ".join(f"{name} desc nulls first" for name in order)
+    return f"""
+        with met as (
+            select entity.number, place, event, created, ingest, {", ".join(shape.value_list)}
+            from entity join feature on {shape.same_key("feature")}
+                and entity.at >= {visible} and {shape.alive("feature.event")}
+        ),
+        best as (select number, place from met qualify row_number() over (partition by number order by {best}) = 1)
+        select best.place from entity left join best on entity.number = best.number
+        order by entity.number
+        """  # noqa: S608
