@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsa
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -46,6 +47,11 @@ def resources(operation: str, body: Mapping[str, Any], prefix: str) -> list[str]
         return _package_resources(operation, body, prefix)
     if operation in {"DescribeModelPackage", "UpdateModelPackage", "DeleteModelPackage"}:
         return [_arn(prefix, "model-package", str(body.get("ModelPackageName") or body.get("ModelPackageArn") or "*"))]
+    if operation in {"AddAssociation", "DeleteAssociation"}:
+        return [str(body.get(end, "*")) for end in ("SourceArn", "DestinationArn")]
+    if operation.removeprefix("Create").removeprefix("Describe").removeprefix("Delete") == "Artifact":
+        arn = body.get("ArtifactArn")
+        return [str(arn) if arn else artifact_arn(body.get("Source") or {}, prefix)]
     if operation == "UpdateEndpointWeightsAndCapacities":
         return [f"{prefix}endpoint/{body.get('EndpointName', '*')}"]
     match = _VERBS.match(operation)
@@ -102,6 +108,18 @@ def passed_role(operation: str, body: Mapping[str, Any]) -> str | None:
 def sets_tags(operation: str, body: Mapping[str, Any]) -> bool:
     """Tell whether a creating call also tags: AWS then wants `sagemaker:AddTags` on the new resource."""
     return operation.startswith("Create") and bool(body.get("Tags"))
+
+
+def artifact_arn(source: Mapping[str, Any], prefix: str) -> str:
+    """Return the ARN of a lineage artifact, which ends in a hash of its source: ``artifact/${HashOfArtifactSource}``.
+
+    Args:
+        source: ``SourceUri``, and ``SourceTypes`` where there are any.
+        prefix: ``arn:aws:sagemaker:<region>:<account>:``.
+    """
+    named = sorted((str(t.get("SourceIdType")), str(t.get("Value"))) for t in source.get("SourceTypes") or ())
+    digest = hashlib.sha256(repr((source.get("SourceUri"), named)).encode()).hexdigest()
+    return f"{prefix}artifact/{digest[:32]}"
 
 
 def _package_resources(operation: str, body: Mapping[str, Any], prefix: str) -> list[str]:

@@ -17,6 +17,14 @@ PREFIX = "arn:aws:sagemaker:us-east-1:000000000000:"
         ("UpdateEndpointWeightsAndCapacities", {"EndpointName": "e"}, ["endpoint/e"]),
         ("CreateModelPackage", {"ModelPackageGroupName": "g"}, ["model-package-group/g", "model-package/g/*"]),
         ("ListModelPackages", {"ModelPackageGroupName": "g"}, ["model-package/g/*"]),
+        ("CreateAction", {"ActionName": "a"}, ["action/a"]),
+        ("DescribeContext", {"ContextName": "c"}, ["context/c"]),
+        (
+            "AddAssociation",
+            {"SourceArn": f"{PREFIX}artifact/0", "DestinationArn": f"{PREFIX}action/a"},
+            ["artifact/0", "action/a"],
+        ),
+        ("DescribeArtifact", {"ArtifactArn": f"{PREFIX}artifact/0"}, ["artifact/0"]),
         ("DeleteDataQualityJobDefinition", {"JobDefinitionName": "d"}, ["data-quality-job-definition/d"]),
     ],
 )
@@ -31,6 +39,19 @@ def test_takes_a_package_by_its_arn_and_lists_without_a_resource():
     assert iam_sagemaker.resources("UpdateModelPackage", {"ModelPackageArn": arn}, PREFIX) == [arn]
     assert iam_sagemaker.resources("ListEndpoints", {}, PREFIX) == ["*"]
     assert iam_sagemaker.resources("AddTags", {"ResourceArn": arn}, PREFIX) == [arn]
+
+
+def test_an_artifact_is_named_by_the_hash_of_its_source():
+    """The reference names it ``artifact/${HashOfArtifactSource}``; the order of source types does not matter, their values do."""
+    types = [{"SourceIdType": "Custom", "Value": "1"}, {"SourceIdType": "S3ETag", "Value": "2"}]
+    ways = [{"SourceUri": "s3://b/k"}, {"SourceUri": "s3://b/k", "SourceTypes": types}, {"SourceUri": "s3://b/l"}]
+    (first,), (second,), (third,) = (
+        iam_sagemaker.resources("CreateArtifact", {"Source": source}, PREFIX) for source in ways
+    )
+    assert len({first, second, third}) == 3
+    assert first.startswith(f"{PREFIX}artifact/")
+    turned = {"Source": {"SourceUri": "s3://b/k", "SourceTypes": types[::-1]}}
+    assert iam_sagemaker.resources("CreateArtifact", turned, PREFIX) == [second]
 
 
 def test_reads_the_condition_keys_of_a_processing_job():

@@ -17,7 +17,18 @@ from typing import Any
 from ministack.core import responses
 
 from mlops_local import compat
-from mlops_local.sagemaker import asynchronous, endpoints, invoke, models, processing, registry, tags, training, updates
+from mlops_local.sagemaker import (
+    asynchronous,
+    endpoints,
+    invoke,
+    lineage,
+    models,
+    processing,
+    registry,
+    tags,
+    training,
+    updates,
+)
 from mlops_local.sagemaker.errors import ServiceError
 from mlops_local.sagemaker.shapes import Record, check_request, check_response
 
@@ -60,6 +71,21 @@ OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
     "ListModelPackages": registry.list_packages,
     "UpdateModelPackage": registry.update_package,
     "DeleteModelPackage": registry.delete_package,
+    "CreateArtifact": lineage.create_artifact,
+    "DescribeArtifact": lineage.describe_artifact,
+    "ListArtifacts": lineage.list_artifacts,
+    "DeleteArtifact": lineage.delete_artifact,
+    "CreateAction": lineage.create_action,
+    "DescribeAction": lineage.describe_action,
+    "ListActions": lineage.list_actions,
+    "DeleteAction": lineage.delete_action,
+    "CreateContext": lineage.create_context,
+    "DescribeContext": lineage.describe_context,
+    "ListContexts": lineage.list_contexts,
+    "DeleteContext": lineage.delete_context,
+    "AddAssociation": lineage.add_association,
+    "ListAssociations": lineage.list_associations,
+    "DeleteAssociation": lineage.delete_association,
     "AddTags": tags.add,
     "ListTags": tags.list_,
     "DeleteTags": tags.delete,

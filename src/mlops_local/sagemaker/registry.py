@@ -26,7 +26,7 @@ def create_group(request: Record) -> Record:
     """CreateModelPackageGroup."""
     name = request["ModelPackageGroupName"]
     given = {k: v for k, v in request.items() if k != "Tags"}
-    added = {"ModelPackageGroupStatus": "Completed", "CreatedBy": _who()}
+    added = {"ModelPackageGroupStatus": "Completed", "CreatedBy": user_context()}
     record = store.add("ModelPackageGroup", name, given | added, request.get("Tags"))
     return {"ModelPackageGroupArn": record["ModelPackageGroupArn"]}
 
@@ -80,7 +80,7 @@ def create_package(request: Record) -> Record:
             "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
             "ModelPackageRegistrationType": "Registered",
             "CertifyForMarketplace": request.get("CertifyForMarketplace", False),
-            "CreatedBy": _who(),
+            "CreatedBy": user_context(),
         }
         if "InferenceSpecification" in record:
             record["InferenceSpecification"] = _with_digests(record["InferenceSpecification"])
@@ -133,7 +133,7 @@ def update_package(request: Record) -> Record:
         if properties != record.get("CustomerMetadataProperties", {}):
             changes["CustomerMetadataProperties"] = properties
         updated = [name for name in changes if changes[name] != record.get(name)]
-        store.update(record, **changes, LastModifiedBy=_who())
+        store.update(record, **changes, LastModifiedBy=user_context())
     events.model_package(record, updated)
     return {"ModelPackageArn": record["ModelPackageArn"]}
 
@@ -174,7 +174,7 @@ def approved_container(name: str) -> Record:
     return dict(containers[0])
 
 
-def _who() -> Record:
+def user_context() -> Record:
     """Return the caller as ``UserContext``: a session of a role by the session's ARN and id, as its ``IamIdentity`` says."""
     arn, principal = iam.caller()
     return {"IamIdentity": {"Arn": arn, "PrincipalId": principal}}

@@ -84,6 +84,36 @@ KINDS: dict[str, Kind] = {
         missing="ModelPackageGroup {arn} does not exist.",
         exists=lambda arn: validation(f"Model Package Group already exists: {arn}"),
     ),
+    # artifacts are kept by ARN, as versions of packages are
+    "Artifact": Kind(
+        name="ArtifactArn",
+        arn="ArtifactArn",
+        resource="artifact",
+        missing="Artifact {arn} does not exist.",
+        exists=lambda arn: validation(f"Artifact {arn} already exists."),
+    ),
+    "Action": Kind(
+        name="ActionName",
+        arn="ActionArn",
+        resource="action",
+        missing="Action {arn} does not exist.",
+        exists=lambda arn: validation(f"Action {arn} already exists."),
+    ),
+    "Context": Kind(
+        name="ContextName",
+        arn="ContextArn",
+        resource="context",
+        missing="Context {arn} does not exist.",
+        exists=lambda arn: validation(f"Context {arn} already exists."),
+    ),
+    # which AWS knows by its two ends alone
+    "Association": Kind(
+        name="AssociationKey",
+        arn="AssociationKey",
+        resource="association",
+        missing="Association {arn} does not exist.",
+        exists=lambda arn: validation(f"Association {arn} already exists."),
+    ),
     "ModelPackage": Kind(
         name="ModelPackageArn",
         arn="ModelPackageArn",
@@ -192,7 +222,8 @@ def listing(name: str, request: Record, rows: Iterable[Record], *, status: str |
     kind = KINDS[name.removeprefix("List").removesuffix("s")]
     found = [row for row in rows if _selected(row, request, kind, status)]
     by = {"Name": kind.name, "Status": status, "CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
-    member = by[request.get("SortBy", "CreationTime")]
+    wanted = request.get("SortBy", "CreationTime")
+    member = by.get(wanted, wanted)  # associations are also sorted by members of their own
 
     def position(row: Record) -> tuple[str | float, str]:
         value = row.get(str(member), "")
