@@ -1,13 +1,20 @@
 """A batch of rows, checked in Arrow before anything is written."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
+from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, Feature, FeatureGroup
 from mlops_runtime.features.iceberg import arrow_schema
+
+Columns = dict[str, pa.ChunkedArray]
+
+_SHOWN = 3  # values that a problem names
+_PANDAS_INDEX = "__index_level_"
+_ROW = "__row__"
 
 
 class BatchError(ValueError):
@@ -25,81 +32,244 @@ class ArrowStream(Protocol):
         """Return a capsule with the stream."""
 
 
+def read_batch(batch: ArrowStream) -> pa.Table:
+    """Return a batch as an Arrow table; a stream is read once.
+
+    pandas has one missing value for both null and NaN, and exports it as null; Arrow tables and polars frames keep them apart.
+
+    Raises:
+        BatchError: If it is no table or frame, or holds what Arrow cannot.
+    """
+    if not isinstance(batch, ArrowStream):
+        raise BatchError(f"a pyarrow table, pandas or polars frame is needed, got {type(batch)!r}")
+    try:
+        return pa.table(batch)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise BatchError(f"the batch cannot be read as an Arrow table: {error}; give each column one type") from error
+
+
 def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
     """Return the batch with the group's columns and types, without its ingest id.
 
-    ``created_time`` may be left out: it is ``now``. Types may differ where no value changes: a narrower number, a time in another
-    unit or zone, a dictionary of strings. NaN is a missing value.
+    Rows that are the same in every column are one row: the others are left out, so what comes back may have fewer rows than what was
+    given. ``created_time`` may be left out: it is ``now``. It may lie before the event time.
+
+    Types may differ where no value changes: an integer of another width whose values all fit, whole numbers for floats, a time in
+    another unit or zone, a dictionary or view of strings. A double for a ``float`` is rounded to it. Keys compare by the declared type
+    then: text by its bytes, integers as integers. Nulls pass constraints; NaN stays NaN and passes none.
+
+    Args:
+        group: What the rows are.
+        batch: A pyarrow table, pandas or polars frame, as ``read_batch`` reads it.
+        now: The store's clock.
 
     Raises:
-        BatchError: If columns are missing or unknown, types differ, a required value is missing, ``created_time`` is later than
-            ``now``, or two rows have the same entities and times.
+        BatchError: If the batch is empty; columns are missing, unknown or of another type; a required value is null; a constraint is
+            violated; a time has no zone, does not exist in the group's, or is finer than a microsecond; an event time is later than
+            ``now`` and the group's lead, or a created time later than ``now``; two rows with the same entities and times differ.
+
+    Example:
+        >>> from mlops_runtime.features.group import Entity
+        >>> stock = FeatureGroup(
+        ...     name="stock",
+        ...     entities=(Entity("store_id", "string", "store"),),
+        ...     features=(Feature("on_hand", "long", "units on hand", minimum=0),),
+        ...     owner="demand",
+        ...     description="stock",
+        ... )
+        >>> day = datetime(2017, 1, 2, tzinfo=UTC)
+        >>> batch = pa.table({"store_id": ["1", "1"], "event_time": [day, day], "on_hand": [7, 7]})
+        >>> checked(stock, batch, day).num_rows
+        1
     """
-    if not isinstance(batch, ArrowStream):
-        raise BatchError(f"{group.table_name}: a pyarrow table, pandas or polars frame is needed, got {type(batch)!r}")
-    rows = pa.table(batch)
-    if CREATED_TIME not in rows.column_names:
-        rows = rows.append_column(
-            CREATED_TIME, pa.array([now.astimezone(UTC)] * rows.num_rows, pa.timestamp("us", "UTC"))
-        )
-    problems = _column_problems(group, rows)
-    columns: dict[str, pa.ChunkedArray] = {}
+    rows = read_batch(batch)
+    problems = list(_name_problems(group, rows))
+    columns: Columns = {}
     schema = pa.schema([field for field in arrow_schema(group) if field.name != INGEST_ID])
     for field in schema:
-        if field.name in rows.column_names:
-            try:
-                columns[field.name] = _cast(rows[field.name], field.type)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError) as error:
-                problems.append(f"column {field.name!r} must be {field.type}: {error}")
-                continue
-            missing = columns[field.name].null_count
-            if missing and not field.nullable:
-                problems.append(f"column {field.name!r} is required and has no value in {missing} rows")
-    if not problems:
-        problems += _row_problems(group, columns, now)
+        if rows.column_names.count(field.name) != 1:
+            if field.name == CREATED_TIME and field.name not in rows.column_names:
+                columns[field.name] = _repeated(pa.scalar(now.astimezone(UTC), field.type), rows.num_rows)
+            continue
+        try:
+            column = _cast(group, rows[field.name], field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
+            problems.append(f"column {field.name!r} must be {field.type}: {' '.join(str(error).split())}")
+            continue
+        if column.null_count and not field.nullable:
+            problems.append(f"column {field.name!r} is required and has no value in {column.null_count} rows")
+        columns[field.name] = column
+    problems += _time_problems(group, columns, now)
+    for feature in group.features:
+        if feature.name in columns:
+            problems += _constraint_problems(feature, columns[feature.name])
+    repeats = None
+    if set(columns) == set(schema.names):
+        repeats, found = _repeats(group, columns)
+        problems += found
     if problems:
         raise BatchError(f"batch for {group.table_name}: " + "; ".join(problems))
-    return pa.table(columns, schema=schema)
+    table = pa.table(columns, schema=schema)
+    return table if repeats is None else table.filter(pc.invert(repeats))
 
 
-def _column_problems(group: FeatureGroup, rows: pa.Table) -> list[str]:
+def _name_problems(group: FeatureGroup, rows: pa.Table) -> Iterable[str]:
     names = [column.name for column in group.columns if column.name != INGEST_ID]
-    problems = [f"column {name!r} is missing" for name in names if name not in rows.column_names]
-    for name in rows.column_names:
+    for name in names:
+        if name not in rows.column_names and name != CREATED_TIME:
+            yield f"column {name!r} is missing"
+    for name in dict.fromkeys(rows.column_names):
+        if rows.column_names.count(name) > 1:
+            yield f"column {name!r} appears {rows.column_names.count(name)} times; give it once"
         if name == INGEST_ID:
-            problems.append(f"column {INGEST_ID!r} is given by the store; leave it out")
+            yield f"column {INGEST_ID!r} is given by the store; leave it out"
+        elif name.startswith(_PANDAS_INDEX):
+            yield f"column {name!r} is the frame's index; drop it with reset_index(drop=True), or name it as a column"
         elif name not in names:
-            problems.append(f"column {name!r} is not declared, allowed are {', '.join(names)}")
-    return problems if rows.num_rows else [*problems, "it has no rows"]
+            yield f"column {name!r} is not declared, allowed are {', '.join(names)}"
+    if not rows.num_rows:
+        yield "it has no rows"
 
 
-def _row_problems(group: FeatureGroup, columns: dict[str, pa.ChunkedArray], now: datetime) -> list[str]:
-    problems = []
-    early = pc.sum(pc.greater(columns[CREATED_TIME], pa.scalar(now, columns[CREATED_TIME].type))).as_py()
-    if early:
-        problems.append(
-            f"created_time is later than now ({now.isoformat()}) in {early} rows; nothing is known before it is"
-        )
+def _time_problems(group: FeatureGroup, columns: Columns, now: datetime) -> Iterable[str]:
+    limits = {
+        EVENT_TIME: (now + group.lead, "now" if not group.lead else "now and the group's lead", "declare lead="),
+        CREATED_TIME: (now, "now", "nothing is known before it is"),
+    }
+    for name, (limit, meaning, fix) in limits.items():
+        column = columns.get(name)
+        if column is None:
+            continue
+        late = pc.greater(column, pa.scalar(limit.astimezone(UTC), column.type))
+        if pc.any(late).as_py():
+            yield f"{name} is later than {meaning} ({limit.isoformat()}) in {_found(column, late)}; {fix}"
+
+
+def _constraint_problems(feature: Feature, column: pa.ChunkedArray) -> Iterable[str]:
+    rules: dict[str, Callable[[], pa.ChunkedArray]] = {}
+    kind = column.type
+    floating = pa.types.is_floating(kind)
+
+    def scalar(value: object) -> pa.Scalar:
+        return pa.scalar(float(value) if floating else value, kind)  # type: ignore[arg-type]
+
+    def listed() -> pa.ChunkedArray:
+        values = pa.array([scalar(value).as_py() for value in feature.allowed or ()], kind)
+        # -0.0 is 0.0, which is_in does not know
+        return pc.is_in(pc.add(column, scalar(0)) if floating else column, value_set=values)
+
+    if feature.minimum is not None:
+        rules[f"below minimum {_text(feature.minimum)}"] = lambda: pc.greater_equal(column, scalar(feature.minimum))
+    if feature.maximum is not None:
+        rules[f"above maximum {_text(feature.maximum)}"] = lambda: pc.less_equal(column, scalar(feature.maximum))
+    if feature.allowed is not None:
+        rules[f"not among {', '.join(map(_text, feature.allowed))}"] = listed
+    if feature.pattern is not None:
+        rules[f"not like {feature.pattern!r}"] = lambda: _matches(column, rf"\A(?:{feature.pattern})\z")
+    for words, holds in rules.items():
+        try:
+            broken = pc.and_(pc.invert(holds()), pc.is_valid(column))
+        except pa.ArrowInvalid as error:  # RE2 refuses what the declaration could not foresee
+            yield f"feature {feature.name!r} cannot be checked for values {words}: {error}"
+            continue
+        if pc.any(broken).as_py():
+            yield f"feature {feature.name!r} is {words} in {_found(column, broken)}"
+
+
+def _matches(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
+    return pc.match_substring_regex(column, pattern)
+
+
+def _repeats(group: FeatureGroup, columns: Columns) -> tuple[pa.ChunkedArray | None, list[str]]:
+    """Return which rows are an earlier one again, and what is wrong with those that share only entities and times."""
     key = [*group.entity_names, EVENT_TIME, CREATED_TIME]
+    count = len(columns[EVENT_TIME])
     keys = pa.table({name: columns[name] for name in key})
-    twice = keys.num_rows - keys.group_by(key).aggregate([]).num_rows
-    if twice:
-        problems.append(f"{twice} rows repeat {', '.join(key)} of another; which one counts would be chance")
-    return problems
+    sizes = keys.group_by(key, use_threads=False).aggregate([([], "count_all")])
+    if sizes.num_rows == count:
+        return None, []
+    shared = sizes.filter(pc.greater(sizes["count_all"], 1)).select(key)
+    indices = pa.array(range(count), pa.int64())
+    numbered = pa.table({**{name: _canonical(column) for name, column in columns.items()}, _ROW: indices})
+    rows = numbered.join(shared, keys=key, join_type="inner", use_threads=False)
+    distinct = rows.group_by(list(columns), use_threads=False).aggregate([(_ROW, "min")])
+    kinds = distinct.group_by(key, use_threads=False).aggregate([([], "count_all"), (f"{_ROW}_min", "min")])
+    torn = kinds.filter(pc.greater(kinds["count_all"], 1)).sort_by(f"{_ROW}_min_min")
+    if torn.num_rows:
+        more = pc.sum(torn["count_all"]).as_py() - torn.num_rows
+        first = ", ".join(f"{name}={_text(torn[name][0].as_py())}" for name in key)
+        return None, [
+            f"{more} rows repeat {', '.join(key)} of another with other values, first {first}; which one counts would be chance"
+        ]
+    kept = distinct[f"{_ROW}_min"]
+    again = pc.is_in(indices, value_set=rows[_ROW].combine_chunks())
+    return pc.and_(again, pc.invert(pc.is_in(indices, value_set=kept.combine_chunks()))), []
 
 
-def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+def _canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return floats with one zero and one NaN, as the content hash sees them."""
+    if not pa.types.is_floating(column.type):
+        return column
+    one_zero = pc.add(column, pa.scalar(0.0, column.type))
+    return pc.if_else(pc.is_nan(one_zero), pa.scalar(float("nan"), column.type), one_zero)
+
+
+def _cast(group: FeatureGroup, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     found = column.type
     if pa.types.is_dictionary(found):
         column, found = column.cast(found.value_type), found.value_type
-    if pa.types.is_floating(found):
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, found), column)
-    if pa.types.is_timestamp(kind) and pa.types.is_timestamp(found) and found.tz is None:
-        raise TypeError(f"got {found} without a time zone; say which, for example UTC")
     known = not pa.types.is_null(found)
     if known and _family(kind) != _family(found) and not (pa.types.is_floating(kind) and pa.types.is_integer(found)):
         raise TypeError(f"got {found}")
-    return column.cast(kind)
+    if known and pa.types.is_timestamp(kind):
+        return _cast_times(group, column).cast(kind)
+    cast = column.cast(kind)
+    if pa.types.is_float32(kind) and pa.types.is_float64(found):
+        lost = pc.and_(pc.is_inf(cast), pc.is_finite(column))
+        if pc.any(lost).as_py():
+            raise ValueError(f"beyond its range in {_found(column, lost)}; declare it double")
+    return cast
+
+
+def _cast_times(group: FeatureGroup, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if column.type.tz is None:
+        if group.time_zone is None:
+            raise TypeError(f"got {column.type} without a time zone; say which, for example UTC, or declare time_zone=")
+        column = _in_zone(column, group.time_zone)
+    if column.type.unit == "ns":
+        whole = pc.floor_temporal(column, unit="microsecond")
+        finer = pc.not_equal(whole, column)
+        if group.finer_times == "refuse" and pc.any(finer).as_py():
+            raise ValueError(
+                f"finer than a microsecond in {_found(column, finer)}; round it, or declare finer_times='truncate'"
+            )
+        return whole
+    return column
+
+
+def _in_zone(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
+    try:
+        return pc.assume_timezone(column, zone)
+    except pa.ArrowInvalid:
+        first = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
+        last = pc.assume_timezone(column, zone, ambiguous="latest", nonexistent="latest")
+        unclear = pc.not_equal(first, last)
+        raise ValueError(f"twice or never on the clocks of {zone} in {_found(column, unclear)}; give it in UTC") from None
+
+
+def _repeated(value: pa.Scalar, count: int) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.repeat(value, count)])
+
+
+def _found(column: pa.ChunkedArray, mask: pa.ChunkedArray) -> str:
+    count = pc.sum(mask).as_py()
+    shown = column.filter(mask).slice(0, _SHOWN)
+    values = shown.cast(pa.string()) if pa.types.is_timestamp(column.type) else shown
+    return f"{count} rows, first {', '.join(_text(value) for value in values.to_pylist())}"
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else repr(value)
 
 
 def _family(kind: pa.DataType) -> str:
