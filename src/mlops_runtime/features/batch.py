@@ -14,7 +14,8 @@ Columns = dict[str, pa.ChunkedArray]
 
 _SHOWN = 3  # values that a problem names
 _PANDAS_INDEX = "__index_level_"
-_ROW = "__row__"
+_PLACE = "__place__"
+_DENSE = 8  # places a row, up to which combinations of keys are told apart by a place of their own
 
 
 class BatchError(ValueError):
@@ -51,12 +52,12 @@ def read_batch(batch: ArrowStream) -> pa.Table:
 def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
     """Return the batch with the group's columns and types, without its ingest id.
 
-    Rows that are the same in every column are one row: the others are left out, so what comes back may have fewer rows than what was
-    given. ``created_time`` may be left out: it is ``now``. It may lie before the event time.
+    Rows that are the same in every column are one row: the others are left out, so fewer rows may come back than were given.
+    ``created_time`` may be left out: it is ``now``. It may lie before the event time.
 
-    Types may differ where no value changes: an integer of another width whose values all fit, whole numbers for floats, a time in
-    another unit or zone, a dictionary or view of strings. A double for a ``float`` is rounded to it. Keys compare by the declared type
-    then: text by its bytes, integers as integers. Nulls pass constraints; NaN stays NaN and passes none.
+    Types may differ where no value changes: an integer of another width whose values all fit, whole numbers for floats, a time
+    in another unit or zone, a dictionary or view of strings. A double for a ``float`` is rounded to it. Keys compare by the
+    declared type then: text by its bytes, integers as integers. Nulls pass constraints; NaN stays NaN and passes none.
 
     Args:
         group: What the rows are.
@@ -64,9 +65,9 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
         now: The store's clock.
 
     Raises:
-        BatchError: If the batch is empty; columns are missing, unknown or of another type; a required value is null; a constraint is
-            violated; a time has no zone, does not exist in the group's, or is finer than a microsecond; an event time is later than
-            ``now`` and the group's lead, or a created time later than ``now``; two rows with the same entities and times differ.
+        BatchError: If the batch is empty; a column is missing, unknown or of another type; a required value is null; a constraint
+            is violated; a time has no zone, does not exist in the group's, or is finer than a microsecond; an event time is later
+            than ``now`` and the group's lead, or a created time than ``now``; two rows with the same entities and times differ.
 
     Example:
         >>> from mlops_runtime.features.group import Entity
@@ -103,14 +104,14 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
     for feature in group.features:
         if feature.name in columns:
             problems += _constraint_problems(feature, columns[feature.name])
-    repeats = None
+    kept = None
     if set(columns) == set(schema.names):
-        repeats, found = _repeats(group, columns)
+        kept, found = _kept(group, columns)
         problems += found
     if problems:
         raise BatchError(f"batch for {group.table_name}: " + "; ".join(problems))
     table = pa.table(columns, schema=schema)
-    return table if repeats is None else table.filter(pc.invert(repeats))
+    return table if kept is None else table.filter(kept)
 
 
 def _name_problems(group: FeatureGroup, rows: pa.Table) -> Iterable[str]:
@@ -165,7 +166,7 @@ def _constraint_problems(feature: Feature, column: pa.ChunkedArray) -> Iterable[
     if feature.allowed is not None:
         rules[f"not among {', '.join(map(_text, feature.allowed))}"] = listed
     if feature.pattern is not None:
-        rules[f"not like {feature.pattern!r}"] = lambda: _matches(column, rf"\A(?:{feature.pattern})\z")
+        rules[f"not like {feature.pattern!r}"] = lambda: pc.match_substring_regex(column, rf"\A(?:{feature.pattern})\z")
     for words, holds in rules.items():
         try:
             broken = pc.and_(pc.invert(holds()), pc.is_valid(column))
@@ -176,34 +177,49 @@ def _constraint_problems(feature: Feature, column: pa.ChunkedArray) -> Iterable[
             yield f"feature {feature.name!r} is {words} in {_found(column, broken)}"
 
 
-def _matches(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
-    return pc.match_substring_regex(column, pattern)
-
-
-def _repeats(group: FeatureGroup, columns: Columns) -> tuple[pa.ChunkedArray | None, list[str]]:
-    """Return which rows are an earlier one again, and what is wrong with those that share only entities and times."""
+def _kept(group: FeatureGroup, columns: Columns) -> tuple[pa.ChunkedArray | None, list[str]]:
+    """Return which rows stay if some repeat others, and what is wrong with rows that share only entities and times."""
     key = [*group.entity_names, EVENT_TIME, CREATED_TIME]
+    if _all_differ([columns[name] for name in key]):
+        return None, []
     count = len(columns[EVENT_TIME])
-    keys = pa.table({name: columns[name] for name in key})
-    sizes = keys.group_by(key, use_threads=False).aggregate([([], "count_all")])
+    sizes = (
+        pa.table({name: columns[name] for name in key}).group_by(key, use_threads=False).aggregate([([], "count_all")])
+    )
     if sizes.num_rows == count:
         return None, []
-    shared = sizes.filter(pc.greater(sizes["count_all"], 1)).select(key)
-    indices = pa.array(range(count), pa.int64())
-    numbered = pa.table({**{name: _canonical(column) for name, column in columns.items()}, _ROW: indices})
-    rows = numbered.join(shared, keys=key, join_type="inner", use_threads=False)
-    distinct = rows.group_by(list(columns), use_threads=False).aggregate([(_ROW, "min")])
-    kinds = distinct.group_by(key, use_threads=False).aggregate([([], "count_all"), (f"{_ROW}_min", "min")])
-    torn = kinds.filter(pc.greater(kinds["count_all"], 1)).sort_by(f"{_ROW}_min_min")
+    places = pc.cumulative_sum(pa.repeat(pa.scalar(1), count), start=-1)
+    rows = pa.table({**{name: _canonical(column) for name, column in columns.items()}, _PLACE: places})
+    shared = rows.join(
+        sizes.filter(pc.greater(sizes["count_all"], 1)).select(key), keys=key, join_type="inner", use_threads=False
+    )
+    distinct = shared.group_by(list(columns), use_threads=False).aggregate([(_PLACE, "min")])
+    first = f"{_PLACE}_min"
+    keys = distinct.group_by(key, use_threads=False).aggregate([([], "count_all"), (first, "min")])
+    torn = keys.filter(pc.greater(keys["count_all"], 1)).sort_by(f"{first}_min")
     if torn.num_rows:
         more = pc.sum(torn["count_all"]).as_py() - torn.num_rows
-        first = ", ".join(f"{name}={_text(torn[name][0].as_py())}" for name in key)
+        example = ", ".join(f"{name}={_shown(torn[name])[0]}" for name in key)
         return None, [
-            f"{more} rows repeat {', '.join(key)} of another with other values, first {first}; which one counts would be chance"
+            f"{more} rows repeat {', '.join(key)} of another with other values, first {example}; "
+            "which one counts would be chance"
         ]
-    kept = distinct[f"{_ROW}_min"]
-    again = pc.is_in(indices, value_set=rows[_ROW].combine_chunks())
-    return pc.and_(again, pc.invert(pc.is_in(indices, value_set=kept.combine_chunks()))), []
+    again = pc.is_in(places, value_set=shared[_PLACE].combine_chunks())
+    return pc.or_(pc.invert(again), pc.is_in(places, value_set=distinct[first].combine_chunks())), []
+
+
+def _all_differ(keys: list[pa.ChunkedArray]) -> bool:
+    """Return whether no two rows have the same keys, if that is cheap to see; grouping by all of them takes five times as long."""
+    count = len(keys[0])
+    codes, size = pa.repeat(pa.scalar(0), count), 1
+    for key in sorted(keys, key=lambda key: pa.types.is_string(key.type)):
+        encoded = key.combine_chunks().dictionary_encode()
+        size *= len(encoded.dictionary)
+        if size > _DENSE * count or encoded.null_count:
+            return False
+        codes = pc.add(pc.multiply(codes, len(encoded.dictionary)), encoded.indices)
+    places = pc.inverse_permutation(codes, max_index=size - 1)
+    return size - places.null_count == count
 
 
 def _canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -254,7 +270,9 @@ def _in_zone(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
         first = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
         last = pc.assume_timezone(column, zone, ambiguous="latest", nonexistent="latest")
         unclear = pc.not_equal(first, last)
-        raise ValueError(f"twice or never on the clocks of {zone} in {_found(column, unclear)}; give it in UTC") from None
+        raise ValueError(
+            f"twice or never on the clocks of {zone} in {_found(column, unclear)}; give it in UTC"
+        ) from None
 
 
 def _repeated(value: pa.Scalar, count: int) -> pa.ChunkedArray:
@@ -263,9 +281,14 @@ def _repeated(value: pa.Scalar, count: int) -> pa.ChunkedArray:
 
 def _found(column: pa.ChunkedArray, mask: pa.ChunkedArray) -> str:
     count = pc.sum(mask).as_py()
-    shown = column.filter(mask).slice(0, _SHOWN)
-    values = shown.cast(pa.string()) if pa.types.is_timestamp(column.type) else shown
-    return f"{count} rows, first {', '.join(_text(value) for value in values.to_pylist())}"
+    return f"{count} rows, first {', '.join(_shown(column.filter(mask)))}"
+
+
+def _shown(column: pa.ChunkedArray) -> list[str]:
+    first = column.slice(0, _SHOWN)
+    if pa.types.is_timestamp(first.type):
+        return [str(text) for text in first.cast(pa.string()).to_pylist()]  # Arrow's years reach further than Python's
+    return [_text(value) for value in first.to_pylist()]
 
 
 def _text(value: object) -> str:
