@@ -1,0 +1,399 @@
+"""OpenLineage events of ingests and training sets: START and COMPLETE or FAIL, with snapshots, columns and checks.
+
+Tables are named as OpenLineage names Glue's: namespace ``arn:aws:glue:<region>:<account>``, name ``table/<database>/<table>``;
+training sets as it names objects of S3: namespace ``s3://<bucket>``, name the key. A run's id comes from what it did (the id of the
+manifest, the key of the ingest): the same thing told twice is one run. ``lineage_outbox`` keeps the events and delivers them.
+
+See: https://openlineage.io/docs/spec/object-model and https://openlineage.io/docs/spec/naming
+"""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
+from openlineage.client.facet_v2 import (
+    DatasetFacet,
+    JobFacet,
+    RunFacet,
+    column_lineage_dataset,
+    data_quality_assertions_dataset,
+    dataset_version_dataset,
+    error_message_run,
+    job_type_job,
+    output_statistics_output_dataset,
+    parent_run,
+    processing_engine_run,
+    schema_dataset,
+    source_code_location_job,
+)
+from openlineage.client.serde import Serde
+
+from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, Feature, FeatureGroup
+
+Event = dict[str, Any]
+PRODUCER = f"urn:mlops-constructs:{version('mlops-constructs')}"
+INTEGRATION = "MLOPS_CONSTRUCTS"
+_DIRECT = column_lineage_dataset.Transformation(type="DIRECT", subtype="IDENTITY")
+_JOIN = column_lineage_dataset.Transformation(type="INDIRECT", subtype="JOIN")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeLocation:
+    """Where the code of a job lies: the URL of its file, and where it is known repository, commit and path."""
+
+    url: str
+    repository: str | None = None
+    commit: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParentRun:
+    """The run that started this one: its id (a UUID), and namespace and name of its job."""
+
+    run_id: str
+    namespace: str
+    job: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageSource:
+    """Who tells: the same for all events of a unit.
+
+    Args:
+        namespace: Namespace of the jobs, such as the unit's event source ``mlops.demand``.
+        catalog: ARN of the Glue catalog without its resource, ``arn:aws:glue:<region>:<account>``.
+        code: Where the jobs' code lies. Default: it is not told.
+        parent: The run that started this one. Default: it is not told.
+    """
+
+    namespace: str
+    catalog: str
+    code: CodeLocation | None = None
+    parent: ParentRun | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingest:
+    """An ingest as its events tell of it.
+
+    ``key`` is its idempotency key. ``snapshot_id`` is the commit's, ``rows`` how many it brought where that is known. ``source`` is
+    the dataset that the batch was read from (namespace, name); without one the batch itself is the input,
+    ``batch/<database>/<table>``.
+    """
+
+    group: FeatureGroup
+    database: str
+    key: str
+    snapshot_id: int | None = None
+    rows: int | None = None
+    source: tuple[str, str] | None = None
+
+
+def training_set_events(
+    manifest: TrainingSetManifest, source: LineageSource, *, uri: str, started: datetime, now: datetime
+) -> tuple[Event, Event]:
+    """Return START and COMPLETE of a training set that was built.
+
+    Args:
+        manifest: What was built.
+        source: Who tells. Where it names no code, the manifest's ``build.source`` does.
+        uri: Where the files lie: an ``s3://`` prefix, or a folder.
+        started: When the build began.
+        now: When it was done.
+
+    Example:
+        >>> source = LineageSource(namespace="mlops.demand", catalog="arn:aws:glue:us-east-1:111122223333")
+        >>> start, complete = training_set_events(manifest, source, uri="s3://sets/sets/demand/1", started=now, now=now)
+        >>> complete["eventType"], complete["outputs"][0]["namespace"]
+        ('COMPLETE', 's3://sets')
+    """
+    digest = content_hash(manifest)
+    engine = _facet(
+        processing_engine_run.ProcessingEngineRunFacet,
+        version=manifest.build.engine_version,
+        name=manifest.build.engine,
+        openlineageAdapterVersion=manifest.build.client,
+    )
+    run = _run(source, f"training-set/{digest}", {"processing_engine": engine})
+    code = _built_from(manifest) if source.code is None else source.code
+    job = _job(replace(source, code=code), f"training_set.{manifest.name}", "TRAINING_SET")
+    read = {(table.database, table.table, table.snapshot_id): _pinned(source, table) for table in _tables(manifest)}
+    inputs = [*read.values(), *_entity_rows(manifest, uri)]
+    return (
+        _event(RunState.START, started, run, job, inputs=inputs),
+        _event(RunState.COMPLETE, now, run, job, inputs=inputs, outputs=[_training_set(manifest, digest, source, uri)]),
+    )
+
+
+def training_set_failure(  # noqa: D417 - as above
+    plan: TrainingSetPlan, source: LineageSource, *, as_of: datetime, error: str, started: datetime, now: datetime
+) -> tuple[Event, Event]:
+    """Return START and FAIL of a training set that could not be built; its run is named by plan, ``as_of`` and ``started``.
+
+    Args:
+        plan: What was to be built.
+        as_of: Its cutoff.
+        error: Why it could not.
+    """
+    digest = content_hash({"plan": plan, "as_of": as_of.astimezone(UTC)})
+    job = _job(source, f"training_set.{plan.name}", "TRAINING_SET")
+    return _failure(source, f"training-set-plan/{digest}", job, error=error, started=started, now=now)
+
+
+def ingest_events(ingest: Ingest, source: LineageSource, *, started: datetime, now: datetime) -> tuple[Event, Event]:
+    """Return START and COMPLETE of a batch that was appended, with the checks that it passed.
+
+    Args:
+        ingest: What was appended.
+        source: Who tells.
+        started: When the ingest began.
+        now: When it was done.
+    """
+    group = ingest.group
+    run = _run(source, _ingest_key(ingest), {})
+    job = _job(source, f"ingest.{group.table_name}", "INGEST")
+    read = _batch(ingest, source, checked=True)
+    facets: dict[str, DatasetFacet] = {"schema": _schema(group)}
+    if ingest.snapshot_id is not None:
+        facets["version"] = _version(str(ingest.snapshot_id))
+    written = OutputDataset(namespace=source.catalog, name=f"table/{ingest.database}/{group.table_name}", facets=facets)
+    if ingest.rows is not None:
+        statistics = _facet(output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet, rowCount=ingest.rows)
+        written.outputFacets = {"outputStatistics": statistics}
+    return (
+        _event(RunState.START, started, run, job, inputs=[_batch(ingest, source, checked=False)]),
+        _event(RunState.COMPLETE, now, run, job, inputs=[read], outputs=[written]),
+    )
+
+
+def ingest_failure(
+    ingest: Ingest, source: LineageSource, *, error: str, started: datetime, now: datetime
+) -> tuple[Event, Event]:
+    """Return START and FAIL of a batch that was refused or could not be written; nothing of it is in the table.
+
+    Args:
+        ingest: What was to be appended.
+        source: Who tells.
+        error: Why it was not.
+        started: When the ingest began.
+        now: When it was over.
+    """
+    job = _job(source, f"ingest.{ingest.group.table_name}", "INGEST")
+    read = [_batch(ingest, source, checked=False)]
+    return _failure(source, _ingest_key(ingest), job, error=error, started=started, now=now, inputs=read)
+
+
+def run_id(source: LineageSource, what: str) -> str:
+    """Return the id of a run: the same for the same thing in the same namespace."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PRODUCER.rpartition(':')[0]}/{source.namespace}/{what}"))
+
+
+def _failure(
+    source: LineageSource,
+    what: str,
+    job: Job,
+    *,
+    error: str,
+    started: datetime,
+    now: datetime,
+    inputs: Iterable[InputDataset] = (),
+) -> tuple[Event, Event]:
+    what = f"{what}/{_time(started)}"  # an attempt that failed is a run of its own: the next may succeed
+    message = _facet(error_message_run.ErrorMessageRunFacet, message=error, programmingLanguage="PYTHON")
+    read = list(inputs)
+    return (
+        _event(RunState.START, started, _run(source, what, {}), job, inputs=read),
+        _event(RunState.FAIL, now, _run(source, what, {"errorMessage": message}), job, inputs=read),
+    )
+
+
+def _event(
+    state: RunState,
+    at: datetime,
+    run: Run,
+    job: Job,
+    *,
+    inputs: list[InputDataset],
+    outputs: Iterable[OutputDataset] = (),
+) -> Event:
+    event = RunEvent(
+        eventTime=_time(at), producer=PRODUCER, run=run, job=job, eventType=state, inputs=inputs, outputs=list(outputs)
+    )
+    return Serde.to_dict(event)
+
+
+def _run(source: LineageSource, what: str, facets: Mapping[str, RunFacet]) -> Run:
+    found = dict(facets)
+    if source.parent is not None:
+        parent = source.parent
+        found["parent"] = _facet(
+            parent_run.ParentRunFacet,
+            run=parent_run.Run(runId=parent.run_id),
+            job=parent_run.Job(namespace=parent.namespace, name=parent.job),
+        )
+    return Run(runId=run_id(source, what), facets=found)
+
+
+def _job(source: LineageSource, name: str, kind: str) -> Job:
+    facets: dict[str, JobFacet] = {
+        "jobType": _facet(job_type_job.JobTypeJobFacet, processingType="BATCH", integration=INTEGRATION, jobType=kind)
+    }
+    if source.code is not None:
+        code = source.code
+        facets["sourceCodeLocation"] = _facet(
+            source_code_location_job.SourceCodeLocationJobFacet,
+            type="git",
+            url=code.url,
+            repoUrl=code.repository,
+            path=code.path,
+            version=code.commit,
+        )
+    return Job(namespace=source.namespace, name=name, facets=facets)
+
+
+def _pinned(source: LineageSource, table: PinnedTable) -> InputDataset:
+    name, snapshot = f"table/{table.database}/{table.table}", _version(str(table.snapshot_id))
+    return InputDataset(namespace=source.catalog, name=name, facets={"version": snapshot})
+
+
+def _tables(manifest: TrainingSetManifest) -> tuple[PinnedTable, ...]:
+    return (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)
+
+
+def _built_from(manifest: TrainingSetManifest) -> CodeLocation | None:
+    source = manifest.build.source
+    url = source.get("url", source.get("repository"))
+    if url is None:
+        return None
+    return CodeLocation(
+        url=url, repository=source.get("repository"), commit=source.get("commit"), path=source.get("path")
+    )
+
+
+def _entity_rows(manifest: TrainingSetManifest, uri: str) -> list[InputDataset]:
+    if manifest.entity_rows is None:
+        return []
+    namespace, _ = _place(uri)
+    rows = f"entities/{manifest.entity_rows.sha256}.parquet"
+    return [InputDataset(namespace=namespace, name=rows, facets={"version": _version(manifest.entity_rows.sha256)})]
+
+
+def _place(uri: str) -> tuple[str, str]:
+    """Return namespace and name of a place of files: https://openlineage.io/docs/spec/naming."""
+    if not uri.startswith("s3://"):
+        return "file", uri
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return f"s3://{bucket}", key.rstrip("/")
+
+
+def _training_set(manifest: TrainingSetManifest, digest: str, source: LineageSource, uri: str) -> OutputDataset:
+    output, (namespace, name) = manifest.output, _place(uri)
+    fields = [schema_dataset.SchemaDatasetFacetFields(name=n, type=t) for n, t in output.columns.items()]
+    written = OutputDataset(
+        namespace=namespace,
+        name=name,
+        facets={
+            "version": _version(digest),
+            "schema": _facet(schema_dataset.SchemaDatasetFacet, fields=fields),
+            "columnLineage": _columns(manifest, source),
+        },
+    )
+    statistics = _facet(
+        output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet,
+        rowCount=output.rows,
+        size=sum(file.bytes for file in output.files),
+        fileCount=len(output.files),
+    )
+    written.outputFacets = {"outputStatistics": statistics}
+    return written
+
+
+def _columns(manifest: TrainingSetManifest, source: LineageSource) -> column_lineage_dataset.ColumnLineageDatasetFacet:
+    """Tell for each column the one that it is a copy of, and for the rows the keys and times that chose them."""
+    fields: dict[str, column_lineage_dataset.Fields] = {}
+    choosing: dict[tuple[str, str, str], column_lineage_dataset.InputField] = {}
+
+    def field(
+        table: PinnedTable, column: str, how: column_lineage_dataset.Transformation
+    ) -> column_lineage_dataset.InputField:
+        name = f"table/{table.database}/{table.table}"
+        return column_lineage_dataset.InputField(
+            namespace=source.catalog, name=name, field=column, transformations=[how]
+        )
+
+    for table in _tables(manifest):
+        for column, name in zip(table.columns, table.names or table.columns, strict=True):
+            fields.setdefault(name, column_lineage_dataset.Fields(inputFields=[field(table, column, _DIRECT)]))
+        for column in (*table.entities, EVENT_TIME, CREATED_TIME):
+            choosing[table.database, table.table, column] = field(table, column, _JOIN)
+    return _facet(column_lineage_dataset.ColumnLineageDatasetFacet, fields=fields, dataset=list(choosing.values()))
+
+
+def _batch(ingest: Ingest, source: LineageSource, *, checked: bool) -> InputDataset:
+    group = ingest.group
+    own = (source.catalog, f"batch/{ingest.database}/{group.table_name}")
+    namespace, name = own if ingest.source is None else ingest.source
+    read = InputDataset(namespace=namespace, name=name)
+    if checked:
+        passed = _facet(
+            data_quality_assertions_dataset.DataQualityAssertionsDatasetFacet, assertions=_assertions(group)
+        )
+        read.inputFacets = {"dataQualityAssertions": passed}
+    return read
+
+
+def _assertions(group: FeatureGroup) -> list[data_quality_assertions_dataset.Assertion]:
+    """Return what every batch of a group is checked for; a batch that fails one is never written, so all of them passed."""
+    found = [_passed("not_null", column.name) for column in group.columns if column.required]
+    for feature in group.features:
+        found += [_passed(name, feature.name, expected) for name, expected in _constraints(feature).items()]
+    return found
+
+
+def _constraints(feature: Feature) -> dict[str, str]:
+    bounds = {name: getattr(feature, name) for name in ("minimum", "maximum", "pattern")}
+    found = {name: str(value) for name, value in bounds.items() if value is not None}
+    if feature.allowed is not None:
+        found["accepted_values"] = ", ".join(map(str, feature.allowed))
+    return found
+
+
+def _passed(check: str, column: str, expected: str | None = None) -> data_quality_assertions_dataset.Assertion:
+    return data_quality_assertions_dataset.Assertion(
+        assertion=check, success=True, column=column, severity="error", expected=expected
+    )
+
+
+def _schema(group: FeatureGroup) -> schema_dataset.SchemaDatasetFacet:
+    fields = [
+        schema_dataset.SchemaDatasetFacetFields(
+            name=column.name, type=column.type, description=column.description, ordinal_position=position
+        )
+        for position, column in enumerate(group.columns, 1)
+    ]
+    return _facet(schema_dataset.SchemaDatasetFacet, fields=fields)
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _version(text: str) -> dataset_version_dataset.DatasetVersionDatasetFacet:
+    return _facet(dataset_version_dataset.DatasetVersionDatasetFacet, datasetVersion=text)
+
+
+def _facet(kind: type[Any], **members: object) -> Any:
+    # not by set_producer, which would change the producer of everybody else in the process
+    return kind(producer=PRODUCER, **members)
+
+
+def _ingest_key(ingest: Ingest) -> str:
+    return f"ingest/{ingest.database}/{ingest.group.table_name}/{ingest.key}"

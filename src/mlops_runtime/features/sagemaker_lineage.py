@@ -1,0 +1,280 @@
+r"""Training sets in SageMaker's lineage graph: which snapshots of which tables contributed, and which model was trained from it.
+
+::
+
+    table at a snapshot --ContributedTo--> build --Produced--> training set --ContributedTo--> model package
+            |   \-------------------------DerivedFrom------------^
+            +--AssociatedWith--> feature group
+
+All of it can be told from the manifest alone, at any time and any number of times: what is there is found by its source and left.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/lineage-tracking-entities.html
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.literals import AssociationEdgeTypeType
+
+DATA_SET, MODEL, BUILD, FEATURE_GROUP = "DataSet", "Model", "TrainingSetBuild", "FeatureGroup"
+_MAXIMUM_NAME = 120
+_CATALOG = re.compile(r"arn:aws[a-z-]*:glue:[a-z0-9-]+:\d{12}")
+_DIGITS_OF_HASH = 12
+
+
+class SageMakerLineageError(Exception):
+    """SageMaker did not take a part of the lineage; what was written before stays, and recording again goes on from there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedLineage:
+    """ARNs of what stands for a training set; ``created`` counts the entities and associations that were new."""
+
+    training_set: str
+    action: str
+    snapshots: tuple[str, ...]
+    contexts: tuple[str, ...]
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Entity:
+    arn: str
+    is_new: bool
+
+
+class SageMakerLineage:
+    """Writes training sets into the lineage graph.
+
+    Args:
+        sagemaker: A boto3 client.
+        catalog: ARN of the Glue catalog without its resource, ``arn:aws:glue:<region>:<account>``.
+        manifests: The ``s3://`` prefix of all manifests.
+
+    Raises:
+        SageMakerLineageError: If catalog or prefix are none.
+
+    Example:
+        >>> import boto3
+        >>> sagemaker = boto3.client("sagemaker", region_name="us-east-1")
+        >>> lineage = SageMakerLineage(sagemaker, catalog="arn:aws:glue:us-east-1:111122223333", manifests="s3://sets/manifests")
+        >>> lineage.training_set_uri("0" * 64)[:23]
+        's3://sets/manifests/000'
+    """
+
+    def __init__(self, sagemaker: "SageMakerClient", *, catalog: str, manifests: str) -> None:
+        problems = []
+        if not _CATALOG.fullmatch(catalog):
+            problems.append(f"catalog must be arn:aws:glue:<region>:<account>, got {catalog!r}")
+        if not manifests.startswith("s3://"):
+            problems.append(f"manifests must be an s3:// prefix, got {manifests!r}")
+        if problems:
+            raise SageMakerLineageError("; ".join(problems))
+        self._sagemaker, self._catalog, self._manifests = sagemaker, catalog, manifests.rstrip("/")
+
+    def training_set_uri(self, manifest_id: str) -> str:
+        """Return the source that a training set is found by: its manifest."""
+        return f"{self._manifests}/{manifest_id}.json"
+
+    def record(self, manifest: TrainingSetManifest, *, uri: str = "") -> RecordedLineage:
+        """Write a training set, the snapshots that it was built from, and the build.
+
+        Args:
+            manifest: What was built.
+            uri: Where its files lie, for who looks at the graph. Default: it is not told.
+
+        Raises:
+            SageMakerLineageError: With the call that failed and why.
+        """
+        digest = content_hash(manifest)
+        built = self._artifact(
+            self.training_set_uri(digest),
+            kind=DATA_SET,
+            name=_name(manifest.name, digest),
+            properties={
+                "training_set_id": digest,
+                "content_hash": manifest.output.content_hash,
+                "rows": str(manifest.output.rows),
+                "semantics": manifest.semantics.as_of,
+                **({} if manifest.semantics.cutoff is None else {"cutoff": manifest.semantics.cutoff}),
+                **({"uri": uri} if uri else {}),
+            },
+        )
+        action = self._action(manifest, digest)
+        created = built.is_new + action.is_new
+        snapshots, contexts = {}, {}
+        tables = (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)
+        for pinned in tables:
+            table = f"{self._catalog}:table/{pinned.database}/{pinned.table}"
+            snapshot = self._artifact(
+                f"{table}?table_uuid={pinned.table_uuid}&snapshot_id={pinned.snapshot_id}",
+                kind=DATA_SET,
+                name=_name(pinned.table, f"{pinned.table_uuid}/{pinned.snapshot_id}"),
+                properties={"table": table, "snapshot_id": str(pinned.snapshot_id), "group": pinned.group},
+            )
+            context = self._context(pinned, table)
+            created += snapshot.is_new + context.is_new
+            created += self._associate(snapshot, action, "ContributedTo")
+            created += self._associate(snapshot, built, "DerivedFrom")
+            created += self._associate(snapshot, context, "AssociatedWith")
+            snapshots[snapshot.arn], contexts[context.arn] = True, True
+        created += self._associate(action, built, "Produced")
+        return RecordedLineage(
+            training_set=built.arn,
+            action=action.arn,
+            snapshots=tuple(snapshots),
+            contexts=tuple(contexts),
+            created=created,
+        )
+
+    def link_package(self, description: Mapping[str, Any]) -> str | None:
+        """Associate the training set of a model package with it.
+
+        Args:
+            description: DescribeModelPackage's answer; ``training_set_id`` of its metadata names the training set.
+
+        Returns:
+            ARN of the artifact that stands for the package; ``None`` if its metadata names no training set, or the graph has none.
+
+        Raises:
+            SageMakerLineageError: With the call that failed and why.
+        """
+        metadata = description.get("CustomerMetadataProperties", {})
+        training_set = metadata.get("training_set_id")
+        found = None if not training_set else self._found(self.training_set_uri(training_set))
+        if found is None:
+            return None
+        arn = str(description["ModelPackageArn"])
+        properties = {name: metadata[name] for name in ("training_set_id", "model_sha256") if name in metadata}
+        package = self._artifact(
+            arn, kind=MODEL, name=_name("-".join(arn.rsplit("/", 2)[1:]), arn), properties=properties
+        )
+        self._associate(_Entity(found, is_new=False), package, "ContributedTo")
+        return package.arn
+
+    def _artifact(self, uri: str, *, kind: str, name: str, properties: Mapping[str, str]) -> _Entity:
+        def create() -> str:
+            with _said("CreateArtifact", uri):
+                return self._sagemaker.create_artifact(
+                    ArtifactName=name, Source={"SourceUri": uri}, ArtifactType=kind, Properties=properties
+                )["ArtifactArn"]
+
+        return _ensured(lambda: self._found(uri), create)
+
+    def _found(self, uri: str) -> str | None:
+        with _said("ListArtifacts", uri):
+            for page in self._sagemaker.get_paginator("list_artifacts").paginate(SourceUri=uri):
+                for row in page["ArtifactSummaries"]:
+                    # versions of a source, which others may have made, are artifacts of their own
+                    if not row.get("Source", {}).get("SourceTypes"):
+                        return row["ArtifactArn"]
+        return None
+
+    def _action(self, manifest: TrainingSetManifest, digest: str) -> _Entity:
+        name, build = _name(f"build-{manifest.name}", digest), manifest.build
+        code = {"Repository": build.source.get("repository"), "CommitId": build.source.get("commit")}
+
+        def create() -> str:
+            with _said("CreateAction", name):
+                return self._sagemaker.create_action(
+                    ActionName=name,
+                    Source={"SourceUri": self.training_set_uri(digest), "SourceType": BUILD, "SourceId": digest},
+                    ActionType=BUILD,
+                    Status="Completed",
+                    Properties={
+                        "engine": f"{build.engine} {build.engine_version}",
+                        "planner": build.planner,
+                        "client": build.client,
+                    },
+                    MetadataProperties={name: text for name, text in code.items() if text is not None},
+                )["ActionArn"]
+
+        def find() -> str | None:
+            with _said("DescribeAction", name):
+                try:
+                    return self._sagemaker.describe_action(ActionName=name)["ActionArn"]
+                except self._sagemaker.exceptions.ResourceNotFound:
+                    return None
+
+        return _ensured(find, create)
+
+    def _context(self, pinned: PinnedTable, table: str) -> _Entity:
+        name = _name(pinned.table, table)
+
+        def create() -> str:
+            with _said("CreateContext", name):
+                return self._sagemaker.create_context(
+                    ContextName=name,
+                    Source={"SourceUri": table, "SourceType": FEATURE_GROUP},
+                    ContextType=FEATURE_GROUP,
+                    Properties={"group": pinned.group, "version": str(pinned.version)},
+                )["ContextArn"]
+
+        def find() -> str | None:
+            with _said("DescribeContext", name):
+                try:
+                    return self._sagemaker.describe_context(ContextName=name)["ContextArn"]
+                except self._sagemaker.exceptions.ResourceNotFound:
+                    return None
+
+        return _ensured(find, create)
+
+    def _associate(self, source: _Entity, destination: _Entity, kind: "AssociationEdgeTypeType") -> bool:
+        # what is new has no associations yet
+        if not source.is_new and not destination.is_new and self._associated(source, destination):
+            return False
+        ends = f"{source.arn} -> {destination.arn}"
+        try:
+            with _said("AddAssociation", ends):
+                self._sagemaker.add_association(
+                    SourceArn=source.arn, DestinationArn=destination.arn, AssociationType=kind
+                )
+        except SageMakerLineageError:
+            if not self._associated(source, destination):
+                raise
+            return False
+        return True
+
+    def _associated(self, source: _Entity, destination: _Entity) -> bool:
+        with _said("ListAssociations", source.arn):
+            answer = self._sagemaker.list_associations(SourceArn=source.arn, DestinationArn=destination.arn)
+        return bool(answer["AssociationSummaries"])
+
+
+def _ensured(find: Callable[[], str | None], create: Callable[[], str]) -> _Entity:
+    found = find()
+    if found is not None:
+        return _Entity(found, is_new=False)
+    try:
+        return _Entity(create(), is_new=True)
+    except SageMakerLineageError:
+        found = find()  # somebody else may have made it since
+        if found is None:
+            raise
+        return _Entity(found, is_new=False)
+
+
+def _name(text: str, identity: str) -> str:
+    """Return a name within SageMaker's limits that no other identity has."""
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:_DIGITS_OF_HASH]
+    words = re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")[: _MAXIMUM_NAME - 1 - _DIGITS_OF_HASH].strip("-")
+    return f"{words}-{digest}" if words else digest
+
+
+@contextmanager
+def _said(operation: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise SageMakerLineageError(f"{operation} of {what} failed: {error}") from error
