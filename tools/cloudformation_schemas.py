@@ -37,6 +37,7 @@ TYPES = (
     "AWS::Glue::TableOptimizer",
     "AWS::IAM::OIDCProvider",
     "AWS::LakeFormation::PrincipalPermissions",
+    "AWS::LakeFormation::Resource",
     "AWS::Logs::QueryDefinition",
 )
 KEPT = (

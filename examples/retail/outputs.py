@@ -36,6 +36,7 @@ def define_outputs(
         "EventBus": unit.bus.event_bus_name,
         "FeatureBucket": store.data_bucket.bucket_name,
         "FeatureDatabase": store.database_name,
+        "ManifestsBucket": store.manifests_bucket.bucket_name,
         "ModelPackageGroup": retraining.group_name,
         "MonitorFunction": monitor.decide_function.function_name,
         "RetrainMachineArn": retraining.machine.state_machine_arn,

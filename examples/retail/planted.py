@@ -13,7 +13,7 @@ from typing import Any
 
 from examples.retail.loop import Loop
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.features.manifest import read_manifest
+from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.registry.package import binding
 
 
@@ -67,9 +67,9 @@ def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
 
 
 def _trained(loop: Loop, live: LivePointer, script: Path, folder: Path) -> tuple[Path, dict[str, str]]:
-    bucket = loop.outputs["TrainingSetsBucket"]
-    manifest = read_manifest(live.training_set_id, f"s3://{bucket}/manifests", s3=loop.s3)
-    _download(loop.s3, f"{manifest.output.uri}/train/part-0.parquet", folder / "train")
+    manifests = Manifests(f"s3://{loop.outputs['ManifestsBucket']}/manifests", s3=loop.s3)
+    place = manifests.copies(live.training_set_id)[0]
+    _download(loop.s3, f"{place}/train/part-0.parquet", folder / "train")
     command: list[str | Path] = [
         sys.executable,
         script,

@@ -13,7 +13,7 @@ from mlops_constructs.eks_inference import (
     EksTenant,
     TenantQuota,
 )
-from mlops_constructs.feature_store import Entity, Feature, FeatureGroup, FeatureStore
+from mlops_constructs.feature_store import Entity, Feature, FeatureAccess, FeatureGroup, FeatureStore, IFeatureStore
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
 from mlops_constructs.model_endpoint import (
     DataCapture,
@@ -64,6 +64,7 @@ __all__ = [
     "EndpointVariant",
     "Entity",
     "Feature",
+    "FeatureAccess",
     "FeatureGroup",
     "FeatureStore",
     "Freeze",
@@ -72,6 +73,7 @@ __all__ = [
     "GitLabSubject",
     "GoldenRequests",
     "GuardPolicy",
+    "IFeatureStore",
     "IModelEndpoint",
     "IServedModel",
     "ModelEndpoint",

@@ -44,6 +44,11 @@ PLAIN_HTTP = ConstructWarning(
     id="mlops-constructs:EksInferenceService.plainHttp",
     text="calls of '{service}' cross the network in the clear, as it has no certificate; PRODUCTION refuses that",
 )
+SNAPSHOT_RETENTION = ConstructWarning(
+    id="mlops-constructs:FeatureStore.snapshotRetention",
+    text="snapshots older than {days} days expire, and nobody has seen on AWS that Glue's optimizer keeps those that training sets "
+    "have tagged: until somebody has, a rebuild may find its rows gone",
+)
 ALL_WARNINGS = (
     DEVELOPMENT_DESTROYS_DATA,
     SHARED_KEY,
@@ -52,6 +57,7 @@ ALL_WARNINGS = (
     UNCLAIMED_REF,
     UNCLAIMED_ENVIRONMENT,
     PLAIN_HTTP,
+    SNAPSHOT_RETENTION,
 )
 
 

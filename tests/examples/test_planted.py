@@ -62,6 +62,7 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
         "EndpointName": GROUP,
         "ArtifactsBucket": BUCKET,
         "TrainingSetsBucket": BUCKET,
+        "ManifestsBucket": BUCKET,
     }
     loop = Loop(client=cloud.client, outputs=outputs, unit="planted", now=lambda: datetime(2017, 8, 1, tzinfo=UTC))
     names = LivePointer.__dataclass_fields__.keys() - {"previous", "format"}

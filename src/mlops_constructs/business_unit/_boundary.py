@@ -1,5 +1,7 @@
 """The permissions boundary of a unit's roles, and the policy that its functions share."""
 
+from dataclasses import dataclass, field
+
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
@@ -67,6 +69,18 @@ _CLUSTERS = (
 )
 # how many instances an account may have
 _QUOTAS = ("servicequotas:ListServiceQuotas",)
+# credentials for what Lake Formation permits, and never the right to permit
+_VENDED = ("lakeformation:GetDataAccess",)
+# how another unit's feature tables are read, once a unit has imported them
+_READS = (
+    "glue:GetDatabase",
+    "glue:GetTable",
+    "glue:GetTables",
+    "kms:Decrypt",
+    "s3:GetBucketLocation",
+    "s3:GetObject",
+    "s3:ListBucket",
+)
 _PASS_TO = ("events.amazonaws.com", "lambda.amazonaws.com", "sagemaker.amazonaws.com", "states.amazonaws.com")
 _BOUNDARY_REASON = (
     "a permissions boundary grants nothing, it caps what the unit's exact policies may ever grant; "
@@ -78,7 +92,35 @@ _FUNCTION_REASON = (
 )
 
 
-def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolicy:
+@dataclass(slots=True, kw_only=True)
+class Boundary:
+    """The boundary of a unit's roles, and the units whose data these may read."""
+
+    unit: str
+    policy: iam.ManagedPolicy
+    others: iam.PolicyStatement
+    reads: iam.PolicyStatement | None = None
+    admitted: list[str] = field(default_factory=list)
+
+    def admit_reads(self, unit: str) -> None:
+        """Let reading of another unit's data pass; all else that has its tag stays denied.
+
+        Args:
+            unit: The other unit's name.
+        """
+        if unit in (self.unit, *self.admitted):
+            return
+        self.admitted.append(unit)
+        if self.reads is None:
+            self.others.add_not_actions(*_READS)
+            self.reads = iam.PolicyStatement(
+                sid="OtherUnitsReads", effect=iam.Effect.DENY, actions=list(_READS), resources=["*"]
+            )
+            self.policy.add_statements(self.reads)
+        self.reads.add_conditions(_tagged_by_others(self.unit, *self.admitted))
+
+
+def define_boundary(scope: Construct, id: str, *, unit: str) -> Boundary:
     """Define the boundary: the platform's services, roles passed only to them, never another unit's tagged resources.
 
     Args:
@@ -91,7 +133,14 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolic
     linked = stack.format_arn(
         service="iam", region="", resource="role", resource_name=f"aws-service-role/{_SERVICE_LINKED}/*"
     )
-    boundary = shared_policy(
+    others = iam.PolicyStatement(
+        sid="OtherUnits",
+        effect=iam.Effect.DENY,
+        not_actions=["ec2:*", "logs:*", "xray:*"],
+        resources=["*"],
+        conditions=_tagged_by_others(unit),
+    )
+    policy = shared_policy(
         scope,
         id,
         description=f"Upper limit of every role of business unit {unit}",
@@ -99,7 +148,7 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolic
         statements=[
             iam.PolicyStatement(
                 sid="Services",
-                actions=[*(f"{service}:*" for service in _SERVICES), *_CLUSTERS, *_QUOTAS],
+                actions=[*(f"{service}:*" for service in _SERVICES), *_CLUSTERS, *_QUOTAS, *_VENDED],
                 resources=["*"],
             ),
             iam.PolicyStatement(
@@ -116,20 +165,18 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> iam.ManagedPolic
             ),
             approvals_denied(),
             iam.PolicyStatement(sid="Never", effect=iam.Effect.DENY, actions=list(_NEVER), resources=["*"]),
-            iam.PolicyStatement(
-                sid="OtherUnits",
-                effect=iam.Effect.DENY,
-                not_actions=["ec2:*", "logs:*", "xray:*"],
-                resources=["*"],
-                conditions={
-                    "Null": {"aws:ResourceTag/mlops:unit": "false"},
-                    "StringNotEquals": {"aws:ResourceTag/mlops:unit": unit},
-                },
-            ),
+            others,
         ],
     )
-    acknowledge_family(boundary, "IAMPolicyNoStatementsWithFullAccess", _BOUNDARY_REASON)
-    return boundary
+    acknowledge_family(policy, "IAMPolicyNoStatementsWithFullAccess", _BOUNDARY_REASON)
+    return Boundary(unit=unit, policy=policy, others=others)
+
+
+def _tagged_by_others(*units: str) -> dict[str, dict[str, object]]:
+    return {
+        "Null": {"aws:ResourceTag/mlops:unit": "false"},
+        "StringNotEquals": {"aws:ResourceTag/mlops:unit": units[0] if len(units) == 1 else list(units)},
+    }
 
 
 def define_function_policy(scope: Construct, id: str) -> iam.ManagedPolicy:

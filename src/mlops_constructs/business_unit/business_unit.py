@@ -248,7 +248,7 @@ class BusinessUnit(Construct):
     @property
     def permissions_boundary(self) -> iam.IManagedPolicy:
         """Upper limit of every role of the unit."""
-        return self._boundary
+        return self._boundary.policy
 
     @property
     def function_policy(self) -> iam.IManagedPolicy:
@@ -285,6 +285,14 @@ class BusinessUnit(Construct):
             grantee: Who, such as the role of those on call.
         """
         return self._automation.grant_pause(grantee)
+
+    def read_from(self, unit: str) -> None:
+        """Let roles of this unit read another unit's data where their policies say so; all else of it stays beyond their boundary.
+
+        Args:
+            unit: The other unit's name.
+        """
+        self._boundary.admit_reads(unit)
 
     def publish_entry(self, scope: Construct, id: str, entry: Entry) -> ssm.StringParameter:
         """Define the parameter by which the command finds what the unit has deployed.

@@ -1,6 +1,8 @@
-"""Append-only feature tables in Glue, and the buckets of their data and of training sets."""
+"""Append-only feature tables in Glue, and the buckets of their data, of training sets and of manifests."""
 
+from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_constructs.feature_store.feature_store import FeatureStore
+from mlops_constructs.feature_store.interface import IFeatureStore
 from mlops_runtime.features.group import Entity, Feature, FeatureGroup
 
-__all__ = ["Entity", "Feature", "FeatureGroup", "FeatureStore"]
+__all__ = ["Entity", "Feature", "FeatureAccess", "FeatureGroup", "FeatureStore", "IFeatureStore"]

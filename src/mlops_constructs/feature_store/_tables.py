@@ -15,7 +15,8 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._iam import ServiceRole, key_statement, service_role
-from mlops_runtime.features.group import FeatureGroup
+from mlops_constructs.feature_store._lake_formation import access_statement
+from mlops_runtime.features.group import EVENT_TIME, FeatureGroup
 from mlops_runtime.features.lock import LockedTable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = "2"  # Athena does not read v3 tables
 ORPHAN_DAYS = 7
+SORT_ORDER_ID = 1  # https://iceberg.apache.org/spec/#sorting: 0 is the unsorted order
 _OPTIMIZER_REASON = (
     "optimizers rewrite and remove data files below the tables' prefix, and log to groups that Glue names; "
     "rejected: one role a table, which would repeat the same wildcard for each"
@@ -80,10 +82,28 @@ def define_table(
                             for partition in locked.partition
                         ]
                     ),
+                    write_order=_write_order(locked),
                     properties=group.properties,
                 ),
             )
         ),
+    )
+
+
+def _write_order(locked: LockedTable) -> glue.CfnTable.IcebergSortOrderProperty:
+    """Entities, then event time, so that one entity's history lies together; nulls are in neither.
+
+    See: https://iceberg.apache.org/spec/#sorting
+    """
+    ids = {field.name: field.id for field in locked.fields}
+    return glue.CfnTable.IcebergSortOrderProperty(
+        order_id=SORT_ORDER_ID,
+        fields=[
+            glue.CfnTable.IcebergSortFieldProperty(
+                source_id=ids[name], transform="identity", direction="asc", null_order="nulls-first"
+            )
+            for name in (*locked.entities, EVENT_TIME)
+        ],
     )
 
 
@@ -95,6 +115,7 @@ def define_optimizer_role(
     bucket: s3.IBucket,
     prefix: str,
     resources: Sequence[str],
+    is_vended: bool = False,
 ) -> ServiceRole:
     """Define the role of the optimizers.
 
@@ -107,6 +128,7 @@ def define_optimizer_role(
         bucket: Bucket of the tables.
         prefix: Their prefix.
         resources: ARNs of catalog, database and tables.
+        is_vended: Whether Lake Formation vends access to the tables' location. Default: IAM alone decides.
     """
     logs = cdk.Stack.of(scope).format_arn(
         service="logs",
@@ -122,6 +144,7 @@ def define_optimizer_role(
         description=f"Compacts the feature tables of unit {business_unit.name} and removes orphan files",
         wildcard_reason=_OPTIMIZER_REASON,
         statements=[
+            *([access_statement()] if is_vended else []),
             iam.PolicyStatement(actions=["glue:GetTable", "glue:UpdateTable"], resources=list(resources)),
             iam.PolicyStatement(actions=["s3:GetBucketLocation", "s3:ListBucket"], resources=[bucket.bucket_arn]),
             iam.PolicyStatement(
@@ -136,10 +159,20 @@ def define_optimizer_role(
     )
 
 
-def define_optimizers(scope: Construct, id: str, *, table: glue.CfnTable, role: ServiceRole, location: str) -> None:
-    """Define compaction and removal of orphan files for one table.
+def define_optimizers(
+    scope: Construct,
+    id: str,
+    *,
+    table: glue.CfnTable,
+    role: ServiceRole,
+    location: str,
+    maintain: bool,
+    snapshot_retention: cdk.Duration | None,
+) -> list[glue.CfnTableOptimizer]:
+    """Define the optimizers of one table.
 
-    Retention of snapshots is left out: nobody has yet seen on AWS that it keeps tagged snapshots, which training sets stand on.
+    Retention of snapshots is off unless asked for: nobody has yet seen on AWS that it keeps tagged snapshots, which training sets
+    stand on.
 
     Args:
         scope: Parent.
@@ -147,25 +180,36 @@ def define_optimizers(scope: Construct, id: str, *, table: glue.CfnTable, role: 
         table: The table.
         role: Their role.
         location: The table's own prefix, to which removal is confined.
+        maintain: Whether files are compacted and orphans removed.
+        snapshot_retention: How long snapshots are kept; None keeps all.
     """
-    types = {
-        "compaction": glue.CfnTableOptimizer.TableOptimizerConfigurationProperty(
-            enabled=True,
-            role_arn=role.role_arn,
-            compaction_configuration=glue.CfnTableOptimizer.CompactionConfigurationProperty(
-                iceberg_configuration=glue.CfnTableOptimizer.IcebergCompactionConfigurationProperty(strategy="binpack")
-            ),
-        ),
-        "orphan_file_deletion": glue.CfnTableOptimizer.TableOptimizerConfigurationProperty(
-            enabled=True,
-            role_arn=role.role_arn,
-            orphan_file_deletion_configuration=glue.CfnTableOptimizer.OrphanFileDeletionConfigurationProperty(
-                iceberg_configuration=glue.CfnTableOptimizer.IcebergConfigurationProperty(
-                    location=location, orphan_file_retention_period_in_days=ORPHAN_DAYS
-                )
-            ),
-        ),
-    }
+    types: dict[str, dict[str, object]] = {}
+    if maintain:
+        binpack = glue.CfnTableOptimizer.IcebergCompactionConfigurationProperty(strategy="binpack")
+        orphans = glue.CfnTableOptimizer.IcebergConfigurationProperty(
+            location=location, orphan_file_retention_period_in_days=ORPHAN_DAYS
+        )
+        types["compaction"] = {
+            "compaction_configuration": glue.CfnTableOptimizer.CompactionConfigurationProperty(
+                iceberg_configuration=binpack
+            )
+        }
+        types["orphan_file_deletion"] = {
+            "orphan_file_deletion_configuration": glue.CfnTableOptimizer.OrphanFileDeletionConfigurationProperty(
+                iceberg_configuration=orphans
+            )
+        }
+    if snapshot_retention is not None:
+        # without these Glue keeps one snapshot for five days
+        kept = glue.CfnTableOptimizer.IcebergRetentionConfigurationProperty(
+            snapshot_retention_period_in_days=snapshot_retention.to_days(),
+            number_of_snapshots_to_retain=1,
+            clean_expired_files=True,
+        )
+        types["retention"] = {
+            "retention_configuration": glue.CfnTableOptimizer.RetentionConfigurationProperty(iceberg_configuration=kept)
+        }
+    made = []
     for type_, configuration in types.items():
         optimizer = glue.CfnTableOptimizer(
             scope,
@@ -174,6 +218,12 @@ def define_optimizers(scope: Construct, id: str, *, table: glue.CfnTable, role: 
             database_name=table.database_name,
             table_name=table.ref,
             type=type_,
-            table_optimizer_configuration=configuration,
+            table_optimizer_configuration=glue.CfnTableOptimizer.TableOptimizerConfigurationProperty(
+                enabled=True,
+                role_arn=role.role_arn,
+                **configuration,  # type: ignore[arg-type] # one of the properties above
+            ),
         )
         optimizer.node.add_dependency(role)
+        made.append(optimizer)
+    return made

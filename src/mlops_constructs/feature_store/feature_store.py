@@ -1,45 +1,76 @@
-"""The unit's feature store: a Glue database of append-only Iceberg tables, their bucket, and the bucket of training sets."""
+"""The unit's feature store: a Glue database of append-only Iceberg tables, and the buckets of rows, sets and manifests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._bucket import define_bucket
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._iam import key_statement
-from mlops_constructs._validation import raise_if_any
-from mlops_constructs.feature_store._tables import define_optimizer_role, define_optimizers, define_table
+from mlops_constructs._iam import ServiceRole
+from mlops_constructs._validation import check_duration, raise_if_any
+from mlops_constructs._warnings import SNAPSHOT_RETENTION, warn
+from mlops_constructs.feature_store._base import FeatureStoreBase
+from mlops_constructs.feature_store._freshness import (
+    LONGEST,
+    SHORTEST,
+    age_metric,
+    define_freshness_alarms,
+    define_freshness_function,
+)
+from mlops_constructs.feature_store._grants import grant_all
+from mlops_constructs.feature_store._imported import ImportedFeatureStore
+from mlops_constructs.feature_store._lake_formation import BUILD, DESCRIBE, OPTIMIZE, READ, WRITE, define_location
+from mlops_constructs.feature_store._tables import (
+    define_optimizer_role,
+    define_optimizers,
+    define_table,
+)
+from mlops_constructs.feature_store.access import FeatureAccess
+from mlops_constructs.feature_store.interface import IFeatureStore
 from mlops_runtime.features.group import FeatureGroup
 from mlops_runtime.features.lock import FeatureLock, FeatureLockError
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
 
-_READ_CATALOG = ("glue:GetDatabase", "glue:GetTable", "glue:GetTables")
-_READ_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket")
+MANIFEST_LOCK = cdk.Duration.days(365)
+# an idempotency key is looked up in the snapshots' summaries for as long
+LEAST_RETENTION = cdk.Duration.days(90)
+_HOURLY = cdk.Duration.hours(1)
+_PERMISSIONS = {"build": BUILD, "read": READ, "write": WRITE}
 
 
-class FeatureStore(Construct):
+class FeatureStore(FeatureStoreBase):
     """Define the feature tables of a unit. Stateful.
 
-    Tables are named ``<group>_v<version>`` in database ``<unit>_features``. Field ids come from a lock file in git; what readers
-    would not survive is refused at synth. In PRODUCTION tables and data stay when the stack goes.
+    Tables are named ``<group>_v<version>`` in database ``<unit>_features``, each with a data quality ruleset of its group's
+    constraints. Field ids come from a lock file in git; what readers would not survive is refused at synth. In PRODUCTION tables
+    and data stay when the stack goes, files are compacted, and manifests cannot be deleted for a year; rows always can. For groups
+    with ``freshness`` a function measures the age of their newest events, and an alarm each rings when it is too old.
 
     Args:
         scope: Parent.
         id: Construct id.
         business_unit: The unit.
         groups: The feature groups.
-        lock_file: ``features.lock.json``, written by ``python -m mlops_runtime.features.lock``.
+        lock_file: ``features.lock.json``, written by ``mlops features lock``.
+        access: What holds the grants. Default: IAM.
+        snapshot_retention: How long snapshots of tables are kept, whole days, at least 90. Default: for ever, as nobody has seen on
+            AWS that training sets' tagged snapshots survive Glue's optimizer; asking for it is a warning.
+        freshness_schedule: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
 
     Raises:
-        ValidationError: If two groups share a table, there is none, or groups and lock file do not agree.
+        ValidationError: If two groups share a table, there is none, groups and lock file do not agree, or a duration is not
+            possible.
 
     Example:
         >>> store = FeatureStore(self, "Features", business_unit=unit, groups=GROUPS, lock_file=Path("features.lock.json"))
@@ -53,134 +84,202 @@ class FeatureStore(Construct):
         business_unit: "BusinessUnit",
         groups: Sequence[FeatureGroup],
         lock_file: Path,
+        access: FeatureAccess = FeatureAccess.IAM,
+        snapshot_retention: cdk.Duration | None = None,
+        freshness_schedule: cdk.Duration | None = None,
     ) -> None:
-        super().__init__(scope, id)
+        super().__init__(scope, id, unit=business_unit.name, groups=groups, access=access, is_whole=True)
+        every = _HOURLY if freshness_schedule is None else freshness_schedule
+        self._watched = tuple(group for group in groups if group.freshness is not None)
+        self._validate(snapshot_retention, freshness_schedule, every)
         lock = self._read_lock(groups, lock_file)
-        self._unit = business_unit
-        self._groups = tuple(groups)
-        self._database_name = f"{business_unit.name.replace('-', '_')}_features"
+        self._unit, self._key = business_unit, business_unit.key
+        kept = business_unit.profile.removal_policy is cdk.RemovalPolicy.RETAIN
         self._data = define_bucket(self, "Data", business_unit=business_unit)
         self._training_sets = define_bucket(self, "TrainingSets", business_unit=business_unit)
-        database = glue.CfnDatabase(
-            self,
-            "Database",
-            catalog_id=cdk.Stack.of(self).account,
-            database_input=glue.CfnDatabase.DatabaseInputProperty(
-                name=self._database_name, description=f"Feature tables of business unit {business_unit.name}"
-            ),
+        self._manifests = define_bucket(
+            self, "Manifests", business_unit=business_unit, object_lock=MANIFEST_LOCK if kept else None
         )
-        database.apply_removal_policy(business_unit.profile.removal_policy)
-        self._define_tables(lock, database)
+        database = self._define_database()
+        if access is FeatureAccess.LAKE_FORMATION:
+            location = define_location(
+                self, "Location", business_unit=business_unit, bucket=self._data, prefix=self._database_name
+            )
+            self._permitted_after.append(location)
+        self._define_tables(lock, database, maintain=kept, snapshot_retention=snapshot_retention)
+        self._freshness: lambda_.Function | None = None
+        self._freshness_alarms: dict[str, cloudwatch.Alarm] = {}
+        if self._watched:
+            self._define_freshness(every)
+        if snapshot_retention is not None:
+            warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days()))
         business_unit.tag(self)
 
-    @property
-    def database_name(self) -> str:
-        """Name of the Glue database, ``<unit>_features``."""
-        return self._database_name
+    @classmethod
+    def from_feature_store_attributes(
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: "BusinessUnit",
+        unit: str,
+        data_bucket: s3.IBucket,
+        key: kms.IKey,
+        groups: Sequence[FeatureGroup],
+        access: FeatureAccess = FeatureAccess.IAM,
+    ) -> IFeatureStore:
+        """Name groups of another unit's store, in the same account and region, that this unit reads.
 
-    @property
-    def groups(self) -> tuple[FeatureGroup, ...]:
-        """The feature groups."""
-        return self._groups
+        The boundary of this unit's roles then admits reading what is tagged with the other unit's name, and nothing else of it. The
+        other unit's key needs no change: its policy leaves use to the account's own policies.
 
-    @property
-    def data_bucket(self) -> s3.IBucket:
-        """Bucket of the tables, each below ``<database>/<table>/``."""
-        return self._data
+        Args:
+            scope: Parent.
+            id: Construct id.
+            business_unit: The unit that reads.
+            unit: Name of the unit whose store it is.
+            data_bucket: Bucket of its tables.
+            key: Its key.
+            groups: The groups, as that unit declares them; grants never reach further.
+            access: What holds that store's grants. Default: IAM.
+
+        Raises:
+            ValidationError: If there is no group or two share a table.
+
+        Example:
+            >>> from aws_cdk import aws_kms as kms, aws_s3 as s3
+            >>> prices = FeatureStore.from_feature_store_attributes(
+            ...     self, "Prices", business_unit=unit, unit="pricing",
+            ...     data_bucket=s3.Bucket.from_bucket_name(self, "PricesData", "pricing-data"),
+            ...     key=kms.Key.from_key_arn(self, "PricesKey", "arn:aws:kms:us-east-1:111111111111:key/..."),
+            ...     groups=PRICES)
+        """
+        return ImportedFeatureStore(
+            scope,
+            id,
+            business_unit=business_unit,
+            unit=unit,
+            data_bucket=data_bucket,
+            key=key,
+            groups=groups,
+            access=access,
+        )
 
     @property
     def training_sets_bucket(self) -> s3.IBucket:
-        """Bucket of training sets (``sets/``) and manifests (``manifests/``)."""
+        """Bucket of training sets (``sets/``) and the entities that they were asked for (``entities/``)."""
         return self._training_sets
 
     @property
-    def table_names(self) -> tuple[str, ...]:
-        """Names of all tables of the store."""
-        return tuple(group.table_name for group in self._groups)
+    def manifests_bucket(self) -> s3.IBucket:
+        """Bucket of manifests (``manifests/``), of what was erased (``tombstones/``) and of lineage (``lineage/``)."""
+        return self._manifests
 
-    def table_name(self, group: FeatureGroup) -> str:
-        """Return the name of a group's table.
+    @property
+    def freshness_function(self) -> lambda_.IFunction | None:
+        """Function that measures ages, at the time that its event names; None if no group declares ``freshness``."""
+        return self._freshness
+
+    @property
+    def freshness_alarms(self) -> Mapping[str, cloudwatch.IAlarm]:
+        """Alarms on the age of tables, by table name."""
+        return dict(self._freshness_alarms)
+
+    def metric_feature_age(self, group: FeatureGroup) -> cloudwatch.Metric:
+        """Return the seconds since the newest event time of a group.
 
         Args:
-            group: A group of this store.
+            group: A group of this store that declares ``freshness``; of no other is it published.
 
         Raises:
-            ValidationError: If the store has no such group.
+            ValidationError: If the store has no such group, or its age is not measured.
         """
-        if group not in self._groups:
-            known = ", ".join(repr(g.table_name) for g in self._groups)
-            raise ValidationError(
-                "UnknownFeatureGroup", [f"group must be one of {known}, got {group.table_name!r}"], self
-            )
-        return group.table_name
+        table = self.table_name(group)
+        if group.freshness is None:
+            problem = f"group {group.name!r} declares no freshness, so its age is not measured; declare freshness="
+            raise ValidationError("AgeNotMeasured", [problem], self)
+        return age_metric(self._unit.name, table, period=_HOURLY)
 
-    def read_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to read the tables."""
-        return [
-            iam.PolicyStatement(actions=list(_READ_CATALOG), resources=self._catalog_arns()),
-            iam.PolicyStatement(actions=list(_READ_BUCKET), resources=[self._data.bucket_arn]),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._table_objects()]),
-            key_statement(self._unit.key, services=["s3"], actions=["kms:Decrypt"]),
-        ]
+    def write_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to read tables and append to them; nothing is ever deleted.
 
-    def write_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to read the tables and append to them; nothing is ever deleted."""
-        return [
-            iam.PolicyStatement(actions=[*_READ_CATALOG, "glue:UpdateTable"], resources=self._catalog_arns()),
-            iam.PolicyStatement(actions=list(_READ_BUCKET), resources=[self._data.bucket_arn]),
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[self._table_objects()]),
-            key_statement(self._unit.key, services=["s3"]),
-        ]
+        Args:
+            groups: The groups. Default: all.
+        """
+        return self._tables(groups).write()
 
     def build_statements(self) -> list[iam.PolicyStatement]:
         """Return what a role of ours needs to build training sets: read tables, tag their snapshots, write sets and manifests."""
-        return [
-            iam.PolicyStatement(actions=[*_READ_CATALOG, "glue:UpdateTable"], resources=self._catalog_arns()),
-            iam.PolicyStatement(
-                actions=list(_READ_BUCKET), resources=[self._data.bucket_arn, self._training_sets.bucket_arn]
-            ),
-            iam.PolicyStatement(
-                actions=["s3:GetObject"],
-                resources=[self._table_objects(), *self._set_objects()],
-            ),
-            iam.PolicyStatement(
-                actions=["s3:PutObject"],
-                resources=[self._data.arn_for_objects(f"{self._database_name}/*/metadata/*"), *self._set_objects()],
-            ),
-            key_statement(self._unit.key, services=["s3"]),
-        ]
+        return self._tables(None).build(sets=self._training_sets, manifests=self._manifests)
 
-    def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody read the tables.
+    def admit(
+        self,
+        role: iam.IRole,
+        *,
+        to: Literal["build", "read", "write"],
+        groups: Sequence[FeatureGroup] | None = None,
+    ) -> None:
+        """Let a role of ours, which has the store's statements already, past Lake Formation too; under IAM there is nothing to do.
 
         Args:
-            grantee: Who.
+            role: The role.
+            to: Which statements it has.
+            groups: Of which groups. Default: all.
         """
-        return _grant(grantee, self.read_statements())
+        if self._access is FeatureAccess.LAKE_FORMATION:
+            self._lake_formation(self._tables(groups).tables).permit(role, _PERMISSIONS[to])
 
-    def grant_write(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody read the tables and append to them.
+    def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
+        """Let somebody read tables and append to them, with the objects' own rights under Lake Formation too.
 
         Args:
-            grantee: Who.
+            grantee: Who; under Lake Formation a role or a user.
+            groups: The groups. Default: all.
+
+        Raises:
+            ValidationError: If the store has no such group, or the grant could not be given from here.
         """
-        return _grant(grantee, self.write_statements())
+        self._permit(grantee, WRITE, groups)
+        return grant_all(grantee, self.write_statements(groups=groups), scope=self)
 
     def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody build training sets.
+        """Let somebody build training sets, which read whole tables.
 
         Args:
-            grantee: Who.
+            grantee: Who; under Lake Formation a role or a user.
+
+        Raises:
+            ValidationError: If the grant could not be given from here.
         """
-        return _grant(grantee, self.build_statements())
+        self._permit(grantee, BUILD, None)
+        return grant_all(grantee, self.build_statements(), scope=self)
+
+    def _permit(
+        self, grantee: iam.IGrantable, permissions: Sequence[str], groups: Sequence[FeatureGroup] | None
+    ) -> None:
+        if self._access is FeatureAccess.LAKE_FORMATION:
+            self._lake_formation(self._tables(groups).tables).permit(grantee.grant_principal, permissions)
+
+    def _validate(self, retention: cdk.Duration | None, schedule: cdk.Duration | None, every: cdk.Duration) -> None:
+        problems = [check_duration("freshness_schedule", schedule, minimum=SHORTEST, maximum=LONGEST)]
+        if schedule is not None and not self._watched:
+            problems.append("freshness_schedule measures groups with freshness=, and none declares it; leave it out")
+        problems += [
+            f"freshness of group {group.name!r} must be at least {every.to_human_string()}, as often as it is measured, "
+            f"got {group.freshness}"
+            for group in self._watched
+            if group.freshness is not None and group.freshness.total_seconds() < every.to_seconds()
+        ]
+        if retention is not None:
+            least = LEAST_RETENTION.to_days()
+            if retention.to_seconds() % 86400 or retention.to_seconds() < LEAST_RETENTION.to_seconds():
+                problems.append(
+                    f"snapshot_retention must be whole days, at least {least}, got {retention.to_human_string()}; snapshots "
+                    f"remember the idempotency keys of {least} days"
+                )
+        raise_if_any(self, "InvalidFeatureStore", problems)
 
     def _read_lock(self, groups: Sequence[FeatureGroup], lock_file: Path) -> FeatureLock:
-        names = [group.table_name for group in groups]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        problems = [f"table {name!r} is declared {names.count(name)} times; raise one version" for name in doubled]
-        if not groups:
-            problems.append("groups must have at least one feature group, got none")
-        raise_if_any(self, "InvalidFeatureStore", problems)
         try:
             lock = FeatureLock.read(lock_file)
             lock.check(groups)
@@ -188,62 +287,68 @@ class FeatureStore(Construct):
             raise ValidationError("InvalidFeatureStore", error.problems, self) from error
         return lock
 
-    def _define_tables(self, lock: FeatureLock, database: glue.CfnDatabase) -> None:
-        tables = Construct(self, "Tables")
-        kept = self._unit.profile.removal_policy is cdk.RemovalPolicy.RETAIN
-        role = (
-            define_optimizer_role(
-                self,
-                "OptimizerRole",
-                business_unit=self._unit,
-                bucket=self._data,
-                prefix=self._database_name,
-                resources=self._catalog_arns(),
-            )
-            if kept
-            else None
+    def _define_database(self) -> glue.CfnDatabase:
+        database = glue.CfnDatabase(
+            self,
+            "Database",
+            catalog_id=cdk.Stack.of(self).account,
+            database_input=glue.CfnDatabase.DatabaseInputProperty(
+                name=self._database_name, description=f"Feature tables of business unit {self._unit.name}"
+            ),
         )
+        database.apply_removal_policy(self._unit.profile.removal_policy)
+        return database
+
+    def _define_tables(
+        self,
+        lock: FeatureLock,
+        database: glue.CfnDatabase,
+        *,
+        maintain: bool,
+        snapshot_retention: cdk.Duration | None,
+    ) -> None:
+        tables = Construct(self, "Tables")
+        role = self._define_optimizer_role() if maintain or snapshot_retention is not None else None
         for group in self._groups:
-            construct_id = "".join(word.capitalize() for word in group.table_name.split("_"))
+            name = "".join(word.capitalize() for word in group.table_name.split("_"))
             location = self._data.s3_url_for_object(f"{self._database_name}/{group.table_name}")
             table = define_table(
-                tables, construct_id, group=group, locked=lock.table(group), database=database, location=location
+                tables, name, group=group, locked=lock.table(group), database=database, location=location
             )
             table.apply_removal_policy(self._unit.profile.removal_policy)
+            self._permitted_after.append(table)
             if role is not None:
-                define_optimizers(tables, construct_id, table=table, role=role, location=location)
-
-    def _catalog_arns(self) -> list[str]:
-        stack = cdk.Stack.of(self)
-        return [
-            stack.format_arn(service="glue", resource="catalog"),
-            stack.format_arn(service="glue", resource="database", resource_name=self._database_name),
-            *(
-                stack.format_arn(
-                    service="glue", resource="table", resource_name=f"{self._database_name}/{group.table_name}"
+                define_optimizers(
+                    tables,
+                    name,
+                    table=table,
+                    role=role,
+                    location=location,
+                    maintain=maintain,
+                    snapshot_retention=snapshot_retention,
                 )
-                for group in self._groups
-            ),
-        ]
+        if role is not None and self._access is FeatureAccess.LAKE_FORMATION:
+            self._lake_formation(self.table_names).permit(role, OPTIMIZE)
 
-    def _table_objects(self) -> str:
-        return self._data.arn_for_objects(f"{self._database_name}/*")
-
-    def _set_objects(self) -> list[str]:
-        return [self._training_sets.arn_for_objects(f"{prefix}/*") for prefix in ("manifests", "sets")]
-
-
-def _grant(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]) -> iam.Grant:
-    grants = [
-        iam.Grant.add_to_principal(
-            grantee=grantee,
-            actions=statement.actions,
-            resource_arns=statement.resources,
-            conditions=statement.conditions or None,
+    def _define_optimizer_role(self) -> ServiceRole:
+        return define_optimizer_role(
+            self,
+            "OptimizerRole",
+            business_unit=self._unit,
+            bucket=self._data,
+            prefix=self._database_name,
+            resources=self._tables(None).catalog_arns(),
+            is_vended=self._access is FeatureAccess.LAKE_FORMATION,
         )
-        for statement in statements
-    ]
-    combined = grants[0]
-    for grant in grants[1:]:
-        combined = combined.combine(grant)
-    return combined
+
+    def _define_freshness(self, every: cdk.Duration) -> None:
+        tables = self._tables(self._watched)
+        self._freshness = define_freshness_function(
+            self, "Freshness", business_unit=self._unit, tables=tables, every=every
+        )
+        if self._access is FeatureAccess.LAKE_FORMATION:
+            assert self._freshness.role is not None  # noqa: S101 - a function that is defined here has one
+            self._lake_formation(tables.tables).permit(self._freshness.role, DESCRIBE)
+        self._freshness_alarms = define_freshness_alarms(
+            self, "Age", business_unit=self._unit, groups=self._watched, every=every
+        )

@@ -51,6 +51,7 @@ class RetrainingAccess:
         if self.source.store is not None:
             statements = self.source.store.build_statements()
             roles["set"] = self._role("TrainingSetRole", "builds training sets", "Processing", image, statements)
+            self.source.store.admit(roles["set"], to="build")
         if self.processing is not None and processing_code is not None:
             statements = [
                 _objects("s3:GetObject", self._splits("train"), _object_of(processing_code)),

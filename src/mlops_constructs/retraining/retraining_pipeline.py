@@ -365,7 +365,7 @@ def _render_features(source: TrainingSetSource) -> FeaturePlan | None:
         plan=source.plan,
         database=source.store.database_name,
         tables=source.store.table_names,
-        manifests=f"s3://{source.bucket.bucket_name}/manifests",
+        manifests=f"s3://{source.store.manifests_bucket.bucket_name}/manifests",
     )
 
 

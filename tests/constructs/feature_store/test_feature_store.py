@@ -97,7 +97,9 @@ def test_rights_grow_from_reading_to_building(lock_file: Path) -> None:
     put = next(s for s in store.build_statements() if s.actions == ["s3:PutObject"])
     assert [r["Fn::Join"][1][-1] for r in stack.resolve(put.resources)] == [
         "/demand_eu_features/*/metadata/*",
+        "/lineage/*",
         "/manifests/*",
+        "/entities/*",
         "/sets/*",
     ]
 

@@ -1,0 +1,140 @@
+"""What measures the age of feature tables, and the alarms on it."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+
+from constructs import Construct
+from mlops_constructs._function import define_function
+from mlops_constructs._iam import key_statement
+from mlops_constructs.feature_store._grants import TableAccess
+from mlops_runtime.contracts.monitor import metric_namespace
+from mlops_runtime.features.freshness import DIMENSION, METRIC
+from mlops_runtime.features.group import FeatureGroup
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+SHORTEST = cdk.Duration.hours(1)
+# an alarm looks back seven days at most, and two runs must fit
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html (EvaluationPeriods)
+LONGEST = cdk.Duration.hours(84)
+_DAY = 86400
+_REASON = (
+    "a commit writes a metadata file with a new name, and metrics have no resource type; "
+    "rejected: metadata below one fixed name, which Iceberg does not write"
+)
+
+
+def age_metric(unit: str, table: str, *, period: cdk.Duration) -> cloudwatch.Metric:
+    """Return the seconds since the newest event time of a table.
+
+    Args:
+        unit: Name of the unit.
+        table: Name of the table.
+        period: Period of the metric.
+    """
+    return cloudwatch.Metric(
+        namespace=metric_namespace(unit),
+        metric_name=METRIC,
+        dimensions_map={DIMENSION: table},
+        statistic=cloudwatch.Stats.MINIMUM,
+        period=period,
+    )
+
+
+def define_freshness_function(
+    scope: Construct, id: str, *, business_unit: "BusinessUnit", tables: TableAccess, every: cdk.Duration
+) -> lambda_.Function:
+    """Define the function that publishes the age of tables, and its schedule.
+
+    Args:
+        scope: Parent.
+        id: Construct id; the schedule is ``<id>Schedule``.
+        business_unit: The unit.
+        tables: The tables to measure.
+        every: How often.
+    """
+    function = define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder="feature_freshness",
+        description=f"Publishes how old the newest events of {tables.database} are",
+        environment={
+            "UNIT": business_unit.name,
+            "DATABASE": tables.database,
+            "TABLES": json.dumps(list(tables.tables)),
+        },
+        statements=[
+            iam.PolicyStatement(actions=["glue:GetTable"], resources=tables.catalog_arns()),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=tables.objects("metadata/*")),
+            iam.PolicyStatement(
+                actions=["cloudwatch:PutMetricData"],
+                resources=["*"],
+                conditions={"StringEquals": {"cloudwatch:namespace": metric_namespace(business_unit.name)}},
+            ),
+            key_statement(business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
+        ],
+        timeout=cdk.Duration.minutes(5),
+        memory_size=512,  # a metadata file holds every snapshot
+        wildcard_reason=_REASON,
+    )
+    rule = events.Rule(
+        scope,
+        f"{id}Schedule",
+        description=f"When the age of the tables of {tables.database} is measured",
+        schedule=events.Schedule.rate(every),
+    )
+    rule.add_target(targets.LambdaFunction(function, dead_letter_queue=business_unit.dead_letter_queue))
+    return function
+
+
+def define_freshness_alarms(
+    scope: Construct, id: str, *, business_unit: "BusinessUnit", groups: Sequence[FeatureGroup], every: cdk.Duration
+) -> dict[str, cloudwatch.Alarm]:
+    """Define one alarm a group, by its table's name.
+
+    Nothing is published of a table that never had a row, so missing data is no breach: the alarm then has insufficient data, from
+    its first day without telling anybody. If the measuring itself falls silent, an alarm goes from any other state to that one,
+    which the topic is told.
+
+    Args:
+        scope: Parent.
+        id: Start of the construct ids.
+        business_unit: The unit; gives the topic.
+        groups: Groups that declare ``freshness``.
+        every: How often the age is measured.
+    """
+    seconds = int(every.to_seconds())
+    period = min(seconds, _DAY)
+    alarms = {}
+    for group in groups:
+        assert group.freshness is not None  # noqa: S101 - the caller's choice, for the type checker
+        name = "".join(word.capitalize() for word in group.table_name.split("_"))
+        metric = age_metric(business_unit.name, group.table_name, period=cdk.Duration.seconds(period))
+        alarm = metric.create_alarm(
+            Construct(scope, f"{id}{name}"),
+            "Freshness",
+            threshold=group.freshness.total_seconds(),
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            evaluation_periods=math.ceil(2 * seconds / period),
+            datapoints_to_alarm=1,
+            treat_missing_data=cloudwatch.TreatMissingData.MISSING,
+            alarm_description=f"{group.table_name}: the newest event is older than {group.freshness}, or (insufficient data) "
+            f"nobody measures it any more; ask {group.owner} why nothing arrives, read the ingest's log and its dead letters, and "
+            "the log of the store's function Freshness",
+        )
+        alarm.add_alarm_action(actions.SnsAction(business_unit.topic))
+        alarm.add_insufficient_data_action(actions.SnsAction(business_unit.topic))
+        alarms[group.table_name] = alarm
+    return alarms

@@ -1,0 +1,151 @@
+"""What readers, writers and builders of feature tables need: statements for roles of ours, grants for those of others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+
+from constructs import DependencyGroup, IConstruct
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._iam import key_statement
+
+_READ_CATALOG = ("glue:GetDatabase", "glue:GetTable", "glue:GetTables")
+_READ_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableAccess:
+    """Some tables of a store: their catalog entries, objects and key. ``is_whole`` says that the store has no others."""
+
+    scope: IConstruct
+    database: str
+    tables: tuple[str, ...]
+    bucket: s3.IBucket
+    key: kms.IKey
+    is_whole: bool
+
+    def catalog(self, *, update: bool = False) -> iam.PolicyStatement:
+        """Find the tables, and with ``update`` commit to them."""
+        actions = [*_READ_CATALOG, "glue:UpdateTable"] if update else list(_READ_CATALOG)
+        return iam.PolicyStatement(actions=actions, resources=self.catalog_arns())
+
+    def catalog_arns(self) -> list[str]:
+        """ARNs of catalog, database and tables: Glue asks for all three.
+
+        See: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html
+        """
+        stack = cdk.Stack.of(self.scope)
+        names = [f"{self.database}/{table}" for table in self.tables]
+        return [
+            stack.format_arn(service="glue", resource="catalog"),
+            stack.format_arn(service="glue", resource="database", resource_name=self.database),
+            *(stack.format_arn(service="glue", resource="table", resource_name=name) for name in names),
+        ]
+
+    def objects(self, below: str = "*") -> list[str]:
+        """ARNs of the tables' objects: one pattern for a whole store, else one a table."""
+        folders = [f"{self.database}/*"] if self.is_whole else [f"{self.database}/{table}/*" for table in self.tables]
+        if below != "*":
+            folders = [f"{folder.removesuffix('/*')}/{'*/' if self.is_whole else ''}{below}" for folder in folders]
+        return [self.bucket.arn_for_objects(folder) for folder in folders]
+
+    def listing(self, *others: s3.IBucket) -> list[iam.PolicyStatement]:
+        """List the tables' objects, and other buckets in whole."""
+        if self.is_whole:
+            arns = [self.bucket.bucket_arn, *(bucket.bucket_arn for bucket in others)]
+            return [iam.PolicyStatement(actions=list(_READ_BUCKET), resources=arns)]
+        folders = [f"{self.database}/{table}" for table in self.tables]
+        statements = [
+            iam.PolicyStatement(actions=["s3:GetBucketLocation"], resources=[self.bucket.bucket_arn]),
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[self.bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": [*folders, *(f"{folder}/*" for folder in folders)]}},
+            ),
+        ]
+        if others:
+            arns = [bucket.bucket_arn for bucket in others]
+            statements.append(iam.PolicyStatement(actions=list(_READ_BUCKET), resources=arns))
+        return statements
+
+    def read(self) -> list[iam.PolicyStatement]:
+        """Read the tables."""
+        return [
+            self.catalog(),
+            *self.listing(),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=self.objects()),
+            key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
+        ]
+
+    def write(self) -> list[iam.PolicyStatement]:
+        """Read the tables and append to them; nothing is ever deleted."""
+        return [
+            self.catalog(update=True),
+            *self.listing(),
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=self.objects()),
+            key_statement(self.key, services=["s3"]),
+        ]
+
+    def build(self, *, sets: s3.IBucket, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
+        """Read the tables, tag their snapshots, write sets with their entities, manifests and lineage."""
+        written = [
+            *(manifests.arn_for_objects(f"{folder}/*") for folder in ("lineage", "manifests")),
+            *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets")),
+        ]
+        return [
+            self.catalog(update=True),
+            *self.listing(sets, manifests),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *written]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects("metadata/*"), *written]),
+            key_statement(self.key, services=["s3"]),
+        ]
+
+
+def grant_all(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement], *, scope: IConstruct) -> iam.Grant:
+    """Grant statements to somebody, or fail: a grant is in the template or an error, never nothing.
+
+    Args:
+        grantee: Who.
+        statements: What, at least one statement.
+        scope: What is granted, for the error's path.
+
+    Raises:
+        ValidationError: If nothing can be added to the grantee's policies from here.
+    """
+    _check_takes(grantee, statements[0], scope)
+    grants = [
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=statement.actions,
+            resource_arns=statement.resources,
+            conditions=statement.conditions or None,
+        )
+        for statement in statements
+    ]
+    combined = grants[0]
+    for grant in grants[1:]:
+        combined = combined.combine(grant)
+    return combined
+
+
+def _check_takes(grantee: iam.IGrantable, statement: iam.PolicyStatement, scope: IConstruct) -> None:
+    """Try one statement. A role that takes none says that it did, and gives a dependency on nothing in place of its policy."""
+    principal = grantee.grant_principal
+    result = principal.add_to_principal_policy(statement)
+    is_role = isinstance(principal, iam.Role | iam.LazyRole)
+    if result.statement_added and (is_role or not isinstance(result.policy_dependable, DependencyGroup)):
+        return
+    problem = (
+        f"grantee {_name(grantee)} takes no policy from this stack: grant to a role, user or group that is defined here or "
+        "imported from this account as mutable, or let its owner grant what read_statements() says"
+    )
+    raise ValidationError("LostGrant", [problem], scope)
+
+
+def _name(grantee: iam.IGrantable) -> str:
+    principal = grantee.grant_principal
+    node = getattr(principal, "node", None)
+    return repr(type(principal).__name__ if node is None else node.path)

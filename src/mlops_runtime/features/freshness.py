@@ -1,0 +1,178 @@
+"""How old the newest event of each feature table is, from the summaries of its Iceberg snapshots; no row is read.
+
+An ingest writes the newest event time of the whole table into its snapshot's summary. Compaction makes snapshots of its own,
+without it: then the nearest ancestor that has it counts, since compaction adds no event.
+
+See: https://iceberg.apache.org/spec/#snapshots
+"""
+
+import gzip
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts.monitor import metric_namespace
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_glue import GlueClient
+    from mypy_boto3_s3 import S3Client
+
+METRIC = "FeatureAge"
+DIMENSION = "FeatureGroup"
+EVENT_TIME_MAX = "mlops.event-time-max"
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+_MOST_METRICS = 1000
+
+_log = logging.getLogger("mlops.features")
+
+
+class FreshnessError(RuntimeError):
+    """The age of some tables could not be measured; that of the others was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreshnessSettings:
+    """What ``feature_freshness`` is told by its environment: unit, Glue database, and the tables to measure."""
+
+    unit: str
+    database: str
+    tables: tuple[str, ...]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "FreshnessSettings":
+        """Read ``UNIT``, ``DATABASE`` and ``TABLES`` (JSON list)."""
+        return cls(
+            unit=environment["UNIT"],
+            database=environment["DATABASE"],
+            tables=tuple(json.loads(environment["TABLES"])),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableAge:
+    """The age of one table.
+
+    Args:
+        table: Name of the table.
+        age_seconds: Seconds since the newest event; negative for one that lies ahead. None without one.
+        event_time_max: The newest event time.
+        committed: When the snapshot that says so was committed.
+        reason: Why there is no age, and what to do; empty if there is one.
+    """
+
+    table: str
+    age_seconds: float | None = None
+    event_time_max: str | None = None
+    committed: str | None = None
+    reason: str = ""
+
+
+def table_age(table: str, metadata: Mapping[str, Any], now: datetime) -> TableAge:
+    """Return the age of a table at a time.
+
+    Args:
+        table: Its name.
+        metadata: Its Iceberg metadata file (v2), as read from JSON.
+        now: The time, with a time zone.
+
+    Raises:
+        ValueError: If the summary holds no time.
+
+    Example:
+        >>> snapshot = {"snapshot-id": 1, "timestamp-ms": 0, "summary": {"mlops.event-time-max": "2017-08-07T00:00:00+00:00"}}
+        >>> metadata = {"current-snapshot-id": 1, "snapshots": [snapshot]}
+        >>> table_age("stock_v1", metadata, datetime(2017, 8, 7, 1, tzinfo=UTC)).age_seconds
+        3600.0
+    """
+    snapshots = {snapshot["snapshot-id"]: snapshot for snapshot in metadata.get("snapshots") or []}
+    current = snapshots.get(metadata.get("current-snapshot-id"))
+    if current is None:
+        return TableAge(table=table, reason="no row has ever been ingested")
+    for snapshot in _line_of(current, snapshots):
+        newest = (snapshot.get("summary") or {}).get(EVENT_TIME_MAX)
+        if newest is not None:
+            at = datetime.fromisoformat(newest)
+            return TableAge(
+                table=table,
+                age_seconds=(now - at).total_seconds(),
+                event_time_max=newest,
+                committed=datetime.fromtimestamp(snapshot["timestamp-ms"] / 1000, UTC).isoformat(),
+            )
+    return TableAge(
+        table=table,
+        reason=f"no snapshot says {EVENT_TIME_MAX}; ingest the next batch with FeatureStoreClient or the store's own jobs",
+    )
+
+
+def measure(
+    now: datetime,
+    settings: FreshnessSettings,
+    *,
+    glue: "GlueClient",
+    s3: "S3Client",
+    cloudwatch: "CloudWatchClient",
+) -> tuple[TableAge, ...]:
+    """Measure every table and publish ``FeatureAge`` of those that have an age.
+
+    Args:
+        now: The time that the schedule's event carries.
+        settings: Which tables.
+        glue: Client; tells where a table's metadata file lies.
+        s3: Client; reads the file.
+        cloudwatch: Client.
+
+    Raises:
+        FreshnessError: If a table could not be read; those that could be are published first.
+    """
+    ages, problems = [], []
+    for table in settings.tables:
+        try:
+            ages.append(table_age(table, _read_metadata(settings.database, table, glue, s3), now))
+        except Exception as error:
+            _log.exception("table %s", table)
+            problems.append(f"{table}: {type(error).__name__}: {error}")
+    data = list(_metric_data(ages, now))
+    for start in range(0, len(data), _MOST_METRICS):
+        cloudwatch.put_metric_data(
+            Namespace=metric_namespace(settings.unit),
+            MetricData=data[start : start + _MOST_METRICS],  # type: ignore[arg-type] # plain dicts
+        )
+    for age in ages:
+        _log.info(json.dumps(asdict(age)))
+    if problems:
+        raise FreshnessError(f"no age of {len(problems)} of {len(settings.tables)} tables: {'; '.join(problems)}")
+    return tuple(ages)
+
+
+def _line_of(snapshot: Mapping[str, Any], snapshots: Mapping[int, Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """The snapshot and its ancestors, as far as they are kept, newest first."""
+    found: Mapping[str, Any] | None = snapshot
+    while found is not None:
+        yield found
+        parent = found.get("parent-snapshot-id")
+        found = None if parent is None else snapshots.get(parent)
+
+
+def _metric_data(ages: Iterable[TableAge], now: datetime) -> Iterable[dict[str, object]]:
+    for age in ages:
+        if age.age_seconds is not None:
+            yield {
+                "MetricName": METRIC,
+                "Dimensions": [{"Name": DIMENSION, "Value": age.table}],
+                "Timestamp": now,
+                "Value": age.age_seconds,
+                "Unit": "Seconds",
+            }
+
+
+def _read_metadata(database: str, table: str, glue: "GlueClient", s3: "S3Client") -> Mapping[str, Any]:
+    location = glue.get_table(DatabaseName=database, Name=table)["Table"]["Parameters"]["metadata_location"]
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    # https://iceberg.apache.org/spec/#naming-for-gzip-compressed-metadata-json-files
+    read: Mapping[str, Any] = json.loads(gzip.decompress(body) if ".gz." in key.rpartition("/")[2] else body)
+    return read
