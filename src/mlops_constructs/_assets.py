@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +30,7 @@ ARCHITECTURES = {
     "arm64": ("aarch64-manylinux_2_28", "manylinux_2_28_aarch64"),
 }
 MAXIMUM_LAYER_MIB = 245  # Lambda allows 250 MB for function and layers together
+_MAXIMUM_DESCRIPTION = 256  # https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html
 ASSETS = Path(".mlops/assets")
 _PACKAGE = Path(__file__).parent
 _RUNTIME = _PACKAGE.parent / "mlops_runtime"
@@ -51,16 +52,17 @@ class LayerError(RuntimeError):
     """Wheels of a layer could not be fetched or are too large."""
 
 
-def lambda_code(folder: str) -> lambda_.Code:
+def lambda_code(folder: str, *, files: Mapping[str, str] | None = None) -> lambda_.Code:
     """Return the asset of one function: its folder and what it imports of ``mlops_runtime``.
 
     Args:
         folder: Folder of ``lambdas/``.
+        files: Texts by name that stand beside the handler. Default: none.
 
     Raises:
         ValidationError: If there is no such folder, or it imports a module that is not there.
     """
-    return lambda_.Code.from_asset(str(_staged(folder)))
+    return lambda_.Code.from_asset(str(_with_files(_staged(folder), files) if files else _staged(folder)))
 
 
 def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Architecture) -> lambda_.LayerVersion:
@@ -88,7 +90,7 @@ def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Archite
         ),
         compatible_runtimes=[RUNTIME],
         compatible_architectures=[architecture],
-        description=f"{name}: {', '.join(_pins(name))}",
+        description=_description(name),
         removal_policy=cdk.RemovalPolicy.DESTROY,
     )
 
@@ -142,6 +144,8 @@ def _fetch(name: str, architecture: str, folder: Path) -> None:
             )
         for junk in (*target.rglob("__pycache__"), *target.rglob("tests"), target / "bin"):
             shutil.rmtree(junk, ignore_errors=True)
+        for path in {path for pattern in _left_out(name) for path in target.glob(pattern)}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         (target / ".lock").unlink(missing_ok=True)
         size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file()) / _MIB
         if size > MAXIMUM_LAYER_MIB:
@@ -176,6 +180,17 @@ def _pins(name: str) -> list[str]:
     return [line.split(";")[0].rstrip(" \\") for line in lines if "==" in line and not line.startswith((" ", "#"))]
 
 
+def _left_out(name: str) -> list[str]:
+    """Return the patterns of files that a lock leaves out of its layer: they stand there, so that its hash knows them."""
+    lines = (_LOCKS / f"{name}.txt").read_text().splitlines()
+    return [line.removeprefix("# without: ") for line in lines if line.startswith("# without: ")]
+
+
+def _description(name: str) -> str:
+    text = f"{name}: {', '.join(_pins(name))}"
+    return text if len(text) <= _MAXIMUM_DESCRIPTION else f"{text[: _MAXIMUM_DESCRIPTION - 5].rpartition(',')[0]}, ..."
+
+
 @cache
 def _scratch() -> Path:
     """One folder a process; CDK copies what it needs into its assembly at once."""
@@ -197,6 +212,18 @@ def _staged(folder: str) -> Path:
             _copy(path, target / path.relative_to(source))
     for path in runtime_files(sorted(source.rglob("*.py"))):
         _copy(path, target / path.relative_to(_RUNTIME.parent))
+    return target
+
+
+def _with_files(staged: Path, files: Mapping[str, str]) -> Path:
+    """Copy what is staged and put further files beside it, in a folder named by them."""
+    key = "\0".join(part for name in sorted(files) for part in (name, files[name]))
+    target = staged.with_name(f"{staged.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}")
+    for path in sorted(path for path in staged.rglob("*") if path.is_file()):
+        _copy(path, target / path.relative_to(staged))
+    for name, text in files.items():
+        (target / name).write_text(text)
+        (target / name).chmod(0o644)
     return target
 
 

@@ -46,6 +46,7 @@ def define_function(
     timeout: cdk.Duration,
     memory_size: int = 256,
     layers: Sequence[lambda_.ILayerVersion] = (),
+    files: Mapping[str, str] | None = None,
     reserved_concurrency: int | None = None,
     wildcard_reason: str | None = None,
 ) -> lambda_.Function:
@@ -62,6 +63,7 @@ def define_function(
         timeout: Longest run, at most 15 minutes.
         memory_size: MiB. Default: 256.
         layers: Layers with compiled wheels. Default: none.
+        files: Texts by name that stand beside the handler. Default: none.
         reserved_concurrency: Concurrent executions kept for it. Default: none are kept, which is acknowledged.
         wildcard_reason: Why resources with ``*`` are needed in ``statements``. Default: a wildcard is a finding.
 
@@ -100,7 +102,7 @@ def define_function(
             runtime=RUNTIME,
             architecture=ARCHITECTURE,
             handler="handler.handler",
-            code=lambda_code(folder),
+            code=lambda_code(folder, files=files),
             description=description,
             environment=dict(environment),
             environment_encryption=business_unit.key,

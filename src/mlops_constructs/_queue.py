@@ -93,6 +93,7 @@ def define_queue_consumer(
     timeout: cdk.Duration,
     memory_size: int = 256,
     layers: Sequence[lambda_.ILayerVersion] = (),
+    files: Mapping[str, str] | None = None,
     batch_size: int = 10,
     maximum_concurrency: int | None = None,
     wildcard_reason: str | None = None,
@@ -112,6 +113,7 @@ def define_queue_consumer(
         timeout: Longest run; a message is hidden six times as long, as AWS advises.
         memory_size: MiB. Default: 256.
         layers: Layers with compiled wheels. Default: none.
+        files: Texts by name that stand beside the handler. Default: none.
         batch_size: Messages a call, 1 to 10. Default: 10.
         maximum_concurrency: Calls at the same time, at least 2. Default: as many as Lambda starts.
         wildcard_reason: Why resources with ``*`` are needed in ``statements``. Default: a wildcard is a finding.
@@ -148,6 +150,7 @@ def define_queue_consumer(
         timeout=timeout,
         memory_size=memory_size,
         layers=layers,
+        files=files,
         wildcard_reason=wildcard_reason,
     )
     mapping = lambda_.EventSourceMapping(

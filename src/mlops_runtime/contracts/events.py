@@ -15,6 +15,7 @@ class DetailType(StrEnum):
     ROLLOUT_FINISHED = "MLOps Rollout Finished"
     MONITOR_REPORTED = "MLOps Monitor Reported"
     FEATURES_INGESTED = "MLOps Features Ingested"
+    FEATURES_REJECTED = "MLOps Features Rejected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,30 @@ def features_ingested(table: str, *, rows: int, ingest_id: str) -> EventDetail:
         {'rows': '1200'}
     """
     return EventDetail(id=ingest_id, subject=table, outcome="INGESTED", attributes={"rows": str(rows)})
+
+
+def features_rejected(table: str, *, reason: str, uri: str, report_uri: str, rejection_id: str) -> EventDetail:
+    """Return the detail of ``MLOps Features Rejected``: a delivered batch failed its checks and nothing of it was ingested.
+
+    Args:
+        table: Name of the feature table that it was for.
+        reason: What is wrong with it.
+        uri: The batch.
+        report_uri: The ``RejectedBatch`` that names every problem.
+        rejection_id: Id of the rejection, the same however often it is told.
+
+    Example:
+        >>> features_rejected("sales_v1", reason="it has no rows", uri="s3://b/incoming/sales_v1/a.parquet",
+        ...                   report_uri="s3://b/rejected/sales_v1/a.json", rejection_id="9f2c").outcome
+        'REJECTED'
+    """
+    return EventDetail(
+        id=rejection_id,
+        subject=table,
+        outcome="REJECTED",
+        reason=reason,
+        attributes={"uri": uri, "report_uri": report_uri},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,16 +11,19 @@ if TYPE_CHECKING:
 
 
 class AnnounceError(RuntimeError):
-    """The bus did not take an event; the rows are ingested, and ingesting the same batch again tells it again."""
+    """The bus did not take an event; what it is about is done, and doing the same again tells it again."""
 
 
-def unit_bus(events: "EventBridgeClient", *, bus: str, unit: str) -> Callable[[EventDetail], None]:
+def unit_bus(
+    events: "EventBridgeClient", *, bus: str, unit: str, detail_type: DetailType = DetailType.FEATURES_INGESTED
+) -> Callable[[EventDetail], None]:
     """Return what a client calls after each ingest: it puts ``MLOps Features Ingested`` on the unit's bus.
 
     Args:
         events: Client; its caller needs ``events:PutEvents`` on the bus (``RetrainingPipeline.grant_request``).
         bus: Name of the unit's bus.
         unit: The unit.
+        detail_type: Type of the event. Default: ``MLOps Features Ingested``.
 
     Example:
         >>> store = FeatureStoreClient.glue(  # doctest: +SKIP
@@ -33,7 +36,7 @@ def unit_bus(events: "EventBridgeClient", *, bus: str, unit: str) -> Callable[[E
                 {
                     "EventBusName": bus,
                     "Source": event_source(unit),
-                    "DetailType": DetailType.FEATURES_INGESTED.value,
+                    "DetailType": detail_type.value,
                     "Detail": canonical_json(detail).decode(),
                 }
             ]
@@ -42,7 +45,7 @@ def unit_bus(events: "EventBridgeClient", *, bus: str, unit: str) -> Callable[[E
             entry = answer["Entries"][0]
             raise AnnounceError(
                 f"bus {bus!r} did not take the event of {detail.subject}: {entry.get('ErrorCode')}: "
-                f"{entry.get('ErrorMessage')}; the rows are ingested, so ingest the same batch again to tell it"
+                f"{entry.get('ErrorMessage')}; do the same again to tell it: nothing is done twice"
             )
 
     return announce

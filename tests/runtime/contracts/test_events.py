@@ -64,6 +64,7 @@ def test_detail_types_are_what_rules_match() -> None:
     """A changed word would silence every rule that a unit has deployed."""
     assert sorted(DetailType) == [
         "MLOps Features Ingested",
+        "MLOps Features Rejected",
         "MLOps Monitor Reported",
         "MLOps Retraining Finished",
         "MLOps Retraining Requested",
