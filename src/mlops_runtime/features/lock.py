@@ -1,26 +1,32 @@
-"""``features.lock.json``: the Iceberg field ids of every feature table, kept in git.
+"""``features.lock.json``: the Iceberg ids of every feature table, kept in git.
 
 Iceberg finds a column by its id, and CloudFormation writes the ids that it is told: an id used twice brings old data back under a
-new name, without an error. The file is append-only. ``extend`` gives ids to what is new; what readers of the table would not
-survive is refused with the line to change. Standard library only.
+new name, without an error. The file is append-only: each change of a table's columns adds a schema, and those before stay.
+``extend`` gives ids to what is new; what readers of the table would not survive is refused with the line to change. Standard
+library only.
 
 See: https://iceberg.apache.org/spec/#schema-evolution
 """
 
-import argparse
-import importlib
 import json
-import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mlops_runtime.contracts import ContractError, from_json
-from mlops_runtime.features.group import EVENT_TIME, RESERVED, Column, FeatureGroup, FeatureGroupError, FeatureType
+from mlops_runtime.features.group import EVENT_TIME, RESERVED, Column, FeatureGroup, FeatureType
+from mlops_runtime.features.lock_rules import (
+    FIRST_PARTITION_ID,
+    HOW_TO_LOCK,
+    Lines,
+    breaking_changes,
+    damage,
+    not_locked,
+)
 
-FIRST_PARTITION_ID = 1000  # https://iceberg.apache.org/spec/#partition-evolution
-_WIDENINGS = {("int", "long"), ("float", "double")}  # https://iceberg.apache.org/spec/#schema-evolution
+_OLDER_FORMAT = "mlops.feature-lock/1"  # without a history
 _ICEBERG_TYPES = {"timestamp": "timestamptz"}
 
 
@@ -58,17 +64,36 @@ class LockedPartition:
     id: int
     source_id: int
     name: str
-    transform: Literal["month"]
+    transform: Literal["month", "day"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedSchema:
+    """The columns that a table had from one change to the next, in its order."""
+
+    id: int
+    fields: tuple[LockedField, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedTable:
-    """Ids of one table. ``next_field_id`` never falls."""
+    """Ids of one table: every schema that it ever had, the newest last. ``next_field_id`` never falls."""
 
     entities: tuple[str, ...]
     next_field_id: int
-    fields: tuple[LockedField, ...]
+    partition_spec_id: int
     partition: tuple[LockedPartition, ...]
+    schemas: tuple[LockedSchema, ...]
+
+    @property
+    def schema_id(self) -> int:
+        """Id of the newest schema."""
+        return self.schemas[-1].id
+
+    @property
+    def fields(self) -> tuple[LockedField, ...]:
+        """Columns of the newest schema."""
+        return self.schemas[-1].fields
 
     @property
     def identifier_field_ids(self) -> tuple[int, ...]:
@@ -95,26 +120,33 @@ class FeatureLock:
     """
 
     tables: Mapping[str, LockedTable] = field(default_factory=dict)
-    format: Literal["mlops.feature-lock/1"] = "mlops.feature-lock/1"
+    format: Literal["mlops.feature-lock/2"] = "mlops.feature-lock/2"
 
     @classmethod
     def read(cls, path: Path) -> "FeatureLock":
         """Read a lock file.
 
         Raises:
-            FeatureLockError: If it is absent, not valid, or uses an id twice.
+            FeatureLockError: If it is absent, of an older form, not valid, or gives an id twice.
         """
         try:
             text = path.read_text()
         except FileNotFoundError:
+            raise FeatureLockError([f"no lock file at {path}; make it: {HOW_TO_LOCK} {path}"]) from None
+        if _is_older(text):
             raise FeatureLockError(
-                [f"no lock file at {path}; make it: python -m mlops_runtime.features.lock <module>:<groups> {path}"]
-            ) from None
+                [f"{path.name} has no history of schemas; write it again, which keeps its ids: {HOW_TO_LOCK} {path}"]
+            )
+        return cls._parsed(text, path.name)
+
+    @classmethod
+    def _parsed(cls, text: str, name: str) -> "FeatureLock":
         try:
             lock = from_json(cls, text)
         except ContractError as error:
-            raise FeatureLockError([f"{path.name}: {error}; restore it from git"]) from error
-        problems = [f"{path.name}: {p}" for name, table in lock.tables.items() for p in _damage(name, table)]
+            raise FeatureLockError([f"{name}: {error}; restore it from git"]) from error
+        lines = lock._line_numbers()
+        problems = [f"{name}: {p}" for table, ids in lock.tables.items() for p in damage(table, ids, lines[table])]
         if problems:
             raise FeatureLockError(problems)
         return lock
@@ -125,14 +157,19 @@ class FeatureLock:
         Raises:
             FeatureLockError: With every change that readers would not survive.
         """
-        problems: list[str] = []
+        groups = tuple(groups)
+        times = Counter(group.table_name for group in groups)
+        problems = [
+            f"{name} is declared {n} times; give one of them another name" for name, n in times.items() if n > 1
+        ]
         tables = dict(self.tables)
+        lines = self._line_numbers()
         for group in groups:
             locked = self.tables.get(group.table_name)
             if locked is None:
                 tables[group.table_name] = _new_table(group)
                 continue
-            found = list(self._incompatible(group, locked))
+            found = list(breaking_changes(group, locked, lines[group.table_name]))
             problems += found
             if not found:
                 tables[group.table_name] = _extended(group, locked)
@@ -148,15 +185,11 @@ class FeatureLock:
         """
         groups = tuple(groups)
         extended = self.extend(groups)
-        problems = []
-        for group in groups:
-            new, old = extended.tables[group.table_name], self.tables.get(group.table_name)
-            if old is None:
-                problems.append(f"{group.table_name} has no ids in the lock file; {_HOW_TO_LOCK}")
-            elif new != old:
-                known = {f.name: f for f in old.fields}
-                changed = [f.name for f in new.fields if known.get(f.name) != f]
-                problems.append(f"{group.table_name}: {', '.join(changed)} not yet in the lock file; {_HOW_TO_LOCK}")
+        problems = [
+            problem
+            for group in groups
+            for problem in not_locked(self.tables.get(group.table_name), extended.tables[group.table_name], group)
+        ]
         if problems:
             raise FeatureLockError(problems)
 
@@ -171,103 +204,81 @@ class FeatureLock:
 
     def render(self) -> str:
         """Return the file's text: stable order, one line a column, so that a diff shows what changed."""
-        lines = ["{", f'  "format": {json.dumps(self.format)},', '  "tables": {']
-        for name, table in sorted(self.tables.items()):
-            lines += [
-                f"    {json.dumps(name)}: {{",
-                f'      "entities": {json.dumps(table.entities)},',
-                f'      "next_field_id": {table.next_field_id},',
-                '      "fields": [',
-                ",\n".join(f"        {_line(f)}" for f in table.fields),
-                "      ],",
-                '      "partition": [',
-                ",\n".join(f"        {_line(p)}" for p in table.partition),
-                "      ]",
-                "    },",
-            ]
-        lines[-1] = lines[-1].removesuffix(",") if self.tables else lines[-1]
-        return "\n".join([*lines, "  }", "}", ""])
+        return "".join(f"{text}\n" for _, text in self._lines())
 
-    def _incompatible(self, group: FeatureGroup, locked: LockedTable) -> Iterable[str]:
-        where = f"FeatureGroup({group.name!r}, version={group.version})"
-        bump = f"or set version={group.version + 1}"
-        if group.entity_names != locked.entities:
-            yield (
-                f"{where}: entities are {list(group.entity_names)}, the table was made with {list(locked.entities)}; "
-                f"put them back, {bump}"
-            )
-        declared = {c.name: c for c in group.columns}
-        known = {f.name for f in locked.fields}
-        fresh = [c for c in group.columns if c.name not in known]
-        for old in locked.fields:
-            at = f"features.lock.json line {self._line_of(group.table_name, old)}"
-            new = declared.get(old.name)
-            if new is None:
-                renamed = next((c.name for c in fresh if c.type == old.type), None)
-                guess = f" ({renamed!r} looks like its new name)" if renamed else ""
-                yield (
-                    f"{where}: {old.name!r} (id {old.id}, {at}) is no longer declared{guess}; "
-                    f"put Feature({old.name!r}, {old.type!r}, ...) back, {bump}"
-                )
-                continue
-            if new.type != old.type and (old.type, new.type) not in _WIDENINGS:
-                yield (
-                    f"{where}: {old.name!r} ({at}) has type {old.type!r} and cannot become {new.type!r}, only int may become "
-                    f"long and float double; set its type back to {old.type!r}, {bump}"
-                )
-            if new.required and not old.required:
-                yield (
-                    f"{where}: {old.name!r} ({at}) is nullable and may hold nulls; "
-                    f"set nullable=True in Feature({old.name!r}), {bump}"
-                )
-        for column in fresh:
-            if column.required and column.name not in group.entity_names:
-                yield (
-                    f"{where}: new column {column.name!r} has no value in the rows already there; "
-                    f"set nullable=True in Feature({column.name!r}), {bump}"
-                )
+    def _line_numbers(self) -> dict[str, Lines]:
+        numbers: dict[str, Lines] = {name: {} for name in self.tables}
+        for number, (place, _) in enumerate(self._lines(), 1):
+            if place:
+                numbers[place[0]][place[1:]] = number
+        return numbers
 
-    def _line_of(self, table: str, column: LockedField) -> int:
-        lines = self.render().splitlines()
-        start = lines.index(f"    {json.dumps(table)}: {{")
-        return next(n for n, text in enumerate(lines[start:], start + 1) if text.strip().rstrip(",") == _line(column))
-
-
-_HOW_TO_LOCK = "extend it: python -m mlops_runtime.features.lock <module>:<groups> <lock file>"
+    def _lines(self) -> Iterable[tuple[tuple[Any, ...], str]]:
+        """Give each line with what it says: a table and its part, or nothing."""
+        yield (), "{"
+        yield (), f'  "format": {json.dumps(self.format)},'
+        yield (), '  "tables": {'
+        for n, (name, table) in enumerate(sorted(self.tables.items()), 1):
+            yield (name,), f"    {json.dumps(name)}: {{"
+            yield (name, "entities"), f'      "entities": {json.dumps(table.entities)},'
+            yield (name, "next_field_id"), f'      "next_field_id": {table.next_field_id},'
+            yield (name, "partition_spec_id"), f'      "partition_spec_id": {table.partition_spec_id},'
+            yield (), '      "partition": ['
+            for i, partition in enumerate(table.partition):
+                yield (name, "partition", i), f"        {_line(partition)}{_comma(i + 1, table.partition)}"
+            yield (), "      ],"
+            yield (), '      "schemas": ['
+            for s, schema in enumerate(table.schemas):
+                yield (name, "schema", s), f'        {{"id": {schema.id}, "fields": ['
+                for i, column in enumerate(schema.fields):
+                    yield (name, "field", s, i), f"          {_line(column)}{_comma(i + 1, schema.fields)}"
+                yield (), f"        ]}}{_comma(s + 1, table.schemas)}"
+            yield (), "      ]"
+            yield (), f"    }}{_comma(n, self.tables)}"
+        yield (), "  }"
+        yield (), "}"
 
 
 def write_lock(groups: Sequence[FeatureGroup], path: Path) -> FeatureLock:
     """Extend the lock file at ``path`` (made if absent) by what the groups add, and return it.
 
+    A file of the older form, without a history, gets one that begins with what it holds; its ids stay.
+
     Raises:
         FeatureLockError: With every change that readers would not survive; the file is left as it was.
     """
-    before = FeatureLock.read(path) if path.exists() else FeatureLock()
+    text = path.read_text() if path.exists() else FeatureLock().render()
+    before = FeatureLock._parsed(_with_history(text) if _is_older(text) else text, path.name)
     after = before.extend(groups)
-    if after != before:
+    if after.render() != text or not path.exists():
         path.write_text(after.render())
     return after
 
 
+def _is_older(text: str) -> bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and value.get("format") == _OLDER_FORMAT
+
+
+def _with_history(text: str) -> str:
+    value = json.loads(text)
+    value["format"] = FeatureLock().format
+    tables = value["tables"].values() if isinstance(value.get("tables"), dict) else ()
+    for table in (table for table in tables if isinstance(table, dict)):
+        table["partition_spec_id"] = 0
+        table["schemas"] = [{"id": 0, "fields": table.pop("fields", [])}]
+    return json.dumps(value)
+
+
+def _comma(number: int, of: Sequence[object] | Mapping[str, object]) -> str:
+    return "," if number < len(of) else ""
+
+
 def _line(value: LockedField | LockedPartition) -> str:
     return json.dumps({name: getattr(value, name) for name in value.__slots__})
-
-
-def _damage(name: str, table: LockedTable) -> Iterable[str]:
-    ids = [f.id for f in table.fields]
-    names = [f.name for f in table.fields]
-    partitions = [p.id for p in table.partition]
-    for number in sorted({i for i in ids if ids.count(i) > 1}):
-        yield f"{name}: id {number} is used {ids.count(number)} times; restore the file from git"
-    for column in sorted({n for n in names if names.count(n) > 1}):
-        yield f"{name}: column {column!r} appears {names.count(column)} times; restore the file from git"
-    if table.next_field_id <= max(ids, default=0):
-        yield f"{name}: next_field_id must be above {max(ids)}, got {table.next_field_id}; an id must never be given twice"
-    if len(set(partitions)) != len(partitions) or any(p < FIRST_PARTITION_ID for p in partitions):
-        yield f"{name}: partition ids must be distinct and at least {FIRST_PARTITION_ID}, got {partitions}"
-    for p in table.partition:
-        if p.source_id not in ids:
-            yield f"{name}: partition {p.name!r} has source_id {p.source_id}, which is no column; restore the file from git"
 
 
 def _locked(column: Column, number: int) -> LockedField:
@@ -277,8 +288,16 @@ def _locked(column: Column, number: int) -> LockedField:
 def _new_table(group: FeatureGroup) -> LockedTable:
     fields = tuple(_locked(column, number) for number, column in enumerate(group.columns, 1))
     source = next(f.id for f in fields if f.name == EVENT_TIME)
-    month = LockedPartition(id=FIRST_PARTITION_ID, source_id=source, name="event_time_month", transform="month")
-    return LockedTable(entities=group.entity_names, next_field_id=len(fields) + 1, fields=fields, partition=(month,))
+    partition = LockedPartition(
+        id=FIRST_PARTITION_ID, source_id=source, name=f"{EVENT_TIME}_{group.partition}", transform=group.partition
+    )
+    return LockedTable(
+        entities=group.entity_names,
+        next_field_id=len(fields) + 1,
+        partition_spec_id=0,
+        partition=(partition,),
+        schemas=(LockedSchema(id=0, fields=fields),),
+    )
 
 
 def _extended(group: FeatureGroup, locked: LockedTable) -> LockedTable:
@@ -286,27 +305,8 @@ def _extended(group: FeatureGroup, locked: LockedTable) -> LockedTable:
     known = {f.name for f in locked.fields}
     kept = [_locked(declared[f.name], f.id) for f in locked.fields]
     fresh = [c for c in group.columns if c.name not in known]
-    added = [_locked(c, number) for number, c in enumerate(fresh, locked.next_field_id)]
-    return replace(locked, fields=(*kept, *added), next_field_id=locked.next_field_id + len(added))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Extend a lock file: ``python -m mlops_runtime.features.lock <module>:<groups> <path>``."""
-    parser = argparse.ArgumentParser(prog="python -m mlops_runtime.features.lock", description=main.__doc__)
-    parser.add_argument("groups", help="<module>:<name> of a sequence of FeatureGroup")
-    parser.add_argument("path", type=Path, help="the lock file")
-    options = parser.parse_args(arguments)
-    module, _, name = options.groups.partition(":")
-    try:
-        write_lock(getattr(importlib.import_module(module), name), options.path)
-    except FeatureLockError as error:
-        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
-        return 1
-    except (ImportError, AttributeError, FeatureGroupError) as error:
-        sys.stderr.write(f"cannot read {options.groups!r}, expected <module>:<groups>: {error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    fields = (*kept, *(_locked(c, number) for number, c in enumerate(fresh, locked.next_field_id)))
+    if fields == locked.fields:
+        return locked
+    schema = LockedSchema(id=locked.schema_id + 1, fields=fields)
+    return replace(locked, schemas=(*locked.schemas, schema), next_field_id=locked.next_field_id + len(fresh))
