@@ -17,7 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID
-from mlops_runtime.features.plans import Plan, PlanChoice, Semantics, Shape, Statistics, choose, positions_query
+from mlops_runtime.features.plans import (
+    Plan,
+    PlanChoice,
+    Semantics,
+    Shape,
+    Statistics,
+    choose,
+    positions_query,
+    statistics_query,
+)
+from mlops_runtime.features.source import RowSource, TableRows, numbered, take
 
 PLANNER = "point-in-time/2"
 ROW_ID = "row_id"
@@ -38,7 +48,7 @@ class GroupRows:
         entities: The key's columns.
         columns: Features wanted, in order.
         ttl: How long after its event time a value counts. ``None``: without limit.
-        rows: The rows, with the three columns that every feature table has.
+        rows: The rows, with the three columns that every feature table has: in memory, or read batch by batch.
         ttl_inclusive: Whether a value still counts when exactly ``ttl`` has passed. Default: it does.
         names: What columns are called in the result. Default: their own names.
     """
@@ -47,9 +57,14 @@ class GroupRows:
     entities: tuple[str, ...]
     columns: tuple[str, ...]
     ttl: timedelta | None
-    rows: pa.Table
+    rows: pa.Table | RowSource
     ttl_inclusive: bool = True
     names: Mapping[str, str] | None = None
+
+    @property
+    def source(self) -> RowSource:
+        """The rows as something that is read by columns."""
+        return TableRows(self.rows) if isinstance(self.rows, pa.Table) else self.rows
 
     def output(self, column: str) -> str:
         """Return what a column is called in the result."""
@@ -93,14 +108,11 @@ def point_in_time(
     _check(rows, timestamp, groups, semantics, plan)
     result = _ordered(rows)
     for group in groups:
-        positions = _positions(result, timestamp, group, semantics, plan)
-        if len(positions) != rows.num_rows:
-            raise PlanError(f"{group.name}: the plan returned {len(positions)} rows for {rows.num_rows} entity rows")
-        for column in group.columns:
-            result = result.append_column(
-                pa.field(group.output(column), group.rows.schema.field(column).type),
-                group.rows[column].take(positions),
-            )
+        places = _places(result, timestamp, group, semantics, plan)
+        if len(places) != rows.num_rows:
+            raise PlanError(f"{group.name}: the plan returned {len(places)} rows for {rows.num_rows} entity rows")
+        for column, values in zip(group.columns, take(group.source, group.columns, places), strict=True):
+            result = result.append_column(pa.field(group.output(column), values.type), values)
     return result
 
 
@@ -111,56 +123,60 @@ def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
         PlanError: As for ``point_in_time``.
     """
     _check(rows, timestamp, [group], "known_at", None)
-    with _connected(_ordered(rows), timestamp, group) as connection:
-        return _choice(connection, group)
-
-
-def microseconds(times: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return times in UTC as whole microseconds since 1970, finer ones rounded down."""
-    if times.type.unit == "ns":
-        times = pc.floor_temporal(times, unit="microsecond")
-    return times.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    return _choice(group)
 
 
 def _ordered(rows: pa.Table) -> pa.Table:
     if ROW_ID not in rows.column_names:
-        return rows.append_column(ROW_ID, pa.array(range(rows.num_rows), pa.int64()))
+        return rows.append_column(ROW_ID, pa.arange(0, rows.num_rows, 1))
     return rows.sort_by(ROW_ID)
 
 
-def _positions(
+def _places(
     rows: pa.Table, timestamp: str, group: GroupRows, semantics: Semantics, plan: Plan | None
 ) -> pa.ChunkedArray:
-    """Return for each entity row the position of its row in the group, or null."""
-    with _connected(rows, timestamp, group) as connection:
-        name = _choice(connection, group).plan if plan is None else plan
-        return connection.sql(positions_query(name, _shape(group), semantics)).to_arrow_table()["place"]
-
-
-def _connected(rows: pa.Table, timestamp: str, group: GroupRows) -> duckdb.DuckDBPyConnection:
-    """Return a connection with the tables that the queries read: ``entity`` and ``feature``."""
+    """Return for each entity row the place of its row in the group, or null."""
     keys = {f"k{i}": name for i, name in enumerate(group.entities)}
+    times = {name: name for name in (EVENT_TIME, CREATED_TIME)}
+    entity = _entity(rows, timestamp, keys)
+    name = _choice(group).plan if plan is None else plan
+    found = _answer(group, keys | times, positions_query(name, _shape(group), semantics, is_total=False), entity)
+    if pc.any(found["is_tied"]).as_py():
+        values = {f"v{i}": column for i, column in enumerate(group.columns)}
+        every = {**keys, **times, INGEST_ID: INGEST_ID, **values}
+        found = _answer(group, every, positions_query(name, _shape(group), semantics, is_total=True), entity)
+    return found["place"]
+
+
+def _entity(rows: pa.Table, timestamp: str, keys: Mapping[str, str]) -> pa.Table:
     times = rows[timestamp]
-    entity = {key: rows[name] for key, name in keys.items()}
-    entity |= {"at": microseconds(times), "number": pa.array(range(rows.num_rows), pa.int64())}
-    # a value lives to an exact moment; rounding a finer time up decides as that time would
-    entity["until"] = entity["at"] if times.type.unit != "ns" else microseconds(_ceiling(times))
-    feature = {key: group.rows[name] for key, name in keys.items()}
-    feature |= {f"v{i}": group.rows[name] for i, name in enumerate(group.columns)}
-    feature |= {
-        "event": microseconds(group.rows[EVENT_TIME]),
-        "created": microseconds(group.rows[CREATED_TIME]),
-        "ingest": group.rows[INGEST_ID],
-        "place": pa.array(range(group.rows.num_rows), pa.int64()),
-    }
-    connection = duckdb.connect()
-    connection.register("entity", pa.table(entity))
-    connection.register("feature", pa.table(feature))
-    return connection
+    floor = ceiling = times
+    if times.type.unit == "ns":
+        # values appear and die at whole microseconds: down for the one and up for the other decides as the time itself would
+        floor, ceiling = (round_to(times, unit="microsecond") for round_to in (pc.floor_temporal, pc.ceil_temporal))
+    at, until = (moment.cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for moment in (floor, ceiling))
+    number = pa.arange(0, rows.num_rows, 1)
+    return pa.table(
+        {
+            **{key: rows[name].cast(_logical(rows[name].type)) for key, name in keys.items()},
+            "at": at,
+            "until": until,
+            "number": number,
+        }
+    )
 
 
-def _ceiling(times: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.ceil_temporal(times, unit="microsecond")
+def _answer(group: GroupRows, columns: Mapping[str, str], query: str, entity: pa.Table | None = None) -> pa.Table:
+    """Return the answer of a query over ``feature``, with columns by their names in the text, and ``entity``."""
+    reader = group.source.read(list(columns.values()))
+    renamed = pa.schema([(name, _logical(field.type)) for name, field in zip(columns, reader.schema, strict=True)])
+    batches = (batch.rename_columns(renamed.names).cast(renamed) for batch in reader)
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+        connection.register("feature", numbered(pa.RecordBatchReader.from_batches(renamed, batches)))
+        if entity is not None:
+            connection.register("entity", entity)
+        return connection.sql(query).to_arrow_table()
 
 
 def _shape(group: GroupRows) -> Shape:
@@ -172,12 +188,11 @@ def _shape(group: GroupRows) -> Shape:
     )
 
 
-def _choice(connection: duckdb.DuckDBPyConnection, group: GroupRows) -> PlanChoice:
+def _choice(group: GroupRows) -> PlanChoice:
     shape = _shape(group)
-    rows, keys, first, last = connection.sql(
-        f"select count(*), approx_count_distinct(({shape.key_list},)), min(event), max(event) from feature"  # noqa: S608 - k0, k1
-    ).fetchall()[0]
-    return choose(Statistics(rows=rows, keys=keys, span=0 if first is None else last - first), shape)
+    columns = {f"k{i}": name for i, name in enumerate(group.entities)} | {EVENT_TIME: EVENT_TIME}
+    rows, keys, span = _answer(group, columns, statistics_query(shape)).to_pylist()[0].values()
+    return choose(Statistics(rows=rows, keys=keys, span=span), shape)
 
 
 def _check(
@@ -225,7 +240,7 @@ def _row_id_problems(rows: pa.Table) -> list[str]:
 
 def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
     needed = (*group.entities, *group.columns, EVENT_TIME, CREATED_TIME, INGEST_ID)
-    absent = [name for name in needed if name not in group.rows.column_names]
+    absent = [name for name in needed if name not in group.source.schema.names]
     if absent:
         return [f"{group.name} has no column {', '.join(map(repr, absent))}"]
     problems = []
@@ -234,7 +249,7 @@ def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
             f"ttl of {group.name} must not be negative, and positive where it is exclusive, got {group.ttl!r}"
         )
     for name in (EVENT_TIME, CREATED_TIME):
-        kind = group.rows.schema.field(name).type
+        kind = group.source.schema.field(name).type
         if not pa.types.is_timestamp(kind) or kind.tz is None:
             problems.append(f"{name!r} of {group.name} must be a timestamp with a time zone, got {kind}")
     for name in group.entities:
@@ -245,7 +260,7 @@ def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
             problems.append(
                 f"{rows[name].null_count} entity rows have no {name!r}, which is a key of {group.name}; leave them out"
             )
-        kinds = (_logical(rows.schema.field(name).type), _logical(group.rows.schema.field(name).type))
+        kinds = (_logical(rows.schema.field(name).type), _logical(group.source.schema.field(name).type))
         if kinds[0] != kinds[1]:
             problems.append(
                 f"key {name!r} is {kinds[0]} in the entity rows and {kinds[1]} in {group.name}; give both one type"

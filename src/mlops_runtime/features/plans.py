@@ -33,7 +33,7 @@ class Shape:
 
     @property
     def value_list(self) -> list[str]:
-        """The columns of the values."""
+        """The columns of the values, in order."""
         return [f"v{i}" for i in range(self.values)]
 
     def same_key(self, right: str) -> str:
@@ -85,44 +85,76 @@ def choose(statistics: Statistics, shape: Shape) -> PlanChoice:
     )
 
 
-def positions_query(plan: Plan, shape: Shape, semantics: Semantics) -> str:
-    """Return the query for the place of each entity row's row in the group, or null, in the order of the entity rows.
-
-    It reads ``entity`` (key, ``at``, ``until``, ``number``) and ``feature`` (key, values, ``event``, ``created``, ``ingest``,
-    ``place``). Every name in the text is made here, never a name of a column.
-    """
-    visible = "greatest(event, created)" if semantics == "known_at" else "event"
-    # values come last in the order: rows that other writers gave one ingest id still have one winner
-    order = ["event", "created", "ingest", *shape.value_list]
-    return _frontier(shape, visible, order) if plan == "frontier" else _fan_out(shape, visible, order)
-
-
-def _frontier(shape: Shape, visible: str, order: list[str]) -> str:
-    by_availability = f"partition by {shape.key_list} order by {', '.join(['available', *order])}"
+def statistics_query(shape: Shape) -> str:
+    """Return the query for what ``choose`` wants to know of ``feature``: rows, about how many keys, microseconds between events."""
     return f"""
-        with known as (select *, {visible} as available from feature),
+        select count(*) as rows, approx_count_distinct(({shape.key_list},)) as keys,
+            coalesce(epoch_us(max(event_time)) - epoch_us(min(event_time)), 0) as span
+        from feature
+        """  # noqa: S608
+
+
+def positions_query(plan: Plan, shape: Shape, semantics: Semantics, *, is_total: bool) -> str:
+    """Return the query for ``place``, where each entity row's row is in the group, or null, in the order of the entity rows.
+
+    It reads ``entity`` (key, ``at``, ``until``, ``number``) and ``feature`` (key, ``event_time``, ``created_time``, ``place``; for
+    a total order ``ingest_id`` and values too). Every name in the text is made here, never a name of a column.
+
+    Args:
+        plan: Which plan.
+        shape: What the text depends on.
+        semantics: From when a value is visible.
+        is_total: Whether to order by batch and values too. Without them ``is_tied`` tells where they would have decided; that is
+            rare, and sorting by two times is half the work.
+    """
+    # rows that other writers gave one ingest id still have one winner
+    tie_break = ["ingest_id", *shape.value_list] if is_total else []
+    visible = "greatest(event, created)" if semantics == "known_at" else "event"
+    feature = f"""
+        select {", ".join([shape.key_list, *tie_break])}, place,
+            epoch_us(event_time) as event, epoch_us(created_time) as created, {visible} as available
+        from feature
+        """  # noqa: S608
+    return (_frontier if plan == "frontier" else _fan_out)(shape, feature, ["event", "created", *tie_break])
+
+
+def _frontier(shape: Shape, feature: str, order: list[str]) -> str:
+    # of the rows of one moment the last has their newest event, so one sort tells both what rises and what is last
+    return f"""
+        with known as ({feature}),
         running as (
-            select *, max(event) over ({by_availability} rows unbounded preceding) as newest from known
+            select {shape.key_list}, event, available, place, max(event) over by_time as newest,
+                lead(available) over by_time as following, {_tied("lag")} as is_tied
+            from known
+            window by_time as (
+                partition by {shape.key_list} order by {", ".join(["available", *order])} rows unbounded preceding
+            )
         ),
-        rising as (select * from running where event = newest),
-        frontier as (
-            select * from rising qualify lead(available) over ({by_availability}) is distinct from available
-        )
-        select case when {shape.alive("event")} then frontier.place end as place
+        frontier as (select * from running where event = newest and following is distinct from available)
+        select case when {shape.alive("event")} then frontier.place end as place, frontier.is_tied
         from entity asof left join frontier on {shape.same_key("frontier")} and entity.at >= frontier.available
         order by entity.number
         """  # noqa: S608
 
 
-def _fan_out(shape: Shape, visible: str, order: list[str]) -> str:
+def _fan_out(shape: Shape, feature: str, order: list[str]) -> str:
     best = ", ".join(f"{name} desc nulls first" for name in order)
     return f"""
-        with met as (
-            select entity.number, place, event, created, ingest, {", ".join(shape.value_list)}
-            from entity join feature on {shape.same_key("feature")}
-                and entity.at >= {visible} and {shape.alive("feature.event")}
+        with known as ({feature}),
+        met as (
+            select entity.number, known.* from entity join known on {shape.same_key("known")}
+                and entity.at >= known.available and {shape.alive("known.event")}
         ),
-        best as (select number, place from met qualify row_number() over (partition by number order by {best}) = 1)
-        select best.place from entity left join best on entity.number = best.number
+        best as (
+            select number, place, {_tied("lead")} as is_tied from met
+            window by_time as (partition by number order by {best})
+            qualify row_number() over by_time = 1
+        )
+        select best.place, best.is_tied from entity left join best on entity.number = best.number
         order by entity.number
         """  # noqa: S608
+
+
+def _tied(neighbour: str) -> str:
+    """Return whether the next best row of the key has the same times."""
+    return f"{neighbour}(event) over by_time = event and {neighbour}(created) over by_time = created"

@@ -1,0 +1,136 @@
+"""Rows that are read in batches, column by column: a feature table need not lie in memory to be joined.
+
+A point-in-time plan reads keys and times first, picks rows by their place, and then reads the columns of those rows alone.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
+from pyiceberg.table import DataScan, FileScanTask
+
+PLACE = "place"
+
+
+class RowSource(Protocol):
+    """Rows that can be read again and again, each time in the same order."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+
+    def read(self, columns: Sequence[str]) -> pa.RecordBatchReader:
+        """Return the rows with these columns alone, in batches."""
+
+
+class IcebergRows:
+    """The rows of a table scan, one data file in memory at a time, files in the order of their names.
+
+    ``DataScan.to_arrow_batch_reader`` of pyiceberg starts to read every file at once and keeps what is not asked for yet.
+
+    Args:
+        scan: The scan, with its snapshot, filter and columns.
+
+    Example:
+        >>> rows = IcebergRows(table.scan(snapshot_id=snapshot_id, selected_fields=("store_id", "units")))  # doctest: +SKIP
+        >>> rows.read(["units"]).read_all()  # doctest: +SKIP
+    """
+
+    def __init__(self, scan: DataScan) -> None:
+        self._scan = scan
+        self._tasks: list[FileScanTask] | None = None
+        self.schema = pa.schema(
+            [
+                pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type, f.nullable)
+                for f in schema_to_pyarrow(scan.projection(), include_field_ids=False)
+            ]
+        )
+
+    def read(self, columns: Sequence[str]) -> pa.RecordBatchReader:
+        """Return the rows with these columns alone, in batches."""
+        scan = self._scan
+        if self._tasks is None:
+            self._tasks = sorted(scan.plan_files(), key=lambda task: task.file.file_path)
+        tasks, schema = self._tasks, pa.schema([self.schema.field(name) for name in columns])
+        # columns are asked in the table's order; what the filter needs besides, the scan finds itself
+        projected = scan.projection().select(*columns)
+        reader = ArrowScan(scan.table_metadata, scan.io, projected, scan.row_filter, scan.case_sensitive)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for task in tasks:
+                for batch in reader.to_record_batches([task]):
+                    yield batch.select(list(columns)).cast(schema)
+
+        return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+class TableRows:
+    """A table in memory as a source.
+
+    Args:
+        table: The table.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self.schema = table.schema
+
+    def read(self, columns: Sequence[str]) -> pa.RecordBatchReader:
+        """Return the rows with these columns alone, in batches."""
+        return self._table.select(list(columns)).to_reader()
+
+    def take(self, columns: Sequence[str], places: pa.ChunkedArray) -> list[pa.ChunkedArray]:
+        """Return the values of columns at places; null where a place is null."""
+        return [self._table[name].take(places) for name in columns]
+
+
+def take(source: RowSource, columns: Sequence[str], places: pa.ChunkedArray) -> list[pa.ChunkedArray]:
+    """Return the values of columns at places, null where a place is null, with one pass over the source.
+
+    Example:
+        >>> source = TableRows(pa.table({"x": ["a", "b", "c"]}))
+        >>> take(source, ["x"], pa.chunked_array([[2, None, 2]]))[0].to_pylist()
+        ['c', None, 'c']
+    """
+    if isinstance(source, TableRows):
+        return source.take(columns, places)
+    wanted = pc.unique(places.drop_null()).sort()
+    found: list[pa.RecordBatch] = []
+    start = first = 0
+    for batch in source.read(columns):
+        start += batch.num_rows
+        last = bisect_left(wanted, start, lo=first, key=_number)
+        if last > first:
+            found.append(batch.take(pc.subtract(wanted[first:last], start - batch.num_rows)))
+        first = last
+    if first < len(wanted):
+        raise ValueError(f"the rows ended after {start}, place {wanted[first]} was picked; a source must not change")
+    rows = pa.Table.from_batches(found, pa.schema([source.schema.field(name) for name in columns]))
+    ranks = pc.index_in(places, value_set=wanted)
+    return [rows[name].take(ranks) for name in columns]
+
+
+def numbered(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """Return the rows with their place, from 0, as a further column.
+
+    Example:
+        >>> numbered(TableRows(pa.table({"x": ["a", "b"]})).read(["x"])).read_all()["place"].to_pylist()
+        [0, 1]
+    """
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        start = 0
+        for batch in reader:
+            places = pa.array(range(start, start + batch.num_rows), pa.int64())
+            yield batch.append_column(PLACE, places)
+            start += batch.num_rows
+
+    return pa.RecordBatchReader.from_batches(reader.schema.append(pa.field(PLACE, pa.int64())), batches())
+
+
+def _number(scalar: pa.Scalar) -> int:
+    value: int = scalar.as_py()
+    return value

@@ -1,0 +1,104 @@
+"""Rows read batch by batch: same rows, same order, one file at a time."""
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+
+from mlops_runtime.features.planner import GroupRows, point_in_time
+from mlops_runtime.features.source import IcebergRows, TableRows, numbered, take
+
+DAY = [datetime(2017, 1, number, tzinfo=UTC) for number in range(1, 10)]
+
+
+class Chopped:
+    """A table in batches of two rows, as a file would come."""
+
+    def __init__(self, table):
+        self.table, self.schema = table, table.schema
+
+    def read(self, columns):
+        """Return the columns."""
+        chosen = self.table.select(list(columns))
+        return pa.RecordBatchReader.from_batches(chosen.schema, chosen.to_batches(max_chunksize=2))
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Give an Iceberg table of two data files."""
+    catalog = SqlCatalog("local", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=tmp_path.as_uri())
+    catalog.create_namespace("features")
+    rows = pa.table(
+        {
+            "store_id": ["1", "2", "1"],
+            "event_time": pa.array(DAY[1:4], pa.timestamp("us", "UTC")),
+            "created_time": pa.array(DAY[1:4], pa.timestamp("us", "UTC")),
+            "ingest_id": ["a", "a", "b"],
+            "units": [1.0, float("nan"), None],
+        }
+    )
+    found = catalog.create_table("features.stock", rows.schema)
+    found.append(rows)
+    found.append(rows.slice(0, 1).set_column(4, "units", pa.array([5.0])))
+    return found
+
+
+def test_takes_as_a_table_does():
+    """Places in any order, repeated and missing, across batches."""
+    table = pa.table({"x": ["a", "b", "c", "d", "e"], "y": [0, 1, None, 3, 4]})
+    places = pa.chunked_array([[4, None, 0], [4, 2, 1, 0]], pa.int64())
+    for found, wanted in zip(
+        take(Chopped(table), ["y", "x"], places), take(TableRows(table), ["y", "x"], places), strict=True
+    ):
+        assert found.to_pylist() == wanted.to_pylist()
+    assert take(Chopped(table), ["x"], places)[0].to_pylist() == ["e", None, "a", "e", "c", "b", "a"]
+    nothing = pa.chunked_array([[None, None]], pa.int64())
+    assert take(Chopped(table), ["y"], nothing)[0].to_pylist() == [None, None]
+
+
+def test_fails_when_the_rows_have_become_fewer():
+    """A place that is not there is no silent null."""
+    with pytest.raises(ValueError, match="the rows ended after 2, place 7 was picked"):
+        take(Chopped(pa.table({"x": [1, 2]})), ["x"], pa.chunked_array([[1, 7]]))
+
+
+def test_places_go_on_from_batch_to_batch():
+    """The first row is 0."""
+    assert numbered(Chopped(pa.table({"x": list("abcde")})).read(["x"])).read_all()["place"].to_pylist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
+
+
+def test_a_scan_is_read_in_one_order_with_its_filter(table):
+    """Filter columns need not be asked for; every read gives the same rows in the same places."""
+    rows = IcebergRows(table.scan(row_filter="units >= 1 or units is nan", selected_fields=("store_id", "units")))
+    assert rows.schema.field("store_id").type == pa.string()
+    one, other = rows.read(["store_id"]).read_all(), rows.read(["units", "store_id"]).read_all()
+    assert other.column_names == ["units", "store_id"]
+    assert one["store_id"].to_pylist() == other["store_id"].to_pylist()
+    assert sorted(one["store_id"].to_pylist()) == ["1", "1", "2"]
+
+
+def test_a_plan_over_a_scan_equals_the_plan_over_its_table(table):
+    """Reading by columns changes nothing."""
+    entities = pa.table({"store_id": ["1", "1", "2", "3"], "at": [DAY[2], DAY[5], DAY[5], DAY[5]]})
+    names = ("store_id", "event_time", "created_time", "ingest_id", "units")
+    results = []
+    scan = table.scan(selected_fields=names)
+    for rows in (IcebergRows(scan), IcebergRows(scan).read(names).read_all()):
+        stock = GroupRows(name="stock", entities=("store_id",), columns=("units",), ttl=None, rows=rows)
+        results.append(str(point_in_time(entities, "at", [stock])["units"].to_pylist()))
+    # of the two rows of store 1 with equal times and batch the value decides
+    assert results == ["[5.0, None, nan, None]"] * 2
+
+
+def test_an_old_snapshot_is_read_as_it_was(table):
+    """A pinned scan does not see later files."""
+    first = table.metadata.snapshots[0].snapshot_id
+    rows = IcebergRows(table.scan(snapshot_id=first, selected_fields=("units",)))
+    assert rows.read(["units"]).read_all().num_rows == 3
