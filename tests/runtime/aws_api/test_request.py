@@ -3,7 +3,7 @@
 import pytest
 from botocore.session import get_session
 from botocore.validate import ParamValidator
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.aws_api import (
@@ -111,7 +111,10 @@ _JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # the shared machine, not the strategy, is slow
+# read once: the service's model is the largest that botocore has
+_INPUT = get_session().get_service_model("sagemaker").operation_model("CreateEndpointConfig").input_shape
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["EndpointConfigName", "ProductionVariants", "Tags", "KmsKeyId", "EnableNetworkIsolation"]),
@@ -121,8 +124,7 @@ _JSON = st.recursive(
 )
 def test_is_at_least_as_strict_as_botocore(arguments: dict[str, object]):
     """Whatever botocore's own validator refuses before sending is refused here too."""
-    shape = get_session().get_service_model("sagemaker").operation_model("CreateEndpointConfig").input_shape
-    if ParamValidator().validate(arguments, shape).has_errors():
+    if ParamValidator().validate(arguments, _INPUT).has_errors():
         assert [
             f for f in check_request("sagemaker", "CreateEndpointConfig", arguments) if f.severity is Severity.ERROR
         ]
