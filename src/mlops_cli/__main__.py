@@ -9,6 +9,7 @@ from mlops_cli import (
     audit,
     demo,
     doctor,
+    features,
     invoke,
     local,
     models,
@@ -46,6 +47,7 @@ app.command()(pause.pause)
 app.command()(pause.resume)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
+app.add_typer(features.app, name="features")
 app.add_typer(serving.app, name="serving")
 app.add_typer(terraform.app, name="terraform")
 
