@@ -24,7 +24,7 @@ PERIODS = {"27-30": (27, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44
 
 def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path | None = None) -> Path:
     """Train as a retraining after ``week`` would, print evaluation and gate, return ``model.tar.gz``."""
-    built = store.training_set(TRAINING_SET, as_of=week_start(week + 1))
+    built = store.split_training_set(TRAINING_SET, as_of=week_start(week + 1))
     for path, content in built.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)

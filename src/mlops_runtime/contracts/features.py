@@ -1,4 +1,7 @@
-"""The training-set manifest ``mlops.training-set/1``; its SHA-256 is the training set's id."""
+"""The training-set manifest ``mlops.training-set/1``, whose SHA-256 is the training set's id, and what erasures leave.
+
+A manifest holds neither a time of its own nor anything random, so that building once more gives the same id.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,16 +10,24 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Semantics:
-    """How a value was chosen for a row: known at the row's time, or by event time alone; nothing newer than the cutoff."""
+    """How a value was chosen for a row: known at the row's time, or by event time alone.
+
+    ``cutoff``: no row created later was read; ``None``: none is left out.
+    """
 
     as_of: Literal["known_at", "event_time"]
-    cutoff: str
+    cutoff: str | None
     tie_break: tuple[str, ...] = ("created_time", "ingest_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedTable:
-    """An Iceberg table at the snapshot that was read, tagged so that retention keeps it, with key and time to live."""
+    """An Iceberg table at the snapshot that was read, tagged so that retention keeps it, with key and time to live.
+
+    ``ttl_bound`` says whether the last instant of the time to live counts; ``None``: it does. ``names`` are those that the columns
+    have in the training set, in order; ``None``: their own. ``field_ids`` are the columns' in Iceberg. ``metadata_location`` is no
+    longer written: it ends in a random part.
+    """
 
     group: str
     version: int
@@ -25,21 +36,36 @@ class PinnedTable:
     table_uuid: str
     snapshot_id: int
     schema_id: int
-    metadata_location: str
     tag: str
     columns: tuple[str, ...]
     entities: tuple[str, ...] = ()
     ttl_seconds: int | None = None
+    metadata_location: str | None = None
+    ttl_bound: Literal["inclusive", "exclusive"] | None = None
+    names: tuple[str, ...] | None = None
+    field_ids: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityRows:
+    """Entity rows that somebody gave, kept as ``entities/<SHA-256 of the file>.parquet``; ``timestamp`` names their time."""
+
+    timestamp: str
+    rows: int
+    content_hash: str
+    sha256: str
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What built it."""
+    """What built it. ``source`` says from which code: ``repository``, ``commit`` and so on, as the caller gives it."""
 
     engine: str
     engine_version: str
     planner: str
     client: str
+    source: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +80,16 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """The rows that came out. ``content_hash`` does not depend on order, file layout or library version."""
+    """The rows that came out. ``content_hash`` does not depend on order, file layout or library version.
 
-    uri: str
+    Paths of files are relative; ``uri`` is no longer written: two copies of a training set have one id.
+    """
+
     rows: int
     content_hash: str
     files: tuple[OutputFile, ...]
     columns: Mapping[str, str]
+    uri: str | None = None
     order_by: str = "row_id"
 
 
@@ -68,14 +97,53 @@ class Output:
 class TrainingSetManifest:
     """Everything that is needed to build the training set again and to prove that it is the same.
 
+    Entity rows come from a table of labels, ``entities``, or from somebody's frame, ``entity_rows``.
+
     ``split`` holds the times ``trained_until``, ``holdout_from`` and ``holdout_until``, which the evaluation reports.
     """
 
     name: str
     semantics: Semantics
-    entities: PinnedTable
+    entities: PinnedTable | None
     features: tuple[PinnedTable, ...]
     build: Build
     output: Output
     split: Mapping[str, str] = field(default_factory=dict)
+    entity_rows: EntityRows | None = None
     format: Literal["mlops.training-set/1"] = "mlops.training-set/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasedTable:
+    """What an erasure takes from one table: the snapshots that held its rows, and the files that only these needed."""
+
+    table: str
+    table_uuid: str
+    snapshots: tuple[int, ...]
+    tags: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """An erasure that was begun; it never names the entity. ``used_by`` are the training sets that held its rows."""
+
+    id: str
+    at: str
+    reason: str
+    entities: tuple[str, ...]
+    tables: tuple[ErasedTable, ...]
+    used_by: tuple[str, ...]
+    format: Literal["mlops.erasure/1"] = "mlops.erasure/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """Why the training set ``manifest_id`` cannot be built again: an erasure took rows of its snapshots, and its own files."""
+
+    manifest_id: str
+    erasure: str
+    at: str
+    reason: str
+    tables: tuple[str, ...]
+    format: Literal["mlops.tombstone/1"] = "mlops.tombstone/1"

@@ -1,57 +1,47 @@
-"""The feature store from a job or a notebook: the same calls on a folder and on Glue."""
+"""The feature store from a job, a function or a notebook: the same calls on a folder and on Glue.
+
+What builds training sets needs DuckDB; what ingests does not load it.
+"""
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.glue import GlueCatalog
-from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts.events import EventDetail, features_ingested
+from mlops_runtime.contracts.features import Erasure
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.batch import ArrowStream, checked
-from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.hashing import content_hash
-from mlops_runtime.features.iceberg import (
-    FeatureTableError,
-    TableMeaning,
-    check_table,
-    committed,
-    iceberg_partition,
-    iceberg_schema,
-    read_rows,
-    snapshot_with,
-)
+from mlops_runtime.features.batch import ArrowStream
+from mlops_runtime.features.catalog import Tables
+from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.ingest import Batch, Ingested, append, check_is_given, check_restates, prepared
 from mlops_runtime.features.lock import FeatureLock
-from mlops_runtime.features.training_set import TrainingSet, build
+from mlops_runtime.features.manifest import Manifests
+from mlops_runtime.features.objects import Objects
 
-IDEMPOTENCY_KEY = "mlops.idempotency-key"
+if TYPE_CHECKING:
+    from mlops_runtime.features.rebuild import Rebuild
+    from mlops_runtime.features.training_set import Features, TrainingSet
+    from mlops_runtime.features.usage import Difference, Use
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ingested:
-    """What an ingest did. ``duplicate``: the batch had been ingested before, and nothing was written."""
-
-    table: str
-    snapshot_id: int
-    rows: int
-    duplicate: bool
+class FeatureStoreError(ValueError):
+    """The client was not told where what it needs lies."""
 
 
 class FeatureStoreClient:
-    """Ingest batches and build training sets.
+    """Ingest batches, build training sets, prove and compare them, read the newest values, and forget entities.
 
     Made by ``local`` or ``glue``.
 
     Example:
         >>> import tempfile
+        >>> from datetime import UTC
         >>> from mlops_runtime.features.group import Entity, Feature
         >>> stock = FeatureGroup(
         ...     name="stock",
@@ -65,21 +55,24 @@ class FeatureStoreClient:
         >>> batch = pa.table({"store_id": ["1"], "event_time": [day], "on_hand": [7]})
         >>> store.ingest(stock, batch).duplicate, store.ingest(stock, batch).duplicate
         (False, True)
-        >>> store.latest(stock)["on_hand"].to_pylist()
-        [7]
+        >>> asked = pa.table({"store_id": ["1", "2"], "event_timestamp": [day, day]})
+        >>> built = store.training_set(asked, [stock], name="shelves")
+        >>> built.rows["stock__on_hand"].to_pylist(), store.rebuild(built.id).verdict.value
+        ([7, None], 'IDENTICAL')
     """
 
     def __init__(
         self,
-        catalog: Catalog,
-        database: str,
+        tables: Tables,
         *,
         now: Callable[[], datetime],
-        local_lock: FeatureLock | None = None,
         announce: Callable[[EventDetail], None] | None = None,
+        manifests: str | Path | None = None,
+        training_sets: str | Path | None = None,
+        s3: Any = None,
     ) -> None:
-        self.database = database
-        self._catalog, self._now, self._local_lock, self._announce = catalog, now, local_lock, announce
+        self._tables, self._now, self._announce = tables, now, announce
+        self._manifest_place, self._set_place, self._s3 = manifests, training_sets, s3
 
     @classmethod
     def local(
@@ -91,7 +84,7 @@ class FeatureStoreClient:
         now: Callable[[], datetime] | None = None,
         announce: Callable[[EventDetail], None] | None = None,
     ) -> "FeatureStoreClient":
-        """Keep tables in a folder; they are made, and grow columns, as groups ask.
+        """Keep tables, training sets and manifests in a folder; tables are made, and grow columns, as groups ask.
 
         Args:
             path: The folder, made when missing.
@@ -100,17 +93,12 @@ class FeatureStoreClient:
             now: The clock. Default: the machine's.
             announce: As for ``glue``.
         """
-        path.mkdir(parents=True, exist_ok=True)
-        catalog = SqlCatalog(
-            "local", uri=f"sqlite:///{path.resolve()}/catalog.db", warehouse=path.resolve().as_uri() + "/tables"
-        )
-        catalog.create_namespace_if_not_exists(database)
         return cls(
-            catalog,
-            database,
+            Tables.local(path, database, lock),
             now=_utc_now if now is None else now,
-            local_lock=FeatureLock() if lock is None else lock,
             announce=announce,
+            manifests=path / "manifests",
+            training_sets=path / "training_sets",
         )
 
     @classmethod
@@ -121,6 +109,9 @@ class FeatureStoreClient:
         environment: Mapping[str, str] | None = None,
         now: Callable[[], datetime] | None = None,
         announce: Callable[[EventDetail], None] | None = None,
+        manifests: str | None = None,
+        training_sets: str | None = None,
+        s3: Any = None,
     ) -> "FeatureStoreClient":
         """Use the tables that a deployed feature store has in Glue; CloudFormation alone makes and changes them.
 
@@ -131,10 +122,18 @@ class FeatureStoreClient:
             now: The clock. Default: the machine's.
             announce: Told of each ingest, also of one that had been done before: whoever died between the two tells it then.
                 Pipelines that retrain on new data listen, see ``unit_bus``. Default: nobody is told.
+            manifests: ``s3://`` prefix of manifests, ``s3://<manifests bucket>/manifests``. Default: what needs it is refused.
+            training_sets: ``s3://`` place of training sets, ``s3://<training sets bucket>``. Default: what needs it is refused.
+            s3: A boto3 client of S3, for the two. Default: what needs it is refused.
         """
-        properties = glue_properties(os.environ if environment is None else environment)
-        catalog = GlueCatalog("glue", None, **properties)
-        return cls(catalog, database, now=_utc_now if now is None else now, announce=announce)
+        return cls(
+            Tables.glue(database, os.environ if environment is None else environment),
+            now=_utc_now if now is None else now,
+            announce=announce,
+            manifests=manifests,
+            training_sets=training_sets,
+            s3=s3,
+        )
 
     def ingest(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
         """Check a batch and append it, once, in one commit.
@@ -142,76 +141,209 @@ class FeatureStoreClient:
         Args:
             group: What the rows are.
             batch: A pyarrow table, pandas or polars frame; ``created_time`` may be left out: it is now.
-            idempotency_key: A batch with the key of an earlier one is not written again. Default: the content hash of the batch, so
-                that the very same rows are written once. The key is found as long as the table keeps the snapshot.
+            idempotency_key: A batch with the key of an earlier one is not written again; keys are remembered for 90 days at least.
+                Default: the content hash of the batch, so that the very same rows, in any order, are written once.
 
         Raises:
             BatchError: If the batch does not fit the group; with every problem.
             FeatureTableError: If the table does not fit the group.
+            KeyReusedError: If the key was used for other content.
         """
         now = self._now()
-        given = pa.table(batch) if isinstance(batch, ArrowStream) else batch
-        rows = checked(group, given, now)
-        key = content_hash(rows if CREATED_TIME in given.column_names else rows.drop_columns([CREATED_TIME]))
-        key = key if idempotency_key is None else idempotency_key
-        table = self._writable(group)
-        check_table(group, table)
-        # batches sort by the time of their ingest, so of two rows created at once the later ingested one counts
-        ingest_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%S.%f}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-        ids = pa.array([ingest_id] * rows.num_rows, pa.string())
-        rows = rows.append_column(pa.field(INGEST_ID, pa.string(), nullable=False), ids)
+        return self._appended(self._tables.writable(group), prepared(group, batch, key=idempotency_key, now=now), now)
 
-        def attempt(fresh: Table) -> Ingested:
-            before = snapshot_with(fresh, IDEMPOTENCY_KEY, key)
-            if before is None:
-                ordered = rows.select([f.name for f in fresh.schema().fields if f.name in rows.column_names])
-                fresh.append(ordered, snapshot_properties={IDEMPOTENCY_KEY: key})
-            after = snapshot_with(fresh, IDEMPOTENCY_KEY, key)
-            if after is None:
-                raise FeatureTableError(f"table {group.table_name} does not show the snapshot that was committed")
-            return Ingested(
-                table=group.table_name,
-                snapshot_id=after.snapshot_id,
-                rows=0 if before else rows.num_rows,
-                duplicate=before is not None,
-            )
+    def backfill(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
+        """Ingest rows of the past, each with the time at which it could first be known.
 
-        done = committed(table, attempt)
-        if self._announce is not None:
-            # by the key and not by the ingest: told twice, it is the same event
-            told = hashlib.sha256(key.encode()).hexdigest()[:32]
-            self._announce(features_ingested(group.table_name, rows=rows.num_rows, ingest_id=told))
-        return done
+        Args:
+            group: What the rows are.
+            batch: As for ``ingest``, with ``created_time``, which is never later than now.
+            idempotency_key: As for ``ingest``.
 
-    def latest(self, group: FeatureGroup) -> pa.Table:
-        """Return for each entity the newest row known now: what an online store would hold."""
-        table = self.table(group.table_name)
-        snapshot = table.current_snapshot()
-        names = [column.name for column in group.columns]
-        if snapshot is None:
-            return table.scan(selected_fields=tuple(names)).to_arrow()
-        rows = read_rows(table, snapshot.snapshot_id, names, known_by=self._now())
-        order = [(name, "descending") for name in (EVENT_TIME, CREATED_TIME, INGEST_ID)]
-        ordered = rows.sort_by([*((name, "ascending") for name in group.entity_names), *order])
-        firsts = ordered.append_column("place", pa.array(range(ordered.num_rows), pa.int64()))
-        places = firsts.group_by(list(group.entity_names)).aggregate([("place", "min")])["place_min"]
-        return ordered.take(places.combine_chunks().sort())
+        Raises:
+            BatchError: As for ``ingest``, and if there is no ``created_time``.
+        """
+        return self.ingest(group, check_is_given(group, batch), idempotency_key=idempotency_key)
+
+    def correct(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
+        """Restate rows: new versions with the entities and event times of earlier ones, which stay, and are read as known then.
+
+        Args:
+            group: What the rows are.
+            batch: As for ``ingest``. A feature that is null here is null from now on.
+            idempotency_key: As for ``ingest``.
+
+        Raises:
+            BatchError: As for ``ingest``, and if a row restates none that is there.
+        """
+        now, table = self._now(), self._tables.writable(group)
+        prepared_batch = prepared(group, batch, key=idempotency_key, now=now)
+        check_restates(table, prepared_batch)
+        return self._appended(table, prepared_batch, now)
 
     def training_set(
-        self, plan: TrainingSetPlan, *, as_of: datetime, uri: str = "", tables: Sequence[str] | None = None
-    ) -> TrainingSet:
-        """Pin the plan's tables by a tag and build the training set from what was known at ``as_of``.
+        self,
+        entities: ArrowStream,
+        features: "Features",
+        *,
+        name: str,
+        timestamp: str = "event_timestamp",
+        semantics: Literal["known_at", "event_time"] = "known_at",
+        as_of: datetime | None = None,
+        snapshots: Mapping[str, int] | None = None,
+        source: Mapping[str, str] | None = None,
+    ) -> "TrainingSet":
+        """Add features to entity rows as they counted at each row's time; tag what was read, write the files and the manifest.
+
+        Every row stays, in the order of ``row_id``, which is added where it is absent; columns are called ``group__feature``, and
+        are null where nothing counted. The same request over the same snapshots has the same id, whoever makes it and whenever.
+
+        Args:
+            entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame.
+            features: Groups whose features are all wanted, or columns by name of group or table.
+            name: Name of the training set.
+            timestamp: The time column, with a zone. Default: ``event_timestamp``.
+            semantics: Whether a value counts from when it was known, or from its event time whatever was known. Default:
+                ``known_at``, which leaks nothing.
+            as_of: Rows created later are not read. Default: all rows of the snapshots are.
+            snapshots: Snapshots to read, by name of group or table. Default: the current ones.
+            source: Which code asks, for the manifest: ``repository``, ``commit`` and the like. Default: nothing is said.
+
+        Raises:
+            TrainingSetError: If entity rows, groups, columns or snapshots are not as needed.
+            PlanError: If keys are null or of another type, or columns clash.
+        """
+        from mlops_runtime.features import training_set as sets  # noqa: PLC0415 - duckdb
+
+        rows = sets.read_entities(entities, timestamp)
+        request = sets.Request(
+            name=name,
+            rows=rows,
+            timestamp=timestamp,
+            features=features,
+            semantics=semantics,
+            as_of=as_of,
+            snapshots={} if snapshots is None else snapshots,
+            source={} if source is None else source,
+        )
+        built = sets.build(self.table, self.table_names(), request)
+        self._keep(built)
+        return built
+
+    def split_training_set(
+        self, plan: TrainingSetPlan, *, as_of: datetime, tables: Sequence[str] | None = None
+    ) -> "TrainingSet":
+        """Build the training set of a plan from what was known at ``as_of``: labels with features, split by time.
+
+        Nothing is written but the tags: a job leaves the files where its machine expects them.
 
         Args:
             plan: Labels, features and split.
             as_of: Nothing that became known later is used.
-            uri: Where the files will lie, for the manifest.
             tables: Names of the tables to choose from. Default: all of the database, which takes the right to list them.
 
         Raises:
             TrainingSetError: If the plan does not fit the tables, or a split is empty.
         """
-        return build(self.table, self.table_names() if tables is None else tables, plan, as_of=as_of, uri=uri)
+        from mlops_runtime.features import split_set  # noqa: PLC0415 - duckdb
+
+        return split_set.build(self.table, self.table_names() if tables is None else tables, plan, as_of=as_of)
+
+    def rebuild(self, training_set_id: str) -> "Rebuild":
+        """Build a training set again from its manifest and say whether it is the same.
+
+        Raises:
+            ManifestError: If there is no such manifest, or it was changed.
+        """
+        from mlops_runtime.features.rebuild import rebuild  # noqa: PLC0415 - duckdb
+
+        return rebuild(self.table, training_set_id, self.manifests, self._sets)
+
+    def diff(self, a: str, b: str) -> "Difference":
+        """Compare two training sets by their ids, from what was asked down to single values; both are built again for it.
+
+        Raises:
+            ManifestError: If there is no such manifest, or it was changed.
+            TrainingSetError: If one cannot be built again.
+        """
+        from mlops_runtime.features.training_set import TrainingSetError  # noqa: PLC0415 - duckdb
+        from mlops_runtime.features.usage import difference  # noqa: PLC0415 - duckdb
+
+        built = []
+        for training_set_id in (a, b):
+            again = self.rebuild(training_set_id)
+            if again.training_set is None:
+                raise TrainingSetError(f"training set {training_set_id} cannot be built again: {again.reason}")
+            built.append(again.training_set)
+        return difference(built[0], built[1])
+
+    def who_used(
+        self, group: FeatureGroup | str, *, snapshot: int | None = None, column: str | None = None
+    ) -> "tuple[Use, ...]":
+        """Return the training sets that read a group, or the rows of one snapshot, or one column.
+
+        Args:
+            group: The group, or the name of its table.
+            snapshot: Id of a snapshot; its rows are in later ones too. Default: any.
+            column: Name of a feature or key. Default: any.
+        """
+        from mlops_runtime.features.usage import who_used  # noqa: PLC0415 - duckdb
+
+        name = group if isinstance(group, str) else group.table_name
+        return who_used(self.manifests, self.table(name), snapshot=snapshot, column=column)
+
+    def latest(self, group: FeatureGroup, entities: ArrowStream | None = None) -> pa.Table:
+        """Return for each entity the newest row known now, if it is not older than the group's time to live.
+
+        Args:
+            group: The group.
+            entities: Keys to look up; the answer has their order, with nulls where there is no row. Default: all entities, in the
+                order of their keys, those without a row left out.
+        """
+        from mlops_runtime.features.latest import latest  # noqa: PLC0415 - duckdb
+
+        return latest(self.table(group.table_name), group, entities, now=self._now())
+
+    def erase(
+        self, entity: Mapping[str, object], *, reason: str, in_use: Collection[str], include_in_use: bool = False
+    ) -> Erasure:
+        """Remove an entity's rows from tables, history and files, and from the training sets that hold them.
+
+        Training sets that used it get a tombstone and can no longer be built again; the answer lists them. Calling again after a
+        crash finishes what was begun.
+
+        Args:
+            entity: Values by name of key column, for example ``{"household_id": "718"}``.
+            reason: Why, for the records: a ticket's number, never the entity.
+            in_use: Ids of training sets that models were trained from which serve or may serve again: ``training_sets_in_use``.
+            include_in_use: Whether these too may be taken. Default: they may not, and nothing is erased.
+
+        Raises:
+            ErasureError: If no table has the key, or a training set in use would be taken.
+        """
+        from mlops_runtime.features.erasure import Places, erase  # noqa: PLC0415 - duckdb
+
+        places = Places(
+            tables=[self.table(name) for name in self.table_names()],
+            manifests=self.manifests,
+            sets=self._sets,
+            open=lambda uri: Objects(uri, s3=self._s3),
+            remove=self._remove,
+        )
+        return erase(places, entity, reason=reason, in_use=in_use, include_in_use=include_in_use, now=self._now())
+
+    @property
+    def manifests(self) -> Manifests:
+        """The store's manifests.
+
+        Raises:
+            FeatureStoreError: If the client was not told where they lie.
+        """
+        if self._manifest_place is None:
+            raise FeatureStoreError(
+                "this needs the place of manifests: FeatureStoreClient.glue(manifests='s3://<bucket>/manifests', s3=...)"
+            )
+        return Manifests(self._manifest_place, s3=self._s3)
 
     def table(self, name: str) -> Table:
         """Load a feature table.
@@ -219,51 +351,44 @@ class FeatureStoreClient:
         Raises:
             FeatureTableError: If there is none of that name.
         """
-        try:
-            return self._catalog.load_table((self.database, name))
-        except NoSuchTableError:
-            # a caller who may read the tables need not be allowed to list them
-            raise FeatureTableError(
-                f"database {self.database} has no table {name}; deploy the feature store that declares it"
-            ) from None
+        return self._tables.load(name)
 
     def table_names(self) -> tuple[str, ...]:
         """Return the names of the database's tables."""
-        return tuple(sorted(identifier[-1] for identifier in self._catalog.list_tables(self.database)))
+        return self._tables.names()
 
-    def _writable(self, group: FeatureGroup) -> Table:
-        if self._local_lock is None:
-            return self.table(group.table_name)
-        self._local_lock = self._local_lock.extend([group])
-        locked = self._local_lock.table(group)
-        table = self._catalog.create_table_if_not_exists(
-            (self.database, group.table_name),
-            iceberg_schema(group, locked),
-            partition_spec=iceberg_partition(locked),
-            properties=group.properties,
-        )
-        known = {field.name for field in table.schema().fields}
-        added = [field for field in iceberg_schema(group, locked).fields if field.name not in known]
-        if added:
-            TableMeaning.of(group.table_name, table.properties)
-            with table.update_schema() as update:
-                for field in added:
-                    update.add_column(field.name, field.field_type, doc=field.doc)
-        return table
+    @property
+    def _sets(self) -> Objects:
+        if self._set_place is None:
+            raise FeatureStoreError(
+                "this needs the place of training sets: FeatureStoreClient.glue(training_sets='s3://<bucket>', s3=...)"
+            )
+        return Objects(self._set_place, s3=self._s3)
 
+    def _keep(self, built: "TrainingSet") -> None:
+        """Write entity rows, files and, last, the manifest: what has a manifest is complete."""
+        sets, prefix = self._sets, f"sets/{built.manifest.name}/{built.id}"
+        if built.entities is not None and built.manifest.entity_rows is not None:
+            sets.put_once(f"entities/{built.manifest.entity_rows.sha256}.parquet", built.entities)
+        for path, content in built.files.items():
+            sets.put_once(f"{prefix}/{path}", content)
+        self.manifests.add_copy(built.id, f"{str(self._set_place).rstrip('/')}/{prefix}")
+        self.manifests.write(built.manifest)
 
-def glue_properties(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return pyiceberg's catalog properties for an AWS environment: region, endpoints, keys where given."""
-    everywhere = environment.get("AWS_ENDPOINT_URL")
-    values = {
-        "client.region": environment.get("AWS_REGION", environment.get("AWS_DEFAULT_REGION")),
-        "glue.endpoint": environment.get("AWS_ENDPOINT_URL_GLUE", everywhere),
-        "s3.endpoint": environment.get("AWS_ENDPOINT_URL_S3", everywhere),
-        "client.access-key-id": environment.get("AWS_ACCESS_KEY_ID"),
-        "client.secret-access-key": environment.get("AWS_SECRET_ACCESS_KEY"),
-        "client.session-token": environment.get("AWS_SESSION_TOKEN"),
-    }
-    return {name: value for name, value in values.items() if value is not None}
+    def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
+        done = append(table, batch, now)
+        if self._announce is not None:
+            # by the key and not by the ingest: told twice, it is the same event
+            told = hashlib.sha256(batch.key.encode()).hexdigest()[:32]
+            self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=told))
+        return done
+
+    def _remove(self, file: str) -> None:
+        if file.startswith("s3://"):
+            bucket, _, key = file.removeprefix("s3://").partition("/")
+            Objects(f"s3://{bucket}", s3=self._s3).erase(key)
+        else:
+            Path(file.removeprefix("file://")).unlink(missing_ok=True)
 
 
 def _utc_now() -> datetime:

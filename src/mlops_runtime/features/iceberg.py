@@ -1,17 +1,18 @@
 """Feature tables as Iceberg: schema from group and lock file, commits that are tried again, tags, pins."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.transforms import MonthTransform
+from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
+from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform, Transform
 from pyiceberg.types import (
     BooleanType,
     DateType,
@@ -45,6 +46,8 @@ _TYPES: dict[str, PrimitiveType] = {
     "timestamp": TimestamptzType(),
 }
 
+_TRANSFORMS: dict[str, Transform[Any, Any]] = {"month": MonthTransform(), "day": DayTransform()}
+
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
     "int": pa.int32(),
@@ -63,12 +66,13 @@ class FeatureTableError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableMeaning:
-    """What the properties of a feature table say: group, version, key, time to live."""
+    """What the properties of a feature table say: group, version, key, time to live and whether its last instant counts."""
 
     group: str
     version: int
     entities: tuple[str, ...]
     ttl: timedelta | None
+    ttl_bound: Literal["inclusive", "exclusive"] = "inclusive"
 
     @classmethod
     def of(cls, name: str, properties: Mapping[str, str]) -> "TableMeaning":
@@ -87,6 +91,7 @@ class TableMeaning:
             version=int(properties["mlops.version"]),
             entities=tuple(properties["mlops.entities"].split(",")),
             ttl=None if ttl is None else timedelta(seconds=int(ttl)),
+            ttl_bound="exclusive" if properties.get("mlops.ttl-bound") == "exclusive" else "inclusive",
         )
 
 
@@ -103,8 +108,26 @@ def iceberg_schema(group: FeatureGroup, locked: LockedTable) -> Schema:
 
 
 def iceberg_partition(locked: LockedTable) -> PartitionSpec:
-    """Return the partition spec of a group: the month of the event time."""
-    return PartitionSpec(*(PartitionField(p.source_id, p.id, MonthTransform(), p.name) for p in locked.partition))
+    """Return the partition spec of a group: the month or the day of the event time."""
+    return PartitionSpec(
+        *(PartitionField(p.source_id, p.id, _TRANSFORMS[p.transform], p.name) for p in locked.partition)
+    )
+
+
+def iceberg_sort_order(group: FeatureGroup, locked: LockedTable) -> SortOrder:
+    """Return the order of rows in a file: by entity and event time, so that readers of few entities skip most of it."""
+    ids = {field.name: field.id for field in locked.fields}
+    return SortOrder(
+        *(
+            SortField(ids[name], IdentityTransform(), SortDirection.ASC, NullOrder.NULLS_LAST)
+            for name in sort_columns(group)
+        )
+    )
+
+
+def sort_columns(group: FeatureGroup) -> tuple[str, ...]:
+    """Return the columns that rows of a file are in order of."""
+    return (*group.entity_names, EVENT_TIME)
 
 
 def arrow_schema(group: FeatureGroup) -> pa.Schema:
@@ -128,9 +151,12 @@ def check_table(group: FeatureGroup, table: Table) -> None:
             problems.append(f"column {column.name!r} is {field.field_type}, declared is {column.type}")
     others = sorted(set(found) - {column.name for column in group.columns})
     problems += [f"column {name!r} is required but not declared" for name in others if found[name].required]
-    for key, value in group.properties.items():
-        if key != "mlops.owner" and table.properties.get(key) != value:
-            problems.append(f"property {key} is {table.properties.get(key)!r}, declared is {value!r}")
+    meaning = {k: v for k, v in table.properties.items() if k.startswith("mlops.")} | group.properties
+    for key in sorted(set(meaning) - {"mlops.owner"}):
+        if table.properties.get(key) != group.properties.get(key):
+            problems.append(
+                f"property {key} is {table.properties.get(key)!r}, declared is {group.properties.get(key)!r}"
+            )
     if problems:
         raise FeatureTableError(
             f"table {group.table_name} does not fit its group: {'; '.join(problems)}; deploy the feature store first"
@@ -160,15 +186,6 @@ def committed(table: Table, attempt: Callable[[Table], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def snapshot_with(table: Table, key: str, value: str) -> Snapshot | None:
-    """Return the snapshot whose summary holds ``key`` with ``value``, if the table still has it."""
-    for snapshot in table.metadata.snapshots:
-        summary = snapshot.summary
-        if summary is not None and summary.additional_properties.get(key) == value:
-            return snapshot
-    return None
-
-
 def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
     """Give a snapshot a tag, once; retention keeps tagged snapshots.
 
@@ -188,45 +205,90 @@ def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
     committed(table, attempt)
 
 
-def pin(table: Table, tag: str, columns: Iterable[str]) -> PinnedTable:
-    """Describe a table at the snapshot that ``tag`` names.
+def pin(
+    table: Table, snapshot_id: int, tag: str, columns: Iterable[str], names: Sequence[str] | None = None
+) -> PinnedTable:
+    """Describe a table at a snapshot that ``tag`` names.
+
+    Args:
+        table: The table.
+        snapshot_id: The snapshot.
+        tag: Its tag.
+        columns: What is read of it.
+        names: What the columns are called in the training set. Default: as in the table.
 
     Raises:
-        FeatureTableError: If the table has no such tag.
+        FeatureTableError: If the tag does not name the snapshot.
     """
     reference = table.metadata.refs.get(tag)
-    snapshot = None if reference is None else table.snapshot_by_id(reference.snapshot_id)
-    if snapshot is None:
-        raise FeatureTableError(f"table {'.'.join(table.name())} has no snapshot with tag {tag}")
+    snapshot = table.snapshot_by_id(snapshot_id)
+    if snapshot is None or reference is None or reference.snapshot_id != snapshot_id:
+        raise FeatureTableError(f"table {'.'.join(table.name())} has no snapshot {snapshot_id} with tag {tag}")
+    columns = tuple(columns)
     meaning = TableMeaning.of(table.name()[-1], table.properties)
+    schema_id = table.metadata.current_schema_id if snapshot.schema_id is None else snapshot.schema_id
+    schema = table.schemas()[schema_id]
     return PinnedTable(
         group=meaning.group,
         version=meaning.version,
         database=table.name()[-2],
         table=table.name()[-1],
         table_uuid=str(table.metadata.table_uuid),
-        snapshot_id=snapshot.snapshot_id,
-        schema_id=table.metadata.current_schema_id if snapshot.schema_id is None else snapshot.schema_id,
-        metadata_location=table.metadata_location,
+        snapshot_id=snapshot_id,
+        schema_id=schema_id,
         tag=tag,
-        columns=tuple(columns),
+        columns=columns,
         entities=meaning.entities,
         ttl_seconds=None if meaning.ttl is None else int(meaning.ttl.total_seconds()),
+        ttl_bound=None if meaning.ttl is None else meaning.ttl_bound,
+        names=None if names is None else tuple(names),
+        field_ids=tuple(schema.find_field(name).field_id for name in columns),
     )
 
 
 def read_rows(
-    table: Table, snapshot_id: int, columns: Iterable[str], *, known_by: datetime, since: datetime | None = None
+    table: Table,
+    snapshot_id: int,
+    columns: Iterable[str],
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+    where: BooleanExpression | None = None,
 ) -> pa.Table:
-    """Read columns of a snapshot: rows known by a time, and not older than another where one is given."""
-    condition = f"{CREATED_TIME} <= '{_iso(known_by)}' and {EVENT_TIME} <= '{_iso(known_by)}'"
+    """Read columns of a snapshot.
+
+    Args:
+        table: The table.
+        snapshot_id: The snapshot.
+        columns: Their names.
+        created_by: Rows created later are left out; this is what ``as_of`` means. Default: none are.
+        event_by: Rows of a later event time are left out. Default: none are.
+        since: Rows of an earlier event time are left out. Default: none are.
+        where: A further condition. Default: none.
+    """
+    conditions: list[BooleanExpression] = [] if where is None else [where]
+    if created_by is not None:
+        conditions.append(LessThanOrEqual(CREATED_TIME, _iso(created_by)))
+    if event_by is not None:
+        conditions.append(LessThanOrEqual(EVENT_TIME, _iso(event_by)))
     if since is not None:
-        condition += f" and {EVENT_TIME} >= '{_iso(since)}'"
+        conditions.append(GreaterThanOrEqual(EVENT_TIME, _iso(since)))
+    condition = And(AlwaysTrue(), AlwaysTrue(), *conditions)
     rows = table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id).to_arrow()
     plain = [
         pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type, f.nullable) for f in rows.schema
     ]
-    return rows.cast(pa.schema(plain))
+    return rows.cast(pa.schema(plain)).select(list(columns))
+
+
+def same_entity(values: Mapping[str, object]) -> BooleanExpression:
+    """Return the condition that rows are of one entity: each key equal."""
+    return And(AlwaysTrue(), AlwaysTrue(), *(EqualTo(name, cast("Any", _literal(v))) for name, v in values.items()))
+
+
+def _literal(value: object) -> object:
+    return _iso(value) if isinstance(value, datetime) else value
 
 
 def _iso(time: datetime) -> str:

@@ -1,158 +1,97 @@
-"""Manifests of training sets: kept under their id, never changed, and proved by building again."""
+"""Manifests of training sets: kept under their id, never changed; where copies lie; and tombstones of what was erased."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
+import hashlib
 from pathlib import Path
-from typing import Any
-
-from pyiceberg.table import Table
+from typing import Any, TypeVar
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
-from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
-from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.iceberg import FeatureTableError
-from mlops_runtime.features.training_set import TrainingSet, TrainingSetError, assemble
+from mlops_runtime.contracts.features import Erasure, Tombstone, TrainingSetManifest
+from mlops_runtime.features.objects import Objects
+
+T = TypeVar("T")
 
 
 class ManifestError(ValueError):
-    """A manifest is not what its id says."""
+    """There is no manifest of an id, or it is not what its id says."""
 
 
-class Verdict(StrEnum):
-    """What building a training set again showed."""
+class Manifests:
+    """The manifests of a feature store.
 
-    IDENTICAL = "IDENTICAL"
-    DIFFERS = "DIFFERS"
-    IMPOSSIBLE = "IMPOSSIBLE"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebuild:
-    """Outcome of a rebuild: the verdict, why, and the rows where they could be built.
-
-    ``same_bytes`` says whether the files have the same bytes too, as they do with the same versions of Arrow and DuckDB.
-    """
-
-    verdict: Verdict
-    reason: str
-    training_set: TrainingSet | None = None
-    same_bytes: bool = False
-
-
-def write_manifest(manifest: TrainingSetManifest, location: str | Path, *, s3: Any = None) -> str:
-    """Write a manifest as ``<location>/<id>.json``, unless it is there; return its id.
+    Below one place: ``<id>.json``, ``<id>/copies/`` with the places that its files were written to, ``tombstones/<id>.json`` and
+    ``erasures/<id>.json``. Nothing there is ever replaced.
 
     Args:
-        manifest: What to write.
-        location: A folder, or an ``s3://`` prefix.
+        place: A folder, or an ``s3://`` prefix.
         s3: A boto3 client, for a prefix.
+
+    Example:
+        >>> import tempfile
+        >>> Manifests(tempfile.mkdtemp()).ids()
+        ()
     """
-    digest, content = content_hash(manifest), canonical_json(manifest)
-    if isinstance(location, str) and location.startswith("s3://"):
-        bucket, key = _object(location, digest)
-        try:
-            s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*")
-        except s3.exceptions.ClientError as error:
-            # the id is the hash of the content: an object of that name holds it already
-            if error.response["Error"]["Code"] != "PreconditionFailed":
-                raise
+
+    def __init__(self, place: str | Path, *, s3: Any = None) -> None:
+        self._objects = Objects(place, s3=s3)
+
+    def write(self, manifest: TrainingSetManifest) -> str:
+        """Write a manifest, unless it is there; return its id."""
+        digest = content_hash(manifest)
+        self._objects.put_once(f"{digest}.json", canonical_json(manifest))
         return digest
-    folder = Path(location)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{digest}.json"
-    if not path.exists():
-        path.write_bytes(content)
-    return digest
 
+    def read(self, manifest_id: str) -> TrainingSetManifest:
+        """Read the manifest of an id.
 
-def read_manifest(manifest_id: str, location: str | Path, *, s3: Any = None) -> TrainingSetManifest:
-    """Read the manifest of an id.
+        Raises:
+            ManifestError: If there is none, or its content has another hash.
+        """
+        content = self._objects.get(f"{manifest_id}.json")
+        if content is None:
+            raise ManifestError(f"no manifest {manifest_id} in {self._objects}")
+        found = hashlib.sha256(content).hexdigest()
+        if found != manifest_id:
+            raise ManifestError(
+                f"manifest {manifest_id} in {self._objects} was changed: its content has the id {found}"
+            )
+        return from_json(TrainingSetManifest, content)
 
-    Raises:
-        ManifestError: If there is none, or its content has another hash.
-    """
-    if isinstance(location, str) and location.startswith("s3://"):
-        bucket, key = _object(location, manifest_id)
-        try:
-            content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        except s3.exceptions.NoSuchKey:
-            raise ManifestError(f"no manifest s3://{bucket}/{key}") from None
-    else:
-        try:
-            content = (Path(location) / f"{manifest_id}.json").read_bytes()
-        except FileNotFoundError:
-            raise ManifestError(f"no manifest {manifest_id} in {location}") from None
-    manifest = from_json(TrainingSetManifest, content)
-    if content_hash(manifest) != manifest_id:
-        raise ManifestError(f"manifest {manifest_id} was changed: its content has the id {content_hash(manifest)}")
-    return manifest
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of all manifests, in order."""
+        return tuple(key.removesuffix(".json") for key in self._objects.keys("") if "/" not in key)
 
+    def add_copy(self, manifest_id: str, uri: str) -> None:
+        """Note that the files of a training set were written below ``uri``."""
+        name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        self._objects.put_once(f"{manifest_id}/copies/{name}.json", canonical_json({"uri": uri}))
 
-def rebuild(load: Callable[[str], Table], manifest: TrainingSetManifest) -> Rebuild:
-    """Build a training set again from the snapshots of its manifest and compare the content hashes.
+    def copies(self, manifest_id: str) -> tuple[str, ...]:
+        """Return where the files of a training set were written."""
+        keys = self._objects.keys(f"{manifest_id}/copies/")
+        return tuple(from_json(dict, self._objects.get(key) or b"{}")["uri"] for key in keys)
 
-    Args:
-        load: Loads a feature table by name, as ``FeatureStoreClient.table``.
-        manifest: What was built.
-    """
-    tables: dict[str, Table] = {}
-    missing: list[str] = []
-    for pinned in (manifest.entities, *manifest.features):
-        try:
-            tables[pinned.table] = load(pinned.table)
-        except FeatureTableError as error:
-            missing.append(str(error))
-            continue
-        missing += _gone(tables[pinned.table], pinned)
-    if missing:
-        return Rebuild(verdict=Verdict.IMPOSSIBLE, reason="; ".join(missing))
-    try:
-        again = assemble(
-            tables,
-            plan_of(manifest),
-            manifest.entities,
-            manifest.features,
-            as_of=datetime.fromisoformat(manifest.semantics.cutoff),
-            uri=manifest.output.uri,
-        )
-    except TrainingSetError as error:
-        return Rebuild(verdict=Verdict.DIFFERS, reason=str(error))
-    before, after = manifest.output, again.manifest.output
-    if before.content_hash != after.content_hash:
-        reason = f"{before.rows} rows with content {before.content_hash} became {after.rows} with {after.content_hash}"
-        return Rebuild(verdict=Verdict.DIFFERS, reason=reason, training_set=again)
-    return Rebuild(
-        verdict=Verdict.IDENTICAL,
-        reason=f"{after.rows} rows with content {after.content_hash}",
-        training_set=again,
-        same_bytes=before.files == after.files,
-    )
+    def bury(self, tombstone: Tombstone) -> None:
+        """Write a tombstone, unless there is one."""
+        self._objects.put_once(f"tombstones/{tombstone.manifest_id}.json", canonical_json(tombstone))
 
+    def tombstone(self, manifest_id: str) -> Tombstone | None:
+        """Return the tombstone of a training set, if rows of it were erased."""
+        return self._document(Tombstone, f"tombstones/{manifest_id}.json")
 
-def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
-    """Return the plan that a manifest was built from."""
-    history = manifest.split.get("history_days")
-    return TrainingSetPlan(
-        name=manifest.name,
-        label_group=manifest.entities.group,
-        timestamp=manifest.split["timestamp"],
-        label=manifest.split["label"],
-        features={pinned.group: pinned.columns for pinned in manifest.features},
-        holdout_days=int(manifest.split["holdout_days"]),
-        history_days=None if history is None else int(history),
-    )
+    def begin(self, erasure: Erasure) -> None:
+        """Write down what an erasure is about to take, so that whoever comes next can finish it."""
+        self._objects.put_once(f"erasures/{erasure.id}.json", canonical_json(erasure))
 
+    def end(self, erasure: Erasure) -> None:
+        """Write down that an erasure is complete."""
+        self._objects.put_once(f"erasures/{erasure.id}.done", b"")
 
-def _gone(table: Table, pinned: PinnedTable) -> list[str]:
-    if str(table.metadata.table_uuid) != pinned.table_uuid:
-        return [f"table {pinned.table} was made anew: it is {table.metadata.table_uuid}, not {pinned.table_uuid}"]
-    if table.metadata.snapshot_by_id(pinned.snapshot_id) is None:
-        return [f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) was expired"]
-    return []
+    def unfinished(self) -> tuple[Erasure, ...]:
+        """Return the erasures that were begun and not ended."""
+        keys = self._objects.keys("erasures/")
+        begun = [key for key in keys if key.endswith(".json") and key.replace(".json", ".done") not in keys]
+        return tuple(found for key in begun if (found := self._document(Erasure, key)) is not None)
 
-
-def _object(prefix: str, digest: str) -> tuple[str, str]:
-    bucket, _, path = prefix.removeprefix("s3://").partition("/")
-    return bucket, "/".join(part for part in (path.strip("/"), f"{digest}.json") if part)
+    def _document(self, kind: type[T], key: str) -> T | None:
+        content = self._objects.get(key)
+        return None if content is None else from_json(kind, content)

@@ -114,7 +114,6 @@ def _manifest(plan: EvaluationPlan, train_rows: Any, holdout_rows: Any) -> Train
         table_uuid="",
         snapshot_id=0,
         schema_id=0,
-        metadata_location="",
         tag="",
         columns=tuple(train_rows.column_names),
     )
@@ -124,6 +123,6 @@ def _manifest(plan: EvaluationPlan, train_rows: Any, holdout_rows: Any) -> Train
         entities=table,
         features=(),
         build=Build(engine="given", engine_version="", planner="", client=""),
-        output=Output(uri="", rows=train_rows.num_rows + holdout_rows.num_rows, content_hash="", files=(), columns={}),
+        output=Output(rows=train_rows.num_rows + holdout_rows.num_rows, content_hash="", files=(), columns={}),
         split={"trained_until": begin, "holdout_from": begin, "holdout_until": end},
     )

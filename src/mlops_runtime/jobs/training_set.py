@@ -17,7 +17,7 @@ from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.iceberg import FeatureTableError
-from mlops_runtime.features.manifest import write_manifest
+from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.planner import PlanError
 from mlops_runtime.features.training_set import TrainingSetError
 from mlops_runtime.jobs.optml import JobError, OptMl
@@ -48,7 +48,7 @@ def training_set(
         manifests: The S3 prefix (or folder) of all manifests.
         s3: A boto3 client.
     """
-    built = client.training_set(plan, as_of=as_of, uri=output.rstrip("/"), tables=tables)
+    built = client.split_training_set(plan, as_of=as_of, tables=tables)
     for path, content in built.files.items():
         split, _, name = path.partition("/")
         folder = opt_ml.processing_output(split)
@@ -57,7 +57,9 @@ def training_set(
     folder = opt_ml.processing_output("manifest")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST_FILE).write_bytes(canonical_json(built.manifest))
-    write_manifest(built.manifest, manifests, s3=s3)
+    kept = Manifests(manifests, s3=s3)
+    kept.add_copy(built.id, output.rstrip("/"))
+    kept.write(built.manifest)
     sys.stderr.write(
         f"mlops training set: {built.train.num_rows} rows to train, {built.holdout.num_rows} held out, {built.id}\n"
     )

@@ -27,7 +27,7 @@ def week_30(tmp_path_factory):
     folder = tmp_path_factory.mktemp("week-30")
     store = FeatureStoreClient.local(folder / "store", now=lambda: week_start(31))
     data.ingest_weeks(store, 1, 30)
-    built = store.training_set(declaration.TRAINING_SET, as_of=week_start(31))
+    built = store.split_training_set(declaration.TRAINING_SET, as_of=week_start(31))
     for path, content in built.files.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(content)

@@ -70,6 +70,11 @@ def stock(*rows: tuple[float, int | None, float]) -> pa.Table:
     )
 
 
+def asked(*rows: tuple[float, str]) -> pa.Table:
+    """Return entity rows: (time in days, store)."""
+    return pa.table({"store_id": [store for _, store in rows], "event_timestamp": [day(n) for n, _ in rows]})
+
+
 @pytest.fixture
 def shop(tmp_path) -> SimpleNamespace:
     """Give the groups, the plan, makers of rows, and a client whose clock stands on day 20 and can be set."""
@@ -89,6 +94,8 @@ def shop(tmp_path) -> SimpleNamespace:
         day=day,
         sales=sales,
         stock=stock,
+        asked=asked,
+        path=tmp_path / "store",
         client=maker(),
         new_client=maker,
         set_day=set_day,

@@ -6,7 +6,6 @@ import pytest
 from pyiceberg.table import Table
 
 from mlops_runtime.features.batch import BatchError
-from mlops_runtime.features.client import IDEMPOTENCY_KEY, glue_properties
 from mlops_runtime.features.group import Feature
 from mlops_runtime.features.iceberg import FeatureTableError
 
@@ -22,10 +21,10 @@ def test_batch_is_one_snapshot_with_its_key(shop):
     table = shop.client.table("stock_v1")
     assert (done.rows, done.duplicate, done.table) == (2, False, "stock_v1")
     assert [s.snapshot_id for s in table.metadata.snapshots] == [done.snapshot_id]
-    assert table.metadata.snapshots[0].summary.additional_properties[IDEMPOTENCY_KEY] == "first"
+    assert table.metadata.snapshots[0].summary.additional_properties["mlops.idempotency-key"] == "first"
     ids = set(table.scan().to_arrow()["ingest_id"].to_pylist())
     assert len(ids) == 1
-    assert ids.pop().startswith("20170121T000000.000000-")
+    assert ids.pop().startswith("0000000000000000001-")
 
 
 def test_same_key_is_written_once(shop):
@@ -117,8 +116,12 @@ def test_table_has_the_ids_and_partition_of_its_lock(shop):
 def test_latest_is_the_newest_row_known(shop):
     """Of each entity the newest event counts, its newest restatement; what is known later does not."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1), (2, 2, 2), (2, 3, 4), (1, 9, 5), (19, 7, 19)))
-    shop.set_day(10)
+    shop.set_day(3)
+    assert shop.client.latest(shop.STOCK)["on_hand"].to_pylist() == [2]
+    shop.set_day(4)
     assert shop.client.latest(shop.STOCK)["on_hand"].to_pylist() == [3]
+    shop.set_day(10)
+    assert shop.client.latest(shop.STOCK)["on_hand"].to_pylist() == []  # older than its two days
     shop.set_day(19)
     assert shop.client.latest(shop.STOCK)["on_hand"].to_pylist() == [7]
 
@@ -126,7 +129,7 @@ def test_latest_is_the_newest_row_known(shop):
 def test_fails_when_the_table_does_not_fit_its_group(shop):
     """A group that the deployed table does not carry is refused with the difference."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)))
-    shop.client._local_lock = None  # as on Glue, where CloudFormation alone makes and changes tables
+    shop.client._tables._local_lock = None  # as on Glue, where CloudFormation alone makes and changes tables
     grown = replace(shop.STOCK, features=(*shop.STOCK.features, Feature("colour", "string", "colour", nullable=True)))
     with pytest.raises(FeatureTableError, match="column 'colour' is absent; deploy the feature store first"):
         shop.client.ingest(grown, shop.stock((2, 6, 2)).append_column("colour", [["red"]]))
@@ -134,15 +137,3 @@ def test_fails_when_the_table_does_not_fit_its_group(shop):
         shop.client.ingest(replace(shop.STOCK, ttl=shop.STOCK.ttl / 2), shop.stock((2, 6, 2)))
     with pytest.raises(FeatureTableError, match="database features has no table other_v1; deploy the feature store"):
         shop.client.ingest(replace(shop.STOCK, name="other"), shop.stock((2, 6, 2)))
-
-
-def test_glue_reads_region_endpoints_and_keys_from_the_environment():
-    """Each service's endpoint wins over the common one; what is not set is left to boto3 and Arrow."""
-    assert glue_properties(
-        {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_S3": "http://s3"}
-    ) == {"client.region": "eu-west-1", "glue.endpoint": "http://all", "s3.endpoint": "http://s3"}
-    assert glue_properties({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}) == {
-        "client.access-key-id": "a",
-        "client.secret-access-key": "b",
-        "client.session-token": "c",
-    }

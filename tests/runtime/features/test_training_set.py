@@ -1,159 +1,177 @@
-"""Training sets: labels as known, the split by time, purging, pins, and what a plan may not ask."""
+"""Training sets of given rows: names, order, ids, pins, semantics, and what may not be asked."""
 
+import hashlib
 from dataclasses import replace
+from datetime import UTC, timedelta, timezone
 
+import pandas
+import polars
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.features.planner import PlanError
 from mlops_runtime.features.training_set import TrainingSetError
 
-
-def days(shop, table) -> list[float]:
-    """Return the prediction times of a split, in days."""
-    return [(time - shop.day(0)).total_seconds() / 86400 for time in table["asked_at"].to_pylist()]
+ON_HAND = {"stock": ["on_hand"]}
 
 
-def test_holdout_ends_with_the_newest_known_label(filled):
-    """As of day 6.5 the labels of days 0-5 are known: the last two days are held out, the others train."""
-    built = filled.client.training_set(filled.PLAN, as_of=filled.day(6.5))
-    assert days(filled, built.train) == [0, 1, 2, 3]
-    assert days(filled, built.holdout) == [4, 5]
-    assert built.manifest.split == {
-        "trained_until": "2017-01-05T00:00:00Z",
-        "holdout_from": "2017-01-05T00:00:00Z",
-        "holdout_until": "2017-01-07T00:00:00Z",
-        "cut": "2017-01-05T00:00:00Z",
-        "timestamp": "asked_at",
-        "label": "units",
-        "holdout_days": "2",
-    }
+def values(built) -> list[int | None]:
+    """Return the stock of each row."""
+    return built.rows["stock__on_hand"].to_pylist()
 
 
-def test_features_are_those_known_at_the_prediction(filled):
-    """Stock of the day of the prediction is used, with the label of the day after."""
-    built = filled.client.training_set(filled.PLAN, as_of=filled.day(6.5))
-    assert built.train.select(["units", "on_hand", "row_id"]).to_pydict() == {
-        "units": [0.0, 1.0, 2.0, 3.0],
-        "on_hand": [0, 10, 20, 30],
-        "row_id": [0, 1, 2, 3],
-    }
+def test_rows_keep_their_order_and_get_named_columns(filled):
+    """Duplicates and unmatched rows stay; columns are called group__feature, row_id is added."""
+    rows = filled.asked((3, "1"), (1.5, "1"), (3, "2"), (3, "1"))
+
+    built = filled.client.training_set(rows, [filled.STOCK], name="shelves")
+
+    assert built.rows.column_names == ["store_id", "event_timestamp", "row_id", "stock__on_hand"]
+    assert values(built) == [30, 10, None, 30]
+    assert built.rows["row_id"].to_pylist() == [0, 1, 2, 3]
 
 
-def test_late_label_trains_only_where_it_was_known_at_the_cut(filled):
-    """A label of day 2 that came on day 5.5, after the cut of day 4, is in neither split."""
-    store = filled.client
-    late = replace(filled.SALES, name="late")
-    store.ingest(late, filled.sales(*((n, float(n), 5.5 if n == 2 else n + 1) for n in range(6))))
-    built = store.training_set(replace(filled.PLAN, label_group="late"), as_of=filled.day(6))
-    assert days(filled, built.train) == [0, 1, 3]
-    assert days(filled, built.holdout) == [4, 5]
+def test_given_row_ids_decide_the_order(filled):
+    """Whoever has ids keeps them."""
+    rows = filled.asked((3, "1"), (1.5, "1")).append_column("row_id", pa.array([7, 4], pa.int64()))
+
+    built = filled.client.training_set(rows, ON_HAND, name="shelves")
+
+    assert (built.rows["row_id"].to_pylist(), values(built)) == ([4, 7], [10, 30])
 
 
-def test_restated_label_counts_from_when_it_was_known(filled):
-    """Before a correction the old value trains, at its time the new one; a label taken back is none."""
-    filled.client.ingest(filled.SALES, filled.sales((1, 100.0, 6.2), (5, None, 8)))
-    before = filled.client.training_set(filled.PLAN, as_of=filled.day(6.1))
-    assert before.train["units"].to_pylist() == [0.0, 1.0, 2.0, 3.0]
-    at_cut = filled.client.training_set(replace(filled.PLAN, holdout_days=1), as_of=filled.day(8))
-    assert at_cut.train["units"].to_pylist() == [0.0, 100.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    after = filled.client.training_set(replace(filled.PLAN, holdout_days=4), as_of=filled.day(8))
-    assert after.holdout["units"].to_pylist() == [4.0, 6.0, 7.0]
+def test_frames_and_zones_make_no_difference(filled):
+    """Pandas and polars frames, seconds and other zones are the same rows."""
+    rows = filled.asked((3, "1"), (1.5, "1"))
+    moved = rows.set_column(
+        1, "event_timestamp", rows["event_timestamp"].cast(pa.timestamp("s", "UTC")).cast(pa.timestamp("s", "+05:30"))
+    )
 
-
-def test_history_bounds_the_training_rows(filled):
-    """Only rows of the days before the cut are trained on."""
-    built = filled.client.training_set(replace(filled.PLAN, history_days=2), as_of=filled.day(6.5))
-    assert days(filled, built.train) == [2, 3]
-    assert built.manifest.split["history_days"] == "2"
-
-
-def test_expired_and_late_stock_is_null(shop):
-    """Stock older than its two days, or not arrived, leaves a null and keeps the row."""
-    shop.client.ingest(shop.SALES, shop.sales(*((n, float(n), n + 1) for n in range(6))))
-    shop.client.ingest(shop.STOCK, shop.stock((0, 7, 0), (3, 8, 4)))
-    built = shop.client.training_set(shop.PLAN, as_of=shop.day(6.5))
-    assert [*built.train["on_hand"].to_pylist(), *built.holdout["on_hand"].to_pylist()] == [7, 7, 7, None, 8, 8]
-
-
-def test_tables_are_pinned_by_a_tag(filled):
-    """The manifest names each table's snapshot, and a tag keeps the snapshot."""
-    built = filled.client.training_set(filled.PLAN, as_of=filled.day(6.5), uri="s3://bucket/set")
-    pinned = built.manifest.features[0]
-    table = filled.client.table("stock_v1")
-    assert table.metadata.refs[pinned.tag].snapshot_id == pinned.snapshot_id == table.current_snapshot().snapshot_id
-    assert (pinned.entities, pinned.ttl_seconds, pinned.columns) == (("store_id",), 172800, ("on_hand",))
-    assert built.manifest.entities.columns == ("store_id", "asked_at", "units")
-    assert built.manifest.output.uri == "s3://bucket/set"
-    assert built.id == content_hash(built.manifest)
-
-
-def test_building_twice_gives_the_same_manifest_and_bytes(filled):
-    """Nothing in a training set comes from the clock or from chance."""
-    one = filled.client.training_set(filled.PLAN, as_of=filled.day(6.5))
-    two = filled.new_client().training_set(filled.PLAN, as_of=filled.day(6.5))
-    assert (one.id, one.files) == (two.id, two.files)
-
-
-def test_later_rows_change_nothing_known_before(filled):
-    """More sales and stock give another snapshot, the same rows as of the same time."""
-    one = filled.client.training_set(filled.PLAN, as_of=filled.day(6.5))
-    filled.client.ingest(filled.SALES, filled.sales((11, 11.0, 12)))
-    filled.client.ingest(filled.STOCK, filled.stock((3, 99, 15)))
-    two = filled.client.training_set(filled.PLAN, as_of=filled.day(6.5))
-    assert one.id != two.id
-    assert one.manifest.output.content_hash == two.manifest.output.content_hash
-
-
-def test_files_hold_the_splits(filled, tmp_path):
-    """The Parquet bytes read back as the splits, and the manifest lists their sizes."""
-    built = filled.client.training_set(filled.PLAN, as_of=filled.day(6.5))
-    path = tmp_path / "part.parquet"
-    path.write_bytes(built.files["holdout/part-0.parquet"])
-    assert pq.read_table(path).to_pylist() == built.holdout.to_pylist()
-    assert [(f.path, f.rows, f.bytes) for f in built.manifest.output.files] == [
-        (name, rows, len(built.files[name]))
-        for name, rows in (("train/part-0.parquet", 4), ("holdout/part-0.parquet", 2))
+    built = [
+        filled.client.training_set(frame, ON_HAND, name="shelves")
+        for frame in (rows, moved, polars.from_arrow(rows), pandas.DataFrame(rows.to_pydict()))
     ]
 
+    assert {tuple(values(one)) for one in built} == {(30, 10)}
+    assert built[0].id == built[1].id
 
-def test_group_may_be_named_by_its_table(filled):
-    """A plan that names the table is not touched by a later version of the group."""
-    plan = replace(filled.PLAN, features={"stock_v1": ("on_hand",)})
-    filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
-    assert filled.client.training_set(plan, as_of=filled.day(6.5)).manifest.features[0].table == "stock_v1"
-    with pytest.raises(TrainingSetError, match="group 'stock' has versions stock_v1, stock_v2; name the one you want"):
-        filled.client.training_set(filled.PLAN, as_of=filled.day(6.5))
+
+def test_the_same_request_has_the_same_id(filled):
+    """Whenever it is made, by whomever, and whatever has been committed to the table since."""
+    rows = filled.asked((3, "1"))
+    one = filled.client.training_set(rows, ON_HAND, name="shelves")
+    pinned = one.manifest.features[0].snapshot_id
+    filled.client.ingest(filled.STOCK, filled.stock((2.5, 99, 2.6)))
+    filled.set_day(30)
+
+    two = filled.new_client().training_set(rows, ON_HAND, name="shelves", snapshots={"stock": pinned})
+    three = filled.client.training_set(rows, ON_HAND, name="shelves")
+
+    assert (one.id, one.files) == (two.id, two.files)
+    assert three.id != one.id
+    assert (values(one), values(three)) == ([30], [30])
+
+
+def test_the_manifest_is_complete_and_is_its_id(filled):
+    """Its bytes hash to the id; tag, field ids and names are there; the files lie beside it."""
+    built = filled.client.training_set(filled.asked((3, "1")), ON_HAND, name="shelves", source={"commit": "abc"})
+    (pinned,) = built.manifest.features
+
+    assert hashlib.sha256(canonical_json(built.manifest)).hexdigest() == built.id
+    assert filled.client.manifests.read(built.id) == built.manifest
+    assert filled.client.table("stock_v1").metadata.refs[pinned.tag].snapshot_id == pinned.snapshot_id
+    assert (pinned.names, pinned.field_ids, pinned.ttl_seconds) == (("stock__on_hand",), (5,), 172800)
+    assert built.manifest.build.source == {"commit": "abc"}
+    assert b"metadata_location" not in canonical_json(built.manifest)
+    (file,) = built.manifest.output.files
+    (copy,) = filled.client.manifests.copies(built.id)
+    assert pq.read_table(f"{copy}/{file.path}") == built.rows
+
+
+def test_as_of_cuts_the_created_time_under_both_semantics(filled):
+    """Inclusive, whatever the event time; a restatement that was created later is not read."""
+    filled.client.ingest(filled.STOCK, filled.stock((3, 77, 5)))
+    rows = filled.asked((6, "1")).set_column(1, "event_timestamp", [[filled.day(4)]])
+
+    found = {
+        (semantics, as_of): values(
+            filled.client.training_set(rows, ON_HAND, name="shelves", semantics=semantics, as_of=filled.day(as_of))
+        )[0]
+        for semantics in ("known_at", "event_time")
+        for as_of in (3, 3.5, 5)
+    }
+    late = filled.client.training_set(filled.asked((3.9, "1")), ON_HAND, name="late", as_of=filled.day(5))
+    leaking = filled.client.training_set(
+        filled.asked((3.9, "1")), ON_HAND, name="late", as_of=filled.day(5), semantics="event_time"
+    )
+
+    assert found == {(s, d): {3: 30, 3.5: 30, 5: 40}[d] for s in ("known_at", "event_time") for d in (3, 3.5, 5)}
+    assert (values(late), values(leaking)) == ([30], [77])
+
+
+def test_an_exclusive_time_to_live_ends_before_its_end(shop):
+    """Two days after its event a value counts where the bound is inclusive, and not where it is exclusive."""
+    short = replace(shop.STOCK, name="short", ttl_bound="exclusive")
+    for group in (shop.STOCK, short):
+        shop.client.ingest(group, shop.stock((1, 5, 1)))
+
+    built = shop.client.training_set(shop.asked((3, "1"), (2.99, "1")), [shop.STOCK, short], name="both")
+
+    assert built.rows["stock__on_hand"].to_pylist() == [5, 5]
+    assert built.rows["short__on_hand"].to_pylist() == [None, 5]
+
+
+def test_a_null_restatement_is_null_and_nan_stays(shop):
+    """No fill from older rows."""
+    group = replace(shop.STOCK, name="rate", features=(replace(shop.STOCK.features[0], type="double"),), ttl=None)
+    rows = shop.stock((1, 5, 1), (2, None, 2), (3, 5, 3))
+    nan = rows.set_column(3, "on_hand", pa.array([5.0, None, float("nan")], pa.float64()))
+    shop.client.ingest(group, nan)
+
+    built = shop.client.training_set(shop.asked((1, "1"), (2, "1"), (3, "1")), [group], name="rates")
+
+    first, second, third = built.rows["rate__on_hand"].to_pylist()
+    assert (first, second) == (5.0, None)
+    assert third != third  # noqa: PLR0124 - NaN
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"label_group": "orders"}, "there is no feature table of group 'orders', there are sales_v1, stock_v1"),
-        ({"label": "revenue"}, "sales has no column 'revenue', it has store_id, event_time"),
-        ({"features": {"stock": ("price",)}}, "stock has no column 'price'"),
-        ({"holdout_days": 0}, "holdout_days must be at least 1, got 0"),
-        ({"holdout_days": 30}, "no rows for train; labels known at 2017-01-07T12:00:00+00:00 are split at 2016-12-08"),
+        ({"features": {"orders": ["x"]}}, "there is no feature table of group 'orders', there are sales_v1, stock_v1"),
+        ({"features": {"stock": ["price"]}}, "stock has no column 'price', it has store_id"),
+        ({"features": {}}, "features must name at least one column of each group, got {}"),
+        ({"features": {"stock": []}}, "features must name at least one column of each group"),
+        ({"snapshots": {"stock": 5}}, "table stock_v1 has no snapshot 5: it was expired, or never was"),
+        ({"snapshots": {"sales": 5}}, "snapshots names 'sales', of which no feature is asked for"),
+        ({"timestamp": "at"}, "entity rows have no column 'at', they have store_id, event_timestamp"),
+        ({"timestamp": "store_id"}, "'store_id' must be a timestamp with a time zone, got string"),
+        ({"entities": pa.table({"store_id": [], "event_timestamp": []})}, "there are no entity rows"),
     ],
 )
-def test_fails_when_the_plan_does_not_fit(filled, change, message):
-    """A plan that the tables cannot answer is refused with what there is."""
+def test_fails_when_the_request_does_not_fit(filled, change, message):
+    """With what there is; no tag is left."""
+    request = {"entities": filled.asked((3, "1")), "features": ON_HAND, "name": "shelves"} | change
     with pytest.raises(TrainingSetError) as error:
-        filled.client.training_set(replace(filled.PLAN, **change), as_of=filled.day(6.5))
+        filled.client.training_set(request.pop("entities"), request.pop("features"), **request)
     assert message in str(error.value)
+    assert set(filled.client.table("stock_v1").metadata.refs) == {"main"}
+    assert filled.client.manifests.ids() == ()
 
 
-def test_fails_before_any_label_is_known(filled):
-    """As of the first day nothing is known."""
-    with pytest.raises(TrainingSetError, match="no label of sales_v1 was known at 2017-01-01T12:00:00"):
-        filled.client.training_set(filled.PLAN, as_of=filled.day(0.5))
+def test_fails_for_times_finer_than_microseconds(filled):
+    """Nothing is rounded silently."""
+    fine = pa.array([filled.day(3)], pa.timestamp("us", timezone(timedelta(0)))).cast(pa.timestamp("ns", "UTC"))
+    odd = pa.array([fine.cast(pa.int64())[0].as_py() + 1], pa.int64()).cast(pa.timestamp("ns", "UTC"))
+    with pytest.raises(TrainingSetError, match="'event_timestamp' is finer than a microsecond"):
+        filled.client.training_set(pa.table({"store_id": ["1"], "event_timestamp": odd}), ON_HAND, name="s")
+    assert fine.type.tz == str(UTC)
 
 
-def test_fails_when_a_label_was_known_before_its_prediction(filled):
-    """A label that is known when it is to be predicted is a leak in the data."""
-    leak = replace(filled.SALES, name="leak")
-    rows = filled.sales((1, 1.0, 2), (2, 2.0, 3))
-    early = rows.set_column(3, "asked_at", [[filled.day(1), filled.day(4)]])
-    filled.client.ingest(leak, early)
-    with pytest.raises(TrainingSetError, match="1 labels were known before their asked_at, nothing to predict"):
-        filled.client.training_set(replace(filled.PLAN, label_group="leak"), as_of=filled.day(9))
+def test_fails_for_keys_of_another_type(filled):
+    """Keys compare exactly by type."""
+    rows = pa.table({"store_id": pa.array([1], pa.int64()), "event_timestamp": [filled.day(3)]})
+    with pytest.raises(PlanError, match="key 'store_id' is int64 in the entity rows and string in stock"):
+        filled.client.training_set(rows, ON_HAND, name="s")

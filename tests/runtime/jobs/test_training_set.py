@@ -15,11 +15,13 @@ from pyiceberg.catalog.glue import GlueCatalog
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.client import FeatureStoreClient, glue_properties
+from mlops_runtime.features.catalog import glue_properties
+from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema
 from mlops_runtime.features.lock import FeatureLock
-from mlops_runtime.features.manifest import Verdict, read_manifest, rebuild
+from mlops_runtime.features.manifest import Manifests
+from mlops_runtime.features.rebuild import Verdict, rebuild
 from mlops_runtime.jobs.training_set import main
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
@@ -116,9 +118,10 @@ def test_job_writes_splits_and_manifest(store, tmp_path):
     assert train.select(["units", "on_hand"]).to_pydict() == {"units": [0.0, 1.0, 2.0, 3.0], "on_hand": [0, 1, 2, 3]}
     assert holdout["units"].to_pylist() == [4.0, 5.0]
     manifest = from_json(TrainingSetManifest, (output / "manifest" / "training_set.json").read_bytes())
-    assert read_manifest(content_hash(manifest), f"s3://{SETS}/manifests", s3=store.s3) == manifest
-    assert manifest.output.uri == f"s3://{SETS}/sets/daily/1"
-    assert rebuild(store.client.table, manifest).verdict is Verdict.IDENTICAL
+    manifests, digest = Manifests(f"s3://{SETS}/manifests", s3=store.s3), content_hash(manifest)
+    assert manifests.read(digest) == manifest
+    assert manifests.copies(digest) == (f"s3://{SETS}/sets/daily/1",)
+    assert rebuild(store.client.table, digest, manifests).verdict is Verdict.IDENTICAL
 
 
 @pytest.mark.cloud

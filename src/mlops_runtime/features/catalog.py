@@ -1,0 +1,109 @@
+"""Feature tables by name: in a folder, where groups make them, and in Glue, where CloudFormation alone does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.glue import GlueCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table
+
+from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.iceberg import (
+    FeatureTableError,
+    TableMeaning,
+    iceberg_partition,
+    iceberg_schema,
+    iceberg_sort_order,
+)
+from mlops_runtime.features.lock import FeatureLock
+
+
+class Tables:
+    """The feature tables of one database.
+
+    Args:
+        catalog: pyiceberg's catalog.
+        database: Name of the database.
+        local_lock: Field ids of tables that groups make, and grow columns of, as they ask. ``None``: groups make no tables.
+    """
+
+    def __init__(self, catalog: Catalog, database: str, local_lock: FeatureLock | None = None) -> None:
+        self.database = database
+        self._catalog, self._local_lock = catalog, local_lock
+
+    @classmethod
+    def local(cls, path: Path, database: str, lock: FeatureLock | None) -> "Tables":
+        """Keep tables below a folder, which is made when missing."""
+        from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, which functions do not have
+
+        path.mkdir(parents=True, exist_ok=True)
+        catalog = SqlCatalog(
+            "local", uri=f"sqlite:///{path.resolve()}/catalog.db", warehouse=path.resolve().as_uri() + "/tables"
+        )
+        catalog.create_namespace_if_not_exists(database)
+        return cls(catalog, database, FeatureLock() if lock is None else lock)
+
+    @classmethod
+    def glue(cls, database: str, environment: Mapping[str, str]) -> "Tables":
+        """Use the tables of a Glue database."""
+        return cls(GlueCatalog("glue", None, **glue_properties(environment)), database)
+
+    def load(self, name: str) -> Table:
+        """Load a feature table.
+
+        Raises:
+            FeatureTableError: If there is none of that name.
+        """
+        try:
+            return self._catalog.load_table((self.database, name))
+        except NoSuchTableError:
+            # a caller who may read the tables need not be allowed to list them
+            raise FeatureTableError(
+                f"database {self.database} has no table {name}; deploy the feature store that declares it"
+            ) from None
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the database's tables."""
+        return tuple(sorted(identifier[-1] for identifier in self._catalog.list_tables(self.database)))
+
+    def writable(self, group: FeatureGroup) -> Table:
+        """Load the table of a group; in a folder, make it or add the group's new columns.
+
+        Raises:
+            FeatureTableError: If there is none, and groups make no tables.
+            FeatureLockError: If readers of the table would not survive what the group changes.
+        """
+        if self._local_lock is None:
+            return self.load(group.table_name)
+        self._local_lock = self._local_lock.extend([group])
+        locked = self._local_lock.table(group)
+        table = self._catalog.create_table_if_not_exists(
+            (self.database, group.table_name),
+            iceberg_schema(group, locked),
+            partition_spec=iceberg_partition(locked),
+            sort_order=iceberg_sort_order(group, locked),
+            properties=group.properties,
+        )
+        known = {field.name for field in table.schema().fields}
+        added = [field for field in iceberg_schema(group, locked).fields if field.name not in known]
+        if added:
+            TableMeaning.of(group.table_name, table.properties)
+            with table.update_schema() as update:
+                for field in added:
+                    update.add_column(field.name, field.field_type, doc=field.doc)
+        return table
+
+
+def glue_properties(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return pyiceberg's catalog properties for an AWS environment: region, endpoints, keys where given."""
+    everywhere = environment.get("AWS_ENDPOINT_URL")
+    values = {
+        "client.region": environment.get("AWS_REGION", environment.get("AWS_DEFAULT_REGION")),
+        "glue.endpoint": environment.get("AWS_ENDPOINT_URL_GLUE", everywhere),
+        "s3.endpoint": environment.get("AWS_ENDPOINT_URL_S3", everywhere),
+        "client.access-key-id": environment.get("AWS_ACCESS_KEY_ID"),
+        "client.secret-access-key": environment.get("AWS_SECRET_ACCESS_KEY"),
+        "client.session-token": environment.get("AWS_SESSION_TOKEN"),
+    }
+    return {name: value for name, value in values.items() if value is not None}

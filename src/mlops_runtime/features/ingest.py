@@ -1,0 +1,172 @@
+"""One batch into its table: checked, then one atomic append, once, also when writers overtake each other."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.table import Table
+
+from mlops_runtime.features import ledger
+from mlops_runtime.features.batch import ArrowStream, BatchError, checked, read_batch
+from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
+from mlops_runtime.features.hashing import content_hash
+from mlops_runtime.features.iceberg import FeatureTableError, check_table, committed, read_rows, sort_columns
+
+
+class KeyReusedError(ValueError):
+    """An idempotency key came again with another content; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """What an ingest did.
+
+    Attributes:
+        table: Name of the table.
+        snapshot_id: The snapshot that holds the batch.
+        rows: Rows written; none for a duplicate.
+        duplicate: The batch had been ingested before, and nothing was written.
+        repeated: Rows that were the same as another of the batch in every column, and were left out.
+    """
+
+    table: str
+    snapshot_id: int
+    rows: int
+    duplicate: bool
+    repeated: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch that passed its checks, with its key, content and whatever the ledger needs; rows in the table's order."""
+
+    group: FeatureGroup
+    rows: pa.Table
+    repeated: int
+    key: str
+    content: str
+
+
+def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: datetime) -> Batch:
+    """Check a batch, and bring it into the table's order.
+
+    Args:
+        group: What the rows are.
+        batch: A pyarrow table, pandas or polars frame.
+        key: Idempotency key. Default: the batch's content hash.
+        now: The store's clock.
+
+    Raises:
+        BatchError: If the batch does not fit the group; with every problem.
+    """
+    given = read_batch(batch)
+    rows = checked(group, given, now)
+    rows = rows.sort_by([(name, "ascending") for name in (*sort_columns(group), CREATED_TIME)])
+    is_stamped = CREATED_TIME not in given.column_names
+    # a batch that the store's clock stamps is the same one at any time
+    content = content_hash(
+        rows.drop_columns([CREATED_TIME]) if is_stamped else rows,
+        (*sort_columns(group), *(() if is_stamped else (CREATED_TIME,))),
+    )
+    return Batch(
+        group=group,
+        rows=rows,
+        repeated=given.num_rows - rows.num_rows,
+        key=content if key is None else key,
+        content=content,
+    )
+
+
+def append(table: Table, batch: Batch, now: datetime) -> Ingested:
+    """Append a batch in one commit, unless the table knows its key.
+
+    The key is looked for in the very state that is committed to, and the ingest id begins with the sequence number of the commit:
+    of two rows that were created at once, the one committed later counts.
+
+    Args:
+        table: The table.
+        batch: What to append.
+        now: The store's clock.
+
+    Raises:
+        KeyReusedError: If the key was used for another content.
+        FeatureTableError: If the table does not fit the group.
+    """
+    check_table(batch.group, table)
+
+    def attempt(fresh: Table) -> Ingested:
+        before = ledger.find(fresh, batch.key)
+        if before is not None:
+            return _duplicate(batch, before)
+        ingest_id = (
+            f"{fresh.metadata.last_sequence_number + 1:019d}-{hashlib.sha256(batch.key.encode()).hexdigest()[:16]}"
+        )
+        ids = pa.array([ingest_id], pa.string()).take(pa.nulls(batch.rows.num_rows, pa.int8()).fill_null(0))
+        rows = batch.rows.append_column(pa.field(INGEST_ID, pa.string(), nullable=False), ids)
+        ordered = rows.select([f.name for f in fresh.schema().fields if f.name in rows.column_names])
+        summary = ledger.summary(
+            fresh,
+            key=batch.key,
+            content=batch.content,
+            ingest=ingest_id,
+            newest_event=pc.max(rows[EVENT_TIME]).as_py(),
+            now=now,
+        )
+        fresh.append(ordered, snapshot_properties=summary)
+        after = ledger.find(fresh, batch.key)
+        if after is None:
+            raise FeatureTableError(f"table {batch.group.table_name} does not show the snapshot that was committed")
+        return Ingested(
+            table=batch.group.table_name,
+            snapshot_id=after.snapshot_id,
+            rows=rows.num_rows,
+            duplicate=False,
+            repeated=batch.repeated,
+        )
+
+    return committed(table, attempt)
+
+
+def check_is_given(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
+    """Return a batch that says when its rows could first be known, as a backfill must.
+
+    Raises:
+        BatchError: If it has no ``created_time``.
+    """
+    rows = read_batch(batch)
+    if CREATED_TIME not in rows.column_names:
+        raise BatchError(
+            f"backfill of {group.table_name}: column {CREATED_TIME!r} is missing; give when each row could first be known, "
+            "or ingest the batch as known from now on"
+        )
+    return rows
+
+
+def check_restates(table: Table, batch: Batch) -> None:
+    """Check that each row of a batch restates one that the table has.
+
+    Raises:
+        BatchError: With the number of rows that restate nothing, and the first of them.
+    """
+    keys = [*batch.group.entity_names, EVENT_TIME]
+    rows, snapshot = batch.rows.select(keys), table.current_snapshot()
+    if snapshot is not None:
+        first, last = pc.min(rows[EVENT_TIME]).as_py(), pc.max(rows[EVENT_TIME]).as_py()
+        there = read_rows(table, snapshot.snapshot_id, keys, event_by=last, since=first).group_by(keys).aggregate([])
+        rows = rows.join(there, keys, join_type="left anti")
+    if rows.num_rows:
+        raise BatchError(
+            f"correction of {batch.group.table_name}: {rows.num_rows} rows restate nothing, the first is "
+            f"{rows.slice(0, 1).to_pylist()[0]}; ingest new rows, correct only what is there"
+        )
+
+
+def _duplicate(batch: Batch, before: ledger.Entry) -> Ingested:
+    if before.content not in ("", batch.content):
+        raise KeyReusedError(
+            f"idempotency key {batch.key!r} of {batch.group.table_name} was used at {before.at} for content {before.content}, "
+            f"this batch has {batch.content}; give each batch its own key, or send the same rows"
+        )
+    return Ingested(table=batch.group.table_name, snapshot_id=before.snapshot_id, rows=0, duplicate=True)

@@ -1,0 +1,54 @@
+"""The newest value of each entity: what an online store would answer."""
+
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.table import Table
+
+from mlops_runtime.features.batch import ArrowStream, read_batch
+from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
+from mlops_runtime.features.iceberg import arrow_schema, read_rows
+from mlops_runtime.features.planner import ROW_ID, GroupRows, point_in_time
+
+_NOW = "__now__"
+
+
+def latest(table: Table, group: FeatureGroup, entities: ArrowStream | None, *, now: datetime) -> pa.Table:
+    """Return the newest row of each entity that is visible now and within the group's time to live.
+
+    Args:
+        table: The group's table.
+        group: The group.
+        entities: Keys to look up, in the answer's order. ``None``: all that have a row.
+        now: The time.
+    """
+    snapshot = table.current_snapshot()
+    names = [column.name for column in group.columns]
+    since = None if group.ttl is None else now - group.ttl
+    rows = (
+        arrow_schema(group).empty_table()
+        if snapshot is None
+        else read_rows(table, snapshot.snapshot_id, names, created_by=now, event_by=now, since=since)
+    )
+    keys = list(group.entity_names)
+    asked = rows.group_by(keys).aggregate([]).sort_by([(name, "ascending") for name in keys])
+    if entities is not None:
+        asked = read_batch(entities).select(keys)
+    found = point_in_time(
+        asked.append_column(_NOW, pa.array([now] * asked.num_rows, pa.timestamp("us", "UTC"))),
+        _NOW,
+        [
+            GroupRows(
+                name=group.name,
+                entities=group.entity_names,
+                columns=(EVENT_TIME, CREATED_TIME, INGEST_ID, *group.feature_names),
+                ttl=group.ttl,
+                rows=rows,
+                ttl_inclusive=group.ttl_bound == "inclusive",
+            )
+        ],
+    ).drop_columns([_NOW, ROW_ID])
+    if entities is None:
+        found = found.filter(pc.is_valid(found[EVENT_TIME]))
+    return found.select(names)

@@ -1,0 +1,103 @@
+"""A training set is proved by building it again from what its manifest pins."""
+
+import io
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow.parquet as pq
+from pyiceberg.table import Table
+
+from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
+from mlops_runtime.features import split_set, training_set
+from mlops_runtime.features.iceberg import FeatureTableError
+from mlops_runtime.features.manifest import Manifests
+from mlops_runtime.features.objects import Objects
+from mlops_runtime.features.training_set import Load, TrainingSet, TrainingSetError
+
+
+class Verdict(StrEnum):
+    """What building a training set again showed."""
+
+    IDENTICAL = "IDENTICAL"
+    DIFFERS = "DIFFERS"
+    IMPOSSIBLE = "IMPOSSIBLE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """Outcome of a rebuild: the verdict, why, and the rows where they could be built.
+
+    ``same_bytes`` says whether the files have the same bytes too, as they do with the same versions of Arrow and DuckDB.
+    """
+
+    verdict: Verdict
+    reason: str
+    training_set: TrainingSet | None = None
+    same_bytes: bool = False
+
+
+def entities_key(manifest: TrainingSetManifest) -> str:
+    """Return the key of the entity rows that somebody gave for a training set."""
+    if manifest.entity_rows is None:
+        raise TrainingSetError(f"training set {manifest.name} has no entity rows of its own")
+    return f"entities/{manifest.entity_rows.sha256}.parquet"
+
+
+def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | None = None) -> Rebuild:
+    """Build a training set again from the snapshots of its manifest and compare the content hashes.
+
+    Args:
+        load: Loads a feature table by name, as ``FeatureStoreClient.table``.
+        manifest_id: Its id.
+        manifests: Where its manifest lies, and its tombstone if rows of it were erased.
+        sets: Where its entity rows lie, of a set whose rows somebody gave.
+
+    Raises:
+        ManifestError: If there is no such manifest, or it was changed.
+    """
+    manifest, tombstone = manifests.read(manifest_id), manifests.tombstone(manifest_id)
+    if tombstone is not None:
+        return Rebuild(
+            verdict=Verdict.IMPOSSIBLE,
+            reason=f"erasure {tombstone.erasure} of {tombstone.at} ({tombstone.reason}) took rows of {', '.join(tombstone.tables)}",
+        )
+    tables: dict[str, Table] = {}
+    missing: list[str] = []
+    for pinned in (*([] if manifest.entities is None else [manifest.entities]), *manifest.features):
+        try:
+            tables[pinned.table] = load(pinned.table)
+        except FeatureTableError as error:
+            missing.append(str(error))
+            continue
+        missing += _gone(tables[pinned.table], pinned)
+    content = None
+    if manifest.entity_rows is not None:
+        content = None if sets is None else sets.get(entities_key(manifest))
+        missing += [] if content else [f"entity rows {entities_key(manifest)} are not there"]
+    if missing:
+        return Rebuild(verdict=Verdict.IMPOSSIBLE, reason="; ".join(missing))
+    try:
+        if content is None:
+            again = split_set.assemble(tables, manifest)
+        else:
+            again = training_set.assemble(tables, manifest, pq.read_table(io.BytesIO(content)))
+    except TrainingSetError as error:
+        return Rebuild(verdict=Verdict.DIFFERS, reason=str(error))
+    before, after = manifest.output, again.manifest.output
+    if before.content_hash != after.content_hash:
+        reason = f"{before.rows} rows with content {before.content_hash} became {after.rows} with {after.content_hash}"
+        return Rebuild(verdict=Verdict.DIFFERS, reason=reason, training_set=again)
+    return Rebuild(
+        verdict=Verdict.IDENTICAL,
+        reason=f"{after.rows} rows with content {after.content_hash}",
+        training_set=again,
+        same_bytes=before.files == after.files,
+    )
+
+
+def _gone(table: Table, pinned: PinnedTable) -> list[str]:
+    if str(table.metadata.table_uuid) != pinned.table_uuid:
+        return [f"table {pinned.table} was made anew: it is {table.metadata.table_uuid}, not {pinned.table_uuid}"]
+    if table.metadata.snapshot_by_id(pinned.snapshot_id) is None:
+        return [f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) was expired"]
+    return []

@@ -1,0 +1,171 @@
+"""A training set from a plan: labels and features as they were known, split by time into rows to train on and rows held out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.table import Table
+
+from mlops_runtime.contracts import content_hash as document_hash
+from mlops_runtime.contracts.features import Output, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
+from mlops_runtime.features.iceberg import pin, read_rows, tag_snapshot
+from mlops_runtime.features.planner import point_in_time
+from mlops_runtime.features.training_set import (
+    Load,
+    TrainingSet,
+    TrainingSetError,
+    built_by,
+    chosen_snapshots,
+    column_problems,
+    described,
+    group_rows,
+    iso,
+    resolved,
+)
+
+SPLITS = ("train", "holdout")
+SPLIT = "split"
+
+
+def build(load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: datetime) -> TrainingSet:
+    """Tag the current snapshots of the plan's tables, then build from them.
+
+    Args:
+        load: Loads a table by name.
+        tables: Names of the tables that there are.
+        plan: Labels, features and split. A group is named by its table, or by its name alone while it has one version.
+        as_of: Nothing that became known later is used.
+
+    Raises:
+        TrainingSetError: If the plan does not fit the tables, or a split is empty.
+    """
+    found = resolved(plan.name, (plan.label_group, *plan.features), tables)
+    loaded = {group: load(name) for group, name in found.items()}
+    problems = column_problems({plan.label_group: (plan.timestamp, plan.label)} | dict(plan.features), loaded)
+    if plan.holdout_days < 1:
+        problems.append(f"holdout_days must be at least 1, got {plan.holdout_days}")
+    if problems:
+        raise TrainingSetError(f"training set {plan.name}: " + "; ".join(problems))
+    snapshots = chosen_snapshots(plan.name, loaded, {})
+    read = {found[group]: snapshot for group, snapshot in snapshots.items()}
+    tag = f"ts-{document_hash({'plan': plan, 'as_of': as_of.astimezone(UTC), 'read': read})[:16]}"
+    for group, table in loaded.items():
+        tag_snapshot(table, snapshots[group], tag)
+    labels = loaded[plan.label_group]
+    label_columns = dict.fromkeys((*labels.properties["mlops.entities"].split(","), plan.timestamp, plan.label))
+    split = {"timestamp": plan.timestamp, "label": plan.label, "holdout_days": str(plan.holdout_days)}
+    if plan.history_days is not None:
+        split["history_days"] = str(plan.history_days)
+    manifest = TrainingSetManifest(
+        name=plan.name,
+        semantics=Semantics(as_of="known_at", cutoff=iso(as_of)),
+        entities=pin(labels, snapshots[plan.label_group], tag, label_columns),
+        features=tuple(pin(loaded[group], snapshots[group], tag, names) for group, names in plan.features.items()),
+        build=built_by({}),
+        output=Output(rows=0, content_hash="", files=(), columns={}),
+        split=split,
+    )
+    return assemble({table.name()[-1]: table for table in loaded.values()}, manifest)
+
+
+def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> TrainingSet:
+    """Build what a manifest of a plan describes, from tables at their pinned snapshots.
+
+    The holdout ends with the newest label known at the cutoff and holds rows that were predicted in the ``holdout_days`` before.
+    A training at the cut between the two would have seen the rows of ``train``, with the labels as known then; rows that were
+    predicted before the cut and whose label came after it belong to neither. Columns keep the names that they have in their tables:
+    they are the inputs of the model.
+
+    Args:
+        tables: By name, at least those of the manifest.
+        manifest: What to build; its output and the times of its split are not read.
+
+    Raises:
+        TrainingSetError: If a split is empty, or a label was known before the time of its prediction.
+    """
+    plan, labels = plan_of(manifest), manifest.entities
+    if labels is None or manifest.semantics.cutoff is None:
+        raise TrainingSetError(f"training set {manifest.name} was not made from a plan")
+    as_of = datetime.fromisoformat(manifest.semantics.cutoff)
+    known = _labels(tables[labels.table], labels, plan, as_of)
+    if known.num_rows == 0:
+        raise TrainingSetError(f"training set {plan.name}: no label of {labels.table} was known at {as_of.isoformat()}")
+    available = _available(known)
+    early = pc.sum(pc.less(available, known[plan.timestamp])).as_py()
+    if early:
+        raise TrainingSetError(
+            f"training set {plan.name}: {early} labels were known before their {plan.timestamp}, nothing to predict"
+        )
+    cut = pc.max(available).as_py() - timedelta(days=plan.holdout_days)
+    at_cut = _labels(tables[labels.table], labels, plan, cut)
+    train = at_cut.filter(pc.less(at_cut[plan.timestamp], cut))
+    if plan.history_days is not None:
+        train = train.filter(pc.greater_equal(train[plan.timestamp], cut - timedelta(days=plan.history_days)))
+    holdout = known.filter(pc.greater_equal(known[plan.timestamp], cut))
+    for name, part in zip(SPLITS, (train, holdout), strict=True):
+        if part.num_rows == 0:
+            raise TrainingSetError(
+                f"training set {plan.name}: no rows for {name}; labels known at {as_of.isoformat()} are split at "
+                f"{cut.isoformat()}, change holdout_days ({plan.holdout_days})"
+            )
+    parts = [
+        part.select(list(labels.columns)).append_column(SPLIT, pa.array([name] * part.num_rows))
+        for name, part in zip(SPLITS, (train, holdout), strict=True)
+    ]
+    rows = pa.concat_tables(parts)
+    oldest = pc.min(rows[plan.timestamp]).as_py()
+    inputs = [group_rows(tables[g.table], g, oldest=oldest, created_by=as_of) for g in manifest.features]
+    result = point_in_time(rows, plan.timestamp, inputs)
+    split = {
+        **manifest.split,
+        "trained_until": iso(pc.max(_available(train)).as_py()),
+        "holdout_from": iso(pc.min(holdout[plan.timestamp]).as_py()),
+        "holdout_until": iso(pc.max(available).as_py()),
+        "cut": iso(cut),
+    }
+    by_split = {name: result.filter(pc.equal(result[SPLIT], name)).drop_columns([SPLIT]) for name in SPLITS}
+    return described(replace(manifest, split=split), by_split, result)
+
+
+def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
+    """Return the plan that a manifest was built from.
+
+    Raises:
+        TrainingSetError: If it was not built from a plan.
+    """
+    if manifest.entities is None:
+        raise TrainingSetError(f"training set {manifest.name} was not made from a plan")
+    history = manifest.split.get("history_days")
+    return TrainingSetPlan(
+        name=manifest.name,
+        label_group=manifest.entities.group,
+        timestamp=manifest.split["timestamp"],
+        label=manifest.split["label"],
+        features={pinned.group: pinned.columns for pinned in manifest.features},
+        holdout_days=int(manifest.split["holdout_days"]),
+        history_days=None if history is None else int(history),
+    )
+
+
+def _labels(table: Table, labels: PinnedTable, plan: TrainingSetPlan, known_by: datetime) -> pa.Table:
+    """Return the newest known row of each label, in a total order; a label restated to null is none."""
+    columns = tuple(dict.fromkeys((*labels.columns, *RESERVED)))
+    rows = read_rows(table, labels.snapshot_id, columns, created_by=known_by, event_by=known_by)
+    key = [*labels.entities, EVENT_TIME]
+    newest = [(name, "descending") for name in (CREATED_TIME, INGEST_ID, plan.label, plan.timestamp)]
+    ordered = rows.sort_by([*((name, "ascending") for name in key), *newest])
+    ordered = ordered.append_column("place", pa.array(range(ordered.num_rows), pa.int64()))
+    firsts = ordered.group_by(key).aggregate([("place", "min")])["place_min"].combine_chunks()
+    kept = ordered.drop_columns(["place"]).take(firsts)
+    kept = kept.filter(pc.and_(pc.is_valid(kept[plan.label]), pc.is_valid(kept[plan.timestamp])))
+    return kept.sort_by([(name, "ascending") for name in (plan.timestamp, *key)])
+
+
+def _available(rows: pa.Table) -> pa.ChunkedArray:
+    """Return when each row was first known: the later of its event and created times."""
+    event, created = rows[EVENT_TIME], rows[CREATED_TIME]
+    return pc.if_else(pc.greater(event, created), event, created)

@@ -1,0 +1,163 @@
+"""The right to be forgotten: no row, no file, no copy is left, and what was taken is on the record."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_runtime.features import erasure as module
+from mlops_runtime.features.erasure import ErasureError
+from mlops_runtime.features.rebuild import Verdict
+
+SECRET = "household-4711-of-the-canary"
+ENTITY = {"store_id": SECRET}
+
+
+@pytest.fixture
+def kept(filled):
+    """Give a store with two entities, a training set of each and one of both."""
+    batch = pa.concat_tables([filled.stock((3, 7, 3)), filled.stock((4, 8, 4)).set_column(0, "store_id", [[SECRET]])])
+    filled.client.ingest(filled.STOCK, batch, idempotency_key="mixed")
+    filled.client.ingest(
+        filled.STOCK, filled.stock((5, 9, 5)).set_column(0, "store_id", [[SECRET]]), idempotency_key="alone"
+    )
+    filled.before = filled.client.training_set(filled.asked((2, "1")), {"sales": ["units"]}, name="sales")
+    filled.one = filled.client.training_set(filled.asked((6, "1")), [filled.STOCK], name="one")
+    filled.both = filled.client.training_set(filled.asked((6, "1"), (6, SECRET)), [filled.STOCK], name="both")
+    return filled
+
+
+def erase(filled, **options):
+    """Erase the entity."""
+    return filled.new_client().erase(ENTITY, **({"reason": "ticket 7", "in_use": ()} | options))
+
+
+def found(path) -> list[str]:
+    """Return the files below a folder that hold the entity, whatever they are, compressed or not."""
+    files = [p for p in path.rglob("*") if p.is_file()]
+    plain = [p for p in files if SECRET.encode() in p.read_bytes()]
+    tables = [p for p in files if p.suffix == ".parquet" and SECRET in pq.read_table(p)["store_id"].to_pylist()]
+    return sorted({str(p.relative_to(path)) for p in (*plain, *tables)})
+
+
+def test_nothing_of_the_entity_is_left(kept):
+    """Neither rows, nor files of any kind, nor history; other rows stay, and so do their values."""
+    assert found(kept.path)
+
+    record = erase(kept)
+
+    assert found(kept.path) == []
+    assert set(record.used_by) == {kept.one.id, kept.both.id}
+    table = kept.client.table("stock_v1")
+    assert set(table.scan().to_arrow()["store_id"].to_pylist()) == {"1"}
+    assert table.scan().to_arrow().num_rows == 11
+    assert all(s not in {x.snapshot_id for x in table.metadata.snapshots} for t in record.tables for s in t.snapshots)
+    built = kept.client.training_set(kept.asked((3.5, "1")), [kept.STOCK], name="after")
+    assert built.rows["stock__on_hand"].to_pylist() == [7]
+
+
+def test_training_sets_that_held_it_have_tombstones(kept):
+    """And cannot be built again; others can."""
+    record = erase(kept)
+
+    for built in (kept.one, kept.both):
+        again = kept.client.rebuild(built.id)
+        assert again.verdict is Verdict.IMPOSSIBLE
+        assert again.reason == f"erasure {record.id} of {record.at} (ticket 7) took rows of sales_v1, stock_v1"
+    assert kept.client.rebuild(kept.before.id).verdict is Verdict.IDENTICAL
+    assert [use.is_erased for use in kept.client.who_used(kept.STOCK)] == [True, True]
+
+
+def test_files_of_a_set_without_the_entity_stay(kept):
+    """Its rows are not the entity's."""
+    erase(kept)
+
+    assert len(list(kept.path.rglob("sets/one/**/*.parquet"))) == 1
+    assert list(kept.path.rglob("sets/both/**/*.parquet")) == []
+
+
+def test_keys_of_erased_batches_are_remembered(kept):
+    """A redelivered batch brings nothing back."""
+    erase(kept)
+
+    batch = kept.stock((5, 9, 5)).set_column(0, "store_id", [[SECRET]])
+    assert kept.client.ingest(kept.STOCK, batch, idempotency_key="alone").duplicate
+    assert found(kept.path) == []
+
+
+def test_a_set_in_use_is_taken_only_when_asked(kept):
+    """Else nothing changes at all."""
+    files = sorted(kept.path.rglob("*"))
+
+    with pytest.raises(ErasureError, match=f"1 training sets that hold the entity: {kept.one.id}; retrain without"):
+        erase(kept, in_use=[kept.one.id, kept.before.id])
+    assert sorted(kept.path.rglob("*")) == files
+
+    assert kept.one.id in erase(kept, in_use=[kept.one.id], include_in_use=True).used_by
+    assert found(kept.path) == []
+
+
+def test_erasing_again_does_nothing(kept):
+    """No snapshot is added."""
+    erase(kept)
+    before = [s.snapshot_id for s in kept.client.table("stock_v1").metadata.snapshots]
+
+    again = erase(kept)
+
+    assert (again.tables, again.used_by) == ((), ())
+    assert [s.snapshot_id for s in kept.client.table("stock_v1").metadata.snapshots] == before
+
+
+@pytest.mark.parametrize("step", ["bury", "rewrite", "begin", "untag", "expire", "remove", "copies"])
+def test_a_crash_is_finished_by_the_next_call(kept, monkeypatch, step):
+    """Wherever it happens."""
+
+    def crash(*_args, **_options):
+        raise KeyboardInterrupt
+
+    targets = {
+        "bury": (module.Manifests, "bury"),
+        "rewrite": (module, "_rewrite"),
+        "begin": (module.Manifests, "begin"),
+        "untag": (module, "_untag"),
+        "expire": (module, "_expire"),
+        "copies": (module, "_erase_copies"),
+    }
+    with monkeypatch.context() as broken:
+        if step == "remove":
+            broken.setattr("mlops_runtime.features.client.FeatureStoreClient._remove", crash)
+        else:
+            broken.setattr(*targets[step], crash)
+        with pytest.raises(KeyboardInterrupt):
+            erase(kept)
+
+    erase(kept)
+
+    assert found(kept.path) == []
+    assert kept.client.rebuild(kept.both.id).verdict is Verdict.IMPOSSIBLE
+    assert kept.client.table("stock_v1").scan().to_arrow().num_rows == 11
+
+
+def test_part_of_a_key_erases_all_below_it(shop):
+    """A household in every category."""
+    group = replace(
+        shop.STOCK, name="wide", entities=(*shop.STOCK.entities, replace(shop.STOCK.entities[0], name="category"))
+    )
+    rows = shop.stock((1, 1, 1), (2, 2, 2)).append_column("category", [["a", "b"]])
+    shop.client.ingest(group, rows)
+    shop.client.ingest(group, rows.set_column(0, "store_id", [["2", "2"]]))
+
+    shop.client.erase({"store_id": "1"}, reason="t", in_use=())
+
+    assert shop.client.table("wide_v1").scan().to_arrow()["store_id"].to_pylist() == ["2", "2"]
+
+
+def test_fails_when_no_table_has_the_key(kept):
+    """With the keys that there are."""
+    with pytest.raises(
+        ErasureError, match="no table has the key customer; there are sales_v1: store_id; stock_v1: store_id"
+    ):
+        kept.client.erase({"customer": "1"}, reason="t", in_use=())
+    with pytest.raises(ErasureError, match=r"no table has the key \(empty\)"):
+        kept.client.erase({}, reason="t", in_use=())

@@ -1,0 +1,114 @@
+"""A batch and its key; commit order; backfills and corrections."""
+
+import pyarrow as pa
+import pytest
+from pyiceberg.table import Table
+
+from mlops_runtime.features.batch import BatchError
+from mlops_runtime.features.ingest import KeyReusedError
+
+
+def rows(shop) -> list[tuple[int, int | None]]:
+    """Return day of event and stock of each row, in the order of their ingest."""
+    table = (
+        shop.new_client()
+        .table("stock_v1")
+        .scan()
+        .to_arrow()
+        .sort_by([("ingest_id", "ascending"), ("event_time", "ascending")])
+    )
+    return [
+        ((t - shop.day(0)).days, v)
+        for t, v in zip(table["event_time"].to_pylist(), table["on_hand"].to_pylist(), strict=True)
+    ]
+
+
+def test_a_key_with_other_content_is_refused(shop):
+    """The first batch stays as it is; the same rows in another order are the same content."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2)), idempotency_key="k")
+
+    assert shop.client.ingest(shop.STOCK, shop.stock((2, 6, 2), (1, 5, 1)), idempotency_key="k").duplicate
+    with pytest.raises(
+        KeyReusedError, match=r"idempotency key 'k' of stock_v1 was used at 2017-01-21.* for content h2:.*give each"
+    ):
+        shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 7, 2)), idempotency_key="k")
+    assert rows(shop) == [(1, 5), (2, 6)]
+
+
+def test_the_batch_committed_later_counts(shop, monkeypatch):
+    """Two writers, the same row, created at once: the one that was overtaken commits later, and its value counts."""
+    shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
+    original, others = Table.append, []
+
+    def append(self, *args, **kwargs):
+        if not others:
+            others.append(None)
+            shop.new_client().ingest(shop.STOCK, shop.stock((5, 50, 6)), idempotency_key="faster")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Table, "append", append)
+    shop.client.ingest(shop.STOCK, shop.stock((5, 51, 6)), idempotency_key="slower")
+
+    assert rows(shop) == [(0, 1), (5, 50), (5, 51)]
+    built = shop.client.training_set(shop.asked((6, "1")), [shop.STOCK], name="tie")
+    assert built.rows["stock__on_hand"].to_pylist() == [51]
+
+
+def test_rows_repeated_in_a_batch_are_one(shop):
+    """Equal in every column; the answer says how many were left out."""
+    done = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (1, 5, 1), (2, 6, 2)))
+
+    assert (done.rows, done.repeated) == (2, 1)
+    with pytest.raises(BatchError):
+        shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (1, 6, 1)))
+
+
+def test_rows_lie_sorted_by_entity_and_event(shop):
+    """As the table's sort order says."""
+    batch = pa.concat_tables(
+        [shop.stock((9, 1, 9), (2, 2, 2)), shop.stock((5, 3, 5)).set_column(0, "store_id", [["0"]])]
+    )
+    shop.client.ingest(shop.STOCK, batch)
+
+    found = shop.client.table("stock_v1").scan().to_arrow()
+
+    assert found["on_hand"].to_pylist() == [3, 2, 1]
+
+
+def test_a_backfill_says_when_its_rows_were_known(shop):
+    """Without created_time it is no backfill; with it the past is as it was known."""
+    with pytest.raises(BatchError, match="backfill of stock_v1: column 'created_time' is missing"):
+        shop.client.backfill(shop.STOCK, shop.stock((1, 5, 1)).drop_columns(["created_time"]))
+
+    done = shop.client.backfill(shop.STOCK, shop.stock((1, 5, 1.5)))
+
+    assert done.rows == 1
+    built = shop.client.training_set(shop.asked((1.4, "1"), (1.5, "1")), [shop.STOCK], name="past")
+    assert built.rows["stock__on_hand"].to_pylist() == [None, 5]
+
+
+def test_a_correction_restates_what_is_there(shop):
+    """The old value stays for whoever asks about the time before."""
+    shop.client.ingest(shop.STOCK, shop.stock((19, 5, 19), (18, 4, 18)))
+    fixed = shop.stock((19, 6, 19)).drop_columns(["created_time"])
+
+    shop.client.correct(shop.STOCK, fixed)
+    shop.set_day(21)
+
+    built = shop.client.training_set(shop.asked((19.5, "1"), (20.5, "1")), [shop.STOCK], name="corrected")
+    assert built.rows["stock__on_hand"].to_pylist() == [5, 6]
+
+
+def test_fails_to_correct_what_is_not_there(shop):
+    """Nothing is written, also in an empty table."""
+    unknown = shop.stock((7, 6, 7)).drop_columns(["created_time"])
+    with pytest.raises(
+        BatchError, match=r"correction of stock_v1: 1 rows restate nothing, the first is {'store_id': '1'"
+    ):
+        shop.client.correct(shop.STOCK, unknown)
+    shop.client.ingest(shop.STOCK, shop.stock((8, 5, 8)))
+    with pytest.raises(BatchError, match="1 rows restate nothing"):
+        shop.client.correct(
+            shop.STOCK, pa.concat_tables([unknown, shop.stock((8, 9, 8)).drop_columns(["created_time"])])
+        )
+    assert rows(shop) == [(8, 5)]

@@ -1,0 +1,95 @@
+"""A training set is proved by building it again."""
+
+from dataclasses import replace
+
+import pytest
+
+from mlops_runtime.features.manifest import Manifests
+from mlops_runtime.features.rebuild import Verdict, rebuild
+
+
+@pytest.fixture
+def manifests(tmp_path) -> Manifests:
+    """Return where the tests keep manifests."""
+    return Manifests(tmp_path / "kept")
+
+
+@pytest.fixture
+def built(filled):
+    """Return a training set as of day 6.5."""
+    return filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+
+
+def test_rebuild_is_identical_after_more_data_came(filled, built, manifests):
+    """The pinned snapshots give the same content and the same bytes, whatever was appended since."""
+    filled.client.ingest(filled.SALES, filled.sales((2, 999.0, 3.5)))  # late, but known at the cut
+    filled.client.ingest(filled.STOCK, filled.stock((3, 99, 3)))
+
+    again = rebuild(filled.new_client().table, manifests.write(built.manifest), manifests)
+
+    assert (again.verdict, again.same_bytes) == (Verdict.IDENTICAL, True)
+    assert again.training_set.files == built.files
+    assert again.training_set.id == built.id
+    fresh = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    assert fresh.manifest.output.content_hash != built.manifest.output.content_hash
+
+
+def test_rebuild_says_when_the_content_differs(filled, built, manifests):
+    """A manifest that claims other content is not confirmed."""
+    claim = replace(built.manifest, output=replace(built.manifest.output, content_hash="h2:00"))
+
+    again = rebuild(filled.client.table, manifests.write(claim), manifests)
+
+    assert again.verdict is Verdict.DIFFERS
+    assert f"6 rows with content h2:00 became 6 with {built.manifest.output.content_hash}" == again.reason
+
+
+def test_rebuild_is_impossible_without_the_snapshot(filled, built, manifests):
+    """An expired snapshot is named, not replaced by the newest."""
+    filled.client.ingest(filled.STOCK, filled.stock((12, 1, 12)))
+    table = filled.client.table("stock_v1")
+    pinned = built.manifest.features[0]
+    table.manage_snapshots().remove_tag(pinned.tag).commit()
+    table.maintenance.expire_snapshots().by_id(pinned.snapshot_id).commit()
+
+    again = rebuild(filled.client.table, manifests.write(built.manifest), manifests)
+
+    assert again.verdict is Verdict.IMPOSSIBLE
+    assert again.reason == f"snapshot {pinned.snapshot_id} of table stock_v1 (tag {pinned.tag}) was expired"
+
+
+def test_rebuild_is_impossible_with_another_table(filled, built, manifests):
+    """A table made anew under the old name is another table, and a missing one is named."""
+    entities = replace(built.manifest.entities, table_uuid="00000000-0000-0000-0000-000000000000")
+    gone = replace(built.manifest.features[0], table="gone_v1")
+    claim = replace(built.manifest, entities=entities, features=(gone,))
+
+    again = rebuild(filled.client.table, manifests.write(claim), manifests)
+
+    assert again.verdict is Verdict.IMPOSSIBLE
+    assert "table sales_v1 was made anew" in again.reason
+    assert "has no table gone_v1" in again.reason
+
+
+def test_rebuild_of_given_rows_reads_them_back(filled):
+    """Entity rows that somebody gave are kept beside the set; without them nothing can be built."""
+    built = filled.client.training_set(
+        filled.asked((1.5, "1"), (3, "2")), {"stock": ["on_hand"]}, name="shelves", source={"commit": "abc"}
+    )
+    client = filled.new_client()
+
+    assert client.rebuild(built.id).verdict is Verdict.IDENTICAL
+    for path in filled.path.rglob("entities/*.parquet"):
+        path.unlink()
+    assert (
+        client.rebuild(built.id).reason
+        == f"entity rows entities/{built.manifest.entity_rows.sha256}.parquet are not there"
+    )
+
+
+def test_expiry_keeps_a_tagged_snapshot(filled, built):
+    """The tag protects what a manifest needs from the retention of snapshots."""
+    filled.client.ingest(filled.STOCK, filled.stock((12, 1, 12)))
+    table = filled.client.table("stock_v1")
+    with pytest.raises(ValueError, match=str(built.manifest.features[0].snapshot_id)):
+        table.maintenance.expire_snapshots().by_id(built.manifest.features[0].snapshot_id).commit()

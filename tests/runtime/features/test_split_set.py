@@ -1,0 +1,159 @@
+"""Training sets of a plan: labels as known, the split by time, purging, pins, and what a plan may not ask."""
+
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_runtime.contracts import content_hash
+from mlops_runtime.features.training_set import TrainingSetError
+
+
+def days(shop, table) -> list[float]:
+    """Return the prediction times of a split, in days."""
+    return [(time - shop.day(0)).total_seconds() / 86400 for time in table["asked_at"].to_pylist()]
+
+
+def test_holdout_ends_with_the_newest_known_label(filled):
+    """As of day 6.5 the labels of days 0-5 are known: the last two days are held out, the others train."""
+    built = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    assert days(filled, built.train) == [0, 1, 2, 3]
+    assert days(filled, built.holdout) == [4, 5]
+    assert built.manifest.split == {
+        "trained_until": "2017-01-05T00:00:00Z",
+        "holdout_from": "2017-01-05T00:00:00Z",
+        "holdout_until": "2017-01-07T00:00:00Z",
+        "cut": "2017-01-05T00:00:00Z",
+        "timestamp": "asked_at",
+        "label": "units",
+        "holdout_days": "2",
+    }
+
+
+def test_features_are_those_known_at_the_prediction(filled):
+    """Stock of the day of the prediction is used, with the label of the day after."""
+    built = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    assert built.train.select(["units", "on_hand", "row_id"]).to_pydict() == {
+        "units": [0.0, 1.0, 2.0, 3.0],
+        "on_hand": [0, 10, 20, 30],
+        "row_id": [0, 1, 2, 3],
+    }
+
+
+def test_late_label_trains_only_where_it_was_known_at_the_cut(filled):
+    """A label of day 2 that came on day 5.5, after the cut of day 4, is in neither split."""
+    store = filled.client
+    late = replace(filled.SALES, name="late")
+    store.ingest(late, filled.sales(*((n, float(n), 5.5 if n == 2 else n + 1) for n in range(6))))
+    built = store.split_training_set(replace(filled.PLAN, label_group="late"), as_of=filled.day(6))
+    assert days(filled, built.train) == [0, 1, 3]
+    assert days(filled, built.holdout) == [4, 5]
+
+
+def test_restated_label_counts_from_when_it_was_known(filled):
+    """Before a correction the old value trains, at its time the new one; a label taken back is none."""
+    filled.client.ingest(filled.SALES, filled.sales((1, 100.0, 6.2), (5, None, 8)))
+    before = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.1))
+    assert before.train["units"].to_pylist() == [0.0, 1.0, 2.0, 3.0]
+    at_cut = filled.client.split_training_set(replace(filled.PLAN, holdout_days=1), as_of=filled.day(8))
+    assert at_cut.train["units"].to_pylist() == [0.0, 100.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    after = filled.client.split_training_set(replace(filled.PLAN, holdout_days=4), as_of=filled.day(8))
+    assert after.holdout["units"].to_pylist() == [4.0, 6.0, 7.0]
+
+
+def test_history_bounds_the_training_rows(filled):
+    """Only rows of the days before the cut are trained on."""
+    built = filled.client.split_training_set(replace(filled.PLAN, history_days=2), as_of=filled.day(6.5))
+    assert days(filled, built.train) == [2, 3]
+    assert built.manifest.split["history_days"] == "2"
+
+
+def test_expired_and_late_stock_is_null(shop):
+    """Stock older than its two days, or not arrived, leaves a null and keeps the row."""
+    shop.client.ingest(shop.SALES, shop.sales(*((n, float(n), n + 1) for n in range(6))))
+    shop.client.ingest(shop.STOCK, shop.stock((0, 7, 0), (3, 8, 4)))
+    built = shop.client.split_training_set(shop.PLAN, as_of=shop.day(6.5))
+    assert [*built.train["on_hand"].to_pylist(), *built.holdout["on_hand"].to_pylist()] == [7, 7, 7, None, 8, 8]
+
+
+def test_tables_are_pinned_by_a_tag(filled):
+    """The manifest names each table's snapshot, and a tag keeps the snapshot."""
+    built = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    pinned = built.manifest.features[0]
+    table = filled.client.table("stock_v1")
+    assert table.metadata.refs[pinned.tag].snapshot_id == pinned.snapshot_id == table.current_snapshot().snapshot_id
+    assert (pinned.entities, pinned.ttl_seconds, pinned.columns) == (("store_id",), 172800, ("on_hand",))
+    assert built.manifest.entities.columns == ("store_id", "asked_at", "units")
+    assert [f.name for f in table.schema().fields if f.field_id in pinned.field_ids] == ["on_hand"]
+    assert built.id == content_hash(built.manifest)
+
+
+def test_building_twice_gives_the_same_manifest_and_bytes(filled):
+    """Nothing in a training set comes from the clock or from chance."""
+    one = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    two = filled.new_client().split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    assert (one.id, one.files) == (two.id, two.files)
+
+
+def test_later_rows_change_nothing_known_before(filled):
+    """More sales and stock give another snapshot, the same rows as of the same time."""
+    one = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    filled.client.ingest(filled.SALES, filled.sales((11, 11.0, 12)))
+    filled.client.ingest(filled.STOCK, filled.stock((3, 99, 15)))
+    two = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    assert one.id != two.id
+    assert one.manifest.output.content_hash == two.manifest.output.content_hash
+
+
+def test_files_hold_the_splits(filled, tmp_path):
+    """The Parquet bytes read back as the splits, and the manifest lists their sizes."""
+    built = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    path = tmp_path / "part.parquet"
+    path.write_bytes(built.files["holdout/part-0.parquet"])
+    assert pq.read_table(path).to_pylist() == built.holdout.to_pylist()
+    assert [(f.path, f.rows, f.bytes) for f in built.manifest.output.files] == [
+        (name, rows, len(built.files[name]))
+        for name, rows in (("train/part-0.parquet", 4), ("holdout/part-0.parquet", 2))
+    ]
+
+
+def test_group_may_be_named_by_its_table(filled):
+    """A plan that names the table is not touched by a later version of the group."""
+    plan = replace(filled.PLAN, features={"stock_v1": ("on_hand",)})
+    filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
+    assert filled.client.split_training_set(plan, as_of=filled.day(6.5)).manifest.features[0].table == "stock_v1"
+    with pytest.raises(TrainingSetError, match="group 'stock' has versions stock_v1, stock_v2; name the one you want"):
+        filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label_group": "orders"}, "there is no feature table of group 'orders', there are sales_v1, stock_v1"),
+        ({"label": "revenue"}, "sales has no column 'revenue', it has store_id, event_time"),
+        ({"features": {"stock": ("price",)}}, "stock has no column 'price'"),
+        ({"holdout_days": 0}, "holdout_days must be at least 1, got 0"),
+        ({"holdout_days": 30}, "no rows for train; labels known at 2017-01-07T12:00:00+00:00 are split at 2016-12-08"),
+    ],
+)
+def test_fails_when_the_plan_does_not_fit(filled, change, message):
+    """A plan that the tables cannot answer is refused with what there is."""
+    with pytest.raises(TrainingSetError) as error:
+        filled.client.split_training_set(replace(filled.PLAN, **change), as_of=filled.day(6.5))
+    assert message in str(error.value)
+
+
+def test_fails_before_any_label_is_known(filled):
+    """As of the first day nothing is known."""
+    with pytest.raises(TrainingSetError, match="no label of sales_v1 was known at 2017-01-01T12:00:00"):
+        filled.client.split_training_set(filled.PLAN, as_of=filled.day(0.5))
+
+
+def test_fails_when_a_label_was_known_before_its_prediction(filled):
+    """A label that is known when it is to be predicted is a leak in the data."""
+    leak = replace(filled.SALES, name="leak")
+    rows = filled.sales((1, 1.0, 2), (2, 2.0, 3))
+    early = rows.set_column(3, "asked_at", [[filled.day(1), filled.day(4)]])
+    filled.client.ingest(leak, early)
+    with pytest.raises(TrainingSetError, match="1 labels were known before their asked_at, nothing to predict"):
+        filled.client.split_training_set(replace(filled.PLAN, label_group="leak"), as_of=filled.day(9))
