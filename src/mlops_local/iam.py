@@ -228,8 +228,8 @@ def require_call(principal: str | Session, call: Call) -> None:
 
 def describe(service: str, path: str, headers: Mapping[str, str], body: bytes, params: Mapping[str, Any]) -> Call:
     """Describe a request of MiniStack's; the action and its resource are filled in when it is checked."""
-    parsed = iam_request.parse_body(body) if service != "s3" else {}
-    return Call(service, "", "*", get_region(), get_account_id(), parsed, path, headers, params)
+    members = {} if iam_request.is_content(service, path, headers) else iam_request.parse_body(body)
+    return Call(service, "", "*", get_region(), get_account_id(), members, path, headers, params)
 
 
 def enforce(  # noqa: PLR0917 - MiniStack's own signature

@@ -87,6 +87,17 @@ class Check:
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
+def is_content(service: str, path: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request's body is content and has no members: an object, or what a model is asked.
+
+    What a caller sends to a model must not set condition keys, and may be megabytes.
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+    """
+    return service == "s3" or (
+        service == "sagemaker" and path.startswith("/endpoints/") and "x-amz-target" not in headers
+    )
+
+
 def parse_body(body: bytes | str) -> dict[str, Any]:
     """Read a JSON request body; anything else is an empty mapping."""
     try:

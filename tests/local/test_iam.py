@@ -50,6 +50,21 @@ def test_sagemaker_condition_keys_are_those_of_the_request(make_role, acting_as,
     client.create_model(**arguments, EnableNetworkIsolation=True)
 
 
+def test_what_a_model_is_asked_sets_no_condition_key(cloud, make_role, acting_as, allow, unique):
+    """A payload with the members of another call neither grants nor breaks anything: it is the model's.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+    """
+    spoofed = json.dumps({"TargetModel": "mine", "StoppingCondition": "text", "instances": []})
+    keys = {"StringEquals": {"sagemaker:TargetModel": "mine"}}
+    role = make_role(allow("sagemaker:InvokeEndpoint", **keys))
+    with pytest.raises(ClientError, match="sagemaker:InvokeEndpoint on resource"):
+        acting_as(role)("sagemaker-runtime").invoke_endpoint(EndpointName=unique, Body=spoofed)
+    allowed = acting_as(make_role(allow("sagemaker:InvokeEndpoint")))("sagemaker-runtime")
+    with pytest.raises(ClientError, match=f"Endpoint {unique} of account {ACCOUNT} not found"):
+        allowed.invoke_endpoint(EndpointName=unique, Body=spoofed)
+
+
 def test_metrics_go_to_the_namespace_that_the_statement_names(make_role, acting_as, allow):
     """`cloudwatch:namespace` is the request's."""
     role = make_role(allow("cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": "MLOps/demand"}))

@@ -106,6 +106,18 @@ def test_names_the_endpoint_of_an_invocation_from_the_path():
     assert iam_request.resources(described) == [f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/demand-forecast"]
 
 
+def test_what_a_model_is_asked_has_no_members():
+    """The payload of InvokeEndpoint sets no condition key; SageMaker's API is told by its target.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+    """
+    path = "/endpoints/demand-forecast/invocations"
+    assert iam_request.is_content("sagemaker", path, {})
+    assert not iam_request.is_content("sagemaker", "/", {"x-amz-target": "SageMaker.CreateModel"})
+    assert iam_request.is_content("s3", "/bucket/key", {})
+    assert not iam_request.is_content("dynamodb", "/", {})
+
+
 def test_scalable_targets_are_told_apart_by_condition_keys():
     """A request names no target's id; the service and the dimension are keys.
 
