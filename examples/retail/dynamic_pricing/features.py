@@ -18,7 +18,7 @@ GROUP_SALES = FeatureGroup(
         Feature(
             "prediction_time", "timestamp", "when the week's prices are decided, after the books of the last one closed"
         ),
-        Feature("units", "double", "units sold in the week"),
+        Feature("units", "double", "units sold in the week", minimum=0),
     ),
     owner="pricing",
     description="Units sold by store and product group: the label",
@@ -29,9 +29,9 @@ SALES_HISTORY = FeatureGroup(
     entities=(STORE, PRODUCT_GROUP),
     event_time="end of the last week that it covers",
     features=(
-        Feature("units_lag_1", "double", "units of the last week"),
-        Feature("units_mean_4", "double", "mean units of the last 4 weeks"),
-        Feature("units_mean_8", "double", "mean units of the last 8 weeks"),
+        Feature("units_lag_1", "double", "units of the last week", minimum=0),
+        Feature("units_mean_4", "double", "mean units of the last 4 weeks", minimum=0),
+        Feature("units_mean_8", "double", "mean units of the last 8 weeks", minimum=0),
     ),
     ttl=_FRESH,
     owner="pricing",
@@ -43,12 +43,19 @@ PRICE_HISTORY = FeatureGroup(
     entities=(PRODUCT_GROUP,),
     event_time="end of the last week that it covers",
     features=(
-        Feature("usual_price", "double", "dollars a unit, mean price list of the last 8 weeks"),
-        Feature("usual_discount", "double", "share of the shelf price given off, mean of the last 8 weeks"),
+        Feature("usual_price", "double", "dollars a unit, mean price list of the last 8 weeks", minimum=0.01),
+        Feature(
+            "usual_discount",
+            "double",
+            "share of the shelf price given off, mean of the last 8 weeks",
+            minimum=0,
+            maximum=1,
+        ),
         Feature(
             "last_price_ratio",
             "double",
             "price list of the last week over the usual price: after a deal, cupboards are full",
+            minimum=0.01,
         ),
     ),
     ttl=_FRESH,
@@ -61,9 +68,13 @@ PRICE_PLAN = FeatureGroup(
     entities=(PRODUCT_GROUP, WEEK),
     event_time="when the plan is fixed, with the books of the week before",
     features=(
-        Feature("planned_price", "double", "dollars a unit on the price list of the week"),
-        Feature("planned_discount", "double", "share of the shelf price given off on the price list"),
-        Feature("on_promotion", "int", "1 if the discount is at least 3 points deeper than usual, else 0"),
+        Feature("planned_price", "double", "dollars a unit on the price list of the week", minimum=0.01),
+        Feature(
+            "planned_discount", "double", "share of the shelf price given off on the price list", minimum=0, maximum=1
+        ),
+        Feature(
+            "on_promotion", "int", "1 if the discount is at least 3 points deeper than usual, else 0", allowed=(0, 1)
+        ),
     ),
     owner="pricing",
     description="Prices of a week, as decided before it",
@@ -74,8 +85,19 @@ PROMOTION_PLAN = FeatureGroup(
     entities=(STORE, PRODUCT_GROUP, WEEK),
     event_time="when the plan is fixed, with the books of the week before",
     features=(
-        Feature("display_share", "double", "share of the group, by recent sales, on display in the store"),
-        Feature("mailer_share", "double", "share of the group, by recent sales, in the store's mailer"),
+        Feature(
+            "display_share",
+            "double",
+            "share of the group, by recent sales, on display in the store",
+            minimum=0,
+            maximum=1,
+        ),
+        Feature(
+            "mailer_share",
+            "double",
+            "share of the group, by recent sales, in the store's mailer; twice where it is in two places",
+            minimum=0,
+        ),
     ),
     owner="pricing",
     description="Displays and mailers of a week, as decided before it",

@@ -15,6 +15,7 @@ from examples.retail.customer_behavior.features import (
 )
 from examples.retail.transactions import connect, week_end, week_start
 
+from mlops_runtime.features.batch import checked
 from mlops_runtime.features.client import FeatureStoreClient
 
 
@@ -112,3 +113,12 @@ def test_fortnights_ingested_one_by_one_are_those_ingested_at_once(tmp_path):
         key = [(name, "ascending") for name in (*group.entity_names, "event_time")]
         scans = [c.table(group.table_name).scan(selected_fields=tuple(names)).to_arrow() for c in (one, many)]
         assert scans[0].sort_by(key).to_pylist() == scans[1].sort_by(key).to_pylist()
+
+
+def test_the_year_keeps_every_constraint():
+    """No row of the real data violates what its group declares, and every number has a bound."""
+    for group in GROUPS:
+        rows = data.rows(group, data.FIRST_FORTNIGHT, data.LAST_FORTNIGHT)
+        assert checked(group, rows, week_end(54)).num_rows == rows.num_rows > 0
+        free = [f.name for f in group.features if (f.minimum, f.allowed, f.pattern) == (None, None, None)]
+        assert free == (["prediction_time"] if group is GROUPS[0] else [])

@@ -6,6 +6,7 @@ from examples.retail.demand_forecasting import data
 from examples.retail.demand_forecasting.features import DEMAND_HISTORY, GROUPS, INPUTS, WEEK_PLAN, WEEKLY_DEMAND
 from examples.retail.transactions import week_end, week_start
 
+from mlops_runtime.features.batch import checked
 from mlops_runtime.features.client import FeatureStoreClient
 
 
@@ -69,3 +70,12 @@ def test_weeks_ingested_one_by_one_are_the_weeks_ingested_at_once(tmp_path):
 
 def _rows(client, group, names, key):
     return client.table(group.table_name).scan(selected_fields=tuple(names)).to_arrow().sort_by(key).to_pylist()
+
+
+def test_the_year_keeps_every_constraint():
+    """No row of the real data violates what its group declares, and every number has a bound."""
+    for group in GROUPS:
+        rows = data.rows(group, data.FIRST_WEEK, data.LAST_WEEK)
+        assert checked(group, rows, week_end(54)).num_rows == rows.num_rows > 0
+        free = [f.name for f in group.features if (f.minimum, f.allowed, f.pattern) == (None, None, None)]
+        assert free == (["prediction_time"] if group is GROUPS[0] else [])
