@@ -50,6 +50,21 @@ def test_fleets_may_be_scaled(demand: Any) -> None:
     assert f":role/aws-service-role/{LINKED}/*" in str(statement["Resource"])
 
 
+def test_nobody_is_read_from_until_a_store_is_imported(demand: Any) -> None:
+    """What has another unit's tag is denied whole, network interfaces, logs and traces apart, which have no such check."""
+    boundary = _boundary(demand)
+
+    assert "OtherUnitsReads" not in boundary
+    assert set(boundary["OtherUnits"]["NotAction"]) == {"ec2:*", "logs:*", "xray:*"}
+
+
+def test_lake_formation_gives_credentials_and_no_permissions(demand: Any) -> None:
+    """Who may do what is granted by a data-lake administrator."""
+    allowed = {a for a in _boundary(demand)["Services"]["Action"] if a.startswith("lakeformation:")}
+
+    assert allowed == {"lakeformation:GetDataAccess"}
+
+
 def test_approvals_are_denied_without_the_tag(demand: Any) -> None:
     """Whoever registers, trains or deploys does not approve."""
     statement = _boundary(demand)["Approvals"]

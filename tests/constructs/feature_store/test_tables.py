@@ -75,6 +75,21 @@ def test_rows_are_partitioned_by_month_of_event_time(table: dict[str, Any]) -> N
     assert spec["Fields"] == [{"FieldId": 1000, "SourceId": 3, "Name": "event_time_month", "Transform": "month"}]
 
 
+def test_files_are_sorted_by_entities_and_event_time(table: dict[str, Any]) -> None:
+    """By ids of the lock file; order 0 is Iceberg's unsorted one.
+
+    See: https://iceberg.apache.org/spec/#sorting
+    """
+    order = table["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["WriteOrder"]
+
+    assert order["OrderId"] == 1
+    assert [(f["SourceId"], f["Transform"], f["Direction"], f["NullOrder"]) for f in order["Fields"]] == [
+        (1, "identity", "asc", "nulls-first"),
+        (2, "identity", "asc", "nulls-first"),
+        (3, "identity", "asc", "nulls-first"),
+    ]
+
+
 def test_readers_learn_key_and_ttl_from_properties(table: dict[str, Any]) -> None:
     """A client without the declaration reads them from the table."""
     properties = table["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["Properties"]
