@@ -13,7 +13,15 @@ from mlops_constructs.eks_inference import (
     EksTenant,
     TenantQuota,
 )
-from mlops_constructs.feature_store import Entity, Feature, FeatureAccess, FeatureGroup, FeatureStore, IFeatureStore
+from mlops_constructs.feature_store import (
+    Entity,
+    Feature,
+    FeatureAccess,
+    FeatureGroup,
+    FeatureIngest,
+    FeatureStore,
+    IFeatureStore,
+)
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
 from mlops_constructs.model_endpoint import (
     DataCapture,
@@ -66,6 +74,7 @@ __all__ = [
     "Feature",
     "FeatureAccess",
     "FeatureGroup",
+    "FeatureIngest",
     "FeatureStore",
     "Freeze",
     "FreezeCalendar",

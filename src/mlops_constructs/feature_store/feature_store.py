@@ -28,6 +28,7 @@ from mlops_constructs.feature_store._freshness import (
 )
 from mlops_constructs.feature_store._grants import grant_all
 from mlops_constructs.feature_store._imported import ImportedFeatureStore
+from mlops_constructs.feature_store._ingest import DefinedIngest, define_ingest, deliver_statements
 from mlops_constructs.feature_store._lake_formation import BUILD, DESCRIBE, OPTIMIZE, READ, WRITE, define_location
 from mlops_constructs.feature_store._tables import (
     define_optimizer_role,
@@ -35,6 +36,7 @@ from mlops_constructs.feature_store._tables import (
     define_table,
 )
 from mlops_constructs.feature_store.access import FeatureAccess
+from mlops_constructs.feature_store.ingest import FeatureIngest
 from mlops_constructs.feature_store.interface import IFeatureStore
 from mlops_runtime.features.group import FeatureGroup
 from mlops_runtime.features.lock import FeatureLock, FeatureLockError
@@ -67,6 +69,7 @@ class FeatureStore(FeatureStoreBase):
         snapshot_retention: How long snapshots of tables are kept, whole days, at least 90. Default: for ever, as nobody has seen on
             AWS that training sets' tagged snapshots survive Glue's optimizer; asking for it is a warning.
         freshness_schedule: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
+        ingest: How batches that arrive as objects are ingested. Default: only clients ingest.
 
     Raises:
         ValidationError: If two groups share a table, there is none, groups and lock file do not agree, or a duration is not
@@ -87,6 +90,7 @@ class FeatureStore(FeatureStoreBase):
         access: FeatureAccess = FeatureAccess.IAM,
         snapshot_retention: cdk.Duration | None = None,
         freshness_schedule: cdk.Duration | None = None,
+        ingest: FeatureIngest | None = None,
     ) -> None:
         super().__init__(scope, id, unit=business_unit.name, groups=groups, access=access, is_whole=True)
         every = _HOURLY if freshness_schedule is None else freshness_schedule
@@ -111,6 +115,12 @@ class FeatureStore(FeatureStoreBase):
         self._freshness_alarms: dict[str, cloudwatch.Alarm] = {}
         if self._watched:
             self._define_freshness(every)
+        self._ingest: DefinedIngest | None = None
+        if ingest is not None:
+            self._ingest = define_ingest(
+                self, "Ingest", business_unit=business_unit, tables=self._tables(None), groups=groups, ingest=ingest
+            )
+            self.admit(self._ingest.role, to="write")
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days()))
         business_unit.tag(self)
@@ -185,6 +195,11 @@ class FeatureStore(FeatureStoreBase):
         """Alarms on the age of tables, by table name."""
         return dict(self._freshness_alarms)
 
+    @property
+    def incoming_bucket(self) -> s3.IBucket | None:
+        """Bucket that batches arrive in, as ``incoming/<table>/<idempotency key>.parquet``; None without ``ingest``."""
+        return None if self._ingest is None else self._ingest.bucket
+
     def metric_feature_age(self, group: FeatureGroup) -> cloudwatch.Metric:
         """Return the seconds since the newest event time of a group.
 
@@ -241,6 +256,21 @@ class FeatureStore(FeatureStoreBase):
         """
         self._permit(grantee, WRITE, groups)
         return grant_all(grantee, self.write_statements(groups=groups), scope=self)
+
+    def grant_deliver(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
+        """Let somebody deliver batches and read why one was rejected; the tables stay out of their reach.
+
+        Args:
+            grantee: Who.
+            groups: The groups that they are for. Default: all.
+
+        Raises:
+            ValidationError: If the store takes none, has no such group, or the grant could not be given from here.
+        """
+        if self._ingest is None:
+            problem = "this store takes no batches as objects; give it ingest=FeatureIngest()"
+            raise ValidationError("NoIngest", [problem], self)
+        return grant_all(grantee, deliver_statements(self._ingest.bucket, self._tables(groups)), scope=self)
 
     def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody build training sets, which read whole tables.

@@ -1,7 +1,12 @@
-"""What ingest leaves in S3 for whoever delivered a batch."""
+"""Where batches are delivered in S3, and what ingest leaves there for whoever delivered one."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+# a batch is incoming/<table>/<idempotency key>.parquet, the report of a rejected one rejected/<table>/<idempotency key>.json
+INCOMING = "incoming/"
+REJECTED = "rejected/"
+SUFFIX = ".parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,294 @@
+"""Batches that arrive as Parquet objects: read at their source, ingested once, or rejected with every problem named.
+
+A batch is ``incoming/<table>/<idempotency key>.parquet`` in the store's incoming bucket. What becomes of it is an event on the
+unit's bus; of a rejected one ``rejected/<table>/<idempotency key>.json`` says why. The object itself stays where it is.
+
+Nothing here imports duckdb: a function with pyarrow and pyiceberg alone runs it.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.events import DetailType, EventDetail, features_rejected
+from mlops_runtime.contracts.ingest import INCOMING, REJECTED, SUFFIX, RejectedBatch
+from mlops_runtime.features.announce import unit_bus
+from mlops_runtime.features.batch import BatchError
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.declaration import read_declaration
+from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.ingest import KeyReusedError
+from mlops_runtime.messages import Message
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_glue import GlueClient
+    from mypy_boto3_s3 import S3Client
+
+_MEBIBYTE = 1 << 20
+_REASON = 2000  # characters; an event has room for 256 KB in all, and the report has the rest
+_log = logging.getLogger("mlops.features")
+
+
+class Outcome(StrEnum):
+    """What became of a batch."""
+
+    INGESTED = "INGESTED"
+    DUPLICATE = "DUPLICATE"
+    REJECTED = "REJECTED"
+    JOB_STARTED = "JOB_STARTED"
+
+
+class DeliveryError(ValueError):
+    """A message names no object that could be a batch of this store; it belongs to the dead letters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What is small: bytes of a batch, in the object and decompressed, and rows."""
+
+    bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivered object. ``key`` is the idempotency key, ``etag`` and ``bytes`` are those of the object that was read."""
+
+    uri: str
+    table: str
+    key: str
+    path: str
+    etag: str
+    bytes: int
+    now: datetime
+
+
+class LargePath(Protocol):
+    """What ingests a batch that is too large for the function."""
+
+    def __call__(self, delivery: Delivery) -> None:
+        """Start it."""
+
+
+class _TooLargeError(Exception):
+    """The batch is not small; the message says by how much."""
+
+
+class IncomingBatches:
+    """Ingest what arrives in a bucket.
+
+    Args:
+        s3: Client.
+        bucket: The incoming bucket.
+        groups: The store's groups.
+        limits: What is small.
+        open_store: Gives the store with a time as its clock.
+        tell: Puts ``MLOps Features Rejected`` on the unit's bus.
+        large: What a batch over the limits is handed to. Default: it is rejected.
+    """
+
+    def __init__(
+        self,
+        s3: "S3Client",
+        *,
+        bucket: str,
+        groups: Sequence[FeatureGroup],
+        limits: Limits,
+        open_store: Callable[[datetime], FeatureStoreClient],
+        tell: Callable[[EventDetail], None],
+        large: LargePath | None = None,
+    ) -> None:
+        self._s3, self._bucket, self._limits, self._large = s3, bucket, limits, large
+        self._groups = {group.table_name: group for group in groups}
+        self._open_store, self._tell = open_store, tell
+
+    @classmethod
+    def from_environment(
+        cls,
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        s3: "S3Client",
+        events: "EventBridgeClient",
+        glue: "GlueClient",
+    ) -> "IncomingBatches":
+        """Read what the construct says: database, bucket, declaration, limits, unit and bus, and the Glue job if there is one.
+
+        Args:
+            environment: The process's.
+            folder: Where the file ``DECLARATION`` is.
+            s3: Client.
+            events: Client.
+            glue: Client, used where there is a ``GLUE_JOB``.
+        """
+        bus, unit, job = environment["EVENT_BUS"], environment["UNIT"], environment.get("GLUE_JOB")
+        announce = unit_bus(events, bus=bus, unit=unit)
+
+        def open_store(now: datetime) -> FeatureStoreClient:
+            return FeatureStoreClient.glue(database=environment["DATABASE"], now=lambda: now, announce=announce)
+
+        return cls(
+            s3,
+            bucket=environment["INCOMING_BUCKET"],
+            groups=read_declaration((folder / environment["DECLARATION"]).read_text()),
+            limits=Limits(bytes=int(environment["MAXIMUM_MIB"]) * _MEBIBYTE, rows=int(environment["MAXIMUM_ROWS"])),
+            open_store=open_store,
+            tell=unit_bus(events, bus=bus, unit=unit, detail_type=DetailType.FEATURES_REJECTED),
+            large=None if job is None else glue_job(glue, job),
+        )
+
+    def handle(self, message: Message) -> Outcome:
+        """Ingest the object that an "Object Created" event names, with the message's time as the store's clock.
+
+        A batch that fails its checks is done with: its report and its event say why. Whatever else goes wrong is raised, so that
+        the queue delivers the message again and at last keeps it among its dead letters.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+
+        Args:
+            message: The event as SQS carries it.
+
+        Raises:
+            DeliveryError: If the event names no object of this bucket below ``incoming/``.
+        """
+        path = self._named(message.body)
+        answer = self._s3.get_object(Bucket=self._bucket, Key=path)
+        table, _, rest = path.removeprefix(INCOMING).partition("/")
+        delivery = Delivery(
+            uri=f"s3://{self._bucket}/{path}",
+            table=table,
+            key=rest.removesuffix(SUFFIX),
+            path=path,
+            etag=answer["ETag"].strip('"'),
+            bytes=answer["ContentLength"],
+            now=message.sent,
+        )
+        try:
+            group = self._group(delivery)
+            outcome = self._ingest(delivery, group, self._read(delivery, answer["Body"].read))
+        except _TooLargeError as error:
+            outcome = self._hand_over(delivery, str(error))
+        except (BatchError, KeyReusedError) as error:
+            outcome = self._reject(delivery, str(error))
+        finally:
+            answer["Body"].close()
+        _log.info(json.dumps({"batch": delivery.uri, "outcome": outcome.value}))
+        return outcome
+
+    def _named(self, body: str) -> str:
+        try:
+            detail = json.loads(body)["detail"]
+            bucket, path = str(detail["bucket"]["name"]), str(detail["object"]["key"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DeliveryError(f"a message names no object: {body[:200]!r}") from error
+        if bucket != self._bucket or not path.startswith(INCOMING):
+            raise DeliveryError(f"batches lie in s3://{self._bucket}/{INCOMING}, got s3://{bucket}/{path}")
+        return path
+
+    def _group(self, delivery: Delivery) -> FeatureGroup:
+        problems = []
+        group = self._groups.get(delivery.table)
+        if group is None:
+            problems.append(f"table must be one of {', '.join(sorted(self._groups))}, got {delivery.table!r}")
+        if not delivery.path.endswith(SUFFIX):
+            problems.append(
+                f"a batch is Parquet, which keeps types, and its name ends in {SUFFIX}, got {delivery.path!r}"
+            )
+        elif not delivery.key:
+            problems.append(f"the name must be an idempotency key before {SUFFIX}, got none")
+        if problems or group is None:
+            raise BatchError(f"a batch is {INCOMING}<table>/<idempotency key>{SUFFIX}: " + "; ".join(problems))
+        return group
+
+    def _read(self, delivery: Delivery, read: Callable[[], bytes]) -> pa.Table:
+        """Decode the rows, once object and footer have said that they are few enough."""
+        if delivery.bytes > self._limits.bytes:
+            raise _TooLargeError(f"it has {delivery.bytes} bytes, at most {self._limits.bytes} are small")
+        try:
+            file = pq.ParquetFile(pa.BufferReader(read()))
+            footer = file.metadata
+            decompressed = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+            if footer.num_rows > self._limits.rows or decompressed > self._limits.bytes:
+                raise _TooLargeError(
+                    f"it has {footer.num_rows} rows and {decompressed} bytes decompressed, at most {self._limits.rows} rows and "
+                    f"{self._limits.bytes} bytes are small"
+                )
+            return file.read()
+        except (
+            pa.ArrowException,
+            OSError,
+        ) as error:  # Arrow says OSError of a broken Thrift footer; the bytes are in memory
+            raise BatchError(f"batch for {delivery.table}: it cannot be read as Parquet: {error}") from error
+
+    def _ingest(self, delivery: Delivery, group: FeatureGroup, rows: pa.Table) -> Outcome:
+        store = self._open_store(delivery.now)
+        done = store.ingest(group, rows, idempotency_key=delivery.key)
+        return Outcome.DUPLICATE if done.duplicate else Outcome.INGESTED
+
+    def _hand_over(self, delivery: Delivery, reason: str) -> Outcome:
+        if self._large is None:
+            fix = "split it, or give the feature store a Glue job: FeatureIngest(glue_job=GlueIngestJob())"
+            return self._reject(delivery, f"batch for {delivery.table} is too large for the function: {reason}; {fix}")
+        self._large(delivery)
+        return Outcome.JOB_STARTED
+
+    def _reject(self, delivery: Delivery, problem: str) -> Outcome:
+        """Write the report, then tell it; a delivery that is repeated between the two writes and tells the same."""
+        report = RejectedBatch(
+            table=delivery.table,
+            key=delivery.key,
+            uri=delivery.uri,
+            etag=delivery.etag,
+            bytes=delivery.bytes,
+            rejected_at=delivery.now.astimezone(UTC).isoformat(timespec="milliseconds"),
+            problems=(problem,),
+        )
+        path = f"{REJECTED}{delivery.path.removeprefix(INCOMING).removesuffix(SUFFIX)}.json"
+        self._s3.put_object(Bucket=self._bucket, Key=path, Body=canonical_json(report), ContentType="application/json")
+        self._tell(
+            features_rejected(
+                delivery.table,
+                reason=problem if len(problem) <= _REASON else f"{problem[:_REASON]}...",
+                uri=delivery.uri,
+                report_uri=f"s3://{self._bucket}/{path}",
+                rejection_id=hashlib.sha256(f"{delivery.uri} {delivery.etag}".encode()).hexdigest()[:32],
+            )
+        )
+        return Outcome.REJECTED
+
+
+def glue_job(glue: "GlueClient", name: str) -> LargePath:
+    """Return what starts a run of a Glue job for each batch.
+
+    A job that has as many runs as it may have, or an account that starts too many at once, is an error: the queue tries again. Two
+    runs of one delivery have one effect, as they have one idempotency key.
+
+    See: https://docs.aws.amazon.com/glue/latest/webapi/API_StartJobRun.html
+
+    Args:
+        glue: Client; its caller needs ``glue:StartJobRun`` on the job.
+        name: Name of the job.
+    """
+
+    def start(delivery: Delivery) -> None:
+        arguments = {
+            "--batch_uri": delivery.uri,
+            "--table": delivery.table,
+            "--idempotency_key": delivery.key,
+            "--now": delivery.now.astimezone(UTC).isoformat(),
+        }
+        run = glue.start_job_run(JobName=name, Arguments=arguments)
+        _log.info(json.dumps({"batch": delivery.uri, "job": name, "run": run["JobRunId"]}))
+
+    return start
