@@ -31,6 +31,27 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return
 
 
+class Real:
+    """Real time that stands still until a test moves it: what a busy machine takes between two lines is not measured."""
+
+    def __init__(self) -> None:
+        self.at = 1_500_000_000.0
+
+    def time(self) -> float:
+        """Return it, as the module ``time`` does."""
+        return self.at
+
+
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> Real:
+    """Put the clock on real time that stands still."""
+    stands = Real()
+    monkeypatch.setattr(clock, "time", stands)
+    monkeypatch.setattr(clock, "_SEGMENTS", [clock._Segment(stands.at, stands.at, 1.0)])
+    monkeypatch.setattr(clock, "_ran", stands.at)
+    return stands
+
+
 class Every:
     """Happens at each multiple of some seconds, and writes down the times and what the clock said."""
 
@@ -50,13 +71,13 @@ class Every:
         return True
 
 
-def test_scale_makes_time_pass_faster_from_now_on() -> None:
+def test_scale_makes_time_pass_faster_from_now_on(real: Real) -> None:
     """Goes on from the present time, a hundred times as fast."""
     before = clock.now()
     clock.set_scale(100)
-    assert clock.now() == pytest.approx(before, abs=0.5)
-    time.sleep(0.05)
-    assert clock.now() - before == pytest.approx(5, abs=2.5)
+    assert clock.now() == before
+    real.at += 0.05
+    assert clock.now() - before == pytest.approx(5)
     assert clock.real_seconds(10) == pytest.approx(0.1)
 
 
@@ -67,7 +88,7 @@ def test_fails_on_a_scale_out_of_bounds(factor: float) -> None:
         clock.set_scale(factor)
 
 
-def test_jump_runs_what_is_due_in_order_at_its_own_time() -> None:
+def test_jump_runs_what_is_due_in_order_at_its_own_time(real: Real) -> None:
     """Sources are interleaved; the clock stands at each due time while it runs."""
     start = clock.now()
     minutes, hours = Every(60), Every(3600)
@@ -77,7 +98,9 @@ def test_jump_runs_what_is_due_in_order_at_its_own_time() -> None:
     assert minutes.times == [(start // 60 + 1 + index) * 60 for index in range(120)]
     assert len(hours.times) == 2
     assert minutes.clock == minutes.times  # it stands still
-    assert clock.now() == pytest.approx(start + 7200, abs=0.5)
+    assert clock.now() == start + 7200
+    real.at += 1
+    assert clock.now() == start + 7201
 
 
 def test_jump_waits_for_what_was_set_off() -> None:
@@ -128,16 +151,21 @@ def test_wait_ends_early_when_stopped() -> None:
     assert clock.wait(-1, stop) is True
 
 
-def test_tells_what_it_said_at_a_moment_of_real_time() -> None:
+def test_tells_what_it_said_at_a_moment_of_real_time(real: Real) -> None:
     """Stamps that MiniStack took in real time are read in the embedded time of then, over scales and jumps."""
-    real, embedded = time.time(), clock.now()
+    first, embedded = real.at, clock.now()
+    real.at += 1
     clock.jump(embedded + 1000)
     clock.set_scale(10)
-    later_real, later = time.time(), clock.now()
+    real.at += 1
+    second, later = real.at, clock.now()
+    assert later == embedded + 1010
+    real.at += 1
     clock.jump(later + 1000)
-    assert clock.at_real(real) == pytest.approx(embedded, abs=0.05)
-    assert clock.at_real(later_real) == pytest.approx(later, abs=0.5)
-    assert clock.at_real(time.time()) == pytest.approx(clock.now(), abs=0.5)
+    assert clock.at_real(first) == embedded
+    assert clock.at_real(first + 0.5) == embedded + 0.5
+    assert clock.at_real(second) == later
+    assert clock.at_real(real.at) == clock.now() == later + 1000
 
 
 def test_may_begin_in_a_past_year() -> None:
