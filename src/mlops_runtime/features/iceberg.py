@@ -10,7 +10,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table
+from pyiceberg.table import DataScan, Table
 from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
 from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform, Transform
 from pyiceberg.types import (
@@ -246,7 +246,7 @@ def pin(
     )
 
 
-def read_rows(
+def scanned(
     table: Table,
     snapshot_id: int,
     columns: Iterable[str],
@@ -255,8 +255,8 @@ def read_rows(
     event_by: datetime | None = None,
     since: datetime | None = None,
     where: BooleanExpression | None = None,
-) -> pa.Table:
-    """Read columns of a snapshot.
+) -> DataScan:
+    """Return the scan of columns of a snapshot.
 
     Args:
         table: The table.
@@ -275,7 +275,22 @@ def read_rows(
     if since is not None:
         conditions.append(GreaterThanOrEqual(EVENT_TIME, _iso(since)))
     condition = And(AlwaysTrue(), AlwaysTrue(), *conditions)
-    rows = table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id).to_arrow()
+    return table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id)
+
+
+def read_rows(
+    table: Table,
+    snapshot_id: int,
+    columns: Sequence[str],
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+    where: BooleanExpression | None = None,
+) -> pa.Table:
+    """Read columns of a snapshot into memory; arguments as for ``scanned``."""
+    scan = scanned(table, snapshot_id, columns, created_by=created_by, event_by=event_by, since=since, where=where)
+    rows = scan.to_arrow()
     plain = [
         pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type, f.nullable) for f in rows.schema
     ]

@@ -27,9 +27,10 @@ from mlops_runtime.contracts.features import (
 from mlops_runtime.features.batch import ArrowStream, read_batch
 from mlops_runtime.features.group import RESERVED, FeatureGroup
 from mlops_runtime.features.hashing import content_hash
-from mlops_runtime.features.iceberg import pin, read_rows, tag_snapshot
+from mlops_runtime.features.iceberg import pin, scanned, tag_snapshot
 from mlops_runtime.features.planner import PLANNER, ROW_ID, GroupRows, point_in_time
 from mlops_runtime.features.plans import Semantics as Meaning
+from mlops_runtime.features.source import IcebergRows
 
 FILE = "part-0.parquet"
 Features = Sequence[FeatureGroup] | Mapping[str, Sequence[str]]
@@ -230,7 +231,7 @@ def described(manifest: TrainingSetManifest, splits: Mapping[str, pa.Table], res
 
 
 def group_rows(table: Table, group: PinnedTable, *, oldest: datetime, created_by: datetime | None) -> GroupRows:
-    """Read the rows of a pinned table that can count for entity rows from ``oldest`` on."""
+    """Return the rows of a pinned table that can count for entity rows from ``oldest`` on."""
     ttl = None if group.ttl_seconds is None else timedelta(seconds=group.ttl_seconds)
     columns = tuple(dict.fromkeys((*group.entities, *RESERVED, *group.columns)))
     since = None if ttl is None else oldest - ttl
@@ -239,7 +240,7 @@ def group_rows(table: Table, group: PinnedTable, *, oldest: datetime, created_by
         entities=group.entities,
         columns=group.columns,
         ttl=ttl,
-        rows=read_rows(table, group.snapshot_id, columns, created_by=created_by, since=since),
+        rows=IcebergRows(scanned(table, group.snapshot_id, columns, created_by=created_by, since=since)),
         ttl_inclusive=group.ttl_bound != "exclusive",
         names=dict(zip(group.columns, group.names, strict=True)) if group.names else None,
     )
