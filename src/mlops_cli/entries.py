@@ -9,7 +9,7 @@ from mlops_cli.account import DENIED
 from mlops_cli.errors import UserError
 from mlops_runtime.business_unit.entries import ROOT, Entry, read_entry
 from mlops_runtime.contracts import ContractError
-from mlops_runtime.contracts.automation import EndpointEntry, PipelineEntry, UnitEntry
+from mlops_runtime.contracts.automation import EndpointEntry, FeatureStoreEntry, PipelineEntry, UnitEntry
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -47,6 +47,20 @@ class Entries:
         found = [entry for entry in self._get(_endpoint_names(name)) if isinstance(entry, EndpointEntry)]
         if not found:
             raise UserError(f"there is no endpoint {name!r} here; {self._there_are(EndpointEntry)}")
+        return found[0]
+
+    def feature_store(self, unit: str) -> FeatureStoreEntry:
+        """Return the feature store of a unit.
+
+        Raises:
+            UserError: If the unit has none.
+        """
+        names = [f"{ROOT}{_checked(unit)}/features"]
+        found = [entry for entry in self._get(names) if isinstance(entry, FeatureStoreEntry)]
+        if not found:
+            raise UserError(
+                f"business unit {unit!r} has no feature store here that says so; {self._there_are(FeatureStoreEntry)}"
+            )
         return found[0]
 
     def chain(self, name: str) -> UnitEntry | EndpointEntry:
@@ -118,7 +132,7 @@ class Entries:
 
 
 def _name(entry: Entry) -> str:
-    if isinstance(entry, UnitEntry):
+    if isinstance(entry, UnitEntry | FeatureStoreEntry):
         return entry.unit
     return entry.endpoint if isinstance(entry, EndpointEntry) else entry.pipeline
 

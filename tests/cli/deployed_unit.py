@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from mlops_local.cloud import Cloud
-from mlops_runtime.business_unit.entries import entry_name, entry_value
+from mlops_runtime.business_unit.entries import Entry, entry_name, entry_value
 from mlops_runtime.contracts import canonical_json, content_hash
-from mlops_runtime.contracts.automation import EndpointEntry, FreezeSpec, PipelineEntry, UnitEntry
+from mlops_runtime.contracts.automation import EndpointEntry, FreezeSpec, UnitEntry
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
 from mlops_runtime.rollout.record import AuditChain
 from mlops_runtime.rollout.table import RolloutTable
@@ -64,7 +64,7 @@ class DeployedUnit:
         unit_table = RolloutTable(self.dynamodb, f"{name}-automation", name)
         self.unit_chain = AuditChain(s3=self.s3, bucket=self.bucket, table=unit_table)
 
-    def publish(self, entry: UnitEntry | EndpointEntry | PipelineEntry) -> None:
+    def publish(self, entry: Entry) -> None:
         """Write an entry's parameter, as its stack does."""
         self.cloud.client("ssm").put_parameter(
             Name=entry_name(entry), Value=entry_value(entry), Type="String", Overwrite=True

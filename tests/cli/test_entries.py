@@ -10,7 +10,7 @@ from deployed_unit import DeployedUnit
 from mlops_cli.entries import Entries
 from mlops_cli.errors import UserError
 from mlops_local.cloud import Cloud
-from mlops_runtime.contracts.automation import PipelineEntry
+from mlops_runtime.contracts.automation import FeatureStoreEntry, PipelineEntry
 
 
 @pytest.fixture
@@ -48,6 +48,22 @@ def test_everything_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit)
 
     assert sorted(e.endpoint for e in endpoints) == [deployed.endpoint, *(e.endpoint for e in more)]
     assert pipelines == [pipeline]
+
+
+def test_the_feature_store_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit) -> None:
+    """Database and buckets; units without one are told which have one."""
+    store = FeatureStoreEntry(
+        unit=deployed.name,
+        database=f"{deployed.name}_features",
+        data_bucket="d",
+        training_sets_bucket="t",
+        manifests_bucket="m",
+    )
+    deployed.publish(store)
+
+    assert entries.feature_store(deployed.name) == store
+    with pytest.raises(UserError, match=f"business unit 'other' has no feature store .*; there are: .*{deployed.name}"):
+        entries.feature_store("other")
 
 
 def test_a_unit_may_have_hyphens(entries: Entries, deployed: DeployedUnit) -> None:

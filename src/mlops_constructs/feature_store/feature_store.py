@@ -33,11 +33,13 @@ from mlops_constructs.feature_store._lake_formation import BUILD, DESCRIBE, OPTI
 from mlops_constructs.feature_store._tables import (
     define_optimizer_role,
     define_optimizers,
+    define_ruleset,
     define_table,
 )
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_constructs.feature_store.ingest import FeatureIngest
 from mlops_constructs.feature_store.interface import IFeatureStore
+from mlops_runtime.contracts.automation import FeatureStoreEntry
 from mlops_runtime.features.group import FeatureGroup
 from mlops_runtime.features.lock import FeatureLock, FeatureLockError
 
@@ -123,6 +125,7 @@ class FeatureStore(FeatureStoreBase):
             self.admit(self._ingest.role, to="write")
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days()))
+        business_unit.publish_entry(self, "Entry", self._entry())
         business_unit.tag(self)
 
     @classmethod
@@ -309,6 +312,15 @@ class FeatureStore(FeatureStoreBase):
                 )
         raise_if_any(self, "InvalidFeatureStore", problems)
 
+    def _entry(self) -> FeatureStoreEntry:
+        return FeatureStoreEntry(
+            unit=self._unit.name,
+            database=self._database_name,
+            data_bucket=self._data.bucket_name,
+            training_sets_bucket=self._training_sets.bucket_name,
+            manifests_bucket=self._manifests.bucket_name,
+        )
+
     def _read_lock(self, groups: Sequence[FeatureGroup], lock_file: Path) -> FeatureLock:
         try:
             lock = FeatureLock.read(lock_file)
@@ -347,6 +359,7 @@ class FeatureStore(FeatureStoreBase):
             )
             table.apply_removal_policy(self._unit.profile.removal_policy)
             self._permitted_after.append(table)
+            define_ruleset(tables, f"{name}Quality", group=group, table=table, database_name=self._database_name)
             if role is not None:
                 define_optimizers(
                     tables,

@@ -1,12 +1,9 @@
 """Parameters by which the command finds what a unit has deployed: their names, and how they are read back."""
 
-from typing import TypeVar
-
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.automation import EndpointEntry, PipelineEntry, UnitEntry
+from mlops_runtime.contracts.automation import EndpointEntry, FeatureStoreEntry, PipelineEntry, UnitEntry
 
-Entry = UnitEntry | EndpointEntry | PipelineEntry
-E = TypeVar("E", UnitEntry, EndpointEntry, PipelineEntry)
+Entry = UnitEntry | EndpointEntry | PipelineEntry | FeatureStoreEntry
 
 ROOT = "/mlops/"
 
@@ -22,14 +19,18 @@ def entry_name(entry: Entry) -> str:
         return f"{ROOT}{entry.unit}/unit"
     if isinstance(entry, EndpointEntry):
         return f"{ROOT}{entry.unit}/endpoint/{entry.endpoint}"
+    if isinstance(entry, FeatureStoreEntry):
+        return f"{ROOT}{entry.unit}/features"
     return f"{ROOT}{entry.unit}/pipeline/{entry.pipeline}"
 
 
-def entry_kind(name: str) -> type[UnitEntry] | type[EndpointEntry] | type[PipelineEntry] | None:
+def entry_kind(name: str) -> type[Entry] | None:
     """Return which entry a parameter of a name holds; None if it is none of ours."""
     match name.removeprefix(ROOT).split("/") if name.startswith(ROOT) else []:
         case [_, "unit"]:
             return UnitEntry
+        case [_, "features"]:
+            return FeatureStoreEntry
         case [_, "endpoint", _]:
             return EndpointEntry
         case [_, "pipeline", _]:

@@ -75,3 +75,15 @@ class PipelineEntry:
     retrain_machine: str
     queue_url: str
     format: Literal["mlops.pipeline-entry/1"] = "mlops.pipeline-entry/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureStoreEntry:
+    """Parameter ``/mlops/<unit>/features``: what the command needs to know of a unit's feature store."""
+
+    unit: str
+    database: str
+    data_bucket: str
+    training_sets_bucket: str
+    manifests_bucket: str
+    format: Literal["mlops.feature-store-entry/1"] = "mlops.feature-store-entry/1"

@@ -69,6 +69,20 @@ def test_one_table_a_group_in_the_units_database(lock_file: Path) -> None:
     assert store.table_name(_group("stock")) == "stock_v1"
 
 
+def test_the_command_finds_database_and_buckets(lock_file: Path) -> None:
+    """By one parameter of the unit."""
+    stack, store = _store(lock_file, _group("stock"), _group("sales"))
+    parameters = Template.from_stack(stack).find_resources(
+        "AWS::SSM::Parameter", {"Properties": {"Name": "/mlops/demand-eu/features"}}
+    )
+
+    value = json.dumps([parameter["Properties"]["Value"] for parameter in parameters.values()])
+
+    assert '\\"database\\":\\"demand_eu_features\\"' in value
+    for bucket in (store.data_bucket, store.training_sets_bucket, store.manifests_bucket):
+        assert json.dumps(stack.resolve(bucket.bucket_name))[1:-1] in value
+
+
 def test_production_keeps_tables_and_maintains_them(lock_file: Path) -> None:
     """Compaction and orphan removal run, each confined to its table; snapshots are never expired."""
     stack, _ = _store(lock_file, _group("stock"))
@@ -155,6 +169,7 @@ _OWNED = {"cost_center": "42"}
         ({"owner": "somebody"}, {}, {}),
         ({"cost_center": "43"}, {}, {}),
         ({}, {"owner": "another team"}, {}),
+        ({}, {"description": "what is on hand"}, {}),
         ({}, {"event_time": "when it was counted"}, {}),
         ({}, {"ttl": timedelta(days=14)}, {}),
         ({}, {"freshness": timedelta(days=1)}, {}),

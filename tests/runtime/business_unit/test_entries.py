@@ -4,7 +4,13 @@ import pytest
 
 from mlops_runtime.business_unit.entries import Entry, entry_name, entry_value, read_entry
 from mlops_runtime.contracts import ContractError
-from mlops_runtime.contracts.automation import EndpointEntry, FreezeSpec, PipelineEntry, UnitEntry
+from mlops_runtime.contracts.automation import (
+    EndpointEntry,
+    FeatureStoreEntry,
+    FreezeSpec,
+    PipelineEntry,
+    UnitEntry,
+)
 
 ENTRIES: dict[str, Entry] = {
     "/mlops/demand/unit": UnitEntry(
@@ -15,6 +21,9 @@ ENTRIES: dict[str, Entry] = {
     ),
     "/mlops/demand/pipeline/demand-forecast": PipelineEntry(
         pipeline="demand-forecast", unit="demand", group="g", retraining_table="t", retrain_machine="m", queue_url="q"
+    ),
+    "/mlops/demand/features": FeatureStoreEntry(
+        unit="demand", database="demand_features", data_bucket="d", training_sets_bucket="t", manifests_bucket="m"
     ),
 }
 
