@@ -43,9 +43,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture
 def wait_for() -> Callable[..., Any]:
-    """Call a function until it returns something true, for at most ten real seconds: ``wait_for(lambda: receive(queue))``."""
+    """Call a function until it returns something true, for at most a real minute: ``wait_for(lambda: receive(queue))``."""
 
-    def wait(look: Callable[[], Any], seconds: float = 10.0) -> Any:
+    def wait(look: Callable[[], Any], seconds: float = 60.0) -> Any:
         deadline = time.monotonic() + seconds
         while not (found := look()):
             assert time.monotonic() < deadline, f"nothing after {seconds} s"

@@ -54,9 +54,9 @@ def make_function() -> Callable[..., str]:
 
 @pytest.fixture
 def wait_for() -> Callable[..., Any]:
-    """Look until something true is seen, and give it: ``wait_for(lambda: queue_messages())``; fails after ten real seconds."""
+    """Look until something true is seen, and give it: ``wait_for(lambda: queue_messages())``; fails after a real minute."""
 
-    def wait(look: Callable[[], Any], seconds: float = 10.0) -> Any:
+    def wait(look: Callable[[], Any], seconds: float = 60.0) -> Any:
         end = time.monotonic() + seconds
         while not (seen := look()):
             assert time.monotonic() < end, f"nothing within {seconds} s"

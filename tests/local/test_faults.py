@@ -69,7 +69,7 @@ def run(cloud: Cloud, machine: str, wait_for: Callable[..., Any]) -> Callable[[]
         sfn, dynamodb = cloud.client("stepfunctions"), cloud.client("dynamodb")
         dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": "one"}})
         arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
-        found = wait_for(lambda: (one := sfn.describe_execution(executionArn=arn))["status"] != "RUNNING" and one, 20)
+        found = wait_for(lambda: (one := sfn.describe_execution(executionArn=arn))["status"] != "RUNNING" and one)
         item = dynamodb.get_item(TableName=TABLE, Key={"id": {"S": "one"}}).get("Item")
         return str(found["status"]), json.loads(found.get("output") or "null"), item is not None
 

@@ -1,7 +1,7 @@
 """What EventBridge may deliver is what the targets' policies allow."""
 
 import json
-import time
+from collections.abc import Callable
 
 import pytest
 
@@ -9,11 +9,17 @@ ACCOUNT = "000000000000"
 
 
 @pytest.fixture
+def logged(cloud, wait_for):
+    """Wait until the embedded cloud has logged a text: what it does not deliver it says there."""
+    return lambda text: wait_for(lambda: text in cloud.log_path.read_text())
+
+
+@pytest.fixture
 def deliver(cloud, unique):
-    """Route an event to a new queue with a policy and a key; gives the messages that arrive."""
+    """Route an event to a new queue with a policy and a key; gives what reads the messages that have arrived."""
     events, sqs = cloud.client("events"), cloud.client("sqs")
 
-    def route(policy: dict | None, key: str | None = None, **target: str) -> list[dict]:
+    def route(policy: dict | None, key: str | None = None, **target: str) -> Callable[[], list[dict]]:
         attributes = {"KmsMasterKeyId": key} if key else {}
         url = sqs.create_queue(QueueName=unique, Attributes=attributes)["QueueUrl"]
         arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{unique}"
@@ -23,8 +29,7 @@ def deliver(cloud, unique):
         events.put_rule(Name=unique, EventPattern=json.dumps({"source": [unique]}))
         events.put_targets(Rule=unique, Targets=[{"Id": "queue", "Arn": arn, **target}])
         events.put_events(Entries=[{"Source": unique, "DetailType": "x", "Detail": "{}"}])
-        time.sleep(0.3)
-        return sqs.receive_message(QueueUrl=url).get("Messages", [])
+        return lambda: sqs.receive_message(QueueUrl=url).get("Messages", [])
 
     return route
 
@@ -37,33 +42,35 @@ def policy_for(rule: str) -> dict:
     }  # fmt: skip
 
 
-def test_a_rule_delivers_to_a_queue_whose_policy_names_it(deliver, unique):
+def test_a_rule_delivers_to_a_queue_whose_policy_names_it(deliver, wait_for, unique):
     """The rule's ARN is aws:SourceArn."""
-    assert len(deliver(policy_for(unique))) == 1
+    assert len(wait_for(deliver(policy_for(unique)))) == 1
 
 
 @pytest.mark.parametrize("policy", [None, policy_for("another")])
-def test_a_queue_without_a_policy_for_the_rule_gets_nothing(deliver, cloud, unique, policy):
+def test_a_queue_without_a_policy_for_the_rule_gets_nothing(deliver, logged, unique, policy):
     """The event is dropped as on AWS, and the log says why."""
-    assert deliver(policy) == []
-    assert f"no resource-based policy of arn:aws:sqs:us-east-1:{ACCOUNT}:{unique} allows" in cloud.log_path.read_text()
+    messages = deliver(policy)
+    logged(f"no resource-based policy of arn:aws:sqs:us-east-1:{ACCOUNT}:{unique} allows")
+    assert messages() == []
 
 
-def test_an_encrypted_queue_needs_a_key_policy_for_the_service(deliver, cloud, unique):
+def test_an_encrypted_queue_needs_a_key_policy_for_the_service(deliver, logged, wait_for, cloud, unique):
     """The default key policy lets the account in, not the service."""
     kms = cloud.client("kms")
     key = kms.create_key()["KeyMetadata"]["Arn"]
-    assert deliver(policy_for(unique), key) == []
-    assert f"no key policy of {key} allows kms:GenerateDataKey to events.amazonaws.com" in cloud.log_path.read_text()
+    messages = deliver(policy_for(unique), key)
+    logged(f"no key policy of {key} allows kms:GenerateDataKey to events.amazonaws.com")
+    assert messages() == []
     allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Resource": "*",
              "Action": ["kms:Decrypt", "kms:GenerateDataKey"]}  # fmt: skip
     kms.put_key_policy(
         KeyId=key, PolicyName="default", Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]})
     )
-    assert len(deliver(policy_for(unique), key)) == 1
+    assert len(wait_for(deliver(policy_for(unique), key))) == 1
 
 
-def test_a_target_with_a_role_needs_its_permission(cloud, make_role, allow, unique):
+def test_a_target_with_a_role_needs_its_permission(cloud, logged, make_role, allow, unique):
     """A bus is reached by role: without events:PutEvents nothing arrives there."""
     events = cloud.client("events")
     bus = events.create_event_bus(Name=unique)["EventBusArn"]
@@ -71,5 +78,4 @@ def test_a_target_with_a_role_needs_its_permission(cloud, make_role, allow, uniq
     events.put_rule(Name=unique, EventPattern=json.dumps({"source": [unique]}))
     events.put_targets(Rule=unique, Targets=[{"Id": "bus", "Arn": bus, "RoleArn": role}])
     events.put_events(Entries=[{"Source": unique, "DetailType": "x", "Detail": "{}"}])
-    time.sleep(0.3)
-    assert f"events:PutEvents on resource: {bus} because" in cloud.log_path.read_text()
+    logged(f"events:PutEvents on resource: {bus} because")

@@ -42,7 +42,7 @@ def ended(cloud: Cloud, wait_for: Callable[..., Any]) -> Callable[[str], dict[st
 
     def wait(arn: str) -> dict[str, Any]:
         sfn = cloud.client("stepfunctions")
-        found = wait_for(lambda: (one := sfn.describe_execution(executionArn=arn))["status"] != "RUNNING" and one, 20)
+        found = wait_for(lambda: (one := sfn.describe_execution(executionArn=arn))["status"] != "RUNNING" and one)
         return {**found, "output": json.loads(found.get("output") or "null")}
 
     return wait

@@ -330,7 +330,7 @@ def test_the_deployed_function_checks_a_rehearsal(cloud, wait_for, trained_folde
         serve(cloud, tmp_path, name, models.get(kind, models["good"]))
     function, spec = deployed(cloud, tmp_path)
     for name in names.values():
-        wait_for(lambda name=name: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService", 30)
+        wait_for(lambda name=name: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService")
 
     def ask(kind, **more):
         event = {"mode": "check", "endpoint": names[kind], "golden": spec, "live_endpoint": None, **more}
@@ -356,4 +356,4 @@ def test_the_deployed_function_checks_a_rehearsal(cloud, wait_for, trained_folde
         lines = [line for body in bodies for line in body.splitlines()]
         return lines if len(lines) >= good["calls"] + 5 else None
 
-    assert {read_call(line, None).is_synthetic for line in wait_for(captured, 30)} == {True}
+    assert {read_call(line, None).is_synthetic for line in wait_for(captured)} == {True}

@@ -118,7 +118,7 @@ def test_a_spot_job_trains_with_checkpoints(aws, plane):
         "--checkpoint-config", f"S3Uri=s3://{BUCKET}/cli-checkpoints",
     )  # fmt: skip
     described: dict[str, Any] = {}
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while described.get("TrainingJobStatus", "InProgress") == "InProgress":
         assert time.monotonic() < end, described
         described = aws("sagemaker", "describe-training-job", "--training-job-name", "cli-spot")

@@ -75,7 +75,7 @@ def run(
                     return log
             return ""
 
-        found = str(wait_for(said, seconds=20))
+        found = str(wait_for(said))
         admin.call("DELETE", path(manifest))
         return found
 

@@ -42,7 +42,7 @@ def start(tmp_path: Path, server_script: Path, monkeypatch: pytest.MonkeyPatch) 
     for pod in made:
         pod.released.set()
         pod.end()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not all(pod.has_ended for pod in made):
         assert time.monotonic() < deadline
         time.sleep(0.02)

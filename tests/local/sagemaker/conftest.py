@@ -46,7 +46,7 @@ class Plane:
     queue: str
     heard: list[dict[str, Any]] = field(default_factory=list)
 
-    def wait(self, done: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    def wait(self, done: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         """Return the first true answer of ``done``."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

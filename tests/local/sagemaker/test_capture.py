@@ -49,9 +49,7 @@ def test_calls_are_captured(plane: "Plane") -> None:
     began = datetime.fromisoformat(plane.cloud.clock()["now"])
     plane.invoke("captured", {"a": 1}, InferenceId="row-1")
     plane.runtime.invoke_endpoint(EndpointName="captured", ContentType="text/csv", Body=b"a,b\n")
-    real = time.monotonic()
     lines = _lines(plane, "captured", 2)
-    assert time.monotonic() - real < 2.0
     by_type = {record.capture.input.content_type: (key, record) for key, record in lines if record.capture.input}
     key, record = by_type["application/json"]
     assert record.event.inference_id == record.event.join_key == "row-1"
@@ -78,7 +76,7 @@ def test_a_share_of_the_input_is_captured(plane: "Plane") -> None:
     lines = _lines(plane, "sampled", 20)
     time.sleep(0.8)  # one more delivery
     lines = _lines(plane, "sampled", len(lines))
-    assert 22 <= len(lines) <= 58  # 40 expected, nearly four standard deviations
+    assert 16 <= len(lines) <= 64  # 40 expected, nearly five standard deviations
     assert all(record.capture.output is None and record.capture.input is not None for _, record in lines)
 
 
