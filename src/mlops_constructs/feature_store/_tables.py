@@ -14,10 +14,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
+from mlops_constructs._errors import ValidationError
 from mlops_constructs._iam import ServiceRole, key_statement, service_role
 from mlops_constructs.feature_store._lake_formation import access_statement
 from mlops_runtime.features.group import EVENT_TIME, FeatureGroup
 from mlops_runtime.features.lock import LockedTable
+from mlops_runtime.features.quality import RulesetError, dqdl
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "2"  # Athena does not read v3 tables
 ORPHAN_DAYS = 7
 SORT_ORDER_ID = 1  # https://iceberg.apache.org/spec/#sorting: 0 is the unsorted order
+# https://docs.aws.amazon.com/glue/latest/webapi/API_CreateDataQualityRuleset.html
+_LONGEST_DESCRIPTION = 2048
 _OPTIMIZER_REASON = (
-    "optimizers rewrite and remove data files below the tables' prefix, and log to groups that Glue names; "
+    "optimizers rewrite and remove data files below the tables' prefix, log to groups that Glue names, and ask for "
+    "Lake Formation's credentials, an action without resources, where it guards them; "
     "rejected: one role a table, which would repeat the same wildcard for each"
 )
 
@@ -104,6 +109,40 @@ def _write_order(locked: LockedTable) -> glue.CfnTable.IcebergSortOrderProperty:
             )
             for name in (*locked.entities, EVENT_TIME)
         ],
+    )
+
+
+def define_ruleset(
+    scope: Construct, id: str, *, group: FeatureGroup, table: glue.CfnTable, database_name: str
+) -> glue.CfnDataQualityRuleset:
+    """Define the data quality ruleset of a group: its constraints, for evaluation runs over the whole table.
+
+    See: https://docs.aws.amazon.com/glue/latest/dg/dqdl.html
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        group: The group.
+        table: Its table.
+        database_name: Name of the database.
+
+    Raises:
+        ValidationError: If the constraints are more than Glue takes.
+    """
+    try:
+        ruleset = dqdl(group)
+    except RulesetError as error:
+        raise ValidationError("InvalidFeatureStore", [str(error)], scope) from error
+    return glue.CfnDataQualityRuleset(
+        scope,
+        id,
+        # create-only, and evaluation runs ask for it by name
+        name=f"{database_name}-{group.table_name}",
+        description=group.description[:_LONGEST_DESCRIPTION],
+        ruleset=ruleset,
+        target_table=glue.CfnDataQualityRuleset.DataQualityTargetTableProperty(
+            database_name=table.database_name, table_name=table.ref
+        ),
     )
 
 

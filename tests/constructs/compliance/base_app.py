@@ -2,11 +2,22 @@
 
 import json
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import aws_cdk as cdk
 
-from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, ModelRegistry, Profile
+from mlops_constructs import (
+    BusinessUnit,
+    Entity,
+    Feature,
+    FeatureAccess,
+    FeatureGroup,
+    FeatureStore,
+    ModelRegistry,
+    Profile,
+)
 from mlops_constructs.compliance.harness import add_packs, check
 from mlops_runtime.features.lock import write_lock
 
@@ -20,7 +31,7 @@ GROUP = FeatureGroup(
 
 
 def build(folder: Path, lock_file: Path) -> cdk.App:
-    """Return an app with a unit alone and a unit with store and registry, in each profile."""
+    """Return an app with a unit alone, a unit with store and registry, and one with all of a store's options, in each profile."""
     app = cdk.App(outdir=str(folder), context={"@aws-cdk/core:validateAgainstDefaultRules": True})
     for profile in Profile:
         BusinessUnit(cdk.Stack(app, f"Unit-{profile.name.title()}"), "Unit", name="pricing", profile=profile)
@@ -28,7 +39,35 @@ def build(folder: Path, lock_file: Path) -> cdk.App:
         unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)
         ModelRegistry(stack, "Registry", business_unit=unit, name="forecast")
         FeatureStore(stack, "Features", business_unit=unit, groups=[GROUP], lock_file=lock_file)
+        _lake(app, profile, lock_file)
     return app
+
+
+def _lake(app: cdk.App, profile: Profile, lock_file: Path) -> None:
+    """Define a store with everything that is off by default, and a unit that reads it."""
+    stack = cdk.Stack(app, f"Lake-{profile.name.title()}")
+    unit = BusinessUnit(stack, "Unit", name="lake", profile=profile)
+    store = FeatureStore(
+        stack,
+        "Features",
+        business_unit=unit,
+        groups=[replace(GROUP, freshness=timedelta(days=8))],
+        lock_file=lock_file,
+        access=FeatureAccess.LAKE_FORMATION,
+        snapshot_retention=cdk.Duration.days(365),
+        freshness_schedule=cdk.Duration.days(1),
+    )
+    reader = BusinessUnit(stack, "Reader", name="reader", profile=profile)
+    FeatureStore.from_feature_store_attributes(
+        stack,
+        "Stock",
+        business_unit=reader,
+        unit="lake",
+        data_bucket=store.data_bucket,
+        key=store.key,
+        groups=store.groups,
+        access=store.access,
+    )
 
 
 def main(folder: Path, *, packs: bool) -> None:

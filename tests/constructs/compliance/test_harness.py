@@ -120,6 +120,8 @@ def test_the_base_constructs_have_no_open_finding(base: dict[str, dict[str, Path
     assert sorted(s["stack"] for s in evidence["stacks"]) == [
         "Base-Development",
         "Base-Production",
+        "Lake-Development",
+        "Lake-Production",
         "Unit-Development",
         "Unit-Production",
     ]

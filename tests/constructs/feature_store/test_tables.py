@@ -1,5 +1,6 @@
 """Tables as CloudFormation takes them."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 from aws_cdk import aws_glue as glue
 from aws_cdk.assertions import Template
 
-from mlops_constructs import Entity, Feature, FeatureGroup
-from mlops_constructs.feature_store._tables import define_table
+from mlops_constructs import Entity, Feature, FeatureGroup, ValidationError
+from mlops_constructs.feature_store._tables import define_ruleset, define_table
+from mlops_local import recorded
 from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features.quality import dqdl
 
 GROUP = FeatureGroup(
     name="stock",
@@ -23,8 +26,8 @@ GROUP = FeatureGroup(
 
 
 @pytest.fixture(scope="module")
-def table() -> dict[str, Any]:
-    """The table of a group."""
+def resources() -> dict[str, dict[str, Any]]:
+    """Table and ruleset of a group, by type."""
     stack = cdk.Stack(cdk.App(), "S")
     database = glue.CfnDatabase(
         stack,
@@ -33,13 +36,23 @@ def table() -> dict[str, Any]:
         database_input=glue.CfnDatabase.DatabaseInputProperty(name="demand_features"),
     )
     locked = FeatureLock().extend([GROUP]).table(GROUP)
-    define_table(
-        stack, "Table", group=GROUP, locked=locked, database=database, location="s3://bucket/demand_features/stock_v1"
-    )
-    found: dict[str, Any] = next(iter(Template.from_stack(stack).find_resources("AWS::Glue::Table").values()))[
-        "Properties"
-    ]
-    return found
+    location = "s3://bucket/demand_features/stock_v1"
+    table = define_table(stack, "Table", group=GROUP, locked=locked, database=database, location=location)
+    define_ruleset(stack, "Quality", group=GROUP, table=table, database_name="demand_features")
+    found = Template.from_stack(stack).to_json()["Resources"].values()
+    return {resource["Type"]: resource["Properties"] for resource in found}
+
+
+@pytest.fixture(scope="module")
+def table(resources: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The table."""
+    return resources["AWS::Glue::Table"]
+
+
+@pytest.fixture(scope="module")
+def ruleset(resources: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The ruleset."""
+    return resources["AWS::Glue::DataQualityRuleset"]
 
 
 def test_only_the_iceberg_table_input_is_used(table: dict[str, Any]) -> None:
@@ -88,6 +101,31 @@ def test_files_are_sorted_by_entities_and_event_time(table: dict[str, Any]) -> N
         (2, "identity", "asc", "nulls-first"),
         (3, "identity", "asc", "nulls-first"),
     ]
+
+
+def test_constraints_are_a_ruleset_of_the_table(ruleset: dict[str, Any]) -> None:
+    """Its name is create-only, so it follows from database and table alone.
+
+    See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-glue-dataqualityruleset.html
+    """
+    assert recorded.schema("AWS::Glue::DataQualityRuleset")["createOnlyProperties"] == ["/properties/Name"]
+    assert ruleset["Name"] == "demand_features-stock_v1"
+    assert ruleset["Ruleset"] == dqdl(GROUP)
+    assert set(ruleset["TargetTable"]) == {"DatabaseName", "TableName"}
+    assert ruleset["Description"] == "stock"
+
+
+def test_fails_when_constraints_are_more_than_glue_takes() -> None:
+    """The error is the construct's, and says what to shorten."""
+    stack = cdk.Stack(cdk.App(), "S")
+    allowed = tuple(f"{number:060}" for number in range(1200))
+    group = replace(GROUP, features=(Feature("kind", "string", "kind", allowed=allowed),))
+    table = glue.CfnTable(stack, "Table", catalog_id="123456789012", database_name="d", name="t")
+
+    with pytest.raises(
+        ValidationError, match=r"InvalidFeatureStore: the data quality ruleset of stock_v1 has .* shorten"
+    ):
+        define_ruleset(stack, "Ruleset", group=group, table=table, database_name="d")
 
 
 def test_readers_learn_key_and_ttl_from_properties(table: dict[str, Any]) -> None:
