@@ -123,7 +123,9 @@ def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
         PlanError: As for ``point_in_time``.
     """
     _check(rows, timestamp, [group], "known_at", None)
-    return _choice(group)
+    entity = _entity(_ordered(rows), timestamp, group)
+    with _connected(entity, _feature(group, entity, is_total=False)) as connection:
+        return _choice(connection, group)
 
 
 def _ordered(rows: pa.Table) -> pa.Table:
@@ -136,47 +138,59 @@ def _places(
     rows: pa.Table, timestamp: str, group: GroupRows, semantics: Semantics, plan: Plan | None
 ) -> pa.ChunkedArray:
     """Return for each entity row the place of its row in the group, or null."""
-    keys = {f"k{i}": name for i, name in enumerate(group.entities)}
-    times = {name: name for name in (EVENT_TIME, CREATED_TIME)}
-    entity = _entity(rows, timestamp, keys)
-    name = _choice(group).plan if plan is None else plan
-    found = _answer(group, keys | times, positions_query(name, _shape(group), semantics, is_total=False), entity)
+    entity, shape = _entity(rows, timestamp, group), _shape(group)
+    with _connected(entity, _feature(group, entity, is_total=False)) as connection:
+        name = _choice(connection, group).plan if plan is None else plan
+        found = connection.sql(positions_query(name, shape, semantics, is_total=False)).to_arrow_table()
     if pc.any(found["is_tied"]).as_py():
-        values = {f"v{i}": column for i, column in enumerate(group.columns)}
-        every = {**keys, **times, INGEST_ID: INGEST_ID, **values}
-        found = _answer(group, every, positions_query(name, _shape(group), semantics, is_total=True), entity)
+        with _connected(entity, _feature(group, entity, is_total=True)) as connection:
+            found = connection.sql(positions_query(name, shape, semantics, is_total=True)).to_arrow_table()
     return found["place"]
 
 
-def _entity(rows: pa.Table, timestamp: str, keys: Mapping[str, str]) -> pa.Table:
-    times = rows[timestamp]
-    floor = ceiling = times
-    if times.type.unit == "ns":
+def _entity(rows: pa.Table, timestamp: str, group: GroupRows) -> pa.Table:
+    """Return the entity rows as the queries read them."""
+    floor = ceiling = rows[timestamp]
+    if floor.type.unit == "ns":
         # values appear and die at whole microseconds: down for the one and up for the other decides as the time itself would
-        floor, ceiling = (round_to(times, unit="microsecond") for round_to in (pc.floor_temporal, pc.ceil_temporal))
+        floor, ceiling = (round_to(floor, unit="microsecond") for round_to in (pc.floor_temporal, pc.ceil_temporal))
+    keys = {f"k{i}": rows[name].cast(_logical(rows[name].type)) for i, name in enumerate(group.entities)}
     at, until = (moment.cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for moment in (floor, ceiling))
-    number = pa.arange(0, rows.num_rows, 1)
-    return pa.table(
-        {
-            **{key: rows[name].cast(_logical(rows[name].type)) for key, name in keys.items()},
-            "at": at,
-            "until": until,
-            "number": number,
-        }
-    )
+    return pa.table({**keys, "at": at, "until": until, "number": pa.arange(0, rows.num_rows, 1)})
 
 
-def _answer(group: GroupRows, columns: Mapping[str, str], query: str, entity: pa.Table | None = None) -> pa.Table:
-    """Return the answer of a query over ``feature``, with columns by their names in the text, and ``entity``."""
+def _feature(group: GroupRows, entity: pa.Table, *, is_total: bool) -> pa.Table:
+    """Return the feature rows as the queries read them, without those that no entity row can get."""
+    columns = {f"k{i}": name for i, name in enumerate(group.entities)} | {
+        name: name for name in (EVENT_TIME, CREATED_TIME)
+    }
+    if is_total:
+        columns |= {INGEST_ID: INGEST_ID} | {f"v{i}": name for i, name in enumerate(group.columns)}
     reader = group.source.read(list(columns.values()))
-    renamed = pa.schema([(name, _logical(field.type)) for name, field in zip(columns, reader.schema, strict=True)])
-    batches = (batch.rename_columns(renamed.names).cast(renamed) for batch in reader)
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
-        connection.register("feature", numbered(pa.RecordBatchReader.from_batches(renamed, batches)))
-        if entity is not None:
-            connection.register("entity", entity)
-        return connection.sql(query).to_arrow_table()
+    schema = pa.schema([(name, _logical(field.type)) for name, field in zip(columns, reader.schema, strict=True)])
+    batches = (batch.rename_columns(schema.names).cast(schema) for batch in reader)
+    placed = numbered(pa.RecordBatchReader.from_batches(schema, batches))
+    first, last = pc.min(entity["until"]).as_py(), pc.max(entity["at"]).as_py()
+    oldest = None if first is None or group.ttl is None else first - group.ttl // _MICROSECOND
+    return pa.Table.from_batches([_between(batch, oldest, last) for batch in placed], placed.schema)
+
+
+def _between(batch: pa.RecordBatch, oldest: int | None, newest: int | None) -> pa.RecordBatch:
+    times = batch[EVENT_TIME].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    found = pc.min_max(times).as_py()
+    for bound, outside, keep in (("min", oldest, pc.greater_equal), ("max", newest, pc.less_equal)):
+        if found[bound] is not None and outside is not None and not keep(found[bound], outside).as_py():
+            kept = keep(times, outside)
+            batch, times = batch.filter(kept), times.filter(kept)
+    return batch
+
+
+def _connected(entity: pa.Table, feature: pa.Table) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+    connection.register("entity", entity)
+    connection.register("feature", feature)
+    return connection
 
 
 def _shape(group: GroupRows) -> Shape:
@@ -188,10 +202,9 @@ def _shape(group: GroupRows) -> Shape:
     )
 
 
-def _choice(group: GroupRows) -> PlanChoice:
+def _choice(connection: duckdb.DuckDBPyConnection, group: GroupRows) -> PlanChoice:
     shape = _shape(group)
-    columns = {f"k{i}": name for i, name in enumerate(group.entities)} | {EVENT_TIME: EVENT_TIME}
-    rows, keys, span = _answer(group, columns, statistics_query(shape)).to_pylist()[0].values()
+    rows, keys, span = connection.sql(statistics_query(shape)).fetchall()[0]
     return choose(Statistics(rows=rows, keys=keys, span=span), shape)
 
 

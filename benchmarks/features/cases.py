@@ -1,0 +1,176 @@
+"""``python -m benchmarks.features.cases CASE FOLDER``: one case in a process of its own; prints CPU seconds, peak MB and rows.
+
+What is imported counts for nobody: CPU is taken after the imports. The peak of the memory is that of the whole process.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from benchmarks.features.data import TABLES, TTL_DAYS, features
+from pyiceberg.catalog.sql import SqlCatalog
+
+from mlops_runtime.features.batch import checked
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.hashing import content_hash
+from mlops_runtime.features.planner import GroupRows, point_in_time
+
+TTL = timedelta(days=TTL_DAYS)
+NOW = datetime(2018, 1, 1, tzinfo=UTC)
+SPENT: dict[str, float] = {}
+GROUP = FeatureGroup(
+    name="bench",
+    entities=(Entity("user_id", "long", "user"),),
+    features=tuple(Feature(name, "double", "value") for name in features(0)),
+    owner="bench",
+    description="bench",
+)
+
+
+class ParquetRows:
+    """A Parquet file as a source of rows."""
+
+    def __init__(self, path: Path) -> None:
+        self._rows = ds.dataset(path)
+        self.schema = self._rows.schema
+
+    def read(self, columns) -> pa.RecordBatchReader:
+        """Return the columns in batches; few are read ahead."""
+        return self._rows.scanner(columns=list(columns), batch_readahead=2, fragment_readahead=1).to_reader()
+
+
+@contextmanager
+def spent(name: str) -> Iterator[None]:
+    """Count the CPU seconds of a part."""
+    before = cpu()
+    yield
+    SPENT[name] = SPENT.get(name, 0.0) + cpu() - before
+
+
+def cpu() -> float:
+    """Return the CPU seconds of this process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def ours(folder: Path, output: Path, **how: str) -> int:
+    """Build with the planner: read Parquet, three joins, hash, write Parquet in row order."""
+    groups = [
+        GroupRows(
+            name=f"feature{k}",
+            entities=("user_id",),
+            columns=tuple(features(k)),
+            ttl=TTL,
+            rows=ParquetRows(folder / f"feature{k}.parquet"),
+        )
+        for k in range(TABLES)
+    ]
+    rows = pq.read_table(folder / "entity.parquet")
+    table = point_in_time(rows, "event_timestamp", groups, **how)
+    with spent("hash"):
+        content_hash(table)
+    pq.write_table(table, output, compression="zstd")
+    return table.num_rows
+
+
+def sql(folder: Path, output: Path, join: Callable[[int, Path], str]) -> int:
+    """Run one hand-written join a table in DuckDB, from Parquet to Parquet."""
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+        connection.execute(f"create table r as from '{folder / 'entity.parquet'}'")
+        for k in range(TABLES):
+            connection.execute("create or replace table r as " + join(k, folder / f"feature{k}.parquet"))
+        connection.execute(f"copy (from r order by row_id) to '{output}' (format parquet, compression zstd)")
+        return int(connection.sql("select count(*) from r").fetchall()[0][0])
+
+
+def asof(k: int, path: Path) -> str:
+    """Return an as-of join by event time, with restatements folded; it leaks what had not arrived."""
+    values = ", ".join(f"arg_max({name}, created_time) as {name}" for name in features(k))
+    alive = ", ".join(
+        f"case when f.event_time >= e.event_timestamp - interval {TTL_DAYS} day then f.{name} end as {name}"
+        for name in features(k)
+    )
+    return (
+        f"select e.*, {alive} from r e asof left join "  # noqa: S608
+        f"(select user_id, event_time, {values} from '{path}' group by user_id, event_time) f "
+        "on e.user_id = f.user_id and e.event_timestamp >= f.event_time"
+    )
+
+
+def row_number(k: int, path: Path) -> str:
+    """Return what most stores do, known at: join with the history and keep the first."""
+    names = ", ".join(features(k))
+    return f"""
+        select e.*, x.* exclude (row_id) from r e left join (
+            select e.row_id, {names} from r e join '{path}' f on e.user_id = f.user_id
+                and greatest(f.event_time, f.created_time) <= e.event_timestamp
+                and f.event_time >= e.event_timestamp - interval {TTL_DAYS} day
+            qualify row_number() over (partition by e.row_id order by f.event_time desc, f.created_time desc) = 1
+        ) x on e.row_id = x.row_id
+        """  # noqa: S608
+
+
+def ingested(folder: Path, output: Path, *, is_raw: bool) -> int:
+    """Append one table's rows with the client and its checks, or with pyiceberg alone."""
+    del output
+    names = ["user_id", "event_time", "created_time", *features(0)]
+    rows = pq.read_table(folder / "feature0.parquet", columns=names)
+    # a restatement of a row that came at once repeats times; the store would refuse it
+    first = rows.append_column("place", pa.arange(0, rows.num_rows, 1)).group_by(names[:3]).aggregate([("place", "min")])
+    rows = rows.take(first["place_min"].combine_chunks())
+    with tempfile.TemporaryDirectory() as name:
+        store = FeatureStoreClient.local(Path(name), now=lambda: NOW)
+        store.ingest(GROUP, rows.slice(0, 10))  # makes the table
+        if is_raw:
+            catalog = SqlCatalog("local", uri=f"sqlite:///{name}/catalog.db", warehouse=Path(name).as_uri() + "/tables")
+            table = catalog.load_table(f"features.{GROUP.table_name}")
+            batch = checked(GROUP, rows, NOW)
+            batch = batch.append_column(
+                pa.field("ingest_id", pa.string(), nullable=False), pa.array(["0-raw"]).take(pa.repeat(0, len(batch)))
+            )
+            batch = batch.select([field.name for field in table.schema().fields])
+            with spent("part"):
+                table.append(batch)
+        else:
+            with spent("part"):
+                store.ingest(GROUP, rows)
+    return rows.num_rows
+
+
+CASES: dict[str, Callable[[Path, Path], int]] = {
+    "ours": ours,
+    "ours, frontier": lambda folder, output: ours(folder, output, plan="frontier"),
+    "ours, fan_out": lambda folder, output: ours(folder, output, plan="fan_out"),
+    "ours, event_time": lambda folder, output: ours(folder, output, semantics="event_time"),
+    "duckdb asof": lambda folder, output: sql(folder, output, asof),
+    "duckdb row_number": lambda folder, output: sql(folder, output, row_number),
+    "ingest": lambda folder, output: ingested(folder, output, is_raw=False),
+    "pyiceberg append": lambda folder, output: ingested(folder, output, is_raw=True),
+}
+
+
+def main() -> None:
+    """Run one case."""
+    before = cpu()
+    with tempfile.TemporaryDirectory() as name:
+        output = Path(sys.argv[3]) if len(sys.argv) > 3 else Path(name) / "out.parquet"
+        rows = CASES[sys.argv[1]](Path(sys.argv[2]), output)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    whole = {"cpu": cpu() - before} | ({"cpu": SPENT["part"]} if "part" in SPENT else {})
+    print(json.dumps({**whole, "hash": SPENT.get("hash", 0.0), "rss": used.ru_maxrss / 1024, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
