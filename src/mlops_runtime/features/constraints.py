@@ -5,6 +5,7 @@ Here the declaration is checked, in ``batch`` the rows. Standard library only.
 
 import math
 import re
+import struct
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ _FORMS = {
     "boolean": "True or False",
     "int": "an int of 32 bits",
     "long": "an int of 64 bits",
-    "float": "a finite number",
+    "float": "a finite number of 32 bits",
     "double": "a finite number",
     "string": "a str",
     "date": "a datetime.date",
@@ -120,9 +121,14 @@ def _is_value(kind: str, value: object) -> bool:
         return isinstance(value, datetime) and value.utcoffset() is not None
     if kind == "date":
         return isinstance(value, date) and not isinstance(value, datetime)
+    if not isinstance(value, int | float):
+        return False
     try:
-        return isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:  # an int beyond the floats
+        struct.pack(
+            "<f" if kind == "float" else "<d", float(value)
+        )  # an int may be beyond the floats, a float beyond 32 bits
+        return math.isfinite(value)
+    except OverflowError:
         return False
 
 

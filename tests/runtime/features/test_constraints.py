@@ -37,6 +37,8 @@ def test_sound_constraints_have_no_problem(type_, constraints):
         ("double", {"minimum": float("nan")}, "minimum must be a finite number, got nan"),
         ("double", {"maximum": float("inf")}, "maximum must be a finite number, got inf; leave it out for no bound"),
         ("double", {"maximum": 10**400}, "maximum must be a finite number, got 1000"),
+        ("float", {"maximum": 1e300}, "maximum must be a finite number of 32 bits, got 1e+300"),
+        ("float", {"allowed": (0.1, "a")}, "allowed must hold a finite number of 32 bits each, got 'a'"),
         ("double", {"minimum": True}, "minimum must be a finite number, got True"),
         ("int", {"minimum": 0.5}, "minimum must be an int of 32 bits, got 0.5"),
         ("int", {"maximum": 2**31}, "maximum must be an int of 32 bits, got 2147483648"),
