@@ -116,7 +116,7 @@ def child(work: Callable[[Path], dict[str, Any]], folder: Path, at: int | None) 
                 ending(at)
             os.write(write, json.dumps(work(folder)).encode())
             os._exit(0)
-        except BaseException:  # noqa: BLE001 - a child of a fork must not return
+        except BaseException:  # a child of a fork must not return
             traceback.print_exc()
             os._exit(1)
     os.close(write)

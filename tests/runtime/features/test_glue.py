@@ -1,0 +1,131 @@
+"""The client on Glue and S3: on the embedded cloud and on moto, read back by pyiceberg's own catalog."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import boto3
+import pyarrow as pa
+import pytest
+from moto.server import ThreadedMotoServer
+from pyiceberg.catalog.glue import GlueCatalog
+
+from mlops_runtime.features.catalog import glue_properties
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema, iceberg_sort_order
+from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features.rebuild import Verdict
+
+DATABASE = "glue_features"
+DAY = datetime(2017, 1, 1, tzinfo=UTC)
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"),),
+    features=(Feature("on_hand", "long", "units on hand"),),
+    owner="demand",
+    description="stock",
+)
+
+
+@pytest.fixture(scope="module", params=["embedded", "moto"])
+def environment(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Return the environment of a cloud."""
+    if request.param == "embedded":
+        yield request.getfixturevalue("cloud").environment()
+        return
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    yield {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_REGION": "us-east-1", **keys}
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def store(environment: dict[str, str]) -> SimpleNamespace:
+    """Give a client whose buckets keep versions, and a catalog that is not ours."""
+    common = {
+        "endpoint_url": environment["AWS_ENDPOINT_URL"],
+        "region_name": environment["AWS_REGION"],
+        "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+    }
+    s3, glue = boto3.client("s3", **common), boto3.client("glue", **common)
+    for bucket in ("glue-tables", "glue-sets"):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    glue.create_database(DatabaseInput={"Name": DATABASE})
+    catalog = GlueCatalog("foreign", None, **glue_properties(environment))
+    locked = FeatureLock().extend([STOCK]).table(STOCK)
+    catalog.create_table(
+        (DATABASE, STOCK.table_name),
+        iceberg_schema(STOCK, locked),
+        location=f"s3://glue-tables/{DATABASE}/{STOCK.table_name}",
+        partition_spec=iceberg_partition(locked),
+        sort_order=iceberg_sort_order(STOCK, locked),
+        properties=STOCK.properties,
+    )
+    client = FeatureStoreClient.glue(
+        database=DATABASE,
+        environment=environment,
+        now=lambda: DAY + timedelta(days=20),
+        manifests="s3://glue-sets/manifests",
+        training_sets="s3://glue-sets",
+        s3=s3,
+    )
+    return SimpleNamespace(client=client, catalog=catalog, s3=s3)
+
+
+def stock(store_id: str, *days: int) -> pa.Table:
+    """Return stock: as many units as the day's number."""
+    times = [DAY + timedelta(days=n) for n in days]
+    return pa.table({"store_id": [store_id] * len(days), "event_time": times, "created_time": times, "on_hand": days})
+
+
+def test_another_catalog_reads_what_the_client_wrote_by_tag_and_snapshot(store: SimpleNamespace) -> None:
+    """A training set's tag names the rows that it read, whatever came later; the manifest names its snapshot."""
+    store.client.ingest(STOCK, stock("1", 1, 2))
+    asked = pa.table({"store_id": ["1", "2"], "event_timestamp": [DAY + timedelta(days=15)] * 2})
+    built = store.client.training_set(asked, [STOCK], name="shelves")
+    assert not store.client.ingest(STOCK, stock("2", 3), idempotency_key="k").duplicate
+    assert store.client.ingest(STOCK, stock("2", 3), idempotency_key="k").duplicate
+
+    table = store.catalog.load_table((DATABASE, STOCK.table_name))
+
+    (pinned,) = built.manifest.features
+    tagged = table.scan(snapshot_id=table.snapshot_by_name(pinned.tag).snapshot_id).to_arrow()
+    at_snapshot = table.scan(snapshot_id=pinned.snapshot_id).to_arrow()
+    assert tagged["on_hand"].to_pylist() == at_snapshot["on_hand"].to_pylist() == [1, 2]
+    assert sorted(table.scan().to_arrow()["on_hand"].to_pylist()) == [1, 2, 3]
+    assert built.rows["stock__on_hand"].to_pylist() == [2, None]
+    assert store.client.rebuild(built.id).verdict is Verdict.IDENTICAL
+
+
+def test_an_erasure_leaves_no_version_of_any_file(store: SimpleNamespace) -> None:
+    """Versioned buckets keep what is deleted: each version goes too."""
+    store.client.ingest(STOCK, stock("canary-4711", 5))
+    asked = pa.table({"store_id": ["canary-4711"], "event_timestamp": [DAY + timedelta(days=15)]})
+    built = store.client.training_set(asked, [STOCK], name="canary")
+    assert _versions_with(store.s3, b"canary-4711")
+
+    record = store.client.erase({"store_id": "canary-4711"}, reason="ticket", in_use=())
+
+    assert built.id in record.used_by
+    assert _versions_with(store.s3, b"canary-4711") == []
+    assert store.client.rebuild(built.id).verdict is Verdict.IMPOSSIBLE
+    assert (
+        "canary-4711"
+        not in store.catalog.load_table((DATABASE, STOCK.table_name)).scan().to_arrow()["store_id"].to_pylist()
+    )
+
+
+def _versions_with(s3: object, text: bytes) -> list[str]:
+    found = []
+    for bucket in ("glue-tables", "glue-sets"):
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            for version in page.get("Versions", ()):
+                body = s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])["Body"].read()
+                if text in body:
+                    found.append(version["Key"])
+    return found
