@@ -64,6 +64,7 @@ def define_freshness_function(
         tables: The tables to measure.
         every: How often.
     """
+    business_unit.reach(("glue", "monitoring"))
     function = define_function(
         scope,
         id,

@@ -1,0 +1,131 @@
+"""The store on the embedded cloud with IAM enforced: what is executed, what is recorded, ages measured by the deployed function."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog.glue import GlueCatalog
+
+from mlops_constructs import BusinessUnit, FeatureAccess, FeatureGroup, FeatureStore, Network, Profile
+from mlops_runtime.features.lock import write_lock
+
+if TYPE_CHECKING:
+    from mlops_local.cloud import Cloud
+
+pytestmark = pytest.mark.cloud
+
+
+def _assembly(folder: Path, group: FeatureGroup, access: FeatureAccess) -> Path:
+    app = cdk.App(outdir=str(folder / "cdk.out"))
+    stack = cdk.Stack(app, f"Lake{access.name.title().replace('_', '')}")
+    name = "lake-iam" if access is FeatureAccess.IAM else "lake-lf"
+    unit = BusinessUnit(stack, "Unit", name=name, profile=Profile.DEVELOPMENT, network=Network.made(zones=2))
+    folder.mkdir(exist_ok=True)
+    write_lock([group], folder / "features.lock.json")
+    store = FeatureStore(
+        stack,
+        "Features",
+        business_unit=unit,
+        groups=[group],
+        lock_file=folder / "features.lock.json",
+        access=access,
+        snapshot_retention=cdk.Duration.days(90),
+    )
+    assert store.freshness_function is not None
+    cdk.CfnOutput(stack, "Freshness", value=store.freshness_function.function_name)
+    cdk.CfnOutput(stack, "Database", value=store.database_name)
+    cdk.CfnOutput(stack, "UnitName", value=unit.name)
+    app.synth()
+    return folder / "cdk.out"
+
+
+def _table(cloud: "Cloud", database: str) -> Any:
+    keys = {"s3.access-key-id": "test", "s3.secret-access-key": "test"}
+    catalog = GlueCatalog(
+        "embedded",
+        client=cloud.client("glue"),
+        **{"s3.endpoint": cloud.endpoint_url, "s3.region": "us-east-1", **keys},
+    )
+    return catalog.load_table((database, "stock_v1"))
+
+
+def _now(cloud: "Cloud") -> datetime:
+    """The cloud's time: CloudWatch takes no datapoint that is older than two weeks.
+
+    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
+    """
+    return datetime.fromisoformat(cloud.clock()["now"]).astimezone(UTC).replace(microsecond=0)
+
+
+def _append(table: Any, newest: datetime) -> None:
+    schema = table.schema().as_arrow()
+    row = {
+        "store_id": "a",
+        "event_time": newest,
+        "created_time": newest,
+        "ingest_id": "0",
+        "on_hand": 1,
+        "cost": None,
+    }
+    rows = pa.Table.from_pylist([{name: row.get(name) for name in schema.names}], schema=schema)
+    table.append(rows, snapshot_properties={"mlops.event-time-max": newest.isoformat()})
+
+
+def _measure(cloud: "Cloud", function: str, now: datetime) -> list[dict[str, Any]]:
+    event = {"time": now.isoformat().replace("+00:00", "Z")}
+    answer = cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    found: list[dict[str, Any]] = json.loads(answer["Payload"].read())
+    return found
+
+
+@pytest.mark.parametrize("access", list(FeatureAccess))
+def test_a_store_is_deployed_measured_and_changed_in_place(
+    cloud: "Cloud", tmp_path: Path, group: Callable[..., FeatureGroup], access: FeatureAccess
+) -> None:
+    """Sort order and ids as declared; an empty table has no age, a filled one has; another owner keeps table and rows."""
+    from mlops_local.deployer import deploy, destroy
+    from mlops_local.recorded import list_recorded
+
+    now = _now(cloud)
+    declared = group(freshness=timedelta(days=2))
+    outputs = next(iter(deploy(cloud, _assembly(tmp_path / "1", declared, access)).values()))
+    table = _table(cloud, outputs["Database"])
+    assert [(f.source_id, str(f.transform), f.direction.name) for f in table.sort_order().fields] == [
+        (1, "identity", "ASC"),
+        (2, "identity", "ASC"),
+    ]
+    assert [age["reason"] for age in _measure(cloud, outputs["Freshness"], now)] == ["no row has ever been ingested"]
+
+    _append(table, now - timedelta(days=3))
+    assert [age["age_seconds"] for age in _measure(cloud, outputs["Freshness"], now)] == [3 * 86400]
+    published = cloud.client("cloudwatch").get_metric_statistics(
+        Namespace=f"MLOps/{outputs['UnitName']}",
+        MetricName="FeatureAge",
+        Dimensions=[{"Name": "FeatureGroup", "Value": "stock_v1"}],
+        Statistics=["Minimum"],
+        Period=3600,
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(hours=1),
+    )
+    assert [point["Minimum"] for point in published["Datapoints"]] == [3 * 86400]
+
+    recorded = {r.resource_type for r in list_recorded(cloud.client("cloudformation")) if r.stack.startswith("Lake")}
+    assert "AWS::Glue::TableOptimizer" in recorded
+    is_lake = access is FeatureAccess.LAKE_FORMATION
+    assert ("AWS::LakeFormation::PrincipalPermissions" in recorded) == is_lake
+    assert ("AWS::LakeFormation::Resource" in recorded) == is_lake
+
+    changed = _assembly(tmp_path / "2", replace(declared, owner="somebody else"), access)
+    deploy(cloud, changed)
+    again = _table(cloud, outputs["Database"])
+    assert again.properties["mlops.owner"] == "somebody else"
+    assert again.metadata.table_uuid == table.metadata.table_uuid
+    assert again.scan().to_arrow().num_rows == 1
+    destroy(cloud, changed)
