@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
@@ -31,6 +31,11 @@ from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, FeatureGroup
 from mlops_runtime.features.lock import LockedTable
 
 T = TypeVar("T")
+
+# their constructors take a column's name and a value; what pydantic generates for type checkers does not say so
+_EQUAL: Any = EqualTo
+_AT_MOST: Any = LessThanOrEqual
+_AT_LEAST: Any = GreaterThanOrEqual
 
 COMMIT_ATTEMPTS = 8
 FORMAT_VERSION = "2"  # Athena reads no v3 tables
@@ -269,11 +274,11 @@ def scanned(
     """
     conditions: list[BooleanExpression] = [] if where is None else [where]
     if created_by is not None:
-        conditions.append(LessThanOrEqual(CREATED_TIME, _iso(created_by)))
+        conditions.append(_AT_MOST(CREATED_TIME, _iso(created_by)))
     if event_by is not None:
-        conditions.append(LessThanOrEqual(EVENT_TIME, _iso(event_by)))
+        conditions.append(_AT_MOST(EVENT_TIME, _iso(event_by)))
     if since is not None:
-        conditions.append(GreaterThanOrEqual(EVENT_TIME, _iso(since)))
+        conditions.append(_AT_LEAST(EVENT_TIME, _iso(since)))
     condition = And(AlwaysTrue(), AlwaysTrue(), *conditions)
     return table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id)
 
@@ -299,7 +304,7 @@ def read_rows(
 
 def same_entity(values: Mapping[str, object]) -> BooleanExpression:
     """Return the condition that rows are of one entity: each key equal."""
-    return And(AlwaysTrue(), AlwaysTrue(), *(EqualTo(name, cast("Any", _literal(v))) for name, v in values.items()))
+    return And(AlwaysTrue(), AlwaysTrue(), *(_EQUAL(name, _literal(v)) for name, v in values.items()))
 
 
 def _literal(value: object) -> object:
