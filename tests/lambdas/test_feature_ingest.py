@@ -164,7 +164,7 @@ def test_batches_arrive_once_or_are_rejected(deployed: _Deployed, wait_for: Call
     assert (rejected["detail-type"], rejected["detail"]["outcome"]) == ("MLOps Features Rejected", "REJECTED")
     assert "column 'event_time' is missing" in rejected["detail"]["reason"]
     report = deployed.producer.get_object(Bucket=deployed.outputs["Incoming"], Key="rejected/stock_v1/bad.json")
-    assert json.loads(report["Body"].read())["problems"] == [rejected["detail"]["reason"]]
+    assert "column 'event_time' is missing" in json.loads(report["Body"].read())["problems"]
 
     deployed.deliver("incoming/stock_v1/large.parquet", _parquet(day, *range(101)))
     (large,) = wait_for(deployed.heard, 60)

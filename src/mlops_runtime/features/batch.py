@@ -19,7 +19,11 @@ _DENSE = 8  # places a row, up to which combinations of keys are told apart by a
 
 
 class BatchError(ValueError):
-    """A batch cannot be ingested; nothing was written. The message lists every problem."""
+    """A batch cannot be ingested; nothing was written. The message lists every problem, ``problems`` has them one by one."""
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
 
 @runtime_checkable
@@ -109,7 +113,7 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
         kept, found = _kept(group, columns)
         problems += found
     if problems:
-        raise BatchError(f"batch for {group.table_name}: " + "; ".join(problems))
+        raise BatchError(f"batch for {group.table_name}: " + "; ".join(problems), problems)
     table = pa.table(columns, schema=schema)
     return table if kept is None else table.filter(kept)
 
@@ -219,7 +223,8 @@ def _all_differ(keys: list[pa.ChunkedArray]) -> bool:
             return False
         codes = pc.add(pc.multiply(codes, len(encoded.dictionary)), encoded.indices)
     places = pc.inverse_permutation(codes, max_index=size - 1)
-    return size - places.null_count == count
+    empty: int = places.null_count
+    return size - empty == count
 
 
 def _canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:

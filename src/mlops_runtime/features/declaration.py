@@ -82,7 +82,7 @@ def _written(value: Any) -> Any:
 
 
 def _read_group(entry: object, path: str, problems: list[str]) -> FeatureGroup | None:
-    return _read(
+    group: FeatureGroup | None = _read(
         FeatureGroup,
         entry,
         path,
@@ -95,6 +95,7 @@ def _read_group(entry: object, path: str, problems: list[str]) -> FeatureGroup |
             "freshness": _duration,
         },
     )
+    return group
 
 
 def _columns(kind: type[Entity | Feature], value: object, path: str, problems: list[str]) -> tuple[Any, ...]:

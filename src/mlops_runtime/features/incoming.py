@@ -6,7 +6,6 @@ unit's bus; of a rejected one ``rejected/<table>/<idempotency key>.json`` says w
 Nothing here imports duckdb: a function with pyarrow and pyiceberg alone runs it.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -14,18 +13,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.events import DetailType, EventDetail, features_rejected
-from mlops_runtime.contracts.ingest import INCOMING, REJECTED, SUFFIX, RejectedBatch
+from mlops_runtime.contracts.events import DetailType, EventDetail
+from mlops_runtime.contracts.ingest import INCOMING, SUFFIX
 from mlops_runtime.features.announce import unit_bus
 from mlops_runtime.features.batch import BatchError
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.declaration import read_declaration
+from mlops_runtime.features.delivery import Delivery, reject
 from mlops_runtime.features.group import FeatureGroup
 from mlops_runtime.features.ingest import KeyReusedError
 from mlops_runtime.messages import Message
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _MEBIBYTE = 1 << 20
-_REASON = 2000  # characters; an event has room for 256 KB in all, and the report has the rest
 _log = logging.getLogger("mlops.features")
 
 
@@ -59,26 +57,6 @@ class Limits:
 
     bytes: int
     rows: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One delivered object. ``key`` is the idempotency key, ``etag`` and ``bytes`` are those of the object that was read."""
-
-    uri: str
-    table: str
-    key: str
-    path: str
-    etag: str
-    bytes: int
-    now: datetime
-
-
-class LargePath(Protocol):
-    """What ingests a batch that is too large for the function."""
-
-    def __call__(self, delivery: Delivery) -> None:
-        """Start it."""
 
 
 class _TooLargeError(Exception):
@@ -107,7 +85,7 @@ class IncomingBatches:
         limits: Limits,
         open_store: Callable[[datetime], FeatureStoreClient],
         tell: Callable[[EventDetail], None],
-        large: LargePath | None = None,
+        large: Callable[[Delivery], None] | None = None,
     ) -> None:
         self._s3, self._bucket, self._limits, self._large = s3, bucket, limits, large
         self._groups = {group.table_name: group for group in groups}
@@ -164,11 +142,8 @@ class IncomingBatches:
         """
         path = self._named(message.body)
         answer = self._s3.get_object(Bucket=self._bucket, Key=path)
-        table, _, rest = path.removeprefix(INCOMING).partition("/")
         delivery = Delivery(
-            uri=f"s3://{self._bucket}/{path}",
-            table=table,
-            key=rest.removesuffix(SUFFIX),
+            bucket=self._bucket,
             path=path,
             etag=answer["ETag"].strip('"'),
             bytes=answer["ContentLength"],
@@ -179,8 +154,10 @@ class IncomingBatches:
             outcome = self._ingest(delivery, group, self._read(delivery, answer["Body"].read))
         except _TooLargeError as error:
             outcome = self._hand_over(delivery, str(error))
-        except (BatchError, KeyReusedError) as error:
-            outcome = self._reject(delivery, str(error))
+        except BatchError as error:
+            outcome = self._reject(delivery, str(error), error.problems)
+        except KeyReusedError as error:
+            outcome = self._reject(delivery, str(error), [str(error)])
         finally:
             answer["Body"].close()
         _log.info(json.dumps({"batch": delivery.uri, "outcome": outcome.value}))
@@ -208,7 +185,7 @@ class IncomingBatches:
         elif not delivery.key:
             problems.append(f"the name must be an idempotency key before {SUFFIX}, got none")
         if problems or group is None:
-            raise BatchError(f"a batch is {INCOMING}<table>/<idempotency key>{SUFFIX}: " + "; ".join(problems))
+            raise BatchError(f"a batch is {INCOMING}<table>/<idempotency key>{SUFFIX}: {'; '.join(problems)}", problems)
         return group
 
     def _read(self, delivery: Delivery, read: Callable[[], bytes]) -> pa.Table:
@@ -239,36 +216,17 @@ class IncomingBatches:
     def _hand_over(self, delivery: Delivery, reason: str) -> Outcome:
         if self._large is None:
             fix = "split it, or give the feature store a Glue job: FeatureIngest(glue_job=GlueIngestJob())"
-            return self._reject(delivery, f"batch for {delivery.table} is too large for the function: {reason}; {fix}")
+            problem = f"batch for {delivery.table} is too large for the function: {reason}; {fix}"
+            return self._reject(delivery, problem, [problem])
         self._large(delivery)
         return Outcome.JOB_STARTED
 
-    def _reject(self, delivery: Delivery, problem: str) -> Outcome:
-        """Write the report, then tell it; a delivery that is repeated between the two writes and tells the same."""
-        report = RejectedBatch(
-            table=delivery.table,
-            key=delivery.key,
-            uri=delivery.uri,
-            etag=delivery.etag,
-            bytes=delivery.bytes,
-            rejected_at=delivery.now.astimezone(UTC).isoformat(timespec="milliseconds"),
-            problems=(problem,),
-        )
-        path = f"{REJECTED}{delivery.path.removeprefix(INCOMING).removesuffix(SUFFIX)}.json"
-        self._s3.put_object(Bucket=self._bucket, Key=path, Body=canonical_json(report), ContentType="application/json")
-        self._tell(
-            features_rejected(
-                delivery.table,
-                reason=problem if len(problem) <= _REASON else f"{problem[:_REASON]}...",
-                uri=delivery.uri,
-                report_uri=f"s3://{self._bucket}/{path}",
-                rejection_id=hashlib.sha256(f"{delivery.uri} {delivery.etag}".encode()).hexdigest()[:32],
-            )
-        )
+    def _reject(self, delivery: Delivery, reason: str, problems: Sequence[str]) -> Outcome:
+        reject(delivery, reason, problems, s3=self._s3, tell=self._tell)
         return Outcome.REJECTED
 
 
-def glue_job(glue: "GlueClient", name: str) -> LargePath:
+def glue_job(glue: "GlueClient", name: str) -> Callable[[Delivery], None]:
     """Return what starts a run of a Glue job for each batch.
 
     A job that has as many runs as it may have, or an account that starts too many at once, is an error: the queue tries again. Two

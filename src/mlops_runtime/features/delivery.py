@@ -1,0 +1,100 @@
+"""A delivered batch, and how one is rejected: the same for the function and for the Glue job. Standard library and boto3 alone."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.events import EventDetail, features_rejected
+from mlops_runtime.contracts.ingest import INCOMING, REJECTED, SUFFIX, RejectedBatch
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_REASON = 2000  # characters; an event has room for 256 KB in all, and the report has the rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivered object.
+
+    Args:
+        bucket: The incoming bucket.
+        path: The object's key.
+        etag: ETag of the object that was read.
+        bytes: Its size.
+        now: When its delivery reached the queue: the store's clock.
+
+    Example:
+        >>> delivery = Delivery(
+        ...     bucket="b", path="incoming/stock_v1/2017-w31.parquet", etag="9b2c", bytes=1, now=datetime(2017, 8, 7, tzinfo=UTC)
+        ... )
+        >>> delivery.table, delivery.key, delivery.report_path
+        ('stock_v1', '2017-w31', 'rejected/stock_v1/2017-w31.json')
+    """
+
+    bucket: str
+    path: str
+    etag: str
+    bytes: int
+    now: datetime
+
+    @property
+    def uri(self) -> str:
+        """The object."""
+        return f"s3://{self.bucket}/{self.path}"
+
+    @property
+    def table(self) -> str:
+        """Name of the table that it is for."""
+        return self.path.removeprefix(INCOMING).partition("/")[0]
+
+    @property
+    def key(self) -> str:
+        """Its idempotency key."""
+        return self.path.removeprefix(INCOMING).partition("/")[2].removesuffix(SUFFIX)
+
+    @property
+    def report_path(self) -> str:
+        """Where the report lies if it is rejected."""
+        return f"{REJECTED}{self.path.removeprefix(INCOMING).removesuffix(SUFFIX)}.json"
+
+
+def reject(
+    delivery: Delivery, reason: str, problems: Sequence[str], *, s3: "S3Client", tell: Callable[[EventDetail], None]
+) -> None:
+    """Write why a batch was not ingested, then tell it; doing so again writes and tells the same.
+
+    Args:
+        delivery: The batch.
+        reason: What is wrong with it, for the event.
+        problems: Every problem, for the report.
+        s3: Client; its caller may put objects below ``rejected/``.
+        tell: Puts ``MLOps Features Rejected`` on the unit's bus, see ``unit_bus``.
+    """
+    report = RejectedBatch(
+        table=delivery.table,
+        key=delivery.key,
+        uri=delivery.uri,
+        etag=delivery.etag,
+        bytes=delivery.bytes,
+        rejected_at=delivery.now.astimezone(UTC).isoformat(timespec="milliseconds"),
+        problems=tuple(problems),
+    )
+    s3.put_object(
+        Bucket=delivery.bucket,
+        Key=delivery.report_path,
+        Body=canonical_json(report),
+        ContentType="application/json",
+    )
+    tell(
+        features_rejected(
+            delivery.table,
+            reason=reason if len(reason) <= _REASON else f"{reason[:_REASON]}...",
+            uri=delivery.uri,
+            report_uri=f"s3://{delivery.bucket}/{delivery.report_path}",
+            rejection_id=hashlib.sha256(f"{delivery.uri} {delivery.etag}".encode()).hexdigest()[:32],
+        )
+    )
