@@ -100,7 +100,7 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
         before = ledger.find(fresh, batch.key)
         if before is not None:
             return _duplicate(batch, before)
-        ingest_id = f"{fresh.last_sequence_number() + 1:019d}-{hashlib.sha256(batch.key.encode()).hexdigest()[:16]}"
+        ingest_id = f"{fresh.last_sequence_number + 1:019d}-{hashlib.sha256(batch.key.encode()).hexdigest()[:16]}"
         ids = pa.array([ingest_id], pa.string()).take(pa.nulls(batch.rows.num_rows, pa.int8()).fill_null(0))
         rows = batch.rows.append_column(pa.field(INGEST_ID, pa.string(), nullable=False), ids)
         ordered = rows.select([f.name for f in fresh.schema().fields if f.name in rows.column_names])
