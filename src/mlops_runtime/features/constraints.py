@@ -132,14 +132,14 @@ def _is_value(kind: str, value: object) -> bool:
         return False
 
 
-def _less(one: Bound, other: Bound) -> bool:
+def _less(one: Value, other: Value) -> bool:
     less: bool = one < other  # type: ignore[operator]
     return less
 
 
-def _below(value: Bound, bound: Bound) -> bool:
+def _below(value: Value, bound: Bound) -> bool:
     return _less(value, bound)
 
 
-def _above(value: Bound, bound: Bound) -> bool:
+def _above(value: Value, bound: Bound) -> bool:
     return _less(bound, value)
