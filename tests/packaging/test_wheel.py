@@ -53,6 +53,11 @@ def test_what_the_command_makes_and_compares_with_travels(names: set[str]) -> No
     assert files | {"mlops_cli/replacement.json"} <= names
 
 
+def test_the_catalogues_page_travels(names: set[str]) -> None:
+    """``mlops features catalog`` fills it in."""
+    assert "mlops_runtime/features/catalogue.html.jinja" in names
+
+
 def test_the_packages_are_typed(names: set[str]) -> None:
     """Users' checkers see our types."""
     assert {

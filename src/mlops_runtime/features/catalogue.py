@@ -1,0 +1,399 @@
+"""What a feature store holds and who uses it, as facts for people: groups, their history, training sets and models.
+
+Everything is read from metadata: of tables, manifests and, where given, the declaration, the lock file and the model registry. No
+row is read.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from mlops_runtime.contracts import ContractError
+from mlops_runtime.contracts.features import TrainingSetManifest
+from mlops_runtime.features import ledger
+from mlops_runtime.features.catalogue_text import constraint_text, ttl_text
+from mlops_runtime.features.freshness import table_age
+from mlops_runtime.features.group import RESERVED, FeatureGroup
+from mlops_runtime.features.iceberg import FeatureTableError, TableMeaning
+from mlops_runtime.features.lock import FeatureLock, LockedTable
+from mlops_runtime.features.manifest import ManifestError, Manifests
+from mlops_runtime.features.usage import pins
+from mlops_runtime.registry.training_sets import TrainedPackage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnFacts:
+    """One column; ``field_id`` is Iceberg's, ``None`` before there is a table. ``constraints`` are as a person reads them."""
+
+    name: str
+    type: str
+    is_required: bool
+    is_key: bool
+    description: str
+    field_id: int | None = None
+    constraints: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaFacts:
+    """One schema of a table and what it changed; ``is_deployed``: whether the table has its columns by now."""
+
+    id: int
+    changes: str
+    is_deployed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFacts:
+    """One snapshot: what made it, rows added and in all where its summary says so, and the tags that keep it."""
+
+    id: int
+    at: datetime
+    operation: str
+    added: int | None
+    total: int | None
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestFacts:
+    """The newest ingest. ``rows`` is ``None`` where its snapshot was expired; ``content`` is the batch's hash."""
+
+    at: datetime
+    snapshot_id: int
+    rows: int | None
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFacts:
+    """A feature group: what it says it is, and what its table holds.
+
+    Attributes:
+        table: Name of the table.
+        group: Name of the group.
+        version: Its version.
+        owner: Who answers for it.
+        description: What it is about; empty where no declaration was given.
+        ttl: Time to live, as a person reads it.
+        partition: How files are kept apart.
+        columns: Columns in order.
+        schemas: History of the schema, the oldest first.
+        snapshots: Snapshots, the newest first.
+        rows: Rows of the current snapshot.
+        newest_event: The newest event time.
+        age: How long ago that was; negative for one that lies ahead.
+        freshness: How old it may be, where that is declared.
+        ingest: The newest ingest.
+        note: Why there is no age, or no table.
+    """
+
+    table: str
+    group: str
+    version: int
+    owner: str
+    description: str
+    ttl: str
+    partition: str
+    columns: tuple[ColumnFacts, ...]
+    schemas: tuple[SchemaFacts, ...]
+    snapshots: tuple[SnapshotFacts, ...] = ()
+    rows: int = 0
+    newest_event: datetime | None = None
+    age: timedelta | None = None
+    freshness: timedelta | None = None
+    ingest: IngestFacts | None = None
+    note: str = ""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the newest event is older than declared."""
+        return self.freshness is not None and self.age is not None and self.age > self.freshness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFacts:
+    """One table that a training set read."""
+
+    table: str
+    snapshot_id: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFacts:
+    """A training set by its manifest; ``cutoff`` is its ``as_of``. A set that was erased cannot be built again."""
+
+    id: str
+    name: str
+    rows: int
+    semantics: str
+    cutoff: str | None
+    reads: tuple[ReadFacts, ...]
+    is_erased: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """A feature store at a time.
+
+    Attributes:
+        name: What the store is called.
+        at: The time.
+        groups: Feature groups by table name.
+        sets: Training sets by name and id.
+        models: Model packages that say what they were trained from.
+        others: Tables of the database that are no feature tables.
+        problems: Manifests that cannot be read, and why.
+    """
+
+    name: str
+    at: datetime
+    groups: tuple[GroupFacts, ...]
+    sets: tuple[SetFacts, ...]
+    models: tuple[TrainedPackage, ...] = ()
+    others: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def users(self, table: str) -> tuple[SetFacts, ...]:
+        """Return the training sets that read a table."""
+        return tuple(found for found in self.sets if table in {read.table for read in found.reads})
+
+
+def catalogue(
+    tables: Iterable[Table],
+    manifests: Manifests,
+    *,
+    name: str,
+    now: datetime,
+    declared: Sequence[FeatureGroup] = (),
+    lock: FeatureLock | None = None,
+    models: Sequence[TrainedPackage] = (),
+) -> Catalogue:
+    """Collect the facts of a feature store.
+
+    Args:
+        tables: Tables of its database.
+        manifests: Its manifests.
+        name: What the store is called.
+        now: The time.
+        declared: Groups as they are declared, for descriptions, constraints and freshness, also those without a table yet.
+            Default: what tables say themselves.
+        lock: Lock file, for the history of schemas. Default: the schemas that tables still know.
+        models: Model packages, by the training set of each. Default: none.
+
+    Example:
+        >>> import tempfile
+        >>> found = catalogue([], Manifests(tempfile.mkdtemp()), name="demand", now=datetime(2017, 8, 7, tzinfo=UTC))
+        >>> found.groups, found.sets
+        ((), ())
+    """
+    by_table = {group.table_name: group for group in declared}
+    locked = {} if lock is None else lock.tables
+    groups, others = [], []
+    for table in tables:
+        table_name = table.name()[-1]
+        try:
+            meaning = TableMeaning.of(table_name, table.properties)
+        except FeatureTableError:
+            others.append(table_name)
+            continue
+        declaration = by_table.pop(table_name, None)
+        groups.append(group_facts(table, meaning, declaration, locked.get(table_name), now))
+    groups += [_without_table(group, locked.get(group.table_name)) for group in by_table.values()]
+    sets, problems = _sets(manifests)
+    return Catalogue(
+        name=name,
+        at=now,
+        groups=tuple(sorted(groups, key=lambda group: group.table)),
+        sets=sets,
+        models=tuple(models),
+        others=tuple(sorted(others)),
+        problems=problems,
+    )
+
+
+def group_facts(
+    table: Table, meaning: TableMeaning, declared: FeatureGroup | None, locked: LockedTable | None, now: datetime
+) -> GroupFacts:
+    """Return the facts of one table.
+
+    Args:
+        table: The table.
+        meaning: What its properties say.
+        declared: Its group, if known.
+        locked: Its ids of the lock file, if known.
+        now: The time.
+    """
+    name = table.name()[-1]
+    features = {} if declared is None else {feature.name: feature for feature in declared.features}
+    columns = tuple(
+        ColumnFacts(
+            name=field.name,
+            type=str(field.field_type),
+            is_required=field.required,
+            is_key=field.name in meaning.entities,
+            description=field.doc or "",
+            field_id=field.field_id,
+            constraints=constraint_text(features[field.name]) if field.name in features else "",
+        )
+        for field in table.schema().fields
+    )
+    there = {column.name for column in columns}
+    schemas = [[(f.name, str(f.field_type), f.required) for f in schema.fields] for schema in _in_order(table)]
+    numbers = [schema.schema_id for schema in _in_order(table)]
+    if locked is not None:
+        schemas = [[(f.name, f.iceberg_type, f.required) for f in schema.fields] for schema in locked.schemas]
+        numbers = [schema.id for schema in locked.schemas]
+    current = table.current_snapshot()
+    age = table_age(name, json.loads(table.metadata.model_dump_json()), now)
+    tags: dict[int, list[str]] = {}
+    for tag, reference in sorted(table.metadata.refs.items()):
+        if tag != "main":
+            tags.setdefault(reference.snapshot_id, []).append(tag)
+    return GroupFacts(
+        table=name,
+        group=meaning.group,
+        version=meaning.version,
+        owner=table.properties.get("mlops.owner", ""),
+        description="" if declared is None else declared.description,
+        ttl=ttl_text(meaning.ttl, meaning.ttl_bound),
+        partition=", ".join(
+            f"{field.transform}({table.schema().find_column_name(field.source_id)})" for field in table.spec().fields
+        ),
+        columns=columns,
+        schemas=_history(numbers, schemas, there),
+        snapshots=tuple(
+            SnapshotFacts(
+                id=snapshot.snapshot_id,
+                at=datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC),
+                operation="" if snapshot.summary is None else snapshot.summary.operation.value,
+                added=_count(snapshot, "added-records"),
+                total=_count(snapshot, "total-records"),
+                tags=tuple(tags.get(snapshot.snapshot_id, ())),
+            )
+            for snapshot in sorted(table.metadata.snapshots, key=lambda s: s.sequence_number or 0, reverse=True)
+        ),
+        rows=(_count(current, "total-records") or 0) if current is not None else 0,
+        newest_event=None if age.event_time_max is None else datetime.fromisoformat(age.event_time_max),
+        age=None if age.age_seconds is None else timedelta(seconds=age.age_seconds),
+        freshness=None if declared is None else declared.freshness,
+        ingest=_newest_ingest(table),
+        note=age.reason,
+    )
+
+
+def _without_table(group: FeatureGroup, locked: LockedTable | None) -> GroupFacts:
+    constraints = {feature.name: constraint_text(feature) for feature in group.features}
+    ids = {} if locked is None else {field.name: field.id for field in locked.fields}
+    columns = tuple(
+        ColumnFacts(
+            name=column.name,
+            type=column.type,
+            is_required=column.required,
+            is_key=column.name in group.entity_names,
+            description=column.description,
+            field_id=ids.get(column.name),
+            constraints=constraints.get(column.name, ""),
+        )
+        for column in group.columns
+    )
+    schemas = () if locked is None else locked.schemas
+    changes = _history(
+        [schema.id for schema in schemas],
+        [[(f.name, f.iceberg_type, f.required) for f in schema.fields] for schema in schemas],
+        set(),
+    )
+    return GroupFacts(
+        table=group.table_name,
+        group=group.name,
+        version=group.version,
+        owner=group.owner,
+        description=group.description,
+        ttl=ttl_text(group.ttl, group.ttl_bound),
+        partition=f"{group.partition}(event_time)",
+        columns=columns,
+        schemas=changes,
+        freshness=group.freshness,
+        note="there is no table yet; deploy the feature store",
+    )
+
+
+def _in_order(table: Table) -> list[Schema]:
+    return [schema for _, schema in sorted(table.schemas().items())]
+
+
+def _history(
+    numbers: Sequence[int], schemas: Sequence[Sequence[tuple[str, str, bool]]], there: set[str]
+) -> tuple[SchemaFacts, ...]:
+    history: list[SchemaFacts] = []
+    before: Mapping[str, tuple[str, bool]] = {}
+    for number, fields in zip(numbers, schemas, strict=True):
+        after = {name: (kind, required) for name, kind, required in fields}
+        changes = [f"{name} {kind} added" for name, (kind, _) in after.items() if name not in before]
+        changes += [f"{name} removed" for name in before if name not in after]
+        for name in (name for name in after if name in before):
+            (old, was_required), (new, is_required) = before[name], after[name]
+            changes += [f"{name} widened from {old} to {new}"] if old != new else []
+            changes += [f"{name} may be null"] if was_required and not is_required else []
+        text = "; ".join(changes) or "nothing that readers see"
+        if not history:
+            text = f"first of {len(after)} columns"
+        history.append(SchemaFacts(id=number, changes=text, is_deployed=set(after) <= there))
+        before = after
+    return tuple(history)
+
+
+def _newest_ingest(table: Table) -> IngestFacts | None:
+    order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
+    newest = max(ledger.entries(table), key=lambda entry: (entry.at, order.get(entry.snapshot_id, 0)), default=None)
+    if newest is None:
+        return None
+    snapshot = table.snapshot_by_id(newest.snapshot_id)
+    return IngestFacts(
+        at=datetime.fromisoformat(newest.at),
+        snapshot_id=newest.snapshot_id,
+        rows=None if snapshot is None else _count(snapshot, "added-records"),
+        content=newest.content,
+    )
+
+
+def _count(snapshot: Snapshot, key: str) -> int | None:
+    value = None if snapshot.summary is None else snapshot.summary.additional_properties.get(key)
+    return None if value is None else int(value)
+
+
+def _sets(manifests: Manifests) -> tuple[tuple[SetFacts, ...], tuple[str, ...]]:
+    sets, problems = [], []
+    for manifest_id in manifests.ids():
+        try:
+            manifest = manifests.read(manifest_id)
+        except (ManifestError, ContractError) as error:
+            problems.append(str(error))
+            continue
+        sets.append(_set(manifest_id, manifest, is_erased=manifests.tombstone(manifest_id) is not None))
+    return tuple(sorted(sets, key=lambda found: (found.name, found.cutoff or "", found.id))), tuple(problems)
+
+
+def _set(manifest_id: str, manifest: TrainingSetManifest, *, is_erased: bool) -> SetFacts:
+    return SetFacts(
+        id=manifest_id,
+        name=manifest.name,
+        rows=manifest.output.rows,
+        semantics=manifest.semantics.as_of,
+        cutoff=manifest.semantics.cutoff,
+        reads=tuple(
+            ReadFacts(
+                table=each.table,
+                snapshot_id=each.snapshot_id,
+                columns=tuple(name for name in each.columns if name not in (*each.entities, *RESERVED)),
+            )
+            for each in pins(manifest)
+        ),
+        is_erased=is_erased,
+    )

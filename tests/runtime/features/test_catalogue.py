@@ -1,0 +1,160 @@
+"""The facts of a feature store, from what its client wrote."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.features.catalogue import ReadFacts, catalogue
+from mlops_runtime.features.group import Feature
+from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features.manifest import Manifests
+from mlops_runtime.registry.training_sets import TrainedPackage
+
+
+@pytest.fixture
+def facts(filled):
+    """Give the facts of the filled shop at a day, with whatever else is known."""
+
+    def collect(number=12, **known):
+        client = filled.client
+        tables = [client.table(name) for name in client.table_names()]
+        return catalogue(tables, client.manifests, name="shop", now=filled.day(number), **known)
+
+    return collect
+
+
+def _group(found, table):
+    return next(group for group in found.groups if group.table == table)
+
+
+def test_a_table_alone_says_much(filled, facts):
+    """Key, columns with ids, rows, newest event, the newest ingest, its schema."""
+    found = facts()
+    stock = _group(found, "stock_v1")
+
+    assert [group.table for group in found.groups] == ["sales_v1", "stock_v1"]
+    assert (stock.group, stock.version, stock.owner, stock.ttl) == ("stock", 1, "demand", "2 days")
+    assert [(c.name, c.type, c.field_id, c.is_key) for c in stock.columns][:2] == [
+        ("store_id", "string", 1, True),
+        ("event_time", "timestamptz", 2, False),
+    ]
+    assert stock.columns[-1].description == "units on hand"
+    assert (stock.rows, stock.newest_event, stock.age) == (10, filled.day(9), timedelta(days=3))
+    assert (stock.partition, stock.description, stock.freshness, stock.is_late) == (
+        "month(event_time)",
+        "",
+        None,
+        False,
+    )
+    assert (stock.ingest.rows, stock.ingest.at) == (10, filled.day(20))
+    assert stock.ingest.content.startswith("h2:")
+    assert [schema.changes for schema in stock.schemas] == ["first of 5 columns"]
+
+
+def test_declarations_add_what_tables_do_not_hold(filled, facts):
+    """Description, constraints, freshness; groups without a table too."""
+    stock = replace(
+        filled.STOCK,
+        features=(Feature("on_hand", "long", "units on hand", nullable=True, minimum=0),),
+        freshness=timedelta(days=2),
+    )
+    price = replace(filled.STOCK, name="price", description="prices")
+
+    found = facts(declared=[stock, price])
+    known, planned = _group(found, "stock_v1"), _group(found, "price_v1")
+
+    assert (known.description, known.columns[-1].constraints, known.is_late) == ("stock", "at least 0", True)
+    assert not _group(facts(10, declared=[stock]), "stock_v1").is_late
+    assert (planned.note, planned.rows, planned.age, planned.schemas) == (
+        "there is no table yet; deploy the feature store",
+        0,
+        None,
+        (),
+    )
+
+
+def test_the_lock_file_tells_the_history(filled, facts):
+    """Each schema and what it changed; what is locked and not deployed is marked."""
+    fragile = Feature("shrinkage", "double", "share", nullable=True)
+    before = replace(filled.STOCK, features=(Feature("on_hand", "int", "units"),))
+    lock = FeatureLock().extend([before]).extend([filled.STOCK])
+    lock = lock.extend([replace(filled.STOCK, features=(*filled.STOCK.features, fragile))])
+
+    stock = _group(facts(lock=lock), "stock_v1")
+
+    assert [(schema.id, schema.changes, schema.is_deployed) for schema in stock.schemas] == [
+        (0, "first of 5 columns", True),
+        (1, "on_hand widened from int to long; on_hand may be null", True),
+        (2, "shrinkage double added", False),
+    ]
+
+
+def test_tables_tell_their_history_without_a_lock_file(filled, facts):
+    """The schemas that Iceberg keeps."""
+    more = replace(
+        filled.STOCK, features=(*filled.STOCK.features, Feature("shrinkage", "double", "share", nullable=True))
+    )
+    filled.client.ingest(more, filled.stock((9.5, 1, 9.5)).append_column("shrinkage", [[0.1]]))
+
+    stock = _group(facts(), "stock_v1")
+
+    assert [schema.changes for schema in stock.schemas] == ["first of 5 columns", "shrinkage double added"]
+    assert [(s.added, s.total) for s in stock.snapshots] == [(1, 11), (10, 10)]
+    assert (stock.ingest.rows, stock.ingest.snapshot_id) == (1, stock.snapshots[0].id)
+
+
+def test_sets_say_what_they_read(filled, facts):
+    """By table, snapshot and column, with those that were erased."""
+    rows = filled.asked((3, "1"), (5, "2"))
+    built = filled.client.training_set(rows, {"stock": ["on_hand"]}, name="shelves", as_of=filled.day(8))
+    package = TrainedPackage(version="demand/1", approval="Approved", training_set_id=built.id)
+
+    found = facts(models=[package])
+
+    (shelves,) = found.sets
+    snapshot = built.manifest.features[0].snapshot_id
+    assert (shelves.id, shelves.name, shelves.rows, shelves.semantics) == (built.id, "shelves", 2, "known_at")
+    assert shelves.cutoff == "2017-01-09T00:00:00Z"
+    assert shelves.reads == (ReadFacts(table="stock_v1", snapshot_id=snapshot, columns=("on_hand",)),)
+    assert found.users("stock_v1") == (shelves,)
+    assert found.users("sales_v1") == ()
+    assert found.models == (package,)
+    assert [s.tags for s in _group(found, "stock_v1").snapshots] == [(built.manifest.features[0].tag,)]
+    filled.client.erase({"store_id": "1"}, reason="T-1", in_use=())
+    assert [s.is_erased for s in facts().sets] == [True]
+
+
+def test_a_manifest_that_was_changed_is_a_problem_and_no_end(filled, facts):
+    """The others are shown."""
+    built = filled.client.training_set(filled.asked((3, "1")), {"stock": ["on_hand"]}, name="shelves")
+    (filled.path / "manifests" / ("0" * 64 + ".json")).write_bytes(canonical_json(replace(built.manifest, name="x")))
+
+    found = facts()
+
+    assert [s.id for s in found.sets] == [built.id]
+    assert len(found.problems) == 1
+    assert "was changed" in found.problems[0]
+
+
+def test_other_tables_are_named(filled, facts):
+    """Somebody may keep one in the database; nothing stops at it."""
+    table = filled.client.table("sales_v1")
+    with table.transaction() as transaction:
+        transaction.remove_properties("mlops.group")
+
+    found = facts()
+
+    assert (found.others, [group.table for group in found.groups]) == (("sales_v1",), ["stock_v1"])
+
+
+def test_a_table_without_rows_says_so(shop, tmp_path):
+    """And has no age."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1)))
+    table = shop.client.table("stock_v1")
+    table.delete()
+
+    found = catalogue([table], Manifests(tmp_path / "manifests"), name="shop", now=shop.day(3))
+
+    assert found.groups[0].rows == 0
