@@ -103,6 +103,20 @@ class TableAccess:
             key_statement(self.key, services=["s3"]),
         ]
 
+    def erase(self, *, sets: s3.IBucket, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
+        """Rewrite the tables without some rows, remove every version of files that held them, and write tombstones."""
+        rows = [*self.objects(), *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets"))]
+        kept = manifests.arn_for_objects("manifests/*")
+        return [
+            self.catalog(update=True),
+            *self.listing(sets, manifests),
+            iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn, sets.bucket_arn]),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*rows, kept]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), kept]),
+            iam.PolicyStatement(actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=rows),
+            key_statement(self.key, services=["s3"]),
+        ]
+
 
 def grant_all(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement], *, scope: IConstruct) -> iam.Grant:
     """Grant statements to somebody, or fail: a grant is in the template or an error, never nothing.

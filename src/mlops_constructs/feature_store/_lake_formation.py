@@ -31,7 +31,7 @@ READ = ("DESCRIBE", "SELECT")
 WRITE = ("ALTER", "DESCRIBE", "INSERT", "SELECT")
 BUILD = ("ALTER", "DESCRIBE", "SELECT")
 # https://docs.aws.amazon.com/glue/latest/dg/optimization-prerequisites.html
-OPTIMIZE = ("ALTER", "DELETE", "DESCRIBE", "INSERT", "SELECT")
+MAINTAIN = ("ALTER", "DELETE", "DESCRIBE", "INSERT", "SELECT")
 _LOCATION_REASON = (
     "Lake Formation reads and writes data files below the tables' prefix for whomever it permits; "
     "rejected: its service-linked role, which EMR cannot use and which would reach every registered location of the account"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -18,7 +18,6 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._iam import ServiceRole
 from mlops_constructs._validation import check_duration, raise_if_any
 from mlops_constructs._warnings import SNAPSHOT_RETENTION, warn
-from mlops_constructs.feature_store._base import FeatureStoreBase
 from mlops_constructs.feature_store._freshness import (
     LONGEST,
     SHORTEST,
@@ -29,7 +28,8 @@ from mlops_constructs.feature_store._freshness import (
 from mlops_constructs.feature_store._grants import grant_all
 from mlops_constructs.feature_store._imported import ImportedFeatureStore
 from mlops_constructs.feature_store._ingest import DefinedIngest, define_ingest, deliver_statements
-from mlops_constructs.feature_store._lake_formation import BUILD, DESCRIBE, OPTIMIZE, READ, WRITE, define_location
+from mlops_constructs.feature_store._lake_formation import DESCRIBE, MAINTAIN, define_location
+from mlops_constructs.feature_store._owned import OwnedFeatureStore
 from mlops_constructs.feature_store._tables import (
     define_optimizer_role,
     define_optimizers,
@@ -50,10 +50,9 @@ MANIFEST_LOCK = cdk.Duration.days(365)
 # an idempotency key is looked up in the snapshots' summaries for as long
 LEAST_RETENTION = cdk.Duration.days(90)
 _HOURLY = cdk.Duration.hours(1)
-_PERMISSIONS = {"build": BUILD, "read": READ, "write": WRITE}
 
 
-class FeatureStore(FeatureStoreBase):
+class FeatureStore(OwnedFeatureStore):
     """Define the feature tables of a unit. Stateful.
 
     Tables are named ``<group>_v<version>`` in database ``<unit>_features``, each with a data quality ruleset of its group's
@@ -185,7 +184,7 @@ class FeatureStore(FeatureStoreBase):
 
     @property
     def manifests_bucket(self) -> s3.IBucket:
-        """Bucket of manifests (``manifests/``), of what was erased (``tombstones/``) and of lineage (``lineage/``)."""
+        """Bucket of manifests, with tombstones of what was erased (``manifests/``), and of lineage (``lineage/``)."""
         return self._manifests
 
     @property
@@ -218,48 +217,6 @@ class FeatureStore(FeatureStoreBase):
             raise ValidationError("AgeNotMeasured", [problem], self)
         return age_metric(self._unit.name, table, period=_HOURLY)
 
-    def write_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to read tables and append to them; nothing is ever deleted.
-
-        Args:
-            groups: The groups. Default: all.
-        """
-        return self._tables(groups).write()
-
-    def build_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to build training sets: read tables, tag their snapshots, write sets and manifests."""
-        return self._tables(None).build(sets=self._training_sets, manifests=self._manifests)
-
-    def admit(
-        self,
-        role: iam.IRole,
-        *,
-        to: Literal["build", "read", "write"],
-        groups: Sequence[FeatureGroup] | None = None,
-    ) -> None:
-        """Let a role of ours, which has the store's statements already, past Lake Formation too; under IAM there is nothing to do.
-
-        Args:
-            role: The role.
-            to: Which statements it has.
-            groups: Of which groups. Default: all.
-        """
-        if self._access is FeatureAccess.LAKE_FORMATION:
-            self._lake_formation(self._tables(groups).tables).permit(role, _PERMISSIONS[to])
-
-    def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
-        """Let somebody read tables and append to them, with the objects' own rights under Lake Formation too.
-
-        Args:
-            grantee: Who; under Lake Formation a role or a user.
-            groups: The groups. Default: all.
-
-        Raises:
-            ValidationError: If the store has no such group, or the grant could not be given from here.
-        """
-        self._permit(grantee, WRITE, groups)
-        return grant_all(grantee, self.write_statements(groups=groups), scope=self)
-
     def grant_deliver(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
         """Let somebody deliver batches and read why one was rejected; the tables stay out of their reach.
 
@@ -274,24 +231,6 @@ class FeatureStore(FeatureStoreBase):
             problem = "this store takes no batches as objects; give it ingest=FeatureIngest()"
             raise ValidationError("NoIngest", [problem], self)
         return grant_all(grantee, deliver_statements(self._ingest.bucket, self._tables(groups)), scope=self)
-
-    def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody build training sets, which read whole tables.
-
-        Args:
-            grantee: Who; under Lake Formation a role or a user.
-
-        Raises:
-            ValidationError: If the grant could not be given from here.
-        """
-        self._permit(grantee, BUILD, None)
-        return grant_all(grantee, self.build_statements(), scope=self)
-
-    def _permit(
-        self, grantee: iam.IGrantable, permissions: Sequence[str], groups: Sequence[FeatureGroup] | None
-    ) -> None:
-        if self._access is FeatureAccess.LAKE_FORMATION:
-            self._lake_formation(self._tables(groups).tables).permit(grantee.grant_principal, permissions)
 
     def _validate(self, retention: cdk.Duration | None, schedule: cdk.Duration | None, every: cdk.Duration) -> None:
         problems = [check_duration("freshness_schedule", schedule, minimum=SHORTEST, maximum=LONGEST)]
@@ -371,7 +310,7 @@ class FeatureStore(FeatureStoreBase):
                     snapshot_retention=snapshot_retention,
                 )
         if role is not None and self._access is FeatureAccess.LAKE_FORMATION:
-            self._lake_formation(self.table_names).permit(role, OPTIMIZE)
+            self._lake_formation(self.table_names).permit(role, MAINTAIN)
 
     def _define_optimizer_role(self) -> ServiceRole:
         return define_optimizer_role(

@@ -65,7 +65,24 @@ def test_builders_write_sets_manifests_and_lineage(define_store: Any, group: Any
     ]
 
 
-@pytest.mark.parametrize("method", ["grant_read", "grant_write", "grant_build_training_sets"])
+def test_an_erasure_removes_every_version_of_rows_and_no_manifest(
+    define_store: Any, group: Any, resources: Any
+) -> None:
+    """Versioned buckets keep what is deleted; what was erased stays on record."""
+    store = define_store(group("stock"))
+
+    store.grant_erase(iam.User(store, "Caller"))
+
+    statements = _statements(resources, store)
+    removed = _with(statements, "s3:DeleteObjectVersion")
+    assert removed["Action"] == ["s3:DeleteObject", "s3:DeleteObjectVersion"]
+    assert [arn["Fn::Join"][1][-1] for arn in removed["Resource"]] == ["/demand_features/*", "/entities/*", "/sets/*"]
+    written = _with(statements, "s3:PutObject")["Resource"]
+    assert [arn["Fn::Join"][1][-1] for arn in written] == ["/demand_features/*", "/manifests/*"]
+    assert "Manifests" not in str(_with(statements, "s3:ListBucketVersions")["Resource"])
+
+
+@pytest.mark.parametrize("method", ["grant_read", "grant_write", "grant_build_training_sets", "grant_erase"])
 def test_an_imported_role_gets_a_policy(define_store: Any, group: Any, resources: Any, method: str) -> None:
     """Of the same account it can be attached to."""
     store = define_store(group("stock"))
@@ -111,7 +128,7 @@ def _grantees(scope: Any) -> dict[str, iam.IGrantable]:
 
 
 @pytest.mark.parametrize("kind", ["without_policy_updates", "immutable", "other account", "arn", "account", "service"])
-@pytest.mark.parametrize("method", ["grant_read", "grant_write", "grant_build_training_sets"])
+@pytest.mark.parametrize("method", ["grant_read", "grant_write", "grant_build_training_sets", "grant_erase"])
 def test_fails_when_a_grant_would_vanish(define_store: Any, group: Any, kind: str, method: str) -> None:
     """CDK says of some of these that the statement was added, and adds none."""
     store = define_store(group("stock"))

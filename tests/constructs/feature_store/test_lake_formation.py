@@ -84,7 +84,7 @@ def test_columns_are_granted_with_what_identifies_a_row(
 def test_whole_tables_are_permitted_table_by_table(define_store: Any, group: Any, resources: Any) -> None:
     """Readers see, writers insert and commit, builders commit tags; all through metadata that Lake Formation guards."""
     store = define_store(group("stock"), access=LF)
-    for method in ("grant_read", "grant_write", "grant_build_training_sets"):
+    for method in ("grant_read", "grant_write", "grant_build_training_sets", "grant_erase"):
         getattr(store, method)(iam.User(store, method.title().replace("_", "")))
 
     def of(name: str) -> list[str]:
@@ -93,6 +93,7 @@ def test_whole_tables_are_permitted_table_by_table(define_store: Any, group: Any
 
     assert of("GrantRead") == ["DESCRIBE", "SELECT"]
     assert of("GrantWrite") == ["ALTER", "DESCRIBE", "INSERT", "SELECT"]
+    assert of("GrantErase") == ["ALTER", "DELETE", "DESCRIBE", "INSERT", "SELECT"]
     assert of("GrantBuildTrainingSets") == ["ALTER", "DESCRIBE", "SELECT"]
 
 

@@ -1,0 +1,101 @@
+"""Grants to write, build and erase, of the store that a unit defines itself."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+
+from mlops_constructs.feature_store._base import FeatureStoreBase
+from mlops_constructs.feature_store._grants import grant_all
+from mlops_constructs.feature_store._lake_formation import BUILD, MAINTAIN, READ, WRITE
+from mlops_constructs.feature_store.access import FeatureAccess
+from mlops_runtime.features.group import FeatureGroup
+
+_PERMISSIONS = {"build": BUILD, "erase": MAINTAIN, "read": READ, "write": WRITE}
+
+
+class OwnedFeatureStore(FeatureStoreBase):
+    """What changes tables, beside what reads them; defined here."""
+
+    _training_sets: s3.IBucket
+    _manifests: s3.IBucket
+
+    def write_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to read tables and append to them; nothing is ever deleted.
+
+        Args:
+            groups: The groups. Default: all.
+        """
+        return self._tables(groups).write()
+
+    def build_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to build training sets: read tables, tag their snapshots, write sets and manifests."""
+        return self._tables(None).build(sets=self._training_sets, manifests=self._manifests)
+
+    def admit(
+        self,
+        role: iam.IRole,
+        *,
+        to: Literal["build", "erase", "read", "write"],
+        groups: Sequence[FeatureGroup] | None = None,
+    ) -> None:
+        """Let a role of ours, which has the store's statements already, past Lake Formation too; under IAM there is nothing to do.
+
+        Args:
+            role: The role.
+            to: Which statements it has.
+            groups: Of which groups. Default: all.
+
+        Raises:
+            ValidationError: If the store has no such group.
+        """
+        self._permit(role, to, groups)
+
+    def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
+        """Let somebody read tables and append to them, with the objects' own rights under Lake Formation too.
+
+        Args:
+            grantee: Who; under Lake Formation a role or a user.
+            groups: The groups. Default: all.
+
+        Raises:
+            ValidationError: If the store has no such group, or the grant could not be given from here.
+        """
+        self._permit(grantee, "write", groups)
+        return grant_all(grantee, self.write_statements(groups=groups), scope=self)
+
+    def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody build training sets, which read whole tables.
+
+        Args:
+            grantee: Who; under Lake Formation a role or a user.
+
+        Raises:
+            ValidationError: If the grant could not be given from here.
+        """
+        self._permit(grantee, "build", None)
+        return grant_all(grantee, self.build_statements(), scope=self)
+
+    def grant_erase(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody erase entities: every version of files of tables and sets may go, manifests stay and get tombstones.
+
+        Args:
+            grantee: Who, such as the role of a data protection officer; under Lake Formation a role or a user.
+
+        Raises:
+            ValidationError: If the grant could not be given from here.
+        """
+        self._permit(grantee, "erase", None)
+        statements = self._tables(None).erase(sets=self._training_sets, manifests=self._manifests)
+        return grant_all(grantee, statements, scope=self)
+
+    def _permit(
+        self,
+        grantee: iam.IGrantable,
+        to: Literal["build", "erase", "read", "write"],
+        groups: Sequence[FeatureGroup] | None,
+    ) -> None:
+        tables = self._tables(groups).tables
+        if self._access is FeatureAccess.LAKE_FORMATION:
+            self._lake_formation(tables).permit(grantee.grant_principal, _PERMISSIONS[to])
