@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ os.environ.setdefault("CDK_VALIDATION", "false")
 settings.register_profile("untimed", deadline=None, max_examples=60)
 settings.register_profile("thorough", deadline=None, max_examples=500)
 settings.load_profile("untimed")
+
+# a session of boto3 reads the models of its services anew, and moto gives each test a session: each file is read once a process
+_read = functools.cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda _, path: _read(path)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
