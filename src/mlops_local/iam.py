@@ -252,7 +252,7 @@ def enforce(  # noqa: PLR0917 - MiniStack's own signature
         service, iam_action, resource_arn, region, get_account_id()
     )  # fmt: skip
     if service == "dynamodb":
-        call = replace(call, partition_key=_partition_key(resource_arn))
+        call = replace(call, partition_key=_partition_key(iam_request.resources(call)[0]))
     keys = {**(service_context or {}), **iam_request.context(call)}
     checks = [Check(iam_action, resource, keys) for resource in iam_request.resources(call)]
     for position, check in enumerate([*checks, *iam_request.dependents(call), *iam_encryption.checks(call)]):

@@ -121,6 +121,9 @@ def resources(call: Call) -> list[str]:
         # targets have ids that no request names; policies tell them apart by condition keys
         is_any = call.operation.startswith("Describe")
         return ["*"] if is_any else [f"{call.arn_prefix('application-autoscaling')}scalable-target/*"]
+    if call.service == "dynamodb" and call.body.get("RequestItems"):
+        # a batch names its tables beside their items
+        return [f"{call.arn_prefix('dynamodb')}table/{name}" for name in call.body["RequestItems"]]
     if call.service == "ssm" and call.resource == "*":
         named = [*call.body.get("Names", []), *([call.body["Path"]] if "Path" in call.body else [])]
         return [f"{call.arn_prefix('ssm')}parameter/{name.strip('/')}" for name in named] or ["*"]
@@ -274,6 +277,8 @@ def _leading_keys(call: Call) -> list[str] | None:
     name = call.partition_key
     if name is None:
         return None
+    if call.body.get("RequestItems"):
+        return _batch_keys(call.body["RequestItems"], name)
     value = (call.body.get("Key") or call.body.get("Item") or {}).get(name)
     if value is None:
         names = call.body.get("ExpressionAttributeNames") or {}
@@ -281,3 +286,16 @@ def _leading_keys(call: Call) -> list[str] | None:
             if names.get(left, left) == name:
                 value = (call.body.get("ExpressionAttributeValues") or {}).get(right)
     return [str(next(iter(value.values())))] if isinstance(value, Mapping) and value else None
+
+
+def _batch_keys(items: Mapping[str, Any], name: str) -> list[str] | None:
+    """Read the partition key values of a BatchGetItem or a BatchWriteItem."""
+    found: list[str] = []
+    for asked in items.values():
+        if isinstance(asked, Mapping):
+            keys = list(asked.get("Keys", ()))
+        else:
+            requests = [next(iter(request.values())) for request in asked]
+            keys = [request.get("Key") or request.get("Item") or {} for request in requests]
+        found += [str(next(iter(key[name].values()))) for key in keys if key.get(name)]
+    return sorted(set(found)) or None

@@ -81,6 +81,23 @@ def test_finds_the_leading_key_of_items_and_queries(body):
     assert iam_request.context(replace(described, partition_key=None)) == {}
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"t": {"Keys": [{"pk": {"S": "b"}}, {"pk": {"S": "a"}}], "ConsistentRead": True}},
+        {"t": [{"PutRequest": {"Item": {"pk": {"S": "a"}}}}, {"DeleteRequest": {"Key": {"pk": {"S": "b"}}}}]},
+    ],
+)
+def test_a_batch_names_its_table_and_all_of_its_keys(items):
+    """Both BatchGetItem and BatchWriteItem are checked on the table, with each partition key as a leading key.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    """
+    described = replace(call("dynamodb", "dynamodb:BatchGetItem", {"RequestItems": items}), partition_key="pk")
+    assert iam_request.resources(described) == ["arn:aws:dynamodb:us-east-1:000000000000:table/t"]
+    assert iam_request.context(described) == {"dynamodb:LeadingKeys": ["a", "b"]}
+
+
 def test_asks_for_the_roles_that_a_call_passes_and_the_tags_it_sets():
     """`iam:PassRole` names the receiving service; tagging at creation needs AddTags with the tags."""
     body = {"TrainingJobName": "t", "RoleArn": "arn:r", "Tags": [{"Key": "unit", "Value": "demand"}]}

@@ -1,0 +1,135 @@
+"""The online store's table and grants, and rows published and read under them on the embedded cloud."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import boto3
+import pyarrow as pa
+import pytest
+from aws_cdk import aws_iam as iam
+from aws_cdk.assertions import Template
+
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, Profile
+from mlops_constructs.feature_store import _online
+from mlops_constructs.feature_store._grants import grant_all
+from mlops_local import deployer
+from mlops_runtime.features import online_item
+from mlops_runtime.features.online import OnlineStore
+from mlops_runtime.features.online_item import OnlineStoreError
+
+if TYPE_CHECKING:
+    from mlops_local.cloud import Cloud
+
+DAY = datetime(2017, 1, 2, tzinfo=UTC)
+
+
+def _group(name: str) -> FeatureGroup:
+    return FeatureGroup(
+        name=name,
+        entities=(Entity("store_id", "string", "store"),),
+        features=(Feature("on_hand", "double", "units"),),
+        owner="logistics",
+        description=name,
+    )
+
+
+def _stack(app: cdk.App, profile: Profile = Profile.DEVELOPMENT) -> cdk.Stack:
+    """Define the table, a publisher of everything and a reader of stock."""
+    stack = cdk.Stack(app, "Online")
+    unit = BusinessUnit(stack, "Unit", name="online", profile=profile)
+    table = _online.define_online_table(stack, "Table", business_unit=unit)
+    for name, statements in (
+        ("Publisher", _online.publish_online_statements(table, unit.key)),
+        ("Reader", _online.read_online_statements(table, unit.key, tables=["stock_v1"])),
+    ):
+        role = iam.Role(stack, name, assumed_by=iam.AccountRootPrincipal())
+        grant_all(role, statements, scope=table)
+        cdk.CfnOutput(stack, f"{name}Arn", value=role.role_arn)
+    cdk.CfnOutput(stack, "TableName", value=table.table_name)
+    return stack
+
+
+@pytest.mark.parametrize(("profile", "policy"), [(Profile.PRODUCTION, "Retain"), (Profile.DEVELOPMENT, "Delete")])
+def test_the_table_has_the_adapters_key_and_time_to_live(profile: Profile, policy: str) -> None:
+    """Partition key and TTL are those of the items; encrypted, recoverable, on demand, kept in PRODUCTION."""
+    template = Template.from_stack(_stack(cdk.App(), profile))
+
+    template.has_resource(
+        "AWS::DynamoDB::Table",
+        {
+            "DeletionPolicy": policy,
+            "Properties": {
+                "KeySchema": [{"AttributeName": online_item.KEY, "KeyType": "HASH"}],
+                "TimeToLiveSpecification": {"AttributeName": online_item.EXPIRES, "Enabled": True},
+                "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+                "BillingMode": "PAY_PER_REQUEST",
+                "SSESpecification": {"SSEEnabled": True, "SSEType": "KMS"},
+            },
+        },
+    )
+
+
+def test_rights_are_the_calls_of_the_adapter_and_reach_the_tables_named() -> None:
+    """Readers read and publishers write; neither scans, and a reader of one group is confined to its keys."""
+    policies = Template.from_stack(_stack(cdk.App())).find_resources("AWS::IAM::Policy").values()
+    statements: list[dict[str, Any]] = [
+        s for policy in policies for s in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    table = [s for s in statements if "dynamodb" in str(s["Action"])]
+
+    assert sorted(str(s["Action"]) for s in table) == [
+        "['dynamodb:DeleteItem', 'dynamodb:PutItem']",
+        "dynamodb:BatchGetItem",
+    ]
+    (reader,) = (s for s in table if s["Action"] == "dynamodb:BatchGetItem")
+    assert reader["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["stock_v1/*"]}}
+    assert all("/index" not in str(s["Resource"]) and s["Resource"] != "*" for s in table)
+
+
+@pytest.mark.cloud
+def test_rows_are_published_and_read_under_the_grants(cloud: "Cloud", tmp_path: Path) -> None:
+    """A publisher publishes both groups and reads none; a reader of one group reads it, not the other, and writes nothing."""
+    app = cdk.App(outdir=str(tmp_path / "cdk.out"))
+    _stack(app)
+    app.synth()
+    outputs = deployer.deploy(cloud, tmp_path / "cdk.out")["Online"]
+
+    def store(role: str) -> OnlineStore:
+        session = cloud.client("sts").assume_role(RoleArn=outputs[f"{role}Arn"], RoleSessionName=role.lower())
+        keys = session["Credentials"]
+        client = boto3.client(
+            "dynamodb",
+            region_name="us-east-1",
+            endpoint_url=cloud.endpoint_url,
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+        )
+        return OnlineStore(client, table=outputs["TableName"])
+
+    stock, prices = _group("stock"), _group("prices")
+    rows = pa.table(
+        {
+            "store_id": ["1", "2"],
+            "event_time": [DAY, DAY],
+            "created_time": [DAY, DAY],
+            "ingest_id": ["0", "0"],
+            "on_hand": [0.1, float("inf")],
+        }
+    )
+    asked = pa.table({"store_id": ["2", "3", "1"]})
+    publisher, reader = store("Publisher"), store("Reader")
+
+    assert [publisher.publish(group, rows, now=DAY).written for group in (stock, prices)] == [2, 2]
+    assert publisher.publish(stock, rows, now=DAY).kept == 2
+    assert reader.get(stock, asked, now=DAY, consistent=True)["on_hand"].to_pylist() == [float("inf"), None, 0.1]
+    with pytest.raises(OnlineStoreError, match=r"BatchGetItem of table .* failed: .*AccessDenied"):
+        reader.get(prices, asked, now=DAY)
+    with pytest.raises(OnlineStoreError, match=r"PutItem of table .* failed: .*AccessDenied"):
+        reader.publish(stock, rows, now=DAY)
+    with pytest.raises(OnlineStoreError, match=r"BatchGetItem of table .* failed: .*AccessDenied"):
+        publisher.get(stock, asked, now=DAY)
+    assert publisher.forget(stock, asked) == 2
+    assert reader.get(stock, asked, now=DAY, consistent=True)["on_hand"].null_count == 3
