@@ -46,7 +46,7 @@ def run(*, page: Path, say: Callable[[str], None], unit: str = "demand_forecasti
             trip.ingest()
             travel(trip)
         except Missed:
-            pass
+            trip.keep_evidence(page.with_suffix(".evidence"))
         finally:
             trip.stop()
     result = trip.result

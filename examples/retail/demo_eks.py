@@ -50,7 +50,7 @@ def run(*, page: Path, say: Callable[[str], None]) -> Result:
             trip.ingest()
             travel(trip)
         except Missed:
-            pass
+            trip.keep_evidence(page.with_suffix(".evidence"))
         finally:
             trip.stop()
     result = trip.result

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from examples.retail.evidence import keep
 from examples.retail.loop import Call, Loop, LoopError, expect
 from examples.retail.page import Row, Week
 from examples.retail.replay import Replay
@@ -99,6 +100,15 @@ class Trip:
             self.running = local_cloud.up(home, clock_scale=CLOCK_SCALE)
             self.running.clock_jump(to=week_start(self.first))
             detail.append(f"at {self.running.endpoint_url}, {week_start(self.first):%Y-%m-%d}")
+
+    def keep_evidence(self, folder: Path) -> None:
+        """Keep what tells why the last step missed, and say where; of a cloud that never started there is nothing."""
+        if not hasattr(self, "running"):
+            return
+        kept = keep(folder, self.running, getattr(self, "loop", None))
+        last = self.result.rows[-1]
+        self.result.rows[-1] = replace(last, detail=f"{last.detail}; evidence in {kept}")
+        self._say(f"evidence: {kept}")
 
     def stop(self) -> None:
         """End the cloud, if it started."""
