@@ -63,9 +63,10 @@ def status(
         typer.echo(json.dumps(report, indent=2, sort_keys=True, default=str))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(show_header=False)
+    # what does not fit goes on in the next line, a name at its end or not: who copies an ARN needs all of it
+    table = Table("name", Column("value", overflow="fold"), show_header=False)
     for name, value in report.items():
         table.add_row(name, value if isinstance(value, str) else json.dumps(value, default=str))
     Console().print(table)

@@ -92,6 +92,7 @@ def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
     assert rows["recorded"] == '["recorded/Flow (AWS::EC2::FlowLog)"]'
     assert rows.keys() == status.keys()
     assert (rows["endpoint_url"], rows["pid"]) == (status["endpoint_url"], str(status["pid"]))
+    assert "\N{HORIZONTAL ELLIPSIS}" not in mlops("local", "status", "--home", home, COLUMNS="40").stdout
 
 
 def _cells(line: str) -> list[str]:
