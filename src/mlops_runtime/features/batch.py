@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, Feature, FeatureGroup
 from mlops_runtime.features.iceberg import arrow_schema
+from mlops_runtime.features.order import indices, same_as_before
 
 Columns = dict[str, pa.ChunkedArray]
 
 _SHOWN = 3  # values that a problem names
 _PANDAS_INDEX = "__index_level_"
 _PLACE = "__place__"
-_DENSE = 8  # places a row, up to which combinations of keys are told apart by a place of their own
 
 
 class BatchError(ValueError):
@@ -56,7 +56,8 @@ def read_batch(batch: ArrowStream) -> pa.Table:
 def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
     """Return the batch with the group's columns and types, without its ingest id.
 
-    Rows that are the same in every column are one row: the others are left out, so fewer rows may come back than were given.
+    Rows come back in the table's order: by entities, event time and created time. Rows that are the same in every column are one
+    row: the others are left out, so fewer rows may come back than were given.
     ``created_time`` may be left out: it is ``now``. It may lie before the event time.
 
     Types may differ where no value changes: an integer of another width whose values all fit, whole numbers for floats, a time
@@ -110,11 +111,13 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
             problems += _constraint_problems(feature, columns[feature.name])
     kept = None
     if set(columns) == set(schema.names):
+        order = indices(pa.table(columns), [*group.entity_names, EVENT_TIME, CREATED_TIME])
+        columns = {name: column.take(order) for name, column in columns.items()}
         kept, found = _kept(group, columns)
         problems += found
     if problems:
         raise BatchError(f"batch for {group.table_name}: " + "; ".join(problems), problems)
-    table = pa.table(columns, schema=schema)
+    table = pa.table({name: columns[name] for name in schema.names}, schema=schema)
     return table if kept is None else table.filter(kept)
 
 
@@ -182,21 +185,16 @@ def _constraint_problems(feature: Feature, column: pa.ChunkedArray) -> Iterable[
 
 
 def _kept(group: FeatureGroup, columns: Columns) -> tuple[pa.ChunkedArray | None, list[str]]:
-    """Return which rows stay if some repeat others, and what is wrong with rows that share only entities and times."""
+    """Return which of sorted rows stay if some repeat others, and what is wrong with rows that share only entities and times."""
     key = [*group.entity_names, EVENT_TIME, CREATED_TIME]
-    if _all_differ([columns[name] for name in key]):
+    same = same_as_before(pa.table(columns), key)
+    if not pc.any(same).as_py():
         return None, []
     count = len(columns[EVENT_TIME])
-    sizes = (
-        pa.table({name: columns[name] for name in key}).group_by(key, use_threads=False).aggregate([([], "count_all")])
-    )
-    if sizes.num_rows == count:
-        return None, []
     places = pc.cumulative_sum(pa.repeat(pa.scalar(1), count), start=-1)
     rows = pa.table({**{name: _canonical(column) for name, column in columns.items()}, _PLACE: places})
-    shared = rows.join(
-        sizes.filter(pc.greater(sizes["count_all"], 1)).select(key), keys=key, join_type="inner", use_threads=False
-    )
+    end = pa.array([False])
+    shared = rows.filter(pc.or_(pa.concat_arrays([end, same]), pa.concat_arrays([same, end])))
     distinct = shared.group_by(list(columns), use_threads=False).aggregate([(_PLACE, "min")])
     first = f"{_PLACE}_min"
     keys = distinct.group_by(key, use_threads=False).aggregate([([], "count_all"), (first, "min")])
@@ -210,21 +208,6 @@ def _kept(group: FeatureGroup, columns: Columns) -> tuple[pa.ChunkedArray | None
         ]
     again = pc.is_in(places, value_set=shared[_PLACE].combine_chunks())
     return pc.or_(pc.invert(again), pc.is_in(places, value_set=distinct[first].combine_chunks())), []
-
-
-def _all_differ(keys: list[pa.ChunkedArray]) -> bool:
-    """Return whether no two rows have the same keys, if that is cheap to see; grouping by all of them takes five times as long."""
-    count = len(keys[0])
-    codes, size = pa.repeat(pa.scalar(0), count), 1
-    for key in sorted(keys, key=lambda key: pa.types.is_string(key.type)):
-        encoded = key.combine_chunks().dictionary_encode()
-        size *= len(encoded.dictionary)
-        if size > _DENSE * count or encoded.null_count:
-            return False
-        codes = pc.add(pc.multiply(codes, len(encoded.dictionary)), encoded.indices)
-    places = pc.inverse_permutation(codes, max_index=size - 1)
-    empty: int = places.null_count
-    return size - empty == count
 
 
 def _canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -63,12 +63,12 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
     """
     given = read_batch(batch)
     rows = checked(group, given, now)
-    rows = rows.sort_by([(name, "ascending") for name in (*sort_columns(group), CREATED_TIME)])
     is_stamped = CREATED_TIME not in given.column_names
     # a batch that the store's clock stamps is the same one at any time
     content = content_hash(
         rows.drop_columns([CREATED_TIME]) if is_stamped else rows,
         (*sort_columns(group), *(() if is_stamped else (CREATED_TIME,))),
+        is_sorted=True,
     )
     return Batch(
         group=group,
