@@ -73,6 +73,10 @@ def _key_checks(call: Call, key: str | None, operations: tuple[str, ...], encryp
     if arn is None:
         return []
     keys = kms_context(encryption, account=call.account, via=f"{call.service}.{call.region}.amazonaws.com")
+    # a boundary may keep roles from keys that carry somebody else's tag
+    # https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
+    tags = (kms._resolve_key(arn) or {}).get("Tags") or ()
+    keys |= {f"aws:ResourceTag/{tag['TagKey']}": tag["TagValue"] for tag in tags}
     return [Check(f"kms:{operation}", arn, keys) for operation in operations]
 
 

@@ -38,6 +38,28 @@ def test_an_encrypted_bucket_needs_its_key_through_s3(encrypted_bucket, make_rol
         clients("kms").generate_data_key(KeyId=key, KeySpec="AES_256")
 
 
+def test_a_keys_tags_decide_who_uses_it(cloud, encrypted_bucket, make_role, acting_as, allow):
+    """`aws:ResourceTag` is the key's: https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html."""
+    bucket, key = encrypted_bucket
+    uses = allow("s3:PutObject", "kms:GenerateDataKey")
+    denied = {
+        "Effect": "Deny",
+        "Action": "kms:*",
+        "Resource": "*",
+        "Condition": {
+            "Null": {"aws:ResourceTag/mlops:unit": "false"},
+            "StringNotEquals": {"aws:ResourceTag/mlops:unit": "demand"},
+        },
+    }
+    client = acting_as(make_role(uses, denied))("s3")
+    client.put_object(Bucket=bucket, Key="k", Body=b"1")
+    cloud.client("kms").tag_resource(KeyId=key, Tags=[{"TagKey": "mlops:unit", "TagValue": "pricing"}])
+    with pytest.raises(ClientError, match=f"kms:GenerateDataKey on resource: {key} with an explicit deny"):
+        client.put_object(Bucket=bucket, Key="k", Body=b"1")
+    cloud.client("kms").tag_resource(KeyId=key, Tags=[{"TagKey": "mlops:unit", "TagValue": "demand"}])
+    client.put_object(Bucket=bucket, Key="k", Body=b"1")
+
+
 def test_an_encrypted_queue_needs_its_key(cloud, make_role, acting_as, allow, unique):
     """Sending needs kms:GenerateDataKey and kms:Decrypt: the page of SQS's key management lists both."""
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+import boto3
 import pyarrow as pa
 import pytest
+from aws_cdk import aws_iam as iam
+from botocore.exceptions import ClientError
 from pyiceberg.catalog.glue import GlueCatalog
 
 from mlops_constructs import BusinessUnit, FeatureAccess, FeatureGroup, FeatureStore, Network, Profile
@@ -83,6 +86,76 @@ def _measure(cloud: "Cloud", function: str, now: datetime) -> list[dict[str, Any
     assert "FunctionError" not in answer, answer["Payload"].read()
     found: list[dict[str, Any]] = json.loads(answer["Payload"].read())
     return found
+
+
+def _sharing(folder: Path, group: FeatureGroup) -> Path:
+    """One unit with a store, one that has imported its group, one that has not; a role of each of the two with the same grant."""
+    app = cdk.App(outdir=str(folder / "cdk.out"))
+    stack = cdk.Stack(app, "Sharing")
+    network = Network.made(zones=2)
+    owner = BusinessUnit(stack, "Unit", name="share-owner", profile=Profile.DEVELOPMENT, network=network)
+    write_lock([group], folder / "features.lock.json")
+    store = FeatureStore(
+        stack, "Features", business_unit=owner, groups=[group], lock_file=folder / "features.lock.json"
+    )
+    cdk.CfnOutput(stack, "Bucket", value=store.data_bucket.bucket_name)
+    given = Network.given(vpc=owner.vpc, subnets=owner.subnets, security_group=owner.security_group)
+    for name in ("Reader", "Stranger"):
+        unit = BusinessUnit(stack, name, name=f"share-{name.lower()}", profile=Profile.DEVELOPMENT, network=given)
+        importer = unit if name == "Reader" else owner
+        seen = FeatureStore.from_feature_store_attributes(
+            stack,
+            f"{name}Prices",
+            business_unit=importer,
+            unit="share-owner",
+            data_bucket=store.data_bucket,
+            key=store.key,
+            groups=[group],
+        )
+        role = iam.Role(
+            stack,
+            f"{name}Role",
+            assumed_by=iam.AccountRootPrincipal(),
+            permissions_boundary=unit.permissions_boundary,
+        )
+        seen.grant_read(role)
+        cdk.CfnOutput(stack, f"{name}Arn", value=role.role_arn)
+    app.synth()
+    return folder / "cdk.out"
+
+
+def _as(cloud: "Cloud", role: str) -> Callable[[str], Any]:
+    keys = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="tester")["Credentials"]
+    return lambda service: boto3.client(
+        service,
+        endpoint_url=cloud.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+
+
+def test_another_unit_reads_what_it_has_imported(
+    cloud: "Cloud", tmp_path: Path, group: Callable[..., FeatureGroup]
+) -> None:
+    """Catalog, object and key; it writes nothing. By the same policy a unit that has not imported is denied the key."""
+    from mlops_local.deployer import deploy, destroy
+
+    assembly = _sharing(tmp_path, group())
+    outputs = deploy(cloud, assembly)["Sharing"]
+    key = "share_owner_features/stock_v1/data/a.parquet"
+    cloud.client("s3").put_object(Bucket=outputs["Bucket"], Key=key, Body=b"rows")
+    reader, stranger = (_as(cloud, outputs[f"{name}Arn"]) for name in ("Reader", "Stranger"))
+
+    table = reader("glue").get_table(DatabaseName="share_owner_features", Name="stock_v1")["Table"]
+    assert table["Parameters"]["table_type"] == "ICEBERG"
+    assert reader("s3").get_object(Bucket=outputs["Bucket"], Key=key)["Body"].read() == b"rows"
+    with pytest.raises(ClientError, match="s3:PutObject"):
+        reader("s3").put_object(Bucket=outputs["Bucket"], Key=key, Body=b"other rows")
+    with pytest.raises(ClientError, match=r"kms:Decrypt on resource: .* with an explicit deny"):
+        stranger("s3").get_object(Bucket=outputs["Bucket"], Key=key)
+    destroy(cloud, assembly)
 
 
 @pytest.mark.parametrize("access", list(FeatureAccess))
