@@ -269,7 +269,7 @@ def _tables(manifest: TrainingSetManifest) -> tuple[PinnedTable, ...]:
 
 
 def _built_from(manifest: TrainingSetManifest) -> CodeLocation | None:
-    source = manifest.build.source
+    source = {} if manifest.build.source is None else manifest.build.source
     url = source.get("url", source.get("repository"))
     if url is None:
         return None

@@ -183,7 +183,8 @@ class SageMakerLineage:
 
     def _action(self, manifest: TrainingSetManifest, digest: str) -> _Entity:
         name, build = _name(f"build-{manifest.name}", digest), manifest.build
-        code = {"Repository": build.source.get("repository"), "CommitId": build.source.get("commit")}
+        source = {} if build.source is None else build.source
+        code = {"Repository": source.get("repository"), "CommitId": source.get("commit")}
 
         def create() -> str:
             with _said("CreateAction", name):

@@ -14,12 +14,15 @@ from typing import Any
 import boto3
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
+from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.iceberg import FeatureTableError
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.planner import PlanError
 from mlops_runtime.features.training_set import TrainingSetError
+from mlops_runtime.jobs.lineage import Lineage
+from mlops_runtime.jobs.lineage import add_arguments as lineage_arguments
 from mlops_runtime.jobs.optml import JobError, OptMl
 
 MANIFEST_FILE = "training_set.json"
@@ -35,8 +38,8 @@ def training_set(
     output: str,
     manifests: str,
     s3: Any,
-) -> str:
-    """Build the training set, write its files, and return its id.
+) -> TrainingSetManifest:
+    """Build the training set, write its files, and return its manifest.
 
     Args:
         client: The feature store.
@@ -63,7 +66,7 @@ def training_set(
     sys.stderr.write(
         f"mlops training set: {built.train.num_rows} rows to train, {built.holdout.num_rows} held out, {built.id}\n"
     )
-    return built.id
+    return built.manifest
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -78,24 +81,48 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--output", required=True, help="s3 prefix that SageMaker uploads the splits to")
     parser.add_argument("--manifests", required=True, help="s3 prefix of all manifests")
+    lineage_arguments(parser)
     options = parser.parse_args(arguments)
+    started = datetime.now(UTC)
     try:
-        plan = from_json(TrainingSetPlan, "".join(options.plan))
+        plan, as_of = from_json(TrainingSetPlan, "".join(options.plan)), _time(options.as_of)
+        s3 = boto3.client("s3")
+        lineage = Lineage(
+            catalog=options.catalog,
+            events=options.lineage,
+            namespace=options.namespace,
+            manifests=options.manifests,
+            environment=os.environ,
+            sagemaker=None if options.catalog is None else boto3.client("sagemaker"),
+            s3=s3,
+        )
+    except (JobError, ContractError) as error:
+        sys.stderr.write(f"mlops training set: {error}\n")
+        return 1
+    try:
         client = FeatureStoreClient.glue(database=options.database)
-        training_set(
+        manifest = training_set(
             client,
             plan,
-            as_of=_time(options.as_of),
+            as_of=as_of,
             tables=options.tables,
             opt_ml=OptMl.from_environment(os.environ),
             output=options.output,
             manifests=options.manifests,
-            s3=boto3.client("s3"),
+            s3=s3,
         )
     except (JobError, ContractError, FeatureTableError, TrainingSetError, PlanError) as error:
         sys.stderr.write(f"mlops training set: {error}\n")
+        _say(lineage.failed(plan, as_of=as_of, error=str(error), started=started, now=datetime.now(UTC)))
         return 1
+    # the set is whole without its lineage: what fails here is said, and can be told again from the manifest
+    _say(lineage.built(manifest, uri=options.output.rstrip("/"), started=started, now=datetime.now(UTC)))
     return 0
+
+
+def _say(problems: Sequence[str]) -> None:
+    for problem in problems:
+        sys.stderr.write(f"mlops training set: lineage: {problem}\n")
 
 
 def _time(text: str) -> datetime:

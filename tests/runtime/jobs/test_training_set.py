@@ -19,6 +19,7 @@ from mlops_runtime.features.catalog import glue_properties
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema
+from mlops_runtime.features.lineage_outbox import LineageOutbox
 from mlops_runtime.features.lock import FeatureLock
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.rebuild import Verdict, rebuild
@@ -26,6 +27,7 @@ from mlops_runtime.jobs.training_set import main
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
 DATABASE, TABLES, SETS = "job_features", "training-set-job-features", "training-set-job-sets"
+CATALOG = "arn:aws:glue:us-east-1:000000000000"
 STORE = Entity("store_id", "string", "store")
 SALES = FeatureGroup(
     name="sales",
@@ -76,7 +78,7 @@ def store(cloud) -> SimpleNamespace:
         STOCK,
         pa.table({"store_id": ["1"] * 10, "event_time": day[:10], "created_time": day[:10], "on_hand": range(10)}),
     )
-    return SimpleNamespace(client=client, s3=s3, environment=cloud.environment())
+    return SimpleNamespace(client=client, s3=s3, environment=cloud.environment(), cloud=cloud)
 
 
 @pytest.fixture
@@ -125,12 +127,46 @@ def test_job_writes_splits_and_manifest(store, tmp_path):
 
 
 @pytest.mark.cloud
+def test_the_job_tells_lineage_of_what_it_built_and_of_what_it_could_not(store, opt_ml, capsys):
+    """The set stands in SageMaker's graph, its events in the outbox; a build that fails leaves START and FAIL."""
+    told = {"catalog": CATALOG, "lineage": f"s3://{SETS}/lineage", "namespace": "mlops.job"}
+    assert main(arguments(**told)) == 0
+    assert "lineage" not in capsys.readouterr().err
+    manifest = (opt_ml / "processing" / "output" / "manifest" / "training_set.json").read_bytes()
+    digest = content_hash(from_json(TrainingSetManifest, manifest))
+    sagemaker = store.cloud.client("sagemaker")
+    (found,) = sagemaker.list_artifacts(SourceUri=f"s3://{SETS}/manifests/{digest}.json")["ArtifactSummaries"]
+    edges = sagemaker.list_associations(DestinationArn=found["ArtifactArn"])["AssociationSummaries"]
+    assert sorted(edge["AssociationType"] for edge in edges) == ["DerivedFrom", "DerivedFrom", "Produced"]
+    outbox = LineageOutbox(f"s3://{SETS}/lineage", s3=store.s3)
+    assert [name.rpartition("-")[2] for name in outbox.pending()] == ["COMPLETE", "START"]
+    assert main(arguments(**told, database="nowhere")) == 1
+    assert sorted(name.rpartition("-")[2] for name in outbox.pending()) == ["COMPLETE", "FAIL", "START", "START"]
+    assert main(arguments(**told)) == 0  # the same set again is the same run
+    assert len(outbox.pending()) == 4
+
+
+@pytest.mark.cloud
+def test_lineage_that_cannot_be_told_is_said_and_fails_nothing(store, opt_ml, capsys, monkeypatch):
+    """A catalog that is none, a bucket that is not there: the set is whole, and the log says what its lineage lacks."""
+    monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:1")
+    assert main(arguments(catalog="glue", lineage="s3://training-set-job-none/lineage")) == 0
+    error = capsys.readouterr().err
+    assert "lineage: the lineage graph lacks the set, record it again from its manifest: catalog must be arn:" in error
+    assert "lineage: lineage events are not kept or not delivered: cannot write s3://training-set-job-none/" in error
+    assert main(arguments(catalog=CATALOG, lineage=f"s3://{SETS}/unheard")) == 0
+    assert "2 lineage events wait for the next delivery: " in capsys.readouterr().err
+    assert list((opt_ml / "processing" / "output").iterdir())
+
+
+@pytest.mark.cloud
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"database": "nowhere"}, "database nowhere has no table sales_v1; deploy the feature store that declares it"),
         ({"tables": ("other_v1",)}, "there is no feature table of group 'sales', there are other_v1"),
         ({"as-of": "2017-01-01T06:00:00Z"}, "no label of sales_v1 was known at 2017-01-01T06:00:00+00:00"),
+        ({"lineage": "s3://b/lineage"}, "--lineage names tables by the catalog; give --catalog too"),
         ({"as-of": "yesterday"}, "--as-of must be an ISO 8601 time, got 'yesterday'"),
     ],
 )
