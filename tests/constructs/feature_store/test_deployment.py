@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cloud
 
 
-def _assembly(folder: Path, group: FeatureGroup, access: FeatureAccess) -> Path:
+def _assembly(folder: Path, group: FeatureGroup, access: FeatureAccess, unit_name: str = "") -> Path:
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, f"Lake{access.name.title().replace('_', '')}")
-    name = "lake-iam" if access is FeatureAccess.IAM else "lake-lf"
+    name = unit_name if unit_name else "lake-iam" if access is FeatureAccess.IAM else "lake-lf"
     unit = BusinessUnit(stack, "Unit", name=name, profile=Profile.DEVELOPMENT, network=Network.made(zones=2))
     folder.mkdir(exist_ok=True)
     write_lock([group], folder / "features.lock.json")
@@ -42,6 +42,7 @@ def _assembly(folder: Path, group: FeatureGroup, access: FeatureAccess) -> Path:
     )
     assert store.freshness_function is not None
     cdk.CfnOutput(stack, "Freshness", value=store.freshness_function.function_name)
+    cdk.CfnOutput(stack, "Alarm", value=store.freshness_alarms["stock_v1"].alarm_name)
     cdk.CfnOutput(stack, "Database", value=store.database_name)
     cdk.CfnOutput(stack, "UnitName", value=unit.name)
     app.synth()
@@ -155,6 +156,31 @@ def test_another_unit_reads_what_it_has_imported(
         reader("s3").put_object(Bucket=outputs["Bucket"], Key=key, Body=b"other rows")
     with pytest.raises(ClientError, match=r"kms:Decrypt on resource: .* with an explicit deny"):
         stranger("s3").get_object(Bucket=outputs["Bucket"], Key=key)
+    destroy(cloud, assembly)
+
+
+def test_the_alarm_rings_for_old_events_and_not_for_a_table_without_rows(
+    cloud: "Cloud", tmp_path: Path, group: Callable[..., FeatureGroup], wait_for: Callable[..., Any]
+) -> None:
+    """Schedule, function, metric and alarm by themselves, hour after hour."""
+    from mlops_local.deployer import deploy, destroy
+
+    assembly = _assembly(tmp_path, group(freshness=timedelta(days=2)), FeatureAccess.IAM, "lake-alarm")
+    outputs = next(iter(deploy(cloud, assembly).values()))
+    described = cloud.client("cloudwatch").describe_alarms
+
+    def is_state(state: str) -> bool:
+        (alarm,) = (a for a in described()["MetricAlarms"] if a["AlarmName"] == outputs["Alarm"])
+        return bool(alarm["StateValue"] == state)
+
+    cloud.clock_jump(by=timedelta(hours=3))
+    assert is_state("INSUFFICIENT_DATA")
+    _append(_table(cloud, outputs["Database"]), _now(cloud) - timedelta(days=3))
+    cloud.clock_jump(by=timedelta(hours=2))
+    wait_for(lambda: is_state("ALARM"))
+    _append(_table(cloud, outputs["Database"]), _now(cloud))
+    cloud.clock_jump(by=timedelta(hours=4))
+    wait_for(lambda: is_state("OK"))
     destroy(cloud, assembly)
 
 
