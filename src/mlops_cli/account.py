@@ -55,6 +55,21 @@ class Account:
         config = Config(connect_timeout=5, retries={"mode": "standard"})
         return self.session.client(service, config=config, **self.options)
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which libraries that are not boto3 reach the same account, with the keys as of now."""
+        keys = self.session.get_credentials()
+        frozen = None if keys is None else keys.get_frozen_credentials()
+        values = {
+            "AWS_REGION": self.options.get("region_name", self.session.region_name),
+            "AWS_ACCESS_KEY_ID": self.options.get("aws_access_key_id", frozen and frozen.access_key),
+            "AWS_SECRET_ACCESS_KEY": self.options.get("aws_secret_access_key", frozen and frozen.secret_key),
+            "AWS_SESSION_TOKEN": None if self.options else frozen and frozen.token,
+            "AWS_ENDPOINT_URL": self.options.get("endpoint_url", os.environ.get("AWS_ENDPOINT_URL")),
+        }
+        if not self.options:
+            values |= {name: os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_GLUE")}
+        return {name: str(value) for name, value in values.items() if value}
+
     def caller(self) -> tuple[str, datetime]:
         """Return the ARN of who calls, and what time it is in the cloud: the command trusts no laptop's clock."""
         sts = self.client("sts")

@@ -1,4 +1,4 @@
-"""``mlops features``: the feature groups of a module."""
+"""``mlops features``: ids of the feature groups of a module; the verbs on a store are in modules of their own."""
 
 import importlib
 import sys
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops_cli import feature_groups, feature_sets
 from mlops_cli.errors import UserError
 
 if TYPE_CHECKING:
     from mlops_runtime.features.group import FeatureGroup
 
-app = typer.Typer(help="Feature groups: lock the ids of their tables.", no_args_is_help=True)
+app = typer.Typer(
+    help="Feature groups and training sets: lock ids, look at a store, build, prove, compare, erase.",
+    no_args_is_help=True,
+)
 
 LOCK_FILE = "features.lock.json"
 
@@ -23,11 +27,6 @@ Groups = Annotated[
         metavar="MODULE:GROUPS", help="Module, and its name for a sequence of FeatureGroup.", show_default=False
     ),
 ]
-
-
-@app.callback()
-def features() -> None:
-    """Keep ``lock`` a sub-command, so that later verbs find room beside it."""
 
 
 @app.command()
@@ -51,6 +50,16 @@ def lock(
         raise UserError(f"cannot write {file}: {error.strerror}; give another path") from error
     count = f"{file}: {len(written.tables)} tables"
     typer.echo(f"{count}, nothing new" if file.read_text() == before else f"{count}; commit it")
+
+
+app.command(name="list")(feature_groups.list_)
+app.command()(feature_groups.show)
+app.command()(feature_sets.build)
+app.command()(feature_sets.rebuild)
+app.command()(feature_sets.diff)
+app.command(name="who-used")(feature_groups.who_used)
+app.command()(feature_groups.catalog)
+app.command()(feature_sets.erase)
 
 
 def load_groups(groups: str) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":

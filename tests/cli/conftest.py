@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,20 @@ from mlops_local.cloud import Cloud, CloudError, connect
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-_SPEC = importlib.util.spec_from_file_location("deployed_unit", Path(__file__).parent / "deployed_unit.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-deployed_unit = importlib.util.module_from_spec(_SPEC)
-sys.modules["deployed_unit"] = deployed_unit  # tests import its class by this name
-_SPEC.loader.exec_module(deployed_unit)
+
+def _helper(name: str) -> Any:
+    """Load a module beside this one; tests import its classes by its name."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+deployed_unit = _helper("deployed_unit")
+feature_shops = _helper("feature_shops")
 
 _number = itertools.count(1)
 
@@ -40,6 +49,33 @@ def mlops(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process, which is ten times as quick, on a wide terminal: ``in_process("features", "list")``."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        from mlops_cli.__main__ import main
+
+        monkeypatch.setenv("COLUMNS", "300")
+        monkeypatch.setattr(sys, "argv", ["mlops", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        shown = capsys.readouterr()
+        return subprocess.CompletedProcess(sys.argv, code, shown.out, shown.err)
+
+    return run
+
+
+@pytest.fixture
+def feature_shop(tmp_path: Path) -> "feature_shops.FeatureShop":
+    """A feature store in a folder, with two groups of ten days and a training set."""
+    return feature_shops.FeatureShop(tmp_path / "shop")
 
 
 @pytest.fixture

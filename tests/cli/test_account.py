@@ -81,6 +81,26 @@ def test_elsewhere_the_time_is_that_of_the_answer(cloud: Cloud, monkeypatch: pyt
         assert abs(aws.caller()[1] - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+def test_other_libraries_reach_the_same_account(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keys of the profile, of its session too; those of the embedded cloud where that was chosen."""
+    (tmp_path / "config").write_text(
+        "[profile work]\nregion = eu-west-1\naws_access_key_id = A\naws_secret_access_key = B\naws_session_token = C\n"
+    )
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", NOBODY)
+    with account("work", None) as aws:
+        assert aws.environment() == {
+            "AWS_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "A",
+            "AWS_SECRET_ACCESS_KEY": "B",
+            "AWS_SESSION_TOKEN": "C",
+            "AWS_ENDPOINT_URL_GLUE": NOBODY,
+        }
+    with account(None, cloud.home) as aws:
+        assert aws.environment().items() <= cloud.environment().items()
+        assert "AWS_ENDPOINT_URL_GLUE" not in aws.environment()
+
+
 def test_fails_on_two_choices(tmp_path: Path) -> None:
     """One of them was not meant."""
     with pytest.raises(UserError, match="give --profile or --home, not both"), account("work", tmp_path):

@@ -1,0 +1,270 @@
+"""``mlops features list | show | who-used | catalog``: what a feature store holds, and who uses it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlops_cli.account import Profile
+from mlops_cli.errors import UserError
+from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened, package_groups
+from mlops_cli.local import Home
+
+if TYPE_CHECKING:
+    from mlops_runtime.features.catalogue import Catalogue, GroupFacts
+    from mlops_runtime.features.group import FeatureGroup
+    from mlops_runtime.features.lock import FeatureLock
+    from mlops_runtime.features.usage import Use
+
+_NEWEST = 10  # snapshots that ``show`` lists
+
+Group = Annotated[
+    str, typer.Argument(help="Feature group, or its table where it has several versions.", show_default=False)
+]
+
+
+def list_(
+    *, path: Folder = None, unit: Unit = None, as_json: AsJson = False, profile: Profile = None, home: Home = None
+) -> None:
+    """List feature groups: rows, newest event and its age, snapshots, training sets that read them."""
+    with opened(path, unit, profile, home) as place:
+        found = _collected(place)
+    if as_json:
+        typer.echo(json.dumps([_as_json(found, group) for group in found.groups], indent=2, sort_keys=True))
+        return
+    if not found.groups:
+        typer.echo(f"feature store {found.name} has no group yet")
+        return
+    _print(
+        ("table", "owner", "rows", "newest event", "age", "snapshots", "used by"),
+        [
+            (
+                group.table,
+                group.owner,
+                f"{group.rows:,}",
+                "" if group.newest_event is None else f"{group.newest_event:%Y-%m-%d %H:%M}",
+                group.note if group.age is None else _age(group),
+                str(len(group.snapshots)),
+                str(len(found.users(group.table))),
+            )
+            for group in found.groups
+        ],
+    )
+
+
+def show(
+    group: Group,
+    *,
+    path: Folder = None,
+    unit: Unit = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Show a feature group: columns with their ids, the history of the schema, snapshots, who used it."""
+    with opened(path, unit, profile, home) as place:
+        found = _collected(place)
+        table = table_of(place, group)
+        facts = next((each for each in found.groups if each.table == table), None)
+    if facts is None:
+        raise UserError(f"table {table} is no feature table; list those that are with: mlops features list")
+    if as_json:
+        shown = _as_json(found, facts) | {"columns": _plain(facts.columns), "snapshots": _plain(facts.snapshots)}
+        used = [{"id": each.id, "name": each.name, "reads": _plain(each.reads)} for each in found.users(table)]
+        typer.echo(json.dumps(shown | {"schemas": _plain(facts.schemas), "used_by": used}, indent=2, sort_keys=True))
+        return
+    typer.echo(f"{facts.table}, owned by {facts.owner or 'nobody named'}: {facts.rows:,} rows, {facts.partition}")
+    typer.echo(f"a value is valid {facts.ttl}; newest event {_age(facts) or facts.note}")
+    _print(
+        ("id", "column", "type", "null", "what it is"),
+        [
+            (
+                str(column.field_id),
+                f"{column.name} (key)" if column.is_key else column.name,
+                column.type,
+                "no" if column.is_required else "yes",
+                column.description,
+            )
+            for column in facts.columns
+        ],
+    )
+    _print(("schema", "changes"), [(str(schema.id), schema.changes) for schema in facts.schemas])
+    _print(
+        ("snapshot", "at", "by", "added", "rows", "tags"),
+        [
+            (str(s.id), f"{s.at:%Y-%m-%d %H:%M}", s.operation, _number(s.added), _number(s.total), ", ".join(s.tags))
+            for s in facts.snapshots[:_NEWEST]
+        ],
+    )
+    if len(facts.snapshots) > _NEWEST:
+        typer.echo(f"and {len(facts.snapshots) - _NEWEST} earlier snapshots; all of them with --json")
+    users = found.users(table)
+    if users:
+        reads = [(each, read) for each in users for read in each.reads if read.table == table]
+        _print(
+            ("training set", "name", "columns", "snapshot", "erased"),
+            [
+                (each.id[:16], each.name, ", ".join(read.columns), str(read.snapshot_id), "yes" * each.is_erased)
+                for each, read in reads
+            ],
+        )
+
+
+def who_used(
+    group: Group,
+    *,
+    snapshot: Annotated[
+        int | None, typer.Option(help="Id of a snapshot: who read its rows, there or later.", show_default=False)
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Name of a feature or key.", show_default=False)] = None,
+    path: Folder = None,
+    unit: Unit = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """List the training sets that read a group, the rows of one snapshot, or one column."""
+    with opened(path, unit, profile, home) as place:
+        table = table_of(place, group)
+        there = [field.name for field in place.client.table(table).schema().fields]
+        if column is not None and column not in there:
+            raise UserError(f"{table} has no column {column!r}, it has {', '.join(there)}")
+        found: tuple[Use, ...] = place.client.who_used(table, snapshot=snapshot, column=column)
+    if as_json:
+        typer.echo(json.dumps(_plain(found), indent=2, sort_keys=True))
+        return
+    if not found:
+        typer.echo(f"no training set used {table if column is None else f'{column} of {table}'}")
+        return
+    _print(
+        ("training set", "name", "columns", "snapshot", "erased"),
+        [
+            (use.manifest_id, use.name, ", ".join(use.columns), str(use.snapshot_id), "yes" * use.is_erased)
+            for use in found
+        ],
+    )
+
+
+def catalog(
+    *,
+    path: Folder = None,
+    unit: Unit = None,
+    output: Annotated[Path, typer.Option(help="The page to write.")] = Path("features.html"),
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:GROUPS",
+            help="Declaration, for descriptions, constraints and freshness. Default: what the tables say.",
+            show_default=False,
+        ),
+    ] = None,
+    lock_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--lock",
+            help="Lock file, for the history of schemas. Default: that beside the module of --groups, else the tables' own.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Write the catalogue: groups, history, freshness, quality, users and lineage, as one HTML page that needs no network."""
+    declared, lock = _declared(groups, lock_file)
+    with opened(path, unit, profile, home) as place:
+        from mlops_runtime.features.catalogue_page import render
+        from mlops_runtime.registry.training_sets import trained_packages
+
+        models = () if place.aws is None else trained_packages(place.aws.client("sagemaker"), package_groups(place))
+        found = _collected(place, declared=declared, lock=lock, models=models)
+        text = render(found)
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}; give another --output") from error
+    typer.echo(f"{output}: {len(found.groups)} groups, {len(found.sets)} training sets, {len(found.models)} packages")
+    for problem in found.problems:
+        typer.echo(f"problem: {problem}")
+
+
+def table_of(place: Place, group: str) -> str:
+    """Return the table of a group, named by its table or, while it has one version, by its name alone.
+
+    Raises:
+        UserError: If there is none, or there are several.
+    """
+    from mlops_runtime.features.training_set import TrainingSetError, resolved
+
+    try:
+        return resolved("", [group], place.client.table_names())[group]
+    except TrainingSetError as error:
+        raise UserError(str(error).removeprefix("training set : ")) from error
+
+
+def _declared(groups: str | None, lock_file: Path | None) -> "tuple[tuple[FeatureGroup, ...], FeatureLock | None]":
+    from mlops_cli.features import LOCK_FILE, load_groups
+    from mlops_runtime.features.lock import FeatureLock, FeatureLockError
+
+    declared: tuple[FeatureGroup, ...] = ()
+    if groups is not None:
+        module, declared = load_groups(groups)
+        beside = None if module.__file__ is None else Path(module.__file__).with_name(LOCK_FILE)
+        if lock_file is None and beside is not None and beside.is_file():
+            lock_file = beside
+    try:
+        return declared, None if lock_file is None else FeatureLock.read(lock_file)
+    except FeatureLockError as error:
+        raise UserError("\n".join(error.problems)) from error
+
+
+def _collected(place: Place, **known: Any) -> "Catalogue":
+    from mlops_runtime.features.catalogue import catalogue
+
+    tables = [place.client.table(name) for name in place.client.table_names()]
+    return catalogue(tables, place.client.manifests, name=place.name, now=place.now, **known)
+
+
+def _as_json(found: "Catalogue", group: "GroupFacts") -> dict[str, Any]:
+    return {
+        "table": group.table,
+        "group": group.group,
+        "version": group.version,
+        "owner": group.owner,
+        "rows": group.rows,
+        "newest_event": _plain(group.newest_event),
+        "age_seconds": None if group.age is None else int(group.age.total_seconds()),
+        "snapshot_count": len(group.snapshots),
+        "training_sets": len(found.users(group.table)),
+        "note": group.note,
+    }
+
+
+def _plain(value: object) -> Any:
+    from mlops_runtime.contracts import to_dict
+
+    return to_dict(value)
+
+
+def _age(group: "GroupFacts") -> str:
+    from mlops_runtime.features.catalogue_text import duration_text
+
+    if group.age is None:
+        return ""
+    text = duration_text(group.age, most=2)
+    return f"in {text}" if group.age.total_seconds() < 0 else f"{text} ago"
+
+
+def _number(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"
+
+
+def _print(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*heads)
+    for row in rows:
+        table.add_row(*map(Text, row))  # what people wrote is no markup
+    Console().print(table)

@@ -1,0 +1,310 @@
+"""``mlops features build | rebuild | diff | erase``: training sets, and the right to be forgotten."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mlops_cli.account import Profile
+from mlops_cli.errors import UserError
+from mlops_cli.feature_groups import table_of
+from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened, package_groups
+from mlops_cli.local import Home
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlops_runtime.features.usage import Difference
+
+_LEAST = 6  # digits of an id that name a training set
+
+Id = Annotated[
+    str, typer.Argument(help=f"Id of a training set, or at least {_LEAST} of its first digits.", show_default=False)
+]
+Reason = Annotated[
+    str,
+    typer.Option(help="Why, for the records that stay: a ticket's number, never the entity.", show_default=False),
+]
+
+
+def build(
+    *,
+    entities: Annotated[
+        Path, typer.Option(help="Parquet file of entity rows: keys of all groups, and a time.", show_default=False)
+    ],
+    features: Annotated[
+        list[str],
+        typer.Option(
+            metavar="GROUP[:COLUMN],...",
+            help="Features; a group alone means all of its. May be repeated.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Name of the training set.", show_default=False)],
+    timestamp: Annotated[str, typer.Option(help="Time column of the entity rows.")] = "event_timestamp",
+    semantics: Annotated[
+        str, typer.Option(metavar="known_at|event_time", help="Whether a value counts from when it was known.")
+    ] = "known_at",
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="Rows created later are not read: a time with its zone. Default: all are.", show_default=False
+        ),
+    ] = None,
+    snapshot: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GROUP=ID", help="Snapshot to read of a group. Default: the current one.", show_default=False
+        ),
+    ] = None,
+    path: Folder = None,
+    unit: Unit = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Build a training set: tag what is read, write files and manifest, print its id."""
+    meaning = _semantics(semantics)
+    cutoff = None if as_of is None else _time(as_of)
+    pinned = {group: _whole(value) for group, value in _pairs("--snapshot", snapshot or ())}
+    rows = _read_parquet(entities)
+    with opened(path, unit, profile, home) as place:
+        built = place.client.training_set(
+            rows,
+            _columns(place, features),
+            name=name,
+            timestamp=timestamp,
+            semantics=meaning,
+            as_of=cutoff,
+            snapshots=pinned,
+        )
+        lies = place.client.manifests.copies(built.id)
+    if as_json:
+        found = {"id": built.id, "name": name, "rows": built.rows.num_rows, "columns": built.rows.column_names}
+        typer.echo(json.dumps(found | {"places": list(lies), "files": sorted(built.files)}, indent=2, sort_keys=True))
+        return
+    typer.echo(built.id)
+    typer.echo(f"{built.rows.num_rows:,} rows of {', '.join(built.rows.column_names)}")
+    for each in lies:
+        for file in sorted(built.files):
+            typer.echo(f"{each}/{file}")
+
+
+def rebuild(
+    training_set: Id,
+    *,
+    path: Folder = None,
+    unit: Unit = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Build a training set again from its manifest, and compare; exit 1 unless it is identical."""
+    with opened(path, unit, profile, home) as place:
+        full = _full_id(place, training_set)
+        again = place.client.rebuild(full)
+    is_identical = again.verdict.value == "IDENTICAL"
+    if as_json:
+        found = {"id": full, "verdict": again.verdict.value, "reason": again.reason, "same_bytes": again.same_bytes}
+        typer.echo(json.dumps(found, indent=2, sort_keys=True))
+        if not is_identical:
+            raise typer.Exit(1)
+        return
+    if not is_identical:
+        raise UserError(f"{again.verdict.value} {full}: {again.reason}")
+    same = "the same bytes" if again.same_bytes else "other bytes, as other versions of Arrow write"
+    typer.echo(f"{again.verdict.value} {full}: {again.reason}, {same}")
+
+
+def diff(
+    a: Id,
+    b: Id,
+    *,
+    path: Folder = None,
+    unit: Unit = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Compare two training sets, from what was asked down to single values; both are built again for it."""
+    with opened(path, unit, profile, home) as place:
+        found = place.client.diff(_full_id(place, a), _full_id(place, b))
+    if as_json:
+        from mlops_runtime.contracts import to_dict
+
+        typer.echo(json.dumps(to_dict(found) | {"is_none": found.is_none}, indent=2, sort_keys=True))
+        return
+    for line in _difference_lines(found):
+        typer.echo(line)
+
+
+def erase(
+    *,
+    entity: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=VALUE", help="Whom to forget; once for each column of the key.", show_default=False),
+    ],
+    reason: Reason,
+    in_use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="Training set that a model in use was trained from. With --unit the registry names them too.",
+            show_default=False,
+        ),
+    ] = None,
+    include_in_use: Annotated[
+        bool, typer.Option("--include-in-use", help="Take these too; they can then never be built again.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    path: Folder = None,
+    unit: Unit = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Remove an entity's rows from tables, their history and files, and from training sets; list the sets that held them."""
+    key = dict(_pairs("--entity", entity))
+    with opened(path, unit, profile, home) as place:
+        kept = [_full_id(place, each) for each in in_use or ()]
+        kept += _trained_from(place)
+        if not yes:
+            _confirm(key, place.name)
+        record = place.client.erase(key, reason=reason, in_use=kept, include_in_use=include_in_use)
+    if as_json:
+        from mlops_runtime.contracts import to_dict
+
+        typer.echo(json.dumps(to_dict(record), indent=2, sort_keys=True))
+        return
+    if not record.tables and not record.used_by:
+        typer.echo("nothing held the entity")
+        return
+    for table in record.tables:
+        typer.echo(f"{table.table}: {len(table.snapshots)} snapshots and {len(table.files)} files removed")
+    for training_set_id in record.used_by:
+        typer.echo(f"training set {training_set_id} held it and cannot be built again")
+    typer.echo(f"erasure {record.id[:16]}: {record.reason}")
+
+
+def _columns(place: Place, features: Sequence[str]) -> dict[str, list[str]]:
+    """Return columns by group, in the order given; of a group that is named alone, all that are features."""
+    from mlops_runtime.features.group import RESERVED
+
+    wanted: dict[str, list[str]] = {}
+    for part in (part.strip() for each in features for part in each.split(",")):
+        group, colon, column = part.partition(":")
+        if not group or (colon and not column):
+            raise UserError(f"--features must be GROUP:COLUMN or GROUP, separated by commas, got {part!r}")
+        columns = [column]
+        if not colon:
+            table = place.client.table(table_of(place, group))
+            keys = table.properties.get("mlops.entities", "").split(",")
+            columns = [field.name for field in table.schema().fields if field.name not in (*keys, *RESERVED)]
+        wanted[group] = list(dict.fromkeys([*wanted.get(group, []), *columns]))
+    return wanted
+
+
+def _full_id(place: Place, given: str) -> str:
+    if not re.fullmatch(rf"[0-9a-f]{{{_LEAST},64}}", given):
+        raise UserError(f"a training set is named by {_LEAST} to 64 hexadecimal digits of its id, got {given!r}")
+    if len(given) == 64:
+        return given
+    found = [each for each in place.client.manifests.ids() if each.startswith(given)]
+    if len(found) != 1:
+        how_many = f"{len(found)} training sets have" if found else "no training set has"
+        raise UserError(f"{how_many} an id that begins with {given!r}; give more digits, the catalogue lists all")
+    return found[0]
+
+
+def _trained_from(place: Place) -> list[str]:
+    """Return the training sets of what is approved in the unit's registry, and of what serves there."""
+    if place.aws is None or place.unit is None:
+        return []
+    from mlops_cli.entries import Entries
+    from mlops_runtime.contracts import from_json
+    from mlops_runtime.contracts.rollout import LivePointer
+    from mlops_runtime.registry.training_sets import training_sets_in_use
+    from mlops_runtime.rollout.table import RolloutTable
+
+    found = set(training_sets_in_use(place.aws.client("sagemaker"), package_groups(place)))
+    endpoints, _ = Entries(ssm=place.aws.client("ssm")).of_unit(place.unit)
+    for endpoint in endpoints:
+        row = RolloutTable(place.aws.client("dynamodb"), endpoint.rollout_table, endpoint.endpoint).read()
+        if row.live is not None:
+            found.add(from_json(LivePointer, row.live).training_set_id)
+    return sorted(found)
+
+
+def _confirm(key: dict[str, str], store: str) -> None:
+    whom = ", ".join(f"{name}={value}" for name, value in key.items())
+    if not sys.stdin.isatty():
+        raise UserError(f"erasing {whom} from {store} cannot be undone; say --yes")
+    typer.confirm(f"Erase {whom} from {store}, with its history? This cannot be undone", abort=True)
+
+
+def _pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = [(name, value) for name, sign, value in (each.partition("=") for each in given) if name and sign and value]
+    if len(pairs) < len(given):
+        wrong = [each for each in given if not re.fullmatch(r"[^=]+=.+", each)]
+        raise UserError(f"{option} must be NAME=VALUE, got {', '.join(map(repr, wrong))}")
+    twice = sorted({name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1})
+    if twice:
+        raise UserError(f"{option} names {', '.join(twice)} more than once")
+    return pairs
+
+
+def _semantics(value: str) -> "Literal['known_at', 'event_time']":
+    if value == "known_at":
+        return "known_at"
+    if value == "event_time":
+        return "event_time"
+    raise UserError(f"--semantics must be known_at or event_time, got {value!r}")
+
+
+def _time(value: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise UserError(f"--as-of must be a time with its zone, such as 2017-08-07T00:00:00Z, got {value!r}")
+    return time.astimezone(UTC)
+
+
+def _whole(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise UserError(f"--snapshot must be GROUP=ID, a whole number, got {value!r}") from None
+
+
+def _read_parquet(path: Path) -> "pa.Table":
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise UserError("mlops features needs pyarrow; run: pip install 'mlops-constructs[features]'") from error
+    try:
+        return pq.read_table(path)
+    except (OSError, ValueError) as error:
+        why = "it is not there" if not path.exists() else " ".join(str(error).split())
+        raise UserError(f"--entities must be a Parquet file, got {path}: {why}") from error
+
+
+def _difference_lines(found: "Difference") -> list[str]:
+    lines = [f"{name}: {before} became {after}" for name, (before, after) in found.asked.items()]
+    lines += [f"{table}: snapshot {before} became {after}" for table, (before, after) in found.snapshots.items()]
+    lines += [f"column {name} added" for name in found.columns_added]
+    lines += [f"column {name} removed" for name in found.columns_removed]
+    if found.rows[0] != found.rows[1]:
+        lines.append(f"{found.rows[0]:,} rows became {found.rows[1]:,}")
+    lines += [f"column {name}: {count:,} rows have another value" for name, count in found.changed.items()]
+    if found.only_a is not None and found.only_b is not None:
+        lines.append(f"by the columns that both have, {found.only_a:,} rows are gone and {found.only_b:,} are new")
+    if found.is_none:
+        lines.append("both hold the same rows and columns")
+    return lines

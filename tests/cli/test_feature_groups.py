@@ -1,0 +1,130 @@
+"""``mlops features list | show | who-used | catalog`` on a store in a folder."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from feature_shops import STOCK, FeatureShop, stock
+
+from mlops_runtime.features.catalog import Tables
+from mlops_runtime.features.lock import FeatureLock
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+MODULE = """
+from datetime import timedelta
+
+from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+
+GROUPS = (
+    FeatureGroup(
+        name="stock",
+        entities=(Entity("store_id", "string", "store"),),
+        features=(Feature("on_hand", "long", "units", minimum=0), Feature("shelf", "string", "shelf")),
+        owner="demand",
+        description="What lies on the shelves",
+        freshness=timedelta(days=2),
+    ),
+)
+"""
+
+
+def test_list_shows_tables_rows_and_ages(feature_shop: FeatureShop, in_process: Run) -> None:
+    """As a table, and for programs."""
+    shown = in_process("features", "list", "--path", feature_shop.path)
+    told = json.loads(in_process("features", "list", "--path", feature_shop.path, "--json").stdout)
+
+    assert shown.returncode == 0
+    lines = [re.split(r"\s*│\s*", line.strip("│ ")) for line in shown.stdout.splitlines() if "_v1" in line]
+    assert [line[:4] for line in lines] == [
+        ["price_v1", "pricing", "10", "2017-01-10 00:00"],
+        ["stock_v1", "demand", "12", "2017-01-10 00:00"],
+    ]
+    assert [line[5:] for line in lines] == [["1", "0"], ["2", "1"]]
+    assert [(t["table"], t["rows"], t["newest_event"], t["training_sets"]) for t in told] == [
+        ("price_v1", 10, "2017-01-10T00:00:00Z", 0),
+        ("stock_v1", 12, "2017-01-10T00:00:00Z", 1),
+    ]
+
+
+def test_show_names_columns_snapshots_and_users(feature_shop: FeatureShop, in_process: Run) -> None:
+    """By the group's name or its table's; brackets are no markup."""
+    shown = in_process("features", "show", "stock", "--path", feature_shop.path).stdout
+    told = json.loads(in_process("features", "show", "stock_v1", "--path", feature_shop.path, "--json").stdout)
+
+    assert "stock_v1, owned by demand: 12 rows, month(event_time)" in shown
+    assert re.search(r"│ 5\s+│ on_hand\s+│ long\s+│ no\s+│ units \[on hand\]", shown)
+    assert re.search(rf"│ {feature_shop.first.snapshot_id} │ .*│ append │ 10\s+│ 10", shown)
+    assert re.search(rf"│ {feature_shop.built.id[:16]} │ shelves │ on_hand", shown)
+    assert [column["field_id"] for column in told["columns"]] == [1, 2, 3, 4, 5, 6]
+    assert [snapshot["total"] for snapshot in told["snapshots"]] == [12, 10]
+    assert told["used_by"][0]["id"] == feature_shop.built.id
+
+
+def test_who_used_finds_by_snapshot_and_column(feature_shop: FeatureShop, in_process: Run) -> None:
+    """The rows of the first snapshot are in what was read; another column was not."""
+    where = ("--path", feature_shop.path)
+    snapshot = in_process("features", "who-used", "stock", "--snapshot", feature_shop.first.snapshot_id, *where)
+    later = feature_shop.client.ingest(STOCK, stock(11))
+    none = in_process("features", "who-used", "stock", "--snapshot", later.snapshot_id, *where)
+    column = in_process("features", "who-used", "stock", "--column", "shelf", *where)
+    told = json.loads(in_process("features", "who-used", "stock", "--column", "on_hand", *where, "--json").stdout)
+
+    assert feature_shop.built.id in snapshot.stdout
+    assert none.stdout == "no training set used stock_v1\n"
+    assert column.stdout == "no training set used shelf of stock_v1\n"
+    assert [(use["manifest_id"], use["columns"]) for use in told] == [(feature_shop.built.id, ["on_hand"])]
+
+
+def test_catalog_writes_a_page(
+    feature_shop: FeatureShop, in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what the declaration adds, and the history of the lock file beside it."""
+    (tmp_path / "declared_shop.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    plain = in_process("features", "catalog", "--path", feature_shop.path)
+    in_process("features", "lock", "declared_shop:GROUPS")
+    told = in_process(
+        "features", "catalog", "--path", feature_shop.path, "--groups", "declared_shop:GROUPS", "--output", "full.html"
+    )
+
+    assert plain.stdout == "features.html: 2 groups, 1 training sets, 0 packages\n"
+    assert told.stdout == "full.html: 2 groups, 1 training sets, 0 packages\n"
+    pages = [Path(name).read_text() for name in ("features.html", "full.html")]
+    assert [feature_shop.built.id in page for page in pages] == [True, True]
+    assert ["What lies on the shelves" in page for page in pages] == [False, True]
+    assert ["at least 0" in page for page in pages] == [False, True]
+    assert "of 2 days" in pages[1]
+
+
+def test_an_empty_store_says_so(in_process: Run, tmp_path: Path) -> None:
+    """Nothing is listed, and nothing fails."""
+    Tables.local(tmp_path / "empty", "features", FeatureLock())
+
+    shown = in_process("features", "list", "--path", tmp_path / "empty")
+
+    assert (shown.returncode, shown.stdout) == (0, "feature store empty has no group yet\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "sales"), "there is no feature table of group 'sales', there are price_v1, stock_v1"),
+        (("who-used", "stock", "--column", "x"), "stock_v1 has no column 'x', it has store_id, event_time"),
+        (("catalog", "--output", "absent/page.html"), "cannot write absent/page.html: No such file or directory"),
+        (("catalog", "--lock", "absent.json"), "no lock file at absent.json; make it: mlops features lock"),
+        (("catalog", "--groups", "nothing"), "groups must be <module>:<name of the groups>, got 'nothing'"),
+    ],
+)
+def test_fails_in_one_line(
+    feature_shop: FeatureShop, in_process: Run, arguments: tuple[str, ...], message: str
+) -> None:
+    """With the value and what there is."""
+    result = in_process("features", *arguments, "--path", feature_shop.path)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"mlops: {message}")
+    assert len(result.stderr.splitlines()) == 1

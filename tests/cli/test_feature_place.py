@@ -1,0 +1,176 @@
+"""Which feature store a verb works on: a folder, or that of a unit on the embedded cloud with its registry."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from deployed_unit import DeployedUnit
+from feature_shops import GROUPS, STOCK, FeatureShop, day, stock
+from pyiceberg.catalog.glue import GlueCatalog
+
+from mlops_runtime.contracts.automation import FeatureStoreEntry
+from mlops_runtime.contracts.model import ModelPackageSpec
+from mlops_runtime.features.catalog import glue_properties
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema
+from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.registry.package import package_request
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class DeployedStore:
+    """The feature store of a unit in Glue, as CloudFormation leaves it, and the unit's package group."""
+
+    def __init__(self, unit: DeployedUnit) -> None:
+        self.unit, cloud = unit, unit.cloud
+        buckets = {name: f"{unit.name}-{name}" for name in ("data", "sets", "manifests")}
+        for bucket in buckets.values():
+            unit.s3.create_bucket(Bucket=bucket)
+        self.entry = FeatureStoreEntry(
+            unit=unit.name,
+            database=f"{unit.name}_features",
+            data_bucket=buckets["data"],
+            training_sets_bucket=buckets["sets"],
+            manifests_bucket=buckets["manifests"],
+        )
+        cloud.client("glue").create_database(DatabaseInput={"Name": self.entry.database})
+        catalog = GlueCatalog("glue", None, **glue_properties(cloud.environment()))
+        lock = FeatureLock().extend(GROUPS)
+        for group in GROUPS:
+            catalog.create_table(
+                (self.entry.database, group.table_name),
+                iceberg_schema(group, lock.table(group)),
+                location=f"s3://{buckets['data']}/{self.entry.database}/{group.table_name}",
+                partition_spec=iceberg_partition(lock.table(group)),
+                properties=group.properties,
+            )
+        unit.publish(self.entry)
+        self.client = FeatureStoreClient.glue(
+            database=self.entry.database,
+            environment=cloud.environment(),
+            now=lambda: day(20),
+            manifests=f"s3://{buckets['manifests']}/manifests",
+            training_sets=f"s3://{buckets['sets']}",
+            s3=unit.s3,
+        )
+        self.client.ingest(STOCK, stock(*range(10)))
+        self.sagemaker = cloud.client("sagemaker")
+        self.sagemaker.create_model_package_group(ModelPackageGroupName=unit.endpoint)
+
+    def register(self, training_set_id: str) -> str:
+        """Register a package that was trained from a training set; return its ARN."""
+        spec = ModelPackageSpec(
+            group=self.unit.endpoint,
+            image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
+            artifact_uri="s3://artifacts/model.tar.gz",
+            artifact_sha256="a" * 64,
+            model_sha256="b" * 64,
+            training_set_id=training_set_id,
+            execution="arn:aws:states:us-east-1:000000000000:execution:Retrain:one",
+            baseline_uri="s3://artifacts/baseline.json",
+            evaluation_uri="s3://artifacts/evaluation.json",
+        )
+        return str(self.sagemaker.create_model_package(**package_request(spec))["ModelPackageArn"])
+
+
+@pytest.fixture
+def store(deployed: DeployedUnit) -> DeployedStore:
+    """A deployed store with ten days of stock."""
+    return DeployedStore(deployed)
+
+
+@pytest.fixture
+def features(store: DeployedStore, in_process: Run) -> Run:
+    """Run a verb on the unit's store."""
+    where = ("--unit", store.unit.name, "--home", store.unit.cloud.home)
+    return lambda verb, *arguments: in_process("features", verb, *arguments, *where)
+
+
+@pytest.mark.cloud
+def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features: Run, tmp_path: Path) -> None:
+    """Built, proved, and in the catalogue with the package that was trained from it."""
+    pq.write_table(_asked(), tmp_path / "rows.parquet")
+    listed = json.loads(features("list", "--json").stdout)
+    built = features("build", "--entities", tmp_path / "rows.parquet", "--features", "stock", "--name", "shelves")
+    assert built.returncode == 0, built.stderr
+    training_set_id, _, place = built.stdout.splitlines()
+    version = store.register(training_set_id).rpartition(":model-package/")[2]
+    shown = features("catalog", "--output", tmp_path / "page.html")
+
+    assert [(table["table"], table["rows"]) for table in listed] == [("price_v1", 0), ("stock_v1", 10)]
+    assert place == f"s3://{store.entry.training_sets_bucket}/sets/shelves/{training_set_id}/part-0.parquet"
+    assert features("rebuild", training_set_id).stdout.startswith(f"IDENTICAL {training_set_id}")
+    assert shown.stdout.endswith("2 groups, 1 training sets, 1 packages\n")
+    assert f'data-key="model {version}"' in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.cloud
+def test_what_the_registry_or_an_endpoint_relies_on_is_spared(store: DeployedStore, features: Run) -> None:
+    """Approved, or serving though rejected since; a waiting package keeps nothing."""
+    whom = ("--entity", "store_id=1", "--reason", "T-1", "--yes")
+    approved, live, waiting = (
+        store.client.training_set(_asked(), {"stock": [column]}, name=name).id
+        for column, name in (("on_hand", "approved"), ("shelf", "live"), ("shelf", "waiting"))
+    )
+    package = store.register(approved)
+    store.register(waiting)
+    store.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+    store.unit.serve(1, training_set_id=live)
+
+    spared = features("erase", *whom)
+    done = features("erase", *whom, "--include-in-use")
+
+    assert (spared.returncode, done.returncode) == (1, 0), done.stderr
+    assert "from 2 training sets" in spared.stderr
+    assert approved in spared.stderr
+    assert live in spared.stderr
+    assert waiting not in spared.stderr
+    assert store.client.table("stock_v1").scan().to_arrow().num_rows == 0
+    assert waiting in done.stdout
+
+
+@pytest.mark.cloud
+def test_fails_when_a_unit_has_no_store(deployed: DeployedUnit, in_process: Run) -> None:
+    """It names those that have one."""
+    result = in_process("features", "list", "--unit", deployed.name, "--home", deployed.cloud.home)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"mlops: business unit {deployed.name!r} has no feature store here")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "say which feature store: --path FOLDER of this machine, or --unit NAME of a deployed one"),
+        (("--path", "shop", "--unit", "demand"), "say which feature store: --path FOLDER of this machine, or"),
+        (("--path", "absent"), "there is no feature store in absent; FeatureStoreClient.local(Path(...)) makes one"),
+        (("--path", "shop", "--profile", "x"), "--profile and --home go with --unit; a folder needs no account"),
+    ],
+)
+def test_fails_when_it_is_not_clear_which(
+    feature_shop: FeatureShop,
+    in_process: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    """And makes no folder."""
+    monkeypatch.chdir(feature_shop.path.parent)
+
+    result = in_process("features", "list", *arguments)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"mlops: {message}")
+    assert not Path("absent").exists()
+
+
+def _asked() -> Any:
+    import pyarrow as pa
+
+    return pa.table({"store_id": ["1"], "event_timestamp": [day(5)]})

@@ -1,0 +1,166 @@
+"""``mlops features build | rebuild | diff | erase`` on a store in a folder."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from feature_shops import STOCK, FeatureShop, stock
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def features(feature_shop: FeatureShop, in_process: Run) -> Run:
+    """Run a verb on the shop."""
+    return lambda verb, *arguments: in_process("features", verb, *arguments, "--path", feature_shop.path)
+
+
+def _build(features: Run, shop: FeatureShop, *options: object) -> subprocess.CompletedProcess[str]:
+    return features("build", "--entities", shop.entities, "--name", "shelves", *options)
+
+
+def test_build_makes_what_the_client_makes(feature_shop: FeatureShop, features: Run) -> None:
+    """The id, and files that are there."""
+    shown = _build(features, feature_shop, "--features", "stock:on_hand")
+
+    lines = shown.stdout.splitlines()
+    assert shown.returncode == 0
+    assert lines[0] == feature_shop.built.id
+    assert lines[1] == "2 rows of store_id, event_timestamp, row_id, stock__on_hand"
+    assert [Path(line).is_file() for line in lines[2:]] == [True]
+    assert pq.read_table(lines[2])["stock__on_hand"].to_pylist() == [5, 4]
+
+
+def test_build_takes_groups_snapshots_semantics_and_a_cutoff(feature_shop: FeatureShop, features: Run) -> None:
+    """A group alone means all its features; what is asked stands in the manifest."""
+    snapshot = feature_shop.first.snapshot_id
+    told = _build(
+        features,
+        feature_shop,
+        *("--features", "stock,price:list_price", "--snapshot", f"stock={snapshot}", "--semantics", "event_time"),
+        *("--as-of", "2017-01-04T00:00:00+00:00", "--json"),
+    )
+
+    found = json.loads(told.stdout)
+    assert found["columns"][2:] == ["row_id", "stock__on_hand", "stock__shelf", "price__list_price"]
+    manifest = feature_shop.client.manifests.read(found["id"])
+    assert manifest.features[0].snapshot_id == snapshot
+    assert (manifest.semantics.as_of, manifest.semantics.cutoff) == ("event_time", "2017-01-04T00:00:00Z")
+    rows = pq.read_table(f"{found['places'][0]}/{found['files'][0]}")
+    assert rows["stock__on_hand"].to_pylist() == [3, None]
+
+
+def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, features: Run) -> None:
+    """Identical is 0; what was expired is impossible, says why, and is 1."""
+    shown = features("rebuild", feature_shop.built.id[:8])
+    assert shown.returncode == 0
+    assert shown.stdout.startswith(f"IDENTICAL {feature_shop.built.id}: 2 rows with content ")
+    assert shown.stdout.endswith(", the same bytes\n")
+
+    pinned = feature_shop.built.manifest.features[0]
+    feature_shop.client.ingest(STOCK, stock(11))
+    table = feature_shop.client.table(pinned.table)
+    table.manage_snapshots().remove_tag(pinned.tag).commit()
+    table.maintenance.expire_snapshots().by_id(pinned.snapshot_id).commit()
+    gone = features("rebuild", feature_shop.built.id)
+    told = features("rebuild", feature_shop.built.id, "--json")
+
+    assert (gone.returncode, gone.stdout, told.returncode) == (1, "", 1)
+    assert gone.stderr.startswith(f"mlops: IMPOSSIBLE {feature_shop.built.id}: snapshot {pinned.snapshot_id} of table")
+    assert json.loads(told.stdout)["verdict"] == "IMPOSSIBLE"
+
+
+def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features: Run) -> None:
+    """By what was asked, snapshot, column and value."""
+    first = feature_shop.built.id
+    feature_shop.client.ingest(STOCK, stock(5, store="2"))
+    second = _build(features, feature_shop, "--features", "stock:on_hand").stdout.splitlines()[0]
+    third = _build(features, feature_shop, "--features", "price").stdout.splitlines()[0]
+
+    values, columns, same = (
+        features("diff", first, second),
+        features("diff", first, third),
+        features("diff", first, first),
+    )
+    told = json.loads(features("diff", first, second, "--json").stdout)
+
+    assert "column stock__on_hand: 1 rows have another value" in values.stdout.splitlines()
+    assert "table" not in values.stdout
+    assert "column price__list_price added" in columns.stdout.splitlines()
+    assert "column stock__on_hand removed" in columns.stdout.splitlines()
+    assert same.stdout == "both hold the same rows and columns\n"
+    assert (told["changed"], told["is_none"]) == ({"stock__on_hand": 1}, False)
+
+
+def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, features: Run) -> None:
+    """Nothing happens before it is sure."""
+    whom = ("--entity", "store_id=2", "--reason", "T-1")
+    unsure = features("erase", *whom)
+    spared = features("erase", *whom, "--yes", "--in-use", feature_shop.built.id[:12])
+    before = feature_shop.client.table("stock_v1").scan().to_arrow().num_rows
+    done = features("erase", *whom, "--yes", "--in-use", feature_shop.built.id, "--include-in-use")
+    again = json.loads(features("erase", *whom, "--yes", "--json").stdout)
+
+    assert unsure.stderr == "mlops: erasing store_id=2 from shop cannot be undone; say --yes\n"
+    assert spared.stderr.startswith("mlops: models in use were trained from 1 training sets that hold the entity")
+    assert (unsure.returncode, spared.returncode, before) == (1, 1, 12)
+    assert done.returncode == 0, done.stderr
+    assert f"training set {feature_shop.built.id} held it and cannot be built again" in done.stdout.splitlines()
+    assert feature_shop.client.table("stock_v1").scan().to_arrow()["store_id"].unique().to_pylist() == ["1"]
+    assert again["tables"] == []
+    assert features("rebuild", feature_shop.built.id).stderr.startswith("mlops: IMPOSSIBLE")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("rebuild", "abc"), "a training set is named by 6 to 64 hexadecimal digits of its id, got 'abc'"),
+        (("rebuild", "abcdef"), "no training set has an id that begins with 'abcdef'; give more digits"),
+        (("rebuild", "0" * 64), "no manifest 000000"),
+        (("diff", "0" * 64, "1" * 64), "no manifest 000000"),
+        (("erase", "--entity", "store_id", "--reason", "T-1"), "--entity must be NAME=VALUE, got 'store_id'"),
+        (("erase", "--entity", "a=1", "--entity", "a=2", "--reason", "T-1"), "--entity names a more than once"),
+        (("erase", "--entity", "shop=1", "--reason", "T-1", "--yes"), "no table has the key shop; there are price_v1"),
+    ],
+)
+def test_fails_in_one_line(features: Run, arguments: tuple[str, ...], message: str) -> None:
+    """With the value and what is allowed."""
+    result = features(*arguments)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"mlops: {message}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--features", "stock:"), "--features must be GROUP:COLUMN or GROUP, separated by commas, got 'stock:'"),
+        (("--features", "sales:units"), "training set shelves: there is no feature table of group 'sales'"),
+        (("--features", "stock:x"), "training set shelves: stock has no column 'x', it has store_id"),
+        (("--features", "stock", "--semantics", "x"), "--semantics must be known_at or event_time, got 'x'"),
+        (("--features", "stock", "--as-of", "2017-01-01"), "--as-of must be a time with its zone, such as"),
+        (("--features", "stock", "--as-of", "x"), "--as-of must be a time with its zone, such as"),
+        (("--features", "stock", "--snapshot", "stock=x"), "--snapshot must be GROUP=ID, a whole number, got 'x'"),
+        (("--features", "stock", "--snapshot", "stock=1"), "training set shelves: table stock_v1 has no snapshot 1"),
+        (("--features", "stock", "--timestamp", "at"), "entity rows have no column 'at', they have store_id"),
+        (
+            ("--features", "stock", "--entities", "absent.parquet"),
+            "--entities must be a Parquet file, got absent.parquet",
+        ),
+        (("--features", "stock", "--entities", __file__), "--entities must be a Parquet file, got"),
+    ],
+)
+def test_a_set_that_cannot_be_built_leaves_nothing(
+    feature_shop: FeatureShop, features: Run, options: tuple[str, ...], message: str
+) -> None:
+    """One line, and no manifest."""
+    result = _build(features, feature_shop, *options)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"mlops: {message}")
+    assert len(result.stderr.splitlines()) == 1
+    assert feature_shop.client.manifests.ids() == (feature_shop.built.id,)
