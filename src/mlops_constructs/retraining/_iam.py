@@ -30,6 +30,7 @@ WILDCARD_REASON = (
     "jobs and executions get names at run time, below the pipeline's own name, and packages numbers; "
     "rejected: one fixed job name, which could run once"
 )
+_SET_REASON = f"lineage has artifacts by the hash of their source, and lists without a resource type; {ROLE_REASON}"
 _RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
 
 
@@ -49,8 +50,9 @@ class RetrainingAccess:
         """Define one role for each job: one reads features, one what it trains on, one sets and models."""
         image, roles = self.training.image, {}
         if self.source.store is not None:
-            statements = self.source.store.build_statements()
-            roles["set"] = self._role("TrainingSetRole", "builds training sets", "Processing", image, statements)
+            statements = [*self.source.store.build_statements(), *self._lineage_statements()]
+            what = "builds training sets"
+            roles["set"] = self._role("TrainingSetRole", what, "Processing", image, statements, reason=_SET_REASON)
             self.source.store.admit(roles["set"], to="build")
         if self.processing is not None and processing_code is not None:
             statements = [
@@ -72,6 +74,23 @@ class RetrainingAccess:
         roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements)
         return roles
 
+    def _lineage_statements(self) -> list[iam.PolicyStatement]:
+        """Write training sets into SageMaker's lineage graph; nothing of it can be changed or deleted.
+
+        Artifacts are named by the hash of their source, contexts by their table, builds by their training set.
+        """
+        artifacts, builds, contexts = (
+            sagemaker_arn(self.scope, kind, name)
+            for kind, name in (("artifact", "*"), ("action", "build-*"), ("context", "*"))
+        )
+        return [
+            iam.PolicyStatement(actions=["sagemaker:ListArtifacts", "sagemaker:ListAssociations"], resources=["*"]),
+            iam.PolicyStatement(actions=["sagemaker:AddAssociation"], resources=[artifacts, builds, contexts]),
+            iam.PolicyStatement(actions=["sagemaker:CreateArtifact"], resources=[artifacts]),
+            iam.PolicyStatement(actions=["sagemaker:CreateAction", "sagemaker:DescribeAction"], resources=[builds]),
+            iam.PolicyStatement(actions=["sagemaker:CreateContext", "sagemaker:DescribeContext"], resources=[contexts]),
+        ]
+
     def _training_statements(self, code: s3_assets.Asset) -> list[iam.PolicyStatement]:
         # not the holdout, by which the model is judged
         read, written = [self._splits("train"), _object_of(code)], [self._artifacts("models")]
@@ -86,7 +105,14 @@ class RetrainingAccess:
         return [_objects("s3:GetObject", *read), _objects("s3:PutObject", *written), *found]
 
     def _role(
-        self, role_id: str, what: str, kind: str, image: ModelImage, statements: list[iam.PolicyStatement]
+        self,
+        role_id: str,
+        what: str,
+        kind: str,
+        image: ModelImage,
+        statements: list[iam.PolicyStatement],
+        *,
+        reason: str = ROLE_REASON,
     ) -> ServiceRole:
         key = self.business_unit.key
         foreign = self.source.foreign_key(beside=key)
@@ -106,7 +132,7 @@ class RetrainingAccess:
             ],
             business_unit=self.business_unit,
             description=f"Job of {self.pipeline} that {what}",
-            wildcard_reason=ROLE_REASON,
+            wildcard_reason=reason,
         )
 
     def _artifacts(self, folder: str) -> str:

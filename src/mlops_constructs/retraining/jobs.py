@@ -8,6 +8,8 @@ from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, Training
 
 PROCESSING = "/opt/ml/processing"
 CHECKPOINTS = "/opt/ml/checkpoints"
+TRAINING_SET_ID = "MLOPS_TRAINING_SET_ID"
+TRAINING_SET_TAG = "mlops:training-set"
 SPLITS = ("train", "holdout", "manifest")
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AppSpecification.html: an argument has at most 256 characters
 _MAXIMUM_ARGUMENT = 256
@@ -18,7 +20,8 @@ class JobEnvironment:
     """Where jobs run and what they may use; values may be tokens.
 
     ``roles`` has one role ARN for each of ``set``, ``prep``, ``train`` and ``eval`` that there is; ``training_set`` is the prefix
-    of one training's set, an expression without braces. ``maximum_wait`` asks for spare capacity.
+    of one training's set, an expression without braces, ``training_set_id`` the variable of its id where the machine knows it.
+    ``maximum_wait`` asks for spare capacity.
     """
 
     pipeline: str
@@ -38,16 +41,24 @@ class JobEnvironment:
     is_isolated: bool = True
     maximum_wait: int | None = None
     has_checkpoints: bool = False
+    training_set_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePlan:
-    """What the training-set job reads and where it keeps manifests; values may be tokens."""
+    """What the training-set job reads, where it keeps manifests and tells lineage; values may be tokens.
+
+    ``catalog`` is the ARN of the Glue catalog without its resource, ``lineage`` the prefix of the outbox of OpenLineage's events,
+    ``namespace`` that of the job in them.
+    """
 
     plan: TrainingSetPlan
     database: str
     tables: tuple[str, ...]
     manifests: str
+    catalog: str
+    lineage: str
+    namespace: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +79,8 @@ def training_set_job(jobs: JobEnvironment, features: FeaturePlan) -> dict[str, o
     arguments = ["--plan", *split_argument(canonical_json(features.plan).decode())]
     arguments += ["--as-of", "{% $request.as_of %}", "--database", features.database, "--tables", *features.tables]
     arguments += ["--output", f"{{% {jobs.training_set} %}}"]
-    arguments += ["--manifests", features.manifests]
+    arguments += ["--manifests", features.manifests, "--catalog", features.catalog]
+    arguments += ["--lineage", features.lineage, "--namespace", features.namespace]
     return _processing(jobs, "set", "training_set", arguments, inputs={}, outputs=outputs, is_isolated=False)
 
 
@@ -123,8 +135,13 @@ def training_job(
         "EnableInterContainerTrafficEncryption": True,
         "Tags": jobs.tags.as_tags(),
     }
-    if jobs.environment:
-        job["Environment"] = dict(jobs.environment)
+    environment = dict(jobs.environment)
+    if jobs.training_set_id is not None:
+        environment[TRAINING_SET_ID] = f"{{% {jobs.training_set_id} %}}"
+        tag = {"Key": TRAINING_SET_TAG, "Value": f"{{% {jobs.training_set_id} %}}"}
+        job["Tags"] = [*jobs.tags.as_tags(), tag]
+    if environment:
+        job["Environment"] = environment
     if jobs.maximum_wait is not None:
         # https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
         job["EnableManagedSpotTraining"] = True

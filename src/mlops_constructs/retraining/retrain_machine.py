@@ -1,7 +1,7 @@
 """The Retrain machine as data: from a training set to a registered package, or to a recorded rejection."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlops_constructs._states import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task
 from mlops_constructs.retraining._registration import Registration, registration_states
@@ -161,9 +161,17 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
 
     states: dict[str, State] = {}
     if plan.features is not None:
+        # the job leaves the id as its exit message
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
+        identity = "{% $exists($states.result.ExitMessage) ? $states.result.ExitMessage : '' %}"
         states["TrainingSet"] = job(
-            "Processing", training_set_job(jobs, plan.features), _after_training_set(plan), jobs.maximum
+            "Processing",
+            training_set_job(jobs, plan.features),
+            _after_training_set(plan),
+            jobs.maximum,
+            {"training_set": identity},
         )
+        jobs = replace(jobs, training_set_id="$training_set")
     if step is not None:
         states["Process"] = job("Processing", preparation_job(jobs, step), "Train", step.maximum)
     return {

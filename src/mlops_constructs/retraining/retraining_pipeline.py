@@ -142,7 +142,7 @@ class RetrainingPipeline(Construct):
             unit_name=business_unit.name,
             endpoint_name=endpoint.endpoint_name,
             jobs=jobs,
-            features=_render_features(source),
+            features=self._render_features(source),
             processing=self._render_processing(processing, step_code),
             evaluation=_with_timestamp(evaluation, source),
             script=training.script,
@@ -345,6 +345,20 @@ class RetrainingPipeline(Construct):
             has_checkpoints=training.checkpoints,
         )
 
+    def _render_features(self, source: TrainingSetSource) -> FeaturePlan | None:
+        if source.plan is None or source.store is None:
+            return None
+        place = f"s3://{source.store.manifests_bucket.bucket_name}"
+        return FeaturePlan(
+            plan=source.plan,
+            database=source.store.database_name,
+            tables=source.store.table_names,
+            manifests=f"{place}/manifests",
+            catalog=cdk.Fn.join(":", ["arn", cdk.Aws.PARTITION, "glue", cdk.Aws.REGION, cdk.Aws.ACCOUNT_ID]),
+            lineage=f"{place}/lineage",
+            namespace=event_source(self._unit.name),
+        )
+
     def _render_processing(self, step: ProcessingStep | None, code: s3_assets.Asset | None) -> ProcessingPlan | None:
         if step is None or code is None:
             return None
@@ -356,17 +370,6 @@ class RetrainingPipeline(Construct):
             code_uri=code.s3_object_url,
             channel=step.channel,
         )
-
-
-def _render_features(source: TrainingSetSource) -> FeaturePlan | None:
-    if source.plan is None or source.store is None:
-        return None
-    return FeaturePlan(
-        plan=source.plan,
-        database=source.store.database_name,
-        tables=source.store.table_names,
-        manifests=f"s3://{source.store.manifests_bucket.bucket_name}/manifests",
-    )
 
 
 def _with_timestamp(evaluation: EvaluationPlan, source: TrainingSetSource) -> EvaluationPlan:

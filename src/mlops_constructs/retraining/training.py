@@ -17,7 +17,8 @@ _SHORTEST, _LONGEST = cdk.Duration.minutes(1), cdk.Duration.days(5)
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
 _LONGEST_WAIT = cdk.Duration.days(28)
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
-_MAXIMUM_VARIABLES = 100
+_MAXIMUM_VARIABLES = 99  # of 100; one is the training set's id
+_TAKEN_VARIABLES = ("MLOPS_TRAINING_SET_ID",)
 _VARIABLE = r"[a-zA-Z_][a-zA-Z0-9_]{0,511}"
 _CHANNEL = r"[A-Za-z0-9._-]{1,64}"
 _TAKEN_CHANNELS = ("train", "code")
@@ -168,6 +169,11 @@ def _environment_problems(environment: Mapping[str, str]) -> list[str | None]:
         f"environment variable {name!r} must be text of at most 512 characters, got {len(value)}"
         for name, value in environment.items()
         if is_known(value) and len(value) > 512
+    ]
+    problems += [
+        f"environment must not set {name}, which is the id of the training set"
+        for name in _TAKEN_VARIABLES
+        if name in environment
     ]
     if len(environment) > _MAXIMUM_VARIABLES:
         problems.append(f"environment must have at most {_MAXIMUM_VARIABLES} variables, got {len(environment)}")

@@ -56,6 +56,11 @@ class OptMl:
         """The file whose beginning becomes the training job's ``FailureReason``."""
         return self.root / "output" / "failure"
 
+    @property
+    def message(self) -> Path:
+        """The file whose beginning (1 KB) becomes the processing job's ``ExitMessage``."""
+        return self.root / "output" / "message"
+
     def channel(self, name: str) -> Path:
         """Return the directory of a training channel."""
         return self.root / "input" / "data" / name

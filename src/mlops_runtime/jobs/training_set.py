@@ -63,6 +63,9 @@ def training_set(
     kept = Manifests(manifests, s3=s3)
     kept.add_copy(built.id, output.rstrip("/"))
     kept.write(built.manifest)
+    # the job's exit message: how the machine learns the id, and tells the training
+    opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
+    opt_ml.message.write_text(built.id)
     sys.stderr.write(
         f"mlops training set: {built.train.num_rows} rows to train, {built.holdout.num_rows} held out, {built.id}\n"
     )

@@ -41,6 +41,9 @@ PLAN = RetrainPlan(
         database="demand_features",
         tables=("weekly_demand_v1", "demand_history_v1"),
         manifests="s3://sets/manifests",
+        catalog="arn:aws:glue:us-east-1:123456789012",
+        lineage="s3://sets/lineage",
+        namespace="mlops.demand",
     ),
     evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
     script="train.py",
@@ -111,6 +114,8 @@ def aws(*, gate: dict[str, Any] = GATE, champion: str | None = None, fail: tuple
             case "sagemaker:createTrainingJob.sync":
                 uri = f"{arguments['OutputDataConfig']['S3OutputPath']}/{arguments['TrainingJobName']}/output/model.tar.gz"
                 return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
+            case "sagemaker:createProcessingJob.sync" if arguments["ProcessingJobName"].endswith("-set"):
+                return {"ExitMessage": GATE["training_set_id"]}
             case "lambda:invoke":
                 return {"Payload": gate if arguments["FunctionName"].endswith("gate") else {"sequence": 1}}
             case "sagemaker:createModelPackage":
@@ -246,7 +251,7 @@ def test_spare_capacity_may_wait_longer_than_it_runs(run_machine: Any):
     assert job["EnableManagedSpotTraining"] is True
     assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200}
     assert job["CheckpointConfig"]["S3Uri"] == f"s3://artifacts/checkpoints/{NAME}/{EXECUTION}"
-    assert job["Environment"] == {"A": "b"}
+    assert job["Environment"] == {"A": "b", "MLOPS_TRAINING_SET_ID": GATE["training_set_id"]}
     states: dict[str, Any] = machine["States"]  # type: ignore[assignment]
     assert states["Train"]["TimeoutSeconds"] > 7200
     assert machine["TimeoutSeconds"] == VARIANTS["spot"].seconds == PLAN.seconds + 3600
@@ -266,6 +271,34 @@ def test_job_names_fit_and_outputs_stand_by_execution(run_machine: Any):
     tags = {tag["Key"]: tag["Value"] for tag in training["Tags"]}
     assert tags["mlops:cost-center"] == "42"
     assert tags["mlops:execution"].endswith(EXECUTION)
+
+
+def test_the_training_sets_id_travels(run_machine: Any):
+    """From the job that built it to the training, by environment and tag, and to the package by way of the gate."""
+    digest = GATE["training_set_id"]
+    run = run_machine(MACHINE, REQUEST, aws())
+    training = run.arguments("sagemaker:createTrainingJob.sync")
+    assert training["Environment"]["MLOPS_TRAINING_SET_ID"] == digest
+    assert {"Key": "mlops:training-set", "Value": digest} in training["Tags"]
+    package = run.arguments("sagemaker:createModelPackage")
+    assert package["CustomerMetadataProperties"]["training_set_id"] == digest
+    from_s3 = run_machine(retrain_machine(VARIANTS["from S3"]), REQUEST, aws())
+    training = from_s3.arguments("sagemaker:createTrainingJob.sync")
+    assert "Environment" not in training
+    assert "mlops:training-set" not in str(training["Tags"])
+
+
+def test_the_training_set_job_tells_lineage(run_machine: Any):
+    """It knows the catalog, the outbox and the unit's namespace."""
+    run = run_machine(MACHINE, REQUEST, aws())
+    job = next(a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync")
+    arguments = job["AppSpecification"]["ContainerArguments"]
+    told = {name: arguments[arguments.index(name) + 1] for name in ("--catalog", "--lineage", "--namespace")}
+    assert told == {
+        "--catalog": "arn:aws:glue:us-east-1:123456789012",
+        "--lineage": "s3://sets/lineage",
+        "--namespace": "mlops.demand",
+    }
 
 
 @pytest.mark.parametrize("champion", [None, "s3://artifacts/old/model.tar.gz"])

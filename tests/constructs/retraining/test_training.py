@@ -55,7 +55,11 @@ def test_defaults_are_on_demand_in_isolation(tmp_path: Path):
         ({"volume": cdk.Size.mebibytes(100)}, "volume in GiB must be from 1 to 16384, got 0"),
         ({"environment": {"1A": "x"}}, "environment must be names of letters, digits and underscores, got '1A'"),
         ({"environment": {"A": "x" * 513}}, "environment variable 'A' must be text of at most 512 characters, got 513"),
-        ({"environment": {f"A{n}": "" for n in range(101)}}, "environment must have at most 100 variables, got 101"),
+        ({"environment": {f"A{n}": "" for n in range(100)}}, "environment must have at most 99 variables, got 100"),
+        (
+            {"environment": {"MLOPS_TRAINING_SET_ID": "x"}},
+            "environment must not set MLOPS_TRAINING_SET_ID, which is the id of the training set",
+        ),
     ],
 )
 def test_fails_when_sagemaker_would_refuse_the_job(tmp_path: Path, changes: dict[str, Any], message: str):
