@@ -27,7 +27,7 @@ pytestmark = pytest.mark.cloud
 def _assembly(folder: Path, group: FeatureGroup, access: FeatureAccess, unit_name: str = "") -> Path:
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, f"Lake{access.name.title().replace('_', '')}")
-    name = unit_name if unit_name else "lake-iam" if access is FeatureAccess.IAM else "lake-lf"
+    name = unit_name or ("lake-iam" if access is FeatureAccess.IAM else "lake-lf")
     unit = BusinessUnit(stack, "Unit", name=name, profile=Profile.DEVELOPMENT, network=Network.made(zones=2))
     folder.mkdir(exist_ok=True)
     write_lock([group], folder / "features.lock.json")

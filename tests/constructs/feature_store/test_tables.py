@@ -88,6 +88,24 @@ def test_rows_are_partitioned_by_month_of_event_time(table: dict[str, Any]) -> N
     assert spec["Fields"] == [{"FieldId": 1000, "SourceId": 3, "Name": "event_time_month", "Transform": "month"}]
 
 
+def test_a_group_may_ask_for_days() -> None:
+    """The lock file holds which, so that a later declaration cannot change it."""
+    stack = cdk.Stack(cdk.App(), "S")
+    group = replace(GROUP, partition="day")
+    database = glue.CfnDatabase(
+        stack,
+        "Database",
+        catalog_id=stack.account,
+        database_input=glue.CfnDatabase.DatabaseInputProperty(name="demand_features"),
+    )
+    locked = FeatureLock().extend([group]).table(group)
+    define_table(stack, "Table", group=group, locked=locked, database=database, location="s3://bucket/d/stock_v1")
+
+    (found,) = Template.from_stack(stack).find_resources("AWS::Glue::Table").values()
+    spec = found["Properties"]["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["PartitionSpec"]
+    assert spec["Fields"] == [{"FieldId": 1000, "SourceId": 3, "Name": "event_time_day", "Transform": "day"}]
+
+
 def test_files_are_sorted_by_entities_and_event_time(table: dict[str, Any]) -> None:
     """By ids of the lock file; order 0 is Iceberg's unsorted one.
 
