@@ -147,9 +147,9 @@ def test_the_image_installs_what_is_tested() -> None:
 
 
 def test_the_image_has_what_the_extras_have() -> None:
-    """Features and server need in the image what they need elsewhere, extras of packages included."""
+    """Features, lineage and server need in the image what they need elsewhere, extras of packages included."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    needed = {re.split(r"[<>=]", line)[0] for name in ("features", "serving") for line in extras[name]}
+    needed = {re.split(r"[<>=]", line)[0] for name in ("features", "lineage", "serving") for line in extras[name]}
     held = {re.split(r"[<>=]", line)[0] for line in (FOLDER / "requirements.in").read_text().splitlines()}
     assert needed - {"starlette"} <= held  # which the server has done without since it is plain ASGI
 
