@@ -14,7 +14,7 @@ from examples.retail.transactions import week_start
 
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.manifest import write_manifest
+from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.registry.approval import bound_by
 from mlops_runtime.registry.package import binding
 from mlops_runtime.serving.model import load
@@ -39,8 +39,10 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
     s3.create_bucket(Bucket=BUCKET)
     store = FeatureStoreClient.local(tmp_path, now=lambda: week_start(31))
     data.ingest_weeks(store, 1, 30)
-    built = store.training_set(declaration.TRAINING_SET, as_of=week_start(31), uri=f"s3://{BUCKET}/sets/one")
-    write_manifest(built.manifest, f"s3://{BUCKET}/manifests", s3=s3)
+    built = store.split_training_set(declaration.TRAINING_SET, as_of=week_start(31))
+    manifests = Manifests(f"s3://{BUCKET}/manifests", s3=s3)
+    manifests.write(built.manifest)
+    manifests.add_copy(built.id, f"s3://{BUCKET}/sets/one")
     s3.put_object(Bucket=BUCKET, Key="sets/one/train/part-0.parquet", Body=built.files["train/part-0.parquet"])
     sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
     image = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0' * 64}"
