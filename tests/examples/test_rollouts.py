@@ -76,7 +76,7 @@ def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -
     checks = RolloutChecks(
         golden=GoldenRequests.from_file(golden, max_deviation=5.0),
         synthetic=60,
-        max_latency_ratio=1000,  # rings for no hiccup of a busy machine; that it rings has its own test
+        max_latency_ratio=100,  # rings for no hiccup of a busy machine; that it rings has its own test
         metrics=[MetricRule(namespace="Shop", metric="Complaints", threshold=5)],
         probation=cdk.Duration.days(2),
         probation_alarms=[refunds],
