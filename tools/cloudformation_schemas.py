@@ -34,6 +34,7 @@ TYPES = (
     "AWS::EventSchemas::Schema",
     "AWS::Events::EventBusPolicy",
     "AWS::Glue::DataQualityRuleset",
+    "AWS::Glue::SecurityConfiguration",
     "AWS::Glue::TableOptimizer",
     "AWS::IAM::OIDCProvider",
     "AWS::LakeFormation::PrincipalPermissions",

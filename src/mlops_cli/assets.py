@@ -17,10 +17,14 @@ def assets() -> None:
 @app.command()
 def build(
     architecture: Annotated[str, typer.Option(help="Lambda's word: x86_64 or arm64.")] = "x86_64",
+    glue: Annotated[bool, typer.Option("--glue", help="Also the wheels of Glue jobs (GlueIngestJob).")] = False,
 ) -> None:
     """Fetch each layer's wheels, hash-pinned, into a folder named by the hash of its lock."""
     from mlops_constructs._assets import LayerError, build_layers
+    from mlops_constructs._wheels import build_wheels
 
     with shown(LayerError):
         for folder in build_layers(architecture=architecture):
             typer.echo(f"built {folder}")
+        if glue:
+            typer.echo(f"built {build_wheels()}")

@@ -20,6 +20,7 @@ from mlops_constructs.feature_store import (
     FeatureGroup,
     FeatureIngest,
     FeatureStore,
+    GlueIngestJob,
     IFeatureStore,
 )
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
@@ -80,6 +81,7 @@ __all__ = [
     "FreezeCalendar",
     "GitLabDeployRole",
     "GitLabSubject",
+    "GlueIngestJob",
     "GoldenRequests",
     "GuardPolicy",
     "IFeatureStore",

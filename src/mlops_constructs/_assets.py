@@ -36,7 +36,7 @@ _PACKAGE = Path(__file__).parent
 _RUNTIME = _PACKAGE.parent / "mlops_runtime"
 _CHECKOUT = _PACKAGE.parent.parent / "lambdas"
 _INSTALLED = _PACKAGE / "_lambdas"
-_LOCKS = _PACKAGE / "_layers"
+LOCKS = _PACKAGE / "_layers"
 _MIB = 1024 * 1024
 # read by pattern and not by ast: parsing every module of the runtime was a tenth of a synthesis
 _IMPORT = re.compile(
@@ -63,6 +63,37 @@ def lambda_code(folder: str, *, files: Mapping[str, str] | None = None) -> lambd
         ValidationError: If there is no such folder, or it imports a module that is not there.
     """
     return lambda_.Code.from_asset(str(_with_files(_staged(folder), files) if files else _staged(folder)))
+
+
+def job_package(module: str) -> Path:
+    """Return a folder with a module of ``mlops_runtime.jobs`` and what it imports, for jobs that run no image of ours.
+
+    Args:
+        module: Its name.
+
+    Raises:
+        ValidationError: If there is no such module, or it imports a module that is not there.
+    """
+    source = _RUNTIME / "jobs" / f"{module}.py"
+    if not source.is_file():
+        raise ValidationError("UnknownJob", [f"module must be one of mlops_runtime.jobs, got {module!r}"])
+    target = _scratch() / f"job-{module}"
+    for path in {source, *runtime_files([source]), *_package_files(source)}:
+        _copy(path, target / path.relative_to(_RUNTIME.parent))
+    return target
+
+
+def text_file(name: str, text: str) -> Path:
+    """Return a file with a text, for an asset.
+
+    Args:
+        name: Name of the file.
+        text: What is in it.
+    """
+    path = _scratch() / hashlib.sha256(text.encode()).hexdigest()[:16] / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
 
 
 def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Architecture) -> lambda_.LayerVersion:
@@ -97,7 +128,7 @@ def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Archite
 
 def layer_names() -> list[str]:
     """Return the names of all layers, each with a hash-pinned lock in this package."""
-    return sorted(path.stem for path in _LOCKS.glob("*.txt"))
+    return sorted(path.stem for path in LOCKS.glob("*.txt"))
 
 
 def layer_folder(name: str, *, architecture: str) -> Path:
@@ -107,7 +138,7 @@ def layer_folder(name: str, *, architecture: str) -> Path:
         name: Name of the layer.
         architecture: ``x86_64`` or ``arm64``.
     """
-    key = f"{PYTHON_VERSION} {architecture} {(_LOCKS / f'{name}.txt').read_text()}"
+    key = f"{PYTHON_VERSION} {architecture} {(LOCKS / f'{name}.txt').read_text()}"
     return ASSETS / f"{name}-{architecture}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
@@ -133,7 +164,7 @@ def build_layers(*, architecture: str = "x86_64") -> Iterator[Path]:
 
 
 def _fetch(name: str, architecture: str, folder: Path) -> None:
-    lock = _LOCKS / f"{name}.txt"
+    lock = LOCKS / f"{name}.txt"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         target = Path(scratch) / "python"
@@ -175,19 +206,24 @@ def _command(lock: Path, architecture: str, target: Path) -> list[str]:
     return [sys.executable, "-m", "pip", "install", "--no-compile", "--implementation", "cp", *platform, *common]
 
 
-def _pins(name: str) -> list[str]:
-    lines = (_LOCKS / f"{name}.txt").read_text().splitlines()
+def pins(name: str) -> list[str]:
+    """Return what a lock pins, such as ``numpy==2.5.5``.
+
+    Args:
+        name: Name of the lock.
+    """
+    lines = (LOCKS / f"{name}.txt").read_text().splitlines()
     return [line.split(";")[0].rstrip(" \\") for line in lines if "==" in line and not line.startswith((" ", "#"))]
 
 
 def _left_out(name: str) -> list[str]:
     """Return the patterns of files that a lock leaves out of its layer: they stand there, so that its hash knows them."""
-    lines = (_LOCKS / f"{name}.txt").read_text().splitlines()
+    lines = (LOCKS / f"{name}.txt").read_text().splitlines()
     return [line.removeprefix("# without: ") for line in lines if line.startswith("# without: ")]
 
 
 def _description(name: str) -> str:
-    text = f"{name}: {', '.join(_pins(name))}"
+    text = f"{name}: {', '.join(pins(name))}"
     return text if len(text) <= _MAXIMUM_DESCRIPTION else f"{text[: _MAXIMUM_DESCRIPTION - 5].rpartition(',')[0]}, ..."
 
 

@@ -149,7 +149,7 @@ def test_no_import_is_overlooked(source: Path) -> None:
 def test_locks_pin_every_wheel_by_hash() -> None:
     """No wheel enters a layer that was not looked at."""
     for name in layer_names():
-        lines = (_assets._LOCKS / f"{name}.txt").read_text().splitlines()
+        lines = (_assets.LOCKS / f"{name}.txt").read_text().splitlines()
         pins = [line for line in lines if line and not line.startswith((" ", "#"))]
         assert pins
         assert all("==" in pin and pin.endswith("\\") for pin in pins)
@@ -191,7 +191,7 @@ def test_a_description_is_cut_where_lambda_cuts_it() -> None:
     assert len(text) <= 256
     assert (
         text.removesuffix(", ...").removeprefix("features: ").split(", ")
-        == _assets._pins("features")[: text.count("==")]
+        == _assets.pins("features")[: text.count("==")]
     )
 
 

@@ -137,7 +137,7 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_assets, "ASSETS", folder / "assets")
         python = _assets.layer_folder("features", architecture="x86_64") / "python"
-        for name, version in (pin.split("==") for pin in _assets._pins("features")):
+        for name, version in (pin.split("==") for pin in _assets.pins("features")):
             (python / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
             (python / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\n")
         assembly = _synthesize(folder)

@@ -2,8 +2,17 @@
 
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_constructs.feature_store.feature_store import FeatureStore
-from mlops_constructs.feature_store.ingest import FeatureIngest
+from mlops_constructs.feature_store.ingest import FeatureIngest, GlueIngestJob
 from mlops_constructs.feature_store.interface import IFeatureStore
 from mlops_runtime.features.group import Entity, Feature, FeatureGroup
 
-__all__ = ["Entity", "Feature", "FeatureAccess", "FeatureGroup", "FeatureIngest", "FeatureStore", "IFeatureStore"]
+__all__ = [
+    "Entity",
+    "Feature",
+    "FeatureAccess",
+    "FeatureGroup",
+    "FeatureIngest",
+    "FeatureStore",
+    "GlueIngestJob",
+    "IFeatureStore",
+]

@@ -1,4 +1,4 @@
-"""What ingests batches as they arrive: bucket, rule, queue and function."""
+"""What ingests batches as they arrive: bucket, rule, queue and function, and the job for large ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from mlops_constructs._function import ARCHITECTURE
 from mlops_constructs._iam import key_statement
 from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs.feature_store._grants import TableAccess
+from mlops_constructs.feature_store._ingest_job import define_job, tell_failures
 from mlops_constructs.feature_store.ingest import FeatureIngest
 from mlops_runtime.contracts.ingest import INCOMING, REJECTED
 from mlops_runtime.features.declaration import declaration_json
@@ -36,17 +37,11 @@ _REASON = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinedIngest:
-    """What was defined: the bucket that batches arrive in, and the function with its queue."""
+    """What was defined: the bucket that batches arrive in, the function with its queue, and the roles that append."""
 
     bucket: s3.IBucket
     consumer: QueueConsumer
-
-    @property
-    def role(self) -> iam.IRole:
-        """The function's role."""
-        role = self.consumer.function.role
-        assert role is not None  # noqa: S101 - a function that is defined here has one
-        return role
+    roles: tuple[iam.IRole, ...]
 
 
 def define_ingest(
@@ -76,7 +71,19 @@ def define_ingest(
         lifecycle_rules=[s3.LifecycleRule(id="Batches", expiration=cdk.Duration.days(ingest.kept_days))],
         event_bridge=True,
     )
+    declaration = declaration_json(groups)
     business_unit.reach(_REACHED)
+    large = None
+    if ingest.job is not None:
+        large = define_job(
+            home,
+            "Large",
+            business_unit=business_unit,
+            tables=tables,
+            bucket=bucket,
+            declaration=declaration,
+            job=ingest.job,
+        )
     consumer = define_queue_consumer(
         home,
         "Small",
@@ -91,17 +98,19 @@ def define_ingest(
             "MAXIMUM_ROWS": str(ingest.maximum_rows),
             "UNIT": business_unit.name,
             "EVENT_BUS": business_unit.bus.event_bus_name,
+            **({} if large is None else {"GLUE_JOB": large.job.ref}),
         },
         statements=[
             *tables.write(),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[bucket.arn_for_objects(f"{INCOMING}*")]),
             iam.PolicyStatement(actions=["s3:PutObject"], resources=[bucket.arn_for_objects(f"{REJECTED}*")]),
             iam.PolicyStatement(actions=["events:PutEvents"], resources=[business_unit.bus.event_bus_arn]),
+            *([] if large is None else [large.start_statement()]),
         ],
         timeout=cdk.Duration.minutes(5),
         memory_size=ingest.memory_size,
         layers=[layer(home, "Layer", name="features", architecture=ARCHITECTURE)],
-        files={DECLARATION: declaration_json(groups)},
+        files={DECLARATION: declaration},
         batch_size=1,  # a batch needs the function's memory for itself
         maximum_concurrency=_CONCURRENCY,
         wildcard_reason=_REASON,
@@ -118,7 +127,12 @@ def define_ingest(
         ),
     )
     consumer.feed(rule)
-    return DefinedIngest(bucket=bucket, consumer=consumer)
+    role = consumer.function.role
+    assert role is not None  # noqa: S101 - a function that is defined here has one
+    if large is None:
+        return DefinedIngest(bucket=bucket, consumer=consumer, roles=(role,))
+    tell_failures(home, large, consumer.dead_letter_queue, business_unit=business_unit)
+    return DefinedIngest(bucket=bucket, consumer=consumer, roles=(role, large.role))
 
 
 def deliver_statements(bucket: s3.IBucket, tables: TableAccess) -> list[iam.PolicyStatement]:

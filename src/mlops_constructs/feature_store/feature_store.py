@@ -121,7 +121,8 @@ class FeatureStore(OwnedFeatureStore):
             self._ingest = define_ingest(
                 self, "Ingest", business_unit=business_unit, tables=self._tables(None), groups=groups, ingest=ingest
             )
-            self.admit(self._ingest.role, to="write")
+            for role in self._ingest.roles:
+                self.admit(role, to="write")
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days()))
         business_unit.publish_entry(self, "Entry", self._entry())

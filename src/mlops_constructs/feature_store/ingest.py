@@ -1,12 +1,53 @@
 """How a feature store takes batches that arrive as objects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+import aws_cdk as cdk
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_range
+from mlops_constructs._validation import check_duration, check_range
 
 # an idempotency key is remembered at least as long, so that a batch which is still there is never ingested twice
 REMEMBERED_DAYS = 90
+_WORKER_TYPES = ("G.1X", "G.2X", "G.4X", "G.8X")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlueIngestJob:
+    """A Glue Spark job for batches over the limits of the function.
+
+    Args:
+        worker_type: Size of a worker. Default: ``G.1X``, four processors and 16 GB.
+        workers: Number of workers, at least two, the driver among them. Default: 3.
+        timeout: Longest run, from 5 minutes to 24 hours. Default: 2 hours.
+        maximum_runs: Runs at the same time, at most; further batches wait in the queue, at last among its dead letters. Default: 3.
+
+    Raises:
+        ValidationError: If a number is not possible; with every problem.
+
+    Example:
+        >>> GlueIngestJob(workers=10).worker_type
+        'G.1X'
+    """
+
+    worker_type: Literal["G.1X", "G.2X", "G.4X", "G.8X"] = "G.1X"
+    workers: int = 3
+    timeout: cdk.Duration = field(default_factory=lambda: cdk.Duration.hours(2))
+    maximum_runs: int = 3
+
+    def __post_init__(self) -> None:
+        problems = [
+            check_range("workers", self.workers, minimum=2, maximum=299),
+            check_duration("timeout", self.timeout, minimum=cdk.Duration.minutes(5), maximum=cdk.Duration.hours(24)),
+            check_range("maximum_runs", self.maximum_runs, minimum=1, maximum=50),
+            None
+            if self.worker_type in _WORKER_TYPES
+            else f"worker_type must be one of {', '.join(_WORKER_TYPES)}, got {self.worker_type!r}",
+        ]
+        found = [problem for problem in problems if problem is not None]
+        if found:
+            raise ValidationError("InvalidGlueIngestJob", found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,9 +55,11 @@ class FeatureIngest:
     """Batches as Parquet objects ``incoming/<table>/<idempotency key>.parquet`` in a bucket of their own, ingested as they arrive.
 
     Args:
-        maximum_rows: Rows of a batch, at most; a larger one is rejected by name. Default: 1,000,000.
+        maximum_rows: Rows of a batch, at most; what a larger one becomes says ``job``. Default: 1,000,000.
         maximum_mebibytes: MiB of a batch, in the object and decompressed, at most, 1 to 512. Default: 64.
-        memory_size: MiB of the function, 1,024 to 10,240. Default: 3,008, the most that a new account allows.
+        memory_size: MiB of the function, 1,024 to 10,240; a million rows of eight doubles took 0.8 GB. Default: 3,008, the most
+            that a new account allows.
+        job: What ingests batches over the limits. Default: they are rejected.
         kept_days: Days that delivered batches and reports of rejected ones are kept, 1 to 90. Default: 30.
 
     Raises:
@@ -31,6 +74,7 @@ class FeatureIngest:
     maximum_mebibytes: int = 64
     memory_size: int = 3008
     kept_days: int = 30
+    job: GlueIngestJob | None = None
 
     def __post_init__(self) -> None:
         problems = [

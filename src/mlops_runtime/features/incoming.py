@@ -215,7 +215,7 @@ class IncomingBatches:
 
     def _hand_over(self, delivery: Delivery, reason: str) -> Outcome:
         if self._large is None:
-            fix = "split it, or give the feature store a Glue job: FeatureIngest(glue_job=GlueIngestJob())"
+            fix = "split it, or give the feature store a Glue job: FeatureIngest(job=GlueIngestJob())"
             problem = f"batch for {delivery.table} is too large for the function: {reason}; {fix}"
             return self._reject(delivery, problem, [problem])
         self._large(delivery)

@@ -15,10 +15,12 @@ from mlops_constructs import (
     FeatureGroup,
     FeatureIngest,
     FeatureStore,
+    GlueIngestJob,
     Network,
     Profile,
     ValidationError,
     _assets,
+    _wheels,
 )
 from mlops_constructs.compliance.harness import check
 from mlops_constructs.feature_store.access import FeatureAccess
@@ -34,6 +36,9 @@ def _layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for the wheels that ``mlops assets build`` fetches: constructs only copy them."""
     monkeypatch.setattr(_assets, "ASSETS", tmp_path / "assets")
     (_assets.layer_folder("features", architecture="x86_64") / "python").mkdir(parents=True)
+    archive = _wheels._place("features")
+    archive.parent.mkdir()
+    archive.write_bytes(b"wheels")
 
 
 def _one(found: dict[str, dict[str, Any]], part: str) -> dict[str, Any]:
@@ -202,7 +207,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path, group: Group) -> Iterato
         business_unit=unit,
         groups=[group()],
         lock_file=tmp_path / "features.lock.json",
-        ingest=FeatureIngest(),
+        ingest=FeatureIngest(job=GlueIngestJob()),
     )
     yield made
 

@@ -1,0 +1,92 @@
+"""Wheels for Glue jobs: a zip of the same hash-pinned wheels as a function's layer, for Glue's Python.
+
+A job in a network without a way to the internet installs nothing from an index.
+
+See: https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-python-libraries.html (zip of wheels)
+"""
+
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from mlops_constructs import _assets
+from mlops_constructs._assets import LayerError
+from mlops_constructs._errors import ValidationError
+
+# https://docs.aws.amazon.com/glue/latest/dg/release-notes.html: Glue 5.0 has Python 3.11 on Amazon Linux 2023, glibc 2.34
+PYTHON_VERSION = "3.11"
+_PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip knows
+
+
+def wheels_archive(name: str) -> Path:
+    """Return the zip of a lock's wheels.
+
+    Args:
+        name: Name of the lock, such as ``features``.
+
+    Raises:
+        ValidationError: If it is not there.
+    """
+    path = _place(name)
+    if not path.is_file():
+        problem = f"wheels of {name!r} for Glue are not in {path.parent}; run: mlops assets build --glue"
+        raise ValidationError("WheelsNotBuilt", [problem])
+    return path
+
+
+def build_wheels(name: str = "features") -> Path:
+    """Fetch the wheels of a lock for Glue's Python with pip, by hash, and zip them; an index set in the environment is used.
+
+    Args:
+        name: Name of the lock. Default: ``features``.
+
+    Returns:
+        The zip, also where it was built before: the same bytes for the same lock.
+
+    Raises:
+        LayerError: If the wheels cannot be had.
+    """
+    archive = _place(name)
+    if archive.is_file():
+        return archive
+    _assets.ASSETS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_assets.ASSETS) as scratch:
+        wheels = Path(scratch) / "wheels"
+        result = subprocess.run(_command(name, wheels), capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise LayerError(f"wheels of {name!r} for Glue could not be fetched: {result.stderr.strip()[-800:]}")
+        made = Path(scratch) / archive.name
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:  # wheels are compressed
+            for path in sorted(wheels.glob("*.whl")):
+                target.writestr(zipfile.ZipInfo(f"wheels/{path.name}", _EPOCH), path.read_bytes())
+            pins = "".join(f"{pin}\n" for pin in _assets.pins(name))
+            target.writestr(zipfile.ZipInfo("wheels/requirements.txt", _EPOCH), pins)
+        archive.parent.mkdir(exist_ok=True)
+        made.replace(archive)
+    return archive
+
+
+def _place(name: str) -> Path:
+    key = f"glue {PYTHON_VERSION} {(_assets.LOCKS / f'{name}.txt').read_text()}"
+    folder = _assets.ASSETS / f"{name}-glue-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return folder / f"{name}.gluewheels.zip"
+
+
+def _command(name: str, target: Path) -> list[str]:
+    """Only pip downloads wheels as files; where it is not installed, uv runs it."""
+    uv = shutil.which("uv")
+    has_pip = importlib.util.find_spec("pip") is not None or uv is None
+    pip = [sys.executable, "-m", "pip"] if has_pip else [str(uv), "tool", "run", "--from", "pip", "pip"]
+    platforms = [part for platform in _PLATFORMS for part in ("--platform", platform)]
+    return [
+        *pip,
+        *("download", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
+        *("--implementation", "cp", "--python-version", PYTHON_VERSION, *platforms),
+        *("--dest", str(target), "-r", str(_assets.LOCKS / f"{name}.txt")),
+    ]
