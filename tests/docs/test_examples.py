@@ -5,12 +5,14 @@ from pathlib import Path
 import aws_cdk as cdk
 import pytest
 from aws_cdk import assertions
-from examples.pages import rollout
+from examples.pages import feature_sets, rollout
 from examples.pages.business_unit import Units
+from examples.pages.feature_store import FeatureStores
 from examples.pages.model_endpoint import Endpoints
 from examples.pages.model_registry import SERVED, TRAINED, Registries
 
 from mlops_constructs import Network, RolloutKind
+from mlops_runtime.features.rebuild import Verdict
 from tools import diagrams, errors_index
 
 GOLDEN = Path(__file__).resolve().parents[2] / "examples" / "retail" / "demand_forecasting" / "golden.jsonl"
@@ -23,6 +25,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, assertions.
     network = Network.shared(vpc_id="vpc-1", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"])
     registries = Registries(app, "Registries", network=network)
     stacks = [Units(app, "Units"), registries, Endpoints(app, "Endpoints", network=network, image=SERVED)]
+    stacks.append(FeatureStores(app, "FeatureStores", network=network))
     found = {stack.node.id: assertions.Template.from_stack(stack) for stack in stacks}
     app.synth()
     return found
@@ -33,6 +36,29 @@ def test_units_endpoints_and_registries_synthesize(templates: dict[str, assertio
     templates["Units"].resource_count_is("AWS::Events::EventBus", 2)
     templates["Endpoints"].resource_count_is("Custom::MLOpsServingSpec", 3)
     templates["Registries"].resource_count_is("AWS::SageMaker::ModelPackageGroup", 1)
+
+
+def test_the_feature_store_synthesizes(templates: dict[str, assertions.Template]) -> None:
+    """Two tables, an alarm on the age of one, and a function that takes batches."""
+    found = templates["FeatureStores"]
+    found.resource_count_is("AWS::Glue::Table", 2)
+    found.has_resource_properties("AWS::CloudWatch::Alarm", {"MetricName": "FeatureAge"})
+    found.has_resource_properties("AWS::SSM::Parameter", {"Name": "/mlops/demand/features"})
+
+
+def test_what_a_notebook_does_with_features_comes_out(tmp_path: Path) -> None:
+    """A late recount is not seen before it is known; a correction changes the next set alone; erasure is for good."""
+    story = feature_sets.tell(tmp_path)
+
+    assert [ingest.duplicate for ingest in story.ingests] == [False, True]
+    assert story.seen.rows["stock__on_hand"].to_pylist() == [41, 35]
+    assert story.restated.rows["stock__on_hand"].to_pylist() == [41, 53]
+    assert story.seen.rows["price__list_price"].to_pylist() == [2.49, 2.49]
+    assert story.proof.verdict is Verdict.IDENTICAL
+    assert story.difference.changed == {"stock__on_hand": 1}
+    assert [use.manifest_id for use in story.used] == [story.restated.id]
+    assert story.latest["list_price"].to_pylist() == [2.49]
+    assert set(story.erased.used_by) == {story.seen.id, story.restated.id}
 
 
 def test_policies_are_what_their_page_says() -> None:

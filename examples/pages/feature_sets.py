@@ -1,0 +1,99 @@
+"""What a notebook does with a feature store on this machine."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from examples.pages.feature_groups import PRICE, STOCK
+from mlops_runtime.contracts.features import Erasure
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.ingest import Ingested
+from mlops_runtime.features.rebuild import Rebuild
+from mlops_runtime.features.training_set import TrainingSet
+from mlops_runtime.features.usage import Difference, Use
+
+MONDAY = datetime(2017, 1, 2, 8, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What came out, in the order of the page."""
+
+    ingests: tuple[Ingested, Ingested]
+    seen: TrainingSet
+    proof: Rebuild
+    restated: TrainingSet
+    difference: Difference
+    used: tuple[Use, ...]
+    latest: pa.Table
+    erased: Erasure
+
+
+def tell(folder: Path) -> Story:
+    """Ingest, correct, build, prove, compare, find, read and forget, in a folder."""
+    # --8<-- [start:ingest]
+    store = FeatureStoreClient.local(folder)
+    counted = pa.table(
+        {"store_id": ["7", "8"], "event_time": [MONDAY, MONDAY], "on_hand": [40, 12], "shelf": ["front", None]}
+    )
+    first = store.ingest(STOCK, counted, idempotency_key="stock-2017-01-02")
+    again = store.ingest(STOCK, counted, idempotency_key="stock-2017-01-02")
+    # --8<-- [end:ingest]
+    # --8<-- [start:backfill]
+    known = pa.array([MONDAY + HOUR, MONDAY + DAY + HOUR])  # when each row could first be known
+    history = pa.table(
+        {
+            "store_id": ["7", "7"],
+            "event_time": [MONDAY, MONDAY + DAY],
+            "created_time": known,
+            "on_hand": [41, 35],
+            "shelf": ["front", "front"],
+        }
+    )
+    store.backfill(STOCK, history)
+    announced = {"store_id": ["7"], "week": pa.array([3], pa.int32()), "event_time": [MONDAY], "created_time": [MONDAY]}
+    store.backfill(PRICE, pa.table({**announced, "list_price": [2.49]}))
+    # --8<-- [end:backfill]
+    # --8<-- [start:training_set]
+    asked = pa.table(
+        {
+            "store_id": ["7", "7"],
+            "week": pa.array([3, 3], pa.int32()),
+            "event_timestamp": [MONDAY + HOUR, MONDAY + 2 * DAY],
+        }
+    )
+    built = store.training_set(asked, [STOCK, PRICE], name="shelves", source={"commit": "4c1f"})
+    proof = store.rebuild(built.id)
+    # --8<-- [end:training_set]
+    # --8<-- [start:compare]
+    recount = pa.table(
+        {
+            "store_id": ["7"],
+            "event_time": [MONDAY + DAY],
+            "created_time": [MONDAY + DAY + 2 * HOUR],
+            "on_hand": [53],
+            "shelf": ["front"],
+        }
+    )
+    correction = store.correct(STOCK, recount)
+    restated = store.training_set(asked, [STOCK, PRICE], name="shelves", source={"commit": "4c1f"})
+    difference = store.diff(built.id, restated.id)
+    used = store.who_used(STOCK, snapshot=correction.snapshot_id, column="on_hand")
+    # --8<-- [end:compare]
+    latest = store.latest(PRICE)
+    # --8<-- [start:erase]
+    erased = store.erase({"store_id": "7"}, reason="ticket 4711", in_use=[])
+    # --8<-- [end:erase]
+    return Story(
+        ingests=(first, again),
+        seen=built,
+        proof=proof,
+        restated=restated,
+        difference=difference,
+        used=used,
+        latest=latest,
+        erased=erased,
+    )

@@ -1,0 +1,53 @@
+"""The feature store of a unit, who may do what with it, and another unit that reads one of its groups."""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct
+from examples.pages.feature_groups import GROUPS, PRICE, STOCK
+from mlops_constructs import BusinessUnit, FeatureIngest, FeatureStore, Network
+
+
+class FeatureStores(cdk.Stack):
+    """A unit that owns a store, and one that reads of it."""
+
+    def __init__(self, scope: Construct, id: str, *, network: Network) -> None:
+        super().__init__(scope, id)
+        unit = BusinessUnit(self, "Unit", name="demand", network=network)
+        # --8<-- [start:store]
+        store = FeatureStore(
+            self,
+            "Features",
+            business_unit=unit,
+            groups=GROUPS,
+            lock_file=Path(__file__).with_name("features.lock.json"),
+            ingest=FeatureIngest(maximum_rows=200_000),
+        )
+        # --8<-- [end:store]
+        # --8<-- [start:grants]
+        analyst, producer, trainer, privacy = (
+            iam.Role(self, name, assumed_by=iam.AccountRootPrincipal())
+            for name in ("Analyst", "Producer", "Trainer", "Privacy")
+        )
+        store.grant_read(analyst, groups=[PRICE])
+        store.grant_deliver(producer, groups=[STOCK])  # brings batches, sees no table
+        store.grant_write(producer, groups=[STOCK])  # reads and appends, deletes nothing
+        store.grant_build_training_sets(trainer)
+        store.grant_erase(privacy)
+        # --8<-- [end:grants]
+        other = BusinessUnit(self, "OtherUnit", name="pricing", network=network)
+        # --8<-- [start:imported]
+        stock = FeatureStore.from_feature_store_attributes(
+            self,
+            "DemandsStock",
+            business_unit=other,
+            unit="demand",
+            data_bucket=store.data_bucket,
+            key=store.key,
+            groups=[STOCK],
+        )
+        reader = iam.Role(self, "Reader", assumed_by=iam.AccountRootPrincipal())
+        stock.grant_read(reader)
+        # --8<-- [end:imported]
