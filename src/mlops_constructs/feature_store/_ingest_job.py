@@ -105,6 +105,8 @@ def define_job(
         wildcard_reason=_REASON,
         statements=[
             *tables.write(),
+            # what an overtaken attempt wrote and nothing refers to; old versions stay
+            iam.PolicyStatement(actions=["s3:DeleteObject"], resources=tables.objects("data/*")),
             iam.PolicyStatement(
                 actions=["s3:GetObject"],
                 resources=[

@@ -125,14 +125,21 @@ def test_the_function_may_start_the_job_and_knows_its_name(
 def test_the_job_reads_its_own_assets_and_appends(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """Named objects of the bootstrap bucket, no batch of its own, nothing deleted but network interfaces and tags."""
+    """Named objects of the bootstrap bucket, no batch of its own; of a table it deletes data files alone, never metadata."""
     store = _store(define_store, group)
 
     statements = _one(resources(store, "AWS::IAM::ManagedPolicy"), "IngestLargeRolePolicy")["PolicyDocument"][
         "Statement"
     ]
     actions = {a for s in statements for a in (s["Action"] if isinstance(s["Action"], list) else [s["Action"]])}
-    assert {action for action in actions if "Delete" in action} == {"ec2:DeleteNetworkInterface", "ec2:DeleteTags"}
+    assert {action for action in actions if "Delete" in action} == {
+        "ec2:DeleteNetworkInterface",
+        "ec2:DeleteTags",
+        "s3:DeleteObject",
+    }
+    (delete,) = [s["Resource"] for s in statements if s["Action"] == "s3:DeleteObject"]
+    assert "/demand_features/" in json.dumps(delete)
+    assert json.dumps(delete).rstrip('"]}').endswith("data/*")
     reads = [json.dumps(r) for s in statements if s["Action"] == "s3:GetObject" for r in _list(s["Resource"])]
     assets = [text for text in reads if "cdk-hnb659fds-assets" in text]
     assert len(assets) == 4
