@@ -50,7 +50,7 @@ class RetrainingAccess:
         """Define one role for each job: one reads features, one what it trains on, one sets and models."""
         image, roles = self.training.image, {}
         if self.source.store is not None:
-            statements = [*self.source.store.build_statements(), *self._lineage_statements()]
+            statements = [*self.source.store.build_statements(), *lineage_statements(self.scope)]
             what = "builds training sets"
             roles["set"] = self._role("TrainingSetRole", what, "Processing", image, statements, reason=_SET_REASON)
             self.source.store.admit(roles["set"], to="build")
@@ -73,23 +73,6 @@ class RetrainingAccess:
         ]
         roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements)
         return roles
-
-    def _lineage_statements(self) -> list[iam.PolicyStatement]:
-        """Write training sets into SageMaker's lineage graph; nothing of it can be changed or deleted.
-
-        Artifacts are named by the hash of their source, contexts by their table, builds by their training set.
-        """
-        artifacts, builds, contexts = (
-            sagemaker_arn(self.scope, kind, name)
-            for kind, name in (("artifact", "*"), ("action", "build-*"), ("context", "*"))
-        )
-        return [
-            iam.PolicyStatement(actions=["sagemaker:ListArtifacts", "sagemaker:ListAssociations"], resources=["*"]),
-            iam.PolicyStatement(actions=["sagemaker:AddAssociation"], resources=[artifacts, builds, contexts]),
-            iam.PolicyStatement(actions=["sagemaker:CreateArtifact"], resources=[artifacts]),
-            iam.PolicyStatement(actions=["sagemaker:CreateAction", "sagemaker:DescribeAction"], resources=[builds]),
-            iam.PolicyStatement(actions=["sagemaker:CreateContext", "sagemaker:DescribeContext"], resources=[contexts]),
-        ]
 
     def _training_statements(self, code: s3_assets.Asset) -> list[iam.PolicyStatement]:
         # not the holdout, by which the model is judged
@@ -247,6 +230,26 @@ class RetrainingAccess:
             describe_alarms_statement(),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
         ]
+
+
+def lineage_statements(scope: Construct) -> list[iam.PolicyStatement]:
+    """Write training sets into SageMaker's lineage graph; nothing of it can be changed or deleted.
+
+    Artifacts are named by the hash of their source, contexts by their table, builds by their training set.
+
+    Args:
+        scope: Any construct of the stack.
+    """
+    artifacts, builds, contexts = (
+        sagemaker_arn(scope, kind, name) for kind, name in (("artifact", "*"), ("action", "build-*"), ("context", "*"))
+    )
+    return [
+        iam.PolicyStatement(actions=["sagemaker:ListArtifacts", "sagemaker:ListAssociations"], resources=["*"]),
+        iam.PolicyStatement(actions=["sagemaker:AddAssociation"], resources=[artifacts, builds, contexts]),
+        iam.PolicyStatement(actions=["sagemaker:CreateArtifact"], resources=[artifacts]),
+        iam.PolicyStatement(actions=["sagemaker:CreateAction", "sagemaker:DescribeAction"], resources=[builds]),
+        iam.PolicyStatement(actions=["sagemaker:CreateContext", "sagemaker:DescribeContext"], resources=[contexts]),
+    ]
 
 
 def _objects(action: str, *resources: str) -> iam.PolicyStatement:
