@@ -8,11 +8,11 @@ See: https://openlineage.io/docs/spec/object-model and https://openlineage.io/do
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import (
@@ -37,11 +37,13 @@ from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, Feature, FeatureGroup
 
+F = TypeVar("F")
+
 Event = dict[str, Any]
 PRODUCER = f"urn:mlops-constructs:{version('mlops-constructs')}"
 INTEGRATION = "MLOPS_CONSTRUCTS"
-_DIRECT = column_lineage_dataset.Transformation(type="DIRECT", subtype="IDENTITY")
-_JOIN = column_lineage_dataset.Transformation(type="INDIRECT", subtype="JOIN")
+Transformation = column_lineage_dataset.Transformation
+_DIRECT, _JOIN = Transformation("DIRECT", subtype="IDENTITY"), Transformation("INDIRECT", subtype="JOIN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,13 +323,9 @@ def _columns(manifest: TrainingSetManifest, source: LineageSource) -> column_lin
     fields: dict[str, column_lineage_dataset.Fields] = {}
     choosing: dict[tuple[str, str, str], column_lineage_dataset.InputField] = {}
 
-    def field(
-        table: PinnedTable, column: str, how: column_lineage_dataset.Transformation
-    ) -> column_lineage_dataset.InputField:
+    def field(table: PinnedTable, column: str, how: Transformation) -> column_lineage_dataset.InputField:
         name = f"table/{table.database}/{table.table}"
-        return column_lineage_dataset.InputField(
-            namespace=source.catalog, name=name, field=column, transformations=[how]
-        )
+        return column_lineage_dataset.InputField(source.catalog, name, column, transformations=[how])
 
     for table in _tables(manifest):
         for column, name in zip(table.columns, table.names or table.columns, strict=True):
@@ -390,7 +388,7 @@ def _version(text: str) -> dataset_version_dataset.DatasetVersionDatasetFacet:
     return _facet(dataset_version_dataset.DatasetVersionDatasetFacet, datasetVersion=text)
 
 
-def _facet(kind: type[Any], **members: object) -> Any:
+def _facet(kind: Callable[..., F], **members: object) -> F:
     # not by set_producer, which would change the producer of everybody else in the process
     return kind(producer=PRODUCER, **members)
 

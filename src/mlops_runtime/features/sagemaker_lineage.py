@@ -26,6 +26,7 @@ from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.literals import AssociationEdgeTypeType
+    from mypy_boto3_sagemaker.type_defs import MetadataPropertiesTypeDef
 
 DATA_SET, MODEL, BUILD, FEATURE_GROUP = "DataSet", "Model", "TrainingSetBuild", "FeatureGroup"
 _MAXIMUM_NAME = 120
@@ -184,7 +185,11 @@ class SageMakerLineage:
     def _action(self, manifest: TrainingSetManifest, digest: str) -> _Entity:
         name, build = _name(f"build-{manifest.name}", digest), manifest.build
         source = {} if build.source is None else build.source
-        code = {"Repository": source.get("repository"), "CommitId": source.get("commit")}
+        code: MetadataPropertiesTypeDef = {}
+        if "repository" in source:
+            code["Repository"] = source["repository"]
+        if "commit" in source:
+            code["CommitId"] = source["commit"]
 
         def create() -> str:
             with _said("CreateAction", name):
@@ -198,7 +203,7 @@ class SageMakerLineage:
                         "planner": build.planner,
                         "client": build.client,
                     },
-                    MetadataProperties={name: text for name, text in code.items() if text is not None},
+                    MetadataProperties=code,
                 )["ActionArn"]
 
         def find() -> str | None:

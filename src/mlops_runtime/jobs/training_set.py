@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
@@ -25,6 +26,8 @@ from mlops_runtime.jobs.lineage import Lineage
 from mlops_runtime.jobs.lineage import add_arguments as lineage_arguments
 from mlops_runtime.jobs.optml import JobError, OptMl
 
+# a network without SageMaker's endpoint costs the job seconds, not minutes
+_PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 3, "mode": "standard"})
 MANIFEST_FILE = "training_set.json"
 
 
@@ -96,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
             namespace=options.namespace,
             manifests=options.manifests,
             environment=os.environ,
-            sagemaker=None if options.catalog is None else boto3.client("sagemaker"),
+            sagemaker=None if options.catalog is None else boto3.client("sagemaker", config=_PATIENCE),
             s3=s3,
         )
     except (JobError, ContractError) as error:
