@@ -111,6 +111,7 @@ class DemandForecastingOnEks(cdk.Stack):
             ),
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
+            cool_down=cdk.Duration.days(14),
             guard=GuardPolicy(recheck=WEEK),
         )
         monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=service, window=WEEK, schedule=WEEK)

@@ -69,6 +69,7 @@ class DemandForecasting(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
+            cool_down=cdk.Duration.days(14),  # a new model has two weeks before what rings again retrains it
             guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
         )
         monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=WEEK, schedule=WEEK)
