@@ -27,6 +27,9 @@ SIZES = {
     "M": Size(300_000, 3_000_000, 30_000),
     "L": Size(1_000_000, 10_000_000, 100_000),
     "deep": Size(10_000, 1_000_000, 1_000),  # 1,000 rows a key
+    "long": Size(100_000, 1_000_000, 10_000),  # entity rows of the last 90 days, over a history of 90 days
+    "longer": Size(100_000, 10_000_000, 10_000, days=900),  # and of 900
+    "ingest": Size(1, 1_000_000, 100_000),
 }
 
 
@@ -38,12 +41,12 @@ def features(table: int) -> list[str]:
 def make(size: Size, folder: Path) -> Path:
     """Write ``entity.parquet`` and ``feature<k>.parquet`` where they are missing.
 
-    5 % of the rows arrive up to two days late, 1 % restate the row of another with its key and event time; 1 % of the entity rows have
+    5 % of the rows arrive up to two days late, 1 % restate another with its key and event time; 1 % of the entity rows have
     an unknown key. Times are microseconds in UTC; batches are days of arrival.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
         if not (folder / "entity.parquet").exists():
             connection.execute(_entity(size, folder / "entity.parquet"))
         for k in range(TABLES):
@@ -53,7 +56,7 @@ def make(size: Size, folder: Path) -> Path:
 
 
 def _entity(size: Size, path: Path) -> str:
-    moment = f"make_timestamptz(1483228800000000 + (hash(i, 'at') % {size.days * _DAY})::bigint)"
+    moment = f"make_timestamptz(1483228800000000 + (({size.days} - {DAYS}) * {_DAY} + hash(i, 'at') % {DAYS * _DAY})::bigint)"
     user = f"case when hash(i, 'unknown') % 100 = 0 then -1 else (hash(i, 'user') % {size.keys})::bigint end"
     return (
         f"copy (select i as row_id, {user} as user_id, {moment} as event_timestamp from range({size.entities}) t(i)) "  # noqa: S608

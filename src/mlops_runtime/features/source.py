@@ -124,7 +124,7 @@ def numbered(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
     def batches() -> Iterator[pa.RecordBatch]:
         start = 0
         for batch in reader:
-            places = pa.array(range(start, start + batch.num_rows), pa.int64())
+            places = pa.arange(start, start + batch.num_rows, 1)
             yield batch.append_column(PLACE, places)
             start += batch.num_rows
 

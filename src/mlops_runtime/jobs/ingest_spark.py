@@ -1,0 +1,368 @@
+"""A large batch into its feature table, on Spark: the job that AWS Glue runs for what is too large for a function.
+
+Its script is ``from mlops_runtime.jobs.ingest_spark import main; sys.exit(main(sys.argv[1:]))`` (Glue 5, Spark 3.5), with pyarrow
+and pyiceberg beside this package. Arguments, of which Glue adds more that are ignored:
+
+    --batch_uri s3://<incoming bucket>/incoming/<table>/<key>.parquet   an object, or a prefix below which all .parquet objects are
+    --table <table>  --idempotency_key <key>  --now <ISO 8601, the store's clock>
+    --declaration_uri s3://...  feature groups as ``declaration_json`` writes them
+    --database <Glue database>  --unit <unit>  --event_bus <bus>
+
+The checks are those of ``batch.checked``: on each row group as Arrow reads it, and once more where Spark has brought the rows of an
+entity together, so that rows which repeat others are found wherever they lay. Spark's tasks write the data files; nothing refers to
+them before one commit by pyiceberg makes them the table's, so a bad batch is never visible. That commit is the same compare-and-set
+as a small batch's: the idempotency key is looked for in the very state that is committed to. A writer who is overtaken, also by
+one with the same key, looks again and writes its files anew, as their ingest id holds the commit's sequence number.
+"""
+
+import argparse
+import hashlib
+import math
+import os
+import pickle
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import boto3
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow.fs import FileSelector, FileSystem, FileType
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io.pyarrow import PyArrowFileIO, _dataframe_to_data_files
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil
+
+from mlops_runtime.contracts.events import DetailType, features_ingested
+from mlops_runtime.features import ledger
+from mlops_runtime.features.announce import unit_bus
+from mlops_runtime.features.batch import BatchError, checked
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.declaration import declaration_json, read_declaration
+from mlops_runtime.features.delivery import Delivery, reject
+from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
+from mlops_runtime.features.hashing import content_hash
+from mlops_runtime.features.iceberg import arrow_schema, check_table, committed, sort_columns
+from mlops_runtime.features.ingest import Ingested, KeyReusedError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+ROWS_A_TASK = 1_000_000
+_PROBLEM, _CONTENT = "__problem", "__content"  # no column is called so: names begin with a letter
+_SHOWN = 20  # different problems that an error names
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What Spark's tasks are sent: the group as JSON, the store's clock, and how files are reached."""
+
+    declaration: str
+    now: datetime
+    properties: dict[str, str]
+
+    @property
+    def group(self) -> FeatureGroup:
+        return read_declaration(self.declaration)[0]
+
+    @property
+    def columns(self) -> pa.Schema:
+        return pa.schema([f.with_nullable(True) for f in arrow_schema(self.group) if f.name != INGEST_ID])
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([*self.columns, pa.field(_PROBLEM, pa.string()), pa.field(_CONTENT, pa.string())])
+
+    def io(self) -> PyArrowFileIO:
+        return PyArrowFileIO(self.properties)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The row groups of a batch, how many rows they have, and whether the store's clock stamps them."""
+
+    places: list[tuple[str, int]]
+    rows: int
+    is_stamped: bool
+
+    @property
+    def buckets(self) -> int:
+        """In how many buckets rows are brought together and hashed: what a task bears, and the same for the same batch."""
+        return 1 << max(0, math.ceil(self.rows / ROWS_A_TASK) - 1).bit_length()
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the rows that passed the checks are."""
+
+    rows: int
+    hash: str
+    newest_event: datetime
+
+
+def ingest(
+    spark: "SparkSession",
+    table: Table,
+    group: FeatureGroup,
+    uri: str,
+    *,
+    key: str,
+    now: datetime,
+) -> Ingested:
+    """Check the Parquet objects of a batch and append their rows, once, in one commit.
+
+    Args:
+        spark: A session; its workers import this package.
+        table: The group's table.
+        group: What the rows are.
+        uri: A Parquet object, or the prefix of several.
+        key: Idempotency key.
+        now: The store's clock.
+
+    Raises:
+        BatchError: If the batch does not fit the group, or holds no Parquet; nothing was written.
+        KeyReusedError: If the key was used for another content.
+        FeatureTableError: If the table does not fit the group.
+        CommitFailedException: If other writers committed first too often; run it when fewer do.
+    """
+    check_table(group, table)
+    task = _Task(declaration_json([group]), now, {name: str(value) for name, value in table.io.properties.items()})
+    pieces = _pieces(task.io(), uri, group)
+    staged = _staged(spark, task, pieces).persist()
+    try:
+        content = _content(group, staged, pieces.buckets)
+        written: list[DataFile] = []
+
+        def attempt(fresh: Table) -> Ingested:
+            _remove(fresh, written)  # an earlier attempt was overtaken, so nothing refers to what it wrote
+            before = ledger.find(fresh, key)
+            if before is not None:
+                return _duplicate(group, key, content, before)
+            ingest_id = f"{fresh.last_sequence_number + 1:019d}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+            written.extend(_written(staged, task, fresh.metadata, ingest_id, math.ceil(content.rows / ROWS_A_TASK)))
+            summary = ledger.summary(
+                fresh, key=key, content=content.hash, ingest=ingest_id, newest_event=content.newest_event, now=now
+            )
+            with fresh.transaction() as transaction, transaction.update_snapshot(summary).fast_append() as files:
+                for file in written:
+                    files.append_data_file(file)
+            after = ledger.find(fresh, key)
+            assert after is not None, "the commit is what was just made"  # noqa: S101
+            return Ingested(
+                table=group.table_name,
+                snapshot_id=after.snapshot_id,
+                rows=content.rows,
+                duplicate=False,
+                repeated=pieces.rows - content.rows,
+            )
+
+        try:
+            return committed(table, attempt)
+        except CommitFailedException:
+            _remove(table, written)
+            raise
+    finally:
+        staged.unpersist()
+
+
+def _duplicate(group: FeatureGroup, key: str, content: _Content, before: ledger.Entry) -> Ingested:
+    if before.content not in ("", content.hash):
+        raise KeyReusedError(
+            f"idempotency key {key!r} of {group.table_name} was used at {before.at} for content {before.content}, "
+            f"this batch has {content.hash}; give each batch its own key, or send the same rows"
+        )
+    return Ingested(table=group.table_name, snapshot_id=before.snapshot_id, rows=0, duplicate=True)
+
+
+def _remove(table: Table, written: list[DataFile]) -> None:
+    for file in written:
+        table.io.delete(file.file_path)
+    written.clear()
+
+
+def _files(io: PyArrowFileIO, uri: str) -> tuple[FileSystem, list[str]]:
+    """Return the file system and the paths of the Parquet objects that a URI names."""
+    scheme, host, path = io.parse_location(uri)
+    files = io.fs_by_scheme(scheme, host)
+    found = files.get_file_info(path)
+    if found.type is not FileType.Directory:
+        return files, [path]
+    below = files.get_file_info(FileSelector(path, recursive=True))
+    return files, sorted(file.path for file in below if file.is_file and file.path.endswith(".parquet"))
+
+
+def _pieces(io: PyArrowFileIO, uri: str, group: FeatureGroup) -> _Pieces:
+    files, paths = _files(io, uri)
+    places, rows, stamped = [], 0, set()
+    for path in paths:
+        try:
+            footer = pq.read_metadata(path, filesystem=files)
+        except (pa.ArrowInvalid, FileNotFoundError) as error:
+            raise BatchError(f"batch for {group.table_name}: {path} cannot be read as Parquet: {error}") from error
+        places += [(path, i) for i in range(footer.num_row_groups) if footer.row_group(i).num_rows]
+        rows += footer.num_rows
+        stamped.add(CREATED_TIME not in footer.schema.to_arrow_schema().names)
+    if not rows:
+        raise BatchError(f"batch for {group.table_name}: it has no rows; {uri} has {len(paths)} Parquet objects")
+    if len(stamped) > 1:
+        raise BatchError(
+            f"batch for {group.table_name}: {CREATED_TIME} is in some of its objects and not in others; give it in all or in none"
+        )
+    return _Pieces(places, rows, stamped.pop())
+
+
+def _staged(spark: "SparkSession", task: _Task, pieces: _Pieces) -> "DataFrame":
+    """Return the checked rows, and among them rows that carry a problem or the content of a bucket instead."""
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only where Spark is
+
+    schema = from_arrow_schema(task.schema)
+    scheme_host = task.io().parse_location(pieces.places[0][0])[:2]
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        files = task.io().fs_by_scheme(*scheme_host)
+        for batch in batches:
+            for path, number in zip(batch["path"].to_pylist(), batch["number"].to_pylist(), strict=True):
+                with pq.ParquetFile(path, filesystem=files) as file:
+                    yield from _passed(task, file.read_row_group(number))
+
+    def together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext  # noqa: PLC0415 - on a worker
+
+        context = TaskContext.get()
+        yield from _bucket(task, batches, 0 if context is None else context.partitionId(), pieces.is_stamped)
+
+    places = spark.createDataFrame(pieces.places, "path string, number int").repartition(len(pieces.places))
+    rows = places.mapInArrow(read, schema)
+    return rows.repartition(pieces.buckets, *task.group.entity_names).mapInArrow(together, schema)
+
+
+def _passed(task: _Task, rows: pa.Table) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from _padded(task, checked(task.group, rows, task.now)).to_batches()
+    except BatchError as error:
+        yield from _notes(task, _PROBLEM, error.problems)
+
+
+def _bucket(task: _Task, batches: Iterable[pa.RecordBatch], number: int, is_stamped: bool) -> Iterator[pa.RecordBatch]:
+    every = pa.Table.from_batches([batch.cast(task.schema) for batch in batches], task.schema)
+    problems = every[_PROBLEM].drop_null()
+    if len(problems):
+        yield from _notes(task, _PROBLEM, problems.unique().to_pylist())
+    given = every.filter(pc.is_null(every[_PROBLEM])).select(task.columns.names)
+    if not given.num_rows:
+        return
+    try:
+        rows = checked(task.group, given, task.now)
+    except BatchError as error:
+        yield from _notes(task, _PROBLEM, error.problems)
+        return
+    order = sort_columns(task.group)
+    # a batch that the store's clock stamps is the same one at any time
+    hashed = content_hash(rows.drop_columns([CREATED_TIME]) if is_stamped else rows, order)
+    newest = pc.max(rows[EVENT_TIME]).as_py().isoformat()
+    yield from _notes(task, _CONTENT, [f"{number:05} {hashed} {rows.num_rows} {newest}"])
+    yield from _padded(task, rows).to_batches()
+
+
+def _padded(task: _Task, rows: pa.Table) -> pa.Table:
+    for name in (_PROBLEM, _CONTENT):
+        rows = rows.append_column(name, pa.nulls(rows.num_rows, pa.string()))
+    return rows.cast(task.schema)
+
+
+def _notes(task: _Task, column: str, texts: Sequence[str]) -> list[pa.RecordBatch]:
+    columns = {f.name: pa.nulls(len(texts), f.type) for f in task.schema} | {column: pa.array(texts, pa.string())}
+    batches: list[pa.RecordBatch] = pa.table(columns, schema=task.schema).to_batches()
+    return batches
+
+
+def _content(group: FeatureGroup, staged: "DataFrame", count: int) -> _Content:
+    """Return what passed the checks, or raise every problem that was found."""
+    notes = staged.where(f"{_PROBLEM} is not null or {_CONTENT} is not null").select(_PROBLEM, _CONTENT).collect()
+    problems = sorted({note[0] for note in notes if note[0] is not None})
+    if problems:
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        shown = [*problems[:_SHOWN], *more]
+        raise BatchError(f"batch for {group.table_name}: {'; '.join(shown)}", shown)
+    buckets = sorted(note[1].split() for note in notes)
+    digest = hashlib.sha256(" ".join(f"{number}:{hashed}" for number, hashed, _, _ in buckets).encode()).hexdigest()
+    return _Content(
+        rows=sum(int(rows) for _, _, rows, _ in buckets),
+        hash=f"h2/{count}:{digest}",
+        newest_event=max(datetime.fromisoformat(newest) for *_, newest in buckets),
+    )
+
+
+def _written(
+    staged: "DataFrame", task: _Task, metadata: TableMetadata, ingest_id: str, tasks: int
+) -> Iterator[DataFile]:
+    """Let tasks write the rows as data files of the table, each a range of partitions, entities and times."""
+    text, names = metadata.model_dump_json(), task.columns.names
+
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = pa.Table.from_batches([batch.cast(task.columns) for batch in batches], task.columns)
+        if not rows.num_rows:
+            return
+        state = TableMetadataUtil.parse_raw(text)
+        ids = pa.array([ingest_id], pa.string()).take(pa.nulls(rows.num_rows, pa.int8()).fill_null(0))
+        rows = rows.append_column(INGEST_ID, ids)
+        schema = arrow_schema(task.group)
+        rows = rows.select([f.name for f in state.schema().fields if f.name in schema.names])
+        rows = rows.cast(pa.schema([schema.field(name) for name in rows.column_names]))
+        files = [pickle.dumps(file) for file in _dataframe_to_data_files(state, rows, task.io())]
+        yield pa.record_batch({"file": pa.array(files, pa.binary())})
+
+    order = sort_columns(task.group)
+    passed = staged.where(f"{_PROBLEM} is null and {_CONTENT} is null").select(*names)
+    parted = passed.selectExpr("*", f"date_trunc('{task.group.partition}', {EVENT_TIME}) as __part")
+    ranged = parted.repartitionByRange(max(tasks, 1), "__part", *order).drop("__part").sortWithinPartitions(*order)
+    for row in ranged.mapInArrow(write, "file binary").collect():
+        yield pickle.loads(row[0])  # noqa: S301 - of our own tasks, over Spark's own channel
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the job. A batch that fails its checks is reported and told as the function does, and done with.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(prog="ingest_spark", allow_abbrev=False)
+    for name in ("batch_uri", "table", "idempotency_key", "now", "declaration_uri", "database", "unit", "event_bus"):
+        parser.add_argument(f"--{name}", required=True)
+    given, _ = parser.parse_known_args(arguments)
+
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - only where Spark is
+
+    s3, events = boto3.client("s3"), boto3.client("events")
+    bucket, _, path = given.declaration_uri.removeprefix("s3://").partition("/")
+    groups = read_declaration(s3.get_object(Bucket=bucket, Key=path)["Body"].read().decode())
+    group = next((group for group in groups if group.table_name == given.table), None)
+    if group is None:
+        known = ", ".join(sorted(group.table_name for group in groups))
+        sys.stderr.write(f"mlops ingest: --table must be one of {known}, got {given.table!r}\n")
+        return 1
+    now = datetime.fromisoformat(given.now).astimezone(UTC)
+    spark = SparkSession.builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    table = FeatureStoreClient.glue(database=given.database, environment=os.environ).table(given.table)
+    try:
+        done = ingest(spark, table, group, given.batch_uri, key=given.idempotency_key, now=now)
+    except (BatchError, KeyReusedError) as error:
+        bucket, _, path = given.batch_uri.removeprefix("s3://").partition("/")
+        head = s3.head_object(Bucket=bucket, Key=path)
+        delivery = Delivery(
+            bucket=bucket, path=path, etag=head["ETag"].strip('"'), bytes=head["ContentLength"], now=now
+        )
+        tell = unit_bus(events, bus=given.event_bus, unit=given.unit, detail_type=DetailType.FEATURES_REJECTED)
+        reject(delivery, str(error), getattr(error, "problems", [str(error)]), s3=s3, tell=tell)
+        sys.stderr.write(f"mlops ingest: rejected, nothing was written: {error}\n")
+        return 0
+    # by the key and not by the run: told twice, it is the same event
+    told = hashlib.sha256(given.idempotency_key.encode()).hexdigest()[:32]
+    announce = unit_bus(events, bus=given.event_bus, unit=given.unit)
+    announce(features_ingested(given.table, rows=done.rows, ingest_id=told))
+    sys.stderr.write(f"mlops ingest: {done}\n")
+    return 0

@@ -1,0 +1,335 @@
+"""Large batches and training sets on a real Spark with real Iceberg."""
+
+import dataclasses
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import Table
+from tests.runtime import spark as local_spark
+
+from mlops_runtime.features import ledger
+from mlops_runtime.features.batch import BatchError
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.hashing import content_hash
+from mlops_runtime.features.ingest import KeyReusedError
+from mlops_runtime.features.planner import GroupRows, point_in_time
+from mlops_runtime.features.sql import SqlEntities, SqlGroup, SqlPlan, SqlTable, precondition, render
+from mlops_runtime.jobs import ingest_spark
+from mlops_runtime.jobs.ingest_spark import ingest
+
+pytestmark = pytest.mark.spark
+
+NOW = datetime(2017, 3, 1, tzinfo=UTC)
+GROUP = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"), Entity("sku", "long", "article")),
+    features=(
+        Feature("units", "double", "units", nullable=True, minimum=0),
+        Feature("note", "string", "note", nullable=True),
+    ),
+    owner="demand",
+    description="stock",
+)
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory):
+    """Give one session for the module."""
+    found = local_spark.session(tmp_path_factory.mktemp("spark"))
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Give a store whose table is there and has one row."""
+    client = FeatureStoreClient.local(tmp_path / "store", now=lambda: NOW)
+    client.ingest(GROUP, rows(count=1, start=-1))
+    return client
+
+
+def at(hours: float) -> datetime:
+    """Return a time in hours since the start of the year."""
+    return datetime(2017, 1, 1, tzinfo=UTC) + timedelta(hours=hours)
+
+
+def rows(count=400, start=0, **columns) -> pa.Table:
+    """Return rows of ten stores over two months; every third without units."""
+    numbers = range(start, start + count)
+    table = {
+        "store_id": [str(i % 10) for i in numbers],
+        "sku": pa.array([i % 3 for i in numbers], pa.int32()),
+        "event_time": pa.array([at(3 * i) for i in numbers], pa.timestamp("ms", "Asia/Kolkata")),
+        "units": pa.array([None if i % 3 == 0 else float(abs(i)) for i in numbers], pa.float32()),
+        "note": pa.array([f"n{i}" for i in numbers]).dictionary_encode(),
+    }
+    return pa.table({**table, **columns})
+
+
+def put(folder, *tables) -> str:
+    """Write Parquet objects with several row groups, beside something that is none; return their prefix."""
+    folder.mkdir()
+    for i, table in enumerate(tables):
+        pq.write_table(table, folder / f"part-{i}.parquet", row_group_size=150)
+    (folder / "_SUCCESS").write_text("")
+    return folder.as_uri()
+
+
+def content(table) -> list:
+    """Return all rows without their batch, in one order."""
+    return sorted(table.scan().to_arrow().drop_columns(["ingest_id"]).to_pylist(), key=str)
+
+
+def test_a_large_batch_is_what_a_small_one_would_be(spark, store, tmp_path, monkeypatch):
+    """Types are cast, the clock stamps, repeated rows are one; partitions and one commit as the client makes them."""
+    monkeypatch.setattr(ingest_spark, "ROWS_A_TASK", 150)
+    uri = put(tmp_path / "batch", rows(count=300), rows(count=150, start=250))
+    assert ingest_spark._pieces(store.table("stock_v1").io, uri, GROUP).buckets == 4
+    table = store.table("stock_v1")
+    before = len(table.metadata.snapshots)
+    done = ingest(spark, table, GROUP, uri, key="big", now=NOW)
+    assert (done.rows, done.repeated, done.duplicate) == (400, 50, False)
+    other = FeatureStoreClient.local(tmp_path / "other", now=lambda: NOW)
+    other.ingest(GROUP, rows(count=1, start=-1))
+    other.ingest(GROUP, rows())
+    table = store.table("stock_v1")
+    assert content(table) == content(other.table("stock_v1"))
+    assert len(table.metadata.snapshots) == before + 1
+    snapshot = table.current_snapshot()
+    assert snapshot.snapshot_id == done.snapshot_id
+    summary = snapshot.summary.additional_properties
+    assert summary[ledger.KEY] == "big"
+    assert summary[ledger.EVENT_TIME_MAX] == at(3 * 399).isoformat()
+    assert summary[ledger.INGEST].startswith(f"{snapshot.sequence_number:019d}-")
+    ids = set(table.scan(row_filter="event_time >= '2017-01-01T00:00:00+00:00'").to_arrow()["ingest_id"].to_pylist())
+    assert ids == {summary[ledger.INGEST]}
+    assert {file.file.partition[0] for file in table.scan().plan_files()} == {(2016 - 1970) * 12 + 11, 564, 565}
+
+
+def test_the_same_batch_is_one_effect_and_another_under_its_key_is_refused(spark, store, tmp_path):
+    """A rerun says so, however the rows lie in objects; the key of another content is a typed error."""
+    table = store.table("stock_v1")
+    ingest(spark, table, GROUP, put(tmp_path / "one", rows()), key="k", now=NOW)
+    again = put(tmp_path / "again", rows(count=100, start=300), rows(count=300))
+    later = ingest(spark, store.table("stock_v1"), GROUP, again, key="k", now=NOW + timedelta(hours=1))
+    assert (later.rows, later.duplicate) == (0, True)
+    other = put(tmp_path / "other", rows(count=399))
+    with pytest.raises(KeyReusedError, match="idempotency key 'k' of stock_v1 was used at"):
+        ingest(spark, store.table("stock_v1"), GROUP, other, key="k", now=NOW)
+    assert store.table("stock_v1").scan().to_arrow().num_rows == 401
+
+
+def test_a_bad_batch_changes_nothing_and_names_every_problem(spark, store, tmp_path, monkeypatch):
+    """Problems of all row groups, and rows of different objects that repeat times with other values."""
+    monkeypatch.setattr(ingest_spark, "ROWS_A_TASK", 150)
+    good = rows()
+    torn = rows(count=1, start=399, units=pa.array([7.5], pa.float32()))
+    low = rows(count=1, start=400, units=pa.array([-1.0], pa.float32()))
+    early = rows(count=1, start=2000)
+    uri = put(tmp_path / "batch", good, torn, low, early)
+    table = store.table("stock_v1")
+    snapshot, files = table.current_snapshot(), sorted(tmp_path.glob("store/tables/**/*.parquet"))
+    with pytest.raises(BatchError) as error:
+        ingest(spark, table, GROUP, uri, key="bad", now=NOW)
+    message = str(error.value)
+    assert "rows repeat store_id, sku, event_time, created_time of another with other values" in message
+    assert "feature 'units' is below minimum 0" in message
+    assert "event_time is later than now" in message
+    assert store.table("stock_v1").current_snapshot() == snapshot
+    assert sorted(tmp_path.glob("store/tables/**/*.parquet")) == files
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ((), "it has no rows; .* has 0 Parquet objects"),
+        ((rows(count=0),), "it has no rows; .* has 1 Parquet objects"),
+        ((rows().drop_columns(["sku"]),), "column 'sku' is missing"),
+        ((rows(), rows(created_time=[NOW] * 400)), "created_time is in some of its objects and not in others"),
+    ],
+)
+def test_fails_for_what_is_no_batch(spark, store, tmp_path, tables, message):
+    """Empty, without a key, or half a backfill."""
+    uri = put(tmp_path / "batch", *tables)
+    with pytest.raises(BatchError, match=message):
+        ingest(spark, store.table("stock_v1"), GROUP, uri, key="bad", now=NOW)
+
+
+def test_fails_for_what_is_no_parquet(spark, store, tmp_path):
+    """An object is named with the reason."""
+    (tmp_path / "batch.parquet").write_text("store_id,sku")
+    with pytest.raises(BatchError, match=r"batch\.parquet cannot be read as Parquet"):
+        ingest(spark, store.table("stock_v1"), GROUP, (tmp_path / "batch.parquet").as_uri(), key="bad", now=NOW)
+
+
+class Overtaken:
+    """Lets another writer commit between the last look at the table and a commit."""
+
+    def __init__(self, monkeypatch, *writers):
+        self.writers, self.calls = list(writers), 0
+        original = Table._do_commit
+
+        def commit(table, updates, requirements):
+            self.calls += 1
+            if self.writers:
+                writer = self.writers.pop(0)
+                with pytest.MonkeyPatch.context() as inner:
+                    inner.setattr(Table, "_do_commit", original)
+                    writer()
+            return original(table, updates, requirements)
+
+        monkeypatch.setattr(Table, "_do_commit", commit)
+
+
+def test_two_jobs_with_one_key_have_one_effect(spark, store, tmp_path, monkeypatch):
+    """The other's commit comes after this one's check: this one looks again, and takes its files away."""
+    uri = put(tmp_path / "batch", rows())
+    Overtaken(monkeypatch, lambda: ingest(spark, store.table("stock_v1"), GROUP, uri, key="same", now=NOW))
+    done = ingest(spark, store.table("stock_v1"), GROUP, uri, key="same", now=NOW)
+    assert done.duplicate
+    table = store.table("stock_v1")
+    assert table.scan().to_arrow().num_rows == 401
+    there = {file.file.file_path.removeprefix("file://") for file in table.scan().plan_files()}
+    assert {str(path) for path in tmp_path.glob("store/tables/**/*.parquet")} == there
+
+
+def test_an_overtaken_job_writes_again_with_the_number_of_its_commit(spark, store, tmp_path, monkeypatch):
+    """Both land, and the ingest ids are in the order of the commits."""
+    uri = put(tmp_path / "batch", rows())
+    Overtaken(monkeypatch, lambda: store.ingest(GROUP, rows(count=2, start=450), idempotency_key="small"))
+    done = ingest(spark, store.table("stock_v1"), GROUP, uri, key="big", now=NOW)
+    table = store.table("stock_v1")
+    found = {
+        entry.key: table.snapshot_by_id(entry.snapshot_id).summary.additional_properties[ledger.INGEST]
+        for entry in ledger.entries(table)
+    }
+    assert found["small"] < found["big"]
+    assert set(table.scan().to_arrow()["ingest_id"].to_pylist()) == set(found.values())
+    assert done.rows == 400
+
+
+def test_a_job_that_is_always_overtaken_is_told_and_leaves_no_files(spark, store, tmp_path, monkeypatch):
+    """After its attempts the writer gives up with the table as the others left it."""
+    uri = put(tmp_path / "batch", rows(count=20))
+    monkeypatch.setattr("mlops_runtime.features.iceberg.COMMIT_ATTEMPTS", 2)
+    writers = [lambda i=i: store.ingest(GROUP, rows(count=1, start=450 + i)) for i in range(2)]
+    Overtaken(monkeypatch, *writers)
+    with pytest.raises(CommitFailedException):
+        ingest(spark, store.table("stock_v1"), GROUP, uri, key="big", now=NOW)
+    table = store.table("stock_v1")
+    assert table.scan().to_arrow().num_rows == 3
+    there = {file.file.file_path.removeprefix("file://") for file in table.scan().plan_files()}
+    assert {str(path) for path in tmp_path.glob("store/tables/**/*.parquet")} == there
+
+
+def test_fails_for_an_unknown_table_before_anything_starts(tmp_path, monkeypatch, capsys):
+    """The declaration names what there is."""
+    from mlops_runtime.features.declaration import declaration_json
+
+    class S3:
+        def get_object(self, **_):
+            import io
+
+            return {"Body": io.BytesIO(declaration_json([GROUP]).encode())}
+
+    monkeypatch.setattr(ingest_spark.boto3, "client", lambda _: S3())
+    names = ("batch_uri", "idempotency_key", "declaration_uri", "database", "unit", "event_bus")
+    arguments = [part for name in names for part in (f"--{name}", "s3://b/x")]
+    assert ingest_spark.main([*arguments, "--table", "stok_v1", "--now", NOW.isoformat(), "--JOB_NAME", "j"]) == 1
+    assert "--table must be one of stock_v1, got 'stok_v1'" in capsys.readouterr().err
+
+
+HISTORY = dataclasses.replace(
+    GROUP,
+    name="history",
+    features=(Feature("units", "double", "units", nullable=True), Feature("note", "string", "note", nullable=True)),
+)
+
+
+def history(count: int, first: int, seed: int) -> pa.Table:
+    """Return late, restated, null and NaN values; few stores and hours make ties frequent."""
+    chance, seen = random.Random(seed), {}
+    for _ in range(count):
+        key = (str(chance.randrange(4)), chance.randrange(2), at(chance.randrange(12)), at(chance.randrange(first, 16)))
+        seen[key] = (chance.choice([None, float("nan"), 0.0, 1.0, 2.0]), chance.choice([None, "x", "y"]))
+    names = ("store_id", "sku", "event_time", "created_time", "units", "note")
+    columns = zip(*(key + values for key, values in seen.items()), strict=True)
+    return pa.table(dict(zip(names, map(list, columns), strict=True)))
+
+
+def shown(spark, table: Table) -> SqlTable:
+    """Let Spark's catalog of folders find a table of pyiceberg's, by the file name that such a catalog looks for."""
+    lake = Path(spark.conf.get("spark.sql.catalog.lake.warehouse"))
+    folder = lake / "features" / table.name()[-1] / "metadata"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "v1.metadata.json").write_bytes(Path(table.metadata_location.removeprefix("file://")).read_bytes())
+    (folder / "version-hint.text").write_text("1")
+    return SqlTable(database="features", table=table.name()[-1], snapshot_id=table.current_snapshot().snapshot_id)
+
+
+@pytest.mark.parametrize("semantics", ["known_at", "event_time"])
+def test_sparks_training_set_has_the_content_hash_of_duckdbs(spark, store, semantics):
+    """Over tables that pyiceberg wrote, at their pinned snapshots, cut by ``as_of``, whatever the session's zone."""
+    for seed, first in ((1, 0), (2, 6)):
+        store.ingest(HISTORY, history(150, first, seed))
+    table = store.table("history_v1")
+    chance = random.Random(7)
+    rows = pa.table(
+        {
+            "row_id": pa.arange(0, 120, 1),
+            "store_id": [str(chance.randrange(5)) for _ in range(120)],
+            "sku": [chance.randrange(2) for _ in range(120)],
+            "at": pa.array([at(chance.randrange(18)) for _ in range(120)], pa.timestamp("us", "UTC")),
+        }
+    )
+    labels = store._tables._catalog.create_table_if_not_exists(f"features.labels_{semantics}", rows.schema)
+    labels.append(rows)
+    pinned = table.scan(
+        snapshot_id=table.current_snapshot().snapshot_id, row_filter=f"created_time <= '{at(13).isoformat()}'"
+    )
+    known = GroupRows(
+        name="history",
+        entities=("store_id", "sku"),
+        columns=("units", "note"),
+        ttl=timedelta(hours=3),
+        ttl_inclusive=False,
+        rows=pinned.to_arrow(),
+        names={"units": "history__units"},
+    )
+    wanted = point_in_time(rows, "at", [known], semantics=semantics)
+    spark_table = shown(spark, table)
+    store.ingest(HISTORY, history(150, 0, 3))
+    shown(spark, store.table("history_v1"))
+    plan = SqlPlan(
+        entities=SqlEntities(
+            table=shown(spark, labels), timestamp="at", columns={"store_id": "string", "sku": "long", "at": "timestamp"}
+        ),
+        groups=(
+            SqlGroup(
+                name="history",
+                table=spark_table,
+                entities={"store_id": "string", "sku": "long"},
+                columns={"units": "double", "note": "string"},
+                ttl=timedelta(hours=3),
+                ttl_inclusive=False,
+                names={"units": "history__units"},
+            ),
+        ),
+        semantics=semantics,
+        as_of=at(13),
+        within=(at(0), at(17)),
+    )
+    checked = spark.sql(precondition(plan, "spark", catalog="lake")).collect()[0]
+    assert tuple(checked) == (120, 120, 0)
+    found = pa.Table.from_batches(spark.sql(render(plan, "spark", catalog="lake"))._collect_as_arrow())
+    assert found["row_id"].to_pylist() == list(range(120))
+    assert content_hash(found.cast(wanted.schema)) == content_hash(wanted)
+    assert 0 < wanted["note"].null_count < 120
+    # the pin is older than the table: at its head the answer is another
+    assert spark.table(f"lake.features.{spark_table.table}").count() > pinned.to_arrow().num_rows

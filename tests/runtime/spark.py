@@ -1,0 +1,51 @@
+"""A local Spark with real Iceberg: pyspark and the jar of ``sagemaker-feature-store-pyspark``, which carries Iceberg 1.9 relocated.
+
+``.ci/run`` puts both below ``.venv/share/spark``; what needs them skips with a reason where they or Java are missing.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+HOME = Path(sys.prefix) / "share" / "spark"
+JAR = HOME / "feature_store_pyspark" / "jars" / "sagemaker-feature-store-spark-sdk-3.5.jar"
+ICEBERG = "smfs.shaded.org.apache.iceberg.spark"
+
+
+def session(folder: Path):
+    """Return a session, its catalog ``lake`` a folder."""
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java 17: apt-get install openjdk-17-jre-headless")
+    if not JAR.is_file():
+        pytest.skip(f"pyspark 3.5 and sagemaker-feature-store-pyspark are not below {HOME}; .ci/run installs them")
+    sys.path.append(str(HOME))
+    # workers are this very Python, and find what this process finds
+    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    from pyspark.sql import SparkSession
+
+    settings = {
+        "spark.jars": str(JAR),
+        "spark.sql.extensions": f"{ICEBERG}.extensions.IcebergSparkSessionExtensions",
+        "spark.sql.catalog.lake": f"{ICEBERG}.SparkCatalog",
+        "spark.sql.catalog.lake.type": "hadoop",
+        "spark.sql.catalog.lake.cache-enabled": "false",
+        "spark.sql.catalog.lake.warehouse": str(folder / "lake"),
+        "spark.sql.session.timeZone": "America/New_York",  # nothing may depend on it
+        "spark.sql.shuffle.partitions": "2",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.memory": "1g",
+        "spark.local.dir": str(folder / "local"),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+    }
+    builder = SparkSession.builder.master("local[2]").appName("tests")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    found = builder.getOrCreate()
+    found.sparkContext.setLogLevel("ERROR")
+    return found
