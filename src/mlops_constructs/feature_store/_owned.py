@@ -1,14 +1,17 @@
-"""Grants to write, build and erase, of the store that a unit defines itself."""
+"""Grants to write, build, erase and serve, of the store that a unit defines itself."""
 
 from collections.abc import Sequence
 from typing import Literal
 
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
+from mlops_constructs._errors import ValidationError
 from mlops_constructs.feature_store._base import FeatureStoreBase
 from mlops_constructs.feature_store._grants import grant_all
 from mlops_constructs.feature_store._lake_formation import BUILD, MAINTAIN, READ, WRITE
+from mlops_constructs.feature_store._online import publish_online_statements, read_online_statements
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_runtime.features.group import FeatureGroup
 
@@ -20,6 +23,12 @@ class OwnedFeatureStore(FeatureStoreBase):
 
     _training_sets: s3.IBucket
     _manifests: s3.IBucket
+    _online: dynamodb.Table | None
+
+    @property
+    def online_table(self) -> dynamodb.ITable | None:
+        """Table of the newest row of each entity; None without ``online``."""
+        return self._online
 
     def write_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
         """Return what a role of ours needs to read tables and append to them; nothing is ever deleted.
@@ -89,6 +98,43 @@ class OwnedFeatureStore(FeatureStoreBase):
         self._permit(grantee, "erase", None)
         statements = self._tables(None).erase(sets=self._training_sets, manifests=self._manifests)
         return grant_all(grantee, statements, scope=self)
+
+    def grant_publish_online(
+        self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None
+    ) -> iam.Grant:
+        """Let somebody publish rows to the online table, and forget entities there; reading the rows is ``grant_read``.
+
+        Args:
+            grantee: Who.
+            groups: The groups. Default: all.
+
+        Raises:
+            ValidationError: If the store has no online table or no such group, or the grant could not be given from here.
+        """
+        statements = publish_online_statements(self._served(), self._key, tables=self._named(groups))
+        return grant_all(grantee, statements, scope=self)
+
+    def grant_read_online(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
+        """Let somebody read the newest rows; the feature tables stay out of their reach.
+
+        Args:
+            grantee: Who, such as the role of a service that predicts.
+            groups: The groups. Default: all.
+
+        Raises:
+            ValidationError: As for ``grant_publish_online``.
+        """
+        statements = read_online_statements(self._served(), self._key, tables=self._named(groups))
+        return grant_all(grantee, statements, scope=self)
+
+    def _served(self) -> dynamodb.Table:
+        if self._online is None:
+            problem = "this store has no online table; give it online=True"
+            raise ValidationError("NoOnlineTable", [problem], self)
+        return self._online
+
+    def _named(self, groups: Sequence[FeatureGroup] | None) -> tuple[str, ...] | None:
+        return None if groups is None else self._tables(groups).tables
 
     def _permit(
         self,

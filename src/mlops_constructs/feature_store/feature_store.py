@@ -29,6 +29,7 @@ from mlops_constructs.feature_store._grants import grant_all
 from mlops_constructs.feature_store._imported import ImportedFeatureStore
 from mlops_constructs.feature_store._ingest import DefinedIngest, define_ingest, deliver_statements
 from mlops_constructs.feature_store._lake_formation import DESCRIBE, MAINTAIN, define_location
+from mlops_constructs.feature_store._online import define_online_table
 from mlops_constructs.feature_store._owned import OwnedFeatureStore
 from mlops_constructs.feature_store._tables import (
     define_optimizer_role,
@@ -71,6 +72,8 @@ class FeatureStore(OwnedFeatureStore):
             AWS that training sets' tagged snapshots survive Glue's optimizer; asking for it is a warning.
         freshness_schedule: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
         ingest: How batches that arrive as objects are ingested. Default: only clients ingest.
+        online: Whether there is a DynamoDB table for the newest row of each entity, which
+            ``mlops_runtime.features.online.OnlineStore`` publishes to and reads. Default: there is none.
 
     Raises:
         ValidationError: If two groups share a table, there is none, groups and lock file do not agree, or a duration is not
@@ -92,6 +95,7 @@ class FeatureStore(OwnedFeatureStore):
         snapshot_retention: cdk.Duration | None = None,
         freshness_schedule: cdk.Duration | None = None,
         ingest: FeatureIngest | None = None,
+        online: bool = False,
     ) -> None:
         super().__init__(scope, id, unit=business_unit.name, groups=groups, access=access, is_whole=True)
         every = _HOURLY if freshness_schedule is None else freshness_schedule
@@ -123,6 +127,7 @@ class FeatureStore(OwnedFeatureStore):
             )
             for role in self._ingest.roles:
                 self.admit(role, to="write")
+        self._online = define_online_table(self, "Online", business_unit=business_unit) if online else None
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days()))
         business_unit.publish_entry(self, "Entry", self._entry())

@@ -11,7 +11,7 @@ import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
 
-from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, Profile
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, Profile, ValidationError
 from mlops_constructs.feature_store import _online
 from mlops_constructs.feature_store._grants import grant_all
 from mlops_local import deployer
@@ -86,6 +86,29 @@ def test_rights_are_the_calls_of_the_adapter_and_reach_the_tables_named() -> Non
     (reader,) = (s for s in table if s["Action"] == "dynamodb:BatchGetItem")
     assert reader["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["stock_v1/*"]}}
     assert all("/index" not in str(s["Resource"]) and s["Resource"] != "*" for s in table)
+
+
+def test_a_store_has_the_table_where_it_is_asked_for(define_store: Any, group: Any, resources: Any) -> None:
+    """Opt-in; grants for a group are confined to its keys, and need the table and the group."""
+    plain, store = define_store(group("stock")), define_store(group("stock"), group("sales"), online=True)
+
+    assert plain.online_table is None
+    for grant in (plain.grant_read_online, plain.grant_publish_online):
+        with pytest.raises(ValidationError, match="this store has no online table; give it online=True"):
+            grant(iam.User(plain, f"User{grant.__name__}"))
+    assert store.online_table is not None
+    with pytest.raises(ValidationError, match="group must be one of"):
+        store.grant_read_online(iam.User(store, "Nobody"), groups=[group("prices")])
+    store.grant_read_online(iam.User(store, "Reader"), groups=[group("stock")])
+    store.grant_publish_online(iam.User(store, "Publisher"))
+    statements = [
+        s for policy in resources(store, "AWS::IAM::Policy").values() for s in policy["PolicyDocument"]["Statement"]
+    ]
+    conditions = {str(s["Action"]): s.get("Condition") for s in statements if "dynamodb" in str(s["Action"])}
+    assert conditions == {
+        "dynamodb:BatchGetItem": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["stock_v1/*"]}},
+        "['dynamodb:DeleteItem', 'dynamodb:PutItem']": None,
+    }
 
 
 @pytest.mark.cloud
