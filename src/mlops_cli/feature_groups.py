@@ -194,7 +194,7 @@ def table_of(place: Place, group: str) -> str:
     Raises:
         UserError: If there is none, or there are several.
     """
-    from mlops_runtime.features.training_set import TrainingSetError, resolved
+    from mlops_runtime.features.request import TrainingSetError, resolved
 
     try:
         return resolved("", [group], place.client.table_names())[group]

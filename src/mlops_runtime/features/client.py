@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import pyarrow as pa
 from pyiceberg.table import Table
@@ -22,11 +22,14 @@ from mlops_runtime.features.group import FeatureGroup
 from mlops_runtime.features.ingest import Batch, Ingested, append, check_is_given, check_restates, prepared
 from mlops_runtime.features.lock import FeatureLock
 from mlops_runtime.features.manifest import Manifests
-from mlops_runtime.features.objects import Objects
+from mlops_runtime.features.objects import Objects, remove
+from mlops_runtime.features.request import Asked, Features, requested
 
 if TYPE_CHECKING:
+    from mlops_runtime.features.engine import Engine
+    from mlops_runtime.features.explanation import Explanation
     from mlops_runtime.features.rebuild import Rebuild
-    from mlops_runtime.features.training_set import Features, TrainingSet
+    from mlops_runtime.features.training_set import TrainingSet
     from mlops_runtime.features.usage import Difference, Use
 
 
@@ -184,7 +187,7 @@ class FeatureStoreClient:
     def training_set(
         self,
         entities: ArrowStream,
-        features: "Features",
+        features: Features,
         *,
         name: str,
         timestamp: str = "event_timestamp",
@@ -192,6 +195,8 @@ class FeatureStoreClient:
         as_of: datetime | None = None,
         snapshots: Mapping[str, int] | None = None,
         source: Mapping[str, str] | None = None,
+        engine: "Engine | None" = None,
+        memory: int | None = None,
     ) -> "TrainingSet":
         """Add features to entity rows as they counted at each row's time; tag what was read, write the files and the manifest.
 
@@ -201,34 +206,48 @@ class FeatureStoreClient:
         Args:
             entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame.
             features: Groups whose features are all wanted, or columns by name of group or table.
-            name: Name of the training set.
+            name: Name of the training set: lower-case letters, digits, ``-`` and ``_``.
             timestamp: The time column, with a zone. Default: ``event_timestamp``.
             semantics: Whether a value counts from when it was known, or from its event time whatever was known. Default:
                 ``known_at``, which leaks nothing.
             as_of: Rows created later are not read. Default: all rows of the snapshots are.
             snapshots: Snapshots to read, by name of group or table. Default: the current ones.
             source: Which code asks, for the manifest: ``repository``, ``commit`` and the like. Default: nothing is said.
+            engine: ``duckdb``, whatever is to be read. Default: the sizes decide; what needs another engine is refused by name,
+                and ``explain`` gives its statement.
+            memory: Bytes that DuckDB may use. Default: 8 GiB.
 
         Raises:
-            TrainingSetError: If entity rows, groups, columns or snapshots are not as needed.
+            TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or it is one for another engine.
             PlanError: If keys are null or of another type, or columns clash.
         """
         from mlops_runtime.features import training_set as sets  # noqa: PLC0415 - duckdb
 
-        rows = sets.read_entities(entities, timestamp)
-        request = sets.Request(
+        request = requested(
+            entities,
+            features,
             name=name,
-            rows=rows,
             timestamp=timestamp,
-            features=features,
             semantics=semantics,
             as_of=as_of,
-            snapshots={} if snapshots is None else snapshots,
-            source={} if source is None else source,
+            snapshots=snapshots,
+            source=source,
+            engine=engine,
+            memory=memory,
         )
+        kept, manifests = self._sets, self.manifests
         built = sets.build(self.table, self.table_names(), request)
-        self._keep(built)
+        sets.keep(built, kept, manifests)
         return built
+
+    def explain(self, entities: ArrowStream, features: Features, **asked: Unpack[Asked]) -> "Explanation":
+        """Say how ``training_set`` would build: engine, what is read, plan by table; its ``sql`` is for Spark and Athena.
+
+        Nothing is tagged or written. Arguments and errors are those of ``training_set``; the name may be left out.
+        """
+        from mlops_runtime.features.explanation import explain  # noqa: PLC0415 - duckdb
+
+        return explain(self.table, self.table_names(), requested(entities, features, **asked))
 
     def split_training_set(
         self, plan: TrainingSetPlan, *, as_of: datetime, tables: Sequence[str] | None = None
@@ -266,16 +285,9 @@ class FeatureStoreClient:
             ManifestError: If there is no such manifest, or it was changed.
             TrainingSetError: If one cannot be built again.
         """
-        from mlops_runtime.features.training_set import TrainingSetError  # noqa: PLC0415 - duckdb
-        from mlops_runtime.features.usage import difference  # noqa: PLC0415 - duckdb
+        from mlops_runtime.features.usage import diff  # noqa: PLC0415 - duckdb
 
-        built = []
-        for training_set_id in (a, b):
-            again = self.rebuild(training_set_id)
-            if again.training_set is None:
-                raise TrainingSetError(f"training set {training_set_id} cannot be built again: {again.reason}")
-            built.append(again.training_set)
-        return difference(built[0], built[1])
+        return diff(self.rebuild, a, b)
 
     def who_used(
         self, group: FeatureGroup | str, *, snapshot: int | None = None, column: str | None = None
@@ -328,7 +340,7 @@ class FeatureStoreClient:
             manifests=self.manifests,
             sets=self._sets,
             open=lambda uri: Objects(uri, s3=self._s3),
-            remove=self._remove,
+            remove=lambda file: remove(file, s3=self._s3),
         )
         return erase(places, entity, reason=reason, in_use=in_use, include_in_use=include_in_use, now=self._now())
 
@@ -365,16 +377,6 @@ class FeatureStoreClient:
             )
         return Objects(self._set_place, s3=self._s3)
 
-    def _keep(self, built: "TrainingSet") -> None:
-        """Write entity rows, files and, last, the manifest: what has a manifest is complete."""
-        sets, prefix = self._sets, f"sets/{built.manifest.name}/{built.id}"
-        if built.entities is not None and built.manifest.entity_rows is not None:
-            sets.put_once(f"entities/{built.manifest.entity_rows.sha256}.parquet", built.entities)
-        for path, content in built.files.items():
-            sets.put_once(f"{prefix}/{path}", content)
-        self.manifests.add_copy(built.id, f"{str(self._set_place).rstrip('/')}/{prefix}")
-        self.manifests.write(built.manifest)
-
     def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
         done = append(table, batch, now)
         if self._announce is not None:
@@ -382,13 +384,6 @@ class FeatureStoreClient:
             told = hashlib.sha256(batch.key.encode()).hexdigest()[:32]
             self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=told))
         return done
-
-    def _remove(self, file: str) -> None:
-        if file.startswith("s3://"):
-            bucket, _, key = file.removeprefix("s3://").partition("/")
-            Objects(f"s3://{bucket}", s3=self._s3).erase(key)
-        else:
-            Path(file.removeprefix("file://")).unlink(missing_ok=True)
 
 
 def _utc_now() -> datetime:

@@ -24,8 +24,7 @@ from mlops_runtime.features import ledger
 from mlops_runtime.features.iceberg import TableMeaning, committed, same_entity
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.objects import Objects
-from mlops_runtime.features.rebuild import entities_key
-from mlops_runtime.features.training_set import FILE
+from mlops_runtime.features.training_set import FILE, entities_key
 from mlops_runtime.features.usage import pins
 
 
@@ -207,7 +206,7 @@ def _expire(table: Table, snapshots: Collection[int]) -> None:
 
 
 def _given(manifest: TrainingSetManifest) -> str | None:
-    return None if manifest.entity_rows is None else entities_key(manifest)
+    return None if manifest.entity_rows is None else entities_key(manifest.entity_rows)
 
 
 def _erase_copies(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
@@ -27,7 +27,7 @@ from pyiceberg.types import (
 )
 
 from mlops_runtime.contracts.features import PinnedTable
-from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, FeatureGroup
+from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, FeatureGroup, FeatureType
 from mlops_runtime.features.lock import LockedTable
 
 T = TypeVar("T")
@@ -135,6 +135,18 @@ def sort_columns(group: FeatureGroup) -> tuple[str, ...]:
     return (*group.entity_names, EVENT_TIME)
 
 
+def feature_types(table: Table) -> dict[str, FeatureType]:
+    """Return the types of a table's columns, as groups declare them."""
+    names = {kind: name for name, kind in _TYPES.items()}
+    return {field.name: cast("FeatureType", names[field.field_type]) for field in table.schema().fields}  # type: ignore[index]
+
+
+def arrow_types(schema: pa.Schema) -> dict[str, FeatureType]:
+    """Return the types of columns that have one, as groups declare them."""
+    names = {kind: name for name, kind in _ARROW_TYPES.items()}
+    return {field.name: cast("FeatureType", names[field.type]) for field in schema if field.type in names}
+
+
 def arrow_schema(group: FeatureGroup) -> pa.Schema:
     """Return the Arrow schema of a group's rows, in the order of its columns."""
     return pa.schema([pa.field(c.name, _ARROW_TYPES[c.type], nullable=not c.required) for c in group.columns])
@@ -211,23 +223,23 @@ def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
 
 
 def pin(
-    table: Table, snapshot_id: int, tag: str, columns: Iterable[str], names: Sequence[str] | None = None
+    table: Table, snapshot_id: int, tag: str | None, columns: Iterable[str], names: Sequence[str] | None = None
 ) -> PinnedTable:
-    """Describe a table at a snapshot that ``tag`` names.
+    """Describe a table at a snapshot, which ``tag`` names and keeps.
 
     Args:
         table: The table.
         snapshot_id: The snapshot.
-        tag: Its tag.
+        tag: Its tag. ``None``: it has none, for what nobody keeps.
         columns: What is read of it.
         names: What the columns are called in the training set. Default: as in the table.
 
     Raises:
         FeatureTableError: If the tag does not name the snapshot.
     """
-    reference = table.metadata.refs.get(tag)
+    reference = None if tag is None else table.metadata.refs.get(tag)
     snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None or reference is None or reference.snapshot_id != snapshot_id:
+    if snapshot is None or (tag is not None and (reference is None or reference.snapshot_id != snapshot_id)):
         raise FeatureTableError(f"table {'.'.join(table.name())} has no snapshot {snapshot_id} with tag {tag}")
     columns = tuple(columns)
     meaning = TableMeaning.of(table.name()[-1], table.properties)
@@ -241,7 +253,7 @@ def pin(
         table_uuid=str(table.metadata.table_uuid),
         snapshot_id=snapshot_id,
         schema_id=schema_id,
-        tag=tag,
+        tag="" if tag is None else tag,
         columns=columns,
         entities=meaning.entities,
         ttl_seconds=None if meaning.ttl is None else int(meaning.ttl.total_seconds()),

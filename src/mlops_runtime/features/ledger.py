@@ -53,8 +53,15 @@ def summary(
 
 def newest(table: Table) -> datetime | None:
     """Return the newest event time that was ever ingested, or ``None`` before the first ingest."""
-    value = _of(table.current_snapshot()).get(EVENT_TIME_MAX)
-    return None if value is None else datetime.fromisoformat(value)
+    snapshot = table.current_snapshot()
+    while snapshot is not None:
+        value = _of(snapshot).get(EVENT_TIME_MAX)
+        if value is not None:
+            return datetime.fromisoformat(value)
+        # whoever compacts a table says nothing of events
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else table.snapshot_by_id(parent)
+    return None
 
 
 def find(table: Table, key: str) -> Entry | None:

@@ -4,6 +4,20 @@ from pathlib import Path
 from typing import Any
 
 
+def remove(file: str, *, s3: Any = None) -> None:
+    """Remove a file for good: a path, a ``file://`` URI, or an ``s3://`` object with all its versions.
+
+    Args:
+        file: The file; one that is gone is no error.
+        s3: A boto3 client, for ``s3://``.
+    """
+    if file.startswith("s3://"):
+        bucket, _, key = file.removeprefix("s3://").partition("/")
+        Objects(f"s3://{bucket}", s3=s3).erase(key)
+    else:
+        Path(file.removeprefix("file://")).unlink(missing_ok=True)
+
+
 class Objects:
     """Objects by key below one place.
 

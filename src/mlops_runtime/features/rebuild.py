@@ -7,12 +7,13 @@ from enum import StrEnum
 import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
-from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
+from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features import split_set, training_set
 from mlops_runtime.features.iceberg import FeatureTableError
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.objects import Objects
-from mlops_runtime.features.training_set import Load, TrainingSet, TrainingSetError
+from mlops_runtime.features.request import Load, TrainingSetError
+from mlops_runtime.features.training_set import TrainingSet
 
 
 class Verdict(StrEnum):
@@ -34,13 +35,6 @@ class Rebuild:
     reason: str
     training_set: TrainingSet | None = None
     same_bytes: bool = False
-
-
-def entities_key(manifest: TrainingSetManifest) -> str:
-    """Return the key of the entity rows that somebody gave for a training set."""
-    if manifest.entity_rows is None:
-        raise TrainingSetError(f"training set {manifest.name} has no entity rows of its own")
-    return f"entities/{manifest.entity_rows.sha256}.parquet"
 
 
 def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | None = None) -> Rebuild:
@@ -72,8 +66,9 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
         missing += _gone(tables[pinned.table], pinned)
     content = None
     if manifest.entity_rows is not None:
-        content = None if sets is None else sets.get(entities_key(manifest))
-        missing += [] if content else [f"entity rows {entities_key(manifest)} are not there"]
+        key = training_set.entities_key(manifest.entity_rows)
+        content = None if sets is None else sets.get(key)
+        missing += [] if content else [f"entity rows {key} are not there"]
     if missing:
         return Rebuild(verdict=Verdict.IMPOSSIBLE, reason="; ".join(missing))
     try:

@@ -14,18 +14,8 @@ from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
 from mlops_runtime.features.iceberg import pin, read_rows, tag_snapshot
 from mlops_runtime.features.planner import point_in_time
-from mlops_runtime.features.training_set import (
-    Load,
-    TrainingSet,
-    TrainingSetError,
-    built_by,
-    chosen_snapshots,
-    column_problems,
-    described,
-    group_rows,
-    iso,
-    resolved,
-)
+from mlops_runtime.features.request import Load, TrainingSetError, chosen_snapshots, column_problems, resolved
+from mlops_runtime.features.training_set import TrainingSet, built_by, described, group_rows, iso
 
 SPLITS = ("train", "holdout")
 SPLIT = "split"

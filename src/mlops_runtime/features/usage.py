@@ -1,6 +1,6 @@
 """Who used what: training sets that hold a snapshot or a column, and how two of them differ."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import duckdb
@@ -10,6 +10,8 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.planner import ROW_ID
+from mlops_runtime.features.rebuild import Rebuild
+from mlops_runtime.features.request import TrainingSetError
 from mlops_runtime.features.training_set import TrainingSet
 
 
@@ -93,6 +95,21 @@ def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column
                 )
             )
     return tuple(found)
+
+
+def diff(rebuilt: Callable[[str], Rebuild], a: str, b: str) -> Difference:
+    """Build two training sets again and compare them.
+
+    Raises:
+        TrainingSetError: If one cannot be built again.
+    """
+    built = []
+    for training_set_id in (a, b):
+        again = rebuilt(training_set_id)
+        if again.training_set is None:
+            raise TrainingSetError(f"training set {training_set_id} cannot be built again: {again.reason}")
+        built.append(again.training_set)
+    return difference(built[0], built[1])
 
 
 def difference(a: TrainingSet, b: TrainingSet) -> Difference:

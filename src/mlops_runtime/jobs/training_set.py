@@ -21,7 +21,7 @@ from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.iceberg import FeatureTableError
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.planner import PlanError
-from mlops_runtime.features.training_set import TrainingSetError
+from mlops_runtime.features.request import TrainingSetError
 from mlops_runtime.jobs.lineage import Lineage
 from mlops_runtime.jobs.lineage import add_arguments as lineage_arguments
 from mlops_runtime.jobs.optml import JobError, OptMl

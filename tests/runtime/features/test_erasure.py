@@ -126,7 +126,7 @@ def test_a_crash_is_finished_by_the_next_call(kept, monkeypatch, step):
     }
     with monkeypatch.context() as broken:
         if step == "remove":
-            broken.setattr("mlops_runtime.features.client.FeatureStoreClient._remove", crash)
+            broken.setattr("mlops_runtime.features.client.remove", crash)
         else:
             broken.setattr(*targets[step], crash)
         with pytest.raises(KeyboardInterrupt):

@@ -40,3 +40,15 @@ def test_keys_of_expiring_snapshots_are_carried_for_ninety_days(shop):
     assert ('"old"' in soon["mlops.ledger"], '"new"' in soon["mlops.ledger"]) == (True, True)
     assert ('"old"' in late["mlops.ledger"], '"new"' in late["mlops.ledger"]) == (False, True)
     assert soon[ledger.EVENT_TIME_MAX] == shop.day(2).isoformat()
+
+
+def test_the_newest_event_survives_a_snapshot_that_says_nothing(shop):
+    """As one of Glue's compaction does."""
+    shop.client.ingest(shop.STOCK, shop.stock((7, 5, 7)))
+    table = shop.client.table("stock_v1")
+    with table.transaction() as transaction, transaction.update_snapshot().fast_append():
+        pass
+
+    shop.client.ingest(shop.STOCK, shop.stock((3, 5, 3)))
+
+    assert ledger.newest(shop.client.table("stock_v1")) == shop.day(7)

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.features.training_set import TrainingSetError
+from mlops_runtime.features.request import TrainingSetError
 
 
 def days(shop, table) -> list[float]:

@@ -12,7 +12,7 @@ import pytest
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.features.planner import PlanError
-from mlops_runtime.features.training_set import TrainingSetError
+from mlops_runtime.features.request import TrainingSetError
 
 ON_HAND = {"stock": ["on_hand"]}
 

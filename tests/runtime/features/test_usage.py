@@ -3,7 +3,7 @@
 import pytest
 
 from mlops_runtime.features.rebuild import Verdict
-from mlops_runtime.features.training_set import TrainingSetError
+from mlops_runtime.features.request import TrainingSetError
 
 ON_HAND = {"stock": ["on_hand"]}
 

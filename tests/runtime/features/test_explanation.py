@@ -1,0 +1,62 @@
+"""What a build would take is said without building."""
+
+import pytest
+
+from mlops_runtime.features.engine import EngineError
+from mlops_runtime.features.request import TrainingSetError
+from mlops_runtime.features.sql import SqlTable
+
+ENTITIES = SqlTable(database="demand", table="asked_v1", snapshot_id=3)
+
+
+def test_engine_plan_and_sizes_are_said(filled):
+    """And nothing is tagged or written."""
+    found = filled.client.explain(filled.asked((3, "1")), [filled.STOCK])
+
+    assert (found.engine.engine, found.engine.rows) == ("duckdb", 10)
+    assert found.plans["stock_v1"].plan == "fan_out"
+    assert found.tables[0].names == ("stock__on_hand",)
+    assert set(filled.client.table("stock_v1").metadata.refs) == {"main"}
+    assert filled.client.manifests.ids() == ()
+
+
+def test_what_does_not_fit_is_for_another_engine(filled):
+    """A build there is refused with the way out; forced, it is done."""
+    rows = filled.asked((3, "1"))
+
+    assert filled.client.explain(rows, [filled.STOCK], memory=1000).engine.engine == "athena"
+    with pytest.raises(TrainingSetError, match=r"training set s is one for athena: .*; run the statement of explain"):
+        filled.client.training_set(rows, [filled.STOCK], name="s", memory=1000)
+    assert filled.client.training_set(rows, [filled.STOCK], name="s", memory=1000, engine="duckdb").rows.num_rows == 1
+    with pytest.raises(EngineError, match="engine must be one of duckdb, athena, spark, got 'pandas'"):
+        filled.client.explain(rows, [filled.STOCK], engine="pandas")
+
+
+def test_the_statement_names_snapshots_and_columns(filled):
+    """For both dialects; it is what was asked, as_of and time to live too."""
+    asked = {"as_of": filled.day(5), "semantics": "event_time", "engine": "spark"}
+    found = filled.client.explain(filled.asked((3, "1")), [filled.STOCK], **asked)
+    snapshot = found.tables[0].snapshot_id
+
+    athena, spark = (found.sql(dialect, ENTITIES) for dialect in ("athena", "spark"))
+
+    assert found.plans == {}
+    assert f"for version as of {snapshot}" in athena.lower()
+    assert f"version as of {snapshot}" in spark.lower()
+    for text in (athena, spark):
+        assert all(part in text for part in ("stock__on_hand", "asked_v1", "2017-01-06"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "No Good"}, "name must match"),
+        ({"semantics": "sometime"}, "semantics must be one of known_at, event_time, got 'sometime'"),
+    ],
+)
+def test_fails_for_what_cannot_be_asked(filled, change, message):
+    """As the training set itself."""
+    with pytest.raises(TrainingSetError, match=message):
+        filled.client.explain(filled.asked((3, "1")), [filled.STOCK], **change)
+    with pytest.raises(TrainingSetError, match="as_of must have a time zone, got 2017-01-06T00:00:00"):
+        filled.client.explain(filled.asked((3, "1")), [filled.STOCK], as_of=filled.day(5).replace(tzinfo=None))
