@@ -124,7 +124,7 @@ def evaluate(
         features=_features(candidate.signature, inputs.train, plan.cluster),
         rows=inputs.train.num_rows,
         training_set_id=training_set_id,
-        created=inputs.manifest.semantics.cutoff,
+        created=inputs.manifest.semantics.cutoff or times["holdout_until"],
         prediction=_prediction(predictions[CANDIDATE], inputs.holdout, plan.cluster),
         quality=_quality(plan.metric, evaluation.metrics[CANDIDATE], predictions[CANDIDATE], actual),
     )
