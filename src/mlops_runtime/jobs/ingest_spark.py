@@ -83,8 +83,10 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """The row groups of a batch, how many rows they have, and whether the store's clock stamps them."""
+    """The row groups of a batch, where they lie, how many rows they have, and whether the store's clock stamps them."""
 
+    scheme: str
+    host: str
     places: list[tuple[str, int]]
     rows: int
     is_stamped: bool
@@ -184,19 +186,18 @@ def _remove(table: Table, written: list[DataFile]) -> None:
     written.clear()
 
 
-def _files(io: PyArrowFileIO, uri: str) -> tuple[FileSystem, list[str]]:
-    """Return the file system and the paths of the Parquet objects that a URI names."""
-    scheme, host, path = io.parse_location(uri)
-    files = io.fs_by_scheme(scheme, host)
-    found = files.get_file_info(path)
-    if found.type is not FileType.Directory:
-        return files, [path]
+def _paths(files: FileSystem, path: str) -> list[str]:
+    """Return the Parquet objects that a path names."""
+    if files.get_file_info(path).type is not FileType.Directory:
+        return [path]
     below = files.get_file_info(FileSelector(path, recursive=True))
-    return files, sorted(file.path for file in below if file.is_file and file.path.endswith(".parquet"))
+    return sorted(file.path for file in below if file.is_file and file.path.endswith(".parquet"))
 
 
 def _pieces(io: PyArrowFileIO, uri: str, group: FeatureGroup) -> _Pieces:
-    files, paths = _files(io, uri)
+    scheme, host, path = io.parse_location(uri)
+    files = io.fs_by_scheme(scheme, host)
+    paths = _paths(files, path)
     places, rows, stamped = [], 0, set()
     for path in paths:
         try:
@@ -212,7 +213,7 @@ def _pieces(io: PyArrowFileIO, uri: str, group: FeatureGroup) -> _Pieces:
         raise BatchError(
             f"batch for {group.table_name}: {CREATED_TIME} is in some of its objects and not in others; give it in all or in none"
         )
-    return _Pieces(places, rows, stamped.pop())
+    return _Pieces(scheme, host, places, rows, stamped.pop())
 
 
 def _staged(spark: "SparkSession", task: _Task, pieces: _Pieces) -> "DataFrame":
@@ -220,10 +221,9 @@ def _staged(spark: "SparkSession", task: _Task, pieces: _Pieces) -> "DataFrame":
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only where Spark is
 
     schema = from_arrow_schema(task.schema)
-    scheme_host = task.io().parse_location(pieces.places[0][0])[:2]
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        files = task.io().fs_by_scheme(*scheme_host)
+        files = task.io().fs_by_scheme(pieces.scheme, pieces.host)
         for batch in batches:
             for path, number in zip(batch["path"].to_pylist(), batch["number"].to_pylist(), strict=True):
                 with pq.ParquetFile(path, filesystem=files) as file:

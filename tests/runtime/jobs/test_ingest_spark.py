@@ -1,23 +1,34 @@
 """Large batches and training sets on a real Spark with real Iceberg."""
 
 import dataclasses
+import io
+import json
+import os
 import random
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from moto.server import ThreadedMotoServer
+from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 from tests.runtime import spark as local_spark
 
 from mlops_runtime.features import ledger
 from mlops_runtime.features.batch import BatchError
+from mlops_runtime.features.catalog import glue_properties
 from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.declaration import declaration_json
 from mlops_runtime.features.group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.hashing import content_hash
+from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema
 from mlops_runtime.features.ingest import KeyReusedError
+from mlops_runtime.features.lock import FeatureLock
 from mlops_runtime.features.planner import GroupRows, point_in_time
 from mlops_runtime.features.sql import SqlEntities, SqlGroup, SqlPlan, SqlTable, precondition, render
 from mlops_runtime.jobs import ingest_spark
@@ -228,20 +239,101 @@ def test_a_job_that_is_always_overtaken_is_told_and_leaves_no_files(spark, store
     assert {str(path) for path in tmp_path.glob("store/tables/**/*.parquet")} == there
 
 
-def test_fails_for_an_unknown_table_before_anything_starts(tmp_path, monkeypatch, capsys):
+class Cloud:
+    """Buckets, a Glue table, and a bus whose events are heard, on moto."""
+
+    def __init__(self, endpoint: str) -> None:
+        common = {"endpoint_url": endpoint, "region_name": "us-east-1"}
+        self.s3, self.events = boto3.client("s3", **common), boto3.client("events", **common)
+        self.sqs = boto3.client("sqs", **common)
+        for bucket in ("incoming", "tables", "assets"):
+            self.s3.create_bucket(Bucket=bucket)
+        self.s3.put_object(Bucket="assets", Key="groups.json", Body=declaration_json([GROUP]).encode())
+        boto3.client("glue", **common).create_database(DatabaseInput={"Name": "features"})
+        locked = FeatureLock().extend([GROUP]).table(GROUP)
+        self.catalog = GlueCatalog("foreign", None, **glue_properties(os.environ))
+        self.catalog.create_table(
+            ("features", GROUP.table_name),
+            iceberg_schema(GROUP, locked),
+            location="s3://tables/features/stock_v1",
+            partition_spec=iceberg_partition(locked),
+            properties=GROUP.properties,
+        )
+        self.events.create_event_bus(Name="unit")
+        self.queue = self.sqs.create_queue(QueueName="heard")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        self.events.put_rule(Name="all", EventBusName="unit", EventPattern='{"source": [{"prefix": "mlops"}]}')
+        self.events.put_targets(Rule="all", EventBusName="unit", Targets=[{"Id": "q", "Arn": arn}])
+
+    def run(self, name: str, table="stock_v1") -> int:
+        """Run the job as Glue starts it."""
+        arguments = {
+            "batch_uri": f"s3://incoming/incoming/{table}/{name}.parquet",
+            "table": table,
+            "idempotency_key": name,
+            "now": NOW.isoformat(),
+            "declaration_uri": "s3://assets/groups.json",
+            "database": "features",
+            "unit": "demand",
+            "event_bus": "unit",
+            "JOB_NAME": "ingest",
+        }
+        return ingest_spark.main([part for key, value in arguments.items() for part in (f"--{key}", value)])
+
+    def deliver(self, name: str, batch: pa.Table) -> None:
+        """Put a batch where it arrives."""
+        target = io.BytesIO()
+        pq.write_table(batch, target, row_group_size=150)
+        self.s3.put_object(Bucket="incoming", Key=f"incoming/stock_v1/{name}.parquet", Body=target.getvalue())
+
+    def heard(self) -> list[tuple[str, str]]:
+        """Return detail type and outcome of the events so far."""
+        messages = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
+        bodies = [json.loads(message["Body"]) for message in messages]
+        return sorted((body["detail-type"], body["detail"]["outcome"]) for body in bodies)
+
+
+@pytest.fixture
+def cloud(monkeypatch):
+    """Give a cloud that the process's environment names."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
+    # servers of one process share what they keep
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST"))
+    yield Cloud(f"http://{host}:{port}")
+    server.stop()
+
+
+def test_the_job_ingests_or_rejects_what_was_delivered(spark, cloud, capsys):
+    """As Glue runs it: S3, the Glue catalog, report and event of a bad batch, event of a good one."""
+    cloud.deliver("good", rows())
+    cloud.deliver("bad", rows(count=2, start=2000))
+    assert (cloud.run("good"), cloud.run("bad"), cloud.run("good")) == (0, 0, 0)
+    table = cloud.catalog.load_table(("features", "stock_v1"))
+    assert table.scan().to_arrow().num_rows == 400
+    assert len(table.metadata.snapshots) == 1
+    report = json.loads(cloud.s3.get_object(Bucket="incoming", Key="rejected/stock_v1/bad.json")["Body"].read())
+    assert "event_time is later than now" in report["problems"][0]
+    assert cloud.heard() == [
+        ("MLOps Features Ingested", "INGESTED"),
+        ("MLOps Features Ingested", "INGESTED"),
+        ("MLOps Features Rejected", "REJECTED"),
+    ]
+    assert "rejected, nothing was written" in capsys.readouterr().err
+
+
+def test_fails_for_an_unknown_table_before_anything_starts(cloud, capsys):
     """The declaration names what there is."""
-    from mlops_runtime.features.declaration import declaration_json
-
-    class S3:
-        def get_object(self, **_):
-            import io
-
-            return {"Body": io.BytesIO(declaration_json([GROUP]).encode())}
-
-    monkeypatch.setattr(ingest_spark.boto3, "client", lambda _: S3())
-    names = ("batch_uri", "idempotency_key", "declaration_uri", "database", "unit", "event_bus")
-    arguments = [part for name in names for part in (f"--{name}", "s3://b/x")]
-    assert ingest_spark.main([*arguments, "--table", "stok_v1", "--now", NOW.isoformat(), "--JOB_NAME", "j"]) == 1
+    assert cloud.run("good", table="stok_v1") == 1
     assert "--table must be one of stock_v1, got 'stok_v1'" in capsys.readouterr().err
 
 
