@@ -26,7 +26,7 @@ SIZES = {
     "S": Size(100_000, 1_000_000, 100_000),
     "M": Size(300_000, 3_000_000, 30_000),
     "L": Size(1_000_000, 10_000_000, 100_000),
-    "deep": Size(10_000, 1_000_000, 1_000),  # 1,000 rows a key
+    "deep": Size(100_000, 1_000_000, 1_000),  # 1,000 rows a key
     "long": Size(100_000, 1_000_000, 10_000),  # entity rows of the last 90 days, over a history of 90 days
     "longer": Size(100_000, 10_000_000, 10_000, days=900),  # and of 900
     "ingest": Size(1, 1_000_000, 100_000),

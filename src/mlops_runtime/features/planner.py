@@ -125,7 +125,7 @@ def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
     _check(rows, timestamp, [group], "known_at", None)
     entity = _entity(_ordered(rows), timestamp, group)
     with _connected(entity, _feature(group, entity, is_total=False)) as connection:
-        return _choice(connection, group)
+        return _choice(connection, group, rows.num_rows)
 
 
 def _ordered(rows: pa.Table) -> pa.Table:
@@ -140,7 +140,7 @@ def _places(
     """Return for each entity row the place of its row in the group, or null."""
     entity, shape = _entity(rows, timestamp, group), _shape(group)
     with _connected(entity, _feature(group, entity, is_total=False)) as connection:
-        name = _choice(connection, group).plan if plan is None else plan
+        name = _choice(connection, group, rows.num_rows).plan if plan is None else plan
         found = connection.sql(positions_query(name, shape, semantics, is_total=False)).to_arrow_table()
     if pc.any(found["is_tied"]).as_py():
         with _connected(entity, _feature(group, entity, is_total=True)) as connection:
@@ -202,10 +202,10 @@ def _shape(group: GroupRows) -> Shape:
     )
 
 
-def _choice(connection: duckdb.DuckDBPyConnection, group: GroupRows) -> PlanChoice:
+def _choice(connection: duckdb.DuckDBPyConnection, group: GroupRows, entity_rows: int) -> PlanChoice:
     shape = _shape(group)
     rows, keys, span = connection.sql(statistics_query(shape)).fetchall()[0]
-    return choose(Statistics(rows=rows, keys=keys, span=span), shape)
+    return choose(Statistics(entity_rows=entity_rows, rows=rows, keys=keys, span=span), shape)
 
 
 def _check(

@@ -5,7 +5,12 @@ the last at each moment. What is left is one as-of join, so no entity row meets 
 order of availability is the order of ``created_time``, so that the maximum of the event time alone is exact.
 
 ``fan_out``: each entity row meets the rows of its key inside the time to live, and the best of them is kept. Cheaper where those
-are few.
+are few, as nothing but them is sorted.
+
+Measured on two cores with 1,000,000 feature rows, CPU seconds of frontier and of fan_out by the pairs that the entity rows make
+with what they meet: with 100,000 entity rows 0.58 and 0.24 at 500,000 pairs, 0.57 and 0.44 at 1,000,000, 0.63 and 0.84 at
+2,000,000, 0.62 and 1.40 at 4,000,000; with 500,000 entity rows 0.76 and 0.44 at 750,000, 0.75 and 1.06 at 2,500,000. They cross at
+1.1 to 1.5 pairs for each row of either side. At one, fan_out is the cheaper, and never makes more rows than there are.
 """
 
 from dataclasses import dataclass
@@ -14,7 +19,7 @@ from typing import Literal
 Semantics = Literal["known_at", "event_time"]
 Plan = Literal["frontier", "fan_out"]
 
-FAN_OUT_ROWS = 12.0
+FAN_OUT_PAIRS = 1.0  # for each entity row and feature row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +56,16 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """What is known of a group's rows before a plan is chosen: how many, of how many keys, over how many microseconds."""
+    """What is known of the rows before a plan is chosen.
 
+    Args:
+        entity_rows: How many entity rows.
+        rows: How many feature rows.
+        keys: Of about how many keys.
+        span: Microseconds between their first and last event.
+    """
+
+    entity_rows: int
     rows: int
     keys: int
     span: int
@@ -60,28 +73,36 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanChoice:
-    """The plan for one group, and why."""
+    """The plan for one group, and why: rows that an entity row would meet, and pairs of all that meet."""
 
     plan: Plan
     rows_a_key: float
+    pairs: float
     reason: str
 
 
 def choose(statistics: Statistics, shape: Shape) -> PlanChoice:
-    """Return the cheaper plan by the estimated number of rows that an entity row meets: those of its key inside the time to live.
+    """Return the cheaper plan by the estimated number of pairs of entity row and feature row that ``fan_out`` would make.
+
+    An entity row meets the rows of its key inside the time to live; where that covers all of the history, on average half of it,
+    since what comes later is not seen.
 
     Example:
-        >>> choose(Statistics(rows=1_000, keys=10, span=1_000), Shape(keys=1, values=1, ttl=100)).plan
-        'fan_out'
-        >>> choose(Statistics(rows=1_000, keys=10, span=1_000), Shape(keys=1, values=1, ttl=None)).reason
-        '100.0 rows a key inside the time to live, fan_out up to 12'
+        >>> few = Statistics(entity_rows=100, rows=1_000, keys=10, span=1_000)
+        >>> choose(few, Shape(keys=1, values=1, ttl=100)).reason
+        'each of 100 entity rows meets about 10.0 feature rows, 1000 pairs; fan_out up to 1100'
+        >>> choose(few, Shape(keys=1, values=1, ttl=None)).plan
+        'frontier'
     """
-    share = 1.0 if shape.ttl is None or statistics.span <= shape.ttl else shape.ttl / statistics.span
+    share = 0.5 if shape.ttl is None or statistics.span <= shape.ttl else shape.ttl / statistics.span
     rows_a_key = statistics.rows / max(statistics.keys, 1) * share
+    pairs, limit = statistics.entity_rows * rows_a_key, FAN_OUT_PAIRS * (statistics.entity_rows + statistics.rows)
     return PlanChoice(
-        plan="fan_out" if rows_a_key <= FAN_OUT_ROWS else "frontier",
+        plan="fan_out" if pairs <= limit else "frontier",
         rows_a_key=rows_a_key,
-        reason=f"{rows_a_key:.1f} rows a key inside the time to live, fan_out up to {FAN_OUT_ROWS:.0f}",
+        pairs=pairs,
+        reason=f"each of {statistics.entity_rows} entity rows meets about {rows_a_key:.1f} feature rows, {pairs:.0f} pairs; "
+        f"fan_out up to {limit:.0f}",
     )
 
 

@@ -215,9 +215,10 @@ def test_how_a_string_is_laid_out_does_not_count(plan):
 def test_says_which_plan_and_why():
     """The choice is told before anything is built."""
     few = explained(entity_rows([("1", 0, 3)]), "at", group([("1", 0, 2, 2, "a", 9.0, "x")]))
-    many = explained(entity_rows([("1", 0, 3)]), "at", group([("1", 0, 2, tick, "a", 9.0, "x") for tick in range(90)]))
+    history = group([("1", 0, tick, tick, "a", 9.0, "x") for tick in range(90)])
+    many = explained(entity_rows([("1", 0, 100)] * 10), "at", history)
     assert (few.plan, many.plan) == ("fan_out", "frontier")
-    assert "90.0 rows a key inside the time to live" in many.reason
+    assert many.reason == "each of 10 entity rows meets about 45.0 feature rows, 450 pairs; fan_out up to 100"
 
 
 def test_fails_with_every_misfit():
