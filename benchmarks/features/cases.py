@@ -58,6 +58,12 @@ def spent(name: str) -> Iterator[None]:
     SPENT[name] = SPENT.get(name, 0.0) + cpu() - before
 
 
+def peak() -> float:
+    """Return the most MB that this process had resident; getrusage would count what its parent had when it started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def cpu() -> float:
     """Return the CPU seconds of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -170,9 +176,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         output = Path(sys.argv[3]) if len(sys.argv) > 3 else Path(name) / "out.parquet"
         rows = CASES[sys.argv[1]](Path(sys.argv[2]), output)
-    used = resource.getrusage(resource.RUSAGE_SELF)
     whole = {"cpu": cpu() - before} | ({"cpu": SPENT["part"]} if "part" in SPENT else {})
-    print(json.dumps({**whole, "hash": SPENT.get("hash", 0.0), "rss": used.ru_maxrss / 1024, "rows": rows}))
+    print(json.dumps({**whole, "hash": SPENT.get("hash", 0.0), "rss": peak(), "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -54,5 +54,7 @@ cut = {"filter_by_created_timestamp": True} if semantics == "known_at" else {}
 table = store.get_historical_features(entity_df=entities, features=names, **cut).to_arrow()
 pq.write_table(table, output)
 used = resource.getrusage(resource.RUSAGE_SELF)
+# getrusage would count what the parent had when it started this
+peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-print(json.dumps({"cpu": cpu, "rss": used.ru_maxrss / 1024, "rows": table.num_rows}))
+print(json.dumps({"cpu": cpu, "rss": peak, "rows": table.num_rows}))
