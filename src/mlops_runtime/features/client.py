@@ -325,13 +325,13 @@ class FeatureStoreClient:
         crash finishes what was begun.
 
         Args:
-            entity: Values by name of key column, for example ``{"household_id": "718"}``.
+            entity: Values by name of key column, of its type or as its text, for example ``{"household_id": "718"}``.
             reason: Why, for the records: a ticket's number, never the entity.
             in_use: Ids of training sets that models were trained from which serve or may serve again: ``training_sets_in_use``.
             include_in_use: Whether these too may be taken. Default: they may not, and nothing is erased.
 
         Raises:
-            ErasureError: If no table has the key, or a training set in use would be taken.
+            ErasureError: If no table has the key in the values' types, or a training set in use would be taken.
         """
         from mlops_runtime.features.erasure import Places, erase  # noqa: PLC0415 - duckdb
 

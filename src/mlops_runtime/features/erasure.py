@@ -8,8 +8,8 @@ See: https://iceberg.apache.org/spec/#snapshots, https://gdpr.eu/article-17-righ
 
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,11 +21,20 @@ from pyiceberg.table.snapshots import Snapshot
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.features import ErasedTable, Erasure, Tombstone, TrainingSetManifest
 from mlops_runtime.features import ledger
-from mlops_runtime.features.iceberg import TableMeaning, committed, same_entity
+from mlops_runtime.features.group import FeatureType
+from mlops_runtime.features.hashing import logical_type
+from mlops_runtime.features.iceberg import TableMeaning, arrow_types, committed, feature_types, same_entity
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.objects import Objects
 from mlops_runtime.features.training_set import FILE, entities_key
 from mlops_runtime.features.usage import pins
+
+# one manifest without entries of deleted files, however large or few; see committed for why properties of one object can say so
+_MERGED = {
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "1",
+    "commit.manifest.target-size-bytes": str(1 << 40),
+}
 
 
 class ErasureError(ValueError):
@@ -64,22 +73,21 @@ def erase(
 
     Args:
         places: Where.
-        entity: Values by name of key column; a table with further key columns loses all rows with these values.
+        entity: Values by name of key column, of its type or as its text; a table with further key columns loses
+            all rows with these values.
         reason: Why, for tombstones: a ticket's number, never the entity.
         in_use: Ids of training sets that a model was trained from which serves, or may serve again.
         include_in_use: Whether those too may be taken.
         now: The time.
 
     Raises:
-        ErasureError: If no table has the key, or a training set in use holds the entity and ``include_in_use`` is not set.
+        ErasureError: If no table has the key in the values' types, or a training set in use holds the entity and
+            ``include_in_use`` is not set.
     """
-    affected = [table for table in places.tables if set(entity) <= set(_meaning(table).entities)]
-    if not entity or not affected:
-        known = "; ".join(f"{t.name()[-1]}: {', '.join(_meaning(t).entities)}" for t in places.tables)
-        raise ErasureError(f"no table has the key {', '.join(entity) or '(empty)'}; there are {known or 'no tables'}")
+    conditions = _conditions(places.tables, entity)
+    affected = [table for table in places.tables if table.name()[-1] in conditions]
     _finish(places)
-    condition = same_entity(entity)
-    held = {table.name()[-1]: _holding(table, condition) for table in affected}
+    held = {table.name()[-1]: _holding(table.refresh(), conditions[table.name()[-1]]) for table in affected}
     users = {
         manifest_id: manifest
         for manifest_id in places.manifests.ids()
@@ -101,18 +109,17 @@ def erase(
         tables=(),
         used_by=tuple(users),
     )
-    for manifest_id in users:
-        places.manifests.bury(
-            Tombstone(manifest_id=manifest_id, erasure=record.id, at=record.at, reason=reason, tables=names)
-        )
-    taken = [_rewrite(table, condition, held[table.name()[-1]], now) for table in affected if held[table.name()[-1]]]
-    record = Erasure(
-        id=record.id, at=record.at, reason=reason, entities=record.entities, tables=tuple(taken), used_by=record.used_by
-    )
+    _bury(places.manifests, users, record, names)
+    taken = tuple(_rewrite(t, conditions[t.name()[-1]], now) for t in affected if held[t.name()[-1]])
+    gone = {**held, **{erased.table: list(erased.snapshots) for erased in taken}}
+    late = _built_since(places.manifests, users, affected, gone)
+    _bury(places.manifests, late, record, names)
+    users |= late
+    record = replace(record, tables=taken, used_by=tuple(sorted(users)))
+    # before the snapshots go: until then a call after a crash finds the training sets by them
+    _erase_copies(places, users, entity)
     places.manifests.begin(record)
     _complete(places, record)
-    for manifest_id, manifest in users.items():
-        _erase_copies(places, manifest_id, manifest, entity)
     return record
 
 
@@ -120,9 +127,60 @@ def _meaning(table: Table) -> TableMeaning:
     return TableMeaning.of(table.name()[-1], table.properties)
 
 
+def _conditions(tables: Sequence[Table], entity: Mapping[str, object]) -> dict[str, BooleanExpression]:
+    """Return by table that can hold the entity, with its keys of types that the values have or spell, which rows are its."""
+    having = [table for table in tables if entity and set(entity) <= set(_meaning(table).entities)]
+    if not having:
+        known = "; ".join(f"{t.name()[-1]}: {', '.join(_meaning(t).entities)}" for t in tables)
+        raise ErasureError(f"no table has the key {', '.join(entity) or '(empty)'}; there are {known or 'no tables'}")
+    found, others = {}, []
+    for table in having:
+        name, types = table.name()[-1], feature_types(table)
+        keys = {key: _as_key(types[key], value) for key, value in entity.items()}
+        wrong = [key for key, value in keys.items() if value is None]
+        others += [f"{key!r} of {name} is {types[key]}, got {entity[key]!r}" for key in wrong]
+        if not wrong:
+            found[name] = same_entity(keys)
+    if not found:
+        raise ErasureError(f"keys compare exactly by type: {'; '.join(others)}; times need a zone")
+    return found
+
+
+def _as_key(kind: FeatureType, value: object) -> object | None:
+    """Return a value as a key of a type, also if its text was given; ``None`` if it is none."""
+    if isinstance(value, str) and kind != "string":
+        reads: dict[str, Callable[[str], object]] = {"date": date.fromisoformat, "timestamp": datetime.fromisoformat}
+        try:
+            value = reads.get(kind, int)(value)
+        except ValueError:
+            return None
+    if isinstance(value, datetime):
+        fits = kind == "timestamp" and value.utcoffset() is not None
+    elif isinstance(value, int) and not isinstance(value, bool):
+        bits = {"int": 31, "long": 63}.get(kind, 0)
+        fits = bits > 0 and -(2**bits) <= value < 2**bits
+    else:
+        fits = (kind == "date" and isinstance(value, date)) or (kind == "string" and isinstance(value, str))
+    return value if fits else None
+
+
+def _bury(manifests: Manifests, users: Iterable[str], record: Erasure, tables: tuple[str, ...]) -> None:
+    for manifest_id in users:
+        manifests.bury(
+            Tombstone(manifest_id=manifest_id, erasure=record.id, at=record.at, reason=record.reason, tables=tables)
+        )
+
+
+def _built_since(
+    manifests: Manifests, known: Collection[str], tables: Sequence[Table], gone: Mapping[str, list[int]]
+) -> dict[str, TrainingSetManifest]:
+    """Return the training sets that were built from what goes while the tables were rewritten."""
+    fresh = {manifest_id: manifests.read(manifest_id) for manifest_id in manifests.ids() if manifest_id not in known}
+    return {manifest_id: manifest for manifest_id, manifest in fresh.items() if _uses(manifest, tables, gone)}
+
+
 def _holding(table: Table, condition: BooleanExpression) -> list[int]:
     """Return the ids of the snapshots in which a row matches."""
-    table.refresh()
     return [s.snapshot_id for s in table.metadata.snapshots if _matches(table, condition, s.snapshot_id)]
 
 
@@ -140,17 +198,31 @@ def _uses(manifest: TrainingSetManifest, tables: Sequence[Table], held: Mapping[
     )
 
 
-def _rewrite(table: Table, condition: BooleanExpression, held: Collection[int], now: datetime) -> ErasedTable:
+def _rewrite(table: Table, condition: BooleanExpression, now: datetime) -> ErasedTable:
     """Write a snapshot without the rows, and say what the earlier ones with them still keep."""
 
-    def attempt(fresh: Table) -> None:
+    def attempt(fresh: Table) -> ErasedTable:
         current = fresh.current_snapshot()
         if current is not None and _matches(fresh, condition, current.snapshot_id):
-            fresh.delete(condition, snapshot_properties=ledger.carried(fresh, held, now))
+            carried = ledger.carried(fresh, _holding(fresh, condition), now)
+            fresh.metadata = fresh.metadata.model_copy(update={"properties": fresh.metadata.properties | _MERGED})
+            # a delete lists the files that it takes with their bounds, which are keys; the empty append leaves that list out
+            with fresh.transaction() as transaction:
+                transaction.delete(condition, snapshot_properties=carried)
+                transaction.append(fresh.schema().as_arrow().empty_table(), snapshot_properties=carried)
+        # of the state that was committed: whoever writes now writes on top of one without the rows
+        return _taken(fresh, condition)
 
-    committed(table, attempt)
-    going = set(_holding(table, condition))
+    return committed(table, attempt)
+
+
+def _taken(table: Table, condition: BooleanExpression) -> ErasedTable:
+    holding = set(_holding(table, condition))
     snapshots = table.metadata.snapshots
+    data = {path for s in snapshots if s.snapshot_id in holding for path in _data_files(table, s, is_live=True)}
+    others = [s for s in snapshots if s.snapshot_id not in holding]
+    data -= {path for s in others for path in _data_files(table, s, is_live=True)}
+    going = holding | {s.snapshot_id for s in others if data & _data_files(table, s, is_live=False)}
     kept = _files(table, [s for s in snapshots if s.snapshot_id not in going])
     files = _files(table, [s for s in snapshots if s.snapshot_id in going]) - kept
     return ErasedTable(
@@ -160,6 +232,15 @@ def _rewrite(table: Table, condition: BooleanExpression, held: Collection[int], 
         tags=tuple(sorted(name for name, ref in table.metadata.refs.items() if ref.snapshot_id in going)),
         files=tuple(sorted(files)),
     )
+
+
+def _data_files(table: Table, snapshot: Snapshot, *, is_live: bool) -> set[str]:
+    """Return the data files that a snapshot has, or that it also says to be deleted."""
+    return {
+        entry.data_file.file_path
+        for manifest in snapshot.manifests(table.io)
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=is_live)
+    }
 
 
 def _files(table: Table, snapshots: Iterable[Snapshot]) -> set[str]:
@@ -209,17 +290,17 @@ def _given(manifest: TrainingSetManifest) -> str | None:
     return None if manifest.entity_rows is None else entities_key(manifest.entity_rows)
 
 
-def _erase_copies(
-    places: Places, manifest_id: str, manifest: TrainingSetManifest, entity: Mapping[str, object]
-) -> None:
-    given = _given(manifest)
-    if given is not None and _has(places.sets, given, entity):
-        places.sets.erase(given)
-    for uri in places.manifests.copies(manifest_id):
-        objects = places.open(uri)
-        for file in manifest.output.files or ():
-            if _has(objects, file.path or FILE, entity):
-                objects.erase(file.path)
+def _erase_copies(places: Places, users: Mapping[str, TrainingSetManifest], entity: Mapping[str, object]) -> None:
+    """Remove the files of training sets that hold the entity; entity rows last, as sets may be found by these alone."""
+    for manifest_id, manifest in users.items():
+        for uri in places.manifests.copies(manifest_id):
+            objects = places.open(uri)
+            for file in manifest.output.files or ():
+                if _has(objects, file.path or FILE, entity):
+                    objects.erase(file.path or FILE)
+    for given in {key for manifest in users.values() if (key := _given(manifest)) is not None}:
+        if _has(places.sets, given, entity):
+            places.sets.erase(given)
 
 
 def _has(objects: Objects, key: str | None, entity: Mapping[str, object]) -> bool:
@@ -232,5 +313,11 @@ def _has(objects: Objects, key: str | None, entity: Mapping[str, object]) -> boo
         return False
     mask = pa.scalar(True)
     for name, value in entity.items():
-        mask = pc.and_(mask, pc.equal(rows[name], pa.scalar(value).cast(rows[name].type)))
+        column = rows[name]
+        plain = logical_type(column.type)
+        kind = arrow_types(pa.schema([(name, plain)])).get(name)
+        key = None if kind is None else _as_key(kind, value)
+        if key is None:
+            return False
+        mask = pc.and_(mask, pc.equal(column.cast(plain), pa.scalar(key, plain)))
     return bool(pc.any(mask).as_py())

@@ -47,7 +47,7 @@ def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool 
     canonical = pa.table({name: _canonical(name, table[name]) for name in names})
     order = None if is_sorted or not names else indices(canonical, names)
     head = {
-        "columns": [[name, str(_logical(table.schema.field(name).type))] for name in names],
+        "columns": [[name, str(logical_type(table.schema.field(name).type))] for name in names],
         "rows": table.num_rows,
     }
     digest = hashlib.sha256(canonical_json(head))
@@ -58,10 +58,10 @@ def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool 
     return f"{VERSION}:{digest.hexdigest()}"
 
 
-def _logical(kind: pa.DataType) -> pa.DataType:
+def logical_type(kind: pa.DataType) -> pa.DataType:
     """Return the type without what only the memory layout says: dictionaries and string views are strings."""
     if pa.types.is_dictionary(kind):
-        return _logical(kind.value_type)
+        return logical_type(kind.value_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
     return kind
@@ -69,7 +69,7 @@ def _logical(kind: pa.DataType) -> pa.DataType:
 
 def _canonical(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the column as 64-bit integers or as text; nulls stay."""
-    kind = _logical(column.type)
+    kind = logical_type(column.type)
     if pa.types.is_string(kind):
         return column.cast(pa.large_string())
     column = column.cast(kind)

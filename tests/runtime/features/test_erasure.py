@@ -1,16 +1,21 @@
 """The right to be forgotten: no row, no file, no copy is left, and what was taken is on the record."""
 
 from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.avro.file import AvroFile
+from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from mlops_runtime.features import erasure as module
 from mlops_runtime.features.erasure import ErasureError
 from mlops_runtime.features.rebuild import Verdict
 
 SECRET = "household-4711-of-the-canary"
+BOUND = SECRET[:15]
+ARROW = {"int": pa.int32(), "timestamp": pa.timestamp("us", "UTC")}
 ENTITY = {"store_id": SECRET}
 
 
@@ -38,7 +43,14 @@ def found(path) -> list[str]:
     files = [p for p in path.rglob("*") if p.is_file()]
     plain = [p for p in files if SECRET.encode() in p.read_bytes()]
     tables = [p for p in files if p.suffix == ".parquet" and SECRET in pq.read_table(p)["store_id"].to_pylist()]
-    return sorted({str(p.relative_to(path)) for p in (*plain, *tables)})
+    manifests = [p for p in files if p.suffix == ".avro" and BOUND in str(avro(p))]
+    return sorted({str(p.relative_to(path)) for p in (*plain, *tables, *manifests)})
+
+
+def avro(path) -> list[object]:
+    """Return the records of an Avro file: manifests hold bounds of files that are there or were deleted, 16 letters of texts."""
+    with AvroFile(PyArrowFileIO().new_input(str(path))) as records:
+        return list(records)
 
 
 def test_nothing_of_the_entity_is_left(kept):
@@ -109,6 +121,75 @@ def test_erasing_again_does_nothing(kept):
     assert [s.snapshot_id for s in kept.client.table("stock_v1").metadata.snapshots] == before
 
 
+def test_the_second_of_two_copies_is_found_after_a_crash(kept, monkeypatch):
+    """Also when the tables, or the entity rows by which the set was found, are clean by then."""
+    again = kept.client.training_set(kept.asked((7, "1"), (6, SECRET)), [kept.STOCK], name="more")
+    assert again.entities is not None
+    erased = module.Objects.erase
+    for count in range(8):
+        calls = []
+
+        def crash_later(objects, key, calls=calls, count=count):
+            calls.append(key)
+            if len(calls) > count:
+                raise KeyboardInterrupt
+            erased(objects, key)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(module.Objects, "erase", crash_later)
+            try:
+                erase(kept)
+            except KeyboardInterrupt:
+                continue
+            break
+
+    erase(kept)
+
+    assert found(kept.path) == []
+
+
+def test_a_batch_that_lands_meanwhile_stays_remembered(kept, monkeypatch):
+    """Its snapshot goes, as it holds the entity's earlier rows; its key does not, and neither do its own rows."""
+    rewrite = module._rewrite
+
+    def ingest_first(table, *arguments):
+        if table.name()[-1] == "stock_v1":
+            kept.new_client().ingest(kept.STOCK, kept.stock((6, 10, 6)), idempotency_key="meanwhile")
+            meanwhile.append(kept.new_client().training_set(kept.asked((8, SECRET)), [kept.STOCK], name="meanwhile"))
+        return rewrite(table, *arguments)
+
+    meanwhile = []
+    monkeypatch.setattr(module, "_rewrite", ingest_first)
+    record = erase(kept)
+
+    assert kept.client.ingest(kept.STOCK, kept.stock((6, 10, 6)), idempotency_key="meanwhile").duplicate
+    assert kept.client.table("stock_v1").scan().to_arrow().num_rows == 12
+    assert meanwhile[0].id in record.used_by
+    assert kept.client.rebuild(meanwhile[0].id).verdict is Verdict.IMPOSSIBLE
+    assert found(kept.path) == []
+
+
+def test_a_batch_that_lands_right_after_the_rewriting_blocks_nothing(kept, monkeypatch):
+    """It brings the entity back, and is a matter for the next erasure."""
+    taken = module._taken
+
+    def ingest_after(table, *arguments):
+        found_then = taken(table, *arguments)
+        if table.name()[-1] == "stock_v1" and not late:
+            batch = kept.stock((7, 9, 7)).set_column(0, "store_id", [[SECRET]])
+            late.append(kept.new_client().ingest(kept.STOCK, batch, idempotency_key="late"))
+        return found_then
+
+    late = []
+    monkeypatch.setattr(module, "_taken", ingest_after)
+    first = erase(kept)
+    assert late[0].snapshot_id not in {s for table in first.tables for s in table.snapshots}
+
+    erase(kept)
+
+    assert found(kept.path) == []
+
+
 @pytest.mark.parametrize("step", ["bury", "rewrite", "begin", "untag", "expire", "remove", "copies"])
 def test_a_crash_is_finished_by_the_next_call(kept, monkeypatch, step):
     """Wherever it happens."""
@@ -151,6 +232,51 @@ def test_part_of_a_key_erases_all_below_it(shop):
     shop.client.erase({"store_id": "1"}, reason="t", in_use=())
 
     assert shop.client.table("wide_v1").scan().to_arrow()["store_id"].to_pylist() == ["2", "2"]
+
+
+KEYS = {
+    "string": ("a", "b"),
+    "int": (1, -2),
+    "long": (1, -(2**40)),
+    "date": (date(2017, 1, 1), date(2017, 1, 2)),
+    "timestamp": (datetime(2017, 1, 1, tzinfo=UTC), datetime(2017, 1, 2, microsecond=1, tzinfo=UTC)),
+}
+ODD = ["z", True, 2.0, 2**70, None, date(2000, 1, 1), datetime(2000, 1, 1), datetime(2000, 1, 1, tzinfo=UTC), 7]
+
+
+@pytest.mark.parametrize("give", [lambda key: key, str], ids=["value", "text"])
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_compare_by_their_type(shop, kind, give):
+    """A value of another type names nobody: it is refused, where the clock's zone or a cast would have chosen."""
+    group = replace(shop.STOCK, name="typed", entities=(replace(shop.STOCK.entities[0], type=kind),))
+    times = shop.stock((1, 1, 1), (2, 2, 2))
+    shop.client.ingest(group, times.set_column(0, "store_id", pa.array(KEYS[kind])))
+    asked = pa.table({"store_id": pa.array(KEYS[kind], ARROW.get(kind)), "event_timestamp": [shop.day(3)] * 2})
+    built = shop.client.training_set(asked, [group], name="typed")
+
+    fitting = {"string": ["z"], "int": [7], "long": [7], "date": [ODD[5]], "timestamp": [ODD[7]]}[kind]
+    for value in ODD:
+        if value in fitting and type(value) is type(fitting[0]):
+            assert shop.client.erase({"store_id": value}, reason="t", in_use=()).tables == ()
+        else:
+            with pytest.raises(ErasureError, match=f"'store_id' of typed_v1 is {kind}, got "):
+                shop.client.erase({"store_id": value}, reason="t", in_use=())
+    gone = KEYS[kind][1]
+    assert shop.client.erase({"store_id": give(gone)}, reason="t", in_use=()).used_by == (built.id,)
+
+    assert shop.client.table("typed_v1").scan().to_arrow()["store_id"].to_pylist() == [KEYS[kind][0]]
+    assert list(shop.path.rglob("sets/typed/**/*.parquet")) == []
+
+
+def test_tables_that_name_keys_otherwise_are_left_alone(kept):
+    """What is no number is no key of a table of numbers, nor of entity rows for it."""
+    numbered = replace(kept.STOCK, name="numbered", entities=(replace(kept.STOCK.entities[0], type="long"),))
+    kept.client.ingest(numbered, kept.stock((1, 1, 1)).set_column(0, "store_id", pa.array([1])))
+    asked = pa.table({"store_id": [1], "event_timestamp": [kept.day(2)]})
+    built = kept.client.training_set(asked, [numbered], name="numbered")
+
+    assert {table.table for table in erase(kept).tables} == {"stock_v1"}
+    assert kept.client.rebuild(built.id).verdict is Verdict.IDENTICAL
 
 
 def test_fails_when_no_table_has_the_key(kept):
