@@ -41,7 +41,7 @@ from mlops_runtime.contracts.events import DetailType, features_ingested
 from mlops_runtime.features import ledger
 from mlops_runtime.features.announce import unit_bus
 from mlops_runtime.features.batch import BatchError, checked
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.catalog import Tables
 from mlops_runtime.features.declaration import declaration_json, read_declaration
 from mlops_runtime.features.delivery import Delivery, reject
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
@@ -347,7 +347,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     now = datetime.fromisoformat(given.now).astimezone(UTC)
     spark = SparkSession.builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
-    table = FeatureStoreClient.glue(database=given.database, environment=os.environ).table(given.table)
+    table = Tables.glue(given.database, os.environ).load(given.table)
     try:
         done = ingest(spark, table, group, given.batch_uri, key=given.idempotency_key, now=now)
     except (BatchError, KeyReusedError) as error:
