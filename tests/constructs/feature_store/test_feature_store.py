@@ -177,7 +177,18 @@ _OWNED = {"cost_center": "42"}
         ({}, {}, {"snapshot_retention": cdk.Duration.days(90)}),
         ({}, {}, {"access": FeatureAccess.LAKE_FORMATION}),
     ],
-    ids=str,
+    ids=[
+        "owner",
+        "cost center",
+        "team",
+        "description",
+        "event time",
+        "ttl",
+        "freshness",
+        "features",
+        "retention",
+        "access",
+    ],
 )
 @pytest.mark.parametrize("profile", list(Profile))
 def test_no_table_is_replaced_by_what_people_change(
