@@ -241,6 +241,9 @@ def _cast_times(group: FeatureGroup, column: pa.ChunkedArray) -> pa.ChunkedArray
             raise TypeError(f"got {column.type} without a time zone; say which, for example UTC, or declare time_zone=")
         column = _in_zone(column, group.time_zone)
     if column.type.unit == "ns":
+        column = column.cast(
+            pa.timestamp("ns", "UTC")
+        )  # Arrow rounds by the clocks of the zone, where a time may be twice
         whole = pc.floor_temporal(column, unit="microsecond")
         finer = pc.not_equal(whole, column)
         if group.finer_times == "refuse" and pc.any(finer).as_py():

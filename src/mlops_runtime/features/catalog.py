@@ -7,6 +7,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
+from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType, NestedField
 
 from mlops_runtime.features.group import FeatureGroup
 from mlops_runtime.features.iceberg import (
@@ -17,6 +18,9 @@ from mlops_runtime.features.iceberg import (
     iceberg_sort_order,
 )
 from mlops_runtime.features.lock import FeatureLock
+
+_WIDENINGS = ((IntegerType(), LongType()), (FloatType(), DoubleType()))
+_CHANGEABLE = {"mlops.owner", "mlops.ttl-seconds", "mlops.ttl-bound"}
 
 
 class Tables:
@@ -68,7 +72,7 @@ class Tables:
         return tuple(sorted(identifier[-1] for identifier in self._catalog.list_tables(self.database)))
 
     def writable(self, group: FeatureGroup) -> Table:
-        """Load the table of a group; in a folder, make it or add the group's new columns.
+        """Load the table of a group; in a folder, make it, or change it as a deployment would: new and wider columns, time to live.
 
         Raises:
             FeatureTableError: If there is none, and groups make no tables.
@@ -85,14 +89,31 @@ class Tables:
             sort_order=iceberg_sort_order(group, locked),
             properties=group.properties,
         )
-        known = {field.name for field in table.schema().fields}
-        added = [field for field in iceberg_schema(group, locked).fields if field.name not in known]
-        if added:
-            TableMeaning.of(group.table_name, table.properties)
+        TableMeaning.of(group.table_name, table.properties)
+        known = {field.name: field for field in table.schema().fields}
+        fields = iceberg_schema(group, locked).fields
+        if any(field.name not in known or _grows(known[field.name], field) for field in fields):
             with table.update_schema() as update:
-                for field in added:
-                    update.add_column(field.name, field.field_type, doc=field.doc)
+                for field in fields:
+                    old = known.get(field.name)
+                    if old is None:
+                        update.add_column(field.name, field.field_type, doc=field.doc)
+                    elif _grows(old, field):
+                        update.update_column(field.name, field.field_type, required=field.required)
+        declared = {key: value for key, value in group.properties.items() if key in _CHANGEABLE}
+        changed = {key: value for key, value in declared.items() if table.properties.get(key) != value}
+        dropped = sorted(_CHANGEABLE & set(table.properties) - set(declared))
+        if changed or dropped:
+            with table.transaction() as transaction:
+                transaction.set_properties(changed)
+                transaction.remove_properties(*dropped)
         return table
+
+
+def _grows(old: NestedField, new: NestedField) -> bool:
+    """Return whether a column takes values that it did not take, and all that it did."""
+    is_wider = (old.field_type, new.field_type) in _WIDENINGS
+    return (is_wider or old.field_type == new.field_type) and (is_wider or (old.required and not new.required))
 
 
 def glue_properties(environment: Mapping[str, str]) -> dict[str, str]:

@@ -96,6 +96,7 @@ class FeatureStoreClient:
             now: The clock. Default: the machine's.
             announce: As for ``glue``.
         """
+        path = path.resolve()  # places of copies are written down, for whoever works elsewhere
         return cls(
             Tables.local(path, database, lock),
             now=_utc_now if now is None else now,
@@ -153,7 +154,8 @@ class FeatureStoreClient:
             KeyReusedError: If the key was used for other content.
         """
         now = self._now()
-        return self._appended(self._tables.writable(group), prepared(group, batch, key=idempotency_key, now=now), now)
+        prepared_batch = prepared(group, batch, key=idempotency_key, now=now)
+        return self._appended(self._tables.writable(group), prepared_batch, now)
 
     def backfill(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
         """Ingest rows of the past, each with the time at which it could first be known.
@@ -179,8 +181,9 @@ class FeatureStoreClient:
         Raises:
             BatchError: As for ``ingest``, and if a row restates none that is there.
         """
-        now, table = self._now(), self._tables.writable(group)
+        now = self._now()
         prepared_batch = prepared(group, batch, key=idempotency_key, now=now)
+        table = self._tables.writable(group)
         check_restates(table, prepared_batch)
         return self._appended(table, prepared_batch, now)
 

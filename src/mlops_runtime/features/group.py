@@ -19,6 +19,8 @@ EVENT_TIME = "event_time"
 CREATED_TIME = "created_time"
 INGEST_ID = "ingest_id"
 RESERVED = (EVENT_TIME, CREATED_TIME, INGEST_ID)
+_ROW_ID = "row_id"
+_LONGEST = timedelta(days=36_525)  # further than that from any clock, times have no year that Python can say
 
 _TYPES: tuple[str, ...] = get_args(FeatureType)
 _ENTITY_TYPES = ("string", "int", "long", "date", "timestamp")
@@ -101,16 +103,16 @@ class FeatureGroup:
         owner: Team that answers for it.
         description: What the group is about.
         event_time: What the event time of a row means. Default: "when the value became true".
-        ttl: How long after its event time a value may still be used, in whole seconds. Zero: at its event time alone. Default:
-            without limit.
+        ttl: How long after its event time a value may still be used, in whole seconds, a century at most. Zero: at its event time
+            alone. Default: without limit.
         ttl_bound: Whether the last instant of ``ttl`` counts: ``inclusive`` or ``exclusive``. Default: it does.
         version: Raised for a change that readers would not survive. Default: 1.
         time_zone: IANA name of the zone in which times without one are read, such as ``America/New_York``. Default: such times are
             refused.
         finer_times: What is done with times finer than a microsecond: ``refuse``, or ``truncate`` towards the past. Default: they
             are refused.
-        lead: How far event times may lie ahead of the store's clock. Default: not at all. Planned values need none: the event time
-            of a plan is when it was announced.
+        lead: How far event times may lie ahead of the store's clock, a century at most. Default: not at all. Planned values
+            need none: the event time of a plan is when it was announced.
         freshness: How old the newest event may be before an alarm, in whole seconds. Default: as old as it likes.
         partition: Granularity of the event time by which files are kept apart, ``month`` or ``day``. Default: ``month``.
 
@@ -224,12 +226,16 @@ def _time_problems(group: FeatureGroup) -> Iterable[str]:
     if group.ttl is not None:
         if group.ttl < none or group.ttl.microseconds:
             yield f"ttl must be a whole number of seconds and not negative, got {group.ttl!r}; leave it out for no limit"
+        elif group.ttl > _LONGEST:
+            yield f"ttl must be at most {_LONGEST.days} days, got {group.ttl!r}; leave it out for no limit"
         elif group.ttl == none and group.ttl_bound == "exclusive":
             yield "ttl of zero with an exclusive bound lets no value be used; set ttl_bound='inclusive' or a longer ttl"
     elif group.ttl_bound == "exclusive":
         yield "ttl_bound is 'exclusive' and there is no ttl; set one, or leave ttl_bound out"
     if group.lead < none:
         yield f"lead must not be negative, got {group.lead!r}; leave it out for none"
+    elif group.lead > _LONGEST:
+        yield f"lead must be at most {_LONGEST.days} days, got {group.lead!r}"
     if group.freshness is not None and (group.freshness <= none or group.freshness.microseconds):
         yield f"freshness must be a positive whole number of seconds, got {group.freshness!r}; leave it out for no alarm"
     if group.time_zone is not None:
@@ -247,5 +253,7 @@ def _column_problems(word: str, columns: Sequence[Entity | Feature], types: tupl
             yield f"{word} {column.name!r} must match {_NAME.pattern}"
         if column.name in RESERVED:
             yield f"{word} {column.name!r} is added to every table; rename yours"
+        if column.name == _ROW_ID:
+            yield f"{word} {column.name!r} is the order of a training set; rename yours"
         if column.type not in types:
             yield f"{word} {column.name!r} has type {column.type!r}, allowed are {', '.join(types)}"

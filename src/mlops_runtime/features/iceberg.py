@@ -166,6 +166,8 @@ def check_table(group: FeatureGroup, table: Table) -> None:
             problems.append(f"column {column.name!r} is absent")
         elif field.field_type != _TYPES[column.type]:
             problems.append(f"column {column.name!r} is {field.field_type}, declared is {column.type}")
+        elif field.required and not column.required:
+            problems.append(f"column {column.name!r} is required, declared is nullable")
     others = sorted(set(found) - {column.name for column in group.columns})
     problems += [f"column {name!r} is required but not declared" for name in others if found[name].required]
     meaning = {k: v for k, v in table.properties.items() if k.startswith("mlops.")} | group.properties
@@ -243,8 +245,7 @@ def pin(
         raise FeatureTableError(f"table {'.'.join(table.name())} has no snapshot {snapshot_id} with tag {tag}")
     columns = tuple(columns)
     meaning = TableMeaning.of(table.name()[-1], table.properties)
-    schema_id = table.metadata.current_schema_id if snapshot.schema_id is None else snapshot.schema_id
-    schema = table.schemas()[schema_id]
+    schema = schema_at(table, snapshot_id)
     return PinnedTable(
         group=meaning.group,
         version=meaning.version,
@@ -252,7 +253,7 @@ def pin(
         table=table.name()[-1],
         table_uuid=str(table.metadata.table_uuid),
         snapshot_id=snapshot_id,
-        schema_id=schema_id,
+        schema_id=schema.schema_id,
         tag="" if tag is None else tag,
         columns=columns,
         entities=meaning.entities,
@@ -261,6 +262,14 @@ def pin(
         names=None if names is None else tuple(names),
         field_ids=tuple(schema.find_field(name).field_id for name in columns),
     )
+
+
+def schema_at(table: Table, snapshot_id: int) -> Schema:
+    """Return the schema that a snapshot was written with, and is read with: columns that came later are not in it."""
+    snapshot = table.snapshot_by_id(snapshot_id)
+    if snapshot is None or snapshot.schema_id is None:
+        return table.schema()
+    return table.schemas()[snapshot.schema_id]
 
 
 def scanned(

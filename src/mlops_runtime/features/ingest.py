@@ -59,8 +59,13 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
         now: The store's clock.
 
     Raises:
-        BatchError: If the batch does not fit the group; with every problem.
+        BatchError: If the batch does not fit the group, with every problem; or the key is no text.
     """
+    if key is not None and (not isinstance(key, str) or not key):
+        raise BatchError(
+            f"batch for {group.table_name}: idempotency key must be a text that is not empty, got {key!r}; "
+            "leave it out for the hash of the content"
+        )
     given = read_batch(batch)
     rows = checked(group, given, now)
     is_stamped = CREATED_TIME not in given.column_names

@@ -8,7 +8,7 @@ from pyiceberg.table import Table
 
 from mlops_runtime.features.batch import ArrowStream, read_batch
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.iceberg import arrow_schema, read_rows
+from mlops_runtime.features.iceberg import arrow_schema, read_rows, schema_at
 from mlops_runtime.features.planner import ROW_ID, GroupRows, point_in_time
 
 _NOW = "__now__"
@@ -22,19 +22,17 @@ def latest(table: Table, group: FeatureGroup, entities: ArrowStream | None, *, n
         group: The group.
         entities: Keys to look up, in the answer's order. ``None``: all that have a row.
         now: The time.
+
+    Raises:
+        PlanError: If a key is missing, null or of another type.
     """
-    snapshot = table.current_snapshot()
     names = [column.name for column in group.columns]
-    since = None if group.ttl is None else now - group.ttl
-    rows = (
-        arrow_schema(group).empty_table()
-        if snapshot is None
-        else read_rows(table, snapshot.snapshot_id, names, created_by=now, event_by=now, since=since)
-    )
+    rows = _rows(table, group, now)
     keys = list(group.entity_names)
     asked = rows.group_by(keys).aggregate([]).sort_by([(name, "ascending") for name in keys])
     if entities is not None:
-        asked = read_batch(entities).select(keys)
+        given = read_batch(entities)
+        asked = given.select([name for name in keys if name in given.column_names])
     found = point_in_time(
         asked.append_column(_NOW, pa.array([now] * asked.num_rows, pa.timestamp("us", "UTC"))),
         _NOW,
@@ -52,3 +50,17 @@ def latest(table: Table, group: FeatureGroup, entities: ArrowStream | None, *, n
     if entities is None:
         found = found.filter(pc.is_valid(found[EVENT_TIME]))
     return found.select(names)
+
+
+def _rows(table: Table, group: FeatureGroup, now: datetime) -> pa.Table:
+    """Return the rows that may count; features that are newer than the newest batch are null."""
+    snapshot, schema = table.current_snapshot(), arrow_schema(group)
+    if snapshot is None:
+        return schema.empty_table()
+    written = schema_at(table, snapshot.snapshot_id).column_names
+    there = [name for name in schema.names if name in written]
+    since = None if group.ttl is None else now - group.ttl
+    rows = read_rows(table, snapshot.snapshot_id, there, created_by=now, event_by=now, since=since)
+    for name in (name for name in group.feature_names if name not in written):
+        rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
+    return rows

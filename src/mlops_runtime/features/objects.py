@@ -1,7 +1,12 @@
 """Small objects below a folder or an ``s3://`` prefix: written once, read, listed, and erased with all their versions."""
 
+import os
+from glob import escape
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+
+_CONFLICTS = 8
 
 
 def remove(file: str, *, s3: Any = None) -> None:
@@ -54,22 +59,36 @@ class Objects:
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         """
         if self._folder is None:
-            try:
-                self._s3.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=content, IfNoneMatch="*")
-            except self._s3.exceptions.ClientError as error:
-                if error.response["Error"]["Code"] != "PreconditionFailed":
-                    raise
-                return False
-            return True
+            return self._put_once(key, content)
         path = self._folder / key
         if path.exists():
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        # whoever reads sees the whole object or none, also if this process ends now
-        half = path.with_name(f".{path.name}.part")
-        half.write_bytes(content)
-        half.replace(path)
+        # whoever reads sees the whole object or none, also if this process ends now; of two who write, one does
+        half = path.with_name(f".{path.name}.{uuid4().hex}.part")
+        try:
+            half.write_bytes(content)
+            os.link(half, path)
+        except FileExistsError:
+            return False
+        finally:
+            half.unlink(missing_ok=True)
         return True
+
+    def _put_once(self, key: str, content: bytes) -> bool:
+        for tries_left in reversed(range(_CONFLICTS)):
+            try:
+                self._s3.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=content, IfNoneMatch="*")
+            except self._s3.exceptions.ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "PreconditionFailed":
+                    return False
+                # somebody else writes the same key: S3 asks to try again, and then says who was first
+                if code != "ConditionalRequestConflict" or not tries_left:
+                    raise
+            else:
+                return True
+        raise AssertionError("unreachable")
 
     def get(self, key: str) -> bytes | None:
         """Return an object, or ``None`` where there is none."""
@@ -97,7 +116,10 @@ class Objects:
     def erase(self, key: str) -> None:
         """Remove an object with all its versions; one that is gone is no error."""
         if self._folder is not None:
-            (self._folder / key).unlink(missing_ok=True)
+            path = self._folder / key
+            for half in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that ended while it wrote
+                half.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             return
         pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=self._prefix + key)
         for page in pages:

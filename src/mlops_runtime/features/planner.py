@@ -105,7 +105,7 @@ def point_in_time(
         >>> point_in_time(rows, "at", [stock], semantics="event_time")["units"].to_pylist()
         [7, 7]
     """
-    _check(rows, timestamp, groups, semantics, plan)
+    check(rows, timestamp, groups, semantics, plan)
     result = _ordered(rows)
     for group in groups:
         places = _places(result, timestamp, group, semantics, plan)
@@ -122,7 +122,7 @@ def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
     Raises:
         PlanError: As for ``point_in_time``.
     """
-    _check(rows, timestamp, [group], "known_at", None)
+    check(rows, timestamp, [group], "known_at", None)
     entity = _entity(_ordered(rows), timestamp, group)
     with _connected(entity, _feature(group, entity, is_total=False)) as connection:
         return _choice(connection, group, rows.num_rows)
@@ -150,7 +150,8 @@ def _places(
 
 def _entity(rows: pa.Table, timestamp: str, group: GroupRows) -> pa.Table:
     """Return the entity rows as the queries read them."""
-    floor = ceiling = rows[timestamp]
+    # in UTC, where no time is on the clocks twice
+    floor = ceiling = rows[timestamp].cast(pa.timestamp(rows[timestamp].type.unit, "UTC"))
     if floor.type.unit == "ns":
         # values appear and die at whole microseconds: down for the one and up for the other decides as the time itself would
         floor, ceiling = (round_to(floor, unit="microsecond") for round_to in (pc.floor_temporal, pc.ceil_temporal))
@@ -208,9 +209,14 @@ def _choice(connection: duckdb.DuckDBPyConnection, group: GroupRows, entity_rows
     return choose(Statistics(entity_rows=entity_rows, rows=rows, keys=keys, span=span), shape)
 
 
-def _check(
-    rows: pa.Table, timestamp: str, groups: Sequence[GroupRows], semantics: Semantics, plan: Plan | None
+def check(
+    rows: pa.Table, timestamp: str, groups: Sequence[GroupRows], semantics: Semantics, plan: Plan | None = None
 ) -> None:
+    """Check the inputs of ``point_in_time``, as it does itself; no row of a group is read.
+
+    Raises:
+        PlanError: As for ``point_in_time``.
+    """
     problems = []
     if semantics not in ("known_at", "event_time"):
         problems.append(f"semantics must be known_at or event_time, got {semantics!r}")

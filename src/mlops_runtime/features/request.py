@@ -13,7 +13,7 @@ from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.batch import ArrowStream, read_batch
 from mlops_runtime.features.engine import Engine, EngineChoice, choose, planned
 from mlops_runtime.features.group import FeatureGroup
-from mlops_runtime.features.iceberg import TableMeaning, pin, scanned
+from mlops_runtime.features.iceberg import TableMeaning, pin, scanned, schema_at
 from mlops_runtime.features.plans import Semantics
 
 MEMORY = 8 << 30  # bytes, unless a request says otherwise
@@ -111,14 +111,21 @@ def read_entities(entities: ArrowStream, timestamp: str) -> pa.Table:
     """Return entity rows with their time in UTC microseconds.
 
     Raises:
-        TrainingSetError: If there are none, or their time is absent, has no zone, or is finer than a microsecond.
+        TrainingSetError: If there are none, a column appears twice, or their time is absent, null, has no zone, or is finer than a
+            microsecond.
     """
     rows = read_batch(entities)
+    names = rows.column_names
     problems = [] if rows.num_rows else ["there are no entity rows"]
+    problems += [
+        f"column {n!r} appears {names.count(n)} times; give it once" for n in dict.fromkeys(names) if names.count(n) > 1
+    ]
     if timestamp not in rows.column_names:
         problems.append(f"entity rows have no column {timestamp!r}, they have {', '.join(rows.column_names) or 'none'}")
-    elif not pa.types.is_timestamp(rows[timestamp].type) or rows[timestamp].type.tz is None:
+    elif not problems and (not pa.types.is_timestamp(rows[timestamp].type) or rows[timestamp].type.tz is None):
         problems.append(f"{timestamp!r} must be a timestamp with a time zone, got {rows[timestamp].type}")
+    elif not problems and rows[timestamp].null_count:
+        problems.append(f"{rows[timestamp].null_count} entity rows have no {timestamp!r}; leave them out")
     if problems:
         raise TrainingSetError("; ".join(problems))
     try:
@@ -162,12 +169,16 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
     loaded = {group: load(found[group]) for group in columns}
     unused = [group for group in request.snapshots if found[group] not in {found[g] for g in columns}]
     problems = [f"snapshots names {group!r}, of which no feature is asked for" for group in unused]
+    for word, groups in (("features", columns), ("snapshots", request.snapshots)):
+        tables_named = [found[group] for group in groups]
+        twice = sorted({table for table in tables_named if tables_named.count(table) > 1})
+        problems += [f"{word} names table {table} twice, by group and by table; name it once" for table in twice]
     problems += column_problems(columns, loaded)
     if problems:
         raise TrainingSetError(f"training set {request.name}: " + "; ".join(problems))
     by_table = {found[group]: snapshot for group, snapshot in request.snapshots.items()}
     given = {group: by_table[found[group]] for group in loaded if found[group] in by_table}
-    return Located(columns=columns, tables=loaded, snapshots=chosen_snapshots(request.name, loaded, given))
+    return Located(columns=columns, tables=loaded, snapshots=chosen_snapshots(request.name, columns, loaded, given))
 
 
 def engine_of(found: Located, request: Request) -> EngineChoice:
@@ -201,11 +212,13 @@ def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[st
     return found
 
 
-def chosen_snapshots(name: str, loaded: Mapping[str, Table], given: Mapping[str, int]) -> dict[str, int]:
+def chosen_snapshots(
+    name: str, wanted: Mapping[str, Sequence[str]], loaded: Mapping[str, Table], given: Mapping[str, int]
+) -> dict[str, int]:
     """Return the snapshot of each table: the one given, else the current one.
 
     Raises:
-        TrainingSetError: If a table holds no rows yet, or not the snapshot that is given.
+        TrainingSetError: If a table holds no rows yet, or not the snapshot that is given, or that is older than a wanted column.
     """
     problems, snapshots = [], {}
     for group, table in loaded.items():
@@ -216,6 +229,13 @@ def chosen_snapshots(name: str, loaded: Mapping[str, Table], given: Mapping[str,
             problems.append(f"table {table.name()[-1]} has no snapshot {given[group]}: it was expired, or never was")
         else:
             snapshots[group] = given.get(group, current.snapshot_id)
+            written = schema_at(table, snapshots[group]).column_names
+            problems += [
+                f"column {column!r} is newer than snapshot {snapshots[group]} of table {table.name()[-1]}; "
+                "ingest a batch that has it first, or leave it out"
+                for column in wanted[group]
+                if column not in written
+            ]
     if problems:
         raise TrainingSetError(f"training set {name}: " + "; ".join(problems))
     return snapshots

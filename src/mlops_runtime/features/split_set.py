@@ -13,12 +13,13 @@ from mlops_runtime.contracts.features import Output, PinnedTable, Semantics, Tra
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
 from mlops_runtime.features.iceberg import pin, read_rows, tag_snapshot
-from mlops_runtime.features.planner import point_in_time
+from mlops_runtime.features.planner import ROW_ID, point_in_time
 from mlops_runtime.features.request import Load, TrainingSetError, chosen_snapshots, column_problems, resolved
 from mlops_runtime.features.training_set import TrainingSet, built_by, described, group_rows, iso
 
 SPLITS = ("train", "holdout")
 SPLIT = "split"
+_PLACE = "__place__"  # no column of a group is called so
 
 
 def build(load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: datetime) -> TrainingSet:
@@ -35,18 +36,22 @@ def build(load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: da
     """
     found = resolved(plan.name, (plan.label_group, *plan.features), tables)
     loaded = {group: load(name) for group, name in found.items()}
-    problems = column_problems({plan.label_group: (plan.timestamp, plan.label)} | dict(plan.features), loaded)
+    wanted = {plan.label_group: (plan.timestamp, plan.label)} | dict(plan.features)
+    problems = column_problems(wanted, loaded)
+    labels = loaded[plan.label_group]
+    label_columns = tuple(dict.fromkeys((*labels.properties["mlops.entities"].split(","), plan.timestamp, plan.label)))
+    names = [*label_columns, *(column for columns in plan.features.values() for column in columns), SPLIT, ROW_ID]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    problems += [f"column {name!r} would be there {names.count(name)} times; leave one of them out" for name in twice]
     if plan.holdout_days < 1:
         problems.append(f"holdout_days must be at least 1, got {plan.holdout_days}")
     if problems:
         raise TrainingSetError(f"training set {plan.name}: " + "; ".join(problems))
-    snapshots = chosen_snapshots(plan.name, loaded, {})
+    snapshots = chosen_snapshots(plan.name, wanted, loaded, {})
     read = {found[group]: snapshot for group, snapshot in snapshots.items()}
     tag = f"ts-{document_hash({'plan': plan, 'as_of': as_of.astimezone(UTC), 'read': read})[:16]}"
     for group, table in loaded.items():
         tag_snapshot(table, snapshots[group], tag)
-    labels = loaded[plan.label_group]
-    label_columns = dict.fromkeys((*labels.properties["mlops.entities"].split(","), plan.timestamp, plan.label))
     split = {"timestamp": plan.timestamp, "label": plan.label, "holdout_days": str(plan.holdout_days)}
     if plan.history_days is not None:
         split["history_days"] = str(plan.history_days)
@@ -148,9 +153,9 @@ def _labels(table: Table, labels: PinnedTable, plan: TrainingSetPlan, known_by: 
     key = [*labels.entities, EVENT_TIME]
     newest = [(name, "descending") for name in (CREATED_TIME, INGEST_ID, plan.label, plan.timestamp)]
     ordered = rows.sort_by([*((name, "ascending") for name in key), *newest])
-    ordered = ordered.append_column("place", pa.array(range(ordered.num_rows), pa.int64()))
-    firsts = ordered.group_by(key).aggregate([("place", "min")])["place_min"].combine_chunks()
-    kept = ordered.drop_columns(["place"]).take(firsts)
+    placed = ordered.append_column(_PLACE, pa.array(range(ordered.num_rows), pa.int64()))
+    firsts = placed.group_by(key).aggregate([(_PLACE, "min")])[f"{_PLACE}_min"].combine_chunks()
+    kept = ordered.take(firsts)
     kept = kept.filter(pc.and_(pc.is_valid(kept[plan.label]), pc.is_valid(kept[plan.timestamp])))
     return kept.sort_by([(name, "ascending") for name in (plan.timestamp, *key)])
 

@@ -28,7 +28,7 @@ from mlops_runtime.features.hashing import content_hash
 from mlops_runtime.features.iceberg import scanned, tag_snapshot
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.objects import Objects
-from mlops_runtime.features.planner import PLANNER, ROW_ID, GroupRows, point_in_time
+from mlops_runtime.features.planner import PLANNER, ROW_ID, GroupRows, check, point_in_time
 from mlops_runtime.features.request import Load, Request, TrainingSetError, engine_of, located
 from mlops_runtime.features.source import IcebergRows
 
@@ -86,6 +86,14 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
             f"training set {request.name} is one for {chosen.engine}: {chosen.reason}; run the statement of explain(...).sql "
             "there, or force engine='duckdb' on a machine that has the memory"
         )
+    by_name = {table.name()[-1]: table for table in found.tables.values()}
+    # what cannot be joined is refused before anything is tagged
+    check(
+        request.rows,
+        request.timestamp,
+        _inputs(by_name, found.pinned(None), request.rows, request.timestamp, request.as_of),
+        request.semantics,
+    )
     content = parquet_bytes(request.rows)
     entity_rows = EntityRows(
         timestamp=request.timestamp,
@@ -99,7 +107,7 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
         "entities": entity_rows,
         "semantics": request.semantics,
         "as_of": None if request.as_of is None else iso(request.as_of),
-        "columns": found.columns,
+        "columns": {table.name()[-1]: found.columns[group] for group, table in found.tables.items()},
         "read": {table.name()[-1]: found.snapshots[group] for group, table in found.tables.items()},
     }
     tag = f"ts-{document_hash(asked)[:16]}"
@@ -114,7 +122,6 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
         output=Output(rows=0, content_hash="", files=(), columns={}),
         entity_rows=entity_rows,
     )
-    by_name = {table.name()[-1]: table for table in found.tables.values()}
     return replace(assemble(by_name, manifest, request.rows), entities=content)
 
 
@@ -153,12 +160,16 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest, rows: p
     cutoff = manifest.semantics.cutoff
     as_of = None if cutoff is None else datetime.fromisoformat(cutoff)
     timestamp = manifest.entity_rows.timestamp
-    inputs = [
-        group_rows(tables[group.table], group, oldest=pc.min(rows[timestamp]).as_py(), created_by=as_of)
-        for group in manifest.features
-    ]
+    inputs = _inputs(tables, manifest.features, rows, timestamp, as_of)
     result = point_in_time(rows, timestamp, inputs, semantics=manifest.semantics.as_of)
     return described(manifest, {"": result}, result)
+
+
+def _inputs(
+    tables: Mapping[str, Table], pinned: Sequence[PinnedTable], rows: pa.Table, timestamp: str, as_of: datetime | None
+) -> list[GroupRows]:
+    oldest = pc.min(rows[timestamp]).as_py()
+    return [group_rows(tables[group.table], group, oldest=oldest, created_by=as_of) for group in pinned]
 
 
 def described(manifest: TrainingSetManifest, splits: Mapping[str, pa.Table], result: pa.Table) -> TrainingSet:

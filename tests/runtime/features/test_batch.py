@@ -356,3 +356,14 @@ def test_batch_is_taken_or_refused_as_row_by_row(rows, cut):
     else:
         with pytest.raises(BatchError):
             checked(group, table, NOW)
+
+
+@pytest.mark.parametrize("finer", ["refuse", "truncate"])
+def test_finer_times_are_read_in_utc_whatever_their_zone(finer):
+    """The hour that New York has twice is two hours."""
+    twice = [datetime(2017, 11, 5, hour, 30, tzinfo=UTC) for hour in (5, 6)]
+    times = pa.array(twice, pa.timestamp("ns", "UTC")).cast(pa.timestamp("ns", "America/New_York"))
+    group = replace(STOCK, finer_times=finer, features=(Feature("price", "double", "dollars"),))
+    batch = pa.table({"store_id": ["1", "1"], "event_time": times, "price": [1.0, 2.0]})
+
+    assert checked(group, batch, datetime(2018, 1, 1, tzinfo=UTC))["event_time"].to_pylist() == twice

@@ -1,8 +1,13 @@
 """Tables by name, and where Glue is."""
 
+from dataclasses import replace
+from datetime import timedelta
+
+import pyarrow as pa
 import pytest
 
 from mlops_runtime.features.catalog import Tables, glue_properties
+from mlops_runtime.features.group import Entity, Feature
 from mlops_runtime.features.iceberg import FeatureTableError
 
 
@@ -25,3 +30,47 @@ def test_glue_reads_region_endpoints_and_keys_from_the_environment():
         "client.secret-access-key": "b",
         "client.session-token": "c",
     }
+
+
+def test_a_folder_follows_what_a_deployment_would_change(filled):
+    """Columns that take more, and the time to live; by another process, which knows the group as it is now."""
+    old = replace(filled.STOCK, name="grown", features=(Feature("a", "int", "a"), Feature("b", "float", "b")))
+    filled.client.ingest(old, pa.table({"store_id": ["1"], "event_time": [filled.day(1)], "a": [1], "b": [0.5]}))
+    wide = (
+        Feature("a", "long", "a"),
+        Feature("b", "double", "b", nullable=True),
+        Feature("c", "int", "c", nullable=True),
+    )
+    now = replace(old, features=wide, ttl=timedelta(days=9), ttl_bound="exclusive", owner="others")
+    batch = pa.table({"store_id": ["2"], "event_time": [filled.day(1)], "a": [2**40], "b": pa.nulls(1), "c": [1]})
+
+    filled.new_client().ingest(now, batch)
+
+    found = filled.new_client().table("grown_v1")
+    assert found.properties == now.properties
+    assert found.scan().to_arrow().sort_by("store_id").select(["a", "b", "c"]).to_pylist() == [
+        {"a": 1, "b": 0.5, "c": None},
+        {"a": 2**40, "b": None, "c": 1},
+    ]
+    filled.new_client().ingest(replace(now, ttl=None, ttl_bound="inclusive"), batch, idempotency_key="again")
+    assert "mlops.ttl-seconds" not in filled.new_client().table("grown_v1").properties
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"entities": (Entity("shop_id", "string", "x"),)},
+            "property mlops.entities is 'store_id', declared is 'shop_id'",
+        ),
+        ({"features": (Feature("on_hand", "string", "x"),)}, "column 'on_hand' is long, declared is string"),
+    ],
+)
+def test_a_folder_does_not_follow_what_readers_would_not_survive(filled, change, message):
+    """Also when nobody remembers the earlier declaration."""
+    group = replace(filled.STOCK, **change)
+    values = {"shop_id": ["1"], "store_id": ["1"], "event_time": [filled.day(1)], "on_hand": ["x"]}
+    batch = pa.table({name: values[name] for name in (group.entity_names[0], "event_time")})
+    batch = batch.append_column("on_hand", [["x"]] if "features" in change else [[1]])
+    with pytest.raises(FeatureTableError, match=message):
+        filled.new_client().ingest(group, batch)

@@ -77,6 +77,15 @@ def test_group_is_a_value():
         ({"version": 0}, "version must be at least 1, got 0"),
         ({"ttl": timedelta(seconds=-1)}, "ttl must be a whole number of seconds and not negative"),
         ({"ttl": timedelta(microseconds=1)}, "ttl must be a whole number of seconds"),
+        (
+            {"ttl": timedelta(days=40_000)},
+            "ttl must be at most 36525 days, got datetime.timedelta(days=40000); leave it out for no limit",
+        ),
+        ({"lead": timedelta(days=40_000)}, "lead must be at most 36525 days, got datetime.timedelta(days=40000)"),
+        (
+            {"entities": (Entity("row_id", "string", "x"),)},
+            "entity 'row_id' is the order of a training set; rename yours",
+        ),
         ({"ttl": timedelta(0), "ttl_bound": "exclusive"}, "ttl of zero with an exclusive bound lets no value be used"),
         ({"ttl": None, "ttl_bound": "exclusive"}, "ttl_bound is 'exclusive' and there is no ttl"),
         ({"ttl_bound": "open"}, "ttl_bound must be 'inclusive' or 'exclusive', got 'open'"),

@@ -112,3 +112,19 @@ def test_fails_to_correct_what_is_not_there(shop):
             shop.STOCK, pa.concat_tables([unknown, shop.stock((8, 9, 8)).drop_columns(["created_time"])])
         )
     assert rows(shop) == [(8, 5)]
+
+
+@pytest.mark.parametrize("key", ["", 5])
+def test_a_key_that_is_no_text_is_refused(shop, key):
+    """Every batch would have the empty one."""
+    with pytest.raises(
+        BatchError, match=f"idempotency key must be a text that is not empty, got {key!r}; leave it out"
+    ):
+        shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key=key)
+
+
+def test_a_bad_batch_makes_no_table(shop):
+    """Nor does it change one that is there."""
+    with pytest.raises(BatchError):
+        shop.client.ingest(shop.STOCK, shop.stock((30, 5, 1)))
+    assert shop.client.table_names() == ()

@@ -1,9 +1,14 @@
 """The newest values, looked up by key or all of them."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
+from pyiceberg.types import DoubleType
 
 from mlops_runtime.features.batch import BatchError
+from mlops_runtime.features.group import Feature
+from mlops_runtime.features.planner import PlanError
 
 
 def test_keys_are_answered_in_their_order(filled):
@@ -37,3 +42,21 @@ def test_fails_for_what_is_no_frame(filled):
     """As an ingest does."""
     with pytest.raises(BatchError, match="a pyarrow table, pandas or polars frame is needed"):
         filled.client.latest(filled.STOCK, {"store_id": ["1"]})
+
+
+def test_a_feature_newer_than_the_newest_batch_is_null(filled):
+    """A deployment adds the column before anybody fills it."""
+    with filled.client.table("stock_v1").update_schema() as update:
+        update.add_column("price", DoubleType())
+    price = Feature("price", "double", "dollars", nullable=True)
+    group = replace(filled.STOCK, features=(*filled.STOCK.features, price))
+
+    filled.set_day(9.5)
+    row = filled.client.latest(group).to_pylist()[0]
+    assert (row["on_hand"], row["price"]) == (90, None)
+
+
+def test_fails_without_a_key(filled):
+    """By name."""
+    with pytest.raises(PlanError, match="entity rows have no column 'store_id', which is a key of stock"):
+        filled.client.latest(filled.STOCK, pa.table({"shop": ["1"]}))

@@ -1,8 +1,12 @@
 """Objects in a folder and in S3 behave alike."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 from moto import mock_aws
 
 from mlops_runtime.features.objects import Objects
@@ -14,8 +18,6 @@ def objects(request, tmp_path) -> Iterator[Objects]:
     if request.param == "folder":
         yield Objects(tmp_path / "place")
         return
-    import boto3
-
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1")
         s3.create_bucket(Bucket="kept")
@@ -60,3 +62,42 @@ def test_fails_for_s3_without_a_client():
     """Nobody makes clients here."""
     with pytest.raises(TypeError, match="s3://b needs a boto3 client of S3: pass s3="):
         Objects("s3://b")
+
+
+def test_whoever_writes_at_once_has_one_effect(tmp_path):
+    """Readers see one whole content, and one writer is told that it was its own."""
+    place = Objects(tmp_path)
+    contents = [bytes([n]) * 1_000_000 for n in range(8)]
+    for key in map(str, range(10)):
+        with ThreadPoolExecutor(8) as pool:
+            written = list(pool.map(lambda content, key=key: place.put_once(key, content), contents))
+        assert (written.count(True), place.get(key)) == (1, contents[written.index(True)])
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_a_dead_writer_left_is_erased_too(tmp_path, monkeypatch):
+    """Half an object holds rows as a whole one does."""
+    with monkeypatch.context() as dying:
+        dying.setattr("os.link", lambda *_: 1 / 0)
+        dying.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(ZeroDivisionError):
+            Objects(tmp_path).put_once("a/1", b"x")
+    assert len(list(tmp_path.rglob("*.part"))) == 1
+
+    Objects(tmp_path).erase("a/1")
+    assert list(tmp_path.rglob("*.part")) == []
+
+
+@pytest.mark.parametrize(("answers", "is_written"), [((409, 200), True), ((409, 412), False)])
+def test_a_conflict_is_tried_again(answers, is_written):
+    """As S3 asks: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html (409 Conflict)."""
+    s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    codes = {409: "ConditionalRequestConflict", 412: "PreconditionFailed"}
+    with Stubber(s3) as stub:
+        for status in answers:
+            if status in codes:
+                stub.add_client_error("put_object", codes[status], http_status_code=status)
+            else:
+                stub.add_response("put_object", {})
+        assert Objects("s3://kept", s3=s3).put_once("a", b"1") is is_written
+        stub.assert_no_pending_responses()

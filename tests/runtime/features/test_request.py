@@ -36,3 +36,13 @@ def test_fails_with_every_problem_of_the_request() -> None:
     """At once."""
     with pytest.raises(TrainingSetError, match=r"name must match .*, got 'a b'; semantics must be one of"):
         requested(ROWS, {}, name="a b", semantics="x")  # type: ignore[arg-type]
+
+
+def test_fails_for_rows_that_say_a_thing_twice_or_not_at_all() -> None:
+    """Columns of one name, and times that are null."""
+    twice = pa.Table.from_arrays([*ROWS.columns, ROWS.columns[0]], [*ROWS.column_names, "store_id"])
+    with pytest.raises(TrainingSetError, match="column 'store_id' appears 2 times; give it once"):
+        read_entities(twice, "event_timestamp")
+    nulls = ROWS.set_column(1, "event_timestamp", pa.nulls(1, pa.timestamp("us", "UTC")))
+    with pytest.raises(TrainingSetError, match="1 entity rows have no 'event_timestamp'; leave them out"):
+        read_entities(nulls, "event_timestamp")

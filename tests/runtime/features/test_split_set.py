@@ -157,3 +157,41 @@ def test_fails_when_a_label_was_known_before_its_prediction(filled):
     filled.client.ingest(leak, early)
     with pytest.raises(TrainingSetError, match="1 labels were known before their asked_at, nothing to predict"):
         filled.client.split_training_set(replace(filled.PLAN, label_group="leak"), as_of=filled.day(9))
+
+
+@pytest.mark.parametrize(("old", "new"), [("units", "place"), ("store_id", "place")])
+def test_columns_may_be_called_as_they_like(filled, old, new):
+    """A key or a label called place is one."""
+    group, plan = _renamed(filled, old, new)
+    built = filled.client.split_training_set(plan, as_of=filled.day(20))
+
+    assert (
+        built.train[new].to_pylist()
+        == filled.client.split_training_set(filled.PLAN, as_of=filled.day(20)).train[old].to_pylist()
+    )
+    assert group.name in {pinned.group for pinned in (built.manifest.entities, *built.manifest.features)}
+
+
+def test_fails_for_a_column_of_the_set_itself_before_anything_is_tagged(filled):
+    """The column that says of which split a row is."""
+    _, plan = _renamed(filled, "units", "split")
+    with pytest.raises(TrainingSetError, match="column 'split' would be there 2 times; leave one of them out"):
+        filled.client.split_training_set(plan, as_of=filled.day(20))
+    assert list(filled.client.table("other_v1").metadata.refs) == ["main"]
+
+
+def _renamed(filled, old, new):
+    """Ingest sales of a group with another name for a column, and return it with its plan, of its own features alone."""
+    entities = tuple(replace(e, name=new) if e.name == old else e for e in filled.SALES.entities)
+    features = tuple(replace(f, name=new) if f.name == old else f for f in filled.SALES.features)
+    sales = replace(filled.SALES, name="other", entities=entities, features=features)
+    stock = replace(filled.STOCK, name="shelves", entities=entities)
+    rows = (
+        filled.sales(*((n, float(n), n + 1) for n in range(10))),
+        filled.stock(*((n, n * 10, n) for n in range(10))),
+    )
+    for group, table in zip((sales, stock), rows, strict=True):
+        names = [new if name == old else name for name in table.column_names]
+        filled.client.ingest(group, table.rename_columns(names))
+    label = new if old == filled.PLAN.label else filled.PLAN.label
+    return sales, replace(filled.PLAN, label_group="other", label=label, features={"shelves": ("on_hand",)})

@@ -2,13 +2,15 @@
 
 import hashlib
 from dataclasses import replace
-from datetime import UTC, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pandas
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.types import DoubleType
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.features.planner import PlanError
@@ -175,3 +177,56 @@ def test_fails_for_keys_of_another_type(filled):
     rows = pa.table({"store_id": pa.array([1], pa.int64()), "event_timestamp": [filled.day(3)]})
     with pytest.raises(PlanError, match="key 'store_id' is int64 in the entity rows and string in stock"):
         filled.client.training_set(rows, ON_HAND, name="s")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pa.table({"shop": ["1"], "event_timestamp": [datetime(2017, 1, 3, tzinfo=UTC)]}),
+        pa.table({"store_id": [1], "event_timestamp": [datetime(2017, 1, 3, tzinfo=UTC)]}),
+        pa.table({"store_id": ["1"], "event_timestamp": [datetime(2017, 1, 3, tzinfo=UTC)], "stock__on_hand": [1]}),
+        pa.table({"store_id": ["1"], "event_timestamp": [datetime(2017, 1, 3, tzinfo=UTC)], "row_id": ["1"]}),
+        pa.table({"store_id": ["1"], "event_timestamp": pa.nulls(1, pa.timestamp("us", "UTC"))}),
+    ],
+)
+def test_what_cannot_be_joined_leaves_no_tag(filled, rows):
+    """A snapshot with a tag is kept for ever."""
+    with pytest.raises((PlanError, TrainingSetError)):
+        filled.client.training_set(rows, ON_HAND, name="shelves")
+    assert list(filled.client.table("stock_v1").metadata.refs) == ["main"]
+
+
+def test_a_column_newer_than_the_snapshot_is_refused(filled):
+    """Before anything is tagged: a deployment adds columns before anybody fills them."""
+    with filled.client.table("stock_v1").update_schema() as update:
+        update.add_column("price", DoubleType())
+    before = filled.client.table("stock_v1").current_snapshot().snapshot_id
+
+    with pytest.raises(
+        TrainingSetError, match=f"column 'price' is newer than snapshot {before} of table stock_v1; ingest"
+    ):
+        filled.client.training_set(filled.asked((3, "1")), {"stock": ["price"]}, name="shelves")
+    assert list(filled.client.table("stock_v1").metadata.refs) == ["main"]
+
+
+def test_a_table_has_one_name_in_a_request(filled):
+    """By group or by table gives one id; by both it could be two snapshots."""
+    rows, now = filled.asked((3, "1")), filled.client.table("stock_v1").current_snapshot().snapshot_id
+    by_table = filled.client.training_set(rows, {"stock_v1": ["on_hand"]}, name="shelves")
+
+    assert filled.client.training_set(rows, ON_HAND, name="shelves").id == by_table.id
+    with pytest.raises(
+        TrainingSetError, match="features names table stock_v1 twice, by group and by table; name it once"
+    ):
+        filled.client.training_set(rows, {"stock": ["on_hand"], "stock_v1": ["event_time"]}, name="shelves")
+    with pytest.raises(TrainingSetError, match="snapshots names table stock_v1 twice"):
+        filled.client.training_set(rows, ON_HAND, name="shelves", snapshots={"stock": now, "stock_v1": now})
+
+
+def test_a_folder_is_the_same_from_elsewhere(filled, monkeypatch):
+    """Places of copies are whole paths, so that an erasure finds them."""
+    monkeypatch.chdir(filled.path.parent)
+    built = filled.new_client(Path(filled.path.name)).training_set(filled.asked((3, "1")), ON_HAND, name="shelves")
+    monkeypatch.chdir("/")
+
+    assert [Path(uri).is_dir() for uri in filled.client.manifests.copies(built.id)] == [True]
