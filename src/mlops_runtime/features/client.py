@@ -176,7 +176,8 @@ class FeatureStoreClient:
         Args:
             group: What the rows are.
             batch: As for ``ingest``. A feature that is null here is null from now on.
-            idempotency_key: As for ``ingest``.
+            idempotency_key: As for ``ingest``; one that brings back what an earlier batch said needs a key of its own, else it is
+                taken for that batch.
 
         Raises:
             BatchError: As for ``ingest``, and if a row restates none that is there.

@@ -118,6 +118,9 @@ def erase(
     record = replace(record, tables=taken, used_by=tuple(sorted(users)))
     # before the snapshots go: until then a call after a crash finds the training sets by them
     _erase_copies(places, users, entity)
+    for key in _unclaimed(places):
+        if _has(places.sets, key, entity):
+            places.sets.erase(key)
     places.manifests.begin(record)
     _complete(places, record)
     return record
@@ -303,6 +306,17 @@ def _erase_copies(places: Places, users: Mapping[str, TrainingSetManifest], enti
             places.sets.erase(given)
 
 
+def _unclaimed(places: Places) -> list[str]:
+    """Return the files of training sets that no manifest names: whoever wrote them ended before it wrote that."""
+    here, claimed = f"{str(places.sets).rstrip('/')}/", []
+    for manifest_id in places.manifests.ids():
+        given = _given(places.manifests.read(manifest_id))
+        claimed += [] if given is None else [given]
+        claimed += [f"{uri.removeprefix(here)}/" for uri in places.manifests.copies(manifest_id)]
+    keys = [key for folder in ("entities/", "sets/") for key in places.sets.keys(folder)]
+    return [key for key in keys if key.endswith(".parquet") and not key.startswith(tuple(claimed))]
+
+
 def _has(objects: Objects, key: str | None, entity: Mapping[str, object]) -> bool:
     """Return whether a Parquet file holds rows of the entity."""
     content = None if key is None else objects.get(key)
@@ -316,8 +330,8 @@ def _has(objects: Objects, key: str | None, entity: Mapping[str, object]) -> boo
         column = rows[name]
         plain = logical_type(column.type)
         kind = arrow_types(pa.schema([(name, plain)])).get(name)
-        key = None if kind is None else _as_key(kind, value)
-        if key is None:
+        wanted = None if kind is None else _as_key(kind, value)
+        if wanted is None:
             return False
-        mask = pc.and_(mask, pc.equal(column.cast(plain), pa.scalar(key, plain)))
+        mask = pc.and_(mask, pc.equal(column.cast(plain), pa.scalar(wanted, plain)))
     return bool(pc.any(mask).as_py())

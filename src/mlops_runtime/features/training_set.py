@@ -33,6 +33,7 @@ from mlops_runtime.features.request import Load, Request, TrainingSetError, engi
 from mlops_runtime.features.source import IcebergRows
 
 FILE = "part-0.parquet"
+_FIRST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +205,7 @@ def group_rows(table: Table, group: PinnedTable, *, oldest: datetime, created_by
     """Return the rows of a pinned table that can count for entity rows from ``oldest`` on."""
     ttl = None if group.ttl_seconds is None else timedelta(seconds=group.ttl_seconds)
     columns = tuple(dict.fromkeys((*group.entities, *RESERVED, *group.columns)))
-    since = None if ttl is None else oldest - ttl
+    since = None if ttl is None or oldest - _FIRST < ttl else oldest - ttl
     return GroupRows(
         name=group.group,
         entities=group.entities,

@@ -148,6 +148,20 @@ def test_the_second_of_two_copies_is_found_after_a_crash(kept, monkeypatch):
     assert found(kept.path) == []
 
 
+def test_files_of_a_set_that_was_never_finished_go_too(kept, monkeypatch):
+    """Whoever built it ended before the manifest."""
+    with monkeypatch.context() as broken:
+        broken.setattr(module.Manifests, "add_copy", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            kept.client.training_set(kept.asked((7, SECRET)), [kept.STOCK], name="half")
+    assert len(list(kept.path.rglob("sets/half/**/*.parquet"))) == 1
+
+    erase(kept)
+
+    assert found(kept.path) == []
+    assert len(list(kept.path.rglob("sets/one/**/*.parquet"))) == 1
+
+
 def test_a_batch_that_lands_meanwhile_stays_remembered(kept, monkeypatch):
     """Its snapshot goes, as it holds the entity's earlier rows; its key does not, and neither do its own rows."""
     rewrite = module._rewrite

@@ -128,3 +128,15 @@ def test_a_bad_batch_makes_no_table(shop):
     with pytest.raises(BatchError):
         shop.client.ingest(shop.STOCK, shop.stock((30, 5, 1)))
     assert shop.client.table_names() == ()
+
+
+def test_a_correction_back_to_what_was_said_before_needs_a_key(shop):
+    """Without one it is the batch of before, delivered again."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)).drop_columns("created_time"))
+    shop.set_day(21)
+    shop.client.correct(shop.STOCK, shop.stock((1, 6, 1)).drop_columns("created_time"))
+    back = shop.stock((1, 5, 1)).drop_columns("created_time")
+
+    assert shop.client.correct(shop.STOCK, back).duplicate
+    assert not shop.client.correct(shop.STOCK, back, idempotency_key="back").duplicate
+    assert [value for _, value in rows(shop)] == [5, 6, 5]

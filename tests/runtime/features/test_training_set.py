@@ -230,3 +230,9 @@ def test_a_folder_is_the_same_from_elsewhere(filled, monkeypatch):
     monkeypatch.chdir("/")
 
     assert [Path(uri).is_dir() for uri in filled.client.manifests.copies(built.id)] == [True]
+
+
+def test_rows_of_the_first_day_of_the_calendar_are_asked_for(filled):
+    """A time to live reaches before it."""
+    rows = pa.table({"store_id": ["1"], "event_timestamp": [datetime(1, 1, 1, tzinfo=UTC)]})
+    assert values(filled.client.training_set(rows, ON_HAND, name="shelves")) == [None]
