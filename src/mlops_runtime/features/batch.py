@@ -48,9 +48,19 @@ def read_batch(batch: ArrowStream) -> pa.Table:
     if not isinstance(batch, ArrowStream):
         raise BatchError(f"a pyarrow table, pandas or polars frame is needed, got {type(batch)!r}")
     try:
-        return pa.table(batch)
+        rows = pa.table(batch)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise BatchError(f"the batch cannot be read as an Arrow table: {error}; give each column one type") from error
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type) and pa.types.is_string_view(field.type.value_type):
+            rows = rows.set_column(place, field.name, _with_plain_texts(rows.column(place)))
+    return rows
+
+
+def _with_plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return categories as polars exports them with texts that Arrow can take."""
+    parts = [pa.DictionaryArray.from_arrays(part.indices, part.dictionary.cast(pa.string())) for part in column.chunks]
+    return pa.chunked_array(parts, pa.dictionary(column.type.index_type, pa.string()))
 
 
 def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:

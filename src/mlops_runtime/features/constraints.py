@@ -37,9 +37,7 @@ _NOT_IN_RE2 = re.compile(
 
 
 def constraint_problems(feature: "Feature") -> Iterable[str]:
-    """Name everything in a feature's constraints that makes no sense."""
-    if feature.type not in _FORMS:
-        return  # the type is a problem of its own
+    """Name everything in the constraints of a feature, whose type is one of ours, that makes no sense."""
     yield from _bound_problems(feature)
     yield from _allowed_problems(feature)
     yield from _pattern_problems(feature)
@@ -95,9 +93,12 @@ def _pattern_problems(feature: "Feature") -> Iterable[str]:
     if feature.type != "string":
         yield f"pattern is for string, got {pattern!r} on {feature.type}; leave it out"
         return
+    if not isinstance(pattern, str):
+        yield f"pattern must be a str, got {pattern!r}"
+        return
     try:
         compiled = re.compile(pattern, re.ASCII)
-    except (re.error, TypeError, ValueError, OverflowError) as error:
+    except (re.error, ValueError, OverflowError) as error:
         yield f"pattern must be a regular expression, got {pattern!r}: {error}"
         return
     unknown = [found["syntax"] for found in _NOT_IN_RE2.finditer(pattern) if found["syntax"]]

@@ -5,13 +5,23 @@ only.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 from mlops_runtime.features.constraints import Bound, Value, constraint_problems
+from mlops_runtime.features.declared_types import (
+    FLAG,
+    OPTIONAL_SPAN,
+    OPTIONAL_TEXT,
+    SPAN,
+    TEXT,
+    WHOLE,
+    tuple_problem,
+    wrong_fields,
+)
 
 FeatureType = Literal["boolean", "int", "long", "float", "double", "string", "date", "timestamp"]
 
@@ -30,6 +40,19 @@ _CHOICES = {
     "finer_times": ("refuse", "truncate"),
     "partition": ("month", "day"),
 }
+_FIELDS = {
+    "name": TEXT,
+    "owner": TEXT,
+    "description": TEXT,
+    "event_time": TEXT,
+    "ttl": OPTIONAL_SPAN,
+    "version": WHOLE,
+    "time_zone": OPTIONAL_TEXT,
+    "lead": SPAN,
+    "freshness": OPTIONAL_SPAN,
+}
+_ENTITY_FIELDS = {"name": TEXT, "description": TEXT}
+_FEATURE_FIELDS = _ENTITY_FIELDS | {"nullable": FLAG}
 _VERSION_SUFFIX = re.compile(r"_v\d+$")
 
 
@@ -201,29 +224,41 @@ class FeatureGroup:
 
 
 def _problems(group: FeatureGroup) -> Iterable[str]:
-    if not _NAME.fullmatch(group.name) or _VERSION_SUFFIX.search(group.name):
+    wrong = wrong_fields(group, _FIELDS)
+    yield from wrong.values()
+    if "name" not in wrong and (not _NAME.fullmatch(group.name) or _VERSION_SUFFIX.search(group.name)):
         yield f"name must match {_NAME.pattern} and not end in _v<number>, got {group.name!r}"
-    if group.version < 1:
+    if "version" not in wrong and group.version < 1:
         yield f"version must be at least 1, got {group.version}"
-    if not group.owner:
+    if group.owner == "":
         yield "owner must name the team that answers for the group, got ''"
-    yield from _time_problems(group)
+    yield from _time_problems(group, wrong)
     for word, allowed in _CHOICES.items():
         value = getattr(group, word)
         if value not in allowed:
             yield f"{word} must be {' or '.join(map(repr, allowed))}, got {value!r}"
-    yield from _column_problems("entity", group.entities, _ENTITY_TYPES)
-    yield from _column_problems("feature", group.features, _TYPES)
-    for feature in group.features:
-        yield from (f"feature {feature.name!r}: {problem}" for problem in constraint_problems(feature))
-    names = [*group.entity_names, *group.feature_names]
+    names: list[str] = []
+    columns: tuple[tuple[str, str, type, tuple[str, ...]], ...] = (
+        ("entity", "entities", Entity, _ENTITY_TYPES),
+        ("feature", "features", Feature, _TYPES),
+    )
+    for word, several, kind, types in columns:
+        found = getattr(group, several)
+        problem = tuple_problem(several, found, kind)
+        if problem is not None:
+            yield problem
+            continue
+        yield from _column_problems(word, found, types)
+        names += [column.name for column in found if isinstance(column.name, str)]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"column {name!r} is declared {names.count(name)} times; give each its own name"
 
 
-def _time_problems(group: FeatureGroup) -> Iterable[str]:
+def _time_problems(group: FeatureGroup, wrong: Collection[str]) -> Iterable[str]:
     none = timedelta(0)
-    if group.ttl is not None:
+    if "ttl" in wrong:
+        pass  # named already
+    elif group.ttl is not None:
         if group.ttl < none or group.ttl.microseconds:
             yield f"ttl must be a whole number of seconds and not negative, got {group.ttl!r}; leave it out for no limit"
         elif group.ttl > _LONGEST:
@@ -232,13 +267,15 @@ def _time_problems(group: FeatureGroup) -> Iterable[str]:
             yield "ttl of zero with an exclusive bound lets no value be used; set ttl_bound='inclusive' or a longer ttl"
     elif group.ttl_bound == "exclusive":
         yield "ttl_bound is 'exclusive' and there is no ttl; set one, or leave ttl_bound out"
-    if group.lead < none:
+    if "lead" in wrong:
+        pass
+    elif group.lead < none:
         yield f"lead must not be negative, got {group.lead!r}; leave it out for none"
     elif group.lead > _LONGEST:
         yield f"lead must be at most {_LONGEST.days} days, got {group.lead!r}"
-    if group.freshness is not None and (group.freshness <= none or group.freshness.microseconds):
+    if "freshness" not in wrong and group.freshness is not None and (group.freshness <= none or group.freshness.microseconds):
         yield f"freshness must be a positive whole number of seconds, got {group.freshness!r}; leave it out for no alarm"
-    if group.time_zone is not None:
+    if "time_zone" not in wrong and group.time_zone is not None:
         try:
             ZoneInfo(group.time_zone)
         except (KeyError, ValueError, OSError):
@@ -249,7 +286,9 @@ def _column_problems(word: str, columns: Sequence[Entity | Feature], types: tupl
     if not columns:
         yield f"at least one {word} is needed, got none"
     for column in columns:
-        if not _NAME.fullmatch(column.name):
+        wrong = wrong_fields(column, _FEATURE_FIELDS if isinstance(column, Feature) else _ENTITY_FIELDS)
+        yield from (f"{word} {column.name!r}: {problem}" for problem in wrong.values())
+        if "name" not in wrong and not _NAME.fullmatch(column.name):
             yield f"{word} {column.name!r} must match {_NAME.pattern}"
         if column.name in RESERVED:
             yield f"{word} {column.name!r} is added to every table; rename yours"
@@ -257,3 +296,5 @@ def _column_problems(word: str, columns: Sequence[Entity | Feature], types: tupl
             yield f"{word} {column.name!r} is the order of a training set; rename yours"
         if column.type not in types:
             yield f"{word} {column.name!r} has type {column.type!r}, allowed are {', '.join(types)}"
+        elif isinstance(column, Feature):
+            yield from (f"feature {column.name!r}: {problem}" for problem in constraint_problems(column))

@@ -13,6 +13,7 @@ from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.batch import ArrowStream, read_batch
 from mlops_runtime.features.engine import Engine, EngineChoice, choose, planned
 from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.hashing import logical_type
 from mlops_runtime.features.iceberg import TableMeaning, pin, scanned, schema_at
 from mlops_runtime.features.plans import Semantics
 
@@ -108,7 +109,7 @@ def requested(
 
 
 def read_entities(entities: ArrowStream, timestamp: str) -> pa.Table:
-    """Return entity rows with their time in UTC microseconds.
+    """Return entity rows with their time in UTC microseconds, and texts that are plain.
 
     Raises:
         TrainingSetError: If there are none, a column appears twice, or their time is absent, null, has no zone, or is finer than a
@@ -132,7 +133,9 @@ def read_entities(entities: ArrowStream, timestamp: str) -> pa.Table:
         times = rows[timestamp].cast(pa.timestamp("us", "UTC"))
     except pa.ArrowInvalid as error:
         raise TrainingSetError(f"{timestamp!r} is finer than a microsecond: {error}; round it first") from error
-    return rows.set_column(rows.column_names.index(timestamp), timestamp, times)
+    rows = rows.set_column(rows.column_names.index(timestamp), timestamp, times)
+    # the same rows are the same file, and so have one id, whichever library they came from
+    return rows.cast(pa.schema([pa.field(field.name, logical_type(field.type)) for field in rows.schema]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

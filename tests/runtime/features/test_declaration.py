@@ -101,7 +101,10 @@ def test_any_value_comes_back(seconds: int, lead: timedelta, floats: list[float]
         (_document(ttl="long"), r"groups\[0\].ttl: "),
         (_document(entities={}), r"groups\[0\].entities: must be an array, got {}"),
         (_document(entities=[3]), r"groups\[0\].entities\[0\] must be an object, got 3"),
-        (_document(version=0), r"groups\[0\]: feature group 'stock': version must be at least 1, got 0"),
+        (
+            _document(version=0),
+            r"groups\[0\]: feature group 'stock': version must be a whole number, at least 1, got 0",
+        ),
         (
             _document(features=[{"name": "f", "type": "date", "description": "d", "minimum": 3}]),
             r"features\[0\].minimum: ",

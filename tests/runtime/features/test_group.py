@@ -74,7 +74,8 @@ def test_group_is_a_value():
     [
         ({"name": "Stock"}, "name must match"),
         ({"name": "stock_v2"}, "not end in _v<number>, got 'stock_v2'"),
-        ({"version": 0}, "version must be at least 1, got 0"),
+        ({"version": 0}, "version must be a whole number, at least 1, got 0"),
+        ({"version": 1.5}, "version must be a whole number, at least 1, got 1.5"),
         ({"ttl": timedelta(seconds=-1)}, "ttl must be a whole number of seconds and not negative"),
         ({"ttl": timedelta(microseconds=1)}, "ttl must be a whole number of seconds"),
         (

@@ -51,13 +51,23 @@ def test_frames_and_zones_make_no_difference(filled):
         1, "event_timestamp", rows["event_timestamp"].cast(pa.timestamp("s", "UTC")).cast(pa.timestamp("s", "+05:30"))
     )
 
+    polar, panda = polars.from_arrow(rows), pandas.DataFrame(rows.to_pydict())
+    category = panda.astype({"store_id": "category"})
+
     built = [
         filled.client.training_set(frame, ON_HAND, name="shelves")
-        for frame in (rows, moved, polars.from_arrow(rows), pandas.DataFrame(rows.to_pydict()))
+        for frame in (
+            rows,
+            moved,
+            polar,
+            polar.with_columns(polars.col("store_id").cast(polars.Categorical)),
+            panda,
+            category,
+        )
     ]
 
     assert {tuple(values(one)) for one in built} == {(30, 10)}
-    assert built[0].id == built[1].id
+    assert {one.id for one in built} == {built[0].id}
 
 
 def test_the_same_request_has_the_same_id(filled):
