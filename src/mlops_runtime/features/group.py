@@ -18,7 +18,7 @@ from mlops_runtime.features.declared_types import (
     OPTIONAL_TEXT,
     SPAN,
     TEXT,
-    WHOLE,
+    VERSION,
     tuple_problem,
     wrong_fields,
 )
@@ -46,7 +46,7 @@ _FIELDS = {
     "description": TEXT,
     "event_time": TEXT,
     "ttl": OPTIONAL_SPAN,
-    "version": WHOLE,
+    "version": VERSION,
     "time_zone": OPTIONAL_TEXT,
     "lead": SPAN,
     "freshness": OPTIONAL_SPAN,
@@ -229,7 +229,7 @@ def _problems(group: FeatureGroup) -> Iterable[str]:
     if "name" not in wrong and (not _NAME.fullmatch(group.name) or _VERSION_SUFFIX.search(group.name)):
         yield f"name must match {_NAME.pattern} and not end in _v<number>, got {group.name!r}"
     if "version" not in wrong and group.version < 1:
-        yield f"version must be at least 1, got {group.version}"
+        yield f"version must be {VERSION.said}, got {group.version}"
     if group.owner == "":
         yield "owner must name the team that answers for the group, got ''"
     yield from _time_problems(group, wrong)
@@ -273,7 +273,11 @@ def _time_problems(group: FeatureGroup, wrong: Collection[str]) -> Iterable[str]
         yield f"lead must not be negative, got {group.lead!r}; leave it out for none"
     elif group.lead > _LONGEST:
         yield f"lead must be at most {_LONGEST.days} days, got {group.lead!r}"
-    if "freshness" not in wrong and group.freshness is not None and (group.freshness <= none or group.freshness.microseconds):
+    if (
+        "freshness" not in wrong
+        and group.freshness is not None
+        and (group.freshness <= none or group.freshness.microseconds)
+    ):
         yield f"freshness must be a positive whole number of seconds, got {group.freshness!r}; leave it out for no alarm"
     if "time_zone" not in wrong and group.time_zone is not None:
         try:

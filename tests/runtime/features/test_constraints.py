@@ -60,7 +60,7 @@ def test_sound_constraints_have_no_problem(type_, constraints):
         ("string", {"allowed": ("a", "b"), "pattern": "a"}, "allowed holds 'b', which pattern 'a' does not match"),
         ("long", {"pattern": "1+"}, "pattern is for string, got '1+' on long"),
         ("string", {"pattern": "("}, "pattern must be a regular expression, got '('"),
-        ("string", {"pattern": 7}, "pattern must be a regular expression, got 7"),
+        ("string", {"pattern": 7}, "pattern must be a str, got 7"),
         ("string", {"pattern": "(?!a)b"}, "uses (?!, which RE2 does not know"),
         ("string", {"pattern": "(?<=a)b"}, "uses (?<=, which RE2 does not know"),
         ("string", {"pattern": r"(a)\1"}, r"uses \1, which RE2 does not know"),

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup, FeatureGroupError
+from mlops_runtime.features.group import Entity, Feature, FeatureGroup, FeatureGroupError, FeatureType
 
+TYPES = get_args(FeatureType)
 STOCK = FeatureGroup(
     name="stock",
     entities=(Entity("store_id", "string", "store"), Entity("sku", "long", "product")),
@@ -122,3 +124,48 @@ def test_fails_with_every_problem_at_once():
     """All problems of a declaration are reported together."""
     with pytest.raises(FeatureGroupError, match=r"owner must name.*version|version.*owner must name"):
         replace(STOCK, owner="", version=0)
+
+
+def test_fails_when_values_are_of_other_types():
+    """Python checks no types, and each is named with what was given, beside the other problems."""
+    wrong = {"owner": 5, "ttl": 14, "version": "2", "lead": 1, "freshness": "1h", "time_zone": 1, "name": None}
+    with pytest.raises(FeatureGroupError) as error:
+        replace(STOCK, **wrong, entities=Entity("s", "string", "x"), features=("f",), partition="year")
+    assert str(error.value).split("; ") == [
+        "feature group None: name must be a str, got None",
+        "owner must be a str, got 5",
+        "ttl must be a timedelta such as timedelta(days=14), got 14",
+        "leave it out for none",
+        "version must be a whole number, at least 1, got '2'",
+        "time_zone must be a str, got 1",
+        "leave it out for none",
+        "lead must be a timedelta such as timedelta(days=14), got 1",
+        "freshness must be a timedelta such as timedelta(days=14), got '1h'",
+        "leave it out for none",
+        "partition must be 'month' or 'day', got 'year'",
+        "entities must be a tuple of Entity, got one Entity without a comma",
+        "write entities=(Entity(...),)",
+        "features must hold Feature(...) each, got 'f'",
+    ]
+
+
+def test_fails_when_columns_have_values_of_other_types():
+    """Names, types, descriptions and flags of each column, and both lists, are judged together."""
+    with pytest.raises(FeatureGroupError) as error:
+        replace(
+            STOCK,
+            entities=(Entity(5, "string", "x"),),
+            features=(
+                Feature("f", ["long"], None, nullable="no"),
+                Feature("g", "string", "g", pattern=b"a", minimum=1),
+            ),
+        )
+    assert str(error.value).split("; ") == [
+        "feature group 'stock': entity 5: name must be a str, got 5",
+        "feature 'f': description must be a str, got None",
+        "feature 'f': nullable must be True or False, got 'no'",
+        f"feature 'f' has type ['long'], allowed are {', '.join(TYPES)}",
+        "feature 'g': minimum is for int, long, float, double, date, timestamp, got 1 on string",
+        "leave it out",
+        "feature 'g': pattern must be a str, got b'a'",
+    ]
