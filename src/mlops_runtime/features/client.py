@@ -302,6 +302,9 @@ class FeatureStoreClient:
             group: The group, or the name of its table.
             snapshot: Id of a snapshot; its rows are in later ones too. Default: any.
             column: Name of a feature or key. Default: any.
+
+        Raises:
+            FeatureTableError: If there is no such column or snapshot.
         """
         from mlops_runtime.features.usage import who_used  # noqa: PLC0415 - duckdb
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
+from mlops_runtime.features.iceberg import FeatureTableError
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.planner import ROW_ID
 from mlops_runtime.features.rebuild import Rebuild
@@ -65,18 +66,30 @@ def pins(manifest: TrainingSetManifest) -> tuple[PinnedTable, ...]:
 def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column: str | None) -> tuple[Use, ...]:
     """Return the training sets that read a table, or one snapshot's rows, or one column of it.
 
-    A snapshot's rows are in every later snapshot: a training set that read one of these used them too.
+    A snapshot's rows are in every later snapshot: a training set that read one of these used them too. Of snapshots that an
+    erasure took nobody can tell the order any more; training sets that read one of them are listed.
 
     Args:
         manifests: Where manifests lie.
         table: The table.
         snapshot: Id of a snapshot. ``None``: any.
         column: Name of a column. ``None``: any.
+
+    Raises:
+        FeatureTableError: If the table never had the column, or neither the table nor a training set knows the snapshot.
     """
     name, uuid = table.name()[-1], str(table.metadata.table_uuid)
+    read = {manifest_id: manifests.read(manifest_id) for manifest_id in manifests.ids()}
+    pinned_ids = {p.snapshot_id for m in read.values() for p in pins(m) if (p.table, p.table_uuid) == (name, uuid)}
+    problems = []
+    if column is not None and not any(column in schema.column_names for schema in table.schemas().values()):
+        problems.append(f"no column {column!r}, it has {', '.join(table.schema().column_names)}")
+    if snapshot is not None and table.snapshot_by_id(snapshot) is None and snapshot not in pinned_ids:
+        problems.append(f"no snapshot {snapshot}: it was expired, or never was")
+    if problems:
+        raise FeatureTableError(f"table {name} has {'; '.join(problems)}")
     found = []
-    for manifest_id in manifests.ids():
-        manifest = manifests.read(manifest_id)
+    for manifest_id, manifest in read.items():
         for pinned in pins(manifest):
             if (pinned.table, pinned.table_uuid) != (name, uuid):
                 continue
@@ -152,9 +165,10 @@ def _holds(table: Table, pinned: int, snapshot: int) -> bool:
     if pinned == snapshot:
         return True
     later, earlier = table.snapshot_by_id(pinned), table.snapshot_by_id(snapshot)
-    if later is None or earlier is None or later.sequence_number is None or earlier.sequence_number is None:
-        return False
-    return earlier.sequence_number <= later.sequence_number
+    if later is None or later.sequence_number is None:
+        return True  # it was erased, and may have held them
+    # what was erased is older than whatever is left
+    return earlier is None or earlier.sequence_number is None or earlier.sequence_number <= later.sequence_number
 
 
 def _asked(manifest: TrainingSetManifest) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mlops_runtime.features.iceberg import FeatureTableError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.request import TrainingSetError
 
@@ -80,3 +81,31 @@ def test_fails_when_one_cannot_be_built_again(sets):
         TrainingSetError, match=f"training set {before.id} cannot be built again: snapshot .* was expired"
     ):
         filled.client.diff(before.id, after.id)
+
+
+def test_use_of_what_was_erased_is_still_told(sets):
+    """Rather one set too many than one too few."""
+    filled, before, bad, *_ = sets
+    batch = filled.stock((6, 1, 6)).set_column(0, "store_id", [["4711"]])
+    first = filled.client.ingest(filled.STOCK, batch).snapshot_id
+    filled.client.ingest(filled.STOCK, filled.stock((6.5, 1, 6.5)))
+    late = filled.client.training_set(filled.asked((9, "1")), ON_HAND, name="latest")
+    filled.client.ingest(filled.STOCK, filled.stock((7, 1, 7)))
+    filled.client.training_set(filled.asked((9, "1")), ON_HAND, name="last")
+    filled.client.erase({"store_id": "4711"}, reason="t", in_use=())
+
+    used = filled.client.who_used(filled.STOCK, snapshot=late.manifest.features[0].snapshot_id)
+    assert {use.name for use in used if use.is_erased} == {"latest", "last"}
+    assert late.id in {u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=bad.snapshot_id)}
+    assert before.id not in {u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=bad.snapshot_id)}
+    with pytest.raises(
+        FeatureTableError, match=f"table stock_v1 has no snapshot {first}: it was expired, or never was"
+    ):
+        filled.client.who_used(filled.STOCK, snapshot=first)
+
+
+def test_fails_for_a_column_and_a_snapshot_that_never_were(sets):
+    """Nobody is a wrong answer to a question that was misspelt."""
+    filled, *_ = sets
+    with pytest.raises(FeatureTableError, match=r"has no column 'on_hnd', it has store_id, .*; no snapshot 7: it was"):
+        filled.client.who_used(filled.STOCK, snapshot=7, column="on_hnd")
