@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -80,14 +81,30 @@ def load_groups(groups: str) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(name)
-    except (ImportError, SyntaxError, FeatureGroupError) as error:
-        raise UserError(f"cannot load module {name!r}: {error}") from error
+    except Exception as error:
+        # a module of the user's may raise anything; our own words need no name of their class
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        kind = "" if isinstance(error, FeatureGroupError | ImportError) else f"{type(error).__name__}: "
+        raise UserError(f"cannot load module {name!r}: {_line_of(error)}{kind}{' '.join(said.split())}") from error
     found = getattr(module, attribute, None)
     if not isinstance(found, list | tuple) or not found or not all(isinstance(group, FeatureGroup) for group in found):
         raise UserError(
             f"{groups!r} must be a tuple or list of FeatureGroup, got {'nothing' if found is None else repr(found)[:80]}"
         )
     return module, tuple(found)
+
+
+def _line_of(error: Exception) -> str:
+    """Return ``file:line: `` of what a module was doing when it failed; nothing if none was being loaded."""
+    lines = [
+        (step.filename, step.lineno) for step in traceback.extract_tb(error.__traceback__) if step.name == "<module>"
+    ]
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        lines.append((error.filename, error.lineno))
+    if not lines:
+        return ""
+    file, line = Path(lines[-1][0]), lines[-1][1]
+    return f"{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}:{line}: "
 
 
 def _beside(module: ModuleType) -> Path:
