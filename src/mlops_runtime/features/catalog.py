@@ -20,6 +20,7 @@ from mlops_runtime.features.iceberg import (
 from mlops_runtime.features.lock import FeatureLock
 
 _WIDENINGS = ((IntegerType(), LongType()), (FloatType(), DoubleType()))
+_FIRST_TRIES = 8
 _CHANGEABLE = {"mlops.owner", "mlops.ttl-seconds", "mlops.ttl-bound"}
 
 
@@ -40,12 +41,18 @@ class Tables:
     def local(cls, path: Path, database: str, lock: FeatureLock | None) -> "Tables":
         """Keep tables below a folder, which is made when missing."""
         from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, which functions do not have
+        from sqlalchemy.exc import IntegrityError, OperationalError  # noqa: PLC0415
 
         path.mkdir(parents=True, exist_ok=True)
-        catalog = SqlCatalog(
-            "local", uri=f"sqlite:///{path.resolve()}/catalog.db", warehouse=path.resolve().as_uri() + "/tables"
-        )
-        catalog.create_namespace_if_not_exists(database)
+        uri, warehouse = f"sqlite:///{path.resolve()}/catalog.db", path.resolve().as_uri() + "/tables"
+        for tries_left in reversed(range(_FIRST_TRIES)):
+            try:
+                catalog = SqlCatalog("local", uri=uri, warehouse=warehouse)
+                catalog.create_namespace_if_not_exists(database)
+                break
+            except (IntegrityError, OperationalError):  # somebody else makes the folder's catalog just now
+                if not tries_left:
+                    raise
         return cls(catalog, database, FeatureLock() if lock is None else lock)
 
     @classmethod

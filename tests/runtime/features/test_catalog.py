@@ -1,7 +1,9 @@
 """Tables by name, and where Glue is."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from threading import Barrier
 
 import pyarrow as pa
 import pytest
@@ -74,3 +76,16 @@ def test_a_folder_does_not_follow_what_readers_would_not_survive(filled, change,
     batch = batch.append_column("on_hand", [["x"]] if "features" in change else [[1]])
     with pytest.raises(FeatureTableError, match=message):
         filled.new_client().ingest(group, batch)
+
+
+def test_many_may_open_a_new_folder_at_once(tmp_path):
+    """Each looks, and then makes what it did not see."""
+    for folder in range(5):
+        together = Barrier(6)
+
+        def opened(_number, path=tmp_path / str(folder), together=together):
+            together.wait()
+            return Tables.local(path, "features", None).names()
+
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(opened, range(6))) == [()] * 6
