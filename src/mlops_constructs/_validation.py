@@ -20,10 +20,26 @@ def is_known(value: object) -> bool:
 
 
 def check_range(name: str, value: float | None, *, minimum: float, maximum: float, fix: str = "") -> str | None:
-    """Return the problem of a number outside ``minimum`` to ``maximum`` (both allowed), if it is known."""
-    if value is None or not is_known(value) or minimum <= value <= maximum:
+    """Return the problem of what is no number from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    if value is None or not is_known(value):
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and minimum <= value <= maximum:
         return None
     return f"{name} must be from {minimum} to {maximum}, got {value!r}" + (f"; {fix}" if fix else "")
+
+
+def check_whole(name: str, value: int, *, minimum: int, maximum: int) -> str | None:
+    """Return the problem of what is no whole number from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    if cdk.Token.is_unresolved(value):
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
+        return None
+    return f"{name} must be a whole number from {minimum} to {maximum}, got {value!r}"
+
+
+def check_type(name: str, value: object, kind: type, *, allowed: str) -> str | None:
+    """Return the problem of what is given and no ``kind``; Python checks no argument's type."""
+    return None if value is None or isinstance(value, kind) else f"{name} must be {allowed}, got {value!r}"
 
 
 def check_pattern(name: str, value: str | None, *, pattern: str, allowed: str) -> str | None:
@@ -36,7 +52,9 @@ def check_pattern(name: str, value: str | None, *, pattern: str, allowed: str) -
 def check_duration(
     name: str, value: cdk.Duration | None, *, minimum: cdk.Duration, maximum: cdk.Duration
 ) -> str | None:
-    """Return the problem of a duration outside ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    """Return the problem of what is no duration from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    if value is not None and not isinstance(value, cdk.Duration):
+        return f"{name} must be a cdk.Duration such as Duration.days(90), got {value!r}"
     if value is None or value.is_unresolved():
         return None
     if minimum.to_milliseconds() <= value.to_milliseconds() <= maximum.to_milliseconds():

@@ -4,7 +4,15 @@ import aws_cdk as cdk
 import pytest
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_pattern, check_range, is_known, raise_if_any
+from mlops_constructs._validation import (
+    check_duration,
+    check_pattern,
+    check_range,
+    check_type,
+    check_whole,
+    is_known,
+    raise_if_any,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +40,32 @@ def test_a_number_token_is_not_judged(stack: cdk.Stack) -> None:
 
     assert token < 0
     assert check_range("size", token, minimum=1, maximum=10) is None
+    assert check_whole("size", token, minimum=1, maximum=10) is None  # type: ignore[arg-type] # a float, as jsii gives it
     assert not is_known(token)
+
+
+@pytest.mark.parametrize("value", ["5", True, None, 5.0])
+def test_fails_when_a_value_is_no_whole_number(value: object) -> None:
+    """Texts and flags compare with no bound, and a whole number has no fraction, not even of zero."""
+    problem = check_whole("size", value, minimum=1, maximum=10)  # type: ignore[arg-type] # that is the mistake
+
+    assert problem == f"size must be a whole number from 1 to 10, got {value!r}"
+    assert check_whole("size", 10, minimum=1, maximum=10) is None
+
+
+@pytest.mark.parametrize("value", ["5", True])
+def test_fails_when_a_value_is_no_number(value: object) -> None:
+    """What cannot be compared is a problem like one beyond the bounds."""
+    problem = check_range("size", value, minimum=1, maximum=10)  # type: ignore[arg-type] # that is the mistake
+
+    assert problem == f"size must be from 1 to 10, got {value!r}"
+
+
+def test_a_type_is_named_with_what_was_given() -> None:
+    """What is left out is the construct's business."""
+    assert check_type("online", None, bool, allowed="True or False") is None
+    assert check_type("online", True, bool, allowed="True or False") is None
+    assert check_type("online", "yes", bool, allowed="True or False") == "online must be True or False, got 'yes'"
 
 
 def test_a_text_token_is_not_judged(stack: cdk.Stack) -> None:
@@ -67,6 +100,8 @@ def test_duration_bounds(stack: cdk.Stack) -> None:
     assert check_duration("timeout", token, **limits) is None
     problem = check_duration("timeout", cdk.Duration.hours(1), **limits)
     assert problem == "timeout must be from 1 second to 15 minutes, got 1 hour"
+    problem = check_duration("timeout", 60, **limits)  # type: ignore[arg-type] # that is the mistake
+    assert problem == "timeout must be a cdk.Duration such as Duration.days(90), got 60"
 
 
 def test_fails_with_every_problem_at_once(stack: cdk.Stack) -> None:

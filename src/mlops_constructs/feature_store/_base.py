@@ -1,6 +1,6 @@
 """Names of tables and grants to read them, of any feature store."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -8,7 +8,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, IDependable
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import raise_if_any
+from mlops_constructs._validation import check_type, raise_if_any
 from mlops_constructs.feature_store._grants import TableAccess, grant_all
 from mlops_constructs.feature_store._lake_formation import READ, LakeFormationTables, access_statement
 from mlops_constructs.feature_store.access import FeatureAccess
@@ -26,7 +26,7 @@ def database_name(unit: str) -> str:
 
 
 class FeatureStoreBase(Construct):
-    """A feature store by its database, bucket and key, defined here or elsewhere."""
+    """A feature store by its database, bucket and key, defined here or elsewhere; ``others`` are problems told with its own."""
 
     def __init__(
         self,
@@ -37,14 +37,18 @@ class FeatureStoreBase(Construct):
         groups: Sequence[FeatureGroup],
         access: FeatureAccess,
         is_whole: bool,
+        others: Iterable[str | None] = (),
     ) -> None:
         super().__init__(scope, id)
-        names = [group.table_name for group in groups]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        problems = [f"table {name!r} is declared {names.count(name)} times; raise one version" for name in doubled]
-        if not groups:
-            problems.append("groups must have at least one feature group, got none")
-        raise_if_any(self, "InvalidFeatureStore", problems)
+        problems = _group_problems(groups)
+        if not problems:
+            names = [group.table_name for group in groups]
+            doubled = sorted({name for name in names if names.count(name) > 1})
+            problems = [f"table {name!r} is declared {names.count(name)} times; raise one version" for name in doubled]
+            if not groups:
+                problems.append("groups must have at least one feature group, got none")
+        way = check_type("access", access, FeatureAccess, allowed="a member of FeatureAccess")
+        raise_if_any(self, "InvalidFeatureStore", [*problems, way, *others])
         self._groups = tuple(groups)
         self._access = access
         self._database_name = database_name(unit)
@@ -137,6 +141,7 @@ class FeatureStoreBase(Construct):
         return grant_all(grantee, [tables.catalog(), access_statement()], scope=self)
 
     def _check(self, groups: Sequence[FeatureGroup]) -> None:
+        raise_if_any(self, "UnknownFeatureGroup", _group_problems(groups))
         known = ", ".join(repr(g.table_name) for g in self._groups)
         problems = [f"group must be one of {known}, got {g.table_name!r}" for g in groups if g not in self._groups]
         if not groups:
@@ -181,3 +186,15 @@ class FeatureStoreBase(Construct):
         raise_if_any(self, "InvalidColumns", problems)
         wanted = {*columns, *chosen[0].entity_names, *RESERVED}
         return [column.name for column in chosen[0].columns if column.name in wanted]
+
+
+def _group_problems(groups: Sequence[FeatureGroup]) -> list[str]:
+    """Return the problems of what is no tuple or list of feature groups."""
+    if isinstance(groups, FeatureGroup):
+        fix = "write groups=(GROUP,)"
+        return [f"groups must be a tuple or list of FeatureGroup, got the one of {groups.table_name!r}; {fix}"]
+    if not isinstance(groups, tuple | list):
+        return [f"groups must be a tuple or list of FeatureGroup, got {groups!r}"]
+    return [
+        f"groups must hold FeatureGroup each, got {each!r}" for each in groups if not isinstance(each, FeatureGroup)
+    ]

@@ -16,7 +16,7 @@ from constructs import Construct
 from mlops_constructs._bucket import define_bucket
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._iam import ServiceRole
-from mlops_constructs._validation import check_duration, raise_if_any
+from mlops_constructs._validation import check_duration, check_type, raise_if_any
 from mlops_constructs._warnings import SNAPSHOT_RETENTION, warn
 from mlops_constructs.feature_store._freshness import (
     LONGEST,
@@ -51,6 +51,7 @@ MANIFEST_LOCK = cdk.Duration.days(365)
 # an idempotency key is looked up in the snapshots' summaries for as long
 LEAST_RETENTION = cdk.Duration.days(90)
 _HOURLY = cdk.Duration.hours(1)
+_SPAN = "a cdk.Duration such as Duration.days(90), or left out"
 
 
 class FeatureStore(OwnedFeatureStore):
@@ -76,8 +77,8 @@ class FeatureStore(OwnedFeatureStore):
             ``mlops_runtime.features.online.OnlineStore`` publishes to and reads. Default: there is none.
 
     Raises:
-        ValidationError: If two groups share a table, there is none, groups and lock file do not agree, or a duration is not
-            possible.
+        ValidationError: If an argument is of another type, two groups share a table, there is none, groups and lock file do not
+            agree, or a duration is not possible.
 
     Example:
         >>> store = FeatureStore(self, "Features", business_unit=unit, groups=GROUPS, lock_file=Path("features.lock.json"))
@@ -97,7 +98,15 @@ class FeatureStore(OwnedFeatureStore):
         ingest: FeatureIngest | None = None,
         online: bool = False,
     ) -> None:
-        super().__init__(scope, id, unit=business_unit.name, groups=groups, access=access, is_whole=True)
+        given = (
+            check_type("lock_file", lock_file, Path, allowed="a pathlib.Path such as Path('features.lock.json')"),
+            check_type("snapshot_retention", snapshot_retention, cdk.Duration, allowed=_SPAN),
+            check_type("freshness_schedule", freshness_schedule, cdk.Duration, allowed=_SPAN),
+            check_type("ingest", ingest, FeatureIngest, allowed="a FeatureIngest(...), or left out"),
+            check_type("online", online, bool, allowed="True or False"),
+        )
+        name = business_unit.name
+        super().__init__(scope, id, unit=name, groups=groups, access=access, is_whole=True, others=given)
         every = _HOURLY if freshness_schedule is None else freshness_schedule
         self._watched = tuple(group for group in groups if group.freshness is not None)
         self._validate(snapshot_retention, freshness_schedule, every)

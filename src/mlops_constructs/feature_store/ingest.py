@@ -6,7 +6,7 @@ from typing import Literal
 import aws_cdk as cdk
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs._validation import check_duration, check_type, check_whole
 
 # an idempotency key is remembered at least as long, so that a batch which is still there is never ingested twice
 REMEMBERED_DAYS = 90
@@ -38,9 +38,9 @@ class GlueIngestJob:
 
     def __post_init__(self) -> None:
         problems = [
-            check_range("workers", self.workers, minimum=2, maximum=299),
+            check_whole("workers", self.workers, minimum=2, maximum=299),
             check_duration("timeout", self.timeout, minimum=cdk.Duration.minutes(5), maximum=cdk.Duration.hours(24)),
-            check_range("maximum_runs", self.maximum_runs, minimum=1, maximum=50),
+            check_whole("maximum_runs", self.maximum_runs, minimum=1, maximum=50),
             None
             if self.worker_type in _WORKER_TYPES
             else f"worker_type must be one of {', '.join(_WORKER_TYPES)}, got {self.worker_type!r}",
@@ -78,10 +78,11 @@ class FeatureIngest:
 
     def __post_init__(self) -> None:
         problems = [
-            check_range("maximum_rows", self.maximum_rows, minimum=1, maximum=100_000_000),
-            check_range("maximum_mebibytes", self.maximum_mebibytes, minimum=1, maximum=512),
-            check_range("memory_size", self.memory_size, minimum=1024, maximum=10240),
-            check_range("kept_days", self.kept_days, minimum=1, maximum=REMEMBERED_DAYS),
+            check_whole("maximum_rows", self.maximum_rows, minimum=1, maximum=100_000_000),
+            check_whole("maximum_mebibytes", self.maximum_mebibytes, minimum=1, maximum=512),
+            check_whole("memory_size", self.memory_size, minimum=1024, maximum=10240),
+            check_whole("kept_days", self.kept_days, minimum=1, maximum=REMEMBERED_DAYS),
+            check_type("job", self.job, GlueIngestJob, allowed="a GlueIngestJob(...), or left out"),
         ]
         found = [problem for problem in problems if problem is not None]
         if found:

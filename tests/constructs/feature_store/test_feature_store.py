@@ -1,6 +1,7 @@
 """The feature store."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -315,6 +316,55 @@ def test_fails_without_groups(lock_file: Path) -> None:
     """An empty store is a mistake."""
     with pytest.raises(ValidationError, match="groups must have at least one feature group, got none"):
         _store(lock_file)
+
+
+def test_fails_on_arguments_of_other_types(lock_file: Path) -> None:
+    """All of them at once, with what is allowed; a text is no path, and a timedelta no duration of CDK."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
+    wrong: dict[str, Any] = {
+        "groups": _group("stock"),
+        "lock_file": str(lock_file),
+        "access": "iam",
+        "snapshot_retention": timedelta(days=90),
+        "freshness_schedule": 1,
+        "ingest": True,
+        "online": "yes",
+    }
+
+    with pytest.raises(ValidationError) as error:
+        FeatureStore(stack, "Features", business_unit=unit, **wrong)
+
+    assert error.value.problems == (
+        "groups must be a tuple or list of FeatureGroup, got the one of 'stock_v1'; write groups=(GROUP,)",
+        "access must be a member of FeatureAccess, got 'iam'",
+        f"lock_file must be a pathlib.Path such as Path('features.lock.json'), got {str(lock_file)!r}",
+        "snapshot_retention must be a cdk.Duration such as Duration.days(90), or left out, got datetime.timedelta(days=90)",
+        "freshness_schedule must be a cdk.Duration such as Duration.days(90), or left out, got 1",
+        "ingest must be a FeatureIngest(...), or left out, got True",
+        "online must be True or False, got 'yes'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "problem"),
+    [
+        ("stock", "groups must be a tuple or list of FeatureGroup, got 'stock'"),
+        (
+            ("stock", None),
+            "groups must hold FeatureGroup each, got 'stock'; groups must hold FeatureGroup each, got None",
+        ),
+    ],
+)
+def test_fails_on_what_is_no_group(lock_file: Path, groups: Any, problem: str) -> None:
+    """Of a store, and of a grant of its groups."""
+    stack, store = _store(lock_file, _group("stock"))
+    unit = BusinessUnit(stack, "Other", name="other", profile=Profile.DEVELOPMENT)
+
+    with pytest.raises(ValidationError, match=re.escape(f"InvalidFeatureStore: {problem}")):
+        FeatureStore(stack, "Others", business_unit=unit, groups=groups, lock_file=lock_file)
+    with pytest.raises(ValidationError, match=re.escape(f"UnknownFeatureGroup: {problem}")):
+        store.read_statements(groups=groups)
 
 
 def test_fails_on_a_group_of_another_store(lock_file: Path) -> None:

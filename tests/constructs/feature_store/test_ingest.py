@@ -182,16 +182,21 @@ def test_a_network_without_glue_gets_its_endpoint_at_a_price(tmp_path: Path, gro
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"maximum_rows": 0}, "maximum_rows must be from 1 to 100000000, got 0"),
-        ({"maximum_mebibytes": 513}, "maximum_mebibytes must be from 1 to 512, got 513"),
-        ({"memory_size": 128}, "memory_size must be from 1024 to 10240, got 128"),
-        ({"kept_days": 91}, "kept_days must be from 1 to 90, got 91"),
+        ({"maximum_rows": 0}, "maximum_rows must be a whole number from 1 to 100000000, got 0"),
+        ({"maximum_rows": "x"}, "maximum_rows must be a whole number from 1 to 100000000, got 'x'"),
+        ({"maximum_rows": 1.5}, "maximum_rows must be a whole number from 1 to 100000000, got 1.5"),
+        ({"maximum_mebibytes": 513}, "maximum_mebibytes must be a whole number from 1 to 512, got 513"),
+        ({"memory_size": 128}, "memory_size must be a whole number from 1024 to 10240, got 128"),
+        ({"kept_days": 91}, "kept_days must be a whole number from 1 to 90, got 91"),
+        ({"kept_days": None}, "kept_days must be a whole number from 1 to 90, got None"),
+        ({"job": True}, "job must be a GlueIngestJob(...), or left out, got True"),
     ],
 )
 def test_fails_on_a_number_that_is_not_possible(arguments: dict[str, Any], problem: str) -> None:
     """Batches are never kept longer than their keys are remembered."""
-    with pytest.raises(ValidationError, match=f"InvalidFeatureIngest: {problem}"):
+    with pytest.raises(ValidationError) as error:
         FeatureIngest(**arguments)
+    assert str(error.value) == f"InvalidFeatureIngest: {problem}"
 
 
 @pytest.fixture(params=[Profile.DEVELOPMENT, Profile.PRODUCTION], ids=lambda profile: profile.name)

@@ -205,9 +205,10 @@ def test_the_network_gets_an_endpoint_for_logs_at_a_price(tmp_path: Path, group:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"workers": 1}, "workers must be from 2 to 299, got 1"),
+        ({"workers": 1}, "workers must be a whole number from 2 to 299, got 1"),
         ({"timeout": cdk.Duration.minutes(1)}, "timeout must be from 5 minutes to 1 day, got 1 minute"),
-        ({"maximum_runs": 0}, "maximum_runs must be from 1 to 50, got 0"),
+        ({"timeout": 60}, r"timeout must be a cdk.Duration such as Duration.days\(90\), got 60"),
+        ({"maximum_runs": 0}, "maximum_runs must be a whole number from 1 to 50, got 0"),
         ({"worker_type": "G.025X"}, r"worker_type must be one of G.1X, G.2X, G.4X, G.8X, got 'G.025X'"),
     ],
 )
