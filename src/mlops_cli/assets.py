@@ -17,14 +17,17 @@ def assets() -> None:
 @app.command()
 def build(
     architecture: Annotated[str, typer.Option(help="Lambda's word: x86_64 or arm64.")] = "x86_64",
+    layer: Annotated[
+        list[str], typer.Option(help="Layer to build, may repeat: features is FeatureIngest's, 50 MB to fetch.")
+    ] = ["monitor"],  # noqa: B006 - Typer copies it
     glue: Annotated[bool, typer.Option("--glue", help="Also the wheels of Glue jobs (GlueIngestJob).")] = False,
 ) -> None:
-    """Fetch each layer's wheels, hash-pinned, into a folder named by the hash of its lock."""
+    """Fetch layers' wheels, hash-pinned, into a folder named by the hash of the lock; by default those of monitors."""
     from mlops_constructs._assets import LayerError, build_layers
     from mlops_constructs._wheels import build_wheels
 
     with shown(LayerError):
-        for folder in build_layers(architecture=architecture):
+        for folder in build_layers(architecture=architecture, names=layer):
             typer.echo(f"built {folder}")
         if glue:
             typer.echo(f"built {build_wheels()}")

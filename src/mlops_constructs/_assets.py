@@ -110,7 +110,7 @@ def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Archite
     """
     folder = layer_folder(name, architecture=architecture.name)
     if not (folder / "python").is_dir():
-        problem = f"wheels of layer {name!r} for {architecture.name} are not in {folder}; run: mlops assets build"
+        problem = f"wheels of layer {name!r} for {architecture.name} are not in {folder}; run: mlops assets build --layer {name}"
         raise ValidationError("LayerNotBuilt", [problem], scope)
     return lambda_.LayerVersion(
         scope,
@@ -142,21 +142,26 @@ def layer_folder(name: str, *, architecture: str) -> Path:
     return ASSETS / f"{name}-{architecture}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def build_layers(*, architecture: str = "x86_64") -> Iterator[Path]:
-    """Fetch each layer's wheels with uv (or pip), for Lambda's platform, by hash; an index set in the environment is used.
+def build_layers(*, architecture: str = "x86_64", names: Sequence[str] | None = None) -> Iterator[Path]:
+    """Fetch layers' wheels with uv (or pip), for Lambda's platform, by hash; an index set in the environment is used.
 
     Args:
         architecture: ``x86_64`` or ``arm64``. Default: ``x86_64``.
+        names: Names of the layers. Default: all.
 
     Yields:
         The folder of each layer, also where it was built before.
 
     Raises:
-        LayerError: If the architecture is unknown, wheels cannot be had, or the layer is too large.
+        LayerError: If architecture or a name is unknown, wheels cannot be had, or the layer is too large.
     """
+    known = layer_names()
+    problems = [f"layer must be one of {', '.join(known)}, got {name!r}" for name in names or () if name not in known]
     if architecture not in ARCHITECTURES:
-        raise LayerError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
-    for name in layer_names():
+        problems.append(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+    if problems:
+        raise LayerError("; ".join(problems))
+    for name in known if names is None else names:
         folder = layer_folder(name, architecture=architecture)
         if not (folder / "python").is_dir():
             _fetch(name, architecture, folder)

@@ -25,20 +25,25 @@ def test_what_is_built_is_shown_and_not_fetched_again(
     for folder in folders:
         (folder / "python").mkdir(parents=True)
 
-    result = CliRunner().invoke(assets.app, ["build", "--architecture", architecture])
+    every = [word for name in layer_names() for word in ("--layer", name)]
+    result = CliRunner().invoke(assets.app, ["build", "--architecture", architecture, *every])
+    default = CliRunner().invoke(assets.app, ["build", "--architecture", architecture])
 
-    assert result.exit_code == 0
+    assert (result.exit_code, default.exit_code) == (0, 0)
     assert result.output.splitlines() == [f"built {folder}" for folder in folders]
+    assert default.output.splitlines() == [f"built {layer_folder('monitor', architecture=architecture)}"]
 
 
 def test_fails_on_an_architecture_that_lambda_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two that it has are named; nothing is made."""
     monkeypatch.chdir(tmp_path)
 
-    result = CliRunner().invoke(assets.app, ["build", "--architecture", "aarch64"])
+    result = CliRunner().invoke(assets.app, ["build", "--architecture", "aarch64", "--layer", "pandas"])
 
     assert isinstance(result.exception, UserError)
-    assert str(result.exception) == "architecture must be one of x86_64, arm64, got 'aarch64'"
+    assert str(result.exception) == (
+        "layer must be one of features, monitor, got 'pandas'; architecture must be one of x86_64, arm64, got 'aarch64'"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -49,7 +54,7 @@ def test_fails_when_wheels_cannot_be_had(mlops: Run, tmp_path: Path) -> None:
     )
 
     assert result.returncode == 1
-    assert f"mlops: wheels of layer '{layer_names()[0]}' for x86_64 could not be fetched: " in result.stderr
+    assert "mlops: wheels of layer 'monitor' for x86_64 could not be fetched: " in result.stderr
     assert "Traceback" not in result.stderr
     assert "built" not in result.stdout
     assert list((tmp_path / ".mlops" / "assets").iterdir()) == []

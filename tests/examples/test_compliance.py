@@ -15,7 +15,7 @@ def test_nothing_is_left_to_ask(tmp_path: Path) -> None:
     """Six packs and CDK's own validation find nothing that is not acknowledged, and no acknowledgement is stale."""
     environment = {k: v for k, v in synthesis_environment().items() if k != "CDK_VALIDATION"}
     path = tmp_path / "compliance.json"
-    assert list(build_layers()) != []
+    assert list(build_layers(names=["monitor"])) != []
 
     result = subprocess.run(
         [sys.executable, "-m", "examples.compliance", str(path)],
