@@ -54,6 +54,8 @@ class GlueIngestJob:
 class FeatureIngest:
     """Batches as Parquet objects ``incoming/<table>/<idempotency key>.parquet`` in a bucket of their own, ingested as they arrive.
 
+    The function's wheels are a layer: ``"build": "mlops assets build --layer monitor --layer features"`` in ``cdk.json``.
+
     Args:
         maximum_rows: Rows of a batch, at most; what a larger one becomes says ``job``. Default: 1,000,000.
         maximum_mebibytes: MiB of a batch, in the object and decompressed, at most, 1 to 512. Default: 64.
