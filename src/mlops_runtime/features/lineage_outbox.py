@@ -6,10 +6,11 @@ locked. Delivery is at least once; events of one run and state are the same even
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,6 +18,7 @@ from openlineage.client.transport.file import FileConfig, FileTransport
 from openlineage.client.transport.http import HttpConfig, HttpTransport
 from requests import HTTPError
 
+from mlops_runtime.features.objects import Objects
 from mlops_runtime.features.open_lineage import Event
 
 if TYPE_CHECKING:
@@ -75,13 +77,9 @@ class LineageOutbox:
     """
 
     def __init__(self, location: str | Path, *, s3: "S3Client | None" = None) -> None:
-        self._store: _Folder | _Prefix
-        if isinstance(location, str) and location.startswith("s3://"):
-            if s3 is None:
-                raise LineageOutboxError(f"{location} is in S3; give a client as s3=")
-            self._store = _Prefix(location, s3)
-        else:
-            self._store = _Folder(Path(location))
+        if isinstance(location, str) and location.startswith("s3://") and s3 is None:
+            raise LineageOutboxError(f"{location} is in S3; give a client as s3=")
+        self._objects = Objects(location, s3=s3)
 
     def put(self, events: Sequence[Event]) -> tuple[str, ...]:
         """Keep events that are not kept yet.
@@ -98,7 +96,7 @@ class LineageOutbox:
         new = []
         for event in events:
             name = f"{event['run']['runId']}-{event['eventType']}"
-            if self._store.write(f"events/{name}.json", json.dumps(event, sort_keys=True).encode()):
+            if self._write(f"events/{name}.json", event):
                 new.append(name)
         return tuple(new)
 
@@ -108,7 +106,10 @@ class LineageOutbox:
         Raises:
             LineageOutboxError: If the outbox cannot be listed.
         """
-        return tuple(sorted(set(self._store.names("events")) - set(self._store.names("delivered"))))
+        with _said(f"list {self._objects}"):
+            kept, taken = (set(self._objects.keys(f"{kind}/")) for kind in ("events", "delivered"))
+        names = (PurePosixPath(key).stem for key in kept if key.replace("events/", "delivered/", 1) not in taken)
+        return tuple(sorted(names))
 
     def deliver_pending(self, transport: Transport, *, now: datetime) -> Delivery:
         """Hand over what is pending, oldest first and START before the end of its run.
@@ -122,7 +123,7 @@ class LineageOutbox:
         Raises:
             LineageOutboxError: If the outbox cannot be read, or cannot keep that an event was taken.
         """
-        events = [(name, json.loads(self._store.read(f"events/{name}.json"))) for name in self.pending()]
+        events = [(name, self._read(f"events/{name}.json")) for name in self.pending()]
         events.sort(key=lambda pair: (pair[1]["eventTime"], _STATES.index(pair[1]["eventType"]), pair[0]))
         delivered: list[str] = []
         failed: list[tuple[str, str]] = []
@@ -136,9 +137,18 @@ class LineageOutbox:
                     return Delivery(delivered=tuple(delivered), failed=tuple(failed), untried=rest)
                 continue
             receipt = {"delivered": now.astimezone(UTC).isoformat().replace("+00:00", "Z")}
-            self._store.write(f"delivered/{name}.json", json.dumps(receipt).encode())
+            self._write(f"delivered/{name}.json", receipt)
             delivered.append(name)
         return Delivery(delivered=tuple(delivered), failed=tuple(failed))
+
+    def _write(self, key: str, document: Mapping[str, object]) -> bool:
+        with _said(f"write {key} in {self._objects}"):
+            return self._objects.put_once(key, json.dumps(document, sort_keys=True).encode())
+
+    def _read(self, key: str) -> Event:
+        with _said(f"read {key} in {self._objects}"):
+            event: Event = json.loads(self._objects.get(key) or b"{}")
+        return event
 
 
 def http_transport(url: str, *, api_key: str | None = None, timeout: float = 5.0) -> HttpTransport:
@@ -176,65 +186,9 @@ def _is_refusal(error: Exception) -> bool:
     return 400 <= status < 500 and status not in _TRY_LATER
 
 
-class _Folder:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self, name: str, content: bytes) -> bool:
-        path = self._path / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # whole or not at all: a name that is there is never read half written
-            part = path.with_suffix(".part")
-            part.write_bytes(content)
-            if path.exists():
-                part.unlink()
-                return False
-            part.replace(path)
-        except OSError as error:
-            raise LineageOutboxError(f"cannot write {path}: {error}") from error
-        return True
-
-    def read(self, name: str) -> bytes:
-        try:
-            return (self._path / name).read_bytes()
-        except OSError as error:
-            raise LineageOutboxError(f"cannot read {self._path / name}: {error}") from error
-
-    def names(self, kind: str) -> Iterator[str]:
-        return (path.stem for path in (self._path / kind).glob("*.json"))
-
-
-class _Prefix:
-    def __init__(self, uri: str, s3: "S3Client") -> None:
-        self._bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        self._prefix, self._s3 = f"{prefix.strip('/')}/" if prefix.strip("/") else "", s3
-
-    def write(self, name: str, content: bytes) -> bool:
-        key = self._prefix + name
-        try:
-            self._s3.put_object(
-                Bucket=self._bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*"
-            )
-        except (BotoCoreError, ClientError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "PreconditionFailed":
-                return False
-            raise LineageOutboxError(f"cannot write s3://{self._bucket}/{key}: {error}") from error
-        return True
-
-    def read(self, name: str) -> bytes:
-        key = self._prefix + name
-        try:
-            return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        except (BotoCoreError, ClientError) as error:
-            raise LineageOutboxError(f"cannot read s3://{self._bucket}/{key}: {error}") from error
-
-    def names(self, kind: str) -> Iterator[str]:
-        prefix = f"{self._prefix}{kind}/"
-        try:
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-            for page in pages:
-                for found in page.get("Contents", []):
-                    yield found["Key"].removeprefix(prefix).removesuffix(".json")
-        except (BotoCoreError, ClientError) as error:
-            raise LineageOutboxError(f"cannot list s3://{self._bucket}/{prefix}: {error}") from error
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, BotoCoreError, ClientError) as error:
+        raise LineageOutboxError(f"cannot {what}: {error}") from error
