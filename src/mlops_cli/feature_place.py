@@ -13,6 +13,7 @@ from mlops_cli.account import Account, account
 from mlops_cli.errors import UserError
 
 if TYPE_CHECKING:
+    from mlops_runtime.contracts.automation import FeatureStoreEntry
     from mlops_runtime.features.client import FeatureStoreClient
 
 Folder = Annotated[
@@ -32,6 +33,7 @@ class Place:
         now: What time it is there.
         unit: The business unit, of a deployed store.
         aws: The account, of a deployed store.
+        entry: What the store says of itself, of a deployed one.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Place:
     now: datetime
     unit: str | None = None
     aws: Account | None = None
+    entry: "FeatureStoreEntry | None" = None
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def _deployed(unit: str, aws: Account) -> Place:
         training_sets=f"s3://{entry.training_sets_bucket}",
         s3=aws.client("s3"),
     )
-    return Place(name=unit, client=client, now=now, unit=unit, aws=aws)
+    return Place(name=unit, client=client, now=now, unit=unit, aws=aws, entry=entry)
 
 
 def package_groups(place: Place) -> list[str]:

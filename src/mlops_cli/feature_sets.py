@@ -1,8 +1,7 @@
-"""``mlops features build | rebuild | diff | erase``: training sets, and the right to be forgotten."""
+"""``mlops features build | rebuild | diff``: training sets."""
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
 from mlops_cli.feature_groups import table_of
-from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened, package_groups
+from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
@@ -25,10 +24,6 @@ _LEAST = 6  # digits of an id that name a training set
 
 Id = Annotated[
     str, typer.Argument(help=f"Id of a training set, or at least {_LEAST} of its first digits.", show_default=False)
-]
-Reason = Annotated[
-    str,
-    typer.Option(help="Why, for the records that stay: a ticket's number, never the entity.", show_default=False),
 ]
 
 
@@ -71,7 +66,7 @@ def build(
     """Build a training set: tag what is read, write files and manifest, print its id."""
     meaning = _semantics(semantics)
     cutoff = None if as_of is None else _time(as_of)
-    pinned = {group: _whole(value) for group, value in _pairs("--snapshot", snapshot or ())}
+    pinned = {group: _whole(value) for group, value in pairs("--snapshot", snapshot or ())}
     rows = _read_parquet(entities)
     with opened(path, unit, profile, home) as place:
         built = place.client.training_set(
@@ -106,7 +101,7 @@ def rebuild(
 ) -> None:
     """Build a training set again from its manifest, and compare; exit 1 unless it is identical."""
     with opened(path, unit, profile, home) as place:
-        full = _full_id(place, training_set)
+        full = full_id(place, training_set)
         again = place.client.rebuild(full)
     is_identical = again.verdict.value == "IDENTICAL"
     if as_json:
@@ -133,7 +128,7 @@ def diff(
 ) -> None:
     """Compare two training sets, from what was asked down to single values; both are built again for it."""
     with opened(path, unit, profile, home) as place:
-        found = place.client.diff(_full_id(place, a), _full_id(place, b))
+        found = place.client.diff(full_id(place, a), full_id(place, b))
     if as_json:
         from mlops_runtime.contracts import to_dict
 
@@ -141,54 +136,6 @@ def diff(
         return
     for line in _difference_lines(found):
         typer.echo(line)
-
-
-def erase(
-    *,
-    entity: Annotated[
-        list[str],
-        typer.Option(metavar="KEY=VALUE", help="Whom to forget; once for each column of the key.", show_default=False),
-    ],
-    reason: Reason,
-    in_use: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID",
-            help="Training set that a model in use was trained from. With --unit the registry names them too.",
-            show_default=False,
-        ),
-    ] = None,
-    include_in_use: Annotated[
-        bool, typer.Option("--include-in-use", help="Take these too; they can then never be built again.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    path: Folder = None,
-    unit: Unit = None,
-    as_json: AsJson = False,
-    profile: Profile = None,
-    home: Home = None,
-) -> None:
-    """Remove an entity's rows from tables, their history and files, and from training sets; list the sets that held them."""
-    key = dict(_pairs("--entity", entity))
-    with opened(path, unit, profile, home) as place:
-        kept = [_full_id(place, each) for each in in_use or ()]
-        kept += _trained_from(place)
-        if not yes:
-            _confirm(key, place.name)
-        record = place.client.erase(key, reason=reason, in_use=kept, include_in_use=include_in_use)
-    if as_json:
-        from mlops_runtime.contracts import to_dict
-
-        typer.echo(json.dumps(to_dict(record), indent=2, sort_keys=True))
-        return
-    if not record.tables and not record.used_by:
-        typer.echo("nothing held the entity")
-        return
-    for table in record.tables:
-        typer.echo(f"{table.table}: {len(table.snapshots)} snapshots and {len(table.files)} files removed")
-    for training_set_id in record.used_by:
-        typer.echo(f"training set {training_set_id} held it and cannot be built again")
-    typer.echo(f"erasure {record.id[:16]}: {record.reason}")
 
 
 def _columns(place: Place, features: Sequence[str]) -> dict[str, list[str]]:
@@ -209,7 +156,12 @@ def _columns(place: Place, features: Sequence[str]) -> dict[str, list[str]]:
     return wanted
 
 
-def _full_id(place: Place, given: str) -> str:
+def full_id(place: Place, given: str) -> str:
+    """Return the id of a training set that begins with some digits.
+
+    Raises:
+        UserError: If these are no digits, or too few, or several begin with them, or none.
+    """
     if not re.fullmatch(rf"[0-9a-f]{{{_LEAST},64}}", given):
         raise UserError(f"a training set is named by {_LEAST} to 64 hexadecimal digits of its id, got {given!r}")
     if len(given) == 64:
@@ -221,41 +173,20 @@ def _full_id(place: Place, given: str) -> str:
     return found[0]
 
 
-def _trained_from(place: Place) -> list[str]:
-    """Return the training sets of what is approved in the unit's registry, and of what serves there."""
-    if place.aws is None or place.unit is None:
-        return []
-    from mlops_cli.entries import Entries
-    from mlops_runtime.contracts import from_json
-    from mlops_runtime.contracts.rollout import LivePointer
-    from mlops_runtime.registry.training_sets import training_sets_in_use
-    from mlops_runtime.rollout.table import RolloutTable
+def pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what ``NAME=VALUE`` says, each name once.
 
-    found = set(training_sets_in_use(place.aws.client("sagemaker"), package_groups(place)))
-    endpoints, _ = Entries(ssm=place.aws.client("ssm")).of_unit(place.unit)
-    for endpoint in endpoints:
-        row = RolloutTable(place.aws.client("dynamodb"), endpoint.rollout_table, endpoint.endpoint).read()
-        if row.live is not None:
-            found.add(from_json(LivePointer, row.live).training_set_id)
-    return sorted(found)
-
-
-def _confirm(key: dict[str, str], store: str) -> None:
-    whom = ", ".join(f"{name}={value}" for name, value in key.items())
-    if not sys.stdin.isatty():
-        raise UserError(f"erasing {whom} from {store} cannot be undone; say --yes")
-    typer.confirm(f"Erase {whom} from {store}, with its history? This cannot be undone", abort=True)
-
-
-def _pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
-    pairs = [(name, value) for name, sign, value in (each.partition("=") for each in given) if name and sign and value]
-    if len(pairs) < len(given):
+    Raises:
+        UserError: If it says it otherwise.
+    """
+    found = [(name, value) for name, sign, value in (each.partition("=") for each in given) if name and sign and value]
+    if len(found) < len(given):
         wrong = [each for each in given if not re.fullmatch(r"[^=]+=.+", each)]
         raise UserError(f"{option} must be NAME=VALUE, got {', '.join(map(repr, wrong))}")
-    twice = sorted({name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1})
+    twice = sorted({name for name, _ in found if [n for n, _ in found].count(name) > 1})
     if twice:
         raise UserError(f"{option} names {', '.join(twice)} more than once")
-    return pairs
+    return found
 
 
 def _semantics(value: str) -> "Literal['known_at', 'event_time']":

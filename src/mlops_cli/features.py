@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli import feature_groups, feature_sets
+from mlops_cli import feature_erase, feature_groups, feature_sets
 from mlops_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ app.command()(feature_sets.rebuild)
 app.command()(feature_sets.diff)
 app.command(name="who-used")(feature_groups.who_used)
 app.command()(feature_groups.catalog)
-app.command()(feature_sets.erase)
+app.command()(feature_erase.erase)
 
 
 def load_groups(groups: str) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":

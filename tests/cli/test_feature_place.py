@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,38 @@ def test_what_the_registry_or_an_endpoint_relies_on_is_spared(store: DeployedSto
     assert waiting not in spared.stderr
     assert store.client.table("stock_v1").scan().to_arrow().num_rows == 0
     assert waiting in done.stdout
+
+
+@pytest.mark.cloud
+def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedStore, features: Run) -> None:
+    """The parameter names the table and the bucket of batches; a table that is not there is an error with what to do."""
+    dynamodb, name = store.unit.cloud.client("dynamodb"), f"{store.unit.name}-online"
+    store.client.ingest(STOCK, stock(1, store="2"))
+    where = {"incoming_bucket": f"{store.unit.name}-in", "incoming_days": 30, "online_table": name}
+    store.unit.publish(replace(store.entry, **where))
+    whom = ("--entity", "store_id=1", "--reason", "T-9", "--yes")
+    absent = features("erase", *whom)
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "entity", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "entity", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for key in ('stock_v1/["1"]', 'price_v1/["1"]', 'stock_v1/["2"]'):
+        dynamodb.put_item(TableName=name, Item={"entity": {"S": key}})
+    done = features("erase", *whom)
+
+    assert absent.returncode == 1
+    assert absent.stderr.startswith(f"mlops: DeleteItem of table {name} failed")
+    assert absent.stderr.endswith("are erased, say the same again for the online table\n")
+    assert done.stdout.splitlines() == [
+        "price_v1: 1 rows of the online table removed",
+        "stock_v1: 1 rows of the online table removed",
+        f"not reached: batches as they arrived, s3://{store.unit.name}-in/incoming/, and reports, "
+        f"s3://{store.unit.name}-in/rejected/, which go after 30 days; delete every version of those that hold it to be sooner",
+        "not reached: what was copied out of the store, also by other units that read it; ask who may read",
+    ]
+    assert [item["entity"]["S"] for item in dynamodb.scan(TableName=name)["Items"]] == ['stock_v1/["2"]']
 
 
 @pytest.mark.cloud

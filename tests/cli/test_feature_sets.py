@@ -1,4 +1,4 @@
-"""``mlops features build | rebuild | diff | erase`` on a store in a folder."""
+"""``mlops features build | rebuild | diff`` on a store in a folder."""
 
 import json
 import subprocess
@@ -95,25 +95,6 @@ def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features: Run
     assert (told["changed"], told["is_none"]) == ({"stock__on_hand": 1}, False)
 
 
-def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, features: Run) -> None:
-    """Nothing happens before it is sure."""
-    whom = ("--entity", "store_id=2", "--reason", "T-1")
-    unsure = features("erase", *whom)
-    spared = features("erase", *whom, "--yes", "--in-use", feature_shop.built.id[:12])
-    before = feature_shop.client.table("stock_v1").scan().to_arrow().num_rows
-    done = features("erase", *whom, "--yes", "--in-use", feature_shop.built.id, "--include-in-use")
-    again = json.loads(features("erase", *whom, "--yes", "--json").stdout)
-
-    assert unsure.stderr == "mlops: erasing store_id=2 from shop cannot be undone; say --yes\n"
-    assert spared.stderr.startswith("mlops: models in use were trained from 1 training sets that hold the entity")
-    assert (unsure.returncode, spared.returncode, before) == (1, 1, 12)
-    assert done.returncode == 0, done.stderr
-    assert f"training set {feature_shop.built.id} held it and cannot be built again" in done.stdout.splitlines()
-    assert feature_shop.client.table("stock_v1").scan().to_arrow()["store_id"].unique().to_pylist() == ["1"]
-    assert again["tables"] == []
-    assert features("rebuild", feature_shop.built.id).stderr.startswith("mlops: IMPOSSIBLE")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -121,9 +102,6 @@ def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, f
         (("rebuild", "abcdef"), "no training set has an id that begins with 'abcdef'; give more digits"),
         (("rebuild", "0" * 64), "no manifest 000000"),
         (("diff", "0" * 64, "1" * 64), "no manifest 000000"),
-        (("erase", "--entity", "store_id", "--reason", "T-1"), "--entity must be NAME=VALUE, got 'store_id'"),
-        (("erase", "--entity", "a=1", "--entity", "a=2", "--reason", "T-1"), "--entity names a more than once"),
-        (("erase", "--entity", "shop=1", "--reason", "T-1", "--yes"), "no table has the key shop; there are price_v1"),
     ],
 )
 def test_fails_in_one_line(features: Run, arguments: tuple[str, ...], message: str) -> None:

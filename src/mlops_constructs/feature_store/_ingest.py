@@ -37,9 +37,10 @@ _REASON = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinedIngest:
-    """What was defined: the bucket that batches arrive in, the function with its queue, and the roles that append."""
+    """What was defined: the bucket that batches arrive in, its days, the function with its queue, and the roles that append."""
 
     bucket: s3.IBucket
+    kept_days: int
     consumer: QueueConsumer
     roles: tuple[iam.IRole, ...]
 
@@ -130,9 +131,9 @@ def define_ingest(
     role = consumer.function.role
     assert role is not None  # noqa: S101 - a function that is defined here has one
     if large is None:
-        return DefinedIngest(bucket=bucket, consumer=consumer, roles=(role,))
+        return DefinedIngest(bucket=bucket, kept_days=ingest.kept_days, consumer=consumer, roles=(role,))
     tell_failures(home, large, consumer.dead_letter_queue, business_unit=business_unit)
-    return DefinedIngest(bucket=bucket, consumer=consumer, roles=(role, large.role))
+    return DefinedIngest(bucket=bucket, kept_days=ingest.kept_days, consumer=consumer, roles=(role, large.role))
 
 
 def deliver_statements(bucket: s3.IBucket, tables: TableAccess) -> list[iam.PolicyStatement]:

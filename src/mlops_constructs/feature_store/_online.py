@@ -69,6 +69,19 @@ def publish_online_statements(
     ]
 
 
+def forget_online_statements(table: dynamodb.ITable, key: kms.IKey) -> list[iam.PolicyStatement]:
+    """Return what forgetting an entity takes, also by a part of its key, which a scan of the keys finds.
+
+    Args:
+        table: The online table.
+        key: Its key.
+    """
+    return [
+        iam.PolicyStatement(actions=["dynamodb:DeleteItem", "dynamodb:Scan"], resources=[table.table_arn]),
+        key_statement(key, services=["dynamodb"], actions=["kms:Decrypt"]),
+    ]
+
+
 def _of_tables(tables: Sequence[str] | None) -> dict[str, object] | None:
     """Confine to items whose partition key begins with a table's name.
 

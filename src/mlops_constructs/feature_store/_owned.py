@@ -11,7 +11,11 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs.feature_store._base import FeatureStoreBase
 from mlops_constructs.feature_store._grants import grant_all
 from mlops_constructs.feature_store._lake_formation import BUILD, MAINTAIN, READ, WRITE
-from mlops_constructs.feature_store._online import publish_online_statements, read_online_statements
+from mlops_constructs.feature_store._online import (
+    forget_online_statements,
+    publish_online_statements,
+    read_online_statements,
+)
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_runtime.features.group import FeatureGroup
 
@@ -89,6 +93,8 @@ class OwnedFeatureStore(FeatureStoreBase):
     def grant_erase(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody erase entities: every version of files of tables and sets may go, manifests stay and get tombstones.
 
+        With ``online`` their items of the online table may go too.
+
         Args:
             grantee: Who, such as the role of a data protection officer; under Lake Formation a role or a user.
 
@@ -97,6 +103,8 @@ class OwnedFeatureStore(FeatureStoreBase):
         """
         self._permit(grantee, "erase", None)
         statements = self._tables(None).erase(sets=self._training_sets, manifests=self._manifests)
+        if self._online is not None:
+            statements += forget_online_statements(self._online, self._key)
         return grant_all(grantee, statements, scope=self)
 
     def grant_publish_online(

@@ -273,6 +273,9 @@ class FeatureStore(OwnedFeatureStore):
             data_bucket=self._data.bucket_name,
             training_sets_bucket=self._training_sets.bucket_name,
             manifests_bucket=self._manifests.bucket_name,
+            incoming_bucket=None if self._ingest is None else self._ingest.bucket.bucket_name,
+            incoming_days=None if self._ingest is None else self._ingest.kept_days,
+            online_table=None if self._online is None else self._online.table_name,
         )
 
     def _read_lock(self, groups: Sequence[FeatureGroup], lock_file: Path) -> FeatureLock:

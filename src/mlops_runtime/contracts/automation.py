@@ -79,11 +79,17 @@ class PipelineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureStoreEntry:
-    """Parameter ``/mlops/<unit>/features``: what the command needs to know of a unit's feature store."""
+    """Parameter ``/mlops/<unit>/features``: what the command, and any client of a unit's feature store, needs to know of it.
+
+    The bucket that batches arrive in, with the days that it keeps them, and the online table are there where the store has them.
+    """
 
     unit: str
     database: str
     data_bucket: str
     training_sets_bucket: str
     manifests_bucket: str
+    incoming_bucket: str | None = None
+    incoming_days: int | None = None
+    online_table: str | None = None
     format: Literal["mlops.feature-store-entry/1"] = "mlops.feature-store-entry/1"

@@ -6,7 +6,8 @@ id), whoever writes it and in whatever order. Time to live is decided when a row
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,19 @@ import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.features.batch import ArrowStream, read_batch
-from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, FeatureGroup
-from mlops_runtime.features.online_item import KEY, ORDER, Item, OnlineStoreError, item_keys, items, rows_of
+from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, FeatureGroup, FeatureType
+from mlops_runtime.features.online_item import (
+    KEY,
+    ORDER,
+    Item,
+    OnlineStoreError,
+    is_of,
+    item_keys,
+    items,
+    key_values,
+    rows_of,
+    whole_key,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -154,12 +166,49 @@ class OnlineStore:
         Raises:
             OnlineStoreError: If keys are not as needed, or DynamoDB does not delete one.
         """
-        gone = 0
-        for key in dict.fromkeys(item_keys(group, read_batch(entities))):
-            with self._said("DeleteItem"):
-                answer = self._client.delete_item(TableName=self._table, Key={KEY: {"S": key}}, ReturnValues="ALL_OLD")
-            gone += "Attributes" in answer
-        return gone
+        return sum(map(self._delete, dict.fromkeys(item_keys(group, read_batch(entities)))))
+
+    def forget_entity(
+        self, entity: Mapping[str, str], tables: Mapping[str, Mapping[str, FeatureType]]
+    ) -> dict[str, int]:
+        """Delete an entity from every feature table whose key has its columns, without a declaration, as after ``erase``.
+
+        Where a key has further columns, all items with these values go: the online table is then read once, keys alone.
+
+        Args:
+            entity: Texts by name of key column.
+            tables: By name of a feature table, the types of its key columns, in order.
+
+        Returns:
+            How many items went, by feature table, where there were any.
+
+        Raises:
+            OnlineStoreError: If DynamoDB does not delete or scan.
+        """
+        wanted = {name: values for name, types in tables.items() if (values := key_values(types, entity)) is not None}
+        keys = [whole_key(name, values) for name, values in wanted.items() if None not in values]
+        parts = {name: values for name, values in wanted.items() if None in values}
+        if parts:
+            found = ((key, parts.get(key.partition("/")[0])) for key in self._keys())
+            keys += [key for key, values in found if values is not None and is_of(key, values)]
+        gone = Counter(key.partition("/")[0] for key in keys if self._delete(key))
+        return dict(sorted(gone.items()))
+
+    def _delete(self, key: str) -> bool:
+        with self._said("DeleteItem"):
+            answer = self._client.delete_item(TableName=self._table, Key={KEY: {"S": key}}, ReturnValues="ALL_OLD")
+        return "Attributes" in answer
+
+    def _keys(self) -> Iterator[str]:
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table,
+            ProjectionExpression="#key",
+            ExpressionAttributeNames={"#key": KEY},
+            ConsistentRead=True,
+        )
+        with self._said("Scan"):
+            for page in pages:
+                yield from (item[KEY]["S"] for item in page["Items"])
 
     def _put(self, item: Item) -> bool:
         with self._said("PutItem"):

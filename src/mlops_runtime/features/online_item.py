@@ -23,6 +23,13 @@ KEY, ORDER, ROW, EXPIRES = "entity", "version", "row", "expires"
 MAXIMUM_KEY_BYTES = 2048
 _SECOND = 1_000_000  # in microseconds
 _NULL = {"NULL": True}
+_KEY_TYPES = {
+    "string": pa.string(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
 _LOWEST = 1 << 63  # makes 64-bit times count from zero, so that digits sort as they do
 
 
@@ -49,16 +56,50 @@ def item_keys(group: FeatureGroup, entities: pa.Table) -> list[str]:
         ['stock_v1/["a",17167]']
     """
     columns = [_plain(entities[name]) for name in _checked_names(group, entities)]
-    keys = [
-        f"{group.table_name}/{json.dumps(values, ensure_ascii=False, separators=(',', ':'))}"
-        for values in zip(*columns, strict=True)
-    ]
+    keys = [whole_key(group.table_name, values) for values in zip(*columns, strict=True)]
     too_long = [key for key in keys if len(key.encode()) > MAXIMUM_KEY_BYTES]
     if too_long:
         raise OnlineStoreError(
             f"group {group.name!r}: {len(too_long)} keys have more than {MAXIMUM_KEY_BYTES} bytes, one is {too_long[0][:80]!r}..."
         )
     return keys
+
+
+def key_values(types: Mapping[str, FeatureType], entity: Mapping[str, str]) -> tuple[object, ...] | None:
+    """Return the values of an entity as item keys hold them, in the order of the key, ``None`` for those not given.
+
+    Args:
+        types: Type of each key column of a feature table, in order.
+        entity: Texts by name of key column.
+
+    Returns:
+        ``None`` if the table has no such key column, or a text is no value of its type.
+
+    Example:
+        >>> key_values({"store_id": "string", "week": "date"}, {"week": "2017-01-02"})
+        (None, 17168)
+    """
+    if not entity or not set(entity) <= set(types):
+        return None
+    found: dict[str, object] = {}
+    for name, text in entity.items():
+        try:
+            typed = pa.chunked_array([pa.array([text], pa.string()).cast(_KEY_TYPES[types[name]])])
+        except pa.ArrowInvalid:
+            return None
+        found[name] = _plain(typed)[0]
+    return tuple(found.get(name) for name in types)
+
+
+def whole_key(table: str, values: Sequence[object]) -> str:
+    """Return the key of an item of a feature table from all values of its key."""
+    return f"{table}/{json.dumps(values, ensure_ascii=False, separators=(',', ':'))}"
+
+
+def is_of(key: str, values: Sequence[object]) -> bool:
+    """Return whether an item's key has the values, wherever one is given."""
+    parts = json.loads(key.partition("/")[2])
+    return len(parts) == len(values) and all(v is None or v == part for v, part in zip(values, parts, strict=True))
 
 
 def items(group: FeatureGroup, rows: pa.Table) -> Iterator[Item]:

@@ -102,7 +102,7 @@ def test_script_and_package_hold_what_the_module_imports(tmp_path: Path) -> None
         "mlops_runtime/jobs/__init__.py",
         "mlops_runtime/jobs/ingest_spark.py",
     } <= names
-    assert {"mlops_runtime/features/delivery.py", "mlops_runtime/features/client.py"} <= names
+    assert {"mlops_runtime/features/delivery.py", "mlops_runtime/features/ledger.py"} <= names
     assert "mlops_runtime/rollout/spec.py" not in names
 
 

@@ -1,5 +1,6 @@
 """The online store's table and grants, and rows published and read under them on the embedded cloud."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
 
-from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, Profile, ValidationError
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, Profile, ValidationError
 from mlops_constructs.feature_store import _online
 from mlops_constructs.feature_store._grants import grant_all
 from mlops_local import deployer
@@ -109,6 +110,41 @@ def test_a_store_has_the_table_where_it_is_asked_for(define_store: Any, group: A
         "dynamodb:BatchGetItem": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["stock_v1/*"]}},
         "['dynamodb:DeleteItem', 'dynamodb:PutItem']": None,
     }
+
+
+def test_whoever_erases_forgets_there_too(define_store: Any, group: Any, resources: Any) -> None:
+    """Items by whole keys and by parts, which a scan of the keys finds; a store without the table adds no right."""
+    plain, store = define_store(group("stock")), define_store(group("stock"), online=True)
+
+    for each in (plain, store):
+        each.grant_erase(iam.User(each, "Officer"))
+
+    found = [
+        [s for policy in resources(each, "AWS::IAM::Policy").values() for s in policy["PolicyDocument"]["Statement"]]
+        for each in (plain, store)
+    ]
+    of_table = [[s for s in statements if "dynamodb:" in str(s["Action"])] for statements in found]
+    assert of_table[0] == []
+    assert [(s["Action"], list(s["Resource"])) for s in of_table[1]] == [
+        (["dynamodb:DeleteItem", "dynamodb:Scan"], ["Fn::GetAtt"])
+    ]
+
+
+def test_the_units_parameter_names_what_an_erasure_has_to_reach(define_store: Any, group: Any, resources: Any) -> None:
+    """Online table and incoming bucket with its days, where there are any."""
+    plain = define_store(group("stock"))
+    store = define_store(group("stock"), online=True, ingest=FeatureIngest(kept_days=7))
+
+    (little,), (much,) = (
+        [
+            json.dumps(p["Value"])
+            for p in resources(each, "AWS::SSM::Parameter").values()
+            if p["Name"] == "/mlops/demand/features"
+        ]
+        for each in (plain, store)
+    )
+    assert not any(name in little for name in ("incoming_bucket", "incoming_days", "online_table"))
+    assert all(name in much for name in ("incoming_bucket", 'incoming_days\\":7', "online_table"))
 
 
 @pytest.mark.cloud

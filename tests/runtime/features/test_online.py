@@ -227,3 +227,59 @@ def test_fails_when_the_table_or_a_time_is_not_as_needed(shop, dynamodb):
     batch = rows(shop.day, (("a", 1), 1, 1, 1, None)).append_column("ingest_id", pa.array(["1"]))
     with pytest.raises(OnlineStoreError, match=r"PutItem of table none failed: .*ResourceNotFoundException"):
         online.publish(STOCK, batch, now=shop.day(2))
+
+
+KEY_TYPES = {
+    "stock_v1": {"store_id": "string", "item": "long"},
+    "price_v1": {"item": "long"},
+    "sale_v1": {"day": "date"},
+}
+
+
+def test_an_entity_is_forgotten_by_whole_keys_and_by_parts(dynamodb, shop):
+    """In every feature table that has the columns; texts are read as the key's types, and others' items stay."""
+    online, day = OnlineStore(dynamodb, table="online"), shop.day
+    price = FeatureGroup(
+        name="price",
+        entities=(Entity("item", "long", "item"),),
+        features=(Feature("list_price", "double", "price"),),
+        owner="demand",
+        description="price",
+    )
+    stocks = rows(day, *((key, 1, 1, 5, 1.0) for key in KEYS))
+    online.publish(STOCK, stocks.append_column("ingest_id", [["0"] * 4]), now=day(2))
+    prices = {"item": [1, 11], "event_time": [day(1)] * 2, "created_time": [day(1)] * 2, "list_price": [1.0, 2.0]}
+    online.publish(price, pa.table(prices | {"ingest_id": ["0", "0"]}), now=day(2))
+
+    by_part = online.forget_entity({"item": "1"}, KEY_TYPES)
+    again = online.forget_entity({"item": "1"}, KEY_TYPES)
+    whole = online.forget_entity({"store_id": "a", "item": "2"}, KEY_TYPES)
+    nobody = online.forget_entity({"item": "one"}, KEY_TYPES) | online.forget_entity({"shop": "1"}, KEY_TYPES)
+
+    assert (by_part, again, whole, nobody) == ({"price_v1": 1, "stock_v1": 2}, {}, {"stock_v1": 1}, {})
+    left = {item["entity"]["S"] for item in dynamodb.scan(TableName="online")["Items"]}
+    assert left == {"price_v1/[11]", 'stock_v1/["",-1]'}
+
+
+def test_forgetting_by_a_part_reads_every_page(dynamodb):
+    """A scan answers a megabyte at a time.
+
+    See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html
+    """
+    long = "x" * 1900
+    for number in range(700):
+        key = f'stock_v1/["{long}{number}",{number % 2}]'
+        dynamodb.put_item(TableName="online", Item={"entity": {"S": key}})
+    online = OnlineStore(dynamodb, table="online")
+
+    assert "LastEvaluatedKey" in dynamodb.scan(TableName="online")
+    assert online.forget_entity({"item": "1"}, KEY_TYPES) == {"stock_v1": 350}
+
+
+def test_fails_to_forget_where_there_is_no_table(dynamodb):
+    """By the call that failed, for a whole key and for a part."""
+    online = OnlineStore(dynamodb, table="absent")
+    with pytest.raises(OnlineStoreError, match="DeleteItem of table absent failed"):
+        online.forget_entity({"store_id": "a", "item": "2"}, KEY_TYPES)
+    with pytest.raises(OnlineStoreError, match="Scan of table absent failed"):
+        online.forget_entity({"store_id": "a"}, KEY_TYPES)

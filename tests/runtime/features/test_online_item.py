@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlops_runtime.features import online_item
 from mlops_runtime.features.group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.iceberg import arrow_schema
 from mlops_runtime.features.online_item import EXPIRES, ORDER, OnlineStoreError, item_keys, items, rows_of
@@ -191,3 +192,34 @@ def _row(*, event):
     return pa.table(
         [given.get(f.name, pa.array([None], f.type)) for f in arrow_schema(ALL)], names=arrow_schema(ALL).names
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("string", "01", "01"),
+        ("int", "-7", -7),
+        ("int", "2147483648", None),
+        ("long", "2147483648", 2147483648),
+        ("long", "x", None),
+        ("date", "1970-01-02", 1),
+        ("timestamp", "1970-01-01T01:00:00.000001+01:00", 1),
+        ("timestamp", "1970-01-01T00:00:00", None),
+    ],
+)
+def test_texts_are_read_as_the_types_of_keys(kind, text, value):
+    """What is no value of the type is nobody; a time without a zone is none."""
+    assert online_item.key_values({"a": kind}, {"a": text}) == (None if value is None else (value,))
+
+
+def test_a_key_is_recognized_by_the_values_that_are_given():
+    """By position; a text that looks like a number is none."""
+    key = online_item.whole_key("stock_v1", ("1", 7))
+    assert key == 'stock_v1/["1",7]'
+    assert [online_item.is_of(key, v) for v in (("1", None), (None, 7), (1, None), (None, "7"), ("1",))] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]

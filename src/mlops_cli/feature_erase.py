@@ -1,0 +1,166 @@
+"""``mlops features erase``: the right to be forgotten, in tables, training sets and the online table, and what is left."""
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlops_cli.account import Profile
+from mlops_cli.errors import UserError
+from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened, package_groups
+from mlops_cli.feature_sets import full_id, pairs
+from mlops_cli.local import Home
+
+if TYPE_CHECKING:
+    from mlops_runtime.contracts.features import Erasure
+
+
+def erase(
+    *,
+    entity: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=VALUE", help="Whom to forget; once for each column of the key.", show_default=False),
+    ],
+    reason: Annotated[
+        str,
+        typer.Option(help="Why, for the records that stay: a ticket's number, never the entity.", show_default=False),
+    ],
+    in_use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="Training set that a model in use was trained from. With --unit the registry names them too.",
+            show_default=False,
+        ),
+    ] = None,
+    include_in_use: Annotated[
+        bool, typer.Option("--include-in-use", help="Take these too; they can then never be built again.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    path: Folder = None,
+    unit: Unit = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Remove an entity's rows from tables, their history and files, training sets and the online table; say what is left to do."""
+    key = dict(pairs("--entity", entity))
+    _check_reason(reason, key)
+    with opened(path, unit, profile, home) as place:
+        kept = [full_id(place, each) for each in in_use or ()]
+        kept += _trained_from(place)
+        if not yes:
+            _confirm(key, place.name)
+        record = _erased(place, key, reason=reason, in_use=kept, include_in_use=include_in_use)
+        online = _forgotten(place, key)
+    left = _left(place)
+    if as_json:
+        from mlops_runtime.contracts import to_dict
+
+        told = to_dict(record) | {"online": online, "left": left}
+        typer.echo(json.dumps(told, indent=2, sort_keys=True))
+        return
+    for table in record.tables:
+        typer.echo(f"{table.table}: {len(table.snapshots)} snapshots and {len(table.files)} files removed")
+    for name, count in online.items():
+        typer.echo(f"{name}: {count} rows of the online table removed")
+    for training_set_id in record.used_by:
+        typer.echo(f"training set {training_set_id} held it and cannot be built again")
+    if record.tables or record.used_by:
+        typer.echo(f"erasure {record.id[:16]}: {record.reason}")
+    elif not online:
+        typer.echo("nothing held the entity")
+    for line in left:
+        typer.echo(f"not reached: {line}")
+
+
+def _check_reason(reason: str, key: dict[str, str]) -> None:
+    if not reason.strip():
+        raise UserError(f"--reason must say why, such as a ticket's number, got {reason!r}")
+    # as a word of its own: store 7 is not in "ticket 4711" or "T-7"
+    said = [
+        name
+        for name, value in key.items()
+        if re.search(rf"(?<![\w-]){re.escape(value)}(?![\w-])", reason, re.IGNORECASE)
+    ]
+    if said:
+        raise UserError(
+            f"--reason says the {', '.join(said)} that is to be forgotten, and it stays in the records; "
+            "give a ticket's number instead"
+        )
+
+
+def _erased(place: Place, key: dict[str, str], *, reason: str, in_use: list[str], include_in_use: bool) -> "Erasure":
+    from mlops_runtime.features.erasure import ErasureError
+
+    try:
+        return place.client.erase(key, reason=reason, in_use=in_use, include_in_use=include_in_use)
+    except ErasureError as error:
+        raise UserError(str(error).replace("include_in_use=True", "--include-in-use")) from error
+
+
+def _forgotten(place: Place, key: dict[str, str]) -> dict[str, int]:
+    """Forget the entity in the online table, if there is one; return the items that went, by feature table."""
+    if place.aws is None or place.entry is None or place.entry.online_table is None:
+        return {}
+    from mlops_runtime.features.iceberg import FeatureTableError, TableMeaning, feature_types
+    from mlops_runtime.features.online import OnlineStore
+    from mlops_runtime.features.online_item import OnlineStoreError
+
+    keys = {}
+    for name in place.client.table_names():
+        table = place.client.table(name)
+        try:
+            entities = TableMeaning.of(name, table.properties).entities
+        except FeatureTableError:
+            continue  # none of ours
+        types = feature_types(table)
+        keys[name] = {each: types[each] for each in entities}
+    online = OnlineStore(place.aws.client("dynamodb"), table=place.entry.online_table)
+    try:
+        return online.forget_entity(key, keys)
+    except OnlineStoreError as error:
+        raise UserError(
+            f"{error}; tables and training sets are erased, say the same again for the online table"
+        ) from error
+
+
+def _left(place: Place) -> list[str]:
+    """Return where the entity may still be, with what to do."""
+    left = ["what was copied out of the store, also by other units that read it; ask who may read"]
+    if place.entry is not None and place.entry.incoming_bucket is not None:
+        bucket, days = place.entry.incoming_bucket, place.entry.incoming_days
+        left.insert(
+            0,
+            f"batches as they arrived, s3://{bucket}/incoming/, and reports, s3://{bucket}/rejected/, which go after {days} days; "
+            "delete every version of those that hold it to be sooner",
+        )
+    return left
+
+
+def _trained_from(place: Place) -> list[str]:
+    """Return the training sets of what is approved in the unit's registry, and of what serves there."""
+    if place.aws is None or place.unit is None:
+        return []
+    from mlops_cli.entries import Entries
+    from mlops_runtime.contracts import from_json
+    from mlops_runtime.contracts.rollout import LivePointer
+    from mlops_runtime.registry.training_sets import training_sets_in_use
+    from mlops_runtime.rollout.table import RolloutTable
+
+    found = set(training_sets_in_use(place.aws.client("sagemaker"), package_groups(place)))
+    endpoints, _ = Entries(ssm=place.aws.client("ssm")).of_unit(place.unit)
+    for endpoint in endpoints:
+        row = RolloutTable(place.aws.client("dynamodb"), endpoint.rollout_table, endpoint.endpoint).read()
+        if row.live is not None:
+            found.add(from_json(LivePointer, row.live).training_set_id)
+    return sorted(found)
+
+
+def _confirm(key: dict[str, str], store: str) -> None:
+    whom = ", ".join(f"{name}={value}" for name, value in key.items())
+    if not sys.stdin.isatty():
+        raise UserError(f"erasing {whom} from {store} cannot be undone; say --yes")
+    typer.confirm(f"Erase {whom} from {store}, with its history? This cannot be undone", abort=True)
