@@ -19,7 +19,7 @@ from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.batch import ArrowStream
 from mlops_runtime.features.catalog import Tables
 from mlops_runtime.features.group import FeatureGroup
-from mlops_runtime.features.ingest import Batch, Ingested, append, check_is_given, check_restates, prepared
+from mlops_runtime.features.ingest import Batch, Ingested, append, check_is_given, prepared, restated
 from mlops_runtime.features.lock import FeatureLock
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.objects import Objects, remove
@@ -176,8 +176,8 @@ class FeatureStoreClient:
         Args:
             group: What the rows are.
             batch: As for ``ingest``. A feature that is null here is null from now on.
-            idempotency_key: As for ``ingest``; one that brings back what an earlier batch said needs a key of its own, else it is
-                taken for that batch.
+            idempotency_key: As for ``ingest``. Default: made of the content and of the versions that it restates. What is there
+                already is not written again; what brings back earlier values is, once.
 
         Raises:
             BatchError: As for ``ingest``, and if a row restates none that is there.
@@ -185,8 +185,8 @@ class FeatureStoreClient:
         now = self._now()
         prepared_batch = prepared(group, batch, key=idempotency_key, now=now)
         table = self._tables.writable(group)
-        check_restates(table, prepared_batch)
-        return self._appended(table, prepared_batch, now)
+        found = restated(table, prepared_batch, is_keyed=idempotency_key is not None)
+        return found if isinstance(found, Ingested) else self._appended(table, found, now)
 
     def training_set(
         self,

@@ -323,6 +323,26 @@ def read_rows(
     return rows.cast(pa.schema(plain)).select(list(columns))
 
 
+def read_group(
+    table: Table,
+    group: FeatureGroup,
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+) -> pa.Table:
+    """Read the rows of a group that there are now; features newer than the newest of them are null. Bounds as for ``scanned``."""
+    snapshot, schema = table.current_snapshot(), arrow_schema(group)
+    if snapshot is None:
+        return schema.empty_table()
+    written = schema_at(table, snapshot.snapshot_id).column_names
+    there = [name for name in schema.names if name in written]
+    rows = read_rows(table, snapshot.snapshot_id, there, created_by=created_by, event_by=event_by, since=since)
+    for name in (name for name in group.feature_names if name not in written):
+        rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
+    return rows
+
+
 def same_entity(values: Mapping[str, object]) -> BooleanExpression:
     """Return the condition that rows are of one entity: each key equal."""
     return And(AlwaysTrue(), AlwaysTrue(), *(_EQUAL(name, _literal(v)) for name, v in values.items()))

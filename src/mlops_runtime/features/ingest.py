@@ -1,18 +1,23 @@
 """One batch into its table: checked, then one atomic append, once, also when writers overtake each other."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table
 
+from mlops_runtime.contracts import content_hash as document_hash
 from mlops_runtime.features import ledger
 from mlops_runtime.features.batch import ArrowStream, BatchError, checked, read_batch
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.hashing import content_hash
-from mlops_runtime.features.iceberg import FeatureTableError, check_table, committed, read_rows, sort_columns
+from mlops_runtime.features.iceberg import FeatureTableError, check_table, committed, read_group, sort_columns
+from mlops_runtime.features.order import indices
+
+_PLACE = "__place__"
+_ROW = "__row__"
 
 
 class KeyReusedError(ValueError):
@@ -40,13 +45,17 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch that passed its checks, with its key, content and whatever the ledger needs; rows in the table's order."""
+    """A batch that passed its checks, with its key, content and whatever the ledger needs; rows in the table's order.
+
+    ``is_stamped`` says that the store's clock gave the created times.
+    """
 
     group: FeatureGroup
     rows: pa.Table
     repeated: int
     key: str
     content: str
+    is_stamped: bool
 
 
 def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: datetime) -> Batch:
@@ -81,6 +90,7 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
         repeated=given.num_rows - rows.num_rows,
         key=content if key is None else key,
         content=content,
+        is_stamped=is_stamped,
     )
 
 
@@ -105,7 +115,7 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
         before = ledger.find(fresh, batch.key)
         if before is not None:
             return _duplicate(batch, before)
-        ingest_id = f"{fresh.last_sequence_number + 1:019d}-{hashlib.sha256(batch.key.encode()).hexdigest()[:16]}"
+        ingest_id = f"{fresh.last_sequence_number + 1:019d}{_id_end(batch.key)}"
         ids = pa.array([ingest_id], pa.string()).take(pa.nulls(batch.rows.num_rows, pa.int8()).fill_null(0))
         rows = batch.rows.append_column(pa.field(INGEST_ID, pa.string(), nullable=False), ids)
         ordered = rows.select([f.name for f in fresh.schema().fields if f.name in rows.column_names])
@@ -147,23 +157,64 @@ def check_is_given(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
     return rows
 
 
-def check_restates(table: Table, batch: Batch) -> None:
-    """Check that each row of a batch restates one that the table has.
+def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
+    """Return a correction with its key, or as the duplicate that it is where each row already says what it says.
+
+    Unless it has a key of its own, the key is made of the content and of the versions that it restates. So a correction back to
+    what was said before is written, and one that is sent again is not.
+
+    Args:
+        table: The table.
+        batch: The correction.
+        is_keyed: Whether its key was given; then the key alone decides.
 
     Raises:
         BatchError: With the number of rows that restate nothing, and the first of them.
+        FeatureTableError: If the table does not fit the group.
     """
-    keys = [*batch.group.entity_names, EVENT_TIME]
-    rows, snapshot = batch.rows.select(keys), table.current_snapshot()
-    if snapshot is not None:
-        first, last = pc.min(rows[EVENT_TIME]).as_py(), pc.max(rows[EVENT_TIME]).as_py()
-        there = read_rows(table, snapshot.snapshot_id, keys, event_by=last, since=first).group_by(keys).aggregate([])
-        rows = rows.join(there, keys, join_type="left anti")
-    if rows.num_rows:
+    check_table(batch.group, table)
+    rows, stated = batch.rows, [*batch.group.entity_names, EVENT_TIME]
+    first, last = pc.min(rows[EVENT_TIME]).as_py(), pc.max(rows[EVENT_TIME]).as_py()
+    there = read_group(table, batch.group, event_by=last, since=first)
+    absent = rows.select(stated).join(there.group_by(stated).aggregate([]), stated, join_type="left anti")
+    if absent.num_rows:
         raise BatchError(
-            f"correction of {batch.group.table_name}: {rows.num_rows} rows restate nothing, the first is "
-            f"{rows.slice(0, 1).to_pylist()[0]}; ingest new rows, correct only what is there"
+            f"correction of {batch.group.table_name}: {absent.num_rows} rows restate nothing, the first is "
+            f"{absent.slice(0, 1).to_pylist()[0]}; ingest new rows, correct only what is there"
         )
+    if is_keyed:
+        return batch
+    versions = _newest(there, rows, stated if batch.is_stamped else [*stated, CREATED_TIME])
+    ids = versions[INGEST_ID]
+    current = table.current_snapshot()
+    is_there = not ids.null_count and all(_same(rows[name], versions[name]) for name in batch.group.feature_names)
+    if current is None or not is_there:
+        return replace(batch, key=f"restates:{document_hash({'content': batch.content, 'versions': ids.to_pylist()})}")
+    for entry in ledger.entries(table):
+        if entry.content == batch.content and pc.all(pc.ends_with(ids, _id_end(entry.key))).as_py():
+            return replace(batch, key=entry.key)  # this very correction, which then may still have to be announced
+    return Ingested(table=batch.group.table_name, snapshot_id=current.snapshot_id, rows=0, duplicate=True)
+
+
+def _newest(there: pa.Table, rows: pa.Table, key: list[str]) -> pa.Table:
+    """Return for each row the version of its key that counts, or nulls."""
+    there = there.take(indices(there, [*key, CREATED_TIME, INGEST_ID]))
+    places = there.select(key).append_column(_PLACE, pa.arange(0, there.num_rows, 1))
+    last = places.group_by(key).aggregate([(_PLACE, "max")])
+    numbered = rows.select(key).append_column(_ROW, pa.arange(0, rows.num_rows, 1))
+    return there.take(numbered.join(last, key).sort_by(_ROW)[f"{_PLACE}_max"])
+
+
+def _same(mine: pa.ChunkedArray, there: pa.ChunkedArray) -> bool:
+    """Return whether values are the same, null and NaN values of their own."""
+    same = pc.or_(pc.fill_null(pc.equal(mine, there), False), pc.and_(pc.is_null(mine), pc.is_null(there)))
+    if pa.types.is_floating(mine.type):
+        same = pc.or_(same, pc.fill_null(pc.and_(pc.is_nan(mine), pc.is_nan(there)), False))
+    return bool(pc.all(same).as_py())
+
+
+def _id_end(key: str) -> str:
+    return f"-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _duplicate(batch: Batch, before: ledger.Entry) -> Ingested:

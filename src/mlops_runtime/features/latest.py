@@ -8,7 +8,7 @@ from pyiceberg.table import Table
 
 from mlops_runtime.features.batch import ArrowStream, read_batch
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.iceberg import arrow_schema, read_rows, schema_at
+from mlops_runtime.features.iceberg import read_group
 from mlops_runtime.features.planner import ROW_ID, GroupRows, point_in_time
 
 _NOW = "__now__"
@@ -27,7 +27,7 @@ def latest(table: Table, group: FeatureGroup, entities: ArrowStream | None, *, n
         PlanError: If a key is missing, null or of another type.
     """
     names = [column.name for column in group.columns]
-    rows = _rows(table, group, now)
+    rows = read_group(table, group, created_by=now, event_by=now, since=None if group.ttl is None else now - group.ttl)
     keys = list(group.entity_names)
     asked = rows.group_by(keys).aggregate([]).sort_by([(name, "ascending") for name in keys])
     if entities is not None:
@@ -50,17 +50,3 @@ def latest(table: Table, group: FeatureGroup, entities: ArrowStream | None, *, n
     if entities is None:
         found = found.filter(pc.is_valid(found[EVENT_TIME]))
     return found.select(names)
-
-
-def _rows(table: Table, group: FeatureGroup, now: datetime) -> pa.Table:
-    """Return the rows that may count; features that are newer than the newest batch are null."""
-    snapshot, schema = table.current_snapshot(), arrow_schema(group)
-    if snapshot is None:
-        return schema.empty_table()
-    written = schema_at(table, snapshot.snapshot_id).column_names
-    there = [name for name in schema.names if name in written]
-    since = None if group.ttl is None else now - group.ttl
-    rows = read_rows(table, snapshot.snapshot_id, there, created_by=now, event_by=now, since=since)
-    for name in (name for name in group.feature_names if name not in written):
-        rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
-    return rows

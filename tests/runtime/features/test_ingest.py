@@ -1,10 +1,14 @@
 """A batch and its key; commit order; backfills and corrections."""
 
+import math
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 from pyiceberg.table import Table
 
 from mlops_runtime.features.batch import BatchError
+from mlops_runtime.features.group import Feature
 from mlops_runtime.features.ingest import KeyReusedError
 
 
@@ -130,13 +134,85 @@ def test_a_bad_batch_makes_no_table(shop):
     assert shop.client.table_names() == ()
 
 
-def test_a_correction_back_to_what_was_said_before_needs_a_key(shop):
-    """Without one it is the batch of before, delivered again."""
-    shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)).drop_columns("created_time"))
-    shop.set_day(21)
-    shop.client.correct(shop.STOCK, shop.stock((1, 6, 1)).drop_columns("created_time"))
-    back = shop.stock((1, 5, 1)).drop_columns("created_time")
+def stamped(shop, *rows) -> pa.Table:
+    """Return stock of which the store's clock says when it was known."""
+    return shop.stock(*((event, value, event) for event, value in rows)).drop_columns("created_time")
 
-    assert shop.client.correct(shop.STOCK, back).duplicate
-    assert not shop.client.correct(shop.STOCK, back, idempotency_key="back").duplicate
-    assert [value for _, value in rows(shop)] == [5, 6, 5]
+
+def test_a_correction_back_to_what_was_said_before_is_written_once(shop):
+    """However often values go to and fro; each is written once, at one time of the clock and at another."""
+    shop.client.ingest(shop.STOCK, stamped(shop, (1, 5), (2, 7)))
+    for number, value in enumerate((6, 5, 6, 5)):
+        shop.set_day(21 + number // 2)
+        first = shop.client.correct(shop.STOCK, stamped(shop, (1, value)))
+        again = shop.new_client().correct(shop.STOCK, stamped(shop, (1, value)))
+        shop.set_day(22 + number // 2)
+        later = shop.client.correct(shop.STOCK, stamped(shop, (1, value)))
+
+        assert (first.rows, first.duplicate, again.rows, again.duplicate) == (1, False, 0, True)
+        assert again.snapshot_id == later.snapshot_id == first.snapshot_id
+    assert rows(shop) == [(1, 5), (2, 7), (1, 6), (1, 5), (1, 6), (1, 5)]
+
+
+def test_a_correction_that_says_what_is_there_writes_nothing(shop):
+    """Whichever batches it came from; null and NaN are values of their own, and one row that differs is enough."""
+    sales = shop.sales((1, math.nan, 2), (2, None, 3), (3, 4.0, 4)).drop_columns("created_time")
+    shop.client.ingest(shop.SALES, sales.slice(0, 1))
+    last = shop.client.ingest(shop.SALES, sales.slice(1))
+
+    same = shop.client.correct(shop.SALES, sales)
+    other = sales.set_column(sales.column_names.index("units"), "units", pa.array([math.nan, math.nan, 4.0]))
+
+    assert (same.rows, same.duplicate, same.snapshot_id) == (0, True, last.snapshot_id)
+    assert shop.client.correct(shop.SALES, other).rows == 3
+    assert shop.client.correct(shop.SALES, other).duplicate
+
+
+def test_a_correction_that_says_when_it_was_known_restates_what_was_known_then(shop):
+    """The same value known earlier is something new; what a later correction says does not count against it."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 5, 9)))
+
+    done = [
+        shop.client.correct(shop.STOCK, shop.stock((1, value, created))).duplicate
+        for value, created in ((5, 9), (5, 4), (5, 4), (6, 9), (6, 9), (5, 9), (5, 9), (5, 4))
+    ]
+
+    assert done == [True, False, True, False, True, False, True, True]
+    assert rows(shop) == [(1, 5), (1, 5), (1, 6), (1, 5)]
+
+
+def test_a_correction_with_a_key_is_known_by_its_key(shop):
+    """As an ingest is, whatever was said since."""
+    shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
+    keys = ["six", "five", "six"]
+    done = [
+        shop.client.correct(shop.STOCK, stamped(shop, (1, {"six": 6, "five": 5}[key])), idempotency_key=key).duplicate
+        for key in keys
+    ]
+
+    assert done == [False, False, True]
+    with pytest.raises(KeyReusedError, match="idempotency key 'six'"):
+        shop.client.correct(shop.STOCK, stamped(shop, (1, 7)), idempotency_key="six")
+
+
+def test_a_correction_of_which_nobody_was_told_is_told_when_it_comes_again(shop):
+    """Whoever died between the two tells it then, as the same event."""
+    shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
+    told = []
+    client = shop.new_client(announce=lambda event: told.append(event) if len(told) else told.append(event) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        client.correct(shop.STOCK, stamped(shop, (1, 6)))
+
+    assert client.correct(shop.STOCK, stamped(shop, (1, 6))).duplicate
+    assert told[0] == told[1]
+
+
+def test_a_feature_that_came_later_is_null_to_a_correction(shop):
+    """Rows of before have it as null: saying so again is nothing new, a value is."""
+    shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
+    price = Feature("price", "double", "dollars", nullable=True)
+    group = replace(shop.STOCK, features=(*shop.STOCK.features, price))
+    nothing, known = (stamped(shop, (1, 5)).append_column("price", pa.array([v], pa.float64())) for v in (None, 1.5))
+
+    assert shop.client.correct(group, nothing).duplicate
+    assert not shop.client.correct(group, known).duplicate
