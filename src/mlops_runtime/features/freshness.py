@@ -92,6 +92,9 @@ def table_age(table: str, metadata: Mapping[str, Any], now: datetime) -> TableAg
     current = snapshots.get(metadata.get("current-snapshot-id"))
     if current is None:
         return TableAge(table=table, reason="no row has ever been ingested")
+    if (current.get("summary") or {}).get("total-records") == "0":
+        # what the summaries of earlier rows say is the age of nothing
+        return TableAge(table=table, reason="the table has no rows: all of them were erased")
     for snapshot in _line_of(current, snapshots):
         newest = (snapshot.get("summary") or {}).get(EVENT_TIME_MAX)
         if newest is not None:

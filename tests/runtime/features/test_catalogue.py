@@ -157,4 +157,6 @@ def test_a_table_without_rows_says_so(shop, tmp_path):
 
     found = catalogue([table], Manifests(tmp_path / "manifests"), name="shop", now=shop.day(3))
 
+    assert (found.groups[0].newest_event, found.groups[0].age) == (None, None)
+    assert found.groups[0].note == "the table has no rows: all of them were erased"
     assert found.groups[0].rows == 0

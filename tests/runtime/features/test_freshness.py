@@ -57,6 +57,18 @@ def test_the_age_is_that_of_the_newest_event(table: Any) -> None:
     assert abs(datetime.fromisoformat(age.committed) - datetime.now(UTC)) < timedelta(hours=1)
 
 
+def test_a_table_whose_rows_are_all_gone_has_no_age(table: Any) -> None:
+    """Whatever the snapshots of the rows that were erased say; the next row has one."""
+    _append(table, NOW - timedelta(days=1))
+    table.delete("x == 1", snapshot_properties={"mlops.event-time-max": NOW.isoformat()})
+    gone = table_age("stock_v1", _metadata(table), NOW)
+    _append(table, NOW - timedelta(hours=1))
+
+    assert (gone.age_seconds, gone.event_time_max) == (None, None)
+    assert gone.reason == "the table has no rows: all of them were erased"
+    assert table_age("stock_v1", _metadata(table), NOW).age_seconds == 3600
+
+
 def test_an_event_ahead_of_the_clock_is_younger_than_none(table: Any) -> None:
     """A group with a lead may hold some."""
     _append(table, NOW + timedelta(hours=1))
