@@ -28,6 +28,7 @@ class Box:
     title: str
     href: str
     is_faint: bool = False
+    is_late: bool = False
 
 
 def render(catalogue: Catalogue) -> str:
@@ -44,13 +45,11 @@ def render(catalogue: Catalogue) -> str:
     """
     template = _ENVIRONMENT.from_string(Path(__file__).with_name("catalogue.html.jinja").read_text(encoding="utf-8"))
     boxes, graph = drawing(catalogue)
-    hues = {group.table: round(360 * i / len(catalogue.groups)) for i, group in enumerate(catalogue.groups)}
     return template.render(
         catalogue=catalogue,
         models={found.id: [m for m in catalogue.models if m.training_set_id == found.id] for found in catalogue.sets},
         boxes=boxes,
         graph=graph,
-        hues=hues,
         headings=[{"text": text, "x": i * (graph.width - WIDTH) / 2} for i, text in enumerate(_HEADINGS)],
         node={"width": WIDTH, "height": HEIGHT, "top": TOP},
         age=_age,
@@ -103,9 +102,10 @@ def short(training_set_id: str) -> str:
 def _group_box(group: GroupFacts) -> Box:
     return Box(
         label=_cut(group.table),
-        title=f"{group.table}, {group.owner}: {group.rows:,} rows",
+        title=f"{group.table}, {group.owner}: {group.rows:,} rows" + (", overdue" if group.is_late else ""),
         href=f"#group-{group.table}",
         is_faint=bool(group.note),
+        is_late=group.is_late,
     )
 
 

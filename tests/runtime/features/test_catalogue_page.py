@@ -152,6 +152,13 @@ def test_what_is_late_stands_out(store: Catalogue) -> None:
     assert page.count('<span class="bad">4 days 2 hours</span>') == 2
     assert "9 days 2 hours</span>" not in page
     assert "9 days 2 hours" in page
+    assert re.findall(r'data-key="(.*?)" class="(.*?)"', page) == [
+        (f"group {store.groups[3].table}", "group"),
+        (f"group {store.groups[4].table}", "group late"),
+        ("group group_9_v1", "group"),
+    ]
+    assert "; red: overdue.</p>" in page
+    assert "; red: overdue" not in render(replace(store, groups=store.groups[3:4], sets=(), models=()))
 
 
 def test_every_link_leads_somewhere_on_the_page(store: Catalogue) -> None:
