@@ -35,6 +35,7 @@ def list_(
         return
     if not found.groups:
         typer.echo(f"feature store {found.name} has no group yet")
+        _print_places(place)
         return
     _print(
         ("table", "owner", "rows", "newest event", "age", "snapshots", "used by"),
@@ -51,6 +52,7 @@ def list_(
             for group in found.groups
         ],
     )
+    _print_places(place)
 
 
 def show(
@@ -105,7 +107,7 @@ def show(
         _print(
             ("training set", "name", "columns", "snapshot", "erased"),
             [
-                (each.id[:16], each.name, ", ".join(read.columns), str(read.snapshot_id), "yes" * each.is_erased)
+                (each.id, each.name, ", ".join(read.columns), str(read.snapshot_id), "yes" * each.is_erased)
                 for each, read in reads
             ],
         )
@@ -255,6 +257,19 @@ def _age(group: "GroupFacts") -> str:
     return f"in {text}" if group.age.total_seconds() < 0 else f"{text} ago"
 
 
+def _print_places(place: Place) -> None:
+    """Say where a deployed store lies: what ``FeatureStoreClient.glue`` asks for."""
+    entry = place.entry
+    if entry is None:
+        return
+    typer.echo(f"database {entry.database}, tables in s3://{entry.data_bucket}")
+    typer.echo(f"training_sets s3://{entry.training_sets_bucket}, manifests s3://{entry.manifests_bucket}/manifests")
+    if entry.incoming_bucket is not None:
+        typer.echo(f"batches s3://{entry.incoming_bucket}/incoming/<table>/<key>.parquet")
+    if entry.online_table is not None:
+        typer.echo(f"online table {entry.online_table}")
+
+
 def _number(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
@@ -264,7 +279,9 @@ def _print(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*heads)
+    table = Table()
+    for head in heads:
+        table.add_column(head, overflow="fold")  # ids are copied from here, so none is cut
     for row in rows:
         table.add_row(*map(Text, row))  # what people wrote is no markup
     Console().print(table)

@@ -58,7 +58,7 @@ def test_show_names_columns_snapshots_and_users(feature_shop: FeatureShop, in_pr
     assert "stock_v1, owned by demand: 12 rows, month(event_time)" in shown
     assert re.search(r"│ 5\s+│ on_hand\s+│ long\s+│ no\s+│ units \[on hand\]", shown)
     assert re.search(rf"│ {feature_shop.first.snapshot_id} │ .*│ append │ 10\s+│ 10", shown)
-    assert re.search(rf"│ {feature_shop.built.id[:16]} │ shelves │ on_hand", shown)
+    assert re.search(rf"│ {feature_shop.built.id} │ shelves │ on_hand", shown)
     assert [column["field_id"] for column in told["columns"]] == [1, 2, 3, 4, 5, 6]
     assert [snapshot["total"] for snapshot in told["snapshots"]] == [12, 10]
     assert told["used_by"][0]["id"] == feature_shop.built.id
@@ -77,6 +77,17 @@ def test_who_used_finds_by_snapshot_and_column(feature_shop: FeatureShop, in_pro
     assert none.stdout == "no training set used stock_v1\n"
     assert column.stdout == "no training set used shelf of stock_v1\n"
     assert [(use["manifest_id"], use["columns"]) for use in told] == [(feature_shop.built.id, ["on_hand"])]
+
+
+@pytest.mark.parametrize("verb", ["who-used", "show"])
+def test_ids_are_whole_on_a_narrow_terminal(feature_shop: FeatureShop, mlops: Run, verb: str) -> None:
+    """Folded where they do not fit, as they are copied from there."""
+    shown = mlops("features", verb, "stock", "--path", feature_shop.path, COLUMNS="80").stdout
+
+    table = [line.split("│") for line in shown[shown.index("training set") :].splitlines() if "│" in line]
+    cells = [line[1].strip() for line in table]
+    assert "".join(cells).endswith(feature_shop.built.id)
+    assert "…" not in shown
 
 
 def test_catalog_writes_a_page(

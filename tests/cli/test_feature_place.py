@@ -97,6 +97,7 @@ def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features:
     """Built, proved, and in the catalogue with the package that was trained from it."""
     pq.write_table(_asked(), tmp_path / "rows.parquet")
     listed = json.loads(features("list", "--json").stdout)
+    places = features("list").stdout.splitlines()[-2:]
     built = features("build", "--entities", tmp_path / "rows.parquet", "--features", "stock", "--name", "shelves")
     assert built.returncode == 0, built.stderr
     training_set_id, _, place = built.stdout.splitlines()
@@ -104,6 +105,10 @@ def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features:
     shown = features("catalog", "--output", tmp_path / "page.html")
 
     assert [(table["table"], table["rows"]) for table in listed] == [("price_v1", 0), ("stock_v1", 10)]
+    assert places == [
+        f"database {store.entry.database}, tables in s3://{store.entry.data_bucket}",
+        f"training_sets s3://{store.entry.training_sets_bucket}, manifests s3://{store.entry.manifests_bucket}/manifests",
+    ]
     assert place == f"s3://{store.entry.training_sets_bucket}/sets/shelves/{training_set_id}/part-0.parquet"
     assert features("rebuild", training_set_id).stdout.startswith(f"IDENTICAL {training_set_id}")
     assert shown.stdout.endswith("2 groups, 1 training sets, 1 packages\n")
@@ -153,7 +158,12 @@ def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedS
     for key in ('stock_v1/["1"]', 'price_v1/["1"]', 'stock_v1/["2"]'):
         dynamodb.put_item(TableName=name, Item={"entity": {"S": key}})
     done = features("erase", *whom)
+    places = features("list").stdout.splitlines()[-2:]
 
+    assert places == [
+        f"batches s3://{store.unit.name}-in/incoming/<table>/<key>.parquet",
+        f"online table {name}",
+    ]
     assert absent.returncode == 1
     assert absent.stderr.startswith(f"mlops: DeleteItem of table {name} failed")
     assert absent.stderr.endswith("are erased, say the same again for the online table\n")
