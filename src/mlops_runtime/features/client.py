@@ -338,7 +338,7 @@ class FeatureStoreClient:
             include_in_use: Whether these too may be taken. Default: they may not, and nothing is erased.
 
         Raises:
-            ErasureError: If no table has the key in the values' types, or a training set in use would be taken.
+            ErasureError: If no table has the key in the values' types, an id in use is unknown, or a set in use would be taken.
         """
         from mlops_runtime.features.erasure import Places, erase  # noqa: PLC0415 - duckdb
 

@@ -81,9 +81,11 @@ def erase(
         now: The time.
 
     Raises:
-        ErasureError: If no table has the key in the values' types, or a training set in use holds the entity and
-            ``include_in_use`` is not set.
+        ErasureError: If no table has the key in the values' types, ``in_use`` names what is no training set, or one in use holds
+            the entity and ``include_in_use`` is not set.
+        ManifestError: If a manifest cannot be read.
     """
+    _check_in_use(places.manifests, in_use)
     conditions = _conditions(places.tables, entity)
     affected = [table for table in places.tables if table.name()[-1] in conditions]
     _finish(places)
@@ -124,6 +126,18 @@ def erase(
     places.manifests.begin(record)
     _complete(places, record)
     return record
+
+
+def _check_in_use(manifests: Manifests, in_use: Collection[str]) -> None:
+    if isinstance(in_use, str) or not isinstance(in_use, Collection):
+        raise ErasureError(
+            f"in_use must be a list of ids of training sets, got {in_use!r}; give [] where no model serves"
+        )
+    unknown = sorted(map(repr, set(in_use) - set(manifests.ids())))
+    if unknown:
+        raise ErasureError(
+            f"in_use names {', '.join(unknown)}, of which there is no manifest in {manifests}; give whole ids of sets of this store"
+        )
 
 
 def _meaning(table: Table) -> TableMeaning:

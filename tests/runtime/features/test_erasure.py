@@ -11,6 +11,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from mlops_runtime.features import erasure as module
 from mlops_runtime.features.erasure import ErasureError
+from mlops_runtime.features.manifest import ManifestError
 from mlops_runtime.features.rebuild import Verdict
 
 SECRET = "household-4711-of-the-canary"
@@ -301,3 +302,33 @@ def test_fails_when_no_table_has_the_key(kept):
         kept.client.erase({"customer": "1"}, reason="t", in_use=())
     with pytest.raises(ErasureError, match=r"no table has the key \(empty\)"):
         kept.client.erase({}, reason="t", in_use=())
+
+
+@pytest.mark.parametrize("in_use", ["a list was forgotten", None, 5])
+def test_fails_when_in_use_is_no_list(kept, in_use):
+    """A text is a list of letters, none of which is a training set."""
+    with pytest.raises(ErasureError, match=r"in_use must be a list of ids of training sets, got .*; give \[\] where"):
+        erase(kept, in_use=in_use)
+    assert found(kept.path)
+
+
+def test_fails_when_in_use_names_no_training_set(kept):
+    """A misspelt id spares nothing: nothing is erased, and all of them are named."""
+    files = sorted(kept.path.rglob("*"))
+    with pytest.raises(
+        ErasureError, match=r"in_use names 'beef', 'dead', of which there is no manifest in .*manifests;"
+    ):
+        erase(kept, in_use=["dead", kept.before.id, "beef"])
+    assert sorted(kept.path.rglob("*")) == files
+
+
+def test_fails_when_a_manifest_cannot_be_read(kept):
+    """Whether it pins the entity's rows nobody can tell; nothing is erased."""
+    (kept.path / "manifests" / "not-one.json").write_text("{}")
+    files = sorted(kept.path.rglob("*"))
+
+    with pytest.raises(
+        ManifestError, match=r"manifest not-one in .*manifests was changed.*; restore the file as it was"
+    ):
+        erase(kept)
+    assert sorted(kept.path.rglob("*")) == files

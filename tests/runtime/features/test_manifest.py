@@ -1,5 +1,6 @@
 """Manifests: kept under their id, with the places of their copies, and tombstones."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -86,3 +87,23 @@ def test_fails_when_a_manifest_was_changed(built, tmp_path):
         manifests.read(built.id)
     with pytest.raises(ManifestError, match="no manifest 00 in"):
         manifests.read("00")
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b'{"name": "x", "version": "9"}'])
+def test_fails_when_a_manifest_is_of_another_kind(tmp_path, content):
+    """What it is, where it lies, and what to do; not the path inside of it alone."""
+    digest = hashlib.sha256(content).hexdigest()
+    (tmp_path / f"{digest}.json").write_bytes(content)
+    with pytest.raises(
+        ManifestError, match=rf"^{digest}.json in {tmp_path} cannot be read: not a valid .*; restore the"
+    ):
+        Manifests(tmp_path).read(digest)
+
+
+@pytest.mark.parametrize("place", ["tombstones/a.json", "a/copies/b.json"])
+def test_fails_when_what_belongs_to_a_manifest_cannot_be_read(tmp_path, place):
+    """A tombstone and the place of a copy likewise."""
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_text("[]")
+    with pytest.raises(ManifestError, match=f"{place} in {tmp_path} cannot be read"):
+        (Manifests(tmp_path).tombstone if "tomb" in place else Manifests(tmp_path).copies)("a")
