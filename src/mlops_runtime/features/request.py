@@ -1,7 +1,7 @@
 """What a training set is asked to be, and the tables, snapshots and engine that this means."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict, get_args
@@ -85,20 +85,30 @@ def requested(
     """Return a request for what somebody gave; arguments as ``FeatureStoreClient.training_set`` describes them.
 
     Raises:
-        TrainingSetError: If the name cannot be part of a key, or entity rows or semantics are not as needed.
+        TrainingSetError: If the name cannot be part of a key, or entity rows, features or anything else are not as needed.
     """
-    problems = [] if _NAME.fullmatch(name) else [f"name must match {_NAME.pattern}, got {name!r}"]
+    problems = (
+        [] if isinstance(name, str) and _NAME.fullmatch(name) else [f"name must match {_NAME.pattern}, got {name!r}"]
+    )
+    if not isinstance(timestamp, str):
+        problems.append(f"timestamp must be the name of a column, got {timestamp!r}")
     if semantics not in get_args(Semantics):
         problems.append(f"semantics must be one of {', '.join(get_args(Semantics))}, got {semantics!r}")
-    if as_of is not None and as_of.tzinfo is None:
-        problems.append(f"as_of must have a time zone, got {as_of.isoformat()}")
+    if as_of is not None and (not isinstance(as_of, datetime) or as_of.tzinfo is None):
+        said = as_of.isoformat() if isinstance(as_of, datetime) else repr(as_of)
+        problems.append(f"as_of must have a time zone, got {said}; give a datetime, for example in UTC")
+    if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int)):
+        problems.append(f"memory must be a whole number of bytes, got {memory!r}")
+    problems += _mapping_problems("snapshots", snapshots, int, "ids of snapshots by name of group")
+    problems += _mapping_problems("source", source, str, "texts by name, such as {'commit': '4c1f'}")
+    problems += _feature_problems(features)
     if problems:
         raise TrainingSetError("; ".join(problems))
     return Request(
         name=name,
         rows=read_entities(entities, timestamp),
         timestamp=timestamp,
-        features=features,
+        features=features if isinstance(features, Mapping) else tuple(features),
         semantics=semantics,
         as_of=as_of,
         snapshots={} if snapshots is None else snapshots,
@@ -106,6 +116,41 @@ def requested(
         engine=engine,
         memory=MEMORY if memory is None else memory,
     )
+
+
+def _mapping_problems(name: str, given: object, kind: type, meaning: str) -> Iterator[str]:
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        yield f"{name} must be {meaning}, got {given!r}"
+        return
+    for key, value in given.items():
+        if not isinstance(key, str) or not isinstance(value, kind) or isinstance(value, bool):
+            yield f"{name} must be {meaning}, got {key!r}: {value!r}"
+
+
+def _feature_problems(features: object) -> Iterator[str]:
+    allowed = "feature groups such as [SALES], or columns by name of group such as {'sales': ['units']}"
+    if isinstance(features, Mapping):
+        for group, columns in features.items():
+            if not isinstance(group, str):
+                yield f"features must be {allowed}, got {type(group).__name__} as the name of a group"
+            elif isinstance(columns, str):
+                yield f"columns of {group!r} must be a list of names, got {columns!r}; give [{columns!r}]"
+            elif not isinstance(columns, Sequence) or not all(isinstance(column, str) for column in columns):
+                yield f"columns of {group!r} must be a list of names, got {columns!r}"
+        return
+    if isinstance(features, FeatureGroup):
+        yield f"features must be {allowed}, got a group alone; put it into a list"
+    elif isinstance(features, str) or not isinstance(features, Sequence):
+        yield f"features must be {allowed}, got {features!r}"
+    else:
+        others = [feature for feature in features if not isinstance(feature, FeatureGroup)]
+        if others:
+            yield f"features must be {allowed}, got {', '.join(map(repr, others))} in the list"
+        tables = [feature.table_name for feature in features if isinstance(feature, FeatureGroup)]
+        twice = sorted({table for table in tables if tables.count(table) > 1})
+        yield from (f"features has {tables.count(table)} groups of table {table}; give it once" for table in twice)
 
 
 def read_entities(entities: ArrowStream, timestamp: str) -> pa.Table:
@@ -196,10 +241,23 @@ def engine_of(found: Located, request: Request) -> EngineChoice:
 
 
 def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[str, str]:
-    """Return the table of each group, which is named by its table, or by its name alone while it has one version.
+    """Return the table of each group of a training set, see ``named_tables``.
 
     Raises:
         TrainingSetError: If a group has no table or several.
+    """
+    found, problems = named_tables(groups, tables)
+    if problems:
+        raise TrainingSetError(f"training set {name}: " + "; ".join(problems))
+    return found
+
+
+def named_tables(groups: Sequence[str], tables: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the table of each group, which is named by its table, or by its name alone while it has one version, and the problems.
+
+    Example:
+        >>> named_tables(["stock", "sold"], ["stock_v1"])
+        ({'stock': 'stock_v1'}, ["there is no feature table of group 'sold', there are stock_v1"])
     """
     problems, found = [], {}
     for group in groups:
@@ -210,9 +268,7 @@ def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[st
             problems.append(f"group {group!r} has versions {', '.join(versions)}; name the one you want")
         else:
             problems.append(f"there is no feature table of group {group!r}, there are {', '.join(tables) or 'none'}")
-    if problems:
-        raise TrainingSetError(f"training set {name}: " + "; ".join(problems))
-    return found
+    return found, problems
 
 
 def chosen_snapshots(

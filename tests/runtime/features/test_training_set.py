@@ -246,3 +246,11 @@ def test_rows_of_the_first_day_of_the_calendar_are_asked_for(filled):
     """A time to live reaches before it."""
     rows = pa.table({"store_id": ["1"], "event_timestamp": [datetime(1, 1, 1, tzinfo=UTC)]})
     assert values(filled.client.training_set(rows, ON_HAND, name="shelves")) == [None]
+
+
+def test_a_source_that_is_no_text_leaves_nothing(filled):
+    """A manifest with it could not be read by anybody."""
+    with pytest.raises(TrainingSetError, match=r"source must be texts by name.*, got 'build': 7"):
+        filled.client.training_set(filled.asked((3, "1")), [filled.STOCK], name="s", source={"build": 7})
+    assert set(filled.client.table("stock_v1").metadata.refs) == {"main"}
+    assert filled.client.manifests.ids() == ()
