@@ -1,17 +1,25 @@
 """What the pages show is synthesized, and what a tool writes is as it would write it now."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aws_cdk as cdk
+import boto3
+import pyarrow as pa
 import pytest
 from aws_cdk import assertions
-from examples.pages import feature_sets, rollout
+from examples.pages import feature_clients, feature_sets, rollout
 from examples.pages.business_unit import Units
+from examples.pages.feature_groups import STOCK
 from examples.pages.feature_store import FeatureStores
 from examples.pages.model_endpoint import Endpoints
 from examples.pages.model_registry import SERVED, TRAINED, Registries
+from moto import mock_aws
 
 from mlops_constructs import Network, RolloutKind
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.automation import FeatureStoreEntry
+from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.rebuild import Verdict
 from tools import diagrams, errors_index
 
@@ -59,6 +67,62 @@ def test_what_a_notebook_does_with_features_comes_out(tmp_path: Path) -> None:
     assert [use.manifest_id for use in story.used] == [story.restated.id]
     assert story.latest["list_price"].to_pylist() == [2.49]
     assert set(story.erased.used_by) == {story.seen.id, story.restated.id}
+
+
+def test_a_deployed_store_is_reached_by_its_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parameter that the stack publishes is all that the client needs."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    entry = FeatureStoreEntry(
+        unit="demand",
+        database="demand_features",
+        data_bucket="demand-data",
+        training_sets_bucket="demand-sets",
+        manifests_bucket="demand-manifests",
+        online_table="demand-online",
+    )
+    with mock_aws():
+        session = boto3.Session(region_name="us-east-1")
+        session.client("ssm").put_parameter(
+            Name="/mlops/demand/features", Type="String", Value=canonical_json(entry).decode()
+        )
+        session.client("glue").create_database(DatabaseInput={"Name": "demand_features"})
+        session.client("s3").create_bucket(Bucket="demand-manifests")
+        found, store = feature_clients.reach(session)
+
+        assert found == entry
+        assert (store.table_names(), store.manifests.ids()) == ((), ())
+
+
+def test_a_training_set_is_explained_and_served_online(tmp_path: Path) -> None:
+    """The statement reads the caller's rows at the snapshot named, and the store's tables at theirs."""
+    feature_sets.tell(tmp_path)
+    now = datetime(2017, 1, 4, tzinfo=UTC)
+    store = FeatureStoreClient.local(tmp_path, now=lambda: now)
+    store.ingest(STOCK, pa.table({"store_id": ["7"], "event_time": [now], "on_hand": [9], "shelf": ["back"]}))
+    asked = pa.table({"store_id": ["7"], "week": pa.array([3], pa.int32()), "event_timestamp": [now]})
+    why, statement = feature_clients.explain(store, asked)
+
+    assert why
+    snapshot = store.table("stock_v1").current_snapshot()
+    assert snapshot is not None
+    for read in (
+        '"scratch"."asked" for version as of 5310972174113047382',
+        f"for version as of {snapshot.snapshot_id}",
+    ):
+        assert read in statement
+    with mock_aws():
+        session = boto3.Session(region_name="us-east-1")
+        session.client("dynamodb").create_table(
+            TableName="demand-online",
+            KeySchema=[{"AttributeName": "entity", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "entity", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        written, served = feature_clients.serve(session, "demand-online", store, now)
+
+    assert (written, served["on_hand"].to_pylist()) == (1, [9])
 
 
 def test_policies_are_what_their_page_says() -> None:

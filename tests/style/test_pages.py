@@ -38,6 +38,19 @@ def test_every_link_of_the_pages_exists() -> None:
     assert broken == []
 
 
+def test_pages_name_the_file_of_each_example() -> None:
+    """Who reads a page as a plain file sees the name of the code that the site shows."""
+    found = [
+        (page.name, example, example in before)
+        for page in (ROOT / "docs").rglob("*.md")
+        for before, example in re.findall(r'^(.*)\n\n```\w+\n--8<-- "([^":]+)', page.read_text(), re.MULTILINE)
+    ]
+    included = sum(page.read_text().count('--8<-- "') for page in (ROOT / "docs").rglob("*.md"))
+
+    assert len(found) == included > 10
+    assert [each for each in found if not each[2]] == []
+
+
 def test_the_readme_lists_every_construct() -> None:
     """Each public construct has a row, and each row is public."""
     import mlops_constructs
