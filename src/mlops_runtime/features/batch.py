@@ -16,6 +16,12 @@ Columns = dict[str, pa.ChunkedArray]
 _SHOWN = 3  # values that a problem names
 _PANDAS_INDEX = "__index_level_"
 _PLACE = "__place__"
+_MAKES = {  # what makes a table of things that are none, by the name of their type
+    "LazyFrame": ".collect()",
+    "dict": "pa.table(batch)",
+    "list": "pa.Table.from_pylist(batch)",
+    "Series": ".to_frame()",
+}
 
 
 class BatchError(ValueError):
@@ -46,15 +52,36 @@ def read_batch(batch: ArrowStream) -> pa.Table:
         BatchError: If it is no table or frame, or holds what Arrow cannot.
     """
     if not isinstance(batch, ArrowStream):
-        raise BatchError(f"a pyarrow table, pandas or polars frame is needed, got {type(batch)!r}")
+        fix = _MAKES.get(type(batch).__name__)
+        raise BatchError(
+            f"a pyarrow table, pandas or polars frame is needed, got {type(batch)!r}{f'; {fix} gives one' if fix else ''}"
+        )
     try:
         rows = pa.table(batch)
     except (pa.ArrowException, TypeError, ValueError) as error:
+        names = list(map(str, getattr(batch, "columns", ())))
+        twice = [f"column {name!r} appears {names.count(name)} times" for name in _repeats(names)]
+        if twice:
+            raise BatchError(f"the batch cannot be read as an Arrow table: {'; '.join(twice)}; give it once") from error
         raise BatchError(f"the batch cannot be read as an Arrow table: {error}; give each column one type") from error
     for place, field in enumerate(rows.schema):
         if pa.types.is_dictionary(field.type) and pa.types.is_string_view(field.type.value_type):
             rows = rows.set_column(place, field.name, _with_plain_texts(rows.column(place)))
     return rows
+
+
+def check_group(group: FeatureGroup) -> None:
+    """Check that something is a feature group.
+
+    Raises:
+        BatchError: If it is its name, or anything else.
+    """
+    if not isinstance(group, FeatureGroup):
+        raise BatchError(f"a FeatureGroup is needed, got {group!r}; give the declaration of the group")
+
+
+def _repeats(names: list[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
 def _with_plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -68,7 +95,8 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
 
     Rows come back in the table's order: by entities, event time and created time. Rows that are the same in every column are one
     row: the others are left out, so fewer rows may come back than were given.
-    ``created_time`` may be left out: it is ``now``. It may lie before the event time.
+    ``created_time`` may be left out: it is ``now``. It may lie before the event time. Nullable features may be left out: they are
+    null, so that producers need not know of a new one.
 
     Types may differ where no value changes: an integer of another width whose values all fit, whole numbers for floats, a time
     in another unit or zone, a dictionary or view of strings. A double for a ``float`` is rounded to it. Keys compare by the
@@ -106,6 +134,8 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
         if rows.column_names.count(field.name) != 1:
             if field.name == CREATED_TIME and field.name not in rows.column_names:
                 columns[field.name] = _repeated(pa.scalar(now.astimezone(UTC), field.type), rows.num_rows)
+            elif field.nullable and field.name not in rows.column_names:
+                columns[field.name] = _repeated(pa.scalar(None, field.type), rows.num_rows)
             continue
         try:
             column = _cast(group, rows[field.name], field.type)
@@ -133,12 +163,12 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
 
 def _name_problems(group: FeatureGroup, rows: pa.Table) -> Iterable[str]:
     names = [column.name for column in group.columns if column.name != INGEST_ID]
-    for name in names:
-        if name not in rows.column_names and name != CREATED_TIME:
-            yield f"column {name!r} is missing"
+    for column in group.columns:
+        if column.required and column.name not in (*rows.column_names, CREATED_TIME, INGEST_ID):
+            yield f"column {column.name!r} is missing"
+    for name in _repeats(rows.column_names):
+        yield f"column {name!r} appears {rows.column_names.count(name)} times; give it once"
     for name in dict.fromkeys(rows.column_names):
-        if rows.column_names.count(name) > 1:
-            yield f"column {name!r} appears {rows.column_names.count(name)} times; give it once"
         if name == INGEST_ID:
             yield f"column {INGEST_ID!r} is given by the store; leave it out"
         elif name.startswith(_PANDAS_INDEX):
@@ -234,7 +264,7 @@ def _cast(group: FeatureGroup, column: pa.ChunkedArray, kind: pa.DataType) -> pa
         column, found = column.cast(found.value_type), found.value_type
     known = not pa.types.is_null(found)
     if known and _family(kind) != _family(found) and not (pa.types.is_floating(kind) and pa.types.is_integer(found)):
-        raise TypeError(f"got {found}")
+        raise TypeError(f"got {found}; {_fix(kind, found)}")
     if known and pa.types.is_timestamp(kind):
         return _cast_times(group, column).cast(kind)
     cast = column.cast(kind)
@@ -243,6 +273,22 @@ def _cast(group: FeatureGroup, column: pa.ChunkedArray, kind: pa.DataType) -> pa
         if pc.any(lost).as_py():
             raise ValueError(f"beyond its range in {_found(column, lost)}; declare it double")
     return cast
+
+
+def _fix(kind: pa.DataType, found: pa.DataType) -> str:
+    """Return what makes values of a type from those of another family."""
+    family = _family(kind)
+    if family == "integer" and pa.types.is_floating(found):
+        return "make them whole numbers, in pandas astype('Int64'), which also holds missing ones"
+    fixes = {
+        "integer": "make them whole numbers",
+        "float": "make them numbers",
+        "string": "make them texts, in pandas astype('string')",
+        "boolean": "compare them, which gives true and false",
+        "time": "parse them to timestamps with a time zone, in pandas to_datetime(column, utc=True)",
+        "date": "cast them to dates, Arrow's date32, in pandas column.dt.date",
+    }
+    return fixes[family]
 
 
 def _cast_times(group: FeatureGroup, column: pa.ChunkedArray) -> pa.ChunkedArray:

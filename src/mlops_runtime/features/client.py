@@ -19,7 +19,7 @@ from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.batch import ArrowStream
 from mlops_runtime.features.catalog import Tables
 from mlops_runtime.features.group import FeatureGroup
-from mlops_runtime.features.ingest import Batch, Ingested, append, check_is_given, prepared, restated
+from mlops_runtime.features.ingest import Batch, Ingested, append, check_is_given, check_is_whole, prepared, restated
 from mlops_runtime.features.lock import FeatureLock
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.objects import Objects, remove
@@ -144,7 +144,7 @@ class FeatureStoreClient:
 
         Args:
             group: What the rows are.
-            batch: A pyarrow table, pandas or polars frame; ``created_time`` may be left out: it is now.
+            batch: A pyarrow table, pandas or polars frame; ``created_time`` may be left out: it is now; nullable features: null.
             idempotency_key: A batch with the key of an earlier one is not written again; keys are remembered for 90 days at least.
                 Default: the content hash of the batch, so that the very same rows, in any order, are written once.
 
@@ -175,15 +175,15 @@ class FeatureStoreClient:
 
         Args:
             group: What the rows are.
-            batch: As for ``ingest``. A feature that is null here is null from now on.
+            batch: As for ``ingest``, with every feature. One that is null here is null from now on.
             idempotency_key: As for ``ingest``. Default: made of the content and of the versions that it restates. What is there
                 already is not written again; what brings back earlier values is, once.
 
         Raises:
-            BatchError: As for ``ingest``, and if a row restates none that is there.
+            BatchError: As for ``ingest``, and if a feature is left out or a row restates none that is there.
         """
         now = self._now()
-        prepared_batch = prepared(group, batch, key=idempotency_key, now=now)
+        prepared_batch = prepared(group, check_is_whole(group, batch), key=idempotency_key, now=now)
         table = self._tables.writable(group)
         found = restated(table, prepared_batch, is_keyed=idempotency_key is not None)
         return found if isinstance(found, Ingested) else self._appended(table, found, now)
@@ -312,7 +312,7 @@ class FeatureStoreClient:
         return who_used(self.manifests, self.table(name), snapshot=snapshot, column=column)
 
     def latest(self, group: FeatureGroup, entities: ArrowStream | None = None) -> pa.Table:
-        """Return for each entity the newest row known now, if it is not older than the group's time to live.
+        """Return for each entity the newest row known now, if it is not older than the time to live of the group's table.
 
         Args:
             group: The group.
@@ -321,7 +321,7 @@ class FeatureStoreClient:
         """
         from mlops_runtime.features.latest import latest  # noqa: PLC0415 - duckdb
 
-        return latest(self.table(group.table_name), group, entities, now=self._now())
+        return latest(self.table, group, entities, now=self._now())
 
     def erase(
         self, entity: Mapping[str, object], *, reason: str, in_use: Collection[str], include_in_use: bool = False

@@ -10,7 +10,7 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts import content_hash as document_hash
 from mlops_runtime.features import ledger
-from mlops_runtime.features.batch import ArrowStream, BatchError, checked, read_batch
+from mlops_runtime.features.batch import ArrowStream, BatchError, check_group, checked, read_batch
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.hashing import content_hash
 from mlops_runtime.features.iceberg import FeatureTableError, check_table, committed, read_group, sort_columns
@@ -68,8 +68,9 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
         now: The store's clock.
 
     Raises:
-        BatchError: If the batch does not fit the group, with every problem; or the key is no text.
+        BatchError: If the batch does not fit the group, with every problem; or the key is no text, or the group none.
     """
+    check_group(group)
     if key is not None and (not isinstance(key, str) or not key):
         raise BatchError(
             f"batch for {group.table_name}: idempotency key must be a text that is not empty, got {key!r}; "
@@ -78,9 +79,8 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
     given = read_batch(batch)
     rows = checked(group, given, now)
     is_stamped = CREATED_TIME not in given.column_names
-    # a batch that the store's clock stamps is the same one at any time
     content = content_hash(
-        rows.drop_columns([CREATED_TIME]) if is_stamped else rows,
+        hashed_rows(group, rows, is_stamped=is_stamped),
         (*sort_columns(group), *(() if is_stamped else (CREATED_TIME,))),
         is_sorted=True,
     )
@@ -92,6 +92,16 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
         content=content,
         is_stamped=is_stamped,
     )
+
+
+def hashed_rows(group: FeatureGroup, rows: pa.Table, *, is_stamped: bool) -> pa.Table:
+    """Return checked rows with the columns that make up their content.
+
+    A batch that the store's clock stamps is the same one at any time, and one without a nullable feature stays the same when that
+    is declared.
+    """
+    left_out = [f.name for f in group.features if f.nullable and rows[f.name].null_count == rows.num_rows]
+    return rows.drop_columns([*left_out, *([CREATED_TIME] if is_stamped else [])])
 
 
 def append(table: Table, batch: Batch, now: datetime) -> Ingested:
@@ -148,11 +158,29 @@ def check_is_given(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
     Raises:
         BatchError: If it has no ``created_time``.
     """
+    check_group(group)
     rows = read_batch(batch)
     if CREATED_TIME not in rows.column_names:
         raise BatchError(
             f"backfill of {group.table_name}: column {CREATED_TIME!r} is missing; give when each row could first be known, "
             "or ingest the batch as known from now on"
+        )
+    return rows
+
+
+def check_is_whole(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
+    """Return a batch that says what each feature is, as a correction must: what it left out would be null from now on.
+
+    Raises:
+        BatchError: With the features that it leaves out.
+    """
+    check_group(group)
+    rows = read_batch(batch)
+    absent = [name for name in group.feature_names if name not in rows.column_names]
+    if absent:
+        raise BatchError(
+            f"correction of {group.table_name}: {', '.join(map(repr, absent))} left out; a correction restates whole rows, give "
+            "every feature, null where it is null from now on"
         )
     return rows
 

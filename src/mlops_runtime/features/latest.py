@@ -4,30 +4,36 @@ from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.table import Table
 
-from mlops_runtime.features.batch import ArrowStream, read_batch
+from mlops_runtime.features.batch import ArrowStream, check_group, read_batch
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.iceberg import read_group
+from mlops_runtime.features.iceberg import TableMeaning, read_group
 from mlops_runtime.features.planner import ROW_ID, GroupRows, point_in_time
+from mlops_runtime.features.request import Load
 
 _NOW = "__now__"
 
 
-def latest(table: Table, group: FeatureGroup, entities: ArrowStream | None, *, now: datetime) -> pa.Table:
-    """Return the newest row of each entity that is visible now and within the group's time to live.
+def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now: datetime) -> pa.Table:
+    """Return the newest row of each entity that is visible now and within the time to live that its table says.
 
     Args:
-        table: The group's table.
+        load: Loads a table by name.
         group: The group.
         entities: Keys to look up, in the answer's order. ``None``: all that have a row.
         now: The time.
 
     Raises:
+        BatchError: If the group is none, or the keys are no table or frame.
         PlanError: If a key is missing, null or of another type.
     """
+    check_group(group)
+    table = load(group.table_name)
+    # what the deployed table says, as for training sets; a declaration may be ahead of it
+    meaning = TableMeaning.of(group.table_name, table.properties)
+    ttl = meaning.ttl
     names = [column.name for column in group.columns]
-    rows = read_group(table, group, created_by=now, event_by=now, since=None if group.ttl is None else now - group.ttl)
+    rows = read_group(table, group, created_by=now, event_by=now, since=None if ttl is None else now - ttl)
     keys = list(group.entity_names)
     asked = rows.group_by(keys).aggregate([]).sort_by([(name, "ascending") for name in keys])
     if entities is not None:
@@ -41,9 +47,9 @@ def latest(table: Table, group: FeatureGroup, entities: ArrowStream | None, *, n
                 name=group.name,
                 entities=group.entity_names,
                 columns=(EVENT_TIME, CREATED_TIME, INGEST_ID, *group.feature_names),
-                ttl=group.ttl,
+                ttl=ttl,
                 rows=rows,
-                ttl_inclusive=group.ttl_bound == "inclusive",
+                ttl_inclusive=meaning.ttl_bound == "inclusive",
             )
         ],
     ).drop_columns([_NOW, ROW_ID])

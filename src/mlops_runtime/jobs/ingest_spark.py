@@ -47,7 +47,7 @@ from mlops_runtime.features.delivery import Delivery, reject
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.hashing import content_hash
 from mlops_runtime.features.iceberg import arrow_schema, check_table, committed, sort_columns
-from mlops_runtime.features.ingest import Ingested, KeyReusedError
+from mlops_runtime.features.ingest import Ingested, KeyReusedError, hashed_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -260,9 +260,7 @@ def _bucket(task: _Task, batches: Iterable[pa.RecordBatch], number: int, is_stam
     except BatchError as error:
         yield from _notes(task, _PROBLEM, error.problems)
         return
-    order = sort_columns(task.group)
-    # a batch that the store's clock stamps is the same one at any time
-    hashed = content_hash(rows.drop_columns([CREATED_TIME]) if is_stamped else rows, order)
+    hashed = content_hash(hashed_rows(task.group, rows, is_stamped=is_stamped), sort_columns(task.group))
     newest = pc.max(rows[EVENT_TIME]).as_py().isoformat()
     yield from _notes(task, _CONTENT, [f"{number:05} {hashed} {rows.num_rows} {newest}"])
     yield from _padded(task, rows).to_batches()

@@ -1,6 +1,7 @@
 """Checks of a batch: what is taken as it is, what is turned without changing a value, and what is refused."""
 
 import math
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -86,7 +87,8 @@ def test_pandas_frame_with_nan():
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (without("price"), "column 'price' is missing"),
+        (without("on_hand"), "column 'on_hand' is missing"),
+        (without("event_time"), "column 'event_time' is missing"),
         (
             {**GOOD, "event_time": [NOW, NOW + timedelta(seconds=1)]},
             "event_time is later than now (2017-08-01T00:00:00+00:00)",
@@ -94,12 +96,23 @@ def test_pandas_frame_with_nan():
         ({**GOOD, "event_time": [NOW, None]}, "column 'event_time' is required and has no value in 1 rows"),
         ({**GOOD, "colour": ["r", "g"]}, "column 'colour' is not declared, allowed are store_id, event_time"),
         ({**GOOD, "ingest_id": ["a", "b"]}, "column 'ingest_id' is given by the store; leave it out"),
-        ({**GOOD, "on_hand": [1.0, 2.0]}, "column 'on_hand' must be int64: got double"),
-        ({**GOOD, "on_hand": ["1", "2"]}, "column 'on_hand' must be int64: got string"),
-        ({**GOOD, "store_id": [1, 2]}, "column 'store_id' must be string: got int64"),
-        ({**GOOD, "open": [1, 0]}, "column 'open' must be bool: got int64"),
-        ({**GOOD, "price": [True, False]}, "column 'price' must be double: got bool"),
-        ({**GOOD, "day": [1, 2]}, "column 'day' must be date32[day]: got int64"),
+        (
+            {**GOOD, "on_hand": [1.0, 2.0]},
+            "column 'on_hand' must be int64: got double; make them whole numbers, in pandas astype('Int64')",
+        ),
+        ({**GOOD, "on_hand": ["1", "2"]}, "column 'on_hand' must be int64: got string; make them whole numbers"),
+        ({**GOOD, "store_id": [1, 2]}, "column 'store_id' must be string: got int64; make them texts"),
+        ({**GOOD, "open": [1, 0]}, "column 'open' must be bool: got int64; compare them"),
+        ({**GOOD, "price": [True, False]}, "column 'price' must be double: got bool; make them numbers"),
+        ({**GOOD, "day": [1, 2]}, "column 'day' must be date32[day]: got int64; cast them to dates"),
+        (
+            {**GOOD, "day": pa.array([NOW, NOW], pa.timestamp("us"))},
+            "got timestamp[us]; cast them to dates, Arrow's date32",
+        ),
+        (
+            {**GOOD, "event_time": pa.array(["2017-08-01"] * 2, pa.large_string())},
+            "got large_string; parse them to timestamps with a time zone, in pandas to_datetime(column, utc=True)",
+        ),
         ({**GOOD, "event_time": [NOW.replace(tzinfo=None)] * 2}, "without a time zone; say which, for example UTC"),
         ({**GOOD, "event_time": [1, 2]}, "column 'event_time' must be timestamp[us, tz=UTC]: got int64"),
         ({**GOOD, "store_id": ["1", None]}, "column 'store_id' is required and has no value in 1 rows"),
@@ -119,14 +132,46 @@ def test_fails_when_the_batch_does_not_fit(batch, message):
 
 def test_fails_with_every_problem_at_once():
     """All problems of a batch are reported together."""
-    with pytest.raises(BatchError, match=r"'price' is missing.*'colour' is not declared.*'on_hand' must be int64"):
-        checked(STOCK, pa.table({**without("price"), "colour": [1, 2], "on_hand": ["a", "b"]}), NOW)
+    with pytest.raises(BatchError, match=r"'event_time' is missing.*'colour' is not declared.*'on_hand' must be int64"):
+        checked(STOCK, pa.table({**without("event_time"), "colour": [1, 2], "on_hand": ["a", "b"]}), NOW)
 
 
 def test_fails_without_a_table():
     """A list is no batch."""
     with pytest.raises(BatchError, match=r"^a pyarrow table, pandas or polars frame is needed, got <class 'list'>"):
         checked(STOCK, [1], NOW)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("thing", "fix"),
+    [
+        (polars.LazyFrame({"a": [1]}), ".collect() gives one"),
+        ({"a": [1]}, "pa.table(batch) gives one"),
+        ([{"a": 1}], "pa.Table.from_pylist(batch) gives one"),
+    ],
+)
+def test_what_makes_a_table_of_it_is_said(thing, fix):
+    """Of things that are nearly one."""
+    with pytest.raises(BatchError, match=f"; {re.escape(fix)}$"):
+        read_batch(thing)
+
+
+def test_fails_for_a_column_that_is_there_twice():
+    """Also where Arrow cannot read the frame for that."""
+    frame = pd.DataFrame(without("day"))
+    twice = pd.concat([frame, frame[["price"]]], axis=1)
+    table = pa.Table.from_arrays([*pa.table(GOOD).columns, pa.table(GOOD)["price"]], [*GOOD, "price"])
+    for batch in (twice, table):
+        with pytest.raises(BatchError, match="column 'price' appears 2 times; give it once"):
+            checked(STOCK, batch, NOW)
+
+
+def test_nullable_features_that_are_left_out_are_null():
+    """So that producers need not know of a new one; required ones are needed."""
+    rows = checked(STOCK, pa.table(without("price", "open", "day")), NOW)
+
+    nulls = {"price": [None, None], "open": pa.array([None, None], pa.bool_()), "day": [None, None]}
+    assert rows.equals(checked(STOCK, pa.table({**GOOD, **nulls}), NOW))
 
 
 def test_nan_stays_nan_beside_null():
@@ -329,16 +374,20 @@ ROWS = st.lists(
 )
 
 
-@given(rows=ROWS, cut=st.integers(0, 8))
-def test_batch_is_taken_or_refused_as_row_by_row(rows, cut):
+@given(rows=ROWS, cut=st.integers(0, 8), leaves_out=st.booleans())
+def test_batch_is_taken_or_refused_as_row_by_row(rows, cut, leaves_out):
     """The checks of whole columns agree with a check of one row after the other, however the batch is cut into chunks."""
     group = replace(STOCK, features=(Feature("price", "double", "dollars", nullable=True, minimum=-0.5),))
     schema = pa.schema(
         [("store_id", pa.string()), ("event_time", TIMES), ("created_time", TIMES), ("price", pa.float64())]
     )
+    if leaves_out:  # a nullable feature that is not there is null
+        rows = [(*row[:3], None) for row in rows]
     hours = [(k, NOW + timedelta(hours=e), NOW + timedelta(hours=c), p) for k, e, c, p in rows]
     parts = [dict(zip(schema.names, row, strict=True)) for row in hours]
     table = pa.concat_tables([pa.Table.from_pylist(part, schema) for part in (parts[:cut], parts[cut:])])
+    if leaves_out:
+        table = table.drop_columns("price")
 
     def value(price: float | None) -> object:
         return price if price is None else "nan" if math.isnan(price) else price + 0.0

@@ -214,5 +214,32 @@ def test_a_feature_that_came_later_is_null_to_a_correction(shop):
     group = replace(shop.STOCK, features=(*shop.STOCK.features, price))
     nothing, known = (stamped(shop, (1, 5)).append_column("price", pa.array([v], pa.float64())) for v in (None, 1.5))
 
+    with pytest.raises(BatchError, match="correction of stock_v1: 'price' left out; a correction restates whole rows"):
+        shop.client.correct(group, stamped(shop, (1, 6)))
+
     assert shop.client.correct(group, nothing).duplicate
     assert not shop.client.correct(group, known).duplicate
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_batch_stays_the_same_when_a_nullable_feature_is_declared(shop, key):
+    """Whoever sends it again need not know of the feature, and may leave it out or say null."""
+    batch = stamped(shop, (1, 5), (2, 6))
+    first = shop.client.ingest(shop.STOCK, batch, idempotency_key=key)
+    price = Feature("price", "double", "dollars", nullable=True)
+    group = replace(shop.STOCK, features=(*shop.STOCK.features, price))
+
+    for again in (batch, batch.append_column("price", pa.nulls(2, pa.float64()))):
+        assert shop.client.ingest(group, again, idempotency_key=key).snapshot_id == first.snapshot_id
+    assert shop.client.ingest(group, stamped(shop, (3, 7))).rows == 1
+    with pytest.raises(BatchError, match="column 'on_hand' is missing"):
+        required = replace(group, features=(replace(group.features[0], nullable=False), price))
+        shop.new_client(shop.path / "other").ingest(required, batch.drop_columns("on_hand"))
+
+
+@pytest.mark.parametrize("group", ["stock", {"name": "stock"}, None])
+@pytest.mark.parametrize("verb", ["ingest", "backfill", "correct", "latest"])
+def test_fails_for_what_is_no_group(shop, verb, group):
+    """By name, before anything is looked at."""
+    with pytest.raises(BatchError, match=r"^a FeatureGroup is needed, got .*; give the declaration of the group"):
+        getattr(shop.client, verb)(group, shop.stock((1, 5, 1)))

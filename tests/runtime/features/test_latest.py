@@ -1,6 +1,7 @@
 """The newest values, looked up by key or all of them."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pyarrow as pa
 import pytest
@@ -60,3 +61,16 @@ def test_fails_without_a_key(filled):
     """By name."""
     with pytest.raises(PlanError, match="entity rows have no column 'store_id', which is a key of stock"):
         filled.client.latest(filled.STOCK, pa.table({"shop": ["1"]}))
+
+
+def test_the_time_to_live_is_the_tables(filled):
+    """As for training sets: a declaration that is ahead of what is deployed changes neither."""
+    for ttl, bound in ((None, "inclusive"), (timedelta(hours=1), "inclusive"), (timedelta(days=2), "exclusive")):
+        group = replace(filled.STOCK, ttl=ttl, ttl_bound=bound)
+        for now in (11, 11.1):
+            filled.set_day(now)
+            built = filled.client.training_set(filled.asked((now, "1")), {"stock": ["on_hand"]}, name="s")
+            found = filled.client.latest(group, pa.table({"store_id": ["1"]}))
+            assert (
+                found["on_hand"].to_pylist() == built.rows["stock__on_hand"].to_pylist() == [90 if now == 11 else None]
+            )
