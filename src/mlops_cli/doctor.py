@@ -175,7 +175,9 @@ def _layers(folder: Path) -> Check:
     return Check(
         name="function layers",
         found=f"not built: {', '.join(missing)}" if missing else "built",
-        fix="run mlops assets build, where the stack has monitors" if missing else None,
+        fix="run mlops assets build where the stack has monitors, with --layer features where batches arrive as objects"
+        if missing
+        else None,
         is_needed=False,
     )
 

@@ -58,7 +58,7 @@ def test_what_a_machine_lacks_has_a_fix(monkeypatch: pytest.MonkeyPatch, tmp_pat
         "node": ("none", True),
         "cdk": ("none", False),
         "byte code": ("not kept (PYTHONDONTWRITEBYTECODE)", False),
-        "function layers": ("not built: monitor", False),
+        "function layers": ("not built: features, monitor", False),
         "disk": ("0.5 GB free", True),
         "Python": ("3.10", True),
     }
