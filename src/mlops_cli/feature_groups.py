@@ -37,7 +37,7 @@ def list_(
         typer.echo(f"feature store {found.name} has no group yet")
         _print_places(place)
         return
-    _print(
+    print_table(
         ("table", "owner", "rows", "newest event", "age", "snapshots", "used by"),
         [
             (
@@ -78,7 +78,7 @@ def show(
         return
     typer.echo(f"{facts.table}, owned by {facts.owner or 'nobody named'}: {facts.rows:,} rows, {facts.partition}")
     typer.echo(f"a value is valid {facts.ttl}; newest event {_age(facts) or facts.note}")
-    _print(
+    print_table(
         ("id", "column", "type", "null", "what it is"),
         [
             (
@@ -91,8 +91,8 @@ def show(
             for column in facts.columns
         ],
     )
-    _print(("schema", "changes"), [(str(schema.id), schema.changes) for schema in facts.schemas])
-    _print(
+    print_table(("schema", "changes"), [(str(schema.id), schema.changes) for schema in facts.schemas])
+    print_table(
         ("snapshot", "at", "by", "added", "rows", "tags"),
         [
             (str(s.id), f"{s.at:%Y-%m-%d %H:%M}", s.operation, _number(s.added), _number(s.total), ", ".join(s.tags))
@@ -104,7 +104,7 @@ def show(
     users = found.users(table)
     if users:
         reads = [(each, read) for each in users for read in each.reads if read.table == table]
-        _print(
+        print_table(
             ("training set", "name", "columns", "snapshot", "erased"),
             [
                 (each.id, each.name, ", ".join(read.columns), str(read.snapshot_id), "yes" * each.is_erased)
@@ -139,7 +139,7 @@ def who_used(
     if not found:
         typer.echo(f"no training set used {table if column is None else f'{column} of {table}'}")
         return
-    _print(
+    print_table(
         ("training set", "name", "columns", "snapshot", "erased"),
         [
             (use.manifest_id, use.name, ", ".join(use.columns), str(use.snapshot_id), "yes" * use.is_erased)
@@ -274,14 +274,15 @@ def _number(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
-def _print(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print rows as a table; what does not fit is folded, not cut."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table()
     for head in heads:
-        table.add_column(head, overflow="fold")  # ids are copied from here, so none is cut
+        table.add_column(head, overflow="fold")  # ids are copied from here
     for row in rows:
         table.add_row(*map(Text, row))  # what people wrote is no markup
     Console().print(table)

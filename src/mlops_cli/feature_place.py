@@ -14,6 +14,7 @@ from mlops_cli.errors import UserError
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.automation import FeatureStoreEntry
+    from mlops_runtime.contracts.events import EventDetail
     from mlops_runtime.features.client import FeatureStoreClient
 
 Folder = Annotated[
@@ -45,7 +46,9 @@ class Place:
 
 
 @contextmanager
-def opened(path: Path | None, unit: str | None, profile: str | None, home: Path | None) -> Iterator[Place]:
+def opened(
+    path: Path | None, unit: str | None, profile: str | None, home: Path | None, *, may_make: bool = False
+) -> Iterator[Place]:
     """Find a feature store; what it or AWS refuses in the block becomes one line.
 
     Args:
@@ -53,6 +56,7 @@ def opened(path: Path | None, unit: str | None, profile: str | None, home: Path 
         unit: A business unit.
         profile: Profile of the AWS configuration.
         home: Folder of an embedded cloud.
+        may_make: Whether a folder without a store gets one. Default: it is an error.
 
     Raises:
         UserError: If neither or both are given, there is no such store, or for an error in the block.
@@ -62,6 +66,7 @@ def opened(path: Path | None, unit: str | None, profile: str | None, home: Path 
     try:
         from pyiceberg.exceptions import CommitFailedException
 
+        from mlops_runtime.features.announce import AnnounceError
         from mlops_runtime.features.client import FeatureStoreClient
     except ImportError as error:
         raise UserError(f"mlops features needs {error.name}; run: pip install 'mlops-constructs[features]'") from error
@@ -69,27 +74,36 @@ def opened(path: Path | None, unit: str | None, profile: str | None, home: Path 
         if path is not None:
             if profile is not None or home is not None:
                 raise UserError("--profile and --home go with --unit; a folder needs no account")
-            if not (path / "catalog.db").is_file():
-                raise UserError(f"there is no feature store in {path}; FeatureStoreClient.local(Path(...)) makes one")
+            if not may_make and not (path / "catalog.db").is_file():
+                raise UserError(
+                    f"there is no feature store in {path}; mlops features ingest, or FeatureStoreClient.local, makes one"
+                )
             now = datetime.now(UTC)
             yield Place(name=path.name, client=FeatureStoreClient.local(path, now=lambda: now), now=now)
             return
         with account(profile, home) as aws:
             yield _deployed(str(unit), aws)
-    except (ValueError, OSError, CommitFailedException) as error:
+    except (ValueError, OSError, CommitFailedException, AnnounceError) as error:
         raise UserError(" ".join(str(error).split())) from error
 
 
 def _deployed(unit: str, aws: Account) -> Place:
     from mlops_cli.entries import Entries
+    from mlops_runtime.features.announce import unit_bus
     from mlops_runtime.features.client import FeatureStoreClient
 
     entry = Entries(ssm=aws.client("ssm")).feature_store(unit)
     _, now = aws.caller()
+
+    def announce(detail: "EventDetail") -> None:
+        bus = Entries(ssm=aws.client("ssm")).unit(unit).bus
+        unit_bus(aws.client("events"), bus=bus, unit=unit)(detail)
+
     client = FeatureStoreClient.glue(
         database=entry.database,
         environment=aws.environment(),
         now=lambda: now,
+        announce=announce,
         manifests=f"s3://{entry.manifests_bucket}/manifests",
         training_sets=f"s3://{entry.training_sets_bucket}",
         s3=aws.client("s3"),

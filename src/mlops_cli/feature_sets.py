@@ -67,7 +67,7 @@ def build(
     meaning = _semantics(semantics)
     cutoff = None if as_of is None else _time(as_of)
     pinned = {group: _whole(value) for group, value in pairs("--snapshot", snapshot or ())}
-    rows = _read_parquet(entities)
+    rows = read_parquet("--entities", entities)
     with opened(path, unit, profile, home) as place:
         built = place.client.training_set(
             rows,
@@ -214,7 +214,12 @@ def _whole(value: str) -> int:
         raise UserError(f"--snapshot must be GROUP=ID, a whole number, got {value!r}") from None
 
 
-def _read_parquet(path: Path) -> "pa.Table":
+def read_parquet(option: str, path: Path) -> "pa.Table":
+    """Return the rows of a Parquet file that was given as an option.
+
+    Raises:
+        UserError: If it is none.
+    """
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
@@ -223,7 +228,7 @@ def _read_parquet(path: Path) -> "pa.Table":
         return pq.read_table(path)
     except (OSError, ValueError) as error:
         why = "it is not there" if not path.exists() else " ".join(str(error).split())
-        raise UserError(f"--entities must be a Parquet file, got {path}: {why}") from error
+        raise UserError(f"{option} must be a Parquet file, got {path}: {why}") from error
 
 
 def _difference_lines(found: "Difference") -> list[str]:

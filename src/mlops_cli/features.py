@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli import feature_erase, feature_groups, feature_sets
+from mlops_cli import feature_erase, feature_groups, feature_rows, feature_sets
 from mlops_cli.errors import UserError
 
 if TYPE_CHECKING:
     from mlops_runtime.features.group import FeatureGroup
 
 app = typer.Typer(
-    help="Feature groups and training sets: lock ids, look at a store, build, prove, compare, erase.",
+    help="Feature groups and training sets: lock ids, look at a store, ingest, build, prove, compare, erase.",
     no_args_is_help=True,
 )
 
@@ -55,6 +55,8 @@ def lock(
 
 app.command(name="list")(feature_groups.list_)
 app.command()(feature_groups.show)
+app.command()(feature_rows.ingest)
+app.command()(feature_rows.latest)
 app.command()(feature_sets.build)
 app.command()(feature_sets.rebuild)
 app.command()(feature_sets.diff)

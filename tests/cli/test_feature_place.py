@@ -178,6 +178,32 @@ def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedS
 
 
 @pytest.mark.cloud
+def test_an_ingest_is_told_on_the_units_bus(store: DeployedStore, features: Run, tmp_path: Path) -> None:
+    """As the client in a job tells it, so that pipelines hear; the newest value is there."""
+    events, sqs, name = (*map(store.unit.cloud.client, ("events", "sqs")), store.unit.name)
+    events.create_event_bus(Name=name)
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    target = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = {"Version": "2012-10-17", "Statement": [allowed | {"Resource": target}]}
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    events.put_rule(Name=name, EventBusName=name, EventPattern=json.dumps({"source": [{"prefix": "mlops"}]}))
+    events.put_targets(Rule=name, EventBusName=name, Targets=[{"Id": "queue", "Arn": target}])
+    store.unit.publish(replace(store.unit.unit_entry, bus=name))
+    pq.write_table(stock(12), tmp_path / "batch.parquet")
+    declaration = ("--groups", "feature_shops:GROUPS")
+    done = features("ingest", "stock", tmp_path / "batch.parquet", "--backfill", *declaration)
+    newest = json.loads(features("latest", "stock", *declaration, "--json").stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("stock_v1: 1 rows in snapshot ")
+    assert [(row["store_id"], row["on_hand"]) for row in newest] == [("1", 12)]
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
+    assert json.loads(message["Body"])["detail-type"] == "MLOps Features Ingested"
+    assert json.loads(message["Body"])["detail"]["subject"] == "stock_v1"
+
+
+@pytest.mark.cloud
 def test_fails_when_a_unit_has_no_store(deployed: DeployedUnit, in_process: Run) -> None:
     """It names those that have one."""
     result = in_process("features", "list", "--unit", deployed.name, "--home", deployed.cloud.home)
@@ -192,7 +218,10 @@ def test_fails_when_a_unit_has_no_store(deployed: DeployedUnit, in_process: Run)
     [
         ((), "say which feature store: --path FOLDER of this machine, or --unit NAME of a deployed one"),
         (("--path", "shop", "--unit", "demand"), "say which feature store: --path FOLDER of this machine, or"),
-        (("--path", "absent"), "there is no feature store in absent; FeatureStoreClient.local(Path(...)) makes one"),
+        (
+            ("--path", "absent"),
+            "there is no feature store in absent; mlops features ingest, or FeatureStoreClient.local, makes one",
+        ),
         (("--path", "shop", "--profile", "x"), "--profile and --home go with --unit; a folder needs no account"),
     ],
 )
