@@ -9,9 +9,11 @@ from examples.retail.demand_forecasting.stack import DemandForecasting
 from examples.retail.dynamic_pricing.stack import DynamicPricing
 from mlops_constructs import ModelImage, Network, Profile
 
+STACKS = ("DemandForecasting", "CustomerBehavior", "DynamicPricing", "FirstEndpoint")
+
 
 def compose(app: cdk.App) -> None:
-    """Define every example stack in an app.
+    """Define the example stacks in an app: all, or those that context ``stacks`` lists.
 
     Each unit makes a network of its own, so that it deploys, changes and goes without the others. A network is paid by the month:
     where a platform team shares one with the account, context ``network`` names it and all three units use that one.
@@ -23,7 +25,7 @@ def compose(app: cdk.App) -> None:
             ``security_group_id`` and ``subnet_cidrs``, ``certificate`` the ARN that production needs.
 
     Raises:
-        ValueError: If the target is none of the two.
+        ValueError: If the target is none of the two, or a listed stack is none of these.
     """
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
     name = app.node.try_get_context("profile")
@@ -31,9 +33,14 @@ def compose(app: cdk.App) -> None:
     shared = app.node.try_get_context("network")
     network = None if shared is None else Network.shared(**shared)
     target = app.node.try_get_context("target")
-    if target in (None, "sagemaker"):
-        DemandForecasting(app, "DemandForecasting", image=image, profile=profile, network=network)
-    elif target == "eks":
+    if target not in (None, "sagemaker", "eks"):
+        raise ValueError(f"context target must be 'sagemaker' or 'eks', got {target!r}")
+    listed = app.node.try_get_context("stacks")
+    chosen = STACKS if listed is None else tuple(listed)
+    unknown = sorted(set(chosen) - set(STACKS))
+    if unknown:
+        raise ValueError(f"context stacks must be among {', '.join(STACKS)}, got {', '.join(map(repr, unknown))}")
+    if "DemandForecasting" in chosen and target == "eks":
         DemandForecastingOnEks(
             app,
             "DemandForecasting",
@@ -43,8 +50,11 @@ def compose(app: cdk.App) -> None:
             certificate_arn=app.node.try_get_context("certificate"),
             network=network,
         )
-    else:
-        raise ValueError(f"context target must be 'sagemaker' or 'eks', got {target!r}")
-    CustomerBehavior(app, "CustomerBehavior", image=image, profile=profile, network=network)
-    DynamicPricing(app, "DynamicPricing", image=image, profile=profile, network=network)
-    FirstEndpoint(app, "FirstEndpoint", image=image)
+    elif "DemandForecasting" in chosen:
+        DemandForecasting(app, "DemandForecasting", image=image, profile=profile, network=network)
+    if "CustomerBehavior" in chosen:
+        CustomerBehavior(app, "CustomerBehavior", image=image, profile=profile, network=network)
+    if "DynamicPricing" in chosen:
+        DynamicPricing(app, "DynamicPricing", image=image, profile=profile, network=network)
+    if "FirstEndpoint" in chosen:
+        FirstEndpoint(app, "FirstEndpoint", image=image)

@@ -91,7 +91,7 @@ class EksTrip(Trip):
         stack = self.replay.stack
         with self.step("synthesize the unit for the cluster") as detail:
             run_build("mlops assets build")
-            context: dict[str, Any] = {"image_digest": _DIGEST, "target": "eks", "cluster": self._attributes}
+            context = {"image_digest": _DIGEST, "stacks": [stack], "target": "eks", "cluster": self._attributes}
             synthesize("python app.py", folder / "assembly", context)
             detail.append(f"stack {stack}")
         with self.step("deploy: the tenant's place on the cluster is made, nothing is live yet") as detail:

@@ -116,10 +116,10 @@ class Trip:
             self.running.down()
 
     def deploy(self, folder: Path) -> None:
-        """Synthesize the app, and deploy the unit's stack alone."""
+        """Synthesize the unit's stack of the app, and deploy it."""
         stack = self.replay.stack
         with self.step("synthesize the unit") as detail:
-            synthesize_app(None, folder / "assembly")
+            synthesize_app(None, folder / "assembly", {"stacks": [stack]})
             detail.append(f"stack {stack}")
         with self.step("deploy, in an account without any model") as detail:
             outputs = deployer.deploy(self.running, folder / "assembly", stacks=[stack])[stack]

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -72,8 +72,14 @@ class _Progress:
         typer.echo(str(event))
 
 
-def synthesize_app(app: str | None, output: Path) -> None:
-    """Synthesize the app of the folder one stands in as the stock CLI does: cdk.json's build first, then its app."""
+def synthesize_app(app: str | None, output: Path, context: Mapping[str, object] | None = None) -> None:
+    """Synthesize the app of the folder one stands in as the stock CLI does: cdk.json's build first, then its app.
+
+    Args:
+        app: Command line of the app. ``None``: cdk.json's.
+        output: Where the cloud assembly goes.
+        context: Put over cdk.json's, as ``cdk --context`` does. Default: nothing is.
+    """
     from mlops_cli.synthesis import run_build, synthesize
 
     settings = _settings(Path("cdk.json"))
@@ -85,8 +91,8 @@ def synthesize_app(app: str | None, output: Path) -> None:
         raise UserError(
             "no app to synthesize: there is no cdk.json here with an `app`; run in the app's folder or give --app"
         )
-    context = settings.get("context", {})
-    synthesize(command, output, dict(context) if isinstance(context, dict) else {})
+    kept = settings.get("context", {})
+    synthesize(command, output, {**(kept if isinstance(kept, dict) else {}), **({} if context is None else context)})
 
 
 def _settings(path: Path) -> dict[str, object]:

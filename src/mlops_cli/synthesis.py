@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlops_cli.errors import UserError
@@ -42,7 +43,7 @@ def run_build(command: str) -> None:
         raise UserError(f"the build {command!r} failed: {_last_words(result.stderr)}")
 
 
-def synthesize(app: str, output: Path, context: dict[str, str]) -> None:
+def synthesize(app: str, output: Path, context: Mapping[str, object]) -> None:
     """Run ``app`` (a command line) so that it writes its cloud assembly to ``output``.
 
     Raises:
@@ -51,7 +52,7 @@ def synthesize(app: str, output: Path, context: dict[str, str]) -> None:
     environment = synthesis_environment()
     environment["CDK_OUTDIR"] = str(output)
     if context:
-        environment["CDK_CONTEXT_JSON"] = json.dumps(context)
+        environment["CDK_CONTEXT_JSON"] = json.dumps(dict(context))
     result = _run(app, environment)
     if result.returncode != 0:
         raise UserError(f"the app {app!r} failed to synthesize: {_last_words(result.stderr)}")

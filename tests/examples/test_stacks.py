@@ -78,3 +78,10 @@ def test_units_share_a_network_that_is_given(tmp_path):
     for unit in UNITS:
         assert resources(shared[unit], "AWS::EC2::VPC") == []
         assert {group["VpcId"] for group in resources(shared[unit], "AWS::EC2::SecurityGroup")} == {"vpc-1"}
+
+
+def test_one_stack_is_the_same_alone(alone, tmp_path):
+    """What context lists is all there is, resource by resource as in the whole app."""
+    assert templates(tmp_path, stacks=["FirstEndpoint"]) == {"FirstEndpoint": alone["FirstEndpoint"]}
+    with pytest.raises(ValueError, match=r"context stacks must be among DemandForecasting, .*, got 'Demand'"):
+        templates(tmp_path / "unknown", stacks=["Demand"])
