@@ -1,5 +1,6 @@
 """Feature tables by name: in a folder, where groups make them, and in Glue, where CloudFormation alone does."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from mlops_runtime.features.lock import FeatureLock
 
 _WIDENINGS = ((IntegerType(), LongType()), (FloatType(), DoubleType()))
 _FIRST_TRIES = 8
+_VERSION = re.compile(r"_v\d+$")
 _CHANGEABLE = {"mlops.owner", "mlops.ttl-seconds", "mlops.ttl-bound"}
 
 
@@ -43,7 +45,12 @@ class Tables:
         from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, which functions do not have
         from sqlalchemy.exc import IntegrityError, OperationalError  # noqa: PLC0415
 
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FeatureTableError(
+                f"a store needs a folder that can be made or is there, got {path}: {error}"
+            ) from error
         uri, warehouse = f"sqlite:///{path.resolve()}/catalog.db", path.resolve().as_uri() + "/tables"
         for tries_left in reversed(range(_FIRST_TRIES)):
             try:
@@ -70,9 +77,23 @@ class Tables:
             return self._catalog.load_table((self.database, name))
         except NoSuchTableError:
             # a caller who may read the tables need not be allowed to list them
-            raise FeatureTableError(
-                f"database {self.database} has no table {name}; deploy the feature store that declares it"
-            ) from None
+            fix = (
+                "deploy the feature store that declares it"
+                if self._local_lock is None
+                else "ingest a batch of it first"
+            )
+            raise FeatureTableError(f"database {self.database} has no table {name}; {fix}") from None
+
+    def find(self, name: str) -> Table:
+        """Load the table of a name, or of a group of that name which has one version.
+
+        Raises:
+            FeatureTableError: If there is none, or the group has several.
+        """
+        versions = [table for table in self.names() if table == name or _VERSION.sub("", table) == name]
+        if len(versions) > 1 and name not in versions:
+            raise FeatureTableError(f"group {name!r} has versions {', '.join(versions)}; name the one you want")
+        return self.load(versions[0] if versions and name not in versions else name)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the database's tables."""

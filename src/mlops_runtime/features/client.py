@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from mlops_runtime.features.rebuild import Rebuild
     from mlops_runtime.features.training_set import TrainingSet
     from mlops_runtime.features.usage import Difference, Use
+
+_utc_now = partial(datetime.now, UTC)
 
 
 class FeatureStoreError(ValueError):
@@ -80,7 +83,7 @@ class FeatureStoreClient:
     @classmethod
     def local(
         cls,
-        path: Path,
+        path: Path | str,
         *,
         database: str = "features",
         lock: FeatureLock | None = None,
@@ -96,7 +99,7 @@ class FeatureStoreClient:
             now: The clock. Default: the machine's.
             announce: As for ``glue``.
         """
-        path = path.resolve()  # places of copies are written down, for whoever works elsewhere
+        path = Path(path).resolve()  # places of copies are written down, for whoever works elsewhere
         return cls(
             Tables.local(path, database, lock),
             now=_utc_now if now is None else now,
@@ -299,17 +302,17 @@ class FeatureStoreClient:
         """Return the training sets that read a group, or the rows of one snapshot, or one column.
 
         Args:
-            group: The group, or the name of its table.
+            group: The group, or its name, or that of its table.
             snapshot: Id of a snapshot; its rows are in later ones too. Default: any.
             column: Name of a feature or key. Default: any.
 
         Raises:
-            FeatureTableError: If there is no such column or snapshot.
+            FeatureTableError: If there is no such group, column or snapshot.
         """
         from mlops_runtime.features.usage import who_used  # noqa: PLC0415 - duckdb
 
         name = group if isinstance(group, str) else group.table_name
-        return who_used(self.manifests, self.table(name), snapshot=snapshot, column=column)
+        return who_used(self.manifests, self._tables.find(name), snapshot=snapshot, column=column)
 
     def latest(self, group: FeatureGroup, entities: ArrowStream | None = None) -> pa.Table:
         """Return for each entity the newest row known now, if it is not older than the time to live of the group's table.
@@ -391,7 +394,3 @@ class FeatureStoreClient:
             told = hashlib.sha256(batch.key.encode()).hexdigest()[:32]
             self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=told))
         return done
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

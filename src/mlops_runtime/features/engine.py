@@ -91,26 +91,29 @@ def choose(
     to_read = sum(table.bytes for table in tables)
     largest = max(tables, key=lambda table: table.rows, default=None)
     needed = entity_rows * ENTITY_BYTES + (0 if largest is None else largest.rows * ROW_BYTES)
-    about = f"about {needed / _GIB:.2f} GiB of memory for {entity_rows} entity rows and {_of(largest)}"
+    about = f"about {_size(needed)} of memory for {entity_rows} entity rows and {_of(largest)}"
     if forced is not None:
-        engine, reason = forced, f"forced; by its size: {about}, {to_read / _GIB:.2f} GiB to read"
+        engine, reason = forced, f"forced; by its size: {about}, {_size(to_read)} to read"
     elif needed <= memory:
-        engine, reason = "duckdb", f"{about} fit into {memory / _GIB:.2f} GiB"
+        engine, reason = "duckdb", f"{about} fit into {_size(memory)}"
     elif to_read <= ATHENA_BYTES:
         engine, reason = (
             "athena",
-            f"{about} do not fit into {memory / _GIB:.2f} GiB; {to_read / _GIB:.2f} GiB to read are within its "
-            f"{ATHENA_BYTES / _GIB:.0f}",
+            f"{about} do not fit into {_size(memory)}; {_size(to_read)} to read are within its {_size(ATHENA_BYTES)}",
         )
     else:
         engine, reason = (
             "spark",
-            f"{about} do not fit into {memory / _GIB:.2f} GiB, and {to_read / _GIB:.2f} GiB to read are above the "
-            f"{ATHENA_BYTES / _GIB:.0f} of Athena",
+            f"{about} do not fit into {_size(memory)}, and {_size(to_read)} to read are above the "
+            f"{_size(ATHENA_BYTES)} of Athena",
         )
     return EngineChoice(
         engine=engine, reason=reason, bytes=to_read, rows=sum(table.rows for table in tables), memory=needed
     )
+
+
+def _size(count: int) -> str:
+    return f"{count / _GIB:.2f} GiB" if count >= _GIB else f"{count / (1 << 20):.2f} MiB"
 
 
 def _of(largest: Planned | None) -> str:

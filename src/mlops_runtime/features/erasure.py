@@ -87,6 +87,8 @@ def erase(
     """
     _check_in_use(places.manifests, in_use)
     conditions = _conditions(places.tables, entity)
+    if not isinstance(reason, str) or not reason.strip():
+        raise ErasureError(f"reason must say why, such as a ticket's number, got {reason!r}")
     affected = [table for table in places.tables if table.name()[-1] in conditions]
     _finish(places)
     held = {table.name()[-1]: _holding(table.refresh(), conditions[table.name()[-1]]) for table in affected}

@@ -13,7 +13,7 @@ from mlops_runtime.features.iceberg import arrow_types, feature_types
 from mlops_runtime.features.planner import explained
 from mlops_runtime.features.plans import PlanChoice
 from mlops_runtime.features.request import Load, Request, engine_of, located
-from mlops_runtime.features.sql import Dialect, SqlEntities, SqlGroup, SqlPlan, SqlTable, render
+from mlops_runtime.features.sql import ROW_ID, Dialect, SqlEntities, SqlGroup, SqlPlan, SqlPlanError, SqlTable, render
 from mlops_runtime.features.training_set import group_rows
 
 
@@ -46,9 +46,12 @@ class Explanation:
         Raises:
             SqlPlanError: If the dialect cannot say it.
         """
+        if not isinstance(entities, SqlTable):
+            raise SqlPlanError(f"entities must be a SqlTable: where the entity rows lie, got {entities!r}")
+        columns = {name: kind for name, kind in self.types[""].items() if name != ROW_ID}
         times = self.request.rows[self.request.timestamp]
         plan = SqlPlan(
-            entities=SqlEntities(table=entities, timestamp=self.request.timestamp, columns=self.types[""]),
+            entities=SqlEntities(table=entities, timestamp=self.request.timestamp, columns=columns),
             groups=tuple(self._group(pinned) for pinned in self.tables),
             semantics=self.request.semantics,
             as_of=self.request.as_of,

@@ -252,6 +252,11 @@ def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[st
     return found
 
 
+def names_table(name: str) -> bool:
+    """Return whether a name is that of a table, and not that of a group."""
+    return _VERSION.search(name) is not None
+
+
 def named_tables(groups: Sequence[str], tables: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the table of each group, which is named by its table, or by its name alone while it has one version, and the problems.
 

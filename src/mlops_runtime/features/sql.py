@@ -160,8 +160,10 @@ def render(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> st
         catalog: The catalog of the tables. Default: the session's, and Athena's own.
 
     Raises:
-        SqlPlanError: If Athena cannot express a time to live: its intervals have milliseconds.
+        SqlPlanError: If there is no such dialect, or Athena cannot express a time to live: its intervals have milliseconds.
     """
+    if dialect not in get_args(Dialect):
+        raise SqlPlanError(f"dialect must be one of {', '.join(get_args(Dialect))}, got {dialect!r}")
     text = _Text(dialect, catalog)
     parts = [f"entity as ({_entity(plan, text)})"]
     parts += [f"picked{i} as ({_picked(plan, group, text)})" for i, group in enumerate(plan.groups)]

@@ -18,8 +18,28 @@ def test_tables_are_listed_and_loaded_by_name(filled):
     tables = Tables.local(filled.path, "features", None)
     assert tables.names() == ("sales_v1", "stock_v1")
     assert tables.load("stock_v1").name() == ("features", "stock_v1")
-    with pytest.raises(FeatureTableError, match="database features has no table other_v1; deploy the feature store"):
+    with pytest.raises(FeatureTableError, match="database features has no table other_v1; ingest a batch of it first"):
         tables.load("other_v1")
+
+
+def test_a_group_is_found_by_its_name(filled):
+    """While it has one version; a table's own name always."""
+    assert (
+        filled.client._tables.find("stock").name()[-1]
+        == filled.client._tables.find("stock_v1").name()[-1]
+        == "stock_v1"
+    )
+    filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
+    assert filled.client._tables.find("stock_v2").name()[-1] == "stock_v2"
+    with pytest.raises(FeatureTableError, match="group 'stock' has versions stock_v1, stock_v2; name the one you want"):
+        filled.client._tables.find("stock")
+
+
+def test_fails_for_a_place_that_is_no_folder(tmp_path):
+    """And says which."""
+    (tmp_path / "file").touch()
+    with pytest.raises(FeatureTableError, match=r"a store needs a folder that can be made or is there, got .*file"):
+        Tables.local(tmp_path / "file", "features", None)
 
 
 def test_glue_reads_region_endpoints_and_keys_from_the_environment():

@@ -1,11 +1,13 @@
 """Ingest: one atomic append a batch, once, also when writers overtake each other."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pyiceberg.table import Table
 
 from mlops_runtime.features.batch import BatchError
+from mlops_runtime.features.client import FeatureStoreClient, FeatureStoreError
 from mlops_runtime.features.group import Feature
 from mlops_runtime.features.iceberg import FeatureTableError
 
@@ -137,3 +139,17 @@ def test_fails_when_the_table_does_not_fit_its_group(shop):
         shop.client.ingest(replace(shop.STOCK, ttl=shop.STOCK.ttl / 2), shop.stock((2, 6, 2)))
     with pytest.raises(FeatureTableError, match="database features has no table other_v1; deploy the feature store"):
         shop.client.ingest(replace(shop.STOCK, name="other"), shop.stock((2, 6, 2)))
+
+
+def test_a_folder_may_be_named_by_a_text(shop):
+    """As ``pathlib`` takes it."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)))
+
+    assert FeatureStoreClient.local(str(shop.path)).table_names() == ("stock_v1",)
+
+
+@pytest.mark.parametrize("path", [__file__, Path(__file__), "", None, 5])
+def test_fails_for_what_is_no_folder(path):
+    """Nothing is made."""
+    with pytest.raises(FeatureStoreError, match=f"path must be a folder, which is made when missing, got {path!r}"):
+        FeatureStoreClient.local(path)

@@ -332,3 +332,10 @@ def test_fails_when_a_manifest_cannot_be_read(kept):
     ):
         erase(kept)
     assert sorted(kept.path.rglob("*")) == files
+
+
+@pytest.mark.parametrize("reason", ["", "  ", 5])
+def test_fails_without_a_reason(kept, reason):
+    """It stays in the records when the rows are gone."""
+    with pytest.raises(ErasureError, match="reason must say why, such as a ticket's number, got"):
+        kept.client.erase(ENTITY, reason=reason, in_use=())

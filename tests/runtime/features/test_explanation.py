@@ -4,7 +4,7 @@ import pytest
 
 from mlops_runtime.features.engine import EngineError
 from mlops_runtime.features.request import TrainingSetError
-from mlops_runtime.features.sql import SqlTable
+from mlops_runtime.features.sql import SqlPlanError, SqlTable
 
 ENTITIES = SqlTable(database="demand", table="asked_v1", snapshot_id=3)
 
@@ -60,3 +60,17 @@ def test_fails_for_what_cannot_be_asked(filled, change, message):
         filled.client.explain(filled.asked((3, "1")), [filled.STOCK], **change)
     with pytest.raises(TrainingSetError, match="as_of must have a time zone, got 2017-01-06T00:00:00"):
         filled.client.explain(filled.asked((3, "1")), [filled.STOCK], as_of=filled.day(5).replace(tzinfo=None))
+
+
+def test_own_row_ids_are_those_of_the_statement(filled):
+    """Whoever has them need not leave them out; what cannot be said is refused."""
+    rows = filled.asked((3, "1")).append_column("row_id", [[7]])
+    found = filled.client.explain(rows, [filled.STOCK])
+
+    assert found.sql("spark", ENTITIES) == filled.client.explain(filled.asked((3, "1")), [filled.STOCK]).sql(
+        "spark", ENTITIES
+    )
+    with pytest.raises(SqlPlanError, match="dialect must be one of spark, athena, got 'snowflake'"):
+        found.sql("snowflake", ENTITIES)
+    with pytest.raises(SqlPlanError, match=r"entities must be a SqlTable: .*, got 'asked_v1'"):
+        found.sql("spark", "asked_v1")

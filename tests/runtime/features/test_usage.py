@@ -1,5 +1,7 @@
 """Who used what, and how two training sets differ."""
 
+from dataclasses import replace
+
 import pytest
 
 from mlops_runtime.features.iceberg import FeatureTableError
@@ -28,6 +30,7 @@ def test_a_snapshot_was_used_by_whoever_read_it_or_a_later_one(sets):
     assert [u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=bad.snapshot_id)] == [after.id]
     assert {u.manifest_id for u in filled.client.who_used("stock_v1")} == {before.id, after.id}
     assert {u.name for u in filled.client.who_used(filled.SALES)} == {other.manifest.name}
+    assert filled.client.who_used("stock") == filled.client.who_used("stock_v1")
 
 
 def test_a_column_was_used_by_whoever_read_it(sets):
@@ -109,3 +112,20 @@ def test_fails_for_a_column_and_a_snapshot_that_never_were(sets):
     filled, *_ = sets
     with pytest.raises(FeatureTableError, match=r"has no column 'on_hnd', it has store_id, .*; no snapshot 7: it was"):
         filled.client.who_used(filled.STOCK, snapshot=7, column="on_hnd")
+
+
+def test_a_group_is_named_as_in_a_training_set(sets):
+    """By its table, or by its name alone while it has one version."""
+    filled, before, _, after, _ = sets
+    assert {u.manifest_id for u in filled.client.who_used("stock")} == {before.id, after.id}
+
+    filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
+
+    for group, message in (
+        ("stock", "group 'stock' has versions stock_v1, stock_v2; name the one you want"),
+        ("sold", "there is no feature table of group 'sold', there are sales_v1, stock_v1, stock_v2"),
+        ("sold_v1", "database features has no table sold_v1; there are sales_v1, stock_v1, stock_v2 in this folder"),
+        (5, "a FeatureGroup or its name is needed, got 5"),
+    ):
+        with pytest.raises(FeatureTableError, match=f"^{message}"):
+            filled.client.who_used(group)

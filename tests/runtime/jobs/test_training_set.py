@@ -153,7 +153,7 @@ def test_lineage_that_cannot_be_told_is_said_and_fails_nothing(store, opt_ml, ca
     assert main(arguments(catalog="glue", lineage="s3://training-set-job-none/lineage")) == 0
     error = capsys.readouterr().err
     assert "lineage: the lineage graph lacks the set, record it again from its manifest: catalog must be arn:" in error
-    assert "lineage: lineage events are not kept or not delivered: cannot write s3://training-set-job-none/" in error
+    assert "lineage: lineage events are not kept or not delivered: cannot write events/" in error
     assert main(arguments(catalog=CATALOG, lineage=f"s3://{SETS}/unheard")) == 0
     assert "2 lineage events wait for the next delivery: " in capsys.readouterr().err
     assert list((opt_ml / "processing" / "output").iterdir())
