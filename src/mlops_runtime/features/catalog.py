@@ -84,16 +84,22 @@ class Tables:
             )
             raise FeatureTableError(f"database {self.database} has no table {name}; {fix}") from None
 
-    def find(self, name: str) -> Table:
-        """Load the table of a name, or of a group of that name which has one version.
+    def find(self, group: FeatureGroup | str) -> Table:
+        """Load the table of a group, which is given itself, or named by its table, or by its own name while it has one version.
 
         Raises:
-            FeatureTableError: If there is none, or the group has several.
+            FeatureTableError: If there is none, or the group has several, or it is neither group nor name.
         """
-        versions = [table for table in self.names() if table == name or _VERSION.sub("", table) == name]
-        if len(versions) > 1 and name not in versions:
-            raise FeatureTableError(f"group {name!r} has versions {', '.join(versions)}; name the one you want")
-        return self.load(versions[0] if versions and name not in versions else name)
+        if isinstance(group, FeatureGroup):
+            return self.load(group.table_name)
+        if not isinstance(group, str):
+            raise FeatureTableError(f"a FeatureGroup or its name is needed, got {group!r}")
+        if _VERSION.search(group):  # no group is called so
+            return self.load(group)
+        versions = [table for table in self.names() if _VERSION.sub("", table) == group]
+        if len(versions) > 1:
+            raise FeatureTableError(f"group {group!r} has versions {', '.join(versions)}; name the one you want")
+        return self.load(versions[0] if versions else group)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the database's tables."""

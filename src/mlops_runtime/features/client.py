@@ -98,7 +98,13 @@ class FeatureStoreClient:
             lock: Field ids. Default: ids in the order of the declarations.
             now: The clock. Default: the machine's.
             announce: As for ``glue``.
+
+        Raises:
+            FeatureStoreError: If the path is empty or none.
+            FeatureTableError: If no folder can be made there.
         """
+        if not isinstance(path, str | Path) or not path:
+            raise FeatureStoreError(f"path must be that of a folder, got {path!r}")
         path = Path(path).resolve()  # places of copies are written down, for whoever works elsewhere
         return cls(
             Tables.local(path, database, lock),
@@ -311,8 +317,7 @@ class FeatureStoreClient:
         """
         from mlops_runtime.features.usage import who_used  # noqa: PLC0415 - duckdb
 
-        name = group if isinstance(group, str) else group.table_name
-        return who_used(self.manifests, self._tables.find(name), snapshot=snapshot, column=column)
+        return who_used(self.manifests, self._tables.find(group), snapshot=snapshot, column=column)
 
     def latest(self, group: FeatureGroup, entities: ArrowStream | None = None) -> pa.Table:
         """Return for each entity the newest row known now, if it is not older than the time to live of the group's table.

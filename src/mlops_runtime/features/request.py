@@ -241,28 +241,10 @@ def engine_of(found: Located, request: Request) -> EngineChoice:
 
 
 def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[str, str]:
-    """Return the table of each group of a training set, see ``named_tables``.
+    """Return the table of each group, which is named by its table, or by its name alone while it has one version.
 
     Raises:
         TrainingSetError: If a group has no table or several.
-    """
-    found, problems = named_tables(groups, tables)
-    if problems:
-        raise TrainingSetError(f"training set {name}: " + "; ".join(problems))
-    return found
-
-
-def names_table(name: str) -> bool:
-    """Return whether a name is that of a table, and not that of a group."""
-    return _VERSION.search(name) is not None
-
-
-def named_tables(groups: Sequence[str], tables: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the table of each group, which is named by its table, or by its name alone while it has one version, and the problems.
-
-    Example:
-        >>> named_tables(["stock", "sold"], ["stock_v1"])
-        ({'stock': 'stock_v1'}, ["there is no feature table of group 'sold', there are stock_v1"])
     """
     problems, found = [], {}
     for group in groups:
@@ -273,7 +255,9 @@ def named_tables(groups: Sequence[str], tables: Sequence[str]) -> tuple[dict[str
             problems.append(f"group {group!r} has versions {', '.join(versions)}; name the one you want")
         else:
             problems.append(f"there is no feature table of group {group!r}, there are {', '.join(tables) or 'none'}")
-    return found, problems
+    if problems:
+        raise TrainingSetError(f"training set {name}: " + "; ".join(problems))
+    return found
 
 
 def chosen_snapshots(

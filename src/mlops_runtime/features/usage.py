@@ -1,6 +1,6 @@
 """Who used what: training sets that hold a snapshot or a column, and how two of them differ."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import duckdb
@@ -8,12 +8,11 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
-from mlops_runtime.features.group import FeatureGroup
 from mlops_runtime.features.iceberg import FeatureTableError
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.planner import ROW_ID
 from mlops_runtime.features.rebuild import Rebuild
-from mlops_runtime.features.request import Load, TrainingSetError, named_tables, names_table
+from mlops_runtime.features.request import TrainingSetError
 from mlops_runtime.features.training_set import TrainingSet
 
 
@@ -62,29 +61,6 @@ class Difference:
 def pins(manifest: TrainingSetManifest) -> tuple[PinnedTable, ...]:
     """Return every table that a training set read, that of its labels first."""
     return (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)
-
-
-def used_table(load: Load, names: Callable[[], Sequence[str]], group: object) -> Table:
-    """Return the table of a group, which is given itself, or named as in a training set.
-
-    Args:
-        load: Loads a table by name.
-        names: Lists the tables that there are, which is done only for what does not name a table.
-        group: The group, the name of its table, or its own name while it has one version.
-
-    Raises:
-        FeatureTableError: If there is none, or there are several, or it is neither group nor name.
-    """
-    if isinstance(group, FeatureGroup):
-        return load(group.table_name)
-    if not isinstance(group, str):
-        raise FeatureTableError(f"a FeatureGroup or its name is needed, got {group!r}")
-    if names_table(group):
-        return load(group)
-    found, problems = named_tables([group], names())
-    if problems:
-        raise FeatureTableError("; ".join(problems))
-    return load(found[group])
 
 
 def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column: str | None) -> tuple[Use, ...]:
