@@ -9,7 +9,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
-from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, Profile
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, Profile, _assets, _wheels
 from mlops_runtime.features.lock import write_lock
 
 
@@ -26,6 +26,17 @@ def make_group(name: str = "stock", *, freshness: timedelta | None = None, **cha
             **changes,
         }
     )
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins for what ``mlops assets build`` fetches, the layer and the archive for Glue: constructs only copy them."""
+    monkeypatch.setattr(_assets, "ASSETS", tmp_path / "assets")
+    (_assets.layer_folder("features", architecture="x86_64") / "python").mkdir(parents=True)
+    archive = _wheels._place("features")
+    archive.parent.mkdir()
+    archive.write_bytes(b"wheels")
+    return archive
 
 
 @pytest.fixture

@@ -19,8 +19,6 @@ from mlops_constructs import (
     Network,
     Profile,
     ValidationError,
-    _assets,
-    _wheels,
 )
 from mlops_constructs.compliance.harness import check
 from mlops_constructs.feature_store.access import FeatureAccess
@@ -31,14 +29,7 @@ DefineStore = Callable[..., FeatureStore]
 Resources = Callable[[Any, str], dict[str, dict[str, Any]]]
 
 
-@pytest.fixture(autouse=True)
-def _layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for the wheels that ``mlops assets build`` fetches: constructs only copy them."""
-    monkeypatch.setattr(_assets, "ASSETS", tmp_path / "assets")
-    (_assets.layer_folder("features", architecture="x86_64") / "python").mkdir(parents=True)
-    archive = _wheels._place("features")
-    archive.parent.mkdir()
-    archive.write_bytes(b"wheels")
+pytestmark = pytest.mark.usefixtures("wheels")
 
 
 def _one(found: dict[str, dict[str, Any]], part: str) -> dict[str, Any]:

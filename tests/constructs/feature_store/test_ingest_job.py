@@ -20,7 +20,6 @@ from mlops_constructs import (
     Profile,
     ValidationError,
     _assets,
-    _wheels,
 )
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_local import deployer
@@ -32,15 +31,7 @@ DefineStore = Callable[..., FeatureStore]
 Resources = Callable[[Any, str], dict[str, dict[str, Any]]]
 
 
-@pytest.fixture(autouse=True)
-def _built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand-ins for the wheels that ``mlops assets build --glue`` fetches: constructs only copy them."""
-    monkeypatch.setattr(_assets, "ASSETS", tmp_path / "assets")
-    (_assets.layer_folder("features", architecture="x86_64") / "python").mkdir(parents=True)
-    archive = _wheels._place("features")
-    archive.parent.mkdir()
-    archive.write_bytes(b"wheels")
-    return archive
+pytestmark = pytest.mark.usefixtures("wheels")
 
 
 def _store(define_store: DefineStore, group: Group, job: GlueIngestJob | None = None, **options: Any) -> FeatureStore:
@@ -218,9 +209,9 @@ def test_fails_on_a_number_that_is_not_possible(arguments: dict[str, Any], probl
         GlueIngestJob(**arguments)
 
 
-def test_fails_when_the_wheels_are_not_built(define_store: DefineStore, group: Group, _built: Path) -> None:
+def test_fails_when_the_wheels_are_not_built(define_store: DefineStore, group: Group, wheels: Path) -> None:
     """Synthesis never fetches; it names the command that does."""
-    _built.unlink()
+    wheels.unlink()
 
     with pytest.raises(
         ValidationError, match=r"WheelsNotBuilt: wheels of 'features' for Glue .* mlops assets build --glue"
