@@ -1,7 +1,7 @@
 """A training set from a plan: labels and features as they were known, split by time into rows to train on and rows held out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -13,9 +13,9 @@ from mlops_runtime.contracts.features import Output, PinnedTable, Semantics, Tra
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
 from mlops_runtime.features.iceberg import pin, read_rows, tag_snapshot
-from mlops_runtime.features.planner import ROW_ID, point_in_time
+from mlops_runtime.features.planner import ROW_ID, check, point_in_time
 from mlops_runtime.features.request import Load, TrainingSetError, chosen_snapshots, column_problems, resolved
-from mlops_runtime.features.training_set import TrainingSet, built_by, described, group_rows, iso
+from mlops_runtime.features.training_set import TrainingSet, built_by, described, iso, pinned_rows
 
 SPLITS = ("train", "holdout")
 SPLIT = "split"
@@ -23,7 +23,7 @@ _PLACE = "__place__"  # no column of a group is called so
 
 
 def build(load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: datetime) -> TrainingSet:
-    """Tag the current snapshots of the plan's tables, then build from them.
+    """Split the labels, tag the current snapshots of the plan's tables, then build from them.
 
     Args:
         load: Loads a table by name.
@@ -48,6 +48,11 @@ def build(load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: da
     if problems:
         raise TrainingSetError(f"training set {plan.name}: " + "; ".join(problems))
     snapshots = chosen_snapshots(plan.name, wanted, loaded, {})
+    # what cannot be split or joined is refused before anything is tagged
+    parts = _parts(labels, pin(labels, snapshots[plan.label_group], None, label_columns), plan, as_of)
+    untagged = [pin(loaded[group], snapshots[group], None, columns) for group, columns in plan.features.items()]
+    by_name = {table.name()[-1]: table for table in loaded.values()}
+    check(parts.rows, plan.timestamp, pinned_rows(by_name, untagged, parts.rows, plan.timestamp, as_of), "known_at")
     read = {found[group]: snapshot for group, snapshot in snapshots.items()}
     tag = f"ts-{document_hash({'plan': plan, 'as_of': as_of.astimezone(UTC), 'read': read})[:16]}"
     for group, table in loaded.items():
@@ -64,7 +69,7 @@ def build(load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: da
         output=Output(rows=0, content_hash="", files=(), columns={}),
         split=split,
     )
-    return assemble({table.name()[-1]: table for table in loaded.values()}, manifest)
+    return _assembled(by_name, manifest, parts)
 
 
 def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> TrainingSet:
@@ -86,7 +91,19 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> Trai
     if labels is None or manifest.semantics.cutoff is None:
         raise TrainingSetError(f"training set {manifest.name} was not made from a plan")
     as_of = datetime.fromisoformat(manifest.semantics.cutoff)
-    known = _labels(tables[labels.table], labels, plan, as_of)
+    return _assembled(tables, manifest, _parts(tables[labels.table], labels, plan, as_of))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """Labels of both splits, each with its name, and the times by which they were split."""
+
+    rows: pa.Table
+    times: Mapping[str, str]
+
+
+def _parts(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: datetime) -> _Parts:
+    known = _labels(table, labels, plan, as_of)
     if known.num_rows == 0:
         raise TrainingSetError(f"training set {plan.name}: no label of {labels.table} was known at {as_of.isoformat()}")
     available = _available(known)
@@ -96,7 +113,7 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> Trai
             f"training set {plan.name}: {early} labels were known before their {plan.timestamp}, nothing to predict"
         )
     cut = pc.max(available).as_py() - timedelta(days=plan.holdout_days)
-    at_cut = _labels(tables[labels.table], labels, plan, cut)
+    at_cut = _labels(table, labels, plan, cut)
     train = at_cut.filter(pc.less(at_cut[plan.timestamp], cut))
     if plan.history_days is not None:
         train = train.filter(pc.greater_equal(train[plan.timestamp], cut - timedelta(days=plan.history_days)))
@@ -111,19 +128,21 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> Trai
         part.select(list(labels.columns)).append_column(SPLIT, pa.array([name] * part.num_rows))
         for name, part in zip(SPLITS, (train, holdout), strict=True)
     ]
-    rows = pa.concat_tables(parts)
-    oldest = pc.min(rows[plan.timestamp]).as_py()
-    inputs = [group_rows(tables[g.table], g, oldest=oldest, created_by=as_of) for g in manifest.features]
-    result = point_in_time(rows, plan.timestamp, inputs)
-    split = {
-        **manifest.split,
+    times = {
         "trained_until": iso(pc.max(_available(train)).as_py()),
         "holdout_from": iso(pc.min(holdout[plan.timestamp]).as_py()),
         "holdout_until": iso(pc.max(available).as_py()),
         "cut": iso(cut),
     }
+    return _Parts(rows=pa.concat_tables(parts), times=times)
+
+
+def _assembled(tables: Mapping[str, Table], manifest: TrainingSetManifest, parts: _Parts) -> TrainingSet:
+    timestamp, as_of = manifest.split["timestamp"], datetime.fromisoformat(str(manifest.semantics.cutoff))
+    inputs = pinned_rows(tables, manifest.features, parts.rows, timestamp, as_of)
+    result = point_in_time(parts.rows, timestamp, inputs)
     by_split = {name: result.filter(pc.equal(result[SPLIT], name)).drop_columns([SPLIT]) for name in SPLITS}
-    return described(replace(manifest, split=split), by_split, result)
+    return described(replace(manifest, split={**manifest.split, **parts.times}), by_split, result)
 
 
 def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:

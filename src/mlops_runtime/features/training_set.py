@@ -83,16 +83,17 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
     found = located(load, tables, request)
     chosen = engine_of(found, request)
     if chosen.engine != "duckdb":
+        fix = "leave engine out" if request.engine else "force engine='duckdb' on a machine that has the memory"
         raise TrainingSetError(
             f"training set {request.name} is one for {chosen.engine}: {chosen.reason}; run the statement of explain(...).sql "
-            "there, or force engine='duckdb' on a machine that has the memory"
+            f"there, or {fix}"
         )
     by_name = {table.name()[-1]: table for table in found.tables.values()}
     # what cannot be joined is refused before anything is tagged
     check(
         request.rows,
         request.timestamp,
-        _inputs(by_name, found.pinned(None), request.rows, request.timestamp, request.as_of),
+        pinned_rows(by_name, found.pinned(None), request.rows, request.timestamp, request.as_of),
         request.semantics,
     )
     content = parquet_bytes(request.rows)
@@ -161,14 +162,15 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest, rows: p
     cutoff = manifest.semantics.cutoff
     as_of = None if cutoff is None else datetime.fromisoformat(cutoff)
     timestamp = manifest.entity_rows.timestamp
-    inputs = _inputs(tables, manifest.features, rows, timestamp, as_of)
+    inputs = pinned_rows(tables, manifest.features, rows, timestamp, as_of)
     result = point_in_time(rows, timestamp, inputs, semantics=manifest.semantics.as_of)
     return described(manifest, {"": result}, result)
 
 
-def _inputs(
+def pinned_rows(
     tables: Mapping[str, Table], pinned: Sequence[PinnedTable], rows: pa.Table, timestamp: str, as_of: datetime | None
 ) -> list[GroupRows]:
+    """Return the rows of pinned tables that can count for entity rows, group by group."""
     oldest = pc.min(rows[timestamp]).as_py()
     return [group_rows(tables[group.table], group, oldest=oldest, created_by=as_of) for group in pinned]
 

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_runtime.contracts import content_hash
+from mlops_runtime.features.planner import PlanError
 from mlops_runtime.features.request import TrainingSetError
 
 
@@ -195,3 +196,22 @@ def _renamed(filled, old, new):
         filled.client.ingest(group, table.rename_columns(names))
     label = new if old == filled.PLAN.label else filled.PLAN.label
     return sales, replace(filled.PLAN, label_group="other", label=label, features={"shelves": ("on_hand",)})
+
+
+@pytest.mark.parametrize(
+    ("change", "day", "message"),
+    [
+        ({"holdout_days": 50}, 6.5, "no rows for train"),
+        ({}, 0.5, "no label of sales_v1 was known"),
+        ({"features": {"other": ("on_hand",)}}, 6.5, "entity rows have no column 'shop_id', which is a key of other"),
+    ],
+)
+def test_what_the_rows_do_not_allow_leaves_no_tag(filled, change, day, message):
+    """No retention would ever remove what it keeps."""
+    other = replace(filled.STOCK, name="other", entities=(replace(filled.STOCK.entities[0], name="shop_id"),))
+    filled.client.ingest(other, filled.stock((1, 1, 1)).rename_columns({"store_id": "shop_id"}))
+
+    with pytest.raises((TrainingSetError, PlanError), match=message):
+        filled.client.split_training_set(replace(filled.PLAN, **change), as_of=filled.day(day))
+    for name in filled.client.table_names():
+        assert list(filled.client.table(name).metadata.refs) == ["main"]
