@@ -100,8 +100,7 @@ class FeatureStoreClient:
             announce: As for ``glue``.
 
         Raises:
-            FeatureStoreError: If the path is empty or none.
-            FeatureTableError: If no folder can be made there.
+            FeatureStoreError: If it is no path; FeatureTableError, if no folder can be made there.
         """
         if not isinstance(path, str | Path) or not path:
             raise FeatureStoreError(f"path must be that of a folder, got {path!r}")

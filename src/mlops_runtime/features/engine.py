@@ -22,6 +22,7 @@ ROW_BYTES = (
 ENTITY_BYTES = 500  # of memory an entity row: its columns, its features, and what picks them
 ATHENA_BYTES = 1 << 40  # a TiB in the files: what a query may read well within its timeout
 _GIB = 1 << 30
+_MIB = 1 << 20
 
 
 class EngineError(ValueError):
@@ -91,9 +92,12 @@ def choose(
     to_read = sum(table.bytes for table in tables)
     largest = max(tables, key=lambda table: table.rows, default=None)
     needed = entity_rows * ENTITY_BYTES + (0 if largest is None else largest.rows * ROW_BYTES)
-    about = f"about {_size(needed)} of memory for {entity_rows} entity rows and {_of(largest)}"
+    about = f"{_size(needed)} of memory for {entity_rows} entity rows and {_of(largest)}"
     if forced is not None:
-        engine, reason = forced, f"forced; by its size: {about}, {_size(to_read)} to read"
+        engine, reason = (
+            forced,
+            f"engine={forced!r} was asked for, whatever the size: {about}, {_size(to_read)} to read",
+        )
     elif needed <= memory:
         engine, reason = "duckdb", f"{about} fit into {_size(memory)}"
     elif to_read <= ATHENA_BYTES:
@@ -113,7 +117,9 @@ def choose(
 
 
 def _size(count: int) -> str:
-    return f"{count / _GIB:.2f} GiB" if count >= _GIB else f"{count / (1 << 20):.2f} MiB"
+    if count < _MIB:
+        return "less than 1 MiB"
+    return f"{count / _GIB:.2f} GiB" if count >= _GIB else f"{count / _MIB:.0f} MiB"
 
 
 def _of(largest: Planned | None) -> str:

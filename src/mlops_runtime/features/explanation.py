@@ -49,6 +49,10 @@ class Explanation:
         if not isinstance(entities, SqlTable):
             raise SqlPlanError(f"entities must be a SqlTable: where the entity rows lie, got {entities!r}")
         columns = {name: kind for name, kind in self.types[""].items() if name != ROW_ID}
+        odd = [field for field in self.request.rows.schema if field.name not in (*columns, ROW_ID)]
+        if odd:
+            said = "; ".join(f"column {field.name!r} of the entity rows is {field.type}" for field in odd)
+            raise SqlPlanError(f"{said}, which no column of a feature table is; cast it, or leave it out")
         times = self.request.rows[self.request.timestamp]
         plan = SqlPlan(
             entities=SqlEntities(table=entities, timestamp=self.request.timestamp, columns=columns),

@@ -162,8 +162,6 @@ def render(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> st
     Raises:
         SqlPlanError: If there is no such dialect, or Athena cannot express a time to live: its intervals have milliseconds.
     """
-    if dialect not in get_args(Dialect):
-        raise SqlPlanError(f"dialect must be one of {', '.join(get_args(Dialect))}, got {dialect!r}")
     text = _Text(dialect, catalog)
     parts = [f"entity as ({_entity(plan, text)})"]
     parts += [f"picked{i} as ({_picked(plan, group, text)})" for i, group in enumerate(plan.groups)]
@@ -202,6 +200,10 @@ class _Text:
 
     dialect: Dialect
     catalog: str | None
+
+    def __post_init__(self) -> None:
+        if self.dialect not in get_args(Dialect):
+            raise SqlPlanError(f"dialect must be one of {', '.join(get_args(Dialect))}, got {self.dialect!r}")
 
     def name(self, name: str) -> str:
         mark = "`" if self.dialect == "spark" else '"'

@@ -40,7 +40,7 @@ def test_the_reason_has_the_numbers():
     """What is read there and what would be needed here."""
     found = choose([table(2_000_000, 3 << 30)], 1_000, memory=MEMORY)
     assert found.reason == (
-        "about 248.43 MiB of memory for 1000 entity rows and 2000000 rows of stock_v1 do not fit into 124.45 MiB; "
+        "248 MiB of memory for 1000 entity rows and 2000000 rows of stock_v1 do not fit into 124 MiB; "
         "3.00 GiB to read are within its 1024.00 GiB"
     )
 
@@ -49,7 +49,16 @@ def test_a_forced_engine_is_taken_and_the_sizes_are_told():
     """Whoever forces it sees what it means."""
     found = choose([table(2_000_000, 3 << 30)], 1_000, memory=MEMORY, forced="duckdb")
     assert (found.engine, found.memory) == ("duckdb", 2_000_000 * ROW_BYTES + 1_000 * ENTITY_BYTES)
-    assert "forced; by its size: about 248.43 MiB" in found.reason
+    assert "engine='duckdb' was asked for, whatever the size: 248 MiB" in found.reason
+
+
+def test_small_sizes_are_no_zeros():
+    """Less than a MiB is said so."""
+    found = choose([table(10)], 1, forced="spark")
+    assert found.reason == (
+        "engine='spark' was asked for, whatever the size: less than 1 MiB of memory for 1 entity rows and 10 rows of "
+        "stock_v1, less than 1 MiB to read"
+    )
 
 
 def test_fails_with_every_problem():

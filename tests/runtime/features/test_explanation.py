@@ -1,5 +1,7 @@
 """What a build would take is said without building."""
 
+import polars
+import pyarrow as pa
 import pytest
 
 from mlops_runtime.features.engine import EngineError
@@ -74,3 +76,26 @@ def test_own_row_ids_are_those_of_the_statement(filled):
         found.sql("snowflake", ENTITIES)
     with pytest.raises(SqlPlanError, match=r"entities must be a SqlTable: .*, got 'asked_v1'"):
         found.sql("spark", "asked_v1")
+
+
+@pytest.mark.parametrize("frame", ["pandas", "polars", "large"])
+def test_frames_of_other_libraries_have_the_statement_of_the_same_rows(filled, frame):
+    """Their texts have other layouts in memory."""
+    rows = filled.asked((3, "1"))
+    frames = {
+        "pandas": lambda: rows.to_pandas().astype({"store_id": "string"}),
+        "polars": lambda: polars.DataFrame(rows),
+        "large": lambda: rows.set_column(0, "store_id", rows["store_id"].cast(pa.large_string())),
+    }
+
+    expected = filled.client.explain(rows, [filled.STOCK]).sql("athena", ENTITIES)
+    assert filled.client.explain(frames[frame](), [filled.STOCK]).sql("athena", ENTITIES) == expected
+
+
+def test_fails_for_columns_that_no_table_could_have(filled):
+    """Rather than leaving them out of the result."""
+    rows = filled.asked((3, "1")).append_column("week", pa.array([3], pa.uint8()))
+    with pytest.raises(
+        SqlPlanError, match="column 'week' of the entity rows is uint8, which no column of a feature table"
+    ):
+        filled.client.explain(rows, [filled.STOCK]).sql("spark", ENTITIES)
