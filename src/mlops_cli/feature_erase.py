@@ -156,7 +156,8 @@ def _trained_from(place: Place) -> list[str]:
         row = RolloutTable(place.aws.client("dynamodb"), endpoint.rollout_table, endpoint.endpoint).read()
         if row.live is not None:
             found.add(from_json(LivePointer, row.live).training_set_id)
-    return sorted(found)
+    # a model may come from a set that another store keeps, or none
+    return sorted(found & set(place.client.manifests.ids()))
 
 
 def _confirm(key: dict[str, str], store: str) -> None:

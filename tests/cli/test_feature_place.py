@@ -127,6 +127,7 @@ def test_what_the_registry_or_an_endpoint_relies_on_is_spared(store: DeployedSto
     store.register(waiting)
     store.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
     store.unit.serve(1, training_set_id=live)
+    store.register("f" * 64)  # of a set that another store keeps
 
     spared = features("erase", *whom)
     done = features("erase", *whom, "--include-in-use")
