@@ -17,8 +17,15 @@ class FeatureBaseline:
     """One feature of a baseline.
 
     ``number``: ``edges`` are the inner edges of the quantile bins (n edges, n + 1 bins, bin i holds edges[i-1] <= x < edges[i]).
-    ``category``: ``levels`` are the most frequent levels. ``counts`` has one
-    entry a bin or level, then ``other`` (categories only), then null.
+    With ``bounded`` the two outer bins hold what lies outside the baseline's range, so that they are empty in it.
+    ``category``: ``levels`` are the most frequent levels. ``counts`` has one entry a bin or level, then what other levels there are
+    (categories only), then null. Other levels are one cell ``other``; or, with ``tail``, that many cells into which levels fall by
+    their CRC-32 modulo ``tail``, then a cell for levels that are new: those whose CRC-32 is not in ``known``. Without ``known``
+    there were too many levels to tell new from rare, and the cell of new ones stays empty.
+
+    ``quantiles`` are the 101 percentiles of the known values. ``overdispersion`` is the mean design effect of the cells,
+    ``overdispersion_spread`` the squared coefficient of variation of the design effects, ``cell_overdispersion`` each cell's own,
+    ``mean_overdispersion`` that of the mean. All are 1, and the spread 0, for independent rows.
     """
 
     name: str
@@ -30,11 +37,65 @@ class FeatureBaseline:
     mean: float | None = None
     standard_deviation: float | None = None
     alarm: bool = False
+    bounded: bool | None = None
+    tail: int | None = None
+    known: tuple[int, ...] | None = None
+    quantiles: tuple[float, ...] | None = None
+    overdispersion_spread: float | None = None
+    cell_overdispersion: tuple[float, ...] | None = None
+    mean_overdispersion: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What is known ahead of a call and changes what its features look like: a planned promotion, the hour of the week.
+
+    ``column`` cuts the values of one of the model's inputs at ``edges``, or takes its text as it is when there are none. The others
+    are read off the call's time in UTC; training rows have theirs in ``EvaluationPlan.timestamp``. ``week_of_month`` is 1 to 5.
+    """
+
+    name: str
+    kind: Literal["column", "hour_of_week", "day_of_week", "week_of_month", "week_of_year"] = "column"
+    edges: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairBaseline:
+    """Two features that are watched together, in a small table: their cells are put into groups, and pairs of groups counted.
+
+    ``first_groups`` has the group of each cell of the first feature's baseline, ``second_groups`` of the second's. ``counts`` is
+    the table row by row: ``(max(first_groups) + 1) * (max(second_groups) + 1)`` entries.
+    """
+
+    first: str
+    second: str
+    first_groups: tuple[int, ...]
+    second_groups: tuple[int, ...]
+    counts: tuple[int, ...]
+    overdispersion: float = 1.0
+    overdispersion_spread: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facet:
+    """A group for which bias is measured, in Clarify's words: rows of these ``values``, or above ``threshold``, against the rest."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What live data are compared with; its content hash names it. ``quality`` holds the model's own metrics on its holdout."""
+    """What live data are compared with; its content hash names it. ``quality`` holds the model's own metrics on its holdout.
+
+    ``features`` are in the order of the model's inputs. ``left_out`` names those that are counted and not tested, with the reason:
+    unique identifiers. ``conditions`` are what features are compared given; ``strata`` are the baseline's counts for each
+    combination of them. ``null_patterns`` is a category whose levels are the names of the columns that are null together, joined
+    by ``+``; a row without a null is the level ``none``. ``segments`` are the columns by which quality is kept apart;
+    ``positive`` is the label above which a row counts as positive for bias; ``bias`` the metrics of the holdout by
+    ``<facet>=<value>/<metric>``; ``attributions`` each feature's mean absolute SHAP value on the holdout.
+    """
 
     features: tuple[FeatureBaseline, ...]
     rows: int
@@ -42,25 +103,66 @@ class Baseline:
     created: str
     prediction: FeatureBaseline | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
+    source: Literal["training", "live"] | None = None
+    target: Literal["regression", "classification"] | None = None
+    left_out: Mapping[str, str] | None = None
+    conditions: tuple[Condition, ...] | None = None
+    strata: "tuple[Stratum, ...] | None" = None
+    null_patterns: FeatureBaseline | None = None
+    pairs: tuple[PairBaseline, ...] | None = None
+    segments: tuple[str, ...] | None = None
+    facets: tuple[Facet, ...] | None = None
+    positive: float | None = None
+    bias: Mapping[str, float] | None = None
+    attributions: Mapping[str, float] | None = None
     format: Literal["mlops.baseline/1"] = "mlops.baseline/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureCounts:
-    """Mergeable counts of one feature on its baseline's bins, in the baseline's order, with sums for the mean shift."""
+    """Mergeable counts of one feature on its baseline's bins, in the baseline's order, with sums for the mean shift.
+
+    The exact sum is ``sum`` plus all of ``sum_rest``, each term the nearest double to what the terms before it leave: one form for
+    one value, so that merging in any order gives the same bytes. The same holds of the squares.
+    """
 
     name: str
     counts: tuple[int, ...]
     sum: float = 0.0
     sum_squares: float = 0.0
     invalid: int = 0
+    sum_rest: tuple[float, ...] | None = None
+    sum_squares_rest: tuple[float, ...] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stratum:
+    """Counts of the rows of one combination of conditions; ``key`` has one part a condition, joined by ``|``."""
+
+    key: str
+    rows: int
+    features: tuple[FeatureCounts, ...]
+    prediction: FeatureCounts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairCounts:
+    """Counts of two features' table, in the order of the baseline's."""
+
+    first: str
+    second: str
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """Counts of one capture object, or of a window of them. Merging across baseline hashes is an error.
 
-    ``synthetic`` calls are the platform's own, of any model; they are counted here and nowhere else.
+    ``synthetic`` calls are the platform's own, of any model; they are counted here and nowhere else. ``problems`` says what could
+    not be counted and how often: ``{"row has 3 values instead of 4": 2}``; ``malformed`` is the sum of those that are whole lines.
+    ``objects`` is how many capture objects were counted.
     """
 
     baseline_sha256: str
@@ -72,6 +174,11 @@ class Counts:
     prediction: FeatureCounts | None = None
     malformed: int = 0
     synthetic: int | None = None
+    strata: tuple[Stratum, ...] | None = None
+    null_patterns: FeatureCounts | None = None
+    pairs: tuple[PairCounts, ...] | None = None
+    problems: Mapping[str, int] | None = None
+    objects: int | None = None
     format: Literal["mlops.counts/1"] = "mlops.counts/1"
 
 
@@ -106,19 +213,74 @@ class Violations:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A number that people know, with its interval at 95 % and what it is compared with.
+
+    ``violated`` is whether it is worse than it may be; ``None`` where nothing is asked of it or too few rows say.
+    """
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    baseline: float | None = None
+    limit: float | None = None
+    rows: int | None = None
+    violated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDrift:
-    """How far one feature moved: effect size, test and verdict."""
+    """How far one feature moved: effect size, test and verdict.
+
+    ``drifted`` is this window's verdict, ``persistent`` whether enough of the last windows agree; ``rule`` is what gave the p-value
+    and ``description`` says it in words. ``untested`` is why there was no test.
+    """
 
     name: str
     psi: float
     p_value: float
     drifted: bool
     mean_shift: float | None = None
+    persistent: bool | None = None
+    rule: str | None = None
+    description: str | None = None
+    untested: str | None = None
+    jensen_shannon: float | None = None
+    l_infinity: float | None = None
+    wasserstein: float | None = None
+    null_rate: Measured | None = None
+    new_rate: Measured | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentQuality:
+    """Quality of the rows of one segment, ``column=value``."""
+
+    segment: str
+    rows: int
+    metrics: tuple[Measured, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasMetric:
+    """One bias metric by its Clarify name (``DPL``, ``DI``), for a facet and the value that makes its group."""
+
+    facet: str
+    facet_value: str
+    metric: Measured
+    stage: Literal["pre_training", "post_training"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorReport:
-    """What one scheduled run decided over one window, kept beside the two Model Monitor files."""
+    """What one scheduled run decided over one window, kept beside the two Model Monitor files.
+
+    ``verdict`` is the whole report in a sentence. ``hours_merged`` is how many hours before the window were added to have rows
+    enough. ``suppressed`` is why nothing was published as drift: a rollout ran. ``problems`` are those of the counts, and what else
+    went wrong, by what and how often. ``coverage`` is the share of the predictions that were due a label and have one,
+    ``label_delay_hours`` the median time from call to label. Fields that a run did not look at are ``None``.
+    """
 
     endpoint: str
     variant: str
@@ -133,6 +295,24 @@ class MonitorReport:
     features: tuple[FeatureDrift, ...] = ()
     quality: Mapping[str, float] = field(default_factory=dict)
     quality_baseline: Mapping[str, float] = field(default_factory=dict)
+    engine: Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"] | None = None
+    verdict: str | None = None
+    hours_merged: int | None = None
+    suppressed: str | None = None
+    problems: Mapping[str, int] | None = None
+    left_out: Mapping[str, str] | None = None
+    uncovered_rows: int | None = None
+    coverage: float | None = None
+    label_delay_hours: float | None = None
+    quality_metrics: tuple[Measured, ...] | None = None
+    quality_segments: tuple[SegmentQuality, ...] | None = None
+    bias_state: MonitorState | None = None
+    bias: tuple[BiasMetric, ...] | None = None
+    explainability_state: MonitorState | None = None
+    attributions: Mapping[str, float] | None = None
+    ndcg: float | None = None
+    latency_state: MonitorState | None = None
+    latency: tuple[Measured, ...] | None = None
     format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
 
 
@@ -147,5 +327,11 @@ def metric_namespace(unit: str) -> str:
 
 
 def metric_dimensions(endpoint: str, variant: str, monitor: str) -> dict[str, str]:
-    """Return the dimensions of every monitor metric; ``monitor`` is ``drift``, ``quality`` or ``heartbeat``."""
+    """Return the dimensions of every monitor metric.
+
+    Args:
+        endpoint: Name of the endpoint.
+        variant: Name of the variant.
+        monitor: ``drift``, ``quality``, ``bias``, ``explainability``, ``latency`` or ``heartbeat``.
+    """
     return {"Endpoint": endpoint, "Variant": variant, "Monitor": monitor}

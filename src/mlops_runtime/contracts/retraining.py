@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from mlops_runtime.contracts.model import Metric
+from mlops_runtime.contracts.monitor import Condition, Facet
 
 
 class Trigger(StrEnum):
@@ -114,6 +115,11 @@ class EvaluationPlan:
     then: the gate's intervals then know blocks and periods. ``timestamp`` is the column with the time of prediction: the training
     split must end before the holdout begins. ``max_unknown`` is the share of the training split's rows whose category a candidate
     may take for unknown, for each column; default any.
+
+    ``conditions`` are what the monitors compare features given: what is known ahead of a call. ``pairs`` are features whose joint
+    table is watched too. ``identifiers`` are columns known to be unique identifiers; others are recognised. ``facets`` are groups
+    for which bias is measured, a label above ``positive`` (default 0.5) counting as positive. ``attribution_rows`` is how many rows
+    of the holdout are explained by SHAP values; default none, and the image must have ``shap``.
     """
 
     label: str
@@ -126,6 +132,12 @@ class EvaluationPlan:
     period: str | None = None
     bands: Mapping[str, tuple[float, ...]] | None = None
     max_unknown: float | None = None
+    conditions: tuple[Condition, ...] | None = None
+    pairs: tuple[tuple[str, ...], ...] | None = None
+    identifiers: tuple[str, ...] | None = None
+    facets: tuple[Facet, ...] | None = None
+    positive: float | None = None
+    attribution_rows: int | None = None
     format: Literal["mlops.evaluation-plan/1"] = "mlops.evaluation-plan/1"
 
 
