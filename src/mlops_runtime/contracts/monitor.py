@@ -78,7 +78,7 @@ class PairBaseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facet:
-    """A group for which bias is measured, in Clarify's words: rows of these ``values``, or above ``threshold``, against the rest."""
+    """A group for which bias is measured, in Clarify's words: rows of these ``values``, or above ``threshold``, against others."""
 
     name: str
     values: tuple[str, ...] = ()
