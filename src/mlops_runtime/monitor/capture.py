@@ -32,6 +32,7 @@ class Call:
         rows: The input rows, values in column order; None where the input was not captured.
         predictions: The predictions; None where the output was not captured.
         is_synthetic: Whether the platform made the call; nobody's data, so its payloads are not read.
+        bounds: Lower and upper bound of each prediction; None where the model gives none: a bare number a row.
     """
 
     join_key: str
@@ -39,6 +40,7 @@ class Call:
     rows: Sequence[Sequence[Any]] | None
     predictions: Sequence[Any] | None
     is_synthetic: bool = False
+    bounds: Sequence[Sequence[Any]] | None = None
 
 
 def read_call(line: bytes | str, names: Sequence[str] | None) -> Call:
@@ -62,11 +64,13 @@ def read_call(line: bytes | str, names: Sequence[str] | None) -> Call:
         if inference_id is not None and key.startswith(SYNTHETIC_PREFIX):
             return Call(join_key=key, time=time, rows=None, predictions=None, is_synthetic=True)
         sides = data.get("endpointInput"), data.get("endpointOutput")
+        predictions, bounds = (None, None) if sides[1] is None else _bounded(_predictions(sides[1]))
         return Call(
             join_key=key,
             time=time,
             rows=None if sides[0] is None or names is None else _input_rows(sides[0], names),
-            predictions=None if sides[1] is None else _predictions(sides[1]),
+            predictions=predictions,
+            bounds=bounds,
         )
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise CaptureError(f"not a capture record: {type(error).__name__}: {error}") from error
@@ -148,8 +152,18 @@ def _csv_rows(text: str) -> list[Sequence[Any]]:
 def _predictions(side: dict[str, Any]) -> list[Any]:
     text, is_csv = _text(side)
     if is_csv:
-        return [line.partition(",")[0] for line in text.splitlines() if line]
+        lines = [line for line in text.splitlines() if line]
+        return [line.split(",") for line in lines] if "," in text else lines
     predictions = json.loads(text)["predictions"]
     if not isinstance(predictions, list):
         raise CaptureError("predictions must be an array")
     return predictions
+
+
+def _bounded(predictions: list[Any]) -> tuple[list[Any], list[Any] | None]:
+    """Return the predictions, and their bounds where every row is prediction, lower and upper bound."""
+    if not any(isinstance(row, list) for row in predictions):
+        return predictions, None
+    values = [row[0] if isinstance(row, list) and row else row for row in predictions]
+    has_bounds = all(isinstance(row, list) and len(row) == 3 for row in predictions)
+    return values, [row[1:] for row in predictions] if has_bounds else None

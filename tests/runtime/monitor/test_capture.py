@@ -129,3 +129,22 @@ def test_labels_keep_their_rows(lines: Any) -> None:
 def test_calls_are_compared_to_the_second(time: str, since: str, expected: bool) -> None:
     """Capture files carry seconds."""
     assert is_since(time, since) is expected
+
+
+@pytest.mark.parametrize(
+    ("output", "encoding", "predictions", "bounds"),
+    [
+        ('{"predictions": [[5, 3, 8], [6, 4, 9]]}', "JSON", [5, 6], [[3, 8], [4, 9]]),
+        ("5,3,8\n6,4,9\n", "CSV", ["5", "6"], [["3", "8"], ["4", "9"]]),
+        ('{"predictions": [[5], [6, 4, 9]]}', "JSON", [5, 6], None),
+        ('{"predictions": [[], 6]}', "JSON", [[], 6], None),
+        ("5,0.2\n6\n", "CSV", ["5", "6"], None),
+        ("5\n6\n", "CSV", ["5", "6"], None),
+    ],
+)
+def test_bounds_of_a_prediction_are_read_beside_it(
+    lines: Any, output: str, encoding: str, predictions: list[Any], bounds: list[Any] | None
+) -> None:
+    """The prediction comes first; bounds are there where every row has both."""
+    call = read_call(lines.call(None, output, output_encoding=encoding), None)
+    assert (call.predictions, call.bounds) == (predictions, bounds)
