@@ -25,7 +25,8 @@ class FeatureBaseline:
 
     ``quantiles`` are the 101 percentiles of the known values. ``overdispersion`` is the mean design effect of the cells,
     ``overdispersion_spread`` the squared coefficient of variation of the design effects, ``cell_overdispersion`` each cell's own,
-    ``mean_overdispersion`` that of the mean. All are 1, and the spread 0, for independent rows.
+    ``mean_overdispersion`` that of the mean. All are 1, and the spread 0, for independent rows. ``unseen_share`` is the share of the
+    rows that are of levels not seen before which later rows bring without any drift.
     """
 
     name: str
@@ -44,6 +45,7 @@ class FeatureBaseline:
     overdispersion_spread: float | None = None
     cell_overdispersion: tuple[float, ...] | None = None
     mean_overdispersion: float | None = None
+    unseen_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
