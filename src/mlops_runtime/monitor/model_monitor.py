@@ -1,0 +1,329 @@
+"""What SageMaker Model Monitor's executions reported, in our own words: the same report, alarms and page whatever the engine.
+
+Pages, SDK and containers spell the files in several ways; every documented spelling is read, and what is not understood is counted.
+Model Monitor gives neither a PSI nor a p-value: a feature's PSI is 0 here, its p-value 0 where it was reported and 1 where not.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html,
+https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-statistics.html,
+https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift-violations.html
+and https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-model-attribution-drift-violations.html
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mlops_runtime.contracts.monitor import BiasMetric, FeatureDrift, Measured, Violation, Violations
+
+MonitorName = Literal["data_quality", "model_quality", "bias", "explainability"]
+MONITORS: tuple[MonitorName, ...] = ("data_quality", "model_quality", "bias", "explainability")
+# byoc-contract-outputs spells the second, every other page and the container itself the first
+VIOLATION_FILES = ("constraint_violations.json", "constraints_violations.json")
+STATISTICS_FILE = "statistics.json"
+ANALYSIS_FILE = "analysis.json"
+RULE = "model_monitor"
+NORMAL_QUANTILE = 1.959963984540054  # of 0.975, for an interval at 95 %
+
+_DISTANCE = re.compile(r"distance:?\s*([0-9.eE+-]+[0-9])", re.IGNORECASE)
+_METRIC = re.compile(r"Metric\s+([A-Za-z0-9_]+)\b")
+_ATTRIBUTION = re.compile(r"drift:?\s*([0-9.eE+-]+[0-9])", re.IGNORECASE)
+_METRICS = ("regression_metrics", "binary_classification_metrics", "multiclass_classification_metrics")
+_STAGES: tuple[tuple[str, Literal["pre_training", "post_training"]], ...] = (
+    ("pre_training_bias_metrics", "pre_training"),
+    ("post_training_bias_metrics", "post_training"),
+)
+
+
+def schedule_name(endpoint: str, monitor: MonitorName) -> str:
+    """Return the name of a monitor's schedule: at most the 63 characters that SageMaker takes.
+
+    Example:
+        >>> schedule_name("demand-forecast", "data_quality")
+        'demand-forecast-data-quality'
+    """
+    end = "-" + monitor.replace("_", "-")
+    room = 63 - len(end)
+    if len(endpoint) > room:
+        digest = hashlib.sha256(endpoint.encode()).hexdigest()[:8]
+        endpoint = f"{endpoint[: room - 9].rstrip('-')}-{digest}"
+    return endpoint + end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionFiles:
+    """What one execution left behind.
+
+    Args:
+        monitor: Which of the four monitors ran.
+        at: The hour of the execution (ISO 8601, UTC), from its output's key.
+        files: Contents by file name; a container may write others beside those that are read.
+    """
+
+    monitor: MonitorName
+    at: str
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executions:
+    """What the newest execution of each monitor says.
+
+    Args:
+        rows: Rows that the data-quality monitor analyzed; 0 without one.
+        labelled_rows: Rows that the model-quality monitor analyzed.
+        drift: A verdict for each feature, reported ones first.
+        quality: The model-quality monitor's metrics.
+        bias: The bias monitor's metrics.
+        attributions: Mean absolute attribution by feature, of the first label.
+        ndcg: Similarity of their ranking to the baseline's, where it was violated; Model Monitor tells it in no other case.
+        violations: All of them, as lines of one ``constraint_violations.json``.
+        reported: The monitors that reported, with the hour of the newest execution.
+        problems: What could not be read, and how often.
+    """
+
+    rows: int
+    labelled_rows: int
+    drift: tuple[FeatureDrift, ...]
+    quality: tuple[Measured, ...]
+    bias: tuple[BiasMetric, ...]
+    attributions: Mapping[str, float] | None
+    ndcg: float | None
+    violations: Violations
+    reported: Mapping[MonitorName, str]
+    problems: Mapping[str, int]
+
+
+def read_executions(executions: Iterable[ExecutionFiles], *, alarm_windows: int = 2, of_windows: int = 3) -> Executions:
+    """Return what a window's executions say: the newest of each monitor, and whether a feature was reported before.
+
+    Args:
+        executions: Those of the window, in any order.
+        alarm_windows: Executions of the last ``of_windows`` that must report a feature before it is ``persistent``. Default: 2.
+        of_windows: Default: 3.
+
+    Example:
+        >>> body = b'{"violations": [{"feature_name": "price", "constraint_check_type": "completeness_check", "description": "d"}]}'
+        >>> given = ExecutionFiles(monitor="data_quality", at="2017-08-08T05:00:00Z", files={"constraint_violations.json": body})
+        >>> [(found.name, found.drifted) for found in read_executions([given]).drift]
+        [('price', True)]
+    """
+    problems: Counter[str] = Counter()
+    ordered: dict[MonitorName, list[ExecutionFiles]] = {name: [] for name in MONITORS}
+    for execution in sorted(executions, key=lambda e: e.at, reverse=True):
+        ordered[execution.monitor].append(execution)
+    newest = {name: found[0] for name, found in ordered.items() if found}
+    statistics = {name: _document(execution, (STATISTICS_FILE,), problems) for name, execution in newest.items()}
+    listed = {name: _violations(execution, problems) for name, execution in newest.items()}
+    earlier = [
+        _features(_violations(execution, Counter())) for execution in ordered["data_quality"][1 : max(1, of_windows)]
+    ]
+    bias = _document(newest["bias"], (ANALYSIS_FILE,), problems) if "bias" in newest else {}
+    explained = _document(newest["explainability"], (ANALYSIS_FILE,), problems) if "explainability" in newest else {}
+    return Executions(
+        rows=_items(statistics.get("data_quality", {})),
+        labelled_rows=_items(statistics.get("model_quality", {})),
+        drift=_drift(statistics.get("data_quality", {}), listed.get("data_quality", []), earlier, alarm_windows),
+        quality=_quality(statistics.get("model_quality", {}), listed.get("model_quality", [])),
+        bias=_bias(bias, listed.get("bias", [])),
+        attributions=_attributions(explained),
+        ndcg=_ndcg(listed.get("explainability", [])),
+        violations=Violations(violations=tuple(_line(raw) for name in MONITORS for raw in listed.get(name, []))),
+        reported={name: execution.at for name, execution in newest.items()},
+        problems=dict(problems),
+    )
+
+
+def _document(execution: ExecutionFiles, names: Sequence[str], problems: Counter[str]) -> Mapping[str, Any]:
+    body = next((execution.files[name] for name in names if name in execution.files), None)
+    if body is None:
+        return {}
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    problems[f"{execution.monitor}: {names[0]} is not a JSON object"] += 1
+    return {}
+
+
+def _violations(execution: ExecutionFiles, problems: Counter[str]) -> list[Mapping[str, Any]]:
+    document = _document(execution, VIOLATION_FILES, problems)
+    listed = document.get("violations", [])
+    if not isinstance(listed, list):
+        problems[f"{execution.monitor}: violations are not a list"] += 1
+        return []
+    found = [raw for raw in listed if isinstance(raw, dict) and isinstance(raw.get("constraint_check_type"), str)]
+    if len(found) < len(listed):
+        problems[f"{execution.monitor}: a violation has no constraint_check_type"] += len(listed) - len(found)
+    return found
+
+
+def _features(violations: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {str(raw["feature_name"]) for raw in violations if raw.get("feature_name")}
+
+
+def _items(statistics: Mapping[str, Any]) -> int:
+    count = _number(_mapping(statistics.get("dataset")).get("item_count"))
+    return 0 if count is None else int(count)
+
+
+def _drift(
+    statistics: Mapping[str, Any],
+    violations: Sequence[Mapping[str, Any]],
+    earlier: Sequence[set[str]],
+    alarm_windows: int,
+) -> tuple[FeatureDrift, ...]:
+    reported: dict[str, list[Mapping[str, Any]]] = {}
+    for raw in violations:
+        reported.setdefault(str(raw.get("feature_name") or "dataset"), []).append(raw)
+    known = {str(f["name"]): f for f in _list(statistics.get("features")) if isinstance(f, dict) and "name" in f}
+    names = [*reported, *(name for name in known if name not in reported)]
+    return tuple(_feature(name, reported.get(name, ()), known.get(name), earlier, alarm_windows) for name in names)
+
+
+def _feature(
+    name: str,
+    violations: Sequence[Mapping[str, Any]],
+    statistics: Mapping[str, Any] | None,
+    earlier: Sequence[set[str]],
+    alarm_windows: int,
+) -> FeatureDrift:
+    drifted = bool(violations)
+    text = "; ".join(f"{raw['constraint_check_type']}: {raw.get('description', '')}" for raw in violations)
+    distances = [d for raw in violations if (d := _found(_DISTANCE, raw)) is not None]
+    return FeatureDrift(
+        name=name,
+        psi=0.0,
+        p_value=0.0 if drifted else 1.0,
+        drifted=drifted,
+        persistent=drifted and 1 + sum(name in features for features in earlier) >= alarm_windows,
+        rule=RULE,
+        description=text or None,
+        l_infinity=max(distances, default=None),
+        null_rate=_null_rate(statistics),
+    )
+
+
+def _null_rate(statistics: Mapping[str, Any] | None) -> Measured | None:
+    kinds = ("numerical_statistics", "string_statistics", "common")
+    found = next((_mapping((statistics or {}).get(kind)) for kind in kinds if (statistics or {}).get(kind)), {})
+    common = _mapping(found.get("common", found))
+    present, missing = _number(common.get("num_present")), _number(common.get("num_missing"))
+    if present is None or missing is None or present + missing == 0:
+        return None
+    rows = int(present + missing)
+    return Measured(name="null_rate", value=missing / rows, rows=rows)
+
+
+def _quality(statistics: Mapping[str, Any], violations: Sequence[Mapping[str, Any]]) -> tuple[Measured, ...]:
+    violated = {_metric_name(raw): raw for raw in violations}
+    rows = _items(statistics)
+    found = []
+    for kind in _METRICS:
+        for name, raw in _mapping(statistics.get(kind)).items():
+            entry = _mapping(raw)
+            value, spread = _number(entry.get("value")), _number(entry.get("standard_deviation"))
+            if value is None:  # the confusion matrix and the curves
+                continue
+            margin = None if spread is None else NORMAL_QUANTILE * spread
+            found.append(
+                Measured(
+                    name=name,
+                    value=value,
+                    low=None if margin is None else value - margin,
+                    high=None if margin is None else value + margin,
+                    rows=rows or None,
+                    violated=name in violated,
+                )
+            )
+    measured = {metric.name for metric in found}
+    found += [Measured(name=name, value=None, violated=True) for name in violated if name and name not in measured]
+    return tuple(found)
+
+
+def _metric_name(raw: Mapping[str, Any]) -> str:
+    if raw.get("metric_name"):
+        return str(raw["metric_name"])
+    match = _METRIC.search(str(raw.get("description", "")))
+    return match.group(1) if match else str(raw.get("feature_name", ""))
+
+
+def _bias(analysis: Mapping[str, Any], violations: Sequence[Mapping[str, Any]]) -> tuple[BiasMetric, ...]:
+    violated = {(str(raw.get("facet")), str(raw.get("facet_value")), _metric_name(raw)) for raw in violations}
+    found = []
+    for section, stage in _STAGES:
+        for facet, groups in _mapping(_mapping(analysis.get(section)).get("facets")).items():
+            for group in _list(groups):
+                value = str(_mapping(group).get("value_or_threshold", ""))
+                for raw in _list(_mapping(group).get("metrics")):
+                    name = str(_mapping(raw).get("name", ""))
+                    measured = Measured(
+                        name=name,
+                        value=_number(_mapping(raw).get("value")),
+                        violated=(facet, value, name) in violated,
+                    )
+                    found.append(BiasMetric(facet=facet, facet_value=value, metric=measured, stage=stage))
+    known = {(metric.facet, metric.facet_value, metric.metric.name) for metric in found}
+    for facet, value, name in sorted(violated - known):
+        found.append(
+            BiasMetric(
+                facet=facet,
+                facet_value=value,
+                metric=Measured(name=name, value=None, violated=True),
+                stage="post_training",
+            )
+        )
+    return tuple(found)
+
+
+def _attributions(analysis: Mapping[str, Any]) -> Mapping[str, float] | None:
+    for method in _mapping(analysis.get("explanations")).values():
+        for label in _mapping(method).values():
+            shap = _mapping(_mapping(label).get("global_shap_values"))
+            values = {str(name): number for name, raw in shap.items() if (number := _number(raw)) is not None}
+            if values:
+                return values
+    return None
+
+
+def _ndcg(violations: Sequence[Mapping[str, Any]]) -> float | None:
+    scores = [score for raw in violations if (score := _found(_ATTRIBUTION, raw)) is not None]
+    return min(scores, default=None)
+
+
+def _line(raw: Mapping[str, Any]) -> Violation:
+    """Return a violation of any of the monitors as a line of ours: what it is about in ``feature_name``."""
+    about = [raw.get(name) for name in ("feature_name", "facet", "facet_value", "label", "metric_name")]
+    return Violation(
+        feature_name="/".join(str(part) for part in about if part not in (None, "")) or _metric_name(raw) or "dataset",
+        constraint_check_type=str(raw["constraint_check_type"]),
+        description=str(raw.get("description", "")),
+    )
+
+
+def _found(pattern: re.Pattern[str], raw: Mapping[str, Any]) -> float | None:
+    match = pattern.search(str(raw.get("description", "")))
+    return None if match is None else _number(match.group(1))
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number; the files also hold the text ``NaN`` and numbers as text."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
