@@ -158,5 +158,6 @@ class Retrain:
             "baseline_uri": "s3://artifacts/b",
             "evaluation_uri": event["evaluation_uri"],
             "evaluation_sha256": "e" * 64,
+            "baseline_sha256": "8" * 64,
         }
         return found | {"binding": binding(found)}

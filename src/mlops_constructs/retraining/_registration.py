@@ -22,6 +22,7 @@ _FROM_GATE = (
     "baseline_uri",
     "evaluation_uri",
     "evaluation_sha256",
+    "baseline_sha256",
     "binding",
 )
 

@@ -37,7 +37,7 @@ class ModelPackageSpec:
     """One model package, two targets (SageMaker and EKS).
 
     ``image`` is named by digest; ``artifact_sha256`` is of ``model.tar.gz``, ``model_sha256`` of ``model.onnx``, which the
-    server compares before it loads.
+    server compares before it loads. ``baseline_sha256`` is of the baseline's bytes, which the monitors compare before they decide.
     """
 
     group: str
@@ -52,6 +52,7 @@ class ModelPackageSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     content_types: tuple[str, ...] = ("application/json", "text/csv")
     package_arn: str | None = None
+    baseline_sha256: str | None = None
     format: Literal["mlops.model-package/1"] = "mlops.model-package/1"
 
 
@@ -105,7 +106,7 @@ class Evaluation:
     never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``failures`` says why the candidate
     cannot be served whatever its losses. ``milliseconds_a_row`` is of one row alone, through the server's reading of JSON.
     ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one. ``signature_sha256`` is of
-    ``signature.json``, as ``model_sha256`` is of ``model.onnx``.
+    ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``.
     """
 
     metric: Metric
@@ -127,6 +128,7 @@ class Evaluation:
     milliseconds_a_row: Mapping[str, float] | None = None
     periods: tuple[PeriodLosses, ...] | None = None
     signature_sha256: str | None = None
+    baseline_sha256: str | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 

@@ -122,7 +122,8 @@ class LivePointer:
     """What serves: written by the Deploy machine alone, in the endpoint's row.
 
     ``previous`` is the config that a rollback goes back to, ``kept`` those before it, newest first. On EKS ``previous_package`` is
-    what it is made of: a slot that rests may be given something else, so the version is made anew.
+    what it is made of: a slot that rests may be given something else, so the version is made anew. ``baseline_sha256`` is of the
+    baseline's bytes.
     """
 
     endpoint: str
@@ -142,6 +143,7 @@ class LivePointer:
     kept: tuple[str, ...] | None = None
     probation_until: str | None = None
     previous_package: str | None = None
+    baseline_sha256: str | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
 
 

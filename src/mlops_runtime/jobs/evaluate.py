@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,7 @@ def evaluate(
         prediction=_prediction(predictions[CANDIDATE], inputs.holdout, plan.cluster),
         quality=_quality(plan.metric, evaluation.metrics[CANDIDATE], predictions[CANDIDATE], actual),
     )
+    evaluation = replace(evaluation, baseline_sha256=content_hash(baseline))
     return evaluation, baseline
 
 

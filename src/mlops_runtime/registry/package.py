@@ -13,9 +13,12 @@ from mlops_runtime.contracts.model import ModelPackageSpec
 
 MODEL_SHA256 = "MLOPS_MODEL_SHA256"  # what the server compares model.onnx with before it loads it
 METADATA = ("artifact_sha256", "model_sha256", "training_set_id", "execution", "baseline_uri", "evaluation_uri")
-# what an approval is bound to; the hash of the evaluation's bytes where registration gives it
+# what a package of ours also carries; one that was registered otherwise may be without
+OPTIONAL = ("baseline_sha256",)
+# what an approval is bound to; the hashes of the evaluation's and the baseline's bytes where registration gives them
 BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri")
-ALSO_BOUND = ("evaluation_sha256",)
+ALSO_BOUND = ("evaluation_sha256", "baseline_sha256")
+ABSENT = "none"  # what registration says where the evaluation has none: the registry takes no empty text
 
 _IMAGE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -87,6 +90,7 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
         "Environment": {**spec.environment, MODEL_SHA256: spec.model_sha256},
     }
     metadata = {name: getattr(spec, name) for name in METADATA}
+    metadata |= {name: value for name in OPTIONAL if (value := getattr(spec, name)) is not None}
     return {
         "ModelPackageGroupName": spec.group,
         "ModelApprovalStatus": approval,
@@ -124,6 +128,7 @@ def read_package(description: Mapping[str, Any]) -> RegisteredPackage:
         content_types=tuple(specification.get("SupportedContentTypes", ())),
         package_arn=arn,
         **{name: metadata[name] for name in METADATA},
+        **{name: metadata[name] for name in _carried(metadata)},
     )
     return RegisteredPackage(
         spec=spec,
@@ -139,7 +144,7 @@ def _problems(container: Mapping[str, Any], metadata: Mapping[str, str]) -> Iter
         yield f"Image must be named by digest, got {container.get('Image')!r}; register it as <repository>@sha256:<digest>"
     if not str(container.get("ModelDataUrl", "")).startswith("s3://"):
         yield f"ModelDataUrl must be an S3 URI, got {container.get('ModelDataUrl')!r}"
-    for name in METADATA:
+    for name in (*METADATA, *_carried(metadata)):
         if name not in metadata:
             yield f"CustomerMetadataProperties.{name} is missing"
         elif name.endswith("_sha256") and not _SHA256.fullmatch(metadata[name]):
@@ -149,6 +154,10 @@ def _problems(container: Mapping[str, Any], metadata: Mapping[str, str]) -> Iter
         yield f"the container's environment has no {MODEL_SHA256}, so the server could not check what it loads"
     elif "model_sha256" in metadata and checked != metadata["model_sha256"]:
         yield f"{MODEL_SHA256} of the container is {checked!r}, but model_sha256 of the metadata {metadata['model_sha256']!r}"
+
+
+def _carried(metadata: Mapping[str, str]) -> list[str]:
+    return [name for name in OPTIONAL if metadata.get(name, ABSENT) != ABSENT]
 
 
 def _person(modified: Mapping[str, Any]) -> str | None:

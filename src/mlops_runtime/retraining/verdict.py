@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.retraining import GateSpec
-from mlops_runtime.registry.package import binding
+from mlops_runtime.registry.package import ABSENT, binding
 from mlops_runtime.retraining.gate import evaluate_gate
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Judge:
             "baseline_uri": evaluation.baseline_uri,
             "evaluation_uri": evaluation_uri,
             "evaluation_sha256": digest,
+            "baseline_sha256": evaluation.baseline_sha256 or ABSENT,
         }
         rest = self.automation.rests(now)
         return {

@@ -137,6 +137,7 @@ def next_live(
         spec_uri="",
         execution=claim.execution,
         since=str(to_dict(claim.at)),
+        baseline_sha256=package.spec.baseline_sha256,
         previous=None if known is None else known.config,
         kept=None
         if known is None

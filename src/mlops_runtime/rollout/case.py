@@ -68,4 +68,5 @@ def pointer(case: Case) -> LivePointer:
         previous_package=None if case.facts.slots is None else package_of(case.facts, follows.previous),
         kept=follows.kept or None,
         probation_until=probation,
+        baseline_sha256=package.spec.baseline_sha256,
     )

@@ -93,6 +93,7 @@ GATE = {
     "baseline_uri": "s3://artifacts/b",
     "evaluation_uri": "s3://artifacts/e",
     "evaluation_sha256": "e" * 64,
+    "baseline_sha256": "8" * 64,
     "binding": "f" * 64,
     "may_approve": True,
     "rest": "",
@@ -190,7 +191,7 @@ def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, 
     metadata = run.arguments("sagemaker:createModelPackage")["CustomerMetadataProperties"]
     assert metadata == {
         **{name: GATE[name] for name in ("artifact_sha256", "model_sha256", "training_set_id", "baseline_uri")},
-        **{name: GATE[name] for name in ("evaluation_uri", "evaluation_sha256", "binding")},
+        **{name: GATE[name] for name in ("evaluation_uri", "evaluation_sha256", "baseline_sha256", "binding")},
         "execution": metadata["execution"],
         "code_sha256": "d" * 64,
         "champion": champion,

@@ -118,6 +118,7 @@ def test_hashes_and_times_say_what_was_evaluated(inputs: Inputs, models: Any) ->
     assert evaluation.model_sha256 == hashlib.sha256(models.onnx()).hexdigest()
     assert evaluation.training_set_id == baseline.training_set_id == content_hash(MANIFEST)
     assert (evaluation.trained_until, evaluation.holdout_until) == ("2017-08-04T00:00:00Z", "2017-09-01T00:00:00Z")
+    assert evaluation.baseline_sha256 == hashlib.sha256(canonical_json(baseline)).hexdigest()
     assert (evaluation.baseline_uri, baseline.created) == (URI, "2017-09-01T00:00:00Z")
 
 

@@ -74,6 +74,20 @@ def test_fails_with_every_problem_of_a_package() -> None:
     assert len(error.value.problems) == 4
 
 
+def test_a_package_may_carry_the_hash_of_its_baseline() -> None:
+    """It comes back as it went; registration's word for none is none; what is no hash is a problem."""
+    carried = replace(SPEC, baseline_sha256="8" * 64)
+    assert read_package(_described(package_request(carried))).spec.baseline_sha256 == "8" * 64
+    request = package_request(SPEC)
+    metadata = request["CustomerMetadataProperties"]
+    assert "baseline_sha256" not in metadata
+    metadata["baseline_sha256"] = "none"
+    assert read_package(_described(request)).spec.baseline_sha256 is None
+    metadata["baseline_sha256"] = "8"
+    with pytest.raises(PackageError, match="baseline_sha256 must be 64 hexadecimal digits, got '8'"):
+        read_package(_described(request))
+
+
 def test_fails_when_the_server_would_check_something_else() -> None:
     """Digest of the environment against digest of the metadata; and none at all."""
     request = package_request(SPEC)

@@ -71,6 +71,10 @@ def test_answers_with_what_the_package_will_carry(world: World) -> None:
     assert answer["signature_sha256"] == ""  # an evaluation from before it was measured
     _put(world, _document(20.0) | {"signature_sha256": "9" * 64})
     assert _judge(world).judge(URI, EXECUTION, NOW)["signature_sha256"] == "9" * 64
+    assert answer["baseline_sha256"] == "none"  # neither
+    _put(world, _document(20.0) | {"baseline_sha256": "8" * 64})
+    carried = _judge(world).judge(URI, EXECUTION, NOW)
+    assert (carried["baseline_sha256"], carried["binding"] == answer["binding"]) == ("8" * 64, False)
     _put(world, _document(20.0))
     written = world.s3.get_object(Bucket="artifacts", Key="gates/demand-forecast/one.json")["Body"].read()
     result = from_json(GateResult, written)

@@ -65,6 +65,7 @@ def test_first_approval_creates_the_endpoint(world: World) -> None:
     assert plan["previous_config"] is None
     live = from_dict(LivePointer, plan["live"])
     assert (live.model_sha256, live.baseline_uri, live.previous) == (PACKAGE.model_sha256, PACKAGE.baseline_uri, None)
+    assert live.baseline_sha256 == PACKAGE.baseline_sha256
 
 
 def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:

@@ -195,7 +195,7 @@ def test_an_unknown_config_gets_a_pointer_from_its_package(promoted: tuple[World
     live = _live(world)
     assert live is not None
     assert (live.config, live.model_package_arn, live.spec_sha256) == ("demand-forecast-by-hand", package, "")
-    assert live.baseline_uri == PACKAGE.baseline_uri
+    assert (live.baseline_uri, live.baseline_sha256) == (PACKAGE.baseline_uri, PACKAGE.baseline_sha256)
 
 
 def test_an_endpoint_that_is_gone_has_no_pointer(promoted: tuple[World, Claim]) -> None:

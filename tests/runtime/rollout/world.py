@@ -64,6 +64,7 @@ PACKAGE = ModelPackageSpec(
     execution="arn:aws:states:us-east-1:123456789012:execution:Retrain:one",
     baseline_uri="s3://artifacts/evaluations/demand-forecast/one/baseline.json",
     evaluation_uri="s3://artifacts/evaluations/demand-forecast/one/evaluation.json",
+    baseline_sha256="8" * 64,
 )
 
 
