@@ -14,6 +14,7 @@ from mlops_constructs import (
     ModelMonitor,
     ModelRegistry,
     Network,
+    PersonalData,
     Profile,
     Scaling,
     off_hours,
@@ -29,6 +30,9 @@ class Endpoints(cdk.Stack):
         registries = {
             name: ModelRegistry(self, name, business_unit=unit, name=name.lower()) for name in ("Fast", "Rare", "Bulk")
         }
+        # --8<-- [start:personal]
+        capture = DataCapture(percent=20, personal=PersonalData(hashed=("household",), withheld=("email",)))
+        # --8<-- [end:personal]
         # --8<-- [start:instances]
         hours = off_hours(minimum=2, maximum=8, off_minimum=2, off_maximum=2, timezone="Europe/Berlin")
         capacity = EndpointCapacity.instances(
@@ -42,7 +46,7 @@ class Endpoints(cdk.Stack):
             name="fast",
             image=image,
             capacity=capacity,
-            capture=DataCapture(percent=20),
+            capture=capture,
         )
         shop = iam.Role.from_role_arn(self, "Shop", f"arn:aws:iam::{self.account}:role/shop")
         endpoint.grant_invoke(shop)

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from deployed_unit import DeployedUnit
 
-from mlops_cli import invoke
-from mlops_cli.errors import UserError
+from mlops_runtime.contracts.serving import PersonalSpec
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -93,43 +92,30 @@ def test_fails_for_a_file_that_cannot_be_sent(mlops: Run, tmp_path: Path, file: 
     assert mlops("invoke", "demand-forecast", file).stderr == f"mlops: {problem}\n"
 
 
-def test_a_refusal_of_the_service_is_one_line() -> None:
+def test_a_refusal_of_the_service_is_one_line(on_cloud: Run, deployed: DeployedUnit, tmp_path: Path) -> None:
     """With its status and its words."""
-    said = json.dumps({"error": "column 'price'\nis missing"}).encode()
-    with _served(400, said) as (url, _), pytest.raises(UserError, match=r"answers 400: .*column 'price'"):
-        invoke.by_url(url, b"{}", "application/json")
+    (tmp_path / "rows.json").write_text("{}")
+    with _served(400, json.dumps({"error": "column 'price'\nis missing"}).encode()) as (url, _):
+        deployed.publish(replace(deployed.endpoint_entry, url=url))
+        result = on_cloud("invoke", deployed.endpoint, tmp_path / "rows.json")
+
+    assert result.returncode == 1
+    assert "answers 400: " in result.stderr
+    assert "column 'price'" in result.stderr
 
 
-def test_fails_for_a_service_out_of_reach_or_an_address_that_is_none() -> None:
-    """It answers within its network only; a file is no service."""
-    with pytest.raises(UserError, match=r"cannot be reached: .*; it answers within its network only"):
-        invoke.by_url("http://127.0.0.1:9", b"", "text/csv")
-    with pytest.raises(UserError, match="must be http or https, got 'file:///etc/passwd'"):
-        invoke.by_url("file:///etc/passwd", b"", "text/csv")
+def test_personal_fields_are_found_by_name_or_nothing_is_sent(
+    on_cloud: Run, deployed: DeployedUnit, tmp_path: Path
+) -> None:
+    """Of JSON they are left out; CSV has no names."""
+    personal = PersonalSpec(withheld=("email",))
+    (tmp_path / "rows.json").write_text('{"instances": [{"email": "ann@x.example", "price": 1}]}')
+    (tmp_path / "rows.csv").write_text("ann@x.example,1")
+    with _served() as (url, seen):
+        deployed.publish(replace(deployed.endpoint_entry, url=url, personal=personal))
+        sent = on_cloud("invoke", deployed.endpoint, tmp_path / "rows.json")
+        refused = on_cloud("invoke", deployed.endpoint, tmp_path / "rows.csv")
 
-
-class Runtime:
-    """SageMaker's runtime for one endpoint."""
-
-    def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
-
-    def client(self, service: str) -> "Runtime":
-        """Give itself."""
-        assert service == "sagemaker-runtime"
-        return self
-
-    def invoke_endpoint(self, **arguments: Any) -> dict[str, Any]:
-        """Answer, and keep what was asked."""
-        self.asked = arguments
-        return {"Body": type("Stream", (), {"read": lambda _: b"7.5"})()}
-
-
-def test_sagemaker_is_asked_by_name() -> None:
-    """The body goes untouched."""
-    runtime = Runtime()
-
-    answer = invoke._by_sagemaker(runtime, "demand-forecast", b"1,2", "text/csv")  # type: ignore[arg-type]
-
-    assert answer == b"7.5"
-    assert runtime.asked == {"EndpointName": "demand-forecast", "Body": b"1,2", "ContentType": "text/csv"}
+    assert json.loads(sent.stdout) == {"instances": [{"price": 1}]}
+    assert (refused.returncode, len(seen)) == (1, 1)
+    assert "text/csv has no names to find them by" in refused.stderr

@@ -30,6 +30,7 @@ from mlops_constructs.eks_inference.service_metrics import ServiceMetrics
 from mlops_constructs.eks_inference.target import EksTarget
 from mlops_constructs.eks_inference.tenant import EksTenant
 from mlops_constructs.model_endpoint.capture import DataCapture
+from mlops_constructs.model_endpoint.personal import PersonalKey, define_personal_key, personal_spec
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout import RolloutPolicy
 from mlops_constructs.rollout.rollout import Rollout
@@ -114,6 +115,13 @@ class EksInferenceService(ServiceMetrics):
         policy = RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(10)) if rollout is None else rollout
         tenant.claim(self, self._name, capacity.demand)
         self._capture_bucket = None if capture is None else self._define_capture_bucket(capture)
+        self._personal_key = define_personal_key(
+            self,
+            "PersonalKey",
+            business_unit=business_unit,
+            endpoint_name=self._name,
+            personal=None if capture is None else capture.personal,
+        )
         self._balancer = ServiceLoadBalancer(
             self,
             "LoadBalancer",
@@ -184,6 +192,11 @@ class EksInferenceService(ServiceMetrics):
     def capture_bucket(self) -> s3.IBucket | None:
         """Bucket of captures and labels; None without capture."""
         return self._capture_bucket
+
+    @property
+    def personal_key(self) -> PersonalKey | None:
+        """Key of the hash of personal fields, which clients need to read; None where nothing is hashed."""
+        return self._personal_key
 
     @property
     def alarms(self) -> dict[str, cloudwatch.IAlarm]:
@@ -273,6 +286,7 @@ class EksInferenceService(ServiceMetrics):
                 percent=capture.percent,
                 destination=self._capture_bucket.s3_url_for_object(CAPTURE_PREFIX),
                 kms_key=key,
+                personal=personal_spec(capture.personal, self._personal_key),
             ),
             tags=dict(self._unit.tags),
             eks=EksSpec(

@@ -5,6 +5,7 @@ from mlops_constructs.model_endpoint.capture import DataCapture
 from mlops_constructs.model_endpoint.interface import IModelEndpoint, IServedModel
 from mlops_constructs.model_endpoint.model_endpoint import ModelEndpoint
 from mlops_constructs.model_endpoint.ownership import Ownership
+from mlops_constructs.model_endpoint.personal import PersonalData
 from mlops_constructs.model_endpoint.scaling import Scaling, off_hours
 from mlops_runtime.contracts.serving import ScheduledCapacity
 
@@ -16,6 +17,7 @@ __all__ = [
     "IServedModel",
     "ModelEndpoint",
     "Ownership",
+    "PersonalData",
     "Scaling",
     "ScheduledCapacity",
     "off_hours",

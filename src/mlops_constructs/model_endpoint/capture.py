@@ -6,6 +6,7 @@ import aws_cdk as cdk
 
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs.model_endpoint.personal import PersonalData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,7 @@ class DataCapture:
     Args:
         percent: Share of calls that is kept, 1 to 100 percent.
         retention: How long captures and labels are kept, at least a day. Default: 90 days.
+        personal: Fields that clients hash or leave out before they send anything. Default: no field is personal.
 
     Raises:
         ValidationError: If a value is not possible.
@@ -26,6 +28,7 @@ class DataCapture:
 
     percent: int
     retention: cdk.Duration = field(default_factory=lambda: cdk.Duration.days(90))
+    personal: PersonalData | None = None
 
     def __post_init__(self) -> None:
         problems = [

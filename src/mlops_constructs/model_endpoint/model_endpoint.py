@@ -22,6 +22,7 @@ from mlops_constructs.model_endpoint.default_policy import default_policy
 from mlops_constructs.model_endpoint.exchange import ANSWERS_PREFIX, FAILURES_PREFIX, Exchange
 from mlops_constructs.model_endpoint.interface import IModelEndpoint
 from mlops_constructs.model_endpoint.ownership import Ownership
+from mlops_constructs.model_endpoint.personal import PersonalKey, define_personal_key, personal_spec
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout import RolloutPolicy, SageMakerTarget
 from mlops_constructs.rollout.rollout import Rollout
@@ -99,6 +100,13 @@ class ModelEndpoint(ModelEndpointBase):
         self._capacity = capacity
         self._policy = default_policy(capacity, ownership) if rollout is None else rollout
         self._capture_bucket = None if capture is None else self._define_capture_bucket(capture)
+        self._personal_key = define_personal_key(
+            self,
+            "PersonalKey",
+            business_unit=business_unit,
+            endpoint_name=self.endpoint_name,
+            personal=None if capture is None else capture.personal,
+        )
         self._exchange = self._define_exchange()
         rollback = self._define_rollback_alarms(ownership)
         self._role = self._define_role(image, rollback)
@@ -161,6 +169,11 @@ class ModelEndpoint(ModelEndpointBase):
         return self._capture_bucket
 
     @property
+    def personal_key(self) -> PersonalKey | None:
+        """Key of the hash of personal fields; None where nothing is hashed."""
+        return self._personal_key
+
+    @property
     def exchange(self) -> Exchange | None:
         """Bucket of requests and answers of an asynchronous endpoint; None for others."""
         return self._exchange
@@ -171,7 +184,7 @@ class ModelEndpoint(ModelEndpointBase):
         return dict(self._alarms)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody ask for predictions.
+        """Let somebody ask for predictions, and read the key of the hash of personal fields where there is one.
 
         Args:
             grantee: Who.
@@ -182,7 +195,8 @@ class ModelEndpoint(ModelEndpointBase):
         if self._exchange is not None:
             problem = "an asynchronous endpoint takes no direct calls; use grant_invoke_async"
             raise ValidationError("InvalidGrant", [problem], self)
-        return super().grant_invoke(grantee)
+        granted = super().grant_invoke(grantee)
+        return granted if self._personal_key is None else granted.combine(self._personal_key.grant_read(grantee))
 
     def grant_invoke_async(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody leave requests in the endpoint's bucket, have them worked off, and fetch answers and failures.
@@ -255,6 +269,7 @@ class ModelEndpoint(ModelEndpointBase):
                 percent=capture.percent,
                 destination=self._capture_bucket.s3_url_for_object(CAPTURE_PREFIX),
                 kms_key=key,
+                personal=personal_spec(capture.personal, self._personal_key),
             ),
             tags=dict(self._unit.tags),
             serverless=capacity.serverless_config,

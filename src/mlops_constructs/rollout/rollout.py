@@ -342,6 +342,7 @@ class Rollout(Construct):
             target=target.name,
             capture_bucket=None if capture is None else capture.destination.removeprefix("s3://").partition("/")[0],
             url=url,
+            personal=None if capture is None else capture.personal,
         )
 
     def _define_spec(self, spec: ServingSpec) -> cdk.CustomResource:

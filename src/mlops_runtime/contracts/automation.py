@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from mlops_runtime.contracts.serving import PersonalSpec
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezeWindow:
@@ -50,7 +52,8 @@ class UnitEntry:
 class EndpointEntry:
     """Parameter ``/mlops/<unit>/endpoint/<endpoint>``: what the command needs to know of an endpoint.
 
-    ``url`` is where a service of its own answers; without it the endpoint is SageMaker's.
+    ``url`` is where a service of its own answers; without it the endpoint is SageMaker's. ``personal`` are fields that clients hash
+    or leave out before they send anything.
     """
 
     endpoint: str
@@ -61,6 +64,7 @@ class EndpointEntry:
     target: str
     capture_bucket: str | None = None
     url: str | None = None
+    personal: PersonalSpec | None = None
     format: Literal["mlops.endpoint-entry/1"] = "mlops.endpoint-entry/1"
 
 

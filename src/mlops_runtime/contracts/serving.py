@@ -6,12 +6,25 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalSpec:
+    """Fields of calls that are personal: capture keeps whole payloads, so the client changes them before they are sent.
+
+    ``hashed`` fields are sent as a keyed hash, whose key is the secret at ``secret_arn``; ``withheld`` ones are not sent at all.
+    """
+
+    hashed: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    secret_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSpec:
     """Native data capture: percent of calls (1-100) to an S3 prefix under a key."""
 
     percent: int
     destination: str
     kms_key: str | None = None
+    personal: PersonalSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
