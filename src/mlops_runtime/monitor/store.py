@@ -57,11 +57,15 @@ class MonitorStore:
 
     def capture_keys(self, variant: str, window: Window) -> list[str]:
         """Return the capture objects of a window."""
-        return self._keys(self._captures, f"capture/{self._endpoint}/{variant}/", window)
+        return list(self.capture_sizes(variant, window))
+
+    def capture_sizes(self, variant: str, window: Window) -> dict[str, int]:
+        """Return the bytes of each capture object of a window, in the order of the hours."""
+        return self._sizes(self._captures, f"capture/{self._endpoint}/{variant}/", window)
 
     def counts_keys(self, variant: str, window: Window) -> list[str]:
         """Return the counts objects of a window."""
-        return self._keys(self._artifacts, f"monitor/{self._endpoint}/counts/{variant}/", window)
+        return list(self._sizes(self._artifacts, f"monitor/{self._endpoint}/counts/{variant}/", window))
 
     def counts(self, keys: Iterable[str]) -> Iterator[Counts]:
         """Yield counts objects."""
@@ -75,7 +79,7 @@ class MonitorStore:
 
     def labels(self, window: Window) -> Iterator[bytes]:
         """Yield the ground truth lines that were uploaded in a window."""
-        for key in self._keys(self._captures, f"labels/{self._endpoint}/", window):
+        for key in self._sizes(self._captures, f"labels/{self._endpoint}/", window):
             yield from self.lines(self._captures, key)
 
     def put_report(
@@ -91,9 +95,9 @@ class MonitorStore:
             self._s3.put_object(Bucket=self._artifacts, Key=f"{folder}/{name}", Body=body)
         return f"s3://{self._artifacts}/{folder}/report.json"
 
-    def _keys(self, bucket: str, prefix: str, window: Window) -> list[str]:
-        """Return the keys ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours; one listing a day."""
-        found = []
+    def _sizes(self, bucket: str, prefix: str, window: Window) -> dict[str, int]:
+        """Return the bytes of the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours; one listing a day."""
+        found = {}
         pages = self._s3.get_paginator("list_objects_v2")
         day = window.start.astimezone(UTC).replace(hour=0)
         while day < window.end:
@@ -101,6 +105,6 @@ class MonitorStore:
                 for entry in page.get("Contents", []):
                     hour = entry["Key"][len(prefix) + 11 : len(prefix) + 13]
                     if hour.isdecimal() and window.start <= day + timedelta(hours=int(hour)) < window.end:
-                        found.append(entry["Key"])
+                        found[entry["Key"]] = entry["Size"]
             day += timedelta(days=1)
         return found
