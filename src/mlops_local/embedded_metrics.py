@@ -1,0 +1,159 @@
+"""Metrics embedded in log lines: what functions print and jobs log in CloudWatch's embedded metric format becomes metrics.
+
+A line is one JSON object with ``_aws.CloudWatchMetrics`` and nothing before or after it; any other line is only a line. What breaks
+the specification makes no metric at all, and the launcher's log says why, as the metric ``EMFValidationErrors`` does on AWS.
+
+See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ministack.core import lambda_runtime
+from ministack.services import cloudwatch, cloudwatch_logs
+
+from mlops_local import compat
+
+compat.expect("ministack.core.lambda_runtime", Worker=type)
+compat.expect(
+    "ministack.services.cloudwatch",
+    _store_datum="(namespace, name, dims, ts, unit, value, values, counts, stat_values)",
+)
+compat.expect("ministack.services.cloudwatch_logs", _put_log_events="(data)")
+
+LOGGER = logging.getLogger(__name__)
+
+_MARK = '"CloudWatchMetrics"'
+# limits of the specification: metrics a directive, dimensions a set, values a metric
+_METRICS = 100
+_DIMENSIONS = 30
+_VALUES = 100
+
+
+class EmbeddedMetricError(ValueError):
+    """A log event says that it holds metrics and breaks the specification; the message lists every problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """The values of one metric in one log event. ``at`` is in seconds since 1970."""
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    at: float
+    unit: str
+    values: tuple[float, ...]
+
+
+def read(message: str) -> list[Datum]:
+    """Return the metrics of a log event, one for each dimension set; of a line that embeds none, none.
+
+    Args:
+        message: The whole message.
+
+    Raises:
+        EmbeddedMetricError: With everything that breaks the specification.
+
+    Example:
+        >>> directive = '{"Namespace": "N", "Dimensions": [["D"]], "Metrics": [{"Name": "M"}]}'
+        >>> read('{"_aws": {"Timestamp": 0, "CloudWatchMetrics": [%s]}, "D": "a", "M": 2}' % directive)[0].values
+        (2.0,)
+    """
+    if not message.startswith("{") or _MARK not in message:
+        return []
+    try:
+        root = json.loads(message)
+        metadata = root["_aws"]
+        directives, at = metadata["CloudWatchMetrics"], float(metadata["Timestamp"]) / 1000
+    except (ValueError, KeyError, TypeError) as error:
+        raise EmbeddedMetricError(f"the metadata cannot be read: {type(error).__name__}: {error}") from error
+    problems: list[str] = []
+    found = [datum for directive in directives for datum in _directive(directive, root, at, problems)]
+    if problems:
+        raise EmbeddedMetricError("; ".join(problems))
+    return found
+
+
+def _directive(
+    directive: Mapping[str, Any], root: Mapping[str, Any], at: float, problems: list[str]
+) -> Iterable[Datum]:
+    namespace, sets, metrics = (directive.get(name) for name in ("Namespace", "Dimensions", "Metrics"))
+    if not namespace or not isinstance(sets, list) or not isinstance(metrics, list):
+        problems.append("a directive must have Namespace, Dimensions and Metrics")
+        return
+    if len(metrics) > _METRICS:
+        problems.append(f"a directive must have at most {_METRICS} metrics, got {len(metrics)}")
+    for names in sets:
+        missing = [name for name in names if not isinstance(root.get(name), str)]
+        if missing or len(names) > _DIMENSIONS:
+            problems.append(f"a dimension set must be of at most {_DIMENSIONS} texts of the root, got {names}")
+            continue
+        for metric in metrics:
+            value = root.get(metric.get("Name"))
+            values = value if isinstance(value, list) else [value]
+            if not 0 < len(values) <= _VALUES or not all(_is_number(v) for v in values):
+                problems.append(
+                    f"metric {metric.get('Name')!r} must be a number or 1 to {_VALUES} of them, got {value!r}"
+                )
+                continue
+            yield Datum(
+                namespace,
+                metric["Name"],
+                {n: root[n] for n in names},
+                at,
+                metric.get("Unit", "None"),
+                tuple(map(float, values)),
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def extract(message: str) -> None:
+    """Store the metrics that a log event embeds; one that breaks the specification is told to the launcher's log."""
+    try:
+        data = read(message)
+    except EmbeddedMetricError as error:
+        LOGGER.warning("a log event embeds no metrics: %s", error)
+        return
+    for datum in data:
+        cloudwatch._store_datum(
+            datum.namespace,
+            datum.name,
+            dict(datum.dimensions),
+            datum.at,
+            datum.unit,
+            None,
+            list(datum.values),
+            None,
+            None,
+        )
+
+
+def install() -> None:
+    """Read the lines of functions as they come, and those that jobs and others put into streams."""
+    put = cloudwatch_logs._put_log_events
+
+    def put_and_extract(data: dict[str, Any]) -> Any:
+        answer = put(data)
+        if answer[0] == 200:
+            for event in data.get("logEvents", []):
+                extract(str(event.get("message", "")))
+        return answer
+
+    def read_and_extract(worker: Any) -> None:
+        # as they come, not from the log of the invocation: under load its drain ends before the last line
+        try:
+            for line in worker._proc.stderr:
+                extract(line.rstrip("\n"))
+                worker._stderr_queue.put(line.rstrip("\n"))
+        except Exception:
+            LOGGER.debug("no more lines of %s", worker.func_name, exc_info=True)
+
+    cloudwatch_logs._put_log_events, lambda_runtime.Worker._read_stderr = put_and_extract, read_and_extract
