@@ -17,6 +17,7 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 TYPES = (
     "AWS::ApplicationAutoScaling::ScalableTarget",
     "AWS::ApplicationAutoScaling::ScalingPolicy",
+    "AWS::Athena::NamedQuery",
     "AWS::Budgets::Budget",
     "AWS::CloudWatch::CompositeAlarm",
     "AWS::EC2::EIP",
