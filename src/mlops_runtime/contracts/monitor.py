@@ -96,7 +96,8 @@ class Baseline:
     combination of them. ``null_patterns`` is a category whose levels are the names of the columns that are null together, joined
     by ``+``; a row without a null is the level ``none``. ``segments`` are the columns by which quality is kept apart;
     ``positive`` is the label above which a row counts as positive for bias; ``bias`` the metrics of the holdout by
-    ``<facet>=<value>/<metric>``; ``attributions`` each feature's mean absolute SHAP value on the holdout.
+    ``<facet>=<value>/<metric>``, ``bias_deviation`` their standard deviations; ``attributions`` each feature's mean absolute SHAP
+    value on the holdout.
     """
 
     features: tuple[FeatureBaseline, ...]
@@ -116,6 +117,7 @@ class Baseline:
     facets: tuple[Facet, ...] | None = None
     positive: float | None = None
     bias: Mapping[str, float] | None = None
+    bias_deviation: Mapping[str, float] | None = None
     attributions: Mapping[str, float] | None = None
     format: Literal["mlops.baseline/1"] = "mlops.baseline/1"
 
