@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from mlops_runtime.monitor.spec import MonitorSpec
+
 METRIC_NAMESPACE = "MLOps"
 
 
@@ -166,7 +168,7 @@ class Counts:
 
     ``synthetic`` calls are the platform's own, of any model; they are counted here and nowhere else. ``problems`` says what could
     not be counted and how often: ``{"row has 3 values instead of 4": 2}``; ``malformed`` is the sum of those that are whole lines.
-    ``objects`` is how many capture objects were counted.
+    ``objects`` is how many capture objects were counted, ``earlier`` how many calls were left out because another model answered.
     """
 
     baseline_sha256: str
@@ -183,6 +185,7 @@ class Counts:
     pairs: tuple[PairCounts, ...] | None = None
     problems: Mapping[str, int] | None = None
     objects: int | None = None
+    earlier: int | None = None
     format: Literal["mlops.counts/1"] = "mlops.counts/1"
 
 
@@ -283,7 +286,8 @@ class MonitorReport:
     ``verdict`` is the whole report in a sentence. ``hours_merged`` is how many hours before the window were added to have rows
     enough. ``suppressed`` is why nothing was published as drift: a rollout ran. ``problems`` are those of the counts, and what else
     went wrong, by what and how often. ``coverage`` is the share of the predictions that were due a label and have one,
-    ``label_delay_hours`` the median time from call to label. Fields that a run did not look at are ``None``.
+    ``label_delay_hours`` the median time from call to label. ``baseline_uri`` is where the baseline lies and ``spec`` the thresholds
+    of this run: what a page or a replay needs beside the counts. Fields that a run did not look at are ``None``.
     """
 
     endpoint: str
@@ -317,6 +321,8 @@ class MonitorReport:
     ndcg: float | None = None
     latency_state: MonitorState | None = None
     latency: tuple[Measured, ...] | None = None
+    baseline_uri: str | None = None
+    spec: MonitorSpec | None = None
     format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
 
 
