@@ -1,0 +1,1 @@
+"""Monitors: speed against other tools, counting, false alarms and power."""

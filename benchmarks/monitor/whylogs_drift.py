@@ -1,0 +1,30 @@
+# /// script
+# requires-python = ">=3.11,<3.12"
+# dependencies = ["whylogs[viz]==1.6.4", "numpy<2", "pandas<3", "pyarrow<20", "setuptools<81"]
+# ///
+"""``whylogs_drift.py FOLDER``: two whylogs profiles and their drift scores at its defaults. With numpy 2 profiling fails."""
+
+import json
+import logging
+import resource
+import sys
+import warnings
+from pathlib import Path
+
+warnings.simplefilter("ignore")
+logging.disable(logging.CRITICAL)
+import pandas as pd  # noqa: E402 - warnings of imports are not the figures
+import whylogs as why  # noqa: E402
+from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores  # noqa: E402
+
+before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted, of nobody
+folder = Path(sys.argv[1])
+reference, current = (
+    why.log(pandas=pd.read_parquet(folder / f"{name}.parquet")).view() for name in ("reference", "current")
+)
+scores = calculate_drift_scores(target_view=current, reference_view=reference, with_thresholds=True)
+drifted = sum(score is not None and score["drift_category"] == "DRIFT" for score in scores.values())
+used = resource.getrusage(resource.RUSAGE_SELF)
+peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+print(json.dumps({"cpu": cpu, "rss": peak, "drifted": drifted}))
