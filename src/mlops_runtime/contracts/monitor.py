@@ -205,11 +205,19 @@ class MonitorState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One line of ``constraint_violations.json``."""
+    """One line of ``constraint_violations.json``.
+
+    Checks of quality, bias and attributions also have the members by which Model Monitor names what they are about:
+    ``metric_name``, for bias ``facet`` and ``facet_value``, for attributions ``label``. ``feature_name`` says it in one.
+    """
 
     feature_name: str
     constraint_check_type: str
     description: str
+    metric_name: str | None = None
+    facet: str | None = None
+    facet_value: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +295,9 @@ class MonitorReport:
     enough. ``suppressed`` is why nothing was published as drift: a rollout ran. ``problems`` are those of the counts, and what else
     went wrong, by what and how often. ``coverage`` is the share of the predictions that were due a label and have one,
     ``label_delay_hours`` the median time from call to label. ``baseline_uri`` is where the baseline lies and ``spec`` the thresholds
-    of this run: what a page or a replay needs beside the counts. Fields that a run did not look at are ``None``.
+    of this run: what a page or a replay needs beside the counts. ``state`` is the one of all monitors. ``baseline_flaw`` is why the baseline
+    cannot be used: it is missing or not the one that was approved. ``staleness`` has ``capture_lag_hours``, ``label_lag_hours``,
+    ``label_coverage`` and ``baseline_age_days``, as far as they are known. Fields that a run did not look at are ``None``.
     """
 
     endpoint: str
@@ -323,6 +333,9 @@ class MonitorReport:
     latency: tuple[Measured, ...] | None = None
     baseline_uri: str | None = None
     spec: MonitorSpec | None = None
+    state: MonitorState | None = None
+    baseline_flaw: str | None = None
+    staleness: Mapping[str, float] | None = None
     format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
 
 
