@@ -27,8 +27,8 @@ class FeatureBaseline:
 
     ``quantiles`` are the 101 percentiles of the known values. ``overdispersion`` is the mean design effect of the cells,
     ``overdispersion_spread`` the squared coefficient of variation of the design effects, ``cell_overdispersion`` each cell's own,
-    ``mean_overdispersion`` that of the mean. All are 1, and the spread 0, for independent rows. ``unseen_share`` is the share of the
-    rows that are of levels not seen before which later rows bring without any drift.
+    ``mean_overdispersion`` that of the mean. All are 1, and the spread 0, for independent rows. ``unseen_share`` is the share of
+    the rows that are of levels not seen before which later rows bring without any drift.
     """
 
     name: str
@@ -294,10 +294,11 @@ class MonitorReport:
     ``verdict`` is the whole report in a sentence. ``hours_merged`` is how many hours before the window were added to have rows
     enough. ``suppressed`` is why nothing was published as drift: a rollout ran. ``problems`` are those of the counts, and what else
     went wrong, by what and how often. ``coverage`` is the share of the predictions that were due a label and have one,
-    ``label_delay_hours`` the median time from call to label. ``baseline_uri`` is where the baseline lies and ``spec`` the thresholds
-    of this run: what a page or a replay needs beside the counts. ``state`` is the one of all monitors. ``baseline_flaw`` is why the baseline
-    cannot be used: it is missing or not the one that was approved. ``staleness`` has ``capture_lag_hours``, ``label_lag_hours``,
-    ``label_coverage`` and ``baseline_age_days``, as far as they are known. Fields that a run did not look at are ``None``.
+    ``label_delay_hours`` the median time from call to label. ``baseline_uri`` is where the baseline lies and ``spec`` the
+    thresholds of this run: what a page or a replay needs beside the counts. ``state`` is the one of all monitors.
+    ``baseline_flaw`` is why the baseline cannot be used: it is missing or not the one that was approved. ``staleness`` has
+    ``capture_lag_hours``, ``label_lag_hours``, ``label_coverage`` and ``baseline_age_days``, as far as they are known. Fields that
+    a run did not look at are ``None``.
     """
 
     endpoint: str
