@@ -12,14 +12,32 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from mlops_runtime.contracts import ContractError, from_dict
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX, EventMetadata, GroundTruthRecord
 
+# the largest line that is read: both payloads of a call are at most 25 MB each, and base64 is a third more
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+MAXIMUM_LINE = 1 << 27
+TOO_LONG = b'{"tooLong": true}'
+_SHOWN = 60
+
 
 class CaptureError(ValueError):
-    """A record cannot be read; the message says which part."""
+    """A record cannot be read; the message says which part.
+
+    Args:
+        problem: What is wrong, in words that are the same for all lines of which it is.
+        detail: What was found. Default: nothing to add.
+    """
+
+    def __init__(self, problem: str, detail: str = "") -> None:
+        super().__init__(f"{problem}: {detail}" if detail else problem)
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +46,11 @@ class Call:
 
     Args:
         join_key: The id that ground truth joins on.
-        time: ``inferenceTime``, or the empty text.
+        time: ``inferenceTime``, or the empty text where it is no time.
         rows: The input rows, values in column order; None where the input was not captured.
-        predictions: The predictions; None where the output was not captured.
+        predictions: The predictions; None where the output was not captured or cannot be read.
         is_synthetic: Whether the platform made the call; nobody's data, so its payloads are not read.
+        problems: What was wrong beside what could be read.
         bounds: Lower and upper bound of each prediction; None where the model gives none: a bare number a row.
     """
 
@@ -40,6 +59,7 @@ class Call:
     rows: Sequence[Sequence[Any]] | None
     predictions: Sequence[Any] | None
     is_synthetic: bool = False
+    problems: Sequence[str] = ()
     bounds: Sequence[Sequence[Any]] | None = None
 
 
@@ -52,28 +72,37 @@ def read_call(line: bytes | str, names: Sequence[str] | None) -> Call:
             unread.
 
     Raises:
-        CaptureError: If the line is not a capture record, or a captured side is not JSON or CSV of the model's shape.
+        CaptureError: If the line is not a capture record, if the input is not JSON or CSV of the model's shape, or if the output is
+            not and no input is read.
     """
+    record = _record(line)
     try:
-        # json would look at each line's first bytes to guess an encoding that is always UTF-8
-        record = json.loads(line if isinstance(line, str) else line.decode())
         metadata, data = record["eventMetadata"], record["captureData"]
         event_id, inference_id = metadata["eventId"], metadata.get("inferenceId")
-        key = str(event_id if inference_id is None else inference_id)
-        time = str(metadata.get("inferenceTime", ""))
-        if inference_id is not None and key.startswith(SYNTHETIC_PREFIX):
-            return Call(join_key=key, time=time, rows=None, predictions=None, is_synthetic=True)
         sides = data.get("endpointInput"), data.get("endpointOutput")
-        predictions, bounds = (None, None) if sides[1] is None else _bounded(_predictions(sides[1]))
-        return Call(
-            join_key=key,
-            time=time,
-            rows=None if sides[0] is None or names is None else _input_rows(sides[0], names),
-            predictions=predictions,
-            bounds=bounds,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise CaptureError(f"not a capture record: {type(error).__name__}: {error}") from error
+        captured = metadata.get("inferenceTime", "")
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = "line is longer than 128 MiB" if record == {"tooLong": True} else "line is not a capture record"
+        raise CaptureError(problem, f"{type(error).__name__}: {error}") from error
+    key = str(event_id if inference_id is None else inference_id)
+    problems: list[str] = []
+    time = _time(captured) if isinstance(captured, str) else ""
+    if captured and not time:
+        problems.append("inferenceTime is not a time")
+    if inference_id is not None and key.startswith(SYNTHETIC_PREFIX):
+        return Call(key, time, None, None, is_synthetic=True)
+    rows = None if sides[0] is None or names is None else _input_rows(sides[0], names, problems)
+    predictions = bounds = None
+    if sides[1] is not None:
+        try:
+            predictions, bounds = _predictions(sides[1])
+        except CaptureError as error:
+            if rows is None:
+                raise
+            problems.append(error.problem)
+    if rows is not None and predictions is not None and len(rows) != len(predictions):
+        problems.append("rows and predictions of a call differ in number")
+    return Call(key, time, rows, predictions, False, problems, bounds)
 
 
 def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float | None, ...]] | None]:
@@ -87,8 +116,8 @@ def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float
         if not line.strip():
             continue
         try:
-            record = from_dict(GroundTruthRecord, json.loads(line))
-        except (ValueError, ContractError):
+            record = from_dict(GroundTruthRecord, _loads(_decoded(line)))
+        except (ValueError, RecursionError, ContractError):
             yield None
             continue
         yield _key(record.event), tuple(_label(text) for text in record.truth.data.strip("\r\n").split("\n"))
@@ -100,6 +129,70 @@ def is_since(time: str, since: str) -> bool:
     Both are ISO 8601 in UTC; they are compared to the second, which is all that capture files carry.
     """
     return not time or time[:19] >= since[:19]
+
+
+def bounded_lines(chunks: Iterable[bytes], *, maximum: int = MAXIMUM_LINE) -> Iterator[bytes]:
+    r"""Yield the lines of an object that comes in chunks, holding one line at a time and none that is too long.
+
+    Args:
+        chunks: The object's bytes in order.
+        maximum: Longest line in bytes; one that is longer becomes a short line that no reader takes for a record.
+
+    Example:
+        >>> list(bounded_lines([b"a\nb", b"c\n", b"0123456789\nd"], maximum=5))
+        [b'a', b'bc', b'{"tooLong": true}', b'd']
+    """
+    held: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        head, *others = chunk.split(b"\n")
+        for piece in (head, *others):
+            if piece is not head:
+                yield TOO_LONG if size > maximum else b"".join(held)
+                held, size = [], 0
+            size += len(piece)
+            if size <= maximum:
+                held.append(piece)
+            else:
+                held = []
+    if size:
+        yield TOO_LONG if size > maximum else b"".join(held)
+
+
+def _record(line: bytes | str) -> Any:
+    try:
+        # json would look at each line's first bytes to guess an encoding that is always UTF-8
+        return _loads(_decoded(line))
+    except (ValueError, RecursionError) as error:
+        raise CaptureError("line is not JSON", f"{type(error).__name__}: {error}") from error
+
+
+def _decoded(line: bytes | str) -> str:
+    return line if isinstance(line, str) else line.decode()
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer of more digits than Python reads: as large as a number can be
+        return json.loads(text, parse_int=float)
+
+
+@lru_cache(maxsize=4096)
+def _time(text: str) -> str:
+    """Return a time in UTC to the second, the empty text for what is none."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    try:
+        return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except OverflowError:  # year 0 or 10000 in UTC
+        return ""
 
 
 def _key(event: EventMetadata) -> str:
@@ -114,56 +207,98 @@ def _label(text: str) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
-def _text(side: dict[str, Any]) -> tuple[str, bool]:
+def _text(side: Any, name: str) -> tuple[str, bool]:
     """Return a payload's text and whether it is CSV."""
-    encoding, data = side["encoding"], side["data"]
-    if encoding == "BASE64":
-        try:
-            data = base64.b64decode(data, validate=True).decode()
-        except binascii.Error as error:
-            raise CaptureError(f"the payload is not base64: {error}") from error
-        # content types that the capture options do not list arrive like this, whatever they are
-        return data, "json" not in side["observedContentType"] and not data.lstrip().startswith("{")
-    if encoding not in ("CSV", "JSON"):
-        raise CaptureError(f"encoding must be CSV, JSON or BASE64, got {encoding!r}")
-    return data, encoding == "CSV"
+    try:
+        encoding, data = side["encoding"], side["data"]
+        kind = side["observedContentType"] if encoding == "BASE64" else ""
+    except (KeyError, TypeError) as error:
+        raise CaptureError(f"{name} is no captured payload", f"{type(error).__name__}: {error}") from error
+    if encoding not in ("CSV", "JSON", "BASE64") or not isinstance(data, str):
+        raise CaptureError(f"{name} is not CSV, JSON or BASE64 of text", f"encoding {str(encoding)[:_SHOWN]!r}")
+    if encoding != "BASE64":
+        return data, encoding == "CSV"
+    try:
+        data = base64.b64decode(data, validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise CaptureError(f"{name} is not base64 of UTF-8 text", f"the payload is not base64: {error}") from error
+    # content types that the capture options do not list arrive like this, whatever they are
+    return data, "json" not in str(kind) and not data.lstrip().startswith("{")
 
 
-def _input_rows(side: dict[str, Any], names: Sequence[str]) -> list[Sequence[Any]]:
-    text, is_csv = _text(side)
+def _document(text: str, name: str, key: str) -> list[Any]:
+    try:
+        values = _loads(text)[key]
+    except (ValueError, RecursionError) as error:
+        raise CaptureError(f"{name} is not JSON", f"{type(error).__name__}: {error}") from error
+    except (KeyError, TypeError, IndexError) as error:
+        raise CaptureError(f"{name} has no {key}", f"{type(error).__name__}: {error}") from error
+    if not isinstance(values, list):
+        raise CaptureError(f"{name} has no {key}", f"{key} must be an array")
+    return values
+
+
+def _input_rows(side: Any, names: Sequence[str], problems: list[str]) -> list[Sequence[Any]]:
+    text, is_csv = _text(side, "input")
+    width = len(names)
     if is_csv:
-        rows = _csv_rows(text)
+        rows = _csv_rows(text, width)
     else:
-        rows = [
-            [row.get(name) for name in names] if isinstance(row, dict) else row for row in json.loads(text)["instances"]
-        ]
+        rows = _document(text, "input", "instances")
+        if dict in set(map(type, rows)):
+            rows = _by_name(rows, names, problems)
     for row in rows:
-        if not isinstance(row, list) or len(row) != len(names):
-            raise CaptureError(f"a row must have {len(names)} values, got {str(row)[:60]}")
+        if not isinstance(row, list | tuple):
+            raise CaptureError("row is no object or array", f"a row must have {width} values, got {str(row)[:_SHOWN]}")
+        if len(row) != width:
+            raise CaptureError(f"row has {len(row)} values instead of {width}", f"got {str(row)[:_SHOWN]}")
     return rows
 
 
-def _csv_rows(text: str) -> list[Sequence[Any]]:
-    if '"' in text:
-        return [row for row in csv.reader(io.StringIO(text, newline="")) if row]
-    return [line.split(",") for line in text.splitlines() if line]
+def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list[Any]:
+    """Return objects as values in the columns' order. A column that is missing is null, one more is nobody's: both are told."""
+    get = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+    known: frozenset[str] | None = None
+    found = []
+    for row in rows:
+        if not isinstance(row, dict):
+            found.append(row)
+            continue
+        try:
+            found.append(get(row))
+            if len(row) == len(names):
+                continue
+        except KeyError:
+            found.append([row.get(name) for name in names])
+        known = frozenset(names) if known is None else known
+        problems += [f"column {name[:_SHOWN]!r} is missing" for name in names if name not in row]
+        problems += [f"column {name[:_SHOWN]!r} is not the model's" for name in row if name not in known]
+    return found
 
 
-def _predictions(side: dict[str, Any]) -> list[Any]:
-    text, is_csv = _text(side)
+def _csv_rows(text: str, width: int) -> list[Any]:
+    if '"' in text or "\r" in text:
+        try:
+            return [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        except csv.Error as error:
+            raise CaptureError("input is not CSV", str(error)) from error
+    lines = text.removesuffix("\n").split("\n") if text else []
+    # an empty line is a null where there is one column, else it is no row
+    return [line.split(",") for line in lines if line or width == 1]
+
+
+def _predictions(side: Any) -> tuple[list[Any], list[Any] | None]:
+    """Return predictions, and the bounds of their intervals where each has both: ``value,low,high``."""
+    text, is_csv = _text(side, "output")
     if is_csv:
-        lines = [line for line in text.splitlines() if line]
-        return [line.split(",") for line in lines] if "," in text else lines
-    predictions = json.loads(text)["predictions"]
-    if not isinstance(predictions, list):
-        raise CaptureError("predictions must be an array")
-    return predictions
-
-
-def _bounded(predictions: list[Any]) -> tuple[list[Any], list[Any] | None]:
-    """Return the predictions, and their bounds where every row is prediction, lower and upper bound."""
-    if not any(isinstance(row, list) for row in predictions):
-        return predictions, None
-    values = [row[0] if isinstance(row, list) and row else row for row in predictions]
-    has_bounds = all(isinstance(row, list) and len(row) == 3 for row in predictions)
-    return values, [row[1:] for row in predictions] if has_bounds else None
+        text = text.strip("\r\n")
+        values: list[Any] = text.split("\n") if text else []
+        if "," in text:
+            values = [value.split(",") for value in values]
+    else:
+        values = _document(text, "output", "predictions")
+    if list not in set(map(type, values)):
+        return values, None
+    bounds = [value[1:] for value in values if isinstance(value, list) and len(value) == 3]
+    first = [value[0] if isinstance(value, list) and value else value for value in values]
+    return first, bounds if len(bounds) == len(values) else None

@@ -4,88 +4,235 @@ Numbers are compared as 32-bit floats, as the model sees them: a training set ho
 and both must land in the same cell.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mlops_runtime.contracts.monitor import FeatureBaseline
+
 Numbers = npt.NDArray[np.float32]
-CellCounts = npt.NDArray[np.int64]
+Cells = npt.NDArray[np.int64]
+
+NULL = -1
+INVALID = -2
+# values whose cell is remembered; a column of identifiers has no end of them
+_REMEMBERED = 1 << 16
 
 
-def number_cells(values: Numbers, edges: Numbers) -> CellCounts:
-    """Return each value's cell: bins left-closed, right-open, then the null cell for NaN.
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column of text as codes: what an Arrow dictionary is.
+
+    Args:
+        codes: A row's level by its position in ``levels``; -1 for null.
+        levels: Text, each once.
 
     Example:
-        >>> number_cells(np.array([0, 1, 5, np.nan], dtype=np.float32), np.array([1], dtype=np.float32)).tolist()
-        [0, 1, 1, 2]
+        >>> Coded(np.array([0, -1, 0]), ("a",)).levels
+        ('a',)
+    """
+
+    codes: Cells
+    levels: Sequence[str]
+
+
+Column = npt.NDArray[Any] | Sequence[Any] | Coded
+
+
+def number_cells(values: Numbers, edges: Numbers) -> Cells:
+    """Return each value's cell: bins left-closed, right-open, then the null cell for NaN, then one for what is no number.
+
+    Example:
+        >>> number_cells(np.array([0, 1, 5, np.nan, np.inf], dtype=np.float32), np.array([1], dtype=np.float32)).tolist()
+        [0, 1, 1, 2, 3]
     """
     cells = np.searchsorted(edges, values, side="right").astype(np.int64)
-    cells[np.isnan(values)] = len(edges) + 1
+    if not np.isfinite(values).all():
+        cells[np.isnan(values)] = len(edges) + 1
+        cells[np.isinf(values)] = len(edges) + 2
     return cells
 
 
-def category_counts(values: Sequence[Any], levels: Mapping[str, int]) -> tuple[CellCounts, int]:
-    """Return counts a level, then ``other``, then null; and how many values were neither text nor null.
-
-    Example:
-        >>> category_counts(["a", "z", None, 3], {"a": 0})
-        (array([1, 1, 1]), 1)
-    """
-    counts = np.zeros(len(levels) + 2, dtype=np.int64)
-    invalid = 0
-    for value, count in Counter(_hashable(values)).items():
-        if value is None or value == "":
-            counts[-1] += count
-        elif isinstance(value, str):
-            counts[levels.get(value, len(levels))] += count
-        else:
-            invalid += count
-    return counts, invalid
+def edges_of(feature: FeatureBaseline) -> Numbers:
+    """Return the edges of a baseline as 32-bit floats; one above the largest of them is infinity."""
+    with np.errstate(over="ignore"):
+        return np.array(feature.edges, dtype=np.float64).astype(np.float32)
 
 
-def to_numbers(values: Sequence[Any]) -> tuple[Numbers, int]:
-    """Return the finite values and nulls (NaN) as 32-bit floats, and how many values were neither.
+class LevelCells(dict[Any, int]):
+    """A level's cell, remembered by level: levels, tail or other, new, null; then the cell of what is no text.
 
     Args:
-        values: JSON values, or the text of CSV fields.
+        feature: The feature's baseline.
 
     Example:
-        >>> to_numbers(["1.5", "", "x", "inf"])
-        (array([1.5, nan], dtype=float32), 2)
+        >>> store = FeatureBaseline(name="store", type="category", levels=("a",), tail=0, known=(), counts=(9, 0, 1))
+        >>> cells = LevelCells(store)
+        >>> [cells[value] for value in ("a", "b", None, 3)]
+        [0, 1, 2, 3]
     """
-    kinds = set(map(type, values))
-    numbers: npt.NDArray[np.float64] | None = None
-    if kinds <= {float, int, type(None)} or kinds == {str}:
+
+    def __init__(self, feature: FeatureBaseline) -> None:
+        super().__init__((level, cell) for cell, level in enumerate(feature.levels))
+        self._levels = dict(self)
+        self._tail = feature.tail
+        self._known = None if feature.known is None else frozenset(feature.known)
+        self.size = len(feature.counts)
+
+    def __missing__(self, value: Any) -> int:
+        """Return the cell of a value that is seen for the first time."""
+        if len(self) > _REMEMBERED:
+            self.clear()
+            self.update(self._levels)
+        cell = self[value] = self._find(value)
+        return cell
+
+    def of(self, values: Column) -> Cells:
+        """Return the cell of each row of a column."""
+        if isinstance(values, Coded):
+            known = np.array([*map(self.__getitem__, values.levels), self[None]], dtype=np.int64)
+            return known[values.codes]
+        listed = to_list(values)
         try:
-            numbers = np.array(values, dtype=np.float64)
-        except (ValueError, OverflowError):  # an empty field, text, or an integer beyond a float
-            numbers = None
-    if numbers is None:
-        numbers = np.array([_number(value) for value in values], dtype=np.float64)
+            return np.fromiter(map(self.__getitem__, listed), np.int64, len(listed))
+        except TypeError:  # arrays and objects have no hash
+            return np.fromiter((self[_hashable(value)] for value in listed), np.int64, len(listed))
+
+    def _find(self, value: Any) -> int:
+        if is_null(value):
+            return self.size - 1
+        if not isinstance(value, str):
+            return self.size
+        if value in self._levels:
+            return self._levels[value]
+        if self._tail is None:
+            return len(self._levels)
+        code = level_crc(value)
+        new = len(self._levels) + self._tail
+        if self._tail == 0 or (self._known is not None and code not in self._known):
+            return new
+        return len(self._levels) + code % self._tail
+
+
+def level_crc(level: str) -> int:
+    """Return the CRC-32 of a level's UTF-8: what names a level of the tail.
+
+    Example:
+        >>> level_crc("store 7")
+        2571312443
+    """
+    return zlib.crc32(level.encode("utf-8", "surrogatepass"))
+
+
+def is_null(value: Any) -> bool:
+    """Return whether a value of a category is null: none, the empty text, or what pandas writes for none."""
+    return value is None or value == "" or (isinstance(value, float) and value != value)  # noqa: PLR0124 - NaN
+
+
+def to_list(values: Column) -> Sequence[Any]:
+    """Return a column of text as a list; integers of an array become their decimal text, as in a training set's table."""
+    if not isinstance(values, np.ndarray):
+        return values  # type: ignore[return-value] # Coded is taken before
+    if values.dtype.kind in "iu":
+        return list(map(str, values.tolist()))
+    listed: Sequence[Any] = values.tolist()
+    return listed
+
+
+def to_coded(values: Column) -> tuple[Coded, int]:
+    """Return a column of text as codes, levels in the order in which they come; and how many values are neither text nor null.
+
+    Example:
+        >>> to_coded(["b", "a", None, "b", 3])
+        (Coded(codes=array([ 0,  1, -1,  0, -2]), levels=['b', 'a']), 1)
+    """
+    if isinstance(values, Coded):
+        return values, 0
+    codes = _LevelCodes()
+    listed = to_list(values)
+    try:
+        found = np.fromiter(map(codes.__getitem__, listed), np.int64, len(listed))
+    except TypeError:
+        found = np.fromiter((codes[_hashable(value)] for value in listed), np.int64, len(listed))
+    return Coded(found, codes.levels), int((found == INVALID).sum()) if codes.has_invalid else 0
+
+
+class _LevelCodes(dict[Any, int]):
+    """Gives each level the next code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels: list[str] = []
+        self.has_invalid = False
+
+    def __missing__(self, value: Any) -> int:
+        if value is None or value == "":
+            self[value] = NULL
+            return NULL
+        if is_null(value):
+            return NULL
+        if not isinstance(value, str):
+            self.has_invalid = True
+            return INVALID
+        code = self[value] = len(self.levels)
+        self.levels.append(value)
+        return code
+
+
+def to_numbers(values: Column) -> Numbers:
+    """Return a column as 32-bit floats: NaN for null, infinity for what is no number that such a float holds.
+
+    Args:
+        values: JSON values, the text of CSV fields, or an array of numbers or booleans.
+
+    Example:
+        >>> to_numbers(["1.5", "", "x", "inf"]).tolist()
+        [1.5, nan, inf, inf]
+    """
+    if isinstance(values, Coded):
+        values = [values.levels[code] if code >= 0 else None for code in values.codes.tolist()]
+    if isinstance(values, np.ndarray):
+        if values.dtype == np.float32:
+            return values
+        if values.dtype.kind in "fiub":
+            return _narrow(values.astype(np.float64))
+        values = values.tolist()
+    kinds = set(map(type, values))
+    try:
+        if kinds == {str} and "_" not in "".join(values):  # Python's own digit separator is not CSV
+            return _narrow(np.fromiter(map(float, values), np.float64, len(values)))
+        if kinds <= {float, int, type(None)}:
+            return _narrow(np.array(values, dtype=np.float64))
+    except (ValueError, OverflowError):  # an empty field, text, or an integer beyond a float
+        pass
+    return _narrow(np.array([_number(value) for value in values], dtype=np.float64))
+
+
+def _narrow(numbers: npt.NDArray[np.float64]) -> Numbers:
     with np.errstate(over="ignore"):
-        narrow = numbers.astype(np.float32)
-    valid = ~np.isinf(narrow)
-    return narrow[valid], int(len(values) - valid.sum())
+        return numbers.astype(np.float32)
 
 
 def _number(value: Any) -> float:
     """Return the number, NaN for a null, infinity for what is neither."""
     if value is None:
         return np.nan
-    if isinstance(value, str) and not value.strip():
-        return np.nan
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
         return np.inf
+    if isinstance(value, str):
+        if not value.strip():
+            return np.nan
+        if "_" in value:
+            return np.inf
     try:
         return float(value)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError):
         return np.inf
 
 
-def _hashable(values: Sequence[Any]) -> list[Any]:
-    if set(map(type, values)) <= {str, type(None)}:
-        return list(values)
-    return [value if value is None or isinstance(value, str) else False for value in values]
+def _hashable(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | float) else False

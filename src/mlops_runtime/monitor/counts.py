@@ -1,59 +1,62 @@
-"""Count capture lines into a baseline's cells: one pass, flat memory, and counts of parts add up to counts of the whole."""
+"""Count capture lines or columns into a baseline's cells: one pass, flat memory, and counts of parts add up to the whole."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
+from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.monitor.capture import CaptureError, is_since, read_call
-from mlops_runtime.monitor.cells import category_counts, number_cells, to_numbers
+from mlops_runtime.monitor.cells import Coded, Column
+from mlops_runtime.monitor.conditions import Times
+from mlops_runtime.monitor.merge import MergeError, merge
+from mlops_runtime.monitor.problems import bounded
+from mlops_runtime.monitor.tally import Grid, WindowTally
+
+__all__ = ["MergeError", "count", "count_columns", "empty", "merge"]
 
 _CHUNK_ROWS = 8192
+_CHUNK_BYTES = 1 << 24
+_BLOCK_ROWS = 1 << 16
+_MISSING = np.iinfo(np.int64).min  # what numpy calls not a time
 
 
-class MergeError(ValueError):
-    """Counts against different baselines do not add up."""
+class _Reading:
+    """Rows of lines that wait to be counted, and what has been seen of the lines."""
 
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self.tally = WindowTally(grid)
+        self.need_times = grid.keys is not None and grid.keys.need_times
+        self.rows: list[Sequence[Any]] = []
+        self.times: list[int] = []
+        self.predictions: list[Any] = []
+        # where in ``rows`` the row of each prediction is; -1 if that is unknown
+        self.row_of: list[int] = []
+        self.bytes = 0
 
-class _FeatureCounter:
-    """Counts one feature."""
-
-    def __init__(self, baseline: FeatureBaseline) -> None:
-        self._name = baseline.name
-        self._edges = np.array(baseline.edges, dtype=np.float32)
-        self._levels: Mapping[str, int] | None = None
-        if baseline.type == "category":
-            self._levels = {level: index for index, level in enumerate(baseline.levels)}
-        self._counts: npt.NDArray[np.int64] = np.zeros(len(baseline.counts), dtype=np.int64)
-        self._invalid, self._sum, self._squares = 0, 0.0, 0.0
-
-    def add(self, values: Sequence[Any]) -> None:
-        if self._levels is not None:
-            counts, invalid = category_counts(values, self._levels)
-            self._counts += counts
-        else:
-            numbers, invalid = to_numbers(values)
-            self._counts += np.bincount(number_cells(numbers, self._edges), minlength=len(self._counts))
-            known = numbers[~np.isnan(numbers)].astype(np.float64)
-            self._sum += float(known.sum())
-            self._squares += float((known**2).sum())
-        self._invalid += invalid
-
-    def result(self) -> FeatureCounts:
-        return FeatureCounts(
-            name=self._name,
-            counts=tuple(self._counts.tolist()),
-            sum=self._sum,
-            sum_squares=self._squares,
-            invalid=self._invalid,
-        )
+    def flush(self) -> None:
+        """Count what waits."""
+        rows = len(self.rows)
+        # of no rows there are no columns either
+        columns = dict(zip(self._grid.names, zip(*self.rows, strict=True), strict=False))
+        times = np.array(self.times, dtype=np.int64).view("datetime64[s]") if self.need_times else None
+        groups = self.tally.add(columns, rows, times)
+        if self._grid.keys is not None and self.predictions:
+            unknown = len(self._grid.strata)
+            of_rows = np.append(np.empty(0, dtype=np.int64) if groups is None else groups, unknown)
+            groups = of_rows[np.array(self.row_of, dtype=np.int64)]
+        self.tally.add_predictions(self.predictions, groups)
+        self.rows, self.times, self.predictions, self.row_of, self.bytes = [], [], [], [], 0
 
 
 def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") -> Counts:
     """Count one capture object's lines; synthetic calls are left out and told.
+
+    Every line that is not blank is one of ``calls``, ``malformed``, ``synthetic`` and ``earlier``.
 
     Args:
         lines: JSON lines; read once, never held.
@@ -62,6 +65,7 @@ def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") 
             Default: all calls count.
 
     Example:
+        >>> from mlops_runtime.contracts.monitor import FeatureBaseline
         >>> price = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(5, 5, 0))
         >>> baseline = Baseline(features=(price,), rows=10, training_set_id="t", created="2017-08-01T00:00:00Z")
         >>> side = '{"observedContentType": "text/csv", "mode": "INPUT", "data": "3.5", "encoding": "CSV"}'
@@ -69,104 +73,169 @@ def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") 
         >>> count([line], baseline).features[0].counts
         (0, 1, 0)
     """
-    names = [feature.name for feature in baseline.features]
-    counters = [_FeatureCounter(feature) for feature in baseline.features]
-    predicted = None if baseline.prediction is None else _FeatureCounter(baseline.prediction)
-    rows: list[Sequence[Any]] = []
-    predictions: list[Any] = []
-    calls = total = malformed = synthetic = 0
+    grid = _grid(_Same(baseline))
+    reading = _Reading(grid)
+    problems: Counter[str] = Counter()
+    calls = total = malformed = synthetic = earlier = 0
     first = last = ""
-
-    def flush() -> None:
-        for counter, values in zip(counters, zip(*rows, strict=True), strict=False):
-            counter.add(values)
-        if predicted is not None:
-            predicted.add(predictions)
-        rows.clear()
-        predictions.clear()
-
     for line in lines:
         if not line.strip():
             continue
         try:
-            call = read_call(line, names)
-        except CaptureError:
+            call = read_call(line, grid.names)
+        except CaptureError as error:
             malformed += 1
+            problems[error.problem] += 1
             continue
         if call.is_synthetic:
             synthetic += 1
             continue
         if not is_since(call.time, since):
+            earlier += 1
             continue
         calls += 1
         if call.time:
             first = min(first or call.time, call.time)
             last = max(last, call.time)
-        rows.extend(call.rows or ())
-        predictions.extend(call.predictions or ())
-        total += len(call.predictions or ()) if call.rows is None else len(call.rows)
-        if len(rows) >= _CHUNK_ROWS or len(predictions) >= _CHUNK_ROWS:
-            flush()
-    flush()
-    return Counts(
-        baseline_sha256=content_hash(baseline),
+        if call.problems:
+            problems.update(call.problems)
+            if len(problems) > _CHUNK_ROWS:
+                problems = Counter(bounded(problems))
+        rows, predictions = call.rows, call.predictions
+        total += len(predictions or ()) if rows is None else len(rows)
+        if grid.keys is not None and predictions:
+            has_rows = rows is not None and len(rows) == len(predictions)
+            start = len(reading.rows)
+            reading.row_of += range(start, start + len(predictions)) if has_rows else [-1] * len(predictions)
+        if rows:
+            reading.rows += rows
+            if reading.need_times:
+                reading.times += [_seconds(call.time)] * len(rows)
+        if predictions:
+            reading.predictions += predictions
+        reading.bytes += len(line)
+        if len(reading.rows) >= _CHUNK_ROWS or len(reading.predictions) >= _CHUNK_ROWS or reading.bytes > _CHUNK_BYTES:
+            reading.flush()
+    reading.flush()
+    return _counts(
+        reading.tally,
+        grid,
         rows=total,
         calls=calls,
-        features=tuple(counter.result() for counter in counters),
         first=first,
         last=last,
-        prediction=None if predicted is None else predicted.result(),
         malformed=malformed,
         synthetic=synthetic or None,
+        earlier=earlier or None,
+        problems=bounded(problems) or None,
+        objects=1,
     )
+
+
+def count_columns(
+    columns: Mapping[str, Column],
+    baseline: Baseline,
+    *,
+    predictions: Column | None = None,
+    times: Times | None = None,
+) -> Counts:
+    """Count columns of rows, as `count` would count the same rows as the lines of one object, each row a call.
+
+    Args:
+        columns: Values by the name of their column: arrays of numbers, text as `Coded`, an array or a list; all of one length.
+        baseline: What to count against. Columns that are none of its features are left out.
+        predictions: The rows' predictions. Default: none.
+        times: When the rows were predicted, UTC. Default: unknown; rows are then of no stratum of hours or weeks.
+
+    Raises:
+        ValueError: With every feature that has no column, and if the columns differ in length.
+
+    Example:
+        >>> from mlops_runtime.contracts.monitor import FeatureBaseline
+        >>> price = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(5, 5, 0))
+        >>> baseline = Baseline(features=(price,), rows=10, training_set_id="t", created="2017-08-01T00:00:00Z")
+        >>> count_columns({"price": np.array([1.0, 3.5, 4.5])}, baseline).features[0].counts
+        (1, 2, 0)
+    """
+    grid = _grid(_Same(baseline))
+    rows = _length(columns, grid.names, predictions, times)
+    window = WindowTally(grid)
+    for start in range(0, rows, _BLOCK_ROWS):
+        stop = min(start + _BLOCK_ROWS, rows)
+        block = {name: _cut(columns[name], start, stop) for name in grid.names}
+        groups = window.add(block, stop - start, None if times is None else times[start:stop])
+        if predictions is not None:
+            window.add_predictions(_cut(predictions, start, stop), groups)
+    known = None if times is None else times[~np.isnat(times)]
+    bounds = ("", "") if known is None or len(known) == 0 else (_text(known.min()), _text(known.max()))
+    return _counts(window, grid, rows=rows, calls=rows, first=bounds[0], last=bounds[1], objects=1)
 
 
 def empty(baseline: Baseline) -> Counts:
     """Return the counts of nothing: what every merge starts from."""
-    return count((), baseline)
+    grid = _grid(_Same(baseline))
+    return _counts(WindowTally(grid), grid, rows=0, calls=0, first="", last="", objects=0)
 
 
-def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
-    """Add counts. Any grouping and any order give the same cells; sums agree to rounding.
-
-    Raises:
-        MergeError: If a part was counted against another baseline, or does not have its features.
-    """
-    for part in parts:
-        start = _add(start, part)
-    return start
-
-
-def _add(a: Counts, b: Counts) -> Counts:
-    if a.baseline_sha256 != b.baseline_sha256:
-        raise MergeError(f"counts must be of one baseline, got {a.baseline_sha256} and {b.baseline_sha256}")
-    if [f.name for f in a.features] != [f.name for f in b.features]:
-        raise MergeError(
-            f"counts of baseline {a.baseline_sha256} must have its features, got {[f.name for f in b.features]}"
-        )
-    prediction = a.prediction
-    if a.prediction is not None and b.prediction is not None:
-        prediction = _add_feature(a.prediction, b.prediction)
+def _counts(window: WindowTally, grid: Grid, **facts: Any) -> Counts:
     return Counts(
-        baseline_sha256=a.baseline_sha256,
-        rows=a.rows + b.rows,
-        calls=a.calls + b.calls,
-        features=tuple(_add_feature(x, y) for x, y in zip(a.features, b.features, strict=True)),
-        first=min(a.first or b.first, b.first or a.first),
-        last=max(a.last, b.last),
-        prediction=prediction,
-        malformed=a.malformed + b.malformed,
-        synthetic=(a.synthetic or 0) + (b.synthetic or 0) or None,
+        baseline_sha256=grid.sha256,
+        features=window.features(),
+        prediction=window.prediction(),
+        strata=window.strata(),
+        null_patterns=window.null_patterns(),
+        pairs=window.pairs(),
+        **facts,
     )
 
 
-def _add_feature(a: FeatureCounts, b: FeatureCounts) -> FeatureCounts:
-    if len(a.counts) != len(b.counts):
-        raise MergeError(f"counts of feature {a.name!r} must have {len(a.counts)} cells, got {len(b.counts)}")
-    return FeatureCounts(
-        name=a.name,
-        counts=tuple(x + y for x, y in zip(a.counts, b.counts, strict=True)),
-        sum=a.sum + b.sum,
-        sum_squares=a.sum_squares + b.sum_squares,
-        invalid=a.invalid + b.invalid,
-    )
+class _Same:
+    """A baseline as a key: the same object, not an equal one, which would have to be read whole to be known."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        self.baseline = baseline
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.baseline is self.baseline
+
+    def __hash__(self) -> int:
+        return id(self.baseline)
+
+
+@lru_cache(maxsize=4)
+def _grid(same: _Same) -> Grid:
+    return Grid(same.baseline)
+
+
+@lru_cache(maxsize=4096)
+def _seconds(time: str) -> int:
+    """Return the seconds since 1970 of a call's time; numpy's not a time for none."""
+    if not time:
+        return _MISSING
+    at = datetime.fromisoformat(time)
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+
+
+def _text(time: np.datetime64) -> str:
+    return f"{time.astype('datetime64[s]')}Z"
+
+
+def _length(
+    columns: Mapping[str, Column], names: Sequence[str], predictions: Column | None, times: Times | None
+) -> int:
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise ValueError(f"columns must hold every feature, they lack {', '.join(map(repr, missing))}")
+    given = {name: columns[name] for name in names}
+    given |= {} if predictions is None else {"predictions": predictions}
+    given |= {} if times is None else {"times": times}
+    sizes = {name: len(v.codes) if isinstance(v, Coded) else len(v) for name, v in given.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"columns must have one length, got {', '.join(f'{n!r} of {s}' for n, s in sizes.items())}")
+    return next(iter(sizes.values()), 0)
+
+
+def _cut(values: Column, start: int, stop: int) -> Column:
+    if start == 0 and stop == (len(values.codes) if isinstance(values, Coded) else len(values)):
+        return values
+    return Coded(values.codes[start:stop], values.levels) if isinstance(values, Coded) else values[start:stop]

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import FeatureBaseline
-from mlops_runtime.monitor.baseline import category_baseline, cluster_codes, number_baseline, overdispersion
+from mlops_runtime.monitor.baseline import BaselineError, category_baseline, cluster_codes, number_baseline
 from mlops_runtime.monitor.cells import number_cells
 
 FLOAT = st.floats(width=32, allow_infinity=False)
@@ -18,9 +18,12 @@ def test_a_continuous_feature_has_ten_bins_of_equal_mass() -> None:
     """Deciles of a continuous feature hold a tenth each; nulls have their own cell."""
     values = np.append(np.random.default_rng(1).normal(size=10_000), [np.nan] * 7).astype(np.float32)
     baseline = number_baseline("x", values)
-    assert len(baseline.edges) == 9
-    assert baseline.counts[-1] == 7
-    assert baseline.counts[:10] == pytest.approx([1000] * 10, abs=1)
+    zero = baseline.edges.index(0.0)
+    # two ends, nine deciles, zero and what is next to it
+    assert len(baseline.edges) == 13
+    assert (baseline.counts[0], baseline.counts[-2], baseline.counts[-1]) == (0, 0, 7)
+    without_zero = [*baseline.counts[1:zero], sum(baseline.counts[zero : zero + 3]), *baseline.counts[zero + 3 : -2]]
+    assert without_zero == pytest.approx([1000] * 10, abs=1)
     assert (baseline.mean, baseline.standard_deviation) == (pytest.approx(0, abs=0.03), pytest.approx(1, abs=0.03))
 
 
@@ -46,35 +49,12 @@ def test_every_value_is_counted_once_also_after_json(values: np.ndarray) -> None
 
 
 def test_the_twenty_most_frequent_levels_are_kept() -> None:
-    """Ties go by name; the rest is other; null is last."""
+    """Ties go by name; the rest are cells of the tail; null is last."""
     values = [f"level {i:02d}" for i in range(30) for _ in range(2)] + ["top"] * 3 + [None, ""]
     baseline = category_baseline("x", values)
     assert baseline.levels == ("top", *(f"level {i:02d}" for i in range(19)))
-    assert baseline.counts == (3, *[2] * 19, 22, 2)
-
-
-def test_independent_rows_have_no_overdispersion() -> None:
-    """Random clusters of independent rows have a design effect near 1."""
-    random = np.random.default_rng(5)
-    values = random.normal(size=20_000).astype(np.float32)
-    baseline = number_baseline("x", values, clusters=random.integers(0, 50, 20_000))
-    assert 1 <= baseline.overdispersion < 1.2
-
-
-def test_overdispersion_is_the_design_effect_of_clusters() -> None:
-    """Rows that are copies within clusters of m have the design effect m: only clusters are independent."""
-    random = np.random.default_rng(5)
-    clusters = np.repeat(np.arange(2000), 7)
-    values = np.repeat(random.normal(size=2000), 7).astype(np.float32)
-    assert number_baseline("x", values, clusters=clusters).overdispersion == pytest.approx(7, rel=0.05)
-
-
-def test_overdispersion_is_never_below_one() -> None:
-    """Clusters that are more alike than chance do not make the test sharper; one cluster says nothing."""
-    cells = np.tile([0, 1], 50)
-    assert overdispersion(cells, 2, np.repeat(np.arange(50), 2)) == 1.0
-    assert overdispersion(cells, 2, np.zeros(100, dtype=np.int64)) == 1.0
-    assert overdispersion(cells, 2, None) == 1.0
+    assert (baseline.counts[:20], sum(baseline.counts[20:52]), baseline.counts[52:]) == ((3, *[2] * 19), 22, (0, 2))
+    assert (baseline.tail, len(baseline.known or ())) == (32, 11)
 
 
 def test_cluster_codes_follow_equality() -> None:
@@ -85,6 +65,6 @@ def test_cluster_codes_follow_equality() -> None:
 def test_fails_for_infinite_training_values() -> None:
     """Infinity is no value to compare with."""
     with pytest.raises(
-        ValueError, match="feature 'x' must be finite or null in the training split, got 1 infinite values"
+        BaselineError, match="feature 'x' must be finite or null in the training split, got 1 infinite values"
     ):
         number_baseline("x", np.array([1, np.inf], dtype=np.float32))

@@ -36,13 +36,6 @@ def as_csv(lines: Any, rows: list[Any]) -> str:
     return str(lines.call(text.getvalue(), "\n".join(str(float(index)) for index in range(len(rows)))))
 
 
-def exact(counts: Counts) -> Counts:
-    """Return counts without their floating-point sums, which agree only to rounding."""
-    strip = lambda f: replace(f, sum=0.0, sum_squares=0.0)  # noqa: E731 - used twice below
-    prediction = None if counts.prediction is None else strip(counts.prediction)
-    return replace(counts, features=tuple(map(strip, counts.features)), prediction=prediction)
-
-
 @given(calls=CALLS)
 def test_json_and_csv_give_the_same_counts(lines: Any, baseline: Baseline, calls: list[Any]) -> None:
     """What a caller sends as CSV is counted as the same data sent as JSON."""
@@ -56,14 +49,12 @@ def test_json_and_csv_give_the_same_counts(lines: Any, baseline: Baseline, calls
 def test_counts_of_parts_add_up_to_counts_of_the_whole(
     lines: Any, baseline: Baseline, calls: list[Any], cuts: list[int], reverse: bool
 ) -> None:
-    """Any cut of a window and any order of merging give the same cells, rows, calls and times."""
+    """Any cut of a window and any order of merging give the same bytes."""
     records = [as_json(lines, rows) for rows in calls] + ["broken"]
     bounds = [0, *sorted(min(cut, len(records)) for cut in cuts), len(records)]
     parts = [count(records[a:b], baseline) for a, b in pairwise(bounds)]
     merged, whole = merge(empty(baseline), reversed(parts) if reverse else parts), count(records, baseline)
-    assert exact(merged) == exact(whole)
-    for a, b in zip(merged.features, whole.features, strict=True):
-        assert (a.sum, a.sum_squares) == (pytest.approx(b.sum), pytest.approx(b.sum_squares))
+    assert canonical_json(replace(merged, objects=1)) == canonical_json(whole)
 
 
 def test_counts_survive_their_json(lines: Any, baseline: Baseline) -> None:
@@ -148,5 +139,5 @@ def test_fails_to_merge_counts_that_do_not_fit(baseline: Baseline) -> None:
     with pytest.raises(MergeError, match=r"must have its features, got \['price'\]"):
         merge(counts, [replace(counts, features=counts.features[:1])])
     short = replace(counts.features[0], counts=(1, 2))
-    with pytest.raises(MergeError, match="counts of feature 'price' must have 11 cells, got 2"):
+    with pytest.raises(MergeError, match="counts of feature 'price' must have 13 cells, got 2"):
         merge(counts, [replace(counts, features=(short, *counts.features[1:]))])
