@@ -1,6 +1,7 @@
 """``python containers/model/lock.py``: write ``requirements.txt``, with hashes, at the versions that ``uv.lock`` tests with.
 
-What ``uv.lock`` does not have (httptools and uvloop, which make the server's own loop) is the newest.
+What ``uv.lock`` does not have (httptools and uvloop, which make the server's own loop) is the newest. ``containers/explain`` is
+built on this image: its file has what it adds, at versions that fit.
 """
 
 import re
@@ -10,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+EXPLAIN = FOLDER.parent / "explain"
 LOCK = FOLDER.parents[1] / "uv.lock"
 PYTHON = "3.13"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
@@ -28,7 +30,7 @@ def _key(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
 
 
-def locked(platform: str, constraints: Path) -> str:
+def locked(folder: Path, platform: str, constraints: Path) -> str:
     """Return the requirements of a platform; wheels alone, since the image has no compiler."""
     command = [
         "uv",
@@ -43,19 +45,33 @@ def locked(platform: str, constraints: Path) -> str:
     ]
     command += ["--python-version", PYTHON, "--python-platform", platform, "--constraints", str(constraints)]
     return subprocess.run(
-        [*command, str(FOLDER / "requirements.in")], check=True, capture_output=True, text=True
+        [*command, str(folder / "requirements.in")], check=True, capture_output=True, text=True
     ).stdout
 
 
-def main() -> None:
-    """Write the file, if both platforms have the same."""
+def both(folder: Path, versions: dict[str, str]) -> str:
+    """Return the requirements of both platforms, where they have the same."""
     with tempfile.TemporaryDirectory() as name:
         constraints = Path(name) / "constraints.txt"
-        constraints.write_text("".join(f"{package}=={version}\n" for package, version in tested().items()))
-        texts = {locked(platform, constraints) for platform in PLATFORMS}
+        constraints.write_text("".join(f"{package}=={version}\n" for package, version in versions.items()))
+        texts = {locked(folder, platform, constraints) for platform in PLATFORMS}
     if len(texts) != 1:
         raise SystemExit("the platforms have different requirements; give each its own file")
-    (FOLDER / "requirements.txt").write_text(texts.pop())
+    return texts.pop()
+
+
+def packages(text: str) -> dict[str, str]:
+    """Return each package's lines, with its hashes."""
+    return {re.split("==", lines)[0]: lines for lines in re.split(r"\n(?=\S)", text.strip())}
+
+
+def main() -> None:
+    """Write both files."""
+    image = both(FOLDER, tested())
+    (FOLDER / "requirements.txt").write_text(image)
+    there = {name: lines.split()[0].partition("==")[2] for name, lines in packages(image).items()}
+    added = [lines for name, lines in packages(both(EXPLAIN, tested() | there)).items() if name not in there]
+    (EXPLAIN / "requirements.txt").write_text("\n".join(added) + "\n")
 
 
 if __name__ == "__main__":

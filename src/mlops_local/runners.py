@@ -30,7 +30,11 @@ class Runner:
     train: tuple[str, ...] | None = None
 
 
-RUNNERS: Mapping[str, Runner] = {"mlops-runtime": Runner(serve=("-m", "mlops_runtime.serving", "serve"))}
+RUNNERS: Mapping[str, Runner] = {
+    "mlops-runtime": Runner(serve=("-m", "mlops_runtime.serving", "serve")),
+    # the same with shap, where this Python finds it; a job says so where it does not
+    "mlops-explain": Runner(),
+}
 
 # JSON of further rows, {"<repository>": {"serve": [...], "train": [...]}}; tests register their own servers with it
 EXTRA = "MLOPS_LOCAL_RUNNERS"

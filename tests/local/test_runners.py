@@ -48,7 +48,7 @@ def test_environment_adds_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fails_on_an_image_that_is_not_in_the_table() -> None:
     """The message names the repository, the image and the table."""
     with pytest.raises(
-        UnknownImageError, match=r"no runner for image repository 'xgboost'.*runners.py has 'mlops-runtime'"
+        UnknownImageError, match=r"no runner for image repository 'xgboost'.*runners.py has 'mlops-explain', 'mlops-runtime'"
     ):
         runners.serve_command("000000000000.dkr.ecr.us-east-1.amazonaws.com/xgboost:1")
 

@@ -1,0 +1,55 @@
+"""The image that explains: what it adds to the image of models, and that it fits."""
+
+import re
+from pathlib import Path
+
+from tests.containers.test_model_image import DOCKERFILE, instructions
+
+FOLDER = Path(__file__).parents[2] / "containers" / "explain"
+FILE = (FOLDER / "Dockerfile").read_text()
+
+
+def pinned(path: Path) -> dict[str, str]:
+    """Return each package's version; every one has hashes."""
+    lines = path.read_text().replace("\\\n", " ").splitlines()
+    found = [re.fullmatch(r"([a-z0-9-]+)==(\S+)(?:\s+--hash=sha256:[0-9a-f]{64})+\s*", line) for line in lines]
+    assert all(found), path
+    return {match[1]: match[2] for match in found if match}
+
+
+def test_it_adds_shap_and_what_the_image_of_models_lacks() -> None:
+    """By hash, and nothing that is there already: two versions of numpy would be one too many."""
+    added, there = pinned(FOLDER / "requirements.txt"), pinned(FOLDER.parent / "model" / "requirements.txt")
+    assert "shap" in added
+    assert added.keys() & there.keys() == set()
+    # what shap and pandas import, one place or the other
+    needed = {
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "pandas",
+        "tqdm",
+        "slicer",
+        "cloudpickle",
+        "packaging",
+        "python-dateutil",
+    }
+    assert needed <= added.keys() | there.keys()
+
+
+def test_it_is_built_for_the_python_of_the_image_that_it_extends() -> None:
+    """The same base by digest; the runtime is given, by digest, by whoever builds; hashes are asked for."""
+    steps = instructions(FILE)
+    bases = [arguments.split()[0] for name, arguments in steps if name == "FROM"]
+    assert bases[-1] == "${RUNTIME}"
+    assert bases[0] in {arguments.split()[0] for name, arguments in instructions(DOCKERFILE) if name == "FROM"}
+    assert all("--require-hashes" in a and "--no-deps" in a for n, a in steps if n == "RUN" and "pip install" in a)
+    (copied,) = (arguments.split() for name, arguments in steps if name == "COPY" and "--from=" in arguments)
+    python = re.search(r"python:(\d+\.\d+)", bases[0])
+    assert python is not None
+    assert copied[-1] == f"/opt/venv/lib/python{python[1]}/site-packages"
+
+
+def test_nothing_but_its_requirements_reaches_the_build() -> None:
+    """The context is closed and opened by name."""
+    assert (FOLDER / "Dockerfile.dockerignore").read_text().split() == ["*", "!containers/explain"]
