@@ -1,0 +1,118 @@
+"""Predictions row by row, with their labels where they have come: what quality and bias are measured on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Wide = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+NULL = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A column of texts: the place of each row's in ``values``, `NULL` where there is none."""
+
+    codes: Codes
+    values: tuple[str, ...]
+
+    @classmethod
+    def of(cls, texts: Sequence[str | None]) -> "Texts":
+        """Return the column of some texts, ``values`` in the order of the alphabet.
+
+        Example:
+            >>> Texts.of(["b", None, "a"]).codes.tolist()
+            [1, -1, 0]
+        """
+        values = tuple(sorted({text for text in texts if text is not None}))
+        place: dict[str | None, int] = {text: index for index, text in enumerate(values)}
+        return cls(np.array([place.get(text, NULL) for text in texts], dtype=np.int64), values)
+
+    def among(self, values: Sequence[str]) -> Mask:
+        """Return which rows hold one of some values."""
+        return np.isin(self.codes, [index for index, text in enumerate(self.values) if text in values])
+
+    def numbers(self) -> Wide:
+        """Return the column as numbers, NaN where a text is none."""
+        known = np.array([*map(_number, self.values), np.nan], dtype=np.float64)
+        return known[self.codes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows of calls.
+
+    Args:
+        call: Each row's call: rows of one call are not independent.
+        prediction: Each row's prediction.
+        label: Each row's label, NaN where it has none.
+        low: Lower bound that the model gave, NaN where it gave none.
+        high: Upper bound, likewise.
+        columns: Columns by which rows are kept apart: of segments and facets.
+    """
+
+    call: Codes
+    prediction: Wide
+    label: Wide
+    low: Wide
+    high: Wide
+    columns: Mapping[str, Texts] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.prediction)
+
+    def where(self, mask: Mask) -> "Rows":
+        """Return some of the rows.
+
+        Example:
+            >>> rows = Rows.of(np.array([1.0, 2.0]), np.array([1.0, 3.0]))
+            >>> rows.where(rows.label > 2).prediction.tolist()
+            [2.0]
+        """
+        columns = {name: replace(texts, codes=texts.codes[mask]) for name, texts in self.columns.items()}
+        return Rows(
+            call=self.call[mask],
+            prediction=self.prediction[mask],
+            label=self.label[mask],
+            low=self.low[mask],
+            high=self.high[mask],
+            columns=columns,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        prediction: Wide,
+        label: Wide,
+        *,
+        call: Codes | None = None,
+        columns: Mapping[str, Texts] | None = None,
+    ) -> "Rows":
+        """Return rows without bounds.
+
+        Args:
+            prediction: Of each row.
+            label: Of each row.
+            call: Of each row. Default: each row is a call of its own.
+            columns: Default: none.
+        """
+        none = np.full(len(prediction), np.nan)
+        return cls(
+            call=np.arange(len(prediction)) if call is None else call,
+            prediction=prediction,
+            label=label,
+            low=none,
+            high=none,
+            columns=columns or {},
+        )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
