@@ -49,6 +49,11 @@ SNAPSHOT_RETENTION = ConstructWarning(
     text="snapshots older than {days} days expire, and nobody has seen on AWS that Glue's optimizer keeps those that training sets "
     "have tagged: until somebody has, a rebuild may find its rows gone",
 )
+CLOSED_MODEL_MONITOR = ConstructWarning(
+    id="mlops-constructs:ModelMonitor.closedToNewCustomers",
+    text="SageMaker Model Monitor is closed to new customers since 2026-07-30: the deployment fails in an account that did not use it "
+    "before, and as long as endpoint '{endpoint}' does not exist; the other engines have neither limit",
+)
 ALL_WARNINGS = (
     DEVELOPMENT_DESTROYS_DATA,
     SHARED_KEY,
@@ -58,6 +63,7 @@ ALL_WARNINGS = (
     UNCLAIMED_ENVIRONMENT,
     PLAIN_HTTP,
     SNAPSHOT_RETENTION,
+    CLOSED_MODEL_MONITOR,
 )
 
 

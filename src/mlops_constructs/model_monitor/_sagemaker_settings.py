@@ -68,6 +68,8 @@ class SageMakerModelMonitor:
         analysis_configs: S3 URI of Clarify's ``analysis_config.json`` by monitor; ``bias`` and ``explainability`` need one.
         record_preprocessor: S3 URI of a script that flattens each record, for data and model quality. Default: none.
         post_analytics_processor: S3 URI of a script that runs after the analysis. Default: none.
+        publish_metrics: Whether the jobs publish CloudWatch metrics of their own, several a feature, each of which costs money; the
+            alarms here do not need them. Default: they do not.
 
     Raises:
         ValidationError: With every value that is not possible.
@@ -92,6 +94,7 @@ class SageMakerModelMonitor:
     analysis_configs: Mapping[MonitorName, str] = field(default_factory=dict)
     record_preprocessor: str | None = None
     post_analytics_processor: str | None = None
+    publish_metrics: bool = False
 
     def __post_init__(self) -> None:
         found = [problem for problem in (*self._chosen(), *self._sized(), *self._files()) if problem is not None]
