@@ -1,30 +1,33 @@
-"""Decide from a window's counts whether features drifted: a minimum-effect test, sample-size robust, with Holm's step-down.
+"""Decide from a window's counts whether features drifted: rules whose p-values hold, Bonferroni in a feature, Holm over features.
 
 A classical test of "no difference" rejects any window that is large enough; a fixed PSI threshold has no error control at all
-and alarms on small windows. This test asks whether the shift is larger than one that matters: under a shift of PSI delta, with n
-baseline and m window rows, the chi-square statistic of homogeneity has a non-central chi-square distribution with non-centrality
-delta * n * m / (n + m); the p-value is its upper tail.
+and alarms on small windows. Every rule here asks whether something moved by more than matters, in rows that count as many as
+they are worth when they come in clusters.
 
-See: Murphy and Myors 1999, "Testing the hypothesis that treatments have negligible effects: minimum-effect tests", Journal of
-Applied Psychology 84; Yurdakul and Naranjo 2020, "Statistical properties of the population stability index", Journal of Risk
-Model Validation 14; Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6.
+See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6; `rules`,
+`location` and `association` for each rule's source.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, FeatureDrift
+from mlops_runtime.monitor import location, rules
+from mlops_runtime.monitor.association import association, pair_name
+from mlops_runtime.monitor.comparison import Comparison, conditioned, plain
+from mlops_runtime.monitor.distances import jensen_shannon, l_infinity, psi
+from mlops_runtime.monitor.effects import effect_sizes
+from mlops_runtime.monitor.layout import Layout, layout
+from mlops_runtime.monitor.rules import Finding, Rule
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.tails import binomial_tail, noncentral_chi2_tail
 
-# Cochran 1954: chi-square needs about five expected rows a cell
-_MINIMUM_EXPECTED = 5
-
-Wide = npt.NDArray[np.float64]
+# ten cells of five independent rows each
+MINIMUM_EFFECTIVE_ROWS = 50
+# the distribution as a whole gets half of a feature's significance, the other rules share the rest
+_DISTRIBUTION_WEIGHT = 0.5
+_ON_RARE = (Rule.NULL_SHARE, Rule.NEW_LEVEL, Rule.OUT_OF_RANGE, Rule.VALUE_SHARE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +35,25 @@ class Examination:
     """One feature's test before the step-down.
 
     Args:
-        psi: Population stability index without its small-sample bias.
-        p_value: Of the shift being no larger than the minimum effect.
-        mean_shift: In standard deviations of the baseline; None for categories.
-        rare_share: Share of the window in cells that are rare in the baseline (new levels, nulls).
+        p_value: Of nothing having moved by more than matters.
+        rule: What gave it; None if nothing was tested.
+        description: What moved most, in words.
+        untested: Why there was no test.
+        rare_share: Share of the window's rows where the baseline has hardly any: new and rare levels, nulls, outside its range.
         null_share: Share of nulls in the window.
-        by_rare: Whether rare cells, not the distribution, gave the p-value.
     """
 
-    psi: float
     p_value: float
-    mean_shift: float | None
-    rare_share: float
-    null_share: float
-    by_rare: bool
+    rule: Rule | None = None
+    description: str | None = None
+    untested: str | None = None
+    rare_share: float = 0.0
+    null_share: float = 0.0
+
+    @property
+    def by_rare(self) -> bool:
+        """Whether the share of some value, not the distribution as a whole, gave the p-value."""
+        return self.rule in _ON_RARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,114 +64,91 @@ class FeatureDecision:
     examination: Examination
 
 
-def decide(baseline: Baseline, counts: Counts, spec: MonitorSpec) -> tuple[FeatureDecision, ...]:
-    """Return effect size, p-value and verdict of each tested feature, the prediction last.
+def decide(
+    baseline: Baseline, counts: Counts, spec: MonitorSpec, *, given_conditions: bool | None = None
+) -> tuple[FeatureDecision, ...]:
+    """Return effect sizes, p-value and verdict of each feature, then of the prediction, the null patterns and the pairs.
+
+    Features that are not tested are there too and say why.
 
     Args:
         baseline: What the counts were counted against.
         counts: The window's.
-        spec: Features, minimum effect, significance.
+        spec: Features, effects that matter, significance.
+        given_conditions: Whether to compare given the baseline's conditions (see `comparison`). Default: if baseline and counts
+            have strata. Null patterns and pairs are never split by conditions.
 
     Raises:
         ValueError: If the spec names features that the baseline does not have.
+
+    Example:
+        >>> price = FeatureBaseline(name="price", type="number", edges=(2.0, 5.0), counts=(500, 500, 500, 0))
+        >>> baseline = Baseline(features=(price,), rows=1500, training_set_id="t", created="2017-08-01T00:00:00Z")
+        >>> found = FeatureCounts(name="price", counts=(900, 50, 50, 0))
+        >>> window = Counts(baseline_sha256="b", rows=1000, calls=1000, features=(found,), first="", last="")
+        >>> decide(baseline, window, MonitorSpec())[0].drift.description
+        'distribution changed, most in below 2: from 33 % to 90 % of the rows'
     """
-    known = [feature.name for feature in baseline.features]
-    unknown = sorted({*spec.features, *spec.alarm_features} - {*known, *_prediction_name(baseline)})
-    if unknown:
-        raise ValueError(
-            f"the monitor names features {', '.join(map(repr, unknown))}; the baseline has {', '.join(map(repr, known))}"
-        )
-    pairs = list(zip(baseline.features, counts.features, strict=True))
-    if baseline.prediction is not None and counts.prediction is not None:
-        pairs.append((baseline.prediction, counts.prediction))
-    chosen = [pair for pair in pairs if not spec.features or pair[0].name in spec.features]
-    tests = [examine(feature, counted, spec) for feature, counted in chosen]
-    rejected = holm([test.p_value for test in tests], spec.significance)
+    _check_names(baseline, spec)
+    stratified = baseline.strata is not None and counts.strata is not None
+    given = stratified if given_conditions is None else given_conditions and stratified
+    reasons = dict(baseline.left_out or {})
+    if given:
+        names = {condition.name for condition in baseline.conditions or () if condition.kind == "column"}
+        reasons |= dict.fromkeys(names, "it is a condition of the comparison")
+        compared = list(conditioned(baseline, counts))
+    else:
+        compared = [plain(*pair) for pair in _features(baseline, counts)]
+    if baseline.null_patterns is not None and counts.null_patterns is not None:
+        compared.append(plain(baseline.null_patterns, counts.null_patterns))
+    chosen = [one for one in compared if not spec.features or one.feature.name in spec.features]
+    examined = [examine(one, spec, untested=reasons.get(one.feature.name)) for one in chosen]
+    drifts = [effect_sizes(one, layout(one.feature)) for one in chosen]
+    for drift, test in _pairs(baseline, counts, {one.feature.name: one for one in chosen}, spec):
+        drifts.append(drift)
+        examined.append(test)
+    tested = [index for index, test in enumerate(examined) if test.untested is None]
+    rejected = holm([examined[index].p_value for index in tested], spec.significance)
+    verdicts = dict(zip(tested, rejected, strict=True))
     return tuple(
-        FeatureDecision(
-            drift=FeatureDrift(
-                name=feature.name,
-                psi=test.psi,
-                p_value=test.p_value,
-                drifted=drifted,
-                mean_shift=test.mean_shift,
-            ),
-            examination=test,
-        )
-        for (feature, _), test, drifted in zip(chosen, tests, rejected, strict=True)
+        FeatureDecision(drift=_drift(sizes, test, verdicts.get(index, False)), examination=test)
+        for index, (sizes, test) in enumerate(zip(drifts, examined, strict=True))
     )
 
 
-def examine(baseline: FeatureBaseline, counts: FeatureCounts, spec: MonitorSpec) -> Examination:
-    """Test one feature: its distribution over the common cells, and the share of its rare ones.
-
-    Cells with fewer than five expected rows in the window are pooled; which they are depends on the baseline and the window's
-    size, never on what the window holds. The pool is a cell of the chi-square if five rows are expected in it. Its share also gets
-    an exact binomial test, because a level that the baseline never saw has no place in a chi-square: it must exceed the
-    baseline's share by the minimum effect. The smaller of the two p-values, doubled (Bonferroni), is the feature's.
+def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = None) -> Examination:
+    """Apply every rule to one feature.
 
     Args:
-        baseline: The feature's baseline.
-        counts: Its counts in the window.
-        spec: ``minimum_effect`` and ``minimum_rows``; a feature with fewer values is not tested (p-value 1).
+        compared: The window beside its baseline.
+        spec: Effects that matter and ``minimum_rows``: a feature with fewer values, or too few independent ones, is not tested.
+        untested: Why the feature is not tested. Default: it is.
     """
-    a, b = np.array(baseline.counts, dtype=np.float64), np.array(counts.counts, dtype=np.float64)
-    n, m = a.sum(), b.sum()
-    null_share = float(b[-1] / m) if m else 0.0
-    if n == 0 or m < spec.minimum_rows:
-        return Examination(psi=0.0, p_value=1.0, mean_shift=None, rare_share=0.0, null_share=null_share, by_rare=False)
-    rare = a * m / n < _MINIMUM_EXPECTED
-    pooled = _pool(a, rare), _pool(b, rare)
-    common = pooled if a[rare].sum() * m / n >= _MINIMUM_EXPECTED else (a[~rare], b[~rare])
-    statistic, df = chi_square(*common)
-    dispersion = baseline.overdispersion
-    p_shift = 1.0
-    if df > 0:
-        total, part = common[0].sum(), common[1].sum()
-        noncentrality = spec.minimum_effect * total * part / (total + part)
-        p_shift = noncentral_chi2_tail(statistic / dispersion, df, noncentrality / dispersion)
-    # one of n + 1: what a share of 0 of n rows still allows
-    expected = (a[rare].sum() + 1) / (n + 1) + spec.minimum_effect
-    p_rare = binomial_tail(math.floor(b[rare].sum() / dispersion), math.ceil(m / dispersion), float(min(1.0, expected)))
-    return Examination(
-        psi=psi(*pooled, dispersion=dispersion),
-        p_value=min(1.0, 2 * min(p_shift, p_rare)),
-        mean_shift=_mean_shift(baseline, counts),
-        rare_share=float(b[rare].sum() / m),
-        null_share=null_share,
-        by_rare=p_rare < p_shift,
-    )
+    n, m = compared.baseline_rows, compared.window_rows
+    cells = layout(compared.feature)
+    rare, null = _rare_share(compared, cells), float(compared.observed[-1] / m) if m else 0.0
+    reason = untested or _too_few(n, m, compared.feature, spec)
+    if reason is not None:
+        return Examination(p_value=1.0, untested=reason, rare_share=rare, null_share=null)
+    others: list[Finding] = rules.shares(compared, cells, spec)
+    others += filter(None, (location.mean(compared, spec), location.quantiles(compared, spec)))
+    whole = rules.distribution(compared, cells, spec)
+    weight = (1 - _DISTRIBUTION_WEIGHT) / len(others)
+    weighted = [(whole.p_value / _DISTRIBUTION_WEIGHT, whole), *((one.p_value / weight, one) for one in others)]
+    p_value, finding = min(weighted, key=lambda pair: pair[0])
+    p_value = min(1.0, p_value)
+    said = finding.words() if p_value < 1 else ""
+    return Examination(p_value=p_value, rule=finding.rule, description=said or None, rare_share=rare, null_share=null)
 
 
-def chi_square(a: Wide, b: Wide) -> tuple[float, int]:
-    """Return the chi-square statistic of homogeneity of two count vectors and its degrees of freedom.
+def effective_rows(feature: FeatureBaseline, rows: float) -> float:
+    """Return how many independent rows clustered ones are worth.
 
     Example:
-        >>> chi_square(np.array([10.0, 10.0]), np.array([5.0, 5.0]))
-        (0.0, 1)
+        >>> effective_rows(FeatureBaseline(name="x", type="number", counts=(9, 0), overdispersion=4.0), 100)
+        25.0
     """
-    both = a + b
-    a, b, both = a[both > 0], b[both > 0], both[both > 0]
-    n, m = a.sum(), b.sum()
-    if n == 0 or m == 0:
-        return 0.0, 0
-    expected_a, expected_b = both * n / (n + m), both * m / (n + m)
-    statistic = ((a - expected_a) ** 2 / expected_a + (b - expected_b) ** 2 / expected_b).sum()
-    return float(statistic), len(both) - 1
-
-
-def psi(a: Wide, b: Wide, *, dispersion: float = 1.0) -> float:
-    """Return the population stability index less its expectation without drift, (cells - 1) * (1/n + 1/m); at least 0.
-
-    Example:
-        >>> psi(np.array([500.0, 500.0]), np.array([500.0, 500.0]))
-        0.0
-    """
-    cells = len(a)
-    # half a row a cell keeps empty ones finite
-    p, q = (a + 0.5) / (a.sum() + 0.5 * cells), (b + 0.5) / (b.sum() + 0.5 * cells)
-    bias = (cells - 1) * (1 / a.sum() + 1 / b.sum()) * dispersion
-    return max(0.0, float(((p - q) * np.log(p / q)).sum() - bias))
+    return rows / max(1.0, feature.overdispersion)
 
 
 def holm(p_values: Sequence[float], significance: float) -> list[bool]:
@@ -181,16 +166,80 @@ def holm(p_values: Sequence[float], significance: float) -> list[bool]:
     return rejected
 
 
-def _prediction_name(baseline: Baseline) -> tuple[str, ...]:
-    return () if baseline.prediction is None else (baseline.prediction.name,)
+def _check_names(baseline: Baseline, spec: MonitorSpec) -> None:
+    known = [feature.name for feature in baseline.features]
+    more = [one.name for one in (baseline.prediction, baseline.null_patterns) if one is not None]
+    more += [pair_name(pair) for pair in baseline.pairs or ()]
+    unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - {*known, *more})
+    if unknown:
+        raise ValueError(
+            f"the monitor names features {', '.join(map(repr, unknown))}; the baseline has {', '.join(map(repr, known))}"
+        )
 
 
-def _pool(cells: Wide, rare: npt.NDArray[np.bool_]) -> Wide:
-    return np.append(cells[~rare], cells[rare].sum()) if rare.any() else cells
+def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline, FeatureCounts]]:
+    pairs = list(zip(baseline.features, counts.features, strict=True))
+    if baseline.prediction is not None and counts.prediction is not None:
+        pairs.append((baseline.prediction, counts.prediction))
+    return pairs
 
 
-def _mean_shift(baseline: FeatureBaseline, counts: FeatureCounts) -> float | None:
-    known = sum(counts.counts[:-1])
-    if baseline.mean is None or not baseline.standard_deviation or known == 0:
-        return None
-    return (counts.sum / known - baseline.mean) / baseline.standard_deviation
+def _too_few(n: float, m: float, feature: FeatureBaseline, spec: MonitorSpec) -> str | None:
+    if m < spec.minimum_rows:
+        return f"{m:.0f} values are fewer than {spec.minimum_rows}"
+    for rows, of in ((m, "the window"), (n, "the baseline")):
+        worth = effective_rows(feature, rows)
+        if worth < MINIMUM_EFFECTIVE_ROWS:
+            needed = f"fewer than {MINIMUM_EFFECTIVE_ROWS}"
+            return f"{rows:.0f} values of {of} come in clusters and count as {worth:.0f} independent ones, {needed}"
+    return None
+
+
+def _rare_share(compared: Comparison, cells: Layout) -> float:
+    m = compared.window_rows
+    which = {*cells.rare, *cells.outside, *(() if cells.new is None else (cells.new,))}
+    hardly = compared.expected * m < rules.MINIMUM_EXPECTED * max(1.0, compared.baseline_rows)
+    hardly[list(which)] = True
+    return float(compared.observed[hardly].sum() / m) if m else 0.0
+
+
+def _pairs(
+    baseline: Baseline, counts: Counts, chosen: dict[str, Comparison], spec: MonitorSpec
+) -> list[tuple[FeatureDrift, Examination]]:
+    features = {name: one.feature for name, one in chosen.items()}
+    found = []
+    for pair, counted in zip(baseline.pairs or (), counts.pairs or (), strict=False):
+        if pair.first not in features or pair.second not in features:
+            continue
+        finding = association(pair, counted, (features[pair.first], features[pair.second]), spec)
+        a, b = np.array(pair.counts, dtype=np.float64), np.array(counted.counts, dtype=np.float64)
+        untested = None
+        if b.sum() / max(1.0, pair.overdispersion) < MINIMUM_EFFECTIVE_ROWS or b.sum() < spec.minimum_rows:
+            untested = f"{b.sum():.0f} rows have both values, which is too few"
+        test = Examination(
+            p_value=1.0 if untested else finding.p_value,
+            rule=None if untested else finding.rule,
+            description=None if untested else finding.words() or None,
+            untested=untested,
+        )
+        sizes = FeatureDrift(
+            name=pair_name(pair),
+            psi=psi(a, b, dispersion=pair.overdispersion),
+            p_value=1.0,
+            drifted=False,
+            jensen_shannon=jensen_shannon(a, b),
+            l_infinity=l_infinity(a, b, ordered=False),
+        )
+        found.append((sizes, test))
+    return found
+
+
+def _drift(sizes: FeatureDrift, test: Examination, drifted: bool) -> FeatureDrift:
+    return replace(
+        sizes,
+        p_value=test.p_value,
+        drifted=drifted,
+        rule=None if test.rule is None else test.rule.value,
+        description=test.description,
+        untested=test.untested,
+    )

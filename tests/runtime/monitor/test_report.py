@@ -26,7 +26,7 @@ GOOD = Quality(rows=500, wape=0.44, bias=0.1, unmatched=0, mismatched=0, malform
 
 def decision(name: str, *, drifted: bool) -> FeatureDecision:
     """Return a verdict on one feature."""
-    examination = Examination(psi=0.2, p_value=0.0, mean_shift=None, rare_share=0.0, null_share=0.0, by_rare=False)
+    examination = Examination(p_value=0.0)
     return FeatureDecision(
         drift=FeatureDrift(name=name, psi=0.2, p_value=0.0, drifted=drifted), examination=examination
     )
