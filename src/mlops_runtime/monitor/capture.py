@@ -145,9 +145,8 @@ def bounded_lines(chunks: Iterable[bytes], *, maximum: int = MAXIMUM_LINE) -> It
     held: list[bytes] = []
     size = 0
     for chunk in chunks:
-        head, *others = chunk.split(b"\n")
-        for piece in (head, *others):
-            if piece is not head:
+        for index, piece in enumerate(chunk.split(b"\n")):
+            if index:
                 yield TOO_LONG if size > maximum else b"".join(held)
                 held, size = [], 0
             size += len(piece)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.monitor.capture import CaptureError, is_since, read_call, read_labels
+from mlops_runtime.monitor.capture import TOO_LONG, CaptureError, bounded_lines, is_since, read_call, read_labels
 
 NAMES = ("price", "stock", "store")
 OBJECTS = json.dumps({"instances": [{"price": 1.5, "store": "south, old"}, [2, 3, "north"]]})
@@ -148,3 +148,11 @@ def test_bounds_of_a_prediction_are_read_beside_it(
     """The prediction comes first; bounds are there where every row has both."""
     call = read_call(lines.call(None, output, output_encoding=encoding), None)
     assert (call.predictions, call.bounds) == (predictions, bounds)
+
+
+@given(st.lists(st.lists(st.sampled_from([b"\n", b"a", b"bc", b"\r"]), max_size=6).map(b"".join), max_size=6))
+def test_lines_are_the_same_however_an_object_is_chunked(chunks: list[bytes]) -> None:
+    """Also where a chunk begins and ends with a line end, or holds equal lines."""
+    assert [line for line in bounded_lines(chunks) if line] == [line for line in b"".join(chunks).split(b"\n") if line]
+    short = [line if len(line) <= 3 else TOO_LONG for line in b"".join(chunks).split(b"\n") if line]
+    assert [line for line in bounded_lines(chunks, maximum=3) if line] == short
