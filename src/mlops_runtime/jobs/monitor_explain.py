@@ -1,0 +1,145 @@
+"""Explain a sample of a window's captured rows with the model that serves, and compare with its baseline."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_runtime.contracts.monitor import Baseline, MonitorState
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.jobs.monitor_parts import Part, part_lines
+from mlops_runtime.monitor.attributions import attributions
+from mlops_runtime.monitor.capture import CaptureError, is_since, read_call
+from mlops_runtime.monitor.cells import Numbers
+from mlops_runtime.monitor.ndcg import AttributionError, Explanation, compare
+from mlops_runtime.serving.model import Model, ModelError, load_archive
+from mlops_runtime.serving.payload import CSV, JSON, PayloadError, Reader
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# fewer rows rank features by chance
+MINIMUM_ROWS = 50
+_LINES = 100  # looked at from one place on, until there is a row that the live model answered
+
+
+def explain(
+    live: LivePointer,
+    baseline: Baseline,
+    sizes: Mapping[str, int],
+    *,
+    s3: "S3Client",
+    captures: str,
+    rows: int,
+    minimum_ndcg: float,
+) -> Explanation | None:
+    """Return the explanation of a window; what cannot be explained says why, since drift must be decided all the same.
+
+    Args:
+        live: The model that serves.
+        baseline: Its baseline.
+        sizes: Bytes of each capture object of the window, in the order of time.
+        s3: Client.
+        captures: Bucket of captures.
+        rows: How many rows to explain.
+        minimum_ndcg: Below it is a violation.
+
+    Returns:
+        None if the baseline has no attributions: nobody asked for them when the model was evaluated.
+    """
+    if baseline.attributions is None:
+        return None
+    try:
+        model = _load(live, s3)
+        found = sample(model, baseline, sizes, s3=s3, captures=captures, rows=rows, since=live.since)
+        if len(found) < min(rows, MINIMUM_ROWS):
+            return Explanation(state=MonitorState.INSUFFICIENT_DATA)
+        measured = attributions(model, baseline, found)
+        return compare(baseline.attributions, measured, minimum_ndcg)
+    except (AttributionError, ModelError) as error:
+        return Explanation(state=MonitorState.MONITOR_NOT_RUN, problem=str(error))
+
+
+def sample(
+    model: Model,
+    baseline: Baseline,
+    sizes: Mapping[str, int],
+    *,
+    s3: "S3Client",
+    captures: str,
+    rows: int,
+    since: str,
+) -> Numbers:
+    """Return captured rows as the model saw them: a seeded one of each of ``rows`` equal stretches of the window's bytes.
+
+    The objects are laid end to end in the order of time, so every hour has its share by its traffic, and reading is bounded by the
+    sample instead of the window. A call of several rows gives one of them. Equal calls are all kept, but no line is taken twice.
+
+    Args:
+        model: The model that serves.
+        baseline: Its baseline, features in the order of the model's inputs.
+        sizes: Bytes of each object, in the order of time.
+        s3: Client.
+        captures: Bucket of captures.
+        rows: How many stretches.
+        since: Since when the model serves; earlier calls are left out.
+
+    Returns:
+        Shape (at most ``rows``, inputs).
+    """
+    random = np.random.default_rng(_seed(baseline, sizes))
+    keys, ends = list(sizes), list(accumulate(sizes.values()))
+    reader, names = Reader(model.signature), [feature.name for feature in baseline.features]
+    found: list[Numbers] = []
+    seen: set[tuple[str, bytes]] = set()
+    total = ends[-1] if ends else 0
+    for place in (np.arange(rows) + random.random(rows)) * (total / rows) if total else ():
+        index = int(np.searchsorted(ends, place, side="right"))
+        key = keys[index]
+        start = int(place) - (ends[index] - sizes[key])
+        for line in _around(s3, captures, key, start):
+            row = None if (key, line) in seen else _row(line, names, since, reader, random)
+            if row is not None:
+                seen.add((key, line))
+                found.append(row)
+                break
+    return np.concatenate(found) if found else np.empty((0, len(names)), dtype=np.float32)
+
+
+def _seed(baseline: Baseline, sizes: Mapping[str, int]) -> int:
+    """Return the seed of a window: the same objects give the same sample, the next window another."""
+    return (sum(sizes.values()) + len(sizes) + baseline.rows) % (1 << 32)
+
+
+def _around(s3: "S3Client", bucket: str, key: str, start: int) -> Iterator[bytes]:
+    """Yield lines from the next that begins at a byte on; after the last come the object's first."""
+    pieces = (Part(key, start), Part(key, 0, start)) if start else (Part(key),)
+    return islice(chain.from_iterable(part_lines(s3, bucket, piece) for piece in pieces), _LINES)
+
+
+def _row(line: bytes, names: list[str], since: str, reader: Reader, random: np.random.Generator) -> Numbers | None:
+    """Return one row of a call of the live model, or None."""
+    if not line.strip():
+        return None
+    try:
+        call = read_call(line, names)
+    except CaptureError:
+        return None
+    if call.is_synthetic or not call.rows or not is_since(call.time, since):
+        return None
+    row: list[Any] = list(call.rows[int(random.integers(len(call.rows)))])
+    try:
+        return reader.rows([row], CSV if all(isinstance(value, str) for value in row) else JSON)
+    except PayloadError:
+        return None
+
+
+def _load(live: LivePointer, s3: "S3Client") -> Model:
+    bucket, _, key = live.artifact_uri.removeprefix("s3://").partition("/")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "model.tar.gz"
+        s3.download_file(bucket, key, str(archive))
+        return load_archive(archive, expected_sha256=live.model_sha256)

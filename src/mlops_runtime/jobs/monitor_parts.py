@@ -1,0 +1,94 @@
+"""Large capture objects in parts: every line belongs to exactly one, wherever the cuts fall.
+
+A part holds the lines that begin in its range of bytes, so parts are made from sizes alone and counted apart.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_runtime.monitor.capture import bounded_lines
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PART_BYTES = 64 << 20
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The lines of an object that begin at byte ``start`` or later and before ``end``.
+
+    Args:
+        key: Key of the object.
+        start: First byte.
+        end: First byte that is another part's. Default: up to the object's end.
+    """
+
+    key: str
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole object."""
+        return self.start == 0 and self.end is None
+
+
+def parts(sizes: Mapping[str, int], part_bytes: int = PART_BYTES) -> list[Part]:
+    """Return the parts of objects, the largest first; an object of one part is whole.
+
+    Args:
+        sizes: Bytes by key.
+        part_bytes: Most bytes of a part.
+
+    Example:
+        >>> [(part.start, part.end) for part in parts({"a": 25}, 10)]
+        [(0, 10), (10, 20), (20, None)]
+    """
+    found = [
+        (min(part_bytes, size - start), Part(key, start, start + part_bytes if start + part_bytes < size else None))
+        for key, size in sizes.items()
+        for start in range(0, max(size, 1), part_bytes)
+    ]
+    return [part for _, part in sorted(found, key=lambda each: -each[0])]
+
+
+def part_lines(s3: "S3Client", bucket: str, part: Part) -> Iterator[bytes]:
+    """Yield a part's lines, as ``MonitorStore.lines`` would yield them, without holding the part.
+
+    Args:
+        s3: Client.
+        bucket: The bucket.
+        part: Which lines.
+    """
+    # whether a line begins at the first byte is told by the byte before
+    begin = max(part.start - 1, 0)
+    where = {"Range": f"bytes={begin}-"} if begin else {}
+    body = s3.get_object(Bucket=bucket, Key=part.key, **where)["Body"]
+    try:
+        yield from bounded_lines(_of_part(body.iter_chunks(_CHUNK), begin, part))
+    finally:
+        body.close()
+
+
+def _of_part(chunks: Iterable[bytes], position: int, part: Part) -> Iterator[bytes]:
+    """Yield what comes from ``position`` on without the end of the line before the part, up to the end of its last line."""
+    is_ours = part.start == 0
+    for chunk in chunks:
+        left = chunk
+        if not is_ours:
+            head, end_of_line, left = chunk.partition(b"\n")
+            position += len(head) + len(end_of_line)
+            is_ours = bool(end_of_line)
+            if not is_ours:
+                continue
+            if part.end is not None and position >= part.end:
+                return
+        last = -1 if part.end is None else left.find(b"\n", max(part.end - 1 - position, 0))
+        if last >= 0:
+            yield left[: last + 1]
+            return
+        position += len(left)
+        yield left

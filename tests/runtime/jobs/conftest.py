@@ -1,0 +1,37 @@
+"""What the tests of the monitor's jobs share: an S3 that other processes reach too, and capture lines."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from tests.runtime.monitor.conftest import baseline, lines
+
+__all__ = ["baseline", "lines"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Serve S3 to this process and those that it starts."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture
+def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Two buckets, in the environment of a job."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    for bucket in ("artifacts", "captures"):
+        client.create_bucket(Bucket=bucket)
+    return client
