@@ -17,6 +17,8 @@ from typing import Any, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
 
+# arrays of these, such as a thousand counts, are taken whole
+_PLAIN = {int, float, str, bool, type(None)}
 _SCALARS: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
@@ -39,7 +41,7 @@ def to_dict(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): to_dict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_dict(item) for item in value]
+        return list(value) if _PLAIN.issuperset(map(type, value)) else [to_dict(item) for item in value]
     return value
 
 
@@ -111,6 +113,8 @@ def _read(kind: Any, value: object, path: str, problems: list[str]) -> Any:
         if not isinstance(value, list | tuple):
             problems.append(f"{path} must be an array, got {value!r}")
             return ()
+        if args[0] in (int, float) and {args[0]}.issuperset(map(type, value)):
+            return tuple(value)
         return tuple(_read(args[0], item, f"{path}[{i}]", problems) for i, item in enumerate(value))
     if origin in (Mapping, dict):
         if not isinstance(value, Mapping):

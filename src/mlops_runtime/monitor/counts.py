@@ -1,6 +1,5 @@
 """Count capture lines or columns into a baseline's cells: one pass, flat memory, and counts of parts add up to the whole."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -9,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, Counts
-from mlops_runtime.monitor.capture import CaptureError, is_since, read_call
+from mlops_runtime.monitor.capture import Call
 from mlops_runtime.monitor.cells import Coded, Column
 from mlops_runtime.monitor.conditions import Times
+from mlops_runtime.monitor.lines import LineReader
 from mlops_runtime.monitor.merge import MergeError, merge
 from mlops_runtime.monitor.problems import bounded
 from mlops_runtime.monitor.tally import Grid, WindowTally
@@ -19,38 +19,53 @@ from mlops_runtime.monitor.tally import Grid, WindowTally
 __all__ = ["MergeError", "count", "count_columns", "empty", "merge"]
 
 _CHUNK_ROWS = 8192
-_CHUNK_BYTES = 1 << 24
 _BLOCK_ROWS = 1 << 16
 _MISSING = np.iinfo(np.int64).min  # what numpy calls not a time
 
 
-class _Reading:
-    """Rows of lines that wait to be counted, and what has been seen of the lines."""
+class _Waiting:
+    """Rows that wait until there are enough to be counted at once."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
+        self._need_times = grid.keys is not None and grid.keys.need_times
         self.tally = WindowTally(grid)
-        self.need_times = grid.keys is not None and grid.keys.need_times
-        self.rows: list[Sequence[Any]] = []
-        self.times: list[int] = []
-        self.predictions: list[Any] = []
-        # where in ``rows`` the row of each prediction is; -1 if that is unknown
-        self.row_of: list[int] = []
-        self.bytes = 0
+        self.rows_seen = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._rows: list[Sequence[Any]] = []
+        self._times: list[int] = []
+        self._predictions: list[Any] = []
+        # where in the rows that of each prediction is; -1 if it is unknown
+        self._row_of: list[int] = []
+
+    def add(self, call: Call) -> None:
+        rows, predictions = call.rows or (), call.predictions or ()
+        self.rows_seen += len(predictions) if call.rows is None else len(rows)
+        if self._grid.keys is not None:
+            start = len(self._rows)
+            of_rows = len(rows) == len(predictions)
+            self._row_of += range(start, start + len(rows)) if of_rows else [-1] * len(predictions)
+        if self._need_times:
+            self._times += [_seconds(call.time)] * len(rows)
+        self._rows += rows
+        self._predictions += predictions
+        if len(self._rows) >= _CHUNK_ROWS or len(self._predictions) >= _CHUNK_ROWS:
+            self.flush()
 
     def flush(self) -> None:
         """Count what waits."""
-        rows = len(self.rows)
         # of no rows there are no columns either
-        columns = dict(zip(self._grid.names, zip(*self.rows, strict=True), strict=False))
-        times = np.array(self.times, dtype=np.int64).view("datetime64[s]") if self.need_times else None
-        groups = self.tally.add(columns, rows, times)
-        if self._grid.keys is not None and self.predictions:
+        columns = dict(zip(self._grid.names, zip(*self._rows, strict=True), strict=False))
+        times = np.array(self._times, dtype=np.int64).view("datetime64[s]") if self._need_times else None
+        groups = self.tally.add(columns, len(self._rows), times)
+        if self._grid.keys is not None and self._predictions:
             unknown = len(self._grid.strata)
             of_rows = np.append(np.empty(0, dtype=np.int64) if groups is None else groups, unknown)
-            groups = of_rows[np.array(self.row_of, dtype=np.int64)]
-        self.tally.add_predictions(self.predictions, groups)
-        self.rows, self.times, self.predictions, self.row_of, self.bytes = [], [], [], [], 0
+            groups = of_rows[np.array(self._row_of, dtype=np.int64)]
+        self.tally.add_predictions(self._predictions, groups)
+        self._clear()
 
 
 def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") -> Counts:
@@ -74,60 +89,21 @@ def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") 
         (0, 1, 0)
     """
     grid = _grid(_Same(baseline))
-    reading = _Reading(grid)
-    problems: Counter[str] = Counter()
-    calls = total = malformed = synthetic = earlier = 0
-    first = last = ""
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            call = read_call(line, grid.names)
-        except CaptureError as error:
-            malformed += 1
-            problems[error.problem] += 1
-            continue
-        if call.is_synthetic:
-            synthetic += 1
-            continue
-        if not is_since(call.time, since):
-            earlier += 1
-            continue
-        calls += 1
-        if call.time:
-            first = min(first or call.time, call.time)
-            last = max(last, call.time)
-        if call.problems:
-            problems.update(call.problems)
-            if len(problems) > _CHUNK_ROWS:
-                problems = Counter(bounded(problems))
-        rows, predictions = call.rows, call.predictions
-        total += len(predictions or ()) if rows is None else len(rows)
-        if grid.keys is not None and predictions:
-            has_rows = rows is not None and len(rows) == len(predictions)
-            start = len(reading.rows)
-            reading.row_of += range(start, start + len(predictions)) if has_rows else [-1] * len(predictions)
-        if rows:
-            reading.rows += rows
-            if reading.need_times:
-                reading.times += [_seconds(call.time)] * len(rows)
-        if predictions:
-            reading.predictions += predictions
-        reading.bytes += len(line)
-        if len(reading.rows) >= _CHUNK_ROWS or len(reading.predictions) >= _CHUNK_ROWS or reading.bytes > _CHUNK_BYTES:
-            reading.flush()
-    reading.flush()
+    reader, waiting = LineReader(grid.names, since), _Waiting(grid)
+    for call in reader.read(lines):
+        waiting.add(call)
+    waiting.flush()
     return _counts(
-        reading.tally,
+        waiting.tally,
         grid,
-        rows=total,
-        calls=calls,
-        first=first,
-        last=last,
-        malformed=malformed,
-        synthetic=synthetic or None,
-        earlier=earlier or None,
-        problems=bounded(problems) or None,
+        rows=waiting.rows_seen,
+        calls=reader.calls,
+        first=reader.first,
+        last=reader.last,
+        malformed=reader.malformed,
+        synthetic=reader.synthetic or None,
+        earlier=reader.earlier or None,
+        problems=bounded(reader.problems) or None,
         objects=1,
     )
 
