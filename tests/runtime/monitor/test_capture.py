@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlops_runtime.monitor import capture
 from mlops_runtime.monitor.capture import TOO_LONG, CaptureError, bounded_lines, is_since, read_call, read_labels
 
 NAMES = ("price", "stock", "store")
@@ -156,3 +157,33 @@ def test_lines_are_the_same_however_an_object_is_chunked(chunks: list[bytes]) ->
     assert [line for line in bounded_lines(chunks) if line] == [line for line in b"".join(chunks).split(b"\n") if line]
     short = [line if len(line) <= 3 else TOO_LONG for line in b"".join(chunks).split(b"\n") if line]
     assert [line for line in bounded_lines(chunks, maximum=3) if line] == short
+
+
+_texts = st.text(st.characters() | st.sampled_from('"\\\ud800\x00\n,'), max_size=12)
+_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.integers(10**18, 10**40) | _texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(_values, _values, _texts, st.booleans())
+def test_a_line_is_the_same_with_and_without_orjson(key: Any, extra: Any, data: str, ascii_only: bool) -> None:
+    """What a job's image reads faster it reads as the function does, also what only one of the two decoders takes."""
+    side = {"observedContentType": "text/csv", "mode": "INPUT", "data": data, "encoding": "CSV"}
+    record = {"captureData": {"endpointInput": side, "x": extra}, "eventMetadata": {"eventId": "e", "inferenceId": key}}
+    text = json.dumps(record, ensure_ascii=ascii_only)
+    for line in (text, text.encode("utf-8", "surrogatepass"), text[:-1], text.replace('"e"', "1e999")):
+        quick = outcome(line)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(capture, "orjson", None)
+            assert outcome(line) == quick
+
+
+def outcome(line: bytes | str) -> object:
+    """Return what is counted of a line: the rows of its call, or what is wrong with it."""
+    try:
+        call = read_call(line, ("price", "store"))
+    except CaptureError as error:
+        return error.problem
+    return call.time, call.rows, call.is_synthetic, call.problems
