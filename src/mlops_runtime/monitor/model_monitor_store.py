@@ -1,7 +1,7 @@
 """Where Model Monitor's executions leave their files: ``<prefix>/<monitor>/<endpoint>/<schedule>/yyyy/mm/dd/hh/``."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from mlops_runtime.monitor.model_monitor import (
@@ -12,13 +12,12 @@ from mlops_runtime.monitor.model_monitor import (
     MonitorName,
     schedule_name,
 )
-from mlops_runtime.monitor.report import Window
+from mlops_runtime.monitor.window import HOUR, Window, hour_of, stamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _READ = (STATISTICS_FILE, *VIOLATION_FILES, ANALYSIS_FILE)
-_HOUR = timedelta(hours=1)
 
 
 class ModelMonitorReports:
@@ -69,14 +68,14 @@ class ModelMonitorReports:
         """Yield the hour and key of each object of a window; one listing a day."""
         folder = f"{self._prefix}/{monitor}/{self._endpoint}/{schedule_name(self._endpoint, monitor)}/"
         pages = self._s3.get_paginator("list_objects_v2")
-        first, last = window.start + _HOUR, window.end
+        first, last = window.start + HOUR, window.end
         day = first.astimezone(UTC).replace(hour=0)
         while day <= last:
             for page in pages.paginate(Bucket=self._bucket, Prefix=f"{folder}{day:%Y/%m/%d}/"):
                 for entry in page.get("Contents", []):
-                    hour = entry["Key"][len(folder) + 11 : len(folder) + 13]
-                    if hour.isdecimal() and int(hour) < 24 and first <= day + timedelta(hours=int(hour)) <= last:
-                        yield _iso(day + timedelta(hours=int(hour))), entry["Key"]
+                    due = hour_of(entry["Key"], folder)
+                    if due is not None and first <= due <= last:
+                        yield stamp(due), entry["Key"]
             day += timedelta(days=1)
 
 
@@ -88,7 +87,3 @@ def model_monitor_prefix(endpoint: str) -> str:
         'monitor/demand-forecast/model_monitor'
     """
     return f"monitor/{endpoint}/model_monitor"
-
-
-def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

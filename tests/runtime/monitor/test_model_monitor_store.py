@@ -9,7 +9,7 @@ import pytest
 from moto import mock_aws
 
 from mlops_runtime.monitor.model_monitor_store import ModelMonitorReports
-from mlops_runtime.monitor.report import Window
+from mlops_runtime.monitor.window import Window
 
 
 @pytest.fixture
