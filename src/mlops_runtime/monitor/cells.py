@@ -96,11 +96,7 @@ class LevelCells(dict[Any, int]):
         if isinstance(values, Coded):
             known = np.array([*map(self.__getitem__, values.levels), self[None]], dtype=np.int64)
             return known[values.codes]
-        listed = to_list(values)
-        try:
-            return np.fromiter(map(self.__getitem__, listed), np.int64, len(listed))
-        except TypeError:  # arrays and objects have no hash
-            return np.fromiter((self[_hashable(value)] for value in listed), np.int64, len(listed))
+        return _each(self, to_list(values))
 
     def _find(self, value: Any) -> int:
         if is_null(value):
@@ -123,7 +119,7 @@ def level_crc(level: str) -> int:
 
     Example:
         >>> level_crc("store 7")
-        2571312443
+        1764645618
     """
     return zlib.crc32(level.encode("utf-8", "surrogatepass"))
 
@@ -152,17 +148,19 @@ def to_coded(values: Column) -> tuple[Coded, int]:
     """
     if isinstance(values, Coded):
         return values, 0
-    codes = _LevelCodes()
-    listed = to_list(values)
-    try:
-        found = np.fromiter(map(codes.__getitem__, listed), np.int64, len(listed))
-    except TypeError:
-        found = np.fromiter((codes[_hashable(value)] for value in listed), np.int64, len(listed))
+    codes = LevelCodes()
+    found = codes.of(values)
     return Coded(found, codes.levels), int((found == INVALID).sum()) if codes.has_invalid else 0
 
 
-class _LevelCodes(dict[Any, int]):
-    """Gives each level the next code."""
+class LevelCodes(dict[Any, int]):
+    """Gives each level of a column of text the next code, -1 to null, -2 to what is neither.
+
+    Example:
+        >>> codes = LevelCodes()
+        >>> codes.of(["b", "a", None, "b", 3]).tolist(), codes.levels
+        ([0, 1, -1, 0, -2], ['b', 'a'])
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,6 +168,7 @@ class _LevelCodes(dict[Any, int]):
         self.has_invalid = False
 
     def __missing__(self, value: Any) -> int:
+        """Return the code of a value that is seen for the first time."""
         if value is None or value == "":
             self[value] = NULL
             return NULL
@@ -182,6 +181,12 @@ class _LevelCodes(dict[Any, int]):
         self.levels.append(value)
         return code
 
+    def of(self, values: Column) -> Cells:
+        """Return the code of each row of a column, going on from the columns before."""
+        if isinstance(values, Coded):
+            return np.array([*map(self.__getitem__, values.levels), NULL], dtype=np.int64)[values.codes]
+        return _each(self, to_list(values))
+
 
 def to_numbers(values: Column) -> Numbers:
     """Return a column as 32-bit floats: NaN for null, infinity for what is no number that such a float holds.
@@ -193,23 +198,27 @@ def to_numbers(values: Column) -> Numbers:
         >>> to_numbers(["1.5", "", "x", "inf"]).tolist()
         [1.5, nan, inf, inf]
     """
-    if isinstance(values, Coded):
-        values = [values.levels[code] if code >= 0 else None for code in values.codes.tolist()]
     if isinstance(values, np.ndarray):
         if values.dtype == np.float32:
             return values
         if values.dtype.kind in "fiub":
             return _narrow(values.astype(np.float64))
-        values = values.tolist()
-    kinds = set(map(type, values))
+    listed = _items(values)
+    kinds = set(map(type, listed))
     try:
-        if kinds == {str} and "_" not in "".join(values):  # Python's own digit separator is not CSV
-            return _narrow(np.fromiter(map(float, values), np.float64, len(values)))
+        if kinds == {str} and "_" not in "".join(listed):  # Python's own digit separator is not CSV
+            return _narrow(np.fromiter(map(float, listed), np.float64, len(listed)))
         if kinds <= {float, int, type(None)}:
-            return _narrow(np.array(values, dtype=np.float64))
+            return _narrow(np.array(listed, dtype=np.float64))
     except (ValueError, OverflowError):  # an empty field, text, or an integer beyond a float
         pass
-    return _narrow(np.array([_number(value) for value in values], dtype=np.float64))
+    return _narrow(np.array([_number(value) for value in listed], dtype=np.float64))
+
+
+def _items(values: Column) -> Sequence[Any]:
+    if isinstance(values, Coded):
+        return [values.levels[code] if code >= 0 else None for code in values.codes.tolist()]
+    return values.tolist() if isinstance(values, np.ndarray) else values
 
 
 def _narrow(numbers: npt.NDArray[np.float64]) -> Numbers:
@@ -232,6 +241,13 @@ def _number(value: Any) -> float:
         return float(value)
     except (ValueError, OverflowError, TypeError):
         return np.inf
+
+
+def _each(codes: dict[Any, int], values: Sequence[Any]) -> Cells:
+    try:
+        return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+    except TypeError:  # arrays and objects have no hash
+        return np.fromiter((codes[_hashable(value)] for value in values), np.int64, len(values))
 
 
 def _hashable(value: Any) -> Any:

@@ -65,11 +65,11 @@ class ExactSums:
             np.add(left, step, out=high)
             high -= step
             left -= high
+            total: Wide = np.zeros(self._groups)
             if groups is None:
-                total = np.zeros(self._groups)
                 total[0] = high.sum()
             else:
-                total = np.bincount(groups, weights=high, minlength=self._groups)
+                total += np.bincount(groups, weights=high, minlength=self._groups)
             self._parts.append(total)
 
     def _few(self) -> list[Wide]:

@@ -1,6 +1,6 @@
 """Add counts: any grouping and any order of the parts give the same counts, bit for bit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
@@ -103,7 +103,7 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
     has_strata, problems = start.strata is not None, start.problems
     first, last = start.first, start.last
     calls, malformed = start.calls, start.malformed
-    optional = [(start.synthetic, start.earlier, start.objects)]
+    synthetic, earlier, objects = start.synthetic, start.earlier, start.objects
     for part in parts:
         if part.baseline_sha256 != start.baseline_sha256:
             raise MergeError(f"counts must be of one baseline, got {start.baseline_sha256} and {part.baseline_sha256}")
@@ -124,8 +124,8 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         problems = add_problems(problems, part.problems) if part.problems else problems
         first, last = min(first or part.first, part.first or first), max(last, part.last)
         calls, malformed = calls + part.calls, malformed + part.malformed
-        optional = [_add_optional((*optional, (part.synthetic, part.earlier, part.objects)))]
-    synthetic, earlier, objects = optional[0]
+        synthetic, earlier = _both(synthetic, part.synthetic), _both(earlier, part.earlier)
+        objects = _both(objects, part.objects)
     return Counts(
         baseline_sha256=start.baseline_sha256,
         rows=total.rows,
@@ -169,11 +169,8 @@ def _add_pair(pairs: dict[tuple[str, str], np.ndarray], part: PairCounts) -> Non
         pairs[key] += part.counts
 
 
-def _add_optional(rows: Sequence[tuple[int | None, ...]]) -> tuple[int | None, ...]:
-    """Return the sums of columns; None where all are None."""
-    return tuple(
-        None if all(v is None for v in column) else sum(v or 0 for v in column) for column in zip(*rows, strict=True)
-    )
+def _both(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other
 
 
 def _terms(parts: Iterable[float]) -> list[float]:
