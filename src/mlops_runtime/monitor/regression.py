@@ -41,6 +41,8 @@ def draws(rows: Rows, resampling: Resampling) -> Mapping[str, Wide]:
 
 def _columns(rows: Rows) -> Wide:
     error = rows.prediction - rows.label
+    with np.errstate(over="ignore"):
+        squared = error**2
     # about their mean: the sum of squares of large labels would lose the differences between them
     label = rows.label - (rows.label.mean() if len(rows) else 0.0)
     has_bounds = np.isfinite(rows.low) & np.isfinite(rows.high)
@@ -50,7 +52,7 @@ def _columns(rows: Rows) -> Wide:
         np.abs(error),
         error,
         np.abs(rows.label),
-        error**2,
+        squared,
         label,
         label**2,
         has_bounds,
@@ -61,7 +63,7 @@ def _columns(rows: Rows) -> Wide:
 
 def _metrics(sums: Wide) -> dict[str, Wide]:
     rows, absolute, error, actual, squared, label, label_squared, bounded, covered = sums.T
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         spread = label_squared - label**2 / rows
         # rounding leaves a little of labels that are all the same: no spread to explain
         spread = np.where(spread > 1e-12 * label_squared, spread, np.nan)
@@ -69,4 +71,5 @@ def _metrics(sums: Wide) -> dict[str, Wide]:
         bias = np.where(actual > 0, error / actual, np.nan)
         coverage = np.where(bounded > 0, covered / bounded, np.nan)
         metrics = (wape, bias, absolute / rows, np.sqrt(squared / rows), 1 - squared / spread, coverage)
-    return dict(zip(NAMES, metrics, strict=True))
+    # what a double cannot hold is not known
+    return {name: np.where(np.isfinite(metric), metric, np.nan) for name, metric in zip(NAMES, metrics, strict=True)}
