@@ -2,7 +2,7 @@
 
 from mlops_constructs._errors import ValidationError
 from mlops_constructs.business_unit import BusinessUnit, Freeze, FreezeCalendar, Network, Platform, Profile
-from mlops_constructs.drift_alarms import DriftAlarms
+from mlops_constructs.drift_alarms import DriftAlarms, ExpectedTraffic, Severity, UnitDashboard
 from mlops_constructs.eks_inference import (
     Bootstrap,
     Delivery,
@@ -37,7 +37,7 @@ from mlops_constructs.model_endpoint import (
     ScheduledCapacity,
     off_hours,
 )
-from mlops_constructs.model_monitor import ModelMonitor
+from mlops_constructs.model_monitor import ModelMonitor, MonitorBaseline, MonitorEngine, SageMakerModelMonitor
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
 from mlops_constructs.retraining import (
     GuardPolicy,
@@ -73,6 +73,7 @@ __all__ = [
     "EndpointCapacity",
     "EndpointVariant",
     "Entity",
+    "ExpectedTraffic",
     "Feature",
     "FeatureAccess",
     "FeatureGroup",
@@ -92,6 +93,8 @@ __all__ = [
     "ModelImage",
     "ModelMonitor",
     "ModelRegistry",
+    "MonitorBaseline",
+    "MonitorEngine",
     "Network",
     "Ownership",
     "PersonalData",
@@ -104,14 +107,17 @@ __all__ = [
     "RolloutKind",
     "RolloutPolicy",
     "RolloutTarget",
+    "SageMakerModelMonitor",
     "SageMakerTarget",
     "Scaling",
     "ScheduledCapacity",
+    "Severity",
     "ShadowTraffic",
     "Spot",
     "TenantQuota",
     "TrainingJob",
     "TrainingSetSource",
+    "UnitDashboard",
     "ValidationError",
     "off_hours",
 ]

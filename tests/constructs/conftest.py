@@ -232,6 +232,12 @@ def demand(tmp_path_factory: pytest.TempPathFactory) -> Demand:
     return make_demand(tmp_path_factory.mktemp("demand"))
 
 
+@pytest.fixture(scope="session")
+def define_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Demand]:
+    """Define a unit with changed arguments that several tests look at."""
+    return lambda **changes: make_demand(tmp_path_factory.mktemp("changed"), **changes)
+
+
 @pytest.fixture
 def define(tmp_path: Path) -> Callable[..., Demand]:
     """Define a unit with changed arguments."""

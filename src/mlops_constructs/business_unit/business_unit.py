@@ -18,6 +18,7 @@ from constructs import Construct
 from mlops_constructs._bucket import define_access_logs_bucket, define_bucket
 from mlops_constructs._queue import define_dead_letter_queue
 from mlops_constructs._table import define_table
+from mlops_constructs._topic import define_topic
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, warn
 from mlops_constructs.business_unit._automation import AutomationAccess, define_entry
@@ -89,7 +90,7 @@ class BusinessUnit(Construct):
         self._key: kms.IKey = (
             define_key(self, "Key", unit=name, profile=profile) if encryption_key is None else encryption_key
         )
-        self._topic = sns.Topic(self, "Topic", master_key=self._key, enforce_ssl=True)
+        self._topic = define_topic(self, "Topic", key=self._key)
         self._boundary = define_boundary(self, "Boundary", unit=name)
         self._function_policy = define_function_policy(self, "FunctionPolicy")
         self._define_network(Network.made() if network is None else network)

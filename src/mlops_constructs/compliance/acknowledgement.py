@@ -19,6 +19,7 @@ _HIPAA, _R4, _R5, _PCI = "HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "
 RULE_FAMILIES: dict[str, tuple[str, ...]] = {
     "ALBHttpToHttpsRedirection": (_HIPAA, _R4, _R5, _PCI),
     "ALBWAFEnabled": (_R4, _R5, _PCI),
+    "CloudWatchAlarmAction": (_HIPAA, _R4, _R5),
     "DynamoDBInBackupPlan": (_HIPAA, _R4, _R5),
     "ELBDeletionProtectionEnabled": (_HIPAA, _R4, _R5),
     "ELBv2ACMCertificateRequired": (_HIPAA, _R5, _PCI),

@@ -1,42 +1,63 @@
-"""Alarms on drift, on quality, and on silence; drift and quality ask for a retraining."""
+"""Alarms on what a monitor finds, by severity, with one alarm an endpoint above them; drift and quality ask for a retraining."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_sns as sns
 
 from constructs import Construct
+from mlops_constructs._topic import ALARMS, admit
 from mlops_constructs._validation import check_range, raise_if_any
 from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, warn
+from mlops_constructs.compliance import acknowledge_family
+from mlops_constructs.drift_alarms._children import Child, children, names
+from mlops_constructs.drift_alarms._messages import define_messages
+from mlops_constructs.drift_alarms._price import print_price
+from mlops_constructs.drift_alarms.dashboard import define_endpoint_dashboard
+from mlops_constructs.drift_alarms.severity import Severity
+from mlops_constructs.drift_alarms.traffic import ExpectedTraffic
 from mlops_constructs.model_monitor import ModelMonitor
 from mlops_constructs.retraining import RetrainingPipeline
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
 
-# An alarm looks back seven days at most, and two runs must fit, or each late run would ring.
-# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html (EvaluationPeriods)
-_LONGEST_SCHEDULE = cdk.Duration.hours(84)
+_RETRAINS = ("features", "quality")
+_TOLD_ABOVE = (
+    "the composite alarm of its severity tells the topic, once for all that ring together; "
+    "rejected: an action of its own, which would tell the same people twice"
+)
 
 
 class DriftAlarms(Construct):
     """Define alarms on what a monitor finds. Stateless.
 
-    ``features`` rings when a feature drifted, ``quality`` when the live loss is too far above the holdout's; both tell the unit's
-    topic and ask for a retraining. Between two runs of the monitor they keep their state. ``heartbeat`` rings when the monitor
-    itself is silent. A dashboard shows the three.
+    Each alarm watches one metric of the monitor; ``alarms`` names them. Two composite alarms tell people: ``Critical`` of drift
+    that persists, of quality, bias and latency beyond their limits, of a baseline that was tampered with and of silence;
+    ``Warning`` of what may become one of these, unless ``Critical`` rings already. ``Endpoint`` rings when either does. Besides,
+    each report that found something is told in words. Between two runs of the monitor alarms keep their state. A dashboard
+    shows them.
+
+    While a rollout holds the endpoint, the monitor publishes nothing about drift, so that no alarm on it begins
+    (``docs/adr/0017-suppression.md``).
 
     Args:
         scope: Parent.
         id: Construct id.
         business_unit: The unit.
         monitor: The monitor.
-        retraining: What the alarms ask for. Default: they only tell the topic.
+        retraining: What drift and quality ask for. Default: the alarms only tell.
         wape_ratio: Live WAPE over the holdout's, above which ``quality`` rings. Default: the monitor's ``maximum_wape_ratio``.
+        critical_topic: Topic of those on call. Default: the unit's.
+        warning_topic: Topic of those who look in working hours. Default: the unit's.
+        severities: Severities that differ, by the alarm's name, such as ``{"suspect": Severity.CRITICAL}``. Default: none does.
+        psi: Largest PSI of features that have an alarm of their own, a warning. Default: none has.
+        expect_traffic: When calls are expected, so that their absence rings. Default: never.
 
     Raises:
-        ValidationError: If the ratio is not possible, or the pipeline has alarms already.
+        ValidationError: If a limit is not possible, a name is unknown, or the pipeline has alarms already.
 
     Example:
         >>> alarms = DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
@@ -51,90 +72,153 @@ class DriftAlarms(Construct):
         monitor: ModelMonitor,
         retraining: RetrainingPipeline | None = None,
         wape_ratio: float | None = None,
+        critical_topic: sns.ITopic | None = None,
+        warning_topic: sns.ITopic | None = None,
+        severities: Mapping[str, Severity] | None = None,
+        psi: Mapping[str, float] | None = None,
+        expect_traffic: ExpectedTraffic | None = None,
     ) -> None:
         super().__init__(scope, id)
         limit = monitor.spec.maximum_wape_ratio if wape_ratio is None else wape_ratio
-        raise_if_any(self, "InvalidDriftAlarms", [check_range("wape_ratio", limit, minimum=0.01, maximum=100)])
+        severities, psi = {} if severities is None else severities, {} if psi is None else psi
         self._unit, self._monitor = business_unit, monitor
-        drift = {"features": self._define_features(), "quality": self._define_quality(limit)}
+        self._topics = {
+            Severity.CRITICAL: business_unit.topic if critical_topic is None else critical_topic,
+            Severity.WARNING: business_unit.topic if warning_topic is None else warning_topic,
+        }
+        self._validate(limit, severities, psi, expect_traffic)
+        found = list(children(monitor, wape_ratio=limit, severities=severities, psi=psi, traffic=expect_traffic))
+        self._alarms = self._define_children(found)
+        if "heartbeat" not in self._alarms:
+            warn(self, NO_HEARTBEAT_ALARM, schedule=monitor.schedule.to_human_string())
+        self._composites = self._define_composites(found)
+        self._endpoint_alarm = self._define_endpoint_alarm()
         if retraining is not None:
-            retraining.add_alarms(drift)
-        heartbeat = self._define_heartbeat()
-        self._alarms = drift if heartbeat is None else {**drift, "heartbeat": heartbeat}
-        self._define_dashboard()
+            retraining.add_alarms({name: self._alarms[name] for name in _RETRAINS})
+        define_messages(
+            self,
+            business_unit=business_unit,
+            endpoint_name=monitor.endpoint.endpoint_name,
+            topics=self._topics,
+        )
+        define_endpoint_dashboard(self, "Dashboard", monitor=monitor, alarms=list(self._alarms.values()))
+        print_price(
+            self,
+            f"watching {monitor.endpoint.endpoint_name} costs",
+            metrics=monitor.metric_count,
+            alarms=len(self._alarms),
+            composites=len(self._composites) + 1,
+            dashboards=1,
+        )
         business_unit.tag(self)
 
     @property
+    def monitor(self) -> ModelMonitor:
+        """The monitor."""
+        return self._monitor
+
+    @property
     def alarms(self) -> dict[str, cloudwatch.IAlarm]:
-        """The alarms by name: ``features``, ``quality`` and, where the schedule allows it, ``heartbeat``."""
+        """The alarms by name: ``features``, ``quality``, where the schedule allows it ``heartbeat``, and the others."""
         return dict(self._alarms)
 
-    def _define_features(self) -> cloudwatch.Alarm:
-        return self._define_alarm(
-            "Features",
-            self._monitor.metric_features_drifted(),
-            threshold=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            description="at least one feature of the calls no longer looks like the training data; read the newest report, and "
-            "constraint_violations.json for the features",
-        )
+    @property
+    def composites(self) -> dict[Severity, cloudwatch.IAlarm]:
+        """The composite alarm of each severity that an alarm has."""
+        return dict(self._composites)
 
-    def _define_quality(self, limit: float) -> cloudwatch.Alarm:
-        return self._define_alarm(
-            "Quality",
-            self._monitor.metric_wape_ratio(),
-            threshold=limit,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            description=f"the live WAPE is more than {limit} times that of the model's holdout; compare the report's quality with "
-            "quality_baseline, and check that the labels are right",
-        )
+    @property
+    def endpoint_alarm(self) -> cloudwatch.IAlarm:
+        """The one alarm of the endpoint, above all others."""
+        return self._endpoint_alarm
 
-    def _define_heartbeat(self) -> cloudwatch.Alarm | None:
-        hours = -(-int(self._monitor.schedule.to_seconds()) // 3600)
-        if hours > _LONGEST_SCHEDULE.to_hours():
-            warn(self, NO_HEARTBEAT_ALARM, schedule=self._monitor.schedule.to_human_string())
-            return None
-        return self._define_alarm(
-            "Heartbeat",
-            self._monitor.metric_heartbeat(),
-            threshold=1,
-            comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-            description="the monitor gave no report for two of its runs; read the log of its function Decide and its dead letters",
-            hours=2 * hours,
-            missing=cloudwatch.TreatMissingData.BREACHING,
-        )
-
-    def _define_alarm(
+    def _validate(
         self,
-        id: str,
-        metric: cloudwatch.Metric,
-        *,
-        threshold: float,
-        comparison_operator: cloudwatch.ComparisonOperator,
-        description: str,
-        hours: int = 1,
-        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.IGNORE,
-    ) -> cloudwatch.Alarm:
-        alarm = metric.create_alarm(
+        wape_ratio: float,
+        severities: Mapping[str, Severity],
+        psi: Mapping[str, float],
+        traffic: ExpectedTraffic | None,
+    ) -> None:
+        known, features = names(self._monitor, traffic=traffic), self._monitor.spec.alarm_features
+        raise_if_any(
             self,
-            id,
-            threshold=threshold,
-            comparison_operator=comparison_operator,
-            evaluation_periods=hours,
-            # between two runs there are no data, and nothing has become better or worse
-            treat_missing_data=missing,
-            alarm_description=f"{self._monitor.endpoint.endpoint_name}: {description}",
+            "InvalidDriftAlarms",
+            [
+                check_range("wape_ratio", wape_ratio, minimum=0.01, maximum=100),
+                *(
+                    f"severities must name alarms ({', '.join(known)}), got {name!r}"
+                    for name in severities
+                    if name not in known
+                ),
+                *(
+                    f"psi must name features of the spec's alarm_features ({', '.join(features) or 'none'}), got {name!r}"
+                    for name in psi
+                    if name not in features
+                ),
+                *(check_range(f"psi of {name}", value, minimum=0.001, maximum=100) for name, value in psi.items()),
+            ],
         )
-        alarm.add_alarm_action(actions.SnsAction(self._unit.topic))
+
+    def _define_children(self, found: Sequence[Child]) -> dict[str, cloudwatch.IAlarm]:
+        features = Construct(self, "Psi")
+        return {
+            child.name: _define_alarm(features if child.name.startswith("psi/") else self, child, self._monitor)
+            for child in found
+        }
+
+    def _define_composites(self, found: Sequence[Child]) -> dict[Severity, cloudwatch.IAlarm]:
+        name = self._monitor.endpoint.endpoint_name
+        made: dict[Severity, cloudwatch.IAlarm] = {}
+        for severity in (Severity.CRITICAL, Severity.WARNING):
+            own = [child for child in found if child.severity is severity]
+            if not own:
+                continue
+            rule: cloudwatch.IAlarmRule = cloudwatch.AlarmRule.any_of(*(self._alarms[child.name] for child in own))
+            if severity is Severity.WARNING and made:
+                # who hears of the one need not hear of the other
+                rule = cloudwatch.AlarmRule.all_of(rule, cloudwatch.AlarmRule.not_(made[Severity.CRITICAL]))
+            which = ", ".join(child.id for child in own)
+            alarm = cloudwatch.CompositeAlarm(
+                self,
+                severity.value.capitalize(),
+                alarm_rule=rule,
+                alarm_description=f"{name}: {severity}: at least one of {which} rings; its description says what happened and "
+                "what to do, `mlops monitor report` shows the newest report"[:1024],
+            )
+            topic = self._topics[severity]
+            alarm.add_alarm_action(actions.SnsAction(topic))
+            if topic is not self._unit.topic:
+                admit(
+                    topic,
+                    self,
+                    sid=f"{alarm.node.id}{alarm.node.addr[-8:]}",
+                    service=ALARMS,
+                    source_arn=alarm.alarm_arn,
+                )
+            made[severity] = alarm
+        return made
+
+    def _define_endpoint_alarm(self) -> cloudwatch.CompositeAlarm:
+        alarm = cloudwatch.CompositeAlarm(
+            self,
+            "Endpoint",
+            alarm_rule=cloudwatch.AlarmRule.any_of(*self._composites.values()),
+            alarm_description=f"{self._monitor.endpoint.endpoint_name}: its monitor found something; look at the alarms "
+            "Critical and Warning, they tell people",
+        )
         return alarm
 
-    def _define_dashboard(self) -> None:
-        monitor = self._monitor
-        dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=cdk.Duration.days(90))
-        dashboard.add_widgets(
-            cloudwatch.GraphWidget(
-                title="Drift", left=[monitor.metric_features_drifted()], right=[monitor.metric_max_psi()]
-            ),
-            cloudwatch.GraphWidget(title="Quality", left=[monitor.metric_wape_ratio()]),
-            cloudwatch.GraphWidget(title="Calls", left=[monitor.endpoint.metric_invocations()]),
-        )
+
+def _define_alarm(scope: Construct, child: Child, monitor: ModelMonitor) -> cloudwatch.Alarm:
+    alarm = cloudwatch.Alarm(
+        scope,
+        child.id,
+        metric=child.metric(),
+        threshold=child.threshold,
+        comparison_operator=child.comparison,
+        evaluation_periods=child.hours,
+        treat_missing_data=child.missing,
+        alarm_description=f"{monitor.endpoint.endpoint_name}: {child.severity}: {child.description}",
+    )
+    acknowledge_family(alarm, "CloudWatchAlarmAction", _TOLD_ABOVE)
+    return alarm

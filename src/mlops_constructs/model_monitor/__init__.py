@@ -1,5 +1,7 @@
 """Monitors: what counts captures and decides over windows."""
 
+from mlops_constructs.model_monitor._sagemaker_settings import MonitorBaseline, SageMakerModelMonitor
+from mlops_constructs.model_monitor.engine import MonitorEngine
 from mlops_constructs.model_monitor.model_monitor import ModelMonitor
 
-__all__ = ["ModelMonitor"]
+__all__ = ["ModelMonitor", "MonitorBaseline", "MonitorEngine", "SageMakerModelMonitor"]

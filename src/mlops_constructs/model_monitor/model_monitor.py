@@ -1,42 +1,49 @@
-"""A monitor of one endpoint: counts each capture as it lands, decides over a window on a schedule."""
+"""A monitor of one endpoint: counts its captures, decides over a window on a schedule."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
-from mlops_constructs._assets import layer
-from mlops_constructs._function import ARCHITECTURE, define_function
-from mlops_constructs._iam import key_statement
-from mlops_constructs._queue import QueueConsumer, define_queue_consumer
-from mlops_constructs._validation import check_duration, raise_if_any
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._queue import QueueConsumer
+from mlops_constructs._validation import check_duration, is_known, raise_if_any
 from mlops_constructs.model_endpoint import IServedModel
+from mlops_constructs.model_monitor._access import MonitorAccess
+from mlops_constructs.model_monitor._functions import (
+    Evidence,
+    define_counts,
+    define_decide,
+    define_layer,
+    define_schedule,
+)
+from mlops_constructs.model_monitor._job import define_job
+from mlops_constructs.model_monitor._sagemaker import define_sagemaker_monitors
+from mlops_constructs.model_monitor.engine import MonitorEngine
+from mlops_constructs.model_monitor.metrics import Monitor, metric_count
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.start import MAXIMUM_ENDPOINT_NAME
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
 
-_REASON = (
-    "captures, counts and reports lie below the endpoint's own prefixes by hour, and metrics have no resource type; "
-    "rejected: one object for all, which concurrent captures would overwrite"
-)
+# a metric of its own costs money each month
+_MOST_ALARM_FEATURES = 50
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: all variables of a function have 4 KB
+_MOST_CHARACTERS = 2500
 
 
 class ModelMonitor(Construct):
     """Watch the data and the quality of an endpoint's model. Stateless.
 
-    Defines a function that counts each capture object as it lands, against the live model's baseline, and one that merges the
-    window and decides: whether features drifted, whether quality fell, or why it cannot know. It writes reports and metrics;
-    ``DriftAlarms`` alarms on them.
+    Counts captures against the live model's baseline, merges the window and decides: whether features drifted, whether quality,
+    bias or latency got worse, or why it cannot know. It writes reports, metrics and an event; ``DriftAlarms`` alarms on them.
 
     Args:
         scope: Parent.
@@ -47,9 +54,10 @@ class ModelMonitor(Construct):
         schedule: How often it is decided, one hour to a year. A week is decided on Mondays and a day every day, at
             six in the morning UTC, when the labels of the night are in; any other time counts from the deployment.
         spec: What is tested and how strictly. Default: ``MonitorSpec()``, every feature of the baseline.
+        engine: What counts and decides. Default: ``MonitorEngine.on_lambda()``, each capture as it lands.
 
     Raises:
-        ValidationError: If the endpoint captures nothing, or a duration is not possible.
+        ValidationError: If the endpoint captures nothing, a duration is not possible, or the spec does not fit.
 
     Example:
         >>> import aws_cdk as cdk
@@ -67,14 +75,17 @@ class ModelMonitor(Construct):
         window: cdk.Duration,
         schedule: cdk.Duration,
         spec: MonitorSpec | None = None,
+        engine: MonitorEngine | None = None,
     ) -> None:
         super().__init__(scope, id)
-        captures = self._validate(endpoint, window, schedule)
         self._unit, self._endpoint, self._schedule = business_unit, endpoint, schedule
         self._spec = MonitorSpec() if spec is None else spec
-        numpy = layer(self, "Layer", name="monitor", architecture=ARCHITECTURE)
-        self._counts = self._define_counts(captures, numpy)
-        self._decide = self._define_decide(captures, numpy, int(window.to_hours()))
+        self._engine = MonitorEngine.on_lambda() if engine is None else engine
+        captures = self._validate(window)
+        access = MonitorAccess(scope=self, business_unit=business_unit, endpoint=endpoint, captures=captures)
+        self._counts: QueueConsumer | None = None
+        self._decide = self._define_engine(access, int(window.to_hours()))
+        define_schedule(access, self._decide, every=schedule)
         business_unit.tag(self)
 
     @property
@@ -93,34 +104,131 @@ class ModelMonitor(Construct):
         return self._spec
 
     @property
+    def engine(self) -> MonitorEngine:
+        """What counts and decides."""
+        return self._engine
+
+    @property
     def queue(self) -> sqs.IQueue:
-        """Queue of capture objects to count."""
+        """Queue of capture objects to count.
+
+        Raises:
+            ValidationError: If the engine counts no object as it lands.
+        """
+        if self._counts is None:
+            problem = f"only MonitorEngine.on_lambda() counts objects from a queue, got {self._engine.name}"
+            raise ValidationError("NoQueue", [problem], self)
         return self._counts.queue
 
     @property
     def decide_function(self) -> lambda_.IFunction:
-        """Function that decides; it takes the time to decide for from the event's ``time``."""
+        """Function that decides, or that starts the job which does; it takes the time from the event's ``time``."""
         return self._decide
 
+    @property
+    def metric_count(self) -> int:
+        """How many custom metrics it publishes at most; each is paid for by the month."""
+        return metric_count(self._spec)
+
     def metric_features_drifted(self) -> cloudwatch.Metric:
-        """Return the number of features that drifted in the last window."""
+        """Return the number of features whose drift persists: enough of the last windows agree."""
         return self._metric("drift", "FeaturesDrifted")
+
+    def metric_features_suspect(self) -> cloudwatch.Metric:
+        """Return the number of features that drifted in the last window alone."""
+        return self._metric("drift", "FeaturesSuspect")
 
     def metric_max_psi(self) -> cloudwatch.Metric:
         """Return the largest PSI of any feature in the last window."""
         return self._metric("drift", "MaxPsi")
 
+    def metric_psi(self, feature: str) -> cloudwatch.Metric:
+        """Return the PSI of one feature in the last window.
+
+        Args:
+            feature: One of the spec's ``alarm_features``: only these have a metric of their own.
+
+        Raises:
+            ValidationError: If the feature has none.
+        """
+        allowed = self._spec.alarm_features
+        if feature not in allowed:
+            problem = f"feature must be one of alarm_features ({', '.join(allowed) or 'none'}), got {feature!r}"
+            raise ValidationError("UnknownFeature", [problem], self)
+        return self._metric("drift", "Psi", feature=feature)
+
+    def metric_baseline_tampered(self) -> cloudwatch.Metric:
+        """Return 1 where the live model's baseline is not the one that was approved with it, or is gone."""
+        return self._metric("drift", "BaselineTampered")
+
+    def metric_baseline_age_days(self) -> cloudwatch.Metric:
+        """Return how old the live model's baseline is."""
+        return self._metric("drift", "BaselineAgeDays")
+
+    def metric_capture_lag_hours(self) -> cloudwatch.Metric:
+        """Return how long ago the newest capture was written, where calls were made since."""
+        return self._metric("drift", "CaptureLagHours")
+
     def metric_wape_ratio(self) -> cloudwatch.Metric:
         """Return the live WAPE over the WAPE of the model's own holdout."""
         return self._metric("quality", "WapeRatio")
+
+    def metric_quality(self, metric_name: str) -> cloudwatch.Metric:
+        """Return a metric of the live model's quality.
+
+        Args:
+            metric_name: Its name in CloudWatch, such as ``Rmse`` or ``Auc``.
+        """
+        return self._metric("quality", metric_name)
+
+    def metric_quality_violations(self) -> cloudwatch.Metric:
+        """Return the number of quality metrics that are worse than the spec's ``quality_limits``."""
+        return self._metric("quality", "QualityViolations")
+
+    def metric_label_coverage(self) -> cloudwatch.Metric:
+        """Return the share of the predictions due a label that have one."""
+        return self._metric("quality", "LabelCoverage")
+
+    def metric_label_lag_hours(self) -> cloudwatch.Metric:
+        """Return how long ago the newest label came."""
+        return self._metric("quality", "LabelLagHours")
+
+    def metric_bias_violations(self) -> cloudwatch.Metric:
+        """Return the number of bias metrics that moved away from the baseline's."""
+        return self._metric("bias", "BiasViolations")
+
+    def metric_ndcg(self) -> cloudwatch.Metric:
+        """Return how alike the features' ranking by attribution is to the baseline's; 1 is the same ranking."""
+        return self._metric("explainability", "Ndcg", statistic=cloudwatch.Stats.MINIMUM)
+
+    def metric_latency_ratio(self) -> cloudwatch.Metric:
+        """Return the model's latency over that of the weeks before, the worst of the percentiles."""
+        return self._metric("latency", "LatencyRatio")
+
+    def metric_latency_violations(self) -> cloudwatch.Metric:
+        """Return the number of latency percentiles that are beyond the spec's limit or ratio."""
+        return self._metric("latency", "LatencyViolations")
 
     def metric_heartbeat(self) -> cloudwatch.Metric:
         """Return the number of runs that came to a report."""
         return self._metric("heartbeat", "Heartbeat", statistic=cloudwatch.Stats.SUM)
 
-    def _validate(self, endpoint: IServedModel, window: cdk.Duration, schedule: cdk.Duration) -> s3.IBucket:
-        hour = cdk.Duration.hours(1)
-        captures = endpoint.capture_bucket
+    def _define_engine(self, access: MonitorAccess, window_hours: int) -> lambda_.Function:
+        if self._engine.job is not None:
+            return define_job(access, self._engine.job, spec=self._spec, window_hours=window_hours)
+        numpy, evidence = define_layer(access), Evidence()
+        if self._engine.model_monitor is None:
+            self._counts = define_counts(access, numpy)
+        else:
+            monitors = define_sagemaker_monitors(
+                self, business_unit=self._unit, endpoint=self._endpoint, settings=self._engine.model_monitor
+            )
+            evidence = Evidence(environment=monitors.environment, statements=monitors.statements)
+        return define_decide(access, numpy, spec=self._spec, window_hours=window_hours, evidence=evidence)
+
+    def _validate(self, window: cdk.Duration) -> s3.IBucket:
+        hour, captures, name = cdk.Duration.hours(1), self._endpoint.capture_bucket, self._endpoint.endpoint_name
+        size, features = len(canonical_json(self._spec)), self._spec.alarm_features
         raise_if_any(
             self,
             "InvalidModelMonitor",
@@ -129,10 +237,20 @@ class ModelMonitor(Construct):
                 if captures is None
                 else None,
                 check_duration("window", window, minimum=hour, maximum=cdk.Duration.days(90)),
-                check_duration("schedule", schedule, minimum=hour, maximum=cdk.Duration.days(365)),
+                check_duration("schedule", self._schedule, minimum=hour, maximum=cdk.Duration.days(365)),
                 None
                 if window.to_seconds() % 3600 == 0
                 else f"window must be whole hours, got {window.to_human_string()}; captures lie by the hour",
+                None
+                if len(features) <= _MOST_ALARM_FEATURES
+                else f"spec.alarm_features must be at most {_MOST_ALARM_FEATURES}, got {len(features)}; each is a metric that is "
+                "paid for by the month, and the report names every feature",
+                None
+                if size <= _MOST_CHARACTERS
+                else f"spec must have at most {_MOST_CHARACTERS} characters as JSON, got {size}; name fewer features: none is all",
+                f"endpoint must have a name of at most {MAXIMUM_ENDPOINT_NAME} characters for a job, got {name!r}"
+                if self._engine.job is not None and is_known(name) and len(name) > MAXIMUM_ENDPOINT_NAME
+                else None,
             ],
         )
         assert captures is not None  # noqa: S101 - checked above, for the type checker
@@ -140,137 +258,18 @@ class ModelMonitor(Construct):
 
     def _metric(
         self,
-        monitor: Literal["drift", "quality", "heartbeat"],
+        monitor: Monitor,
         name: str,
+        *,
+        feature: str | None = None,
         statistic: str = cloudwatch.Stats.MAXIMUM,
     ) -> cloudwatch.Metric:
         endpoint = self._endpoint
+        dimensions = metric_dimensions(endpoint.endpoint_name, endpoint.variant, monitor)
         return cloudwatch.Metric(
             namespace=metric_namespace(self._unit.name),
             metric_name=name,
-            dimensions_map=metric_dimensions(endpoint.endpoint_name, endpoint.variant, monitor),
+            dimensions_map=dimensions if feature is None else {**dimensions, "Feature": feature},
             statistic=statistic,
             period=cdk.Duration.hours(1),
         )
-
-    def _define_counts(self, captures: s3.IBucket, numpy: lambda_.ILayerVersion) -> QueueConsumer:
-        unit, name = self._unit, self._endpoint.endpoint_name
-        prefix = f"capture/{name}/"
-        consumer = define_queue_consumer(
-            self,
-            "Counts",
-            business_unit=unit,
-            folder="capture_counts",
-            description=f"Counts each capture of {name}",
-            environment={
-                "ENDPOINT": name,
-                "ROLLOUT_TABLE": self._endpoint.rollout.table.table_name,
-                "ARTIFACTS_BUCKET": unit.artifacts.bucket_name,
-            },
-            statements=[
-                _objects("s3:GetObject", captures.arn_for_objects(f"{prefix}*"), self._baselines()),
-                _objects("s3:PutObject", unit.artifacts.arn_for_objects(f"monitor/{name}/counts/*")),
-                iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self._endpoint.rollout.table.table_arn]),
-                key_statement(unit.key, services=["dynamodb", "s3"]),
-            ],
-            timeout=cdk.Duration.minutes(2),
-            memory_size=512,
-            layers=[numpy],
-            wildcard_reason=_REASON,
-        )
-        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
-        rule = events.Rule(
-            self,
-            "Captured",
-            description=f"Captures of {name}",
-            event_pattern=events.EventPattern(
-                source=["aws.s3"],
-                detail_type=["Object Created"],
-                detail={"bucket": {"name": [captures.bucket_name]}, "object": {"key": [{"prefix": prefix}]}},
-            ),
-        )
-        rule.add_target(targets.SqsQueue(consumer.queue, dead_letter_queue=consumer.dead_letter_queue))
-        return consumer
-
-    def _define_decide(self, captures: s3.IBucket, numpy: lambda_.ILayerVersion, window_hours: int) -> lambda_.Function:
-        unit, endpoint = self._unit, self._endpoint
-        name, table = endpoint.endpoint_name, endpoint.rollout.table
-        calls = [f"capture/{name}/*", f"labels/{name}/*"]
-        counts, reports = f"monitor/{name}/counts/*", f"monitor/{name}/reports/*"
-        function = define_function(
-            self,
-            "Decide",
-            business_unit=unit,
-            folder="monitor_decide",
-            description=f"Decides whether data and quality of {name} hold",
-            environment={
-                "ENDPOINT": name,
-                "VARIANT": endpoint.variant,
-                "UNIT": unit.name,
-                "ROLLOUT_TABLE": table.table_name,
-                "ARTIFACTS_BUCKET": unit.artifacts.bucket_name,
-                "CAPTURE_BUCKET": captures.bucket_name,
-                "EVENT_BUS": unit.bus.event_bus_name,
-                "WINDOW_HOURS": str(window_hours),
-                "MONITOR": canonical_json(self._spec).decode(),
-                **self._traffic_environment(),
-            },
-            statements=[
-                _objects("s3:GetObject", *(captures.arn_for_objects(prefix) for prefix in calls)),
-                _objects("s3:GetObject", unit.artifacts.arn_for_objects(counts), self._baselines()),
-                _objects("s3:PutObject", unit.artifacts.arn_for_objects(reports)),
-                _list(captures.bucket_arn, *calls),
-                _list(unit.artifacts.bucket_arn, counts),
-                iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
-                iam.PolicyStatement(
-                    actions=["cloudwatch:PutMetricData"],
-                    resources=["*"],
-                    conditions={"StringEquals": {"cloudwatch:namespace": metric_namespace(unit.name)}},
-                ),
-                iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
-                iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
-                key_statement(unit.key, services=["dynamodb", "s3"]),
-            ],
-            timeout=cdk.Duration.minutes(10),
-            memory_size=1024,
-            layers=[numpy],
-            wildcard_reason=_REASON,
-        )
-        rule = events.Rule(
-            self,
-            "Schedule",
-            description=f"When the monitor of {name} decides",
-            schedule=_schedule(self._schedule),
-        )
-        rule.add_target(targets.LambdaFunction(function, dead_letter_queue=unit.dead_letter_queue))
-        return function
-
-    def _traffic_environment(self) -> dict[str, str]:
-        """Where the number of calls is published, where that is not SageMaker's own metric."""
-        metric = self._endpoint.metric_invocations()
-        if metric.namespace == "AWS/SageMaker":
-            return {}
-        names = {"namespace": metric.namespace, "metric": metric.metric_name, "dimensions": metric.dimensions}
-        return {"TRAFFIC": cdk.Stack.of(self).to_json_string(names)}
-
-    def _baselines(self) -> str:
-        return self._unit.artifacts.arn_for_objects(f"evaluations/{self._endpoint.endpoint_name}/*")
-
-
-def _schedule(every: cdk.Duration) -> events.Schedule:
-    """Days and weeks are decided at a fixed time, not at that at which somebody happened to deploy."""
-    if every.to_seconds() == cdk.Duration.days(7).to_seconds():
-        return events.Schedule.cron(minute="0", hour="6", week_day="MON")
-    if every.to_seconds() == cdk.Duration.days(1).to_seconds():
-        return events.Schedule.cron(minute="0", hour="6")
-    return events.Schedule.rate(every)
-
-
-def _objects(action: str, *resources: str) -> iam.PolicyStatement:
-    return iam.PolicyStatement(actions=[action], resources=list(resources))
-
-
-def _list(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": list(prefixes)}}
-    )

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
+from mlops_runtime.jobs.arguments import split_argument
 
 PROCESSING = "/opt/ml/processing"
 CHECKPOINTS = "/opt/ml/checkpoints"
 TRAINING_SET_ID = "MLOPS_TRAINING_SET_ID"
 TRAINING_SET_TAG = "mlops:training-set"
 SPLITS = ("train", "holdout", "manifest")
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AppSpecification.html: an argument has at most 256 characters
-_MAXIMUM_ARGUMENT = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,25 +168,6 @@ def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, has_champion: 
 def evaluation_prefix(jobs: JobEnvironment) -> str:
     """Return the open expression (without its closing brace) of the prefix that evaluation and baseline are written to."""
     return f"{{% 's3://{jobs.artifacts_bucket}/evaluations/{jobs.pipeline}/' & $name"
-
-
-def split_argument(text: str) -> list[str]:
-    """Cut a long argument into pieces that SageMaker takes; the job joins them.
-
-    No piece starts with a dash, which an argument parser would take for an option.
-
-    Example:
-        >>> split_argument("a" * 255 + "-b")
-        ['aaaa...
-    """
-    pieces = []
-    while text:
-        size = min(_MAXIMUM_ARGUMENT, len(text))
-        while 1 < size < len(text) and text[size] == "-":
-            size -= 1
-        pieces.append(text[:size])
-        text = text[size:]
-    return pieces
 
 
 def _split(jobs: JobEnvironment, split: str) -> str:

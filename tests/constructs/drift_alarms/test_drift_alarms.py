@@ -1,38 +1,207 @@
 """Drift alarms in a template."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Annotations, Match
 
-from mlops_constructs import ValidationError
+from mlops_constructs import (
+    DriftAlarms,
+    ExpectedTraffic,
+    ModelImage,
+    MonitorEngine,
+    Severity,
+    ValidationError,
+)
 from mlops_constructs._warnings import NO_HEARTBEAT_ALARM
+from mlops_runtime.monitor.spec import MonitorSpec
+
+IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+HEARTBEATS = {"AlarmsHeartbeat", "AlarmsTraffic"}
+
+
+def _children(made: Any) -> dict[str, dict[str, Any]]:
+    """The alarms of the construct, by logical id without its hash."""
+    found = made.resources("AWS::CloudWatch::Alarm").items()
+    return {name[:-8]: alarm for name, alarm in found if name.startswith("Alarms")}
+
+
+def _composite(made: Any, part: str) -> dict[str, Any]:
+    composite: dict[str, Any] = made.one("AWS::CloudWatch::CompositeAlarm", f"Alarms{part}")
+    return composite
+
+
+def _named(made: Any, rule: Any) -> set[str]:
+    """The alarms that a rule refers to."""
+    return {part["Fn::GetAtt"][0][:-8] for part in rule["Fn::Join"][1] if isinstance(part, dict)}
+
+
+@pytest.fixture(scope="module")
+def everything(define_once: Callable[..., Any]) -> Any:
+    """Every alarm that there is, and a topic of their own for those on call."""
+    return define_once(
+        monitor={
+            "spec": MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12}),
+            "engine": MonitorEngine.processing(image=IMAGE, attribution_rows=100),
+        },
+        alarms={
+            "psi": {"price": 0.25},
+            "expect_traffic": ExpectedTraffic(start=7, end=20, silence=cdk.Duration.hours(3)),
+            "severities": dict.fromkeys(("suspect", "labels", "explainability"), Severity.CRITICAL),
+        },
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "missing", "rule"),
     [
+        ("AlarmsSuspect", "ignore", (1, "GreaterThanOrEqualToThreshold", 1)),
         ("AlarmsFeatures", "ignore", (1, "GreaterThanOrEqualToThreshold", 1)),
+        ("AlarmsBaseline", "ignore", (1, "GreaterThanOrEqualToThreshold", 1)),
         ("AlarmsQuality", "ignore", (1.25, "GreaterThanThreshold", 1)),
+        ("AlarmsBias", "ignore", (1, "GreaterThanOrEqualToThreshold", 1)),
+        ("AlarmsLatency", "ignore", (1, "GreaterThanOrEqualToThreshold", 1)),
+        ("AlarmsLabels", "ignore", (384, "GreaterThanThreshold", 1)),
+        ("AlarmsCapture", "ignore", (3, "GreaterThanOrEqualToThreshold", 1)),
         ("AlarmsHeartbeat", "breaching", (1, "LessThanThreshold", 48)),
     ],
 )
-def test_missing_data_breach_only_for_the_heartbeat(demand: Any, name: str, missing: str, rule: tuple[float, str, int]):
-    """Between two runs drift and quality keep their state; a silent monitor rings after two runs."""
-    alarm = demand.one("AWS::CloudWatch::Alarm", name)
+def test_what_each_alarm_watches(demand: Any, name: str, missing: str, rule: tuple[float, str, int]):
+    """Between two runs all keep their state; a silent monitor rings after two runs."""
+    alarm = _children(demand)[name]
     assert alarm["TreatMissingData"] == missing
     assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["EvaluationPeriods"]) == rule
-    assert len(alarm["AlarmActions"]) == 1
+    assert "AlarmActions" not in alarm
+
+
+def test_missing_data_breach_only_for_heartbeats(everything: Any):
+    """With everything on, two alarms ring in silence: that of the monitor, and that of the calls when some are expected."""
+    missing = {name: alarm["TreatMissingData"] for name, alarm in _children(everything).items()}
+    assert {name for name, treated in missing.items() if treated == "breaching"} == HEARTBEATS
+    assert {missing[name] for name in set(missing) - HEARTBEATS} == {"ignore"}
+    assert set(everything.alarms.alarms) == {
+        "suspect", "features", "baseline", "explainability", "quality", "limits", "bias", "latency", "labels", "capture",
+        "heartbeat", "traffic", "psi/price",
+    }  # fmt: skip
+
+
+def test_each_description_says_what_happened_and_what_to_do(demand: Any):
+    """The endpoint, the severity, what happened; after a semicolon what to do. CloudWatch keeps 1,024 characters."""
+    for alarm in _children(demand).values():
+        text = alarm["AlarmDescription"]
+        endpoint, severity, rest = text.split(": ", 2)
+        assert (endpoint, severity in {"critical", "warning"}) == ("demand-forecast", True)
+        assert "; " in rest
+        assert len(text) <= 1024
+
+
+def test_one_alarm_an_endpoint_above_two_that_tell_people(demand: Any):
+    """Persistent drift, quality, bias, latency, a tampered baseline and silence are critical; a warning yields to them."""
+    critical, warning, endpoint = (_composite(demand, part) for part in ("Critical", "Warning", "Endpoint"))
+    assert _named(demand, critical["AlarmRule"]) == {
+        f"Alarms{name}" for name in ("Features", "Baseline", "Quality", "Bias", "Latency", "Capture", "Heartbeat")
+    }
+    assert _named(demand, warning["AlarmRule"]) == {"AlarmsSuspect", "AlarmsLabels", "AlarmsCritical"}
+    assert "AND (NOT (ALARM(" in json.dumps(warning["AlarmRule"])
+    assert _named(demand, endpoint["AlarmRule"]) == {"AlarmsCritical", "AlarmsWarning"}
+    assert len(critical["AlarmActions"]) == len(warning["AlarmActions"]) == 1
+    assert "AlarmActions" not in endpoint
+
+
+def test_severities_can_differ(everything: Any):
+    """The description and the composite alarm follow."""
+    critical, warning = (_composite(everything, part) for part in ("Critical", "Warning"))
+    assert {"AlarmsSuspect", "AlarmsLabels", "AlarmsTraffic"} < _named(everything, critical["AlarmRule"])
+    assert _named(everything, warning["AlarmRule"]) == {"AlarmsPsiprice", "AlarmsCritical"}
+    assert _children(everything)["AlarmsSuspect"]["AlarmDescription"].startswith("demand-forecast: critical: ")
+
+
+def test_without_anything_to_warn_of_there_is_no_such_alarm(demand: Any, define: Callable[..., Any]):
+    """A topic of the caller's hears of the rest."""
+    severities = {"suspect": Severity.CRITICAL, "labels": Severity.CRITICAL}
+    made = define(alarms={"severities": severities})
+    assert set(made.alarms.composites) == {Severity.CRITICAL}
+    assert _named(made, _composite(made, "Endpoint")["AlarmRule"]) == {"AlarmsCritical"}
+    assert demand.alarms.monitor is demand.monitor
+
+
+def test_a_topic_of_the_callers_hears_of_its_severity(define: Callable[..., Any]):
+    """It lets the composite alarm and the rule tell it, each by name."""
+    made = define()
+    pager = sns.Topic(made.stack, "Pager", master_key=made.unit.key, enforce_ssl=True)
+    DriftAlarms(made.stack, "Paged", business_unit=made.unit, monitor=made.monitor, critical_topic=pager)
+    critical, warning = (
+        made.one("AWS::CloudWatch::CompositeAlarm", f"Paged{part}") for part in ("Critical", "Warning")
+    )
+    statements = made.one("AWS::SNS::TopicPolicy", "Pager")["PolicyDocument"]["Statement"]
+    allowed = [s["Condition"]["ArnLike"]["aws:SourceArn"] for s in statements if s["Effect"] == "Allow"]
+
+    assert critical["AlarmActions"] == [made.stack.resolve(pager.topic_arn)]
+    assert warning["AlarmActions"] == [made.stack.resolve(made.unit.topic.topic_arn)]
+    assert sorted(arn["Fn::GetAtt"][0][:-8] for arn in allowed) == ["PagedCritical", "PagedMessagesCritical"]
+
+
+def test_retraining_is_asked_for_by_drift_and_quality(demand: Any):
+    """The guard hears of the two alarms themselves, not of the composite: it reads each again."""
+    pattern = demand.one("AWS::Events::Rule", "RetrainingAlarms")["EventPattern"]
+    assert {name["Ref"][:-8] for name in pattern["detail"]["alarmName"]} == {"AlarmsFeatures", "AlarmsQuality"}
+
+
+def test_people_are_told_in_words(demand: Any):
+    """The rule takes our own event of this endpoint where something is wrong, and writes three lines of it."""
+    rule = demand.one("AWS::Events::Rule", "AlarmsMessagesCritical")
+    pattern = rule["EventPattern"]
+    assert (pattern["source"], pattern["detail-type"]) == (["mlops.demand"], ["MLOps Monitor Reported"])
+    assert pattern["detail"] == {
+        "subject": ["demand-forecast"],
+        "outcome": ["VIOLATION", "NO_CAPTURE", "MONITOR_NOT_RUN", "BASELINE_OLDER_THAN_MODEL"],
+        "attributes": {"severity": ["critical"]},
+    }
+    (target,) = rule["Targets"]
+    template = target["InputTransformer"]["InputTemplate"]
+    assert template.splitlines() == [
+        '"<detail-reason>"',
+        '"What to do: <detail-attributes-advice>"',
+        '"Report: <detail-attributes-report_uri>"',
+    ]
+    assert target["DeadLetterConfig"]
 
 
 def test_a_weekly_monitor_gets_no_heartbeat_alarm_and_says_so(define: Callable[..., Any]):
     """CloudWatch cannot look back two weeks; the warning names the way out."""
     made = define(monitor={"schedule": cdk.Duration.days(7)})
-    assert set(made.alarms.alarms) == {"features", "quality"}
+    assert "heartbeat" not in made.alarms.alarms
     Annotations.from_stack(made.stack).has_warning(
         "/Demand/Alarms", Match.string_like_regexp(f".*{NO_HEARTBEAT_ALARM.id}.*")
+    )
+
+
+def test_calls_are_missed_only_when_some_are_expected(everything: Any):
+    """At other hours the expression is 1; all hours of all days need none."""
+    traffic = _children(everything)["AlarmsTraffic"]
+    expression, calls = traffic["Metrics"]
+    assert expression["Expression"] == "IF((HOUR(TIME_SERIES(1)) >= 7 AND HOUR(TIME_SERIES(1)) < 20), calls, 1)"
+    assert calls["MetricStat"]["Metric"]["MetricName"] == "Invocations"
+    assert (traffic["EvaluationPeriods"], traffic["TreatMissingData"]) == (3, "breaching")
+
+
+def test_calls_expected_all_the_time_are_the_metric_itself(define: Callable[..., Any]):
+    """Without hours there is no expression."""
+    traffic = _children(define(alarms={"expect_traffic": ExpectedTraffic()}))["AlarmsTraffic"]
+    assert (traffic["MetricName"], traffic["Period"], traffic["EvaluationPeriods"]) == ("Invocations", 3600, 2)
+
+
+def test_the_price_is_told(demand: Any):
+    """Metrics, alarms, composite alarms and the dashboard, at the prices of AWS's page."""
+    Annotations.from_stack(demand.stack).has_info(
+        "/Demand/Alarms",
+        Match.string_like_regexp(
+            r"watching demand-forecast costs about 12\.60 USD a month: 24 metrics at 0\.30, 9 alarms at 0\.10, 3 composite .*"
+        ),
     )
 
 
@@ -41,7 +210,18 @@ def test_the_limit_of_quality_can_be_given(define: Callable[..., Any]):
     assert define(alarms={"wape_ratio": 1.1}).one("AWS::CloudWatch::Alarm", "AlarmsQuality")["Threshold"] == 1.1
 
 
-def test_fails_when_the_limit_is_not_possible(define: Callable[..., Any]):
-    """A ratio of zero would always ring."""
-    with pytest.raises(ValidationError, match=r"wape_ratio must be from 0.01 to 100, got 0"):
-        define(alarms={"wape_ratio": 0})
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"wape_ratio": 0}, r"wape_ratio must be from 0.01 to 100, got 0"),
+        (
+            {"severities": {"drift": Severity.WARNING}},
+            r"severities must name alarms \(suspect, features, .*\), got 'drift'",
+        ),
+        ({"psi": {"price": 0.2}}, r"psi must name features of the spec's alarm_features \(none\), got 'price'"),
+    ],
+)
+def test_fails_when_it_cannot_be(define: Callable[..., Any], arguments: dict[str, Any], message: str):
+    """A limit that would always ring, an alarm that there is not, a feature without a metric."""
+    with pytest.raises(ValidationError, match=message):
+        define(alarms=arguments)

@@ -6,7 +6,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_constructs.retraining.jobs import split_argument
+from mlops_runtime.jobs.arguments import split_argument
 
 
 @given(st.dictionaries(st.text(alphabet="ab-é", max_size=40), st.integers(-9, 9), max_size=40))

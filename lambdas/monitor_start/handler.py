@@ -1,0 +1,19 @@
+"""Start the job that counts captures and decides. Trigger: EventBridge schedule."""
+
+import logging
+import os
+from datetime import datetime
+from typing import Any
+
+import boto3
+
+from mlops_runtime.monitor.start import StartSettings, start
+
+logging.getLogger("mlops.monitor").setLevel(logging.INFO)
+_settings = StartSettings.from_environment(os.environ)
+_sagemaker = boto3.client("sagemaker")
+
+
+def handler(event: dict[str, Any], _: object) -> dict[str, str]:
+    """Start the job for the time that the schedule's event carries; the same event starts it once."""
+    return {"job": start(datetime.fromisoformat(event["time"]), _settings, _sagemaker)}

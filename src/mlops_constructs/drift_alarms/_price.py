@@ -1,0 +1,43 @@
+"""What metrics, alarms and dashboards cost a month, said when the stack is synthesized."""
+
+import aws_cdk as cdk
+
+from constructs import IConstruct
+
+# USD a month in us-east-1, without the free tier, list prices as noted in January 2026: https://aws.amazon.com/cloudwatch/pricing/
+# (a custom metric of the first 10,000, an alarm metric of standard resolution, a composite alarm, a dashboard)
+METRIC, ALARM, COMPOSITE, DASHBOARD = 0.30, 0.10, 0.50, 3.00
+
+
+def monthly_price(*, metrics: int = 0, alarms: int = 0, composites: int = 0, dashboards: int = 0) -> float:
+    """Return USD a month at us-east-1's list prices; other regions differ by little.
+
+    Args:
+        metrics: Custom metrics: one for each name and set of dimensions.
+        alarms: Alarms on one metric.
+        composites: Composite alarms.
+        dashboards: Dashboards; the first three of an account are free.
+
+    Example:
+        >>> monthly_price(metrics=20, alarms=10, composites=3, dashboards=1)
+        11.5
+    """
+    return round(metrics * METRIC + alarms * ALARM + composites * COMPOSITE + dashboards * DASHBOARD, 2)
+
+
+def print_price(scope: IConstruct, what: str, *, metrics: int, alarms: int, composites: int, dashboards: int) -> None:
+    """Add a notice with the price.
+
+    Args:
+        scope: The construct that it is about.
+        what: What costs it, for the notice.
+        metrics: As ``monthly_price``.
+        alarms: As ``monthly_price``.
+        composites: As ``monthly_price``.
+        dashboards: As ``monthly_price``.
+    """
+    price = monthly_price(metrics=metrics, alarms=alarms, composites=composites, dashboards=dashboards)
+    cdk.Annotations.of(scope).add_info(
+        f"{what} about {price:.2f} USD a month: {metrics} metrics at {METRIC:.2f}, {alarms} alarms at {ALARM:.2f}, {composites} "
+        f"composite alarms at {COMPOSITE:.2f}, {dashboards} dashboard(s) at {DASHBOARD:.2f}, at the list prices of us-east-1"
+    )
