@@ -1,0 +1,71 @@
+"""Which hours a decision is about."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Whole hours, ``start`` included, ``end`` excluded, both UTC. Successive windows share no hour and leave out none."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def before(cls, now: datetime, hours: int) -> "Window":
+        """Return the last ``hours`` full hours before ``now``.
+
+        Example:
+            >>> Window.before(datetime(2017, 8, 8, 0, 5, tzinfo=UTC), 24).start.isoformat()
+            '2017-08-07T00:00:00+00:00'
+        """
+        end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        return cls(end - timedelta(hours=hours), end)
+
+    @property
+    def hours(self) -> int:
+        """How many hours it has."""
+        return (self.end - self.start) // HOUR
+
+    def extended(self, hours: int) -> "Window":
+        """Return the window with ``hours`` more before it."""
+        return Window(self.start - timedelta(hours=hours), self.end)
+
+    def newest(self, hours: int) -> "Window":
+        """Return its last ``hours``, or all of it where it has no more.
+
+        Example:
+            >>> Window.before(datetime(2017, 8, 8, tzinfo=UTC), 168).newest(24).hours
+            24
+        """
+        return Window(max(self.start, self.end - timedelta(hours=hours)), self.end)
+
+    def holds(self, hour: datetime) -> bool:
+        """Return whether an hour lies in it."""
+        return self.start <= hour < self.end
+
+
+def hour_of(key: str, prefix: str) -> datetime | None:
+    """Return the hour of an object ``<prefix>yyyy/mm/dd/hh/...``, UTC; None for any other key.
+
+    Example:
+        >>> hour_of("capture/e/v/2017/08/07/23/a.jsonl", "capture/e/v/").isoformat()
+        '2017-08-07T23:00:00+00:00'
+        >>> hour_of("capture/e/v/2017/08/07/24/a.jsonl", "capture/e/v/")
+    """
+    try:
+        return datetime.strptime(key[len(prefix) : len(prefix) + 14], "%Y/%m/%d/%H/").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def stamp(time: datetime) -> str:
+    """Return a time as contracts write it.
+
+    Example:
+        >>> stamp(datetime(2017, 8, 8, tzinfo=UTC))
+        '2017-08-08T00:00:00Z'
+    """
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
