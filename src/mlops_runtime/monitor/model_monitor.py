@@ -26,7 +26,15 @@ MONITORS: tuple[MonitorName, ...] = ("data_quality", "model_quality", "bias", "e
 VIOLATION_FILES = ("constraint_violations.json", "constraints_violations.json")
 STATISTICS_FILE = "statistics.json"
 ANALYSIS_FILE = "analysis.json"
+_MAIN: Mapping[MonitorName, str] = {
+    "data_quality": STATISTICS_FILE,
+    "model_quality": STATISTICS_FILE,
+    "bias": ANALYSIS_FILE,
+    "explainability": ANALYSIS_FILE,
+}
 RULE = "model_monitor"
+# what our analyzer calls itself in the files that it writes in place of AWS's image
+ANALYZER = "mlops_runtime"
 NORMAL_QUANTILE = 1.959963984540054  # of 0.975, for an interval at 95 %
 
 _DISTANCE = re.compile(r"distance:?\s*([0-9.eE+-]+[0-9])", re.IGNORECASE)
@@ -117,20 +125,20 @@ def read_executions(executions: Iterable[ExecutionFiles], *, alarm_windows: int 
     for execution in sorted(executions, key=lambda e: e.at, reverse=True):
         ordered[execution.monitor].append(execution)
     newest = {name: found[0] for name, found in ordered.items() if found}
-    statistics = {name: _document(execution, (STATISTICS_FILE,), problems) for name, execution in newest.items()}
+    documents = {name: _document(execution, (_MAIN[name],), problems) for name, execution in newest.items()}
     listed = {name: _violations(execution, problems) for name, execution in newest.items()}
+    for name, document in documents.items():
+        problems.update(_told(name, document))
     earlier = [
         _features(_violations(execution, Counter())) for execution in ordered["data_quality"][1 : max(1, of_windows)]
     ]
-    bias = _document(newest["bias"], (ANALYSIS_FILE,), problems) if "bias" in newest else {}
-    explained = _document(newest["explainability"], (ANALYSIS_FILE,), problems) if "explainability" in newest else {}
     return Executions(
-        rows=_items(statistics.get("data_quality", {})),
-        labelled_rows=_items(statistics.get("model_quality", {})),
-        drift=_drift(statistics.get("data_quality", {}), listed.get("data_quality", []), earlier, alarm_windows),
-        quality=_quality(statistics.get("model_quality", {}), listed.get("model_quality", [])),
-        bias=_bias(bias, listed.get("bias", [])),
-        attributions=_attributions(explained),
+        rows=_items(documents.get("data_quality", {})),
+        labelled_rows=_items(documents.get("model_quality", {})),
+        drift=_drift(documents.get("data_quality", {}), listed.get("data_quality", []), earlier, alarm_windows),
+        quality=_quality(documents.get("model_quality", {}), listed.get("model_quality", [])),
+        bias=_bias(documents.get("bias", {}), listed.get("bias", [])),
+        attributions=_attributions(documents.get("explainability", {})),
         ndcg=_ndcg(listed.get("explainability", [])),
         violations=Violations(violations=tuple(_line(raw) for name in MONITORS for raw in listed.get(name, []))),
         reported={name: execution.at for name, execution in newest.items()},
@@ -150,6 +158,15 @@ def _document(execution: ExecutionFiles, names: Sequence[str], problems: Counter
         return found
     problems[f"{execution.monitor}: {names[0]} is not a JSON object"] += 1
     return {}
+
+
+def _told(monitor: MonitorName, document: Mapping[str, Any]) -> Mapping[str, int]:
+    """Return what our own analyzer says beside Model Monitor's members: that it is ours, and what it could not read."""
+    if document.get("analyzer") != ANALYZER:
+        return {}
+    counts = {f"{monitor}: {reason}": _number(times) for reason, times in _mapping(document.get("problems")).items()}
+    known = {reason: int(times) for reason, times in counts.items() if times is not None}
+    return {f"{monitor}: analyzed by {ANALYZER}, in place of AWS's image": 1, **known}
 
 
 def _violations(execution: ExecutionFiles, problems: Counter[str]) -> list[Mapping[str, Any]]:

@@ -1,0 +1,160 @@
+"""Captured and merged records as Model Monitor's container sees them: rows of named columns, the output's first.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
+and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
+"""
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
+
+INPUT, OUTPUT = "endpointInput", "endpointOutput"
+
+
+class RecordError(ValueError):
+    """A line is no record; the message says why, the same for the same reason, so that lines can be counted by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One captured call.
+
+    Args:
+        key: The id that ground truth joins on.
+        time: ``inferenceTime``, or the empty text.
+        sides: Rows of input and output, as far as they were captured: arrays, objects or single values.
+        labels: Labels in the order of the rows; None where the record was not merged with any.
+        is_synthetic: Whether the platform made the call.
+    """
+
+    key: str
+    time: str
+    sides: Mapping[str, Sequence[Any]]
+    labels: Sequence[str] | None
+    is_synthetic: bool
+
+
+def read_record(line: bytes | str) -> Record:
+    """Read one line of a capture or a merged file.
+
+    Raises:
+        RecordError: If it is no record, or a payload is not CSV or JSON.
+
+    Example:
+        >>> side = {"observedContentType": "text/csv", "mode": "INPUT", "data": "9,blue", "encoding": "CSV"}
+        >>> line = json.dumps({"captureData": {"endpointInput": side}, "eventMetadata": {"eventId": "e"}, "eventVersion": "0"})
+        >>> read_record(line).sides
+        {'endpointInput': [['9', 'blue']]}
+    """
+    try:
+        document = json.loads(line)
+        metadata, captured = document["eventMetadata"], document["captureData"]
+        event_id, inference_id = metadata["eventId"], metadata.get("inferenceId")
+        truth = document.get("groundTruthData")
+        labels = None if truth is None else str(truth["data"]).strip("\r\n").split("\n")
+        present = {side: captured[side] for side in (OUTPUT, INPUT) if captured.get(side) is not None}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RecordError("line is no capture record") from error
+    key = str(event_id if inference_id is None else inference_id)
+    is_synthetic = inference_id is not None and key.startswith(SYNTHETIC_PREFIX)
+    return Record(
+        key=key,
+        time=str(metadata.get("inferenceTime") or ""),
+        sides={} if is_synthetic else {side: _rows(payload, side) for side, payload in present.items()},
+        labels=labels,
+        is_synthetic=is_synthetic,
+    )
+
+
+def rows_of(record: Record, names: Sequence[str], indexes: Sequence[str] = (OUTPUT, INPUT)) -> list[dict[str, Any]]:
+    """Return a record's rows by column: objects by their keys, all else by position, the output's columns first.
+
+    Args:
+        record: The record.
+        names: The baseline's columns in their order; positions take those that no object has. Columns beyond are ``_c<position>``.
+        indexes: Which sides are looked at. Default: both.
+
+    Raises:
+        RecordError: If the sides have different numbers of rows.
+
+    Example:
+        >>> record = Record(key="e", time="", sides={"endpointOutput": [7.5], "endpointInput": [{"price": 2}]}, labels=None,
+        ...                 is_synthetic=False)
+        >>> rows_of(record, ["prediction", "price"])
+        [{'prediction': 7.5, 'price': 2}]
+    """
+    sides = [record.sides[side] for side in (OUTPUT, INPUT) if side in record.sides and side in indexes]
+    if len({len(side) for side in sides}) > 1:
+        raise RecordError("input and output have different numbers of rows")
+    return [_named(parts, names) for parts in zip(*sides, strict=True)]
+
+
+def value_of(row: Any, attribute: str) -> Any:
+    """Return the value of an output row by the attribute's name or index; None where there is none.
+
+    Example:
+        >>> value_of(["0.9", "1"], "1"), value_of({"score": 0.9}, "score"), value_of(0.9, "0")
+        ('1', 0.9, 0.9)
+    """
+    if isinstance(row, dict):
+        return row.get(attribute)
+    values = row if isinstance(row, list) else [row]
+    position = int(attribute) if attribute.isdecimal() else 0
+    return values[position] if position < len(values) else None
+
+
+def _named(parts: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+    taken = {key for part in parts if isinstance(part, dict) for key in part}
+    free = [name for name in names if name not in taken]
+    found: dict[str, Any] = {}
+    position = 0
+    for part in parts:
+        if isinstance(part, dict):
+            found |= part
+            continue
+        for value in part if isinstance(part, list) else [part]:
+            found[free[position] if position < len(free) else f"_c{position}"] = value
+            position += 1
+    return found
+
+
+def _rows(payload: Any, side: str) -> Sequence[Any]:
+    try:
+        encoding, data = payload["encoding"], payload["data"]
+        is_csv = encoding == "CSV"
+        if encoding == "BASE64":
+            data = base64.b64decode(data, validate=True).decode()
+            # content types that the capture options do not list arrive like this, whatever they are
+            is_csv = "json" not in str(payload.get("observedContentType", "")) and not data.lstrip().startswith(
+                ("{", "[")
+            )
+        if is_csv:
+            return [row for row in csv.reader(io.StringIO(data, newline="")) if row]
+        return _elements(_documents(data))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        raise RecordError(f"{side} is neither CSV nor JSON") from error
+
+
+def _documents(text: str) -> list[Any]:
+    try:
+        return [json.loads(text)]
+    except ValueError:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def _elements(documents: list[Any]) -> list[Any]:
+    found: list[Any] = []
+    for document in documents:
+        inner = document
+        if isinstance(document, dict):
+            inner = next(
+                (document[key] for key in ("instances", "predictions") if isinstance(document.get(key), list)), document
+            )
+        found += inner if isinstance(inner, list) else [inner]
+    return found
