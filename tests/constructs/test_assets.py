@@ -186,7 +186,7 @@ def test_the_layer_of_features_has_pyarrow_and_pyiceberg_and_what_they_need() ->
 
 def test_a_description_is_cut_where_lambda_cuts_it() -> None:
     """Between two pins, so that none is read wrongly."""
-    assert _assets._description("monitor") == "monitor: numpy==2.5.5"
+    assert _assets._description("monitor") == "monitor: numpy==2.5.5, orjson==3.13.0"
     text = _assets._description("features")
     assert len(text) <= 256
     assert (

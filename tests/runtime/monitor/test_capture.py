@@ -4,12 +4,15 @@ import base64
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.monitor import capture
+from mlops_runtime.monitor.baseline import category_baseline
 from mlops_runtime.monitor.capture import TOO_LONG, CaptureError, bounded_lines, is_since, read_call, read_labels
+from mlops_runtime.monitor.cells import LevelCells, to_numbers
 
 NAMES = ("price", "stock", "store")
 OBJECTS = json.dumps({"instances": [{"price": 1.5, "store": "south, old"}, [2, 3, "north"]]})
@@ -73,7 +76,7 @@ def test_the_inference_id_is_the_join_key(lines: Any) -> None:
 )
 def test_fails_for_what_is_no_record(line: str) -> None:
     """Each is one typed error."""
-    with pytest.raises(CaptureError, match="line is not (JSON|a capture record)"):
+    with pytest.raises(CaptureError, match=r"line is not (JSON|a capture record)"):
         read_call(line, NAMES)
 
 
@@ -178,6 +181,31 @@ def test_a_line_is_the_same_with_and_without_orjson(key: Any, extra: Any, data: 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(capture, "orjson", None)
             assert outcome(line) == quick
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["price", "store", "new"]), _values) | st.lists(_values, max_size=3), max_size=3
+    )
+)
+def test_values_are_the_same_with_and_without_orjson(rows: Any) -> None:
+    """Payloads too: numbers of any length, NaN and lone surrogates fall into the same cells."""
+    side = {"observedContentType": "application/json", "mode": "INPUT", "encoding": "JSON"}
+    data = {"endpointInput": {**side, "data": json.dumps({"instances": rows})}}
+    line = json.dumps({"captureData": data, "eventMetadata": {"eventId": "e"}})
+    cells = LevelCells(category_baseline("store", ["a"]))
+
+    def cells_of() -> object:
+        found = outcome(line)
+        if isinstance(found, str) or not found[1]:  # type: ignore[index]
+            return found
+        price, store = zip(*found[1], strict=True)  # type: ignore[index]
+        return [found[3], np.nan_to_num(to_numbers(price)).tolist(), cells.of(store).tolist()]  # type: ignore[index]
+
+    quick = cells_of()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capture, "orjson", None)
+        assert cells_of() == quick
 
 
 def outcome(line: bytes | str) -> object:
