@@ -10,7 +10,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.jobs.monitor_parts import Part, part_lines
+from mlops_runtime.jobs.monitor_parts import lines_from
 from mlops_runtime.monitor.attributions import attributions
 from mlops_runtime.monitor.capture import CaptureError, is_since, read_call
 from mlops_runtime.monitor.cells import Numbers
@@ -116,8 +116,8 @@ def _seed(baseline: Baseline, sizes: Mapping[str, int]) -> int:
 
 def _around(s3: "S3Client", bucket: str, key: str, start: int) -> Iterator[bytes]:
     """Yield lines from the next that begins at a byte on; after the last come the object's first."""
-    pieces = (Part(key, start), Part(key, 0, start)) if start else (Part(key),)
-    return islice(chain.from_iterable(part_lines(s3, bucket, piece) for piece in pieces), _LINES)
+    places = dict.fromkeys((start, 0))
+    return islice(chain.from_iterable(lines_from(s3, bucket, key, place) for place in places), _LINES)
 
 
 def _row(line: bytes, names: list[str], since: str, reader: Reader, random: np.random.Generator) -> Numbers | None:

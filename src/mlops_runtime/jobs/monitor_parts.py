@@ -4,6 +4,7 @@ A part holds the lines that begin in its range of bytes, so parts are made from 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 PART_BYTES = 64 << 20
 _CHUNK = 1 << 20
+# what is asked for beyond a part for the rest of its last line, and for a few lines from a place on
+_AHEAD, _SOME = 1 << 18, 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,27 @@ def part_lines(s3: "S3Client", bucket: str, part: Part) -> Iterator[bytes]:
     """
     # whether a line begins at the first byte is told by the byte before
     begin = max(part.start - 1, 0)
-    where = {"Range": f"bytes={begin}-"} if begin else {}
-    body = s3.get_object(Bucket=bucket, Key=part.key, **where)["Body"]
-    try:
-        yield from bounded_lines(_of_part(body.iter_chunks(_CHUNK), begin, part))
-    finally:
-        body.close()
+    yield from bounded_lines(_of_part(_chunks(s3, bucket, part.key, begin, end=part.end, step=_AHEAD), begin, part))
+
+
+def lines_from(s3: "S3Client", bucket: str, key: str, start: int) -> Iterator[bytes]:
+    """Yield the lines that begin at a byte or later, reading little more than is asked for."""
+    begin = max(start - 1, 0)
+    chunks = _chunks(s3, bucket, key, begin, end=begin + _SOME, step=_SOME)
+    yield from bounded_lines(_of_part(chunks, begin, Part(key, start)))
+
+
+def _chunks(s3: "S3Client", bucket: str, key: str, begin: int, *, end: int | None, step: int) -> Iterator[bytes]:
+    """Yield an object's bytes: up to ``end`` by one request, what comes after ``step`` by ``step`` as long as it is asked for."""
+    while True:
+        where = {} if begin == 0 and end is None else {"Range": f"bytes={begin}-{'' if end is None else end - 1}"}
+        answer = s3.get_object(Bucket=bucket, Key=key, **where)
+        with closing(answer["Body"]) as body:
+            yield from body.iter_chunks(_CHUNK)
+        size = int(answer["ContentRange"].rpartition("/")[2]) if where else 0
+        if end is None or end >= size:
+            return
+        begin, end = end, end + step
 
 
 def _of_part(chunks: Iterable[bytes], position: int, part: Part) -> Iterator[bytes]:

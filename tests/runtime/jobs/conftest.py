@@ -21,15 +21,20 @@ def server() -> Iterator[str]:
     moto.stop()
 
 
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Two buckets, in the environment of a job."""
-    for name, value in {
+def job_environment(server: str) -> dict[str, str]:
+    """Return the variables by which a job finds AWS."""
+    return {
         "AWS_ENDPOINT_URL": server,
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
+    }
+
+
+@pytest.fixture
+def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Two buckets, in the environment of a job."""
+    for name, value in job_environment(server).items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3")
     for bucket in ("artifacts", "captures"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from mlops_runtime.jobs import monitor_parts
-from mlops_runtime.jobs.monitor_parts import Part, part_lines, parts
+from mlops_runtime.jobs.monitor_parts import Part, lines_from, part_lines, parts
 from mlops_runtime.monitor.capture import bounded_lines
 
 
@@ -36,15 +36,24 @@ def test_every_line_is_in_exactly_one_part(s3, pieces, part_bytes):
     assert [line for part in cut for line in part_lines(s3, "captures", part) if line] == whole
 
 
-def test_a_part_reads_no_more_than_its_lines_need(s3, monkeypatch):
-    """What comes after the part's last line is never fetched; a line that spans chunks is whole."""
+def test_a_part_reads_little_beyond_its_last_line(s3, monkeypatch):
+    """One request for the part, small ones for the rest of its last line; a line that spans chunks is whole."""
     monkeypatch.setattr(monitor_parts, "_CHUNK", 7)
-    s3.put_object(Bucket="captures", Key="a", Body=b"one is long\ntwo\nthree\n")
-    lines = part_lines(s3, "captures", Part("a", 0, 3))
-    assert next(lines) == b"one is long"
-    assert list(lines) == []
+    monkeypatch.setattr(monitor_parts, "_AHEAD", 4)
+    monkeypatch.setattr(monitor_parts, "_SOME", 5)
+    s3.put_object(Bucket="captures", Key="a", Body=b"one is long\ntwo\nthree\nfour\nfive\n")
+    asked = []
+    note = lambda params, **_: asked.append(params.get("Range"))  # noqa: E731
+    s3.meta.events.register("provide-client-params.s3.GetObject", note)
+    assert list(part_lines(s3, "captures", Part("a", 0, 3))) == [b"one is long"]
+    assert asked == ["bytes=0-2", "bytes=3-6", "bytes=7-10", "bytes=11-14"]
+    asked.clear()
+    assert next(lines_from(s3, "captures", "a", 5)) == b"two"
+    assert asked == ["bytes=4-8", "bytes=9-13", "bytes=14-18"]
+    s3.meta.events.unregister("provide-client-params.s3.GetObject", note)
+    assert list(lines_from(s3, "captures", "a", 12)) == [b"two", b"three", b"four", b"five"]
     assert list(part_lines(s3, "captures", Part("a", 3, 13))) == [b"two"]
-    assert list(part_lines(s3, "captures", Part("a", 13))) == [b"three"]
+    assert list(part_lines(s3, "captures", Part("a", 13))) == [b"three", b"four", b"five"]
 
 
 def test_the_largest_parts_come_first_and_small_objects_are_whole():
