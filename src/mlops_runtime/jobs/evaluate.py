@@ -20,19 +20,18 @@ import pyarrow.compute as pc
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.model import Evaluation, Metric, ModelSignature
-from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
+from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.jobs.baseline import Evaluated, make_baseline, plan_problems
 from mlops_runtime.jobs.loss import Wide, check_labels, is_prediction, normaliser, row_losses
 from mlops_runtime.jobs.optml import JobError, OptMl, single_file
 from mlops_runtime.jobs.parity import Timer, milliseconds_a_row, serving_problems
 from mlops_runtime.jobs.segments import Rows, block_losses, period_losses, segment_losses
-from mlops_runtime.jobs.table import categories, model_input, numbers, read_split, require_columns
-from mlops_runtime.monitor.baseline import category_baseline, cluster_codes, number_baseline
+from mlops_runtime.jobs.table import categories, missing_columns, model_input, numbers, read_split, require_columns
 from mlops_runtime.serving.model import Model, ModelError, load_archive
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"
-PREDICTION = "prediction"
 _UNABLE = f"{CANDIDATE} could not predict the holdout"
 _ROUNDING = 1e-6  # a few units in the last place of 32-bit numbers
 _SPLIT_TIMES = ("trained_until", "holdout_from", "holdout_until")
@@ -81,7 +80,8 @@ def evaluate(
     _require(plan, inputs, candidate.signature)
     failures = [*_time_failures(plan, inputs), *_category_failures(plan, candidate.signature, inputs.train)]
     predictions = {name: _predictions(name, model, inputs.holdout, failures) for name, model in models.items()}
-    if not any(failure.startswith(_UNABLE) for failure in failures):
+    is_able = not any(failure.startswith(_UNABLE) for failure in failures)
+    if is_able:
         failures += serving_problems(candidate, inputs.holdout, model_input(inputs.holdout, candidate.signature))
     predictions |= {name: numbers(inputs.holdout, name).astype(np.float64) for name in plan.baselines}
     actual = numbers(inputs.holdout, plan.label).astype(np.float64)
@@ -120,14 +120,17 @@ def evaluate(
         milliseconds_a_row=None if timer is None or failures else milliseconds_a_row(models, inputs.holdout, timer),
         periods=None if period_of is None else period_losses(period_of, block_of, losses, blocks),
     )
-    baseline = Baseline(
-        features=_features(candidate.signature, inputs.train, plan.cluster),
-        rows=inputs.train.num_rows,
-        training_set_id=training_set_id,
-        created=inputs.manifest.semantics.cutoff or times["holdout_until"],
-        prediction=_prediction(predictions[CANDIDATE], inputs.holdout, plan.cluster),
+    evaluated = Evaluated(
+        model=candidate,
+        train=inputs.train,
+        holdout=inputs.holdout,
+        predictions=predictions[CANDIDATE],
+        actual=actual,
         quality=_quality(plan.metric, evaluation.metrics[CANDIDATE], predictions[CANDIDATE], actual),
+        is_able=is_able,
     )
+    created = inputs.manifest.semantics.cutoff or times["holdout_until"]
+    baseline = make_baseline(plan, evaluated, training_set_id=training_set_id, created=created)
     evaluation = replace(evaluation, baseline_sha256=content_hash(baseline))
     return evaluation, baseline
 
@@ -223,27 +226,16 @@ def _require(plan: EvaluationPlan, inputs: Inputs, signature: ModelSignature) ->
     columns = [column.name for column in signature.inputs]
     both = [name for name in (plan.cluster, plan.timestamp) if name is not None]
     kept_apart = [*(plan.segments or ()), *(plan.bands or {}), *([] if plan.period is None else [plan.period])]
-    require_columns(inputs.holdout, [*columns, plan.label, plan.block, *plan.baselines, *both, *kept_apart], "holdout")
-    require_columns(inputs.train, [*columns, *both], "train")
-
-
-def _features(signature: ModelSignature, train: Any, cluster: str | None) -> tuple[FeatureBaseline, ...]:
-    clusters = None if cluster is None else cluster_codes(train.column(cluster).to_pylist())
-    try:
-        return tuple(
-            category_baseline(column.name, categories(train, column.name), clusters=clusters)
-            if column.type == "category"
-            else number_baseline(column.name, numbers(train, column.name), clusters=clusters)
-            for column in signature.inputs
-        )
-    except ValueError as error:
-        raise JobError(str(error)) from error
-
-
-def _prediction(predictions: Wide, holdout: Any, cluster: str | None) -> FeatureBaseline:
-    clusters = None if cluster is None else cluster_codes(holdout.column(cluster).to_pylist())
-    finite = np.where(np.isfinite(predictions), predictions, np.nan).astype(np.float32)
-    return number_baseline(PREDICTION, finite, clusters=clusters)
+    kept_apart += [facet.name for facet in plan.facets or ()]
+    of_holdout = [*columns, plan.label, plan.block, *plan.baselines, *both, *kept_apart]
+    missing = [
+        missing_columns(inputs.holdout, of_holdout, "holdout"),
+        missing_columns(inputs.train, [*columns, *both], "train"),
+    ]
+    problems = [problem for problem in missing if problem is not None]
+    problems = problems or plan_problems(plan, signature, inputs.train, inputs.holdout)
+    if problems:
+        raise JobError("; ".join(problems))
 
 
 def _sha256(path: Path) -> str:

@@ -38,11 +38,17 @@ def require_columns(table: Any, names: Sequence[str], split: str) -> None:
     Raises:
         JobError: With every missing column and those that there are.
     """
-    missing = [name for name in names if name not in table.column_names]
-    if missing:
-        raise JobError(
-            f"split {split!r} lacks {', '.join(map(repr, missing))}; it has {', '.join(map(repr, table.column_names))}"
-        )
+    problem = missing_columns(table, names, split)
+    if problem is not None:
+        raise JobError(problem)
+
+
+def missing_columns(table: Any, names: Sequence[str], split: str) -> str | None:
+    """Return which columns a split lacks, and those that there are; None where it has all of them."""
+    missing = [name for name in dict.fromkeys(names) if name not in table.column_names]
+    if not missing:
+        return None
+    return f"split {split!r} lacks {', '.join(map(repr, missing))}; it has {', '.join(map(repr, table.column_names))}"
 
 
 def numbers(table: Any, name: str) -> Matrix:

@@ -166,6 +166,16 @@ def bias_violations(metrics: Sequence[BiasMetric]) -> dict[str, Any]:
     }
 
 
+def threshold(positive: float | None) -> float:
+    """Return above what a label or prediction is positive. Default: 0.5.
+
+    Example:
+        >>> threshold(None)
+        0.5
+    """
+    return _DEFAULT_POSITIVE if positive is None else positive
+
+
 def finite(value: float) -> float:
     """Return a number, an infinite one as Clarify publishes it.
 
@@ -191,10 +201,9 @@ def _statistics(
     strata: Sequence[str] | None,
 ) -> list[tuple[_Key, _Statistic]]:
     """Return every metric by facet, value and name, in that order; names in Clarify's order."""
-    threshold = _DEFAULT_POSITIVE if positive is None else positive
     found = {
-        **dict(_of_labels(labelled, facets or (), threshold, strata or ())),
-        **dict(_of_predictions(predicted, facets or (), threshold, strata or ())),
+        **dict(_of_labels(labelled, facets or (), threshold(positive), strata or ())),
+        **dict(_of_predictions(predicted, facets or (), threshold(positive), strata or ())),
     }
     return sorted(found.items(), key=lambda item: (*item[0][:2], confusion.NAMES.index(item[0][2])))
 
