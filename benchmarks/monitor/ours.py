@@ -15,6 +15,9 @@ from mlops_runtime.monitor.counts import count_columns
 from mlops_runtime.monitor.decide import decide
 from mlops_runtime.monitor.spec import MonitorSpec
 
+# what pyarrow imports when it is first needed is an import too
+pa.array([1.0, None]).fill_null(0).to_numpy(zero_copy_only=False)
+
 
 def columns(path: Path) -> dict[str, object]:
     """Return what the engine counts: numbers as arrays, text as Arrow's own dictionaries.
