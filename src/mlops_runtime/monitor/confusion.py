@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from mlops_runtime.monitor.rows import Wide
+from mlops_runtime.monitor.rows import Mask, Wide
 
 _PRE = ("CI", "DPL", "KL", "JS", "LP", "TVD", "KS", "CDDL")
 _POST = ("DPPL", "DI", "DCA", "DCR", "SD", "RD", "DAR", "DRR", "AD", "TE", "CDDPL", "GE")
@@ -169,7 +169,7 @@ def supports_of_predictions(table: Wide) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def flip_test(features: Wide, disfavoured: Wide, positive: Wide) -> float | None:
+def flip_test(features: Wide, disfavoured: Mask, positive: Mask) -> float | None:
     """Return Clarify's counterfactual flip test: how many rows of facet d would be predicted otherwise if they were of facet a.
 
     What they would be predicted is the majority of their five nearest neighbours in facet a by Euclidean distance (of the nearest
@@ -190,14 +190,13 @@ def flip_test(features: Wide, disfavoured: Wide, positive: Wide) -> float | None
         >>> flip_test(rows, np.array([False, False, True]), np.array([True, False, False]))
         1.0
     """
-    d = disfavoured.astype(bool)
-    others, own = features[~d], features[d]
+    others, own = features[~disfavoured], features[disfavoured]
     if not len(others) or not len(own):
         return None
-    outcome = positive.astype(bool)[~d]
+    outcome = positive[~disfavoured]
     count = 5 if len(others) > 9 else 1
     flipped = 0
-    for row, is_positive in zip(own, positive.astype(bool)[d], strict=True):
+    for row, is_positive in zip(own, positive[disfavoured], strict=True):
         nearest = np.argsort(((others - row) ** 2).sum(axis=1), kind="stable")[:count]
         would_be = 2 * outcome[nearest].sum() > count
         flipped += int(would_be) - int(is_positive)
