@@ -31,6 +31,7 @@ compat.expect(
     _p="(params, key, default='')",
     _error="(code, message, status, use_json=False, use_cbor=False)",
     _put_metric_alarm="(params, cbor_data, is_cbor, is_json=False)",
+    _put_composite_alarm="(params, cbor_data, is_cbor, is_json=False)",
     _set_alarm_state="(params, cbor_data, is_cbor, is_json=False)",
     _evaluate_alarm="(alarm)",
     _dispatch_alarm_actions="(alarm, old_state, new_state, reason)",
@@ -67,7 +68,8 @@ def datapoints(alarm: Mapping[str, Any], at: float) -> tuple[list[float | None],
                 series[int((point["Timestamp"] - first) // period)].append(point)
         return [statistic(points, stat["Stat"]) if points else None for points in series]
 
-    return metric_math.evaluate(_queries(alarm), of), end - period
+    starts = [first + number * period for number in range(int(end - first) // period)]
+    return metric_math.evaluate(_queries(alarm), of, starts), end - period
 
 
 def evaluate(alarm: dict[str, Any], at: float | None = None) -> bool:
@@ -294,6 +296,15 @@ def _set_or_refuse(set_state: Any, params: Any, cbor_data: Any, is_cbor: bool, i
     return set_state(params, cbor_data, is_cbor, is_json)
 
 
+def _put_composite_or_refuse(put: Any, params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+    """PutCompositeAlarm; MiniStack would leave a suppressor out without a word."""
+    suppressor = cbor_data.get("ActionsSuppressor") if is_cbor or is_json else cw._p(params, "ActionsSuppressor")
+    if suppressor:
+        problem = "ActionsSuppressor is not in the embedded cloud; put the condition into AlarmRule"
+        return cw._error("ValidationError", problem, 400, use_json=is_json, use_cbor=is_cbor)
+    return put(params, cbor_data, is_cbor, is_json)
+
+
 def _alarms() -> list[tuple[str, str, dict[str, Any]]]:
     return [
         (account, region, alarm) for (account, region, _), alarm in list(cw._alarms._data.items()) if _is_watched(alarm)
@@ -357,6 +368,7 @@ def install() -> None:
         return alarm
 
     cw._evaluate_alarm, cw._dispatch_alarm_actions = evaluate, act_and_tell
+    cw._put_composite_alarm = partial(_put_composite_or_refuse, cw._put_composite_alarm)
     cw._set_alarm_state = partial(_set_or_refuse, cw._set_alarm_state)
     cw._put_metric_alarm, provisioners._cw_metric_alarm_record = put_or_refuse, record_or_refuse
     clock.add_source(Alarms())

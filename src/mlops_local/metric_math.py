@@ -1,7 +1,8 @@
 """Metric math of alarms: parsed when an alarm is put, evaluated over its periods.
 
-There are ``+ - * /``, comparisons (1 or 0 each period), parentheses, numbers, ids, ``IF`` and ``FILL`` with a number. All else is
-refused by name. Where one side of an operator has no datapoint, or a divisor is zero, there is none.
+There are ``+ - * /``, comparisons (1 or 0 each period) joined by ``AND`` or ``OR``, parentheses, numbers, ids, ``IF``, ``FILL``
+with a number, ``TIME_SERIES`` with a number, and ``HOUR`` and ``DAY``, which read UTC off the start of each period (Monday is 1).
+All else is refused by name. Where one side of an operator has no datapoint, or a divisor is zero, there is none.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
 """
@@ -10,6 +11,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -34,7 +36,15 @@ _OPERATORS: dict[str, Callable[[float, float], float | None]] = {
     "<": lambda left, right: float(left < right),
     ">": lambda left, right: float(left > right),
 }
-_FUNCTIONS = {"IF": 3, "FILL": 2}
+_JOINED: dict[str, Callable[[float, float], float]] = {
+    "AND": lambda left, right: float(bool(left) and bool(right)),
+    "OR": lambda left, right: float(bool(left) or bool(right)),
+}
+_FUNCTIONS = {"IF": 3, "FILL": 2, "TIME_SERIES": 1, "HOUR": 1, "DAY": 1}
+_OF_TIME: dict[str, Callable[[datetime], float]] = {
+    "HOUR": lambda start: float(start.hour),
+    "DAY": lambda start: float(start.isoweekday()),
+}
 
 
 class MathError(ValueError):
@@ -53,7 +63,7 @@ def parse(expression: str) -> Node:
         ('IF', (('>', ('m1', 10.0)), ('/', ('errors', 'm1')), 0.0))
     """
     parser = _Parser(expression)
-    node = parser.compared()
+    node = parser.joined()
     if parser.ahead:
         raise MathError(f"expression {expression!r} goes on with {parser.ahead!r}")
     return node
@@ -66,6 +76,15 @@ class _Parser:
         self._text, self._tokens = text, self._split(text)
         self.ahead = ""
         self._next()
+
+    def joined(self) -> Node:
+        node, word = self.compared(), self.ahead
+        while self.ahead in _JOINED:
+            if self.ahead != word:
+                # nothing says which of them AWS joins first
+                raise MathError(f"AND and OR beside each other in {self._text!r} need parentheses")
+            node = (self._next(), (node, self.compared()))
+        return node
 
     def compared(self) -> Node:
         return self._ranked(_COMPARED, lambda: self._ranked(("+", "-"), lambda: self._ranked(("*", "/"), self._signed)))
@@ -99,7 +118,7 @@ class _Parser:
     def _single(self) -> Node:
         word = self._next()
         if word == "(":
-            node = self.compared()
+            node = self.joined()
             self._expect(")")
             return node
         if word[:1].isdigit() or word[:1] == ".":
@@ -121,15 +140,19 @@ class _Parser:
                 f"function {name} in expression {self._text!r} is not in the embedded cloud; it has {known}"
             )
         self._expect("(")
-        arguments = [self.compared()]
+        arguments = [self.joined()]
         while self.ahead == ",":
             self._next()
-            arguments.append(self.compared())
+            arguments.append(self.joined())
         self._expect(")")
         if len(arguments) != _FUNCTIONS[name]:
             raise MathError(f"{name} takes {_FUNCTIONS[name]} arguments, got {len(arguments)} in {self._text!r}")
         if name == "FILL" and not isinstance(arguments[1], float):
             raise MathError(f"FILL takes a number in the embedded cloud, got something else in {self._text!r}")
+        if name == "TIME_SERIES" and not isinstance(arguments[0], float):
+            raise MathError(f"TIME_SERIES takes a number, got something else in {self._text!r}")
+        if name in _OF_TIME and isinstance(arguments[0], float):
+            raise MathError(f"{name} takes a time series, got a number in {self._text!r}")
         return name, tuple(arguments)
 
 
@@ -209,12 +232,15 @@ def _reaches(refers: Mapping[str, set[str]], ids: Sequence[str], queries: Sequen
     return known >= set(ids)
 
 
-def evaluate(queries: Sequence[Mapping[str, Any]], metric: Callable[[Mapping[str, Any]], Series]) -> list[float | None]:
+def evaluate(
+    queries: Sequence[Mapping[str, Any]], metric: Callable[[Mapping[str, Any]], Series], starts: Sequence[float] = ()
+) -> list[float | None]:
     """Return the values that an alarm compares with its threshold.
 
     Args:
         queries: ``Metrics`` without problems.
         metric: Returns the datapoints of a ``MetricStat``, the same number for each.
+        starts: When each of the periods begins, in epoch seconds. Default: no expression asks for a time.
     """
     by_id = {query["Id"]: query for query in queries}
 
@@ -225,11 +251,16 @@ def evaluate(queries: Sequence[Mapping[str, Any]], metric: Callable[[Mapping[str
             query = by_id[node]
             return metric(query["MetricStat"]) if "MetricStat" in query else values(parse(query["Expression"]))
         name, operands = node[0], [values(operand) for operand in node[1]]
+        if name == "TIME_SERIES":
+            return [operands[0]] * len(starts)  # type: ignore[list-item] # a number, which the parser holds
+        if name in _OF_TIME:
+            at = [_OF_TIME[name](datetime.fromtimestamp(start, UTC)) for start in starts]
+            return _each(lambda value, read: None if value is None else read, [operands[0], at])
         if name == "FILL":
             return _each(lambda value, filling: filling if value is None else value, operands)
         if name == "IF":
             return _each(lambda test, yes, no: None if test is None else yes if test else no, operands)
-        work = _OPERATORS[name]
+        work = _JOINED.get(name) or _OPERATORS[name]
         return _each(lambda left, right: None if left is None or right is None else work(left, right), operands)
 
     result = values(str(watched(queries)["Id"]))

@@ -348,3 +348,21 @@ def receive(sqs: Any, url: str) -> dict[str, Any] | None:
         body: dict[str, Any] = json.loads(message["Body"])
         return body
     return None
+
+
+def test_fails_on_a_suppressor_by_name(cloud: Cloud) -> None:
+    """MiniStack would leave it out without a word, and the composite alarm would tell when it must not.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html
+    """
+    alarm(cloud, "suppressor")
+    with pytest.raises(
+        ClientError, match="ActionsSuppressor is not in the embedded cloud; put the condition into AlarmRule"
+    ):
+        cloud.client("cloudwatch").put_composite_alarm(
+            AlarmName="suppressed",
+            AlarmRule="ALARM(suppressor)",
+            ActionsSuppressor="suppressor",
+            ActionsSuppressorWaitPeriod=60,
+            ActionsSuppressorExtensionPeriod=60,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,6 +47,31 @@ def test_computes_each_period(expression: str, expected: list[float | None]) -> 
     assert compute(expression, a=[1.0, 2.0, None], b=[1.0, None, None]) == expected
 
 
+# a Tuesday: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html has Monday as 1
+_TUESDAY = datetime(2017, 8, 8, 22, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("HOUR(TIME_SERIES(1))", [22.0, 23.0, 0.0, 1.0]),
+        ("DAY(TIME_SERIES(1))", [2.0, 2.0, 3.0, 3.0]),
+        ("HOUR(a)", [None, 23.0, None, 1.0]),
+        ("TIME_SERIES(7) + a", [None, 8.0, None, 9.0]),
+        ("IF(HOUR(TIME_SERIES(1)) >= 23 OR HOUR(TIME_SERIES(1)) < 1, a, 1)", [1.0, 1.0, None, 1.0]),
+        (
+            "IF((DAY(TIME_SERIES(1)) == 2 OR DAY(TIME_SERIES(1)) == 4) AND (HOUR(TIME_SERIES(1)) < 23), a, 9)",
+            [None, 9, 9, 9],
+        ),
+    ],
+)
+def test_hours_and_days_are_read_off_the_periods(expression: str, expected: list[float | None]) -> None:
+    """In UTC, of the start of each; where a branch that is taken has no datapoint there is none."""
+    queries = [{"Id": "e", "Expression": expression}, stat("a", period=3600)]
+    starts = [_TUESDAY + 3600 * hour for hour in range(4)]
+    assert metric_math.evaluate(queries, lambda _: [None, 1.0, None, 2.0], starts) == expected
+
+
 _LEAF = st.sampled_from(["a", "b", "2", "0.5"])
 _EXPRESSION = st.recursive(
     _LEAF,
@@ -83,7 +109,13 @@ def test_expressions_build_on_expressions() -> None:
     [
         ([{"Id": "e", "Expression": "m ^ 2"}, stat("m")], "'^' in expression 'm ^ 2' is not in the embedded cloud"),
         ([{"Id": "e", "Expression": "METRICS()"}, stat("m")], "function METRICS in expression"),
-        ([{"Id": "e", "Expression": "m AND m"}, stat("m")], "goes on with 'AND'"),
+        (
+            [{"Id": "e", "Expression": "m AND m OR m"}, stat("m")],
+            "AND and OR beside each other in 'm AND m OR m' need parentheses",
+        ),
+        ([{"Id": "e", "Expression": "m NOT m"}, stat("m")], "goes on with 'NOT'"),
+        ([{"Id": "e", "Expression": "TIME_SERIES(m)"}, stat("m")], "TIME_SERIES takes a number"),
+        ([{"Id": "e", "Expression": "m + HOUR(1)"}, stat("m")], "HOUR takes a time series, got a number"),
         ([{"Id": "e", "Expression": "FILL(m, REPEAT)"}, stat("m")], "REPEAT in expression"),
         ([{"Id": "e", "Expression": "FILL(m, m)"}, stat("m")], "FILL takes a number"),
         ([{"Id": "e", "Expression": "IF(m, 1)"}, stat("m")], "IF takes 3 arguments, got 2"),

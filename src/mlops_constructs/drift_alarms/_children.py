@@ -226,9 +226,9 @@ def _psi(monitor: ModelMonitor, feature: str, limit: float) -> Child:
 def _calls(monitor: ModelMonitor, traffic: ExpectedTraffic) -> cloudwatch.IMetric:
     hour = cdk.Duration.hours(1)
     calls = monitor.endpoint.metric_invocations().with_(period=hour, statistic=cloudwatch.Stats.SUM)
-    expression = traffic.expression("calls")
-    if expression == "calls":
-        return calls
     return cloudwatch.MathExpression(
-        expression=expression, using_metrics={"calls": calls}, period=hour, label="calls when some are expected"
+        expression=traffic.expression("calls"),
+        using_metrics={"calls": calls},
+        period=hour,
+        label="calls when some are expected",
     )

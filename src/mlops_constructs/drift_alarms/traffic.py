@@ -27,7 +27,7 @@ class ExpectedTraffic:
 
     Example:
         >>> ExpectedTraffic(start=7, end=20).expression("calls")
-        'IF((HOUR(TIME_SERIES(1)) >= 7 AND HOUR(TIME_SERIES(1)) < 20), calls, 1)'
+        'IF((HOUR(TIME_SERIES(1)) >= 7 AND HOUR(TIME_SERIES(1)) < 20), FILL(calls, 0), 1)'
     """
 
     start: int = 0
@@ -60,9 +60,9 @@ class ExpectedTraffic:
         return 2 if self.silence is None else int(self.silence.to_hours())
 
     def expression(self, calls: str) -> str:
-        """Return metric math: the calls of the hours at which some are expected, and 1 at all others.
+        """Return metric math: the calls of the hours at which some are expected, 0 without any, and 1 at all other hours.
 
-        Hours without data are missing where calls are expected, and missing data breach.
+        Where there is no data at all, which FILL may leave missing, missing data breach.
 
         See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html (date and time functions)
 
@@ -77,4 +77,5 @@ class ExpectedTraffic:
         if set(self.days) != set(DAYS):
             numbers = sorted(DAYS.index(name) + 1 for name in set(self.days))
             parts.append("(" + " OR ".join(f"{day} == {number}" for number in numbers) + ")")
-        return f"IF({' AND '.join(parts)}, {calls}, 1)" if parts else calls
+        known = f"FILL({calls}, 0)"
+        return f"IF({' AND '.join(parts)}, {known}, 1)" if parts else known

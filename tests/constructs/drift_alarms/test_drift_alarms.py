@@ -184,15 +184,11 @@ def test_calls_are_missed_only_when_some_are_expected(everything: Any):
     """At other hours the expression is 1; all hours of all days need none."""
     traffic = _children(everything)["AlarmsTraffic"]
     expression, calls = traffic["Metrics"]
-    assert expression["Expression"] == "IF((HOUR(TIME_SERIES(1)) >= 7 AND HOUR(TIME_SERIES(1)) < 20), calls, 1)"
+    assert (
+        expression["Expression"] == "IF((HOUR(TIME_SERIES(1)) >= 7 AND HOUR(TIME_SERIES(1)) < 20), FILL(calls, 0), 1)"
+    )
     assert calls["MetricStat"]["Metric"]["MetricName"] == "Invocations"
     assert (traffic["EvaluationPeriods"], traffic["TreatMissingData"]) == (3, "breaching")
-
-
-def test_calls_expected_all_the_time_are_the_metric_itself(define: Callable[..., Any]):
-    """Without hours there is no expression."""
-    traffic = _children(define(alarms={"expect_traffic": ExpectedTraffic()}))["AlarmsTraffic"]
-    assert (traffic["MetricName"], traffic["Period"], traffic["EvaluationPeriods"]) == ("Invocations", 3600, 2)
 
 
 def test_the_price_is_told(demand: Any):

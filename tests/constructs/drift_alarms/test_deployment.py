@@ -1,0 +1,262 @@
+"""Alarms of a monitor on the embedded cloud with IAM enforced: who is told of what, in which words, and when silence rings."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+
+from mlops_constructs import (
+    BusinessUnit,
+    DriftAlarms,
+    ExpectedTraffic,
+    ModelImage,
+    ModelMonitor,
+    MonitorEngine,
+    Network,
+    Profile,
+)
+from mlops_constructs._table import define_table
+from mlops_local import deployer
+from mlops_runtime.contracts.monitor import metric_dimensions
+
+if TYPE_CHECKING:
+    from mlops_local.cloud import Cloud
+
+pytestmark = pytest.mark.cloud
+ENDPOINT = "told-forecast"
+
+
+@dataclass
+class Served:
+    """A model that is served, for the monitor."""
+
+    rollout: Any
+    capture_bucket: s3.IBucket
+    endpoint_name: str = ENDPOINT
+    variant: str = "AllTraffic"
+
+    def metric_invocations(self) -> cloudwatch.Metric:
+        """Return the number of calls."""
+        dimensions = {"EndpointName": self.endpoint_name, "VariantName": self.variant}
+        return cloudwatch.Metric(namespace="AWS/SageMaker", metric_name="Invocations", dimensions_map=dimensions)
+
+
+def _assembly(folder: Path) -> Path:
+    app = cdk.App(outdir=str(folder / "cdk.out"))
+    stack = cdk.Stack(app, "Told")
+    unit = BusinessUnit(stack, "Unit", name="told", profile=Profile.DEVELOPMENT, network=Network.made(zones=2))
+    table = define_table(stack, "Table", business_unit=unit, partition_key="endpoint")
+    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+    monitor = ModelMonitor(
+        stack,
+        "Monitor",
+        business_unit=unit,
+        endpoint=Served(SimpleNamespace(table=table), unit.artifacts),
+        window=cdk.Duration.days(1),
+        schedule=cdk.Duration.days(3),
+        engine=MonitorEngine.processing(image=image),
+    )
+    alarms = DriftAlarms(
+        stack,
+        "Alarms",
+        business_unit=unit,
+        monitor=monitor,
+        expect_traffic=ExpectedTraffic(start=8, end=20, silence=cdk.Duration.hours(3)),
+    )
+    # without a key: what counts here is what the topic gets
+    people = sqs.Queue(stack, "People")
+    unit.topic.add_subscription(subscriptions.SqsSubscription(people, raw_message_delivery=True))
+    outputs = {
+        "People": people.queue_url,
+        "Start": monitor.decide_function.function_name,
+        "Artifacts": unit.artifacts.bucket_name,
+        "Bus": unit.bus.event_bus_name,
+        "Endpoint": alarms.endpoint_alarm.alarm_name,
+        **{severity.value.capitalize(): alarm.alarm_name for severity, alarm in alarms.composites.items()},
+        **{name.capitalize() + "Alarm": alarms.alarms[name].alarm_name for name in ("suspect", "features", "traffic")},
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, f"{name}Output", value=value)
+    app.synth()
+    return folder / "cdk.out"
+
+
+@dataclass
+class Told:
+    """The deployed stack."""
+
+    cloud: "Cloud"
+    outputs: dict[str, str]
+
+    def publish(self, monitor: str, name: str, value: float) -> None:
+        """Publish one of the monitor's metrics."""
+        dimensions = metric_dimensions(ENDPOINT, "AllTraffic", monitor).items()
+        named = [{"Name": key, "Value": text} for key, text in dimensions]
+        datum = {"MetricName": name, "Dimensions": named, "Value": value}
+        self.cloud.client("cloudwatch").put_metric_data(Namespace="MLOps/told", MetricData=[datum])
+
+    def states(self) -> dict[str, str]:
+        """State of each alarm, by output."""
+        found = self.cloud.client("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+        states = {
+            alarm["AlarmName"]: alarm["StateValue"]
+            for kind in ("MetricAlarms", "CompositeAlarms")
+            for alarm in found[kind]
+        }
+        return {name: states[value] for name, value in self.outputs.items() if value in states}
+
+    def messages(self) -> list[str]:
+        """What people have been told since they last looked."""
+        found = []
+        while (
+            batch := self.cloud.client("sqs")
+            .receive_message(QueueUrl=self.outputs["People"], MaxNumberOfMessages=10, WaitTimeSeconds=1)
+            .get("Messages")
+        ):
+            for message in batch:
+                found.append(message["Body"])
+                self.cloud.client("sqs").delete_message(
+                    QueueUrl=self.outputs["People"], ReceiptHandle=message["ReceiptHandle"]
+                )
+        return found
+
+
+@pytest.fixture(scope="module")
+def told(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Deploy it once."""
+    outputs = deployer.deploy(cloud, _assembly(tmp_path_factory.mktemp("told")))["Told"]
+    return Told(cloud, {name.removesuffix("Output"): value for name, value in outputs.items()})
+
+
+def test_a_warning_yields_to_what_is_critical_and_each_tells_once(told: Told):
+    """The composite alarms follow their children, tell the topic by themselves, and the children tell nobody.
+
+    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create_Composite_Alarm.html
+    """
+    told.publish("heartbeat", "Heartbeat", 1)
+    told.cloud.clock_jump(by=timedelta(minutes=61))
+    told.messages()
+    told.publish("drift", "FeaturesSuspect", 1)
+    told.publish("drift", "FeaturesDrifted", 0)
+    told.cloud.clock_jump(by=timedelta(minutes=61))
+    states = told.states()
+    assert (states["SuspectAlarm"], states["Warning"], states["Critical"], states["Endpoint"]) == (
+        "ALARM",
+        "ALARM",
+        "OK",
+        "ALARM",
+    )
+    (warning,) = told.messages()
+    assert json.loads(warning)["AlarmName"] == told.outputs["Warning"]
+
+    told.publish("drift", "FeaturesDrifted", 1)
+    told.cloud.clock_jump(by=timedelta(minutes=61))
+    states = told.states()
+    assert (states["FeaturesAlarm"], states["Warning"], states["Critical"], states["Endpoint"]) == (
+        "ALARM",
+        "OK",
+        "ALARM",
+        "ALARM",
+    )
+    (critical,) = told.messages()
+    assert json.loads(critical)["AlarmName"] == told.outputs["Critical"]
+
+    # between two runs there are no data, and nothing has become better
+    told.cloud.clock_jump(by=timedelta(hours=12))
+    assert told.states()["FeaturesAlarm"] == "ALARM"
+    told.publish("drift", "FeaturesDrifted", 0)
+    told.publish("drift", "FeaturesSuspect", 0)
+    told.cloud.clock_jump(by=timedelta(minutes=61))
+    assert {told.states()[name] for name in ("SuspectAlarm", "FeaturesAlarm")} == {"OK"}
+
+
+def test_a_report_is_told_in_words_to_those_of_its_severity(told: Told, wait_for: Callable[..., Any]):
+    """The rule's transformer writes one quoted line for each part of the event; what is no news is not told.
+
+    See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
+    """
+    told.messages()
+
+    def report(outcome: str, subject: str = ENDPOINT) -> None:
+        detail = {
+            "id": "told-forecast/AllTraffic/2017-08-08T06:00:00Z",
+            "subject": subject,
+            "outcome": outcome,
+            "reason": "told-forecast: drift in 2 of 3 windows: price (mean rose 12 %)",
+            "attributes": {
+                "severity": "critical",
+                "advice": "mend the feed if it broke, else let the model be trained again",
+                "report_uri": "s3://bucket/monitor/told-forecast/reports/2017-08-08T06/report.json",
+            },
+            "version": "mlops.event/1",
+        }
+        entry = {
+            "EventBusName": told.outputs["Bus"],
+            "Source": "mlops.told",
+            "DetailType": "MLOps Monitor Reported",
+            "Detail": json.dumps(detail),
+        }
+        assert told.cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+    for outcome in ("OK", "NO_LABELS_YET", "INSUFFICIENT_DATA"):
+        report(outcome)
+    report("VIOLATION", subject="another")
+    report("VIOLATION")
+    (message,) = wait_for(told.messages)
+    assert message.splitlines() == [
+        '"told-forecast: drift in 2 of 3 windows: price (mean rose 12 %)"',
+        '"What to do: mend the feed if it broke, else let the model be trained again"',
+        '"Report: s3://bucket/monitor/told-forecast/reports/2017-08-08T06/report.json"',
+    ]
+    assert told.messages() == []
+
+
+def test_no_calls_ring_only_at_hours_at_which_some_are_expected(told: Told):
+    """Three silent hours from eight on ring at eleven; from eight in the evening on the same silence is none.
+
+    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html and
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+    """
+
+    def state_at(hour: int, day: int) -> str:
+        now = datetime.fromisoformat(told.cloud.clock()["now"]).astimezone(UTC)
+        wanted = first.replace(hour=hour, minute=1) + timedelta(days=day)
+        told.cloud.clock_jump(by=wanted - now)
+        return told.states()["TrafficAlarm"]
+
+    first = datetime.fromisoformat(told.cloud.clock()["now"]).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    assert [state_at(hour, 1) for hour in (7, 10, 11)] == ["OK", "OK", "ALARM"]
+    assert [state_at(20, 1), state_at(21, 1), state_at(6, 2)] == ["ALARM", "OK", "OK"]
+
+
+def test_the_schedule_starts_a_job_that_reports(told: Told, wait_for: Callable[..., Any]):
+    """The function starts it under its name in the declared network; the job may do what it does."""
+    event = {"time": "2017-08-08T06:00:00Z"}
+    for _ in range(2):
+        answer = told.cloud.client("lambda").invoke(
+            FunctionName=told.outputs["Start"], Payload=json.dumps(event).encode()
+        )
+        body = json.loads(answer["Payload"].read())
+        assert (answer.get("FunctionError"), body) == (None, {"job": f"{ENDPOINT}-monitor-201708080600"})
+    sagemaker = told.cloud.client("sagemaker")
+
+    def ended() -> Any:
+        job = sagemaker.describe_processing_job(ProcessingJobName=body["job"])
+        return job if job["ProcessingJobStatus"] in {"Completed", "Failed"} else None
+
+    job = wait_for(ended)
+    assert (job["ProcessingJobStatus"], job.get("FailureReason")) == ("Completed", None)
+    key = f"monitor/{ENDPOINT}/reports/2017-08-08T06/report.json"
+    written = told.cloud.client("s3").get_object(Bucket=told.outputs["Artifacts"], Key=key)["Body"].read()
+    report = json.loads(written)
+    assert (report["drift_state"], report["endpoint"]) == ("NOT_YET_DEPLOYED", ENDPOINT)
