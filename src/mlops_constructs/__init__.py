@@ -40,6 +40,8 @@ from mlops_constructs.model_endpoint import (
 from mlops_constructs.model_monitor import ModelMonitor, MonitorBaseline, MonitorEngine, SageMakerModelMonitor
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
 from mlops_constructs.retraining import (
+    Condition,
+    Facet,
     GuardPolicy,
     ProcessingStep,
     RetrainingPipeline,
@@ -62,6 +64,7 @@ __all__ = [
     "Approval",
     "Bootstrap",
     "BusinessUnit",
+    "Condition",
     "DataCapture",
     "Delivery",
     "DriftAlarms",
@@ -74,6 +77,7 @@ __all__ = [
     "EndpointVariant",
     "Entity",
     "ExpectedTraffic",
+    "Facet",
     "Feature",
     "FeatureAccess",
     "FeatureGroup",

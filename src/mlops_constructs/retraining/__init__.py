@@ -4,5 +4,15 @@ from mlops_constructs.retraining.guard_policy import GuardPolicy
 from mlops_constructs.retraining.retraining_pipeline import RetrainingPipeline
 from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, Spot, TrainingJob
+from mlops_runtime.contracts.monitor import Condition, Facet
 
-__all__ = ["GuardPolicy", "ProcessingStep", "RetrainingPipeline", "Spot", "TrainingJob", "TrainingSetSource"]
+__all__ = [
+    "Condition",
+    "Facet",
+    "GuardPolicy",
+    "ProcessingStep",
+    "RetrainingPipeline",
+    "Spot",
+    "TrainingJob",
+    "TrainingSetSource",
+]

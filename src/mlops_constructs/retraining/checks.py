@@ -67,6 +67,41 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
     ]
 
 
+def monitoring_problems(evaluation: EvaluationPlan) -> list[str | None]:
+    """Return what an evaluation asks for the monitors that no baseline could hold.
+
+    Args:
+        evaluation: What is compared given, watched together, kept apart and explained.
+    """
+    conditions, facets = evaluation.conditions or (), evaluation.facets or ()
+    return [
+        check_range("evaluation.attribution_rows", evaluation.attribution_rows, minimum=1, maximum=10_000),
+        *(
+            f"evaluation.conditions must be cut at finite edges, each above the one before, got {condition.edges!r} for "
+            f"{condition.name!r}"
+            for condition in conditions
+            if not all(map(math.isfinite, condition.edges))
+            or any(low >= high for low, high in pairwise(condition.edges))
+        ),
+        *(
+            f"evaluation.conditions must give edges to columns alone, got {condition.edges!r} for {condition.name!r} of kind "
+            f"{condition.kind!r}"
+            for condition in conditions
+            if condition.kind != "column" and condition.edges
+        ),
+        *(
+            f"evaluation.pairs must be of two columns that differ, got {pair!r}"
+            for pair in evaluation.pairs or ()
+            if len(set(pair)) != 2 or len(pair) != 2
+        ),
+        *(
+            f"evaluation.facets must have values or a threshold, got both for {facet.name!r}"
+            for facet in facets
+            if facet.values and facet.threshold is not None
+        ),
+    ]
+
+
 def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -> list[str]:
     """Return which columns an evaluation names that its training set will not have, as far as that is known at synth.
 
@@ -84,6 +119,10 @@ def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -
         "baselines": evaluation.baselines,
         "segments": evaluation.segments or (),
         "bands": tuple(evaluation.bands or {}),
+        "conditions": tuple(c.name for c in evaluation.conditions or () if c.kind == "column"),
+        "pairs": tuple(dict.fromkeys(name for pair in evaluation.pairs or () for name in pair)),
+        "identifiers": evaluation.identifiers or (),
+        "facets": tuple(facet.name for facet in evaluation.facets or ()),
     }
     single = {"cluster": evaluation.cluster, "timestamp": evaluation.timestamp, "period": evaluation.period}
     named |= {name: (column,) for name, column in single.items() if column is not None}

@@ -29,6 +29,7 @@ from mlops_constructs.retraining.checks import (
     evaluation_problems,
     feature_problems,
     gate_problems,
+    monitoring_problems,
     source_problem,
 )
 from mlops_constructs.retraining.guard_policy import GuardPolicy
@@ -281,6 +282,7 @@ class RetrainingPipeline(Construct):
                 else f"evaluation.label must be the training set's {source.label!r}, got {evaluation.label!r}",
                 *evaluation_problems(evaluation, source),
                 *gate_problems(gate, evaluation),
+                *monitoring_problems(evaluation),
                 *feature_problems(source),
             ],
         )

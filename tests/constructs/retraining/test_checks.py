@@ -7,9 +7,11 @@ from mlops_constructs.retraining.checks import (
     evaluation_problems,
     feature_problems,
     gate_problems,
+    monitoring_problems,
     source_problem,
 )
 from mlops_constructs.retraining.source import TrainingSetSource
+from mlops_runtime.contracts.monitor import Condition, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
 
 PLAN = TrainingSetPlan(
@@ -115,3 +117,52 @@ def test_an_evaluation_names_columns_that_the_set_will_have(demand: Any):
     assert found[0].endswith("('store', 'event_time', 'units', 'price'), got 'shop'")
     exported = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
     assert evaluation_problems(wrong, exported) == []
+
+
+def test_fails_with_every_column_that_monitors_would_miss(demand: Any):
+    """Conditions of time need no column; the others, pairs, identifiers and facets do."""
+    plan = EvaluationPlan(
+        label="units",
+        block="store",
+        baselines=("price",),
+        conditions=(Condition(name="promoted"), Condition(name="day", kind="day_of_week")),
+        pairs=(("price", "cost"),),
+        identifiers=("basket",),
+        facets=(Facet(name="age", threshold=40),),
+    )
+    source = TrainingSetSource.features(store=demand.store, plan=PLAN)
+    found = evaluation_problems(plan, source)
+    assert [problem.rpartition("got ")[2] for problem in found] == ["'promoted'", "'cost'", "'basket'", "'age'"]
+    assert (
+        evaluation_problems(plan, TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="x", label="units"))
+        == []
+    )
+
+
+def test_fails_with_what_no_baseline_could_hold():
+    """Edges, pairs, facets and numbers of rows; what is sound passes."""
+    plan = EvaluationPlan(label="units", block="store", baselines=("last_week",))
+    broken = replace(
+        plan,
+        conditions=(Condition(name="price", edges=(2, 1)), Condition(name="day", kind="day_of_week", edges=(1,))),
+        pairs=(("price", "price"), ("price",)),
+        facets=(Facet(name="age", values=("30",), threshold=40),),
+        attribution_rows=0,
+    )
+    found = [problem for problem in monitoring_problems(broken) if problem is not None]
+    assert [problem.split(" must ")[0] for problem in found] == [
+        "evaluation.attribution_rows",
+        "evaluation.conditions",
+        "evaluation.conditions",
+        "evaluation.pairs",
+        "evaluation.pairs",
+        "evaluation.facets",
+    ]
+    sound = replace(
+        plan,
+        conditions=(Condition(name="price", edges=(1, 2)), Condition(name="day", kind="day_of_week")),
+        pairs=(("price", "stock"),),
+        facets=(Facet(name="age", threshold=40), Facet(name="sex", values=("f",)), Facet(name="region")),
+        attribution_rows=100,
+    )
+    assert not any(monitoring_problems(sound) + monitoring_problems(plan))
