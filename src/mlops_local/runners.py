@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _PYTHON = re.compile(r"(.*/)?python(3(\.\d+)?)?")
+# SageMaker's Spark container runs an application with it, which makes its own session: one process here, with Spark inside
+# https://github.com/aws/sagemaker-spark-container/blob/master/src/smspark/cli.py
+_SPARK_SUBMIT = "smspark-submit"
 
 
 class UnknownImageError(ValueError):
@@ -93,12 +96,12 @@ def job_command(image: str, entrypoint: Sequence[str] | None, arguments: Sequenc
     """Return the command of a job: its entry point with this Python, or the image's ``train``, then the arguments.
 
     Raises:
-        UnknownImageError: The image is unknown, has no ``train``, or the entry point is not Python.
+        UnknownImageError: The image is unknown, has no ``train``, or the entry point is neither Python nor ``smspark-submit``.
     """
     row = runner(image)
     rest = [] if arguments is None else list(arguments)
     if entrypoint is not None:
-        if not _PYTHON.fullmatch(entrypoint[0]):
+        if not _PYTHON.fullmatch(entrypoint[0]) and entrypoint[0] != _SPARK_SUBMIT:
             raise UnknownImageError(
                 f"entry point {entrypoint[0]!r} of image repository {repository(image)!r} cannot be run here; "
                 "without containers an entry point starts with 'python'"

@@ -32,6 +32,12 @@ def test_entry_points_run_with_this_python() -> None:
         assert command == [sys.executable, "-m", "mlops_runtime.jobs.train", "train.py"]
 
 
+def test_a_spark_application_runs_with_this_python() -> None:
+    """It makes its own session, of this machine's Spark."""
+    command = runners.job_command(IMAGE, ["smspark-submit", "/opt/ml/processing/input/code/app.py"], ["--now", "t"])
+    assert command == [sys.executable, "/opt/ml/processing/input/code/app.py", "--now", "t"]
+
+
 def test_serve_is_the_runtimes_server() -> None:
     """Endpoints of our image run its server."""
     assert runners.serve_command(IMAGE) == [sys.executable, "-m", "mlops_runtime.serving", "serve"]
@@ -48,7 +54,8 @@ def test_environment_adds_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fails_on_an_image_that_is_not_in_the_table() -> None:
     """The message names the repository, the image and the table."""
     with pytest.raises(
-        UnknownImageError, match=r"no runner for image repository 'xgboost'.*runners.py has 'mlops-explain', 'mlops-runtime'"
+        UnknownImageError,
+        match=r"no runner for image repository 'xgboost'.*runners.py has 'mlops-explain', 'mlops-runtime'",
     ):
         runners.serve_command("000000000000.dkr.ecr.us-east-1.amazonaws.com/xgboost:1")
 
