@@ -27,8 +27,10 @@ class FeatureBaseline:
 
     ``quantiles`` are the 101 percentiles of the known values. ``overdispersion`` is the mean design effect of the cells,
     ``overdispersion_spread`` the squared coefficient of variation of the design effects, ``cell_overdispersion`` each cell's own,
-    ``mean_overdispersion`` that of the mean. All are 1, and the spread 0, for independent rows. ``unseen_share`` is the share of
-    the rows that are of levels not seen before which later rows bring without any drift.
+    ``mean_overdispersion`` that of the mean. All are 1, and the spread 0, for independent rows. ``cluster_rows`` are the mean rows
+    of a cluster; ``cluster_excess`` is how much more the statistic of a single cluster varies than the design effects explain, as
+    a squared coefficient of variation. ``unseen_share`` is the share of the rows that are of levels not seen before which later
+    rows bring without any drift.
     """
 
     name: str
@@ -48,6 +50,8 @@ class FeatureBaseline:
     cell_overdispersion: tuple[float, ...] | None = None
     mean_overdispersion: float | None = None
     unseen_share: float | None = None
+    cluster_rows: float | None = None
+    cluster_excess: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -341,6 +341,8 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes) -> Featu
         overdispersion=effects.mean,
         overdispersion_spread=effects.spread,
         cell_overdispersion=effects.cells,
+        cluster_rows=effects.rows,
+        cluster_excess=effects.excess,
     )
 
 

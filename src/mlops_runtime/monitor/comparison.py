@@ -59,6 +59,14 @@ class Comparison:
         return float(self.observed.sum())
 
     @cached_property
+    def excess(self) -> float:
+        """How much more the statistic varies than the design effects explain, at the number of clusters that the window holds."""
+        feature = self.feature
+        rows = min(self.baseline_rows, self.window_rows)
+        clusters = max(1.0, rows / (feature.cluster_rows or 1.0))
+        return (feature.cluster_excess or 0.0) / clusters
+
+    @cached_property
     def design_effects(self) -> Wide:
         """Each cell's design effect; of cells that the baseline hardly knows the largest of the feature's, shape (cells,)."""
         known = self.feature.cell_overdispersion

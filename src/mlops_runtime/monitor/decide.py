@@ -8,6 +8,7 @@ See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scand
 `location` and `association` for each rule's source.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 # ten cells of five independent rows each
 MINIMUM_EFFECTIVE_ROWS = 50
+# in windows of fewer clusters than bring it down to this, one cluster of its own kind decides the statistic
+MAXIMUM_EXCESS = 2.0
 # the distribution as a whole gets half of a feature's significance, the other rules share the rest
 _DISTRIBUTION_WEIGHT = 0.5
 _ON_RARE = (Rule.NULL_SHARE, Rule.NEW_LEVEL, Rule.OUT_OF_RANGE, Rule.VALUE_SHARE)
@@ -124,10 +127,10 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
         spec: Effects that matter and ``minimum_rows``: a feature with fewer values, or too few independent ones, is not tested.
         untested: Why the feature is not tested. Default: it is.
     """
-    n, m = compared.baseline_rows, compared.window_rows
+    m = compared.window_rows
     cells = layout(compared.feature)
     rare, null = _rare_share(compared, cells), float(compared.observed[-1] / m) if m else 0.0
-    reason = untested or _too_few(n, m, compared.feature, spec)
+    reason = untested or _too_few(compared, spec)
     if reason is not None:
         return Examination(p_value=1.0, untested=reason, rare_share=rare, null_share=null)
     others: list[Finding] = rules.shares(compared, cells, spec)
@@ -184,7 +187,8 @@ def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline,
     return pairs
 
 
-def _too_few(n: float, m: float, feature: FeatureBaseline, spec: MonitorSpec) -> str | None:
+def _too_few(compared: Comparison, spec: MonitorSpec) -> str | None:
+    feature, n, m = compared.feature, compared.baseline_rows, compared.window_rows
     if m < spec.minimum_rows:
         return f"{m:.0f} values are fewer than {spec.minimum_rows}"
     for rows, of in ((m, "the window"), (n, "the baseline")):
@@ -192,6 +196,10 @@ def _too_few(n: float, m: float, feature: FeatureBaseline, spec: MonitorSpec) ->
         if worth < MINIMUM_EFFECTIVE_ROWS:
             needed = f"fewer than {MINIMUM_EFFECTIVE_ROWS}"
             return f"{rows:.0f} values of {of} come in clusters and count as {worth:.0f} independent ones, {needed}"
+    if compared.excess > MAXIMUM_EXCESS:
+        clusters = math.ceil((feature.cluster_excess or 0.0) / MAXIMUM_EXCESS)
+        found = max(1, round(min(n, m) / (feature.cluster_rows or 1.0)))
+        return f"{min(n, m):.0f} values are about {found} clusters, which differ so much that {clusters} are needed"
     return None
 
 

@@ -29,11 +29,17 @@ class DesignEffects:
         mean: Their mean, at least 1: it divides the chi-square statistic (first-order correction).
         spread: Their squared coefficient of variation: with it statistic and degrees of freedom are Satterthwaite's (second order).
         cells: The design effect of each cell's share, at least 1; 1 for a cell that is empty in the baseline.
+        rows: Mean rows of a cluster.
+        excess: By how much the chi-square statistic of a single cluster varies more than if shares were normal between clusters:
+            its squared coefficient of variation less that which the spread explains, at least 0. Days are near 0: each is a sum
+            over many customers. Households are not: a few of them buy one thing only.
     """
 
     mean: float
     spread: float
     cells: tuple[float, ...]
+    rows: float = 1.0
+    excess: float = 0.0
 
 
 def design_effects(cells: Codes, size: int, clusters: Codes | None) -> DesignEffects:
@@ -60,11 +66,12 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None) -> DesignEff
     share = totals[used] / totals.sum()
     if len(share) < 2:
         return none
-    products, number = np.zeros((len(share), len(share))), 0
+    products, number, squares = np.zeros((len(share), len(share))), 0, 0.0
     for table in _tables(cells, size, clusters):
         number += len(table)
         residual = table[:, used] - table.sum(axis=1, keepdims=True) * share
         products += residual.T @ residual
+        squares += float(((residual**2 / share).sum(axis=1) ** 2).sum())
     if number < 2:
         return none
     scale = 1 / np.sqrt(share)
@@ -78,7 +85,11 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None) -> DesignEff
         spread = min(float(ranks - 1), max(0.0, ranks * second / first**2 - 1))
     single = np.ones(size)
     single[used] = np.maximum(1.0, np.diag(relative) / (1 - share))
-    return DesignEffects(max(1.0, first / ranks), spread, tuple(single.tolist()))
+    # of one cluster: the mean is first * rows * (number - 1) / number**2
+    rows = float(totals.sum())
+    mean = first * rows * (number - 1) / number**2
+    excess = 0.0 if mean == 0 else max(0.0, squares / number / mean**2 - 1 - 2 * (1 + spread) / ranks)
+    return DesignEffects(max(1.0, first / ranks), spread, tuple(single.tolist()), rows / number, excess)
 
 
 def mean_design_effect(values: Wide, clusters: Codes | None) -> float:

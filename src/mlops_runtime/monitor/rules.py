@@ -55,7 +55,8 @@ def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Find
 
     Under a shift of PSI delta, with n baseline and m window rows, the chi-square statistic of homogeneity has a non-central
     chi-square distribution with non-centrality delta * n * m / (n + m). Clustered rows: statistic, degrees of freedom and
-    non-centrality are corrected by the mean and the spread of the design effects (Rao and Scott's second order).
+    non-centrality are corrected by the mean and the spread of the design effects (Rao and Scott's second order). Where the
+    window holds so few clusters that its statistic varies more than that, its variance is matched instead (Satterthwaite's way).
 
     Cells of rare levels, and those where fewer than five independent rows are expected, are one cell; it is left out if it too
     has fewer. Which they are depends on the baseline and the window's size, never on what the window holds.
@@ -88,7 +89,7 @@ def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Find
         freedom,
         spec.minimum_effect * total * part / (total + part),
         mean_effect,
-        compared.feature.overdispersion_spread,
+        (compared.feature.overdispersion_spread or 0.0) + compared.excess * freedom / 2,
     )
 
     def words() -> str:
@@ -105,7 +106,8 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
 
     Each is an exact binomial test of a share that exceeds the baseline's by more than a margin: by ``minimum_share`` where the
     value was rare, else by what makes ``minimum_effect`` on one cell. Values and levels are many: Bonferroni over them. A share
-    of 0 in the baseline is one that up to one more row, or cluster, would have shown.
+    of 0 in the baseline is one that up to one more row, or cluster, would have shown. In windows of few clusters one of them may
+    bring more than its design effect says: rows then count for less by the same excess as in `distribution`.
     """
     null = len(compared.expected) - 1
     findings = [_share(compared, [null], Rule.NULL_SHARE, "nulls", spec)]
@@ -147,7 +149,7 @@ def minimum_effect_tail(
         freedom: Its degrees of freedom.
         noncentrality: At the minimum effect, of independent rows.
         dispersion: Mean design effect.
-        spread: Squared coefficient of variation of the design effects; None is 0.
+        spread: Squared coefficient of variation of the design effects, and what else makes the statistic vary as much; None is 0.
     """
     wide = 1 + (spread or 0.0)
     scale = dispersion * wide
@@ -197,7 +199,7 @@ def _share(
 ) -> Finding:
     a, b = float(compared.expected[[*which]].sum()) + foreseen, float(compared.observed[[*which]].sum())
     n, m = compared.baseline_rows, compared.window_rows
-    effect = float(compared.design_effects[[*which]].max())
+    effect = float(compared.design_effects[[*which]].max()) * (1 + compared.excess)
     p_value = excess_tail(b, m, a, n, margin=margin_of(min(1.0, a / n), spec), effect=effect)
     return Finding(rule, p_value, lambda: f"{name}: from {percent(a / n)} to {percent(b / m)} of the rows")
 
@@ -206,7 +208,7 @@ def _values(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     which = np.array(cells.values)
     a, b = compared.expected[which], compared.observed[which]
     n, m = compared.baseline_rows, compared.window_rows
-    before, after, effects = a / n, b / m, compared.design_effects[which]
+    before, after, effects = a / n, b / m, compared.design_effects[which] * (1 + compared.excess)
     margins = np.maximum(spec.minimum_share, np.sqrt(spec.minimum_effect * before * (1 - before)))
     best, at = 1.0, 0
     # exact tails only of shares beyond their margin: in a quiet window there are hardly any

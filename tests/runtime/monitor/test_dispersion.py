@@ -105,3 +105,16 @@ def test_unseen_levels_are_foreseen() -> None:
     own = np.where(random.random((2000, 10)) < 0.5, 5000 + owners[:, None], random.integers(0, 50, (2000, 10)))
     assert unseen_share(own.ravel(), np.repeat(owners, 10)) == pytest.approx(0.5, abs=0.02)
     assert unseen_share(np.full(3, -1), None) == 0.0
+
+
+def test_clusters_that_are_sums_of_many_have_no_excess_and_clusters_of_one_kind_do() -> None:
+    """Shares that vary normally explain the statistic's variance; one cluster in fifty of its own kind does not."""
+    random = np.random.default_rng(10)
+    clusters = np.repeat(np.arange(1000), 100)
+    shares = np.clip(random.normal(0.5, 0.1, 1000), 0, 1)
+    normal = design_effects((random.random(100_000) < shares[clusters]).astype(np.int64), 2, clusters)
+    kinds = np.where(random.random(1000) < 0.02, 0.6, 0.02)
+    heavy = design_effects((random.random(100_000) < kinds[clusters]).astype(np.int64), 2, clusters)
+    assert normal.rows == heavy.rows == 100
+    assert normal.excess < 0.5
+    assert heavy.excess > 10
