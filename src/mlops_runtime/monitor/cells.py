@@ -20,7 +20,7 @@ Cells = npt.NDArray[np.int64]
 NULL = -1
 INVALID = -2
 # values whose cell is remembered; a column of identifiers has no end of them
-_REMEMBERED = 1 << 16
+_REMEMBERED = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,8 @@
 """Baselines: bins, mass points, levels and the over-dispersion against its definition."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -7,9 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.monitor import FeatureBaseline
-from mlops_runtime.monitor.baseline import BaselineError, category_baseline, cluster_codes, number_baseline
-from mlops_runtime.monitor.cells import number_cells
+from mlops_runtime.contracts.monitor import Baseline, Condition, FeatureBaseline
+from mlops_runtime.monitor.baseline import (
+    BaselineError,
+    Predicted,
+    category_baseline,
+    cluster_codes,
+    fit_baseline,
+    number_baseline,
+)
+from mlops_runtime.monitor.cells import edges_of, number_cells
+from mlops_runtime.monitor.conditions import ConditionError
+from mlops_runtime.monitor.counts import count_columns
+from mlops_runtime.monitor.pairs import PairError
 
 FLOAT = st.floats(width=32, allow_infinity=False)
 
@@ -42,7 +55,7 @@ def test_every_value_is_counted_once_also_after_json(values: np.ndarray) -> None
     """Counts add up to the rows, and the edges survive their JSON exactly."""
     baseline = number_baseline("x", values)
     again = from_json(FeatureBaseline, canonical_json(baseline))
-    cells = number_cells(values, np.array(again.edges, dtype=np.float32))
+    cells = number_cells(values, edges_of(again))
     assert np.bincount(cells, minlength=len(again.counts)).tolist() == list(baseline.counts)
     assert sum(baseline.counts) == len(values)
     assert list(baseline.edges) == sorted(set(baseline.edges))
@@ -68,3 +81,186 @@ def test_fails_for_infinite_training_values() -> None:
         BaselineError, match="feature 'x' must be finite or null in the training split, got 1 infinite values"
     ):
         number_baseline("x", np.array([1, np.inf], dtype=np.float32))
+
+
+@given(
+    arrays(
+        np.float32,
+        st.integers(1, 80),
+        elements=st.floats(width=32, allow_nan=False, allow_infinity=False) | st.just(0.0),
+    )
+)
+def test_bins_are_what_their_rules_say(values: np.ndarray) -> None:
+    """Outer bins empty, a tenth of the rows and zero apart, percentiles and quantile bins as numpy has them."""
+    baseline = number_baseline("x", values)
+    counts = baseline.counts
+    assert (baseline.bounded, counts[0], counts[-2]) == (True, 0, 0)
+    edges = np.array(baseline.edges)
+    assert edges[0] == values.min()
+    assert edges[-1] > values.max()
+    distinct, number = np.unique(values.astype(np.float64), return_counts=True)
+    alone = set(distinct[number * 10 >= len(values)].tolist()) | ({0.0} if values.min() <= 0 <= values.max() else set())
+    for value in alone:
+        cell = int(np.searchsorted(edges, value, side="right"))
+        assert counts[cell] == int((values == value).sum())
+    deciles = np.quantile(values, np.arange(1, 10) / 10, method="inverted_cdf")
+    assert set(deciles.astype(np.float64).tolist()) <= set(baseline.edges)
+    quantiles = np.quantile(values.astype(np.float64), np.arange(101) / 100)
+    np.testing.assert_allclose(np.array(baseline.quantiles), quantiles, rtol=1e-9, atol=1e-30)
+
+
+def test_the_largest_number_has_an_edge_above() -> None:
+    """Two to the 128th, which no 32-bit float reaches; it survives JSON."""
+    baseline = number_baseline("x", np.array([1, np.finfo(np.float32).max], dtype=np.float32))
+    assert baseline.edges[-1] == 2.0**128
+    assert from_json(FeatureBaseline, canonical_json(baseline)) == baseline
+    assert edges_of(baseline)[-1] == np.inf
+
+
+def test_a_constant_and_an_empty_feature() -> None:
+    """A constant has one cell, and one on either side; without a value there is one bin and null."""
+    constant = number_baseline("x", np.full(9, 3, dtype=np.float32))
+    assert (constant.counts, constant.edges[0], constant.standard_deviation) == ((0, 9, 0, 0), 3.0, 0.0)
+    none = number_baseline("x", np.full(9, np.nan, dtype=np.float32))
+    assert (none.counts, none.edges, none.mean, none.quantiles) == ((0, 9), (), None, None)
+    text = category_baseline("x", [None] * 9)
+    assert (text.counts, text.levels, text.tail, text.known) == ((0, 9), (), 0, ())
+
+
+@pytest.mark.parametrize(
+    ("levels", "tail", "known"), [(20, 0, 0), (21, 32, 1), (52, 32, 32), (53, 64, 33), (10_021, 64, None)]
+)
+def test_a_tail_is_as_long_as_it_must_be(levels: int, tail: int, known: int | None) -> None:
+    """None where all levels are kept, few cells where few are not; levels are known by their CRC-32 up to ten thousand."""
+    baseline = category_baseline("x", [f"level {index}" for index in range(levels)] * 2)
+    assert (baseline.tail, None if baseline.known is None else len(baseline.known)) == (tail, known)
+    assert len(baseline.counts) == 20 + tail + 2
+    assert (sum(baseline.counts), baseline.counts[-2]) == (2 * levels, 0)
+
+
+def test_levels_that_cannot_be_written_are_of_the_tail() -> None:
+    """A lone surrogate and a novel are counted, and not named."""
+    baseline = category_baseline("x", ["\ud800"] * 5 + ["n" * 1000] * 4 + ["a"] * 2)
+    assert (baseline.levels, baseline.tail, sum(baseline.counts[1:-2])) == (("a",), 32, 9)
+    assert from_json(FeatureBaseline, canonical_json(baseline)) == baseline
+
+
+def test_the_same_rows_give_the_same_baseline_in_any_order() -> None:
+    """Ties go by name, sums are no matter of order."""
+    random = np.random.default_rng(2)
+    columns: dict[str, Any] = {
+        "price": random.lognormal(0, 2, 3000).astype(np.float32),
+        "store": np.array([f"store {n}" for n in random.integers(0, 300, 3000)], dtype=object),
+    }
+    types: dict[str, Any] = {"price": "number", "store": "category"}
+    order = random.permutation(3000)
+    shuffled = {name: values[order] for name, values in columns.items()}
+    assert canonical_json(fit(columns, types)) == canonical_json(fit(shuffled, types))
+
+
+def fit(columns: dict[str, Any], types: dict[str, Any], **more: Any) -> Baseline:
+    """Return a baseline."""
+    return fit_baseline(columns, types=types, training_set_id="t", created="2017-08-01T00:00:00Z", **more)
+
+
+def test_identifiers_are_left_out_with_their_reason() -> None:
+    """Counted as present or null, nothing of their values kept; declared ones whatever they look like."""
+    columns = {
+        "order": [f"order {index}" for index in range(500)],
+        "row": np.arange(500),
+        "store": ["north", None] * 250,
+        "price": np.random.default_rng(1).random(500),
+    }
+    types = {"order": "category", "row": "number", "store": "category", "price": "number"}
+    baseline = fit(columns, types, identifiers=["store"])
+    assert baseline.left_out == {
+        "order": "500 of 500 values are distinct",
+        "row": "500 whole numbers of which none comes twice",
+        "store": "declared as an identifier",
+    }
+    assert [feature.counts for feature in baseline.features[:3]] == [(500, 0), (500, 0), (250, 250)]
+    assert b"north" not in canonical_json(baseline)
+    counts = count_columns(columns, baseline)
+    assert [feature.counts for feature in counts.features[:3]] == [(500, 0), (500, 0), (250, 250)]
+    assert fit({"price": columns["price"]}, {"price": "number"}).left_out is None
+
+
+def test_null_patterns_are_a_feature_of_their_own() -> None:
+    """Columns that are null together, the most frequent pattern first."""
+    price = np.array([1, np.nan, np.nan, 4, 5], dtype=np.float32)
+    baseline = fit({"price": price, "store": ["a", None, "", None, "b"]}, {"price": "number", "store": "category"})
+    patterns = baseline.null_patterns
+    assert patterns is not None
+    assert (patterns.levels, patterns.counts) == (("none", "price+store", "store"), (2, 2, 1, 0, 0))
+
+
+def test_clustered_rows_have_their_design_effects() -> None:
+    """Rows that are copies within clusters of five count as a fifth, in cells, mean, pairs and patterns."""
+    random = np.random.default_rng(5)
+    price = np.repeat(random.normal(size=2000), 5).astype(np.float32)
+    price[np.repeat(random.random(2000) < 0.2, 5)] = np.nan
+    store = np.repeat(random.choice(["a", "b", "c"], 2000), 5).tolist()
+    types = {"price": "number", "store": "category"}
+    clusters = np.repeat(np.arange(2000), 5)
+    baseline = fit(
+        {"price": price, "store": store}, types, clusters=clusters, pairs=[("price", "store")], prediction=price
+    )
+    assert baseline.null_patterns is not None
+    assert baseline.prediction is not None
+    for feature in (*baseline.features, baseline.null_patterns, baseline.prediction):
+        assert feature.overdispersion == pytest.approx(5, rel=0.1)
+        assert feature.overdispersion_spread is not None
+        assert len(feature.cell_overdispersion or ()) == len(feature.counts)
+    assert baseline.features[0].mean_overdispersion == pytest.approx(5, rel=0.1)
+    assert (baseline.pairs or ())[0].overdispersion == pytest.approx(5, rel=0.1)
+    alone = fit({"price": price, "store": store}, types).features
+    assert [(f.overdispersion, f.overdispersion_spread, f.cell_overdispersion) for f in alone] == [
+        (1.0, None, None)
+    ] * 2
+
+
+def test_strata_are_the_rows_of_each_combination() -> None:
+    """Strata add up to the whole, and each counts its own rows as columns of their own would be."""
+    random = np.random.default_rng(6)
+    price = random.lognormal(0, 1, 700).astype(np.float32)
+    promoted = random.choice([0.0, 1.0], 700)
+    times = np.datetime64("2017-07-03") + np.arange(700).astype("timedelta64[h]")
+    conditions = [Condition(name="promoted", edges=(1.0,)), Condition(name="day", kind="day_of_week")]
+    types = {"price": "number", "promoted": "number"}
+    columns = {"price": price, "promoted": promoted}
+    holdout = Predicted(values=price[:50], columns={"promoted": promoted[:50]}, times=times[:50])
+    baseline = fit(columns, types, times=times, conditions=conditions, prediction=holdout)
+    assert baseline.strata is not None
+    assert baseline.conditions == tuple(conditions)
+    assert sum(stratum.rows for stratum in baseline.strata) == 700
+    assert sum(sum(stratum.prediction.counts) for stratum in baseline.strata if stratum.prediction) == 50
+    for stratum in baseline.strata:
+        part, day = stratum.key.split("|")
+        days = (times.astype("datetime64[D]").astype(int) + 3) % 7
+        rows = ((promoted >= 1) == (part == "1 or more")) & (
+            days == ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].index(day)
+        )
+        own = count_columns(
+            {name: values[rows] for name, values in columns.items()}, replace(baseline, conditions=None)
+        )
+        assert (stratum.rows, stratum.features) == (int(rows.sum()), own.features)
+    unknown = fit(columns, types, times=times, conditions=conditions, prediction=Predicted(values=price[:50]))
+    assert {sum(stratum.prediction.counts) for stratum in unknown.strata or () if stratum.prediction} == {0}
+
+
+def test_fails_for_columns_that_are_no_training_set() -> None:
+    """Every problem at once."""
+    with pytest.raises(BaselineError) as error:
+        fit({"price": [1.0]}, {"price": "number", "stock": "number"}, identifiers=["order"], clusters=np.array([0, 1]))
+    assert str(error.value) == (
+        "input 'stock' has no column; identifier 'order' is no input of the model; "
+        "columns must have one length, got 'price' of 1, 'clusters' of 2"
+    )
+    with pytest.raises(
+        BaselineError, match=r"feature 'a' .* got 1 infinite values; feature 'b' must be text or null .* got 1 other"
+    ):
+        fit({"a": [1.0, np.inf], "b": ["x", 3]}, {"a": "number", "b": "category"})
+    with pytest.raises(ConditionError):
+        fit({"a": [1.0]}, {"a": "number"}, conditions=[Condition(name="b")])
+    with pytest.raises(PairError):
+        fit({"a": [1.0]}, {"a": "number"}, pairs=[("a", "b")])

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from mlops_runtime.contracts.monitor import FeatureBaseline
 from mlops_runtime.monitor.cells import Coded, LevelCells, level_crc, number_cells, to_coded, to_numbers
 
-ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+ANY = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+)
 
 
 def store(**fields: object) -> FeatureBaseline:
@@ -62,7 +64,10 @@ def test_levels_have_their_cells() -> None:
     [
         ({"counts": (1, 1, 1, 1)}, [0, 2, 3]),  # one cell for all others
         ({"counts": (1, 1, 0, 1), "tail": 0, "known": ()}, [0, 2, 3]),  # none but new ones
-        ({"counts": (0,) * 36, "tail": 32, "known": None}, [0, 2 + level_crc("new") % 32, 35]),  # new is not told from rare
+        (
+            {"counts": (0,) * 36, "tail": 32, "known": None},
+            [0, 2 + level_crc("new") % 32, 35],
+        ),  # new is not told from rare
     ],
 )
 def test_a_level_that_is_not_kept(fields: dict[str, object], expected: list[int]) -> None:
@@ -73,8 +78,8 @@ def test_a_level_that_is_not_kept(fields: dict[str, object], expected: list[int]
 def test_what_is_remembered_is_bounded() -> None:
     """A column of identifiers does not fill the memory, and levels keep their cells."""
     cells = LevelCells(store(counts=(0,) * 36, tail=32, known=None))
-    found = cells.of([f"order {number}" for number in range(200_000)])
-    assert len(cells) <= 1 << 17
+    found = cells.of([f"order {number}" for number in range(50_000)])
+    assert len(cells) <= 1 << 15
     assert set(found.tolist()) == set(range(2, 34))
     assert cells.of(["a", "b"]).tolist() == [0, 1]
 
@@ -87,7 +92,7 @@ def test_codes_say_what_values_are(values: list[object]) -> None:
     assert len(set(coded.levels)) == len(coded.levels)
     assert invalid == back.count(-2)
     for value, code in zip(values, back, strict=True):
-        is_null = value is None or value == "" or value != value
+        is_null = value is None or value == "" or value != value  # noqa: PLR0124 - NaN
         assert code == (-1 if is_null else value if isinstance(value, str) else -2)
 
 
