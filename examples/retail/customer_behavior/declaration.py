@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from examples.retail.customer_behavior.features import CATEGORY_PURCHASES, GROUPS, KNOWN_BEFORE
+from mlops_runtime.contracts.monitor import Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
 
 HERE = Path(__file__).parent
@@ -31,6 +32,8 @@ EVALUATION = EvaluationPlan(
     baselines=("category_rate", "own_rate"),
     cluster="fortnight",
     timestamp="prediction_time",
+    # offers go to whom the model expects to buy: the old and the poor must not be left out more than they were
+    facets=(Facet(name="age", values=("65+",)), Facet(name="income", values=("Under 15K", "15-24K"))),
 )
 
 GATE = GateSpec(metric="log_loss")

@@ -195,8 +195,9 @@ def _bias(
         return {}, {}
     names = dict.fromkeys([*(facet.name for facet in facets), *strata])
     columns = {name: _texts(evaluated.holdout, name, _types(evaluated.model.signature)) for name in names}
-    clusters = _clusters(evaluated.holdout, plan.cluster)
-    rows = Rows.of(evaluated.predictions, evaluated.actual, call=clusters, columns=columns).where(given)
+    # what the gate's bootstrap draws: of the cluster, a week, a holdout may have too few
+    blocks = cluster_codes(evaluated.holdout.column(plan.block).to_pylist())
+    rows = Rows.of(evaluated.predictions, evaluated.actual, call=blocks, columns=columns).where(given)
     values, deviations = bias.of_holdout(rows, facets, positive=plan.positive, strata=strata)
     return {**values, **_flip_tests(plan, evaluated, given, rows)}, deviations
 

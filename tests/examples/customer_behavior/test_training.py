@@ -111,6 +111,25 @@ def test_model_beats_the_baselines_and_passes_the_gate(week_30, propensity):
     assert evaluation.metrics["candidate"] < evaluation.metrics["own_rate"]
 
 
+def test_bias_of_the_holdout_is_known_by_age_and_income(week_30, propensity):
+    """Of the third of the households that said: shares of the expected buyers are those of the rows, and none is infinite."""
+    built, _ = week_30
+    inputs = Inputs(
+        train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=propensity / "model.tar.gz"
+    )
+    _, baseline = evaluate(declaration.EVALUATION, inputs, "file:///baseline.json")
+    assert {key.partition("/")[0] for key in baseline.bias} == {"age=65+", "income=Under 15K,15-24K"}
+    model = load_directory(propensity)
+    expected = model.predict(model_input(built.holdout, model.signature)) > 0.5
+    age = np.array(built.holdout["age"].to_pylist())
+    old, known = age == "65+", age != np.array(None)
+    difference = expected[known & ~old].mean() - expected[known & old].mean()
+    assert baseline.bias["age=65+/DPPL"] == pytest.approx(difference, abs=1e-6)
+    assert 0.01 < baseline.bias_deviation["age=65+/DPPL"] < 0.2
+    assert baseline.quality["auc"] > 0.7
+    assert all(abs(value) < 10 for value in baseline.bias.values())
+
+
 def test_scorecard_is_refused(week_30):
     """A model that cannot take a household that never bought can be served, and the gate refuses it for those rows."""
     built, folder = week_30

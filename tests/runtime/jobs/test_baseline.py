@@ -125,9 +125,9 @@ def test_the_plan_says_what_is_compared_given_and_watched_together(evaluated: Ev
 
 
 def test_bias_is_of_the_holdout_by_any_of_its_columns(evaluated: Evaluated) -> None:
-    """Segments are inputs alone; facets may be other columns. Values are those of the rows, in draws of clusters."""
+    """Segments are inputs alone; facets may be other columns. Values are those of the rows, in draws of blocks."""
     facets = (Facet(name="age", threshold=40.0), Facet(name="store", values=("north",)))
-    plan = replace(PLAN, facets=facets, positive=11.0, segments=("store", "age"))
+    plan = replace(PLAN, facets=facets, positive=11.0, segments=("store", "age"), block="week")
     baseline = make(plan, evaluated)
     assert (baseline.segments, baseline.facets, baseline.positive) == (("store",), facets, 11.0)
     assert baseline.bias is not None
