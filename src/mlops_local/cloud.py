@@ -124,6 +124,7 @@ class Cloud:
             "log": str(self.log_path),
             "processes": len(processes.members(self.pid)),
             "recorded": [f"{row.stack}/{row.logical_id} ({row.resource_type})" for row in recorded],
+            "monitoring": self._call("/_mlops/monitoring")["monitoring"],
             "clusters": self._call("/_mlops/clusters")["clusters"],
             "load_balancing": self._call("/_mlops/load-balancers"),
             "clock": self.clock(),

@@ -20,7 +20,9 @@ _NAME_MEMBERS = {
     "ModelBiasJobDefinition": "JobDefinitionName",
     "ModelExplainabilityJobDefinition": "JobDefinitionName",
 }
+_JOBS = frozenset({"CreateTrainingJob", "CreateProcessingJob", *(f"Create{kind}" for kind in _NAME_MEMBERS)})
 _PASSED_ROLES = {
+    **{f"Create{kind}": "RoleArn" for kind in _NAME_MEMBERS},
     "CreateTrainingJob": "RoleArn",
     "CreateProcessingJob": "RoleArn",
     "CreateModel": "ExecutionRoleArn",
@@ -84,9 +86,9 @@ def context(operation: str, body: Mapping[str, Any], prefix: str) -> dict[str, A
         "sagemaker:TargetModel": body.get("TargetModel"),
         "sagemaker:EnableRemoteDebug": _flag((body.get("RemoteDebugConfig") or {}).get("EnableRemoteDebug")),
     }
-    if operation in {"CreateTrainingJob", "CreateProcessingJob", "CreateModel"}:
+    if operation in _JOBS or operation == "CreateModel":
         keys["sagemaker:NetworkIsolation"] = _flag(bool(network.get("EnableNetworkIsolation", False)))
-    if operation in {"CreateTrainingJob", "CreateProcessingJob"}:
+    if operation in _JOBS:
         encrypted = bool(network.get("EnableInterContainerTrafficEncryption", False))
         keys["sagemaker:InterContainerTrafficEncryption"] = _flag(encrypted)
     if operation == "CreateEndpointConfig":
@@ -152,7 +154,8 @@ def _first(body: Mapping[str, Any], member: str) -> Mapping[str, Any] | None:
 
 
 def _output_key(body: Mapping[str, Any]) -> str | None:
-    for member in ("OutputDataConfig", "ProcessingOutputConfig", "TransformOutput"):
+    of_jobs = (member for member in body if member.endswith("JobOutputConfig"))
+    for member in ("OutputDataConfig", "ProcessingOutputConfig", "TransformOutput", *of_jobs):
         key = (body.get(member) or {}).get("KmsKeyId")
         if key:
             return str(key)

@@ -33,10 +33,17 @@ class Runner:
     train: tuple[str, ...] | None = None
 
 
+# AWS's images of Model Monitor and Clarify cannot be had here: our own analyzers stand for them, and status and reports say so
+STAND_INS: Mapping[str, str] = {
+    "sagemaker-model-monitor-analyzer": "mlops_runtime.jobs.model_monitor",
+    "sagemaker-model-monitor-groundtruth-merger": "mlops_runtime.jobs.model_monitor_merge",
+    "sagemaker-clarify-processing": "mlops_runtime.jobs.model_monitor_clarify",
+}
 RUNNERS: Mapping[str, Runner] = {
     "mlops-runtime": Runner(serve=("-m", "mlops_runtime.serving", "serve")),
     # the same with shap, where this Python finds it; a job says so where it does not
     "mlops-explain": Runner(),
+    **{image: Runner(train=("-m", module)) for image, module in STAND_INS.items()},
 }
 
 # JSON of further rows, {"<repository>": {"serve": [...], "train": [...]}}; tests register their own servers with it

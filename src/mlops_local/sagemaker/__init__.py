@@ -8,7 +8,16 @@ from ministack.core import router
 
 from mlops_local import clock, compat
 from mlops_local.routes import ROUTES
-from mlops_local.sagemaker import api, asynchronous, resources, serverless, spot, stepfunctions
+from mlops_local.sagemaker import (
+    api,
+    asynchronous,
+    monitoring,
+    monitoring_runs,
+    resources,
+    serverless,
+    spot,
+    stepfunctions,
+)
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
@@ -22,5 +31,7 @@ def install() -> None:
     resources.install()
     stepfunctions.install()
     ROUTES["/_mlops/interruptions"] = spot.control
+    ROUTES["/_mlops/monitoring"] = monitoring.control
+    clock.add_source(monitoring_runs.Schedules())
     clock.add_source(serverless.Rests())
     clock.add_source(asynchronous.Backlogs())

@@ -4,6 +4,7 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-c
 """
 
 import json
+import logging
 from pathlib import Path
 
 from mlops_local import clock
@@ -14,7 +15,10 @@ from mlops_local.sagemaker.processes import mapped
 from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
 
+LOGGER = logging.getLogger(__name__)
+
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
+_METRICS = 1000  # a request
 
 
 def create(request: Record) -> Record:
@@ -91,6 +95,7 @@ def _work(job: Job) -> None:
         _fail(record, f"AlgorithmError: See job logs for more information, exit code: {code}")
         return
     _upload(job)
+    _publish(job)
     _finish(record, "Completed" if end is End.EXITED else "Stopped")
 
 
@@ -130,6 +135,29 @@ def _upload(job: Job) -> None:
             transfer.upload(folder, target["S3Uri"], job.identity, config.get("KmsKeyId") or None)
         except jobs.TRANSFER_ERRORS as error:
             raise jobs.failed_transfer("Output upload", error) from error
+
+
+def _publish(job: Job) -> None:
+    """Put the metrics that a monitoring job leaves; CloudWatch's own shape, and the namespace of the monitor.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloudwatch.html
+    """
+    namespace = job.record.get("MetricNamespace")
+    if namespace is None:
+        return
+    lines = [
+        line
+        for path in sorted((job.root / "output" / "metrics" / "cloudwatch").glob("*"))
+        for line in path.read_text().splitlines()
+        if line.strip()
+    ]
+    client = job.identity.client("cloudwatch")
+    try:
+        for first in range(0, len(lines), _METRICS):
+            data = [json.loads(line) for line in lines[first : first + _METRICS]]
+            client.put_metric_data(Namespace=namespace, MetricData=data)
+    except jobs.TRANSFER_ERRORS as error:  # as with log lines of a role that may not write them
+        LOGGER.warning("metrics of %s are lost: %s", job.name, error)
 
 
 def _local(root: Path, path: str) -> Path:

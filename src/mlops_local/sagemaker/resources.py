@@ -13,7 +13,7 @@ from typing import Any, ParamSpec
 from ministack.services.cloudformation import provisioners
 
 from mlops_local import clock, cloudformation, compat
-from mlops_local.sagemaker import api, store
+from mlops_local.sagemaker import api, monitoring_runs, store
 from mlops_local.sagemaker.errors import ServiceError
 from mlops_local.sagemaker.shapes import Record, from_text, operation
 
@@ -35,6 +35,12 @@ _IN_PLACE: dict[str, tuple[str, ...]] = {
         "ExcludeRetainedVariantProperties",
         "RetainDeploymentConfig",
     ),
+    # a definition is never changed, its tags neither
+    "DataQualityJobDefinition": (),
+    "ModelQualityJobDefinition": (),
+    "ModelBiasJobDefinition": (),
+    "ModelExplainabilityJobDefinition": (),
+    "MonitoringSchedule": ("MonitoringScheduleConfig",),
 }
 # properties that CloudFormation has and the create operation has not
 _UPDATE_ONLY = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig")
@@ -94,6 +100,9 @@ def _update(  # noqa: PLR0917 - MiniStack's own signature
             or described["EndpointConfigName"] != request["EndpointConfigName"]
         ):
             raise ValueError(f'Resource handler returned message: "the update of endpoint {name} was rolled back"')
+    if kind == "MonitoringSchedule" and changed - {"Tags"}:
+        request = {k: v for k, v in _typed("UpdateMonitoringSchedule", new).items() if k != "Tags"}
+        _handled(api.call, "UpdateMonitoringSchedule", request | {spec.name: name})
     return _created(kind, name)
 
 
@@ -104,6 +113,9 @@ def _delete(kind: str, physical_id: str, properties: Record) -> None:
         return
     if kind == "Endpoint":
         _settle(name)
+    if kind == "MonitoringSchedule":  # which SageMaker does not delete while an execution runs
+        _handled(api.call, "StopMonitoringSchedule", {spec.name: name})
+        monitoring_runs.wait_for(name)
     _handled(api.call, f"Delete{kind}", {spec.name: name})
     pause = threading.Event()
     while name in store.store().records[kind]:

@@ -41,6 +41,10 @@ def _job_exists(arn: str) -> ServiceError:
     )
 
 
+def _in_use(what: str) -> Callable[[str], ServiceError]:
+    return lambda arn: ServiceError("ResourceInUse", f"{what} {arn} already exists.")
+
+
 KINDS: dict[str, Kind] = {
     "Model": Kind(
         name="ModelName",
@@ -114,6 +118,36 @@ KINDS: dict[str, Kind] = {
         missing="Association {arn} does not exist.",
         exists=lambda arn: validation(f"Association {arn} already exists."),
     ),
+    **{
+        f"{what}JobDefinition": Kind(
+            name="JobDefinitionName",
+            arn="JobDefinitionArn",
+            resource=f"{word}-job-definition",
+            missing="Job definition {arn} not found.",
+            exists=_in_use("Job definition"),
+        )
+        for what, word in (
+            ("DataQuality", "data-quality"),
+            ("ModelQuality", "model-quality"),
+            ("ModelBias", "model-bias"),
+            ("ModelExplainability", "model-explainability"),
+        )
+    },
+    "MonitoringSchedule": Kind(
+        name="MonitoringScheduleName",
+        arn="MonitoringScheduleArn",
+        resource="monitoring-schedule",
+        missing="Monitoring schedule {arn} not found.",
+        exists=_in_use("Monitoring schedule"),
+    ),
+    # which AWS knows by schedule and time alone
+    "MonitoringExecution": Kind(
+        name="ExecutionKey",
+        arn="ExecutionKey",
+        resource="monitoring-execution",
+        missing="Monitoring execution {arn} not found.",
+        exists=_in_use("Monitoring execution"),
+    ),
     "ModelPackage": Kind(
         name="ModelPackageArn",
         arn="ModelPackageArn",
@@ -140,6 +174,17 @@ def store() -> Store:
     """Return the store of the calling account and region."""
     with LOCK:
         return _STORES.setdefault((get_account_id(), get_region()), Store())
+
+
+def stores() -> dict[tuple[str, str], Store]:
+    """Return the store of each account and region."""
+    with LOCK:
+        return dict(_STORES)
+
+
+def all_records(kind: str) -> list[Record]:
+    """Return the records of a kind in every account and region."""
+    return [record for known in stores().values() for record in known.records[kind].values()]
 
 
 def arn(kind: str, name: str) -> str:

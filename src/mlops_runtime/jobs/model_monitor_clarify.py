@@ -1,0 +1,188 @@
+"""``python -m mlops_runtime.jobs.model_monitor_clarify``: what Clarify's container does for a schedule, bias or attributions.
+
+It stands for the image ``sagemaker-clarify-processing`` where that cannot be had. Attributions need the package ``shap``.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlops_runtime.jobs.model_monitor import Analysis, document, records_of, write_message
+from mlops_runtime.jobs.optml import JobError, OptMl
+from mlops_runtime.monitor.attributions import mean_absolute_shap
+from mlops_runtime.monitor.bias import of_holdout
+from mlops_runtime.monitor.clarify import (
+    BiasConfig,
+    ClarifyError,
+    attribution_analysis,
+    bias_analysis,
+    read_bias_config,
+    worse,
+)
+from mlops_runtime.monitor.model_monitor import ANALYZER, ExecutionFiles, MonitorName, read_executions
+from mlops_runtime.monitor.model_monitor_records import INPUT, OUTPUT, Record, RecordError, rows_of, value_of
+from mlops_runtime.monitor.ndcg import AttributionError, compare
+from mlops_runtime.monitor.rows import Rows, Texts
+from mlops_runtime.serving.model import Model, ModelError, load_archive
+from mlops_runtime.serving.payload import JSON, PayloadError, Reader
+
+_MINIMUM_NDCG = 0.9
+_ROWS = 500  # that are explained, evenly through the window
+_SEED = 7
+_LABEL = "label0"
+
+
+def run(environment: Mapping[str, str], model_of: Callable[[str], Model]) -> None:
+    """Run one analysis: of attributions where the configuration asks for SHAP, else of bias.
+
+    Args:
+        environment: Variables of the contract, and ``analysis_config``.
+        model_of: Gives a model by SageMaker's name of it.
+
+    Raises:
+        JobError: If the configuration, a baseline or the data cannot be used.
+    """
+    analysis = replace(Analysis.from_environment(environment), problem_type=None)
+    config = document(
+        Path(environment["analysis_config"]) if "analysis_config" in environment else None, "analysis_config"
+    )
+    problems: Counter[str] = Counter()
+    records = list(records_of(analysis, problems))
+    explains = "shap" in (config.get("methods") or {})
+    try:
+        if explains:
+            result, violations = _attributions(config, analysis, records, model_of)
+        else:
+            result, violations = _bias(config, analysis, records)
+    except (ClarifyError, AttributionError, ModelError, PayloadError, RecordError) as error:
+        raise JobError(str(error)) from error
+    analysis.output.mkdir(parents=True, exist_ok=True)
+    told = {**result, "analyzer": ANALYZER, "problems": dict(problems)}
+    files = {"analysis.json": told, "constraint_violations.json": {"version": "1.0", "violations": violations}}
+    for name, content in files.items():
+        (analysis.output / name).write_text(json.dumps(content, indent=1))
+    write_message(OptMl.from_environment(environment), len(violations))
+    sys.stdout.write(f"{len(violations)} violations of {len(records)} calls\n")
+
+
+def main() -> None:
+    """Run the job; a reason not to is its last line."""
+    try:
+        run(os.environ, _deployed)
+    except JobError as error:
+        sys.exit(f"model_monitor_clarify: {error}")
+
+
+def _bias(config: Mapping[str, Any], analysis: Analysis, records: Sequence[Record]) -> tuple[dict[str, Any], list[Any]]:
+    asked = read_bias_config(config)
+    rows = _labelled(asked, analysis, records)
+    if not len(rows):
+        raise JobError("no call of the window has a label and a prediction that are numbers")
+    absent = sorted({facet.name for facet in asked.facets} - set(rows.columns))
+    if absent:
+        raise JobError(
+            f"facets must be columns of the input, {', '.join(map(repr, absent))} are not; name them in headers"
+        )
+    values, _ = of_holdout(rows, asked.facets, positive=asked.positive, strata=())
+    baseline = _read("bias", analysis).bias
+    return bias_analysis(values, asked.label), worse(baseline, values)
+
+
+def _labelled(asked: BiasConfig, analysis: Analysis, records: Sequence[Record]) -> Rows:
+    table: list[tuple[int, float, float]] = []
+    texts: dict[str, list[str | None]] = {facet.name: [] for facet in asked.facets}
+    known: set[str] = set()
+    attribute = analysis.probability or analysis.inference
+    for call, record in enumerate(records):
+        outputs = record.sides.get(OUTPUT, ())
+        if record.labels is None or len(record.labels) != len(outputs):
+            continue
+        inputs = rows_of(record, asked.headers, (INPUT,))
+        for row, output, label in zip(inputs, outputs, record.labels, strict=True):
+            pair = _number(value_of(output, attribute)), _number(label)
+            if not np.isfinite(pair).all():
+                continue
+            table.append((call, *pair))
+            known |= row.keys()
+            for name, column in texts.items():
+                value = row.get(name)
+                column.append(None if value is None or value == "" else str(value))
+    found = np.array(table, dtype=np.float64).reshape(-1, 3)
+    columns = {name: Texts.of(column) for name, column in texts.items() if name in known}
+    return Rows.of(found[:, 1], found[:, 2], call=found[:, 0].astype(np.int64), columns=columns)
+
+
+def _attributions(
+    config: Mapping[str, Any], analysis: Analysis, records: Sequence[Record], model_of: Callable[[str], Model]
+) -> tuple[dict[str, Any], list[Any]]:
+    name = (config.get("predictor") or {}).get("model_name")
+    background = config["methods"]["shap"].get("baseline")
+    problems = [
+        None if isinstance(name, str) else f"predictor must have a model_name, got {name!r}",
+        None
+        if isinstance(background, list) and background
+        else "shap must have a baseline of rows here: no URI is read and none is made",
+    ]
+    if any(problems):
+        raise JobError("; ".join(filter(None, problems)))
+    model = model_of(str(name))
+    names = [column.name for column in model.signature.inputs]
+    reader = Reader(model.signature)
+    rows = [[row.get(each) for each in names] for record in records for row in rows_of(record, names, (INPUT,))]
+    if not rows:
+        raise JobError("the window has no row to explain")
+    chosen = [rows[int(place)] for place in np.linspace(0, len(rows) - 1, min(_ROWS, len(rows)))]
+    values = mean_absolute_shap(
+        model.predict, reader.rows(background, JSON), reader.rows(chosen, JSON), names, seed=_SEED
+    )
+    baseline = _read("explainability", analysis).attributions
+    if baseline is None:
+        raise JobError("baseline_constraints must be the analysis.json of a baseline with global_shap_values")
+    explanation = compare(baseline, values, _MINIMUM_NDCG)
+    violations = [
+        {
+            "label": _LABEL,
+            "metric_name": "shap",
+            "constraint_check_type": violation.constraint_check_type,
+            "description": violation.description,
+        }
+        for violation in explanation.violations
+    ]
+    return attribution_analysis(values, _LABEL), violations
+
+
+def _read(monitor: MonitorName, analysis: Analysis) -> Any:
+    """Read the baseline's own ``analysis.json``."""
+    body = json.dumps(document(analysis.constraints, "baseline_constraints")).encode()
+    return read_executions([ExecutionFiles(monitor=monitor, at="", files={"analysis.json": body})])
+
+
+def _deployed(name: str) -> Model:
+    import boto3  # noqa: PLC0415 - only attributions ask AWS
+
+    described = boto3.client("sagemaker").describe_model(ModelName=name)
+    container = described.get("PrimaryContainer") or described["Containers"][0]
+    bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "model.tar.gz"
+        boto3.client("s3").download_file(bucket, key, str(archive))
+        return load_archive(archive)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""``python -m mlops_runtime.jobs.model_monitor_merge``: captures with their labels, one record a line.
+
+It stands for the image ``sagemaker-model-monitor-groundtruth-merger``, the first of the two jobs of a monitor with labels.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlops_runtime.jobs.optml import JobError
+
+_NEEDED = ("dataset_source", "ground_truth_source", "output_path")
+
+
+def merge(captures: Path, labels: Path, output: Path) -> tuple[int, int]:
+    """Write each captured call that has labels to the same place below ``output``, with its ``groundTruthData``.
+
+    A label that is uploaded again, in a later file or line, replaces the earlier one.
+
+    Args:
+        captures: Folder of captures, by endpoint, variant and hour.
+        labels: Folder of ground truth, by hour of its upload.
+        output: Folder of merged records.
+
+    Returns:
+        How many calls have labels, and how many have none.
+    """
+    known = {_key(record): record["groundTruthData"] for record in _records(labels, "groundTruthData")}
+    merged = alone = 0
+    for path in sorted(captures.rglob("*.jsonl")):
+        lines = []
+        for record in _records(path, "captureData"):
+            truth = known.get(_key(record))
+            if truth is None:
+                alone += 1
+                continue
+            lines.append(json.dumps({**record, "groundTruthData": truth}))
+        if lines:
+            target = output / path.relative_to(captures)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("\n".join(lines) + "\n")
+            merged += len(lines)
+    return merged, alone
+
+
+def main() -> None:
+    """Run the job; a reason not to is its last line."""
+    try:
+        run(os.environ)
+    except JobError as error:
+        sys.exit(f"model_monitor_merge: {error}")
+
+
+def run(environment: Mapping[str, str]) -> None:
+    """Merge what the environment names.
+
+    Raises:
+        JobError: If a variable is missing.
+    """
+    missing = [name for name in _NEEDED if not environment.get(name)]
+    if missing:
+        raise JobError(f"{', '.join(missing)} must be set")
+    captures, labels, output = (Path(environment[name]) for name in _NEEDED)
+    merged, alone = merge(captures, labels, output)
+    sys.stdout.write(f"{merged} calls have labels, {alone} have none\n")
+
+
+def _records(path: Path, member: str) -> Iterator[dict[str, Any]]:
+    """Yield the records that have a member; what is none has no label and is no label."""
+    for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
+        with file.open("rb") as lines:
+            for line in lines:
+                try:
+                    record = json.loads(line)
+                    if isinstance(record[member], dict) and record["eventMetadata"]["eventId"]:
+                        yield record
+                except (ValueError, KeyError, TypeError):
+                    continue
+
+
+def _key(record: Mapping[str, Any]) -> str:
+    metadata = record["eventMetadata"]
+    return str(metadata["eventId"] if metadata.get("inferenceId") is None else metadata["inferenceId"])
+
+
+if __name__ == "__main__":
+    main()
