@@ -18,8 +18,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from mlops_runtime.contracts import ContractError, from_dict
-from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX, EventMetadata, GroundTruthRecord
+from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
 
 try:
     import orjson
@@ -122,11 +121,18 @@ def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float
         if not line.strip():
             continue
         try:
-            record = from_dict(GroundTruthRecord, _loads(line))
-        except (ValueError, RecursionError, ContractError):
+            record = _loads(line)
+            metadata, data = record["eventMetadata"], record["groundTruthData"]["data"]
+            event_id, inference_id = metadata["eventId"], metadata.get("inferenceId")
+            is_csv = record["groundTruthData"].get("encoding", "CSV") == "CSV"
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             yield None
             continue
-        yield _key(record.event), tuple(_label(text) for text in record.truth.data.strip("\r\n").split("\n"))
+        key = event_id if inference_id is None else inference_id
+        if not is_csv or not isinstance(key, str) or not isinstance(data, str):
+            yield None
+            continue
+        yield key, tuple(map(_label, data.strip("\r\n").split("\n")))
 
 
 def is_since(time: str, since: str) -> bool:
@@ -201,10 +207,6 @@ def _time(text: str) -> str:
         return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     except OverflowError:  # year 0 or 10000 in UTC
         return ""
-
-
-def _key(event: EventMetadata) -> str:
-    return event.join_key
 
 
 def _label(text: str) -> float | None:

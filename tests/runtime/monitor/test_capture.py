@@ -215,3 +215,22 @@ def outcome(line: bytes | str) -> object:
     except CaptureError as error:
         return error.problem
     return call.time, call.rows, call.is_synthetic, call.problems
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[]",
+        "7",
+        '{"groundTruthData": {"data": "1"}}',
+        '{"groundTruthData": {"data": 1}, "eventMetadata": {"eventId": "e"}}',
+        '{"groundTruthData": {"data": "1", "encoding": "JSON"}, "eventMetadata": {"eventId": "e"}}',
+        '{"groundTruthData": {"data": "1"}, "eventMetadata": {"eventId": 5}}',
+        '{"groundTruthData": "1", "eventMetadata": {"eventId": "e"}}',
+        '{"groundTruthData": {"data": "1"}, "eventMetadata": {"inferenceId": "e"}}',
+    ],
+)
+def test_what_is_no_label_is_none(record: str) -> None:
+    """It is counted by who reads; the encoding may be left out."""
+    plain = '{"groundTruthData": {"data": "1"}, "eventMetadata": {"eventId": "e"}}'
+    assert list(read_labels([record, plain])) == [None, ("e", (1.0,))]
