@@ -37,7 +37,13 @@ from mlops_constructs.model_endpoint import (
     ScheduledCapacity,
     off_hours,
 )
-from mlops_constructs.model_monitor import ModelMonitor, MonitorBaseline, MonitorEngine, SageMakerModelMonitor
+from mlops_constructs.model_monitor import (
+    ModelMonitor,
+    MonitorBaseline,
+    MonitorEngine,
+    MonitorTables,
+    SageMakerModelMonitor,
+)
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
 from mlops_constructs.retraining import (
     Condition,
@@ -99,6 +105,7 @@ __all__ = [
     "ModelRegistry",
     "MonitorBaseline",
     "MonitorEngine",
+    "MonitorTables",
     "Network",
     "Ownership",
     "PersonalData",
