@@ -21,6 +21,7 @@ from mlops_runtime.monitor.cells import Coded
 # name of the shift and the feature that is to be named for it
 SHIFTS = {
     "mean 0.2 sd": "n2",
+    "spread x1.3": "n2",
     "variance x1.3": "n2",
     "category 10 points": "c3",
     "price +10 %": "n0",
@@ -28,7 +29,8 @@ SHIFTS = {
     "dear tail +25 %": "n5",
     "zeros 60 to 70 %": "n3",
     "zeros 0 to 2 %": "n1",
-    "a default in 3 %": "n7",
+    "a default in 10 %": "n7",
+    "a default in 5 %": "n7",
     "constant changes": "k0",
     "constant changes in 2 %": "k0",
     "rare level 2 %": "c9",
@@ -40,6 +42,7 @@ SHIFTS = {
     "correlation 0 to 0.5": "n2 x n12",
 }
 PAIRS = (("n2", "n12"), ("n0", "c1"))
+HOLED = ("n5", "n8")
 WEEKS = (9, 43)
 CATEGORIES = ("department", "brand", "product_category", "product_type", "package_size", "manufacturer_id", "store_id")
 
@@ -56,6 +59,9 @@ def independent(rows: int, seed: int, shift: str | None = None) -> pa.Table:
     # a narrow price: five percent of it are a fifth of its deviation
     random = np.random.default_rng(seed + 1_000_003)
     found = _put(found, "n10", random.lognormal(1.5, 0.25, rows))
+    # nulls that are often enough to be seen together
+    for name in HOLED:
+        found = _put(found, name, np.where(random.random(rows) < 0.04, np.nan, _array(found, name)))
     return found if shift is None else _shifted(found, shift, random)
 
 
@@ -63,8 +69,8 @@ def _shifted(found: pa.Table, shift: str, random: np.random.Generator) -> pa.Tab
     rows, name = len(found), SHIFTS[shift]
     some = random.random(rows)
     if shift == "nulls together":
-        together = some < 0.01
-        for column in ("n5", "n8"):
+        together = some < 0.05
+        for column in HOLED:
             found = _put(found, column, np.where(together, np.nan, _filled(found, column, random)))
         return found
     if shift == "correlation 0 to 0.5":
@@ -83,13 +89,15 @@ def _shifted(found: pa.Table, shift: str, random: np.random.Generator) -> pa.Tab
     x = _array(found, name)
     moved = {
         "mean 0.2 sd": lambda: x + 0.2,
+        "spread x1.3": lambda: x * 1.3,
         "variance x1.3": lambda: x * np.sqrt(1.3),
         "price +10 %": lambda: x * 1.1,
         "price +5 %": lambda: x * 1.05,
         "dear tail +25 %": lambda: np.where(x > np.nanquantile(x, 0.85), x * 1.25, x),
         "zeros 60 to 70 %": lambda: np.where(some < 0.25, 0.0, x),
         "zeros 0 to 2 %": lambda: np.where(some < 0.02, 0.0, x),
-        "a default in 3 %": lambda: np.where(some < 0.03, 0.5, x),
+        "a default in 10 %": lambda: np.where(some < 0.10, 0.5, x),
+        "a default in 5 %": lambda: np.where(some < 0.05, 0.5, x),
         "constant changes": lambda: np.full(rows, 7.5),
         "constant changes in 2 %": lambda: np.where(some < 0.02, 7.5, x),
         "nulls 1 to 5 %": lambda: np.where(some < 0.04, np.nan, x),

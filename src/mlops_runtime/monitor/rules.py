@@ -210,6 +210,8 @@ def _values(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     n, m = compared.baseline_rows, compared.window_rows
     before, after, effects = a / n, b / m, compared.design_effects[which] * (1 + compared.excess)
     margins = np.maximum(spec.minimum_share, np.sqrt(spec.minimum_effect * before * (1 - before)))
+    # each of the levels in such a cell is rare, also where the cell is not
+    margins[np.isin(which, cells.rare)] = spec.minimum_share
     best, at = 1.0, 0
     # exact tails only of shares beyond their margin: in a quiet window there are hardly any
     for cell in np.flatnonzero(np.abs(after - before) > margins):

@@ -1,0 +1,113 @@
+"""What the campaigns share: results that are kept as they come, so that a run resumes, and shares with Wilson's interval."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from benchmarks.monitor.windows import columns, types
+
+from mlops_runtime.contracts.monitor import Baseline, FeatureDrift
+from mlops_runtime.monitor.baseline import fit_baseline
+from mlops_runtime.monitor.counts import count_columns
+from mlops_runtime.monitor.decide import decide
+from mlops_runtime.monitor.persistence import is_persistent
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.tails import wilson
+
+RESULTS = Path(__file__).parent / "results"
+SPEC = MonitorSpec()
+
+Verdicts = tuple[FeatureDrift, ...]
+
+
+class Ledger:
+    """Figures by key in a JSON file; a key that is there is not measured again.
+
+    Args:
+        name: Of the file.
+        folder: Where. Default: ``results`` beside this file, which git ignores.
+    """
+
+    def __init__(self, name: str, folder: Path = RESULTS) -> None:
+        folder.mkdir(exist_ok=True)
+        self._path = folder / f"{name}.json"
+        self.figures: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {}
+
+    def measure(self, key: str, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the figures of a key, measured and kept if they are not there."""
+        if key not in self.figures:
+            self.figures[key] = measured()
+            self._path.write_text(json.dumps(self.figures, indent=1))
+        found: dict[str, Any] = self.figures[key]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often windows of one run alarmed.
+
+    Args:
+        windows: How many.
+        fired: Those in which any feature drifted.
+        runs: Those with two before them.
+        persisted: Those of them in which a feature drifted for the second time of three.
+        untested: Share of the features' tests that were not made.
+        silent: Windows in which nothing was tested.
+    """
+
+    windows: int
+    fired: int
+    runs: int
+    persisted: int
+    untested: float
+    silent: int
+
+
+def fit(rows: pa.Table, *, leave_out: str | None = None, **more: Any) -> Baseline:
+    """Return the baseline of a table.
+
+    Args:
+        rows: Its features.
+        leave_out: A feature to leave out. Default: none.
+        more: What `fit_baseline` takes.
+    """
+    of = columns(rows, leave_out)
+    return fit_baseline(of, types=types(of), training_set_id="campaign", created="2026-11-26T00:00:00Z", **more)
+
+
+def verdicts(baseline: Baseline, rows: pa.Table, spec: MonitorSpec = SPEC, **more: Any) -> Verdicts:
+    """Return the verdict on each feature of a window.
+
+    Args:
+        baseline: What it is compared with.
+        rows: The window.
+        spec: Thresholds. Default: the defaults.
+        more: What `count_columns` takes.
+    """
+    counts = count_columns(columns(rows), baseline, **more)
+    return tuple(decision.drift for decision in decide(baseline, counts, spec))
+
+
+def tally(windows: Sequence[Verdicts], spec: MonitorSpec = SPEC) -> Tally:
+    """Return how often a sequence of windows alarmed."""
+    runs = [windows[i - spec.of_windows + 1 : i + 1] for i in range(spec.of_windows - 1, len(windows))]
+    untested = [one.untested is not None for window in windows for one in window]
+    return Tally(
+        windows=len(windows),
+        fired=sum(any(one.drifted for one in window) for window in windows),
+        runs=len(runs),
+        persisted=sum(any(is_persistent(one, run[:-1], spec) for one in run[-1]) for run in runs),
+        untested=sum(untested) / max(1, len(untested)),
+        silent=sum(all(one.untested is not None for one in window) for window in windows),
+    )
+
+
+def percent(successes: int, trials: int) -> str:
+    """Return a share with Wilson's interval at 95 %."""
+    if trials == 0:
+        return "-"
+    low, high = wilson(successes, trials)
+    return f"{successes / trials:.1%} ({low:.1%} to {high:.1%})"
