@@ -14,6 +14,7 @@ from examples.pages.feature_groups import STOCK
 from examples.pages.feature_store import FeatureStores
 from examples.pages.model_endpoint import Endpoints
 from examples.pages.model_registry import SERVED, TRAINED, Registries
+from examples.pages.monitors import Monitors
 from moto import mock_aws
 
 from mlops_constructs import Network, RolloutKind
@@ -34,6 +35,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, assertions.
     registries = Registries(app, "Registries", network=network)
     stacks = [Units(app, "Units"), registries, Endpoints(app, "Endpoints", network=network, image=SERVED)]
     stacks.append(FeatureStores(app, "FeatureStores", network=network))
+    stacks.append(Monitors(app, "Monitors", network=network, image=SERVED, explainer=SERVED))
     found = {stack.node.id: assertions.Template.from_stack(stack) for stack in stacks}
     app.synth()
     return found
@@ -52,6 +54,14 @@ def test_the_feature_store_synthesizes(templates: dict[str, assertions.Template]
     found.resource_count_is("AWS::Glue::Table", 2)
     found.has_resource_properties("AWS::CloudWatch::Alarm", {"MetricName": "FeatureAge"})
     found.has_resource_properties("AWS::SSM::Parameter", {"Name": "/mlops/demand/features"})
+
+
+def test_monitors_by_functions_and_by_a_job_synthesize(templates: dict[str, assertions.Template]) -> None:
+    """Composite alarms by severity and one an endpoint above them; a dashboard each, and one of the unit."""
+    found = templates["Monitors"]
+    found.resource_count_is("AWS::CloudWatch::CompositeAlarm", 6)
+    found.resource_count_is("AWS::CloudWatch::Dashboard", 3)
+    found.has_resource_properties("AWS::CloudWatch::Alarm", {"MetricName": "Psi", "Threshold": 0.25})
 
 
 def test_what_a_notebook_does_with_features_comes_out(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""A monitor whose job explains the model, alarms by severity, and the dashboard of a unit."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_sns as sns
+
+from constructs import Construct
+from mlops_constructs import (
+    BusinessUnit,
+    DataCapture,
+    DriftAlarms,
+    EndpointCapacity,
+    ExpectedTraffic,
+    ModelEndpoint,
+    ModelImage,
+    ModelMonitor,
+    ModelRegistry,
+    MonitorEngine,
+    Network,
+    Profile,
+    Severity,
+    UnitDashboard,
+)
+from mlops_runtime.monitor.spec import MonitorSpec
+
+
+class Monitors(cdk.Stack):
+    """Two endpoints of one unit: one is watched by functions, the other by a job."""
+
+    def __init__(
+        self, scope: Construct, id: str, *, network: Network, image: ModelImage, explainer: ModelImage
+    ) -> None:
+        super().__init__(scope, id)
+        unit = BusinessUnit(self, "Unit", name="returns", profile=Profile.DEVELOPMENT, network=network)
+        endpoints = {
+            name: ModelEndpoint(
+                self,
+                f"{name}Endpoint",
+                business_unit=unit,
+                registry=ModelRegistry(self, name, business_unit=unit, name=name.lower()),
+                name=name.lower(),
+                image=image,
+                capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+                capture=DataCapture(percent=100),
+            )
+            for name in ("Fraud", "Reason")
+        }
+        day = cdk.Duration.days(1)
+        # --8<-- [start:severities]
+        pager = sns.Topic(self, "Pager", master_key=unit.key, enforce_ssl=True)
+        monitor = ModelMonitor(
+            self,
+            "FraudMonitor",
+            business_unit=unit,
+            endpoint=endpoints["Fraud"],
+            window=day,
+            schedule=day,
+            spec=MonitorSpec(alarm_features=("amount",), quality_limits={"auc": 0.8}),
+        )
+        fraud = DriftAlarms(
+            self,
+            "FraudAlarms",
+            business_unit=unit,
+            monitor=monitor,
+            critical_topic=pager,
+            severities={"bias": Severity.WARNING},
+            psi={"amount": 0.25},
+            expect_traffic=ExpectedTraffic(start=6, end=22, days=("MON", "TUE", "WED", "THU", "FRI", "SAT")),
+        )
+        # --8<-- [end:severities]
+        # --8<-- [start:job]
+        engine = MonitorEngine.processing(image=explainer, instance_type="ml.m5.2xlarge", attribution_rows=500)
+        explained = ModelMonitor(
+            self,
+            "ReasonMonitor",
+            business_unit=unit,
+            endpoint=endpoints["Reason"],
+            window=day,
+            schedule=day,
+            engine=engine,
+        )
+        reason = DriftAlarms(self, "ReasonAlarms", business_unit=unit, monitor=explained)
+        # --8<-- [end:job]
+        # --8<-- [start:board]
+        UnitDashboard(self, "Board", business_unit=unit, alarms=[fraud, reason])
+        # --8<-- [end:board]

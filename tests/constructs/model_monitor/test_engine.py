@@ -1,0 +1,71 @@
+"""What counts captures and decides."""
+
+from collections.abc import Callable
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+
+from mlops_constructs import ModelImage, MonitorEngine, SageMakerModelMonitor, ValidationError
+from mlops_runtime.monitor.spec import MonitorSpec
+
+IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+
+
+def test_each_engine_has_the_name_that_reports_carry():
+    """Of the contract ``MonitorReport.engine``."""
+    assert [
+        MonitorEngine.on_lambda().name,
+        MonitorEngine.processing(image=IMAGE).name,
+        MonitorEngine.sagemaker_model_monitor(SageMakerModelMonitor()).name,
+    ] == ["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"]
+
+
+def test_a_job_has_defaults():
+    """An hour on one instance with 30 GiB, in processes, without explanations."""
+    job = MonitorEngine.processing(image=IMAGE).job
+    assert job is not None
+    assert (job.instance_type, job.count, job.spark, job.attribution_rows) == ("ml.m5.xlarge", 1, False, 0)
+    assert (job.maximum.to_hours(), job.volume_gigabytes) == (1, 30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"instance_type": "m5.large"}, "instance_type must be a type such as 'ml.m5.xlarge', got 'm5.large'"),
+        ({"count": 2}, "count must be 1 without Spark, got 2; give spark=True, or a larger instance_type"),
+        ({"count": 101, "spark": True}, "count must be a whole number from 1 to 100, got 101"),
+        ({"attribution_rows": -1}, "attribution_rows must be a whole number from 0 to 100000, got -1"),
+        ({"maximum": cdk.Duration.days(6)}, "maximum must be from 1 minute to 5 days, got 6 days"),
+        ({"volume": cdk.Size.mebibytes(1)}, "volume in GiB must be a whole number from 1 to 16384, got 0"),
+    ],
+)
+def test_fails_on_a_job_that_cannot_be(arguments: dict[str, Any], message: str):
+    """Each value says what is allowed."""
+    with pytest.raises(ValidationError, match=message):
+        MonitorEngine.processing(image=IMAGE, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "message"),
+    [
+        (
+            {"spec": MonitorSpec(alarm_features=tuple(f"f{number}" for number in range(51)))},
+            "spec.alarm_features must be at most 50, got 51; each is a metric that is paid for by the month",
+        ),
+        (
+            {"spec": MonitorSpec(features=tuple(f"feature_number_{number}" for number in range(200)))},
+            r"spec must have at most 2500 characters as JSON, got \d+; name fewer features: none is all",
+        ),
+    ],
+)
+def test_fails_on_a_spec_that_costs_too_much_or_does_not_fit(define: Callable[..., Any], monitor: Any, message: str):
+    """Metrics are bounded, and so is a function's environment."""
+    with pytest.raises(ValidationError, match=message):
+        define(monitor=monitor)
+
+
+def test_fails_on_the_psi_of_a_feature_without_a_metric(demand: Any):
+    """Only ``alarm_features`` have one."""
+    with pytest.raises(ValidationError, match=r"feature must be one of alarm_features \(none\), got 'price'"):
+        demand.monitor.metric_psi("price")

@@ -1,0 +1,119 @@
+"""The engine that counts in a job, in a template."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mlops_constructs import ExpectedTraffic, ModelImage, MonitorEngine, UnitDashboard, ValidationError
+from mlops_constructs.compliance.harness import check
+from mlops_runtime.contracts import from_json
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.start import MonitorJobPlan
+
+IMAGE = ModelImage.from_ecr(repository_name="mlops-explain", digest="sha256:" + "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def made(define_once: Callable[..., Any]) -> Any:
+    """A monitor whose job runs on Spark and explains, every alarm, and the unit's dashboard."""
+    made = define_once(
+        monitor={
+            "spec": MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12}),
+            "engine": MonitorEngine.processing(image=IMAGE, spark=True, count=3, attribution_rows=200),
+        },
+        alarms={"psi": {"price": 0.2}, "expect_traffic": ExpectedTraffic(start=7, end=20)},
+    )
+    UnitDashboard(made.stack, "Board", business_unit=made.unit, alarms=[made.alarms])
+    return made
+
+
+def _plan(made: Any) -> MonitorJobPlan:
+    variables = made.one("AWS::Lambda::Function", "MonitorStart")["Environment"]["Variables"]
+    parts = variables["JOB"]["Fn::Join"][1]
+    return from_json(MonitorJobPlan, "".join(part if isinstance(part, str) else "token" for part in parts))
+
+
+def test_nothing_is_counted_as_it_lands(made: Any):
+    """One function starts the job; no other one counts or decides, and there is no queue of captures."""
+    functions = {name[:-8] for name in made.resources("AWS::Lambda::Function") if name.startswith("Monitor")}
+    assert functions == {"MonitorStart"}
+    assert not [name for name in made.resources("AWS::Events::Rule") if name.startswith("MonitorCaptured")]
+    with pytest.raises(
+        ValidationError, match=r"only MonitorEngine.on_lambda\(\) counts objects from a queue, got PROCESSING"
+    ):
+        made.monitor.queue.queue_url  # noqa: B018 - it raises
+
+
+def test_the_function_reads_its_plan(made: Any):
+    """What the construct writes is what the runtime's contract reads."""
+    plan = _plan(made)
+    assert (plan.instance_type, plan.count, plan.maximum, plan.attribution_rows) == ("ml.m5.xlarge", 3, 3600, 200)
+    assert plan.image_uri.endswith("@sha256:" + "0" * 64)
+    assert plan.code_uri is not None
+
+
+def test_the_job_starts_only_where_it_was_declared(made: Any):
+    """In the unit's subnets and group, on its key, of its instance type, under the endpoint's name, with one role."""
+    create, tags, pass_role = (
+        next(s for s in made.statements("MonitorStartRole") if s["Action"] == action)
+        for action in ("sagemaker:CreateProcessingJob", "sagemaker:AddTags", "iam:PassRole")
+    )
+    assert json.dumps(create["Resource"]).endswith(':processing-job/demand-forecast-monitor-*"]]}')
+    assert create["Resource"] == tags["Resource"]
+    conditions = create["Condition"]
+    assert conditions["ForAnyValue:StringEquals"] == {"sagemaker:InstanceTypes": "ml.m5.xlarge"} or conditions[
+        "ForAnyValue:StringEquals"
+    ] == {"sagemaker:InstanceTypes": ["ml.m5.xlarge"]}
+    assert set(conditions["Null"]) == {"sagemaker:VpcSubnets", "sagemaker:VpcSecurityGroupIds"}
+    assert set(conditions["StringEquals"]) == {"sagemaker:VolumeKmsKey"}
+    assert pass_role["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+
+
+def test_the_job_may_write_counts_and_reports_and_nothing_else(made: Any):
+    """It reads captures, labels, baseline and the model; the trust names the account."""
+    written = [s for s in made.statements("MonitorJobRole") if s["Action"] == "s3:PutObject"]
+    prefixes = {str(part) for s in written for part in _texts(s["Resource"]) if "monitor/" in str(part)}
+    assert prefixes >= {"/monitor/demand-forecast/counts/*", "/monitor/demand-forecast/reports/*"}
+    assert all(prefix.startswith("/monitor/demand-forecast/") for prefix in prefixes)
+    read = {
+        str(part)
+        for s in made.statements("MonitorJobRole")
+        if s["Action"] == "s3:GetObject"
+        for part in _texts(s["Resource"])
+    }
+    assert "/models/demand-forecast/*" in read
+    trust = made.one("AWS::IAM::Role", "MonitorJobRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert trust[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+
+
+def test_a_run_that_fails_is_told(made: Any):
+    """Its event waits in a queue with an alarm, beside the heartbeat that stays away."""
+    rule = made.one("AWS::Events::Rule", "MonitorJobFailed")
+    assert rule["EventPattern"]["detail"] == {
+        "ProcessingJobName": [{"prefix": "demand-forecast-monitor-"}],
+        "ProcessingJobStatus": ["Failed", "Stopped"],
+    }
+    assert made.one("AWS::CloudWatch::Alarm", "MonitorJobDeadLettersAlarm")["AlarmActions"]
+
+
+def test_the_units_dashboard_shows_the_endpoint(made: Any):
+    """Its state at the top, its row below."""
+    body = json.dumps(made.one("AWS::CloudWatch::Dashboard", "Board")["DashboardBody"])
+    assert "AlarmsEndpoint" in body
+    assert "demand-forecast: drift" in body
+
+
+def test_with_everything_on_nothing_is_left_to_ask(made: Any):
+    """Six packs find nothing that is not acknowledged, and no acknowledgement is stale."""
+    (stack,) = check(made.stack.node.root).stacks
+    assert stack.problems == []
+
+
+def _texts(value: Any) -> list[str]:
+    """Every text of a resolved value."""
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value
+    return [text for item in inner for text in _texts(item)]
