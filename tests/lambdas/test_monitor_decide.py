@@ -1,169 +1,34 @@
-"""The function that decides over a window, with everything around it in process (moto)."""
+"""The function that decides over a window: states, files, metrics and events."""
 
-import importlib.util
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import boto3
-import numpy as np
 import pytest
 from moto import mock_aws
+from tests.lambdas.monitored import BASELINE, CALLED, LIVE, NOW, SETTINGS, TRAINED, World, like_training
 
-from mlops_runtime.contracts import canonical_json, from_dict, from_json, to_dict
-from mlops_runtime.contracts.capture import capture_key, ground_truth_key
+from mlops_runtime.contracts import canonical_json, from_dict, from_json
 from mlops_runtime.contracts.events import EventDetail
-from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState, Violations
-from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts.monitor import Counts, MonitorState, Violations
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.monitor.baseline import number_baseline
 from mlops_runtime.monitor.counts import count
+from mlops_runtime.monitor.inventory import Inventory
 from mlops_runtime.monitor.spec import MonitorSpec
-
-HANDLER = Path(__file__).parents[2] / "lambdas" / "monitor_decide" / "handler.py"
-NOW = datetime(2017, 8, 14, 0, 2, tzinfo=UTC)
-CALLED = datetime(2017, 8, 7, 0, 30, tzinfo=UTC)
-LABELLED = datetime(2017, 8, 13, 18, tzinfo=UTC)
-TRAINED = np.random.default_rng(1).normal(10, 2, 5000).astype(np.float32)
-BASELINE = Baseline(
-    features=(number_baseline("price", TRAINED),),
-    rows=5000,
-    training_set_id="set-1",
-    created="2017-08-01T00:00:00Z",
-    prediction=number_baseline("prediction", TRAINED),
-    quality={"wape": 0.1, "bias": 0.0},
-)
-LIVE = LivePointer(
-    endpoint="demand-forecast", config="c", model="m", model_package_arn="arn:p/1", model_sha256="s", artifact_uri="s3://a",
-    baseline_uri="s3://artifacts/baseline.json", evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x",
-    spec_uri="s3://x", execution="arn:e", since="2017-08-07T00:10:00Z",
-)  # fmt: skip
-SETTINGS = {
-    "ENDPOINT": "demand-forecast",
-    "VARIANT": "AllTraffic",
-    "UNIT": "demand",
-    "ROLLOUT_TABLE": "rollout",
-    "ARTIFACTS_BUCKET": "artifacts",
-    "CAPTURE_BUCKET": "captures",
-    "EVENT_BUS": "demand-bus",
-    "WINDOW_HOURS": "168",
-    "MONITOR": json.dumps(to_dict(MonitorSpec(alarm_features=("price",)))),
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_ACCESS_KEY_ID": "x",
-    "AWS_SECRET_ACCESS_KEY": "x",
-}
-
-
-class World:
-    """The function and what it works on."""
-
-    def __init__(self) -> None:
-        """Make buckets, table, bus and a queue that hears the bus, then load the function as Lambda does."""
-        self.s3, self.cloudwatch, self.sqs = boto3.client("s3"), boto3.client("cloudwatch"), boto3.client("sqs")
-        dynamodb, events = boto3.client("dynamodb"), boto3.client("events")
-        for bucket in ("artifacts", "captures"):
-            self.s3.create_bucket(Bucket=bucket)
-        dynamodb.create_table(
-            TableName="rollout",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
-        )
-        self._put_live = lambda row: dynamodb.put_item(TableName="rollout", Item=row)
-        self.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(BASELINE))
-        self.queue = self.sqs.create_queue(QueueName="heard")["QueueUrl"]
-        arn = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        events.create_event_bus(Name="demand-bus")
-        events.put_rule(Name="all", EventBusName="demand-bus", EventPattern=json.dumps({"source": ["mlops.demand"]}))
-        events.put_targets(Rule="all", EventBusName="demand-bus", Targets=[{"Id": "q", "Arn": arn}])
-        spec = importlib.util.spec_from_file_location("monitor_decide_handler", HANDLER)
-        assert spec is not None
-        assert spec.loader is not None
-        self.module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.module)
-
-    def deploy(self, live: LivePointer = LIVE) -> None:
-        """Write the live pointer as the Deploy machine does."""
-        self._put_live({"endpoint": {"S": "demand-forecast"}, "live": {"S": canonical_json(live).decode()}})
-
-    def traffic(self, values: np.ndarray, *, error: float = 0.0, counted: bool = True, labelled: bool = True) -> None:
-        """Capture calls of 50 rows whose prediction is the value plus ``error``, count them, upload their labels."""
-        lines, labels = [], []
-        for number, part in enumerate(np.array_split(values, len(values) // 50)):
-            sides = (
-                ("endpointInput", "INPUT", "\n".join(map(str, part))),
-                ("endpointOutput", "OUTPUT", "\n".join(str(value + error) for value in part)),
-            )
-            data = {
-                name: {"observedContentType": "text/csv", "mode": mode, "data": text, "encoding": "CSV"}
-                for name, mode, text in sides
-            }
-            metadata = {"eventId": f"e{number}", "inferenceId": f"w-{number}", "inferenceTime": CALLED.isoformat()}
-            lines.append(json.dumps({"captureData": data, "eventMetadata": metadata}))
-            truth = {"data": "\n".join(map(str, part)), "encoding": "CSV"}
-            labels.append(
-                json.dumps({"groundTruthData": truth, "eventMetadata": {"eventId": f"w-{number}"}, "eventVersion": "0"})
-            )
-        for file, chosen in (("a", lines[::2]), ("b", lines[1::2])):
-            key = capture_key("capture", "demand-forecast", "AllTraffic", CALLED, file)
-            self.s3.put_object(Bucket="captures", Key=key, Body="\n".join(chosen).encode())
-            if counted:
-                target = f"monitor/demand-forecast/counts/AllTraffic/{CALLED:%Y/%m/%d/%H}/{file}.json"
-                self.s3.put_object(Bucket="artifacts", Key=target, Body=canonical_json(count(chosen, BASELINE)))
-        if labelled:
-            key = ground_truth_key("labels", "demand-forecast", LABELLED, "l")
-            self.s3.put_object(Bucket="captures", Key=key, Body="\n".join(labels).encode())
-
-    def run(self) -> MonitorReport:
-        """Deliver the schedule's event; check that the written report is the returned one."""
-        returned = self.module.handler({"time": "2017-08-14T00:02:00Z"}, None)
-        report = from_json(MonitorReport, self.read("report.json"))
-        assert from_dict(MonitorReport, returned) == report
-        return report
-
-    def read(self, name: str) -> bytes:
-        """Return one of the run's files."""
-        key = f"monitor/demand-forecast/reports/2017-08-14T00/{name}"
-        return bytes(self.s3.get_object(Bucket="artifacts", Key=key)["Body"].read())
-
-    def metrics(self) -> dict[str, float]:
-        """Return what was published, as ``monitor/name``."""
-        found = {}
-        for metric in self.cloudwatch.list_metrics(Namespace="MLOps/demand")["Metrics"]:
-            monitor = next(d["Value"] for d in metric["Dimensions"] if d["Name"] == "Monitor")
-            points = self.cloudwatch.get_metric_statistics(
-                Namespace="MLOps/demand",
-                MetricName=metric["MetricName"],
-                Dimensions=metric["Dimensions"],
-                StartTime=datetime(2017, 8, 13, tzinfo=UTC),
-                EndTime=datetime(2017, 8, 15, tzinfo=UTC),
-                Period=86400,
-                Statistics=["Sum"],
-            )["Datapoints"]
-            found[f"{monitor}/{metric['MetricName']}"] = sum(point["Sum"] for point in points)
-        return found
-
-    def heard(self) -> list[dict[str, Any]]:
-        """Return the events on the unit's bus."""
-        messages = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
-        return [json.loads(message["Body"]) for message in messages]
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[World]:
     """Everything in process."""
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        yield World()
-
-
-def like_training(rows: int, shift: float = 0.0) -> np.ndarray:
-    """Return rows as in training, moved by ``shift`` standard deviations."""
-    return np.random.default_rng(5).normal(10 + 2 * shift, 2, rows).round(4)
+        yield World(capsys)
 
 
 def test_a_window_like_the_training_data_is_ok(world: World) -> None:
@@ -190,21 +55,40 @@ def test_a_window_like_the_training_data_is_ok(world: World) -> None:
     assert detail.attributes["report_uri"] == "s3://artifacts/monitor/demand-forecast/reports/2017-08-14T00/report.json"
 
 
-def test_a_moved_window_is_a_violation(world: World) -> None:
-    """Half a standard deviation: drift of feature and prediction, in Model Monitor's words too."""
+def test_drift_of_one_window_is_a_suspicion_and_of_two_a_violation(world: World) -> None:
+    """Half a standard deviation: feature and prediction drift, in Model Monitor's words too; quality fell at once."""
     world.deploy()
     world.traffic(like_training(1000, shift=0.5), error=2.0)
     report = world.run()
-    assert (report.drift_state, report.quality_state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
-    assert [f.name for f in report.features if f.drifted] == ["price", "prediction"]
+    assert (report.drift_state, report.quality_state, report.state) == (
+        MonitorState.OK,
+        MonitorState.VIOLATION,
+        MonitorState.VIOLATION,
+    )
+    assert [(f.name, f.drifted, f.persistent) for f in report.features] == [
+        ("price", True, False),
+        ("prediction", True, False),
+    ]
     assert report.features[0].mean_shift == pytest.approx(0.5, abs=0.1)
     found = from_json(Violations, world.read("constraint_violations.json")).violations
     assert [(v.feature_name, v.constraint_check_type) for v in found] == [
         ("price", "baseline_drift_check"),
         ("prediction", "baseline_drift_check"),
+        ("dataset", "GreaterThanThreshold"),
     ]
-    assert world.metrics()["drift/FeaturesDrifted"] == 2
-    assert world.heard()[0]["detail"]["outcome"] == "VIOLATION"
+    metrics = world.metrics()
+    assert (metrics["drift/FeaturesDrifted"], metrics["drift/FeaturesSuspect"]) == (0, 2)
+    assert (metrics["quality/QualityViolations"], metrics["drift/BaselineTampered"]) == (1, 0)
+    world.traffic(like_training(1000, shift=0.5), labelled=False, at=NOW)
+    report = world.run("2017-08-21T00:02:00Z")
+    assert (report.drift_state, report.state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
+    assert report.verdict is not None
+    assert "drift in 2 of 3 windows: prediction (mean rose 10 %, from 9.97 to 11), price (mean rose" in report.verdict
+    assert '"FeaturesDrifted": 2' in world.printed
+    details = [event["detail"] for event in world.heard()]
+    assert [detail["outcome"] for detail in details] == ["VIOLATION", "VIOLATION"]
+    assert details[1]["reason"] == report.verdict
+    assert "What to do:\n- if the feed is broken" in details[1]["attributes"]["message"]
 
 
 def test_a_run_that_is_repeated_says_the_same(world: World) -> None:
@@ -280,3 +164,121 @@ def test_a_baseline_of_another_training_set_is_named(world: World) -> None:
     world.deploy(replace(LIVE, training_set_id="set-2"))
     world.traffic(like_training(1000))
     assert world.run().drift_state is MonitorState.BASELINE_OLDER_THAN_MODEL
+
+
+def test_a_changed_baseline_is_an_alarm_and_decides_nothing(world: World) -> None:
+    """The hash of its bytes is not the approved one: named, published, and no drift is concluded from it."""
+    approved = hashlib.sha256(canonical_json(BASELINE)).hexdigest()
+    world.deploy(replace(LIVE, baseline_sha256=approved))
+    world.traffic(like_training(1000, shift=1))
+    assert world.run().baseline_flaw is None
+    wider = replace(BASELINE, features=(number_baseline("price", TRAINED * 2),))
+    world.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(wider))
+    report = world.run()
+    assert report.baseline_flaw is not None
+    assert f"was changed: it has SHA-256 {hashlib.sha256(canonical_json(wider)).hexdigest()}" in report.baseline_flaw
+    assert (report.drift_state, report.state) == (MonitorState.MONITOR_NOT_RUN, MonitorState.VIOLATION)
+    assert report.features == ()
+    [violation] = from_json(Violations, world.read("constraint_violations.json")).violations
+    assert (violation.constraint_check_type, violation.description) == (
+        "baseline_integrity_check",
+        report.baseline_flaw,
+    )
+    metrics = world.metrics()
+    assert metrics["drift/BaselineTampered"] == 1
+    assert "drift/FeaturesDrifted" not in metrics
+    assert world.heard()[-1]["detail"]["outcome"] == "VIOLATION"
+
+
+def test_a_missing_baseline_is_named(world: World) -> None:
+    """The run comes to a report all the same."""
+    world.deploy()
+    world.s3.delete_object(Bucket="artifacts", Key="baseline.json")
+    report = world.run()
+    assert report.problems == {"the baseline s3://artifacts/baseline.json is missing, or may not be read": 1}
+    assert (report.drift_state, world.metrics()["drift/BaselineTampered"]) == (MonitorState.MONITOR_NOT_RUN, 1)
+
+
+def test_a_late_object_is_counted_at_its_hour_and_told_once(world: World) -> None:
+    """It comes after its window was decided: the next report names it, the one after does not."""
+    world.deploy()
+    world.traffic(like_training(300), labelled=False)
+    assert world.run().problems is None
+    late = f"AllTraffic/{CALLED:%Y/%m/%d/%H}/late"
+    copied = f"monitor/demand-forecast/counts/AllTraffic/{CALLED:%Y/%m/%d/%H}/a.json"
+    world.s3.copy_object(
+        Bucket="artifacts",
+        Key=f"monitor/demand-forecast/counts/{late}.json",
+        CopySource={"Bucket": "artifacts", "Key": copied},
+    )
+    world.traffic(like_training(300), labelled=False, at=NOW)
+    assert world.run("2017-08-21T00:02:00Z").problems == {"capture object came after its window was decided": 1}
+    assert world.run("2017-08-28T00:02:00Z").problems is None
+    assert world.run("2017-08-21T00:02:00Z").rows == 300
+
+
+def test_a_window_of_few_rows_takes_in_hours_before_it(world: World) -> None:
+    """120 rows of this day and, hours back, 300 of the day before."""
+    world.deploy()
+    world.module._settings = replace(world.module._settings, window_hours=24)
+    world.traffic(like_training(300), labelled=False, at=datetime(2017, 8, 12, 20, tzinfo=UTC))
+    world.traffic(like_training(120), labelled=False, at=datetime(2017, 8, 13, 5, tzinfo=UTC))
+    report = world.run()
+    assert (report.rows, report.hours_merged, report.drift_state) == (420, 4, MonitorState.OK)
+    world.module._settings = replace(world.module._settings, spec=MonitorSpec(merge_hours=3))
+    report = world.run()
+    assert (report.rows, report.hours_merged, report.drift_state) == (120, 3, MonitorState.INSUFFICIENT_DATA)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"owner": {"S": "arn:x:7"}, "lock_until": {"N": "1502669000"}}, "a rollout is running: 7"),
+        ({"owner": {"S": "arn:x:7"}, "lock_until": {"N": "1502668000"}}, None),
+        ({"audit_last": {"S": "2017-08-10T00:00:00Z"}}, "a rollout ended ROLLED_BACK at 2017-08-10T00:00:00Z"),
+        ({"audit_last": {"S": "2017-08-06T00:00:00Z"}}, None),
+    ],
+)
+def test_while_a_rollout_runs_drift_is_not_published(world: World, row: dict[str, Any], reason: str | None) -> None:
+    """The lock is held, or a rollout of the window was taken back: the report says so, and no drift metric is published."""
+    if "audit_last" in row:
+        record = AuditRecord(
+            endpoint="demand-forecast", sequence=1, previous="0", outcome=Outcome.ROLLED_BACK, reason="errors", execution="e",
+            at=row["audit_last"]["S"], requested_by="ann",
+        )  # fmt: skip
+        row = {"audit_last": {"S": canonical_json(record).decode()}}
+    world.deploy(**row)
+    world.traffic(like_training(1000, shift=0.5), labelled=False)
+    report = world.run()
+    assert report.features[0].drifted
+    assert (report.suppressed or "nothing").startswith(reason or "nothing")
+    assert ("drift/FeaturesSuspect" in world.metrics()) is (reason is None)
+    assert world.metrics()["heartbeat/Heartbeat"] == 1
+
+
+def test_what_a_page_needs_lies_beside_the_report(world: World) -> None:
+    """The merged counts, where the baseline is, the thresholds, and Model Monitor's files."""
+    world.deploy()
+    world.traffic(like_training(1000))
+    report = world.run()
+    counts = from_json(Counts, world.read("counts.json"))
+    assert (counts.rows, counts.baseline_sha256, counts.objects) == (1000, report.baseline_sha256, 2)
+    assert (report.baseline_uri, report.spec) == (
+        "s3://artifacts/baseline.json",
+        MonitorSpec(alarm_features=("price",)),
+    )
+    assert json.loads(world.read("constraints.json"))["features"][0]["name"] == "price"
+    assert json.loads(world.read("model_quality_statistics.json"))["dataset"]["item_count"] == 1000
+    assert from_json(Inventory, world.read("objects.json")).hours == {"2017-08-07T00:00:00Z": 2}
+
+
+def test_a_spec_that_names_what_the_model_has_not_is_a_problem_and_no_failure(world: World) -> None:
+    """A new model may be without a feature that the stack still names; the others are tested."""
+    world.deploy()
+    world.module._settings = replace(
+        world.module._settings, spec=MonitorSpec(features=("price", "gone"), alarm_features=("gone",))
+    )
+    world.traffic(like_training(1000), labelled=False)
+    report = world.run()
+    assert report.problems == {"the monitor names 'gone', which the live model does not have": 1}
+    assert [feature.name for feature in report.features] == ["price"]

@@ -11,7 +11,6 @@ from constructs import Construct
 from mlops_constructs._iam import key_statement
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.monitor.spec import MonitorSpec
 
 if TYPE_CHECKING:
@@ -25,12 +24,13 @@ REASON = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorAccess:
-    """The monitor and what stands around it."""
+    """The monitor and what stands around it; ``period_hours`` is how often it decides."""
 
     scope: Construct
     business_unit: "BusinessUnit"
     endpoint: IServedModel
     captures: s3.IBucket
+    period_hours: int
 
     def count(self) -> list[iam.PolicyStatement]:
         """Read captures and baseline, write counts, read what is live."""
@@ -46,24 +46,17 @@ class MonitorAccess:
         """Read captures, labels, counts, baseline and earlier reports; write report, metrics and event."""
         unit, name = self.business_unit, self.endpoint.endpoint_name
         calls = [f"capture/{name}/*", f"labels/{name}/*"]
-        counts, reports = f"monitor/{name}/counts/*", f"monitor/{name}/reports/*"
+        counts, reports, violations = (f"monitor/{name}/{folder}/*" for folder in ("counts", "reports", "violations"))
         own = unit.artifacts.arn_for_objects
         return [
             objects("s3:GetObject", *(self.captures.arn_for_objects(prefix) for prefix in calls)),
             objects("s3:GetObject", own(counts), own(reports), self._artifacts("evaluations")),
-            objects("s3:PutObject", own(reports)),
+            objects("s3:PutObject", own(reports), own(violations)),
             list_objects(self.captures.bucket_arn, *calls),
             list_objects(unit.artifacts.bucket_arn, counts, reports),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],
-                conditions={"StringEquals": {"cloudwatch:namespace": metric_namespace(unit.name)}},
-            ),
-            # calls of the window, and latency beside that of the weeks before
-            iam.PolicyStatement(
-                actions=["cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics"], resources=["*"]
-            ),
+            # calls of the window, and latency beside that of the weeks before; what is published is logged in embedded format
+            iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"]),
             iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
             key_statement(unit.key, services=["dynamodb", "s3"]),
         ]
@@ -84,6 +77,7 @@ class MonitorAccess:
             "CAPTURE_BUCKET": self.captures.bucket_name,
             "EVENT_BUS": unit.bus.event_bus_name,
             "WINDOW_HOURS": str(window_hours),
+            "PERIOD_HOURS": str(self.period_hours),
             "MONITOR": canonical_json(spec).decode(),
             **self._traffic(),
         }

@@ -82,7 +82,13 @@ class ModelMonitor(Construct):
         self._spec = MonitorSpec() if spec is None else spec
         self._engine = MonitorEngine.on_lambda() if engine is None else engine
         captures = self._validate(window)
-        access = MonitorAccess(scope=self, business_unit=business_unit, endpoint=endpoint, captures=captures)
+        access = MonitorAccess(
+            scope=self,
+            business_unit=business_unit,
+            endpoint=endpoint,
+            captures=captures,
+            period_hours=-(-int(schedule.to_seconds()) // 3600),
+        )
         self._counts: QueueConsumer | None = None
         self._decide = self._define_engine(access, int(window.to_hours()))
         define_schedule(access, self._decide, every=schedule)

@@ -1,153 +1,131 @@
-"""From what was read to states, report and metrics. Silence is a state of its own, never OK."""
+"""From what one run knows to its report."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
+from typing import Literal
 
-from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport, MonitorState, metric_dimensions
-from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.monitor.decide import FeatureDecision
-from mlops_runtime.monitor.quality import Quality
+from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.monitor.comparison import coverage
+from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.states import overall, states, wape_ratio
+from mlops_runtime.monitor.window import HOUR, Window, stamp
 
-_TESTED = (MonitorState.OK, MonitorState.VIOLATION)
+Engine = Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"]
 
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Whole hours, ``start`` included, ``end`` excluded, both UTC. Successive windows share no hour and leave out none."""
-
-    start: datetime
-    end: datetime
-
-    @classmethod
-    def before(cls, now: datetime, hours: int) -> "Window":
-        """Return the last ``hours`` full hours before ``now``.
-
-        Example:
-            >>> Window.before(datetime(2017, 8, 8, 0, 5, tzinfo=UTC), 24).start.isoformat()
-            '2017-08-07T00:00:00+00:00'
-        """
-        end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        return cls(end - timedelta(hours=hours), end)
-
-    def extended(self, hours: int) -> "Window":
-        """Return the window with ``hours`` more before it."""
-        return Window(self.start - timedelta(hours=hours), self.end)
+_DAY = 24 * HOUR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What one run read.
+def build(
+    evidence: Evidence,
+    spec: MonitorSpec,
+    *,
+    endpoint: str,
+    variant: str,
+    window: Window,
+    engine: Engine = "LAMBDA",
+) -> MonitorReport:
+    """Return the report of one run, all but its verdict.
 
     Args:
-        live: What serves; None before the first rollout.
-        baseline: The live model's baseline; None when nothing serves.
-        counts: The window's counts against that baseline; None when nothing serves.
-        quality: The labels' verdict; None when nothing serves.
-        decisions: The drift test's results, empty when there were too few rows.
-        uncounted: Capture objects of the window that have not been counted.
-        invocations: Calls in the window as CloudWatch counts them.
+        evidence: What the run knows.
+        spec: Thresholds, which the report keeps.
+        endpoint: Name of the endpoint.
+        variant: Name of the variant.
+        window: What was decided about.
+        engine: What counted. Default: functions.
     """
-
-    live: LivePointer | None = None
-    baseline: Baseline | None = None
-    counts: Counts | None = None
-    quality: Quality | None = None
-    decisions: tuple[FeatureDecision, ...] = ()
-    uncounted: int = 0
-    invocations: int = 0
-
-
-def drift_state(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    """Return what is known about drift: the first of the reasons not to know, else the test's verdict."""
-    live, baseline, counts = evidence.live, evidence.baseline, evidence.counts
-    if live is None or baseline is None or counts is None:
-        return MonitorState.NOT_YET_DEPLOYED
-    if baseline.training_set_id != live.training_set_id:
-        return MonitorState.BASELINE_OLDER_THAN_MODEL
-    if counts.rows == 0 and evidence.uncounted:
-        return MonitorState.MONITOR_NOT_RUN
-    if counts.rows == 0 and counts.malformed == 0:
-        return MonitorState.NO_CAPTURE if evidence.invocations else MonitorState.NO_TRAFFIC
-    if counts.rows < spec.minimum_rows:
-        return MonitorState.INSUFFICIENT_DATA
-    return MonitorState.VIOLATION if any(d.drift.drifted for d in evidence.decisions) else MonitorState.OK
-
-
-def quality_state(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    """Return what is known about quality."""
-    live, baseline, quality = evidence.live, evidence.baseline, evidence.quality
-    if live is None or baseline is None or quality is None:
-        return MonitorState.NOT_YET_DEPLOYED
-    if baseline.training_set_id != live.training_set_id:
-        return MonitorState.BASELINE_OLDER_THAN_MODEL
-    if quality.rows == 0:
-        return MonitorState.NO_LABELS_YET
-    ratio = wape_ratio(quality, baseline)
-    if quality.rows < spec.minimum_labels or ratio is None:
-        return MonitorState.INSUFFICIENT_DATA
-    return MonitorState.VIOLATION if ratio > spec.maximum_wape_ratio else MonitorState.OK
-
-
-def wape_ratio(quality: Quality, baseline: Baseline) -> float | None:
-    """Return live WAPE over the holdout's; None where either is not defined or the holdout's is 0."""
-    holdout = baseline.quality.get("wape")
-    return None if quality.wape is None or not holdout else quality.wape / holdout
-
-
-def build(evidence: Evidence, spec: MonitorSpec, *, endpoint: str, variant: str, window: Window) -> MonitorReport:
-    """Return the report of one run."""
-    live, baseline, quality = evidence.live, evidence.baseline, evidence.quality
-    measured: dict[str, float] = {}
-    if quality is not None and baseline is not None:
-        values = {"wape": quality.wape, "bias": quality.bias, "wape_ratio": wape_ratio(quality, baseline)}
-        measured = {name: value for name, value in values.items() if value is not None}
+    live, baseline, quality, explanation = evidence.live, evidence.baseline, evidence.quality, evidence.explanation
+    found = states(evidence, spec)
+    ratio = None if quality is None or baseline is None else wape_ratio(quality, baseline)
+    measured = {} if quality is None else {"wape": quality.wape, "bias": quality.bias, "wape_ratio": ratio}
     return MonitorReport(
         endpoint=endpoint,
         variant=variant,
-        window_from=str(to_dict(window.start)),
-        window_until=str(to_dict(window.end)),
-        drift_state=drift_state(evidence, spec),
-        quality_state=quality_state(evidence, spec),
-        rows=0 if evidence.counts is None else evidence.counts.rows,
+        window_from=stamp(window.start),
+        window_until=stamp(window.end),
+        state=overall(found, evidence),
+        drift_state=found["drift"],
+        quality_state=found["quality"],
+        bias_state=found.get("bias"),
+        explainability_state=found.get("explainability"),
+        latency_state=found.get("latency"),
+        rows=evidence.rows,
         labelled_rows=0 if quality is None else quality.rows,
         baseline_sha256=None if evidence.counts is None else evidence.counts.baseline_sha256,
+        baseline_uri=None if live is None else live.baseline_uri,
+        baseline_flaw=evidence.flaw,
         model_package_arn=None if live is None else live.model_package_arn,
-        features=tuple(decision.drift for decision in evidence.decisions),
-        quality=measured,
+        features=evidence.features,
+        quality={name: value for name, value in measured.items() if value is not None},
         quality_baseline={} if baseline is None else dict(baseline.quality),
+        quality_metrics=None if quality is None else quality.metrics or None,
+        quality_segments=None if quality is None else quality.segments or None,
+        coverage=None if quality is None else quality.coverage,
+        label_delay_hours=None if quality is None else quality.label_delay_hours,
+        bias=None if quality is None else quality.bias_metrics or None,
+        attributions=None if explanation is None else explanation.attributions,
+        ndcg=None if explanation is None else explanation.ndcg,
+        latency=None if evidence.latency is None else evidence.latency.measured,
+        engine=engine,
+        hours_merged=evidence.hours_merged,
+        suppressed=evidence.suppressed,
+        problems=_problems(evidence) or None,
+        left_out=None if baseline is None else baseline.left_out,
+        uncovered_rows=_uncovered(evidence),
+        staleness=staleness(evidence, window, spec),
+        spec=spec,
     )
 
 
-def metric_data(report: MonitorReport, spec: MonitorSpec, now: datetime) -> list[dict[str, Any]]:
-    """Return ``PutMetricData`` entries: the heartbeat and sample counts always, results only where there are some.
+def staleness(evidence: Evidence, window: Window, spec: MonitorSpec) -> dict[str, float] | None:
+    """Return how old what the monitor rests on is: captures, labels and baseline, and how many predictions have their label.
 
-    A result that is not known is not published: drift and quality alarms ignore missing data, the heartbeat's do not.
+    ``capture_lag_hours`` is from the newest capture to the newest call, 0 where nobody called since; without any capture, as long
+    as was looked at. ``label_lag_hours`` is from the newest label's upload to the window's end; without any label, as long as was
+    looked at. ``baseline_age_days`` is of the training data that the baseline was made of. ``label_coverage`` is the share of the
+    predictions due a label that have one.
+
+    Args:
+        evidence: What the run knows.
+        window: What was decided about.
+        spec: How long labels take.
+
+    Returns:
+        None before the first rollout.
     """
-    data = [
-        _datum(report, "heartbeat", "Heartbeat", 1, now),
-        _datum(report, "drift", "SampleCount", report.rows, now),
-        _datum(report, "quality", "SampleCount", report.labelled_rows, now),
-    ]
-    if report.drift_state in _TESTED:
-        data.append(_datum(report, "drift", "FeaturesDrifted", sum(f.drifted for f in report.features), now))
-        data.append(_datum(report, "drift", "MaxPsi", max((f.psi for f in report.features), default=0.0), now))
-        data += [
-            _datum(report, "drift", "Psi", feature.psi, now, Feature=feature.name)
-            for feature in report.features
-            if feature.name in spec.alarm_features
-        ]
-    if report.quality_state in _TESTED:
-        names = {"wape": "Wape", "bias": "Bias", "wape_ratio": "WapeRatio"}
-        data += [_datum(report, "quality", names[name], value, now) for name, value in report.quality.items()]
-    return data
+    if evidence.live is None:
+        return None
+    quality, baseline = evidence.quality, evidence.baseline
+    found: dict[str, float] = {"capture_lag_hours": _capture_lag(evidence, window)}
+    if baseline is not None:
+        oldest = window.start - spec.label_delay_hours * HOUR
+        found["label_lag_hours"] = (window.end - (evidence.newest_label or oldest)) / HOUR
+        found["baseline_age_days"] = max(0.0, (window.end - _time(baseline.created)) / _DAY)
+    if quality is not None and quality.coverage is not None:
+        found["label_coverage"] = quality.coverage
+    return found
 
 
-def _datum(report: MonitorReport, monitor: str, name: str, value: float, now: datetime, **more: str) -> dict[str, Any]:
-    dimensions: Mapping[str, str] = {**metric_dimensions(report.endpoint, report.variant, monitor), **more}
-    pairs: Sequence[Mapping[str, str]] = [{"Name": key, "Value": text} for key, text in dimensions.items()]
-    unit = "Count" if name in ("Heartbeat", "SampleCount", "FeaturesDrifted") else "None"
-    return {"MetricName": name, "Dimensions": pairs, "Timestamp": now, "Value": float(value), "Unit": unit}
+def _capture_lag(evidence: Evidence, window: Window) -> float:
+    if evidence.newest_call is None:
+        return 0.0
+    if evidence.newest_capture is None:
+        return float(window.hours)
+    return max(0.0, (evidence.newest_call - evidence.newest_capture) / HOUR)
+
+
+def _problems(evidence: Evidence) -> dict[str, int]:
+    flaw = {} if evidence.flaw is None else {evidence.flaw: 1}
+    return {**flaw, **evidence.problems}
+
+
+def _uncovered(evidence: Evidence) -> int | None:
+    if evidence.baseline is None or evidence.counts is None or evidence.baseline.strata is None:
+        return None
+    return sum(coverage(evidence.baseline, evidence.counts).uncovered.values())
+
+
+def _time(text: str) -> datetime:
+    """Return a time; one without a zone is in UTC."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

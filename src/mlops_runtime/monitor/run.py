@@ -2,22 +2,29 @@
 
 import json
 import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mlops_runtime.contracts import content_hash, from_json, to_dict
+from mlops_runtime.contracts import canonical_json, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
-from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, Violations, metric_namespace
+from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, Violations
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.monitor.counts import count, empty, merge
-from mlops_runtime.monitor.decide import decide
-from mlops_runtime.monitor.quality import measure
-from mlops_runtime.monitor.report import Evidence, Window, build, drift_state, metric_data
+from mlops_runtime.monitor.counts import count
+from mlops_runtime.monitor.emf import lines, metrics
+from mlops_runtime.monitor.evidence import Evidence
+from mlops_runtime.monitor.gather import Place, gather, inventory
+from mlops_runtime.monitor.ndcg import Explanation
+from mlops_runtime.monitor.quality_statistics import quality_statistics
+from mlops_runtime.monitor.report import Engine, build
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.statistics import statistics, violations
+from mlops_runtime.monitor.statistics import constraints, statistics
 from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.monitor.verdict import advice, message, verdict
+from mlops_runtime.monitor.violations import violations
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.rollout.table import RolloutTable
 
 if TYPE_CHECKING:
@@ -44,16 +51,20 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
 
     Raises:
         KeyError: If the event names no object; the message goes to the dead-letter queue.
+        BaselineIntegrityError: If the baseline is missing, or not the one that was approved; the message waits in the dead-letter
+            queue until somebody has put the baseline back and redrives it.
     """
     detail = json.loads(body)["detail"]
     bucket, key = detail["bucket"]["name"], detail["object"]["key"]
     target = store.counts_key(key)
     if target is None:
         return MonitorState.OK
-    live = _live(table)
-    if live is None:
+    text = table.read().live
+    if text is None:
         return MonitorState.NOT_YET_DEPLOYED
-    counts = count(store.lines(bucket, key), store.baseline(live.baseline_uri), since=live.since)
+    live = from_json(LivePointer, text)
+    baseline = store.baseline(live.baseline_uri, live.baseline_sha256)
+    counts = count(store.lines(bucket, key), baseline, since=live.since)
     store.put_counts(target, counts)
     told = {
         "rows": counts.rows,
@@ -67,7 +78,19 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecideSettings:
-    """What ``monitor_decide`` is told by its environment."""
+    """What ``monitor_decide`` is told by its environment.
+
+    Args:
+        endpoint: Name of the endpoint.
+        variant: Name of the variant.
+        unit: Name of the business unit.
+        bus: Name of its event bus.
+        window_hours: How much of the past is decided about.
+        spec: Thresholds.
+        traffic: Where calls and latency are published. Default: SageMaker's own metrics.
+        period_hours: How often it is decided. Default: once a window.
+        engine: What counts. Default: functions.
+    """
 
     endpoint: str
     variant: str
@@ -76,12 +99,15 @@ class DecideSettings:
     window_hours: int
     spec: MonitorSpec
     traffic: Mapping[str, Any] | None = None
+    period_hours: int | None = None
+    engine: Engine = "LAMBDA"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "DecideSettings":
         """Read ``ENDPOINT``, ``VARIANT``, ``UNIT``, ``EVENT_BUS``, ``WINDOW_HOURS`` and ``MONITOR``.
 
-        ``TRAFFIC`` says where calls are counted that SageMaker does not count: ``{"namespace", "metric", "dimensions"}``.
+        ``TRAFFIC`` says where calls are counted that SageMaker does not count: ``{"namespace", "metric", "dimensions"}``, and with
+        ``latency`` where their latency is. ``PERIOD_HOURS`` says how often it is decided.
         """
         return cls(
             endpoint=environment["ENDPOINT"],
@@ -91,6 +117,7 @@ class DecideSettings:
             window_hours=int(environment["WINDOW_HOURS"]),
             spec=from_json(MonitorSpec, environment["MONITOR"]),
             traffic=json.loads(environment["TRAFFIC"]) if "TRAFFIC" in environment else None,
+            period_hours=int(environment["PERIOD_HOURS"]) if "PERIOD_HOURS" in environment else None,
         )
 
 
@@ -102,101 +129,108 @@ def decide_window(
     table: RolloutTable,
     cloudwatch: "CloudWatchClient",
     events: "EventBridgeClient",
+    explanation: Explanation | None = None,
 ) -> MonitorReport:
-    """Decide over the last window: write the report's files, put the metrics, send ``MLOps Monitor Reported``.
+    """Decide over the last window: write the report's files, log the metrics, send ``MLOps Monitor Reported``.
 
     Args:
         now: The time that the schedule's event carries.
         settings: Endpoint, window, thresholds.
         store: The endpoint's objects.
-        table: The endpoint's row: what is live.
+        table: The endpoint's row: what is live, and whether a rollout runs.
         cloudwatch: Client.
         events: Client.
+        explanation: What the attributions of the window say. Default: nothing was explained.
     """
     window = Window.before(now, settings.window_hours)
-    evidence = gather(window, settings, store=store, live=_live(table), cloudwatch=cloudwatch)
-    report = build(evidence, settings.spec, endpoint=settings.endpoint, variant=settings.variant, window=window)
-    found, file = Violations(violations=()), None
-    if evidence.baseline is not None and evidence.counts is not None:
-        found = violations(evidence.baseline, evidence.counts, evidence.decisions, settings.spec)
-        file = statistics(evidence.baseline, evidence.counts)
-    uri = store.put_report(report, found, file, window.end)
-    namespace = metric_namespace(settings.unit)
-    cloudwatch.put_metric_data(Namespace=namespace, MetricData=metric_data(report, settings.spec, now))  # type: ignore[arg-type] # plain dicts
-    _send(report, uri, settings, events)
-    _log.info(
-        json.dumps({**to_dict(report), "synthetic": 0 if evidence.counts is None else evidence.counts.synthetic or 0})
+    place = Place(
+        endpoint=settings.endpoint,
+        variant=settings.variant,
+        store=store,
+        cloudwatch=cloudwatch,
+        traffic=settings.traffic,
+        period_hours=settings.period_hours or settings.window_hours,
     )
-    return report
+    evidence = gather(window, row=table.read(), spec=settings.spec, place=place, now=now, explanation=explanation)
+    return publish(evidence, window, now, settings, store=store, events=events)
 
 
-def gather(
+def publish(
+    evidence: Evidence,
     window: Window,
+    now: datetime,
     settings: DecideSettings,
     *,
     store: MonitorStore,
-    live: LivePointer | None,
-    cloudwatch: "CloudWatchClient",
-) -> Evidence:
-    """Read what one decision needs. CloudWatch is only asked when no row was counted: to tell no traffic from no capture."""
-    if live is None:
-        return Evidence()
-    baseline = store.baseline(live.baseline_uri)
-    counted = store.counts_keys(settings.variant, window)
-    digest = content_hash(baseline)
-    counts = merge(empty(baseline), (part for part in store.counts(counted) if part.baseline_sha256 == digest))
-    captured = {store.counts_key(key) for key in store.capture_keys(settings.variant, window)}
-    before = window.extended(settings.spec.label_delay_hours)
-    evidence = Evidence(
-        live=live,
-        baseline=baseline,
-        counts=counts,
-        quality=measure(store.labels(window), store.captures(settings.variant, before), since=live.since),
-        uncounted=len(captured - set(counted)),
-        # a synthetic call that was captured shows that capture works: without rows there was no traffic
-        invocations=0 if counts.rows or counts.synthetic else _invocations(window, settings, cloudwatch),
-    )
-    if drift_state(evidence, settings.spec) not in (MonitorState.OK, MonitorState.VIOLATION):
-        return evidence
-    return replace(evidence, decisions=decide(baseline, counts, settings.spec))
+    events: "EventBridgeClient",
+) -> MonitorReport:
+    """Conclude from the evidence, whichever engine gave it: report, violations, metrics, event.
 
-
-def _live(table: RolloutTable) -> LivePointer | None:
-    text = table.read().live
-    return None if text is None else from_json(LivePointer, text)
-
-
-def _invocations(window: Window, settings: DecideSettings, cloudwatch: "CloudWatchClient") -> int:
-    """Return the variant's calls in the window.
-
-    See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+    Args:
+        evidence: What is known.
+        window: What is decided about.
+        now: When.
+        settings: Endpoint and thresholds.
+        store: The endpoint's objects.
+        events: Client.
     """
-    traffic = settings.traffic or {
-        "namespace": "AWS/SageMaker",
-        "metric": "Invocations",
-        "dimensions": {"EndpointName": settings.endpoint, "VariantName": settings.variant},
-    }
-    answer = cloudwatch.get_metric_statistics(
-        Namespace=traffic["namespace"],
-        MetricName=traffic["metric"],
-        Dimensions=[{"Name": name, "Value": value} for name, value in traffic["dimensions"].items()],
-        StartTime=window.start,
-        EndTime=window.end,
-        Period=3600,
-        Statistics=["Sum"],
+    spec = settings.spec
+    report = build(
+        evidence, spec, endpoint=settings.endpoint, variant=settings.variant, window=window, engine=settings.engine
     )
-    return int(sum(point["Sum"] for point in answer["Datapoints"]))
+    report = replace(report, verdict=verdict(report))
+    found = violations(evidence, spec)
+    store.put_violations(b"".join(canonical_json(line) + b"\n" for line in found.violations), window.end)
+    uri = store.put_report(report, _files(evidence, found, window, now, spec), window.end)
+    # a line of its own, with nothing before it: that is what CloudWatch reads metrics out of
+    for line in lines(
+        metrics(report, spec), unit=settings.unit, endpoint=settings.endpoint, variant=settings.variant, now=now
+    ):
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+    _send(report, uri, settings, events)
+    synthetic = 0 if evidence.counts is None else evidence.counts.synthetic or 0
+    _log.info(json.dumps({**to_dict(report), "synthetic": synthetic}))
+    return report
+
+
+def _files(evidence: Evidence, found: Violations, window: Window, now: datetime, spec: MonitorSpec) -> dict[str, bytes]:
+    """Return the files beside the report: with them and the baseline, a page or a replay needs nothing else."""
+    files = {"constraint_violations.json": canonical_json(found)}
+    if evidence.live is not None:
+        files["objects.json"] = canonical_json(inventory(evidence, window, spec))
+    if evidence.baseline is None:
+        return files
+    if evidence.counts is not None:
+        files["counts.json"] = canonical_json(evidence.counts)
+        files["statistics.json"] = json.dumps(statistics(evidence.baseline, evidence.counts)).encode()
+    files["constraints.json"] = json.dumps(constraints(evidence.baseline, spec)).encode()
+    if evidence.quality is not None:
+        measured = quality_statistics(evidence.quality, evidence.baseline, evaluated_at=now)
+        if measured is not None:
+            files["model_quality_statistics.json"] = json.dumps(measured).encode()
+    return files
 
 
 def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "EventBridgeClient") -> None:
-    states = {"drift_state": report.drift_state.value, "quality_state": report.quality_state.value}
-    outcome = MonitorState.VIOLATION if MonitorState.VIOLATION.value in states.values() else report.drift_state
+    states = {
+        "drift_state": report.drift_state,
+        "quality_state": report.quality_state,
+        "bias_state": report.bias_state,
+        "explainability_state": report.explainability_state,
+        "latency_state": report.latency_state,
+    }
     detail = EventDetail(
         id=f"{report.endpoint}/{report.variant}/{report.window_until}",
         subject=report.endpoint,
-        outcome=outcome.value,
-        reason=f"drift {report.drift_state}, quality {report.quality_state} over {report.rows} rows",
-        attributes={**states, "report_uri": uri},
+        outcome=str(report.state),
+        reason=str(report.verdict),
+        attributes={
+            **{name: state.value for name, state in states.items() if state is not None},
+            "report_uri": uri,
+            "advice": advice(report),
+            "message": message(report, uri),
+        },
     )
     entry = {
         "EventBusName": settings.bus,

@@ -66,7 +66,10 @@ class StartSettings:
             "bus": environment["EVENT_BUS"],
             "window_hours": int(environment["WINDOW_HOURS"]),
             "spec": json.loads(environment["MONITOR"]),
+            "engine": "PROCESSING",
         }
+        if "PERIOD_HOURS" in environment:
+            decide["period_hours"] = int(environment["PERIOD_HOURS"])
         if "TRAFFIC" in environment:
             decide["traffic"] = json.loads(environment["TRAFFIC"])
         return cls(

@@ -1,25 +1,29 @@
-"""Model Monitor's files from our counts: ``statistics.json`` and ``constraint_violations.json``.
+"""Model Monitor's files about data, from our baseline and counts: ``statistics.json`` and ``constraints.json``.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-statistics.html
-and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html
+and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-constraints.html
 """
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, Violation, Violations
-from mlops_runtime.monitor.decide import FeatureDecision
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
 from mlops_runtime.monitor.spec import MonitorSpec
 
-_OTHER = "__other__"
+OTHER, NEW = "__other__", "__new__"
 
 
 def statistics(baseline: Baseline, counts: Counts) -> dict[str, Any]:
     """Return ``statistics.json``: item count and each feature's numbers over the window.
 
-    Buckets are the baseline's bins, not Model Monitor's ten equal widths; the two outermost ones have one bound only, because
-    counts do not keep a minimum and maximum.
+    Buckets are the baseline's bins, not Model Monitor's ten equal widths, and there is no sketch: counts are exact. The two
+    outermost bounds are the window's minimum and maximum; a bin that cannot have one (no value fell there) has none on that side.
+    Levels that the baseline does not keep one by one are ``__other__``, those that it never saw ``__new__``.
+
+    Args:
+        baseline: What the counts were counted against.
+        counts: The window's.
     """
     return {
         "version": 0.0,
@@ -28,42 +32,49 @@ def statistics(baseline: Baseline, counts: Counts) -> dict[str, Any]:
     }
 
 
-def violations(
-    baseline: Baseline, counts: Counts, decisions: Sequence[FeatureDecision], spec: MonitorSpec
-) -> Violations:
-    """Return ``constraint_violations.json`` in Model Monitor's check types.
+def constraints(baseline: Baseline, spec: MonitorSpec) -> dict[str, Any]:
+    """Return ``constraints.json``: what Model Monitor would hold the baseline's features to.
 
-    ``completeness_check`` where nulls, ``categorical_values_check`` where levels that are rare in the baseline made the verdict,
-    else ``baseline_drift_check``; ``data_type_check`` where more values than the minimum effect could not be read as the
-    feature's type.
+    It is for tools that read Model Monitor's files; our decision is `decide`'s, whose rules these constraints cannot say.
+
+    Args:
+        baseline: The live model's.
+        spec: What counts as much: shares that do not fit are at most ``minimum_share``, distances at most ``minimum_effect``.
     """
-    kinds = {feature.name: feature for feature in baseline.features}
-    found = [_drift(decision, kinds.get(decision.drift.name)) for decision in decisions if decision.drift.drifted]
-    for counted in counts.features:
-        values = sum(counted.counts) + counted.invalid
-        if values and counted.invalid / values > spec.minimum_effect:
-            share = f"{counted.invalid / values:.2%} of {values} values"
-            found.append(
-                Violation(
-                    feature_name=counted.name,
-                    constraint_check_type="data_type_check",
-                    description=f"Data type match requirement is not met: {share} are not of type {kinds[counted.name].type}",
-                )
-            )
-    return Violations(violations=tuple(found))
+    return {
+        "version": 0.0,
+        "features": [_constraint(feature) for feature in baseline.features],
+        "monitoring_config": {
+            "evaluate_constraints": "Enabled",
+            "emit_metrics": "Enabled",
+            "datatype_check_threshold": 1 - spec.minimum_share,
+            "domain_content_threshold": 1 - spec.minimum_share,
+            "distribution_constraints": {
+                "perform_comparison": "Enabled",
+                "comparison_threshold": spec.minimum_effect,
+                "comparison_method": "Robust",
+            },
+        },
+    }
 
 
-def _drift(decision: FeatureDecision, feature: FeatureBaseline | None) -> Violation:
-    drift, test = decision.drift, decision.examination
-    if not test.by_rare:
-        description = f"PSI {drift.psi:.4f} exceeds the minimum effect (p-value {drift.p_value:.2g})"
-        return Violation(feature_name=drift.name, constraint_check_type="baseline_drift_check", description=description)
-    if test.null_share * 2 > test.rare_share:
-        description = f"{test.null_share:.2%} of values are null (p-value {drift.p_value:.2g})"
-        return Violation(feature_name=drift.name, constraint_check_type="completeness_check", description=description)
-    kind = "categorical_values_check" if feature is not None and feature.type == "category" else "baseline_drift_check"
-    description = f"{test.rare_share:.2%} of values are rare or unknown in the baseline (p-value {drift.p_value:.2g})"
-    return Violation(feature_name=drift.name, constraint_check_type=kind, description=description)
+def _constraint(feature: FeatureBaseline) -> dict[str, Any]:
+    rows = sum(feature.counts)
+    completeness = (rows - feature.counts[-1]) / rows if rows else 0.0
+    if feature.type == "category":
+        return {
+            "name": feature.name,
+            "inferred_type": "String",
+            "completeness": completeness,
+            "string_constraints": {"domains": list(feature.levels)},
+        }
+    lowest = feature.quantiles[0] if feature.quantiles else None
+    return {
+        "name": feature.name,
+        "inferred_type": "Fractional",
+        "completeness": completeness,
+        "num_constraints": {"is_non_negative": lowest is not None and lowest >= 0},
+    }
 
 
 def _feature(baseline: FeatureBaseline, counts: FeatureCounts) -> dict[str, Any]:
@@ -71,38 +82,51 @@ def _feature(baseline: FeatureBaseline, counts: FeatureCounts) -> dict[str, Any]
     known = sum(counts.counts) - null
     common = {"num_present": known, "num_missing": null}
     if baseline.type == "category":
-        pairs = list(zip((*baseline.levels, _OTHER), counts.counts[:-1], strict=True))
-        buckets = [{"value": level, "count": count} for level, count in pairs]
+        levels = _levels(baseline, counts)
+        buckets = [{"value": level, "count": count} for level, count in levels]
         return {
             "name": baseline.name,
-            "inferred_type": "String",
+            "inferred_type": "String" if known else "Unknown",
             "string_statistics": {
                 "common": common,
-                "distinct_count": float(sum(count > 0 for _, count in pairs)),
+                "distinct_count": float(sum(count > 0 for _, count in levels)),
                 "distribution": {"categorical": {"buckets": buckets}},
             },
         }
-    mean = counts.sum / known if known else None
-    variance = None if mean is None else max(0.0, counts.sum_squares / known - mean * mean)
+    total = math.fsum((counts.sum, *(counts.sum_rest or ())))
+    squares = math.fsum((counts.sum_squares, *(counts.sum_squares_rest or ())))
+    mean = total / known if known else None
+    variance = None if mean is None else max(0.0, squares / known - mean * mean)
     return {
         "name": baseline.name,
-        "inferred_type": "Fractional",
+        "inferred_type": "Fractional" if known else "Unknown",
         "numerical_statistics": {
             "common": common,
             "mean": mean,
-            "sum": counts.sum,
+            "sum": total,
             "std_dev": None if variance is None else math.sqrt(variance),
-            "distribution": {"kll": {"buckets": _buckets(baseline.edges, counts.counts[:-1])}},
+            "min": counts.minimum,
+            "max": counts.maximum,
+            "distribution": {"kll": {"buckets": _buckets(baseline.edges, counts)}},
         },
     }
 
 
-def _buckets(edges: Sequence[float], counts: Sequence[int]) -> list[dict[str, float]]:
-    bounds = zip((None, *edges), (*edges, None), counts, strict=True)
+def _levels(baseline: FeatureBaseline, counts: FeatureCounts) -> list[tuple[str, int]]:
+    """Return the count of each level, and of the others together."""
+    kept, rest = counts.counts[: len(baseline.levels)], counts.counts[len(baseline.levels) : -1]
+    levels = list(zip(baseline.levels, kept, strict=True))
+    if baseline.tail is None:
+        return [*levels, (OTHER, sum(rest))]
+    return [*levels, (OTHER, sum(rest[:-1])), (NEW, rest[-1])]
+
+
+def _buckets(edges: Sequence[float], counts: FeatureCounts) -> list[dict[str, float]]:
+    bounds = zip((counts.minimum, *edges), (*edges, counts.maximum), counts.counts[:-1], strict=True)
     return [
         {
-            **({} if lower is None else {"lower_bound": lower}),
-            **({} if upper is None else {"upper_bound": upper}),
+            **({} if lower is None or (upper is not None and lower > upper) else {"lower_bound": lower}),
+            **({} if upper is None or (lower is not None and lower > upper) else {"upper_bound": upper}),
             "count": float(count),
         }
         for lower, upper, count in bounds

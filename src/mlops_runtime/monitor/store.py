@@ -1,18 +1,31 @@
 """What monitors read and write in S3: captures, labels, counts, baselines, reports."""
 
-import json
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport, Violations
-from mlops_runtime.monitor.report import Window
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import ContractError, canonical_json, from_json
+from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
+from mlops_runtime.monitor.capture import bounded_lines
+from mlops_runtime.monitor.inventory import Inventory
+from mlops_runtime.monitor.window import Window, hour_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _CHUNK = 1 << 20
+_REPORT = "report.json"
+_OBJECTS = "objects.json"
+# how far back the run before is looked for: an hourly monitor's lies within days, that of a yearly one within two years
+_DAYS = (10, 100, 800)
+_GONE = frozenset({"NoSuchKey", "404", "NoSuchBucket", "AccessDenied"})
+
+
+class BaselineIntegrityError(ValueError):
+    """A baseline cannot be used: it is missing, not the one that was approved, or no baseline; the message says which."""
 
 
 class MonitorStore:
@@ -27,18 +40,45 @@ class MonitorStore:
 
     def __init__(self, s3: "S3Client", *, endpoint: str, artifacts: str, captures: str = "") -> None:
         self._s3, self._endpoint, self._artifacts, self._captures = s3, endpoint, artifacts, captures
-        self._baselines: dict[str, Baseline] = {}
+        self._baselines: dict[tuple[str, str | None], Baseline] = {}
 
-    def baseline(self, uri: str) -> Baseline:
-        """Return a baseline; kept, because an execution's baseline never changes."""
-        if uri not in self._baselines:
-            bucket, _, key = uri.removeprefix("s3://").partition("/")
-            self._baselines[uri] = from_json(Baseline, self._s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-        return self._baselines[uri]
+    def baseline(self, uri: str, sha256: str | None = None) -> Baseline:
+        """Return a baseline as `read_baseline` does; kept, because an execution's baseline never changes."""
+        key = uri, sha256
+        if key not in self._baselines:
+            self._baselines[key] = self.read_baseline(uri, sha256)
+        return self._baselines[key]
+
+    def read_baseline(self, uri: str, sha256: str | None = None) -> Baseline:
+        """Return a baseline as it lies there now.
+
+        Args:
+            uri: Where it lies.
+            sha256: Hash of its bytes as it was approved. Default: nobody knows it, and any baseline is taken.
+
+        Raises:
+            BaselineIntegrityError: If it is missing, has another hash, or is no baseline.
+        """
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        try:
+            body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _GONE:
+                raise
+            raise BaselineIntegrityError(f"the baseline {uri} is missing, or may not be read") from error
+        found = hashlib.sha256(body).hexdigest()
+        if sha256 is not None and found != sha256:
+            raise BaselineIntegrityError(
+                f"the baseline {uri} was changed: it has SHA-256 {found}, approved was {sha256}"
+            )
+        try:
+            return from_json(Baseline, body)
+        except ContractError as error:
+            raise BaselineIntegrityError(f"the baseline {uri} cannot be read: {error}") from error
 
     def lines(self, bucket: str, key: str) -> Iterator[bytes]:
-        """Yield an object's lines without holding the object."""
-        yield from self._s3.get_object(Bucket=bucket, Key=key)["Body"].iter_lines(chunk_size=_CHUNK)
+        """Yield an object's lines without holding the object; a line that no record can have is cut short."""
+        yield from bounded_lines(self._s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(_CHUNK))
 
     def counts_key(self, capture_key: str) -> str | None:
         """Return where the counts of a capture object lie: one place, so that counting it again changes nothing.
@@ -67,6 +107,20 @@ class MonitorStore:
         """Return the counts objects of a window."""
         return list(self._sizes(self._artifacts, f"monitor/{self._endpoint}/counts/{variant}/", window))
 
+    def counts_by_hour(self, variant: str, window: Window) -> dict[datetime, list[str]]:
+        """Return the counts objects of each hour of a window that has some."""
+        prefix = f"monitor/{self._endpoint}/counts/{variant}/"
+        found: dict[datetime, list[str]] = {}
+        for key in self._sizes(self._artifacts, prefix, window):
+            hour = hour_of(key, prefix)
+            if hour is not None:
+                found.setdefault(hour, []).append(key)
+        return found
+
+    def capture_hour(self, variant: str, key: str) -> datetime | None:
+        """Return the hour of a capture object."""
+        return hour_of(key, f"capture/{self._endpoint}/{variant}/")
+
     def counts(self, keys: Iterable[str]) -> Iterator[Counts]:
         """Yield counts objects."""
         for key in keys:
@@ -77,23 +131,77 @@ class MonitorStore:
         for key in self.capture_keys(variant, window):
             yield from self.lines(self._captures, key)
 
-    def labels(self, window: Window) -> Iterator[bytes]:
-        """Yield the ground truth lines that were uploaded in a window."""
-        for key in self._sizes(self._captures, f"labels/{self._endpoint}/", window):
-            yield from self.lines(self._captures, key)
+    def label_hours(self, window: Window) -> list[tuple[datetime, str]]:
+        """Return the ground truth objects that were uploaded in a window, each with its hour, oldest first."""
+        prefix = f"labels/{self._endpoint}/"
+        keys = self._sizes(self._captures, prefix, window)
+        return [(hour, key) for key in keys if (hour := hour_of(key, prefix)) is not None]
 
-    def put_report(
-        self, report: MonitorReport, violations: Violations, statistics: dict[str, Any] | None, end: datetime
-    ) -> str:
-        """Write the run's files and return the report's URI; a run that is repeated writes them again."""
-        folder = f"monitor/{self._endpoint}/reports/{end:%Y-%m-%dT%H}"
-        files = {"constraint_violations.json": canonical_json(violations)}
-        if statistics is not None:
-            files["statistics.json"] = json.dumps(statistics).encode()
-        files["report.json"] = canonical_json(report)  # last: whoever sees it finds the others
-        for name, body in files.items():
+    def object_lines(self, key: str) -> Iterator[bytes]:
+        """Yield the lines of an object of the captures' bucket."""
+        return self.lines(self._captures, key)
+
+    def put_report(self, report: MonitorReport, files: Mapping[str, bytes], end: datetime) -> str:
+        """Write the run's files and return the report's URI; a run that is repeated writes them again.
+
+        Args:
+            report: What was decided.
+            files: Contents of the other files, by name.
+            end: End of the window.
+        """
+        folder = self._folder(end)
+        # last: whoever sees it finds the others
+        for name, body in {**files, _REPORT: canonical_json(report)}.items():
             self._s3.put_object(Bucket=self._artifacts, Key=f"{folder}/{name}", Body=body)
-        return f"s3://{self._artifacts}/{folder}/report.json"
+        return self.report_uri(end)
+
+    def report_uri(self, end: datetime) -> str:
+        """Return where the report of the window that ends then lies."""
+        return f"s3://{self._artifacts}/{self._folder(end)}/{_REPORT}"
+
+    def put_violations(self, lines: bytes, end: datetime) -> None:
+        """Write a window's violations, one JSON object a line, below the hour in which it ends: what Athena reads."""
+        key = f"monitor/{self._endpoint}/violations/{end:%Y/%m/%d/%H}/violations.jsonl"
+        self._s3.put_object(Bucket=self._artifacts, Key=key, Body=lines)
+
+    def earlier_reports(self, end: datetime, *, since: datetime) -> Iterator[MonitorReport]:
+        """Yield the reports of windows that ended before a time, newest first, each read when it is asked for.
+
+        Args:
+            end: End of the window that is decided.
+            since: How far to look back.
+        """
+        for key in reversed(self._report_keys(end, since)):
+            if key.endswith(f"/{_REPORT}"):
+                yield from_json(MonitorReport, self._artifact(key))
+
+    def earlier_inventory(self, end: datetime) -> Inventory | None:
+        """Return which objects the newest run before a time saw; None where there was none."""
+        for days in _DAYS:
+            keys = [key for key in self._report_keys(end, end - timedelta(days=days)) if key.endswith(f"/{_OBJECTS}")]
+            if keys:
+                return from_json(Inventory, self._artifact(keys[-1]))
+        return None
+
+    def _report_keys(self, end: datetime, since: datetime) -> list[str]:
+        """Return the keys of reports between two times, oldest first; their names sort by time."""
+        prefix = f"monitor/{self._endpoint}/reports/"
+        after = self._folder(since)
+        found: list[str] = []
+        for page in self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self._artifacts, Prefix=prefix, StartAfter=after
+        ):
+            for entry in page.get("Contents", []):
+                if entry["Key"] >= self._folder(end):
+                    return found
+                found.append(entry["Key"])
+        return found
+
+    def _artifact(self, key: str) -> bytes:
+        return self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read()
+
+    def _folder(self, end: datetime) -> str:
+        return f"monitor/{self._endpoint}/reports/{end.astimezone(UTC):%Y-%m-%dT%H}"
 
     def _sizes(self, bucket: str, prefix: str, window: Window) -> dict[str, int]:
         """Return the bytes of the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours; one listing a day."""
@@ -103,8 +211,8 @@ class MonitorStore:
         while day < window.end:
             for page in pages.paginate(Bucket=bucket, Prefix=f"{prefix}{day:%Y/%m/%d}/"):
                 for entry in page.get("Contents", []):
-                    hour = entry["Key"][len(prefix) + 11 : len(prefix) + 13]
-                    if hour.isdecimal() and window.start <= day + timedelta(hours=int(hour)) < window.end:
+                    hour = hour_of(entry["Key"], prefix)
+                    if hour is not None and window.holds(hour):
                         found[entry["Key"]] = entry["Size"]
             day += timedelta(days=1)
         return found

@@ -1,5 +1,6 @@
 """Keys and windows in S3 (moto, in process)."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 from moto import mock_aws
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
 from mlops_runtime.monitor.counts import empty
-from mlops_runtime.monitor.report import Window
-from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.monitor.inventory import Inventory
+from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
+from mlops_runtime.monitor.window import Window
 
 WINDOW = Window(datetime(2017, 8, 7, 10, tzinfo=UTC), datetime(2017, 8, 9, 1, tzinfo=UTC))
 
@@ -51,7 +53,10 @@ def test_a_window_lists_its_hours_only(s3: Any, store: MonitorStore) -> None:
     prefix = "capture/demand-forecast/AllTraffic"
     assert store.capture_keys("AllTraffic", WINDOW) == [f"{prefix}/{hour}/a.jsonl" for hour in hours[1:4]]
     assert list(store.captures("AllTraffic", WINDOW)) == [b"1", b"2"] * 3
-    assert list(store.labels(WINDOW)) == [hour.encode() for hour in hours[1:4]]
+    uploaded = store.label_hours(WINDOW)
+    assert [key for _, key in uploaded] == [f"labels/demand-forecast/{hour}/l.jsonl" for hour in hours[1:4]]
+    assert uploaded[1][0] == datetime(2017, 8, 8, 23, tzinfo=UTC)
+    assert [line for _, key in uploaded for line in store.object_lines(key)] == [h.encode() for h in hours[1:4]]
 
 
 def test_counts_come_back(store: MonitorStore, baseline: Baseline) -> None:
@@ -60,6 +65,7 @@ def test_counts_come_back(store: MonitorStore, baseline: Baseline) -> None:
     store.put_counts(key, empty(baseline))
     assert store.counts_keys("AllTraffic", WINDOW) == [key]
     assert list(store.counts([key])) == [empty(baseline)]
+    assert store.counts_by_hour("AllTraffic", WINDOW) == {datetime(2017, 8, 8, tzinfo=UTC): [key]}
 
 
 def test_a_baseline_is_read_once(s3: Any, store: MonitorStore, baseline: Baseline) -> None:
@@ -70,3 +76,53 @@ def test_a_baseline_is_read_once(s3: Any, store: MonitorStore, baseline: Baselin
     s3.delete_object(Bucket="artifacts", Key="evaluations/p/e/baseline.json")
     assert store.baseline(uri) is first
     assert first == baseline
+
+
+def test_a_baseline_that_is_not_the_approved_one_cannot_be_used(
+    s3: Any, store: MonitorStore, baseline: Baseline
+) -> None:
+    """Its bytes have another hash, it is missing, or it is none; with the approved hash it is read."""
+    uri, key, body = "s3://artifacts/b.json", "b.json", canonical_json(baseline)
+    with pytest.raises(BaselineIntegrityError, match=r"the baseline s3://artifacts/b\.json is missing"):
+        store.read_baseline(uri)
+    s3.put_object(Bucket="artifacts", Key=key, Body=body)
+    approved = hashlib.sha256(body).hexdigest()
+    assert store.read_baseline(uri, approved) == store.read_baseline(uri) == baseline
+    s3.put_object(Bucket="artifacts", Key=key, Body=body + b" ")
+    with pytest.raises(
+        BaselineIntegrityError, match=f"was changed: it has SHA-256 [0-9a-f]{{64}}, approved was {approved}"
+    ):
+        store.read_baseline(uri, approved)
+    s3.put_object(Bucket="artifacts", Key=key, Body=b"{}")
+    with pytest.raises(BaselineIntegrityError, match="cannot be read: not a valid Baseline"):
+        store.read_baseline(uri)
+
+
+def test_earlier_reports_come_newest_first_and_those_of_the_window_and_later_do_not(store: MonitorStore) -> None:
+    """A run that is repeated sees what the first one saw; what lies too far back is not looked at."""
+    ends = [datetime(2017, 8, day, tzinfo=UTC) for day in (1, 7, 8, 9, 10)]
+    for end in ends:
+        report = MonitorReport(
+            endpoint="demand-forecast", variant="v", window_from="", window_until=end.isoformat(), rows=0, labelled_rows=0,
+            drift_state=MonitorState.OK, quality_state=MonitorState.OK, baseline_sha256=None, model_package_arn=None,
+        )  # fmt: skip
+        objects = Inventory(since="", until=end.isoformat(), hours={})
+        uri = store.put_report(report, {"objects.json": canonical_json(objects)}, end)
+        assert (
+            uri
+            == store.report_uri(end)
+            == f"s3://artifacts/monitor/demand-forecast/reports/{end:%Y-%m-%dT%H}/report.json"
+        )
+    found = [report.window_until for report in store.earlier_reports(ends[3], since=ends[1])]
+    assert found == [ends[2].isoformat(), ends[1].isoformat()]
+    newest = store.earlier_inventory(ends[3])
+    assert newest is not None
+    assert newest.until == ends[2].isoformat()
+    assert store.earlier_inventory(ends[0]) is None
+
+
+def test_violations_lie_below_the_hour_in_which_their_window_ends(s3: Any, store: MonitorStore) -> None:
+    """That is the partition which Athena works out."""
+    store.put_violations(b"{}", datetime(2017, 8, 8, 6, tzinfo=UTC))
+    key = "monitor/demand-forecast/violations/2017/08/08/06/violations.jsonl"
+    assert s3.get_object(Bucket="artifacts", Key=key)["Body"].read() == b"{}"

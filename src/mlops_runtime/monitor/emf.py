@@ -1,0 +1,195 @@
+"""The monitor's metrics, as lines in CloudWatch's embedded metric format: a function logs them, and needs no right to publish.
+
+Every pair of name and dimensions is a metric that is paid for by the month, so their number is bounded: aggregates of each monitor,
+staleness, and the PSI of ``alarm_features`` alone. The report has the rest.
+
+See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, metric_dimensions, metric_namespace
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.states import TESTED, is_confirmed
+
+Monitor = Literal["drift", "quality", "bias", "explainability", "latency", "heartbeat"]
+
+_COUNTS = frozenset(
+    {
+        "Heartbeat",
+        "SampleCount",
+        "FeaturesDrifted",
+        "FeaturesSuspect",
+        "BaselineTampered",
+        "QualityViolations",
+        "BiasViolations",
+        "LatencyViolations",
+    }
+)
+_ALWAYS: dict[Monitor, tuple[str, ...]] = {
+    "heartbeat": ("Heartbeat",),
+    "drift": (
+        "SampleCount",
+        "FeaturesDrifted",
+        "FeaturesSuspect",
+        "MaxPsi",
+        "BaselineTampered",
+        "BaselineAgeDays",
+        "CaptureLagHours",
+    ),
+    "quality": ("SampleCount", "WapeRatio", "QualityViolations", "LabelCoverage", "LabelLagHours"),
+    "bias": ("BiasViolations",),
+    "explainability": ("Ndcg",),
+    "latency": ("LatencyRatio", "LatencyViolations"),
+}
+# of either target; what a spec limits is published besides
+_QUALITY = ("wape", "bias", "rmse", "r2", "auc", "f1", "brier")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One value. ``feature`` is set where a feature has a metric of its own."""
+
+    monitor: Monitor
+    name: str
+    value: float
+    feature: str | None = None
+
+
+def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
+    """Return every metric that a monitor may publish, as ``monitor/name`` or ``drift/Psi/feature``: what its price is of.
+
+    Args:
+        spec: Which features have a metric of their own, and which quality metrics have a limit.
+
+    Example:
+        >>> len(metric_names(MonitorSpec())), metric_names(MonitorSpec(alarm_features=("price",)))[-1]
+        (24, 'drift/Psi/price')
+    """
+    names = [f"{monitor}/{name}" for monitor, of_monitor in _ALWAYS.items() for name in of_monitor]
+    names += [f"quality/{camel(name)}" for name in _quality_names(spec)]
+    return (*names, *(f"drift/Psi/{feature}" for feature in spec.alarm_features))
+
+
+def metrics(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
+    """Return a report's values: heartbeat, sample counts and staleness always, results only where there are some.
+
+    A result that is not known is not published: alarms on drift, quality, bias, explainability and latency ignore missing data, the
+    heartbeat's do not. While a rollout runs nothing is published as drift.
+
+    Args:
+        report: What one run decided.
+        spec: Which features and quality metrics have a metric of their own.
+    """
+    found = [
+        Metric("heartbeat", "Heartbeat", 1),
+        Metric("drift", "SampleCount", report.rows),
+        Metric("quality", "SampleCount", report.labelled_rows),
+    ]
+    found += [
+        Metric(monitor, camel(name), value)
+        for name, value in (report.staleness or {}).items()
+        for monitor in [_monitor_of(camel(name))]
+    ]
+    if report.drift_state is not MonitorState.NOT_YET_DEPLOYED:
+        found.append(Metric("drift", "BaselineTampered", float(report.baseline_flaw is not None)))
+    if report.drift_state in TESTED and report.suppressed is None:
+        found += _drift(report, spec)
+    if report.quality_state in TESTED:
+        found += _quality(report, spec)
+    if report.bias_state in TESTED:
+        violated = sum(bool(each.metric.violated) for each in report.bias or ())
+        found.append(Metric("bias", "BiasViolations", violated))
+    if report.explainability_state in TESTED and report.ndcg is not None:
+        found.append(Metric("explainability", "Ndcg", report.ndcg))
+    if report.latency_state in TESTED:
+        found += _latency(report)
+    return [metric for metric in found if math.isfinite(metric.value)]
+
+
+def lines(values: Iterable[Metric], *, unit: str, endpoint: str, variant: str, now: datetime) -> list[str]:
+    """Return the log lines that publish values: one a dimension set, each far below the 100 metrics that a directive may have.
+
+    Args:
+        values: What to publish.
+        unit: The business unit, whose namespace they are in.
+        endpoint: Name of the endpoint.
+        variant: Name of the variant.
+        now: The time that they are of.
+
+    Example:
+        >>> from datetime import UTC
+        >>> heartbeat = [Metric("heartbeat", "Heartbeat", 1)]
+        >>> [line] = lines(heartbeat, unit="demand", endpoint="e", variant="v", now=datetime(2017, 8, 8, tzinfo=UTC))
+        >>> json.loads(line)["Heartbeat"], json.loads(line)["_aws"]["Timestamp"]
+        (1, 1502150400000)
+    """
+    sets: dict[tuple[Monitor, str | None], list[Metric]] = {}
+    for value in values:
+        sets.setdefault((value.monitor, value.feature), []).append(value)
+    written = []
+    for (monitor, feature), of_set in sets.items():
+        dimensions = metric_dimensions(endpoint, variant, monitor)
+        dimensions |= {} if feature is None else {"Feature": feature}
+        directive = {
+            "Namespace": metric_namespace(unit),
+            "Dimensions": [list(dimensions)],
+            "Metrics": [{"Name": v.name, "Unit": "Count" if v.name in _COUNTS else "None"} for v in of_set],
+        }
+        metadata = {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [directive]}
+        written.append(json.dumps({"_aws": metadata, **dimensions, **{v.name: v.value for v in of_set}}))
+    return written
+
+
+def camel(name: str) -> str:
+    """Return a metric's name as CloudWatch's are written.
+
+    Example:
+        >>> camel("wape_ratio"), camel("CaptureLagHours")
+        ('WapeRatio', 'CaptureLagHours')
+    """
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _monitor_of(name: str) -> Monitor:
+    return "quality" if name in _ALWAYS["quality"] else "drift"
+
+
+def _quality_names(spec: MonitorSpec) -> list[str]:
+    return [*_QUALITY, *sorted(set(spec.quality_limits) - set(_QUALITY))]
+
+
+def _drift(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
+    return [
+        Metric("drift", "FeaturesDrifted", sum(map(is_confirmed, report.features))),
+        Metric("drift", "FeaturesSuspect", sum(feature.drifted for feature in report.features)),
+        Metric("drift", "MaxPsi", max((feature.psi for feature in report.features), default=0.0)),
+        *(
+            Metric("drift", "Psi", feature.psi, feature.name)
+            for feature in report.features
+            if feature.name in spec.alarm_features
+        ),
+    ]
+
+
+def _quality(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
+    measured = report.quality_metrics or ()
+    values: Mapping[str, float] = {
+        **{metric.name: metric.value for metric in measured if metric.value is not None},
+        **report.quality,
+    }
+    names = (*_quality_names(spec), "wape_ratio")
+    found = [Metric("quality", camel(name), values[name]) for name in names if name in values]
+    return [*found, Metric("quality", "QualityViolations", sum(bool(metric.violated) for metric in measured))]
+
+
+def _latency(report: MonitorReport) -> list[Metric]:
+    measured = report.latency or ()
+    ratios = [m.value / m.baseline for m in measured if m.value is not None and m.baseline]
+    ratio = [Metric("latency", "LatencyRatio", max(ratios))] if ratios else []
+    return [*ratio, Metric("latency", "LatencyViolations", sum(bool(m.violated) for m in measured))]

@@ -1,0 +1,77 @@
+"""What one run of the monitor knows, before anything is concluded from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, Violation
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.monitor.latency import Latency
+from mlops_runtime.monitor.ndcg import Explanation
+from mlops_runtime.monitor.quality import Quality
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What happened in the newest part of the window, a schedule's period: a long window must not hide that a feed has stopped.
+
+    Args:
+        invocations: Calls that CloudWatch counted since the live model serves.
+        counted: Capture objects that were counted.
+        uncounted: Capture objects that were not.
+        rows: Counted rows of the live model.
+        malformed: Lines that could not be read.
+        synthetic: The platform's own calls among the captured ones: they show that capture works.
+    """
+
+    invocations: int = 0
+    counted: int = 0
+    uncounted: int = 0
+    rows: int = 0
+    malformed: int = 0
+    synthetic: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one run read.
+
+    Args:
+        live: What serves. Default: nothing does yet.
+        baseline: The live model's baseline. Default: nothing serves, or it cannot be used.
+        flaw: Why the baseline cannot be used: it is missing, or not the one that was approved. Default: it can.
+        traffic: The newest part of the window.
+        rows: Rows that drift is decided on.
+        counts: Their counts, where an engine of ours counted. Default: nothing was counted.
+        features: Each tested feature's verdict; empty when there were too few rows.
+        quality: What the labels say. Default: they were not looked at.
+        explanation: What the attributions say. Default: nothing was explained.
+        latency: How long the model takes. Default: nobody publishes that.
+        hours_merged: Hours before the window that were added to have rows enough.
+        suppressed: Why drift must not be published. Default: it may.
+        newest_call: Hour of the newest call that CloudWatch counted. Default: there was none in the window.
+        newest_capture: Hour of the newest capture object. Default: there is none in the window and what may be added to it.
+        newest_label: Hour in which the newest label was uploaded. Default: none was, in the window and the label delay before it.
+        problems: What could not be read or counted, and how often.
+        objects: Counted objects of each hour that was looked at.
+        violations: What an engine that is not ours wrote as violations. Default: ours are made from the rest.
+    """
+
+    live: LivePointer | None = None
+    baseline: Baseline | None = None
+    flaw: str | None = None
+    traffic: Traffic = Traffic()
+    rows: int = 0
+    counts: Counts | None = None
+    features: tuple[FeatureDrift, ...] = ()
+    quality: Quality | None = None
+    explanation: Explanation | None = None
+    latency: Latency | None = None
+    hours_merged: int = 0
+    suppressed: str | None = None
+    newest_call: datetime | None = None
+    newest_capture: datetime | None = None
+    newest_label: datetime | None = None
+    problems: Mapping[str, int] = field(default_factory=dict)
+    objects: Mapping[str, int] = field(default_factory=dict)
+    violations: tuple[Violation, ...] | None = None

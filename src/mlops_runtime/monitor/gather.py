@@ -1,0 +1,314 @@
+"""Read what one decision needs, in the order in which it is needed: what is live, its baseline, counts, labels, calls."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts import content_hash, from_json
+from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome
+from mlops_runtime.monitor.counts import empty, merge
+from mlops_runtime.monitor.decide import decide
+from mlops_runtime.monitor.evidence import Evidence, Traffic
+from mlops_runtime.monitor.inventory import Inventory, late_objects
+from mlops_runtime.monitor.labels import Timed
+from mlops_runtime.monitor.latency import Latency, measure_latency
+from mlops_runtime.monitor.ndcg import Explanation
+from mlops_runtime.monitor.persistence import hours_to_add, persist
+from mlops_runtime.monitor.quality import Quality, measure
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.states import TESTED, states
+from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
+from mlops_runtime.monitor.traffic import Calls, Source, calls_of, latency_of, sources
+from mlops_runtime.monitor.window import HOUR, Window, stamp
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+UNCOUNTED = "capture object is not counted"
+ANOTHER_BASELINE = "counts of a capture object are of another baseline"
+LATE = "capture object came after its window was decided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What is watched, and where it is read.
+
+    Args:
+        endpoint: Name of the endpoint.
+        variant: Name of the variant.
+        store: The endpoint's objects.
+        cloudwatch: Client.
+        traffic: Where calls and latency are published. Default: SageMaker's own metrics.
+        period_hours: How often it is decided: silence is looked for in so many of the window's newest hours.
+    """
+
+    endpoint: str
+    variant: str
+    store: MonitorStore
+    cloudwatch: "CloudWatchClient"
+    traffic: Mapping[str, Any] | None
+    period_hours: int
+
+
+def gather(
+    window: Window,
+    *,
+    row: LockRow,
+    spec: MonitorSpec,
+    place: Place,
+    now: datetime,
+    explanation: Explanation | None = None,
+) -> Evidence:
+    """Return what is known of a window.
+
+    A window with too few rows is merged with hours before it, the newest first, up to ``merge_hours``. Calls of an earlier model
+    are in no count of the live one's.
+
+    Args:
+        window: The window.
+        row: The endpoint's row: what is live, who holds the lock.
+        spec: Thresholds.
+        place: What is watched, and where it is read.
+        now: When it is decided.
+        explanation: What the attributions say. Default: nothing was explained.
+    """
+    if row.live is None:
+        return Evidence()
+    live = from_json(LivePointer, row.live)
+    since = datetime.fromisoformat(live.since)
+    source, latency_source = sources(place.endpoint, place.variant, place.traffic)
+    calls = calls_of(place.cloudwatch, source, window.newest(place.period_hours), since=since)
+    captured = place.store.capture_sizes(place.variant, window)
+    evidence = Evidence(
+        live=live,
+        explanation=explanation,
+        latency=None if latency_source is None else _latency(latency_source, window, spec, since, place),
+        suppressed=suppressed(row, window, now),
+        newest_call=calls.newest,
+        newest_capture=max(
+            filter(None, (place.store.capture_hour(place.variant, key) for key in captured)), default=None
+        ),
+    )
+    try:
+        baseline = place.store.read_baseline(live.baseline_uri, live.baseline_sha256)
+    except BaselineIntegrityError as error:
+        return replace(evidence, flaw=str(error))
+    counting = _count(window, place, captured=captured, calls=calls, live=live, baseline=baseline, spec=spec)
+    quality, newest_label = _quality(window, live, baseline, spec, place)
+    problems = counting.problems + Counter(_label_problems(quality))
+    if explanation is not None and explanation.problem is not None:
+        problems[f"attributions: {explanation.problem}"] += 1
+    evidence = replace(
+        evidence,
+        baseline=baseline,
+        traffic=counting.traffic,
+        rows=counting.counts.rows,
+        counts=counting.counts,
+        hours_merged=counting.hours_merged,
+        quality=quality,
+        newest_label=newest_label,
+        problems={name: times for name, times in problems.items() if times},
+        objects=counting.objects,
+    )
+    return _decided(evidence, counting.counts, window, spec, place)
+
+
+def suppressed(row: LockRow, window: Window, now: datetime) -> str | None:
+    """Return why drift must not be published: a rollout runs, or one of the window's was taken back.
+
+    What a canary answered is captured with the rest. After a promotion there is nothing to suppress: only calls since then count.
+
+    Args:
+        row: The endpoint's row.
+        window: The window.
+        now: When it is decided.
+    """
+    if row.owner is not None and (row.lock_until is None or row.lock_until > now.timestamp()):
+        return f"a rollout is running: {row.owner.rpartition(':')[2]}"
+    if row.audit_last is None:
+        return None
+    record = from_json(AuditRecord, row.audit_last)
+    ended = datetime.fromisoformat(record.at)
+    if record.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED) and window.holds(ended):
+        return f"a rollout ended {record.outcome} at {record.at}: calls of its model are among the window's"
+    return None
+
+
+@dataclass(slots=True)
+class _Counting:
+    """What the counts say."""
+
+    counts: Counts
+    traffic: Traffic
+    hours_merged: int
+    problems: Counter[str]
+    objects: dict[str, int]
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads counts objects: those of the live model's baseline, telling of the others, and what the newest hours hold."""
+
+    store: MonitorStore
+    digest: str
+    another: int = 0
+    recent: set[str] = field(default_factory=set)
+    rows: int = 0
+    malformed: int = 0
+    synthetic: int = 0
+
+    def read(self, keys: Iterable[str]) -> Iterator[Counts]:
+        for key in keys:
+            [part] = self.store.counts([key])
+            if part.baseline_sha256 != self.digest:
+                self.another += 1
+                continue
+            if key in self.recent:
+                self.rows += part.rows
+                self.malformed += part.malformed
+                self.synthetic += part.synthetic or 0
+            yield part
+
+
+def _count(
+    window: Window,
+    place: Place,
+    *,
+    captured: Iterable[str],
+    calls: Calls,
+    live: LivePointer,
+    baseline: Baseline,
+    spec: MonitorSpec,
+) -> _Counting:
+    store, recent = place.store, window.newest(place.period_hours)
+    looked_at = window.extended(spec.merge_hours)
+    by_hour = store.counts_by_hour(place.variant, looked_at)
+    own = [key for hour, keys in by_hour.items() if window.holds(hour) for key in keys]
+    newest = [key for hour, keys in by_hour.items() if recent.holds(hour) for key in keys]
+    reader = _Reader(store, content_hash(baseline), recent=set(newest))
+    counts = merge(empty(baseline), reader.read(own))
+    problems = Counter(counts.problems or {})
+    if counts.malformed > sum(problems.values()):  # counts of an earlier version name no problems
+        problems["line cannot be read"] += counts.malformed - sum(problems.values())
+    counts, merged = _merge_back(counts, window, by_hour, reader, spec=spec, live=live, baseline=baseline)
+    uncounted = [key for key in captured if (target := store.counts_key(key)) and target not in set(own)]
+    uncounted_newest = [key for key in uncounted if (h := store.capture_hour(place.variant, key)) and recent.holds(h)]
+    objects = {stamp(hour): len(keys) for hour, keys in by_hour.items()}
+    late = late_objects(store.earlier_inventory(window.end), _inventory(objects, looked_at))
+    problems += Counter({UNCOUNTED: len(uncounted), ANOTHER_BASELINE: reader.another, LATE: late})
+    return _Counting(
+        counts=counts,
+        traffic=Traffic(
+            invocations=calls.count,
+            counted=len(newest),
+            uncounted=len(uncounted_newest),
+            rows=reader.rows,
+            malformed=reader.malformed,
+            synthetic=reader.synthetic,
+        ),
+        hours_merged=merged,
+        problems=problems,
+        objects=objects,
+    )
+
+
+def _merge_back(
+    counts: Counts,
+    window: Window,
+    by_hour: Mapping[datetime, list[str]],
+    reader: _Reader,
+    *,
+    spec: MonitorSpec,
+    live: LivePointer,
+    baseline: Baseline,
+) -> tuple[Counts, int]:
+    """Add hours before a window that has rows, but too few, and return how many."""
+    read: list[Counts] = []
+
+    def before() -> Iterator[int]:
+        oldest, hour = datetime.fromisoformat(live.since) - HOUR, window.start - HOUR
+        while hour > oldest:
+            read.append(merge(empty(baseline), reader.read(by_hour.get(hour, ()))))
+            yield read[-1].rows
+            hour -= HOUR
+
+    added = hours_to_add(counts.rows, before(), spec)
+    return merge(counts, read[:added]), added
+
+
+def inventory(evidence: Evidence, window: Window, spec: MonitorSpec) -> Inventory:
+    """Return which counted objects a run saw, for the next one to tell late ones by."""
+    return _inventory(evidence.objects, window.extended(spec.merge_hours))
+
+
+def _inventory(objects: Mapping[str, int], looked_at: Window) -> Inventory:
+    return Inventory(since=stamp(looked_at.start), until=stamp(looked_at.end), hours=objects)
+
+
+def _decided(evidence: Evidence, counts: Counts, window: Window, spec: MonitorSpec, place: Place) -> Evidence:
+    """Return the evidence with the verdict on each feature, where there is one."""
+    baseline = evidence.baseline
+    if baseline is None or states(evidence, spec)["drift"] not in TESTED:
+        return evidence
+    spec, problems = _known(spec, baseline)
+    found = tuple(decision.drift for decision in decide(baseline, counts, spec))
+    start = window.start - evidence.hours_merged * HOUR
+    longest = max(window.hours + spec.merge_hours, place.period_hours)
+    reports = place.store.earlier_reports(window.end, since=window.start - spec.of_windows * longest * HOUR)
+    features = persist(found, comparable(reports, counts.baseline_sha256), spec, start=start)
+    return replace(evidence, features=features, problems={**evidence.problems, **problems})
+
+
+def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterator[MonitorReport]:
+    """Yield the earlier reports whose verdicts count: those of the same baseline that decided and were not suppressed."""
+    for report in reports:
+        if report.baseline_sha256 == baseline_sha256 and report.drift_state in TESTED and report.suppressed is None:
+            yield report
+
+
+def _known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str, int]]:
+    """Return the spec without features that the live model does not have, and the problem that they are."""
+    names = {feature.name for feature in baseline.features}
+    names |= {feature.name for feature in (baseline.prediction, baseline.null_patterns) if feature is not None}
+    unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - names)
+    if not unknown:
+        return spec, {}
+    features, alarms = (tuple(n for n in of if n in names) for of in (spec.features, spec.alarm_features))
+    amounts = None if spec.amounts is None else tuple(name for name in spec.amounts if name in names)
+    known = replace(spec, features=features, alarm_features=alarms, amounts=amounts)
+    return known, {f"the monitor names {name!r}, which the live model does not have": 1 for name in unknown}
+
+
+def _quality(
+    window: Window, live: LivePointer, baseline: Baseline, spec: MonitorSpec, place: Place
+) -> tuple[Quality, datetime | None]:
+    store, before = place.store, window.extended(spec.label_delay_hours)
+    uploaded = store.label_hours(before)
+    quality = measure(
+        (Timed(hour, line) for hour, key in uploaded for line in store.object_lines(key)),
+        store.captures(place.variant, before),
+        since=live.since,
+        window_from=stamp(window.start),
+        now=window.end,
+        baseline=baseline,
+        spec=spec,
+    )
+    return quality, max((hour for hour, _ in uploaded), default=None)
+
+
+def _label_problems(quality: Quality) -> dict[str, int]:
+    told = {
+        "label is of no captured call": quality.unmatched,
+        "labels of a call are not as many as its predictions": quality.mismatched,
+        "line of labels or captures cannot be joined": quality.malformed,
+        "labelled row cannot be judged": quality.unusable,
+        **{f"quality: {note}": 1 for note in quality.notes},
+    }
+    return {name: times for name, times in told.items() if times}
+
+
+def _latency(source: Source, window: Window, spec: MonitorSpec, since: datetime, place: Place) -> Latency:
+    return measure_latency(latency_of(place.cloudwatch, source, window), window, spec, since=since)

@@ -1,0 +1,135 @@
+"""Calls and latency as CloudWatch counts them: one request for the newest hours, one for the weeks before.
+
+See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
+and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.monitor.latency import BASELINE_WEEKS, PERCENTILES, LatencyHour
+from mlops_runtime.monitor.window import HOUR, Window
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+SAGEMAKER = "AWS/SageMaker"
+_FINE = timedelta(minutes=5)
+# values by five minutes are kept for 63 days, by the hour for 455
+_FINE_DAYS = timedelta(days=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A metric. ``milliseconds`` is how many its unit has, where it is a time."""
+
+    namespace: str
+    metric: str
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    milliseconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How many calls there were, and the hour of the newest one."""
+
+    count: int
+    newest: datetime | None
+
+
+def sources(endpoint: str, variant: str, traffic: Mapping[str, Any] | None) -> tuple[Source, Source | None]:
+    """Return where calls and latency are published: SageMaker's own metrics, or what ``traffic`` says, which names no latency.
+
+    Args:
+        endpoint: Name of the endpoint.
+        variant: Name of the variant.
+        traffic: ``namespace``, ``metric`` and ``dimensions`` of the calls; with ``latency``, the same of the latency and how many
+            ``milliseconds`` its unit has. Default: SageMaker's.
+    """
+    if traffic is None:
+        dimensions = {"EndpointName": endpoint, "VariantName": variant}
+        calls = Source(namespace=SAGEMAKER, metric="Invocations", dimensions=dimensions)
+        return calls, Source(namespace=SAGEMAKER, metric="ModelLatency", dimensions=dimensions, milliseconds=0.001)
+    latency = traffic.get("latency")
+    return (
+        Source(namespace=traffic["namespace"], metric=traffic["metric"], dimensions=traffic["dimensions"]),
+        None if latency is None else Source(**latency),
+    )
+
+
+def calls_of(cloudwatch: "CloudWatchClient", source: Source, window: Window, *, since: datetime) -> Calls:
+    """Return a window's calls since a time; those before it were another model's.
+
+    Args:
+        cloudwatch: Client.
+        source: Where calls are counted.
+        window: Whole hours.
+        since: Since when the live model serves.
+    """
+    start = max(window.start, since.astimezone(UTC))
+    period = _FINE if window.end - start <= _FINE_DAYS else HOUR
+    start = (
+        start + (datetime.min.replace(tzinfo=UTC) - start) % period
+    )  # values of a period that had begun are of both models
+    if start >= window.end:
+        return Calls(0, None)
+    [series] = _series(cloudwatch, source, {"calls": "Sum"}, start=start, end=window.end, period=period)
+    times = [time for time, value in series.items() if value]
+    newest = max(times, default=None)
+    return Calls(int(sum(series.values())), None if newest is None else newest.replace(minute=0))
+
+
+def latency_of(cloudwatch: "CloudWatchClient", source: Source, window: Window) -> list[LatencyHour]:
+    """Return the hours with calls of a window and the four weeks before it.
+
+    Args:
+        cloudwatch: Client.
+        source: Where latency is published.
+        window: Whole hours.
+    """
+    statistics = {"calls": "SampleCount", **{name: name for name in PERCENTILES}}
+    start = window.start - timedelta(weeks=BASELINE_WEEKS)
+    calls, *percentiles = _series(cloudwatch, source, statistics, start=start, end=window.end, period=HOUR)
+    by_name = dict(zip(PERCENTILES, percentiles, strict=True))
+    return [
+        LatencyHour(
+            hour=hour,
+            calls=int(count),
+            milliseconds={n: s[hour] * source.milliseconds for n, s in by_name.items() if hour in s},
+        )
+        for hour, count in sorted(calls.items())
+        if count
+    ]
+
+
+def _series(
+    cloudwatch: "CloudWatchClient",
+    source: Source,
+    statistics: Mapping[str, str],
+    *,
+    start: datetime,
+    end: datetime,
+    period: timedelta,
+) -> list[dict[datetime, float]]:
+    """Return each statistic's values by time, in the order asked for."""
+    metric = {
+        "Namespace": source.namespace,
+        "MetricName": source.metric,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in source.dimensions.items()],
+    }
+    queries = [
+        {"Id": name, "MetricStat": {"Metric": metric, "Period": int(period.total_seconds()), "Stat": statistic}}
+        for name, statistic in statistics.items()
+    ]
+    found: dict[str, dict[datetime, float]] = {name: {} for name in statistics}
+    for page in _pages(cloudwatch, MetricDataQueries=queries, StartTime=start, EndTime=end):
+        for result in page["MetricDataResults"]:
+            pairs = zip(result["Timestamps"], result["Values"], strict=True)
+            found[result["Id"]].update({time.astimezone(UTC): value for time, value in pairs if value is not None})
+    return [found[name] for name in statistics]
+
+
+def _pages(cloudwatch: "CloudWatchClient", **request: Any) -> Iterator[Any]:
+    yield from cloudwatch.get_paginator("get_metric_data").paginate(**request)

@@ -1,0 +1,222 @@
+"""What a report says, in a sentence and in a message that people can act on."""
+
+from collections.abc import Iterable, Sequence
+
+from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.states import is_confirmed
+from mlops_runtime.monitor.wording import number, percent
+
+# features and metrics that a sentence names; the report has all
+_NAMED = 3
+_LISTED = 10
+# what people know a model by, the first that was measured
+_PRIMARY = ("wape", "auc", "rmse", "brier")
+_SILENT = {
+    MonitorState.NOT_YET_DEPLOYED: "nothing serves yet",
+    MonitorState.NO_TRAFFIC: "nobody called",
+    MonitorState.NO_CAPTURE: "calls were made and none was captured",
+    MonitorState.BASELINE_OLDER_THAN_MODEL: "the baseline is of another training set than the model",
+    MonitorState.MONITOR_NOT_RUN: "most captures of the newest hours are not counted",
+}
+_ADVICE = {
+    MonitorState.NOT_YET_DEPLOYED: "nothing: the first approved model starts it",
+    MonitorState.NO_TRAFFIC: "ask the callers whether that is meant",
+    MonitorState.NO_CAPTURE: "look at the endpoint's data capture, and at the free disk of its instances: capture stops without",
+    MonitorState.BASELINE_OLDER_THAN_MODEL: "register the model with the baseline of its own training set",
+    MonitorState.MONITOR_NOT_RUN: "read the log and the dead letters of the counting function, mend the cause, redrive the queue",
+}
+
+
+def verdict(report: MonitorReport) -> str:
+    """Return a report in one sentence.
+
+    Args:
+        report: With its states; its own ``verdict`` is not read.
+
+    Example:
+        >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,
+        ...     drift_state=MonitorState.NO_TRAFFIC, quality_state=MonitorState.NO_LABELS_YET, labelled_rows=0,
+        ...     baseline_sha256=None, model_package_arn=None)
+        >>> verdict(report)
+        'demand-forecast: nobody called; no labels yet'
+    """
+    if report.drift_state is MonitorState.NOT_YET_DEPLOYED:
+        return f"{report.endpoint}: {_SILENT[report.drift_state]}"
+    if report.baseline_flaw is not None:
+        return f"{report.endpoint}: nothing is decided, {report.baseline_flaw}"
+    parts = [_drift(report), _quality(report), *_others(report)]
+    if report.suppressed is not None:
+        parts.append(f"drift is not published, {report.suppressed}")
+    return f"{report.endpoint}: {'; '.join(parts)}"
+
+
+def message(report: MonitorReport, uri: str) -> str:
+    """Return what people are told: what happened, what to do, and where the report is.
+
+    Args:
+        report: With its verdict.
+        uri: Where it lies.
+    """
+    lines = [
+        verdict(report) if report.verdict is None else report.verdict,
+        "",
+        f"Window: {report.window_from} to {report.window_until}, {report.rows:,} rows, {report.labelled_rows:,} labelled",
+        f"Model: {report.model_package_arn or 'none'}",
+        *_section("What happened:", _happened(report)),
+        *_section("What to do:", _advice(report)),
+        *_section("Not everything could be read:", _problems(report)),
+        "",
+        f"Report: {uri}",
+    ]
+    return "\n".join(lines)
+
+
+def advice(report: MonitorReport) -> str:
+    """Return what to do in one line, for where a message has no lines of its own.
+
+    Args:
+        report: With its states.
+
+    Example:
+        >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,
+        ...     drift_state=MonitorState.NO_TRAFFIC, quality_state=MonitorState.NO_LABELS_YET, labelled_rows=0,
+        ...     baseline_sha256=None, model_package_arn=None)
+        >>> advice(report)
+        'ask the callers whether that is meant'
+    """
+    return "; ".join(_advice(report)) or "nothing"
+
+
+def interval(measured: Measured) -> str:
+    """Return a metric's value with its interval.
+
+    Example:
+        >>> interval(Measured(name="wape", value=0.4123, low=0.391, high=0.43))
+        '0.412, 0.391 to 0.43'
+    """
+    if measured.value is None:
+        return "unknown"
+    if measured.low is None or measured.high is None:
+        return number(measured.value)
+    return f"{number(measured.value)}, {number(measured.low)} to {number(measured.high)}"
+
+
+def _spec(report: MonitorReport) -> MonitorSpec:
+    return MonitorSpec() if report.spec is None else report.spec
+
+
+def _drift(report: MonitorReport) -> str:
+    spec, state = _spec(report), report.drift_state
+    if state is MonitorState.VIOLATION:
+        windows = "this window" if spec.of_windows == 1 else f"{spec.alarm_windows} of {spec.of_windows} windows"
+        return f"drift in {windows}: {_names([f for f in report.features if is_confirmed(f)])}"
+    if state is MonitorState.INSUFFICIENT_DATA:
+        return f"{report.rows:,} rows are too few to decide about drift, {spec.minimum_rows} are needed"
+    if state is not MonitorState.OK:
+        return _SILENT.get(state, str(state))
+    suspects = [feature for feature in report.features if feature.drifted]
+    if suspects:
+        return f"drift in this window, not yet in {spec.alarm_windows} of {spec.of_windows}: {_names(suspects)}"
+    return f"no drift in {report.rows:,} rows"
+
+
+def _names(features: Sequence[FeatureDrift]) -> str:
+    # the surest first
+    ordered = sorted(features, key=lambda feature: (feature.p_value, -feature.psi, feature.name))
+    named = [f"{f.name} ({_what(f)})" for f in ordered[:_NAMED]]
+    return ", ".join([*named, f"{len(ordered) - _NAMED} more"] if len(ordered) > _NAMED else named)
+
+
+def _what(feature: FeatureDrift) -> str:
+    return f"PSI {number(feature.psi)}" if feature.description is None else feature.description
+
+
+def _quality(report: MonitorReport) -> str:
+    state, spec = report.quality_state, _spec(report)
+    if state is MonitorState.NO_LABELS_YET:
+        return "no labels yet"
+    if state is MonitorState.INSUFFICIENT_DATA:
+        return f"{report.labelled_rows:,} labelled rows are too few to decide about quality, {spec.minimum_labels} are needed"
+    if state not in (MonitorState.OK, MonitorState.VIOLATION):
+        return f"quality is not known: {_SILENT.get(state, str(state))}"
+    measured = report.quality_metrics or ()
+    violated = [metric for metric in measured if metric.violated]
+    first = next((metric for name in _PRIMARY for metric in measured if metric.name == name), None)
+    shown = (
+        violated[:_NAMED] if state is MonitorState.VIOLATION and violated else [m for m in (first,) if m is not None]
+    )
+    said = "; ".join(_metric(metric) for metric in shown)
+    told = "quality fell" if state is MonitorState.VIOLATION else "quality holds"
+    return f"{told} ({said})" if said else told
+
+
+def _metric(metric: Measured) -> str:
+    name = metric.name.upper() if len(metric.name) <= 4 else metric.name.replace("_", " ")
+    against = "" if metric.baseline is None else f"; holdout {number(metric.baseline)}"
+    return f"{name} {interval(metric)}{against if metric.violated else ''}"
+
+
+def _others(report: MonitorReport) -> Iterable[str]:
+    if report.bias_state is MonitorState.VIOLATION:
+        moved = [each for each in report.bias or () if each.metric.violated]
+        named = ", ".join(f"{m.metric.name} of {m.facet}={m.facet_value} {interval(m.metric)}" for m in moved[:_NAMED])
+        yield f"bias moved: {named}{_more(len(moved))}"
+    elif report.bias_state is MonitorState.OK:
+        yield "bias holds"
+    if report.explainability_state is MonitorState.VIOLATION and report.ndcg is not None:
+        yield f"features matter in another order than in training (NDCG {number(report.ndcg)})"
+    if report.latency_state is MonitorState.VIOLATION:
+        slow = [metric for metric in report.latency or () if metric.violated]
+        yield "the model is slow: " + ", ".join(
+            f"{m.name} {number(m.value or 0)} ms, at most {number(m.limit or 0)}" for m in slow[:_NAMED]
+        )
+
+
+def _more(count: int) -> str:
+    return f" and {count - _NAMED} more" if count > _NAMED else ""
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", title, *(f"- {line}" for line in lines)] if lines else []
+
+
+def _happened(report: MonitorReport) -> list[str]:
+    drifted = [feature for feature in report.features if feature.drifted or is_confirmed(feature)]
+    lines = [f"{f.name}: {_what(f)}{'' if is_confirmed(f) else ' (this window alone)'}" for f in drifted[:_LISTED]]
+    lines += [f"{len(drifted) - _LISTED} more features"] if len(drifted) > _LISTED else []
+    lines += [_metric(metric) for metric in report.quality_metrics or () if metric.violated]
+    lines += [part for part in _others(report) if part != "bias holds"]
+    return lines if report.baseline_flaw is None else [report.baseline_flaw, *lines]
+
+
+def _advice(report: MonitorReport) -> list[str]:
+    if report.baseline_flaw is not None:
+        return [
+            "find out who changed or removed it, and put the approved version of the object back; until then nothing is decided",
+            "redrive the dead letters of the counting function afterwards",
+        ]
+    advice = []
+    if report.drift_state in _ADVICE:
+        advice.append(_ADVICE[report.drift_state])
+    if report.drift_state is MonitorState.VIOLATION:
+        advice.append(
+            "if the feed is broken, mend it and pause the unit's automation meanwhile; else let the model be trained anew"
+        )
+    if report.quality_state is MonitorState.VIOLATION:
+        advice.append("check that the labels are right; then let the model be trained anew, or roll back")
+    if report.bias_state is MonitorState.VIOLATION:
+        advice.append("ask the model's owner before it is trained on these calls")
+    if report.latency_state is MonitorState.VIOLATION:
+        advice.append("look at the instances' load and at what was promoted last")
+    coverage = (report.staleness or {}).get("label_coverage")
+    if coverage is not None and coverage < 0.5:
+        advice.append(f"only {percent(coverage)} of the predictions due a label have one: ask for the others")
+    return advice
+
+
+def _problems(report: MonitorReport) -> list[str]:
+    told = sorted((report.problems or {}).items(), key=lambda item: (-item[1], item[0]))
+    told = [(name, times) for name, times in told if name != report.baseline_flaw]
+    lines = [f"{name}: {times:,}" for name, times in told[:_LISTED]]
+    return [*lines, f"{len(told) - _LISTED} more kinds"] if len(told) > _LISTED else lines

@@ -1,0 +1,134 @@
+"""What is published of a report, and that CloudWatch reads it out of the lines."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from tests.runtime.monitor.test_report import report_of
+from tests.runtime.monitor.test_states import EVIDENCE, FULL, GOOD, QUIET, measured
+
+from mlops_local import embedded_metrics
+from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorReport, MonitorState
+from mlops_runtime.monitor.emf import lines, metric_names, metrics
+from mlops_runtime.monitor.evidence import Evidence
+from mlops_runtime.monitor.latency import Latency
+from mlops_runtime.monitor.ndcg import Explanation
+from mlops_runtime.monitor.spec import MonitorSpec
+
+NOW = datetime(2017, 8, 14, 0, 5, tzinfo=UTC)
+SPEC = MonitorSpec(alarm_features=("price",), quality_limits={"mae": 2})
+
+
+def values(report: MonitorReport) -> dict[str, float]:
+    """Return published values as ``monitor/name``, as the reader of the embedded format finds them."""
+    found = {}
+    written = lines(metrics(report, SPEC), unit="demand", endpoint="demand-forecast", variant="AllTraffic", now=NOW)
+    for datum in (datum for line in written for datum in embedded_metrics.read(line)):
+        assert (datum.namespace, datum.at) == ("MLOps/demand", NOW.timestamp())
+        assert (datum.dimensions["Endpoint"], datum.dimensions["Variant"]) == ("demand-forecast", "AllTraffic")
+        feature = f"/{datum.dimensions['Feature']}" if "Feature" in datum.dimensions else ""
+        [found[f"{datum.dimensions['Monitor']}/{datum.name}{feature}"]] = datum.values
+    return found
+
+
+def test_all_metrics_of_a_full_window() -> None:
+    """Aggregates of each monitor, staleness, and a feature's own metric only where it was asked for."""
+    assert FULL.baseline is not None
+    bias = tuple(
+        BiasMetric(facet="sex", facet_value="f", metric=measured(v, "DPL"), stage="post_training")
+        for v in (True, False)
+    )
+    quality = replace(
+        GOOD, metrics=(Measured(name="mae", value=3.0, violated=True), measured(None)), coverage=0.8, bias_metrics=bias
+    )
+    evidence = replace(
+        FULL,
+        baseline=replace(FULL.baseline, facets=(Facet(name="sex"),)),
+        features=(
+            replace(QUIET, psi=0.2, drifted=True, persistent=True),
+            replace(QUIET, name="stock", psi=0.3, drifted=True),
+            replace(QUIET, name="store", psi=0.1),
+        ),
+        quality=quality,
+        explanation=Explanation(state=MonitorState.VIOLATION, ndcg=0.7),
+        latency=Latency(
+            calls=500,
+            measured=(
+                Measured(name="p50", value=4.0, baseline=5.0, violated=False),
+                Measured(name="p99", value=9.0, baseline=3.0, violated=True),
+            ),
+        ),
+    )
+    assert values(report_of(evidence, SPEC)) == {
+        "heartbeat/Heartbeat": 1,
+        "drift/SampleCount": 1000,
+        "drift/FeaturesDrifted": 1,
+        "drift/FeaturesSuspect": 2,
+        "drift/MaxPsi": 0.3,
+        "drift/Psi/price": 0.2,
+        "drift/BaselineTampered": 0,
+        "drift/BaselineAgeDays": 13,
+        "drift/CaptureLagHours": 0,
+        "quality/SampleCount": 500,
+        "quality/Wape": 0.44,
+        "quality/Bias": 0.1,
+        "quality/Rmse": 1.0,
+        "quality/Mae": 3.0,
+        "quality/WapeRatio": pytest.approx(1.1),
+        "quality/QualityViolations": 1,
+        "quality/LabelCoverage": 0.8,
+        "quality/LabelLagHours": 168 + 192,
+        "bias/BiasViolations": 1,
+        "explainability/Ndcg": 0.7,
+        "latency/LatencyRatio": 3,
+        "latency/LatencyViolations": 1,
+    }
+
+
+def test_what_is_not_known_is_not_published() -> None:
+    """Silence publishes the heartbeat and the counts that show it, never a zero drift."""
+    assert values(report_of(Evidence(), SPEC)) == {
+        "heartbeat/Heartbeat": 1,
+        "drift/SampleCount": 0,
+        "quality/SampleCount": 0,
+    }
+
+
+def test_a_changed_baseline_is_published_and_nothing_of_drift() -> None:
+    """It alarms by its own metric."""
+    found = values(report_of(replace(FULL, baseline=None, flaw="changed", features=()), SPEC))
+    assert found["drift/BaselineTampered"] == 1
+    assert not {"drift/FeaturesDrifted", "drift/MaxPsi", "quality/WapeRatio"} & set(found)
+
+
+def test_while_a_rollout_runs_only_drift_is_held_back() -> None:
+    """Quality is of labels that came now for calls long before."""
+    found = values(report_of(replace(FULL, suppressed="a rollout is running: 7"), SPEC))
+    assert "quality/WapeRatio" in found
+    assert not {"drift/FeaturesDrifted", "drift/FeaturesSuspect", "drift/MaxPsi", "drift/Psi/price"} & set(found)
+
+
+@given(EVIDENCE)
+def test_only_named_metrics_are_ever_published(evidence: Evidence) -> None:
+    """What the construct prints the price of is all that there can be, and every line follows the format."""
+    assert set(values(report_of(evidence, SPEC))) <= set(metric_names(SPEC))
+
+
+def test_names_are_few_and_each_once() -> None:
+    """Without features of their own: two dozen, whatever the baseline has."""
+    names = metric_names(MonitorSpec())
+    assert len(names) == len(set(names)) == 24
+    assert len(metric_names(SPEC)) == 26
+
+
+def test_a_line_is_one_json_object_with_one_directive() -> None:
+    """Nothing before or after it, at most 100 metrics, no number that JSON has not."""
+    written = lines(metrics(report_of(FULL, SPEC), SPEC), unit="u", endpoint="e", variant="v", now=NOW)
+    for line in written:
+        document = json.loads(line)
+        [directive] = document["_aws"]["CloudWatchMetrics"]
+        assert len(directive["Metrics"]) <= 100
+        assert "\n" not in line
+        assert "NaN" not in line

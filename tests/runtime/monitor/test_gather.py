@@ -1,0 +1,174 @@
+"""Timelines of captures: gaps, wrong clocks, late files, repeated and disordered deliveries, and feeds that stop."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Timeline
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.monitor.counts import empty, merge
+from mlops_runtime.monitor.gather import ANOTHER_BASELINE, LATE, UNCOUNTED
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import HOUR, Window
+
+EVERY, WINDOW, HOURS = 6, 24, 60
+SPEC = MonitorSpec(minimum_rows=50, merge_hours=0)
+OBJECTS = st.lists(
+    st.builds(
+        Captured,
+        hour=st.integers(0, HOURS - 1),
+        rows=st.integers(0, 60),
+        arrives=st.integers(0, 20),
+        waits=st.sampled_from([0, 0, 0, 1, 9, None]),
+        copies=st.integers(1, 3),
+        skew=st.integers(-90, 90),
+    ),
+    max_size=25,
+)
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def play(timeline: Timeline, objects: list[Captured], calls: set[int], at: int) -> None:
+    """Let everything happen between the run before and this one, deliveries in reverse and repeated."""
+    for hour in range(at - EVERY, at):
+        if hour in calls:
+            timeline.call(hour)
+    due = []
+    for number, captured in enumerate(objects):
+        landed = captured.hour + captured.arrives
+        if at - EVERY <= landed < at:
+            timeline.land(f"o{number}", captured)
+        counted = None if captured.waits is None else landed + captured.waits
+        if counted is not None:
+            copies = [copy for copy in range(captured.copies) if at - EVERY <= counted + copy < at]
+            due += [(f"o{number}", captured)] * len(copies)
+    for name, captured in reversed(due):
+        timeline.count(name, captured)
+
+
+@given(OBJECTS, st.sets(st.integers(0, HOURS - 1), max_size=20))
+@SLOW
+def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Captured], calls: set[int]) -> None:
+    """States follow from what had arrived and been counted by then; in the end each counted object is in one hour, once."""
+    timeline, told_late = Timeline(window=WINDOW, every=EVERY, spec=SPEC), 0
+    for at in range(EVERY, HOURS + 30 + EVERY, EVERY):
+        play(timeline, objects, calls, at)
+        report = timeline.run(at)
+        counted = [o for o in objects if o.waits is not None and o.hour + o.arrives + o.waits < at]
+        landed = [o for o in objects if o.hour + o.arrives < at]
+        inside, recent = range(at - WINDOW, at), range(at - EVERY, at)
+        rows = sum(o.rows for o in counted if o.hour in inside)
+        assert report.rows == rows
+        fresh = [o for o in counted if o.hour in recent]
+        waiting = len([o for o in landed if o.hour in recent]) - len(fresh)
+        if waiting > len(fresh):
+            expected = MonitorState.MONITOR_NOT_RUN
+        elif not any(o.rows for o in fresh):
+            expected = MonitorState.NO_CAPTURE if calls & set(recent) else MonitorState.NO_TRAFFIC
+        elif rows < SPEC.minimum_rows:
+            expected = MonitorState.INSUFFICIENT_DATA
+        else:
+            expected = MonitorState.OK
+        assert (report.drift_state, report.quality_state) == (expected, MonitorState.NO_LABELS_YET)
+        assert report.state in (expected, MonitorState.NO_LABELS_YET)
+        problems = Counter(report.problems or {})
+        assert problems[UNCOUNTED] == len([o for o in landed if o.hour in inside]) - len(
+            [o for o in counted if o.hour in inside]
+        )
+        told_late += problems[LATE]
+    everything = Window(START, START + HOURS * HOUR)
+    parts = timeline.store.counts(timeline.store.counts_keys("v", everything))
+    total = merge(empty(BASELINE), parts)
+    expected_objects = [o for o in objects if o.waits is not None]
+    assert (total.rows, total.objects or 0) == (sum(o.rows for o in expected_objects), len(expected_objects))
+    # a run at hour t decides about the hours before t: what is counted later than the run after its hour is late
+    assert told_late == sum(
+        o.hour // EVERY != (o.hour + o.arrives + (o.waits or 0)) // EVERY for o in expected_objects if _seen(o)
+    )
+    assert timeline.failed == []
+
+
+def _seen(captured: Captured) -> bool:
+    """Whether a run still looked at the object's hour when it had been counted."""
+    counted = captured.hour + captured.arrives + (captured.waits or 0)
+    return captured.hour >= (counted // EVERY + 1) * EVERY - WINDOW
+
+
+@given(st.integers(20, 40), st.sampled_from(["calls", "capture", "counting"]), st.sampled_from([1, 3, 6]))
+@settings(SLOW, max_examples=8)
+def test_a_feed_that_stops_is_told_within_two_periods(stops: int, what: str, every: int) -> None:
+    """Nobody calls; calls are not captured; captures are not counted: each has its own state, however long the window is."""
+    timeline = Timeline(window=WINDOW, every=every, spec=SPEC)
+    expected = {
+        "calls": MonitorState.NO_TRAFFIC,
+        "capture": MonitorState.NO_CAPTURE,
+        "counting": MonitorState.MONITOR_NOT_RUN,
+    }[what]
+    states = {}
+    for hour in range(60):
+        captured = Captured(hour=hour, rows=30)
+        if hour < stops or what != "calls":
+            timeline.call(hour)
+        if hour < stops or what == "counting":
+            timeline.land(f"o{hour}", captured)
+        if hour < stops:
+            timeline.count(f"o{hour}", captured)
+        if (hour + 1) % every == 0:
+            states[hour + 1] = timeline.run(hour + 1).drift_state
+    assert {state for at, state in states.items() if 6 < at <= stops} <= {
+        MonitorState.OK,
+        MonitorState.INSUFFICIENT_DATA,
+    }
+    assert {state for at, state in states.items() if at >= stops + 2 * every} == {expected}
+
+
+def test_capture_lag_says_since_when_calls_are_not_captured() -> None:
+    """Hours from the newest capture to the newest call; 0 again when nobody calls."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    timeline.land("o", Captured(hour=3, rows=60))
+    timeline.count("o", Captured(hour=3, rows=60))
+    for hour in (2, 3, 15):
+        timeline.call(hour)
+    staleness = timeline.run(24).staleness
+    assert staleness is not None
+    assert (staleness["capture_lag_hours"], staleness["label_lag_hours"]) == (12, 24 + 192)
+    assert staleness["baseline_age_days"] == pytest.approx(7)
+    staleness = timeline.run(48).staleness
+    assert staleness is not None
+    assert staleness["capture_lag_hours"] == 0
+
+
+def test_counts_of_another_baseline_are_named_and_not_added() -> None:
+    """After an upgrade of the model the window holds both; only the live one's count."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    timeline.land("o", Captured(hour=3, rows=60))
+    timeline.count("o", Captured(hour=3, rows=60))
+    newer = replace(BASELINE, training_set_id="set-2")
+    timeline.s3.put_object(Bucket="artifacts", Key="newer.json", Body=canonical_json(newer))
+    timeline.table.live = replace(
+        LIVE, baseline_uri="s3://artifacts/newer.json", training_set_id="set-2", since="2017-08-07T05:00:00Z"
+    )
+    timeline.land("p", Captured(hour=6, rows=70))
+    timeline.count("p", Captured(hour=6, rows=70))
+    report = timeline.run(24)
+    assert (report.rows, report.drift_state, report.problems) == (70, MonitorState.OK, {ANOTHER_BASELINE: 1})
+
+
+def test_objects_wait_while_the_baseline_is_not_the_approved_one() -> None:
+    """Nothing is counted against what somebody changed; put back, a redrive counts what waited."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    good = timeline.s3.objects["artifacts", "baseline.json"]
+    timeline.s3.objects["artifacts", "baseline.json"] = good + b" "
+    timeline.table.live = replace(LIVE, baseline_sha256="0" * 64)
+    captured = Captured(hour=3, rows=60)
+    timeline.land("o", captured)
+    timeline.count("o", captured)
+    assert timeline.failed == ["o"]
+    timeline.table.live = LIVE
+    timeline.s3.objects["artifacts", "baseline.json"] = good
+    timeline.count("o", captured)
+    assert (timeline.failed, timeline.run(24).rows) == (["o"], 60)

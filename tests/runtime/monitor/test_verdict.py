@@ -1,0 +1,120 @@
+"""Sentences and messages for people."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from tests.runtime.monitor.test_report import report_of
+from tests.runtime.monitor.test_states import EVIDENCE, FULL, GOOD, KNOWN, QUIET
+
+from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorState
+from mlops_runtime.monitor.evidence import Evidence, Traffic
+from mlops_runtime.monitor.latency import Latency
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.verdict import message, verdict
+
+WAPE = Measured(name="wape", value=0.4123, low=0.391, high=0.43, baseline=0.4, violated=False)
+MEASURED = replace(FULL, quality=replace(GOOD, metrics=(WAPE,)))
+PRICE = replace(
+    QUIET, psi=0.2, p_value=1e-9, drifted=True, persistent=True, description="mean rose 12 %, from 4.1 to 4.59"
+)
+STORE = replace(PRICE, name="store", p_value=1e-12, description="level 'X' never seen before: 1.2 % of rows")
+
+
+def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
+    """Return the verdict on the evidence."""
+    return verdict(report_of(evidence, spec or MonitorSpec()))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "no drift in 1,000 rows; quality holds (WAPE 0.412, 0.391 to 0.43)"),
+        (
+            {"features": (PRICE, STORE)},
+            "drift in 2 of 3 windows: store (level 'X' never seen before: 1.2 % of rows), price (mean rose 12 %, from 4.1 to "
+            "4.59); "
+            "quality holds (WAPE 0.412, 0.391 to 0.43)",
+        ),
+        (
+            {"features": (replace(PRICE, persistent=False),), "quality": replace(GOOD, rows=0, wape=None)},
+            "drift in this window, not yet in 2 of 3: price (mean rose 12 %, from 4.1 to 4.59); no labels yet",
+        ),
+        (
+            {"quality": replace(GOOD, wape=0.6, metrics=(replace(WAPE, value=0.6, violated=True),))},
+            "no drift in 1,000 rows; quality fell (WAPE 0.6, 0.391 to 0.43; holdout 0.4)",
+        ),
+        (
+            {"rows": 120, "quality": replace(GOOD, rows=20)},
+            "120 rows are too few to decide about drift, 200 are needed; 20 labelled rows are too few to decide about quality, "
+            "100 are needed",
+        ),
+        ({"traffic": Traffic(invocations=5), "rows": 0, "quality": None}, "calls were made and none was captured; no labels yet"),
+        ({"traffic": Traffic(uncounted=5), "quality": None}, "most captures of the newest hours are not counted; no labels yet"),
+        ({"live": None}, "nothing serves yet"),
+        ({"flaw": "the baseline was changed"}, "nothing is decided, the baseline was changed"),
+        (
+            {"suppressed": "a rollout is running: 7", "quality": None},
+            "no drift in 1,000 rows; no labels yet; drift is not published, a rollout is running: 7",
+        ),
+    ],
+)  # fmt: skip
+def test_a_sentence_for_each_state(change: dict[str, Any], expected: str) -> None:
+    """What drifted, by how much and in how many windows, the surest first; whether quality holds, with its interval."""
+    assert said(replace(MEASURED, **change)) == f"demand-forecast: {expected}"
+
+
+def test_other_monitors_are_named_where_they_found_something() -> None:
+    """Bias by its Clarify name and facet; latency with its limit."""
+    metric = Measured(name="DPL", value=0.21, low=0.18, high=0.24, violated=True)
+    bias = BiasMetric(facet="sex", facet_value="f", metric=metric, stage="pre_training")
+    slow = Measured(name="p99", value=120.0, limit=90.0, violated=True)
+    evidence = replace(
+        MEASURED,
+        baseline=replace(KNOWN, facets=(Facet(name="sex"),)),
+        quality=replace(GOOD, metrics=(WAPE,), bias_metrics=(bias,)),
+        latency=Latency(calls=500, measured=(slow,)),
+    )
+    assert said(evidence).endswith(
+        "bias moved: DPL of sex=f 0.21, 0.18 to 0.24; the model is slow: p99 120 ms, at most 90"
+    )
+
+
+def test_many_features_are_counted_not_listed() -> None:
+    """A sentence names three; the message ten."""
+    many = tuple(replace(PRICE, name=f"f{i:02}") for i in range(14))
+    report = report_of(replace(MEASURED, features=many), MonitorSpec(alarm_windows=1, of_windows=1))
+    assert "drift in this window: f00 (mean rose 12 %, from 4.1 to 4.59), f01" in verdict(report)
+    assert "f02 (mean rose 12 %, from 4.1 to 4.59), 11 more;" in verdict(report)
+    assert "- 4 more features" in message(report, "s3://b/report.json")
+
+
+def test_a_message_says_what_happened_what_to_do_and_where() -> None:
+    """In lines."""
+    evidence = replace(MEASURED, features=(PRICE,), problems={"line is not JSON": 3})
+    text = message(report_of(evidence), "s3://artifacts/report.json").splitlines()
+    assert text[0].startswith("demand-forecast: drift in 2 of 3 windows")
+    assert text[2] == "Window: 2017-08-07T00:00:00Z to 2017-08-14T00:00:00Z, 1,000 rows, 500 labelled"
+    assert "- price: mean rose 12 %, from 4.1 to 4.59" in text
+    assert text[text.index("What to do:") + 1].startswith("- if the feed is broken, mend it")
+    assert "- line is not JSON: 3" in text
+    assert text[-1] == "Report: s3://artifacts/report.json"
+
+
+def test_a_changed_baseline_is_the_whole_message() -> None:
+    """Who reads it must look for whoever changed it, not for drift."""
+    text = message(report_of(replace(MEASURED, baseline=None, flaw="the baseline was changed", features=())), "s3://r")
+    assert "find out who changed or removed it" in text
+    assert "Not everything could be read" not in text
+
+
+@given(EVIDENCE)
+def test_there_is_a_sentence_whatever_happened(evidence: Evidence) -> None:
+    """One line, of the endpoint, and never a name of a state that people do not know."""
+    report = report_of(evidence)
+    sentence = verdict(report)
+    assert sentence.startswith("demand-forecast: ")
+    assert "\n" not in sentence
+    assert not any(state.value in sentence for state in MonitorState if "_" in state.value)
+    assert message(report, "s3://r").endswith("Report: s3://r")

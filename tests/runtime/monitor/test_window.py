@@ -1,0 +1,44 @@
+"""Hours of windows and of objects' keys."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.monitor.window import HOUR, Window, hour_of, stamp
+
+NOW = datetime(2017, 8, 14, 0, 5, tzinfo=UTC)
+
+
+def test_windows_follow_one_another() -> None:
+    """Runs that start some minutes late share no hour and leave none out."""
+    first = Window.before(NOW, 168)
+    second = Window.before(datetime(2017, 8, 21, 0, 59, tzinfo=UTC), 168)
+    assert first.end == second.start
+    elsewhere = datetime(2017, 8, 14, 2, 5, tzinfo=timezone(timedelta(hours=2)))
+    assert Window.before(elsewhere, 168) == first
+    assert (first.hours, first.extended(24).start) == (168, datetime(2017, 8, 6, tzinfo=UTC))
+
+
+def test_the_newest_hours_are_never_more_than_the_window() -> None:
+    """A window that is shorter than the time between two runs is new as a whole."""
+    window = Window.before(NOW, 24)
+    assert window.newest(6) == Window(window.end - 6 * HOUR, window.end)
+    assert window.newest(168) == window
+
+
+@given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)))
+def test_a_key_gives_back_its_hour(time: datetime) -> None:
+    """What capture writes below an hour is found in it."""
+    hour = time.replace(minute=0, second=0, microsecond=0, tzinfo=UTC)
+    assert hour_of(f"p/{hour:%Y/%m/%d/%H}/a.jsonl", "p/") == hour
+    assert datetime.fromisoformat(stamp(hour)) == hour
+
+
+@pytest.mark.parametrize(
+    "key", ["p/2017/08/07/xx/a", "p/2017/02/30/01/a", "p/2017/08/07/01", "p/", "p/2017-08-07/01/a"]
+)
+def test_other_keys_have_none(key: str) -> None:
+    """No hour, no such day, no object below it, nothing, another layout."""
+    assert hour_of(key, "p/") is None

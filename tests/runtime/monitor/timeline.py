@@ -1,0 +1,205 @@
+"""A feed of captures on a timeline, with S3, CloudWatch and the table in memory: what arrives when, and a run every few hours."""
+
+import io
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.monitor import Baseline, MonitorReport
+from mlops_runtime.contracts.rollout import LivePointer, LockRow
+from mlops_runtime.monitor.baseline import number_baseline
+from mlops_runtime.monitor.run import DecideSettings, count_object, decide_window
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.monitor.window import HOUR
+
+START = datetime(2017, 8, 7, tzinfo=UTC)
+TRAINED = np.random.default_rng(1).normal(10, 2, 2000).astype(np.float32)
+BASELINE = Baseline(
+    features=(number_baseline("price", TRAINED),), rows=2000, training_set_id="set-1", created="2017-08-01T00:00:00Z"
+)
+LIVE = LivePointer(
+    endpoint="e", config="c", model="m", model_package_arn="arn:p/1", model_sha256="s", artifact_uri="s3://a",
+    baseline_uri="s3://artifacts/baseline.json", evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x",
+    spec_uri="s3://x", execution="arn:e", since="2017-08-01T00:00:00Z",
+)  # fmt: skip
+
+
+class Body(io.BytesIO):
+    """What GetObject gives."""
+
+    def iter_chunks(self, size: int) -> Any:
+        """Yield the object in pieces."""
+        while chunk := self.read(size):
+            yield chunk
+
+
+class MemoryS3:
+    """Objects in a dictionary, listed in the order of their keys as S3 does."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.puts = 0
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> None:  # noqa: N803 - S3's names
+        """Keep an object."""
+        self.puts += 1
+        self.objects[Bucket, Key] = bytes(Body)
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        """Give an object."""
+        if (Bucket, Key) not in self.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Key}}, "GetObject")
+        return {"Body": Body(self.objects[Bucket, Key])}
+
+    def get_paginator(self, _: str) -> Any:
+        """List."""
+        return self
+
+    def paginate(self, *, Bucket: str, Prefix: str, StartAfter: str = "") -> Any:  # noqa: N803
+        """Yield one page, keys sorted."""
+        keys = sorted(
+            key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix) and key > StartAfter
+        )
+        yield {"Contents": [{"Key": key, "Size": len(self.objects[Bucket, key])} for key in keys]}
+
+
+class MemoryCloudWatch:
+    """Calls by time; no latency."""
+
+    def __init__(self) -> None:
+        """Begin without calls."""
+        self.calls: dict[datetime, int] = {}
+
+    def get_paginator(self, _: str) -> Any:
+        """Ask."""
+        return self
+
+    def paginate(self, *, MetricDataQueries: Any, StartTime: datetime, EndTime: datetime) -> Any:  # noqa: N803
+        """Yield one page."""
+        found = {time: float(count) for time, count in self.calls.items() if StartTime <= time < EndTime}
+        yield {
+            "MetricDataResults": [
+                {"Id": q["Id"], "Timestamps": list(found), "Values": list(found.values())}
+                if q["MetricStat"]["Metric"]["MetricName"] == "Invocations"
+                else {"Id": q["Id"], "Timestamps": [], "Values": []}
+                for q in MetricDataQueries
+            ]
+        }
+
+
+class MemoryTable:
+    """One row."""
+
+    def __init__(self) -> None:
+        """Begin with a live model."""
+        self.live = LIVE
+
+    def read(self) -> LockRow:
+        """Give it."""
+        return LockRow(endpoint="e", live=canonical_json(self.live).decode())
+
+
+class MemoryBus:
+    """Hears events."""
+
+    def __init__(self) -> None:
+        """Begin silent."""
+        self.heard: list[dict[str, Any]] = []
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        """Hear."""
+        self.heard += [json.loads(entry["Detail"]) for entry in Entries]
+        return {"FailedEntryCount": 0, "Entries": [{}]}
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One capture object.
+
+    ``hour`` is that of its calls, ``arrives`` how many hours after it the object lands, ``waits`` how many more until it is counted
+    (None: never), ``copies`` how often it is delivered, ``skew`` by how many minutes the instance's clock is wrong.
+    """
+
+    hour: int
+    rows: int = 10
+    arrives: int = 0
+    waits: int | None = 0
+    copies: int = 1
+    skew: int = 0
+
+
+class Timeline:
+    """An endpoint, its captures and its monitor; hours count from the start."""
+
+    def __init__(self, *, window: int = 24, every: int = 6, spec: MonitorSpec | None = None) -> None:
+        """Begin with a model that has been serving, and nothing captured."""
+        self.s3, self.cloudwatch, self.table, self.bus = MemoryS3(), MemoryCloudWatch(), MemoryTable(), MemoryBus()
+        self.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(BASELINE))
+        self.store: Any = MonitorStore(self.s3, endpoint="e", artifacts="artifacts", captures="captures")  # type: ignore[arg-type]
+        self.settings = DecideSettings(
+            endpoint="e",
+            variant="v",
+            unit="u",
+            bus="b",
+            window_hours=window,
+            period_hours=every,
+            spec=spec or MonitorSpec(),
+        )
+        self.failed: list[str] = []
+
+    def call(self, hour: int, count: int = 1, *, minute: int = 10) -> None:
+        """Count calls at CloudWatch, captured or not."""
+        time = START + hour * HOUR
+        self.cloudwatch.calls[time.replace(minute=minute)] = count
+
+    def land(self, name: str, captured: Captured) -> None:
+        """Let an object land."""
+        time = START + captured.hour * HOUR
+        stamped = (time + captured.skew * HOUR / 60).strftime("%Y-%m-%dT%H:%M:%SZ")
+        values = np.random.default_rng(captured.hour).normal(10, 2, captured.rows)
+        side = {"observedContentType": "text/csv", "mode": "INPUT", "encoding": "CSV"}
+        lines = [
+            json.dumps(
+                {
+                    "captureData": {"endpointInput": {**side, "data": f"{value:.4f}"}},
+                    "eventMetadata": {"eventId": f"{name}-{i}", "inferenceTime": stamped},
+                }
+            )
+            for i, value in enumerate(values)
+        ]
+        self.s3.put_object(Bucket="captures", Key=self.key(name, captured), Body="\n".join(lines).encode())
+
+    def count(self, name: str, captured: Captured) -> None:
+        """Deliver the object's event, as SQS does; what fails is noted."""
+        detail = {"bucket": {"name": "captures"}, "object": {"key": self.key(name, captured)}}
+        try:
+            count_object(json.dumps({"detail": detail}), self.store, self.table)  # type: ignore[arg-type] # in memory
+        except Exception:
+            self.failed.append(name)
+
+    def key(self, name: str, captured: Captured) -> str:
+        """Return where capture puts it: below the hour of its calls."""
+        return f"capture/e/v/{START + captured.hour * HOUR:%Y/%m/%d/%H}/{name}.jsonl"
+
+    def run(self, at: int) -> MonitorReport:
+        """Decide, some minutes after an hour."""
+        now = (START + at * HOUR).replace(minute=4)
+        return decide_window(
+            now,
+            self.settings,
+            store=self.store,
+            table=self.table,
+            cloudwatch=self.cloudwatch,
+            events=self.bus,  # type: ignore[arg-type] # in memory
+        )
+
+    def replace(self, **changes: Any) -> None:
+        """Change the settings."""
+        self.settings = replace(self.settings, **changes)
