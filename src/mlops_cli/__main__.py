@@ -13,6 +13,7 @@ from mlops_cli import (
     invoke,
     local,
     models,
+    monitor,
     new,
     pause,
     plan,
@@ -48,6 +49,7 @@ app.command()(pause.resume)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")
+app.add_typer(monitor.app, name="monitor")
 app.add_typer(serving.app, name="serving")
 app.add_typer(terraform.app, name="terraform")
 

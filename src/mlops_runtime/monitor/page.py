@@ -111,7 +111,6 @@ def page(
         bias=sorted(report.bias or (), key=lambda each: (each.metric.violated is None, not each.metric.violated)),
         uncovered=_uncovered(report, baseline, counts),
         thresholds={} if spec is None else _thresholds(spec),
-        is_tested=report.drift_state in page_text.TESTED,
         spark={"width": page_marks.SPARK_WIDTH, "height": page_marks.SPARK_HEIGHT},
         most=MOST_ATTRIBUTIONS,
         text=page_text,

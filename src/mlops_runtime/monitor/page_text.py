@@ -93,8 +93,8 @@ _SILENT = {
     MonitorState.MONITOR_NOT_RUN: StateText(
         "bad",
         "not watched",
-        "captures were not counted, or the baseline cannot be used",
-        "read the problems; redrive the dead letters of the counting function, or deploy the package again",
+        "captures lie there that were not counted",
+        "read the log and the dead letters of the counting function, mend the cause, redrive the queue",
     ),
     MonitorState.INSUFFICIENT_DATA: StateText(
         "unknown", "too few rows", "too few rows to say anything", "nothing: hours are added until there are enough"
@@ -104,17 +104,22 @@ TONES = {state: said.tone for state, said in _SILENT.items()} | {MonitorState.OK
 TESTED = (MonitorState.OK, MonitorState.VIOLATION)
 
 
-def state_text(monitor: str, state: MonitorState) -> StateText:
+def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) -> StateText:
     """Return what a monitor's state means.
 
     Args:
         monitor: ``drift``, ``quality``, ``bias``, ``explainability`` or ``latency``.
         state: Its state.
+        flaw: Why the baseline cannot be used. Default: it can.
 
     Example:
         >>> state_text("drift", MonitorState.NO_TRAFFIC).means
         'nobody called the endpoint in the window'
     """
+    if state is MonitorState.MONITOR_NOT_RUN and flaw is not None:
+        return StateText(
+            "bad", "baseline unusable", flaw, "find out who changed or removed it, and put the approved version back"
+        )
     if state is MonitorState.OK:
         return StateText("good", "holds", _OK[monitor])
     if state is MonitorState.VIOLATION:
@@ -134,6 +139,8 @@ def states(report: MonitorReport) -> dict[str, MonitorState]:
 
 def tone(report: MonitorReport) -> str:
     """Return the worst tone of a report's monitors: ``bad``, then ``good`` if anything was tested, else ``unknown``."""
+    if report.baseline_flaw is not None:
+        return "bad"
     tones = [TONES[state] for state in states(report).values()]
     return next((each for each in ("bad", "good") if each in tones), "unknown")
 
@@ -214,6 +221,23 @@ def what_to_do(feature: FeatureDrift) -> str:
     if feature.persistent is False:
         return f"{first}; it alarms if the next windows agree"
     return f"{first}; if the world has changed, retrain"
+
+
+def has_psi(feature: FeatureDrift) -> bool:
+    """Return whether a feature has a PSI: SageMaker Model Monitor gives none, and what was not tested has none either."""
+    return feature.rule != "model_monitor" and feature.untested is None
+
+
+def psi_text(feature: FeatureDrift) -> str:
+    """Return a feature's PSI to three decimals; empty where it has none.
+
+    Example:
+        >>> [psi_text(FeatureDrift(name="price", psi=psi, p_value=1.0, drifted=False)) for psi in (0.0, 0.0002, 0.3104)]
+        ['0', 'below 0.001', '0.31']
+    """
+    if not has_psi(feature):
+        return ""
+    return "below 0.001" if 0 < feature.psi < 0.001 else number(round(feature.psi, 3))
 
 
 def p_text(p_value: float) -> str:

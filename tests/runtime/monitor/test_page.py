@@ -72,7 +72,7 @@ def test_what_is_wrong_stands_first() -> None:
         "3 others, by evidence",
         "forecast ✓ holds",
         "null patterns ? not tested fewer than 200 rows",
-        "pairs 1 watched",
+        "Pairs: 1 watched.",
         "basket_id unique identifier",
         "93 % of the predictions that were due a label have one",
         "wape 0.41 (0.39 to 0.43) 0.4 0.5 ✓ holds",
@@ -117,8 +117,9 @@ def test_a_conditioned_window_is_shown_against_what_it_was_compared_with() -> No
 
     assert "baseline, at this window's conditions" in words
     assert "0.5 to 1 50 % 50 %" in words
-    assert "compared given promotion, day" in words
-    assert "rows of conditions that the baseline does not know 100" in words
+    assert (
+        "Compared given promotion, day; 100 rows of conditions that the baseline does not know are not tested." in words
+    )
     assert "promotion|Sun 100" in words
 
 

@@ -1,0 +1,270 @@
+"""``mlops monitor report | explain | replay``: what a monitor found, why, and what other thresholds would have said."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlops_cli import monitor_replay
+from mlops_cli.account import Profile
+from mlops_cli.errors import UserError
+from mlops_cli.feature_groups import print_table
+from mlops_cli.local import Home
+from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, EndpointOption, WindowEnd, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport
+    from mlops_runtime.monitor.archive import Kept
+    from mlops_runtime.monitor.page_cells import CellRow
+
+app = typer.Typer(
+    help="Monitors: what they found, why, and what other thresholds would have said.", no_args_is_help=True
+)
+
+_HISTORY = 29  # reports before the window that is asked about
+_ROWS = 20  # of the table
+_BAR = 30  # characters
+
+
+@app.command()
+def report(
+    endpoint: Endpoint = None,
+    *,
+    window: WindowEnd = NEWEST,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The page to write. Default: monitor.html; with --json none.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Show a window: verdict, state of each monitor, features by evidence; and write it as one HTML page that needs no network."""
+    with watched(endpoint, profile, home) as found:
+        told = found.report(window)
+        path = Path("monitor.html") if output is None and not as_json else output
+        kept = None if path is None else found.archive.kept(told)
+        if path is not None and kept is not None:
+            _write(path, kept, found.archive.history(told, most=_HISTORY))
+    if as_json:
+        typer.echo(json.dumps(_plain(told), indent=2, sort_keys=True))
+        return
+    for line in report_lines(told):
+        typer.echo(line)
+    _print_features(told)
+    if kept is not None and kept.problem:
+        typer.echo(f"the page has no distributions: {kept.problem}")
+    typer.echo(f"page: {path}")
+
+
+@app.command()
+def explain(
+    feature: Annotated[str, typer.Argument(help="Name of the feature, as `report` shows it.", show_default=False)],
+    *,
+    endpoint: EndpointOption = None,
+    window: WindowEnd = NEWEST,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Explain one feature: what happened, what to do, its distribution beside the baseline's, its history."""
+    with watched(endpoint, profile, home) as found:
+        told = found.report(window)
+        drift = _feature(told, feature)
+        kept = found.archive.kept(told)
+        history = found.archive.history(told, most=_HISTORY)
+        rows = _rows(kept, drift.name)
+    past = [(each, one) for each in reversed([told, *history]) for one in each.features if one.name == drift.name]
+    if as_json:
+        shown = {
+            "endpoint": told.endpoint,
+            "window_until": told.window_until,
+            "feature": _plain(drift),
+            "distribution": _plain(rows),
+            "history": [
+                {"window_until": each.window_until, "psi": one.psi, "drifted": one.drifted} for each, one in past
+            ],
+        }
+        typer.echo(json.dumps(shown, indent=2, sort_keys=True))
+        return
+    for line in feature_lines(told, drift):
+        typer.echo(line)
+    if rows:
+        scale = max(share for row in rows for share in (row.before, row.after)) or 1.0
+        print_table(
+            ("value", "baseline", "window", "█ both, ░ baseline alone, ▓ window alone"),
+            [(row.label, _share(row.before), _share(row.after), bar(row.before, row.after, scale)) for row in rows],
+        )
+    elif kept.problem:
+        typer.echo(f"no distribution: {kept.problem}")
+    if len(past) > 1:
+        _print_history(past)
+
+
+app.command()(monitor_replay.replay)
+
+
+def report_lines(report: "MonitorReport") -> "Iterator[str]":
+    """Yield what a person reads of a report before its features.
+
+    Args:
+        report: The report.
+    """
+    from mlops_runtime.monitor import page_text
+
+    span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
+    yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
+    yield page_text.verdict(report)
+    for monitor, state in page_text.states(report).items():
+        said = page_text.state_text(monitor, state, flaw=report.baseline_flaw)
+        do = f"; do: {said.do}" if said.do and said.tone != "good" else ""
+        yield f"  {monitor:<14} {state.value:<17} {said.means}{do}"
+    if report.suppressed is not None:
+        yield f"  nothing was published as drift: {report.suppressed}"
+    for name, times in sorted((report.problems or {}).items(), key=lambda item: (-item[1], item[0])):
+        yield f"  problem        {times:,} x {name}"
+
+
+def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[str]":
+    """Yield what a person reads of one feature before its distribution.
+
+    Args:
+        report: The report that it is of.
+        drift: Its verdict.
+    """
+    from mlops_runtime.monitor import page_text
+    from mlops_runtime.monitor.wording import number
+
+    _, word = page_text.drift_word(drift, suppressed=report.suppressed is not None)
+    span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
+    yield f"{drift.name} of {report.endpoint}, {span}: {word}"
+    if drift.description is not None:
+        yield f"  {drift.description}"
+    yield f"  do: {page_text.what_to_do(drift)}"
+    numbers = [("Jensen-Shannon", drift.jensen_shannon), ("L-infinity", drift.l_infinity)]
+    numbers += [("Wasserstein", drift.wasserstein), ("mean moved, in sd", drift.mean_shift)]
+    shown = [f"PSI {page_text.psi_text(drift)}"] if page_text.has_psi(drift) else []
+    shown += [f"{name} {number(value)}" for name, value in numbers if value is not None]
+    rule = "" if drift.rule is None else f", by the rule {drift.rule.replace('_', ' ')}"
+    yield f"  {', '.join([*shown, f'p-value {page_text.p_text(drift.p_value)}'])}{rule}"
+    for name, rate in (("nulls", drift.null_rate), ("new", drift.new_rate)):
+        if rate is not None:
+            was = "" if rate.baseline is None else f", was {page_text.value_text(rate, rate.baseline)}"
+            yield f"  {name} {page_text.interval_text(rate)}{was}"
+
+
+def bar(before: float, after: float, scale: float) -> str:
+    """Return two shares as one bar.
+
+    Args:
+        before: Share of the baseline.
+        after: Share of the window.
+        scale: The share that fills the bar.
+
+    Example:
+        >>> bar(0.1, 0.2, 0.6), bar(0.2, 0.1, 0.6)
+        ('█████▓▓▓▓▓', '█████░░░░░')
+    """
+    first, second = (round(_BAR * share / scale) for share in (before, after))
+    return "█" * min(first, second) + ("░" * (first - second) if first > second else "▓" * (second - first))
+
+
+def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None:
+    from mlops_runtime.monitor.page import page
+
+    told = kept.report
+    text = page(told, baseline=kept.baseline, counts=kept.counts, history=history, spec=told.spec)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; give another --output") from error
+
+
+def _print_features(report: "MonitorReport") -> None:
+    from mlops_runtime.monitor import page_text
+
+    ranked = page_text.ranked(report.features)
+    if not ranked:
+        return
+    shown = ranked[: max(_ROWS, sum(feature.drifted for feature in ranked))]
+    suppressed = report.suppressed is not None
+    print_table(
+        ("feature", "verdict", "PSI", "p-value", "nulls", "new", "what happened"),
+        [
+            (
+                feature.name,
+                page_text.drift_word(feature, suppressed=suppressed)[1],
+                page_text.psi_text(feature),
+                page_text.p_text(feature.p_value),
+                "" if feature.null_rate is None else page_text.value_text(feature.null_rate, feature.null_rate.value),
+                "" if feature.new_rate is None else page_text.value_text(feature.new_rate, feature.new_rate.value),
+                feature.untested or feature.description or "",
+            )
+            for feature in shown
+        ],
+    )
+    if len(ranked) > len(shown):
+        typer.echo(f"and {len(ranked) - len(shown)} more that hold; all of them on the page and with --json")
+
+
+def _print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
+    from mlops_runtime.monitor import page_text
+
+    print_table(
+        ("window until", "PSI", "verdict", "what happened"),
+        [
+            (
+                page_text.moment(report.window_until),
+                page_text.psi_text(drift),
+                page_text.drift_word(drift, suppressed=report.suppressed is not None)[1],
+                drift.untested or (drift.description or "" if drift.drifted else ""),
+            )
+            for report, drift in past
+        ],
+    )
+
+
+def _feature(report: "MonitorReport", name: str) -> "FeatureDrift":
+    found = next((feature for feature in report.features if feature.name == name), None)
+    if found is not None:
+        return found
+    reason = (report.left_out or {}).get(name)
+    if reason is not None:
+        raise UserError(f"{name} is counted and not tested: {reason}")
+    names = sorted(feature.name for feature in report.features)
+    if not names:
+        raise UserError(
+            f"the window until {report.window_until} tested no feature, its drift is {report.drift_state.value}; "
+            "name another with --window"
+        )
+    near = difflib.get_close_matches(name, names, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise UserError(f"{report.endpoint} has no feature {name!r}, it has {', '.join(names)}{meant}")
+
+
+def _rows(kept: "Kept", name: str) -> "tuple[CellRow, ...]":
+    from mlops_runtime.monitor.page_cells import cell_rows, compared
+
+    if kept.baseline is None or kept.counts is None:
+        return ()
+    try:
+        comparison = compared(kept.baseline, kept.counts).get(name)
+    except ValueError:
+        return ()
+    return () if comparison is None else cell_rows(comparison)
+
+
+def _share(share: float) -> str:
+    from mlops_runtime.monitor.wording import percent
+
+    return percent(share)
+
+
+def _plain(value: object) -> Any:
+    from mlops_runtime.contracts import to_dict
+
+    return to_dict(value)

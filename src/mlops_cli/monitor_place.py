@@ -1,0 +1,131 @@
+"""The monitor that a ``mlops monitor`` command talks to, and the window that it is asked about."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlops_cli.account import account
+from mlops_cli.entries import Entries
+from mlops_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from mlops_runtime.contracts.monitor import MonitorReport
+    from mlops_runtime.monitor.archive import Archive
+
+NEWEST = "newest"
+_LISTED = 5  # windows that an error names
+
+Endpoint = Annotated[
+    str | None, typer.Argument(help="Name of the endpoint. Default: the only one that there is.", show_default=False)
+]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option("--endpoint", help="Name of the endpoint. Default: the only one that there is.", show_default=False),
+]
+WindowEnd = Annotated[
+    str,
+    typer.Option("--window", metavar="newest|HOUR", help="Window by the hour in which it ended, 2017-08-08T06, UTC."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """An endpoint's monitor.
+
+    Args:
+        endpoint: Name of the endpoint.
+        archive: Its reports and counts.
+        now: The time in the cloud.
+    """
+
+    endpoint: str
+    archive: "Archive"
+    now: datetime
+
+    def report(self, window: str) -> "MonitorReport":
+        """Return the report of a window.
+
+        Args:
+            window: ``newest``, or the hour in which it ended.
+
+        Raises:
+            UserError: If there is none, or the window is no time.
+        """
+        newest = self.archive.newest(self.now, most=_LISTED)
+        if not newest:
+            raise UserError(
+                f"the monitor of {self.endpoint} has left no report yet; it leaves one each time that it decides: "
+                "deploy a ModelMonitor for the endpoint, or wait for its schedule"
+            )
+        if window == NEWEST:
+            return newest[0]
+        found = self.archive.at(hour("--window", window))
+        if found is None:
+            known = ", ".join(report.window_until[:13] for report in newest)
+            raise UserError(f"no window of {self.endpoint} ended at {window}; the newest ended at {known}")
+        return found
+
+
+@contextmanager
+def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Iterator[Watched]:
+    """Find an endpoint's monitor; what AWS refuses in the block becomes one line.
+
+    Args:
+        endpoint: Its name; None takes the only one that there is.
+        profile: Profile of the AWS configuration.
+        home: Folder of an embedded cloud.
+
+    Raises:
+        UserError: If there is none of that name, or several without one, or for an error in the block.
+    """
+    try:
+        from mlops_runtime.contracts import ContractError
+        from mlops_runtime.monitor.archive import Archive
+
+        with account(profile, home) as aws:
+            entries = Entries(ssm=aws.client("ssm"))
+            entry = entries.endpoint(_only(entries) if endpoint is None else endpoint)
+            artifacts = entries.unit(entry.unit).artifacts_bucket
+            _, now = aws.caller()
+            archive = Archive(aws.client("s3"), endpoint=entry.endpoint, artifacts=artifacts)
+            yield Watched(endpoint=entry.endpoint, archive=archive, now=now)
+    except ImportError as error:
+        raise UserError(f"mlops monitor needs {error.name}; run: pip install 'mlops-constructs[monitor]'") from error
+    except ContractError as error:
+        raise UserError(f"a file of the monitor is not what this version of mlops reads: {error}") from error
+
+
+def hour(option: str, text: str) -> datetime:
+    """Return the full hour of a time that somebody typed, UTC where it says nothing else.
+
+    Args:
+        option: The option, for the error.
+        text: ISO 8601; a date alone is its first hour.
+
+    Raises:
+        UserError: If it is no time.
+
+    Example:
+        >>> hour("--from", "2017-08-08T06").isoformat()
+        '2017-08-08T06:00:00+00:00'
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{option} must be a time such as 2017-08-08T06 or 2017-08-08, got {text!r}") from None
+    found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return found.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _only(entries: Entries) -> str:
+    names = sorted(each.endpoint for unit in entries.units() for each in entries.of_unit(unit.unit)[0])
+    if len(names) != 1:
+        there_are = f"there are: {', '.join(names)}" if names else "there is none; deploy a stack first"
+        raise UserError(f"say which endpoint; {there_are}")
+    return names[0]

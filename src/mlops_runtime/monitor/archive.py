@@ -1,0 +1,133 @@
+"""What a monitor has written, read back for people: reports, the counts and the baseline of each, counts by hour."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import ContractError, content_hash, from_json
+from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
+from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
+from mlops_runtime.monitor.window import HOUR, Window
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# how far back is looked: an hourly monitor's reports lie within days, those of a yearly one within two years
+_DAYS = (10, 100, 800)
+_MISSING = ("NoSuchKey", "404")
+_READERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What was kept of one window.
+
+    Args:
+        report: What was decided.
+        baseline: What it was decided against; None where it cannot be used.
+        counts: The window's counts; None where there are none.
+        problem: Why the baseline or the counts are not there; empty where they are.
+    """
+
+    report: MonitorReport
+    baseline: Baseline | None = None
+    counts: Counts | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourlyCounts:
+    """Counts of a stretch of hours that were made against one baseline; ``others`` are objects counted against another."""
+
+    parts: Sequence[tuple[datetime, Counts]]
+    others: int
+
+
+class Archive:
+    """Reads one endpoint's reports.
+
+    Args:
+        s3: Client.
+        endpoint: Name of the endpoint.
+        artifacts: Bucket of counts, baselines and reports.
+    """
+
+    def __init__(self, s3: "S3Client", *, endpoint: str, artifacts: str) -> None:
+        self._s3, self._artifacts = s3, artifacts
+        self._store = MonitorStore(s3, endpoint=endpoint, artifacts=artifacts)
+
+    def newest(self, now: datetime, *, most: int = 1) -> list[MonitorReport]:
+        """Return the newest reports, newest first; fewer where there are fewer.
+
+        Args:
+            now: The time in the cloud.
+            most: How many at most.
+        """
+        # a window that ends within this hour has its report already
+        return self._before(now + HOUR, most)
+
+    def at(self, end: datetime) -> MonitorReport | None:
+        """Return the report of the window that ended in an hour; None where there is none."""
+        hour = end.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        return next(iter(self._store.earlier_reports(hour + HOUR, since=hour)), None)
+
+    def history(self, report: MonitorReport, *, most: int) -> list[MonitorReport]:
+        """Return the reports before one, newest first."""
+        return self._before(datetime.fromisoformat(report.window_until), most)
+
+    def kept(self, report: MonitorReport) -> Kept:
+        """Return a report with its counts and its baseline, as far as they can be used."""
+        counts = self._counts(report)
+        if report.baseline_flaw is not None or report.baseline_uri is None:
+            return Kept(report=report, counts=counts, problem=report.baseline_flaw or "no model served")
+        try:
+            baseline = self._store.read_baseline(report.baseline_uri)
+        except BaselineIntegrityError as error:
+            return Kept(report=report, counts=counts, problem=str(error))
+        if report.baseline_sha256 is not None and content_hash(baseline) != report.baseline_sha256:
+            problem = f"the baseline {report.baseline_uri} was changed after this window was decided"
+            return Kept(report=report, counts=counts, problem=problem)
+        problem = "" if counts is not None else "this run kept no counts"
+        return Kept(report=report, baseline=baseline, counts=counts, problem=problem)
+
+    def hourly(self, variant: str, window: Window, baseline: Baseline) -> HourlyCounts:
+        """Return the counts of each hour of a window that were made against a baseline.
+
+        Args:
+            variant: Name of the variant.
+            window: Which hours.
+            baseline: The baseline.
+        """
+        digest = content_hash(baseline)
+        keys = [
+            (hour, key) for hour, keys in self._store.counts_by_hour(variant, window).items() for key in sorted(keys)
+        ]
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(pool.map(lambda item: (item[0], next(self._store.counts([item[1]]))), keys))
+        parts = [(hour, counts) for hour, counts in found if counts.baseline_sha256 == digest]
+        return HourlyCounts(parts=parts, others=len(found) - len(parts))
+
+    def _before(self, end: datetime, most: int) -> list[MonitorReport]:
+        found: list[MonitorReport] = []
+        for days in _DAYS:
+            found = list(islice(self._store.earlier_reports(end, since=end - timedelta(days=days)), most))
+            if len(found) == most:
+                break
+        return found
+
+    def _counts(self, report: MonitorReport) -> Counts | None:
+        uri = self._store.report_uri(datetime.fromisoformat(report.window_until))
+        key = uri.removeprefix(f"s3://{self._artifacts}/").replace("report.json", "counts.json")
+        try:
+            return from_json(Counts, self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read())
+        except ContractError:
+            return None
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _MISSING:
+                raise
+            return None

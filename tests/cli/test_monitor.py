@@ -1,0 +1,196 @@
+"""What `mlops monitor` shows of a monitor that has decided over six days, three of them with higher prices."""
+
+import itertools
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.cli.deployed_unit import DeployedUnit
+from tests.cli.monitored_unit import MonitoredUnit
+from tests.runtime.monitor import reports
+
+from mlops_cli.monitor import bar, feature_lines, report_lines
+from mlops_local.cloud import Cloud
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+_number = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def monitored(cloud: Cloud) -> MonitoredUnit:
+    """A unit of this file's own on the shared cloud."""
+    return MonitoredUnit(DeployedUnit(cloud, f"monitored{next(_number)}"))
+
+
+@pytest.fixture
+def monitor(
+    monitored: MonitoredUnit, in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Run]:
+    """Run `mlops monitor` on the shared cloud, in a folder of its own."""
+    monkeypatch.setenv("MLOPS_LOCAL_HOME", str(monitored.cloud.home))
+    monkeypatch.chdir(tmp_path)
+    yield lambda *arguments: in_process("monitor", *arguments)
+
+
+def test_a_window_is_shown_and_written_as_a_page(monitored: MonitoredUnit, monitor: Run, tmp_path: Path) -> None:
+    """Verdict, states, features by evidence; the page has the distributions and the days before."""
+    told = monitor("report", monitored.endpoint)
+
+    assert told.returncode == 0, told.stderr
+    lines = told.stdout.splitlines()
+    assert lines[0].startswith(f"{monitored.endpoint} AllTraffic, ")
+    assert lines[0].endswith(": 600 rows")
+    assert lines[1] == monitored.reports[-1].verdict
+    assert "drift          VIOLATION" in told.stdout
+    first = next(line for line in lines if line.startswith("│"))
+    assert "price" in first
+    assert "drifted" in first
+    assert "page: monitor.html" in lines
+    page = (tmp_path / "monitor.html").read_text()
+    assert "The last 6 windows" in page
+    assert '<svg width="100%" height="20"' in page
+    assert "No distributions" not in page
+    assert "values are distinct" in page
+    assert "minimum rows" in page
+
+
+def test_another_window_is_named_by_the_hour_in_which_it_ended(monitored: MonitoredUnit, monitor: Run) -> None:
+    """The days before the prices rose are quiet."""
+    told = monitor("report", monitored.endpoint, "--window", monitored.hour(4), "--output", "early.html")
+
+    assert told.returncode == 0, told.stderr
+    assert "drift          OK" in told.stdout
+    assert "page: early.html" in told.stdout
+    assert "The last 2 windows" in Path("early.html").read_text()
+
+
+def test_programs_read_the_report_itself(monitored: MonitoredUnit, monitor: Run) -> None:
+    """And no page is written unless it is asked for."""
+    told = monitor("report", monitored.endpoint, "--json")
+
+    assert json.loads(told.stdout)["verdict"] == monitored.reports[-1].verdict
+    assert not Path("monitor.html").exists()
+    monitor("report", monitored.endpoint, "--json", "--output", "page.html")
+    assert Path("page.html").exists()
+
+
+def test_a_feature_is_explained(monitored: MonitoredUnit, monitor: Run) -> None:
+    """What happened, what to do, its distribution, its history."""
+    told = monitor("explain", "price", "--endpoint", monitored.endpoint)
+
+    assert told.returncode == 0, told.stderr
+    assert f"price of {monitored.endpoint}, " in told.stdout
+    assert "  do: " in told.stdout
+    assert "PSI 0." in told.stdout
+    assert "▓" in told.stdout
+    assert "░" in told.stdout
+    history = [line for line in told.stdout.splitlines() if line.startswith("│") and ":00" in line]
+    assert ["drifted" in line or "in this window" in line for line in history] == [False] * 3 + [True] * 3
+    shown = json.loads(monitor("explain", "price", "--endpoint", monitored.endpoint, "--json").stdout)
+    assert shown["feature"]["drifted"] is True
+    assert sum(row["after"] for row in shown["distribution"]) == pytest.approx(1)
+    assert [each["drifted"] for each in shown["history"]] == [False] * 3 + [True] * 3
+
+
+def test_what_was_not_tested_is_explained_too(monitored: MonitoredUnit, monitor: Run) -> None:
+    """An identifier is counted and not tested."""
+    told = monitor("explain", "basket_id", "--endpoint", monitored.endpoint)
+
+    assert "UTC: not tested" in told.stdout
+    assert "  do: nothing can be said: " in told.stdout
+    assert "values are distinct" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("explain", "prise"), "has no feature 'prise', it has "),
+        (("explain", "prise"), "; did you mean price?"),
+        (("report", "--window", "soon"), "--window must be a time such as 2017-08-08T06 or 2017-08-08, got 'soon'"),
+        (("report", "--window", "2017-01-01"), "ended at 2017-01-01; the newest ended at "),
+        (("report", "--output", "no/such/folder.html"), "cannot write no/such/folder.html: No such file or directory"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    monitored: MonitoredUnit, monitor: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    """With the fix, and no traceback."""
+    named = ("--endpoint", monitored.endpoint) if arguments[0] == "explain" else (monitored.endpoint,)
+    told = monitor(arguments[0], *arguments[1:], *named)
+
+    assert told.returncode == 1
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_an_endpoint_must_be_named_where_there_are_several(
+    cloud: Cloud, monitored: MonitoredUnit, monitor: Run
+) -> None:
+    """The error names them; one without a report says so."""
+    bare = DeployedUnit(cloud, f"bare{next(_number)}")
+    bare.publish(replace(bare.unit_entry, artifacts_bucket=monitored.artifacts))
+
+    told = monitor("report")
+    assert told.returncode == 1
+    assert "say which endpoint; there are: " in told.stderr
+    assert monitored.endpoint in told.stderr
+    unwatched = monitor("report", bare.endpoint)
+    assert unwatched.returncode == 1
+    assert f"the monitor of {bare.endpoint} has left no report yet" in unwatched.stderr
+
+
+def test_a_baseline_that_was_changed_is_not_shown(monitored: MonitoredUnit, monitor: Run) -> None:
+    """The page says why there are no distributions; the rest stands."""
+    body = monitored.unit.s3.get_object(Bucket=monitored.artifacts, Key=monitored.baseline_key)["Body"].read()
+    changed = body.replace(b'"rows":8000', b'"rows":8001')
+    assert changed != body
+    monitored.unit.s3.put_object(Bucket=monitored.artifacts, Key=monitored.baseline_key, Body=changed)
+    try:
+        told = monitor("report", monitored.endpoint)
+        explained = monitor("explain", "price", "--endpoint", monitored.endpoint)
+    finally:
+        monitored.unit.s3.put_object(Bucket=monitored.artifacts, Key=monitored.baseline_key, Body=body)
+
+    assert "was changed after this window was decided" in told.stdout
+    assert "No distributions" in Path("monitor.html").read_text()
+    assert "no distribution: the baseline" in explained.stdout
+
+
+def test_a_person_reads_states_problems_and_what_to_do() -> None:
+    """Problems by how often; what a rollout kept back."""
+    sample = reports.drifting()
+    lines = list(report_lines(sample.report))
+
+    assert lines[1] == sample.report.verdict
+    assert lines[2].startswith("  drift          VIOLATION         features moved by more than they may")
+    assert "; do: read what moved" in lines[2]
+    assert lines[3] == "  quality        OK                the model is no worse than it may be"
+    assert lines[-2:] == [
+        "  problem        2 x row has 3 values instead of 4",
+        "  problem        1 x price: text instead of a number",
+    ]
+
+
+def test_one_feature_in_lines() -> None:
+    """The numbers that people know, the rule, rates with intervals."""
+    sample = reports.drifting()
+
+    assert list(feature_lines(sample.report, sample.report.features[0])) == [
+        "price of demand-forecast, 2017-08-07 06:00 to 2017-08-08 06:00 UTC: drifted",
+        "  mean rose 28 %, from 2.4 to 3.07",
+        "  do: check units, currency and price lists at the source; if the world has changed, retrain",
+        "  PSI 0.31, Jensen-Shannon 0.155, L-infinity 0.013, Wasserstein 0.05, mean moved, in sd 0.62, p-value 1e-40, "
+        "by the rule mean",
+        "  nulls 2.1 % (1.4 % to 3.1 %), was 2.0 %",
+        "  new 0 % (0 % to 0.4 %), was 0 %",
+    ]
+
+
+def test_a_bar_holds_both_shares() -> None:
+    """The longer one fills it."""
+    assert (bar(0.5, 0.5, 0.5), bar(0.0, 0.0, 0.5)) == ("█" * 30, "")
+    assert bar(0.0, 0.5, 0.5) == "▓" * 30

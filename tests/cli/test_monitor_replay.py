@@ -1,0 +1,149 @@
+"""Would this have alarmed? Kept counts of six days, decided again."""
+
+import itertools
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from tests.cli.deployed_unit import DeployedUnit
+from tests.cli.monitored_unit import DAYS, DRIFTING, VARIANT, MonitoredUnit
+
+from mlops_cli.errors import UserError
+from mlops_cli.monitor_replay import changed
+from mlops_local.cloud import Cloud
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.monitor import Counts
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Window
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+_number = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def monitored(cloud: Cloud) -> MonitoredUnit:
+    """A unit of this file's own on the shared cloud."""
+    return MonitoredUnit(DeployedUnit(cloud, f"replayed{next(_number)}"))
+
+
+@pytest.fixture
+def replay(monitored: MonitoredUnit, in_process: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run `mlops monitor replay` on the shared cloud."""
+    monkeypatch.setenv("MLOPS_LOCAL_HOME", str(monitored.cloud.home))
+    yield lambda *arguments: in_process("monitor", "replay", monitored.endpoint, *arguments)
+
+
+def _states(shown: dict[str, list[dict[str, object]]], which: str) -> list[object]:
+    return [window["state"] for window in shown[which]]
+
+
+def test_as_it_is_it_says_what_the_monitor_said(monitored: MonitoredUnit, replay: Run) -> None:
+    """The same counts and thresholds give the same states, from the first day with calls on."""
+    shown = json.loads(replay("--json").stdout)
+
+    assert _states(shown, "as_it_is") == [report.drift_state.value for report in monitored.reports]
+    assert _states(shown, "as_it_is") == ["OK"] * (DAYS - DRIFTING + 1) + ["VIOLATION"] * (DRIFTING - 1)
+    assert shown["as_it_is"] == shown["with_settings"]
+    assert shown["as_it_is"][-1]["persistent"] == ["price"]
+
+
+def test_other_thresholds_may_say_something_else(replay: Run) -> None:
+    """One window is enough where one is asked for; a shift that is too small for them is none."""
+    one = json.loads(replay("--json", "--set", "alarm_windows=1").stdout)
+    large = json.loads(replay("--json", "--set", "minimum_effect=0.9", "--set", "relative_shift=0.9").stdout)
+
+    assert _states(one, "with_settings") == ["OK"] * (DAYS - DRIFTING) + ["VIOLATION"] * DRIFTING
+    assert _states(large, "with_settings") == ["OK"] * DAYS
+    assert _states(large, "as_it_is").count("VIOLATION") == DRIFTING - 1
+    assert large["settings"] == {"minimum_effect": "0.9", "relative_shift": "0.9"}
+
+
+def test_a_person_reads_how_many_would_have_alarmed(monitored: MonitoredUnit, replay: Run) -> None:
+    """A window a line, both states beside each other; what drifted in too few windows in brackets."""
+    told = replay("--set", "minimum_effect=0.9", "--set", "relative_shift=0.9")
+    plain = replay()
+
+    assert told.returncode == 0, told.stderr
+    assert (
+        f"{monitored.endpoint}: 0 of 6 windows would have alarmed with minimum_effect=0.9, relative_shift=0.9; as it is 2; "
+        "0 had too few rows to be tested" in told.stdout
+    )
+    assert "with settings" in told.stdout
+    assert "(price)" in plain.stdout
+    assert "with settings" not in plain.stdout
+
+
+def test_windows_may_have_another_length(monitored: MonitoredUnit, replay: Run) -> None:
+    """And end as often as is asked."""
+    arguments = ("--from", monitored.hour(6), "--to", monitored.hour(1), "--window-hours", "48", "--every-hours", "12")
+    shown = json.loads(replay("--json", *arguments).stdout)
+
+    ends = [datetime.fromisoformat(window["window_until"]) for window in shown["as_it_is"]]
+    assert (ends[0], ends[-1]) == (monitored.now - timedelta(days=4), monitored.now - timedelta(days=1))
+    assert {later - earlier for earlier, later in itertools.pairwise(ends)} == {timedelta(hours=12)}
+    assert len(shown["as_it_is"]) == 7
+    assert {window["rows"] for window in shown["as_it_is"]} <= {900, 1200}
+
+
+def test_counts_of_another_model_are_left_out_and_said(monitored: MonitoredUnit, replay: Run) -> None:
+    """They cannot be compared with this baseline."""
+    key = f"monitor/{monitored.endpoint}/counts/{VARIANT}/{monitored.hour(1).replace('-', '/').replace('T', '/')}/other.json"
+    one = monitored.store.counts_keys(VARIANT, Window.before(monitored.now, 24 * DAYS))[0]
+    body = monitored.unit.s3.get_object(Bucket=monitored.artifacts, Key=one)["Body"].read()
+    counts = from_json(Counts, body.replace(from_json(Counts, body).baseline_sha256.encode(), b"f" * 64))
+    monitored.unit.s3.put_object(Bucket=monitored.artifacts, Key=key, Body=canonical_json(counts))
+    try:
+        told = replay()
+    finally:
+        monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
+
+    assert "1 objects were counted against other baselines and are left out" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--set", "minimum_efect=1"), ["there is no threshold 'minimum_efect', there are features, minimum_effect, "]),
+        (
+            ("--set", "minimum_effect=big", "--set", "x", "--set", "minimum_ndcg=0.5", "--set", "significance=1"),
+            [
+                "minimum_effect must be a number, got 'big'",
+                "--set must be NAME=VALUE, got 'x'",
+                "minimum_ndcg is no threshold of drift, and counts say nothing of it",
+            ],
+        ),
+        (("--set", "significance=1", "--set", "minimum_rows=1"), ["significance must be above 0", "minimum_rows must be at"]),
+        (("--set", "minimum_rows=300", "--set", "minimum_rows=400"), ["minimum_rows must be set once"]),
+        (("--set", "features=prise"), ["'prise'", "'price'"]),
+        (("--from", "then"), ["--from must be a time such as 2017-08-08T06 or 2017-08-08, got 'then'"]),
+        (("--from", "2017-01-01", "--to", "2017-01-03"), ["are of the live model's baseline (0 are of others); name a time since"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_at_once(replay: Run, arguments: tuple[str, ...], said: list[str]) -> None:
+    """Every problem in one go, without a traceback."""
+    told = replay(*arguments)
+
+    assert told.returncode == 1, told.stdout
+    for each in said:
+        assert each in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_time_without_a_window_is_refused(monitored: MonitoredUnit, replay: Run) -> None:
+    """With what would fit."""
+    told = replay("--from", monitored.hour(2), "--to", monitored.hour(1), "--window-hours", "48")
+
+    assert told.returncode == 1
+    assert "a window of 48 hours every 48 must lie between " in told.stderr
+
+
+def test_settings_have_the_types_of_the_thresholds() -> None:
+    """Whole numbers, numbers, names."""
+    spec = changed(MonitorSpec(), ["minimum_rows=300", "relative_shift=0.1", "amounts=price, cost", "merge_hours=0"])
+
+    assert spec == MonitorSpec(minimum_rows=300, relative_shift=0.1, amounts=("price", "cost"), merge_hours=0)
+    with pytest.raises(UserError, match=r"minimum_rows must be a number, got '2\.5'"):
+        changed(MonitorSpec(), ["minimum_rows=2.5"])
