@@ -1,6 +1,5 @@
 """What a run of the monitor found, told to people in words: a rule on its event, transformed for the topic."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aws_cdk import aws_events as events
@@ -9,7 +8,6 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs._topic import RULES, admit
-from mlops_constructs.drift_alarms.severity import Severity
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.monitor import MonitorState
 
@@ -26,10 +24,8 @@ TOLD = (
 )
 
 
-def define_messages(
-    scope: Construct, *, business_unit: "BusinessUnit", endpoint_name: str, topics: Mapping[Severity, sns.ITopic]
-) -> None:
-    """Define a rule for each severity that tells its topic what was found, what to do and where the report is.
+def define_messages(scope: Construct, *, business_unit: "BusinessUnit", endpoint_name: str, topic: sns.ITopic) -> None:
+    """Define the rule ``Reported``, which tells a topic what was found, what to do and where the report is.
 
     One quoted line for each: EventBridge keeps the quotes of a template of text, and escapes a line's end inside of one.
 
@@ -39,35 +35,28 @@ def define_messages(
         scope: Parent.
         business_unit: The unit.
         endpoint_name: The endpoint.
-        topics: Where each severity is told.
+        topic: Who is told.
     """
-    home = Construct(scope, "Messages")
-    for severity, topic in topics.items():
-        rule = events.Rule(
-            home,
-            severity.value.capitalize(),
-            event_bus=business_unit.bus,
-            description=f"Tells people what the monitor of {endpoint_name} found: {severity}",
-            event_pattern=events.EventPattern(
-                source=[event_source(business_unit.name)],
-                detail_type=[DetailType.MONITOR_REPORTED.value],
-                detail={
-                    "subject": [endpoint_name],
-                    "outcome": [state.value for state in TOLD],
-                    "attributes": {"severity": [severity.value]},
-                },
-            ),
+    rule = events.Rule(
+        scope,
+        "Reported",
+        event_bus=business_unit.bus,
+        description=f"Tells people what the monitor of {endpoint_name} found",
+        event_pattern=events.EventPattern(
+            source=[event_source(business_unit.name)],
+            detail_type=[DetailType.MONITOR_REPORTED.value],
+            detail={"subject": [endpoint_name], "outcome": [state.value for state in TOLD]},
+        ),
+    )
+    admit(topic, scope, sid=f"Reported{scope.node.addr[-8:]}", service=RULES, source_arn=rule.rule_arn)
+    rule.add_target(
+        targets.SnsTopic(
+            # CDK would let every rule of every account publish; the statement above is for this rule alone
+            sns.Topic.from_topic_arn(scope, "ReportedTopic", topic.topic_arn),
+            message=_message(),
+            dead_letter_queue=business_unit.dead_letter_queue,
         )
-        name = severity.value.capitalize()
-        admit(topic, scope, sid=f"{name}Of{scope.node.addr[-8:]}", service=RULES, source_arn=rule.rule_arn)
-        rule.add_target(
-            targets.SnsTopic(
-                # CDK would let every rule of every account publish; the statement above is for this rule alone
-                sns.Topic.from_topic_arn(home, f"{name}Topic", topic.topic_arn),
-                message=_message(),
-                dead_letter_queue=business_unit.dead_letter_queue,
-            )
-        )
+    )
 
 
 def _message() -> events.RuleTargetInput:

@@ -99,7 +99,7 @@ class DriftAlarms(Construct):
             self,
             business_unit=business_unit,
             endpoint_name=monitor.endpoint.endpoint_name,
-            topics=self._topics,
+            topic=self._topics[Severity.CRITICAL],
         )
         define_endpoint_dashboard(self, "Dashboard", monitor=monitor, alarms=list(self._alarms.values()))
         print_price(

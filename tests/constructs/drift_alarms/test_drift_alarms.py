@@ -142,7 +142,7 @@ def test_a_topic_of_the_callers_hears_of_its_severity(define: Callable[..., Any]
 
     assert critical["AlarmActions"] == [made.stack.resolve(pager.topic_arn)]
     assert warning["AlarmActions"] == [made.stack.resolve(made.unit.topic.topic_arn)]
-    assert sorted(arn["Fn::GetAtt"][0][:-8] for arn in allowed) == ["PagedCritical", "PagedMessagesCritical"]
+    assert sorted(arn["Fn::GetAtt"][0][:-8] for arn in allowed) == ["PagedCritical", "PagedReported"]
 
 
 def test_retraining_is_asked_for_by_drift_and_quality(demand: Any):
@@ -153,13 +153,12 @@ def test_retraining_is_asked_for_by_drift_and_quality(demand: Any):
 
 def test_people_are_told_in_words(demand: Any):
     """The rule takes our own event of this endpoint where something is wrong, and writes three lines of it."""
-    rule = demand.one("AWS::Events::Rule", "AlarmsMessagesCritical")
+    rule = demand.one("AWS::Events::Rule", "AlarmsReported")
     pattern = rule["EventPattern"]
     assert (pattern["source"], pattern["detail-type"]) == (["mlops.demand"], ["MLOps Monitor Reported"])
     assert pattern["detail"] == {
         "subject": ["demand-forecast"],
         "outcome": ["VIOLATION", "NO_CAPTURE", "MONITOR_NOT_RUN", "BASELINE_OLDER_THAN_MODEL"],
-        "attributes": {"severity": ["critical"]},
     }
     (target,) = rule["Targets"]
     template = target["InputTransformer"]["InputTemplate"]
