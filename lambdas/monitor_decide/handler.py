@@ -3,29 +3,31 @@
 import logging
 import os
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import boto3
 
 from mlops_runtime.contracts import to_dict
+from mlops_runtime.monitor.model_monitor_evidence import add_executions
 from mlops_runtime.monitor.run import DecideSettings, decide_window
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.table import RolloutTable
 
 logging.getLogger("mlops.monitor").setLevel(logging.INFO)
 _settings = DecideSettings.from_environment(os.environ)
-_store = MonitorStore(
-    boto3.client("s3"),
-    endpoint=_settings.endpoint,
-    artifacts=os.environ["ARTIFACTS_BUCKET"],
-    captures=os.environ["CAPTURE_BUCKET"],
-)
-_table = RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], _settings.endpoint)
-_cloudwatch, _events = boto3.client("cloudwatch"), boto3.client("events")
+_s3, _artifacts, _name = boto3.client("s3"), os.environ["ARTIFACTS_BUCKET"], _settings.endpoint
+_store = MonitorStore(_s3, endpoint=_name, artifacts=_artifacts, captures=os.environ["CAPTURE_BUCKET"])
+_table = RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], _name)
+_clients = {name: boto3.client(name) for name in ("cloudwatch", "events")}
+_executions = None
+if _settings.model_monitors:
+    _asked = {"spec": _settings.spec, "endpoint": _name, "monitors": _settings.model_monitors}
+    _executions = partial(add_executions, s3=_s3, bucket=_artifacts, sagemaker=boto3.client("sagemaker"), **_asked)
 
 
 def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
     """Run the monitor for the time that the schedule's event carries, and return its report."""
     now = datetime.fromisoformat(event["time"])
-    report = decide_window(now, _settings, store=_store, table=_table, cloudwatch=_cloudwatch, events=_events)
+    report = decide_window(now, _settings, store=_store, table=_table, executions=_executions, **_clients)
     return dict(to_dict(report))

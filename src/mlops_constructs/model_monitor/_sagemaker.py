@@ -6,7 +6,7 @@ the schedule at it, and deletes the old one last. Schedules go before the endpoi
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -250,7 +250,7 @@ def _define_monitor(
 
 
 def _definition(scope: Construct, kind: _Kind, properties: dict[str, Any], name: str) -> cdk.CfnResource:
-    types: Mapping[str, type[cdk.CfnResource]] = {
+    types: Mapping[str, Callable[..., cdk.CfnResource]] = {
         "data_quality": sagemaker.CfnDataQualityJobDefinition,
         "model_quality": sagemaker.CfnModelQualityJobDefinition,
         "model_bias": sagemaker.CfnModelBiasJobDefinition,

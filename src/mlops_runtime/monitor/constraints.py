@@ -177,7 +177,7 @@ def _feature(raw: Mapping[str, Any], config: Mapping[str, Any], problems: list[s
     completeness = raw.get("completeness")
     return FeatureConstraint(
         name=name,
-        inferred_type=kind if kind in _TYPES else "Unknown",  # type: ignore[arg-type] # one of them
+        inferred_type=kind if kind in _TYPES else "Unknown",
         completeness=None if completeness is None else float(completeness),
         domain=frozenset(map(str, domains)) if isinstance(domains, list) and domains else None,
         thresholds=_thresholds(name, layers, problems),

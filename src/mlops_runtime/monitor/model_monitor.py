@@ -169,7 +169,7 @@ def _told(monitor: MonitorName, document: Mapping[str, Any]) -> Mapping[str, int
     return {f"{monitor}: analyzed by {ANALYZER}, in place of AWS's image": 1, **known}
 
 
-def _violations(execution: ExecutionFiles, problems: Counter[str]) -> list[Mapping[str, Any]]:
+def _violations(execution: ExecutionFiles, problems: Counter[str]) -> Sequence[Mapping[str, Any]]:
     document = _document(execution, VIOLATION_FILES, problems)
     listed = document.get("violations", [])
     if not isinstance(listed, list):

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from mlops_runtime.monitor.counts import count
 from mlops_runtime.monitor.emf import lines, metrics
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.gather import Place, gather, inventory
+from mlops_runtime.monitor.model_monitor import MONITORS, MonitorName
 from mlops_runtime.monitor.ndcg import Explanation
 from mlops_runtime.monitor.quality_statistics import quality_statistics
 from mlops_runtime.monitor.report import Engine, build
@@ -90,6 +91,7 @@ class DecideSettings:
         traffic: Where calls and latency are published. Default: SageMaker's own metrics.
         period_hours: How often it is decided. Default: once a window.
         engine: What counts. Default: functions.
+        model_monitors: Monitors of SageMaker Model Monitor that run. Default: none, another engine counts.
     """
 
     endpoint: str
@@ -101,14 +103,17 @@ class DecideSettings:
     traffic: Mapping[str, Any] | None = None
     period_hours: int | None = None
     engine: Engine = "LAMBDA"
+    model_monitors: tuple[MonitorName, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "DecideSettings":
         """Read ``ENDPOINT``, ``VARIANT``, ``UNIT``, ``EVENT_BUS``, ``WINDOW_HOURS`` and ``MONITOR``.
 
         ``TRAFFIC`` says where calls are counted that SageMaker does not count: ``{"namespace", "metric", "dimensions"}``, and with
-        ``latency`` where their latency is. ``PERIOD_HOURS`` says how often it is decided.
+        ``latency`` where their latency is. ``PERIOD_HOURS`` says how often it is decided, ``MODEL_MONITORS`` which monitors of
+        SageMaker Model Monitor report.
         """
+        monitors = tuple(name for name in MONITORS if name in environment.get("MODEL_MONITORS", "").split(","))
         return cls(
             endpoint=environment["ENDPOINT"],
             variant=environment["VARIANT"],
@@ -118,6 +123,8 @@ class DecideSettings:
             spec=from_json(MonitorSpec, environment["MONITOR"]),
             traffic=json.loads(environment["TRAFFIC"]) if "TRAFFIC" in environment else None,
             period_hours=int(environment["PERIOD_HOURS"]) if "PERIOD_HOURS" in environment else None,
+            engine="SAGEMAKER_MODEL_MONITOR" if monitors else "LAMBDA",
+            model_monitors=monitors,
         )
 
 
@@ -130,6 +137,7 @@ def decide_window(
     cloudwatch: "CloudWatchClient",
     events: "EventBridgeClient",
     explanation: Explanation | None = None,
+    executions: Callable[[Evidence, Window], Evidence] | None = None,
 ) -> MonitorReport:
     """Decide over the last window: write the report's files, log the metrics, send ``MLOps Monitor Reported``.
 
@@ -141,6 +149,7 @@ def decide_window(
         cloudwatch: Client.
         events: Client.
         explanation: What the attributions of the window say. Default: nothing was explained.
+        executions: Adds what an engine that is not ours found in a window. Default: ours counted.
     """
     window = Window.before(now, settings.window_hours)
     place = Place(
@@ -152,6 +161,8 @@ def decide_window(
         period_hours=settings.period_hours or settings.window_hours,
     )
     evidence = gather(window, row=table.read(), spec=settings.spec, place=place, now=now, explanation=explanation)
+    if executions is not None:
+        evidence = executions(evidence, window)
     return publish(evidence, window, now, settings, store=store, events=events)
 
 
