@@ -94,8 +94,7 @@ class LevelCells(dict[Any, int]):
     def of(self, values: Column) -> Cells:
         """Return the cell of each row of a column."""
         if isinstance(values, Coded):
-            known = np.array([*map(self.__getitem__, values.levels), self[None]], dtype=np.int64)
-            return known[values.codes]
+            return _by_level(self, values)
         return _each(self, to_list(values))
 
     def _find(self, value: Any) -> int:
@@ -146,7 +145,11 @@ def to_coded(values: Column) -> tuple[Coded, int]:
         >>> to_coded(["b", "a", None, "b", 3])
         (Coded(codes=array([ 0,  1, -1,  0, -2]), levels=['b', 'a']), 1)
     """
-    if isinstance(values, Coded):
+    if (
+        isinstance(values, Coded)
+        and len(set(values.levels)) == len(values.levels)
+        and all(map(_is_level, values.levels))
+    ):
         return values, 0
     codes = LevelCodes()
     found = codes.of(values)
@@ -184,7 +187,7 @@ class LevelCodes(dict[Any, int]):
     def of(self, values: Column) -> Cells:
         """Return the code of each row of a column, going on from the columns before."""
         if isinstance(values, Coded):
-            return np.array([*map(self.__getitem__, values.levels), NULL], dtype=np.int64)[values.codes]
+            return _by_level(self, values)
         return _each(self, to_list(values))
 
 
@@ -243,6 +246,18 @@ def _number(value: Any) -> float:
         return float(value)
     except (ValueError, OverflowError, TypeError):
         return np.inf
+
+
+def _is_level(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _by_level(codes: dict[Any, int], values: Coded) -> Cells:
+    if len(values.levels) <= len(values.codes):
+        return np.array([*map(codes.__getitem__, values.levels), codes[None]], dtype=np.int64)[values.codes]
+    used, inverse = np.unique(values.codes, return_inverse=True)  # a piece of a column of many levels
+    found = [codes[values.levels[code] if code >= 0 else None] for code in used.tolist()]
+    return np.array(found, dtype=np.int64)[inverse]
 
 
 def _each(codes: dict[Any, int], values: Sequence[Any]) -> Cells:

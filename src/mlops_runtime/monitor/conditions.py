@@ -149,7 +149,7 @@ def part(
     codes = np.searchsorted(edges, numbers, side="right").astype(np.int64)
     codes[np.isnan(numbers)] = len(edges) + 1
     codes[np.isinf(numbers)] = len(edges) + 2
-    shown = [f"{edge:g}" for edge in condition.edges]
+    shown = [f"{edge:.12g}" for edge in condition.edges]
     between = [f"{low} to {high}" for low, high in pairwise(shown)]
     return codes, [f"below {shown[0]}", *between, f"{shown[-1]} or more", "null", "invalid"]
 

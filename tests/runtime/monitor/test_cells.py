@@ -96,6 +96,21 @@ def test_codes_say_what_values_are(values: list[object]) -> None:
         assert code == (-1 if is_null else value if isinstance(value, str) else -2)
 
 
+@given(st.lists(st.integers(-1, 5), max_size=9), st.permutations(["a", "b", "", "a", "new", "long"]))
+def test_codes_are_as_good_as_their_levels(codes: list[int], levels: list[str]) -> None:
+    """Also where a level is there twice, is the empty text, or there are more levels than rows."""
+    column = Coded(np.array(codes, dtype=np.int64), levels)
+    texts = [levels[code] if code >= 0 else None for code in codes]
+    cells = LevelCells(store(counts=(0,) * 36, tail=32, known=(level_crc("long"),)))
+    assert cells.of(column).tolist() == cells.of(texts).tolist()
+    coded, invalid = to_coded(column)
+    assert invalid == 0
+    assert [coded.levels[code] if code >= 0 else None for code in coded.codes.tolist()] == [
+        text or None for text in texts
+    ]
+    assert len(set(coded.levels)) == len(coded.levels)
+
+
 def test_whole_numbers_of_an_array_are_their_text() -> None:
     """As the columns of a training set's table."""
     assert to_coded(np.array([7, 7, 8]))[0].levels == ["7", "8"]
