@@ -12,6 +12,7 @@ from mlops_cli.local import Home
 
 if TYPE_CHECKING:
     from mlops_cli.entries import Entries
+    from mlops_runtime.business_unit.monitors import MonitorOverview
     from mlops_runtime.business_unit.overview import EndpointOverview, Lock, Overview, PipelineOverview, UnitOverview
     from mlops_runtime.contracts.automation import UnitEntry
     from mlops_runtime.contracts.rollout import AuditRecord
@@ -27,7 +28,7 @@ def status(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show desired and live versions, rollouts, locks, pauses, freezes and retraining."""
+    """Show desired and live versions, what monitors found, rollouts, locks, pauses, freezes and retraining."""
     from mlops_cli.entries import Entries
     from mlops_runtime.business_unit.overview import Overview
     from mlops_runtime.contracts import to_dict
@@ -40,6 +41,7 @@ def status(
             sagemaker=aws.client("sagemaker"),
             stepfunctions=aws.client("stepfunctions"),
             now=now,
+            s3=aws.client("s3"),
         )
         if unit is None:
             found, unread = readable(entries.units(), entries, overview)
@@ -126,11 +128,21 @@ def _endpoint_lines(endpoint: "EndpointOverview", now: datetime) -> Iterator[str
     else:
         how = {None: "at the first approval", True: "as live", False: "not served yet"}[endpoint.is_desired]
         yield f"    desired   {endpoint.desired.rpartition('/')[2].removesuffix('.json')}, {how}"
+    if endpoint.monitor is not None:
+        yield f"    monitor   {_monitor(endpoint.monitor, now)}"
     yield from _running("rollout", endpoint.running, endpoint.lock, now)
     if endpoint.probation_until is not None:
         yield f"    probation until {_moment(endpoint.probation_until, now)}"
     if endpoint.last is not None:
         yield f"    record    {_record(endpoint.last, now)}"
+
+
+def _monitor(monitor: "MonitorOverview", now: datetime) -> str:
+    if monitor.unread:
+        return f"not shown: {monitor.unread}"
+    found = ", ".join(f"{name} {state}" for name, state in monitor.states.items())
+    engine = "" if monitor.engine is None else f", engine {monitor.engine}"
+    return f"{found}; window until {_moment(monitor.window_until, now)}{engine}"
 
 
 def _pipeline_lines(pipeline: "PipelineOverview", now: datetime) -> Iterator[str]:

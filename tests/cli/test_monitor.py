@@ -194,3 +194,13 @@ def test_a_bar_holds_both_shares() -> None:
     """The longer one fills it."""
     assert (bar(0.5, 0.5, 0.5), bar(0.0, 0.0, 0.5)) == ("█" * 30, "")
     assert bar(0.0, 0.5, 0.5) == "▓" * 30
+
+
+def test_the_status_says_what_the_monitor_found(monitored: MonitoredUnit, monitor: Run, in_process: Run) -> None:
+    """In a line of its endpoint, and for programs."""
+    told = in_process("status", monitored.unit.name)
+    shown = json.loads(in_process("status", monitored.unit.name, "--json").stdout)
+
+    assert "    monitor   drift VIOLATION, quality NO_LABELS_YET, latency " in told.stdout
+    assert "engine LAMBDA" in told.stdout
+    assert shown["units"][0]["endpoints"][0]["monitor"]["verdict"] == monitored.reports[-1].verdict

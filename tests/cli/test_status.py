@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from deployed_unit import DeployedUnit
 
 from mlops_cli.status import distance, readable, unit_lines
+from mlops_runtime.business_unit.monitors import MonitorOverview
 from mlops_runtime.business_unit.overview import EndpointOverview, Lock, PipelineOverview, UnitOverview
 from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow, PauseState, UnitEntry
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
@@ -109,6 +110,17 @@ def test_a_person_reads_what_matters() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
+        (
+            {
+                "monitor": MonitorOverview(
+                    window_until="2017-08-10T06:00:00Z",
+                    states={"drift": "VIOLATION", "quality": "NO_LABELS_YET"},
+                    engine="LAMBDA",
+                )
+            },
+            "    monitor   drift VIOLATION, quality NO_LABELS_YET; window until 2017-08-10 06:00 (6 hours ago), engine LAMBDA",
+        ),
+        ({"monitor": MonitorOverview(states={}, unread="AccessDenied")}, "    monitor   not shown: AccessDenied"),
         ({}, "    desired   no serving spec is stored yet"),
         ({"desired": "s3://a/specs/e/two.json"}, "    desired   two, at the first approval"),
         ({"desired": "s3://a/specs/e/two.json", "is_desired": False}, "    desired   two, not served yet"),

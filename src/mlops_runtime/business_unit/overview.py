@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mlops_runtime.business_unit.automation import frozen_reason, pause_of
+from mlops_runtime.business_unit.monitors import MonitorOverview, newest_verdict
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.automation import (
     EndpointEntry,
@@ -22,6 +23,7 @@ from mlops_runtime.rollout.table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -45,7 +47,7 @@ class EndpointOverview:
 
     On EKS it is ``RECORDED``: a cluster answers in its own network only, so what the last rollout wrote down is told.
     ``serving_config`` is what SageMaker serves, ``live`` what the last rollout wrote down; ``is_desired`` says whether the live one
-    is served as the stack asks (None before anything is).
+    is served as the stack asks (None before anything is). ``monitor`` is what its monitor last found (None where nothing watches).
     """
 
     endpoint: str
@@ -58,6 +60,7 @@ class EndpointOverview:
     lock: Lock | None
     probation_until: str | None
     last: AuditRecord | None
+    monitor: MonitorOverview | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +99,14 @@ class Overview:
         sagemaker: Client.
         stepfunctions: Client.
         now: The time in the cloud.
+        s3: Client. Default: reports of monitors are not read.
     """
 
     dynamodb: "DynamoDBClient"
     sagemaker: "SageMakerClient"
     stepfunctions: "SFNClient"
     now: datetime
+    s3: "S3Client | None" = None
 
     def unit(
         self, entry: UnitEntry, endpoints: Sequence[EndpointEntry], pipelines: Sequence[PipelineEntry]
@@ -115,12 +120,17 @@ class Overview:
             frozen=frozen_reason(freeze, self.now),
             next_freeze=next((window for window in freeze.windows if window.start > self.now), None),
             last=_last(row),
-            endpoints=tuple(self.endpoint(endpoint) for endpoint in endpoints),
+            endpoints=tuple(self.endpoint(endpoint, artifacts=entry.artifacts_bucket) for endpoint in endpoints),
             pipelines=tuple(self.pipeline(pipeline) for pipeline in pipelines),
         )
 
-    def endpoint(self, entry: EndpointEntry) -> EndpointOverview:
-        """Return the endpoint of an entry."""
+    def endpoint(self, entry: EndpointEntry, *, artifacts: str | None = None) -> EndpointOverview:
+        """Return the endpoint of an entry.
+
+        Args:
+            entry: The endpoint's.
+            artifacts: The unit's bucket of artifacts, where reports of its monitor lie. Default: they are not read.
+        """
         row = RolloutTable(self.dynamodb, entry.rollout_table, entry.endpoint).read()
         live = None if row.live is None else from_json(LivePointer, row.live)
         is_eks = entry.target == "EKS"
@@ -138,6 +148,7 @@ class Overview:
             lock=None if row.owner is None else self._lock(row.owner, row.lock_until or 0),
             probation_until=probation if probation and datetime.fromisoformat(probation) > self.now else None,
             last=_last(row),
+            monitor=None if artifacts is None else self._monitor(entry.endpoint, artifacts),
         )
 
     def pipeline(self, entry: PipelineEntry) -> PipelineOverview:
@@ -153,6 +164,11 @@ class Overview:
             day_count=state.day_count,
             new_labels=state.new_labels,
         )
+
+    def _monitor(self, endpoint: str, artifacts: str) -> MonitorOverview | None:
+        if self.s3 is None:
+            return None
+        return newest_verdict(self.s3, endpoint=endpoint, artifacts=artifacts, now=self.now)
 
     def _running(self, machine: str) -> tuple[str, ...]:
         pages = self.stepfunctions.get_paginator("list_executions").paginate(
