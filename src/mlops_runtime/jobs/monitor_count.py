@@ -130,8 +130,8 @@ def _outcomes(
         for part in todo:
             yield part, attempt(counter, part)
         return
-    # processes are new ones: a copy of this one would share its connections
-    context = multiprocessing.get_context("spawn")
+    # copies of this process, which has no threads: what is imported is shared; connections are their own
+    context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(settings,)) as pool:
         futures = {pool.submit(_count, part): part for part in todo}
         for future in as_completed(list(futures)):

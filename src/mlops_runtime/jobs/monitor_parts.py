@@ -6,7 +6,7 @@ A part holds the lines that begin in its range of bytes, so parts are made from 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.monitor.capture import bounded_lines
 
@@ -81,7 +81,9 @@ def lines_from(s3: "S3Client", bucket: str, key: str, start: int) -> Iterator[by
 def _chunks(s3: "S3Client", bucket: str, key: str, begin: int, *, end: int | None, step: int) -> Iterator[bytes]:
     """Yield an object's bytes: up to ``end`` by one request, what comes after ``step`` by ``step`` as long as it is asked for."""
     while True:
-        where = {} if begin == 0 and end is None else {"Range": f"bytes={begin}-{'' if end is None else end - 1}"}
+        where: dict[str, Any] = (
+            {} if begin == 0 and end is None else {"Range": f"bytes={begin}-{'' if end is None else end - 1}"}
+        )
         answer = s3.get_object(Bucket=bucket, Key=key, **where)
         with closing(answer["Body"]) as body:
             yield from body.iter_chunks(_CHUNK)

@@ -1,0 +1,243 @@
+"""``python -m mlops_runtime.jobs.monitor``: count a window's capture objects, explain a sample of them, and decide.
+
+What the two functions of the Lambda engine do, in one job: the counts are the same bit for bit and lie in the same places, and the
+decision is the same code, so an endpoint may change from one to the other. What is counted already is left alone: a run goes on
+where one before it failed. The time is given, as the schedule's event carries it.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import boto3
+
+from mlops_runtime.contracts import ContractError, canonical_json, from_json
+from mlops_runtime.contracts.monitor import Baseline, MonitorReport
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.jobs.monitor_count import CountSettings, count_objects
+from mlops_runtime.jobs.monitor_explain import explain
+from mlops_runtime.jobs.optml import JobError, OptMl
+from mlops_runtime.monitor.ndcg import Explanation
+from mlops_runtime.monitor.run import DecideSettings, decide_window
+from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
+from mlops_runtime.monitor.window import Window
+from mlops_runtime.rollout.table import RolloutTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+
+_log = logging.getLogger("mlops.monitor")
+# counts objects by their sizes and settings; returns why some could not be
+Count = Callable[[Mapping[str, int], CountSettings], dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """What the job calls."""
+
+    s3: "S3Client"
+    dynamodb: "DynamoDBClient"
+    cloudwatch: "CloudWatchClient"
+    events: "EventBridgeClient"
+
+    @classmethod
+    def of_environment(cls) -> "Clients":
+        """Make them with the job's own role."""
+        return cls(
+            s3=boto3.client("s3"),
+            dynamodb=boto3.client("dynamodb"),
+            cloudwatch=boto3.client("cloudwatch"),
+            events=boto3.client("events"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the job is told by its arguments.
+
+    Args:
+        now: The time that the schedule's event carries.
+        settings: What is decided and how, as the Lambda engine's function is told by its environment.
+        artifacts: Bucket of counts, baselines and reports.
+        captures: Bucket of captures and labels.
+        table: Table of the rollouts: what is live.
+        attribution_rows: How many captured rows to explain. Default: none.
+    """
+
+    now: datetime
+    settings: DecideSettings
+    artifacts: str
+    captures: str
+    table: str
+    attribution_rows: int = 0
+
+
+def run(options: Options, count: Count, clients: Clients) -> tuple[MonitorReport, dict[str, str]]:
+    """Count what is not counted yet, explain, and decide over the window.
+
+    Objects of the hours that may be added to the window are counted too: also those of a window whose run failed.
+
+    Args:
+        options: Time, thresholds and places.
+        count: Counts objects.
+        clients: Clients.
+
+    Returns:
+        The report, and why objects could not be counted, by key.
+    """
+    settings = replace(options.settings, engine="PROCESSING")
+    store = MonitorStore(clients.s3, endpoint=settings.endpoint, artifacts=options.artifacts, captures=options.captures)
+    table = RolloutTable(clients.dynamodb, options.table, settings.endpoint)
+    text = table.read().live
+    failed: dict[str, str] = {}
+    explanation: Explanation | None = None
+    if text is not None:
+        live = from_json(LivePointer, text)
+        baseline = _baseline(live, store)
+        if baseline is not None:
+            failed = _count_rest(live, baseline, options, store, count)
+            explanation = _explain(live, baseline, options, store, clients.s3)
+    report = decide_window(
+        options.now,
+        settings,
+        store=store,
+        table=table,
+        cloudwatch=clients.cloudwatch,
+        events=clients.events,
+        explanation=explanation,
+    )
+    return report, failed
+
+
+def _baseline(live: LivePointer, store: MonitorStore) -> Baseline | None:
+    """Return the live model's baseline; the decision tells what is wrong with one that cannot be used."""
+    try:
+        return store.read_baseline(live.baseline_uri, live.baseline_sha256)
+    except BaselineIntegrityError as error:
+        _log.error("nothing is counted: %s", error)
+        return None
+
+
+def _count_rest(
+    live: LivePointer, baseline: Baseline, options: Options, store: MonitorStore, count: Count
+) -> dict[str, str]:
+    settings = options.settings
+    window = Window.before(options.now, settings.window_hours).extended(settings.spec.merge_hours)
+    counted = set(store.counts_keys(settings.variant, window))
+    sizes = store.capture_sizes(settings.variant, window)
+    rest = {key: size for key, size in sizes.items() if (target := store.counts_key(key)) and target not in counted}
+    told = {"objects": len(sizes), "to_count": len(rest), "bytes": sum(rest.values())}
+    _log.info(json.dumps({"monitor": settings.endpoint, **told}))
+    how = CountSettings(
+        endpoint=settings.endpoint,
+        artifacts=options.artifacts,
+        captures=options.captures,
+        baseline=canonical_json(baseline),
+        since=live.since,
+    )
+    return count(rest, how) if rest else {}
+
+
+def _explain(
+    live: LivePointer, baseline: Baseline, options: Options, store: MonitorStore, s3: "S3Client"
+) -> Explanation | None:
+    if not options.attribution_rows:
+        return None
+    window = Window.before(options.now, options.settings.window_hours)
+    found = explain(
+        live,
+        baseline,
+        store.capture_sizes(options.settings.variant, window),
+        s3=s3,
+        captures=options.captures,
+        rows=options.attribution_rows,
+        minimum_ndcg=options.settings.spec.minimum_ndcg,
+    )
+    if found is None:
+        _log.warning("the baseline has no attributions; give the evaluation plan attribution_rows, and train again")
+    elif found.problem is not None:
+        _log.error("the model is not explained: %s", found.problem)
+    return found
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the job's arguments.
+
+    Raises:
+        JobError: If the time is none, or the number of rows is negative.
+        ContractError: If the settings are not valid.
+    """
+    parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.monitor")
+    # SageMaker takes at most 256 characters an argument, so the settings may come in pieces
+    parser.add_argument("--settings", required=True, nargs="+", help="DecideSettings as JSON")
+    parser.add_argument("--artifacts", required=True, help="bucket of counts, baselines and reports")
+    parser.add_argument("--captures", required=True, help="bucket of captures and labels")
+    parser.add_argument("--table", required=True, help="table of the rollouts")
+    parser.add_argument("--now", required=True, help="ISO 8601 time with a zone, as the schedule's event carries it")
+    parser.add_argument("--attribution-rows", type=int, default=0, help="captured rows to explain; needs shap")
+    given = parser.parse_args(arguments)
+    if given.attribution_rows < 0:
+        raise JobError(f"--attribution-rows must be 0 or more, got {given.attribution_rows}")
+    return Options(
+        now=_time(given.now),
+        settings=from_json(DecideSettings, "".join(given.settings)),
+        artifacts=given.artifacts,
+        captures=given.captures,
+        table=given.table,
+        attribution_rows=given.attribution_rows,
+    )
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise JobError(f"--now must be an ISO 8601 time with a zone, such as 2017-08-08T06:00:00Z, got {text!r}")
+    return time
+
+
+def report_to_caller(report: MonitorReport, failed: Mapping[str, str], opt_ml: OptMl) -> int:
+    """Leave the verdict as the job's exit message, say what was not counted, and return the exit code: 1 if anything was not."""
+    verdict = str(report.verdict)
+    opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
+    opt_ml.message.write_text(verdict)
+    sys.stderr.write(f"mlops monitor: {verdict}\n")
+    for key, reason in failed.items():
+        sys.stderr.write(f"mlops monitor: {key} is not counted: {reason}\n")
+    return 1 if failed else 0
+
+
+def main(arguments: Sequence[str], count: Count | None = None) -> int:
+    """Run the job. Returns the exit code; a user's mistake is one line on standard error.
+
+    Args:
+        arguments: The command line.
+        count: Counts objects. Default: processes of this machine, one a CPU that it may use.
+    """
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    _log.setLevel(logging.INFO)
+    try:
+        report, failed = run(parse(arguments), _in_processes if count is None else count, Clients.of_environment())
+    except (JobError, ContractError) as error:
+        sys.stderr.write(f"mlops monitor: {error}\n")
+        return 1
+    return report_to_caller(report, failed, OptMl.from_environment(os.environ))
+
+
+def _in_processes(sizes: Mapping[str, int], settings: CountSettings) -> dict[str, str]:
+    return count_objects(sizes, settings, processes=len(os.sched_getaffinity(0)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

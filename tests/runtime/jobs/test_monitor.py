@@ -1,0 +1,348 @@
+"""The job on the embedded cloud: a real endpoint's captures, counted, explained and decided as the functions would."""
+
+import json
+import random
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from tests.runtime import explain as package
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
+from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.jobs.arguments import split_argument
+from mlops_runtime.jobs.monitor import Clients, main, parse, run
+from mlops_runtime.jobs.monitor_count import count_objects
+from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.monitor.attributions import attributions
+from mlops_runtime.monitor.baseline import category_baseline, number_baseline
+from mlops_runtime.monitor.run import DecideSettings, count_object, decide_window
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.serving.model import load
+
+ENDPOINT = "job-forecast"
+ARTIFACTS, CAPTURES, TABLE, BUS = (
+    "monitor-job-artifacts",
+    "monitor-job-captures",
+    "monitor-job-rollout",
+    "monitor-job-bus",
+)
+ACCOUNT, REGISTRY = "000000000000", "000000000000.dkr.ecr.us-east-1.amazonaws.com"
+DIGEST = "@sha256:" + "0" * 64
+STORES = ("north", "south, old", "east")
+SINCE = "2000-01-01T00:00:00Z"
+SETTINGS = DecideSettings(
+    endpoint=ENDPOINT,
+    variant="AllTraffic",
+    unit="demand",
+    bus=BUS,
+    window_hours=24,
+    spec=MonitorSpec(merge_hours=0),
+)
+ROWS, CALLS = 4, 60
+
+
+class Job:
+    """The cloud with an endpoint that was called, and what the monitor reads."""
+
+    def __init__(self, cloud: Any) -> None:
+        """Make buckets, table and bus."""
+        self.cloud = cloud
+        self.s3, self.sagemaker = cloud.client("s3"), cloud.client("sagemaker")
+        for bucket in (ARTIFACTS, CAPTURES):
+            self.s3.create_bucket(Bucket=bucket)
+        self.dynamodb = cloud.client("dynamodb")
+        self.dynamodb.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
+        )
+        cloud.client("events").create_event_bus(Name=BUS)
+        self.now = datetime(2000, 1, 1, tzinfo=UTC)
+
+    def role(self, name: str, statements: list[dict[str, Any]]) -> str:
+        """Make a role of SageMaker's."""
+        trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        iam = self.cloud.client("iam")
+        arn = iam.create_role(
+            RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        )
+        policy = json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]}
+        )
+        iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=policy)
+        return str(arn["Role"]["Arn"])
+
+    def serve(self, archive: bytes) -> None:
+        """Serve a model with our own server, captured."""
+        self.s3.put_object(Bucket=ARTIFACTS, Key="models/model.tar.gz", Body=archive)
+        everything = [{"Action": "s3:*", "Resource": "*"}]
+        role = self.role("monitor-job-endpoint", everything)
+        container = {
+            "Image": f"{REGISTRY}/mlops-runtime{DIGEST}",
+            "ModelDataUrl": f"s3://{ARTIFACTS}/models/model.tar.gz",
+        }
+        self.sagemaker.create_model(ModelName=ENDPOINT, ExecutionRoleArn=role, PrimaryContainer=container)
+        variant = {
+            "VariantName": "AllTraffic",
+            "ModelName": ENDPOINT,
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": 1,
+        }
+        capture = {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": 100,
+            "DestinationS3Uri": f"s3://{CAPTURES}/capture",
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
+        }
+        self.sagemaker.create_endpoint_config(
+            EndpointConfigName=ENDPOINT, ProductionVariants=[variant], DataCaptureConfig=capture
+        )
+        self.sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=ENDPOINT)
+        self.wait(lambda: self.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "InService")
+
+    def call(self) -> None:
+        """Call it, CSV and JSON by turns, and wait for the captures."""
+        chance, runtime = random.Random(2), self.cloud.client("sagemaker-runtime")
+        for i in range(CALLS):
+            rows = [[chance.gauss(20, 2), chance.gauss(5, 1), chance.choice(STORES)] for _ in range(ROWS)]
+            text = "\n".join(f'{price!r},{stock!r},"{store}"' for price, stock, store in rows)
+            kind, body = ("text/csv", text) if i % 2 else ("application/json", json.dumps({"instances": rows}))
+            runtime.invoke_endpoint(EndpointName=ENDPOINT, ContentType=kind, Body=body)
+        self.wait(lambda: sum(len(body.splitlines()) for body in self.captures().values()) == CALLS)
+        newest = max(key.split("/")[3:7] for key in self.captures())
+        self.now = datetime(*map(int, newest), tzinfo=UTC) + timedelta(hours=1, minutes=5)
+
+    def captures(self) -> dict[str, bytes]:
+        """Return what was captured, by key."""
+        return self.objects(CAPTURES, f"capture/{ENDPOINT}/")
+
+    def objects(self, bucket: str, prefix: str) -> dict[str, bytes]:
+        """Return the objects below a prefix, by key."""
+        found = self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+        return {each["Key"]: self.s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in found}
+
+    def counts(self) -> dict[str, bytes]:
+        """Return the counts objects."""
+        return self.objects(ARTIFACTS, f"monitor/{ENDPOINT}/counts/")
+
+    def report(self) -> MonitorReport:
+        """Return the report that was written."""
+        key = f"monitor/{ENDPOINT}/reports/{self.now:%Y-%m-%dT%H}/report.json"
+        return from_json(MonitorReport, self.s3.get_object(Bucket=ARTIFACTS, Key=key)["Body"].read())
+
+    def forget(self) -> None:
+        """Remove what the monitor wrote."""
+        for key in self.objects(ARTIFACTS, f"monitor/{ENDPOINT}/"):
+            self.s3.delete_object(Bucket=ARTIFACTS, Key=key)
+
+    def arguments(self, *more: str) -> list[str]:
+        """Return the job's arguments as its starter gives them."""
+        pieces = split_argument(json.dumps(to_dict(SETTINGS), separators=(",", ":")))
+        places = ["--artifacts", ARTIFACTS, "--captures", CAPTURES, "--table", TABLE]
+        return ["--settings", *pieces, *places, "--now", f"{self.now:%Y-%m-%dT%H:%M:%SZ}", *more]
+
+    def clients(self) -> Clients:
+        """Return clients of the account's root."""
+        return Clients(**{name: self.cloud.client(name) for name in ("s3", "dynamodb", "cloudwatch", "events")})
+
+    def log(self, name: str) -> str:
+        """Return what a processing job wrote."""
+        logs, group = self.cloud.client("logs"), "/aws/sagemaker/ProcessingJobs"
+        streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]
+        found = [logs.get_log_events(logGroupName=group, logStreamName=each["logStreamName"]) for each in streams]
+        return "\n".join(event["message"] for part in found for event in part["events"])
+
+    def wait(self, look: Any, seconds: float = 180.0) -> Any:
+        """Look until something true is seen."""
+        end = time.monotonic() + seconds
+        while not (seen := look()):
+            assert time.monotonic() < end, f"nothing within {seconds} s"
+            time.sleep(0.1)
+        return seen
+
+
+@pytest.fixture(scope="module")
+def job(cloud, models, tmp_path_factory) -> Job:
+    """Give an endpoint with a baseline, which was called like in training."""
+    made = Job(cloud)
+    archive = models.archive(tmp_path_factory.mktemp("model") / "model.tar.gz")
+    model = load(models.onnx(), models.signature_json())
+    chance = np.random.default_rng(4)
+    price, stock = (chance.normal(mean, sd, 2000).astype(np.float32) for mean, sd in ((20, 2), (5, 1)))
+    store = chance.integers(0, 3, 2000)
+    rows = np.stack([price, stock, store], axis=1).astype(np.float32)
+    baseline = Baseline(
+        features=(
+            number_baseline("price", price),
+            number_baseline("stock", stock),
+            category_baseline("store", [STORES[code] for code in store]),
+        ),
+        rows=2000,
+        training_set_id="set-1",
+        created="2000-01-01T00:00:00Z",
+        prediction=number_baseline("prediction", model.predict(rows)),
+        quality={"wape": 0.1, "bias": 0.0},
+    )
+    package.require()
+    baseline = replace(baseline, attributions=attributions(model, baseline, rows[:60]))
+    made.s3.put_object(Bucket=ARTIFACTS, Key=f"evaluations/{ENDPOINT}/1/baseline.json", Body=canonical_json(baseline))
+    live = LivePointer(
+        endpoint=ENDPOINT, config=ENDPOINT, model=ENDPOINT, model_package_arn="arn:p/1", model_sha256=model.sha256,
+        artifact_uri=f"s3://{ARTIFACTS}/models/model.tar.gz", baseline_uri=f"s3://{ARTIFACTS}/evaluations/{ENDPOINT}/1/baseline.json",
+        baseline_sha256=content_hash(baseline), evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x",
+        spec_uri="s3://x", execution="arn:e", since=SINCE,
+    )  # fmt: skip
+    made.dynamodb.put_item(
+        TableName=TABLE, Item={"endpoint": {"S": ENDPOINT}, "live": {"S": canonical_json(live).decode()}}
+    )
+    made.serve(archive.read_bytes())
+    made.call()
+    return made
+
+
+def needed() -> list[dict[str, Any]]:
+    """Return what the job's role must allow, and nothing else."""
+    captures, artifacts = f"arn:aws:s3:::{CAPTURES}", f"arn:aws:s3:::{ARTIFACTS}"
+    monitor = f"{artifacts}/monitor/{ENDPOINT}"
+    return [
+        {
+            "Action": "s3:GetObject",
+            "Resource": [
+                f"{captures}/capture/{ENDPOINT}/*",
+                f"{captures}/labels/{ENDPOINT}/*",
+                f"{artifacts}/evaluations/{ENDPOINT}/*",
+                f"{artifacts}/models/*",
+                f"{monitor}/*",
+            ],
+        },
+        {"Action": "s3:PutObject", "Resource": f"{monitor}/*"},
+        {"Action": "s3:ListBucket", "Resource": [captures, artifacts]},
+        {"Action": "dynamodb:GetItem", "Resource": f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{TABLE}"},
+        {"Action": "cloudwatch:GetMetricData", "Resource": "*"},
+        {"Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "*"},
+        {"Action": "events:PutEvents", "Resource": f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/{BUS}"},
+    ]
+
+
+@pytest.mark.cloud
+def test_the_job_counts_explains_and_decides_as_the_functions_do(job):
+    """A job of the explaining image; then the functions' code over the same captures: the same bytes, the same report."""
+    home = package.require()
+    request = {
+        "ProcessingJobName": "monitor-job",
+        "AppSpecification": {
+            "ImageUri": f"{REGISTRY}/mlops-explain{DIGEST}",
+            "ContainerEntrypoint": ["python", "-m", "mlops_runtime.jobs.monitor"],
+            "ContainerArguments": job.arguments("--attribution-rows", "60"),
+        },
+        # the image has shap among its packages, this machine beside them
+        "Environment": {"PYTHONPATH": str(home)},
+        "RoleArn": job.role("monitor-job", needed()),
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge", "VolumeSizeInGB": 30}
+        },
+    }
+    job.sagemaker.create_processing_job(**request)
+    ended = job.wait(lambda: _ended(job, "monitor-job"))
+    assert ended["ProcessingJobStatus"] == "Completed", job.log("monitor-job")
+    found, counted = job.report(), job.counts()
+    assert found.engine == "PROCESSING"
+    assert (found.drift_state, found.rows) == (MonitorState.OK, ROWS * CALLS)
+    assert (found.explainability_state, found.ndcg) == (MonitorState.OK, pytest.approx(1.0))
+    assert max(found.attributions, key=found.attributions.get) == "store"
+    assert ended["ExitMessage"] == found.verdict
+    # a second run has nothing left to count
+    read, failed = run(parse(job.arguments()), lambda *_: pytest.fail("counted again"), job.clients())
+    assert (read.rows, failed) == (ROWS * CALLS, {})
+    job.forget()
+    store = MonitorStore(job.s3, endpoint=ENDPOINT, artifacts=ARTIFACTS, captures=CAPTURES)
+    table = RolloutTable(job.dynamodb, TABLE, ENDPOINT)
+    for key in job.captures():
+        event = {"detail": {"bucket": {"name": CAPTURES}, "object": {"key": key}}}
+        count_object(json.dumps(event), store, table)
+    assert job.counts() == counted
+    clients = job.clients()
+    by_functions = decide_window(
+        job.now, SETTINGS, store=store, table=table, cloudwatch=clients.cloudwatch, events=clients.events
+    )
+    explained = ("explainability_state", "attributions", "ndcg", "engine")
+    assert by_functions == replace(found, **{name: getattr(by_functions, name) for name in explained})
+
+
+def _ended(job: Job, name: str) -> dict[str, Any] | None:
+    described = job.sagemaker.describe_processing_job(ProcessingJobName=name)
+    return described if described["ProcessingJobStatus"] not in ("InProgress", "Stopping") else None
+
+
+@pytest.mark.cloud
+def test_an_object_that_cannot_be_counted_fails_the_job_after_the_decision(job, monkeypatch, tmp_path, capsys):
+    """The rest is decided, the exit code is 1 and the object is named; the message is the verdict."""
+    for name, value in {**job.cloud.environment(), "MLOPS_OPT_ML": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    job.forget()
+    gone = f"capture/{ENDPOINT}/AllTraffic/{job.now - timedelta(hours=1):%Y/%m/%d/%H}/gone.jsonl"
+    count = lambda sizes, settings: count_objects({**sizes, gone: 10}, settings, processes=1)  # noqa: E731
+    assert main(job.arguments(), count) == 1
+    error = capsys.readouterr().err
+    assert f"mlops monitor: {gone} is not counted: NoSuchKey" in error
+    assert (tmp_path / "output" / "message").read_text() == job.report().verdict
+    assert job.report().rows == ROWS * CALLS
+
+
+@pytest.mark.cloud
+def test_a_baseline_that_was_changed_is_told_and_nothing_is_counted(job):
+    """Counts against it would be of nothing that was approved."""
+    job.forget()
+    key = f"evaluations/{ENDPOINT}/1/baseline.json"
+    body = job.s3.get_object(Bucket=ARTIFACTS, Key=key)["Body"].read()
+    job.s3.put_object(Bucket=ARTIFACTS, Key=key, Body=body.replace(b'"rows":2000', b'"rows":2001'))
+    try:
+        options = parse(job.arguments("--attribution-rows", "60"))
+        report, failed = run(options, lambda *_: pytest.fail("counted"), job.clients())
+    finally:
+        job.s3.put_object(Bucket=ARTIFACTS, Key=key, Body=body)
+    assert "was changed" in report.baseline_flaw
+    assert report.drift_state not in (MonitorState.OK, MonitorState.INSUFFICIENT_DATA)
+    assert (failed, job.counts(), report.attributions) == ({}, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"--now": "2017-08-08"},
+            "--now must be an ISO 8601 time with a zone, such as 2017-08-08T06:00:00Z, got '2017-08-08'",
+        ),
+        ({"--now": "today"}, "got 'today'"),
+        ({"--attribution-rows": "-1"}, "--attribution-rows must be 0 or more, got -1"),
+        ({"--settings": "{}"}, "not a valid DecideSettings: $.endpoint is missing"),
+    ],
+)
+def test_fails_for_arguments_that_are_not_possible(changes, message, capsys, monkeypatch):
+    """One line that names value and form."""
+    given = {"--settings": json.dumps(to_dict(SETTINGS)), "--artifacts": "a", "--captures": "c", "--table": "t"}
+    given |= {"--now": "2017-08-08T06:00:00Z", **changes}
+    with pytest.raises((JobError, ValueError)) as caught:
+        parse([part for pair in given.items() for part in pair])
+    assert message in str(caught.value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    assert main([part for pair in given.items() for part in pair]) == 1
+    assert capsys.readouterr().err.startswith("mlops monitor: ")
+
+
+def test_nothing_is_asked_of_a_new_account(monkeypatch):
+    """Settings are read before any client is made."""
+    made = []
+    monkeypatch.setattr(boto3, "client", lambda name, **_: made.append(name))
+    assert main(["--settings", "{}", "--artifacts", "a", "--captures", "c", "--table", "t", "--now", "x"]) == 1
+    assert made == []
