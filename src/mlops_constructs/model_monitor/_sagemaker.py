@@ -246,7 +246,7 @@ def _define_monitor(
             "scheduleConfig": {"scheduleExpression": settings.schedule},
         },
     )
-    schedule.add_dependency(definition)
+    schedule.add_resource_dependency(definition)
 
 
 def _definition(scope: Construct, kind: _Kind, properties: dict[str, Any], name: str) -> cdk.CfnResource:

@@ -21,6 +21,7 @@ from mlops_constructs import (
     ModelRegistry,
     ValidationError,
 )
+from mlops_constructs.compliance.harness import check
 from mlops_constructs.model_monitor._sagemaker import SageMakerMonitors, define_sagemaker_monitors
 from mlops_constructs.model_monitor._sagemaker_images import image_uri
 from mlops_constructs.model_monitor._sagemaker_settings import MonitorBaseline, SageMakerModelMonitor
@@ -246,3 +247,11 @@ def test_fails_when_there_is_nothing_to_read() -> None:
             endpoint=Foreign(),  # type: ignore[arg-type] # what matters of it
             settings=SageMakerModelMonitor(),
         )
+
+
+def test_nothing_is_found_by_six_packs() -> None:
+    """With every monitor, beside the unit's and the endpoint's resources."""
+    (stack,) = check(_native().stack.node.root).stacks  # type: ignore[arg-type] # the app
+
+    assert stack.findings == ()
+    assert stack.problems == []
