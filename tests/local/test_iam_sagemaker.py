@@ -26,6 +26,13 @@ PREFIX = "arn:aws:sagemaker:us-east-1:000000000000:"
         ),
         ("DescribeArtifact", {"ArtifactArn": f"{PREFIX}artifact/0"}, ["artifact/0"]),
         ("DeleteDataQualityJobDefinition", {"JobDefinitionName": "d"}, ["data-quality-job-definition/d"]),
+        (
+            "CreateModelExplainabilityJobDefinition",
+            {"JobDefinitionName": "d"},
+            ["model-explainability-job-definition/d"],
+        ),
+        ("StopMonitoringSchedule", {"MonitoringScheduleName": "s"}, ["monitoring-schedule/s"]),
+        ("UpdateMonitoringSchedule", {"MonitoringScheduleName": "s"}, ["monitoring-schedule/s"]),
     ],
 )
 def test_names_the_resources_of_a_call(operation, body, expected):
@@ -100,3 +107,33 @@ def test_names_the_role_that_is_passed():
     assert iam_sagemaker.passed_role("CreateEndpoint", {"RoleArn": "r"}) is None
     assert iam_sagemaker.sets_tags("CreateModel", {"Tags": [{"Key": "a", "Value": "b"}]})
     assert not iam_sagemaker.sets_tags("AddTags", {"Tags": [{"Key": "a", "Value": "b"}]})
+
+
+@pytest.mark.parametrize("what", ["DataQuality", "ModelQuality", "ModelBias", "ModelExplainability"])
+def test_reads_the_condition_keys_of_a_job_definition(what):
+    """A definition carries a job's role, network, keys and instances; the reference lists the keys of a job for it."""
+    body = {
+        "JobDefinitionName": "d",
+        "RoleArn": "arn:aws:iam::000000000000:role/r",
+        f"{what}JobOutputConfig": {"KmsKeyId": "out", "MonitoringOutputs": []},
+        "JobResources": {"ClusterConfig": {"InstanceType": "ml.m5.xlarge", "VolumeKmsKeyId": "volume"}},
+        "NetworkConfig": {
+            "EnableNetworkIsolation": True,
+            "EnableInterContainerTrafficEncryption": True,
+            "VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": 1800},
+    }
+    operation = f"Create{what}JobDefinition"
+
+    assert iam_sagemaker.context(operation, body, PREFIX) == {
+        "sagemaker:VpcSubnets": ["subnet-1"],
+        "sagemaker:VpcSecurityGroupIds": ["sg-1"],
+        "sagemaker:VolumeKmsKey": "volume",
+        "sagemaker:OutputKmsKey": "out",
+        "sagemaker:InstanceTypes": ["ml.m5.xlarge"],
+        "sagemaker:MaxRuntimeInSeconds": 1800,
+        "sagemaker:NetworkIsolation": "true",
+        "sagemaker:InterContainerTrafficEncryption": "true",
+    }
+    assert iam_sagemaker.passed_role(operation, body) == body["RoleArn"]
