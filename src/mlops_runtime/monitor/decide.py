@@ -28,8 +28,11 @@ from mlops_runtime.monitor.spec import MonitorSpec
 MINIMUM_EFFECTIVE_ROWS = 50
 # in windows of fewer clusters than bring it down to this, one cluster of its own kind decides the statistic
 MAXIMUM_EXCESS = 2.0
-# the distribution as a whole gets half of a feature's significance, the other rules share the rest
-_DISTRIBUTION_WEIGHT = 0.5
+# of a feature's significance: for the distribution as a whole, for shares, for where a number lies; what has no rule gives its
+# part to the others
+_WEIGHTS = (0.35, 0.3, 0.35)
+# of an amount's location: mean, ranks, quantiles
+_LOCATION_WEIGHTS = (0.2, 0.6, 0.2)
 _ON_RARE = (Rule.NULL_SHARE, Rule.NEW_LEVEL, Rule.OUT_OF_RANGE, Rule.VALUE_SHARE)
 
 
@@ -133,12 +136,9 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
     reason = untested or _too_few(compared, spec)
     if reason is not None:
         return Examination(p_value=1.0, untested=reason, rare_share=rare, null_share=null)
-    others: list[Finding] = rules.shares(compared, cells, spec)
-    others += filter(None, (location.mean(compared, spec), location.quantiles(compared, spec)))
-    whole = rules.distribution(compared, cells, spec)
-    weight = (1 - _DISTRIBUTION_WEIGHT) / len(others)
-    weighted = [(whole.p_value / _DISTRIBUTION_WEIGHT, whole), *((one.p_value / weight, one) for one in others)]
-    p_value, finding = min(weighted, key=lambda pair: pair[0])
+    weighted = _weighted(compared, cells, spec)
+    total = sum(weight for weight, _ in weighted)
+    p_value, finding = min(((one.p_value * total / weight, one) for weight, one in weighted), key=lambda pair: pair[0])
     p_value = min(1.0, p_value)
     said = finding.words() if p_value < 1 else ""
     return Examination(p_value=p_value, rule=finding.rule, description=said or None, rare_share=rare, null_share=null)
@@ -201,6 +201,18 @@ def _too_few(compared: Comparison, spec: MonitorSpec) -> str | None:
         found = max(1, round(min(n, m) / (feature.cluster_rows or 1.0)))
         return f"{min(n, m):.0f} values are about {found} clusters, which differ so much that {clusters} are needed"
     return None
+
+
+def _weighted(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[tuple[float, Finding]]:
+    """Return each rule's finding and its weight among the feature's: Bonferroni with weights is as valid as with equal ones."""
+    of_distribution, of_shares, of_location = _WEIGHTS
+    weighted = [(of_distribution, rules.distribution(compared, cells, spec))]
+    found = rules.shares(compared, cells, spec)
+    weighted += [(of_shares / len(found), one) for one in found]
+    located = [location.mean(compared, spec), location.ranks(compared, spec), location.quantiles(compared, spec)]
+    there = [(weight, one) for weight, one in zip(_LOCATION_WEIGHTS, located, strict=True) if one is not None]
+    whole = sum(weight for weight, _ in there)
+    return weighted + [(of_location * weight / whole, one) for weight, one in there]
 
 
 def _rare_share(compared: Comparison, cells: Layout) -> float:

@@ -4,6 +4,7 @@ See: Welch 1947, "The generalization of Student's problem when several different
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from mlops_runtime.monitor.wording import change, number
 _QUANTILES = {"10th percentile": 0.1, "median": 0.5, "90th percentile": 0.9}
 # fewer different percentiles than these are counts or codes, not amounts
 _DISTINCT_PERCENTILES = 20
+# edges nearer to the ends than this say nothing about the whole
+_TAIL = 0.02
 
 Wide = npt.NDArray[np.float64]
 
@@ -66,44 +69,103 @@ def mean(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     return Finding(Rule.MEAN, p_value, lambda: f"mean {change(before, after)}")
 
 
+def ranks(compared: Comparison, spec: MonitorSpec) -> Finding | None:
+    """Test whether an amount as a whole rose or fell by more than ``relative_shift``: a binned rank-sum test; None for no amount.
+
+    Each value scores the inner edges that are above it. If values rose by at most r, the mean score is at least the sum over edges
+    e of the baseline's share below e / (1 + r). On wide distributions it sees a rise that neither bins nor the mean do.
+
+    See: Wilcoxon 1945, "Individual comparisons by ranking methods", Biometrics Bulletin 1.
+    """
+    shifted = _shifted(compared, spec)
+    if shifted is None:
+        return None
+    inner = (shifted.below > _TAIL) & (shifted.below < 1 - _TAIL)
+    bins = compared.expected[:-1] / shifted.baseline_rows
+    # the score of a bin: how many of the inner edges are at its end or above
+    score = np.concatenate([np.cumsum(inner[::-1])[::-1], [0]]).astype(np.float64)
+    variance = float((bins * score**2).sum() - (bins * score).sum() ** 2)
+    error = math.sqrt(variance * shifted.effect * (1 / shifted.baseline_rows + 1 / shifted.rows))
+    found = float(shifted.found[inner].sum())
+    gap = max(float(shifted.if_risen[inner].sum()) - found, found - float(shifted.if_fallen[inner].sum()))
+    if error == 0 or gap <= 0:
+        return Finding(Rule.QUANTILE, 1.0, str)
+    middle = int(np.argmin(np.abs(shifted.below - 0.5)))
+    return Finding(
+        Rule.QUANTILE, min(1.0, 2 * skewed_tail(gap / error, 0.0)), lambda: _moved(compared, shifted, middle)
+    )
+
+
 def quantiles(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     """Test whether the 10th percentile, the median or the 90th percentile of an amount moved by more than ``relative_shift``.
 
     If values rose by at most r, the share of them below an edge e is at least the baseline's below e / (1 + r): an exact binomial
     test of a share, both ways, at the edges nearest to the three quantiles; Bonferroni over the six.
     """
+    shifted = _shifted(compared, spec)
+    if shifted is None:
+        return None
+    n, m, effect = shifted.baseline_rows, shifted.rows, shifted.effect
+    near = sorted({int(np.argmin(np.abs(shifted.below - level))) for level in _QUANTILES.values()})
+    p_values = []
+    for edge in near:
+        found, risen, fallen = (float(of[edge]) for of in (shifted.found, shifted.if_risen, shifted.if_fallen))
+        up = excess_tail((1 - found) * m, m, (1 - risen) * n, n, margin=0.0, effect=effect)
+        p_values.append(min(up, excess_tail(found * m, m, fallen * n, n, margin=0.0, effect=effect)))
+    best = int(np.argmin(p_values))
+    p_value = min(1.0, 2 * len(near) * p_values[best])
+    return Finding(Rule.QUANTILE, p_value, lambda: _moved(compared, shifted, near[best]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shifted:
+    """An amount at the edges of its bins.
+
+    Args:
+        baseline_rows: Known values of the baseline.
+        rows: Those of the window.
+        below: Share of the baseline below each edge.
+        found: Share of the window.
+        if_risen: What the baseline's would be if its values rose by ``relative_shift``.
+        if_fallen: If they fell.
+        effect: Design effect of such a share.
+    """
+
+    baseline_rows: float
+    rows: float
+    below: Wide
+    found: Wide
+    if_risen: Wide
+    if_fallen: Wide
+    effect: float
+
+
+def _shifted(compared: Comparison, spec: MonitorSpec) -> _Shifted | None:
     feature = compared.feature
     edges = np.array(feature.edges, dtype=np.float64)
     bins, found = compared.expected[:-1], compared.observed[:-1]
     n, m = float(bins.sum()), float(found.sum())
     if not is_amount(feature, spec) or n == 0 or m == 0 or len(edges) == 0 or not feature.quantiles:
         return None
-    below, observed = np.cumsum(bins)[:-1] / n, np.cumsum(found)[:-1]
-    near = sorted({int(np.argmin(np.abs(below - level))) for level in _QUANTILES.values()})
-    ratio = 1 + spec.relative_shift
-    lowest, highest = feature.quantiles[0], feature.quantiles[-1]
-    # nothing that did not move may look moved where values lie on a few points: the edge's own share is exact
-    if_risen = np.minimum(below[near], cdf(feature, bins, edges[near] / ratio, lowest=lowest, highest=highest))
-    if_fallen = np.maximum(below[near], cdf(feature, bins, edges[near] * ratio, lowest=lowest, highest=highest))
-    effect = max(feature.overdispersion, feature.mean_overdispersion or 1.0)
-    p_values = [
-        min(
-            excess_tail(m - observed[edge], m, (1 - risen) * n, n, margin=0.0, effect=effect),
-            excess_tail(observed[edge], m, fallen * n, n, margin=0.0, effect=effect),
-        )
-        for edge, risen, fallen in zip(near, if_risen, if_fallen, strict=True)
-    ]
-    best = int(np.argmin(p_values))
+    below, ratio = np.cumsum(bins)[:-1] / n, 1 + spec.relative_shift
+    ends = {"lowest": feature.quantiles[0], "highest": feature.quantiles[-1]}
+    return _Shifted(
+        baseline_rows=n,
+        rows=m,
+        below=below,
+        found=np.cumsum(found)[:-1] / m,
+        # nothing that did not move may look moved where values lie on a few points: the edge's own share is exact
+        if_risen=np.minimum(below, cdf(feature, bins, edges / ratio, **ends)),
+        if_fallen=np.maximum(below, cdf(feature, bins, edges * ratio, **ends)),
+        effect=max(feature.overdispersion, feature.mean_overdispersion or 1.0),
+    )
 
-    def words() -> str:
-        level = float(below[near[best]])
-        name = next((name for name, at in _QUANTILES.items() if abs(at - level) < 0.05), f"{level:.0%} quantile")
-        window = quantile(feature, found, level)
-        if window is None:
-            return f"{name} moved from {number(float(edges[near[best]]))}"
-        return f"{name} {change(float(edges[near[best]]), window)}"
 
-    return Finding(Rule.QUANTILE, min(1.0, 2 * len(near) * p_values[best]), words)
+def _moved(compared: Comparison, shifted: _Shifted, edge: int) -> str:
+    level, before = float(shifted.below[edge]), compared.feature.edges[edge]
+    name = next((name for name, at in _QUANTILES.items() if abs(at - level) < 0.05), f"{level:.0%} quantile")
+    after = quantile(compared.feature, compared.observed[:-1], level)
+    return f"{name} moved from {number(before)}" if after is None else f"{name} {change(before, after)}"
 
 
 def quantile(feature: FeatureBaseline, bins: Wide, level: float) -> float | None:

@@ -200,7 +200,9 @@ def _share(
     a, b = float(compared.expected[[*which]].sum()) + foreseen, float(compared.observed[[*which]].sum())
     n, m = compared.baseline_rows, compared.window_rows
     effect = float(compared.design_effects[[*which]].max()) * (1 + compared.excess)
-    p_value = excess_tail(b, m, a, n, margin=margin_of(min(1.0, a / n), spec), effect=effect)
+    # each level that is new is rare, also where there are many of them
+    margin = spec.minimum_share if rule is Rule.NEW_LEVEL else margin_of(min(1.0, a / n), spec)
+    p_value = excess_tail(b, m, a, n, margin=margin, effect=effect)
     return Finding(rule, p_value, lambda: f"{name}: from {percent(a / n)} to {percent(b / m)} of the rows")
 
 
