@@ -1,8 +1,10 @@
 """The function that counts captures, with its tables and buckets in process (moto)."""
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +55,9 @@ class World:
         self.module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.module)
 
-    def deploy(self) -> None:
+    def deploy(self, live: LivePointer = LIVE) -> None:
         """Write the live pointer as the Deploy machine does."""
-        row = {"endpoint": {"S": "demand-forecast"}, "live": {"S": canonical_json(LIVE).decode()}}
+        row = {"endpoint": {"S": "demand-forecast"}, "live": {"S": canonical_json(live).decode()}}
         self.dynamodb.put_item(TableName="rollout", Item=row)
 
     def capture(self, key: str, prices: list[float], **metadata: str) -> None:
@@ -161,3 +163,78 @@ def test_other_objects_are_left_alone(world: World) -> None:
     world.deploy()
     assert world.send("labels/demand-forecast/2017/08/07/10/a.jsonl") == {"batchItemFailures": []}
     assert "Contents" not in world.s3.list_objects_v2(Bucket="artifacts", Prefix="monitor/")
+
+
+class Queue:
+    """The function's queue and its dead letters in SQS (moto), polled as Lambda does: what failed of a batch comes again."""
+
+    def __init__(self, world: World) -> None:
+        """Make both; a message is tried three times."""
+        self.world, self.sqs = world, boto3.client("sqs")
+        self.dead = self.sqs.create_queue(QueueName="counts-dead")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "3"})
+        attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "0"}
+        self.url = self.sqs.create_queue(QueueName="counts", Attributes=attributes)["QueueUrl"]
+
+    def send(self, *keys: str) -> None:
+        """Send the events of objects."""
+        for number, key in enumerate(keys):
+            self.sqs.send_message(QueueUrl=self.url, MessageBody=self.world.message(number, key)["body"])
+
+    def poll(self) -> int:
+        """Hand everything that is visible to the function until nothing is left; return how many batches there were."""
+        for batches in range(20):
+            messages = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages", [])
+            if not messages:
+                return batches
+            records = [{"messageId": m["MessageId"], "body": m["Body"]} for m in messages]
+            answer = self.world.module.handler({"Records": records}, None)
+            failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+            for message in messages:
+                if message["MessageId"] not in failed:
+                    self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        raise AssertionError("a message comes back for ever")
+
+    def redrive(self) -> int:
+        """Move the dead letters back, as the console's redrive does."""
+        moved = 0
+        while messages := self.sqs.receive_message(QueueUrl=self.dead, MaxNumberOfMessages=10).get("Messages", []):
+            for message in messages:
+                self.sqs.send_message(QueueUrl=self.url, MessageBody=message["Body"])
+                self.sqs.delete_message(QueueUrl=self.dead, ReceiptHandle=message["ReceiptHandle"])
+                moved += 1
+        return moved
+
+
+def test_a_poisoned_message_ends_in_the_dead_letters_and_is_counted_once_when_it_is_redriven(world: World) -> None:
+    """Its object is not there yet; the others are counted meanwhile, and once. Put right and redriven, it is counted too."""
+    world.deploy()
+    queue, poisoned = Queue(world), KEY.replace("a.jsonl", "late.jsonl")
+    world.capture(KEY, [1, 2])
+    queue.send(KEY, poisoned, KEY)
+    assert queue.poll() == 3
+    assert world.counts().rows == 2
+    world.capture(poisoned, [3])
+    assert queue.redrive() == 1
+    assert queue.poll() == 1
+    assert world.counts(COUNTS.replace("a.json", "late.json")).rows == 1
+    listed = world.s3.list_objects_v2(Bucket="artifacts", Prefix="monitor/")["Contents"]
+    assert len(listed) == 2
+    assert queue.redrive() == 0
+
+
+def test_objects_wait_in_the_dead_letters_while_the_baseline_is_not_the_approved_one(world: World) -> None:
+    """Counting against what somebody changed would be worse than counting later."""
+    good = canonical_json(BASELINE)
+    world.deploy(replace(LIVE, baseline_sha256=hashlib.sha256(good).hexdigest()))
+    world.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=good + b" ")
+    queue = Queue(world)
+    world.capture(KEY, [1, 2])
+    queue.send(KEY)
+    queue.poll()
+    assert "Contents" not in world.s3.list_objects_v2(Bucket="artifacts", Prefix="monitor/")
+    world.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=good)
+    assert queue.redrive() == 1
+    queue.poll()
+    assert world.counts().rows == 2
