@@ -20,7 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).parents[1] / "src" / "mlops_constructs" / "model_registry" / "images.json"
+CONSTRUCTS = Path(__file__).parents[1] / "src" / "mlops_constructs"
+TABLE = CONSTRUCTS / "model_registry" / "images.json"
+# images of Model Monitor and Clarify, which have one version and no choice: accounts by region alone
+MONITORS_TABLE = CONSTRUCTS / "model_monitor" / "sagemaker_images.json"
+MONITORS = {"analyzer": ("model-monitor", None), "clarify": ("clarify", "1.0")}
 PACKAGE = "sagemaker-core"
 FRAMEWORKS = ("pytorch", "sklearn", "tensorflow", "xgboost")
 USES = ("inference", "training")
@@ -49,6 +53,25 @@ def table() -> dict[str, Any]:
         images[framework] = dict(sorted(versions.items()))
     source = f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"
     return {"source": source, "registries": registries, "images": images}
+
+
+def monitors() -> dict[str, Any]:
+    """Return the accounts of Model Monitor's and Clarify's images, region to account."""
+    found: dict[str, Any] = {"source": f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"}
+    for name, (config, version) in MONITORS.items():
+        document = json.loads((_package() / "image_uri_config" / f"{config}.json").read_text())
+        scope = next(
+            value for value in (document, *document.values()) if isinstance(value, dict) and "versions" in value
+        )
+        versions = scope["versions"]
+        (entry,) = [versions[version]] if version else versions.values()
+        found[name] = dict(sorted(entry["registries"].items()))
+    return found
+
+
+def rendered_monitors(found: dict[str, Any]) -> str:
+    """Return that table as text, an image a line."""
+    return "{\n" + ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in found.items()) + "\n}\n"
 
 
 def _rows(framework: str) -> Iterator[tuple[str, str, dict[str, Any], dict[str, str]]]:
@@ -146,18 +169,22 @@ def main() -> None:
     parser.add_argument("--retrieve", action="store_true", help="ask the SDK for every image, write nothing")
     options = parser.parse_args()
     found = table()
-    text = rendered(found)
+    text, monitors_text = rendered(found), rendered_monitors(monitors())
     count = sum(len(rows) for versions in found["images"].values() for rows in versions.values())
     if options.retrieve:
         wrong = list(retrieved(found))
         print("\n".join(wrong))
         sys.exit(f"{len(wrong)} differ") if wrong else print(f"the SDK answers the same for all {count} images")
     elif options.check:
-        if TABLE.read_text() != text:
-            sys.exit(f"{TABLE.name} is not what {found['source']} says; write it anew with: uv run --script {__file__}")
+        for path, expected in ((TABLE, text), (MONITORS_TABLE, monitors_text)):
+            if path.read_text() != expected:
+                sys.exit(
+                    f"{path.name} is not what {found['source']} says; write it anew with: uv run --script {__file__}"
+                )
         print(f"{count} images as {found['source']} says")
     else:
         TABLE.write_text(text)
+        MONITORS_TABLE.write_text(monitors_text)
         print(f"wrote {count} images to {TABLE}")
 
 
