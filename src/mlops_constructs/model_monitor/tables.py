@@ -143,11 +143,12 @@ class MonitorTables(Construct):
                 name=self._database, description=f"What the monitor of {self._name} reads and writes"
             ),
         )
+        tables = Construct(self, "Data")
         for name, columns in COLUMNS.items():
             bucket, prefix = self._places[name]
             table = glue.CfnTable(
-                self,
-                name.title(),
+                tables,
+                name,
                 catalog_id=stack.account,
                 database_name=self._database,
                 table_input=glue.CfnTable.TableInputProperty(
@@ -193,10 +194,11 @@ class MonitorTables(Construct):
                 ),
             ),
         )
+        queries = Construct(self, "Queries")
         for name, (description, statement) in SAVED_QUERIES.items():
             query = athena.CfnNamedQuery(
-                self,
-                f"{name.title()}Query",
+                queries,
+                name,
                 name=f"{self._name}-{name}",
                 description=description,
                 database=self._database,
