@@ -27,7 +27,9 @@ from mlops_constructs import (
 )
 from mlops_constructs._table import define_table
 from mlops_local import deployer
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions
+from mlops_runtime.contracts.rollout import LivePointer
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
@@ -81,9 +83,13 @@ def _assembly(folder: Path) -> Path:
         "Start": monitor.decide_function.function_name,
         "Artifacts": unit.artifacts.bucket_name,
         "Bus": unit.bus.event_bus_name,
+        "Table": table.table_name,
         "Endpoint": alarms.endpoint_alarm.alarm_name,
         **{severity.value.capitalize(): alarm.alarm_name for severity, alarm in alarms.composites.items()},
-        **{name.capitalize() + "Alarm": alarms.alarms[name].alarm_name for name in ("suspect", "features", "traffic")},
+        **{
+            name.capitalize() + "Alarm": alarms.alarms[name].alarm_name
+            for name in ("suspect", "features", "traffic", "baseline")
+        },
     }
     for name, value in outputs.items():
         cdk.CfnOutput(stack, f"{name}Output", value=value)
@@ -238,24 +244,68 @@ def test_no_calls_ring_only_at_hours_at_which_some_are_expected(told: Told):
     assert [state_at(20, 1), state_at(21, 1), state_at(6, 2)] == ["ALARM", "OK", "OK"]
 
 
-def test_the_schedule_starts_a_job_that_reports(told: Told, wait_for: Callable[..., Any]):
-    """The function starts it under its name in the declared network; the job may do what it does."""
-    event = {"time": "2017-08-08T06:00:00Z"}
+def _run(told: Told, time: str, wait_for: Callable[..., Any]) -> dict[str, Any]:
+    """Call the function as the schedule does, twice, and return the report of the job that it starts."""
+    jobs = set()
     for _ in range(2):
         answer = told.cloud.client("lambda").invoke(
-            FunctionName=told.outputs["Start"], Payload=json.dumps(event).encode()
+            FunctionName=told.outputs["Start"], Payload=json.dumps({"time": time}).encode()
         )
         body = json.loads(answer["Payload"].read())
-        assert (answer.get("FunctionError"), body) == (None, {"job": f"{ENDPOINT}-monitor-201708080600"})
-    sagemaker = told.cloud.client("sagemaker")
+        assert answer.get("FunctionError") is None, body
+        jobs.add(body["job"])
+    (name,) = jobs
 
     def ended() -> Any:
-        job = sagemaker.describe_processing_job(ProcessingJobName=body["job"])
+        job = told.cloud.client("sagemaker").describe_processing_job(ProcessingJobName=name)
         return job if job["ProcessingJobStatus"] in {"Completed", "Failed"} else None
 
     job = wait_for(ended)
     assert (job["ProcessingJobStatus"], job.get("FailureReason")) == ("Completed", None)
-    key = f"monitor/{ENDPOINT}/reports/2017-08-08T06/report.json"
-    written = told.cloud.client("s3").get_object(Bucket=told.outputs["Artifacts"], Key=key)["Body"].read()
-    report = json.loads(written)
-    assert (report["drift_state"], report["endpoint"]) == ("NOT_YET_DEPLOYED", ENDPOINT)
+    key = f"monitor/{ENDPOINT}/reports/{time[:13]}/report.json"
+    body = told.cloud.client("s3").get_object(Bucket=told.outputs["Artifacts"], Key=key)["Body"].read()
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
+def test_the_schedule_starts_a_job_that_reports(told: Told, wait_for: Callable[..., Any]):
+    """The same event starts one job, in the declared network, and the job may do what it does."""
+    report = _run(told, "2017-08-08T06:00:00Z", wait_for)
+    assert (report["drift_state"], report["endpoint"], report["engine"]) == ("NOT_YET_DEPLOYED", ENDPOINT, "PROCESSING")
+
+
+def test_a_baseline_that_is_gone_is_told_and_rings(told: Told, wait_for: Callable[..., Any]):
+    """From the job's own metrics and event to the alarm, the composite alarm, and words that say what to do."""
+    told.messages()
+    now = datetime.fromisoformat(told.cloud.clock()["now"]).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    live = LivePointer(
+        endpoint=ENDPOINT,
+        config="c",
+        model="m",
+        model_package_arn="arn:aws:sagemaker:us-east-1:000000000000:model-package/told-forecast/1",
+        model_sha256="0" * 64,
+        artifact_uri=f"s3://{told.outputs['Artifacts']}/models/{ENDPOINT}/model.tar.gz",
+        baseline_uri=f"s3://{told.outputs['Artifacts']}/evaluations/{ENDPOINT}/gone/baseline.json",
+        evaluation_uri="s3://bucket/evaluation.json",
+        training_set_id="t",
+        spec_sha256="0" * 64,
+        spec_uri="s3://bucket/spec.json",
+        execution="e",
+        since=f"{now - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}",
+    )
+    item = {"endpoint": {"S": ENDPOINT}, "live": {"S": canonical_json(live).decode()}}
+    told.cloud.client("dynamodb").put_item(TableName=told.outputs["Table"], Item=item)
+
+    report = _run(told, f"{now:%Y-%m-%dT%H:%M:%SZ}", wait_for)
+
+    assert report["baseline_flaw"]
+    (message,) = wait_for(told.messages)
+    told_in_words = message.splitlines()
+    assert told_in_words[0].startswith('"told-forecast: nothing is decided, ')
+    assert told_in_words[1].startswith('"What to do: find out who changed or removed it')
+    assert (
+        told_in_words[2]
+        == f'"Report: s3://{told.outputs["Artifacts"]}/monitor/{ENDPOINT}/reports/{now:%Y-%m-%dT%H}/report.json"'
+    )
+    told.cloud.clock_jump(by=timedelta(minutes=61))
+    assert {told.states()[name] for name in ("BaselineAlarm", "Critical", "Endpoint")} == {"ALARM"}
