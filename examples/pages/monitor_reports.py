@@ -1,0 +1,68 @@
+"""What a model's monitors compare, and a window of one as a page, a verdict and a replay."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mlops_runtime.contracts.monitor import Condition, Facet
+from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.monitor.archive import Archive
+from mlops_runtime.monitor.page import page
+from mlops_runtime.monitor.replay import ReplayedWindow, replay
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Window
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# --8<-- [start:plan]
+PLAN = EvaluationPlan(
+    label="returned",
+    block="store_id",
+    baselines=("base_rate",),
+    metric="log_loss",
+    timestamp="event_timestamp",
+    cluster="household_id",  # rows of one household vary together
+    segments=("store_id",),
+    conditions=(
+        Condition(name="planned_discount", edges=(0.05, 0.2)),  # what is announced ahead of the calls
+        Condition(name="hour", kind="hour_of_week"),
+    ),
+    pairs=(("price", "planned_discount"),),
+    identifiers=("receipt_id",),
+    facets=(Facet(name="age_group", values=("65+",)),),
+    attribution_rows=500,
+)
+# --8<-- [end:plan]
+
+
+# --8<-- [start:page]
+def newest_page(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime) -> str:
+    """Return the newest window of an endpoint's monitor as an HTML page."""
+    archive = Archive(s3, endpoint=endpoint, artifacts=artifacts)
+    (report,) = archive.newest(now)
+    kept = archive.kept(report)
+    earlier = archive.history(report, most=29)
+    return page(report, baseline=kept.baseline, counts=kept.counts, history=earlier, spec=report.spec)
+
+
+# --8<-- [end:page]
+
+
+# --8<-- [start:replay]
+def would_have_alarmed(
+    s3: "S3Client", spec: MonitorSpec, *, endpoint: str, artifacts: str, now: datetime
+) -> Sequence[ReplayedWindow]:
+    """Decide the last four weeks again, day by day, with other thresholds."""
+    archive = Archive(s3, endpoint=endpoint, artifacts=artifacts)
+    (report,) = archive.newest(now)
+    baseline = archive.kept(report).baseline
+    if baseline is None:
+        raise ValueError("the baseline cannot be used")
+    end = datetime.fromisoformat(report.window_until)
+    span = Window(end - timedelta(weeks=4), end)
+    hourly = archive.hourly(report.variant, span.extended(spec.merge_hours), baseline)
+    return replay(baseline, hourly.parts, spec, window_hours=24, every_hours=24, start=span.start, end=span.end)
+
+
+# --8<-- [end:replay]

@@ -1,0 +1,55 @@
+"""The monitoring page's examples: a plan that may be used, a page and a replay of what a monitor left."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from examples.pages import monitor_reports
+from moto import mock_aws
+from tests.runtime.monitor import reports
+
+from mlops_constructs.retraining.checks import monitoring_problems
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.store import MonitorStore
+
+NOW = datetime(2017, 8, 8, 9, tzinfo=UTC)
+PLACE: dict[str, Any] = {"endpoint": "demand-forecast", "artifacts": "artifacts", "now": NOW}
+
+
+def test_the_plan_may_be_used() -> None:
+    """Nothing is asked of the monitors that they refuse."""
+    assert [problem for problem in monitoring_problems(monitor_reports.PLAN) if problem] == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_window_becomes_a_page_and_is_decided_again() -> None:
+    """From the bucket alone."""
+    sample = reports.drifting()
+    assert sample.counts is not None
+    report = reports.report_of(8, reports.MOVED, baseline_uri="s3://artifacts/baseline.json", spec=MonitorSpec())
+    with mock_aws():
+        s3: Any = boto3.client(
+            "s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing"
+        )
+        s3.create_bucket(Bucket="artifacts")
+        s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(reports.BASELINE))
+        store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts")
+        store.put_report(
+            report, {"counts.json": canonical_json(sample.counts)}, datetime.fromisoformat(report.window_until)
+        )
+        for day in (6, 7):
+            store.put_counts(f"monitor/demand-forecast/counts/AllTraffic/2017/08/0{day}/20/one.json", sample.counts)
+
+        text = monitor_reports.newest_page(s3, **PLACE)
+        windows = monitor_reports.would_have_alarmed(s3, MonitorSpec(alarm_windows=1), **PLACE)
+
+    assert "What moved" in text
+    assert "0.5 to 1" in text
+    assert [window.state for window in windows[-3:]] == [
+        MonitorState.NO_TRAFFIC,
+        MonitorState.VIOLATION,
+        MonitorState.VIOLATION,
+    ]
