@@ -2,7 +2,7 @@
 
 The job is the real one, in a process of its own: counting, then the decision, against the embedded cloud. Its CPU is that of its
 process tree, without the server's that gives it the objects; rows a second are by the clock, with all that the machine does beside.
-``results/job.json`` keeps the medians for `benchmarks.monitor.cost`. Default 400,000 rows, three rounds: about three minutes.
+The medians are kept for `benchmarks.monitor.cost`. Default 400,000 rows, three rounds: about three minutes.
 """
 
 import json
@@ -32,7 +32,7 @@ from mlops_runtime.monitor.baseline import fit_baseline
 from mlops_runtime.monitor.run import DecideSettings
 from mlops_runtime.monitor.spec import MonitorSpec
 
-RESULTS = Path(__file__).parent / "results" / "job.json"
+RESULTS = Path(__file__).parents[2] / ".mlops" / "benchmarks" / "monitor_job.json"
 NAMES = [f"n{i}" for i in range(NUMBERS)] + [f"c{i}" for i in range(len(LEVELS))]
 NOW = datetime(2017, 8, 8, 0, 5, tzinfo=UTC)
 ROWS_AN_OBJECT = 2000
@@ -183,7 +183,7 @@ def main(arguments: list[str]) -> None:
             f"| {objects} | {processes} | {rows / middle['count_s']:,.0f} | {rows / middle['count_cpu']:,.0f} "
             f"| {middle['count_cpu']:.2f} | {middle['decide_s']:.2f} | {middle['decide_cpu']:.2f} | {middle['peak_mb']:.0f} |"
         )
-    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(
         json.dumps({"load": load(), "rows": rows, "object_rows": ROWS_AN_OBJECT, "cases": kept}, indent=1)
     )
