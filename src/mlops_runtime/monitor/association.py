@@ -16,6 +16,7 @@ from mlops_runtime.monitor.wording import number, percent
 _ROUNDS = 60
 _CLOSE = 1e-9
 _NAMED = 3
+_FEWEST_GROUPS = 2
 
 Wide = npt.NDArray[np.float64]
 
@@ -48,14 +49,13 @@ def association(
     shape = (max(pair.first_groups) + 1, max(pair.second_groups) + 1)
     tables = np.array([pair.counts, counts.counts], dtype=np.float64).reshape(2, *shape)
     tables, rows, columns = _filled(tables, pair.overdispersion)
-    freedom = (len(rows) - 1) * (len(columns) - 1)
-    if freedom <= 0:
+    if min(len(rows), len(columns)) < _FEWEST_GROUPS:
         return Finding(Rule.ASSOCIATION, 1.0, str)
     fitted = same_odds_ratios(tables)
     some = fitted > 0
     statistic = float(((tables[some] - fitted[some]) ** 2 / fitted[some]).sum())
     # a cell that neither table has says nothing
-    freedom -= int((tables.sum(axis=0) == 0).sum())
+    freedom = (len(rows) - 1) * (len(columns) - 1) - int((tables.sum(axis=0) == 0).sum())
     if freedom <= 0:
         return Finding(Rule.ASSOCIATION, 1.0, str)
     n, m = tables.sum(axis=(1, 2))

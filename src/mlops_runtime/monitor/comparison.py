@@ -18,6 +18,7 @@ from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, F
 
 # fewer baseline rows than these say nothing about a stratum, and would weigh as much as it does in the window
 MINIMUM_STRATUM_ROWS = 50
+NOT_IN_BASELINE = "not in the baseline"
 
 Wide = npt.NDArray[np.float64]
 
@@ -84,7 +85,7 @@ class Coverage:
 
     Args:
         rows: Rows in strata that it does.
-        uncovered: Rows of each stratum that it does not, by key.
+        uncovered: Rows of each stratum that it hardly knows, by key, and of those that it does not know at all.
     """
 
     rows: int
@@ -104,9 +105,14 @@ def coverage(baseline: Baseline, counts: Counts) -> Coverage:
     """
     known = _known(baseline)
     strata = counts.strata or ()
+    uncovered = {stratum.key: stratum.rows for stratum in strata if stratum.rows and stratum.key not in known}
+    # rows of no stratum of the baseline are in none of the counts' either
+    rest = counts.rows - sum(stratum.rows for stratum in strata)
+    if rest > 0:
+        uncovered[NOT_IN_BASELINE] = rest
     return Coverage(
         rows=sum(stratum.rows for stratum in strata if stratum.key in known),
-        uncovered={stratum.key: stratum.rows for stratum in strata if stratum.key not in known},
+        uncovered=uncovered,
     )
 
 
