@@ -119,6 +119,8 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
     span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
     yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
     yield page_text.verdict(report)
+    if report.engine is not None:
+        yield f"  {'engine':<14} {page_text.engine_text(report)}"
     for monitor, state in page_text.states(report).items():
         said = page_text.state_text(monitor, state, flaw=report.baseline_flaw)
         do = f"; do: {said.do}" if said.do and said.tone != "good" else ""

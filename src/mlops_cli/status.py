@@ -142,6 +142,8 @@ def _monitor(monitor: "MonitorOverview", now: datetime) -> str:
         return f"not shown: {monitor.unread}"
     found = ", ".join(f"{name} {state}" for name, state in monitor.states.items())
     engine = "" if monitor.engine is None else f", engine {monitor.engine}"
+    if monitor.analyzer is not None:
+        engine += f" (run by {monitor.analyzer} in place of AWS's image)"
     return f"{found}; window until {_moment(monitor.window_until, now)}{engine}"
 
 

@@ -166,9 +166,10 @@ def test_a_person_reads_states_problems_and_what_to_do() -> None:
     lines = list(report_lines(sample.report))
 
     assert lines[1] == sample.report.verdict
-    assert lines[2].startswith("  drift          VIOLATION         features moved by more than they may")
-    assert "; do: read what moved" in lines[2]
-    assert lines[3] == "  quality        OK                the model is no worse than it may be"
+    assert lines[2] == "  engine         counted by a function as captures arrived"
+    assert lines[3].startswith("  drift          VIOLATION         features moved by more than they may")
+    assert "; do: read what moved" in lines[3]
+    assert lines[4] == "  quality        OK                the model is no worse than it may be"
     assert lines[-2:] == [
         "  problem        2 x row has 3 values instead of 4",
         "  problem        1 x price: text instead of a number",

@@ -120,6 +120,18 @@ def test_a_person_reads_what_matters() -> None:
             },
             "    monitor   drift VIOLATION, quality NO_LABELS_YET; window until 2017-08-10 06:00 (6 hours ago), engine LAMBDA",
         ),
+        (
+            {
+                "monitor": MonitorOverview(
+                    window_until="2017-08-10T06:00:00Z",
+                    states={"drift": "OK"},
+                    engine="SAGEMAKER_MODEL_MONITOR",
+                    analyzer="mlops_runtime",
+                )
+            },
+            "    monitor   drift OK; window until 2017-08-10 06:00 (6 hours ago), engine SAGEMAKER_MODEL_MONITOR "
+            "(run by mlops_runtime in place of AWS's image)",
+        ),
         ({"monitor": MonitorOverview(states={}, unread="AccessDenied")}, "    monitor   not shown: AccessDenied"),
         ({}, "    desired   no serving spec is stored yet"),
         ({"desired": "s3://a/specs/e/two.json"}, "    desired   two, at the first approval"),

@@ -58,6 +58,11 @@ def test_the_catalogues_page_travels(names: set[str]) -> None:
     assert "mlops_runtime/features/catalogue.html.jinja" in names
 
 
+def test_the_monitors_page_travels(names: set[str]) -> None:
+    """``mlops monitor report`` fills it in."""
+    assert "mlops_runtime/monitor/report.html.jinja" in names
+
+
 def test_the_packages_are_typed(names: set[str]) -> None:
     """Users' checkers see our types."""
     assert {

@@ -25,6 +25,7 @@ class MonitorOverview:
         window_until: When its window ended; empty where it was not read.
         states: The state of each monitor.
         engine: What counted; None where the report does not say.
+        analyzer: What ran in place of AWS's image of Model Monitor; None where that ran, or another engine counted.
         verdict: The report in a sentence.
         unread: Why the report could not be read; empty where it was.
     """
@@ -32,6 +33,7 @@ class MonitorOverview:
     window_until: str = ""
     states: Mapping[str, str]
     engine: str | None = None
+    analyzer: str | None = None
     verdict: str | None = None
     unread: str = ""
 
@@ -64,5 +66,6 @@ def newest_verdict(s3: "S3Client", *, endpoint: str, artifacts: str, now: dateti
         window_until=report.window_until,
         states={monitor: state.value for monitor, state in states(report).items()},
         engine=report.engine,
+        analyzer=report.analyzer,
         verdict=report.verdict,
     )

@@ -115,11 +115,13 @@ def _bins(feature: FeatureBaseline) -> Layout:
     if edges:
         names = [f"below {number(edges[0])}"]
         for cell, (low, high) in enumerate(pairwise(edges)):
-            start = f"above {number(low)}" if cell and single[cell - 1] else number(low)
+            # the value itself: the next float above 0 is nobody's number
+            start = f"above {number(edges[cell - 1])}" if cell and single[cell - 1] else number(low)
             names.append(f"value {number(low)}" if single[cell] else f"{start} to {number(high)}")
         # the last edge of a bounded baseline is the next float above its maximum
         last = feature.bounded or (len(single) > 0 and single[-1])
-        names.append(f"above {number(edges[-1])}" if last else f"{number(edges[-1])} and above")
+        top = edges[-2] if len(single) and single[-1] else edges[-1]
+        names.append(f"above {number(top)}" if last else f"{number(top)} and above")
     outside = (0, len(edges)) if feature.bounded and edges else ()
     values = tuple(int(cell) + 1 for cell in np.flatnonzero(single))
     return Layout((*names, "nulls"), values, outside=outside)

@@ -166,6 +166,14 @@ def verdict(report: MonitorReport) -> str:
     return "; ".join(parts)
 
 
+def engine_text(report: MonitorReport) -> str:
+    """Return what counted, and what stood in for AWS's image where something did; empty where the report does not say."""
+    if report.engine is None:
+        return ""
+    stand_in = "" if report.analyzer is None else f", run by {report.analyzer} in place of AWS's image"
+    return f"{ENGINES[report.engine]}{stand_in}"
+
+
 def ranked(features: Sequence[FeatureDrift]) -> list[FeatureDrift]:
     """Return features by evidence: persistent drift, drift in this window, small p-values, large shifts; untested ones last.
 

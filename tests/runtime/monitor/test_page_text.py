@@ -84,6 +84,20 @@ def test_numbers_are_written_as_people_know_them(measured: Measured, text: str) 
     assert page_text.interval_text(measured) == text
 
 
+def test_what_counted_is_said() -> None:
+    """And that AWS's image did not run, where ours stood in for it."""
+    report = reports.report_of(8, (), engine="SAGEMAKER_MODEL_MONITOR")
+
+    assert page_text.engine_text(report) == "SageMaker Model Monitor"
+    assert page_text.engine_text(replace(report, analyzer="mlops_runtime")).endswith("in place of AWS's image")
+    assert page_text.engine_text(replace(report, engine=None)) == ""
+
+
+def test_model_monitor_gives_no_psi() -> None:
+    """A zero would look like one."""
+    assert page_text.psi_text(reports.drift("price", 0.0, rule="model_monitor")) == ""
+
+
 def test_verdicts_of_a_feature() -> None:
     """Drift of enough windows, of this one, of earlier ones, of none."""
     drifted = reports.drift("price", 0.2, 1e-9)
