@@ -204,7 +204,8 @@ def _time(text: str) -> str:
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     try:
-        return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        # strftime would write the year 999 in three digits
+        return f"{at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()}Z"
     except OverflowError:  # year 0 or 10000 in UTC
         return ""
 
