@@ -15,6 +15,11 @@ from mlops_runtime.jobs.monitor_parts import PART_BYTES, Part, part_lines, parts
 from mlops_runtime.monitor.counts import count, merge
 from mlops_runtime.monitor.store import MonitorStore
 
+try:
+    from mlops_runtime.jobs.monitor_plain import count_lines
+except ImportError:  # an image of Spark's need not have Arrow; the counts are the same
+    count_lines = count
+
 _log = logging.getLogger("mlops.monitor")
 # a part's counts, why there are none, or nothing for a whole object, whose counts are written
 Outcome = Counts | str | None
@@ -49,7 +54,7 @@ class ObjectCounter:
     def count(self, part: Part) -> Counts | None:
         """Count a part; the counts of a whole object are written, and those of a part of it returned."""
         lines = part_lines(self._s3, self._settings.captures, part)
-        counts = count(lines, self._baseline, since=self._settings.since)
+        counts = count_lines(lines, self._baseline, since=self._settings.since)
         if not part.is_whole:
             return counts
         self.put(part.key, counts)

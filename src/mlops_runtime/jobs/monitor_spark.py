@@ -2,8 +2,8 @@
 
 SageMaker's Spark container, with this package installed, runs
 ``from mlops_runtime.jobs.monitor_spark import main; sys.exit(main(sys.argv[1:]))`` with the arguments of
-``mlops_runtime.jobs.monitor``. A task counts one part of an object with the very function that the Lambda engine counts with, so
-the counts are the same bit for bit.
+``mlops_runtime.jobs.monitor``. A task counts one part of an object as the job without Spark does: the counts are the same bit
+for bit.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/use-spark-processing-container.html
 """
