@@ -15,6 +15,7 @@ from mlops_constructs import (
     ModelMonitor,
     ModelRegistry,
     MonitorEngine,
+    MonitorTables,
     Network,
     Profile,
     Severity,
@@ -83,3 +84,6 @@ class Monitors(cdk.Stack):
         # --8<-- [start:board]
         UnitDashboard(self, "Board", business_unit=unit, alarms=[fraud, reason])
         # --8<-- [end:board]
+        # --8<-- [start:tables]
+        MonitorTables(self, "FraudTables", business_unit=unit, monitor=monitor, history=cdk.Duration.days(30))
+        # --8<-- [end:tables]
