@@ -303,6 +303,8 @@ class MonitorReport:
     ``baseline_flaw`` is why the baseline cannot be used: it is missing or not the one that was approved. ``staleness`` has
     ``capture_lag_hours``, ``label_lag_hours``, ``label_coverage`` and ``baseline_age_days``, as far as they are known. Fields that
     a run did not look at are ``None``.
+
+    ``analyzer`` is what ran in place of AWS's image of Model Monitor, as on the embedded cloud.
     """
 
     endpoint: str
@@ -319,6 +321,7 @@ class MonitorReport:
     quality: Mapping[str, float] = field(default_factory=dict)
     quality_baseline: Mapping[str, float] = field(default_factory=dict)
     engine: Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"] | None = None
+    analyzer: str | None = None
     verdict: str | None = None
     hours_merged: int | None = None
     suppressed: str | None = None

@@ -55,6 +55,7 @@ class Evidence:
         problems: What could not be read or counted, and how often.
         objects: Counted objects of each hour that was looked at.
         violations: What an engine that is not ours wrote as violations. Default: ours are made from the rest.
+        analyzer: What ran in place of AWS's image of Model Monitor. Default: the image, or another engine.
     """
 
     live: LivePointer | None = None
@@ -75,3 +76,4 @@ class Evidence:
     problems: Mapping[str, int] = field(default_factory=dict)
     objects: Mapping[str, int] = field(default_factory=dict)
     violations: tuple[Violation, ...] | None = None
+    analyzer: str | None = None

@@ -92,6 +92,7 @@ class Executions:
         violations: All of them, as lines of one ``constraint_violations.json``.
         reported: The monitors that reported, with the hour of the newest execution.
         problems: What could not be read, and how often.
+        analyzer: What ran in place of AWS's image; None where the image ran.
     """
 
     rows: int
@@ -104,6 +105,7 @@ class Executions:
     violations: Violations
     reported: Mapping[MonitorName, str]
     problems: Mapping[str, int]
+    analyzer: str | None
 
 
 def read_executions(executions: Iterable[ExecutionFiles], *, alarm_windows: int = 2, of_windows: int = 3) -> Executions:
@@ -143,6 +145,7 @@ def read_executions(executions: Iterable[ExecutionFiles], *, alarm_windows: int 
         violations=Violations(violations=tuple(_line(raw) for name in MONITORS for raw in listed.get(name, []))),
         reported={name: execution.at for name, execution in newest.items()},
         problems=dict(problems),
+        analyzer=ANALYZER if any(d.get("analyzer") == ANALYZER for d in documents.values()) else None,
     )
 
 
@@ -161,12 +164,11 @@ def _document(execution: ExecutionFiles, names: Sequence[str], problems: Counter
 
 
 def _told(monitor: MonitorName, document: Mapping[str, Any]) -> Mapping[str, int]:
-    """Return what our own analyzer says beside Model Monitor's members: that it is ours, and what it could not read."""
+    """Return what our own analyzer says beside Model Monitor's members: what it could not read."""
     if document.get("analyzer") != ANALYZER:
         return {}
     counts = {f"{monitor}: {reason}": _number(times) for reason, times in _mapping(document.get("problems")).items()}
-    known = {reason: int(times) for reason, times in counts.items() if times is not None}
-    return {f"{monitor}: analyzed by {ANALYZER}, in place of AWS's image": 1, **known}
+    return {reason: int(times) for reason, times in counts.items() if times is not None}
 
 
 def _violations(execution: ExecutionFiles, problems: Counter[str]) -> Sequence[Mapping[str, Any]]:

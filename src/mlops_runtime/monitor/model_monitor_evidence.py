@@ -89,6 +89,7 @@ def with_executions(evidence: Evidence, found: Executions, monitors: Sequence[Mo
         quality=_quality(evidence.quality, found, monitors),
         explanation=_explanation(evidence.explanation, found, monitors),
         counts=None,
+        analyzer=found.analyzer,
     )
     evidence = _with_facets(evidence, found, monitors)
     if "data_quality" not in found.reported:

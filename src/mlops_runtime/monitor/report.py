@@ -67,6 +67,7 @@ def build(
         ndcg=None if explanation is None else explanation.ndcg,
         latency=None if evidence.latency is None else evidence.latency.measured,
         engine=engine,
+        analyzer=evidence.analyzer,
         hours_merged=evidence.hours_merged,
         suppressed=evidence.suppressed,
         problems=_problems(evidence) or None,

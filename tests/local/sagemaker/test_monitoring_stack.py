@@ -203,7 +203,7 @@ def test_executions_become_the_report_of_every_engine(plane: "Plane", tmp_path: 
     assert (report.drift_state, report.quality_state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
     assert {feature.name for feature in report.features if feature.drifted} == {"price", "prediction"}
     assert [metric.name for metric in report.quality_metrics or () if metric.violated] == ["mae"]
-    assert "data_quality: analyzed by mlops_runtime, in place of AWS's image" in (report.problems or {})
+    assert (report.analyzer, report.problems) == ("mlops_runtime", None)
     assert "in place of AWS's image" in json.dumps(plane.cloud.status()["monitoring"])
 
     before = plane.sagemaker.list_data_quality_job_definitions(EndpointName=ENDPOINT)["JobDefinitionSummaries"]
