@@ -116,7 +116,7 @@ def test_code_of_a_page_uses_what_is_there(page: Path, block: str) -> None:
     }
     constructs = {name for name in called if name[0].isupper()}
 
-    assert constructs <= {*mlops_constructs.__all__, "FeatureStoreClient", "Path", "Tags"}, page
+    assert constructs <= {*mlops_constructs.__all__, "EndpointClient", "FeatureStoreClient", "Path", "Tags"}, page
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,12 @@ def test_every_alarm_is_explained() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in {"create_alarm", "_define_alarm"}:
                 ends |= {end for argument in node.args for end in _literal_ends(argument)}
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Child":
+                ends |= {
+                    end for keyword in node.keywords if keyword.arg == "id" for end in _literal_ends(keyword.value)
+                }
 
-    assert len(ends) > 8
+    assert len(ends) > 16
     assert [end for end in sorted(ends) if not any(name.endswith(end) for name in names)] == []
 
 

@@ -32,7 +32,7 @@ RULE_FAMILIES: dict[str, tuple[str, ...]] = {
     "S3DefaultEncryptionKMS": (_HIPAA, _R5, _PCI),
     "SQSRedrivePolicy": ("Serverless",),
     "SageMakerEndpointConfigurationKMSKeyConfigured": (_HIPAA, _R4, _R5, _PCI),
-    "SecretsManagerRotationEnabled": (_HIPAA, _R4, _R5, _PCI),
+    "SecretsManagerRotationEnabled": (_HIPAA, _R5),
     "VPCDefaultSecurityGroupClosed": (_HIPAA, _R4, _R5, _PCI),
 }
 
