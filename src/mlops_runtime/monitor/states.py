@@ -116,6 +116,9 @@ def _drift(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
         return silent
     if evidence.rows < spec.minimum_rows:
         return MonitorState.INSUFFICIENT_DATA
+    # rows enough, but clustered ones that are worth too few: nothing was tested
+    if evidence.features and all(feature.untested is not None for feature in evidence.features):
+        return MonitorState.INSUFFICIENT_DATA
     return MonitorState.VIOLATION if any(map(is_confirmed, evidence.features)) else MonitorState.OK
 
 

@@ -49,6 +49,8 @@ def measured(violated: bool | None, name: str = "rmse") -> Measured:
         ({"traffic": Traffic()}, MonitorState.NO_TRAFFIC),
         ({"traffic": Traffic(counted=1, malformed=9), "rows": 0}, MonitorState.INSUFFICIENT_DATA),
         ({"rows": 199}, MonitorState.INSUFFICIENT_DATA),
+        ({"features": (replace(QUIET, untested="too few clusters"),)}, MonitorState.INSUFFICIENT_DATA),
+        ({"features": (QUIET, replace(QUIET, name="x", untested="too few clusters"))}, MonitorState.OK),
         ({}, MonitorState.OK),
         ({"features": (replace(QUIET, drifted=True),)}, MonitorState.OK),
         ({"features": (replace(QUIET, drifted=True, persistent=True),)}, MonitorState.VIOLATION),
