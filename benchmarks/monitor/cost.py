@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> None:
     startup = float(arguments[0]) if arguments else STARTUP_MINUTES
     found = json.loads(RESULTS.read_text())
     scale = MILLION / found["rows"]
-    alone, together = found["cases"]["many/1"], found["cases"]["many/2"]
+    alone, together = found["cases"]["many/1/function"], found["cases"]["many/2/job"]
     objects = MILLION / found["object_rows"]
     print(f"measured over {found['rows']:,} records, {found['load']}; a million is {scale:.2f} times that")
     engines = {

@@ -26,9 +26,11 @@ from mlops_local.cloud import Cloud, up
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.jobs import monitor_count
 from mlops_runtime.jobs.monitor import Clients, Options, run
 from mlops_runtime.jobs.monitor_count import CountSettings, count_objects
 from mlops_runtime.monitor.baseline import fit_baseline
+from mlops_runtime.monitor.counts import count as count_as_function
 from mlops_runtime.monitor.run import DecideSettings
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -36,7 +38,8 @@ RESULTS = Path(__file__).parents[2] / ".mlops" / "benchmarks" / "monitor_job.jso
 NAMES = [f"n{i}" for i in range(NUMBERS)] + [f"c{i}" for i in range(len(LEVELS))]
 NOW = datetime(2017, 8, 8, 0, 5, tzinfo=UTC)
 ROWS_AN_OBJECT = 2000
-CASES = (("many", 1), ("many", 2), ("large", 1), ("large", 2))
+# objects, processes, and who reads lines: the job, or the function that counts each object as it lands
+CASES = (("many", 1, "job"), ("many", 2, "job"), ("large", 1, "job"), ("large", 2, "job"), ("many", 1, "function"))
 
 
 def baseline() -> Baseline:
@@ -98,9 +101,11 @@ def fill(cloud: Cloud, rows: int) -> None:
         dynamodb.put_item(TableName="rollout", Item=row)
 
 
-def job(endpoint: str, processes: int) -> None:
+def job(endpoint: str, processes: int, reader: str) -> None:
     """Run the job and print what its phases took."""
     began = {}
+    if reader == "function":
+        monitor_count.count_lines = count_as_function
 
     def count(sizes: Mapping[str, int], settings: CountSettings) -> dict[str, str]:
         before, started = os.times(), time.perf_counter()
@@ -129,9 +134,9 @@ def job(endpoint: str, processes: int) -> None:
     print(json.dumps({**began, **decide, "rows": report.rows, "state": report.drift_state}), flush=True)
 
 
-def measured(endpoint: str, processes: int, environment: Mapping[str, str]) -> dict[str, float]:
+def measured(endpoint: str, processes: int, reader: str, environment: Mapping[str, str]) -> dict[str, float]:
     """Run the job in a process of its own; return its phases and the peak of its tree's memory in MB."""
-    command = [sys.executable, "-m", "benchmarks.monitor.job", "job", endpoint, str(processes)]
+    command = [sys.executable, "-m", "benchmarks.monitor.job", "job", endpoint, str(processes), reader]
     peak = 0.0
     with subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True) as process:
         output: list[str] = []
@@ -151,11 +156,11 @@ def measured(endpoint: str, processes: int, environment: Mapping[str, str]) -> d
 def main(arguments: list[str]) -> None:
     """Measure, print one table, keep the medians."""
     if arguments[:1] == ["job"]:
-        job(arguments[1], int(arguments[2]))
+        job(arguments[1], int(arguments[2]), arguments[3])
         return
     rows = int(arguments[0]) if arguments else 400_000
     rounds = int(arguments[1]) if len(arguments) > 1 else 3
-    found: dict[tuple[str, int], list[dict[str, Any]]] = {case: [] for case in CASES}
+    found: dict[tuple[str, int, str], list[dict[str, Any]]] = {case: [] for case in CASES}
     with tempfile.TemporaryDirectory() as folder:
         cloud = up(Path(folder) / "cloud")
         try:
@@ -170,17 +175,19 @@ def main(arguments: list[str]) -> None:
         finally:
             cloud.down()
     print(f"{load()}, {rounds} rounds, {rows:,} rows of {len(NAMES)} fields")
-    print("| objects | processes | rows/s | rows a CPU s | CPU s counting | decision s | decision CPU s | peak MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| objects | processes | lines read by | rows/s | rows a CPU s | CPU s counting | decision s | decision CPU s | peak MB |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     kept = {}
-    for (endpoint, processes), runs in found.items():
+    for (endpoint, processes, reader), runs in found.items():
         assert all(run["rows"] == rows for run in runs)
         keys = [key for key in runs[0] if key != "state"]
         middle = {key: statistics.median(run[key] for run in runs) for key in keys}
-        kept[f"{endpoint}/{processes}"] = middle
+        kept[f"{endpoint}/{processes}/{reader}"] = middle
         objects = rows // ROWS_AN_OBJECT if endpoint == "many" else 1
         print(
-            f"| {objects} | {processes} | {rows / middle['count_s']:,.0f} | {rows / middle['count_cpu']:,.0f} "
+            f"| {objects} | {processes} | {reader} | {rows / middle['count_s']:,.0f} | {rows / middle['count_cpu']:,.0f} "
             f"| {middle['count_cpu']:.2f} | {middle['decide_s']:.2f} | {middle['decide_cpu']:.2f} | {middle['peak_mb']:.0f} |"
         )
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
