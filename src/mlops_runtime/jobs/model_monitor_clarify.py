@@ -32,7 +32,7 @@ from mlops_runtime.monitor.model_monitor_records import INPUT, OUTPUT, Record, R
 from mlops_runtime.monitor.ndcg import AttributionError, compare
 from mlops_runtime.monitor.rows import Rows, Texts
 from mlops_runtime.serving.model import Model, ModelError, load_archive
-from mlops_runtime.serving.payload import JSON, PayloadError, Reader
+from mlops_runtime.serving.payload import CSV, JSON, PayloadError, Reader
 
 _MINIMUM_NDCG = 0.9
 _ROWS = 500  # that are explained, evenly through the window
@@ -140,9 +140,10 @@ def _attributions(
     if not rows:
         raise JobError("the window has no row to explain")
     chosen = [rows[int(place)] for place in np.linspace(0, len(rows) - 1, min(_ROWS, len(rows)))]
-    values = mean_absolute_shap(
-        model.predict, reader.rows(background, JSON), reader.rows(chosen, JSON), names, seed=_SEED
-    )
+    # captures of CSV hold texts, of JSON what the caller sent
+    seen = [reader.rows([row], CSV if all(isinstance(value, str) for value in row) else JSON) for row in chosen]
+    compared = reader.rows(background, JSON)
+    values = mean_absolute_shap(model.predict, compared, np.concatenate(seen), names, seed=_SEED)
     baseline = _read("explainability", analysis).attributions
     if baseline is None:
         raise JobError("baseline_constraints must be the analysis.json of a baseline with global_shap_values")

@@ -1,14 +1,17 @@
 """What stands for Clarify's container: bias, and what it says of attributions."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.runtime import explain as package
 from tests.runtime.jobs.model_monitor_container import Container, call
 
 from mlops_runtime.jobs import model_monitor_clarify
 from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.serving.model import load
 
 NO_MODEL = "no model is asked for"
 
@@ -85,3 +88,36 @@ def test_clarify_says_what_it_cannot_do(container: Container, config: dict[str, 
     container.capture(_biased(0.5, 20))
     with pytest.raises(JobError, match=message):
         model_monitor_clarify.run(container.environment, pytest.fail)
+
+
+def test_attributions_without_shap_say_so(container: Container, monkeypatch: pytest.MonkeyPatch, models: Any) -> None:
+    """The image that has it is named."""
+    monkeypatch.setitem(sys.modules, "shap", None)
+    config = {"methods": {"shap": {"baseline": [[1.0, 2.0, "north"]]}}, "predictor": {"model_name": "m"}}
+    container.environment["analysis_config"] = container.put("config.json", config)
+    container.environment["baseline_constraints"] = container.put("b.json", {})
+    container.capture([call(i, f"{i},2,north", "1") for i in range(3)])
+
+    with pytest.raises(JobError, match="attributions need the package 'shap'"):
+        model_monitor_clarify.run(container.environment, lambda _: load(models.onnx(), models.signature_json()))
+
+
+@pytest.mark.parametrize(
+    ("before", "violations"),
+    [({"price": 9.0, "stock": 1.0, "store": 0.5}, 0), ({"price": 0.1, "stock": 0.2, "store": 9.0}, 1)],
+)
+def test_a_ranking_that_turned_is_a_violation(
+    container: Container, models: Any, before: dict[str, float], violations: int
+) -> None:
+    """With the real package and a real model: price varies most, so it matters most."""
+    package.require()
+    config = {"methods": {"shap": {"baseline": [[1.0, 2.0, "north"]]}}, "predictor": {"model_name": "m"}}
+    analysis = {"explanations": {"kernel_shap": {"label0": {"global_shap_values": before}}}}
+    container.environment["analysis_config"] = container.put("config.json", config)
+    container.environment["baseline_constraints"] = container.put("b.json", analysis)
+    container.capture([call(i, f"{100 * i},{i},north", "1") for i in range(20)])
+    model_monitor_clarify.run(container.environment, lambda _: load(models.onnx(), models.signature_json()))
+
+    found = container.read("analysis.json")["explanations"]["kernel_shap"]["label0"]["global_shap_values"]
+    assert max(found, key=lambda name: found[name]) == "price"
+    assert len(container.read("constraint_violations.json")["violations"]) == violations
