@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, Stratum
+from mlops_runtime.monitor.layout import Layout, layout
 
 # fewer baseline rows than these say nothing about a stratum, and would weigh as much as it does in the window
 MINIMUM_STRATUM_ROWS = 50
@@ -58,6 +59,11 @@ class Comparison:
     def window_rows(self) -> float:
         """Rows of the window."""
         return float(self.observed.sum())
+
+    @cached_property
+    def cells(self) -> Layout:
+        """What each cell stands for."""
+        return layout(self.feature)
 
     @cached_property
     def excess(self) -> float:

@@ -20,7 +20,7 @@ from mlops_runtime.monitor.association import association, pair_name
 from mlops_runtime.monitor.comparison import Comparison, conditioned, plain
 from mlops_runtime.monitor.distances import jensen_shannon, l_infinity, psi
 from mlops_runtime.monitor.effects import effect_sizes
-from mlops_runtime.monitor.layout import Layout, layout
+from mlops_runtime.monitor.layout import Layout
 from mlops_runtime.monitor.rules import Finding, Rule
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -109,7 +109,7 @@ def decide(
         compared.append(plain(baseline.null_patterns, counts.null_patterns))
     chosen = [one for one in compared if not spec.features or one.feature.name in spec.features]
     examined = [examine(one, spec, untested=reasons.get(one.feature.name)) for one in chosen]
-    drifts = [effect_sizes(one, layout(one.feature)) for one in chosen]
+    drifts = [effect_sizes(one, one.cells) for one in chosen]
     for drift, test in _pairs(baseline, counts, {one.feature.name: one for one in chosen}, spec):
         drifts.append(drift)
         examined.append(test)
@@ -131,7 +131,7 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
         untested: Why the feature is not tested. Default: it is.
     """
     m = compared.window_rows
-    cells = layout(compared.feature)
+    cells = compared.cells
     rare, null = _rare_share(compared, cells), float(compared.observed[-1] / m) if m else 0.0
     reason = untested or _too_few(compared, spec)
     if reason is not None:
