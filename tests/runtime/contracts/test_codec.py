@@ -28,6 +28,7 @@ from mlops_runtime.contracts import (
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
 from mlops_runtime.contracts.retraining import GateSpec
 from mlops_runtime.contracts.rollout import AuditRecord, ServingSpec
+from mlops_runtime.monitor.spec import MonitorSpec
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.json"))
 
@@ -67,6 +68,10 @@ def _values(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(args)
     if type(None) in args:
         return st.none() | _values(next(arg for arg in args if arg is not type(None)))
+    if kind is MonitorSpec:  # refuses thresholds out of range when it is made
+        return st.builds(
+            MonitorSpec, minimum_effect=st.floats(0, 1), minimum_rows=st.integers(50), features=st.just(("a",))
+        )
     if dataclasses.is_dataclass(kind):
         return _instances(typing.cast(type, kind))
     if kind is str:
