@@ -2,7 +2,11 @@
 # requires-python = ">=3.11,<3.12"
 # dependencies = ["nannyml==0.13.1", "pandas<3", "pyarrow", "statsmodels", "scipy<1.16", "setuptools<81", "kaleido==0.2.1"]
 # ///
-"""``nannyml_drift.py FOLDER``: NannyML's univariate drift by Jensen-Shannon, ten chunks. Its telemetry is off."""
+"""``nannyml_drift.py FOLDER [windows [rows]]``: NannyML's univariate drift by Jensen-Shannon, ten chunks. Its telemetry is off.
+
+``windows``: a line for each of ``FOLDER/windows`` with every feature's score, the largest of its chunks. With ``rows`` a chunk has
+so many: a window is one chunk, as where a day is a chunk.
+"""
 
 import json
 import os
@@ -15,6 +19,24 @@ os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
 warnings.simplefilter("ignore")
 import nannyml as nml  # noqa: E402 - the environment comes first
 import pandas as pd  # noqa: E402
+
+
+def windows(folder: Path, **chunks: int) -> None:
+    """Print a line for each window: scores, larger is further, and features that alert in any chunk."""
+    reference = pd.read_parquet(folder / "reference.parquet")
+    texts = [name for name in reference if not pd.api.types.is_numeric_dtype(reference[name])]
+    columns = list(reference)
+    fitted = nml.UnivariateDriftCalculator(column_names=columns, treat_as_categorical=texts, **chunks).fit(reference)
+    for path in sorted((folder / "windows").iterdir()):
+        frame = fitted.calculate(pd.read_parquet(path)).filter(period="analysis").to_df()
+        scores = {name: float(frame[name, "jensen_shannon", "value"].max()) for name in columns}
+        drifted = [name for name in columns if frame[name, "jensen_shannon", "alert"].any()]
+        print(json.dumps({"window": path.stem, "scores": scores, "alarms": drifted}))
+
+
+if sys.argv[2:3] == ["windows"]:
+    windows(Path(sys.argv[1]), **({"chunk_size": int(sys.argv[3])} if sys.argv[3:] else {}))
+    sys.exit()
 
 before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted, of nobody
 folder = Path(sys.argv[1])

@@ -2,10 +2,14 @@
 # requires-python = ">=3.11,<3.12"
 # dependencies = ["whylogs[viz]==1.6.4", "numpy<2", "pandas<3", "pyarrow<20", "setuptools<81"]
 # ///
-"""``whylogs_drift.py FOLDER``: two whylogs profiles and their drift scores at its defaults. With numpy 2 profiling fails."""
+"""``whylogs_drift.py FOLDER [windows]``: whylogs profiles and their drift scores at its defaults. With numpy 2 profiling fails.
+
+``windows``: a line for each of ``FOLDER/windows`` with every feature's score.
+"""
 
 import json
 import logging
+import math
 import resource
 import sys
 import warnings
@@ -16,6 +20,22 @@ logging.disable(logging.CRITICAL)
 import pandas as pd  # noqa: E402 - warnings of imports are not the figures
 import whylogs as why  # noqa: E402
 from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores  # noqa: E402
+
+
+def windows(folder: Path) -> None:
+    """Print a line for each window: scores, minus the logarithm of the p-value, and features that drift."""
+    reference = why.log(pandas=pd.read_parquet(folder / "reference.parquet")).view()
+    for path in sorted((folder / "windows").iterdir()):
+        current = why.log(pandas=pd.read_parquet(path)).view()
+        found = calculate_drift_scores(target_view=current, reference_view=reference, with_thresholds=True)
+        scores = {name: None if one is None else -math.log10(max(one["pvalue"], 1e-300)) for name, one in found.items()}
+        drifted = [name for name, one in found.items() if one is not None and one["drift_category"] == "DRIFT"]
+        print(json.dumps({"window": path.stem, "scores": scores, "alarms": drifted}))
+
+
+if sys.argv[2:] == ["windows"]:
+    windows(Path(sys.argv[1]))
+    sys.exit()
 
 before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted, of nobody
 folder = Path(sys.argv[1])

@@ -1,0 +1,309 @@
+"""``python -m benchmarks.monitor.rival_alarms [windows]``: how often we and other tools alarm without drift, and what each finds.
+
+All get the same Parquet files: one reference, windows without drift, windows with a known shift. Each rival reads all of a case in
+one process in its own environment. A tool says of each feature of a window a score, larger is further, and whether it alarms at its
+defaults. Scores are also cut where at most 1 % of the windows alarm: that is found on one half of those without drift and measured
+on the other. Default: 100 windows without drift, 40 with each shift; an hour.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from benchmarks.measure import load
+from benchmarks.monitor.__main__ import python_of
+from benchmarks.monitor.campaign import Ledger, fit, percent, verdicts
+from benchmarks.monitor.false_alarms import PLANTED, planted
+from benchmarks.monitor.windows import SHIFTS, WEEKS, clusters_of, draws, independent, retail, split
+
+SIZES = (200, 1_000, 5_000, 20_000)
+REFERENCE = 20_000
+SHIFTED = ("mean 0.2 sd", "variance x1.3", "category 10 points", "unseen level 1 %", "price +10 %")
+RETAIL_SIZES = (5_000, 20_000)
+RETAIL_REFERENCE = 100_000
+# of the windows without drift, those that may alarm
+ALARMS = 0.01
+NONE = "none"
+SMALLEST = 1e-300
+
+Scores = npt.NDArray[np.float64]
+# by the name of the shift: a window's scores, and the features that alarm
+Judged = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool and how it is called.
+
+    Args:
+        name: In the table.
+        judge: Reads a folder and the rows of a window, returns a line a window.
+        own_scale: Whether its scores are distances, larger for some features than for others, so that each feature has a threshold
+            of its own. Ours are p-values.
+    """
+
+    name: str
+    judge: Callable[[Path, int], list[dict[str, Any]]]
+    own_scale: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Windows of one kind and size.
+
+    Args:
+        rows: What kind.
+        size: Rows of a window.
+        write: Writes reference and windows to a folder.
+        named: The feature that is to be named, by shift.
+    """
+
+    rows: str
+    size: int
+    write: Callable[[Path], None]
+    named: Mapping[str, str]
+
+
+def write(folder: Path, shift: str, number: int, rows: pa.Table) -> None:
+    """Write one window as ``<shift>-<number>.parquet``, categories as text."""
+    for index, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            rows = rows.set_column(index, field.name, rows.column(field.name).cast(pa.string()))
+    pq.write_table(rows, folder / "windows" / f"{shift}-{number:03d}.parquet")
+
+
+def write_independent(size: int, quiet: int, folder: Path) -> None:
+    """Write windows of independent rows of 30 features: half as many of each shift as without one, less a fifth.
+
+    Args:
+        size: Rows of a window.
+        quiet: Windows without drift.
+        folder: Where.
+    """
+    pq.write_table(_thirty(REFERENCE, 1), folder / "reference.parquet")
+    for number in range(quiet):
+        write(folder, NONE, number, _thirty(size, 2 + number))
+    for shift in SHIFTED:
+        for number in range(quiet * 2 // 5):
+            write(folder, shift, number, _thirty(size, 104_729 + number, shift))
+
+
+def write_retail(size: int, quiet: int, folder: Path) -> None:
+    """Write windows of whole households, the last of each cut, against households that are in no window; shifts in the last.
+
+    Args:
+        size: Rows of a window.
+        quiet: Windows without drift, if there are so many.
+        folder: Where.
+    """
+    year = retail()
+    known, other = split(year.take((year.week >= WEEKS[0]) & (year.week <= WEEKS[1])), "household", 0)
+    known = next(draws(known, "household", RETAIL_REFERENCE, 0))
+    np.save(folder / "clusters.npy", clusters_of(known, "household"))
+    reference = folder / "windows" / f"{NONE}-000.parquet"
+    write(folder, NONE, 0, known.table)
+    reference.rename(folder / "reference.parquet")
+    drawn = [window.table.slice(0, size) for window in islice(draws(other, "household", size, 0), quiet)]
+    for number, window in enumerate(drawn):
+        write(folder, NONE, number, window)
+    for number, window in enumerate(drawn[len(drawn) // 2 :][: quiet * 2 // 5]):
+        for shift in PLANTED:
+            write(folder, shift, number, planted(window, shift, number)[0])
+
+
+def ours(folder: Path, rows: int, *, clusters: bool = True) -> list[dict[str, Any]]:
+    """Judge every window of a folder with our engine, before persistence.
+
+    Args:
+        folder: With the reference and its rows' clusters, if there are any.
+        rows: Of a window.
+        clusters: Whether to use them. Default: yes.
+    """
+    del rows
+    path = folder / "clusters.npy"
+    more = {"clusters": np.load(path)} if clusters and path.exists() else {}
+    baseline = fit(pq.read_table(folder / "reference.parquet"), **more)
+    found = []
+    for window in sorted((folder / "windows").iterdir()):
+        judged = verdicts(baseline, pq.read_table(window))
+        found.append(
+            {
+                "window": window.stem,
+                "scores": {one.name: -float(np.log10(max(one.p_value, SMALLEST))) for one in judged},
+                "alarms": [one.name for one in judged if one.drifted],
+                "untested": float(np.mean([one.untested is not None for one in judged])),
+            }
+        )
+    return found
+
+
+def rival(name: str, folder: Path, rows: int, *, given_rows: bool = False) -> list[dict[str, Any]]:
+    """Let a rival judge every window of a folder, in its own environment.
+
+    Args:
+        name: Start of its script's name.
+        folder: With reference and windows.
+        rows: Of a window.
+        given_rows: Whether it is told them. Default: no.
+    """
+    command = [*python_of(name), str(folder), "windows", *([str(rows)] if given_rows else [])]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=folder)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"window"')]
+
+
+def by_shift(lines: list[dict[str, Any]]) -> Judged:
+    """Group what a tool says of each window by the window's shift."""
+    found: Judged = {}
+    for line in lines:
+        shift = line.pop("window").rpartition("-")[0]
+        line["scores"] = {name: None if one is None else round(one, 5) for name, one in line["scores"].items()}
+        found.setdefault(shift, []).append(line)
+    return found
+
+
+def scores(windows: list[dict[str, Any]], features: list[str]) -> Scores:
+    """Return scores of shape (windows, features), minus infinity where a tool gave none."""
+    found = np.array([[one["scores"].get(name) for name in features] for one in windows], dtype=np.float64)
+    return np.where(np.isnan(found), -np.inf, found)
+
+
+def tuned(quiet: Scores, *, own_scale: bool, alarms: float = ALARMS) -> Scores:
+    """Return each feature's threshold: as low as it may be for at most so many windows to have a score above any.
+
+    Args:
+        quiet: Scores of windows without drift, of shape (windows, features).
+        own_scale: Whether thresholds are the feature's mean plus one number of its standard deviations. Otherwise they are the same
+            for all features.
+        alarms: Share of the windows. Default: 0.01.
+
+    Example:
+        >>> tuned(np.array([[0.1, 0.2], [0.3, 0.1]]), own_scale=False).tolist()
+        [0.3, 0.3]
+    """
+    centre, scale = np.zeros(quiet.shape[1]), np.ones(quiet.shape[1])
+    if own_scale:
+        told = np.isfinite(quiet).all(axis=0)
+        centre[told], scale[told] = quiet[:, told].mean(axis=0), quiet[:, told].std(axis=0)
+    furthest = np.sort(((quiet - centre) / np.where(scale > 0, scale, np.inf)).max(axis=1))[::-1]
+    threshold: Scores = centre + furthest[int(alarms * len(quiet))] * scale
+    return threshold
+
+
+def shares(judged: Judged, named: Mapping[str, str], *, own_scale: bool) -> dict[str, Any]:
+    """Return alarms without drift and shifts found, at defaults and where thresholds are matched.
+
+    Args:
+        judged: What a tool said.
+        named: The feature that is to be named, by shift.
+        own_scale: As in `tuned`.
+    """
+    quiet = judged[NONE]
+    features = sorted({name for window in quiet for name in window["scores"]})
+    half = len(quiet) // 2
+    threshold = tuned(scores(quiet[:half], features), own_scale=own_scale)
+    found: dict[str, Any] = {
+        "windows": len(quiet),
+        "any": sum(bool(one["alarms"]) for one in quiet),
+        "half": sum(2 * len(one["alarms"]) >= len(features) for one in quiet),
+        "features": float(np.mean([len(one["alarms"]) for one in quiet])) / len(features),
+        "untested": float(np.mean([one.get("untested", 0.0) for one in quiet])),
+        "evaluated": len(quiet) - half,
+        "matched": int((scores(quiet[half:], features) > threshold).any(axis=1).sum()),
+        "found": {},
+    }
+    for shift, feature in named.items():
+        shifted, at = judged[shift], features.index(feature)
+        found["found"][shift] = (
+            np.mean([feature in one["alarms"] for one in quiet]),
+            np.mean([feature in one["alarms"] for one in shifted]),
+            np.mean(scores(shifted, features)[:, at] > threshold[at]),
+            len(shifted),
+        )
+    return found
+
+
+TOOLS = (
+    Tool("ours", ours, own_scale=False),
+    Tool("ours, not told the households", partial(ours, clusters=False), own_scale=False),
+    Tool("Evidently 0.7.23", partial(rival, "evidently")),
+    Tool("whylogs 1.6.4", partial(rival, "whylogs")),
+    Tool("NannyML 0.13.1, ten chunks", partial(rival, "nannyml")),
+    Tool("NannyML 0.13.1, a chunk a window", partial(rival, "nannyml", given_rows=True)),
+)
+
+
+def cases(quiet: int) -> Iterator[Case]:
+    """Yield every case.
+
+    Args:
+        quiet: Windows without drift of each.
+    """
+    for size in SIZES:
+        names = {shift: SHIFTS[shift] for shift in SHIFTED}
+        yield Case("independent", size, partial(write_independent, size, quiet), names)
+    names = dict(zip(PLANTED, ("unit_price", "brand", "quantity"), strict=True))
+    for size in RETAIL_SIZES:
+        yield Case("retail", size, partial(write_retail, size, quiet), names)
+
+
+def judge(case: Case, ledger: Ledger) -> list[tuple[str, dict[str, Any]]]:
+    """Return each tool's figures in one case, measured where the ledger does not have them.
+
+    Args:
+        case: What is judged.
+        ledger: What is kept: all scores, so that tables can be made again.
+    """
+    tools = [tool for tool in TOOLS if case.rows == "retail" or "households" not in tool.name]
+    keys = {tool.name: f"{case.rows} | {case.size} | {tool.name}" for tool in tools}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "windows").mkdir()
+        if not set(keys.values()) <= set(ledger.figures):
+            case.write(folder)
+        found = []
+        for tool in tools:
+            judged = ledger.measure(keys[tool.name], lambda tool=tool: by_shift(tool.judge(folder, case.size)))
+            found.append((tool.name, shares(judged, case.named, own_scale=tool.own_scale)))
+            print(f"{keys[tool.name]}: done, {load()}", file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> None:
+    """Measure what is not measured yet and print three tables."""
+    quiet = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    ledger = Ledger(f"rival_alarms_{quiet}")
+    found = {(case.rows, case.size): judge(case, ledger) for case in cases(quiet)}
+    print(f"{load()}\n")
+    print("| rows | n | tool | windows | any alarm | features alarmed | half of them | tuned: any alarm, other half |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (rows, size), tools in found.items():
+        for name, one in tools:
+            print(
+                f"| {rows} | {size:,} | {name} | {one['windows']} | {percent(one['any'], one['windows'])} "
+                f"| {one['features']:.1%} | {one['half'] / one['windows']:.0%} | {percent(one['matched'], one['evaluated'])} |"
+            )
+    for kind, shifts in (("independent", SHIFTED), ("retail", PLANTED)):
+        print(f"\n| {kind}, n | tool | {' | '.join(shifts)} |\n|---|---|{'---|' * len(shifts)}")
+        for (rows, size), tools in found.items():
+            for name, one in tools if rows == kind else ():
+                cells = (f"{at:.0%} ({null:.0%}) / **{matched:.0%}**" for null, at, matched, _ in one["found"].values())
+                print(f"| {size:,} | {name} | {' | '.join(cells)} |")
+
+
+def _thirty(rows: int, seed: int, shift: str | None = None) -> pa.Table:
+    return independent(rows, seed, shift).drop_columns(["k0"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Thresholds that are tuned and measured apart, and our own side of the comparison."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.monitor.rival_alarms import (
+    NONE,
+    SHIFTED,
+    by_shift,
+    ours,
+    scores,
+    shares,
+    tuned,
+    write,
+    write_independent,
+)
+from benchmarks.monitor.windows import SHIFTS, independent
+
+
+@pytest.mark.parametrize("own_scale", [False, True])
+def test_tuned_thresholds_let_one_in_a_hundred_alarm(own_scale: bool) -> None:
+    """As many windows of two hundred have a score above its feature's threshold as may, and no fewer."""
+    quiet = np.random.default_rng(1).exponential([1.0, 10.0, 0.1], (200, 3))
+    alarmed = (quiet > tuned(quiet, own_scale=own_scale)).any(axis=1)
+    assert 1 <= alarmed.sum() <= 2
+
+
+def test_a_feature_with_a_scale_of_its_own_does_not_drown_the_others() -> None:
+    """A far score of a quiet feature is found beside one that is always further."""
+    random = np.random.default_rng(2)
+    quiet = random.normal([0.5, 0.02], 0.001, (50, 2))
+    assert (np.array([0.5, 0.04]) > tuned(quiet, own_scale=True)).tolist() == [False, True]
+    assert (np.array([0.5, 0.04]) > tuned(quiet, own_scale=False)).tolist() == [False, False]
+
+
+def test_a_feature_that_always_or_never_has_a_score_does_not_count() -> None:
+    """One that is as far in every window, and one of which a tool says nothing, leave the threshold to the third."""
+    quiet = scores([{"scores": {"a": 300.0, "b": None, "c": float(one)}} for one in range(10)], ["a", "b", "c"])
+    alarmed = scores([{"scores": {"a": 300.0, "b": None, "c": 10.0}}], ["a", "b", "c"]) > tuned(quiet, own_scale=True)
+    assert alarmed.tolist() == [[False, False, True]]
+
+
+def test_shares_are_measured_on_windows_that_were_not_tuned_on() -> None:
+    """Alarms at defaults are of all windows without drift, matched ones of the second half alone."""
+    lines = [
+        {"window": f"{NONE}-{one:03d}", "scores": {"a": one / 10, "b": 0.0}, "alarms": ["a"] if one > 7 else []}
+        for one in range(10)
+    ]
+    lines += [{"window": f"moves-{one:03d}", "scores": {"a": 0.45, "b": 0.0}, "alarms": []} for one in range(4)]
+    found = shares(by_shift(lines), {"moves": "a"}, own_scale=False)
+    assert (found["windows"], found["any"], found["features"]) == (10, 2, 0.1)
+    assert (found["evaluated"], found["matched"]) == (5, 5)
+    assert found["found"] == {"moves": (0.2, 0.0, 1.0, 4)}
+
+
+def test_we_judge_the_files_that_rivals_read(tmp_path: Path) -> None:
+    """Every window is judged by its name; a price that rises by a tenth in 5,000 rows is found, windows without drift are quiet."""
+    (tmp_path / "windows").mkdir()
+    write_independent(5_000, 3, tmp_path)
+    write(tmp_path, "constant", 0, independent(5_000, 9))
+    judged = by_shift(ours(tmp_path, 5_000))
+    assert {shift: len(windows) for shift, windows in judged.items()} == {
+        NONE: 3,
+        "constant": 1,
+        **dict.fromkeys(SHIFTED, 1),
+    }
+    assert all(not window["alarms"] for window in judged[NONE])
+    assert SHIFTS["price +10 %"] in judged["price +10 %"][0]["alarms"]
