@@ -24,8 +24,9 @@ from mlops_constructs import (
     RolloutPolicy,
     TrainingJob,
 )
+from mlops_runtime.monitor.spec import MonitorSpec
 
-WEEK = cdk.Duration.days(7)
+WEEK, MONTH = cdk.Duration.days(7), cdk.Duration.days(28)
 
 
 class DemandForecasting(cdk.Stack):
@@ -72,7 +73,16 @@ class DemandForecasting(cdk.Stack):
             cool_down=cdk.Duration.days(14),  # a new model has two weeks before what rings again retrains it
             guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
         )
-        monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=WEEK, schedule=WEEK)
+        monitor = ModelMonitor(
+            self,
+            "Monitor",
+            business_unit=unit,
+            endpoint=endpoint,
+            window=MONTH,
+            schedule=WEEK,
+            # a week is one cluster: a month says what a week cannot, and is slow enough to ring by itself
+            spec=MonitorSpec(alarm_windows=1, of_windows=1),
+        )
         DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
         define_outputs(
             self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor
