@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_runtime.contracts import content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome
+from mlops_runtime.monitor.capture import is_since
 from mlops_runtime.monitor.counts import empty, merge
 from mlops_runtime.monitor.decide import decide
 from mlops_runtime.monitor.evidence import Evidence, Traffic
@@ -154,6 +155,7 @@ class _Reader:
 
     store: MonitorStore
     digest: str
+    since: str
     another: int = 0
     recent: set[str] = field(default_factory=set)
     rows: int = 0
@@ -164,7 +166,8 @@ class _Reader:
         for key in keys:
             [part] = self.store.counts([key])
             if part.baseline_sha256 != self.digest:
-                self.another += 1
+                # what ended before the live model served was counted for the one before it, as it should be
+                self.another += is_since(part.last, self.since)
                 continue
             if key in self.recent:
                 self.rows += part.rows
@@ -188,7 +191,7 @@ def _count(
     by_hour = store.counts_by_hour(place.variant, looked_at)
     own = [key for hour, keys in by_hour.items() if window.holds(hour) for key in keys]
     newest = [key for hour, keys in by_hour.items() if recent.holds(hour) for key in keys]
-    reader = _Reader(store, content_hash(baseline), recent=set(newest))
+    reader = _Reader(store, content_hash(baseline), live.since, recent=set(newest))
     counts = merge(empty(baseline), reader.read(own))
     problems = Counter(counts.problems or {})
     if counts.malformed > sum(problems.values()):  # counts of an earlier version name no problems

@@ -65,7 +65,7 @@ def message(report: MonitorReport, uri: str) -> str:
         f"Model: {report.model_package_arn or 'none'}",
         *_section("What happened:", _happened(report)),
         *_section("What to do:", _advice(report)),
-        *_section("Not everything could be read:", _problems(report)),
+        *_section("Left out, and how often:", _problems(report)),
         "",
         f"Report: {uri}",
     ]

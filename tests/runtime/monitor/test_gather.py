@@ -143,7 +143,7 @@ def test_capture_lag_says_since_when_calls_are_not_captured() -> None:
 
 
 def test_counts_of_another_baseline_are_named_and_not_added() -> None:
-    """After an upgrade of the model the window holds both; only the live one's count."""
+    """After a promotion the window holds both models' calls, which is nothing to tell; calls since then are."""
     timeline = Timeline(window=24, every=24, spec=SPEC)
     timeline.land("o", Captured(hour=3, rows=60))
     timeline.count("o", Captured(hour=3, rows=60))
@@ -155,7 +155,14 @@ def test_counts_of_another_baseline_are_named_and_not_added() -> None:
     timeline.land("p", Captured(hour=6, rows=70))
     timeline.count("p", Captured(hour=6, rows=70))
     report = timeline.run(24)
-    assert (report.rows, report.drift_state, report.problems) == (70, MonitorState.OK, {ANOTHER_BASELINE: 1})
+    assert (report.rows, report.drift_state, report.problems) == (70, MonitorState.OK, None)
+    timeline.table.live = LIVE
+    timeline.land("q", Captured(hour=7, rows=80))
+    timeline.count("q", Captured(hour=7, rows=80))
+    timeline.table.live = replace(
+        timeline.table.live, baseline_uri="s3://artifacts/newer.json", training_set_id="set-2"
+    )
+    assert timeline.run(24).problems == {ANOTHER_BASELINE: 2}
 
 
 def test_objects_wait_while_the_baseline_is_not_the_approved_one() -> None:
