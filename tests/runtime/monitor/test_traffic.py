@@ -131,3 +131,20 @@ def test_a_load_balancer_may_say_where_its_latency_is() -> None:
     assert sources("e", "v", {**LOAD_BALANCER, "latency": latency})[1] == Source(
         namespace="AWS/ApplicationELB", metric="TargetResponseTime", milliseconds=1000
     )
+
+
+def test_the_embedded_cloud_answers_as_cloudwatch_does(cloud: Any) -> None:
+    """Percentiles of each hour from values that were published with their counts."""
+    cloudwatch = cloud.client("cloudwatch")
+    _, source = sources("traffic-test", "v", None)
+    assert source is not None
+    hour = (
+        datetime.fromisoformat(cloud.clock()["now"]).astimezone(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
+    )
+    dimensions = [{"Name": name, "Value": value} for name, value in source.dimensions.items()]
+    datum = {"MetricName": "ModelLatency", "Dimensions": dimensions, "Timestamp": hour, "Unit": "Microseconds"}
+    published = [{**datum, "Values": [4000.0, 90000.0], "Counts": [98.0, 2.0]}]
+    cloudwatch.put_metric_data(Namespace=source.namespace, MetricData=published)
+    [found] = latency_of(cloudwatch, source, Window(hour, hour + HOUR))
+    assert (found.hour, found.calls, found.milliseconds["p50"]) == (hour, 100, 4.0)
+    assert found.milliseconds["p99"] > found.milliseconds["p95"] == 4.0
