@@ -97,13 +97,3 @@ class Protector:
             value = int(value)
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         return hmac.new(self._key, f"{name}{_SEPARATOR}{text}".encode(), hashlib.sha256).hexdigest()
-
-
-def is_hash(value: object) -> bool:
-    """Return whether a captured value looks like a hash of ours.
-
-    Example:
-        >>> is_hash("0" * 64), is_hash("Ann")
-        (True, False)
-    """
-    return isinstance(value, str) and len(value) == 64 and all(letter in "0123456789abcdef" for letter in value)

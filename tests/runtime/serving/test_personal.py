@@ -3,14 +3,13 @@
 import hashlib
 import hmac
 import json
-from typing import Any
-
+import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts.serving import PersonalSpec
-from mlops_runtime.serving.personal import PersonalDataError, Protector, is_hash
+from mlops_runtime.serving.personal import PersonalDataError, Protector
 
 KEY = b"k" * 32
 SPEC = PersonalSpec(hashed=("household",), withheld=("email",))
@@ -27,7 +26,7 @@ def test_equal_values_hash_alike_and_others_do_not(one: str, other: str) -> None
     """So that features, labels and segments still join."""
     protector = Protector(SPEC, key=KEY)
     hashes = [protector.protect({"household": value})["household"] for value in (one, other)]
-    assert all(map(is_hash, hashes))
+    assert all(re.fullmatch(r"[0-9a-f]{64}", found) for found in hashes)
     assert (hashes[0] == hashes[1]) == (one == other)
 
 
@@ -73,9 +72,3 @@ def test_fails_without_a_key() -> None:
     with pytest.raises(PersonalDataError, match="at least 16 bytes, got 0"):
         Protector(SPEC)
     assert Protector(PersonalSpec(withheld=("email",))).protect({"email": "a", "b": 1}) == {"b": 1}
-
-
-@pytest.mark.parametrize("value", ["", "0" * 63, "G" * 64, 7, None])
-def test_what_is_no_hash(value: Any) -> None:
-    """Only 64 lower-case hexadecimal digits."""
-    assert not is_hash(value)
