@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
