@@ -20,6 +20,8 @@ from mlops_runtime.monitor.layout import Layout, layout
 # fewer baseline rows than these say nothing about a stratum, and would weigh as much as it does in the window
 MINIMUM_STRATUM_ROWS = 50
 NOT_IN_BASELINE = "not in the baseline"
+# as few independent rows in a cell tell nothing about how they come
+_HARDLY = 5
 
 Wide = npt.NDArray[np.float64]
 
@@ -80,9 +82,21 @@ class Comparison:
         if known is None:
             return np.full(len(self.expected), self.feature.overdispersion)
         effects = np.maximum(1.0, np.array(known, dtype=np.float64))
-        hardly = np.array(self.feature.counts) < 5 * effects
-        effects[hardly] = max(float(effects.max()), self.feature.overdispersion)
+        effects[self._hardly_known] = max(float(effects.max()), self.feature.overdispersion)
         return effects
+
+    @cached_property
+    def jumps(self) -> Wide:
+        """How many rows of each cell come at once; of cells that the baseline hardly knows their design effect, shape (cells,)."""
+        known = self.feature.cell_jumps
+        if known is None:
+            return self.design_effects
+        return np.where(self._hardly_known, self.design_effects, np.array(known, dtype=np.float64))
+
+    @cached_property
+    def _hardly_known(self) -> npt.NDArray[np.bool_]:
+        effects = np.array(self.feature.cell_overdispersion or 1.0, dtype=np.float64)
+        return np.asarray(np.array(self.feature.counts) < _HARDLY * np.maximum(1.0, effects), dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class DesignEffects:
         mean: Their mean, at least 1: it divides the chi-square statistic (first-order correction).
         spread: Their squared coefficient of variation: with it statistic and degrees of freedom are Satterthwaite's (second order).
         cells: The design effect of each cell's share, at least 1; 1 for a cell that is empty in the baseline.
+        jumps: How many rows of a cell come at once where many do: the third over the second absolute moment of what clusters bring
+            beyond the mean, at least the cell's design effect.
         rows: Mean rows of a cluster.
         excess: By how much the chi-square statistic of a single cluster varies more than if shares were normal between clusters:
             its squared coefficient of variation less that which the spread explains, at least 0. Days are near 0: each is a sum
@@ -38,6 +40,7 @@ class DesignEffects:
     mean: float
     spread: float
     cells: tuple[float, ...]
+    jumps: tuple[float, ...]
     rows: float = 1.0
     excess: float = 0.0
 
@@ -58,7 +61,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None) -> DesignEff
         >>> round(effects.mean, 9), effects.spread, len(effects.cells)
         (6.0, 0.0, 2)
     """
-    none = DesignEffects(1.0, 0.0, (1.0,) * size)
+    none = DesignEffects(1.0, 0.0, (1.0,) * size, (1.0,) * size)
     if clusters is None or len(cells) == 0:
         return none
     totals = np.bincount(cells, minlength=size).astype(np.float64)
@@ -66,11 +69,12 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None) -> DesignEff
     share = totals[used] / totals.sum()
     if len(share) < 2:
         return none
-    products, number, squares = np.zeros((len(share), len(share))), 0, 0.0
+    products, cubes, number, squares = np.zeros((len(share), len(share))), np.zeros(len(share)), 0, 0.0
     for table in _tables(cells, size, clusters):
         number += len(table)
         residual = table[:, used] - table.sum(axis=1, keepdims=True) * share
         products += residual.T @ residual
+        cubes += (np.abs(residual) ** 3).sum(axis=0)
         squares += float(((residual**2 / share).sum(axis=1) ** 2).sum())
     if number < 2:
         return none
@@ -85,11 +89,17 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None) -> DesignEff
         spread = min(float(ranks - 1), max(0.0, ranks * second / first**2 - 1))
     single = np.ones(size)
     single[used] = np.maximum(1.0, np.diag(relative) / (1 - share))
+    jumps = np.ones(size)
+    second_moment = np.diag(products)
+    jumps[used] = np.divide(cubes, second_moment, out=np.ones(len(share)), where=second_moment > 0)
+    jumps = np.maximum(jumps, single)
     # of one cluster: the mean is first * rows * (number - 1) / number**2
     rows = float(totals.sum())
     mean = first * rows * (number - 1) / number**2
     excess = 0.0 if mean == 0 else max(0.0, squares / number / mean**2 - 1 - 2 * (1 + spread) / ranks)
-    return DesignEffects(max(1.0, first / ranks), spread, tuple(single.tolist()), rows / number, excess)
+    return DesignEffects(
+        max(1.0, first / ranks), spread, tuple(single.tolist()), tuple(jumps.tolist()), rows / number, excess
+    )
 
 
 def mean_design_effect(values: Wide, clusters: Codes | None) -> float:

@@ -237,6 +237,7 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes) -> Featu
         cell_overdispersion=effects.cells,
         cluster_rows=effects.rows,
         cluster_excess=effects.excess,
+        cell_jumps=effects.jumps,
     )
 
 

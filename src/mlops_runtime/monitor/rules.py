@@ -106,8 +106,10 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
 
     Each is an exact binomial test of a share that exceeds the baseline's by more than a margin: by ``minimum_share`` where the
     value was rare, else by what makes ``minimum_effect`` on one cell. Values and levels are many: Bonferroni over them. A share
-    of 0 in the baseline is one that up to one more row, or cluster, would have shown. In windows of few clusters one of them may
-    bring more than its design effect says: rows then count for less by the same excess as in `distribution`.
+    of 0 in the baseline is one that up to one more row, or cluster, would have shown.
+
+    Clustered rows count as often as they come: by the cell's jumps, which a few clusters of their own kind make larger than its
+    design effect, and by the same excess as in `distribution` where the window holds few clusters.
     """
     null = len(compared.expected) - 1
     findings = [_share(compared, [null], Rule.NULL_SHARE, "nulls", spec)]
@@ -199,7 +201,7 @@ def _share(
 ) -> Finding:
     a, b = float(compared.expected[[*which]].sum()) + foreseen, float(compared.observed[[*which]].sum())
     n, m = compared.baseline_rows, compared.window_rows
-    effect = float(compared.design_effects[[*which]].max()) * (1 + compared.excess)
+    effect = float(compared.jumps[[*which]].max()) * (1 + compared.excess)
     # each level that is new is rare, also where there are many of them
     margin = spec.minimum_share if rule is Rule.NEW_LEVEL else margin_of(min(1.0, a / n), spec)
     p_value = excess_tail(b, m, a, n, margin=margin, effect=effect)
@@ -210,7 +212,7 @@ def _values(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     which = np.array(cells.values)
     a, b = compared.expected[which], compared.observed[which]
     n, m = compared.baseline_rows, compared.window_rows
-    before, after, effects = a / n, b / m, compared.design_effects[which] * (1 + compared.excess)
+    before, after, effects = a / n, b / m, compared.jumps[which] * (1 + compared.excess)
     margins = np.maximum(spec.minimum_share, np.sqrt(spec.minimum_effect * before * (1 - before)))
     # each of the levels in such a cell is rare, also where the cell is not
     margins[np.isin(which, cells.rare)] = spec.minimum_share

@@ -118,3 +118,16 @@ def test_clusters_that_are_sums_of_many_have_no_excess_and_clusters_of_one_kind_
     assert normal.rows == heavy.rows == 100
     assert normal.excess < 0.5
     assert heavy.excess > 10
+
+
+def test_jumps_are_the_rows_that_come_at_once() -> None:
+    """Ten equal rows come at once; where one cluster in fifty brings sixty of a level, sixty do, more than the design effect."""
+    random = np.random.default_rng(11)
+    repeated = design_effects(np.repeat(random.integers(0, 8, 3000), 10), 8, np.repeat(np.arange(3000), 10))
+    assert repeated.jumps == pytest.approx([10] * 8, rel=0.15)
+    clusters = np.repeat(np.arange(1000), 100)
+    kinds = np.where(random.random(1000) < 0.02, 0.6, 0.005)
+    rare = design_effects((random.random(100_000) < kinds[clusters]).astype(np.int64), 2, clusters)
+    assert rare.cells[1] < 45
+    assert rare.jumps[1] == pytest.approx(58, rel=0.1)
+    assert design_effects(np.array([0, 1]), 3, None).jumps == (1.0, 1.0, 1.0)
