@@ -10,12 +10,12 @@ import pyarrow as pa
 from benchmarks.monitor.windows import columns, types
 
 from mlops_runtime.contracts.monitor import Baseline, FeatureDrift
-from mlops_runtime.monitor.baseline import fit_baseline
-from mlops_runtime.monitor.counts import count_columns
-from mlops_runtime.monitor.decide import decide
-from mlops_runtime.monitor.persistence import is_persistent
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.counts import count_columns
+from mlops_runtime.monitor.drift.decide import decide
+from mlops_runtime.monitor.drift.persistence import is_persistent
+from mlops_runtime.monitor.drift.tails import wilson
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.tails import wilson
 
 RESULTS = Path(__file__).parent / "results"
 SPEC = MonitorSpec()

@@ -29,8 +29,8 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs import monitor_count
 from mlops_runtime.jobs.monitor import Clients, Options, run
 from mlops_runtime.jobs.monitor_count import CountSettings, count_objects
-from mlops_runtime.monitor.baseline import fit_baseline
-from mlops_runtime.monitor.counts import count as count_as_function
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.counts import count as count_as_function
 from mlops_runtime.monitor.run import DecideSettings
 from mlops_runtime.monitor.spec import MonitorSpec
 

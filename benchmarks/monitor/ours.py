@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops_runtime.monitor.baseline import fit_baseline
-from mlops_runtime.monitor.cells import Coded
-from mlops_runtime.monitor.counts import count_columns
-from mlops_runtime.monitor.decide import decide
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.cells import Coded
+from mlops_runtime.monitor.counting.counts import count_columns
+from mlops_runtime.monitor.drift.decide import decide
 from mlops_runtime.monitor.spec import MonitorSpec
 
 # what pyarrow imports when it is first needed is an import too

@@ -14,9 +14,9 @@ from benchmarks.monitor.campaign import Ledger, fit, percent, tally
 from benchmarks.monitor.windows import WEEKS, Rows, clusters_of, columns, retail
 
 from mlops_runtime.contracts.monitor import Baseline, Condition
-from mlops_runtime.monitor.comparison import coverage
-from mlops_runtime.monitor.counts import count_columns
-from mlops_runtime.monitor.decide import decide
+from mlops_runtime.monitor.counting.counts import count_columns
+from mlops_runtime.monitor.drift.comparison import coverage
+from mlops_runtime.monitor.drift.decide import decide
 from mlops_runtime.monitor.spec import MonitorSpec
 
 CONDITIONS = (

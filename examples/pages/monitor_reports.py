@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from mlops_runtime.contracts.monitor import Condition, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.monitor.archive import Archive
-from mlops_runtime.monitor.page import page
-from mlops_runtime.monitor.replay import ReplayedWindow, replay
+from mlops_runtime.monitor.drift.replay import ReplayedWindow, replay
+from mlops_runtime.monitor.page.page import page
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 

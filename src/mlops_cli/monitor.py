@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport
     from mlops_runtime.monitor.archive import Kept
-    from mlops_runtime.monitor.page_cells import CellRow
+    from mlops_runtime.monitor.page.cells import CellRow
 
 app = typer.Typer(
     help="Monitors: what they found, why, and what other thresholds would have said.", no_args_is_help=True
@@ -114,7 +114,7 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
     Args:
         report: The report.
     """
-    from mlops_runtime.monitor import page_text
+    from mlops_runtime.monitor.page import text as page_text
 
     span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
     yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
@@ -138,8 +138,8 @@ def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[s
         report: The report that it is of.
         drift: Its verdict.
     """
-    from mlops_runtime.monitor import page_text
-    from mlops_runtime.monitor.wording import number
+    from mlops_runtime.monitor.drift.wording import number
+    from mlops_runtime.monitor.page import text as page_text
 
     _, word = page_text.drift_word(drift, suppressed=report.suppressed is not None)
     span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
@@ -176,7 +176,7 @@ def bar(before: float, after: float, scale: float) -> str:
 
 
 def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None:
-    from mlops_runtime.monitor.page import page
+    from mlops_runtime.monitor.page.page import page
 
     told = kept.report
     text = page(told, baseline=kept.baseline, counts=kept.counts, history=history, spec=told.spec)
@@ -187,7 +187,7 @@ def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None
 
 
 def _print_features(report: "MonitorReport") -> None:
-    from mlops_runtime.monitor import page_text
+    from mlops_runtime.monitor.page import text as page_text
 
     ranked = page_text.ranked(report.features)
     if not ranked:
@@ -214,7 +214,7 @@ def _print_features(report: "MonitorReport") -> None:
 
 
 def _print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
-    from mlops_runtime.monitor import page_text
+    from mlops_runtime.monitor.page import text as page_text
 
     print_table(
         ("window until", "PSI", "verdict", "what happened"),
@@ -249,7 +249,7 @@ def _feature(report: "MonitorReport", name: str) -> "FeatureDrift":
 
 
 def _rows(kept: "Kept", name: str) -> "tuple[CellRow, ...]":
-    from mlops_runtime.monitor.page_cells import cell_rows, compared
+    from mlops_runtime.monitor.page.cells import cell_rows, compared
 
     if kept.baseline is None or kept.counts is None:
         return ()
@@ -261,7 +261,7 @@ def _rows(kept: "Kept", name: str) -> "tuple[CellRow, ...]":
 
 
 def _share(share: float) -> str:
-    from mlops_runtime.monitor.wording import percent
+    from mlops_runtime.monitor.drift.wording import percent
 
     return percent(share)
 

@@ -16,7 +16,7 @@ from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, hour, watched
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor import MonitorReport
-    from mlops_runtime.monitor.replay import ReplayedWindow
+    from mlops_runtime.monitor.drift.replay import ReplayedWindow
     from mlops_runtime.monitor.spec import MonitorSpec
 
 _WINDOWS = 28  # that are replayed where no time is named
@@ -60,8 +60,8 @@ def replay(
 ) -> None:
     """Decide kept counts again, as they were and with other thresholds: would this have alarmed?"""
     with watched(endpoint, profile, home) as found:
-        from mlops_runtime.monitor.page_text import window_hours as length
-        from mlops_runtime.monitor.replay import replay as decide_again
+        from mlops_runtime.monitor.drift.replay import replay as decide_again
+        from mlops_runtime.monitor.page.text import window_hours as length
         from mlops_runtime.monitor.spec import MonitorSpec
         from mlops_runtime.monitor.window import Window
 
@@ -186,7 +186,7 @@ def _print(
 
 
 def _drifted(window: "ReplayedWindow") -> str:
-    from mlops_runtime.monitor.page_text import ranked
+    from mlops_runtime.monitor.page.text import ranked
 
     names = [f.name if f.persistent else f"({f.name})" for f in ranked(window.features) if f.drifted]
     return ", ".join(names)

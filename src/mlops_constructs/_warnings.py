@@ -51,8 +51,8 @@ SNAPSHOT_RETENTION = ConstructWarning(
 )
 CLOSED_MODEL_MONITOR = ConstructWarning(
     id="mlops-constructs:ModelMonitor.closedToNewCustomers",
-    text="SageMaker Model Monitor is closed to new customers since 2026-07-30: the deployment fails in an account that did not use it "
-    "before, and as long as endpoint '{endpoint}' does not exist; the other engines have neither limit",
+    text="SageMaker Model Monitor is closed to new customers since 2026-07-30: the deployment fails in an account that did not use "
+    "it before, and as long as endpoint '{endpoint}' does not exist; the other engines have neither limit",
 )
 ALL_WARNINGS = (
     DEVELOPMENT_DESTROYS_DATA,

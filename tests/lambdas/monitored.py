@@ -15,8 +15,8 @@ from mlops_runtime.contracts import canonical_json, from_dict, from_json, to_dic
 from mlops_runtime.contracts.capture import capture_key, ground_truth_key
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.monitor.baseline import number_baseline
-from mlops_runtime.monitor.counts import count
+from mlops_runtime.monitor.counting.baseline import number_baseline
+from mlops_runtime.monitor.counting.counts import count
 from mlops_runtime.monitor.spec import MonitorSpec
 
 HANDLER = Path(__file__).parents[2] / "lambdas" / "monitor_decide" / "handler.py"

@@ -16,7 +16,7 @@ from moto import mock_aws
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.monitor.baseline import number_baseline
+from mlops_runtime.monitor.counting.baseline import number_baseline
 
 HANDLER = Path(__file__).parents[2] / "lambdas" / "capture_counts" / "handler.py"
 KEY = "capture/demand-forecast/AllTraffic/2017/08/07/10/a.jsonl"

@@ -15,8 +15,8 @@ from mlops_runtime.contracts import canonical_json, from_dict, from_json
 from mlops_runtime.contracts.events import EventDetail
 from mlops_runtime.contracts.monitor import Counts, MonitorState, Violations
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
-from mlops_runtime.monitor.baseline import number_baseline
-from mlops_runtime.monitor.counts import count
+from mlops_runtime.monitor.counting.baseline import number_baseline
+from mlops_runtime.monitor.counting.counts import count
 from mlops_runtime.monitor.inventory import Inventory
 from mlops_runtime.monitor.spec import MonitorSpec
 

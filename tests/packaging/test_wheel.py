@@ -60,7 +60,7 @@ def test_the_catalogues_page_travels(names: set[str]) -> None:
 
 def test_the_monitors_page_travels(names: set[str]) -> None:
     """``mlops monitor report`` fills it in."""
-    assert "mlops_runtime/monitor/report.html.jinja" in names
+    assert "mlops_runtime/monitor/page/report.html.jinja" in names
 
 
 def test_the_packages_are_typed(names: set[str]) -> None:

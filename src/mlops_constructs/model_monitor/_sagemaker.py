@@ -29,8 +29,8 @@ from mlops_constructs.model_monitor._sagemaker_settings import (
     MonitorBaseline,
     SageMakerModelMonitor,
 )
-from mlops_runtime.monitor.model_monitor import MonitorName, schedule_name
-from mlops_runtime.monitor.model_monitor_store import model_monitor_prefix
+from mlops_runtime.monitor.model_monitor.executions import MonitorName, schedule_name
+from mlops_runtime.monitor.model_monitor.reports import model_monitor_prefix
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit

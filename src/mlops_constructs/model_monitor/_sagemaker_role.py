@@ -12,8 +12,8 @@ from mlops_constructs._iam import ServiceRole, key_statement, service_role
 from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, container_statements, sagemaker_arn
 from mlops_constructs.model_monitor._sagemaker_images import Image, repository_arns
 from mlops_constructs.model_monitor._sagemaker_settings import WITH_LABELS
-from mlops_runtime.monitor.model_monitor import MonitorName
-from mlops_runtime.monitor.model_monitor_store import model_monitor_prefix
+from mlops_runtime.monitor.model_monitor.executions import MonitorName
+from mlops_runtime.monitor.model_monitor.reports import model_monitor_prefix
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit

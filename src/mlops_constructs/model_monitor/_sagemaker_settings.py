@@ -8,7 +8,7 @@ import aws_cdk as cdk
 
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_pattern, check_range, check_whole, is_known
-from mlops_runtime.monitor.model_monitor import MONITORS, MonitorName
+from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelQualityJobDefinition.html
 PROBLEM_TYPES = ("Regression", "BinaryClassification", "MulticlassClassification")

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.monitor.archive import Archive
-from mlops_runtime.monitor.page_text import states
+from mlops_runtime.monitor.page.text import states
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

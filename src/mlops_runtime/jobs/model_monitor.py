@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 
 from mlops_runtime.jobs.optml import JobError, OptMl
-from mlops_runtime.monitor.capture import is_since
-from mlops_runtime.monitor.classification import THRESHOLD, usable
-from mlops_runtime.monitor.constraints import (
+from mlops_runtime.monitor.counting.capture import is_since
+from mlops_runtime.monitor.model_monitor.constraints import (
     Constraints,
     ConstraintsError,
     evaluate,
     numerical_distance,
     read_constraints,
 )
-from mlops_runtime.monitor.model_monitor import ANALYZER
-from mlops_runtime.monitor.model_monitor_quality import QualityError, quality_statistics, quality_violations
-from mlops_runtime.monitor.model_monitor_records import (
+from mlops_runtime.monitor.model_monitor.executions import ANALYZER
+from mlops_runtime.monitor.model_monitor.profile import Column, profile, statistics_document
+from mlops_runtime.monitor.model_monitor.quality import QualityError, quality_statistics, quality_violations
+from mlops_runtime.monitor.model_monitor.records import (
     INPUT,
     OUTPUT,
     Record,
@@ -38,8 +38,8 @@ from mlops_runtime.monitor.model_monitor_records import (
     rows_of,
     value_of,
 )
-from mlops_runtime.monitor.profile import Column, profile, statistics_document
-from mlops_runtime.monitor.rows import Rows
+from mlops_runtime.monitor.quality.classification import THRESHOLD, usable
+from mlops_runtime.monitor.quality.rows import Rows
 
 _FORMATS = ("sagemakerCaptureJson", "sagemakerMergeJson")
 _UNSUPPORTED = ("record_preprocessor_script", "post_analytics_processor_script")

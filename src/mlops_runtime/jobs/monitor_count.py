@@ -12,7 +12,7 @@ import boto3
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.jobs.monitor_parts import PART_BYTES, Part, part_lines, parts
-from mlops_runtime.monitor.counts import count, merge
+from mlops_runtime.monitor.counting.counts import count, merge
 from mlops_runtime.monitor.store import MonitorStore
 
 try:

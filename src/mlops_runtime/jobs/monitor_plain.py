@@ -1,8 +1,8 @@
 """Count capture lines by columns: plain CSV is parsed by Arrow, many calls at once, whatever else by the function's own reader.
 
-The counts are those of `mlops_runtime.monitor.counts.count`, bit for bit: counts of parts add up exactly, so lines may be counted
-in any company. A line is plain when both sides of its call are CSV without quotes, a row a prediction. What Arrow does not take for
-a number, such as text or a plus sign, sends its whole batch to the other reader, which decides.
+The counts are those of `mlops_runtime.monitor.counting.counts.count`, bit for bit: counts of parts add up exactly, so lines may
+be counted in any company. A line is plain when both sides of its call are CSV without quotes, a row a prediction. What Arrow does
+not take for a number, such as text or a plus sign, sends its whole batch to the other reader, which decides.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,9 +17,9 @@ import pyarrow.csv as pc
 
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
 from mlops_runtime.contracts.monitor import Baseline, Counts
-from mlops_runtime.monitor.capture import is_since
-from mlops_runtime.monitor.cells import Coded, Column
-from mlops_runtime.monitor.counts import count, count_columns, empty, merge
+from mlops_runtime.monitor.counting.capture import is_since
+from mlops_runtime.monitor.counting.cells import Coded, Column
+from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
 
 _BATCH_ROWS, _BATCH_BYTES = 1 << 15, 1 << 25
 _MISSING = np.datetime64("NaT", "s")
@@ -151,7 +151,7 @@ def _column(values: Any) -> Column:
 
 
 def count_lines(lines: Iterable[bytes], baseline: Baseline, *, since: str = "") -> Counts:
-    """Count one capture object's lines as `mlops_runtime.monitor.counts.count` does, plain ones by columns.
+    """Count one capture object's lines as `mlops_runtime.monitor.counting.counts.count` does, plain ones by columns.
 
     Args:
         lines: JSON lines; read once, a batch of them held.

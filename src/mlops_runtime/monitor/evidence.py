@@ -6,9 +6,9 @@ from datetime import datetime
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, Violation
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.latency import Latency
-from mlops_runtime.monitor.ndcg import Explanation
-from mlops_runtime.monitor.quality import Quality
+from mlops_runtime.monitor.quality.quality import Quality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

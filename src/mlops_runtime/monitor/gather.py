@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from mlops_runtime.contracts import content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome
-from mlops_runtime.monitor.capture import is_since
-from mlops_runtime.monitor.counts import empty, merge
-from mlops_runtime.monitor.decide import decide
+from mlops_runtime.monitor.counting.capture import is_since
+from mlops_runtime.monitor.counting.counts import empty, merge
+from mlops_runtime.monitor.drift.decide import decide
+from mlops_runtime.monitor.drift.persistence import hours_to_add, persist
 from mlops_runtime.monitor.evidence import Evidence, Traffic
+from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.inventory import Inventory, late_objects
-from mlops_runtime.monitor.labels import Timed
 from mlops_runtime.monitor.latency import Latency, measure_latency
-from mlops_runtime.monitor.ndcg import Explanation
-from mlops_runtime.monitor.persistence import hours_to_add, persist
-from mlops_runtime.monitor.quality import Quality, measure
+from mlops_runtime.monitor.quality.labels import Timed
+from mlops_runtime.monitor.quality.quality import Quality, measure
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.states import TESTED, states
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore

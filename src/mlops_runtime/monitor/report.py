@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mlops_runtime.contracts.monitor import MonitorReport
-from mlops_runtime.monitor.comparison import coverage
+from mlops_runtime.monitor.drift.comparison import coverage
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.states import overall, states, wape_ratio

@@ -12,13 +12,13 @@ from mlops_runtime.contracts import canonical_json, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, Violations
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.monitor.counts import count
+from mlops_runtime.monitor.counting.counts import count
 from mlops_runtime.monitor.emf import lines, metrics
 from mlops_runtime.monitor.evidence import Evidence
+from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.gather import Place, gather, inventory
-from mlops_runtime.monitor.model_monitor import MONITORS, MonitorName
-from mlops_runtime.monitor.ndcg import Explanation
-from mlops_runtime.monitor.quality_statistics import quality_statistics
+from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
+from mlops_runtime.monitor.quality.statistics import quality_statistics
 from mlops_runtime.monitor.report import Engine, build
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.statistics import constraints, statistics

@@ -9,7 +9,7 @@ from typing import Literal
 from mlops_runtime.contracts.monitor import Baseline, FeatureDrift, Measured, MonitorState
 from mlops_runtime.monitor.evidence import Evidence, Traffic
 from mlops_runtime.monitor.latency import MINIMUM_CALLS
-from mlops_runtime.monitor.quality import Quality
+from mlops_runtime.monitor.quality.quality import Quality
 from mlops_runtime.monitor.spec import MonitorSpec
 
 Monitor = Literal["drift", "quality", "bias", "explainability", "latency"]

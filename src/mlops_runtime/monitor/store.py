@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
-from mlops_runtime.monitor.capture import bounded_lines
+from mlops_runtime.monitor.counting.capture import bounded_lines
 from mlops_runtime.monitor.inventory import Inventory
 from mlops_runtime.monitor.window import Window, hour_of
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState
+from mlops_runtime.monitor.drift.wording import number, percent
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.states import is_confirmed
-from mlops_runtime.monitor.wording import number, percent
 
 # features and metrics that a sentence names; the report has all
 _NAMED = 3

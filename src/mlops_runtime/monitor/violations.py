@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, Measured, Violation, Violations
-from mlops_runtime.monitor.bias import bias_violations
+from mlops_runtime.monitor.drift.rules import Rule
 from mlops_runtime.monitor.evidence import Evidence
-from mlops_runtime.monitor.quality import HIGHER_IS_BETTER
-from mlops_runtime.monitor.rules import Rule
+from mlops_runtime.monitor.quality.bias import bias_violations
+from mlops_runtime.monitor.quality.quality import HIGHER_IS_BETTER
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.states import is_confirmed
 

@@ -27,7 +27,7 @@ from mlops_local import deployer
 from mlops_runtime.contracts import canonical_json, from_dict
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.monitor.baseline import number_baseline
+from mlops_runtime.monitor.counting.baseline import number_baseline
 from mlops_runtime.monitor.spec import MonitorSpec
 
 if TYPE_CHECKING:

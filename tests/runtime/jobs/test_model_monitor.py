@@ -8,7 +8,7 @@ from tests.runtime.jobs.model_monitor_container import Container, call
 
 from mlops_runtime.jobs import model_monitor
 from mlops_runtime.jobs.optml import JobError
-from mlops_runtime.monitor.profile import profile, statistics_document
+from mlops_runtime.monitor.model_monitor.profile import profile, statistics_document
 
 CONSTRAINTS = {
     "features": [

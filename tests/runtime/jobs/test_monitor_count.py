@@ -10,7 +10,7 @@ import pytest
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.jobs.monitor_count import CountSettings, ObjectCounter, _outcomes, collect, count_objects
 from mlops_runtime.jobs.monitor_parts import Part
-from mlops_runtime.monitor.counts import count
+from mlops_runtime.monitor.counting.counts import count
 from mlops_runtime.monitor.store import MonitorStore
 
 SINCE = "2017-08-07T09:00:00Z"

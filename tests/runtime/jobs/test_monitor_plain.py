@@ -12,8 +12,8 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.jobs import monitor_plain
 from mlops_runtime.jobs.monitor_plain import count_lines
-from mlops_runtime.monitor.baseline import fit_baseline
-from mlops_runtime.monitor.counts import count
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.counts import count
 
 SINCE = "2017-08-07T09:30:00Z"
 PLAIN = ["1", "0.1", "-2.5e-3", "1e16", "12345678901234567890123", ".5", "5.", "-0", "3.4028236e38", ""]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlops_runtime.contracts.monitor import Baseline
-from mlops_runtime.monitor.baseline import category_baseline, number_baseline
+from mlops_runtime.monitor.counting.baseline import category_baseline, number_baseline
 
 
 class Lines:

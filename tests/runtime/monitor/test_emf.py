@@ -13,8 +13,8 @@ from mlops_local import embedded_metrics
 from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorReport, MonitorState
 from mlops_runtime.monitor.emf import lines, metric_names, metrics
 from mlops_runtime.monitor.evidence import Evidence
+from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.latency import Latency
-from mlops_runtime.monitor.ndcg import Explanation
 from mlops_runtime.monitor.spec import MonitorSpec
 
 NOW = datetime(2017, 8, 14, 0, 5, tzinfo=UTC)

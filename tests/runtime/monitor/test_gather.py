@@ -10,7 +10,7 @@ from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Time
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.monitor.counts import empty, merge
+from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.gather import ANOTHER_BASELINE, LATE, UNCOUNTED
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window

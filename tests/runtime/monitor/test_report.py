@@ -8,10 +8,10 @@ from tests.runtime.monitor.test_states import FULL, SPEC
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, Measured, MonitorReport, MonitorState, Stratum
-from mlops_runtime.monitor.counts import empty
+from mlops_runtime.monitor.counting.counts import empty
 from mlops_runtime.monitor.evidence import Evidence
+from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.latency import Latency
-from mlops_runtime.monitor.ndcg import Explanation
 from mlops_runtime.monitor.report import build, staleness
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window

@@ -10,9 +10,9 @@ from tests.runtime.monitor.timeline import BASELINE, LIVE
 
 from mlops_runtime.contracts.monitor import BiasMetric, Facet, FeatureDrift, Measured, MonitorState
 from mlops_runtime.monitor.evidence import Evidence, Traffic
+from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.latency import Latency
-from mlops_runtime.monitor.ndcg import Explanation
-from mlops_runtime.monitor.quality import Quality
+from mlops_runtime.monitor.quality.quality import Quality
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.states import overall, silence, states
 

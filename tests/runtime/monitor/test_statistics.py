@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
-from mlops_runtime.monitor.counts import count, empty
+from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.statistics import constraints, statistics
 

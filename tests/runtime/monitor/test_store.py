@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
-from mlops_runtime.monitor.counts import empty
+from mlops_runtime.monitor.counting.counts import empty
 from mlops_runtime.monitor.inventory import Inventory
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import Window

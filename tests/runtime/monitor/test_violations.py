@@ -9,9 +9,9 @@ from tests.runtime.monitor.test_states import FULL, GOOD, QUIET
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Counts, Measured, Violation, Violations
-from mlops_runtime.monitor.counts import count
+from mlops_runtime.monitor.counting.counts import count
 from mlops_runtime.monitor.evidence import Evidence
-from mlops_runtime.monitor.ndcg import compare
+from mlops_runtime.monitor.explainability.ndcg import compare
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.violations import violations
 

@@ -1,0 +1,1 @@
+"""Capture lines and columns to counts against a baseline, and the baselines themselves."""

@@ -1,0 +1,218 @@
+"""Build a baseline from a training split or from live weeks: all features, null patterns, pairs, strata, predictions.
+
+numpy only. Adding up counts of any parts of a window is left to `mlops_runtime.monitor.counting.counts`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from mlops_runtime.contracts.monitor import Baseline, Condition, FeatureBaseline, PairBaseline
+from mlops_runtime.monitor.counting import conditions as row_conditions
+from mlops_runtime.monitor.counting import pairs as feature_pairs
+from mlops_runtime.monitor.counting.cells import Coded, Column, LevelCells, edges_of, number_cells, to_numbers
+from mlops_runtime.monitor.counting.conditions import Times
+from mlops_runtime.monitor.counting.feature_baseline import (
+    BaselineError,
+    Codes,
+    category_baseline,
+    fit_category,
+    fit_number,
+    number_baseline,
+)
+from mlops_runtime.monitor.counting.identifiers import DECLARED
+from mlops_runtime.monitor.counting.null_patterns import NAME as NULL_PATTERNS
+from mlops_runtime.monitor.counting.null_patterns import Mask, null_patterns
+from mlops_runtime.monitor.counting.tally import Grid, WindowTally
+
+__all__ = [
+    "BaselineError",
+    "Codes",
+    "Predicted",
+    "Type",
+    "category_baseline",
+    "cluster_codes",
+    "fit_baseline",
+    "number_baseline",
+]
+
+PREDICTION = "prediction"
+
+Type = Literal["number", "category"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """Predictions of rows that are not those of the baseline's columns: a holdout's.
+
+    Args:
+        values: One a row; what is not finite is null.
+        clusters: Code of each row's cluster. Default: rows are taken for independent.
+        columns: What the conditions look at. Default: the rows are of no stratum.
+        times: Each row's time, UTC. Default: unknown.
+    """
+
+    values: Column
+    clusters: Codes | None = None
+    columns: Mapping[str, Column] | None = None
+    times: Times | None = None
+
+
+def fit_baseline(
+    columns: Mapping[str, Column],
+    *,
+    types: Mapping[str, Type],
+    training_set_id: str,
+    created: str,
+    clusters: Codes | None = None,
+    times: Times | None = None,
+    conditions: Sequence[Condition] = (),
+    pairs: Sequence[Sequence[str]] = (),
+    identifiers: Sequence[str] = (),
+    prediction: Column | Predicted | None = None,
+    source: Literal["training", "live"] = "training",
+) -> Baseline:
+    """Return the baseline of columns of rows; ``dataclasses.replace`` adds quality, segments, facets and bias.
+
+    Args:
+        columns: Values by the name of their column: arrays of numbers, text as `Coded`, an array or a list; all of one length.
+        types: Type of each of the model's inputs, in their order.
+        training_set_id: What the rows come from.
+        created: When the rows were known, ISO 8601.
+        clusters: Code of each row's cluster (a household, a day), whose rows vary together. Default: rows are independent.
+        times: When each row was predicted, UTC. Default: unknown.
+        conditions: What live rows are compared given. Default: nothing.
+        pairs: Pairs of features whose joint table is kept. Default: none.
+        identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
+        prediction: Predictions of the same rows, or of others. Default: none.
+        source: Where the rows come from.
+
+    Raises:
+        BaselineError: With every input that has no column, columns of other lengths, identifiers that are no inputs, infinite
+            values.
+        ConditionError: As `conditions.check` and `conditions.strata_of` say.
+        PairError: If a pair is not of two of the inputs.
+
+    Example:
+        >>> baseline = fit_baseline(
+        ...     {"price": np.array([1.0, 2.0, 2.0]), "store": ["a", "b", "b"]},
+        ...     types={"price": "number", "store": "category"},
+        ...     training_set_id="t",
+        ...     created="2017-08-01T00:00:00Z",
+        ... )
+        >>> baseline.features[1].levels, baseline.rows
+        (('b', 'a'), 3)
+    """
+    rows = _check(columns, types, identifiers, clusters, times)
+    row_conditions.check(conditions, types, times)
+    feature_pairs.check(pairs, list(types))
+    features: dict[str, FeatureBaseline] = {}
+    left_out: dict[str, str] = {}
+    masks: list[tuple[str, Mask | None]] = []
+    read: dict[str, Column] = {}
+    problems: list[str] = []
+    for name, kind in types.items():
+        fit = fit_number if kind == "number" else fit_category
+        try:
+            fitted = fit(name, columns[name], clusters, DECLARED if name in identifiers else None)
+        except BaselineError as error:
+            problems.append(str(error))
+            continue
+        features[name] = fitted.feature
+        masks.append((name, fitted.nulls))
+        read[name] = fitted.values
+        if fitted.identifier is not None:
+            left_out[name] = fitted.identifier
+    if problems:
+        raise BaselineError("; ".join(problems))
+    codes, names = null_patterns(masks, rows)
+    baseline = Baseline(
+        features=tuple(features.values()),
+        rows=rows,
+        training_set_id=training_set_id,
+        created=created,
+        source=source,
+        left_out=left_out or None,
+        conditions=tuple(conditions) or None,
+        null_patterns=category_baseline(NULL_PATTERNS, Coded(codes, names), clusters=clusters),
+        pairs=_pairs(pairs, features, read, clusters),
+    )
+    predicted = _predicted(prediction, read, clusters, times)
+    if predicted is not None:
+        finite = np.where(np.isfinite(numbers := to_numbers(predicted.values)), numbers, np.float32(np.nan))
+        predicted = replace(predicted, values=finite)
+        baseline = replace(baseline, prediction=number_baseline(PREDICTION, finite, clusters=predicted.clusters))
+    return _stratified(baseline, types, read, times, predicted) if conditions else baseline
+
+
+def cluster_codes(values: Sequence[Any]) -> Codes:
+    """Return a code for each value of the cluster column, the same for equal values."""
+    return np.unique(np.array([str(value) for value in values]), return_inverse=True)[1].astype(np.int64)
+
+
+def _check(
+    columns: Mapping[str, Column],
+    types: Mapping[str, Type],
+    identifiers: Sequence[str],
+    clusters: Codes | None,
+    times: Times | None,
+) -> int:
+    """Return the number of rows."""
+    problems = [f"input {name!r} has no column" for name in types if name not in columns]
+    problems += [f"identifier {name!r} is no input of the model" for name in identifiers if name not in types]
+    sizes = {name: _size(columns[name]) for name in types if name in columns}
+    sizes |= {} if clusters is None else {"clusters": len(clusters)}
+    sizes |= {} if times is None else {"times": len(times)}
+    if len(set(sizes.values())) > 1:
+        problems.append(f"columns must have one length, got {', '.join(f'{n!r} of {s}' for n, s in sizes.items())}")
+    if problems:
+        raise BaselineError("; ".join(problems))
+    return next(iter(sizes.values()), 0)
+
+
+def _size(values: Column) -> int:
+    return len(values.codes) if isinstance(values, Coded) else len(values)
+
+
+def _pairs(
+    pairs: Sequence[Sequence[str]],
+    features: Mapping[str, FeatureBaseline],
+    columns: Mapping[str, Column],
+    clusters: Codes | None,
+) -> tuple[PairBaseline, ...] | None:
+    cells = {}
+    for name in {name for pair in pairs for name in pair}:
+        feature, values = features[name], columns[name]
+        of_text = feature.type == "category"
+        cells[name] = LevelCells(feature).of(values) if of_text else number_cells(to_numbers(values), edges_of(feature))
+    return tuple(feature_pairs.pair_baseline(pair, features, cells, clusters) for pair in pairs) or None
+
+
+def _predicted(
+    prediction: Column | Predicted | None, columns: Mapping[str, Column], clusters: Codes | None, times: Times | None
+) -> Predicted | None:
+    if prediction is None or isinstance(prediction, Predicted):
+        return prediction
+    return Predicted(values=prediction, clusters=clusters, columns=columns, times=times)
+
+
+def _stratified(
+    baseline: Baseline,
+    types: Mapping[str, Type],
+    columns: Mapping[str, Column],
+    times: Times | None,
+    predicted: Predicted | None,
+) -> Baseline:
+    """Return the baseline with its strata, counted as live rows will be."""
+    conditions = baseline.conditions or ()
+    keys = row_conditions.strata_of(conditions, types, columns, times, baseline.rows)
+    grid = Grid(baseline, strata=keys)
+    window = WindowTally(grid)
+    window.add(columns, baseline.rows, times)
+    if predicted is not None and grid.keys is not None:
+        rows = _size(predicted.values)
+        groups = None if predicted.columns is None else grid.keys.find(predicted.columns, predicted.times, rows)
+        window.add_predictions(predicted.values, groups)
+    return replace(baseline, strata=window.strata())

@@ -1,0 +1,209 @@
+"""What rows are compared given: the stratum of each row, from a column that is known ahead of the call or from its time.
+
+A key has one part a condition, joined by ``|``: ``5 to 20|Mon``. Null is the part ``null``; ``%`` and ``|`` of a text are written
+``%25`` and ``%7C``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.contracts.monitor import Condition
+from mlops_runtime.monitor.counting.cells import Coded, Column, to_coded, to_numbers
+
+MAXIMUM_STRATA = 400
+# https://en.wikipedia.org/wiki/ISO_week_date: with fewer than two of a week there is no telling season from chance
+_TWO_SEASONS = np.timedelta64(2 * 52 * 7, "D")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+Codes = npt.NDArray[np.int64]
+Times = npt.NDArray[np.datetime64]
+
+
+class ConditionError(ValueError):
+    """Conditions cannot be used with a model's columns or a training set's times; the message lists every problem."""
+
+
+class RowKeys:
+    """Finds the stratum of rows.
+
+    Args:
+        conditions: The baseline's.
+        types: Type of each of the model's columns, ``number`` or ``category``, by name.
+        keys: Strata of the baseline, in its order.
+
+    Example:
+        >>> keys = RowKeys([Condition(name="promoted", edges=(1.0,))], {"promoted": "number"}, ["below 1", "1 or more"])
+        >>> keys.find({"promoted": [0, 1, None]}, None, 3).tolist()
+        [0, 1, 2]
+    """
+
+    def __init__(self, conditions: Sequence[Condition], types: Mapping[str, str], keys: Sequence[str]) -> None:
+        self._conditions, self._types = tuple(conditions), types
+        self._position = {key: index for index, key in enumerate(keys)}
+
+    @property
+    def need_times(self) -> bool:
+        """Whether rows need their calls' times."""
+        return any(condition.kind != "column" for condition in self._conditions)
+
+    def find(self, columns: Mapping[str, Column], times: Times | None, rows: int) -> Codes:
+        """Return each row's stratum by its position; one past the last where the baseline has no such stratum.
+
+        Args:
+            columns: Values by the name of their column.
+            times: Each row's time, UTC. Default: unknown.
+            rows: How many there are.
+        """
+        codes, keys = combine([part(c, self._types, columns, times, rows) for c in self._conditions], rows)
+        unknown = len(self._position)
+        return np.array([self._position.get(key, unknown) for key in keys], dtype=np.int64)[codes]
+
+
+def check(conditions: Sequence[Condition], types: Mapping[str, str], times: Times | None) -> None:
+    """Check that conditions can be used.
+
+    Args:
+        conditions: What to check.
+        types: Type of each of the model's columns by name.
+        times: Times of the rows of a training set. Default: it has none.
+
+    Raises:
+        ConditionError: With every column that the model does not have or that has no edges to be cut at, missing times, and
+            ``week_of_year`` where the times span fewer than two years.
+    """
+    problems = []
+    names = [condition.name for condition in conditions]
+    problems += [
+        f"condition {name!r} is given twice; give it once" for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    for condition in conditions:
+        where = f"condition {condition.name!r}"
+        if condition.kind == "column":
+            if condition.name not in types:
+                allowed = ", ".join(map(repr, types)) or "none"
+                problems.append(f"{where} must be one of the model's columns, which are {allowed}; or give it a kind")
+            elif condition.edges and types[condition.name] == "category":
+                problems.append(f"{where} is text and has edges {condition.edges}; leave them out")
+        elif condition.edges:
+            problems.append(f"{where} of kind {condition.kind!r} has edges {condition.edges}; leave them out")
+        if list(condition.edges) != sorted(set(condition.edges)) or not np.isfinite(condition.edges).all():
+            problems.append(f"{where} must have finite edges that rise, got {condition.edges}")
+        if condition.kind != "column" and (times is None or np.isnat(times).all()):
+            problems.append(f"{where} of kind {condition.kind!r} needs the rows' times; name their column as timestamp")
+        elif condition.kind == "week_of_year" and times is not None:
+            known = times[~np.isnat(times)]
+            span = known.max() - known.min()
+            if span < _TWO_SEASONS:
+                problems.append(
+                    f"{where} of kind 'week_of_year' needs two seasons, 728 days, got {span.astype('timedelta64[D]').astype(int)}; "
+                    "use 'week_of_month', or a column with what makes the season"
+                )
+    if problems:
+        raise ConditionError("; ".join(problems))
+
+
+def strata_of(
+    conditions: Sequence[Condition],
+    types: Mapping[str, str],
+    columns: Mapping[str, Column],
+    times: Times | None,
+    rows: int,
+) -> list[str]:
+    """Return the keys of the strata that rows have, sorted.
+
+    Raises:
+        ConditionError: If there are more than 400, naming the condition that makes most.
+    """
+    parts = [part(condition, types, columns, times, rows) for condition in conditions]
+    keys = sorted(set(combine(parts, rows)[1]))
+    if len(keys) > MAXIMUM_STRATA:
+        sizes = [len(np.unique(codes)) for codes, _ in parts]
+        most = int(np.argmax(sizes))
+        fix = "give it fewer edges" if conditions[most].kind == "column" else "use day_of_week"
+        raise ConditionError(
+            f"conditions may make {MAXIMUM_STRATA} strata, got {len(keys)}: condition {conditions[most].name!r} has {sizes[most]} "
+            f"values; {fix}, or leave it out"
+        )
+    return keys
+
+
+def part(
+    condition: Condition, types: Mapping[str, str], columns: Mapping[str, Column], times: Times | None, rows: int
+) -> tuple[Codes, Sequence[str]]:
+    """Return each row's part of its key as a code, and the text of each code."""
+    if condition.kind != "column":
+        return _time_part(condition.kind, np.full(rows, np.datetime64("NaT")) if times is None else times)
+    values = columns[condition.name]
+    if types[condition.name] == "category":
+        coded: Coded = to_coded(values)[0]
+        return np.where(coded.codes < 0, len(coded.levels), coded.codes), [*map(_escaped, coded.levels), "null"]
+    numbers = to_numbers(values)
+    if not condition.edges:
+        distinct, codes = np.unique(numbers, return_inverse=True)
+        return codes.astype(np.int64), ["null" if np.isnan(n) else f"{n:.9g}" for n in distinct.tolist()]
+    edges = np.array(condition.edges, dtype=np.float32)
+    codes = np.searchsorted(edges, numbers, side="right").astype(np.int64)
+    codes[np.isnan(numbers)] = len(edges) + 1
+    codes[np.isinf(numbers)] = len(edges) + 2
+    shown = [f"{edge:.12g}" for edge in condition.edges]
+    between = [f"{low} to {high}" for low, high in pairwise(shown)]
+    return codes, [f"below {shown[0]}", *between, f"{shown[-1]} or more", "null", "invalid"]
+
+
+def combine(parts: Sequence[tuple[Codes, Sequence[str]]], rows: int) -> tuple[Codes, list[str]]:
+    """Return each row's key as a code, and the keys that there are."""
+    codes, keys = np.zeros(rows, dtype=np.int64), [""]
+    for index, (own, texts) in enumerate(parts):
+        present, codes = np.unique(codes * len(texts) + own, return_inverse=True)
+        pairs = [divmod(code, len(texts)) for code in present.tolist()]
+        keys = [texts[low] if index == 0 else f"{keys[high]}|{texts[low]}" for high, low in pairs]
+    return codes.astype(np.int64), keys
+
+
+def _time_part(kind: str, times: Times) -> tuple[Codes, Sequence[str]]:
+    seconds = times.astype("datetime64[s]")
+    missing = np.isnat(seconds)
+    codes, texts = _CALENDAR[kind](np.where(missing, np.datetime64(0, "s"), seconds))
+    return np.where(missing, len(texts), codes), [*texts, "null"]
+
+
+def _weekday(times: Times) -> Codes:
+    # 1970-01-01 was a Thursday
+    return (times.astype("datetime64[D]").astype(np.int64) + 3) % 7
+
+
+def _hour_of_week(times: Times) -> tuple[Codes, list[str]]:
+    hours = times.astype("datetime64[h]").astype(np.int64) % 24
+    return _weekday(times) * 24 + hours, [f"{day} {hour:02d}h" for day in _DAYS for hour in range(24)]
+
+
+def _day_of_week(times: Times) -> tuple[Codes, list[str]]:
+    return _weekday(times), list(_DAYS)
+
+
+def _week_of_month(times: Times) -> tuple[Codes, list[str]]:
+    day = times.astype("datetime64[D]") - times.astype("datetime64[M]").astype("datetime64[D]")
+    return day.astype(np.int64) // 7, [f"week {week}" for week in range(1, 6)]
+
+
+def _week_of_year(times: Times) -> tuple[Codes, list[str]]:
+    """ISO 8601: the week of a day is that of its Thursday."""
+    thursday = times.astype("datetime64[D]") + (3 - _weekday(times)).astype("timedelta64[D]")
+    first = thursday.astype("datetime64[Y]").astype("datetime64[D]")
+    return (thursday - first).astype(np.int64) // 7, [f"week {week:02d}" for week in range(1, 54)]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("|", "%7C")
+
+
+_CALENDAR: dict[str, Callable[[Any], tuple[Codes, list[str]]]] = {
+    "hour_of_week": _hour_of_week,
+    "day_of_week": _day_of_week,
+    "week_of_month": _week_of_month,
+    "week_of_year": _week_of_year,
+}

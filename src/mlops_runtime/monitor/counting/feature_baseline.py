@@ -1,0 +1,271 @@
+"""One feature of a baseline: quantile bins and mass points of numbers, levels and tail of text, their over-dispersion.
+
+numpy only. The bins are made once; live data are only counted into them, so counts of any parts of a window add up.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.contracts.monitor import FeatureBaseline
+from mlops_runtime.monitor.counting.cells import (
+    Cells,
+    Column,
+    LevelCells,
+    Numbers,
+    edges_of,
+    level_crc,
+    number_cells,
+    to_coded,
+    to_numbers,
+)
+from mlops_runtime.monitor.counting.dispersion import design_effects, mean_design_effect, unseen_share
+from mlops_runtime.monitor.counting.identifiers import number_identifier, text_identifier
+from mlops_runtime.monitor.counting.null_patterns import Mask
+
+BINS = 10
+LEVELS = 20
+# cells of the levels that are not among the most frequent: few where there are few
+_TAILS = ((0, 0), (32, 32))
+_TAIL = 64
+# CRC-32s of levels that are kept, to tell a new level from a rare one
+_MAXIMUM_KNOWN = 10_000
+# longer levels, and those that UTF-8 does not have, are of the tail
+_MAXIMUM_NAME = 256
+# the edge above the largest 32-bit float: 2^128
+_ABOVE_ALL = 2.0**128
+
+Codes = npt.NDArray[np.int64]
+
+
+class BaselineError(ValueError):
+    """A baseline cannot be made of the columns; the message lists every problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A feature that was fitted.
+
+    Args:
+        feature: Its baseline.
+        values: Its column as it was read.
+        nulls: Which rows are null; None if no row is.
+        identifier: Why it is an identifier; None if it is not.
+    """
+
+    feature: FeatureBaseline
+    values: Column
+    nulls: Mask | None
+    identifier: str | None
+
+
+def number_baseline(name: str, values: Column, *, clusters: Codes | None = None) -> FeatureBaseline:
+    """Return the baseline of a numeric feature.
+
+    The inner edges are the values' deciles. A value that holds a tenth or more of the rows (a default) gets a bin of its own: its
+    share may drift while all quantiles stay. So does zero, whenever it lies in the range: what is zero today may not be tomorrow.
+    The two outer bins hold what lies outside the range. Without any known value there is one bin.
+
+    Args:
+        name: The feature's name.
+        values: One value a row; NaN is null.
+        clusters: Code of each row's cluster, for the over-dispersion. Default: rows are taken for independent.
+
+    Raises:
+        BaselineError: If a value is infinite or no number.
+
+    Example:
+        >>> number_baseline("units", np.array([0, 0, 0, 5, 9, np.nan], dtype=np.float32)).counts
+        (0, 3, 0, 1, 0, 1, 0, 1)
+    """
+    return fit_number(name, values, clusters, None, recognise=False).feature
+
+
+def category_baseline(name: str, values: Column, *, clusters: Codes | None = None) -> FeatureBaseline:
+    """Return the baseline of a categorical feature: its twenty most frequent levels, cells of the other levels, new, null.
+
+    Args:
+        name: The feature's name.
+        values: One level a row; None, NaN and the empty text are null.
+        clusters: As in `number_baseline`.
+
+    Raises:
+        BaselineError: If a value is neither text nor null.
+
+    Example:
+        >>> category_baseline("store", ["b", "a", "b", None]).counts
+        (2, 1, 0, 1)
+    """
+    return fit_category(name, values, clusters, None, recognise=False).feature
+
+
+def fit_number(
+    name: str, values: Column, clusters: Codes | None, identifier: str | None, *, recognise: bool = True
+) -> Fitted:
+    """Return the baseline of a column of numbers, with what the whole baseline needs of it.
+
+    Args:
+        name: The feature's name.
+        values: One value a row.
+        clusters: Code of each row's cluster; None for independent rows.
+        identifier: Why the column is declared an identifier; None if it is not. Of one nothing is kept but known and null rows.
+        recognise: Whether an identifier is recognised that is not declared. Default: it is.
+
+    Raises:
+        BaselineError: If a value is infinite or no number.
+
+    Example:
+        >>> fit_number("id", np.arange(3), None, "declared").feature.counts
+        (3, 0)
+    """
+    numbers = to_numbers(values)
+    is_finite = np.isfinite(numbers)
+    is_whole = bool(is_finite.all())
+    nulls = None if is_whole else np.isnan(numbers)
+    ordered = np.sort(numbers if is_whole else numbers[is_finite])
+    null = 0 if nulls is None else int(nulls.sum())
+    if (infinite := len(numbers) - len(ordered) - null) > 0:
+        raise BaselineError(
+            f"feature {name!r} must be finite or null in the training split, got {infinite} infinite values"
+        )
+    reason = identifier or (number_identifier(values, ordered) if recognise else None)
+    if reason is not None:
+        return Fitted(FeatureBaseline(name=name, type="number", counts=(len(ordered), null)), numbers, nulls, reason)
+    edges = _edges(ordered)
+    with np.errstate(over="ignore"):
+        below = np.searchsorted(ordered, edges.astype(np.float32), side="left")
+    counts = np.diff(below, prepend=0, append=len(ordered)).tolist()
+    wide = ordered.astype(np.float64)
+    feature = FeatureBaseline(
+        name=name,
+        type="number",
+        counts=(*counts, null),
+        edges=tuple(edges.tolist()),
+        mean=float(wide.mean()) if len(wide) else None,
+        standard_deviation=float(wide.std()) if len(wide) else None,
+        bounded=True,
+        quantiles=_percentiles(wide),
+    )
+    if clusters is not None:
+        feature = _dispersed(feature, number_cells(numbers, edges_of(feature)), clusters)
+        feature = replace(feature, mean_overdispersion=mean_design_effect(numbers.astype(np.float64), clusters))
+    return Fitted(feature, numbers, nulls, None)
+
+
+def fit_category(
+    name: str, values: Column, clusters: Codes | None, identifier: str | None, *, recognise: bool = True
+) -> Fitted:
+    """Return the baseline of a column of text, with what the whole baseline needs of it.
+
+    Args:
+        name: The feature's name.
+        values: One value a row.
+        clusters: Code of each row's cluster; None for independent rows.
+        identifier: Why the column is declared an identifier; None if it is not. Of one nothing is kept but known and null rows.
+        recognise: Whether an identifier is recognised that is not declared. Default: it is.
+
+    Raises:
+        BaselineError: If a value is neither text nor null.
+
+    Example:
+        >>> fit_category("id", ["a", None], None, "declared").feature.counts
+        (1, 1)
+    """
+    coded, invalid = to_coded(values)
+    if invalid:
+        raise BaselineError(f"feature {name!r} must be text or null in the training split, got {invalid} other values")
+    found = np.bincount(coded.codes + 1, minlength=len(coded.levels) + 1)
+    null, rows = int(found[0]), found[1:]
+    nulls = coded.codes < 0 if null else None
+    reason = identifier or (text_identifier(coded) if recognise else None)
+    if reason is not None:
+        return Fitted(FeatureBaseline(name=name, type="category", counts=(int(rows.sum()), null)), coded, nulls, reason)
+    names = [level if _is_name(level) else None for level in coded.levels]
+    # most frequent first, ties by name: the same data give the same baseline
+    order = sorted(
+        (code for code in _frequent(rows) if names[code]), key=lambda code: (-rows[code], coded.levels[code])
+    )
+    levels = tuple(coded.levels[code] for code in order[:LEVELS])
+    rest = sorted(set(np.flatnonzero(rows).tolist()) - set(order[:LEVELS]))
+    tail = next((cells for most, cells in _TAILS if len(rest) <= most), _TAIL)
+    feature = FeatureBaseline(
+        name=name,
+        type="category",
+        counts=(0,) * (len(levels) + tail + 2),
+        levels=levels,
+        tail=tail,
+        known=tuple(sorted({level_crc(coded.levels[code]) for code in rest})) if len(rest) <= _MAXIMUM_KNOWN else None,
+        unseen_share=unseen_share(coded.codes, clusters),
+    )
+    cells = LevelCells(feature)
+    of_level = np.array([*map(cells.__getitem__, coded.levels), cells.size - 1], dtype=np.int64)
+    counts = np.bincount(of_level, weights=np.append(rows, null), minlength=cells.size).astype(np.int64)
+    feature = replace(feature, counts=tuple(counts.tolist()))
+    if clusters is not None:
+        feature = _dispersed(feature, of_level[coded.codes], clusters)
+    return Fitted(feature, coded, nulls, None)
+
+
+def _frequent(rows: Codes) -> list[int]:
+    """Return the codes of the levels that may be among the most frequent, some more where some have the same number of rows."""
+    present = np.flatnonzero(rows)
+    # names that are no names are passed over, so that more are looked at than are kept
+    if len(present) > 8 * LEVELS:
+        least = np.partition(rows[present], -4 * LEVELS)[-4 * LEVELS]
+        present = present[rows[present] >= least]
+    found: list[int] = present.tolist()
+    return found
+
+
+def _is_name(level: str) -> bool:
+    if len(level) > _MAXIMUM_NAME:
+        return False
+    try:
+        level.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes) -> FeatureBaseline:
+    effects = design_effects(cells, len(feature.counts), clusters)
+    return replace(
+        feature,
+        overdispersion=effects.mean,
+        overdispersion_spread=effects.spread,
+        cell_overdispersion=effects.cells,
+        cluster_rows=effects.rows,
+        cluster_excess=effects.excess,
+        cell_jumps=effects.jumps,
+    )
+
+
+def _edges(ordered: Numbers) -> npt.NDArray[np.float64]:
+    """Return the edges of the bins of sorted values: deciles, values with a bin of their own, zero, and both ends."""
+    rows = len(ordered)
+    if rows == 0:
+        return np.empty(0)
+    deciles = ordered[-(-rows * np.arange(1, BINS) // BINS) - 1]
+    # a run of a tenth of the rows covers one of these places
+    step = -(-rows // BINS)
+    some = np.unique(ordered[::step])
+    runs = np.searchsorted(ordered, some, side="right") - np.searchsorted(ordered, some, side="left")
+    alone = some[runs * BINS >= rows]
+    if ordered[0] <= 0 <= ordered[-1]:
+        alone = np.append(alone, np.float32(0))
+    with np.errstate(over="ignore"):
+        above = np.nextafter(np.append(alone, ordered[-1]), np.float32(np.inf)).astype(np.float64)
+    edges = np.concatenate([ordered[:1], deciles, alone, above]).astype(np.float64)
+    return np.unique(np.where(np.isinf(edges), _ABOVE_ALL, edges) + 0.0)
+
+
+def _percentiles(ordered: npt.NDArray[np.float64]) -> tuple[float, ...] | None:
+    """Return the 101 percentiles of sorted values, linear between neighbours."""
+    if len(ordered) == 0:
+        return None
+    place = np.arange(101) / 100 * (len(ordered) - 1)
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, len(ordered) - 1)
+    part = place - low
+    return tuple((ordered[low] * (1 - part) + ordered[high] * part + 0.0).tolist())

@@ -1,0 +1,153 @@
+"""A baseline from live weeks: what captures of past weeks held becomes columns, and those a baseline."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.contracts.monitor import Baseline, Condition
+from mlops_runtime.monitor.counting.baseline import BaselineError, Type, fit_baseline
+from mlops_runtime.monitor.counting.capture import Call
+from mlops_runtime.monitor.counting.cells import Coded, Column, LevelCodes, to_numbers
+from mlops_runtime.monitor.counting.lines import LineReader
+
+_CHUNK_ROWS = 8192
+_UNITS = {"hour": "datetime64[h]", "day": "datetime64[D]"}
+
+
+def live_baseline(
+    captures: Iterable[Iterable[bytes | str]],
+    types: Mapping[str, Type],
+    *,
+    created: str,
+    training_set_id: str = "",
+    since: str = "",
+    cluster: Literal["call", "hour", "day"] = "hour",
+    conditions: Sequence[Condition] = (),
+    pairs: Sequence[Sequence[str]] = (),
+    identifiers: Sequence[str] = (),
+) -> Baseline:
+    """Return the baseline of past weeks' calls, for a model whose live data never looked like its training set.
+
+    Four bytes are held for a value. A value that is no number or no text is taken for null.
+
+    Args:
+        captures: The lines of each capture object; read once. A call that is there twice is counted twice.
+        types: Type of each of the model's inputs, in their order.
+        created: When it is made, ISO 8601.
+        training_set_id: The live model's training set. Default: unknown.
+        since: Since when the live model serves (ISO 8601, UTC); earlier calls are left out. Default: all calls count.
+        cluster: Rows that vary together: those of a call, an hour or a day.
+        conditions: What live rows are compared given. Default: nothing.
+        pairs: Pairs of features whose joint table is kept. Default: none.
+        identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
+
+    Raises:
+        BaselineError: If no row can be read, with what went wrong and how often.
+        ConditionError: As `fit_baseline` says.
+        PairError: As `fit_baseline` says.
+
+    Example:
+        >>> live_baseline([], {"price": "number"}, created="2017-08-01T00:00:00Z")
+        Traceback (most recent call last):
+        mlops_runtime.monitor.counting.baseline.BaselineError: captures must hold rows of the live model, got none
+    """
+    reader, rows = LineReader(tuple(types), since), _Columns(types)
+    for lines in captures:
+        for call in reader.read(lines):
+            rows.add(call)
+    columns, predictions, calls, times = rows.result()
+    if len(calls) == 0:
+        left_out = {**reader.problems, "synthetic calls": reader.synthetic, "calls of an earlier model": reader.earlier}
+        told = ", ".join(f"{name} ({times})" for name, times in left_out.items() if times)
+        raise BaselineError(f"captures must hold rows of the live model, got none{f': {told}' if told else ''}")
+    clusters = calls if cluster == "call" else times.astype(_UNITS[cluster])
+    return fit_baseline(
+        columns,
+        types=types,
+        training_set_id=training_set_id,
+        created=created,
+        clusters=np.unique(clusters, return_inverse=True)[1].astype(np.int64),
+        times=times,
+        conditions=conditions,
+        pairs=pairs,
+        identifiers=identifiers,
+        prediction=None if np.isnan(predictions).all() else predictions,
+        source="live",
+    )
+
+
+class _Columns:
+    """Rows of calls as columns."""
+
+    def __init__(self, types: Mapping[str, Type]) -> None:
+        self._numbers: dict[str, list[npt.NDArray[np.float32]]] = {
+            n: [] for n, kind in types.items() if kind == "number"
+        }
+        self._codes: dict[str, list[npt.NDArray[np.int32]]] = {n: [] for n, kind in types.items() if kind == "category"}
+        self._levels = {name: LevelCodes() for name in self._codes}
+        self._names = tuple(types)
+        self._predicted: list[npt.NDArray[np.float32]] = []
+        self._calls: list[npt.NDArray[np.int32]] = []
+        self._times: list[npt.NDArray[np.datetime64]] = []
+        self._number = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._rows: list[Sequence[Any]] = []
+        self._predictions: list[Any] = []
+        self._call_of: list[int] = []
+        self._time_of: list[str] = []
+
+    def add(self, call: Call) -> None:
+        """Add a call's rows."""
+        if not call.rows:
+            return
+        rows = len(call.rows)
+        self._number += 1
+        self._rows += call.rows
+        self._call_of += repeat(self._number, rows)
+        self._time_of += repeat(call.time[:19] or "NaT", rows)
+        known = call.predictions is not None and len(call.predictions) == rows
+        self._predictions += (call.predictions or ()) if known else repeat(None, rows)
+        if len(self._rows) >= _CHUNK_ROWS:
+            self._flush()
+
+    def result(
+        self,
+    ) -> tuple[dict[str, Column], npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.datetime64]]:
+        """Return columns, predictions, the number of each row's call, and times."""
+        self._flush()
+        columns: dict[str, Column] = {}
+        for name in self._names:
+            if name in self._numbers:
+                columns[name] = _joined(self._numbers[name], np.float32)
+            else:
+                columns[name] = Coded(_joined(self._codes[name], np.int32).astype(np.int64), self._levels[name].levels)
+        times = _joined(self._times, "datetime64[s]")
+        return columns, _joined(self._predicted, np.float32), _joined(self._calls, np.int32), times
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        for name, values in zip(self._names, zip(*self._rows, strict=True), strict=True):
+            if name in self._numbers:
+                self._numbers[name].append(_finite(values))
+            else:
+                codes = self._levels[name].of(values)
+                self._codes[name].append(np.maximum(codes, -1).astype(np.int32))
+        self._predicted.append(_finite(self._predictions))
+        self._calls.append(np.array(self._call_of, dtype=np.int32))
+        self._times.append(np.array(self._time_of, dtype="datetime64[s]"))
+        self._clear()
+
+
+def _finite(values: Column) -> npt.NDArray[np.float32]:
+    numbers = to_numbers(values)
+    return np.where(np.isinf(numbers), np.float32(np.nan), numbers)
+
+
+def _joined(parts: Sequence[npt.NDArray[Any]], kind: Any) -> npt.NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0, dtype=kind)

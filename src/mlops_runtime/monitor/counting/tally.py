@@ -1,0 +1,269 @@
+"""Counts columns into the cells of a baseline: whole columns at once, by stratum where the baseline has conditions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts.monitor import (
+    Baseline,
+    FeatureBaseline,
+    FeatureCounts,
+    PairCounts,
+    Stratum,
+)
+from mlops_runtime.monitor.counting.cells import (
+    Cells,
+    Coded,
+    Column,
+    LevelCells,
+    Numbers,
+    edges_of,
+    number_cells,
+    to_numbers,
+)
+from mlops_runtime.monitor.counting.conditions import RowKeys, Times
+from mlops_runtime.monitor.counting.exact_sum import ExactSums, expansion
+from mlops_runtime.monitor.counting.null_patterns import Mask, null_patterns
+from mlops_runtime.monitor.counting.pairs import PairCounter
+
+Groups = Cells
+
+
+class Tally(Protocol):
+    """Counts one feature, apart by group of rows."""
+
+    def add(
+        self, values: Column, groups: Groups | None, *, cells: bool, nulls: bool
+    ) -> tuple[Cells | None, Mask | None]:
+        """Add rows; return their cells and which are null if they are asked for (None also where none is null)."""
+
+    def result(self, group: int | None) -> FeatureCounts:
+        """Return the counts of a group; None for all."""
+
+
+class NumberTally:
+    """Counts a feature of numbers."""
+
+    def __init__(self, feature: FeatureBaseline, groups: int) -> None:
+        self._name, self._edges, self._groups = feature.name, edges_of(feature), groups
+        # one cell more than the baseline's: what is no number
+        self._size = len(self._edges) + 3
+        self._counts = np.zeros((groups, self._size), dtype=np.int64)
+        self._sums, self._squares = ExactSums(groups), ExactSums(groups)
+        self._lowest, self._highest = np.full(groups, np.inf), np.full(groups, -np.inf)
+
+    def add(
+        self, values: Column, groups: Groups | None, *, cells: bool, nulls: bool
+    ) -> tuple[Cells | None, Mask | None]:
+        """Add rows."""
+        numbers = to_numbers(values)
+        finite = np.isfinite(numbers)
+        is_whole = bool(finite.all())
+        known = numbers if is_whole else numbers[finite]
+        found = number_cells(numbers, self._edges) if cells or groups is not None else None
+        null = None if is_whole or not nulls else np.isnan(numbers)
+        if groups is None:
+            self._add_ordered(np.sort(known), 0 if is_whole else int(np.isnan(numbers).sum()), len(numbers))
+        else:
+            assert found is not None  # noqa: S101 - for the type checker
+            codes = groups * self._size + found
+            self._counts += np.bincount(codes, minlength=self._counts.size).reshape(self._counts.shape)
+            groups = groups if is_whole else groups[finite]
+            wide = known.astype(np.float64)
+            np.minimum.at(self._lowest, groups, wide)
+            np.maximum.at(self._highest, groups, wide)
+        wide = known.astype(np.float64)
+        self._sums.add(wide, groups)
+        self._squares.add(wide * wide, groups)
+        return found, null
+
+    def _add_ordered(self, ordered: Numbers, nulls: int, rows: int) -> None:
+        """Add rows of one group: numbers that are sorted need no search each, only one an edge."""
+        below = np.searchsorted(ordered, self._edges, side="left")
+        counts = np.diff(below, prepend=0, append=len(ordered))
+        self._counts[0] += np.concatenate([counts, [nulls, rows - nulls - len(ordered)]])
+        if len(ordered):
+            self._lowest[0] = min(self._lowest[0], float(ordered[0]))
+            self._highest[0] = max(self._highest[0], float(ordered[-1]))
+
+    def result(self, group: int | None) -> FeatureCounts:
+        """Return the counts of a group; None for all."""
+        chosen = range(self._groups) if group is None else [group]
+        counts = self._counts[chosen].sum(axis=0)
+        lowest, highest = float(self._lowest[chosen].min()), float(self._highest[chosen].max())
+        total, rest = _all(self._sums, chosen)
+        squares, squares_rest = _all(self._squares, chosen)
+        return FeatureCounts(
+            name=self._name,
+            counts=tuple(counts[:-1].tolist()),
+            sum=total,
+            sum_squares=squares,
+            invalid=int(counts[-1]),
+            sum_rest=rest,
+            sum_squares_rest=squares_rest,
+            # 0.0 is added so that a negative zero has one form
+            minimum=None if lowest == np.inf else lowest + 0.0,
+            maximum=None if highest == -np.inf else highest + 0.0,
+        )
+
+
+class CategoryTally:
+    """Counts a feature of text."""
+
+    def __init__(self, feature: FeatureBaseline, groups: int) -> None:
+        self._name, self._cells = feature.name, LevelCells(feature)
+        self._size = self._cells.size + 1
+        self._counts = np.zeros((groups, self._size), dtype=np.int64)
+
+    def add(
+        self, values: Column, groups: Groups | None, *, cells: bool, nulls: bool
+    ) -> tuple[Cells | None, Mask | None]:
+        """Add rows."""
+        found = self._cells.of(values)
+        null = self._size - 2
+        before = self._counts[:, null].sum()
+        codes = found if groups is None else groups * self._size + found
+        self._counts += np.bincount(codes, minlength=self._counts.size).reshape(self._counts.shape)
+        is_whole = before == self._counts[:, null].sum()
+        return (found if cells else None), (None if is_whole or not nulls else found == null)
+
+    def result(self, group: int | None) -> FeatureCounts:
+        """Return the counts of a group; None for all."""
+        counts = self._counts.sum(axis=0) if group is None else self._counts[group]
+        return FeatureCounts(name=self._name, counts=tuple(counts[:-1].tolist()), invalid=int(counts[-1]))
+
+
+def tally(feature: FeatureBaseline, groups: int = 1) -> Tally:
+    """Return what counts a feature."""
+    return CategoryTally(feature, groups) if feature.type == "category" else NumberTally(feature, groups)
+
+
+class Grid:
+    """What is the same for all counts against a baseline.
+
+    Args:
+        baseline: What is counted against.
+        strata: Keys of its strata. Default: those that it has.
+    """
+
+    def __init__(self, baseline: Baseline, *, strata: Sequence[str] | None = None) -> None:
+        self.baseline = baseline
+        self.sha256 = content_hash(baseline)
+        self.names = tuple(feature.name for feature in baseline.features)
+        self.types = {feature.name: feature.type for feature in baseline.features}
+        self.keys: RowKeys | None = None
+        self.strata: tuple[str, ...] = ()
+        if baseline.conditions:
+            self.strata = tuple(stratum.key for stratum in baseline.strata or ()) if strata is None else tuple(strata)
+            self.keys = RowKeys(baseline.conditions, self.types, self.strata)
+        self.in_pairs = frozenset(name for pair in baseline.pairs or () for name in (pair.first, pair.second))
+
+
+class WindowTally:
+    """Counts rows of all columns against a baseline.
+
+    Args:
+        grid: The baseline's.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        baseline = grid.baseline
+        self._grid = grid
+        # rows whose stratum the baseline does not have are one group more
+        self._groups = len(grid.strata) + 1 if grid.keys is not None else 1
+        self._rows = np.zeros(self._groups, dtype=np.int64)
+        self._features = [tally(feature, self._groups) for feature in baseline.features]
+        self._prediction = None if baseline.prediction is None else tally(baseline.prediction, self._groups)
+        self._patterns = None if baseline.null_patterns is None else CategoryTally(baseline.null_patterns, 1)
+        self._pairs = [PairCounter(pair) for pair in baseline.pairs or ()]
+
+    def add(self, columns: Mapping[str, Column], rows: int, times: Times | None = None) -> Groups | None:
+        """Add rows.
+
+        Args:
+            columns: All of the baseline's features by name.
+            rows: How many there are.
+            times: Their times, where conditions need them.
+
+        Returns:
+            Each row's group, for `add_predictions`; None without conditions.
+        """
+        grid = self._grid
+        if rows == 0:
+            return None
+        groups = None if grid.keys is None else grid.keys.find(columns, times, rows)
+        masks: list[tuple[str, Mask | None]] = []
+        cells: dict[str, Cells] = {}
+        for name, feature in zip(grid.names, self._features, strict=True):
+            found, null = feature.add(
+                columns[name], groups, cells=name in grid.in_pairs, nulls=self._patterns is not None
+            )
+            masks.append((name, null))
+            if found is not None and name in grid.in_pairs:
+                cells[name] = found
+        self._rows += rows if groups is None else np.bincount(groups, minlength=self._groups)
+        if self._patterns is not None:
+            codes, names = null_patterns(masks, rows)
+            self._patterns.add(Coded(codes, names), None, cells=False, nulls=False)
+        for pair, counter in zip(grid.baseline.pairs or (), self._pairs, strict=True):
+            counter.add(cells[pair.first], cells[pair.second])
+        return groups
+
+    def add_predictions(self, values: Column, groups: Groups | None) -> None:
+        """Add predictions.
+
+        Args:
+            values: One a row.
+            groups: Their rows' groups. Default: unknown.
+        """
+        size = len(values.codes) if isinstance(values, Coded) else len(values)
+        if self._prediction is None or size == 0:
+            return
+        if groups is None and self._groups > 1:
+            groups = np.full(size, self._groups - 1, dtype=np.int64)
+        self._prediction.add(values, groups, cells=False, nulls=False)
+
+    def features(self) -> tuple[FeatureCounts, ...]:
+        """Return the counts of the features."""
+        return tuple(feature.result(None) for feature in self._features)
+
+    def prediction(self) -> FeatureCounts | None:
+        """Return the counts of the predictions."""
+        return None if self._prediction is None else self._prediction.result(None)
+
+    def null_patterns(self) -> FeatureCounts | None:
+        """Return the counts of the null patterns."""
+        return None if self._patterns is None else self._patterns.result(None)
+
+    def pairs(self) -> tuple[PairCounts, ...] | None:
+        """Return the tables of the pairs; None if the baseline has none."""
+        counted = zip(self._grid.baseline.pairs or (), self._pairs, strict=True)
+        tables = (PairCounts(first=p.first, second=p.second, counts=tuple(c.counts.tolist())) for p, c in counted)
+        return tuple(tables) or None
+
+    def strata(self) -> tuple[Stratum, ...] | None:
+        """Return the counts of the strata that have rows; None without conditions."""
+        if self._grid.keys is None:
+            return None
+        return tuple(self._strata())
+
+    def _strata(self) -> Iterator[Stratum]:
+        for group, key in enumerate(self._grid.strata):
+            if rows := int(self._rows[group]):
+                yield Stratum(
+                    key=key,
+                    rows=rows,
+                    features=tuple(feature.result(group) for feature in self._features),
+                    prediction=None if self._prediction is None else self._prediction.result(group),
+                )
+
+
+def _all(sums: ExactSums, groups: Sequence[int]) -> tuple[float, tuple[float, ...] | None]:
+    """Return the exact sum over groups."""
+    if len(groups) == 1:
+        return sums.result(groups[0])
+    return expansion(
+        term for group in groups for value, rest in [sums.result(group)] for term in (value, *(rest or ()))
+    )

@@ -1,0 +1,223 @@
+"""A window of one feature beside its baseline: as it is, or with the baseline re-weighted to the window's mix of conditions.
+
+A window of promotions differs from a baseline of all weeks although nothing drifted. Compared *given* the conditions, each
+combination of them (a stratum) weighs in the baseline as much as it does in the window: direct standardisation.
+
+See: Kish 1965, "Survey Sampling", 11.7 (the effective size of a weighted sample).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, Stratum
+from mlops_runtime.monitor.drift.layout import Layout, layout
+
+# fewer baseline rows than these say nothing about a stratum, and would weigh as much as it does in the window
+MINIMUM_STRATUM_ROWS = 50
+NOT_IN_BASELINE = "not in the baseline"
+# as few independent rows in a cell tell nothing about how they come
+_HARDLY = 5
+
+Wide = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One feature's cells in the baseline and in the window.
+
+    Args:
+        feature: The baseline's feature.
+        expected: Its counts by cell, scaled to as many rows as they are worth, shape (cells,).
+        observed: The window's counts by cell.
+        mean: Of the baseline's known values; None for categories.
+        deviation: Their standard deviation.
+        window_mean: Of the window's known values.
+        window_deviation: Their standard deviation.
+        minimum: The window's smallest value.
+        maximum: Its largest.
+    """
+
+    feature: FeatureBaseline
+    expected: Wide
+    observed: Wide
+    mean: float | None = None
+    deviation: float | None = None
+    window_mean: float | None = None
+    window_deviation: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @cached_property
+    def baseline_rows(self) -> float:
+        """Rows that the baseline is worth."""
+        return float(self.expected.sum())
+
+    @cached_property
+    def window_rows(self) -> float:
+        """Rows of the window."""
+        return float(self.observed.sum())
+
+    @cached_property
+    def cells(self) -> Layout:
+        """What each cell stands for."""
+        return layout(self.feature)
+
+    @cached_property
+    def excess(self) -> float:
+        """How much more the statistic varies than the design effects explain, at the number of clusters that the window holds."""
+        feature = self.feature
+        rows = min(self.baseline_rows, self.window_rows)
+        clusters = max(1.0, rows / (feature.cluster_rows or 1.0))
+        return (feature.cluster_excess or 0.0) / clusters
+
+    @cached_property
+    def design_effects(self) -> Wide:
+        """Each cell's design effect; of cells that the baseline hardly knows the largest of the feature's, shape (cells,)."""
+        known = self.feature.cell_overdispersion
+        if known is None:
+            return np.full(len(self.expected), self.feature.overdispersion)
+        effects = np.maximum(1.0, np.array(known, dtype=np.float64))
+        effects[self._hardly_known] = max(float(effects.max()), self.feature.overdispersion)
+        return effects
+
+    @cached_property
+    def jumps(self) -> Wide:
+        """How many rows of each cell come at once; of cells that the baseline hardly knows their design effect, shape (cells,)."""
+        known = self.feature.cell_jumps
+        if known is None:
+            return self.design_effects
+        return np.where(self._hardly_known, self.design_effects, np.array(known, dtype=np.float64))
+
+    @cached_property
+    def _hardly_known(self) -> npt.NDArray[np.bool_]:
+        effects = np.array(self.feature.cell_overdispersion or 1.0, dtype=np.float64)
+        return np.asarray(np.array(self.feature.counts) < _HARDLY * np.maximum(1.0, effects), dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which of the window's strata the baseline knows.
+
+    Args:
+        rows: Rows in strata that it does.
+        uncovered: Rows of each stratum that it hardly knows, by key, and of those that it does not know at all.
+    """
+
+    rows: int
+    uncovered: dict[str, int]
+
+
+def coverage(baseline: Baseline, counts: Counts) -> Coverage:
+    """Return which rows of the window can be compared given the conditions, and which are left out of it.
+
+    Example:
+        >>> a, b = (Stratum(key="yes", rows=rows, features=()) for rows in (900, 40))
+        >>> baseline = Baseline(features=(), rows=900, training_set_id="t", created="", strata=(a,))
+        >>> new = Stratum(key="no", rows=7, features=())
+        >>> window = Counts(baseline_sha256="b", rows=47, calls=47, features=(), first="", last="", strata=(b, new))
+        >>> coverage(baseline, window)
+        Coverage(rows=40, uncovered={'no': 7})
+    """
+    known = _known(baseline)
+    strata = counts.strata or ()
+    uncovered = {stratum.key: stratum.rows for stratum in strata if stratum.rows and stratum.key not in known}
+    # rows of no stratum of the baseline are in none of the counts' either
+    rest = counts.rows - sum(stratum.rows for stratum in strata)
+    if rest > 0:
+        uncovered[NOT_IN_BASELINE] = rest
+    return Coverage(
+        rows=sum(stratum.rows for stratum in strata if stratum.key in known),
+        uncovered=uncovered,
+    )
+
+
+def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
+    """Return the window beside the whole baseline."""
+    observed = np.array(counts.counts, dtype=np.float64)
+    mean, deviation = _moments([counts], np.ones(1))
+    return Comparison(
+        feature=feature,
+        expected=np.array(feature.counts, dtype=np.float64),
+        observed=observed,
+        mean=feature.mean,
+        deviation=feature.standard_deviation,
+        window_mean=mean if feature.type == "number" else None,
+        window_deviation=deviation,
+        minimum=counts.minimum,
+        maximum=counts.maximum,
+    )
+
+
+def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
+    """Return each feature of the window beside the baseline re-weighted to the window's strata, the prediction last.
+
+    Rows of strata that the baseline does not cover are left out of both. With shares w of the window's rows and n baseline rows
+    in each stratum, the baseline is worth (sum w)^2 / sum(w^2 / n) rows.
+    """
+    known = _known(baseline)
+    pairs = [(known[stratum.key], stratum) for stratum in counts.strata or () if stratum.key in known]
+    compared = []
+    for index, feature in enumerate(baseline.features):
+        compared.append(_standardised(feature, [(a.features[index], b.features[index]) for a, b in pairs]))
+    if baseline.prediction is not None and counts.prediction is not None:
+        predictions = [
+            (a.prediction, b.prediction) for a, b in pairs if a.prediction is not None and b.prediction is not None
+        ]
+        compared.append(_standardised(baseline.prediction, predictions))
+    return tuple(compared)
+
+
+def _known(baseline: Baseline) -> dict[str, Stratum]:
+    return {stratum.key: stratum for stratum in baseline.strata or () if stratum.rows >= MINIMUM_STRATUM_ROWS}
+
+
+def _standardised(feature: FeatureBaseline, pairs: Sequence[tuple[FeatureCounts, FeatureCounts]]) -> Comparison:
+    size = len(feature.counts)
+    before = np.array([a.counts for a, _ in pairs], dtype=np.float64).reshape(len(pairs), size)
+    after = np.array([b.counts for _, b in pairs], dtype=np.float64).reshape(len(pairs), size)
+    n, m = before.sum(axis=1), after.sum(axis=1)
+    some = (n > 0) & (m > 0)
+    if not some.any():
+        return Comparison(feature=feature, expected=np.zeros(size), observed=np.zeros(size))
+    pairs = [pair for pair, use in zip(pairs, some, strict=True) if use]
+    before, after, n, m = before[some], after[some], n[some], m[some]
+    weights = m / m.sum()
+    worth = 1 / (weights**2 / n).sum()
+    numeric = feature.type == "number"
+    mean, deviation = _moments([a for a, _ in pairs], weights / n) if numeric else (None, None)
+    window_mean, window_deviation = _moments([b for _, b in pairs], np.ones(len(pairs))) if numeric else (None, None)
+    return Comparison(
+        feature=feature,
+        expected=(weights / n) @ before * worth,
+        observed=after.sum(axis=0),
+        mean=mean,
+        deviation=deviation,
+        window_mean=window_mean,
+        window_deviation=window_deviation,
+        minimum=min((b.minimum for _, b in pairs if b.minimum is not None), default=None),
+        maximum=max((b.maximum for _, b in pairs if b.maximum is not None), default=None),
+    )
+
+
+def _moments(parts: Sequence[FeatureCounts], weights: Wide) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation of the known values, each part's rows weighted."""
+    known = math.fsum(w * sum(part.counts[:-1]) for part, w in zip(parts, weights, strict=True))
+    if known <= 0:
+        return None, None
+    total = math.fsum(w * value for part, w in zip(parts, weights, strict=True) for value in _sums(part))
+    squares = math.fsum(w * value for part, w in zip(parts, weights, strict=True) for value in _squares(part))
+    mean = total / known
+    return mean, math.sqrt(max(0.0, squares / known - mean * mean))
+
+
+def _sums(counts: FeatureCounts) -> tuple[float, ...]:
+    return (counts.sum, *(counts.sum_rest or ()))
+
+
+def _squares(counts: FeatureCounts) -> tuple[float, ...]:
+    return (counts.sum_squares, *(counts.sum_squares_rest or ()))

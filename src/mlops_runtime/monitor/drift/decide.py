@@ -1,0 +1,265 @@
+"""Decide from a window's counts whether features drifted: rules whose p-values hold, Bonferroni in a feature, Holm over features.
+
+A classical test of "no difference" rejects any window that is large enough; a fixed PSI threshold has no error control at all
+and alarms on small windows. Every rule here asks whether something moved by more than matters, in rows that count as many as
+they are worth when they come in clusters.
+
+See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6; `rules`,
+`location` and `association` for each rule's source.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, FeatureDrift
+from mlops_runtime.monitor.drift import location, rules
+from mlops_runtime.monitor.drift.association import association, pair_name
+from mlops_runtime.monitor.drift.comparison import Comparison, conditioned, plain
+from mlops_runtime.monitor.drift.distances import jensen_shannon, l_infinity, psi
+from mlops_runtime.monitor.drift.effects import effect_sizes
+from mlops_runtime.monitor.drift.layout import Layout
+from mlops_runtime.monitor.drift.rules import Finding, Rule
+from mlops_runtime.monitor.spec import MonitorSpec
+
+# ten cells of five independent rows each
+MINIMUM_EFFECTIVE_ROWS = 50
+# in windows of fewer clusters than bring it down to this, one cluster of its own kind decides the statistic
+MAXIMUM_EXCESS = 2.0
+# of a feature's significance: for the distribution as a whole, for shares, for where a number lies; what has no rule gives its
+# part to the others
+_WEIGHTS = (0.35, 0.3, 0.35)
+# of an amount's location: mean, ranks, quantiles
+_LOCATION_WEIGHTS = (0.2, 0.6, 0.2)
+_ON_RARE = (Rule.NULL_SHARE, Rule.NEW_LEVEL, Rule.OUT_OF_RANGE, Rule.VALUE_SHARE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """One feature's test before the step-down.
+
+    Args:
+        p_value: Of nothing having moved by more than matters.
+        rule: What gave it; None if nothing was tested.
+        description: What moved most, in words.
+        untested: Why there was no test.
+        rare_share: Share of the window's rows where the baseline has hardly any: new and rare levels, nulls, outside its range.
+        null_share: Share of nulls in the window.
+    """
+
+    p_value: float
+    rule: Rule | None = None
+    description: str | None = None
+    untested: str | None = None
+    rare_share: float = 0.0
+    null_share: float = 0.0
+
+    @property
+    def by_rare(self) -> bool:
+        """Whether the share of some value, not the distribution as a whole, gave the p-value."""
+        return self.rule in _ON_RARE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureDecision:
+    """One feature's verdict, with what it rests on."""
+
+    drift: FeatureDrift
+    examination: Examination
+
+
+def decide(
+    baseline: Baseline, counts: Counts, spec: MonitorSpec, *, given_conditions: bool | None = None
+) -> tuple[FeatureDecision, ...]:
+    """Return effect sizes, p-value and verdict of each feature, then of the prediction, the null patterns and the pairs.
+
+    Features that are not tested are there too and say why.
+
+    Args:
+        baseline: What the counts were counted against.
+        counts: The window's.
+        spec: Features, effects that matter, significance.
+        given_conditions: Whether to compare given the baseline's conditions (see `comparison`). Default: if baseline and counts
+            have strata. Null patterns and pairs are never split by conditions.
+
+    Raises:
+        ValueError: If the spec names features that the baseline does not have.
+
+    Example:
+        >>> price = FeatureBaseline(name="price", type="number", edges=(2.0, 5.0), counts=(500, 500, 500, 0))
+        >>> baseline = Baseline(features=(price,), rows=1500, training_set_id="t", created="2017-08-01T00:00:00Z")
+        >>> found = FeatureCounts(name="price", counts=(900, 50, 50, 0))
+        >>> window = Counts(baseline_sha256="b", rows=1000, calls=1000, features=(found,), first="", last="")
+        >>> decide(baseline, window, MonitorSpec())[0].drift.description
+        'distribution changed, most in below 2: from 33 % to 90 % of the rows'
+    """
+    _check_names(baseline, spec)
+    stratified = baseline.strata is not None and counts.strata is not None
+    given = stratified if given_conditions is None else given_conditions and stratified
+    reasons = dict(baseline.left_out or {})
+    if given:
+        names = {condition.name for condition in baseline.conditions or () if condition.kind == "column"}
+        reasons |= dict.fromkeys(names, "it is a condition of the comparison")
+        compared = list(conditioned(baseline, counts))
+    else:
+        compared = [plain(*pair) for pair in _features(baseline, counts)]
+    if baseline.null_patterns is not None and counts.null_patterns is not None:
+        compared.append(plain(baseline.null_patterns, counts.null_patterns))
+    chosen = [one for one in compared if not spec.features or one.feature.name in spec.features]
+    examined = [examine(one, spec, untested=reasons.get(one.feature.name)) for one in chosen]
+    drifts = [effect_sizes(one, one.cells) for one in chosen]
+    for drift, test in _pairs(baseline, counts, {one.feature.name: one for one in chosen}, spec):
+        drifts.append(drift)
+        examined.append(test)
+    tested = [index for index, test in enumerate(examined) if test.untested is None]
+    rejected = holm([examined[index].p_value for index in tested], spec.significance)
+    verdicts = dict(zip(tested, rejected, strict=True))
+    return tuple(
+        FeatureDecision(drift=_drift(sizes, test, verdicts.get(index, False)), examination=test)
+        for index, (sizes, test) in enumerate(zip(drifts, examined, strict=True))
+    )
+
+
+def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = None) -> Examination:
+    """Apply every rule to one feature.
+
+    Args:
+        compared: The window beside its baseline.
+        spec: Effects that matter and ``minimum_rows``: a feature with fewer values, or too few independent ones, is not tested.
+        untested: Why the feature is not tested. Default: it is.
+    """
+    m = compared.window_rows
+    cells = compared.cells
+    rare, null = _rare_share(compared, cells), float(compared.observed[-1] / m) if m else 0.0
+    reason = untested or _too_few(compared, spec)
+    if reason is not None:
+        return Examination(p_value=1.0, untested=reason, rare_share=rare, null_share=null)
+    weighted = _weighted(compared, cells, spec)
+    total = sum(weight for weight, _ in weighted)
+    p_value, finding = min(((one.p_value * total / weight, one) for weight, one in weighted), key=lambda pair: pair[0])
+    p_value = min(1.0, p_value)
+    said = finding.words() if p_value < 1 else ""
+    return Examination(p_value=p_value, rule=finding.rule, description=said or None, rare_share=rare, null_share=null)
+
+
+def effective_rows(feature: FeatureBaseline, rows: float) -> float:
+    """Return how many independent rows clustered ones are worth.
+
+    Example:
+        >>> effective_rows(FeatureBaseline(name="x", type="number", counts=(9, 0), overdispersion=4.0), 100)
+        25.0
+    """
+    return rows / max(1.0, feature.overdispersion)
+
+
+def holm(p_values: Sequence[float], significance: float) -> list[bool]:
+    """Return which hypotheses Holm's step-down rejects with a family-wise error of at most ``significance``.
+
+    Example:
+        >>> holm([0.001, 0.04, 0.03], 0.05)
+        [True, False, False]
+    """
+    rejected = [False] * len(p_values)
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        if p_values[index] > significance / (len(p_values) - rank):
+            break
+        rejected[index] = True
+    return rejected
+
+
+def _check_names(baseline: Baseline, spec: MonitorSpec) -> None:
+    known = [feature.name for feature in baseline.features]
+    more = [one.name for one in (baseline.prediction, baseline.null_patterns) if one is not None]
+    more += [pair_name(pair) for pair in baseline.pairs or ()]
+    unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - {*known, *more})
+    if unknown:
+        raise ValueError(
+            f"the monitor names features {', '.join(map(repr, unknown))}; the baseline has {', '.join(map(repr, known))}"
+        )
+
+
+def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline, FeatureCounts]]:
+    pairs = list(zip(baseline.features, counts.features, strict=True))
+    if baseline.prediction is not None and counts.prediction is not None:
+        pairs.append((baseline.prediction, counts.prediction))
+    return pairs
+
+
+def _too_few(compared: Comparison, spec: MonitorSpec) -> str | None:
+    feature, n, m = compared.feature, compared.baseline_rows, compared.window_rows
+    if m < spec.minimum_rows:
+        return f"{m:.0f} values are fewer than {spec.minimum_rows}"
+    for rows, of in ((m, "the window"), (n, "the baseline")):
+        worth = effective_rows(feature, rows)
+        if worth < MINIMUM_EFFECTIVE_ROWS:
+            needed = f"fewer than {MINIMUM_EFFECTIVE_ROWS}"
+            return f"{rows:.0f} values of {of} come in clusters and count as {worth:.0f} independent ones, {needed}"
+    if compared.excess > MAXIMUM_EXCESS:
+        clusters = math.ceil((feature.cluster_excess or 0.0) / MAXIMUM_EXCESS)
+        found = max(1, round(min(n, m) / (feature.cluster_rows or 1.0)))
+        return f"{min(n, m):.0f} values are about {found} clusters, which differ so much that {clusters} are needed"
+    return None
+
+
+def _weighted(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[tuple[float, Finding]]:
+    """Return each rule's finding and its weight among the feature's: Bonferroni with weights is as valid as with equal ones."""
+    of_distribution, of_shares, of_location = _WEIGHTS
+    weighted = [(of_distribution, rules.distribution(compared, cells, spec))]
+    found = rules.shares(compared, cells, spec)
+    weighted += [(of_shares / len(found), one) for one in found]
+    located = [location.mean(compared, spec), location.ranks(compared, spec), location.quantiles(compared, spec)]
+    there = [(weight, one) for weight, one in zip(_LOCATION_WEIGHTS, located, strict=True) if one is not None]
+    whole = sum(weight for weight, _ in there)
+    return weighted + [(of_location * weight / whole, one) for weight, one in there]
+
+
+def _rare_share(compared: Comparison, cells: Layout) -> float:
+    m = compared.window_rows
+    which = {*cells.rare, *cells.outside, *(() if cells.new is None else (cells.new,))}
+    hardly = compared.expected * m < rules.MINIMUM_EXPECTED * max(1.0, compared.baseline_rows)
+    hardly[list(which)] = True
+    return float(compared.observed[hardly].sum() / m) if m else 0.0
+
+
+def _pairs(
+    baseline: Baseline, counts: Counts, chosen: dict[str, Comparison], spec: MonitorSpec
+) -> list[tuple[FeatureDrift, Examination]]:
+    features = {name: one.feature for name, one in chosen.items()}
+    found = []
+    for pair, counted in zip(baseline.pairs or (), counts.pairs or (), strict=False):
+        if pair.first not in features or pair.second not in features:
+            continue
+        finding = association(pair, counted, (features[pair.first], features[pair.second]), spec)
+        a, b = np.array(pair.counts, dtype=np.float64), np.array(counted.counts, dtype=np.float64)
+        untested = None
+        if b.sum() / max(1.0, pair.overdispersion) < MINIMUM_EFFECTIVE_ROWS or b.sum() < spec.minimum_rows:
+            untested = f"{b.sum():.0f} rows have both values, which is too few"
+        test = Examination(
+            p_value=1.0 if untested else finding.p_value,
+            rule=None if untested else finding.rule,
+            description=None if untested else finding.words() or None,
+            untested=untested,
+        )
+        sizes = FeatureDrift(
+            name=pair_name(pair),
+            psi=psi(a, b, dispersion=pair.overdispersion),
+            p_value=1.0,
+            drifted=False,
+            jensen_shannon=jensen_shannon(a, b),
+            l_infinity=l_infinity(a, b, ordered=False),
+        )
+        found.append((sizes, test))
+    return found
+
+
+def _drift(sizes: FeatureDrift, test: Examination, drifted: bool) -> FeatureDrift:
+    return replace(
+        sizes,
+        p_value=test.p_value,
+        drifted=drifted,
+        rule=None if test.rule is None else test.rule.value,
+        description=test.description,
+        untested=test.untested,
+    )

@@ -1,0 +1,135 @@
+"""Would this have alarmed? The verdicts that other thresholds would have given over counts that are kept."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorState
+from mlops_runtime.monitor.counting.counts import empty, merge
+from mlops_runtime.monitor.drift.decide import decide
+from mlops_runtime.monitor.drift.persistence import hours_to_add, is_persistent
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import HOUR, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedWindow:
+    """What one window would have said.
+
+    Args:
+        window: Its hours, without those merged into it.
+        hours_merged: Hours before it that were added to have rows enough.
+        rows: Rows, merged ones included.
+        state: ``NO_TRAFFIC``, ``INSUFFICIENT_DATA``, ``OK`` or ``VIOLATION``.
+        features: Verdicts; none where there were too few rows.
+    """
+
+    window: Window
+    hours_merged: int
+    rows: int
+    state: MonitorState
+    features: tuple[FeatureDrift, ...] = ()
+
+
+def replay(
+    baseline: Baseline,
+    hourly: Iterable[tuple[datetime, Counts]],
+    spec: MonitorSpec,
+    *,
+    window_hours: int,
+    every_hours: int,
+    start: datetime,
+    end: datetime,
+) -> tuple[ReplayedWindow, ...]:
+    """Return the windows that end from ``start`` to ``end``, each decided as it would have been then, oldest first.
+
+    What persists is looked for among the replayed windows that share no rows, so the first ones cannot persist.
+
+    Args:
+        baseline: What the counts were counted against.
+        hourly: Counts by the UTC hour of their calls, in any order, several an hour; from ``merge_hours`` before ``start`` on.
+        spec: The thresholds to try.
+        window_hours: Length of a window.
+        every_hours: How often one ends.
+        start: Start of the first window, a whole hour.
+        end: When the last one ends at the latest.
+
+    Raises:
+        MergeError: If counts are of another baseline.
+        ValueError: If there is no window, or the spec names features that the baseline does not have.
+
+    Example:
+        >>> from datetime import UTC
+        >>> from mlops_runtime.contracts.monitor import FeatureBaseline
+        >>> price = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(500, 500, 0))
+        >>> baseline = Baseline(features=(price,), rows=1000, training_set_id="t", created="2017-08-01T00:00:00Z")
+        >>> start = datetime(2017, 8, 7, tzinfo=UTC)
+        >>> span = {"window_hours": 1, "every_hours": 1, "start": start, "end": start + HOUR}
+        >>> replay(baseline, [], MonitorSpec(), **span)[0].state.value
+        'NO_TRAFFIC'
+    """
+    if window_hours < 1 or every_hours < 1 or start + window_hours * HOUR > end:
+        raise ValueError(
+            f"a window of {window_hours} hours every {every_hours} must lie between {start.isoformat()} and {end.isoformat()}; "
+            "take hours above 0 and a longer time"
+        )
+    by_hour: dict[datetime, list[Counts]] = defaultdict(list)
+    for hour, counts in hourly:
+        by_hour[hour].append(counts)
+    nothing = empty(baseline)
+    tape = _Tape(baseline, spec, {hour: merge(nothing, parts) for hour, parts in by_hour.items()}, nothing)
+    windows: list[ReplayedWindow] = []
+    until = start + window_hours * HOUR
+    while until <= end:
+        windows.append(tape.decide(Window(until - window_hours * HOUR, until), windows))
+        until += every_hours * HOUR
+    return tuple(windows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tape:
+    """Counts by hour, what they are compared with, and counts of nothing."""
+
+    baseline: Baseline
+    spec: MonitorSpec
+    hours: dict[datetime, Counts]
+    nothing: Counts
+
+    def decide(self, window: Window, earlier: list[ReplayedWindow]) -> ReplayedWindow:
+        spec = self.spec
+        counts = merge(self.nothing, self._between(window.start, window.end))
+        before = (self._rows(window.start - (back + 1) * HOUR) for back in range(spec.merge_hours))
+        added = hours_to_add(counts.rows, before, spec)
+        first = window.start - added * HOUR
+        counts = merge(counts, self._between(first, window.start))
+        found = ReplayedWindow(window=window, hours_merged=added, rows=counts.rows, state=MonitorState.NO_TRAFFIC)
+        if counts.rows == 0:
+            return found
+        if counts.rows < spec.minimum_rows:
+            return replace(found, state=MonitorState.INSUFFICIENT_DATA)
+        features = tuple(decision.drift for decision in decide(self.baseline, counts, spec))
+        apart = _apart(first, earlier, spec.of_windows - 1)
+        features = tuple(replace(one, persistent=is_persistent(one, apart, spec)) for one in features)
+        state = MonitorState.VIOLATION if any(one.persistent for one in features) else MonitorState.OK
+        if all(one.untested is not None for one in features):
+            state = MonitorState.INSUFFICIENT_DATA
+        return replace(found, state=state, features=features)
+
+    def _rows(self, hour: datetime) -> int:
+        return self.hours[hour].rows if hour in self.hours else 0
+
+    def _between(self, start: datetime, end: datetime) -> list[Counts]:
+        number = (end - start) // HOUR
+        return [self.hours[hour] for i in range(number) if (hour := start + i * HOUR) in self.hours]
+
+
+def _apart(start: datetime, earlier: list[ReplayedWindow], most: int) -> list[tuple[FeatureDrift, ...]]:
+    found: list[tuple[FeatureDrift, ...]] = []
+    for one in reversed(earlier):
+        if len(found) == most:
+            break
+        if one.window.end <= start and one.state in (MonitorState.OK, MonitorState.VIOLATION):
+            found.append(one.features)
+            start = one.window.start - one.hours_merged * HOUR
+    return found

@@ -1,0 +1,240 @@
+"""Rules on shares: the whole distribution by a minimum-effect chi-square, and what its cells hide by exact tests of one share.
+
+Each rule gives a p-value of "nothing moved by more than what matters" that is valid by itself. `decide` combines a feature's rules
+by Bonferroni and the features by Holm.
+
+See: Murphy and Myors 1999, "Testing the hypothesis that treatments have negligible effects: minimum-effect tests", Journal of
+Applied Psychology 84; Rao and Scott 1984, "On chi-squared tests for multiway contingency tables", Annals of Statistics 12;
+Cochran 1954, "Some methods for strengthening the common chi-squared tests", Biometrics 10.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.monitor.drift.comparison import Comparison
+from mlops_runtime.monitor.drift.layout import Layout
+from mlops_runtime.monitor.drift.tails import binomial_tail, noncentral_chi2_tail
+from mlops_runtime.monitor.drift.wording import number, percent
+from mlops_runtime.monitor.spec import MonitorSpec
+
+# Cochran: about five independent rows expected a cell
+MINIMUM_EXPECTED = 5
+
+Wide = npt.NDArray[np.float64]
+
+
+class Rule(StrEnum):
+    """What moved: the value of `FeatureDrift.rule`."""
+
+    DISTRIBUTION = "distribution"
+    MEAN = "mean"
+    QUANTILE = "quantile"
+    NULL_SHARE = "null_share"
+    NEW_LEVEL = "new_level"
+    OUT_OF_RANGE = "out_of_range"
+    VALUE_SHARE = "value_share"
+    ASSOCIATION = "association"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule's p-value, and what to say if it is the one that decides."""
+
+    rule: Rule
+    p_value: float
+    words: Callable[[], str]
+
+
+def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
+    """Test whether the distribution moved by more than ``minimum_effect``.
+
+    Under a shift of PSI delta, with n baseline and m window rows, the chi-square statistic of homogeneity has a non-central
+    chi-square distribution with non-centrality delta * n * m / (n + m). Clustered rows: statistic, degrees of freedom and
+    non-centrality are corrected by the mean and the spread of the design effects (Rao and Scott's second order). Where the
+    window holds so few clusters that its statistic varies more than that, its variance is matched instead (Satterthwaite's way).
+
+    Cells of rare levels, and those where fewer than five independent rows are expected, are one cell; it is left out if it too
+    has fewer. Which they are depends on the baseline and the window's size, never on what the window holds.
+    """
+    a, b, effects = compared.expected, compared.observed, compared.design_effects
+    n, m = compared.baseline_rows, compared.window_rows
+    pooled = a * min(1.0, m / n) / effects < MINIMUM_EXPECTED
+    pooled[[*cells.rare, *cells.outside]] = True
+    if cells.new is not None:
+        pooled[cells.new] = True
+    kept_a, kept_b, kept_effects = a[~pooled], b[~pooled], effects[~pooled]
+    names = [cells.names[cell] for cell in np.flatnonzero(~pooled)]
+    pool = float(a[pooled].sum())
+    if pool > 0:
+        effect = float((a[pooled] * effects[pooled]).sum() / pool)
+        if pool * min(1.0, m / n) / effect >= MINIMUM_EXPECTED:
+            kept_a, kept_b = np.append(kept_a, pool), np.append(kept_b, b[pooled].sum())
+            kept_effects = np.append(kept_effects, effect)
+            names.append("rare values")
+    statistic, freedom = chi_square(kept_a, kept_b)
+    if freedom == 0:
+        return Finding(Rule.DISTRIBUTION, 1.0, str)
+    shares = kept_a / kept_a.sum()
+    mean_effect = compared.feature.overdispersion
+    if compared.feature.cell_overdispersion is not None:
+        mean_effect = max(1.0, float(((1 - shares) * kept_effects).sum() / freedom))
+    total, part = float(kept_a.sum()), float(kept_b.sum())
+    p_value = minimum_effect_tail(
+        statistic,
+        freedom,
+        spec.minimum_effect * total * part / (total + part),
+        mean_effect,
+        (compared.feature.overdispersion_spread or 0.0) + compared.excess * freedom / 2,
+    )
+
+    def words() -> str:
+        before, after = shares, kept_b / part
+        most = int(np.argmax((after - before) ** 2 / np.maximum(before, 1 / total)))
+        moved = f"from {percent(before[most])} to {percent(after[most])} of the rows"
+        return f"distribution changed, most in {names[most]}: {moved}"
+
+    return Finding(Rule.DISTRIBUTION, p_value, words)
+
+
+def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Finding]:
+    """Test whether the share of nulls, of what the baseline never saw, or of any one value or level moved.
+
+    Each is an exact binomial test of a share that exceeds the baseline's by more than a margin: by ``minimum_share`` where the
+    value was rare, else by what makes ``minimum_effect`` on one cell. Values and levels are many: Bonferroni over them. A share
+    of 0 in the baseline is one that up to one more row, or cluster, would have shown.
+
+    Clustered rows count as often as they come: by the cell's jumps, which a few clusters of their own kind make larger than its
+    design effect, and by the same excess as in `distribution` where the window holds few clusters.
+    """
+    null = len(compared.expected) - 1
+    findings = [_share(compared, [null], Rule.NULL_SHARE, "nulls", spec)]
+    if cells.new is not None:
+        name = cells.names[cells.new]
+        foreseen = (compared.feature.unseen_share or 0.0) * compared.baseline_rows
+        findings.append(_share(compared, [cells.new], Rule.NEW_LEVEL, name, spec, foreseen=foreseen))
+    if cells.outside:
+        findings.append(_share(compared, cells.outside, Rule.OUT_OF_RANGE, _range(compared, cells), spec))
+    if cells.values:
+        findings.append(_values(compared, cells, spec))
+    return findings
+
+
+def chi_square(a: Wide, b: Wide) -> tuple[float, int]:
+    """Return the chi-square statistic of homogeneity of two count vectors and its degrees of freedom.
+
+    Example:
+        >>> chi_square(np.array([10.0, 10.0]), np.array([5.0, 5.0]))
+        (0.0, 1)
+    """
+    both = a + b
+    a, b, both = a[both > 0], b[both > 0], both[both > 0]
+    n, m = a.sum(), b.sum()
+    if n == 0 or m == 0:
+        return 0.0, 0
+    expected_a, expected_b = both * n / (n + m), both * m / (n + m)
+    statistic = ((a - expected_a) ** 2 / expected_a + (b - expected_b) ** 2 / expected_b).sum()
+    return float(statistic), len(both) - 1
+
+
+def minimum_effect_tail(
+    statistic: float, freedom: int, noncentrality: float, dispersion: float, spread: float | None
+) -> float:
+    """Return the p-value of a chi-square statistic under the largest effect that does not matter, for clustered rows.
+
+    Args:
+        statistic: Of independent rows.
+        freedom: Its degrees of freedom.
+        noncentrality: At the minimum effect, of independent rows.
+        dispersion: Mean design effect.
+        spread: Squared coefficient of variation of the design effects, and what else makes the statistic vary as much; None is 0.
+    """
+    wide = 1 + (spread or 0.0)
+    scale = dispersion * wide
+    return noncentral_chi2_tail(statistic / scale, freedom / wide, noncentrality / scale)
+
+
+def excess_tail(
+    observed: float, rows: float, expected: float, baseline_rows: float, *, margin: float, effect: float
+) -> float:
+    """Return the p-value of a share being above the baseline's by no more than a margin: exact binomial on independent rows.
+
+    The baseline's share is itself a sample's: the window counts as many rows as the difference of the two is worth, harmonically,
+    over the design effect.
+
+    Args:
+        observed: Rows of the window in the cell.
+        rows: Rows of the window.
+        expected: Rows of the baseline in the cell.
+        baseline_rows: Rows of the baseline.
+        margin: Share by which it may be larger.
+        effect: Design effect of the share.
+
+    Example:
+        >>> round(excess_tail(50, 1000, 0, 1_000_000, margin=0.04, effect=1.0), 3)
+        0.088
+    """
+    factor = 1 / (effect * (1 + rows / baseline_rows))
+    trials, successes = math.ceil(rows * factor), math.floor(observed * factor)
+    allowed = min(1.0, (expected + effect) / (baseline_rows + effect) + margin)
+    if successes <= trials * allowed:
+        return 1.0
+    return binomial_tail(successes, trials, allowed)
+
+
+def margin_of(share: float, spec: MonitorSpec) -> float:
+    """Return by how much a share may rise: ``minimum_share``, or what makes ``minimum_effect`` on one cell if that is more.
+
+    Example:
+        >>> margin_of(0.0, MonitorSpec()), margin_of(0.2, MonitorSpec())
+        (0.0025, 0.04)
+    """
+    return max(spec.minimum_share, math.sqrt(spec.minimum_effect * share * (1 - share)))
+
+
+def _share(
+    compared: Comparison, which: Sequence[int], rule: Rule, name: str, spec: MonitorSpec, *, foreseen: float = 0.0
+) -> Finding:
+    a, b = float(compared.expected[[*which]].sum()) + foreseen, float(compared.observed[[*which]].sum())
+    n, m = compared.baseline_rows, compared.window_rows
+    effect = float(compared.jumps[[*which]].max()) * (1 + compared.excess)
+    # each level that is new is rare, also where there are many of them
+    margin = spec.minimum_share if rule is Rule.NEW_LEVEL else margin_of(min(1.0, a / n), spec)
+    p_value = excess_tail(b, m, a, n, margin=margin, effect=effect)
+    return Finding(rule, p_value, lambda: f"{name}: from {percent(a / n)} to {percent(b / m)} of the rows")
+
+
+def _values(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
+    which = np.array(cells.values)
+    a, b = compared.expected[which], compared.observed[which]
+    n, m = compared.baseline_rows, compared.window_rows
+    before, after, effects = a / n, b / m, compared.jumps[which] * (1 + compared.excess)
+    margins = np.maximum(spec.minimum_share, np.sqrt(spec.minimum_effect * before * (1 - before)))
+    # each of the levels in such a cell is rare, also where the cell is not
+    margins[np.isin(which, cells.rare)] = spec.minimum_share
+    best, at = 1.0, 0
+    # exact tails only of shares beyond their margin: in a quiet window there are hardly any
+    for cell in np.flatnonzero(np.abs(after - before) > margins):
+        found, known = (b[cell], a[cell]) if after[cell] > before[cell] else (m - b[cell], n - a[cell])
+        margin, effect = float(margins[cell]), float(effects[cell])
+        p_value = excess_tail(float(found), m, float(known), n, margin=margin, effect=effect)
+        if p_value < best:
+            best, at = p_value, int(cell)
+    name = cells.names[which[at]]
+    moved = f"{name}: from {percent(before[at])} to {percent(after[at])} of the rows"
+    # a share may rise or fall
+    return Finding(Rule.VALUE_SHARE, min(1.0, best * 2 * len(which)), lambda: moved)
+
+
+def _range(compared: Comparison, cells: Layout) -> str:
+    edges = compared.feature.edges
+    found = ""
+    if compared.observed[cells.outside[1]] > 0 and compared.maximum is not None:
+        found = f", up to {number(compared.maximum)}"
+    elif compared.observed[cells.outside[0]] > 0 and compared.minimum is not None:
+        found = f", down to {number(compared.minimum)}"
+    return f"outside {number(edges[0])} to {number(edges[-1])}{found}"

@@ -1,0 +1,1 @@
+"""Attributions and how far their ranking moved."""

@@ -1,0 +1,127 @@
+"""Whether the features still matter in the order in which they mattered: Clarify's NDCG of their attributions.
+
+Pure, stdlib only: attributions themselves are made in the job's image (`mlops_runtime.monitor.explainability.attributions`).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from mlops_runtime.contracts.monitor import MonitorState, Violation
+
+CHECK = "feature_attribution_drift_check"
+
+
+class AttributionError(ValueError):
+    """Attributions cannot be made or compared; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What one run knows of explainability, for the report.
+
+    Args:
+        state: ``OK``, ``VIOLATION``, or why it is not known.
+        attributions: Mean absolute SHAP value of each feature over the sampled rows. Default: none were made.
+        ndcg: Their NDCG against the baseline's. Default: not compared.
+        problem: Why attributions could not be made. Default: they could.
+        violations: Lines for ``constraint_violations.json``.
+    """
+
+    state: MonitorState
+    attributions: Mapping[str, float] | None = None
+    ndcg: float | None = None
+    problem: str | None = None
+    violations: tuple[Violation, ...] = ()
+
+
+def ndcg(baseline: Mapping[str, float], live: Mapping[str, float]) -> float:
+    """Return the normalised discounted cumulative gain of the live ranking of features, from 0 up to 1, the same ranking.
+
+    The gain of a feature is its attribution in the baseline, discounted by the logarithm of its rank in live data: a feature that
+    mattered much and fell weighs more than one that mattered little. Features of equal live attribution share the mean of their
+    gains, as in scikit-learn's ``ndcg_score``, which Clarify names.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-feature-attribution-drift.html and
+    https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-model-attribution-drift-violations.html
+
+    Args:
+        baseline: Attribution by feature in the baseline, 0 or more.
+        live: Attribution by feature in live data, of the same features.
+
+    Raises:
+        AttributionError: With every problem: other features, a value that is negative or not finite, no feature above 0.
+
+    Example:
+        >>> training = {"SAT score": 0.70, "GPA": 0.50, "Class rank": 0.05}
+        >>> round(ndcg(training, {"SAT score": 0.10, "GPA": 0.20, "Class rank": 0.70}), 2)
+        0.69
+    """
+    problems = _problems(baseline, live)
+    if problems:
+        raise AttributionError("; ".join(problems))
+    return _gain(baseline, live) / _gain(baseline, baseline)
+
+
+def compare(baseline: Mapping[str, float], live: Mapping[str, float], minimum_ndcg: float) -> Explanation:
+    """Return the explanation of a window's attributions: a violation when their NDCG is below the minimum.
+
+    Args:
+        baseline: Attribution by feature in the baseline.
+        live: Attribution by feature in the window.
+        minimum_ndcg: Clarify's is 0.9.
+
+    Raises:
+        AttributionError: As `ndcg`.
+
+    Example:
+        >>> compare({"a": 2.0, "b": 1.0}, {"a": 4.0, "b": 1.0}, 0.9).state.value
+        'OK'
+    """
+    score = ndcg(baseline, live)
+    if score >= minimum_ndcg:
+        return Explanation(state=MonitorState.OK, attributions=live, ndcg=score)
+    before, now = (", ".join(sorted(each, key=lambda name: (-each[name], name))[:3]) for each in (baseline, live))
+    violation = Violation(
+        feature_name="prediction",  # the whole ranking is judged, so there is no feature to name; Clarify names the label
+        constraint_check_type=CHECK,
+        description=(
+            f"Feature attribution drift {score:.4f} exceeds threshold {minimum_ndcg:g}: "
+            f"what mattered most was {before}, now it is {now}"
+        ),
+    )
+    return Explanation(state=MonitorState.VIOLATION, attributions=live, ndcg=score, violations=(violation,))
+
+
+def _gain(gains: Mapping[str, float], scores: Mapping[str, float]) -> float:
+    """Return the discounted cumulative gain of the ranking by scores."""
+    total, rank = 0.0, 1
+    ranked = sorted(scores, key=lambda name: -scores[name])
+    for _, group in groupby(ranked, key=lambda name: scores[name]):
+        tied = list(group)
+        mean = math.fsum(gains[name] for name in tied) / len(tied)
+        total += mean * math.fsum(1 / math.log2(rank + 1 + index) for index in range(len(tied)))
+        rank += len(tied)
+    return total
+
+
+def _problems(baseline: Mapping[str, float], live: Mapping[str, float]) -> list[str]:
+    problems = []
+    if baseline.keys() != live.keys():
+        only = [f"{name!r} only in {where}" for name, where in _apart(baseline, live)]
+        problems.append(f"attributions must be of the same features, got {', '.join(only)}")
+    for where, values in (("the baseline", baseline), ("live data", live)):
+        wrong = [f"{name!r} {value!r}" for name, value in values.items() if not (math.isfinite(value) and value >= 0)]
+        if wrong:
+            problems.append(f"attributions of {where} must be finite and 0 or more, got {', '.join(wrong)}")
+    if not problems and not any(value > 0 for value in baseline.values()):
+        problems.append(
+            "attributions of the baseline must be above 0 for one feature at least, got none: nothing to rank"
+        )
+    return problems
+
+
+def _apart(baseline: Mapping[str, float], live: Mapping[str, float]) -> list[tuple[str, str]]:
+    missing = [(name, "the baseline") for name in baseline if name not in live]
+    return missing + [(name, "live data") for name in live if name not in baseline]

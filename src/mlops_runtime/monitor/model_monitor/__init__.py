@@ -1,0 +1,1 @@
+"""SageMaker Model Monitor's files, read and written."""

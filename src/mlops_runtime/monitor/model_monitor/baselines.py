@@ -1,0 +1,173 @@
+"""The live model's baseline as Model Monitor's jobs read it: they compare with the model that serves, whatever was deployed.
+
+A job definition names its baseline files once and for all; what lies there follows the model.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
+from mlops_runtime.monitor.model_monitor.clarify import attribution_analysis, bias_analysis
+from mlops_runtime.monitor.model_monitor.executions import MonitorName
+from mlops_runtime.monitor.model_monitor.reports import model_monitor_prefix
+from mlops_runtime.monitor.spec import MonitorSpec
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# a normal mean that moves by d standard deviations has a PSI of d squared, and distribution functions 0.4 d apart
+_APART = 0.4
+_ERRORS, _SCORES = ("mae", "mse", "rmse"), ("r2", "recall", "precision", "accuracy", "f1", "auc")
+_DEVIATIONS = 3
+_MEMBERS = 100  # percentiles that stand for the distribution
+
+
+def baseline_files(baseline: Baseline, spec: MonitorSpec) -> Mapping[MonitorName, Mapping[str, Any]]:
+    """Return each monitor's baseline files, by file name; a monitor for which the baseline has nothing has none.
+
+    Args:
+        baseline: The live model's.
+        spec: What counts: distances from 0.4 times the root of ``minimum_effect`` on, nulls and unknown values beyond
+            ``minimum_share``, errors beyond ``maximum_wape_ratio`` times the holdout's.
+    """
+    features = [*([] if baseline.prediction is None else [baseline.prediction]), *baseline.features]
+    found: dict[MonitorName, Mapping[str, Any]] = {
+        "data_quality": {
+            "constraints.json": _constraints(features, spec),
+            "statistics.json": {
+                "version": 0.0,
+                "dataset": {"item_count": baseline.rows},
+                "features": [_statistics(feature) for feature in features],
+            },
+        }
+    }
+    quality = _quality(baseline, spec)
+    if quality is not None:
+        found["model_quality"] = {"constraints.json": quality}
+    if baseline.bias:
+        found["bias"] = {"constraints.json": bias_analysis(baseline.bias, "label")}
+    if baseline.attributions:
+        found["explainability"] = {"constraints.json": attribution_analysis(baseline.attributions, "label0")}
+    return found
+
+
+def put_baselines(
+    s3: "S3Client",
+    *,
+    bucket: str,
+    endpoint: str,
+    baseline: Baseline,
+    spec: MonitorSpec,
+    monitors: Sequence[MonitorName],
+) -> int:
+    """Put the files of the monitors that run where their definitions look by default; what lies there already stays.
+
+    Args:
+        s3: Client.
+        bucket: The unit's bucket of artifacts.
+        endpoint: Name of the endpoint.
+        baseline: The live model's.
+        spec: What counts.
+        monitors: Monitors that run.
+
+    Returns:
+        How many files were written.
+    """
+    written = 0
+    for monitor, files in baseline_files(baseline, spec).items():
+        for name, document in files.items() if monitor in monitors else ():
+            key = f"{model_monitor_prefix(endpoint)}/baselines/{monitor}/{name}"
+            body = json.dumps(document, sort_keys=True).encode()
+            if _read(s3, bucket, key) != body:
+                s3.put_object(Bucket=bucket, Key=key, Body=body)
+                written += 1
+    return written
+
+
+def _read(s3: "S3Client", bucket: str, key: str) -> bytes | None:
+    try:
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except s3.exceptions.NoSuchKey:
+        return None
+
+
+def _constraints(features: Sequence[FeatureBaseline], spec: MonitorSpec) -> dict[str, Any]:
+    threshold = _APART * math.sqrt(spec.minimum_effect)
+    return {
+        "version": 0.0,
+        "features": [_constraint(feature, spec) for feature in features],
+        "monitoring_config": {
+            "evaluate_constraints": "Enabled",
+            "emit_metrics": "Enabled",
+            "datatype_check_threshold": 1 - spec.minimum_share,
+            "domain_content_threshold": 1 - spec.minimum_share,
+            "distribution_constraints": {
+                "perform_comparison": "Enabled",
+                "comparison_threshold": threshold,
+                "comparison_method": "Robust",
+                "categorical_comparison_threshold": threshold,
+                "categorical_drift_method": "LInfinity",
+            },
+        },
+    }
+
+
+def _constraint(feature: FeatureBaseline, spec: MonitorSpec) -> dict[str, Any]:
+    rows = sum(feature.counts)
+    null = feature.counts[-1] / rows if rows else 1.0
+    # what the smallest window may miss by chance is no violation
+    chance = _DEVIATIONS * math.sqrt(null * (1 - null) / spec.minimum_rows)
+    found: dict[str, Any] = {
+        "name": feature.name,
+        "inferred_type": "Fractional" if feature.type == "number" else "String",
+        "completeness": max(0.0, 1 - null - spec.minimum_share - chance),
+    }
+    if feature.type == "category" and not any(feature.counts[len(feature.levels) : -1]):
+        found["string_constraints"] = {"domains": list(feature.levels)}  # the baseline has seen no other
+    return found
+
+
+def _statistics(feature: FeatureBaseline) -> dict[str, Any]:
+    known, null = sum(feature.counts[:-1]), feature.counts[-1]
+    common = {"num_present": known, "num_missing": null}
+    if feature.type == "category":
+        buckets = [
+            {"value": level, "count": count} for level, count in zip(feature.levels, feature.counts, strict=False)
+        ]
+        entry = {
+            "common": common,
+            "distinct_count": float(len(feature.levels)),
+            "distribution": {"categorical": {"buckets": buckets}},
+        }
+        return {"name": feature.name, "inferred_type": "String", "string_statistics": entry}
+    numerical: dict[str, Any] = {"common": common, "mean": feature.mean, "std_dev": feature.standard_deviation}
+    if feature.quantiles:
+        low, high = feature.quantiles[0], feature.quantiles[-1]
+        # the middle of each percent stands for it, as an item of a sketch stands for two to the power of its level
+        middles = [(a + b) / 2 for a, b in pairwise(feature.quantiles)]
+        level = max(0, round(math.log2(max(1, known) / _MEMBERS)))
+        sketch = {"parameters": {"c": 0.64, "k": 2048.0}, "data": [*([] for _ in range(level)), middles]}
+        edges = [low, *feature.quantiles[10:91:10], high]
+        buckets = [{"lower_bound": a, "upper_bound": b, "count": known / 10} for a, b in pairwise(edges)]
+        numerical |= {"min": low, "max": high, "distribution": {"kll": {"buckets": buckets, "sketch": sketch}}}
+    return {"name": feature.name, "inferred_type": "Fractional", "numerical_statistics": numerical}
+
+
+def _quality(baseline: Baseline, spec: MonitorSpec) -> dict[str, Any] | None:
+    limits: dict[str, dict[str, Any]] = {}
+    for name, value in baseline.quality.items():
+        if name in _ERRORS:
+            limits[name] = {"threshold": value * spec.maximum_wape_ratio, "comparison_operator": "GreaterThanThreshold"}
+        elif name in _SCORES and value > 0:
+            limits[name] = {"threshold": value / spec.maximum_wape_ratio, "comparison_operator": "LessThanThreshold"}
+    for name, limit in spec.quality_limits.items():
+        if name in _ERRORS or name in _SCORES:
+            operator = "GreaterThanThreshold" if name in _ERRORS else "LessThanThreshold"
+            limits[name] = {"threshold": limit, "comparison_operator": operator}
+    if not limits or baseline.target is None:
+        return None
+    section = "regression" if baseline.target == "regression" else "binary_classification"
+    return {"version": 0.0, f"{section}_constraints": limits}

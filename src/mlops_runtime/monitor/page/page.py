@@ -1,0 +1,201 @@
+"""One window of a monitor as one HTML file that needs nothing else: no network, no script.
+
+The first screen says what is wrong; what it rests on follows, and the thresholds come last.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorReport
+from mlops_runtime.monitor.counting.null_patterns import NAME
+from mlops_runtime.monitor.drift.association import pair_name
+from mlops_runtime.monitor.drift.comparison import Comparison, coverage
+from mlops_runtime.monitor.drift.wording import number, percent
+from mlops_runtime.monitor.page import marks as page_marks
+from mlops_runtime.monitor.page import text as page_text
+from mlops_runtime.monitor.page.cells import CellRow, PairTable, cell_rows, compared, pair_table
+from mlops_runtime.monitor.page.marks import Spark
+from mlops_runtime.monitor.spec import MonitorSpec
+
+MOST_REPORTS = 30  # of the history
+MOST_ATTRIBUTIONS = 20
+
+_ENVIRONMENT = jinja2.Environment(
+    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturePart:
+    """One feature of the page: verdict, distribution, history. ``scale`` is the largest share of its rows."""
+
+    drift: FeatureDrift
+    label: str
+    tone: str
+    word: str
+    rows: tuple[CellRow, ...]
+    table: PairTable | None
+    spark: Spark | None
+    scale: float
+    conditioned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """What every feature's part is made of."""
+
+    report: MonitorReport
+    baseline: Baseline | None
+    counts: Counts | None
+    comparisons: Mapping[str, Comparison]
+    reports: Sequence[MonitorReport]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """One feature's share of all attributions, in the baseline and now, with its ranks."""
+
+    name: str
+    before: float | None
+    after: float
+    rank_before: int | None
+    rank: int
+
+
+def page(
+    report: MonitorReport,
+    *,
+    baseline: Baseline | None,
+    counts: Counts | None,
+    history: Sequence[MonitorReport],
+    spec: MonitorSpec | None,
+) -> str:
+    """Return the page of one window.
+
+    Args:
+        report: What the run decided.
+        baseline: What it was decided against; without it, or if the counts are not of it, there are no distributions.
+        counts: The window's counts.
+        history: Reports of other windows, in any order; those before this one are its history.
+        spec: The thresholds of the run. None: they are not known, and the page says so.
+
+    Example:
+        >>> from mlops_runtime.contracts.monitor import MonitorState
+        >>> state = MonitorState.NO_TRAFFIC
+        >>> report = MonitorReport(endpoint="demand", variant="All", window_from="2017-08-07T06:00:00Z",
+        ...     window_until="2017-08-08T06:00:00Z", drift_state=state, quality_state=MonitorState.NO_LABELS_YET, rows=0,
+        ...     labelled_rows=0, baseline_sha256=None, model_package_arn=None)
+        >>> "nobody called the endpoint" in page(report, baseline=None, counts=None, history=(), spec=None)
+        True
+    """
+    template = _ENVIRONMENT.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
+    reports = page_marks.in_order(report, history, MOST_REPORTS)
+    comparisons, note = _comparisons(report, baseline, counts)
+    window = _Window(report=report, baseline=baseline, counts=counts, comparisons=comparisons, reports=reports)
+    parts = [_part(drift, window) for drift in page_text.ranked(report.features)]
+    return template.render(
+        report=report,
+        baseline=baseline,
+        counts=counts,
+        note=note,
+        reports=reports,
+        features=parts,
+        drifted=[part for part in parts if part.drift.drifted or part.drift.persistent],
+        states=dict(sorted(page_text.states(report).items(), key=lambda item: page_text.TONES[item[1]] != "bad")),
+        attributions=_attributions(report, baseline),
+        # what is violated first, then what holds, then what has no verdict
+        bias=sorted(report.bias or (), key=lambda each: (each.metric.violated is None, not each.metric.violated)),
+        uncovered=_uncovered(report, baseline, counts),
+        thresholds={} if spec is None else _thresholds(spec),
+        spark={"width": page_marks.SPARK_WIDTH, "height": page_marks.SPARK_HEIGHT},
+        most=MOST_ATTRIBUTIONS,
+        text=page_text,
+        marks=page_marks.marks,
+        was_tested=page_marks.was_tested,
+        number=number,
+        percent=percent,
+    )
+
+
+def _comparisons(
+    report: MonitorReport, baseline: Baseline | None, counts: Counts | None
+) -> tuple[Mapping[str, Comparison], str]:
+    """Return each feature beside its baseline, or why there is nothing to show."""
+    if baseline is None or counts is None:
+        missing = " and ".join(name for name, each in (("baseline", baseline), ("counts", counts)) if each is None)
+        return {}, f"No distributions: the {missing} of this window cannot be used here."
+    if counts.baseline_sha256 != report.baseline_sha256:
+        return {}, "No distributions: the counts are of another baseline than the report."
+    try:
+        return compared(baseline, counts), ""
+    except ValueError as error:
+        return {}, f"No distributions: {error}."
+
+
+def _part(drift: FeatureDrift, window: _Window) -> FeaturePart:
+    tone, word = page_text.drift_word(drift, suppressed=window.report.suppressed is not None)
+    comparison = window.comparisons.get(drift.name)
+    rows = () if comparison is None else cell_rows(comparison)
+    baseline, counts = window.baseline, window.counts
+    return FeaturePart(
+        drift=drift,
+        label="null patterns" if drift.name == NAME else drift.name,
+        tone=tone,
+        word=word,
+        rows=rows,
+        table=_table(drift.name, window),
+        spark=page_marks.spark(drift.name, window.reports),
+        scale=max((share for row in rows for share in (row.before, row.after)), default=1.0) or 1.0,
+        conditioned=bool(baseline and baseline.strata and counts and counts.strata),
+    )
+
+
+def _table(name: str, window: _Window) -> PairTable | None:
+    if window.baseline is None or window.counts is None or not window.comparisons:
+        return None
+    for pair, counted in zip(window.baseline.pairs or (), window.counts.pairs or (), strict=False):
+        if name == pair_name(pair) and len(pair.counts) == len(counted.counts):
+            return pair_table(pair, counted, window.comparisons)
+    return None
+
+
+def _attributions(report: MonitorReport, baseline: Baseline | None) -> list[Attribution]:
+    now = _shares(report.attributions or {})
+    before = _shares((baseline.attributions if baseline is not None else None) or {})
+    rank_before = {name: rank for rank, name in enumerate(sorted(before, key=lambda n: (-before[n], n)), 1)}
+    return [
+        Attribution(name=name, before=before.get(name), after=now[name], rank_before=rank_before.get(name), rank=rank)
+        for rank, name in enumerate(sorted(now, key=lambda n: (-now[n], n)), 1)
+    ]
+
+
+def _shares(values: Mapping[str, float]) -> dict[str, float]:
+    total = math.fsum(map(abs, values.values()))
+    return {name: abs(value) / total if total else 0.0 for name, value in values.items()}
+
+
+def _uncovered(report: MonitorReport, baseline: Baseline | None, counts: Counts | None) -> dict[str, int]:
+    """Return rows of combinations of conditions that the baseline does not know, the most frequent first."""
+    if baseline is None or counts is None or not baseline.strata or not report.uncovered_rows:
+        return {}
+    return dict(sorted(coverage(baseline, counts).uncovered.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _thresholds(spec: MonitorSpec) -> dict[str, Any]:
+    """Return every setting that is set, by name, as a person writes it."""
+    found = {field.name: getattr(spec, field.name) for field in fields(spec) if field.name != "format"}
+    written = {name: _setting(value) for name, value in found.items()}
+    return {name: value for name, value in written.items() if value}
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {limit:g}" for name, limit in sorted(value.items()))
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return "" if value is None else f"{value:g}"

@@ -1,0 +1,334 @@
+"""What people read of a report: states in words, numbers, and the order of evidence. Shared by the page and the command."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState
+from mlops_runtime.monitor.drift.wording import number, percent
+
+NO_PAIRS = "marginals only: joint changes are not watched"
+ENGINES = {
+    "LAMBDA": "counted by a function as captures arrived",
+    "PROCESSING": "counted by a SageMaker Processing job",
+    "SAGEMAKER_MODEL_MONITOR": "SageMaker Model Monitor",
+}
+MONITORS = ("drift", "quality", "bias", "explainability", "latency")
+# metrics of which less is worse; of all others more is
+_HIGHER_IS_BETTER = ("auc", "f1", "precision", "recall", "accuracy", "r2", "average_precision", "interval_coverage")
+
+
+@dataclass(frozen=True, slots=True)
+class StateText:
+    """A state as people read it.
+
+    Args:
+        tone: ``good``, ``bad`` or ``unknown``.
+        word: Two or three words.
+        means: What it says, as a sentence without its period.
+        do: What to do about it; empty where nothing is to be done.
+    """
+
+    tone: str
+    word: str
+    means: str
+    do: str = ""
+
+
+_OK = {
+    "drift": "no feature moved by more than it may",
+    "quality": "the model is no worse than it may be",
+    "bias": "no facet is treated otherwise than in the baseline",
+    "explainability": "the model looks at the same features",
+    "latency": "the model is as quick as it may be",
+}
+_VIOLATIONS = {
+    "drift": (
+        "features moved by more than they may, and by more than chance explains",
+        "read what moved; mend the feed if it is broken, else retrain",
+    ),
+    "quality": (
+        "the model is worse than it may be",
+        "check that the labels are right, then retrain; roll back if it began with a promotion",
+    ),
+    "bias": (
+        "a facet is treated otherwise than in the baseline",
+        "look at the facet's metrics below with whoever answers for the model",
+    ),
+    "explainability": (
+        "the model looks at other features than in the baseline",
+        "look for a feature that broke or leaks, then at what drifted",
+    ),
+    "latency": ("the model is slower than it may be", "look at the instances' load and at the newest promotion"),
+}
+_SILENT = {
+    MonitorState.NOT_YET_DEPLOYED: StateText(
+        "unknown", "not deployed", "no model serves yet", "nothing: the first approval deploys one"
+    ),
+    MonitorState.NO_TRAFFIC: StateText(
+        "unknown",
+        "no traffic",
+        "nobody called the endpoint in the window",
+        "ask the callers, if calls were expected",
+    ),
+    MonitorState.NO_CAPTURE: StateText(
+        "bad",
+        "no capture",
+        "there were calls, and none of them was captured",
+        "look at the endpoint's data capture and at who may write to its bucket",
+    ),
+    MonitorState.NO_LABELS_YET: StateText(
+        "unknown",
+        "no labels yet",
+        "no label arrived in the window",
+        "ask for the feed of labels, if they are due",
+    ),
+    MonitorState.BASELINE_OLDER_THAN_MODEL: StateText(
+        "bad",
+        "baseline is another's",
+        "the baseline is not that of the model that serves",
+        "deploy a model package whose evaluation made its baseline",
+    ),
+    MonitorState.MONITOR_NOT_RUN: StateText(
+        "bad",
+        "not watched",
+        "captures lie there that were not counted",
+        "read the log and the dead letters of the counting function, mend the cause, redrive the queue",
+    ),
+    MonitorState.INSUFFICIENT_DATA: StateText(
+        "unknown", "too few rows", "too few rows to say anything", "nothing: hours are added until there are enough"
+    ),
+}
+TONES = {state: said.tone for state, said in _SILENT.items()} | {MonitorState.OK: "good", MonitorState.VIOLATION: "bad"}
+TESTED = (MonitorState.OK, MonitorState.VIOLATION)
+
+
+def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) -> StateText:
+    """Return what a monitor's state means.
+
+    Args:
+        monitor: ``drift``, ``quality``, ``bias``, ``explainability`` or ``latency``.
+        state: Its state.
+        flaw: Why the baseline cannot be used. Default: it can.
+
+    Example:
+        >>> state_text("drift", MonitorState.NO_TRAFFIC).means
+        'nobody called the endpoint in the window'
+    """
+    if state is MonitorState.MONITOR_NOT_RUN and flaw is not None:
+        return StateText(
+            "bad", "baseline unusable", flaw, "find out who changed or removed it, and put the approved version back"
+        )
+    if state is MonitorState.OK:
+        return StateText("good", "holds", _OK[monitor])
+    if state is MonitorState.VIOLATION:
+        return StateText("bad", "violated", *_VIOLATIONS[monitor])
+    return _SILENT[state]
+
+
+def states(report: MonitorReport) -> dict[str, MonitorState]:
+    """Return the state of each monitor that the run looked at, in the order in which people read them.
+
+    Args:
+        report: The run's.
+    """
+    found = {monitor: getattr(report, f"{monitor}_state") for monitor in MONITORS}
+    return {monitor: state for monitor, state in found.items() if state is not None}
+
+
+def tone(report: MonitorReport) -> str:
+    """Return the worst tone of a report's monitors: ``bad``, then ``good`` if anything was tested, else ``unknown``."""
+    if report.baseline_flaw is not None:
+        return "bad"
+    tones = [TONES[state] for state in states(report).values()]
+    return next((each for each in ("bad", "good") if each in tones), "unknown")
+
+
+def verdict(report: MonitorReport) -> str:
+    """Return the report in a sentence: its own, or one made of its states.
+
+    Args:
+        report: The run's.
+    """
+    if report.verdict:
+        return report.verdict
+    drifted = [feature.name for feature in ranked(report.features) if feature.drifted]
+    parts = []
+    for monitor, state in states(report).items():
+        if monitor == "drift" and drifted:
+            names = ", ".join(drifted[:3]) + (f" and {len(drifted) - 3} more" if len(drifted) > 3 else "")
+            parts.append(f"{len(drifted)} of {len(report.features)} features drifted: {names}")
+        elif state in TESTED:
+            parts.append(f"{monitor} {state_text(monitor, state).word}")
+        else:
+            parts.append(f"{monitor} unknown, {state_text(monitor, state).means}")
+    return "; ".join(parts)
+
+
+def engine_text(report: MonitorReport) -> str:
+    """Return what counted, and what stood in for AWS's image where something did; empty where the report does not say."""
+    if report.engine is None:
+        return ""
+    stand_in = "" if report.analyzer is None else f", run by {report.analyzer} in place of AWS's image"
+    return f"{ENGINES[report.engine]}{stand_in}"
+
+
+def ranked(features: Sequence[FeatureDrift]) -> list[FeatureDrift]:
+    """Return features by evidence: persistent drift, drift in this window, small p-values, large shifts; untested ones last.
+
+    Example:
+        >>> a, b = (FeatureDrift(name=n, psi=0.1, p_value=p, drifted=p < 0.01) for n, p in (("a", 0.5), ("b", 0.001)))
+        >>> [feature.name for feature in ranked([a, b])]
+        ['b', 'a']
+    """
+    return sorted(
+        features,
+        key=lambda f: (f.untested is not None, not f.persistent, not f.drifted, f.p_value, -f.psi, f.name),
+    )
+
+
+def drift_word(feature: FeatureDrift, *, suppressed: bool = False) -> tuple[str, str]:
+    """Return tone and words of one feature's verdict.
+
+    Args:
+        feature: The verdict.
+        suppressed: Whether a rollout kept it from being told.
+
+    Example:
+        >>> drift_word(FeatureDrift(name="price", psi=0.2, p_value=1e-9, drifted=True, persistent=False))
+        ('warn', 'in this window')
+    """
+    if feature.untested is not None:
+        return "unknown", "not tested"
+    if not feature.drifted:
+        return ("warn", "in earlier windows") if feature.persistent else ("good", "holds")
+    if suppressed:
+        return "warn", "during a rollout"
+    return ("warn", "in this window") if feature.persistent is False else ("bad", "drifted")
+
+
+def what_to_do(feature: FeatureDrift) -> str:
+    """Return what a person does about a feature, by the rule that gave its p-value.
+
+    Args:
+        feature: The verdict.
+    """
+    if feature.untested is not None:
+        return f"nothing can be said: {feature.untested}"
+    if not feature.drifted:
+        return "nothing: it holds"
+    first = {
+        "null_share": "ask the feed's owner why values are missing",
+        "new_level": "check whether the new levels are meant; the model has never seen them",
+        "out_of_range": "check units and defaults at the source; the model has never seen such values",
+        "association": "check how the two columns are joined or computed: each alone may look as ever",
+        "mean": "check units, currency and price lists at the source",
+        "quantile": "check units, currency and price lists at the source",
+    }.get(feature.rule or "", "compare the feed with its source")
+    if feature.persistent is False:
+        return f"{first}; it alarms if the next windows agree"
+    return f"{first}; if the world has changed, retrain"
+
+
+def has_psi(feature: FeatureDrift) -> bool:
+    """Return whether a feature has a PSI: SageMaker Model Monitor gives none, and what was not tested has none either."""
+    return feature.rule != "model_monitor" and feature.untested is None
+
+
+def psi_text(feature: FeatureDrift) -> str:
+    """Return a feature's PSI to three decimals; empty where it has none.
+
+    Example:
+        >>> [psi_text(FeatureDrift(name="price", psi=psi, p_value=1.0, drifted=False)) for psi in (0.0, 0.0002, 0.3104)]
+        ['0', 'below 0.001', '0.31']
+    """
+    if not has_psi(feature):
+        return ""
+    return "below 0.001" if 0 < feature.psi < 0.001 else number(round(feature.psi, 3))
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value.
+
+    Example:
+        >>> p_text(0.034), p_text(0.0), p_text(3.2e-12), p_text(1.0)
+        ('0.034', 'below 1e-100', '3e-12', '1')
+    """
+    if p_value <= 1e-100:
+        return "below 1e-100"
+    return f"{p_value:.0e}" if p_value < 0.0001 else f"{p_value:.2g}"
+
+
+def value_text(measured: Measured, value: float | None) -> str:
+    """Return a value of a metric: rates in percent, all else to three digits.
+
+    Example:
+        >>> rate = Measured(name="null_rate", value=0.012)
+        >>> value_text(rate, rate.value), value_text(rate, None)
+        ('1.2 %', '')
+    """
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return "infinite"
+    return percent(value) if measured.name.endswith(("_rate", "_share", "coverage")) else number(value)
+
+
+def interval_text(measured: Measured) -> str:
+    """Return a value with its interval.
+
+    Example:
+        >>> interval_text(Measured(name="wape", value=0.41, low=0.39, high=0.43))
+        '0.41 (0.39 to 0.43)'
+    """
+    if measured.value is None:
+        return "not defined"
+    value = value_text(measured, measured.value)
+    if measured.low is None or measured.high is None:
+        return value
+    return f"{value} ({value_text(measured, measured.low)} to {value_text(measured, measured.high)})"
+
+
+def is_worse(measured: Measured) -> bool:
+    """Return whether a metric is worse than its baseline, however little.
+
+    Example:
+        >>> is_worse(Measured(name="auc", value=0.7, baseline=0.8)), is_worse(Measured(name="rmse", value=3, baseline=4))
+        (True, False)
+    """
+    if measured.value is None or measured.baseline is None:
+        return False
+    if measured.name in _HIGHER_IS_BETTER:
+        return measured.value < measured.baseline
+    return abs(measured.value) > abs(measured.baseline)
+
+
+def moment(at: str) -> str:
+    """Return a time to the minute, as it was written if it is none.
+
+    Example:
+        >>> moment("2017-08-07T06:00:00Z")
+        '2017-08-07 06:00'
+    """
+    try:
+        return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
+    except ValueError:
+        return at
+
+
+def window_hours(report: MonitorReport) -> float:
+    """Return the length of a report's window in hours."""
+    span = datetime.fromisoformat(report.window_until) - datetime.fromisoformat(report.window_from)
+    return span.total_seconds() / 3600
+
+
+def hours_text(hours: float) -> str:
+    """Return a number of hours, whole days as days.
+
+    Example:
+        >>> hours_text(1), hours_text(168), hours_text(30)
+        ('1 hour', '7 days', '30 hours')
+    """
+    count, unit = (hours / 24, "day") if hours >= 24 and hours % 24 == 0 else (hours, "hour")
+    return f"{count:g} {unit}{'' if count == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Labels, metrics with intervals, segments, bias."""

@@ -1,0 +1,309 @@
+"""Bias between the rows of a facet and all others, by the names and definitions of SageMaker Clarify, with intervals.
+
+Facet *d* (disfavoured) is the group that a `Facet` names, facet *a* every other row; a row whose facet is null is in neither.
+Counts of the eight kinds of rows (group, label, prediction) are all that a metric needs, so a bootstrap of calls costs one product
+of matrices. As in Clarify's own library 0/0 is 0, anything else over 0 infinite, and the difference of two infinities 0; unlike
+there, KL, JS, LP, TVD and KS keep a label that only one group has, as their pages define them.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-measure-data-bias.html and
+https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-measure-post-training-bias.html
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Facet, Measured
+from mlops_runtime.monitor.quality import confusion
+from mlops_runtime.monitor.quality.intervals import Resampling, interval
+from mlops_runtime.monitor.quality.rows import NULL, Codes, Mask, Rows, Wide
+from mlops_runtime.monitor.spec import MonitorSpec
+
+# https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift-cw.html
+INFINITY = 2.348543e108
+# each value of a facet that names none is a group of its own, the most frequent first
+MAXIMUM_GROUPS = 20
+# ratios of fewer rows than these have intervals that are too narrow: none of two is 0 in every draw
+MINIMUM_SUPPORT = 30
+# about twenty metrics a facet are looked at each window: of none that is as it was may one in a thousand alarm by chance
+_DEVIATIONS = 3.3
+_DEFAULT_POSITIVE = 0.5
+
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rows of one facet.
+
+    Args:
+        facet: Its name.
+        value: What makes the group, as Clarify writes it.
+        known: Rows whose facet is not null.
+        disfavoured: Those of the group.
+    """
+
+    facet: str
+    value: str
+    known: Mask
+    disfavoured: Mask
+
+
+def groups(rows: Rows, facets: Sequence[Facet]) -> Iterator[Group]:
+    """Yield the groups that facets make: one of all its values or of what lies above its threshold, else one a value.
+
+    Example:
+        >>> from mlops_runtime.monitor.quality.rows import Texts
+        >>> rows = Rows.of(np.ones(3), np.ones(3), columns={"age": Texts.of(["30", "50", None])})
+        >>> [(group.value, group.disfavoured.tolist()) for group in groups(rows, [Facet(name="age", threshold=40.0)])]
+        [('40', [False, True, False])]
+    """
+    for facet in facets:
+        texts = rows.columns.get(facet.name)
+        if texts is None:
+            continue
+        known = texts.codes != NULL
+        if facet.threshold is not None:
+            numbers = texts.numbers()
+            yield Group(facet.name, f"{facet.threshold:g}", ~np.isnan(numbers), numbers > facet.threshold)
+        elif facet.values:
+            yield Group(facet.name, ",".join(facet.values), known, texts.among(facet.values))
+        else:
+            codes, counts = np.unique(texts.codes[known], return_counts=True)
+            frequent = sorted(zip(-counts, codes, strict=True))[:MAXIMUM_GROUPS]
+            for code in sorted(code for _, code in frequent):
+                yield Group(facet.name, texts.values[code], known, texts.codes == code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Statistic:
+    """A metric's value, over all rows and over each draw; the rows of the smaller group, and those of its least ratio."""
+
+    value: float
+    draws: Wide
+    rows: int
+    smallest: float
+    support: float
+
+
+def live(labelled: Rows, predicted: Rows, baseline: Baseline, spec: MonitorSpec) -> tuple[BiasMetric, ...]:
+    """Return bias by facet: CI, DPPL, DI and CDDPL of all predictions, the rest of those that have a label.
+
+    A metric is violated when its whole interval is farther than ``maximum_bias_shift`` from the baseline's value, and by more than
+    both could be wrong by: 3.3 standard deviations of their difference. None where either group has fewer than ``minimum_labels``
+    rows, or a ratio fewer than thirty below its line: too few to say. An infinite value or bound is +-2.348543e108, as Clarify
+    publishes it.
+
+    Args:
+        labelled: Rows with a label.
+        predicted: Rows of all calls.
+        baseline: Facets, what is positive, and the holdout's bias.
+        spec: What may be.
+    """
+    found = []
+    for (facet, value, name), statistic in _statistics(
+        labelled, predicted, baseline.facets, baseline.positive, baseline.segments
+    ):
+        key = f"{facet}={value}/{name}"
+        metric = _measured(
+            name, statistic, (baseline.bias or {}).get(key), (baseline.bias_deviation or {}).get(key), spec
+        )
+        found.append(BiasMetric(facet=facet, facet_value=value, metric=metric, stage=confusion.STAGES[name]))
+    return tuple(found)
+
+
+def of_holdout(
+    rows: Rows, facets: Sequence[Facet], *, positive: float | None, strata: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return a baseline's ``bias`` and ``bias_deviation``: each defined metric by ``<facet>=<value>/<metric>``.
+
+    Args:
+        rows: Rows with finite labels and predictions.
+        facets: Groups for which bias is measured.
+        positive: A label, or prediction, above it is positive. Default: 0.5.
+        strata: Columns that CDDL and CDDPL are conditional on: the first that is not the facet itself.
+
+    Returns:
+        Values, infinite ones as `INFINITY`, and their standard deviations where these are finite.
+    """
+    values, deviations = {}, {}
+    for (facet, value, name), statistic in _statistics(rows, rows, facets, positive, strata):
+        if np.isnan(statistic.value):
+            continue
+        key = f"{facet}={value}/{name}"
+        values[key] = finite(statistic.value)
+        bounds = interval(statistic.draws)
+        if bounds is not None and bounds.deviation is not None:
+            deviations[key] = bounds.deviation
+    return values, deviations
+
+
+def bias_violations(metrics: Sequence[BiasMetric]) -> dict[str, Any]:
+    """Return ``constraint_violations.json`` of bias in Clarify's shape.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift-violations.html
+
+    Example:
+        >>> bias_violations([])
+        {'version': '1.0', 'violations': []}
+    """
+    return {
+        "version": "1.0",
+        "violations": [
+            {
+                "facet": metric.facet,
+                "facet_value": metric.facet_value,
+                "metric_name": metric.metric.name,
+                "constraint_check_type": "bias_drift_check",
+                "description": _description(metric.metric),
+            }
+            for metric in metrics
+            if metric.metric.violated
+        ],
+    }
+
+
+def threshold(positive: float | None) -> float:
+    """Return above what a label or prediction is positive. Default: 0.5.
+
+    Example:
+        >>> threshold(None)
+        0.5
+    """
+    return _DEFAULT_POSITIVE if positive is None else positive
+
+
+def finite(value: float) -> float:
+    """Return a number, an infinite one as Clarify publishes it.
+
+    Example:
+        >>> finite(float("-inf"))
+        -2.348543e+108
+    """
+    return max(-INFINITY, min(INFINITY, value))
+
+
+def _description(metric: Measured) -> str:
+    return (
+        f"Value {metric.value} does not meet the constraint requirement: the baseline has {metric.baseline}, and the interval at "
+        f"95 % from {metric.low} to {metric.high} is farther from it than allowed"
+    )
+
+
+def _statistics(
+    labelled: Rows,
+    predicted: Rows,
+    facets: Sequence[Facet] | None,
+    positive: float | None,
+    strata: Sequence[str] | None,
+) -> list[tuple[_Key, _Statistic]]:
+    """Return every metric by facet, value and name, in that order; names in Clarify's order."""
+    found = {
+        **dict(_of_labels(labelled, facets or (), threshold(positive), strata or ())),
+        **dict(_of_predictions(predicted, facets or (), threshold(positive), strata or ())),
+    }
+    return sorted(found.items(), key=lambda item: (*item[0][:2], confusion.NAMES.index(item[0][2])))
+
+
+def _of_labels(
+    rows: Rows, facets: Sequence[Facet], positive: float, strata: Sequence[str]
+) -> Iterator[tuple[_Key, _Statistic]]:
+    label, prediction = rows.label > positive, rows.prediction > positive
+    for group, resampling in _drawn(rows, facets):
+        d, y, p = _within(group, group.disfavoured, label, prediction)
+        table = _table(resampling, d * 4 + y * 2 + p, (2, 2, 2))
+        stratum = _stratum(rows, group, strata)
+        by_stratum = _table(resampling, stratum * 4 + d * 2 + y, (int(stratum.max()) + 1, 2, 2))
+        metrics = {
+            **confusion.pre_training(table.sum(axis=3)),
+            "CDDL": confusion.conditional_disparity(by_stratum),
+            **confusion.post_training(table),
+        }
+        yield from _keyed(group, metrics, confusion.supports(table[0]), table[0].sum(axis=(1, 2)))
+
+
+def _of_predictions(
+    rows: Rows, facets: Sequence[Facet], positive: float, strata: Sequence[str]
+) -> Iterator[tuple[_Key, _Statistic]]:
+    prediction = rows.prediction > positive
+    for group, resampling in _drawn(rows, facets):
+        d, p = _within(group, group.disfavoured, prediction)
+        table = _table(resampling, d * 2 + p, (2, 2))
+        stratum = _stratum(rows, group, strata)
+        by_stratum = _table(resampling, stratum * 4 + d * 2 + p, (int(stratum.max()) + 1, 2, 2))
+        metrics = {**confusion.of_predictions(table), "CDDPL": confusion.conditional_disparity(by_stratum)}
+        yield from _keyed(group, metrics, confusion.supports_of_predictions(table[0]), table[0].sum(axis=1))
+
+
+def _keyed(
+    group: Group, metrics: Mapping[str, Wide], supports: Mapping[str, float], sizes: Wide
+) -> Iterator[tuple[_Key, _Statistic]]:
+    for name, drawn in metrics.items():
+        yield (
+            (group.facet, group.value, name),
+            _Statistic(
+                value=float(drawn[0]),
+                draws=drawn[1:],
+                rows=int(sizes.sum()),
+                smallest=float(sizes.min()),
+                support=supports[name],
+            ),
+        )
+
+
+def _within(group: Group, *masks: Mask) -> tuple[Codes, ...]:
+    return tuple(mask[group.known].astype(np.int64) for mask in masks)
+
+
+def _drawn(rows: Rows, facets: Sequence[Facet]) -> Iterator[tuple[Group, Resampling]]:
+    """Yield each group that both kinds of rows are in, with the draws of its rows' calls."""
+    last: tuple[bytes, Resampling] | None = None
+    for group in groups(rows, facets):
+        if group.disfavoured[group.known].all() or not group.disfavoured.any():
+            continue
+        # groups of one facet have the same rows
+        key = np.packbits(group.known).tobytes()
+        if last is None or last[0] != key:
+            last = key, Resampling(rows.call[group.known])
+        yield group, last[1]
+
+
+def _stratum(rows: Rows, group: Group, strata: Sequence[str]) -> Codes:
+    """Return the subgroup of each known row: of the first column that is not the facet, nulls a subgroup too; else all are one."""
+    column = next((name for name in strata if name != group.facet and name in rows.columns), None)
+    codes = np.zeros(len(rows), dtype=np.int64) if column is None else rows.columns[column].codes + 1
+    return np.unique(codes[group.known], return_inverse=True)[1].astype(np.int64)
+
+
+def _table(resampling: Resampling, cells: Codes, shape: tuple[int, ...]) -> Wide:
+    """Return counts of cells: over all rows first, then over each draw."""
+    size = int(np.prod(shape))
+    whole = np.bincount(cells, minlength=size).astype(np.float64)[np.newaxis]
+    return np.concatenate([whole, resampling.cells(cells, size)]).reshape(-1, *shape)
+
+
+def _measured(
+    name: str, statistic: _Statistic, baseline: float | None, deviation: float | None, spec: MonitorSpec
+) -> Measured:
+    value = None if np.isnan(statistic.value) else finite(statistic.value)
+    bounds = None if value is None else interval(statistic.draws)
+    violated = None
+    is_enough = statistic.smallest >= spec.minimum_labels and statistic.support >= MINIMUM_SUPPORT
+    if baseline is not None and value is not None and bounds is not None and bounds.deviation is not None and is_enough:
+        margin = spec.maximum_bias_shift
+        is_apart = bounds.low > baseline + margin or bounds.high < baseline - margin
+        noise = math.hypot(bounds.deviation, deviation or 0.0)
+        violated = is_apart and abs(value - baseline) > margin + _DEVIATIONS * noise
+    return Measured(
+        name=name,
+        value=value,
+        low=None if bounds is None else finite(bounds.low),
+        high=None if bounds is None else finite(bounds.high),
+        baseline=baseline,
+        limit=spec.maximum_bias_shift,
+        rows=statistic.rows,
+        violated=violated,
+    )

@@ -1,0 +1,114 @@
+"""Intervals at 95 % from a bootstrap of calls: rows of one call are drawn together, because they share what happened then.
+
+See: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 13.3 (percentile interval); Field and Welsh 2007, "Bootstrapping
+clustered data", Journal of the Royal Statistical Society B 69 (whole clusters are drawn).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.monitor.quality.rows import Codes, Wide
+
+RESAMPLES = 500
+CONFIDENCE = 0.95
+SEED = 7
+# what more calls than these add to an interval is below its own noise: they are dealt into as many groups, drawn whole
+MAXIMUM_CLUSTERS = 10_000
+_CELLS = 500_000
+
+Weights = npt.NDArray[np.float32]
+
+
+class Resampling:
+    """Draws of calls with replacement: how often each call is in each draw. The same calls give the same draws.
+
+    Args:
+        call: Each row's call, any integers.
+        resamples: Number of draws. Default: 500.
+        seed: Of the draws. Default: 7.
+
+    Example:
+        >>> draws = Resampling(np.array([0, 0, 1]), resamples=100)
+        >>> draws.totals(np.ones((3, 1))).shape
+        (100, 1)
+    """
+
+    def __init__(self, call: Codes, *, resamples: int = RESAMPLES, seed: int = SEED) -> None:
+        codes = np.unique(call, return_inverse=True)[1].astype(np.int64) % MAXIMUM_CLUSTERS
+        self._cluster = codes
+        self.clusters = int(codes.max()) + 1 if len(codes) else 0
+        self._resamples = resamples
+        random = np.random.default_rng(seed)
+        size = self.clusters
+        self._weights: Weights = np.empty((resamples, size), dtype=np.float32)
+        for index in range(resamples if size else 0):
+            self._weights[index] = np.bincount(random.integers(0, size, size), minlength=size)
+
+    def totals(self, columns: Wide) -> Wide:
+        """Return the sums of columns over each draw.
+
+        Args:
+            columns: A row a row, a column a sum; rows by columns.
+
+        Returns:
+            Draws by columns.
+        """
+        sums = np.stack(
+            [np.bincount(self._cluster, weights=column, minlength=self.clusters) for column in columns.T], axis=1
+        )
+        return self._weights.astype(np.float64) @ sums
+
+    def cells(self, cells: Codes, size: int) -> Wide:
+        """Return how often each cell is in each draw.
+
+        Args:
+            cells: Each row's cell.
+            size: Number of cells.
+
+        Returns:
+            Draws by cells.
+        """
+        flat = np.bincount(self._cluster * size + cells, minlength=self.clusters * size)
+        return self._weights.astype(np.float64) @ flat.reshape(self.clusters, size).astype(np.float64)
+
+    def row_weights(self) -> Iterator[Weights]:
+        """Yield how often each row is in each draw, some draws at a time: draws by rows."""
+        step = max(1, _CELLS // max(1, len(self._cluster)))
+        for start in range(0, self._resamples, step):
+            yield self._weights[start : start + step][:, self._cluster]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Bounds at 95 %, infinite ones as they are; and the standard deviation over the draws, None where that is not finite."""
+
+    low: float
+    high: float
+    deviation: float | None
+
+
+def interval(draws: Wide, *, value: float | None = None) -> Interval | None:
+    """Return the percentile interval of a statistic's draws; None where more than half of them are not defined.
+
+    Args:
+        draws: The statistic of each draw, NaN where it is not defined.
+        value: Of all rows: gives the basic interval instead, which reflects the percentiles at it. For statistics that noise can
+            only raise, as a sum of absolute differences: drawing adds noise to noise. Default: the percentile interval.
+
+    Example:
+        >>> interval(np.arange(1000.0)).low
+        25.0
+    """
+    defined = np.sort(draws[~np.isnan(draws)])
+    if 2 * len(defined) < len(draws) or len(defined) == 0:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    # an element, not a mean of two: neighbours may be infinite
+    first = round(tail * (len(defined) - 1))
+    low, high = float(defined[first]), float(defined[len(defined) - 1 - first])
+    if value is not None:
+        low, high = 2 * value - high, 2 * value - low
+    return Interval(low, high, float(defined.std()) if np.isfinite(defined).all() else None)

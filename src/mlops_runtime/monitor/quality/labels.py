@@ -1,0 +1,320 @@
+"""Join labels with captured predictions, row by row: labels are held, captures streamed, memory bounded.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
+"""
+
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlops_runtime.contracts.monitor import FeatureBaseline
+from mlops_runtime.monitor.counting.capture import Call, CaptureError, is_since, read_call, read_labels
+from mlops_runtime.monitor.quality.rows import NULL, Codes, Mask, Rows, Texts
+
+# beyond this many rows calls are sampled by the checksum of their id; labels and rows then take about 200 MB together
+MAXIMUM_ROWS = 300_000
+_EVERY = 1 << 32
+_DUE, _COVERED = 1, 2
+
+Line = bytes | str
+
+
+class _Held(NamedTuple):
+    labels: tuple[float | None, ...]
+    uploaded: datetime | None
+    first: datetime | None
+
+
+class Timed(NamedTuple):
+    """A ground truth line with the time of its upload: the hour that its file's key names."""
+
+    uploaded: datetime
+    line: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What a window's captures and labels say together.
+
+    Args:
+        labelled: Rows with a finite prediction and a label that was uploaded in the window.
+        predicted: Rows with a finite prediction of calls in the window, with a label or without.
+        unmatched: Label records for which no call of this model was captured.
+        mismatched: Calls whose number of labels is not their number of predictions: they are left out whole.
+        malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
+        repeated: Captures of a call that was captured before.
+        due: Calls that were due a label.
+        covered: How many of these have one.
+        delay_hours: Median time from call to the first upload of its label; None where no upload's time is known.
+        share: Share of the calls that was looked at: below 1 where there were too many to hold.
+    """
+
+    labelled: Rows
+    predicted: Rows
+    unmatched: int
+    mismatched: int
+    malformed: int
+    repeated: int
+    due: int
+    covered: int
+    delay_hours: float | None
+    share: float
+
+
+def join(
+    labels: Iterable[Line | Timed],
+    captures: Iterable[Line],
+    *,
+    since: str = "",
+    window_from: str = "",
+    due_until: str = "",
+    features: Sequence[FeatureBaseline] = (),
+    columns: Sequence[str] = (),
+    unlabelled: bool = False,
+    maximum_rows: int = MAXIMUM_ROWS,
+) -> Joined:
+    """Join labels with the calls that they are of.
+
+    A label record that is uploaded again replaces the earlier one, in whatever order they are read; a call that is captured twice
+    counts once. A row whose input cannot be read keeps its prediction and has no columns.
+
+    Args:
+        labels: Ground truth lines, with the time of their upload where it is known; else in the order of their upload.
+        captures: Capture lines of the time in which the labelled calls were made.
+        since: Since when the live model serves (ISO 8601, UTC): an earlier model's calls are not its own. Default: all calls count.
+        window_from: Start of the window (ISO 8601, UTC): labels uploaded before it only count for coverage, calls before it are not
+            in ``predicted``. Default: there is no earlier label or call.
+        due_until: Calls up to this time are due a label (ISO 8601, UTC). Default: coverage is not looked at.
+        features: The model's inputs in their order. Default: inputs are not read.
+        columns: Which of them rows are kept apart by. Default: none.
+        unlabelled: Whether calls without a label are looked at. Default: without a label left, captures are read no further.
+        maximum_rows: Rows of labels and of captures that are held; beyond it every second call is left out, then every second of
+            those that are left. Default: 300,000.
+    """
+    sample = _Sample(maximum_rows)
+    known, malformed = _hold(labels, sample)
+    reader = _Reader(features, columns, is_kept=unlabelled)
+    seen: dict[str, int] = {}
+    mismatched = repeated = found = 0
+    delays: array[float] = array("d")
+    start = _time(window_from)
+    looks_on = unlabelled or bool(due_until)
+    for line in captures if known or unlabelled else ():
+        try:
+            call = reader.read(line) if line.strip() else None
+        except CaptureError:
+            malformed += 1
+            continue
+        if call is None or call.is_synthetic or call.predictions is None or not is_since(call.time, since):
+            continue
+        key = call.join_key
+        if key in seen:
+            repeated += 1
+            continue
+        held = known.get(key)
+        if not sample.keeps(key) or (held is None and not looks_on):
+            continue
+        is_due = bool(due_until and call.time) and call.time[:19] <= due_until[:19]
+        seen[key] = (_DUE | _COVERED if held is not None else _DUE) if is_due else 0
+        labels_of = None if held is None else held.labels
+        if held is not None:
+            found += 1
+            at = _time(call.time)
+            if held.first is not None and at is not None:
+                delays.append((held.first - at).total_seconds() / 3600)
+            if len(held.labels) != len(call.predictions):
+                mismatched += 1
+                labels_of = None
+            elif start is not None and held.uploaded is not None and held.uploaded < start:
+                labels_of = None
+        in_window = not window_from or is_since(call.time, window_from)
+        if labels_of is not None or (unlabelled and in_window):
+            reader.add(call, labels_of, in_window=in_window)
+        while max(reader.size, len(seen)) > maximum_rows and sample.halve():
+            seen = {key: state for key, state in seen.items() if sample.keeps(key)}
+            reader.prune(sample.bound)
+        if found == len(known) and not looks_on:
+            break
+    labelled, predicted = reader.result()
+    states = list(seen.values())
+    return Joined(
+        labelled=labelled,
+        predicted=predicted,
+        unmatched=sum(key not in seen for key in known if sample.keeps(key)),
+        mismatched=mismatched,
+        malformed=malformed,
+        repeated=repeated,
+        due=sum(state & _DUE > 0 for state in states),
+        covered=sum(state & _COVERED > 0 for state in states),
+        delay_hours=float(np.median(np.frombuffer(delays))) if delays else None,
+        share=sample.bound / _EVERY,
+    )
+
+
+class _Sample:
+    """Which calls are looked at: those with a checksum below the bound. Labels and captures agree on it without being compared."""
+
+    def __init__(self, maximum_rows: int) -> None:
+        self.maximum_rows = maximum_rows
+        self.bound = _EVERY
+
+    def keeps(self, key: str) -> bool:
+        return self.bound == _EVERY or _checksum(key) < self.bound
+
+    def halve(self) -> bool:
+        self.bound //= 2
+        return self.bound > 1
+
+
+def _hold(labels: Iterable[Line | Timed], sample: _Sample) -> tuple[dict[str, _Held], int]:
+    known: dict[str, _Held] = {}
+    malformed = size = 0
+    for entry in labels:
+        uploaded, line = entry if isinstance(entry, tuple) else (None, entry)
+        for record in read_labels([line]):
+            if record is None:
+                malformed += 1
+                continue
+            key, values = record
+            if not sample.keeps(key):
+                continue
+            held = known.get(key)
+            if held is None:
+                known[key] = _Held(values, uploaded, uploaded)
+                size += len(values)
+            else:
+                times = [time for time in (held.first, uploaded) if time is not None]
+                is_newer = held.uploaded is None or uploaded is None or uploaded >= held.uploaded
+                latest = (values, uploaded) if is_newer else (held.labels, held.uploaded)
+                known[key] = _Held(*latest, min(times, default=None))
+        while size > sample.maximum_rows and sample.halve():
+            known = {key: held for key, held in known.items() if sample.keeps(key)}
+            size = sum(len(held.labels) for held in known.values())
+    return known, malformed
+
+
+class _Reader:
+    """Reads calls and collects their rows in flat arrays."""
+
+    def __init__(self, features: Sequence[FeatureBaseline], columns: Sequence[str], *, is_kept: bool) -> None:
+        self._names = [feature.name for feature in features] if columns else None
+        self._columns = [(index, feature) for index, feature in enumerate(features) if feature.name in columns]
+        self._is_kept = is_kept
+        self._numbers: list[array[float]] = [array("d") for _ in range(4)]
+        self._codes = [array("q") for _ in self._columns]
+        self._texts: list[dict[str, int]] = [{} for _ in self._columns]
+        self._calls, self._checksums, self._in_window = array("q"), array("Q"), array("b")
+
+    @property
+    def size(self) -> int:
+        return len(self._calls)
+
+    def read(self, line: Line) -> Call:
+        if self._names is None:
+            return read_call(line, None)
+        try:
+            return read_call(line, self._names)
+        except CaptureError:
+            return read_call(line, None)
+
+    def add(self, call: Call, labels: Sequence[float | None] | None, *, in_window: bool) -> None:
+        rows = call.rows if call.rows is not None and len(call.rows) == len(call.predictions or ()) else None
+        code, checksum = (self._calls[-1] + 1) if self._calls else 0, _checksum(call.join_key)
+        for index, value in enumerate(call.predictions or ()):
+            prediction = _finite(value)
+            label = None if labels is None else labels[index]
+            if prediction is None or (label is None and not self._is_kept):
+                continue
+            bounds = (None, None) if call.bounds is None else map(_finite, call.bounds[index])
+            for numbers, number in zip(self._numbers, (prediction, label, *bounds), strict=True):
+                numbers.append(float("nan") if number is None else number)
+            for (place, feature), codes, texts in zip(self._columns, self._codes, self._texts, strict=True):
+                text = None if rows is None else column_text(feature.type, rows[index][place])
+                codes.append(NULL if text is None else texts.setdefault(text, len(texts)))
+            self._calls.append(code)
+            self._checksums.append(checksum)
+            self._in_window.append(in_window)
+
+    def prune(self, bound: int) -> None:
+        kept = np.frombuffer(self._checksums, dtype=np.uint64) < bound
+
+        def shorter(values: "array[Any]") -> "array[Any]":
+            return array(values.typecode, np.frombuffer(values, dtype=values.typecode)[kept].tolist())
+
+        self._numbers = [shorter(values) for values in self._numbers]
+        self._codes = [shorter(values) for values in self._codes]
+        self._calls, self._checksums, self._in_window = map(shorter, (self._calls, self._checksums, self._in_window))
+
+    def result(self) -> tuple[Rows, Rows]:
+        prediction, label, low, high = (np.array(values, dtype=np.float64) for values in self._numbers)
+        names = [feature.name for _, feature in self._columns]
+        columns = {
+            name: Texts(_integers(codes), tuple(texts))
+            for name, codes, texts in zip(names, self._codes, self._texts, strict=True)
+        }
+        rows = Rows(
+            call=_integers(self._calls), prediction=prediction, label=label, low=low, high=high, columns=columns
+        )
+        in_window: Mask = np.array(self._in_window, dtype=np.bool_)
+        return rows.where(~np.isnan(label)), rows.where(in_window)
+
+
+def column_text(kind: str, value: Any) -> str | None:
+    """Return a value as the text of its segment or facet, the same from CSV and JSON; None for a null.
+
+    Args:
+        kind: ``number`` or ``category``.
+        value: As captured.
+
+    Example:
+        >>> column_text("number", "1.0"), column_text("number", 1), column_text("category", "1.0")
+        ('1', '1', '1.0')
+    """
+    if kind == "category":
+        return value if isinstance(value, str) and value else None
+    number = _finite(value)
+    if number is None:
+        return None
+    # as 32-bit, which is what the model sees: a training set's 0.1 and a caller's are one
+    return str(int(number)) if number.is_integer() else str(np.float32(number))
+
+
+def due_before(now: datetime, label_delay_hours: float) -> str:
+    """Return up to when calls are due a label.
+
+    Example:
+        >>> due_before(datetime(2017, 8, 8, tzinfo=UTC), 24)
+        '2017-08-07T00:00:00'
+    """
+    return (now.astimezone(UTC) - timedelta(hours=label_delay_hours)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _checksum(key: str) -> int:
+    return zlib.crc32(key.encode(errors="surrogatepass"))
+
+
+def _integers(values: "array[int]") -> Codes:
+    return np.array(values, dtype=np.int64)
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None

@@ -1,0 +1,263 @@
+"""Model quality where labels have arrived: metrics over all rows and by segment, with intervals; bias by facet.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality.html
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import numpy as np
+
+from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Measured, SegmentQuality
+from mlops_runtime.monitor.quality import bias as bias_metrics
+from mlops_runtime.monitor.quality import classification, regression
+from mlops_runtime.monitor.quality.intervals import Interval, Resampling, interval
+from mlops_runtime.monitor.quality.labels import Joined, Line, Timed, due_before, join
+from mlops_runtime.monitor.quality.rows import Rows, Wide
+from mlops_runtime.monitor.quality.segments import segments_of
+from mlops_runtime.monitor.spec import MonitorSpec
+
+HIGHER_IS_BETTER = frozenset(
+    {"r2", "interval_coverage", "auc", "average_precision", "f1", "precision", "recall", "accuracy"}
+)
+# noise only ever raises it: its bootstrap lies above it
+_RAISED_BY_NOISE = frozenset({"ece"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What the labels of a window say.
+
+    Args:
+        rows: Labelled predictions.
+        wape: Sum of absolute errors over the sum of absolute labels; None without labels that are not 0.
+        bias: Sum of (prediction - label) over the sum of absolute labels: positive when predictions are too high.
+        unmatched: Label records for which no call of this model was captured.
+        mismatched: Calls whose number of labels is not their number of predictions: they are left out whole.
+        malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
+        metrics: Each metric of the model's target, with its interval and what it is compared with.
+        segments: The same by segment, the largest first.
+        coverage: Share of the calls that were due a label and have one; None where none was due or it was not looked at.
+        label_delay_hours: Median time from call to the upload of its label; None where no upload's time is known.
+        bias_metrics: Bias by facet: of predictions alone, and of labels where there are some.
+        unusable: Labelled rows that a classification cannot be judged by: a label that is not 0 or 1, a prediction that is no
+            probability.
+        repeated: Captures of a call that was captured before.
+        share: Share of the calls that was looked at; below 1 where there were too many to hold.
+        notes: What was declared and could not be measured, with the reason.
+        labelled: The labelled rows themselves, for `quality_statistics`.
+    """
+
+    rows: int
+    wape: float | None
+    bias: float | None
+    unmatched: int
+    mismatched: int
+    malformed: int
+    metrics: tuple[Measured, ...] = ()
+    segments: tuple[SegmentQuality, ...] = ()
+    coverage: float | None = None
+    label_delay_hours: float | None = None
+    bias_metrics: tuple[BiasMetric, ...] = ()
+    unusable: int = 0
+    repeated: int = 0
+    share: float = 1.0
+    notes: tuple[str, ...] = ()
+    labelled: Rows | None = field(default=None, repr=False, compare=False)
+
+
+def measure(
+    labels: Iterable[Line | Timed],
+    captures: Iterable[Line],
+    *,
+    since: str = "",
+    window_from: str = "",
+    now: datetime | None = None,
+    baseline: Baseline | None = None,
+    spec: MonitorSpec | None = None,
+) -> Quality:
+    """Join labels with captured predictions and measure how good they were.
+
+    The labels are held, the captures streamed. A label record that is uploaded again replaces the earlier one; a call that is
+    captured twice counts once.
+
+    Args:
+        labels: Ground truth lines, in the order of their upload, or each with the time of its upload in any order. For a coverage
+            that is right, those of ``spec.label_delay_hours`` before the window too, each with its time.
+        captures: Capture lines of the time in which the labelled calls were made.
+        since: Since when the live model serves (ISO 8601, UTC): errors of an earlier model are not its own.
+            Default: all calls count.
+        window_from: Start of the window (ISO 8601, UTC): labels uploaded before it count for coverage only, and bias of predictions
+            is of the calls since then. Default: everything is in the window.
+        now: End of the window: calls younger than the label delay are not due a label. Default: coverage is not looked at.
+        baseline: Target, segments, facets and the holdout's metrics. Default: a regression with nothing to compare with.
+        spec: Limits, and how long labels take. Default: those of `MonitorSpec`.
+
+    Example:
+        >>> call = '{"observedContentType": "text/csv", "mode": "OUTPUT", "data": "8", "encoding": "CSV"}'
+        >>> capture = '{"captureData": {"endpointOutput": %s}, "eventMetadata": {"eventId": "e"}, "eventVersion": "0"}' % call
+        >>> truth = '{"data": "10", "encoding": "CSV"}'
+        >>> label = '{"groundTruthData": %s, "eventMetadata": {"eventId": "e"}, "eventVersion": "0"}' % truth
+        >>> measure([label], [capture]).wape
+        0.2
+    """
+    spec = spec or MonitorSpec()
+    facets = () if baseline is None else baseline.facets or ()
+    segments = () if baseline is None else baseline.segments or ()
+    inputs = () if baseline is None else baseline.features
+    names = {feature.name for feature in inputs}
+    readable = tuple(facet for facet in facets if facet.name in names)
+    joined = join(
+        labels,
+        captures,
+        since=since,
+        window_from=window_from,
+        due_until="" if now is None else due_before(now, spec.label_delay_hours),
+        features=inputs,
+        columns=[name for name in {*segments, *(facet.name for facet in readable)} if name in names],
+        unlabelled=bool(readable),
+    )
+    notes = [f"segment {name!r} is no input of the model: it is not captured" for name in segments if name not in names]
+    notes += [
+        f"facet {facet.name!r} is no input of the model: it is not captured, and bias by it is only known of the holdout"
+        for facet in facets
+        if facet not in readable
+    ]
+    return _assess(joined, baseline, spec, notes)
+
+
+def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes: list[str]) -> Quality:
+    every = joined.labelled
+    is_classification = baseline is not None and baseline.target == "classification"
+    rows = every.where(classification.usable(every)) if is_classification else every
+    sums = regression.values(every)
+    target = Target.of(baseline)
+    unknown = sorted(set(spec.quality_limits) - set(target.names))
+    notes += [
+        f"quality_limits names {name!r}; metrics of a {target.kind} are {', '.join(target.names)}" for name in unknown
+    ]
+    metrics: tuple[Measured, ...] = ()
+    segments: tuple[SegmentQuality, ...] = ()
+    if len(rows):
+        metrics = measured(rows, target, spec, baseline.quality if baseline is not None else {})
+        columns = () if baseline is None else baseline.segments or ()
+        segments = tuple(
+            SegmentQuality(segment=name, rows=len(part), metrics=measured(part, target, None, {}))
+            for name, part in segments_of(rows, columns)
+        )
+    return Quality(
+        rows=len(every),
+        wape=_known(sums["wape"]) if len(every) else None,
+        bias=_known(sums["bias"]) if len(every) else None,
+        unmatched=joined.unmatched,
+        mismatched=joined.mismatched,
+        malformed=joined.malformed,
+        metrics=metrics,
+        segments=segments,
+        coverage=joined.covered / joined.due if joined.due else None,
+        label_delay_hours=joined.delay_hours,
+        bias_metrics=() if baseline is None else bias_metrics.live(rows, joined.predicted, baseline, spec),
+        unusable=len(every) - len(rows),
+        repeated=joined.repeated,
+        share=joined.share,
+        notes=tuple(notes),
+        labelled=rows,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a model predicts: which metrics it has. ``threshold`` makes a probability a predicted positive."""
+
+    kind: str
+    threshold: float
+
+    @classmethod
+    def of(cls, baseline: Baseline | None) -> "Target":
+        """Return a baseline's target. Default: a regression."""
+        if baseline is None or baseline.target != "classification":
+            return cls("regression", 0.0)
+        return cls("classification", classification.THRESHOLD if baseline.positive is None else baseline.positive)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its metrics."""
+        return classification.NAMES if self.kind == "classification" else regression.NAMES
+
+    def values(self, rows: Rows) -> dict[str, float]:
+        """Return each metric of labelled rows, NaN where it is not defined."""
+        if self.kind == "classification":
+            return classification.values(rows, threshold=self.threshold)
+        return regression.values(rows)
+
+    def draws(self, rows: Rows, resampling: Resampling) -> Mapping[str, Wide]:
+        """Return each metric of each draw of a resampling of the same rows."""
+        if self.kind == "classification":
+            return classification.draws(rows, resampling, threshold=self.threshold)
+        return regression.draws(rows, resampling)
+
+
+def intervals(rows: Rows, target: Target) -> dict[str, tuple[float, Interval | None]]:
+    """Return each defined metric of labelled rows with its interval."""
+    values = target.values(rows)
+    draws = target.draws(rows, Resampling(rows.call))
+    found = {}
+    for name in target.names:
+        if not np.isnan(values[name]):
+            value = values[name]
+            bounds = interval(draws[name], value=value if name in _RAISED_BY_NOISE else None)
+            if bounds is not None and name in _RAISED_BY_NOISE:
+                bounds = replace(bounds, low=max(0.0, bounds.low))
+            found[name] = value, bounds
+    return found
+
+
+def measured(
+    rows: Rows, target: Target, spec: MonitorSpec | None, holdout: Mapping[str, float]
+) -> tuple[Measured, ...]:
+    """Return each defined metric of labelled rows with its interval, what it is compared with, and whether it is worse.
+
+    WAPE is violated above ``maximum_wape_ratio`` times the holdout's; a metric of ``quality_limits`` when its whole interval is
+    worse than its limit; bias when it lies beyond its limit on either side.
+
+    Args:
+        rows: Rows with finite predictions and labels.
+        target: What the model predicts.
+        spec: Limits. Default: nothing is asked.
+        holdout: The holdout's metrics.
+    """
+    found = []
+    for name, (value, bounds) in intervals(rows, target).items():
+        low, high = (None, None) if bounds is None else (bounds.low, bounds.high)
+        limit = None if spec is None else spec.quality_limits.get(name)
+        violated = None
+        if spec is not None and len(rows) >= spec.minimum_labels:
+            if limit is not None and low is not None and high is not None:
+                violated = _is_worse(name, low, high, limit)
+            elif limit is None and name == "wape" and holdout.get("wape"):
+                limit = spec.maximum_wape_ratio * holdout["wape"]
+                violated = value > limit
+        found.append(
+            Measured(
+                name=name,
+                value=value,
+                low=low,
+                high=high,
+                baseline=holdout.get(name),
+                limit=limit,
+                rows=len(rows),
+                violated=violated,
+            )
+        )
+    return tuple(found)
+
+
+def _is_worse(name: str, low: float, high: float, limit: float) -> bool:
+    if name == "bias":
+        return low > abs(limit) or high < -abs(limit)
+    return high < limit if name in HIGHER_IS_BETTER else low > limit
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value

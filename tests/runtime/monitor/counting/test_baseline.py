@@ -1,0 +1,140 @@
+"""Whole baselines: identifiers, null patterns, clusters, strata, and every problem of the columns at once."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.monitor import Baseline, Condition
+from mlops_runtime.monitor.counting.baseline import BaselineError, Predicted, cluster_codes, fit_baseline
+from mlops_runtime.monitor.counting.conditions import ConditionError
+from mlops_runtime.monitor.counting.counts import count_columns
+from mlops_runtime.monitor.counting.pairs import PairError
+
+
+def test_cluster_codes_follow_equality() -> None:
+    """Equal values of any type share a code."""
+    assert cluster_codes(["b", "a", "b", None]).tolist() == [2, 1, 2, 0]
+
+
+def test_the_same_rows_give_the_same_baseline_in_any_order() -> None:
+    """Ties go by name, sums are no matter of order."""
+    random = np.random.default_rng(2)
+    columns: dict[str, Any] = {
+        "price": random.lognormal(0, 2, 3000).astype(np.float32),
+        "store": np.array([f"store {n}" for n in random.integers(0, 300, 3000)], dtype=object),
+    }
+    types: dict[str, Any] = {"price": "number", "store": "category"}
+    order = random.permutation(3000)
+    shuffled = {name: values[order] for name, values in columns.items()}
+    assert canonical_json(fit(columns, types)) == canonical_json(fit(shuffled, types))
+
+
+def fit(columns: dict[str, Any], types: dict[str, Any], **more: Any) -> Baseline:
+    """Return a baseline."""
+    return fit_baseline(columns, types=types, training_set_id="t", created="2017-08-01T00:00:00Z", **more)
+
+
+def test_identifiers_are_left_out_with_their_reason() -> None:
+    """Counted as present or null, nothing of their values kept; declared ones whatever they look like."""
+    columns = {
+        "order": [f"order {index}" for index in range(500)],
+        "row": np.arange(500),
+        "store": ["north", None] * 250,
+        "price": np.random.default_rng(1).random(500),
+    }
+    types = {"order": "category", "row": "number", "store": "category", "price": "number"}
+    baseline = fit(columns, types, identifiers=["store"])
+    assert baseline.left_out == {
+        "order": "500 of 500 values are distinct",
+        "row": "500 whole numbers of which none comes twice",
+        "store": "declared as an identifier",
+    }
+    assert [feature.counts for feature in baseline.features[:3]] == [(500, 0), (500, 0), (250, 250)]
+    assert b"north" not in canonical_json(baseline)
+    counts = count_columns(columns, baseline)
+    assert [feature.counts for feature in counts.features[:3]] == [(500, 0), (500, 0), (250, 250)]
+    assert fit({"price": columns["price"]}, {"price": "number"}).left_out is None
+
+
+def test_null_patterns_are_a_feature_of_their_own() -> None:
+    """Columns that are null together, the most frequent pattern first."""
+    price = np.array([1, np.nan, np.nan, 4, 5], dtype=np.float32)
+    baseline = fit({"price": price, "store": ["a", None, "", None, "b"]}, {"price": "number", "store": "category"})
+    patterns = baseline.null_patterns
+    assert patterns is not None
+    assert (patterns.levels, patterns.counts) == (("none", "price+store", "store"), (2, 2, 1, 0, 0))
+
+
+def test_clustered_rows_have_their_design_effects() -> None:
+    """Rows that are copies within clusters of five count as a fifth, in cells, mean, pairs and patterns."""
+    random = np.random.default_rng(5)
+    price = np.repeat(random.normal(size=2000), 5).astype(np.float32)
+    price[np.repeat(random.random(2000) < 0.2, 5)] = np.nan
+    store = np.repeat(random.choice(["a", "b", "c"], 2000), 5).tolist()
+    types = {"price": "number", "store": "category"}
+    clusters = np.repeat(np.arange(2000), 5)
+    baseline = fit(
+        {"price": price, "store": store}, types, clusters=clusters, pairs=[("price", "store")], prediction=price
+    )
+    assert baseline.null_patterns is not None
+    assert baseline.prediction is not None
+    for feature in (*baseline.features, baseline.null_patterns, baseline.prediction):
+        assert feature.overdispersion == pytest.approx(5, rel=0.1)
+        assert feature.overdispersion_spread is not None
+        assert len(feature.cell_overdispersion or ()) == len(feature.counts)
+    assert baseline.features[0].mean_overdispersion == pytest.approx(5, rel=0.1)
+    assert (baseline.pairs or ())[0].overdispersion == pytest.approx(5, rel=0.1)
+    alone = fit({"price": price, "store": store}, types).features
+    assert [(f.overdispersion, f.overdispersion_spread, f.cell_overdispersion) for f in alone] == [
+        (1.0, None, None)
+    ] * 2
+
+
+def test_strata_are_the_rows_of_each_combination() -> None:
+    """Strata add up to the whole, and each counts its own rows as columns of their own would be."""
+    random = np.random.default_rng(6)
+    price = random.lognormal(0, 1, 700).astype(np.float32)
+    promoted = random.choice([0.0, 1.0], 700)
+    times = np.datetime64("2017-07-03") + np.arange(700).astype("timedelta64[h]")
+    conditions = [Condition(name="promoted", edges=(1.0,)), Condition(name="day", kind="day_of_week")]
+    types = {"price": "number", "promoted": "number"}
+    columns = {"price": price, "promoted": promoted}
+    holdout = Predicted(values=price[:50], columns={"promoted": promoted[:50]}, times=times[:50])
+    baseline = fit(columns, types, times=times, conditions=conditions, prediction=holdout)
+    assert baseline.strata is not None
+    assert baseline.conditions == tuple(conditions)
+    assert sum(stratum.rows for stratum in baseline.strata) == 700
+    assert sum(sum(stratum.prediction.counts) for stratum in baseline.strata if stratum.prediction) == 50
+    for stratum in baseline.strata:
+        part, day = stratum.key.split("|")
+        days = (times.astype("datetime64[D]").astype(int) + 3) % 7
+        rows = ((promoted >= 1) == (part == "1 or more")) & (
+            days == ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].index(day)
+        )
+        own = count_columns(
+            {name: values[rows] for name, values in columns.items()}, replace(baseline, conditions=None)
+        )
+        assert (stratum.rows, stratum.features) == (int(rows.sum()), own.features)
+    unknown = fit(columns, types, times=times, conditions=conditions, prediction=Predicted(values=price[:50]))
+    assert {sum(stratum.prediction.counts) for stratum in unknown.strata or () if stratum.prediction} == {0}
+
+
+def test_fails_for_columns_that_are_no_training_set() -> None:
+    """Every problem at once."""
+    with pytest.raises(BaselineError) as error:
+        fit({"price": [1.0]}, {"price": "number", "stock": "number"}, identifiers=["order"], clusters=np.array([0, 1]))
+    assert str(error.value) == (
+        "input 'stock' has no column; identifier 'order' is no input of the model; "
+        "columns must have one length, got 'price' of 1, 'clusters' of 2"
+    )
+    with pytest.raises(
+        BaselineError, match=r"feature 'a' .* got 1 infinite values; feature 'b' must be text or null .* got 1 other"
+    ):
+        fit({"a": [1.0, np.inf], "b": ["x", 3]}, {"a": "number", "b": "category"})
+    with pytest.raises(ConditionError):
+        fit({"a": [1.0]}, {"a": "number"}, conditions=[Condition(name="b")])
+    with pytest.raises(PairError):
+        fit({"a": [1.0]}, {"a": "number"}, pairs=[("a", "b")])

@@ -1,0 +1,243 @@
+"""Every captured shape gives the same rows; what cannot be read is an error, not a crash."""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.monitor.counting import capture
+from mlops_runtime.monitor.counting.baseline import category_baseline
+from mlops_runtime.monitor.counting.capture import (
+    TOO_LONG,
+    CaptureError,
+    bounded_lines,
+    is_since,
+    read_call,
+    read_labels,
+)
+from mlops_runtime.monitor.counting.cells import LevelCells, to_numbers
+
+NAMES = ("price", "stock", "store")
+OBJECTS = json.dumps({"instances": [{"price": 1.5, "store": "south, old"}, [2, 3, "north"]]})
+
+
+def test_a_json_call_is_read_by_name_and_by_position(lines: Any) -> None:
+    """Objects and arrays; an absent column is null; predictions in order."""
+    line = lines.call(OBJECTS, '{"predictions": [1, 2.5]}', encoding="JSON", output_encoding="JSON")
+    call = read_call(line, NAMES)
+    assert (call.rows, call.predictions) == ([[1.5, None, "south, old"], [2, 3, "north"]], [1, 2.5])
+    assert (call.join_key, call.time) == ("e-1", "2017-08-07T10:00:00Z")
+
+
+def test_a_csv_call_holds_several_rows(lines: Any) -> None:
+    """Quoted fields keep their commas, a trailing line end is no row."""
+    call = read_call(lines.call('1.5,,"south, old"\n2,3,north\n', "1\n2.5\n"), NAMES)
+    assert (call.rows, call.predictions) == ([["1.5", "", "south, old"], ["2", "3", "north"]], ["1", "2.5"])
+    assert read_call(lines.call("1,2,north\n"), NAMES).rows == [["1", "2", "north"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1,2,north", ["1", "2", "north"]), (OBJECTS, [1.5, None, "south, old"])]
+)
+def test_an_unlisted_content_type_is_base64(lines: Any, text: str, expected: list[Any]) -> None:
+    """What the capture options do not list arrives as base64 of JSON or CSV."""
+    call = read_call(lines.call(base64.b64encode(text.encode()).decode(), encoding="BASE64"), NAMES)
+    assert call.rows is not None
+    assert call.rows[0] == expected
+
+
+def test_a_side_may_be_absent(lines: Any) -> None:
+    """Capture options may leave out input or output."""
+    assert read_call(lines.call(None, "1\n"), NAMES).rows is None
+    assert read_call(lines.call("1,2,north"), NAMES).predictions is None
+    assert read_call(lines.call("not,read", "1"), None).rows is None
+
+
+def test_a_synthetic_call_is_known_by_its_inference_id(lines: Any) -> None:
+    """Its payloads are not read, not even broken ones; an event id that looks like one is SageMaker's own."""
+    call = read_call(lines.call("no,number,of,columns", inference_id="mlops-synthetic-7-29174fbf3e2370f6"), ["a"])
+    assert (call.is_synthetic, call.rows, call.predictions) == (True, None, None)
+    assert not read_call(lines.call("1", event_id="mlops-synthetic-7"), ["a"]).is_synthetic
+
+
+def test_the_inference_id_is_the_join_key(lines: Any) -> None:
+    """The caller's id, if there is one, else SageMaker's."""
+    assert read_call(lines.call(None, inference_id="week-31-0"), NAMES).join_key == "week-31-0"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        '"x"',
+        "{}",
+        '{"captureData": {}, "eventMetadata": {}}',
+        '{"captureData": null, "eventMetadata": {"eventId": "e"}}',
+    ],
+)
+def test_fails_for_what_is_no_record(line: str) -> None:
+    """Each is one typed error."""
+    with pytest.raises(CaptureError, match=r"line is not (JSON|a capture record)"):
+        read_call(line, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "message"),
+    [
+        ("1,2", "CSV", "row has 2 values instead of 3"),
+        ("{", "JSON", "JSONDecodeError"),
+        ('{"instances": 3}', "JSON", "input has no instances"),
+        ('{"instances": ["abc"]}', "JSON", "a row must have 3 values, got abc"),
+        ("%%", "BASE64", "the payload is not base64"),
+    ],
+)
+def test_fails_for_a_payload_of_another_shape(lines: Any, data: str, encoding: str, message: str) -> None:
+    """A payload that is not the model's is malformed, and says how."""
+    with pytest.raises(CaptureError, match=message):
+        read_call(lines.call(data, encoding=encoding), NAMES)
+
+
+FIELDS = st.sampled_from(["captureData", "eventMetadata", "endpointInput", "eventId", "data", "encoding"])
+DOCUMENT = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x) | st.dictionaries(FIELDS, x), max_leaves=10
+)
+
+
+@given(DOCUMENT)
+def test_nothing_in_a_line_is_more_than_a_capture_error(document: Any) -> None:
+    """Arbitrary JSON is read or refused."""
+    try:
+        read_call(json.dumps(document), NAMES)
+    except CaptureError as error:
+        assert str(error)
+
+
+def test_labels_keep_their_rows(lines: Any) -> None:
+    """An empty label leaves its neighbours in place; a broken line is None; blank lines are nothing."""
+    records = [lines.label("e-1", [3, "", "nan", 4.5]), "{", "", lines.label("e-2", [7], inference_id="w-1")]
+    read = list(read_labels(records))
+    assert read[0] is not None
+    assert read[0][0] == "e-1"
+    assert (read[0][1][0], read[0][1][1], read[0][1][3]) == (3.0, None, 4.5)
+    assert read[1:] == [None, ("w-1", (7.0,))]
+
+
+@pytest.mark.parametrize(
+    ("time", "since", "expected"),
+    [
+        ("2017-08-07T10:00:00Z", "2017-08-07T10:00:00.900Z", True),
+        ("2017-08-07T09:59:59Z", "2017-08-07T10:00:00+00:00", False),
+        ("", "2017-08-07T10:00:00Z", True),
+        ("2017-08-07T10:00:00Z", "", True),
+    ],
+)
+def test_calls_are_compared_to_the_second(time: str, since: str, expected: bool) -> None:
+    """Capture files carry seconds."""
+    assert is_since(time, since) is expected
+
+
+@pytest.mark.parametrize(
+    ("output", "encoding", "predictions", "bounds"),
+    [
+        ('{"predictions": [[5, 3, 8], [6, 4, 9]]}', "JSON", [5, 6], [[3, 8], [4, 9]]),
+        ("5,3,8\n6,4,9\n", "CSV", ["5", "6"], [["3", "8"], ["4", "9"]]),
+        ('{"predictions": [[5], [6, 4, 9]]}', "JSON", [5, 6], None),
+        ('{"predictions": [[], 6]}', "JSON", [[], 6], None),
+        ("5,0.2\n6\n", "CSV", ["5", "6"], None),
+        ("5\n6\n", "CSV", ["5", "6"], None),
+    ],
+)
+def test_bounds_of_a_prediction_are_read_beside_it(
+    lines: Any, output: str, encoding: str, predictions: list[Any], bounds: list[Any] | None
+) -> None:
+    """The prediction comes first; bounds are there where every row has both."""
+    call = read_call(lines.call(None, output, output_encoding=encoding), None)
+    assert (call.predictions, call.bounds) == (predictions, bounds)
+
+
+@given(st.lists(st.lists(st.sampled_from([b"\n", b"a", b"bc", b"\r"]), max_size=6).map(b"".join), max_size=6))
+def test_lines_are_the_same_however_an_object_is_chunked(chunks: list[bytes]) -> None:
+    """Also where a chunk begins and ends with a line end, or holds equal lines."""
+    assert [line for line in bounded_lines(chunks) if line] == [line for line in b"".join(chunks).split(b"\n") if line]
+    short = [line if len(line) <= 3 else TOO_LONG for line in b"".join(chunks).split(b"\n") if line]
+    assert [line for line in bounded_lines(chunks, maximum=3) if line] == short
+
+
+_texts = st.text(st.characters() | st.sampled_from('"\\\ud800\x00\n,'), max_size=12)
+_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.integers(10**18, 10**40) | _texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(_values, _values, _texts, st.booleans())
+def test_a_line_is_the_same_with_and_without_orjson(key: Any, extra: Any, data: str, ascii_only: bool) -> None:
+    """What a job's image reads faster it reads as the function does, also what only one of the two decoders takes."""
+    side = {"observedContentType": "text/csv", "mode": "INPUT", "data": data, "encoding": "CSV"}
+    record = {"captureData": {"endpointInput": side, "x": extra}, "eventMetadata": {"eventId": "e", "inferenceId": key}}
+    text = json.dumps(record, ensure_ascii=ascii_only)
+    for line in (text, text.encode("utf-8", "surrogatepass"), text[:-1], text.replace('"e"', "1e999")):
+        quick = outcome(line)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(capture, "orjson", None)
+            assert outcome(line) == quick
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["price", "store", "new"]), _values) | st.lists(_values, max_size=3), max_size=3
+    )
+)
+def test_values_are_the_same_with_and_without_orjson(rows: Any) -> None:
+    """Payloads too: numbers of any length, NaN and lone surrogates fall into the same cells."""
+    side = {"observedContentType": "application/json", "mode": "INPUT", "encoding": "JSON"}
+    data = {"endpointInput": {**side, "data": json.dumps({"instances": rows})}}
+    line = json.dumps({"captureData": data, "eventMetadata": {"eventId": "e"}})
+    cells = LevelCells(category_baseline("store", ["a"]))
+
+    def cells_of() -> object:
+        found = outcome(line)
+        if isinstance(found, str) or not found[1]:  # type: ignore[index]
+            return found
+        price, store = zip(*found[1], strict=True)  # type: ignore[index]
+        return [found[3], np.nan_to_num(to_numbers(price)).tolist(), cells.of(store).tolist()]  # type: ignore[index]
+
+    quick = cells_of()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capture, "orjson", None)
+        assert cells_of() == quick
+
+
+def outcome(line: bytes | str) -> object:
+    """Return what is counted of a line: the rows of its call, or what is wrong with it."""
+    try:
+        call = read_call(line, ("price", "store"))
+    except CaptureError as error:
+        return error.problem
+    return call.time, call.rows, call.is_synthetic, call.problems
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[]",
+        "7",
+        '{"groundTruthData": {"data": "1"}}',
+        '{"groundTruthData": {"data": 1}, "eventMetadata": {"eventId": "e"}}',
+        '{"groundTruthData": {"data": "1", "encoding": "JSON"}, "eventMetadata": {"eventId": "e"}}',
+        '{"groundTruthData": {"data": "1"}, "eventMetadata": {"eventId": 5}}',
+        '{"groundTruthData": "1", "eventMetadata": {"eventId": "e"}}',
+        '{"groundTruthData": {"data": "1"}, "eventMetadata": {"inferenceId": "e"}}',
+    ],
+)
+def test_what_is_no_label_is_none(record: str) -> None:
+    """It is counted by who reads; the encoding may be left out."""
+    plain = '{"groundTruthData": {"data": "1"}, "eventMetadata": {"eventId": "e"}}'
+    assert list(read_labels([record, plain])) == [None, ("e", (1.0,))]

@@ -1,0 +1,99 @@
+"""Strata: keys against Python's own calendar and plain comparisons; what cannot be used is named."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.contracts.monitor import Condition
+from mlops_runtime.monitor.counting.cells import Coded
+from mlops_runtime.monitor.counting.conditions import ConditionError, RowKeys, check, combine, part, strata_of
+
+TYPES = {"price": "number", "store": "category"}
+YEARS = np.arange("2015-01-01", "2017-01-05", dtype="datetime64[D]")
+
+
+def keys_of(conditions: list[Condition], columns: dict[str, object], times: np.ndarray | None, rows: int) -> list[str]:
+    """Return each row's key."""
+    codes, keys = combine([part(c, TYPES, columns, times, rows) for c in conditions], rows)  # type: ignore[arg-type]
+    return [keys[code] for code in codes]
+
+
+@given(st.lists(st.datetimes(datetime(1960, 1, 1), datetime(2060, 1, 1)), min_size=1, max_size=20))
+def test_the_calendar_is_pythons(times: list[datetime]) -> None:
+    """Hour and day of the week, week of the month and ISO week of the year, in UTC."""
+    array = np.array(times, dtype="datetime64[s]")
+    kinds = ("hour_of_week", "day_of_week", "week_of_month", "week_of_year")
+    found = keys_of([Condition(name=kind, kind=kind) for kind in kinds], {}, array, len(times))  # type: ignore[arg-type]
+    for key, at in zip(found, times, strict=True):
+        day, week = at.strftime("%a"), (at.day - 1) // 7 + 1
+        assert key == f"{day} {at.hour:02d}h|{day}|week {week}|week {at.replace(tzinfo=UTC).isocalendar().week:02d}"
+
+
+def test_columns_are_cut_or_taken_as_text() -> None:
+    """Numbers by edges or as they are, text as it is; null, and what would be mistaken for a separator."""
+    columns = {"price": [1.0, 5.0, 7.5, None], "store": ["a|b", "50%", None, "x"]}
+    cut = Condition(name="price", edges=(5.0, 7.0))
+    assert keys_of([cut], columns, None, 4) == ["below 5", "5 to 7", "7 or more", "null"]
+    assert keys_of([Condition(name="price")], columns, None, 4) == ["1", "5", "7.5", "null"]
+    assert keys_of([Condition(name="store")], columns, None, 4) == ["a%7Cb", "50%25", "null", "x"]
+    assert keys_of([cut, Condition(name="store")], columns, None, 4)[0] == "below 5|a%7Cb"
+    coded = {"store": Coded(np.array([1, -1]), ("a", "b"))}
+    assert keys_of([Condition(name="store")], coded, None, 2) == ["b", "null"]
+
+
+def test_rows_without_a_time_and_unknown_keys_are_of_no_stratum() -> None:
+    """Their place is one past the last."""
+    keys = RowKeys([Condition(name="day", kind="day_of_week")], TYPES, ["Mon", "Tue"])
+    times = np.array(["2017-08-07", "2017-08-09", "NaT", "2017-08-08"], dtype="datetime64[s]")
+    assert keys.need_times
+    assert keys.find({}, times, 4).tolist() == [0, 2, 2, 1]
+    assert keys.find({}, None, 2).tolist() == [2, 2]
+    assert not RowKeys([Condition(name="price")], TYPES, []).need_times
+
+
+def test_fails_for_conditions_that_cannot_be_used() -> None:
+    """Every problem at once."""
+    wrong = [
+        Condition(name="cost"),
+        Condition(name="store", edges=(1.0,)),
+        Condition(name="price", edges=(2.0, 1.0)),
+        Condition(name="day", kind="day_of_week", edges=(1.0,)),
+        Condition(name="day", kind="day_of_week"),
+    ]
+    with pytest.raises(ConditionError) as error:
+        check(wrong, TYPES, None)
+    for expected in (
+        "condition 'day' is given twice; give it once",
+        "condition 'cost' must be one of the model's columns, which are 'price', 'store'; or give it a kind",
+        "condition 'store' is text and has edges (1.0,); leave them out",
+        "condition 'price' must have finite edges that rise, got (2.0, 1.0)",
+        "condition 'day' of kind 'day_of_week' has edges (1.0,); leave them out",
+        "condition 'day' of kind 'day_of_week' needs the rows' times; name their column as timestamp",
+    ):
+        assert expected in str(error.value)
+
+
+def test_the_week_of_the_year_needs_two_seasons() -> None:
+    """Below two years it cannot be told from what happened once."""
+    week = [Condition(name="week", kind="week_of_year")]
+    with pytest.raises(ConditionError, match=r"needs two seasons, 728 days, got 727; use 'week_of_month'"):
+        check(week, TYPES, YEARS[:728])
+    check(week, TYPES, YEARS[:729])
+
+
+def test_fails_for_too_many_strata() -> None:
+    """The condition that makes most of them is named."""
+    columns = {"price": np.arange(500.0)}
+    conditions = [Condition(name="day", kind="day_of_week"), Condition(name="price")]
+    with pytest.raises(
+        ConditionError, match=r"may make 400 strata, got 500: condition 'price' has 500 values; give it fewer edges"
+    ):
+        strata_of(conditions, TYPES, columns, YEARS[:500], 500)
+    hours = np.arange("2017-01-02", "2017-02-01", dtype="datetime64[h]")
+    by_hour = [Condition(name="hour", kind="hour_of_week"), Condition(name="week", kind="week_of_month")]
+    with pytest.raises(ConditionError, match=r"condition 'hour' has 168 values; use day_of_week"):
+        strata_of(by_hour, TYPES, {}, hours, len(hours))
+    assert len(strata_of(by_hour[:1], TYPES, {}, hours, len(hours))) == 168

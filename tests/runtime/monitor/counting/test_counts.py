@@ -1,0 +1,308 @@
+"""Counting: formats agree, parts add up to the whole, other baselines are refused."""
+
+import csv
+import io
+import json
+import tracemalloc
+from dataclasses import replace
+from itertools import chain, pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.monitor import Baseline, Condition, Counts
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.capture import bounded_lines
+from mlops_runtime.monitor.counting.cells import Coded
+from mlops_runtime.monitor.counting.counts import MergeError, count, count_columns, empty, merge
+
+VALUE = st.none() | st.floats(-5, 30, width=32) | st.integers(0, 9)
+ROW = st.tuples(VALUE, VALUE, st.sampled_from(["north", "south, old", "new", None]))
+CALLS = st.lists(st.lists(ROW, min_size=1, max_size=4), max_size=12)
+
+
+def as_json(lines: Any, rows: list[Any]) -> str:
+    """Return the call as JSON objects with a prediction a row."""
+    names = ("price", "stock", "store")
+    body = json.dumps({"instances": [dict(zip(names, row, strict=True)) for row in rows]})
+    answer = json.dumps({"predictions": [float(index) for index in range(len(rows))]})
+    return str(lines.call(body, answer, encoding="JSON", output_encoding="JSON"))
+
+
+def as_csv(lines: Any, rows: list[Any]) -> str:
+    """Return the same call as CSV."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return str(lines.call(text.getvalue(), "\n".join(str(float(index)) for index in range(len(rows)))))
+
+
+@given(calls=CALLS)
+def test_json_and_csv_give_the_same_counts(lines: Any, baseline: Baseline, calls: list[Any]) -> None:
+    """What a caller sends as CSV is counted as the same data sent as JSON."""
+    by_json = count([as_json(lines, rows) for rows in calls], baseline)
+    assert by_json == count([as_csv(lines, rows) for rows in calls], baseline)
+    assert (by_json.calls, by_json.rows) == (len(calls), sum(map(len, calls)))
+    assert all(sum(feature.counts) + feature.invalid == by_json.rows for feature in by_json.features)
+
+
+@given(calls=CALLS, cuts=st.lists(st.integers(0, 12), max_size=4), reverse=st.booleans())
+def test_counts_of_parts_add_up_to_counts_of_the_whole(
+    lines: Any, baseline: Baseline, calls: list[Any], cuts: list[int], reverse: bool
+) -> None:
+    """Any cut of a window and any order of merging give the same bytes."""
+    records = [as_json(lines, rows) for rows in calls] + ["broken"]
+    bounds = [0, *sorted(min(cut, len(records)) for cut in cuts), len(records)]
+    parts = [count(records[a:b], baseline) for a, b in pairwise(bounds)]
+    merged, whole = merge(empty(baseline), reversed(parts) if reverse else parts), count(records, baseline)
+    assert canonical_json(replace(merged, objects=1)) == canonical_json(whole)
+
+
+def test_counts_survive_their_json(lines: Any, baseline: Baseline) -> None:
+    """What is written is what is merged."""
+    counts = count([as_csv(lines, [(1.5, None, "north")])], baseline)
+    assert from_json(Counts, canonical_json(counts)) == counts
+    assert counts.baseline_sha256 == content_hash(baseline)
+
+
+def test_values_land_in_their_cells(lines: Any, baseline: Baseline) -> None:
+    """Known, other and null levels; invalid values are in no cell."""
+    counts = count([lines.call("1,x,north\n2,inf,west\n3,,\n")], baseline)
+    price, stock, store = counts.features
+    assert sum(price.counts) == 3
+    assert (price.sum, price.sum_squares) == (6.0, 14.0)
+    assert (sum(stock.counts), stock.counts[-1], stock.invalid) == (1, 1, 2)
+    levels = baseline.features[2].levels
+    assert store.counts == (*(1 if level == "north" else 0 for level in levels), 1, 1)
+
+
+def test_calls_of_an_earlier_model_are_left_out(lines: Any, baseline: Baseline) -> None:
+    """Only calls since the live model serves are its own."""
+    records = [lines.call("1,2,north", time=f"2017-08-07T{hour}:00:00Z") for hour in ("09", "10", "11")]
+    counts = count(records, baseline, since="2017-08-07T10:00:00Z")
+    assert (counts.calls, counts.first, counts.last) == (2, "2017-08-07T10:00:00Z", "2017-08-07T11:00:00Z")
+
+
+def test_synthetic_calls_are_left_out_and_told(lines: Any, baseline: Baseline) -> None:
+    """The platform's own calls are nobody's data, whoever answered and whatever they hold; merged, their number adds up."""
+    own = {"inference_id": "mlops-synthetic-1-29174fbf3e2370f6"}
+    real = [lines.call("1,2,north", "9\n"), lines.call("1,2,north", "9\n", inference_id="not-mlops-synthetic-1")]
+    synthetic = [lines.call("5,5,south", "1\n", **own), lines.call("broken", **own, time="2017-08-01T00:00:00Z")]
+    mixed = count([*synthetic, *real], baseline, since="2017-08-07T00:00:00Z")
+    alone = count(real, baseline)
+    assert (alone.synthetic, mixed.synthetic) == (None, 2)
+    assert replace(mixed, synthetic=None) == alone
+    assert merge(empty(baseline), [mixed, alone, mixed]).synthetic == 4
+    assert merge(empty(baseline), [alone]).synthetic is None
+
+
+def test_malformed_lines_are_counted_not_raised(lines: Any, baseline: Baseline) -> None:
+    """One broken record does not hide the others; blank lines are nothing."""
+    counts = count([b"{", b"", lines.call("1,2"), lines.call("1,2,north").encode()], baseline)
+    assert (counts.malformed, counts.calls, counts.rows) == (2, 1, 1)
+
+
+def test_an_output_alone_counts_predictions(lines: Any, baseline: Baseline) -> None:
+    """Where inputs are not captured, rows are those of the predictions."""
+    counts = count([lines.call(None, "9\n11\n")], baseline)
+    assert counts.prediction is not None
+    assert (counts.rows, sum(counts.prediction.counts), counts.features[0].counts.count(0)) == (
+        2,
+        2,
+        len(counts.features[0].counts),
+    )
+
+
+def test_memory_is_flat(lines: Any, baseline: Baseline) -> None:
+    """Three times the lines need no more memory, nor do as many levels that nobody knows."""
+
+    def peak(number: int) -> int:
+        tracemalloc.start()
+        count((many(lines, index) for index in range(number)), baseline)
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    peak(300)
+    assert peak(1800) < 1.2 * peak(600)
+
+
+def many(lines: Any, index: int) -> str:
+    """Return a call of forty rows, no two calls of which are alike."""
+    return as_csv(lines, [(index + part / 40, 2, f"level {index}-{part}") for part in range(40)])
+
+
+def test_an_object_of_any_size_is_streamed(lines: Any, baseline: Baseline) -> None:
+    """Chunks of an object come and go: what is held does not grow with it, even where a line has no end."""
+    calls = "\n".join([as_csv(lines, [(1.5, 2, "north")] * 50)] * 20).encode() + b"\n"
+
+    def peak(chunks: int) -> tuple[int, Counts]:
+        tracemalloc.start()
+        endless = (b"x" * (1 << 20) for _ in range(chunks))
+        body = chain((calls for _ in range(chunks)), endless, [b"\n", calls])
+        counts = count(bounded_lines(body, maximum=1 << 22), baseline)
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest, counts
+
+    peak(8)
+    small, large = peak(20), peak(60)
+    assert large[0] < 1.2 * small[0]
+    assert large[1].rows == 61 * 1000
+    assert large[1].problems == {"line is longer than 128 MiB": 1}
+
+
+def test_fails_to_merge_counts_of_another_baseline(baseline: Baseline) -> None:
+    """Cells of different baselines are not the same cells."""
+    with pytest.raises(MergeError, match=r"counts must be of one baseline, got [0-9a-f]{64} and [0-9a-f]{64}"):
+        merge(empty(baseline), [empty(replace(baseline, training_set_id="set-2"))])
+
+
+def test_fails_to_merge_counts_that_do_not_fit(baseline: Baseline) -> None:
+    """A file that claims the baseline but not its features or cells is refused."""
+    counts = empty(baseline)
+    with pytest.raises(MergeError, match=r"must have its features, got \['price'\]"):
+        merge(counts, [replace(counts, features=counts.features[:1])])
+    short = replace(counts.features[0], counts=(1, 2))
+    with pytest.raises(MergeError, match="counts of feature 'price' must have 13 cells, got 2"):
+        merge(counts, [replace(counts, features=(short, *counts.features[1:]))])
+
+
+@given(rows=st.lists(ROW, max_size=30), shift=st.integers(0, 200))
+def test_columns_are_counted_as_the_same_rows_as_lines(lines: Any, rows: list[Any], shift: int) -> None:
+    """Bit for bit, strata, pairs and predictions included, whether columns are lists, arrays or codes."""
+    baseline = conditioned()
+    times = np.datetime64("2017-08-07T00:00:00") + np.arange(shift, shift + len(rows)) * np.timedelta64(1, "h")
+    calls = [
+        json.loads(as_json(lines, [row])) | {"eventMetadata": {"eventId": "e", "inferenceTime": f"{time}Z"}}
+        for row, time in zip(rows, times, strict=True)
+    ]
+    expected = count(map(json.dumps, calls), baseline)
+    columns: dict[str, Any] = dict(
+        zip(("price", "stock", "store"), zip(*rows, strict=True), strict=False)
+    ) or dict.fromkeys(("price", "stock", "store"), ())
+    texts = ["north", "south, old", "new"]
+    codes = np.array([-1 if value is None else texts.index(value) for value in columns["store"]], dtype=np.int64)
+    others = {
+        "price": np.array(columns["price"], dtype=np.float64),
+        "stock": np.array(columns["stock"], dtype=object),
+        "store": Coded(codes, texts),
+    }
+    for given_columns in (columns, others):
+        counted = count_columns(given_columns, baseline, predictions=np.zeros(len(rows)), times=times)
+        assert canonical_json(counted) == canonical_json(expected)
+
+
+def conditioned() -> Baseline:
+    """Return a baseline with conditions and a pair."""
+    random = np.random.default_rng(1)
+    return fit_baseline(
+        {
+            "price": random.lognormal(1, 0.4, 400).astype(np.float32),
+            "stock": np.where(random.random(400) < 0.1, np.nan, random.poisson(3, 400)).astype(np.float32),
+            "store": random.choice(["north", "south, old"], 400).tolist(),
+        },
+        types={"price": "number", "stock": "number", "store": "category"},
+        training_set_id="t",
+        created="2017-08-01T00:00:00Z",
+        times=np.datetime64("2017-07-03T00:00:00") + np.arange(400) * np.timedelta64(1, "h"),
+        conditions=[Condition(name="day", kind="day_of_week"), Condition(name="store")],
+        pairs=[("price", "store")],
+        prediction=random.normal(0, 1, 400),
+    )
+
+
+def test_long_columns_are_counted_in_blocks() -> None:
+    """More rows than are counted at once are as many rows."""
+    price = np.random.default_rng(1).normal(size=150_000).astype(np.float32)
+    baseline = fit_baseline(
+        {"price": price}, types={"price": "number"}, training_set_id="t", created="2017-08-01T00:00:00Z"
+    )
+    counts = count_columns({"price": price, "more": price}, baseline)
+    assert counts.features[0].counts == baseline.features[0].counts
+    assert (counts.rows, counts.calls, counts.first, counts.objects) == (150_000, 150_000, "", 1)
+    with_prediction = count_columns({"price": price}, baseline, predictions=price)
+    assert with_prediction == counts
+
+
+def test_a_prediction_is_of_its_rows_stratum(lines: Any) -> None:
+    """Only where a call has as many as rows; else it is of none, and still counted."""
+    baseline = conditioned()
+    calls = [lines.call("1,2,north\n1,2,north", "0\n1"), lines.call("1,2,north", "0\n1"), lines.call(None, "0")]
+    counts = count(calls, baseline)
+    assert counts.strata is not None
+    assert [
+        (stratum.key, stratum.rows, sum(stratum.prediction.counts)) for stratum in counts.strata if stratum.prediction
+    ] == [("Mon|north", 3, 2)]
+    assert counts.prediction is not None
+    assert (counts.rows, sum(counts.prediction.counts)) == (4, 5)
+    assert counts.problems == {"rows and predictions of a call differ in number": 1}
+
+
+def test_rows_of_no_stratum_of_the_baseline_are_counted(lines: Any) -> None:
+    """They are in the window's counts and in no stratum: uncovered."""
+    counts = count([lines.call("1,2,east"), lines.call("1,2,north", time="no time")], conditioned())
+    assert (counts.rows, counts.strata) == (2, ())
+
+
+SCHEMA = [
+    ('{"instances": [{"price": 1, "stock": 2}]}', {"column 'store' is missing": 1}, 0),
+    ('{"instances": [{"price": 1, "stock": 2, "store": "a", "cost": 3}]}', {"column 'cost' is not the model's": 1}, 0),
+    (
+        '{"instances": [{"cost": 1}, [1, 2, "a"]]}',
+        {f"column '{n}' is missing": 1 for n in ("price", "stock", "store")},
+        0,
+    ),
+    ('{"instances": [[1, 2]]}', {"row has 2 values instead of 3": 1}, 1),
+    ('{"instances": [7]}', {"row is no object or array": 1}, 1),
+    ('{"instances": {}}', {"input has no instances": 1}, 1),
+    ('{"rows": []}', {"input has no instances": 1}, 1),
+    ("[]", {"input has no instances": 1}, 1),
+    ("[" * 100_000, {"input is not JSON": 1}, 1),
+    ("", {"input is not JSON": 1}, 1),
+]
+
+
+@pytest.mark.parametrize(("data", "problems", "malformed"), SCHEMA)
+def test_a_changed_schema_is_named(
+    lines: Any, baseline: Baseline, data: str, problems: dict[str, int], malformed: int
+) -> None:
+    """Columns by their names where rows have them, else by their number; what is whole lines is malformed."""
+    counts = count([lines.call(data, encoding="JSON"), lines.call("1,2,north")], baseline)
+    assert (counts.malformed, counts.calls) == (malformed, 2 - malformed)
+    assert set(problems.items()) <= set((counts.problems or {}).items())
+    assert counts.rows == 1 + (0 if malformed else len(json.loads(data)["instances"]))
+
+
+def test_values_of_every_kind_are_counted_or_invalid(lines: Any, baseline: Baseline) -> None:
+    """NaN literals are null; infinities, numbers beyond 32 bits, objects and lone surrogates are what they are."""
+    rows = (
+        '[NaN, Infinity, "\\ud800"], [1e39, -1e400, null], [{"a": 1}, [2], {}], [true, "x", 3], '
+        f"[{'9' * 5000}, {10**30}, NaN], [1, 2, {json.dumps('x' * 100_000)}]"
+    )
+    counts = count([lines.call(f'{{"instances": [{rows}]}}', encoding="JSON")], baseline)
+    price, stock, store = counts.features
+    assert (counts.rows, counts.problems, counts.malformed) == (6, None, 0)
+    assert (price.counts[-1], price.invalid, sum(price.counts)) == (1, 4, 2)
+    assert (stock.invalid, stock.maximum) == (4, float(np.float32(1e30)))
+    assert (store.counts[-2:], store.invalid) == ((2, 2), 2)
+    assert from_json(Counts, canonical_json(counts)) == counts
+
+
+def test_nothing_is_counted_of_nothing(lines: Any, baseline: Baseline) -> None:
+    """An empty object, one of blank lines, and one of calls without rows."""
+    for records in ([], ["", "  ", "\n"]):
+        assert replace(count(records, baseline), objects=0) == empty(baseline)
+    counts = count([lines.call('{"instances": []}', "", encoding="JSON")], baseline)
+    assert (counts.calls, counts.rows, counts.problems) == (1, 0, None)
+
+
+def test_fails_for_columns_that_do_not_fit(baseline: Baseline) -> None:
+    """Missing ones are named, and so are those of another length."""
+    with pytest.raises(ValueError, match=r"columns must hold every feature, they lack 'stock', 'store'"):
+        count_columns({"price": [1]}, baseline)
+    with pytest.raises(ValueError, match=r"columns must have one length, got 'price' of 1, 'stock' of 2, 'store' of 1"):
+        count_columns({"price": [1], "stock": [1, 2], "store": ["a"]}, baseline)

@@ -1,0 +1,127 @@
+"""Baselines of features: bins, mass points, ends, levels and their tail."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.monitor import FeatureBaseline
+from mlops_runtime.monitor.counting.cells import edges_of, number_cells
+from mlops_runtime.monitor.counting.feature_baseline import BaselineError, category_baseline, number_baseline
+
+FLOAT = st.floats(width=32, allow_infinity=False)
+
+
+def test_a_continuous_feature_has_ten_bins_of_equal_mass() -> None:
+    """Deciles of a continuous feature hold a tenth each; nulls have their own cell."""
+    values = np.append(np.random.default_rng(1).normal(size=10_000), [np.nan] * 7).astype(np.float32)
+    baseline = number_baseline("x", values)
+    zero = baseline.edges.index(0.0)
+    # two ends, nine deciles, zero and what is next to it
+    assert len(baseline.edges) == 13
+    assert (baseline.counts[0], baseline.counts[-2], baseline.counts[-1]) == (0, 0, 7)
+    without_zero = [*baseline.counts[1:zero], sum(baseline.counts[zero : zero + 3]), *baseline.counts[zero + 3 : -2]]
+    assert without_zero == pytest.approx([1000] * 10, abs=1)
+    assert (baseline.mean, baseline.standard_deviation) == (pytest.approx(0, abs=0.03), pytest.approx(1, abs=0.03))
+
+
+def test_a_frequent_value_has_a_bin_of_its_own() -> None:
+    """Sixty percent zeros stand apart from the small values beside them."""
+    random = np.random.default_rng(1)
+    values = np.where(random.random(5000) < 0.6, 0, random.exponential(5, 5000)).astype(np.float32)
+    baseline = number_baseline("discount", values)
+    zero = baseline.edges.index(0.0) + 1
+    assert baseline.counts[zero] == int((values == 0).sum())
+
+
+@given(arrays(np.float32, st.integers(0, 60), elements=FLOAT))
+@example(np.array([np.finfo(np.float32).max], dtype=np.float32))
+def test_every_value_is_counted_once_also_after_json(values: np.ndarray) -> None:
+    """Counts add up to the rows, and the edges survive their JSON exactly."""
+    baseline = number_baseline("x", values)
+    again = from_json(FeatureBaseline, canonical_json(baseline))
+    cells = number_cells(values, edges_of(again))
+    assert np.bincount(cells, minlength=len(again.counts)).tolist() == list(baseline.counts)
+    assert sum(baseline.counts) == len(values)
+    assert list(baseline.edges) == sorted(set(baseline.edges))
+
+
+def test_the_twenty_most_frequent_levels_are_kept() -> None:
+    """Ties go by name; the rest are cells of the tail; null is last."""
+    values = [f"level {i:02d}" for i in range(30) for _ in range(2)] + ["top"] * 3 + [None, ""]
+    baseline = category_baseline("x", values)
+    assert baseline.levels == ("top", *(f"level {i:02d}" for i in range(19)))
+    assert (baseline.counts[:20], sum(baseline.counts[20:52]), baseline.counts[52:]) == ((3, *[2] * 19), 22, (0, 2))
+    assert (baseline.tail, len(baseline.known or ())) == (32, 11)
+
+
+def test_fails_for_infinite_training_values() -> None:
+    """Infinity is no value to compare with."""
+    with pytest.raises(
+        BaselineError, match="feature 'x' must be finite or null in the training split, got 1 infinite values"
+    ):
+        number_baseline("x", np.array([1, np.inf], dtype=np.float32))
+
+
+@given(
+    arrays(
+        np.float32,
+        st.integers(1, 80),
+        elements=st.floats(width=32, allow_nan=False, allow_infinity=False) | st.just(0.0),
+    )
+)
+def test_bins_are_what_their_rules_say(values: np.ndarray) -> None:
+    """Outer bins empty, a tenth of the rows and zero apart, percentiles and quantile bins as numpy has them."""
+    baseline = number_baseline("x", values)
+    counts = baseline.counts
+    assert (baseline.bounded, counts[0], counts[-2]) == (True, 0, 0)
+    edges = np.array(baseline.edges)
+    assert edges[0] == values.min()
+    assert edges[-1] > values.max()
+    distinct, number = np.unique(values.astype(np.float64), return_counts=True)
+    alone = set(distinct[number * 10 >= len(values)].tolist()) | ({0.0} if values.min() <= 0 <= values.max() else set())
+    for value in alone:
+        cell = int(np.searchsorted(edges, value, side="right"))
+        assert counts[cell] == int((values == value).sum())
+    deciles = np.quantile(values, np.arange(1, 10) / 10, method="inverted_cdf")
+    assert set(deciles.astype(np.float64).tolist()) <= set(baseline.edges)
+    quantiles = np.quantile(values.astype(np.float64), np.arange(101) / 100)
+    np.testing.assert_allclose(np.array(baseline.quantiles), quantiles, rtol=1e-9, atol=1e-30)
+
+
+def test_the_largest_number_has_an_edge_above() -> None:
+    """Two to the 128th, which no 32-bit float reaches; it survives JSON."""
+    baseline = number_baseline("x", np.array([1, np.finfo(np.float32).max], dtype=np.float32))
+    assert baseline.edges[-1] == 2.0**128
+    assert from_json(FeatureBaseline, canonical_json(baseline)) == baseline
+    assert edges_of(baseline)[-1] == np.inf
+
+
+def test_a_constant_and_an_empty_feature() -> None:
+    """A constant has one cell, and one on either side; without a value there is one bin and null."""
+    constant = number_baseline("x", np.full(9, 3, dtype=np.float32))
+    assert (constant.counts, constant.edges[0], constant.standard_deviation) == ((0, 9, 0, 0), 3.0, 0.0)
+    none = number_baseline("x", np.full(9, np.nan, dtype=np.float32))
+    assert (none.counts, none.edges, none.mean, none.quantiles) == ((0, 9), (), None, None)
+    text = category_baseline("x", [None] * 9)
+    assert (text.counts, text.levels, text.tail, text.known) == ((0, 9), (), 0, ())
+
+
+@pytest.mark.parametrize(
+    ("levels", "tail", "known"), [(20, 0, 0), (21, 32, 1), (52, 32, 32), (53, 64, 33), (10_021, 64, None)]
+)
+def test_a_tail_is_as_long_as_it_must_be(levels: int, tail: int, known: int | None) -> None:
+    """None where all levels are kept, few cells where few are not; levels are known by their CRC-32 up to ten thousand."""
+    baseline = category_baseline("x", [f"level {index}" for index in range(levels)] * 2)
+    assert (baseline.tail, None if baseline.known is None else len(baseline.known)) == (tail, known)
+    assert len(baseline.counts) == 20 + tail + 2
+    assert (sum(baseline.counts), baseline.counts[-2]) == (2 * levels, 0)
+
+
+def test_levels_that_cannot_be_written_are_of_the_tail() -> None:
+    """A lone surrogate and a novel are counted, and not named."""
+    baseline = category_baseline("x", ["\ud800"] * 5 + ["n" * 1000] * 4 + ["a"] * 2)
+    assert (baseline.levels, baseline.tail, sum(baseline.counts[1:-2])) == (("a",), 32, 9)
+    assert from_json(FeatureBaseline, canonical_json(baseline)) == baseline

@@ -1,0 +1,154 @@
+"""Tallies against counting one value after another."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.contracts.monitor import Baseline, Condition, FeatureBaseline, FeatureCounts
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.cells import INVALID, LevelCells, to_coded, to_numbers
+from mlops_runtime.monitor.counting.tally import Grid, WindowTally, tally
+
+RANDOM = np.random.default_rng(7)
+ROWS = 400
+COLUMNS: dict[str, Any] = {
+    "price": RANDOM.lognormal(1, 0.5, ROWS).astype(np.float32),
+    "stock": np.where(RANDOM.random(ROWS) < 0.2, np.nan, RANDOM.poisson(2, ROWS)).astype(np.float32),
+    "store": [None if n == 7 else f"store {n}" for n in RANDOM.integers(0, 40, ROWS)],
+}
+BASELINE = fit_baseline(
+    COLUMNS,
+    types={"price": "number", "stock": "number", "store": "category"},
+    training_set_id="t",
+    created="2017-08-01T00:00:00Z",
+    conditions=[Condition(name="stock", edges=(1.0, 3.0))],
+    pairs=[("price", "store")],
+    prediction=COLUMNS["price"],
+)
+VALUE = st.none() | st.floats(-1, 9, width=32) | st.sampled_from(["x", True, float("inf"), 0, 2])
+TEXT = st.none() | st.sampled_from(["", "store 1", "store 2", "new", 3]) | st.integers(0, 45).map("store {}".format)
+ROW = st.tuples(VALUE, VALUE, TEXT, VALUE)
+
+
+def one_by_one(feature: FeatureBaseline, values: list[Any]) -> FeatureCounts:
+    """Count values as the contract says."""
+    counts, known, invalid = [0] * len(feature.counts), [], 0
+    levels = LevelCells(feature) if feature.type == "category" else None
+    for value in values:
+        if levels is not None:
+            cell = levels[value]
+            invalid += cell == len(counts)
+            if cell < len(counts):
+                counts[cell] += 1
+            continue
+        number = float(to_numbers([value])[0])
+        if math.isinf(number):
+            invalid += 1
+        elif math.isnan(number):
+            counts[-1] += 1
+        else:
+            counts[sum(edge <= number for edge in feature.edges)] += 1
+            known.append(number + 0.0)
+    return FeatureCounts(
+        name=feature.name,
+        counts=tuple(counts),
+        invalid=invalid,
+        sum=float(sum(map(Fraction, known))),
+        sum_squares=float(sum((Fraction(number) ** 2 for number in known), Fraction(0))),
+        minimum=min(known, default=None),
+        maximum=max(known, default=None),
+    )
+
+
+def without_rest(counts: FeatureCounts) -> tuple[Any, ...]:
+    """Return all but what the sums leave."""
+    return counts.counts, counts.invalid, counts.sum, counts.sum_squares, counts.minimum, counts.maximum
+
+
+@given(st.lists(ROW, max_size=30))
+def test_cells_are_those_of_counting_one_by_one(rows: list[tuple[Any, ...]]) -> None:
+    """Every feature, sorted at once or searched row by row."""
+    for index, feature in enumerate(BASELINE.features):
+        values = [row[index] for row in rows]
+        expected = without_rest(one_by_one(feature, values))
+        for cells in (False, True):
+            alone = tally(feature)
+            found, nulls = alone.add(values, None, cells=cells, nulls=True)
+            assert without_rest(alone.result(None)) == expected
+            assert (found is not None) is (cells and len(rows) >= 0)
+            assert int(0 if nulls is None else nulls.sum()) == expected[0][-1]
+        grouped = tally(feature, 3)
+        grouped.add(values, np.arange(len(rows)) % 3, cells=False, nulls=False)
+        assert without_rest(grouped.result(None)) == expected
+        for group in range(3):
+            assert without_rest(grouped.result(group)) == without_rest(one_by_one(feature, values[group::3]))
+
+
+@given(st.lists(ROW, max_size=30), st.integers(0, 30))
+def test_strata_pairs_and_patterns_are_those_of_their_rows(rows: list[tuple[Any, ...]], cut: int) -> None:
+    """Whatever the blocks in which rows come, strata hold exactly their own rows."""
+    window = WindowTally(Grid(BASELINE))
+    for block in (rows[:cut], rows[cut:]):
+        columns = {name: [row[index] for row in block] for index, name in enumerate(COLUMNS)}
+        groups = window.add(columns, len(block))
+        window.add_predictions([row[3] for row in block], groups)
+    by_key: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        stock = float(to_numbers([row[1]])[0])
+        if not math.isinf(stock):
+            by_key.setdefault(
+                "null" if math.isnan(stock) else "below 1" if stock < 1 else "1 to 3" if stock < 3 else "3 or more", []
+            ).append(row)
+    strata = window.strata()
+    assert strata is not None
+    assert {stratum.key: stratum.rows for stratum in strata} == {key: len(of_key) for key, of_key in by_key.items()}
+    assert BASELINE.prediction is not None
+    for stratum in strata:
+        for index, counted in enumerate((*stratum.features, stratum.prediction)):
+            feature = (*BASELINE.features, BASELINE.prediction)[index]
+            assert counted is not None
+            expected = one_by_one(feature, [row[index] for row in by_key[stratum.key]])
+            assert without_rest(counted) == without_rest(expected)
+    patterns = window.null_patterns()
+    assert patterns is not None
+    assert sum(patterns.counts) == len(rows)
+    assert BASELINE.null_patterns is not None
+    assert patterns.counts[BASELINE.null_patterns.levels.index("none")] == sum(
+        not math.isnan(float(to_numbers([a])[0])) and not math.isnan(float(to_numbers([b])[0])) and c not in (None, "")
+        for a, b, c, _ in rows
+    )
+    pairs = window.pairs()
+    assert pairs is not None
+    valid = sum(
+        not math.isinf(float(to_numbers([a])[0])) and to_coded([c])[0].codes[0] != INVALID for a, _, c, _ in rows
+    )
+    assert sum(pairs[0].counts) == valid
+
+
+def test_the_baseline_counts_itself() -> None:
+    """What was fitted and what is counted of the same rows is one."""
+    window = WindowTally(Grid(BASELINE))
+    window.add_predictions(COLUMNS["price"], window.add(COLUMNS, ROWS))
+    assert [f.counts for f in window.features()] == [f.counts for f in BASELINE.features]
+    assert window.strata() == BASELINE.strata
+    assert [p.counts for p in window.pairs() or ()] == [p.counts for p in BASELINE.pairs or ()]
+    patterns = window.null_patterns()
+    assert patterns is not None
+    assert BASELINE.null_patterns is not None
+    assert patterns.counts == BASELINE.null_patterns.counts
+
+
+def test_an_old_baseline_still_counts() -> None:
+    """One cell for other levels, open outer bins, nothing beside the features."""
+    store = FeatureBaseline(name="store", type="category", levels=("a",), counts=(5, 3, 1))
+    price = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(4, 5, 0))
+    baseline = Baseline(features=(price, store), rows=9, training_set_id="t", created="2017-08-01T00:00:00Z")
+    window = WindowTally(Grid(baseline))
+    assert window.add({"price": [1, 2, None], "store": ["a", "b", "c"]}, 3) is None
+    window.add_predictions([1, 2, 3], None)
+    assert [feature.counts for feature in window.features()] == [(1, 1, 1), (1, 2, 0)]
+    assert (window.prediction(), window.null_patterns(), window.pairs(), window.strata()) == (None,) * 4

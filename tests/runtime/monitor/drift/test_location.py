@@ -1,0 +1,134 @@
+"""Where a number lies: mean, ranks and quantiles, and that nothing fires where it should not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlops_runtime.contracts.monitor import FeatureBaseline
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.counts import count_columns
+from mlops_runtime.monitor.drift import location
+from mlops_runtime.monitor.drift.comparison import Comparison, plain
+from mlops_runtime.monitor.drift.rules import Finding
+from mlops_runtime.monitor.spec import MonitorSpec
+
+SPEC = MonitorSpec()
+
+
+def of(values: np.ndarray, **window: np.ndarray) -> Comparison:
+    """Return a window beside the baseline of some values."""
+    baseline = fit_baseline({"x": values}, types={"x": "number"}, training_set_id="t", created="")
+    return plain(baseline.features[0], count_columns({"x": window["window"]}, baseline).features[0])
+
+
+def rules(compared: Comparison, spec: MonitorSpec = SPEC) -> list[Finding | None]:
+    """Return what mean, ranks and quantiles say."""
+    return [rule(compared, spec) for rule in (location.mean, location.ranks, location.quantiles)]
+
+
+@pytest.fixture(scope="module")
+def prices() -> np.ndarray:
+    """Prices of a wide distribution."""
+    return np.random.default_rng(1).lognormal(2.5, 0.8, 20_000)
+
+
+def test_a_rise_of_all_prices_is_said_in_words(prices: np.ndarray) -> None:
+    """Fifteen percent, seen by all three."""
+    mean, ranks, quantiles = rules(of(prices, window=np.random.default_rng(2).lognormal(2.5, 0.8, 20_000) * 1.15))
+    for finding in (mean, ranks, quantiles):
+        assert finding is not None
+        assert finding.p_value < 1e-6
+    assert mean is not None
+    assert ranks is not None
+    assert mean.words().startswith("mean rose 1")
+    assert ranks.words().startswith("median rose 1")
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.02, 0.985])
+def test_what_is_within_the_relative_shift_is_quiet(prices: np.ndarray, factor: float) -> None:
+    """Two percent never count, however many the rows: p-values at the border hold."""
+    random = np.random.default_rng(3)
+    small = 0
+    for _ in range(60):
+        compared = of(random.lognormal(2.5, 0.8, 20_000), window=random.lognormal(2.5, 0.8, 20_000) * factor)
+        small += any(one is not None and one.p_value <= 0.01 for one in rules(compared))
+    assert small <= 5
+
+
+def test_a_dearer_tail_is_seen_by_its_quantile(prices: np.ndarray) -> None:
+    """The upper seventh rises by a quarter; the median does not."""
+    window = np.random.default_rng(4).lognormal(2.5, 0.8, 10_000)
+    window = np.where(window > np.quantile(window, 0.85), window * 1.25, window)
+    finding = location.quantiles(of(prices, window=window), SPEC)
+    assert finding is not None
+    assert finding.p_value < 1e-6
+    assert finding.words().startswith("90th percentile rose")
+
+
+def test_prices_on_few_points_do_not_move_by_themselves() -> None:
+    """Values lie on steps of half a dollar: the percentiles between them are no shares."""
+    random = np.random.default_rng(5)
+    small = 0
+    for _ in range(40):
+        train, live = (np.maximum(1, np.round(random.lognormal(2.5, 0.8, 50_000) * 2) / 2) for _ in range(2))
+        small += any(one is not None and one.p_value <= 0.001 for one in rules(of(train, window=live)))
+    assert small <= 1
+
+
+def test_only_amounts_have_quantiles(prices: np.ndarray) -> None:
+    """What may be 0 or is a count is none, unless it is declared."""
+    compared = of(prices - 5, window=prices[:1000] - 5)
+    assert rules(compared)[1:] == [None, None]
+    assert None not in rules(compared, MonitorSpec(amounts=("x",)))
+    counts = of(np.random.default_rng(6).integers(1, 9, 5000).astype(float), window=np.full(500, 4.0))
+    assert rules(counts)[1:] == [None, None]
+
+
+def test_a_constant_has_no_mean_to_move() -> None:
+    """Rounding is no drift."""
+    assert rules(of(np.full(5000, 0.1), window=np.full(500, 0.1))) == [None, None, None]
+
+
+def test_means_of_skewed_values_hold() -> None:
+    """Two hundred values of a long tail: the normal's tail would be too small."""
+    random = np.random.default_rng(7)
+    small, trials = 0, 3000
+    train = random.lognormal(0, 1, 20_000)
+    baseline = fit_baseline({"x": train}, types={"x": "number"}, training_set_id="t", created="").features[0]
+    spec = MonitorSpec(minimum_effect=0.0, amounts=())
+    for _ in range(trials):
+        window = random.lognormal(0, 1, 200)
+        compared = Comparison(
+            feature=baseline,
+            expected=np.array(baseline.counts, dtype=float),
+            observed=np.array([200.0] + [0.0] * (len(baseline.counts) - 1)),
+            mean=baseline.mean,
+            deviation=baseline.standard_deviation,
+            window_mean=float(window.mean()),
+            window_deviation=float(window.std()),
+        )
+        finding = location.mean(compared, spec)
+        small += finding is not None and finding.p_value <= 1e-3
+    assert small <= 12
+
+
+def test_clustered_rows_count_for_less(prices: np.ndarray) -> None:
+    """A design effect of the mean makes its error larger."""
+    compared = of(prices, window=np.random.default_rng(8).lognormal(2.5, 0.8, 5000) * 1.1)
+    clustered = replace(compared, feature=replace(compared.feature, overdispersion=20.0, mean_overdispersion=20.0))
+    for one, other in zip(rules(compared), rules(clustered), strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.p_value < other.p_value
+
+
+def test_quantiles_are_those_of_the_values(prices: np.ndarray) -> None:
+    """To the width of a percentile; nothing where values are beyond the range."""
+    window = np.random.default_rng(9).lognormal(2.6, 0.7, 20_000)
+    compared = of(prices, window=window)
+    for level in (0.1, 0.5, 0.9):
+        got = location.quantile(compared.feature, compared.observed[:-1], level)
+        assert got == pytest.approx(float(np.quantile(window, level)), rel=0.03)
+    nothing = FeatureBaseline(name="x", type="number", counts=(5, 0))
+    assert location.quantile(nothing, np.array([5.0]), 0.5) is None

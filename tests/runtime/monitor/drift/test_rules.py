@@ -1,0 +1,165 @@
+"""Each rule on shares: what it sees, what it does not, and that its p-values hold."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts
+from mlops_runtime.monitor.drift.comparison import Comparison, plain
+from mlops_runtime.monitor.drift.layout import layout
+from mlops_runtime.monitor.drift.rules import (
+    Finding,
+    Rule,
+    chi_square,
+    distribution,
+    excess_tail,
+    minimum_effect_tail,
+    shares,
+)
+from mlops_runtime.monitor.spec import MonitorSpec
+
+SPEC = MonitorSpec()
+STORE = FeatureBaseline(
+    name="store",
+    type="category",
+    levels=("a", "b"),
+    tail=4,
+    known=(1, 2, 3),
+    counts=(9000, 8000, 500, 500, 500, 500, 0, 1000),
+)
+PRICE = FeatureBaseline(
+    name="price",
+    type="number",
+    edges=(1.0, 2.0, float(np.nextafter(np.float32(2.0), np.float32(3.0))), 9.0),
+    counts=(0, 8000, 4000, 7900, 0, 100),
+    bounded=True,
+)
+
+
+def compared(feature: FeatureBaseline, *cells: int) -> Comparison:
+    """Return a window of a feature."""
+    return plain(feature, FeatureCounts(name=feature.name, counts=cells))
+
+
+def found(comparison: Comparison, rule: Rule, spec: MonitorSpec = SPEC) -> Finding:
+    """Return what one rule on shares says."""
+    return next(one for one in shares(comparison, layout(comparison.feature), spec) if one.rule is rule)
+
+
+@pytest.mark.parametrize(
+    ("feature", "cells", "rule", "words"),
+    [
+        (
+            STORE,
+            (2200, 2000, 125, 125, 125, 125, 50, 250),
+            Rule.NEW_LEVEL,
+            "levels never seen before: from 0 % to 1.0 %",
+        ),
+        (STORE, (2100, 1900, 125, 325, 125, 125, 0, 300), Rule.VALUE_SHARE, "a rare level: from 2.5 % to 6.5 %"),
+        (STORE, (2050, 2600, 25, 25, 25, 25, 0, 250), Rule.VALUE_SHARE, "level 'b': from 40 % to 52 %"),
+        (STORE, (2000, 1800, 125, 125, 125, 125, 0, 700), Rule.NULL_SHARE, "nulls: from 5.0 % to 14 %"),
+        (PRICE, (0, 2000, 950, 1975, 50, 25), Rule.OUT_OF_RANGE, "outside 1 to 9: from 0 % to 1.0 %"),
+        (PRICE, (50, 2000, 950, 1975, 0, 25), Rule.OUT_OF_RANGE, "outside 1 to 9: from 0 % to 1.0 %"),
+        (PRICE, (0, 1800, 1500, 1675, 0, 25), Rule.VALUE_SHARE, "value 2: from 20 % to 30 %"),
+        (PRICE, (0, 2300, 400, 2275, 0, 25), Rule.VALUE_SHARE, "value 2: from 20 % to 8.0 %"),
+    ],
+)
+def test_each_rule_names_what_moved(feature: FeatureBaseline, cells: tuple[int, ...], rule: Rule, words: str) -> None:
+    """Five thousand rows of which some are where they were not."""
+    finding = found(compared(feature, *cells), rule)
+    assert finding.p_value < 1e-6
+    assert finding.words() == f"{words} of the rows"
+
+
+def test_shares_within_their_margin_are_quiet() -> None:
+    """A new level in two of a thousand rows is less than what counts, however many the rows; at 0 it counts."""
+    cells = (220_000, 200_000, 12_500, 12_500, 12_500, 12_500, 1000, 25_000)
+    assert found(compared(STORE, *cells), Rule.NEW_LEVEL).p_value > 0.5
+    assert found(compared(STORE, *cells), Rule.NEW_LEVEL, MonitorSpec(minimum_share=0.0)).p_value < 1e-6
+
+
+def test_new_levels_that_were_to_be_expected_are_quiet() -> None:
+    """A column that always brings some brings them."""
+    used_to = replace(STORE, unseen_share=0.01)
+    cells = (2200, 2000, 125, 125, 125, 125, 60, 240)
+    assert found(compared(used_to, *cells), Rule.NEW_LEVEL).p_value > 0.05
+    assert found(compared(STORE, *cells), Rule.NEW_LEVEL).p_value < 1e-6
+
+
+def test_clustered_rows_count_for_less() -> None:
+    """Fifty rows of a new level are five with a design effect of ten, and fewer still where few clusters decide."""
+    cells = (2200, 2000, 125, 125, 125, 125, 50, 250)
+    clustered = replace(STORE, cell_overdispersion=(10.0,) * 8, overdispersion=10.0)
+    few = replace(clustered, cluster_rows=1000.0, cluster_excess=5.0)
+    p_values = [found(compared(feature, *cells), Rule.NEW_LEVEL).p_value for feature in (STORE, clustered, few)]
+    assert p_values == sorted(p_values)
+    assert p_values[0] < 1e-10
+    assert p_values[1] > 1e-4
+
+
+@given(st.integers(200, 5000), st.integers(1000, 20_000), st.floats(0, 0.2), st.floats(0, 0.05), st.integers(0, 10_000))
+def test_the_excess_is_never_smaller_than_the_exact_tail(
+    rows: int, baseline_rows: int, share: float, margin: float, seed: int
+) -> None:
+    """Against the binomial at the baseline's own share: what the baseline does not know makes it larger."""
+    random = np.random.default_rng(seed)
+    expected, observed = (
+        float(random.binomial(baseline_rows, share)),
+        float(random.binomial(rows, min(1, share * 1.5 + 0.01))),
+    )
+    exact = float(stats.binom.sf(observed - 1, rows, min(1.0, expected / baseline_rows + margin)))
+    assert excess_tail(observed, rows, expected, baseline_rows, margin=margin, effect=1.0) >= exact * (1 - 1e-9)
+
+
+def test_p_values_of_the_excess_hold() -> None:
+    """Both shares from one population: at most one in a hundred is below one in a hundred."""
+    random = np.random.default_rng(1)
+    for rows, baseline_rows, share in ((500, 2000, 0.01), (5000, 2000, 0.05), (2000, 20_000, 0.3)):
+        a, b = random.binomial(baseline_rows, share, 2000), random.binomial(rows, share, 2000)
+        p_values = [
+            excess_tail(float(y), rows, float(x), baseline_rows, margin=0.0, effect=1.0)
+            for x, y in zip(a, b, strict=True)
+        ]
+        assert np.mean(np.array(p_values) <= 0.01) <= 0.013
+
+
+def test_chi_square_agrees_with_scipy() -> None:
+    """The statistic is that of a two-row contingency table."""
+    a, b = np.array([10.0, 20.0, 0.0, 5.0]), np.array([3.0, 30.0, 0.0, 9.0])
+    expected = stats.chi2_contingency(np.array([a, b])[:, [0, 1, 3]], correction=False)
+    assert chi_square(a, b) == (pytest.approx(expected.statistic, rel=1e-12), expected.dof)
+    assert chi_square(a, np.zeros(4)) == (0.0, 0)
+
+
+def test_the_second_order_is_satterthwaites() -> None:
+    """Scaled by mean and spread, with fewer degrees of freedom."""
+    got = minimum_effect_tail(60.0, 9, 12.0, 2.0, 0.5)
+    assert got == pytest.approx(float(stats.ncx2.sf(60 / 3, 6, 12 / 3)), rel=1e-9)
+    assert minimum_effect_tail(20.0, 9, 0.0, 1.0, None) == pytest.approx(float(stats.chi2.sf(20, 9)), rel=1e-9)
+
+
+def test_the_distribution_says_where_it_changed_most() -> None:
+    """The cell that adds most to the statistic."""
+    finding = distribution(compared(PRICE, 0, 3000, 1000, 975, 0, 25), layout(PRICE), SPEC)
+    assert finding.p_value < 1e-6
+    assert finding.words() == "distribution changed, most in above 2 to 9: from 40 % to 20 % of the rows"
+
+
+def test_few_clusters_of_their_own_kind_weaken_the_distribution() -> None:
+    """The statistic's variance is matched: the same counts say less."""
+    cells = (0, 2400, 1000, 1575, 0, 25)
+    clustered = replace(PRICE, overdispersion=5.0, overdispersion_spread=0.0)
+    few = replace(clustered, cluster_rows=500.0, cluster_excess=10.0)
+    p_values = [distribution(compared(f, *cells), layout(f), SPEC).p_value for f in (PRICE, clustered, few)]
+    assert p_values == sorted(p_values)
+    assert p_values[0] < p_values[1] < p_values[2]
+
+
+def test_one_cell_has_no_distribution() -> None:
+    """All values are one: there is nothing to compare."""
+    constant = FeatureBaseline(name="x", type="category", levels=("a",), counts=(1000, 0, 0))
+    assert distribution(compared(constant, 500, 0, 0), layout(constant), SPEC).p_value == 1.0

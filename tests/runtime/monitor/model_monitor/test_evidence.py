@@ -1,0 +1,128 @@
+"""Executions in place of counts: the states that follow from them."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mlops_runtime.contracts.monitor import Baseline, MonitorState
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.monitor.evidence import Evidence, Traffic
+from mlops_runtime.monitor.gather import UNCOUNTED
+from mlops_runtime.monitor.model_monitor.evidence import with_executions
+from mlops_runtime.monitor.model_monitor.executions import MONITORS, ExecutionFiles, MonitorName, read_executions
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.states import states
+
+LIVE = LivePointer(
+    endpoint="demand",
+    config="c",
+    model="m",
+    model_package_arn="arn",
+    model_sha256="",
+    artifact_uri="",
+    baseline_uri="",
+    evaluation_uri="",
+    training_set_id="t",
+    spec_sha256="",
+    spec_uri="",
+    execution="",
+    since="2017-08-01T00:00:00Z",
+)
+EVIDENCE = Evidence(
+    live=LIVE,
+    baseline=Baseline(features=(), rows=0, training_set_id="t", created="2017-08-01T00:00:00Z"),
+    traffic=Traffic(invocations=1000, uncounted=4),
+    problems={UNCOUNTED: 4, "labels: late": 1},
+)
+DRIFT = {
+    "feature_name": "price",
+    "constraint_check_type": "baseline_drift_check",
+    "description": "Numerical distance: 0.3",
+}
+
+
+def _execution(
+    monitor: MonitorName, at: int, rows: int = 1000, violations: Any = (), **analysis: Any
+) -> ExecutionFiles:
+    documents = {
+        "statistics.json": {"dataset": {"item_count": rows}, **analysis},
+        "constraint_violations.json": {"violations": list(violations)},
+        "analysis.json": analysis,
+    }
+    files = {name: json.dumps(document).encode() for name, document in documents.items()}
+    return ExecutionFiles(monitor=monitor, at=f"2017-08-08T{at:02}:00:00Z", files=files)
+
+
+def _states(
+    executions: list[ExecutionFiles], monitors: tuple[MonitorName, ...] = ("data_quality",)
+) -> dict[str, MonitorState]:
+    evidence = with_executions(EVIDENCE, read_executions(executions), monitors)
+    return {str(name): state for name, state in states(evidence, MonitorSpec()).items()}
+
+
+def test_no_execution_is_a_monitor_that_did_not_run() -> None:
+    """Captures lie there, and nothing has looked at them."""
+    evidence = with_executions(EVIDENCE, read_executions([]), ("data_quality",))
+
+    assert _states([])["drift"] is MonitorState.MONITOR_NOT_RUN
+    assert evidence.problems == {
+        "labels: late": 1,
+        "data_quality: no execution of Model Monitor reported in the window": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("executions", "state"),
+    [
+        ([_execution("data_quality", 5)], MonitorState.OK),
+        ([_execution("data_quality", 5, rows=10)], MonitorState.INSUFFICIENT_DATA),
+        ([_execution("data_quality", 5, violations=[DRIFT])], MonitorState.OK),
+        ([_execution("data_quality", at, violations=[DRIFT]) for at in (4, 5)], MonitorState.VIOLATION),
+    ],
+)
+def test_drift_is_confirmed_by_executions(executions: list[ExecutionFiles], state: MonitorState) -> None:
+    """Two of the last three, as with windows of the other engines."""
+    assert _states(executions)["drift"] is state
+
+
+def test_each_monitor_has_its_state() -> None:
+    """Quality by metrics, bias by facets that only the execution names, attributions by their ranking."""
+    metrics = {"regression_metrics": {"mae": {"value": 3.0, "standard_deviation": 0.1}}}
+    section = {"facets": {"age": [{"value_or_threshold": "40", "metrics": [{"name": "DPPL", "value": 0.4}]}]}}
+    bias = {"facet": "age", "facet_value": "40", "metric_name": "DPPL", "constraint_check_type": "bias_drift_check"}
+    mae = {"metric_name": "mae", "constraint_check_type": "GreaterThanThreshold", "description": "Metric mae with 3"}
+    shap = {
+        "label": "label0",
+        "constraint_check_type": "feature_attribution_drift_check",
+        "description": "Feature attribution drift 0.76 exceeds threshold 0.9",
+    }
+    executions = [
+        _execution("data_quality", 5),
+        _execution("model_quality", 5, violations=[mae], **metrics),
+        _execution("bias", 5, violations=[bias], post_training_bias_metrics=section),
+        _execution("explainability", 5, violations=[shap]),
+    ]
+    found = _states(executions, MONITORS)
+
+    assert found == {
+        "drift": MonitorState.OK,
+        "quality": MonitorState.VIOLATION,
+        "bias": MonitorState.VIOLATION,
+        "explainability": MonitorState.VIOLATION,
+    }
+    evidence = with_executions(EVIDENCE, read_executions(executions), MONITORS)
+    assert [v.constraint_check_type for v in evidence.violations or ()] == [
+        "GreaterThanThreshold",
+        "bias_drift_check",
+        "feature_attribution_drift_check",
+    ]
+    assert _states([_execution("data_quality", 5)], MONITORS)["explainability"] is MonitorState.MONITOR_NOT_RUN
+
+
+def test_before_a_model_serves_nothing_is_added() -> None:
+    """The state stays what it is."""
+    assert with_executions(Evidence(), read_executions([]), MONITORS) == Evidence()
+    flawed = replace(EVIDENCE, baseline=None)
+    assert with_executions(flawed, read_executions([]), MONITORS) == flawed

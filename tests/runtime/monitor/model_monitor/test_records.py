@@ -1,0 +1,125 @@
+"""Rows out of captured and merged records, whatever the payload."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.monitor.model_monitor.records import RecordError, read_record, rows_of, value_of
+
+NAMES = ["prediction", "price", "store"]
+
+
+def _line(data: str, output: str | None, encoding: str = "CSV", **more: Any) -> str:
+    def side(mode: str, text: str) -> dict[str, str]:
+        kind = {"CSV": "text/csv", "JSON": "application/json", "BASE64": "text/html"}[encoding]
+        return {"observedContentType": kind, "mode": mode, "data": text, "encoding": encoding}
+
+    captured = {"endpointInput": side("INPUT", data)}
+    if output is not None:
+        captured["endpointOutput"] = side("OUTPUT", output)
+    return json.dumps({"captureData": captured, "eventMetadata": {"eventId": "e"}, "eventVersion": "0", **more})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        _line("2,north\n3,south\n", "7.5\n8\n"),
+        _line(base64.b64encode(b"2,north\n3,south").decode(), base64.b64encode(b"7.5\n8").decode(), "BASE64"),
+    ],
+)
+def test_csv_is_read_by_position_the_output_first(line: str) -> None:
+    """As AWS's container reads it: the baseline's first column is the prediction."""
+    assert rows_of(read_record(line), NAMES) == [
+        {"prediction": "7.5", "price": "2", "store": "north"},
+        {"prediction": "8", "price": "3", "store": "south"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "output"),
+    [
+        ('{"instances": [{"price": 2, "store": "north"}]}', '{"predictions": [7.5]}'),
+        ('{"instances": [[2, "north"]]}', '{"predictions": [7.5]}'),
+        ('{"store": "north", "price": 2}', '{"prediction": 7.5}'),
+        ('{"store": "north", "price": 2}\n', "7.5"),
+        ('[{"store": "north", "price": 2}]', "[7.5]"),
+    ],
+)
+def test_json_is_read_by_name_where_it_has_names(data: str, output: str) -> None:
+    """A prediction without a name takes the first that the input has not."""
+    assert rows_of(read_record(_line(data, output, "JSON")), NAMES) == [
+        {"prediction": 7.5, "price": 2, "store": "north"}
+    ]
+
+
+def test_what_is_beyond_the_baseline_has_a_name_too() -> None:
+    """So that an extra column is seen."""
+    assert rows_of(read_record(_line("2,north,x", "7")), NAMES)[0]["_c3"] == "x"
+
+
+def test_one_side_can_be_looked_at_alone() -> None:
+    """As ``captureIndexNames`` says, or as the capture options leave it."""
+    record = read_record(_line("2,north", "7"))
+
+    assert rows_of(record, ["price", "store"], ("endpointInput",)) == [{"price": "2", "store": "north"}]
+    assert rows_of(read_record(_line("2,north", None)), ["price", "store"]) == [{"price": "2", "store": "north"}]
+
+
+def test_rows_of_both_sides_must_agree() -> None:
+    """Else nobody knows which prediction is whose."""
+    with pytest.raises(RecordError, match="different numbers of rows"):
+        rows_of(read_record(_line("2,north", "7\n8")), NAMES)
+
+
+def test_labels_are_in_the_order_of_the_rows() -> None:
+    """Of a merged record."""
+    line = _line("2,a\n3,b", "7\n8", groundTruthData={"data": "1\n0\n", "encoding": "CSV"})
+
+    assert read_record(line).labels == ["1", "0"]
+
+
+def test_calls_of_the_platform_are_nobodys() -> None:
+    """Their payloads are not read."""
+    line = json.loads(_line("{", "7", "JSON"))
+    line["eventMetadata"]["inferenceId"] = "mlops-synthetic-1"
+
+    record = read_record(json.dumps(line))
+    assert (record.is_synthetic, record.sides, record.key) == (True, {}, "mlops-synthetic-1")
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "[]", '{"captureData": {}}', '{"captureData": 1, "eventMetadata": {"eventId": "e"}}']
+)
+def test_what_is_no_record_is_told_the_same_way(line: str) -> None:
+    """So that lines can be counted by it."""
+    with pytest.raises(RecordError, match=r"^line is no capture record$"):
+        read_record(line)
+
+
+@pytest.mark.parametrize(("data", "encoding"), [("{", "JSON"), ("%", "BASE64"), ("/w==", "BASE64")])
+def test_a_payload_that_cannot_be_read_names_its_side(data: str, encoding: str) -> None:
+    """JSON that is none, BASE64 that is none, bytes that are no text."""
+    with pytest.raises(RecordError, match="endpointInput is neither CSV nor JSON"):
+        read_record(_line(data, None, encoding))
+
+
+@given(st.binary(max_size=40) | st.text(max_size=40))
+def test_no_line_breaks_it(line: bytes | str) -> None:
+    """It is a record, or a reason."""
+    try:
+        read_record(line)
+    except RecordError:
+        return
+
+
+@pytest.mark.parametrize(
+    ("row", "attribute", "value"),
+    [(["a", "b"], "1", "b"), ({"score": 1}, "score", 1), (3, "0", 3), (["a"], "4", None), ({}, "x", None)],
+)
+def test_attributes_are_names_or_positions(row: Any, attribute: str, value: Any) -> None:
+    """Of an output row."""
+    assert value_of(row, attribute) == value

@@ -1,0 +1,313 @@
+"""The page of a window: what it says at once, that it is safe and whole, and that a browser draws it without a network."""
+
+import html
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from tests.runtime.monitor import reports
+from tests.runtime.monitor.reports import HOSTILE, SAMPLES, Sample
+
+from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.monitor.page.page import MOST_REPORTS, page
+
+WIDTHS = (360, 1280)
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --virtual-time-budget=2000"
+)
+
+
+def _page(sample: Sample) -> str:
+    return page(sample.report, baseline=sample.baseline, counts=sample.counts, history=sample.history, spec=sample.spec)
+
+
+class _Words(HTMLParser):
+    """Collects the words of a page, without its style, the tags that it has, and those that were not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "html", "rect", "line", "circle", "polyline"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in {"html", "rect", "line", "circle", "polyline"}:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open and data.strip():
+            self.words.append(" ".join(data.split()))
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+def test_what_is_wrong_stands_first() -> None:
+    """Verdict, problems, state of each monitor with what to do; then the features, most evidence first and open."""
+    text = _Words(_page(reports.drifting())).text
+
+    order = [
+        "drift in 2 of 3 windows: price",
+        "Problems: row has 3 values instead of 4; price: text instead of a number",
+        "drift ✕ violated features moved by more than they may",
+        "Do: read what moved",
+        "The last 7 windows",
+        "What moved",
+        "price ✕ drifted mean rose 28 %, from 2.4 to 3.07 PSI 0.31",
+        "check units, currency and price lists at the source",
+        "price x stock ✕ drifted",
+        "store ! in this window levels never seen before: 4 % of the rows",
+        "3 others, by evidence",
+        "forecast ✓ holds",
+        "null patterns ? not tested fewer than 200 rows",
+        "Pairs: 1 watched.",
+        "basket_id unique identifier",
+        "93 % of the predictions that were due a label have one",
+        "wape 0.41 (0.39 to 0.43) 0.4 0.5 ✓ holds",
+        "row has 3 values instead of 4 2",
+        "hours added for rows enough 6",
+        "minimum effect 0.01",
+    ]
+    places = [text.find(each) for each in order]
+    assert -1 not in places, order[places.index(-1)]
+    assert places == sorted(places)
+
+
+def test_a_distribution_is_shown_beside_its_baseline() -> None:
+    """Bins by their bounds, out of range, new levels and nulls by name; where it moved stands out; the numbers that people know."""
+    text = _page(reports.drifting())
+    words = _Words(text).text
+
+    assert "below 0.5, out of range 0 % 0.3 %" in words
+    assert "0.5 to 1 10 % 2.0 %" in words
+    assert "nulls 2.0 % 2.0 %" in words
+    assert "levels never seen before 0 % 4.5 %" in words
+    assert re.findall(r'<tr class="cell moved"><th scope="row">(.*?)<', text)[:2] == ["0.5 to 1", "1 to 1.49"]
+    for told in ("Jensen-Shannon distance 0.155", "L-infinity distance 0.013", "Wasserstein distance 0.05"):
+        assert told in words
+    assert "nulls 2.1 % (1.4 % to 3.1 %), was 2.0 %" in words.replace("\u00a0", " ")
+    assert "PSI in the last 7 reports: 0.04, 0.09, 0.16, 0.25, 0.36, 0.49, 0.31; drifted in 3 of 7" in text
+
+
+def test_a_pair_is_a_table() -> None:
+    """Groups by their bounds; without pairs it says what is not watched."""
+    words = _Words(_page(reports.drifting())).text
+
+    assert "Share of the rows, baseline → window: price down, stock across" in words
+    assert "0.5 to 1 … 1.49 to 1.99 9.8 % → 0.4 %" in words
+    assert "marginals only: joint changes are not watched" not in words
+    assert "marginals only: joint changes are not watched" in _Words(_page(reports.conditioned())).text
+
+
+def test_a_conditioned_window_is_shown_against_what_it_was_compared_with() -> None:
+    """The baseline of promotions alone; rows of conditions that it does not know are counted and named."""
+    words = _Words(_page(reports.conditioned())).text
+
+    assert "baseline, at this window's conditions" in words
+    assert "0.5 to 1 50 % 50 %" in words
+    assert (
+        "Compared given promotion, day; 100 rows of conditions that the baseline does not know are not tested." in words
+    )
+    assert "promotion|Sun 100" in words
+
+
+def test_a_classifier_has_segments_bias_and_attributions() -> None:
+    """Segments that are worse stand apart; facets by what is violated first; ranks with what they were."""
+    words = _Words(_page(reports.classifier())).text
+
+    assert "quality ✕ violated" in words
+    assert "Affected segments store=store 3, 210 rows" in words
+    assert words.index("DPPL post-training") < words.index("AD post-training") < words.index("DI post-training")
+    assert "store 1 was 2 68 %" in words
+    assert "NDCG" in words
+    assert "engine counted by a SageMaker Processing job" in words
+
+
+@pytest.mark.parametrize(
+    ("sample", "said"),
+    [
+        (reports.silent, "drift ? no traffic nobody called the endpoint in the window"),
+        (reports.tampered, "nobody watches: the baseline is not the one that was approved"),
+        (reports.tampered, "The thresholds of this run were not kept with it."),
+        (reports.empty, "drift ? not deployed no model serves yet"),
+        (reports.empty, "No feature was tested in this window."),
+    ],
+)
+def test_silence_is_said(sample: Callable[[], Sample], said: str) -> None:
+    """And never looks as if all were well."""
+    text = _page(sample())
+
+    assert said in _Words(text).text
+    assert '<div class="verdict good"' not in text
+
+
+def test_suspects_are_no_alarm_and_not_hidden() -> None:
+    """What moved in this window alone is amber, though the state is OK."""
+    feature = replace(reports.MOVED[1])
+    report = reports.report_of(8, (feature, *reports.QUIET[2:]))
+
+    words = _Words(page(report, baseline=None, counts=None, history=(), spec=None)).text
+
+    assert "drift ! suspect 1 of 5 features moved in this window, not yet in enough of them" in words
+    assert "it alarms if the next windows agree" in words
+
+
+def test_a_rollout_keeps_drift_from_being_told() -> None:
+    """The page says so."""
+    sample = reports.drifting()
+    words = _Words(_page(replace(sample, report=replace(sample.report, suppressed="a rollout ran")))).text
+
+    assert "Nothing was published as drift: a rollout ran." in words
+    assert "price ! during a rollout" in words
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"baseline": None}, "the baseline of this window cannot be used here"),
+        ({"counts": None}, "the counts of this window cannot be used here"),
+        ({"baseline": replace(reports.BASELINE, features=reports.BASELINE.features[:2])}, "No distributions: "),
+        (
+            {"counts": replace(reports.drifting().counts, baseline_sha256="other")},  # type: ignore[type-var]
+            "the counts are of another baseline than the report",
+        ),
+    ],
+)
+def test_without_what_it_needs_there_are_no_distributions(changes: dict[str, object], why: str) -> None:
+    """And it says why."""
+    words = _Words(_page(replace(reports.drifting(), **changes))).text  # type: ignore[arg-type]
+
+    assert why in words
+    assert "0.5 to 1" not in words
+    assert "mean rose 28 %" in words
+
+
+def test_what_people_wrote_is_no_markup() -> None:
+    """Names, levels, reasons, problems and metrics cannot add a tag or leave an attribute."""
+    found = _Words(_page(reports.hostile()))
+
+    assert {"script", "img"} & {tag for tag, _ in found.tags} == set()
+    assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
+    assert found.text.count(HOSTILE) > 15
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_it_is_whole_by_itself(name: str) -> None:
+    """Every tag is closed, every link leads to the page, nothing is loaded, no script runs, every drawing has words."""
+    text = _page(SAMPLES[name]())
+    found = _Words(text)
+    ids = [a["id"] for _, a in found.tags if a.get("id")]
+
+    assert found.open == []
+    assert len(ids) == len(set(ids))
+    assert {a["href"] for _, a in found.tags if a.get("href")} <= {f"#{each}" for each in ids}
+    assert {"script", "link", "iframe", "img", "object"} & {tag for tag, _ in found.tags} == set()
+    assert re.findall(r"url\(|@import|(?<![\w:])(?:https?:)?//\w", text) == []
+    assert all(a.get("aria-hidden") or a.get("aria-label") for tag, a in found.tags if tag == "svg")
+
+
+def test_history_is_of_earlier_windows() -> None:
+    """Later ones, doubles and the report itself are left out; order does not matter; there is an end to it."""
+    sample = reports.drifting()
+    many = [*reversed(sample.history), *sample.history, sample.report, reports.report_of(9, reports.QUIET)]
+
+    assert _page(replace(sample, history=many)) == _page(sample)
+    long = [
+        replace(sample.report, window_until=f"2017-{month:02}-{day:02}T06:00:00Z")
+        for month in (6, 7)
+        for day in range(1, 29)
+    ]
+    assert f"The last {MOST_REPORTS} windows" in _page(replace(sample, history=long))
+
+
+def _contrast(first: str, second: str) -> float:
+    """Return the contrast of two colours. See: https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio."""
+
+    def luminance(colour: str) -> float:
+        full = colour if len(colour) == 6 else "".join(2 * each for each in colour)
+        parts = [int(full[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_can_be_read_in_light_and_in_dark() -> None:
+    """Contrast of at least 4.5 to 1, as WCAG's level AA asks for."""
+    themes = re.findall(r":root \{(.*?)\}", _page(reports.quiet()), re.DOTALL)
+    assert len(themes) == 2
+    for theme in themes:
+        colours = dict(re.findall(r"--(\w+): #(\w+)", theme))
+        pairs = [("ink", "paper"), ("ink", "soft"), ("grey", "paper"), ("grey", "soft"), ("link", "paper")]
+        pairs += [("ink", f"{tone}bg") for tone in ("good", "warn", "bad", "unknown")]
+        pairs += [(tone, f"{tone}bg") for tone in ("good", "warn", "bad", "unknown")]
+        for text, ground in pairs:
+            assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+@pytest.mark.parametrize("name", ["drifting", "classifier", "wide", "hostile", "empty"])
+def test_it_opens_in_a_browser_without_a_network(name: str, tmp_path: Path) -> None:
+    """Chromium draws it, and nothing is wider than a phone's or a desk's screen."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed; apt-get install chromium")
+    frames = "".join(
+        f'<iframe width="{width}" height="900" srcdoc="{html.escape(_page(SAMPLES[name]()))}"></iframe>'
+        for width in WIDTHS
+    )
+    probe = (
+        "<script>addEventListener('load', () => { document.body.dataset.over = [...document.querySelectorAll('iframe')].map("
+        "f => { const d = f.contentDocument.documentElement; for (const e of d.querySelectorAll('details')) e.open = true;"
+        "return [d.clientWidth, d.scrollWidth - d.clientWidth, d.querySelectorAll('h1').length].join(':') }).join(' ') })</script>"
+    )
+    file = tmp_path / "frames.html"
+    file.write_text(f"<!doctype html><body>{frames}{probe}</body>", encoding="utf-8")
+
+    shown = subprocess.run(
+        [
+            chromium,
+            *FLAGS.split(),
+            "--hide-scrollbars",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            file.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
+
+    assert re.findall(r'data-over="(.*?)"', shown) == [" ".join(f"{width}:0:1" for width in WIDTHS)]
+
+
+def test_a_report_of_another_store_is_shown_as_it_is() -> None:
+    """A report with the fields of earlier versions alone has a page: what it does not know is not there."""
+    old: MonitorReport = replace(
+        reports.report_of(8, reports.QUIET[:1]),
+        quality_metrics=None,
+        quality={"wape": 0.4},
+        quality_baseline={"wape": 0.38},
+        latency=None,
+        latency_state=None,
+        engine=None,
+        left_out=None,
+    )
+    words = _Words(page(old, baseline=None, counts=None, history=(), spec=None)).text
+
+    assert "wape 0.4 0.38" in words
+    assert "latency" not in words.lower()

@@ -1,0 +1,123 @@
+"""States in words, the order of evidence, what to do."""
+
+from dataclasses import replace
+
+import pytest
+from tests.runtime.monitor import reports
+
+from mlops_runtime.contracts.monitor import Measured, MonitorState
+from mlops_runtime.monitor.drift.rules import Rule
+from mlops_runtime.monitor.page import text as page_text
+
+
+@pytest.mark.parametrize("monitor", page_text.MONITORS)
+@pytest.mark.parametrize("state", MonitorState)
+def test_every_state_has_its_words(monitor: str, state: MonitorState) -> None:
+    """OK is good and nothing else is; what is no news asks for something."""
+    said = page_text.state_text(monitor, state)
+
+    assert (said.tone == "good") == (state is MonitorState.OK)
+    assert said.tone == page_text.TONES[state]
+    assert said.means
+    assert bool(said.do) == (state is not MonitorState.OK)
+    assert not said.means.endswith(".")
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_every_rule_says_what_to_do(rule: Rule) -> None:
+    """What alarms asks for a retraining where the world has changed; what is suspect waits for the next windows."""
+    found = reports.drift("price", 0.2, 1e-9, rule=rule.value)
+
+    assert page_text.what_to_do(found).endswith("if the world has changed, retrain")
+    assert page_text.what_to_do(replace(found, persistent=False)).endswith("it alarms if the next windows agree")
+
+
+def test_what_holds_or_was_not_tested_asks_for_nothing() -> None:
+    """And says why."""
+    assert page_text.what_to_do(reports.drift("price")) == "nothing: it holds"
+    assert page_text.what_to_do(reports.drift("price", untested="all null")) == "nothing can be said: all null"
+
+
+def test_features_are_ranked_by_evidence() -> None:
+    """Persistent drift, drift of this window, then the smallest p-values; untested ones last."""
+    ranked = [feature.name for feature in page_text.ranked(reports.MOVED)]
+
+    assert ranked == ["price", "price x stock", "store", "forecast", "stock", "null_patterns"]
+
+
+def test_a_report_without_a_verdict_gets_one() -> None:
+    """Made of what drifted and of the states."""
+    report = reports.report_of(8, reports.MOVED)
+    silent = reports.silent().report
+
+    assert page_text.verdict(report) == (
+        "3 of 6 features drifted: price, price x stock, store; quality holds; latency holds"
+    )
+    assert page_text.verdict(silent).startswith(
+        "drift unknown, nobody called the endpoint in the window; quality unknown"
+    )
+    assert page_text.verdict(reports.drifting().report).startswith("drift in 2 of 3 windows")
+    assert page_text.verdict(reports.wide().report).startswith("20 of 200 features drifted: feature_number_0, ")
+    assert "and 17 more" in page_text.verdict(reports.wide().report)
+
+
+def test_the_worst_monitor_gives_the_tone() -> None:
+    """Nothing tested is unknown, not good."""
+    assert page_text.tone(reports.quiet().report) == "good"
+    assert page_text.tone(reports.drifting().report) == "bad"
+    assert page_text.tone(reports.classifier().report) == "bad"
+    assert page_text.tone(reports.silent().report) == "unknown"
+    assert page_text.tone(reports.empty().report) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("measured", "text"),
+    [
+        (Measured(name="null_rate", value=0.021, low=0.014, high=0.031), "2.1 % (1.4 % to 3.1 %)"),
+        (Measured(name="auc", value=0.7), "0.7"),
+        (Measured(name="r2", value=None), "not defined"),
+        (Measured(name="DI", value=float("inf")), "infinite"),
+    ],
+)
+def test_numbers_are_written_as_people_know_them(measured: Measured, text: str) -> None:
+    """Rates in percent, intervals in brackets."""
+    assert page_text.interval_text(measured) == text
+
+
+def test_what_counted_is_said() -> None:
+    """And that AWS's image did not run, where ours stood in for it."""
+    report = reports.report_of(8, (), engine="SAGEMAKER_MODEL_MONITOR")
+
+    assert page_text.engine_text(report) == "SageMaker Model Monitor"
+    assert page_text.engine_text(replace(report, analyzer="mlops_runtime")).endswith("in place of AWS's image")
+    assert page_text.engine_text(replace(report, engine=None)) == ""
+
+
+def test_model_monitor_gives_no_psi() -> None:
+    """A zero would look like one."""
+    assert page_text.psi_text(reports.drift("price", 0.0, rule="model_monitor")) == ""
+
+
+def test_verdicts_of_a_feature() -> None:
+    """Drift of enough windows, of this one, of earlier ones, of none."""
+    drifted = reports.drift("price", 0.2, 1e-9)
+    words = [
+        page_text.drift_word(feature)[1]
+        for feature in (
+            drifted,
+            replace(drifted, persistent=True),
+            replace(drifted, persistent=False),
+            reports.drift("price", persistent=True),
+            reports.drift("price"),
+        )
+    ]
+
+    assert words == ["drifted", "drifted", "in this window", "in earlier windows", "holds"]
+
+
+def test_a_window_has_its_hours() -> None:
+    """Whole days are days."""
+    report = reports.report_of(8, ())
+
+    assert page_text.hours_text(page_text.window_hours(report)) == "1 day"
+    assert page_text.moment("soon") == "soon"

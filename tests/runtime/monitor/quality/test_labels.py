@@ -1,0 +1,188 @@
+"""The join of labels and captures: any order, repetition, delay, coverage, bounded memory."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.contracts.monitor import FeatureBaseline
+from mlops_runtime.monitor.quality.labels import Joined, Timed, column_text, due_before, join
+
+NOON = datetime(2017, 8, 7, 12, tzinfo=UTC)
+FEATURES = (
+    FeatureBaseline(name="store", type="category", counts=()),
+    FeatureBaseline(name="age", type="number", counts=()),
+)
+
+
+def at(hours: float) -> str:
+    """Return a time so many hours after noon."""
+    return (NOON + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# id of the call, hour of the call, labels, hours of upload of each version of the label
+CALLS = st.lists(
+    st.tuples(
+        st.floats(-48, 0),
+        st.lists(st.integers(0, 100), min_size=1, max_size=3),
+        st.lists(st.floats(0, 24), max_size=3),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(CALLS, st.randoms())
+def test_every_order_gives_the_same(lines: Any, calls: list[Any], random: Any) -> None:
+    """The latest upload counts, a capture counts once, delay is to the first upload, coverage is of calls a day old."""
+    captures, labels = [], []
+    for number, (hour, values, uploads) in enumerate(calls):
+        line = lines.call(None, "\n".join(map(str, values)), inference_id=f"c{number}", time=at(hour))
+        captures += [line] * random.choice([1, 1, 2])
+        for version, upload in enumerate(sorted(uploads)):
+            label = lines.label("x", [value + version + 1 for value in values], inference_id=f"c{number}")
+            labels.append(Timed(NOON + timedelta(hours=upload, microseconds=version), label))
+    random.shuffle(captures)
+    random.shuffle(labels)
+    joined = join(labels, captures, due_until=due_before(NOON, 24))
+    errors = sorted((joined.labelled.label - joined.labelled.prediction).tolist())
+    assert errors == sorted(float(len(uploads)) for _, values, uploads in calls if uploads for _ in values)
+    assert (joined.unmatched, joined.mismatched, joined.malformed) == (0, 0, 0)
+    due = [bool(uploads) for hour, _, uploads in calls if at(hour) <= at(-24)]
+    if labels:
+        assert joined.repeated == len(captures) - len(calls)
+        assert (joined.due, joined.covered) == (len(due), sum(due))
+        delays = [min(uploads) - hour for hour, _, uploads in calls if uploads]
+        assert joined.delay_hours == pytest.approx(np.median(delays), abs=1 / 3600)
+    else:
+        assert (joined.due, joined.delay_hours) == (0, None)
+
+
+def test_labels_before_the_window_count_for_coverage_alone(lines: Any) -> None:
+    """They were measured when they came."""
+    captures = [lines.call(None, "8", event_id=f"e{hour}", time=at(-hour)) for hour in (30, 40)]
+    labels = [
+        Timed(NOON - timedelta(hours=10), lines.label("e30", [10])),
+        Timed(NOON - timedelta(hours=1), lines.label("e40", [10])),
+    ]
+    joined = join(labels, captures, window_from=at(-2), due_until=at(-24))
+    assert (len(joined.labelled), joined.due, joined.covered) == (1, 2, 2)
+
+
+def test_a_label_uploaded_again_in_the_window_is_measured_again(lines: Any) -> None:
+    """A correction is news; the delay is still to the first upload."""
+    labels = [
+        Timed(NOON - timedelta(hours=1), lines.label("e-1", [20])),
+        Timed(NOON - timedelta(hours=10), lines.label("e-1", [10])),
+    ]
+    joined = join(labels, [lines.call(None, "8", time=at(-12))], window_from=at(-2))
+    assert (joined.labelled.label.tolist(), joined.delay_hours) == ([20.0], 2.0)
+
+
+def test_columns_are_the_same_from_every_content_type(lines: Any) -> None:
+    """CSV, JSON by name and by position, base64; a number is written one way."""
+    instances = json.dumps({"instances": [{"store": "north", "age": 41}, ["north", 41.0]]})
+    calls = [
+        lines.call("north,41.0\nnorth,41\n", "1\n2", event_id="csv"),
+        lines.call(instances, '{"predictions": [1, 2]}', encoding="JSON", output_encoding="JSON", event_id="json"),
+        lines.call("bm9ydGgsNDEKbm9ydGgsNDEuMA==", "1\n2", encoding="BASE64", event_id="base64"),
+    ]
+    labels = [lines.label(key, [1, 2]) for key in ("csv", "json", "base64")]
+    rows = join(labels, calls, features=FEATURES, columns=("age", "store")).labelled
+    assert len(rows) == 6
+    assert (rows.columns["age"].values, rows.columns["store"].values) == (("41",), ("north",))
+    assert len(set(rows.call.tolist())) == 3
+
+
+def test_a_row_whose_input_cannot_be_read_keeps_its_prediction(lines: Any) -> None:
+    """It is in no segment; a null is in none either, and a call without a captured input."""
+    calls = [
+        lines.call("north", "1", event_id="short"),
+        lines.call(",", "2", event_id="null"),
+        lines.call(None, "3", event_id="none"),
+        lines.call("north,1\nsouth,2", "4", event_id="long"),
+    ]
+    labels = [lines.label(key, [1]) for key in ("short", "null", "none", "long")]
+    rows = join(labels, calls, features=FEATURES, columns=("store", "age")).labelled
+    assert rows.prediction.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert rows.columns["store"].codes.tolist() == rows.columns["age"].codes.tolist() == [-1] * 4
+
+
+def test_bounds_come_beside_their_prediction(lines: Any) -> None:
+    """An interval that is not a pair of numbers is none."""
+    call = lines.call(None, '{"predictions": [[5, 3, 8], [6, null, 9]]}', output_encoding="JSON")
+    rows = join([lines.label("e-1", [4, 4])], [call]).labelled
+    np.testing.assert_array_equal(rows.low, [3, np.nan])
+    assert rows.high.tolist() == [8, 9]
+
+
+def test_unlabelled_calls_are_looked_at_where_asked(lines: Any) -> None:
+    """Of the window alone; then reading does not stop at the last label."""
+    calls = [
+        lines.call("north,1", "1", event_id="before", time=at(-30)),
+        lines.call("north,1", "2", event_id="labelled", time=at(-30)),
+        lines.call("south,1", "3", event_id="inside", time=at(-1)),
+        lines.call("south,1", "nan", event_id="broken", time=at(-1)),
+        lines.call("south,1", "5", inference_id="mlops-synthetic-1", time=at(-1)),
+    ]
+    joined = join(
+        [lines.label("labelled", [2])],
+        calls,
+        window_from=at(-2),
+        features=FEATURES,
+        columns=("store",),
+        unlabelled=True,
+    )
+    assert joined.predicted.prediction.tolist() == [3.0]
+    assert joined.labelled.prediction.tolist() == [2.0]
+
+
+def run_sampled(lines: Any, maximum: int, *, unlabelled: bool) -> Joined:
+    """Join 4000 calls of one or two rows, the older half labelled."""
+    calls, labels = [], []
+    for number in range(4000):
+        rows = 1 + number % 2
+        calls.append(lines.call(None, "\n".join(["8"] * rows), event_id=f"e{number}", time=at(number % 24 - 24)))
+        if number % 24 < 12:
+            labels.append(lines.label(f"e{number}", [10 + number % 5] * rows))
+    return join(labels, calls, due_until=at(0), unlabelled=unlabelled, maximum_rows=maximum)
+
+
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_too_many_rows_are_sampled_by_call(lines: Any, unlabelled: bool) -> None:
+    """Never more than fit, calls whole, and what is measured stays what it is."""
+    whole, part = (run_sampled(lines, maximum, unlabelled=unlabelled) for maximum in (100_000, 1000))
+    expected = sum(1 + number % 2 for number in range(4000) if number % 24 < 12)
+    assert (whole.share, len(whole.labelled)) == (1.0, expected)
+    assert part.share in (0.5, 0.25, 0.125, 0.0625)
+    assert 200 < len(part.labelled) <= 1000
+    assert len(part.predicted) <= 1000
+    assert (part.unmatched, part.mismatched) == (0, 0)
+    assert part.covered / part.due == pytest.approx(whole.covered / whole.due, abs=0.06)
+    assert part.labelled.label.mean() == pytest.approx(whole.labelled.label.mean(), abs=0.3)
+    assert len(part.labelled) / len(whole.labelled) == pytest.approx(part.share, rel=0.2)
+    sizes = np.bincount(part.labelled.call)
+    assert set(sizes[sizes > 0].tolist()) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("number", "0.1", "0.1"),
+        ("number", 0.1, "0.1"),
+        ("number", -2.0, "-2"),
+        ("number", "x", None),
+        ("number", float("inf"), None),
+        ("number", True, None),
+        ("category", "a b", "a b"),
+        ("category", "", None),
+        ("category", 3, None),
+    ],
+)
+def test_texts_of_columns(kind: str, value: object, text: str | None) -> None:
+    """One text for one value."""
+    assert column_text(kind, value) == text

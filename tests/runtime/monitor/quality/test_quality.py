@@ -1,0 +1,252 @@
+"""Labels and predictions joined row by row, against plain arithmetic."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.monitor import Baseline, Facet, FeatureBaseline, Measured, SegmentQuality
+from mlops_runtime.monitor.quality.quality import Quality, Target, measure, measured
+from mlops_runtime.monitor.quality.rows import Rows
+from mlops_runtime.monitor.spec import MonitorSpec
+
+NUMBER = st.floats(0, 100, width=32, allow_subnormal=False)
+PAIR = st.tuples(NUMBER, NUMBER)
+
+
+@given(st.lists(st.lists(PAIR, min_size=1, max_size=5), min_size=1, max_size=8), st.randoms())
+def test_wape_and_bias_over_all_rows(lines: Any, calls: list[list[tuple[float, float]]], random: Any) -> None:
+    """Whatever order labels arrive in, each row meets its own prediction."""
+    captures = [
+        lines.call(
+            None, json.dumps({"predictions": [p for p, _ in call]}), output_encoding="JSON", inference_id=f"c{i}"
+        )
+        for i, call in enumerate(calls)
+    ]
+    labels = [lines.label("x", [y for _, y in call], inference_id=f"c{i}") for i, call in enumerate(calls)]
+    random.shuffle(labels)
+    quality = measure(labels, captures)
+    pairs = [pair for call in calls for pair in call]
+    total = sum(y for _, y in pairs)
+    assert quality.rows == len(pairs)
+    if total > 0:
+        assert quality.wape == pytest.approx(sum(abs(p - y) for p, y in pairs) / total)
+        assert quality.bias == pytest.approx(sum(p - y for p, y in pairs) / total, abs=1e-9)
+    else:
+        assert (quality.wape, quality.bias) == (None, None)
+
+
+def test_the_event_id_joins_without_an_inference_id(lines: Any) -> None:
+    """SageMaker's own id is the key then."""
+    quality = measure([lines.label("e-7", [10])], [lines.call(None, "12\n", event_id="e-7")])
+    assert (quality.rows, quality.wape, quality.bias) == (1, 0.2, 0.2)
+
+
+def test_a_label_uploaded_again_replaces_and_a_call_captured_twice_counts_once(lines: Any) -> None:
+    """Repetition changes nothing but the value."""
+    labels = [lines.label("e-1", [5]), lines.label("e-1", [10])]
+    quality = measure(labels, [lines.call(None, "8"), lines.call(None, "8")])
+    assert (quality.rows, quality.wape, quality.bias) == (1, 0.2, -0.2)
+
+
+def test_synthetic_calls_are_not_joined(lines: Any) -> None:
+    """Not even if somebody labels one."""
+    synthetic = "mlops-synthetic-1-29174fbf3e2370f6"
+    captures = [lines.call(None, "99\n", inference_id=synthetic), lines.call(None, "12\n", inference_id="c1")]
+    labels = [lines.label("x", [1], inference_id=synthetic), lines.label("x", [10], inference_id="c1")]
+    quality = measure(labels, captures)
+    assert (quality.rows, quality.wape, quality.unmatched) == (1, 0.2, 1)
+
+
+def test_rows_without_a_label_or_a_finite_prediction_are_left_out(lines: Any) -> None:
+    """Their neighbours keep their labels."""
+    quality = measure([lines.label("e-1", [10, "", 20, 30])], [lines.call(None, "11\n5\nnan\n27")])
+    assert (quality.rows, quality.wape) == (2, 4 / 40)
+
+
+def test_what_does_not_fit_is_counted(lines: Any) -> None:
+    """Labels without a call, calls with another number of labels, lines that are broken."""
+    labels = [lines.label("none", [1]), lines.label("e-1", [1, 2]), "{"]
+    quality = measure(labels, [lines.call(None, "1\n2\n3"), "[]", "", lines.call("1,2,3")])
+    assert (quality.rows, quality.unmatched, quality.mismatched, quality.malformed) == (0, 1, 1, 2)
+
+
+def test_an_earlier_models_errors_are_not_counted(lines: Any) -> None:
+    """Labels that arrive after a promotion judge the model that predicted."""
+    calls = [lines.call(None, "1", event_id=f"e{h}", time=f"2017-08-07T{h}:00:00Z") for h in (10, 11)]
+    quality = measure([lines.label("e10", [2]), lines.label("e11", [4])], calls, since="2017-08-07T11:00:00Z")
+    assert (quality.rows, quality.wape, quality.unmatched) == (1, 0.75, 1)
+
+
+def test_captures_are_read_no_further_than_needed(lines: Any) -> None:
+    """Without labels nothing is read; after the last label's call nothing more."""
+
+    def captures() -> Iterator[str]:
+        yield lines.call(None, "12")
+        pytest.fail("read beyond the last label's call")
+
+    assert measure([lines.label("e-1", [10])], captures()).rows == 1
+    assert measure([], iter(lambda: pytest.fail("read without labels"), None)).rows == 0
+
+
+INPUTS = (
+    FeatureBaseline(name="store", type="category", counts=()),
+    FeatureBaseline(name="age", type="number", counts=()),
+)
+PLAIN = Baseline(features=INPUTS, rows=1, training_set_id="t", created="2017-08-01T00:00:00Z")
+
+
+def by_name(metrics: tuple[Measured, ...]) -> dict[str, Measured]:
+    """Return metrics by their names."""
+    return {metric.name: metric for metric in metrics}
+
+
+def window(lines: Any, count: int, *, scores: bool) -> tuple[list[str], list[str]]:
+    """Return labels and captures of calls from two stores, the west's predictions far worse."""
+    random = np.random.default_rng(2)
+    labels, captures = [], []
+    for number in range(count):
+        store, age = ("north", "west")[number % 2], random.choice([30, 50])
+        noise = 0.1 if store == "north" else 0.5
+        if scores:
+            truth = int(random.random() < 0.5)
+            value = np.clip(truth * 0.8 + 0.1 + random.normal(0, noise), 0, 1)
+        else:
+            truth = random.normal(100, 10)
+            value = truth * (1 + random.normal(0, noise))
+        captures.append(lines.call(f"{store},{age}", f"{value},{value - 5},{value + 5}", event_id=f"e{number}"))
+        labels.append(lines.label(f"e{number}", [truth]))
+    return labels, captures
+
+
+def test_a_regression_is_measured_by_segment_with_intervals(lines: Any) -> None:
+    """Each metric lies in its interval; segments hold all rows; the bad one is seen."""
+    baseline = replace(PLAIN, segments=("store",), quality={"wape": 0.1})
+    quality = measure(*window(lines, 600, scores=False), baseline=baseline)
+    metrics = by_name(quality.metrics)
+    assert list(metrics) == ["wape", "bias", "mae", "rmse", "r2", "interval_coverage"]
+    for metric in quality.metrics:
+        assert metric.low is not None
+        assert metric.high is not None
+        assert metric.value is not None
+        assert metric.low <= metric.value <= metric.high
+        assert metric.rows == 600
+    assert (metrics["wape"].value, metrics["bias"].value) == pytest.approx((quality.wape, quality.bias))
+    assert {(part.segment, part.rows) for part in quality.segments} == {("store=north", 300), ("store=west", 300)}
+    wape = {part.segment: by_name(part.metrics)["wape"] for part in quality.segments}
+    assert wape["store=west"].low > 2 * wape["store=north"].high  # type: ignore[operator] # both are known
+    assert metrics["wape"].limit == pytest.approx(0.125)
+    assert (metrics["wape"].violated, metrics["mae"].violated) == (True, None)
+
+
+def test_a_classification_is_measured_at_its_threshold(lines: Any) -> None:
+    """Precision and recall are of what is called positive; regression metrics are not of it."""
+    labels, captures = window(lines, 400, scores=True)
+    plain = replace(PLAIN, target="classification")
+    strict = measure(labels, captures, baseline=replace(plain, positive=0.9))
+    even = measure(labels, captures, baseline=plain)
+    names = ["auc", "average_precision", "f1", "precision", "recall", "accuracy", "ece", "brier", "log_loss"]
+    assert list(by_name(even.metrics)) == names
+    assert by_name(strict.metrics)["auc"] == by_name(even.metrics)["auc"]
+    assert by_name(strict.metrics)["recall"].value < by_name(even.metrics)["recall"].value  # type: ignore[operator]
+
+
+def test_rows_that_a_classification_cannot_be_judged_by_are_told(lines: Any) -> None:
+    """A count as a label, a score beyond 1."""
+    captures = [lines.call(None, value, event_id=f"e{value}") for value in ("0.5", "0.25", "3")]
+    labels = [lines.label("e0.5", [1]), lines.label("e0.25", [7]), lines.label("e3", [0])]
+    quality = measure(labels, captures, baseline=replace(PLAIN, target="classification"))
+    assert (quality.rows, quality.unusable) == (3, 2)
+    assert by_name(quality.metrics)["accuracy"].rows == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"rmse": 9.0}, {"rmse": True}),
+        ({"rmse": 9.9}, {"rmse": False}),
+        ({"rmse": 11.0, "bias": 0.02}, {"rmse": False, "bias": True}),
+        ({"bias": 0.2}, {"bias": False}),
+        ({"r2": 0.5}, {"r2": True}),
+        ({"r2": -5.0}, {"r2": False}),
+        ({"wape": 0.05}, {"wape": True}),
+        ({}, {"wape": False}),
+    ],
+)
+def test_a_limit_is_broken_when_the_whole_interval_is_worse(
+    limits: Mapping[str, float], expected: Mapping[str, bool]
+) -> None:
+    """Lower is worse for some, bias on either side; WAPE is compared with the holdout's unless it has a limit of its own."""
+    random = np.random.default_rng(5)
+    label = random.normal(100, 5, 2000)
+    rows = Rows.of(label + random.normal(-5, 8.66, 2000), label)
+    spec = MonitorSpec(quality_limits=limits, maximum_wape_ratio=1.25)
+    found = by_name(measured(rows, Target("regression", 0.0), spec, {"wape": 0.09}))
+    assert {name: metric.violated for name, metric in found.items() if metric.violated is not None} == (
+        expected if "wape" in expected else {**expected, "wape": False}
+    )
+
+
+def test_few_rows_violate_nothing() -> None:
+    """They say too little."""
+    rows = Rows.of(np.arange(99.0), np.ones(99))
+    spec = MonitorSpec(quality_limits={"mae": 0.1})
+    assert all(metric.violated is None for metric in measured(rows, Target("regression", 0.0), spec, {"wape": 0.1}))
+
+
+def test_coverage_and_delay_are_told(lines: Any) -> None:
+    """Calls older than the label delay are due; nothing is said of what was not looked at."""
+    captures = [lines.call(None, "8", event_id=f"e{h}", time=f"2017-08-07T{h}:00:00Z") for h in (10, 11, 20)]
+    uploaded = datetime(2017, 8, 7, 22, tzinfo=UTC)
+    labels = [(uploaded, lines.label("e10", [8]))]
+    now = datetime(2017, 8, 8, tzinfo=UTC)
+    quality = measure(labels, captures, now=now, spec=MonitorSpec(label_delay_hours=6))  # type: ignore[arg-type]
+    assert (quality.coverage, quality.label_delay_hours) == (0.5, 12.0)
+    quality = measure([lines.label("e10", [8])], captures)
+    assert (quality.coverage, quality.label_delay_hours) == (None, None)
+
+
+def test_what_cannot_be_measured_is_named(lines: Any) -> None:
+    """Columns that callers do not send, limits of metrics that there are not."""
+    baseline = replace(PLAIN, segments=("store", "region"), facets=(Facet(name="sex", values=("f",)),))
+    spec = MonitorSpec(quality_limits={"auc": 0.7})
+    quality = measure([lines.label("e-1", [1])], [lines.call("north,4", "2")], baseline=baseline, spec=spec)
+    assert len(quality.notes) == 3
+    assert "'region'" in quality.notes[0]
+    assert "'sex'" in quality.notes[1]
+    assert "'auc'" in quality.notes[2]
+    assert [part.segment for part in quality.segments] == ["store=north"]
+
+
+def test_bias_of_predictions_is_known_before_labels_come(lines: Any) -> None:
+    """With a facet among the inputs every call of the window is looked at; labels add the rest."""
+    baseline = replace(PLAIN, target="classification", facets=(Facet(name="age", threshold=40),))
+    labels, captures = window(lines, 200, scores=True)
+    before = measure([], captures, baseline=baseline)
+    assert {metric.metric.name for metric in before.bias_metrics} == {"CI", "DPPL", "DI", "CDDPL"}
+    after = measure(labels, captures, baseline=baseline)
+    assert len(after.bias_metrics) == 20
+    assert {metric.facet_value for metric in after.bias_metrics} == {"40"}
+    same = [metric for metric in after.bias_metrics if metric.metric.name in ("CI", "DPPL", "DI", "CDDPL")]
+    assert same == list(before.bias_metrics)
+
+
+def test_everything_measured_is_json(lines: Any) -> None:
+    """No NaN and no infinity, whatever is undefined: one row, one class, a constant label."""
+    one = measure([lines.label("e-1", [0])], [lines.call("north,4", "0")], baseline=replace(PLAIN, segments=("store",)))
+    facets = (Facet(name="age", threshold=40),)
+    captures = [lines.call(f"north,{age}", "0.9", event_id=str(age)) for age in (30, 50)]
+    labels = [lines.label(key, [0]) for key in ("30", "50")]
+    two = measure(labels, captures, baseline=replace(PLAIN, target="classification", facets=facets))
+    for quality in (one, two, Quality(rows=0, wape=None, bias=None, unmatched=0, mismatched=0, malformed=0)):
+        assert canonical_json(quality.metrics + quality.bias_metrics)
+        assert canonical_json(quality.segments)
+    assert one.segments == (SegmentQuality(segment="store=north", rows=1, metrics=one.segments[0].metrics),)
+    assert [metric.name for metric in one.metrics] == ["mae", "rmse"]

@@ -1,0 +1,66 @@
+"""Regression metrics against scikit-learn and against rows repeated as a draw says."""
+
+import numpy as np
+import pytest
+import sklearn.metrics as reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.monitor.quality import regression
+from mlops_runtime.monitor.quality.intervals import Resampling
+from mlops_runtime.monitor.quality.rows import Rows
+
+PAIRS = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=2, max_size=40)
+
+
+@given(PAIRS, st.sampled_from([0.0, 1e6]))
+def test_metrics_are_those_of_scikit_learn(pairs: list[tuple[float, float]], offset: float) -> None:
+    """Whatever the numbers are, and however far from 0."""
+    prediction, label = np.array(pairs).T + offset
+    found = regression.values(Rows.of(prediction, label))
+    assert found["mae"] == pytest.approx(reference.mean_absolute_error(label, prediction), abs=1e-9)
+    assert found["rmse"] == pytest.approx(reference.root_mean_squared_error(label, prediction), abs=1e-9)
+    total = np.abs(label).sum()
+    if total > 0:
+        assert found["wape"] == pytest.approx(np.abs(prediction - label).sum() / total)
+        assert found["bias"] == pytest.approx((prediction - label).sum() / total, abs=1e-12)
+    else:
+        assert np.isnan(found["wape"])
+    if np.ptp(label) > 1e-3:
+        assert found["r2"] == pytest.approx(reference.r2_score(label, prediction), rel=1e-6)
+    if np.ptp(label) == 0:
+        assert np.isnan(found["r2"])
+
+
+def test_each_draw_is_the_metric_of_its_rows() -> None:
+    """Sums of calls give what repeating the rows would."""
+    generator = np.random.default_rng(1)
+    call = generator.integers(0, 12, 40)
+    rows = Rows(
+        call=call,
+        prediction=generator.normal(10, 3, 40),
+        label=generator.normal(10, 3, 40),
+        low=np.where(generator.random(40) < 0.2, np.nan, 8.0),
+        high=np.full(40, 13.0),
+    )
+    resampling = Resampling(call, resamples=15)
+    drawn = regression.draws(rows, resampling)
+    for index, weights in enumerate(np.concatenate(list(resampling.row_weights())).astype(int)):
+        repeated = rows.where(np.repeat(np.arange(40), weights))  # type: ignore[arg-type] # places serve as a mask
+        expected = regression.values(repeated)
+        assert {name: drawn[name][index] for name in regression.NAMES} == pytest.approx(expected, rel=1e-9)
+
+
+def test_coverage_is_of_rows_with_bounds() -> None:
+    """Both bounds belong to the interval; a row without bounds is in neither count; without any there is no coverage."""
+    nan = np.nan
+    label = np.array([1.0, 2.0, 3.0, 4.0])
+    rows = Rows(
+        call=np.arange(4),
+        prediction=label,
+        label=label,
+        low=np.array([1.0, 0.0, 5.0, nan]),
+        high=np.array([2.0, 2.0, 6.0, nan]),
+    )
+    assert regression.values(rows)["interval_coverage"] == pytest.approx(2 / 3)
+    assert np.isnan(regression.values(Rows.of(label, label))["interval_coverage"])

@@ -1,0 +1,12 @@
+"""Evidence of nothing."""
+
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.monitor.evidence import Evidence, Traffic
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.states import states
+
+
+def test_who_read_nothing_knows_nothing() -> None:
+    """Each default stands for what was not looked at, and no monitor takes it for OK."""
+    assert set(states(Evidence(), MonitorSpec()).values()) == {MonitorState.NOT_YET_DEPLOYED}
+    assert Evidence().traffic == Traffic(invocations=0, counted=0, uncounted=0, rows=0, malformed=0, synthetic=0)
