@@ -36,6 +36,8 @@ RETAIL_REFERENCE = 100_000
 ALARMS = 0.01
 NONE = "none"
 SMALLEST = 1e-300
+# the standard deviation of the logarithm of a p-value that holds
+OF_P_VALUES = 1 / np.log(10)
 
 Scores = npt.NDArray[np.float64]
 # by the name of the shift: a window's scores, and the features that alarm
@@ -49,13 +51,12 @@ class Tool:
     Args:
         name: In the table.
         judge: Reads a folder and the rows of a window, returns a line a window.
-        own_scale: Whether its scores are distances, larger for some features than for others, so that each feature has a threshold
-            of its own. Ours are p-values.
+        least: As in `tuned`. Default: 0, for distances.
     """
 
     name: str
     judge: Callable[[Path, int], list[dict[str, Any]]]
-    own_scale: bool = True
+    least: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,40 +179,41 @@ def scores(windows: list[dict[str, Any]], features: list[str]) -> Scores:
     return np.where(np.isnan(found), -np.inf, found)
 
 
-def tuned(quiet: Scores, *, own_scale: bool, alarms: float = ALARMS) -> Scores:
-    """Return each feature's threshold: as low as it may be for at most so many windows to have a score above any.
+def tuned(quiet: Scores, *, least: float, alarms: float = ALARMS) -> Scores:
+    """Return each feature's threshold: its mean and one number of its standard deviations, the same number for all features.
+
+    That number is as low as it may be for at most so many windows to have a score above any threshold.
 
     Args:
         quiet: Scores of windows without drift, of shape (windows, features).
-        own_scale: Whether thresholds are the feature's mean plus one number of its standard deviations. Otherwise they are the same
-            for all features.
+        least: What a standard deviation is at least, so that scores that hardly ever move do not alarm when they do.
         alarms: Share of the windows. Default: 0.01.
 
     Example:
-        >>> tuned(np.array([[0.1, 0.2], [0.3, 0.1]]), own_scale=False).tolist()
-        [0.3, 0.3]
+        >>> tuned(np.array([[0.1, 7.0], [0.3, 7.0]]), least=0.0).round(3).tolist()
+        [0.3, 7.0]
     """
+    told = np.isfinite(quiet).all(axis=0)
     centre, scale = np.zeros(quiet.shape[1]), np.ones(quiet.shape[1])
-    if own_scale:
-        told = np.isfinite(quiet).all(axis=0)
-        centre[told], scale[told] = quiet[:, told].mean(axis=0), quiet[:, told].std(axis=0)
+    centre[told], scale[told] = quiet[:, told].mean(axis=0), np.maximum(least, quiet[:, told].std(axis=0))
     furthest = np.sort(((quiet - centre) / np.where(scale > 0, scale, np.inf)).max(axis=1))[::-1]
-    threshold: Scores = centre + furthest[int(alarms * len(quiet))] * scale
+    # scores have five digits: those of the window that sets it are not above it
+    threshold: Scores = centre + furthest[int(alarms * len(quiet))] * scale + 1e-9
     return threshold
 
 
-def shares(judged: Judged, named: Mapping[str, str], *, own_scale: bool) -> dict[str, Any]:
+def shares(judged: Judged, named: Mapping[str, str], *, least: float) -> dict[str, Any]:
     """Return alarms without drift and shifts found, at defaults and where thresholds are matched.
 
     Args:
         judged: What a tool said.
         named: The feature that is to be named, by shift.
-        own_scale: As in `tuned`.
+        least: As in `tuned`.
     """
     quiet = judged[NONE]
     features = sorted({name for window in quiet for name in window["scores"]})
     half = len(quiet) // 2
-    threshold = tuned(scores(quiet[:half], features), own_scale=own_scale)
+    threshold = tuned(scores(quiet[:half], features), least=least)
     found: dict[str, Any] = {
         "windows": len(quiet),
         "any": sum(bool(one["alarms"]) for one in quiet),
@@ -234,10 +236,10 @@ def shares(judged: Judged, named: Mapping[str, str], *, own_scale: bool) -> dict
 
 
 TOOLS = (
-    Tool("ours", ours, own_scale=False),
-    Tool("ours, not told the households", partial(ours, clusters=False), own_scale=False),
+    Tool("ours", ours, least=OF_P_VALUES),
+    Tool("ours, not told the households", partial(ours, clusters=False), least=OF_P_VALUES),
     Tool("Evidently 0.7.23", partial(rival, "evidently")),
-    Tool("whylogs 1.6.4", partial(rival, "whylogs")),
+    Tool("whylogs 1.6.4", partial(rival, "whylogs"), least=OF_P_VALUES),
     Tool("NannyML 0.13.1, ten chunks", partial(rival, "nannyml")),
     Tool("NannyML 0.13.1, a chunk a window", partial(rival, "nannyml", given_rows=True)),
 )
@@ -274,7 +276,7 @@ def judge(case: Case, ledger: Ledger) -> list[tuple[str, dict[str, Any]]]:
         found = []
         for tool in tools:
             judged = ledger.measure(keys[tool.name], lambda tool=tool: by_shift(tool.judge(folder, case.size)))
-            found.append((tool.name, shares(judged, case.named, own_scale=tool.own_scale)))
+            found.append((tool.name, shares(judged, case.named, least=tool.least)))
             print(f"{keys[tool.name]}: done, {load()}", file=sys.stderr, flush=True)
     return found
 

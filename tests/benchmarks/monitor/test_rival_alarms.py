@@ -18,26 +18,31 @@ from benchmarks.monitor.rival_alarms import (
 from benchmarks.monitor.windows import SHIFTS, independent
 
 
-@pytest.mark.parametrize("own_scale", [False, True])
-def test_tuned_thresholds_let_one_in_a_hundred_alarm(own_scale: bool) -> None:
+@pytest.mark.parametrize("least", [0.0, 1.0])
+def test_tuned_thresholds_let_one_in_a_hundred_alarm(least: float) -> None:
     """As many windows of two hundred have a score above its feature's threshold as may, and no fewer."""
     quiet = np.random.default_rng(1).exponential([1.0, 10.0, 0.1], (200, 3))
-    alarmed = (quiet > tuned(quiet, own_scale=own_scale)).any(axis=1)
+    alarmed = (quiet > tuned(quiet, least=least)).any(axis=1)
     assert 1 <= alarmed.sum() <= 2
 
 
 def test_a_feature_with_a_scale_of_its_own_does_not_drown_the_others() -> None:
     """A far score of a quiet feature is found beside one that is always further."""
-    random = np.random.default_rng(2)
-    quiet = random.normal([0.5, 0.02], 0.001, (50, 2))
-    assert (np.array([0.5, 0.04]) > tuned(quiet, own_scale=True)).tolist() == [False, True]
-    assert (np.array([0.5, 0.04]) > tuned(quiet, own_scale=False)).tolist() == [False, False]
+    quiet = np.random.default_rng(2).normal([0.5, 0.02], 0.001, (50, 2))
+    assert (np.array([0.5, 0.04]) > tuned(quiet, least=0.0)).tolist() == [False, True]
+
+
+def test_a_score_that_never_moved_may_move_a_little() -> None:
+    """A feature whose p-value was 1 in every window does not alarm at 0.3, if a deviation is at least that of p-values."""
+    quiet = np.column_stack([np.random.default_rng(3).exponential(0.43, 50), np.zeros(50)])
+    for least, expected in ((0.0, True), (0.43, False)):
+        assert ((np.array([0.0, 0.52]) > tuned(quiet, least=least)).tolist()) == [False, expected]
 
 
 def test_a_feature_that_always_or_never_has_a_score_does_not_count() -> None:
     """One that is as far in every window, and one of which a tool says nothing, leave the threshold to the third."""
     quiet = scores([{"scores": {"a": 300.0, "b": None, "c": float(one)}} for one in range(10)], ["a", "b", "c"])
-    alarmed = scores([{"scores": {"a": 300.0, "b": None, "c": 10.0}}], ["a", "b", "c"]) > tuned(quiet, own_scale=True)
+    alarmed = scores([{"scores": {"a": 300.0, "b": None, "c": 10.0}}], ["a", "b", "c"]) > tuned(quiet, least=0.0)
     assert alarmed.tolist() == [[False, False, True]]
 
 
@@ -48,7 +53,7 @@ def test_shares_are_measured_on_windows_that_were_not_tuned_on() -> None:
         for one in range(10)
     ]
     lines += [{"window": f"moves-{one:03d}", "scores": {"a": 0.45, "b": 0.0}, "alarms": []} for one in range(4)]
-    found = shares(by_shift(lines), {"moves": "a"}, own_scale=False)
+    found = shares(by_shift(lines), {"moves": "a"}, least=0.0)
     assert (found["windows"], found["any"], found["features"]) == (10, 2, 0.1)
     assert (found["evaluated"], found["matched"]) == (5, 5)
     assert found["found"] == {"moves": (0.2, 0.0, 1.0, 4)}
