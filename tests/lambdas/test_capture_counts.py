@@ -20,13 +20,13 @@ from mlops_runtime.monitor.counting.baseline import number_baseline
 
 HANDLER = Path(__file__).parents[2] / "lambdas" / "capture_counts" / "handler.py"
 KEY = "capture/demand-forecast/AllTraffic/2017/08/07/10/a.jsonl"
-COUNTS = "monitor/demand-forecast/counts/AllTraffic/2017/08/07/10/a.json"
 BASELINE = Baseline(
     features=(number_baseline("price", np.arange(100, dtype=np.float32)),),
     rows=100,
     training_set_id="set-1",
     created="2017-08-01T00:00:00Z",
 )
+COUNTS = f"monitor/demand-forecast/counts/AllTraffic/2017/08/07/10/a.baseline-{content_hash(BASELINE)[:16]}.json"
 LIVE = LivePointer(
     endpoint="demand-forecast", config="c", model="m", model_package_arn="arn:p/1", model_sha256="s", artifact_uri="s3://a",
     baseline_uri="s3://artifacts/baseline.json", evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x",
@@ -138,6 +138,20 @@ def test_an_object_that_is_delivered_again_is_counted_once(world: World) -> None
     assert (world.counts(), [entry["Key"] for entry in listed]) == (first, [COUNTS])
 
 
+def test_counts_of_the_model_before_survive_a_delivery_after_a_promotion(world: World) -> None:
+    """An object of both models' calls: each baseline has its own part, however late the second delivery comes."""
+    world.deploy()
+    world.capture(KEY, [1, 50, 99])
+    world.send(KEY)
+    newer = replace(BASELINE, training_set_id="set-2")
+    world.s3.put_object(Bucket="artifacts", Key="newer.json", Body=canonical_json(newer))
+    live = replace(LIVE, baseline_uri="s3://artifacts/newer.json", since="2017-08-07T12:00:00Z")
+    world.deploy(live)
+    world.send(KEY)
+    after = world.counts(COUNTS.replace(content_hash(BASELINE)[:16], content_hash(newer)[:16]))
+    assert (world.counts().rows, after.rows, after.earlier) == (3, 0, 3)
+
+
 def test_only_what_failed_is_delivered_again(world: World) -> None:
     """A broken message and a vanished object do not hold back the others."""
     world.deploy()
@@ -218,7 +232,7 @@ def test_a_poisoned_message_ends_in_the_dead_letters_and_is_counted_once_when_it
     world.capture(poisoned, [3])
     assert queue.redrive() == 1
     assert queue.poll() == 1
-    assert world.counts(COUNTS.replace("a.json", "late.json")).rows == 1
+    assert world.counts(COUNTS.replace("/a.", "/late.")).rows == 1
     listed = world.s3.list_objects_v2(Bucket="artifacts", Prefix="monitor/")["Contents"]
     assert len(listed) == 2
     assert queue.redrive() == 0

@@ -132,7 +132,7 @@ def _count_rest(
 ) -> dict[str, str]:
     settings = options.settings
     window = Window.before(options.now, settings.window_hours).extended(settings.spec.merge_hours)
-    counted = set(store.counts_keys(settings.variant, window))
+    counted = {key for objects in store.counts_by_hour(settings.variant, window).values() for key in objects}
     sizes = store.capture_sizes(settings.variant, window)
     rest = {key: size for key, size in sizes.items() if (target := store.counts_key(key)) and target not in counted}
     told = {"objects": len(sizes), "to_count": len(rest), "bytes": sum(rest.values())}

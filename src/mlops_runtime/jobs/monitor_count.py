@@ -62,7 +62,7 @@ class ObjectCounter:
 
     def put(self, key: str, counts: Counts) -> None:
         """Write the counts of a capture object."""
-        target = self._store.counts_key(key)
+        target = self._store.counts_key(key, counts.baseline_sha256)
         assert target is not None, "only captures are listed"  # noqa: S101
         self._store.put_counts(target, counts)
 

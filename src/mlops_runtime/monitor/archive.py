@@ -1,7 +1,6 @@
 """What a monitor has written, read back for people: reports, the counts and the baseline of each, counts by hour."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 # how far back is looked: an hourly monitor's reports lie within days, those of a yearly one within two years
 _DAYS = (10, 100, 800)
 _MISSING = ("NoSuchKey", "404")
-_READERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourlyCounts:
-    """Counts of a stretch of hours that were made against one baseline; ``others`` are objects counted against another."""
+    """Counts of a stretch of hours that were made against one baseline; ``others`` are those of another, or broken."""
 
     parts: Sequence[tuple[datetime, Counts]]
     others: int
@@ -104,13 +102,12 @@ class Archive:
             baseline: The baseline.
         """
         digest = content_hash(baseline)
-        keys = [
-            (hour, key) for hour, keys in self._store.counts_by_hour(variant, window).items() for key in sorted(keys)
-        ]
-        with ThreadPoolExecutor(_READERS) as pool:
-            found = list(pool.map(lambda item: (item[0], next(self._store.counts([item[1]]))), keys))
-        parts = [(hour, counts) for hour, counts in found if counts.baseline_sha256 == digest]
-        return HourlyCounts(parts=parts, others=len(found) - len(parts))
+        by_hour = self._store.counts_by_hour(variant, window)
+        hours = [hour for hour, objects in by_hour.items() for _ in objects]
+        objects = [keys for of_hour in by_hour.values() for keys in of_hour.values()]
+        found = zip(hours, self._store.counts_against(digest, objects), strict=True)
+        parts = [(hour, c) for hour, c in found if isinstance(c, Counts) and c.baseline_sha256 == digest]
+        return HourlyCounts(parts=parts, others=len(objects) - len(parts))
 
     def _before(self, end: datetime, most: int) -> list[MonitorReport]:
         found: list[MonitorReport] = []

@@ -1,12 +1,13 @@
 """Read what one decision needs, in the order in which it is needed: what is live, its baseline, counts, labels, calls."""
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mlops_runtime.contracts import content_hash, from_json
+from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome
 from mlops_runtime.monitor.counting.capture import is_since
@@ -28,8 +29,11 @@ from mlops_runtime.monitor.window import HOUR, Window, stamp
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
+_log = logging.getLogger("mlops.monitor")
+
 UNCOUNTED = "capture object is not counted"
 ANOTHER_BASELINE = "counts of a capture object are of another baseline"
+UNREADABLE = "counts of a capture object cannot be read"
 LATE = "capture object came after its window was decided"
 
 
@@ -151,25 +155,34 @@ class _Counting:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads counts objects: those of the live model's baseline, telling of the others, and what the newest hours hold."""
+    """Reads counts of objects: those of the live model's baseline, telling of the others, and what the newest hours hold."""
 
     store: MonitorStore
     digest: str
     since: str
+    recent: Window
     another: int = 0
-    recent: set[str] = field(default_factory=set)
+    unreadable: int = 0
+    counted: int = 0
     rows: int = 0
     malformed: int = 0
     synthetic: int = 0
 
-    def read(self, keys: Iterable[str]) -> Iterator[Counts]:
-        for key in keys:
-            [part] = self.store.counts([key])
+    def read(self, objects: Sequence[tuple[datetime, Sequence[str]]]) -> Iterator[Counts]:
+        parts = self.store.counts_against(self.digest, [keys for _, keys in objects])
+        for (hour, _), part in zip(objects, parts, strict=True):
+            is_recent = self.recent.holds(hour)
+            self.counted += is_recent
+            if isinstance(part, ContractError):
+                _log.error("counts cannot be read: %s", part)
+                self.unreadable += 1
+                self.counted -= is_recent
+                continue
             if part.baseline_sha256 != self.digest:
                 # what ended before the live model served was counted for the one before it, as it should be
                 self.another += is_since(part.last, self.since)
                 continue
-            if key in self.recent:
+            if is_recent:
                 self.rows += part.rows
                 self.malformed += part.malformed
                 self.synthetic += part.synthetic or 0
@@ -189,25 +202,28 @@ def _count(
     store, recent = place.store, window.newest(place.period_hours)
     looked_at = window.extended(spec.merge_hours)
     by_hour = store.counts_by_hour(place.variant, looked_at)
-    own = [key for hour, keys in by_hour.items() if window.holds(hour) for key in keys]
-    newest = [key for hour, keys in by_hour.items() if recent.holds(hour) for key in keys]
-    reader = _Reader(store, content_hash(baseline), live.since, recent=set(newest))
-    counts = merge(empty(baseline), reader.read(own))
+    reader = _Reader(store, content_hash(baseline), live.since, recent)
+    own = [(hour, objects) for hour, objects in by_hour.items() if window.holds(hour)]
+    counts = merge(empty(baseline), reader.read([(hour, keys) for hour, objects in own for keys in objects.values()]))
     problems = Counter(counts.problems or {})
     if counts.malformed > sum(problems.values()):  # counts of an earlier version name no problems
         problems["line cannot be read"] += counts.malformed - sum(problems.values())
     counts, merged = _merge_back(counts, window, by_hour, reader, spec=spec, live=live, baseline=baseline)
-    uncounted = [key for key in captured if (target := store.counts_key(key)) and target not in set(own)]
+    counted = {key for _, objects in own for key in objects}
+    uncounted = [key for key in captured if (target := store.counts_key(key)) and target not in counted]
     uncounted_newest = [key for key in uncounted if (h := store.capture_hour(place.variant, key)) and recent.holds(h)]
-    objects = {stamp(hour): len(keys) for hour, keys in by_hour.items()}
+    newest = sum(len(objects) for hour, objects in own if recent.holds(hour))
+    objects = {stamp(hour): len(of_hour) for hour, of_hour in by_hour.items()}
     late = late_objects(store.earlier_inventory(window.end), _inventory(objects, looked_at))
-    problems += Counter({UNCOUNTED: len(uncounted), ANOTHER_BASELINE: reader.another, LATE: late})
+    problems += Counter(
+        {UNCOUNTED: len(uncounted), ANOTHER_BASELINE: reader.another, UNREADABLE: reader.unreadable, LATE: late}
+    )
     return _Counting(
         counts=counts,
         traffic=Traffic(
             invocations=calls.count,
-            counted=len(newest),
-            uncounted=len(uncounted_newest),
+            counted=reader.counted,
+            uncounted=len(uncounted_newest) + newest - reader.counted,
             rows=reader.rows,
             malformed=reader.malformed,
             synthetic=reader.synthetic,
@@ -221,7 +237,7 @@ def _count(
 def _merge_back(
     counts: Counts,
     window: Window,
-    by_hour: Mapping[datetime, list[str]],
+    by_hour: Mapping[datetime, Mapping[str, Sequence[str]]],
     reader: _Reader,
     *,
     spec: MonitorSpec,
@@ -234,7 +250,7 @@ def _merge_back(
     def before() -> Iterator[int]:
         oldest, hour = datetime.fromisoformat(live.since) - HOUR, window.start - HOUR
         while hour > oldest:
-            read.append(merge(empty(baseline), reader.read(by_hour.get(hour, ()))))
+            read.append(merge(empty(baseline), reader.read([(hour, keys) for keys in by_hour.get(hour, {}).values()])))
             yield read[-1].rows
             hour -= HOUR
 

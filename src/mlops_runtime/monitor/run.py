@@ -38,7 +38,8 @@ _log = logging.getLogger("mlops.monitor")
 def count_object(body: str, store: MonitorStore, table: RolloutTable) -> MonitorState:
     """Count the capture object that an "Object Created" event names, against the live model's baseline.
 
-    Counting an object again writes the same counts to the same key. An event about anything else is left alone.
+    Counting an object again writes the same counts to the same key; after a promotion, the new model's part beside the
+    earlier one's. An event about anything else is left alone.
 
     See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 
@@ -57,8 +58,7 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
     """
     detail = json.loads(body)["detail"]
     bucket, key = detail["bucket"]["name"], detail["object"]["key"]
-    target = store.counts_key(key)
-    if target is None:
+    if store.counts_key(key) is None:
         return MonitorState.OK
     text = table.read().live
     if text is None:
@@ -66,7 +66,7 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
     live = from_json(LivePointer, text)
     baseline = store.baseline(live.baseline_uri, live.baseline_sha256)
     counts = count(store.lines(bucket, key), baseline, since=live.since)
-    store.put_counts(target, counts)
+    store.put_counts(str(store.counts_key(key, counts.baseline_sha256)), counts)
     told = {
         "rows": counts.rows,
         "calls": counts.calls,

@@ -1,7 +1,9 @@
 """What monitors read and write in S3: captures, labels, counts, baselines, reports."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,9 @@ _REPORT = "report.json"
 _OBJECTS = "objects.json"
 # how far back the run before is looked for: an hourly monitor's lies within days, that of a yearly one within two years
 _DAYS = (10, 100, 800)
+# against which baseline an object was counted; counts of earlier versions do not say it in their name
+_BASELINE = re.compile(r"\.baseline-[0-9a-f]{16}(?=\.json$)")
+_READERS = 16
 _GONE = frozenset({"NoSuchKey", "404", "NoSuchBucket", "AccessDenied"})
 
 
@@ -80,8 +85,12 @@ class MonitorStore:
         """Yield an object's lines without holding the object; a line that no record can have is cut short."""
         yield from bounded_lines(self._s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(_CHUNK))
 
-    def counts_key(self, capture_key: str) -> str | None:
-        """Return where the counts of a capture object lie: one place, so that counting it again changes nothing.
+    def counts_key(self, capture_key: str, baseline_sha256: str | None = None) -> str | None:
+        """Return where the counts of a capture object lie: one place a baseline, so that counting it again changes nothing.
+
+        Args:
+            capture_key: The capture object.
+            baseline_sha256: What it is counted against. Default: the place without that, which `counts_by_hour` groups by.
 
         Returns:
             None for an object that is not a capture of this endpoint.
@@ -89,7 +98,8 @@ class MonitorStore:
         prefix = f"capture/{self._endpoint}/"
         if not capture_key.startswith(prefix) or not capture_key.endswith(".jsonl"):
             return None
-        return f"monitor/{self._endpoint}/counts/{capture_key[len(prefix) : -len('.jsonl')]}.json"
+        against = "" if baseline_sha256 is None else f".baseline-{baseline_sha256[:16]}"
+        return f"monitor/{self._endpoint}/counts/{capture_key[len(prefix) : -len('.jsonl')]}{against}.json"
 
     def put_counts(self, key: str, counts: Counts) -> None:
         """Write the counts of one capture object."""
@@ -107,14 +117,17 @@ class MonitorStore:
         """Return the counts objects of a window."""
         return list(self._sizes(self._artifacts, f"monitor/{self._endpoint}/counts/{variant}/", window))
 
-    def counts_by_hour(self, variant: str, window: Window) -> dict[datetime, list[str]]:
-        """Return the counts objects of each hour of a window that has some."""
+    def counts_by_hour(self, variant: str, window: Window) -> dict[datetime, dict[str, list[str]]]:
+        """Return the counts objects of each hour of a window that has some, by the `counts_key` of what they count.
+
+        An object that was delivered again after a promotion has counts against either model's baseline.
+        """
         prefix = f"monitor/{self._endpoint}/counts/{variant}/"
-        found: dict[datetime, list[str]] = {}
+        found: dict[datetime, dict[str, list[str]]] = {}
         for key in self._sizes(self._artifacts, prefix, window):
             hour = hour_of(key, prefix)
             if hour is not None:
-                found.setdefault(hour, []).append(key)
+                found.setdefault(hour, {}).setdefault(_BASELINE.sub("", key), []).append(key)
         return found
 
     def capture_hour(self, variant: str, key: str) -> datetime | None:
@@ -124,7 +137,30 @@ class MonitorStore:
     def counts(self, keys: Iterable[str]) -> Iterator[Counts]:
         """Yield counts objects."""
         for key in keys:
-            yield from_json(Counts, self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read())
+            yield from_json(Counts, self._artifact(key))
+
+    def counts_against(
+        self, baseline_sha256: str, objects: Sequence[Sequence[str]]
+    ) -> Iterator[Counts | ContractError]:
+        """Yield the counts of each object in their order, or why they cannot be read; requests run side by side.
+
+        Args:
+            baseline_sha256: The baseline. Where an object was not counted against it, its counts are of another one.
+            objects: The keys of each object's counts, as `counts_by_hour` has them.
+        """
+        with ThreadPoolExecutor(_READERS) as pool:
+            # by the batch, so that what is held does not grow with the number of objects
+            for start in range(0, len(objects), 4 * _READERS):
+                batch = objects[start : start + 4 * _READERS]
+                yield from pool.map(lambda keys: self._counts_against(baseline_sha256, keys), batch)
+
+    def _counts_against(self, baseline_sha256: str, keys: Sequence[str]) -> Counts | ContractError:
+        own = [key for key in keys if key.endswith(f".baseline-{baseline_sha256[:16]}.json")]
+        try:
+            found = list(self.counts(own or keys))
+        except ContractError as error:
+            return ContractError(f"{(own or keys)[0]}: {error}")
+        return next((c for c in found if c.baseline_sha256 == baseline_sha256), max(found, key=lambda c: c.last))
 
     def captures(self, variant: str, window: Window) -> Iterator[bytes]:
         """Yield the capture lines of a window."""

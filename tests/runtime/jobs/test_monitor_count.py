@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.jobs.monitor_count import CountSettings, ObjectCounter, _outcomes, collect, count_objects
 from mlops_runtime.jobs.monitor_parts import Part
 from mlops_runtime.monitor.counting.counts import count
@@ -57,7 +57,8 @@ def test_the_counts_are_the_functions_byte_for_byte(s3, settings, baseline, line
     store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts", captures="captures")
     for key in bodies:
         expected = canonical_json(count(store.lines("captures", key), baseline, since=SINCE))
-        written = s3.get_object(Bucket="artifacts", Key=store.counts_key(key))["Body"].read()
+        target = store.counts_key(key, content_hash(baseline))
+        written = s3.get_object(Bucket="artifacts", Key=target)["Body"].read()
         assert json.loads(written) == json.loads(expected)
         assert written == expected
 

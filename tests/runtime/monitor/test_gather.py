@@ -2,16 +2,17 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Timeline
 
-from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.monitor.counting.counts import empty, merge
-from mlops_runtime.monitor.gather import ANOTHER_BASELINE, LATE, UNCOUNTED
+from mlops_runtime.monitor.gather import ANOTHER_BASELINE, LATE, UNCOUNTED, UNREADABLE
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 
@@ -163,6 +164,52 @@ def test_counts_of_another_baseline_are_named_and_not_added() -> None:
         timeline.table.live, baseline_uri="s3://artifacts/newer.json", training_set_id="set-2"
     )
     assert timeline.run(24).problems == {ANOTHER_BASELINE: 2}
+
+
+def test_broken_counts_are_named_and_the_rest_is_decided() -> None:
+    """One object that is no counts does not stop the monitor; it is as good as not counted."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    for hour, name in enumerate("abc"):
+        timeline.land(name, Captured(hour=hour, rows=60))
+        timeline.count(name, Captured(hour=hour, rows=60))
+    broken = next(key for bucket, key in timeline.s3.objects if bucket == "artifacts" and "/00/a." in key)
+    timeline.s3.objects["artifacts", broken] = b"{}"
+    report = timeline.run(24)
+    assert (report.rows, report.problems) == (120, {UNREADABLE: 1})
+
+
+class Hashed(str):
+    """A key that counts how often any is hashed."""
+
+    __slots__ = ()
+    times = 0
+
+    def __hash__(self) -> int:
+        """Count, and hash."""
+        Hashed.times += 1
+        return super().__hash__()
+
+    __eq__ = str.__eq__
+
+
+def test_the_work_grows_with_the_objects_and_no_faster() -> None:
+    """Each key of 500 objects is hashed a few times, and not once for each of the others."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    for number in range(500):
+        captured = Captured(hour=number % 24, rows=0)
+        timeline.land(f"o{number}", captured)
+        target = timeline.store.counts_key(timeline.key(f"o{number}", captured), content_hash(BASELINE))
+        timeline.store.put_counts(target, empty(BASELINE))
+    listed = timeline.store.counts_by_hour
+
+    def by_hour(*arguments: Any) -> Any:
+        hours = listed(*arguments)
+        return {hour: {Hashed(key): keys for key, keys in objects.items()} for hour, objects in hours.items()}
+
+    timeline.store.counts_by_hour = by_hour
+    Hashed.times = 0
+    timeline.run(24)
+    assert 0 < Hashed.times <= 5 * 500
 
 
 def test_objects_wait_while_the_baseline_is_not_the_approved_one() -> None:

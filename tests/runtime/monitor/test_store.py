@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts import ContractError, canonical_json
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
 from mlops_runtime.monitor.counting.counts import empty
 from mlops_runtime.monitor.inventory import Inventory
@@ -39,6 +40,8 @@ def test_a_capture_object_has_one_place_for_its_counts(store: MonitorStore) -> N
     """The same object gives the same key; other objects give none."""
     key = "capture/demand-forecast/AllTraffic/2017/08/07/10/a-1.jsonl"
     assert store.counts_key(key) == "monitor/demand-forecast/counts/AllTraffic/2017/08/07/10/a-1.json"
+    against = store.counts_key(key, "0123456789abcdef" * 4)
+    assert against == "monitor/demand-forecast/counts/AllTraffic/2017/08/07/10/a-1.baseline-0123456789abcdef.json"
     assert store.counts_key("labels/demand-forecast/2017/08/07/10/a.jsonl") is None
     assert store.counts_key("capture/demand-pricing/AllTraffic/2017/08/07/10/a.jsonl") is None
     assert store.counts_key(f"{key}.tmp") is None
@@ -65,7 +68,30 @@ def test_counts_come_back(store: MonitorStore, baseline: Baseline) -> None:
     store.put_counts(key, empty(baseline))
     assert store.counts_keys("AllTraffic", WINDOW) == [key]
     assert list(store.counts([key])) == [empty(baseline)]
-    assert store.counts_by_hour("AllTraffic", WINDOW) == {datetime(2017, 8, 8, tzinfo=UTC): [key]}
+    assert store.counts_by_hour("AllTraffic", WINDOW) == {datetime(2017, 8, 8, tzinfo=UTC): {key: [key]}}
+
+
+def test_an_object_has_counts_against_each_baseline(s3: Any, store: MonitorStore, baseline: Baseline) -> None:
+    """Its own are taken, else another's, in the order of the objects; counts without the hash in their name are read as ever."""
+    capture = "capture/demand-forecast/AllTraffic/2017/08/08/00/{}.jsonl"
+    own, other = empty(baseline), replace(empty(baseline), baseline_sha256="f" * 64)
+    names = [f"o{number:03}" for number in range(150)]
+    for name in names:
+        plain = str(store.counts_key(capture.format(name)))
+        store.put_counts(plain, other)
+        if name != "o007":
+            store.put_counts(str(store.counts_key(capture.format(name), own.baseline_sha256)), own)
+    s3.put_object(Bucket="artifacts", Key=str(store.counts_key(capture.format("o009"))), Body=b"{}")
+    store.put_counts(str(store.counts_key(capture.format("before"))), own)
+    s3.put_object(Bucket="artifacts", Key=str(store.counts_key(capture.format("broken"))), Body=b"{}")
+    [objects] = store.counts_by_hour("AllTraffic", WINDOW).values()
+    assert sorted(objects) == sorted(
+        str(store.counts_key(capture.format(name))) for name in [*names, "before", "broken"]
+    )
+    found = dict(zip(objects, store.counts_against(own.baseline_sha256, list(objects.values())), strict=True))
+    assert isinstance(found.pop(str(store.counts_key(capture.format("broken")))), ContractError)
+    assert found.pop(str(store.counts_key(capture.format("o007")))) == other
+    assert set(map(repr, found.values())) == {repr(own)}
 
 
 def test_a_baseline_is_read_once(s3: Any, store: MonitorStore, baseline: Baseline) -> None:
