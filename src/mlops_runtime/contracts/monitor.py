@@ -27,10 +27,10 @@ class FeatureBaseline:
 
     ``quantiles`` are the 101 percentiles of the known values. ``overdispersion`` is the mean design effect of the cells,
     ``overdispersion_spread`` the squared coefficient of variation of the design effects, ``cell_overdispersion`` each cell's own,
-    ``mean_overdispersion`` that of the mean. All are 1, and the spread 0, for independent rows. ``cluster_rows`` are the mean rows
-    of a cluster; ``cluster_excess`` is how much more the statistic of a single cluster varies than the design effects explain, as
-    a squared coefficient of variation; ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many.
-    ``unseen_share`` is the share of the rows that are of levels not seen before which later rows bring without any drift.
+    ``mean_overdispersion`` that of the mean, ``spread_overdispersion`` of the mean score of spread. All are 1, and
+    ``overdispersion_spread`` 0, for independent rows. ``cluster_rows`` are the mean rows of a cluster; ``cluster_excess`` is how
+    much more the statistic of a single cluster varies than the design effects explain, as a squared coefficient of variation;
+    ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many. ``unseen_share`` is the share of the rows that are of levels not seen before which later rows bring without any drift.
     """
 
     name: str
@@ -53,6 +53,7 @@ class FeatureBaseline:
     cluster_rows: float | None = None
     cluster_excess: float | None = None
     cell_jumps: tuple[float, ...] | None = None
+    spread_overdispersion: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
