@@ -23,6 +23,7 @@ from mlops_runtime.monitor.counting.cells import (
 from mlops_runtime.monitor.counting.dispersion import design_effects, mean_design_effect, unseen_share
 from mlops_runtime.monitor.counting.identifiers import number_identifier, text_identifier
 from mlops_runtime.monitor.counting.null_patterns import Mask
+from mlops_runtime.monitor.counting.spread_scores import spread_scores
 
 BINS = 10
 LEVELS = 20
@@ -148,8 +149,13 @@ def fit_number(
         quantiles=_percentiles(wide),
     )
     if clusters is not None:
-        feature = _dispersed(feature, number_cells(numbers, edges_of(feature)), clusters)
-        feature = replace(feature, mean_overdispersion=mean_design_effect(numbers.astype(np.float64), clusters))
+        cells = number_cells(numbers, edges_of(feature))
+        scores = np.append(spread_scores(np.array(counts, dtype=np.float64)), np.nan)
+        feature = replace(
+            _dispersed(feature, cells, clusters),
+            mean_overdispersion=mean_design_effect(numbers.astype(np.float64), clusters),
+            spread_overdispersion=mean_design_effect(scores[cells], clusters),
+        )
     return Fitted(feature, numbers, nulls, None)
 
 
