@@ -1,8 +1,42 @@
 """What a monitor tests and how strictly, as data: declared by the construct, read by ``monitor_decide``."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+# whether it is a whole number, what is allowed in words, and whether a number is
+_Range = tuple[bool, str, Callable[[float], bool]]
+_SHARE: _Range = False, "from 0 up to 1", lambda value: 0 <= value <= 1
+_ERROR: _Range = False, "at least 0", lambda value: value >= 0
+_ABOVE_0: _Range = False, "above 0", lambda value: value > 0
+# Here and not where they are measured: that needs numpy, which synthesis does not have. Tests hold that the names are the same.
+REGRESSION_METRICS: Mapping[str, _Range] = {
+    **dict.fromkeys(("wape", "bias", "mae", "rmse"), _ERROR),
+    "r2": (False, "up to 1", lambda value: value <= 1),
+    "interval_coverage": _SHARE,
+}
+CLASSIFICATION_METRICS: Mapping[str, _Range] = {
+    **dict.fromkeys(("auc", "average_precision", "f1", "precision", "recall", "accuracy", "ece", "brier"), _SHARE),
+    "log_loss": _ERROR,
+}
+LATENCY_PERCENTILES: Mapping[str, _Range] = dict.fromkeys(("p50", "p95", "p99"), _ABOVE_0)
+_RANGES: Mapping[str, _Range] = {
+    "minimum_effect": _SHARE,
+    "significance": (False, "above 0 and below 0.5", lambda value: 0 < value < 0.5),
+    "minimum_share": (False, "from 0 up to 0.5", lambda value: 0 <= value <= 0.5),
+    "relative_shift": (False, "above 0 and below 1", lambda value: 0 < value < 1),
+    "of_windows": (True, "1 to 10", lambda value: 1 <= value <= 10),
+    "alarm_windows": (True, "1 to 10", lambda value: 1 <= value <= 10),
+    "merge_hours": (True, "0 to 2160", lambda value: 0 <= value <= 2160),
+    "maximum_bias_shift": (False, "above 0 up to 1", lambda value: 0 < value <= 1),
+    "minimum_ndcg": _SHARE,
+    "maximum_latency_ratio": (False, "above 1", lambda value: value > 1),
+    "minimum_rows": (True, "at least 50", lambda value: value >= 50),
+    "minimum_labels": (True, "at least 1", lambda value: value >= 1),
+    "maximum_wape_ratio": _ABOVE_0,
+    "label_delay_hours": (True, "at least 0", lambda value: value >= 0),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +48,7 @@ class MonitorSpec:
         alarm_features: Features with a CloudWatch metric of their own (each costs money). Default: none, only the aggregates.
         minimum_effect: Smallest shift that counts, as PSI: a normal mean that moves by d standard deviations has a PSI of
             about d squared (0.01 is 0.1, 0.05 is 0.22 standard deviations). Smaller shifts never alarm, however many the rows.
-            Default: 0.01.
+            Default: 0.01. Of how wide values are spread half the root counts: 5 % of a normal standard deviation.
         significance: Chance that a window without drift reports any feature (Holm's step-down over the features). Default: 0.01.
         minimum_share: Smallest share of the rows that counts where a value was rare or absent in the baseline: a level that it
             never saw, a null, a value outside its range. Default: 0.0025.
@@ -27,8 +61,8 @@ class MonitorSpec:
         minimum_rows: Rows below which a window is ``INSUFFICIENT_DATA``. Default: 200.
         minimum_labels: Labelled rows below which quality is ``INSUFFICIENT_DATA``. Default: 100.
         maximum_wape_ratio: Live WAPE over the holdout's, above which quality is a ``VIOLATION``. Default: 1.25.
-        quality_limits: Worst allowed value by metric, such as ``{"auc": 0.7, "rmse": 12}``: violated when the whole interval is
-            worse. Default: none.
+        quality_limits: Worst allowed value by metric, such as ``{"wape": 0.4, "rmse": 12}`` of a regression or ``{"auc": 0.7}`` of
+            a classification: violated when the whole interval is worse. Default: none.
         maximum_bias_shift: Distance of a bias metric from its baseline's that counts; violated when the whole interval is farther.
             Default: 0.05.
         minimum_ndcg: Similarity of the features' ranking by attribution to the baseline's, below which explainability is a
@@ -39,7 +73,7 @@ class MonitorSpec:
             Default: 192 (eight days, for forecasts a week ahead).
 
     Raises:
-        ValueError: With every setting that is out of range.
+        ValueError: With every setting that is of another type, out of range, or names what there is not.
 
     Example:
         >>> MonitorSpec(minimum_effect=0.05, alarm_features=("price",)).minimum_rows
@@ -69,37 +103,81 @@ class MonitorSpec:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name} must be {allowed}, got {value!r}"
-            for name, value, allowed, ok in (
-                ("minimum_effect", self.minimum_effect, "from 0 up to 1", 0 <= self.minimum_effect <= 1),
-                ("significance", self.significance, "above 0 and below 0.5", 0 < self.significance < 0.5),
-                ("minimum_share", self.minimum_share, "from 0 up to 0.5", 0 <= self.minimum_share <= 0.5),
-                ("relative_shift", self.relative_shift, "above 0 and below 1", 0 < self.relative_shift < 1),
-                ("of_windows", self.of_windows, "1 to 10", 1 <= self.of_windows <= 10),
-                (
-                    "alarm_windows",
-                    self.alarm_windows,
-                    f"1 to of_windows, {self.of_windows}",
-                    1 <= self.alarm_windows <= self.of_windows,
-                ),
-                ("merge_hours", self.merge_hours, "0 to 2160", 0 <= self.merge_hours <= 2160),
-                ("maximum_bias_shift", self.maximum_bias_shift, "above 0 up to 1", 0 < self.maximum_bias_shift <= 1),
-                ("minimum_ndcg", self.minimum_ndcg, "from 0 up to 1", 0 <= self.minimum_ndcg <= 1),
-                ("maximum_latency_ratio", self.maximum_latency_ratio, "above 1", self.maximum_latency_ratio > 1),
-                ("minimum_rows", self.minimum_rows, "at least 50", self.minimum_rows >= 50),
-                ("minimum_labels", self.minimum_labels, "at least 1", self.minimum_labels >= 1),
-                ("maximum_wape_ratio", self.maximum_wape_ratio, "above 0", self.maximum_wape_ratio > 0),
-                ("label_delay_hours", self.label_delay_hours, "at least 0", self.label_delay_hours >= 0),
-            )
-            if not ok
+            *_numbers(self),
+            *_features(self),
+            *_limits("quality_limits", self.quality_limits, {**REGRESSION_METRICS, **CLASSIFICATION_METRICS}),
+            *_limits("latency_limits", self.latency_limits, LATENCY_PERCENTILES),
         ]
-        for name in ("features", "alarm_features"):
-            values: tuple[str, ...] = getattr(self, name)
-            repeated = sorted({value for value in values if values.count(value) > 1})
-            if repeated:
-                problems.append(f"{name} must name each feature once, got {', '.join(map(repr, repeated))} twice")
-        if self.features and not set(self.alarm_features) <= set(self.features):
-            unknown = sorted(set(self.alarm_features) - set(self.features))
-            problems.append(f"alarm_features must be among features, got {', '.join(map(repr, unknown))}")
+        if isinstance(self.quality_limits, Mapping):
+            regression, classification = (
+                [name for name in self.quality_limits if name in known]
+                for known in (REGRESSION_METRICS, CLASSIFICATION_METRICS)
+            )
+            if regression and classification:
+                problems.append(
+                    f"quality_limits must be metrics of one kind of model, got {', '.join(regression)} of a regression and "
+                    f"{', '.join(classification)} of a classification"
+                )
         if problems:
             raise ValueError("; ".join(problems))
+
+
+def is_names(value: object) -> bool:
+    """Return whether a value is a tuple of names: of one text alone each letter would be one.
+
+    Example:
+        >>> is_names(("price",)), is_names("price")
+        (True, False)
+    """
+    return isinstance(value, tuple) and all(isinstance(name, str) and name for name in value)
+
+
+def _numbers(spec: MonitorSpec) -> Iterator[str]:
+    for name, (whole, allowed, fits) in _RANGES.items():
+        value = getattr(spec, name)
+        if not _is_number(value) or (whole and not isinstance(value, int)):
+            yield f"{name} must be a {'whole ' if whole else ''}number, {allowed}, got {value!r}"
+        elif not fits(value):
+            yield f"{name} must be {allowed}, got {value!r}"
+    windows, of_windows = spec.alarm_windows, spec.of_windows
+    if _is_number(windows) and _is_number(of_windows) and 10 >= windows > of_windows >= 1:
+        yield f"alarm_windows must be 1 to of_windows, {of_windows}, got {windows}"
+
+
+def _features(spec: MonitorSpec) -> Iterator[str]:
+    known = True
+    for name in ("features", "alarm_features", "amounts"):
+        value = getattr(spec, name)
+        if name == "amounts" and value is None:
+            continue
+        if not is_names(value):
+            known = False
+            yield f"{name} must be a tuple of features' names, such as ('price',), got {value!r}"
+            continue
+        repeated = sorted({each for each in value if value.count(each) > 1})
+        if repeated:
+            yield f"{name} must name each feature once, got {', '.join(map(repr, repeated))} twice"
+    if known and spec.features:
+        for name, value in (("alarm_features", spec.alarm_features), ("amounts", spec.amounts or ())):
+            unknown = sorted(set(value) - set(spec.features))
+            if unknown:
+                yield f"{name} must be among features, got {', '.join(map(repr, unknown))}"
+
+
+def _limits(name: str, limits: object, known: Mapping[str, _Range]) -> Iterator[str]:
+    if not isinstance(limits, Mapping):
+        yield f"{name} must be limits by name, such as {{'{next(iter(known))}': 0.5}}, got {limits!r}"
+        return
+    for key, value in limits.items():
+        if key not in known:
+            yield f"{name} must be of {', '.join(known)}, got {key!r}"
+            continue
+        _, allowed, fits = known[key]
+        if not _is_number(value):
+            yield f"{name} of {key} must be a number, {allowed}, got {value!r}"
+        elif not fits(value):
+            yield f"{name} of {key} must be {allowed}, got {value!r}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

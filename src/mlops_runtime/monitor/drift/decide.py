@@ -22,17 +22,18 @@ from mlops_runtime.monitor.drift.distances import jensen_shannon, l_infinity, ps
 from mlops_runtime.monitor.drift.effects import effect_sizes
 from mlops_runtime.monitor.drift.layout import Layout
 from mlops_runtime.monitor.drift.rules import Finding, Rule
+from mlops_runtime.monitor.drift.spread import spread
 from mlops_runtime.monitor.spec import MonitorSpec
 
 # ten cells of five independent rows each
 MINIMUM_EFFECTIVE_ROWS = 50
 # in windows of fewer clusters than bring it down to this, one cluster of its own kind decides the statistic
 MAXIMUM_EXCESS = 2.0
-# of a feature's significance: for the distribution as a whole, for shares, for where a number lies; what has no rule gives its
-# part to the others
+# of a feature's significance: for the distribution as a whole, for shares, for where a number lies and how wide; what has no rule
+# gives its part to the others
 _WEIGHTS = (0.35, 0.3, 0.35)
-# of an amount's location: mean, ranks, quantiles
-_LOCATION_WEIGHTS = (0.2, 0.6, 0.2)
+# of an amount's location: mean, ranks, quantiles, spread
+_LOCATION_WEIGHTS = (0.16, 0.54, 0.15, 0.15)
 _ON_RARE = (Rule.NULL_SHARE, Rule.NEW_LEVEL, Rule.OUT_OF_RANGE, Rule.VALUE_SHARE)
 
 
@@ -209,7 +210,12 @@ def _weighted(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[tu
     weighted = [(of_distribution, rules.distribution(compared, cells, spec))]
     found = rules.shares(compared, cells, spec)
     weighted += [(of_shares / len(found), one) for one in found]
-    located = [location.mean(compared, spec), location.ranks(compared, spec), location.quantiles(compared, spec)]
+    located = [
+        location.mean(compared, spec),
+        location.ranks(compared, spec),
+        location.quantiles(compared, spec),
+        spread(compared, spec),
+    ]
     there = [(weight, one) for weight, one in zip(_LOCATION_WEIGHTS, located, strict=True) if one is not None]
     whole = sum(weight for weight, _ in there)
     return weighted + [(of_location * weight / whole, one) for weight, one in there]

@@ -34,6 +34,7 @@ class Rule(StrEnum):
     DISTRIBUTION = "distribution"
     MEAN = "mean"
     QUANTILE = "quantile"
+    SPREAD = "spread"
     NULL_SHARE = "null_share"
     NEW_LEVEL = "new_level"
     OUT_OF_RANGE = "out_of_range"
