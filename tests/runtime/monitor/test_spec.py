@@ -1,9 +1,14 @@
 """MonitorSpec: defaults, the JSON round trip and every bound."""
 
+import re
+from typing import Any
+
 import pytest
 
 from mlops_runtime.contracts import from_dict, to_dict
-from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.latency import PERCENTILES
+from mlops_runtime.monitor.quality import classification, regression
+from mlops_runtime.monitor.spec import CLASSIFICATION_METRICS, LATENCY_PERCENTILES, REGRESSION_METRICS, MonitorSpec
 
 
 def test_defaults_are_sample_size_robust() -> None:
@@ -43,3 +48,49 @@ def test_fails_for_a_repeated_feature_and_for_an_alarm_on_an_untested_one() -> N
         match=r"features must name each feature once, got 'a' twice; alarm_features must be among features, got 'b'",
     ):
         MonitorSpec(features=("a", "a"), alarm_features=("b",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (
+            {"quality_limits": {"aucc": 0.8}},
+            "quality_limits must be of wape, bias, mae, rmse, r2, interval_coverage, auc,",
+        ),
+        ({"quality_limits": {"auc": 8}}, "quality_limits of auc must be from 0 up to 1, got 8"),
+        ({"quality_limits": {"auc": "0.8"}}, "quality_limits of auc must be a number, from 0 up to 1, got '0.8'"),
+        ({"quality_limits": {"bias": -3}}, "quality_limits of bias must be at least 0, got -3"),
+        (
+            {"quality_limits": {"auc": 0.8, "rmse": 2}},
+            "quality_limits must be metrics of one kind of model, got rmse of a regression and auc of a classification",
+        ),
+        ({"quality_limits": ["auc"]}, "quality_limits must be limits by name, such as {'wape': 0.5}, got ['auc']"),
+        ({"latency_limits": {"p42": 3}}, "latency_limits must be of p50, p95, p99, got 'p42'"),
+        ({"latency_limits": {"p99": -3}}, "latency_limits of p99 must be above 0, got -3"),
+        ({"features": "price"}, "features must be a tuple of features' names, such as ('price',), got 'price'"),
+        (
+            {"alarm_features": "price"},
+            "alarm_features must be a tuple of features' names, such as ('price',), got 'price'",
+        ),
+        ({"amounts": ("",)}, "amounts must be a tuple of features' names, such as ('price',), got ('',)"),
+        ({"features": ("a",), "amounts": ("b",)}, "amounts must be among features, got 'b'"),
+        ({"minimum_effect": "0.1"}, "minimum_effect must be a number, from 0 up to 1, got '0.1'"),
+        ({"minimum_rows": 200.5}, "minimum_rows must be a whole number, at least 50, got 200.5"),
+        ({"minimum_ndcg": True}, "minimum_ndcg must be a number, from 0 up to 1, got True"),
+        ({"maximum_wape_ratio": float("nan")}, "maximum_wape_ratio must be a number, above 0, got nan"),
+        ({"maximum_latency_ratio": float("inf")}, "maximum_latency_ratio must be a number, above 1, got inf"),
+        ({"alarm_windows": 3, "of_windows": 2}, "alarm_windows must be 1 to of_windows, 2, got 3"),
+        ({"alarm_windows": "2", "of_windows": None}, "of_windows must be a whole number, 1 to 10, got None"),
+    ],
+)
+def test_fails_for_what_would_never_alarm(arguments: dict[str, Any], problem: str) -> None:
+    """A threshold that nothing is compared with looks like one that was never reached."""
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        MonitorSpec(**arguments)
+
+
+def test_limits_are_of_the_metrics_that_are_measured() -> None:
+    """The names are written down where numpy is not; they are those of the modules that measure."""
+    assert tuple(REGRESSION_METRICS) == regression.NAMES
+    assert sorted(CLASSIFICATION_METRICS) == sorted(classification.NAMES)
+    assert tuple(LATENCY_PERCENTILES) == PERCENTILES
