@@ -79,7 +79,12 @@ def list_(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("package", "registered", "approval", "last changed by", "may be deployed")
+    table = Table()
+    table.add_column(
+        "package", overflow="fold", no_wrap=True, min_width=max(len(each.version) for each in found)
+    )  # it is typed
+    for head in ("registered", "approval", "last changed by", "may be deployed"):
+        table.add_column(head, overflow="fold")
     for each in found:
         table.add_row(
             each.version, _minute(each.registered), each.approval, _who(each.changed_by), Text(_verdict(each))

@@ -10,9 +10,9 @@ import typer
 from mlops_cli import monitor_replay
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
-from mlops_cli.feature_groups import print_table
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, EndpointOption, WindowEnd, watched
+from mlops_cli.monitor_tables import print_distribution, print_features, print_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +26,6 @@ app = typer.Typer(
 )
 
 _HISTORY = 29  # reports before the window that is asked about
-_ROWS = 20  # of the table
-_BAR = 30  # characters
 
 
 @app.command()
@@ -45,6 +43,8 @@ def report(
 ) -> None:
     """Show a window: verdict, state of each monitor, features by evidence; and write it as one HTML page that needs no network."""
     with watched(endpoint, profile, home) as found:
+        from mlops_runtime.monitor.page.problems import short_flaw
+
         told = found.report(window)
         path = Path("monitor.html") if output is None and not as_json else output
         kept = None if path is None else found.archive.kept(told)
@@ -55,9 +55,9 @@ def report(
         return
     for line in report_lines(told):
         typer.echo(line)
-    _print_features(told)
+    print_features(told)
     if kept is not None and kept.problem:
-        typer.echo(f"the page has no distributions: {kept.problem}")
+        typer.echo(f"the page has no distributions: {short_flaw(kept.problem)}")
     typer.echo(f"page: {path}")
 
 
@@ -94,15 +94,11 @@ def explain(
     for line in feature_lines(told, drift):
         typer.echo(line)
     if rows:
-        scale = max(share for row in rows for share in (row.before, row.after)) or 1.0
-        print_table(
-            ("value", "baseline", "window", "█ both, ░ baseline alone, ▓ window alone"),
-            [(row.label, _share(row.before), _share(row.after), bar(row.before, row.after, scale)) for row in rows],
-        )
+        print_distribution(rows)
     elif kept.problem:
         typer.echo(f"no distribution: {kept.problem}")
     if len(past) > 1:
-        _print_history(past)
+        print_history(past)
 
 
 app.command()(monitor_replay.replay)
@@ -115,6 +111,7 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
         report: The report.
     """
     from mlops_runtime.monitor.page import text as page_text
+    from mlops_runtime.monitor.page.problems import problems
 
     span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
     yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
@@ -122,12 +119,12 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
     if report.engine is not None:
         yield f"  {'engine':<14} {page_text.engine_text(report)}"
     for monitor, state in page_text.states(report).items():
-        said = page_text.state_text(monitor, state, flaw=report.baseline_flaw)
+        said = page_text.said(report, monitor)
         do = f"; do: {said.do}" if said.do and said.tone != "good" else ""
         yield f"  {monitor:<14} {state.value:<17} {said.means}{do}"
     if report.suppressed is not None:
-        yield f"  nothing was published as drift: {report.suppressed}"
-    for name, times in sorted((report.problems or {}).items(), key=lambda item: (-item[1], item[0])):
+        yield f"  nothing was published as drift: {page_text.seconds(report.suppressed)}"
+    for name, times in problems(report):
         yield f"  problem        {times:,} x {name}"
 
 
@@ -159,22 +156,6 @@ def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[s
             yield f"  {name} {page_text.interval_text(rate)}{was}"
 
 
-def bar(before: float, after: float, scale: float) -> str:
-    """Return two shares as one bar.
-
-    Args:
-        before: Share of the baseline.
-        after: Share of the window.
-        scale: The share that fills the bar.
-
-    Example:
-        >>> bar(0.1, 0.2, 0.6), bar(0.2, 0.1, 0.6)
-        ('█████▓▓▓▓▓', '█████░░░░░')
-    """
-    first, second = (round(_BAR * share / scale) for share in (before, after))
-    return "█" * min(first, second) + ("░" * (first - second) if first > second else "▓" * (second - first))
-
-
 def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None:
     from mlops_runtime.monitor.page.page import page
 
@@ -184,50 +165,6 @@ def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; give another --output") from error
-
-
-def _print_features(report: "MonitorReport") -> None:
-    from mlops_runtime.monitor.page import text as page_text
-
-    ranked = page_text.ranked(report.features)
-    if not ranked:
-        return
-    shown = ranked[: max(_ROWS, sum(feature.drifted for feature in ranked))]
-    suppressed = report.suppressed is not None
-    print_table(
-        ("feature", "verdict", "PSI", "p-value", "nulls", "new", "what happened"),
-        [
-            (
-                feature.name,
-                page_text.drift_word(feature, suppressed=suppressed)[1],
-                page_text.psi_text(feature),
-                page_text.p_text(feature.p_value),
-                "" if feature.null_rate is None else page_text.value_text(feature.null_rate, feature.null_rate.value),
-                "" if feature.new_rate is None else page_text.value_text(feature.new_rate, feature.new_rate.value),
-                feature.untested or feature.description or "",
-            )
-            for feature in shown
-        ],
-    )
-    if len(ranked) > len(shown):
-        typer.echo(f"and {len(ranked) - len(shown)} more that hold; all of them on the page and with --json")
-
-
-def _print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
-    from mlops_runtime.monitor.page import text as page_text
-
-    print_table(
-        ("window until", "PSI", "verdict", "what happened"),
-        [
-            (
-                page_text.moment(report.window_until),
-                page_text.psi_text(drift),
-                page_text.drift_word(drift, suppressed=report.suppressed is not None)[1],
-                drift.untested or (drift.description or "" if drift.drifted else ""),
-            )
-            for report, drift in past
-        ],
-    )
 
 
 def _feature(report: "MonitorReport", name: str) -> "FeatureDrift":
@@ -258,12 +195,6 @@ def _rows(kept: "Kept", name: str) -> "tuple[CellRow, ...]":
     except ValueError:
         return ()
     return () if comparison is None else cell_rows(comparison)
-
-
-def _share(share: float) -> str:
-    from mlops_runtime.monitor.drift.wording import percent
-
-    return percent(share)
 
 
 def _plain(value: object) -> Any:

@@ -12,7 +12,7 @@ from tests.cli.deployed_unit import DeployedUnit
 from tests.cli.monitored_unit import MonitoredUnit
 from tests.runtime.monitor import reports
 
-from mlops_cli.monitor import bar, feature_lines, report_lines
+from mlops_cli.monitor import feature_lines, report_lines
 from mlops_local.cloud import Cloud
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -189,12 +189,6 @@ def test_one_feature_in_lines() -> None:
         "  nulls 2.1 % (1.4 % to 3.1 %), was 2.0 %",
         "  new 0 % (0 % to 0.4 %), was 0 %",
     ]
-
-
-def test_a_bar_holds_both_shares() -> None:
-    """The longer one fills it."""
-    assert (bar(0.5, 0.5, 0.5), bar(0.0, 0.0, 0.5)) == ("█" * 30, "")
-    assert bar(0.0, 0.5, 0.5) == "▓" * 30
 
 
 def test_the_status_says_what_the_monitor_found(monitored: MonitoredUnit, monitor: Run, in_process: Run) -> None:

@@ -20,6 +20,7 @@ from mlops_runtime.monitor.page import marks as page_marks
 from mlops_runtime.monitor.page import text as page_text
 from mlops_runtime.monitor.page.cells import CellRow, PairTable, cell_rows, compared, pair_table
 from mlops_runtime.monitor.page.marks import Spark
+from mlops_runtime.monitor.page.problems import problems, problems_text
 from mlops_runtime.monitor.spec import MonitorSpec
 
 MOST_REPORTS = 30  # of the history
@@ -111,6 +112,8 @@ def page(
         # what is violated first, then what holds, then what has no verdict
         bias=sorted(report.bias or (), key=lambda each: (each.metric.violated is None, not each.metric.violated)),
         uncovered=_uncovered(report, baseline, counts),
+        problems=problems(report),
+        problems_text=problems_text(report),
         thresholds={} if spec is None else _thresholds(spec),
         spark={"width": page_marks.SPARK_WIDTH, "height": page_marks.SPARK_HEIGHT},
         most=MOST_ATTRIBUTIONS,

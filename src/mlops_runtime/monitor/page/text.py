@@ -1,12 +1,15 @@
 """What people read of a report: states in words, numbers, and the order of evidence. Shared by the page and the command."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState
 from mlops_runtime.monitor.drift.wording import number, percent
+from mlops_runtime.monitor.latency import BASELINE_WEEKS, MINIMUM_CALLS
+from mlops_runtime.monitor.page.problems import are_many, short_flaw
 
 NO_PAIRS = "marginals only: joint changes are not watched"
 ENGINES = {
@@ -118,13 +121,38 @@ def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) ->
     """
     if state is MonitorState.MONITOR_NOT_RUN and flaw is not None:
         return StateText(
-            "bad", "baseline unusable", flaw, "find out who changed or removed it, and put the approved version back"
+            "bad",
+            "baseline unusable",
+            short_flaw(flaw),
+            "find out who changed or removed it, and put the approved version back",
         )
     if state is MonitorState.OK:
         return StateText("good", "holds", _OK[monitor])
     if state is MonitorState.VIOLATION:
         return StateText("bad", "violated", *_VIOLATIONS[monitor])
     return _SILENT[state]
+
+
+def said(report: MonitorReport, monitor: str) -> StateText:
+    """Return what a monitor's state means in a report: what is missing is named where the report knows it.
+
+    Args:
+        report: The run's.
+        monitor: One of `states`.
+    """
+    state = states(report)[monitor]
+    if monitor != "latency" or state is not MonitorState.INSUFFICIENT_DATA:
+        return state_text(monitor, state, flaw=report.baseline_flaw)
+    calls = max((each.rows or 0 for each in report.latency or ()), default=0)
+    if calls < MINIMUM_CALLS:
+        means = f"{calls} calls are too few for a 99th percentile, {MINIMUM_CALLS} are needed"
+        return StateText("unknown", "too few calls", means, "nothing, or a longer window")
+    return StateText(
+        "unknown",
+        "nothing before",
+        f"the {BASELINE_WEEKS} weeks before had fewer than {MINIMUM_CALLS} calls to compare with",
+        "nothing: the next windows have them; latency_limits need none",
+    )
 
 
 def states(report: MonitorReport) -> dict[str, MonitorState]:
@@ -138,11 +166,13 @@ def states(report: MonitorReport) -> dict[str, MonitorState]:
 
 
 def tone(report: MonitorReport) -> str:
-    """Return the worst tone of a report's monitors: ``bad``, then ``good`` if anything was tested, else ``unknown``."""
-    if report.baseline_flaw is not None:
-        return "bad"
+    """Return the worst tone of a report: ``bad``, ``warn`` for many problems, ``good`` if anything was tested, else ``unknown``."""
     tones = [TONES[state] for state in states(report).values()]
-    return next((each for each in ("bad", "good") if each in tones), "unknown")
+    if report.baseline_flaw is not None or "bad" in tones:
+        return "bad"
+    if are_many(report):
+        return "warn"
+    return "good" if "good" in tones else "unknown"
 
 
 def verdict(report: MonitorReport) -> str:
@@ -152,7 +182,9 @@ def verdict(report: MonitorReport) -> str:
         report: The run's.
     """
     if report.verdict:
-        return report.verdict
+        return seconds(report.verdict)
+    if report.baseline_flaw is not None:
+        return f"nothing is decided, {report.baseline_flaw}"
     drifted = [feature.name for feature in ranked(report.features) if feature.drifted]
     parts = []
     for monitor, state in states(report).items():
@@ -164,6 +196,16 @@ def verdict(report: MonitorReport) -> str:
         else:
             parts.append(f"{monitor} unknown, {state_text(monitor, state).means}")
     return "; ".join(parts)
+
+
+def seconds(text: str) -> str:
+    """Return a text with its times to the second.
+
+    Example:
+        >>> seconds("a rollout ended FAILED at 2017-08-08T11:41:54.406000Z")
+        'a rollout ended FAILED at 2017-08-08T11:41:54Z'
+    """
+    return re.sub(r"(T\d\d:\d\d:\d\d)\.\d+", r"\1", text)
 
 
 def engine_text(report: MonitorReport) -> str:
@@ -206,6 +248,21 @@ def drift_word(feature: FeatureDrift, *, suppressed: bool = False) -> tuple[str,
     if suppressed:
         return "warn", "during a rollout"
     return ("warn", "in this window") if feature.persistent is False else ("bad", "drifted")
+
+
+def told_text(feature: FeatureDrift) -> str:
+    """Return what happened to a feature; of one that holds, that it is not enough.
+
+    Example:
+        >>> moved = FeatureDrift(name="price", psi=0.2, p_value=0.1, drifted=False, description="mean rose from 4 to 5")
+        >>> told_text(moved)
+        'mean rose from 4 to 5, not enough to call it drift'
+    """
+    if feature.untested is not None:
+        return feature.untested
+    if feature.description is None or feature.drifted:
+        return feature.description or ""
+    return f"{feature.description}, not enough to call it drift"
 
 
 def what_to_do(feature: FeatureDrift) -> str:

@@ -13,7 +13,7 @@ import pytest
 from tests.runtime.monitor import reports
 from tests.runtime.monitor.reports import HOSTILE, SAMPLES, Sample
 
-from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
 from mlops_runtime.monitor.page.page import MOST_REPORTS, page
 
 WIDTHS = (360, 1280)
@@ -60,10 +60,10 @@ def test_what_is_wrong_stands_first() -> None:
 
     order = [
         "drift in 2 of 3 windows: price",
-        "Problems: row has 3 values instead of 4; price: text instead of a number",
+        "Problems: row has 3 values instead of 4 (2); price: text instead of a number (1). All of them",
         "drift ✕ violated features moved by more than they may",
         "Do: read what moved",
-        "The last 7 windows",
+        "The last 7 windows, 2017-08-02 to 2017-08-08",
         "What moved",
         "price ✕ drifted mean rose 28 %, from 2.4 to 3.07 PSI 0.31",
         "check units, currency and price lists at the source",
@@ -151,6 +151,31 @@ def test_silence_is_said(sample: Callable[[], Sample], said: str) -> None:
 
     assert said in _Words(text).text
     assert '<div class="verdict good"' not in text
+
+
+def test_a_flood_of_unreadable_lines_is_neither_green_nor_hidden() -> None:
+    """The most frequent problems are beside the verdict with how often they came, whatever their names."""
+    few = {f"column 'a{n}' is not the model's": 1 for n in range(9)}
+    sample = reports.quiet()
+    flooded = replace(sample, report=replace(sample.report, problems={**few, "line is not JSON": 11_400}))
+
+    page_of = _page(flooded)
+    assert "Problems: line is not JSON (11,400); column 'a0' is not the model's (1); " in _Words(page_of).text
+    assert "; 7 more kinds." in _Words(page_of).text
+    assert '<div class="verdict warn"' in page_of
+    assert '<div class="verdict good"' in _page(replace(sample, report=replace(sample.report, problems=few)))
+
+
+def test_a_changed_baseline_is_told_in_full_once() -> None:
+    """Elsewhere it is enough that it was changed."""
+    flaw = f"the baseline s3://artifacts/baseline.json was changed: it has SHA-256 {'a' * 64}, approved was {'b' * 64}"
+    state = dict.fromkeys(("drift_state", "quality_state", "bias_state"), MonitorState.MONITOR_NOT_RUN)
+    found = reports.report_of(8, (), baseline_flaw=flaw, problems={flaw: 1}, **state)
+
+    for verdict in (None, f"demand-forecast: nothing is decided, {flaw}"):
+        text = page(replace(found, verdict=verdict), baseline=None, counts=None, history=(), spec=None)
+        assert text.count("a" * 64) == 1
+        assert text.count("<div>the baseline was changed</div>") == 3
 
 
 def test_suspects_are_no_alarm_and_not_hidden() -> None:

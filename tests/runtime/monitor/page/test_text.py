@@ -7,6 +7,7 @@ from tests.runtime.monitor import reports
 
 from mlops_runtime.contracts.monitor import Measured, MonitorState
 from mlops_runtime.monitor.drift.rules import Rule
+from mlops_runtime.monitor.latency import MINIMUM_CALLS
 from mlops_runtime.monitor.page import text as page_text
 
 
@@ -121,3 +122,16 @@ def test_a_window_has_its_hours() -> None:
 
     assert page_text.hours_text(page_text.window_hours(report)) == "1 day"
     assert page_text.moment("soon") == "soon"
+
+
+def test_latency_says_what_it_lacks() -> None:
+    """Calls of the window, or calls of the weeks before."""
+    lacks = reports.report_of(8, (), latency_state=MonitorState.INSUFFICIENT_DATA)
+    few, alone = (
+        replace(lacks, latency=(Measured(name="p50", value=4.0, rows=calls),)) for calls in (MINIMUM_CALLS - 1, 5000)
+    )
+
+    assert page_text.said(few, "latency").means == "99 calls are too few for a 99th percentile, 100 are needed"
+    assert page_text.said(alone, "latency").means == "the 4 weeks before had fewer than 100 calls to compare with"
+    assert "too few rows" not in page_text.said(alone, "latency").word
+    assert page_text.said(alone, "drift") == page_text.state_text("drift", MonitorState.OK)

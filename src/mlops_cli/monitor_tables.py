@@ -1,0 +1,142 @@
+"""Tables of ``mlops monitor``: features, a feature's distribution, its history; no word is cut, also in a narrow terminal."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport
+    from mlops_runtime.monitor.page.cells import CellRow
+
+_ROWS = 20  # of the table
+_WIDE = 110  # characters from which on every number has its column
+_NARROW = (0, 1, 2, -1)  # what is left below
+_LONGEST = 32  # characters of a name that is not wrapped
+_BAR = 30  # characters
+_BORDERS = 13  # characters of a table of four columns
+
+
+def print_table(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:
+    """Print rows as a table: the last column is wrapped at words, the others are as wide as they need.
+
+    Args:
+        heads: Names of the columns.
+        rows: Their texts.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for index, head in enumerate(heads):
+        last, longest = index == len(heads) - 1, max((len(row[index]) for row in rows), default=0)
+        table.add_column(head, overflow="fold", no_wrap=not last and longest <= _LONGEST)
+    for row in rows:
+        table.add_row(*map(Text, row))  # what people wrote is no markup
+    _console().print(table)
+
+
+def print_features(report: "MonitorReport") -> None:
+    """Print a report's features by evidence: twenty, or all that drifted.
+
+    Args:
+        report: The report.
+    """
+    from mlops_runtime.monitor.page import text as page_text
+
+    ranked = page_text.ranked(report.features)
+    if not ranked:
+        return
+    shown = ranked[: max(_ROWS, sum(feature.drifted for feature in ranked))]
+    heads = ("feature", "verdict", "PSI", "p-value", "nulls", "new", "what happened")
+    columns = range(len(heads)) if _console().width >= _WIDE else _NARROW
+    rows = [_feature(feature, suppressed=report.suppressed is not None) for feature in shown]
+    print_table([heads[at] for at in columns], [[row[at] for at in columns] for row in rows])
+    if len(ranked) > len(shown):
+        typer.echo(f"and {len(ranked) - len(shown)} more that hold; all of them on the page and with --json")
+
+
+def print_distribution(rows: "Sequence[CellRow]") -> None:
+    """Print a feature's distribution as bars that fit beside their labels.
+
+    Args:
+        rows: Its cells, at least one.
+    """
+    from mlops_runtime.monitor.drift.wording import percent
+
+    scale = max(share for row in rows for share in (row.before, row.after)) or 1.0
+    shares = [(percent(row.before), percent(row.after)) for row in rows]
+    label = max(len("value"), *(len(row.label) for row in rows))
+    numbers = sum(max(len(head), *(len(pair[at]) for pair in shares)) for at, head in enumerate(("baseline", "window")))
+    room = _console().width - _BORDERS - min(label, _LONGEST) - numbers
+    width = max(8, min(_BAR, room))
+    typer.echo("█ both, ░ baseline alone, ▓ window alone")
+    print_table(
+        ("value", "baseline", "window", "share"),
+        [
+            (row.label, *pair, bar(row.before, row.after, scale, width=width))
+            for row, pair in zip(rows, shares, strict=True)
+        ],
+    )
+
+
+def print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
+    """Print what a feature was in each window.
+
+    Args:
+        past: Reports with the feature's verdict, oldest first.
+    """
+    from mlops_runtime.monitor.page import text as page_text
+
+    print_table(
+        ("window until", "PSI", "verdict", "what happened"),
+        [
+            (
+                page_text.moment(report.window_until),
+                page_text.psi_text(drift),
+                page_text.drift_word(drift, suppressed=report.suppressed is not None)[1],
+                drift.untested or (drift.description or "" if drift.drifted else ""),
+            )
+            for report, drift in past
+        ],
+    )
+
+
+def bar(before: float, after: float, scale: float, *, width: int = _BAR) -> str:
+    """Return two shares as one bar.
+
+    Args:
+        before: Share of the baseline.
+        after: Share of the window.
+        scale: The share that fills the bar.
+        width: Characters of a full bar. Default: 30.
+
+    Example:
+        >>> bar(0.1, 0.2, 0.6), bar(0.2, 0.1, 0.6, width=12)
+        ('█████▓▓▓▓▓', '██░░')
+    """
+    first, second = (round(width * share / scale) for share in (before, after))
+    return "█" * min(first, second) + ("░" * (first - second) if first > second else "▓" * (second - first))
+
+
+def _feature(feature: "FeatureDrift", *, suppressed: bool) -> tuple[str, ...]:
+    from mlops_runtime.monitor.page import text as page_text
+
+    rates = (feature.null_rate, feature.new_rate)
+    return (
+        feature.name,
+        page_text.drift_word(feature, suppressed=suppressed)[1],
+        page_text.psi_text(feature),
+        page_text.p_text(feature.p_value),
+        *("" if rate is None else page_text.value_text(rate, rate.value) for rate in rates),
+        page_text.told_text(feature),
+    )
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
