@@ -30,7 +30,8 @@ class FeatureBaseline:
     ``mean_overdispersion`` that of the mean, ``spread_overdispersion`` of the mean score of spread. All are 1, and
     ``overdispersion_spread`` 0, for independent rows. ``cluster_rows`` are the mean rows of a cluster; ``cluster_excess`` is how
     much more the statistic of a single cluster varies than the design effects explain, as a squared coefficient of variation;
-    ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many. ``unseen_share`` is the share of the rows that are of levels not seen before which later rows bring without any drift.
+    ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many. ``unseen_share`` is the
+    share of the rows that are of levels not seen before which later rows bring without any drift.
     """
 
     name: str
