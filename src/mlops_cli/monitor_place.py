@@ -1,10 +1,13 @@
 """The monitor that a ``mlops monitor`` command talks to, and the window that it is asked about."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
+from statistics import median_low
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +17,11 @@ from mlops_cli.entries import Entries
 from mlops_cli.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlops_runtime.contracts.monitor import MonitorReport
     from mlops_runtime.monitor.archive import Archive
+    from mlops_runtime.rollout.table import RolloutTable
 
 NEWEST = "newest"
 _LISTED = 5  # windows that an error names
@@ -29,7 +35,11 @@ EndpointOption = Annotated[
 ]
 WindowEnd = Annotated[
     str,
-    typer.Option("--window", metavar="newest|HOUR", help="Window by the hour in which it ended, 2017-08-08T06, UTC."),
+    typer.Option(
+        "--window",
+        metavar="newest|HOUR|DAY",
+        help="Window by the hour in which it ended, 2017-08-07T06, UTC, or by the day if it is the day's only one.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 
@@ -41,21 +51,23 @@ class Watched:
     Args:
         endpoint: Name of the endpoint.
         archive: Its reports and counts.
+        rollout: The endpoint's row: what is live.
         now: The time in the cloud.
     """
 
     endpoint: str
     archive: "Archive"
+    rollout: "RolloutTable"
     now: datetime
 
     def report(self, window: str) -> "MonitorReport":
         """Return the report of a window.
 
         Args:
-            window: ``newest``, or the hour in which it ended.
+            window: ``newest``, the hour in which it ended, or the day if no other ended then.
 
         Raises:
-            UserError: If there is none, or the window is no time.
+            UserError: If there is none, or several of the day, or the window is no time.
         """
         newest = self.archive.newest(self.now, most=_LISTED)
         if not newest:
@@ -65,11 +77,36 @@ class Watched:
             )
         if window == NEWEST:
             return newest[0]
-        found = self.archive.at(hour("--window", window))
-        if found is None:
-            known = ", ".join(report.window_until[:13] for report in newest)
-            raise UserError(f"no window of {self.endpoint} ended at {window}; the newest ended at {known}")
-        return found
+        at = hour("--window", window)
+        if not re.fullmatch(r"\d{4}-?\d\d-?\d\d", window):
+            at_hour = self.archive.at(at)
+            found = [] if at_hour is None else [at_hour]
+        else:
+            found = self.archive.on(at)
+        if not found:
+            raise UserError(f"no window of {self.endpoint} ended at {window}; the newest ended at {_ends(newest)}")
+        if len(found) > 1:
+            raise UserError(f"{len(found)} windows of {self.endpoint} ended on {window}, say which: {_ends(found)}")
+        return found[0]
+
+    def period_hours(self, report: "MonitorReport") -> int | None:
+        """Return how often the monitor decides: the median distance of the newest reports; None where there is one alone.
+
+        Args:
+            report: The newest report.
+        """
+        ends = [datetime.fromisoformat(each.window_until) for each in self.archive.history(report, most=_LISTED)]
+        ends.insert(0, datetime.fromisoformat(report.window_until))
+        apart = [round((later - earlier).total_seconds() / 3600) for later, earlier in pairwise(ends)]
+        return max(1, median_low(apart)) if apart else None
+
+    def live_since(self) -> str | None:
+        """Return since when the live model serves; None before the first rollout."""
+        from mlops_runtime.contracts import from_json
+        from mlops_runtime.contracts.rollout import LivePointer
+
+        live = self.rollout.read().live
+        return None if live is None else from_json(LivePointer, live).since
 
 
 @contextmanager
@@ -87,6 +124,7 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
     try:
         from mlops_runtime.contracts import ContractError
         from mlops_runtime.monitor.archive import Archive
+        from mlops_runtime.rollout.table import RolloutTable
 
         with account(profile, home) as aws:
             entries = Entries(ssm=aws.client("ssm"))
@@ -94,7 +132,8 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
             artifacts = entries.unit(entry.unit).artifacts_bucket
             _, now = aws.caller()
             archive = Archive(aws.client("s3"), endpoint=entry.endpoint, artifacts=artifacts)
-            yield Watched(endpoint=entry.endpoint, archive=archive, now=now)
+            rollout = RolloutTable(aws.client("dynamodb"), entry.rollout_table, entry.endpoint)
+            yield Watched(endpoint=entry.endpoint, archive=archive, rollout=rollout, now=now)
     except ImportError as error:
         raise UserError(f"mlops monitor needs {error.name}; run: pip install 'mlops-constructs[monitor]'") from error
     except ContractError as error:
@@ -121,6 +160,10 @@ def hour(option: str, text: str) -> datetime:
         raise UserError(f"{option} must be a time such as 2017-08-08T06 or 2017-08-08, got {text!r}") from None
     found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     return found.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _ends(reports: "Sequence[MonitorReport]") -> str:
+    return ", ".join(report.window_until[:13] for report in reports)
 
 
 def _only(entries: Entries) -> str:

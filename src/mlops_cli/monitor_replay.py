@@ -52,7 +52,10 @@ def replay(
         int | None, typer.Option(help="Length of a window. Default: that of the newest.", min=1, show_default=False)
     ] = None,
     every_hours: Annotated[
-        int | None, typer.Option(help="How often one ends. Default: once a window.", min=1, show_default=False)
+        int | None,
+        typer.Option(
+            help="How often one ends. Default: as often as the monitor's newest did.", min=1, show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
@@ -69,21 +72,27 @@ def replay(
         before = MonitorSpec() if newest.spec is None else newest.spec
         spec = changed(before, settings or [])
         hours = window_hours or int(length(newest))
+        every = every_hours or found.period_hours(newest) or hours
         until = hour("--to", newest.window_until if end is None else end)
-        since = until - timedelta(hours=hours * _WINDOWS) if start is None else hour("--from", start)
+        back = timedelta(hours=hours + every * (_WINDOWS - 1))
+        since = until - back if start is None else hour("--from", start)
+        if since >= until:
+            raise UserError(f"--from must be before --to, got {since:%Y-%m-%dT%H} and {until:%Y-%m-%dT%H}")
         kept = found.archive.kept(newest)
         if kept.baseline is None:
             raise UserError(f"nothing can be replayed: {kept.problem}")
         reach = max(before.merge_hours, spec.merge_hours)
         counted = found.archive.hourly(newest.variant, Window(since, until).extended(reach), kept.baseline)
         if not counted.parts:
+            live = found.live_since()
+            serves = "" if live is None else f"; the live model serves since {live[:13]}: name a time after it"
             raise UserError(
                 f"no counts of {found.endpoint} from {since:%Y-%m-%dT%H} to {until:%Y-%m-%dT%H} are of the live model's baseline"
-                f" ({counted.others} are of others); name a time since {newest.model_package_arn} serves"
+                f" ({counted.others} are of others){serves}"
             )
         span: dict[str, Any] = {
             "window_hours": hours,
-            "every_hours": every_hours or hours,
+            "every_hours": every,
             "start": since,
             "end": until,
         }
@@ -143,13 +152,16 @@ def changed(spec: "MonitorSpec", settings: Sequence[str]) -> "MonitorSpec":
             try:
                 values[name] = _value(text, hints[name])
             except ValueError:
-                problems.append(f"{name} must be a number, got {text!r}")
+                problems.append(f"{name} must be a {'whole ' if hints[name] is int else ''}number, got {text!r}")
     if problems:
         raise UserError("\n".join(problems))
     try:
         return replace(spec, **values)
     except ValueError as error:
-        raise UserError("\n".join(str(error).split("; "))) from error
+        told = str(error).split("; ")
+        if "of_windows" not in values:
+            told = [f"{each}; --set of_windows too" if each.startswith("alarm_windows ") else each for each in told]
+        raise UserError("\n".join(told)) from error
 
 
 def _value(text: str, kind: Any) -> Any:

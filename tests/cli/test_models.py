@@ -136,6 +136,15 @@ def test_a_package_is_listed_shown_and_approved(registry: Registry, models: Any)
     assert "better [in all] stores [binding " in models("show", package).stdout
 
 
+def test_a_version_is_whole_on_a_narrow_terminal(registry: Registry, mlops: Any) -> None:
+    """It is what the other commands are given."""
+    package = registry.register("narrow")
+
+    listed = mlops("models", "list", GROUP, "--home", registry.home, COLUMNS="60")
+
+    assert f"{package} " in listed.stdout
+
+
 def test_json_is_what_a_program_reads(registry: Registry, models: Any) -> None:
     """List and show, with gate and metrics."""
     package = registry.register("program")

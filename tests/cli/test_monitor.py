@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,24 @@ def test_another_window_is_named_by_the_hour_in_which_it_ended(monitored: Monito
     assert "drift          OK" in told.stdout
     assert "page: early.html" in told.stdout
     assert "The last 2 windows" in Path("early.html").read_text()
+
+
+def test_the_only_window_of_a_day_is_named_by_the_day(monitored: MonitoredUnit, monitor: Run) -> None:
+    """Of several, which there are is said."""
+    report = monitored.reports[-3]
+    day = report.window_until[:10]
+    shown = json.loads(monitor("report", monitored.endpoint, "--window", day, "--json").stdout)
+    assert shown["window_until"] == report.window_until
+
+    other = datetime.fromisoformat(report.window_until).replace(hour=(int(report.window_until[11:13]) + 1) % 24)
+    monitored.store.put_report(replace(report, window_until=other.isoformat()), {}, other)
+    try:
+        told = monitor("report", monitored.endpoint, "--window", day)
+    finally:
+        key = monitored.store.report_uri(other).removeprefix(f"s3://{monitored.artifacts}/")
+        monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
+    assert told.returncode == 1
+    assert f"2 windows of {monitored.endpoint} ended on {day}, say which: {day}T" in told.stderr
 
 
 def test_programs_read_the_report_itself(monitored: MonitoredUnit, monitor: Run) -> None:

@@ -88,6 +88,15 @@ def test_windows_may_have_another_length(monitored: MonitoredUnit, replay: Run) 
     assert {window["rows"] for window in shown["as_it_is"]} <= {900, 1200}
 
 
+def test_windows_end_as_often_as_the_monitor_decided(replay: Run) -> None:
+    """However long they are, and the last one where the newest report's did."""
+    shown = json.loads(replay("--json", "--window-hours", "48").stdout)
+
+    ends = [datetime.fromisoformat(window["window_until"]) for window in shown["as_it_is"]]
+    assert {later - earlier for earlier, later in itertools.pairwise(ends)} == {timedelta(hours=24)}
+    assert ends[-1] == datetime.fromisoformat(json.loads(replay("--json").stdout)["as_it_is"][-1]["window_until"])
+
+
 def test_counts_of_another_model_are_left_out_and_said(monitored: MonitoredUnit, replay: Run) -> None:
     """They cannot be compared with this baseline."""
     key = f"monitor/{monitored.endpoint}/counts/{VARIANT}/{monitored.hour(1).replace('-', '/').replace('T', '/')}/other.json"
@@ -119,7 +128,9 @@ def test_counts_of_another_model_are_left_out_and_said(monitored: MonitoredUnit,
         (("--set", "minimum_rows=300", "--set", "minimum_rows=400"), ["minimum_rows must be set once"]),
         (("--set", "features=prise"), ["'prise'", "'price'"]),
         (("--from", "then"), ["--from must be a time such as 2017-08-08T06 or 2017-08-08, got 'then'"]),
-        (("--from", "2017-01-01", "--to", "2017-01-03"), ["are of the live model's baseline (0 are of others); name a time since"]),
+        (("--from", "2017-01-01", "--to", "2017-01-03"), ["(0 are of others); the live model serves since 2017-07-01T00: name a time after"]),
+        (("--from", "2017-08-03", "--to", "2017-08-01"), ["--from must be before --to, got 2017-08-03T00 and 2017-08-01T00"]),
+        (("--set", "of_windows=2", "--set", "alarm_windows=3"), ["alarm_windows must be 1 to of_windows, 2, got 3"]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_at_once(replay: Run, arguments: tuple[str, ...], said: list[str]) -> None:
@@ -137,7 +148,7 @@ def test_a_time_without_a_window_is_refused(monitored: MonitoredUnit, replay: Ru
     told = replay("--from", monitored.hour(2), "--to", monitored.hour(1), "--window-hours", "48")
 
     assert told.returncode == 1
-    assert "a window of 48 hours every 48 must lie between " in told.stderr
+    assert "a window of 48 hours every 24 must lie between " in told.stderr
 
 
 def test_settings_have_the_types_of_the_thresholds() -> None:
@@ -145,5 +156,14 @@ def test_settings_have_the_types_of_the_thresholds() -> None:
     spec = changed(MonitorSpec(), ["minimum_rows=300", "relative_shift=0.1", "amounts=price, cost", "merge_hours=0"])
 
     assert spec == MonitorSpec(minimum_rows=300, relative_shift=0.1, amounts=("price", "cost"), merge_hours=0)
-    with pytest.raises(UserError, match=r"minimum_rows must be a number, got '2\.5'"):
+    with pytest.raises(UserError, match=r"minimum_rows must be a whole number, got '2\.5'"):
         changed(MonitorSpec(), ["minimum_rows=2.5"])
+
+
+def test_windows_that_agree_are_set_together() -> None:
+    """A monitor that looks at one window says that it needs more."""
+    one = MonitorSpec(alarm_windows=1, of_windows=1)
+
+    with pytest.raises(UserError, match="alarm_windows must be 1 to of_windows, 1, got 3; --set of_windows too"):
+        changed(one, ["alarm_windows=3"])
+    assert changed(one, ["alarm_windows=3", "of_windows=3"]).alarm_windows == 3

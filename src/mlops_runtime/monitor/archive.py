@@ -74,6 +74,14 @@ class Archive:
         hour = end.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         return next(iter(self._store.earlier_reports(hour + HOUR, since=hour)), None)
 
+    def on(self, day: datetime) -> list[MonitorReport]:
+        """Return the reports of the windows that ended on a day, newest first.
+
+        Args:
+            day: Its first hour.
+        """
+        return list(self._store.earlier_reports(day + timedelta(days=1), since=day))
+
     def history(self, report: MonitorReport, *, most: int) -> list[MonitorReport]:
         """Return the reports before one, newest first."""
         return self._before(datetime.fromisoformat(report.window_until), most)
