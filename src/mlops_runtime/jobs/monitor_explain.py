@@ -128,9 +128,10 @@ def _row(line: bytes, names: list[str], since: str, reader: Reader, random: np.r
         call = read_call(line, names)
     except CaptureError:
         return None
-    if call.is_synthetic or not call.rows or not is_since(call.time, since):
+    rows = [row for row in call.rows or () if row is not None]
+    if call.is_synthetic or not rows or not is_since(call.time, since):
         return None
-    row: list[Any] = list(call.rows[int(random.integers(len(call.rows)))])
+    row: list[Any] = list(rows[int(random.integers(len(rows)))])
     try:
         return reader.rows([row], CSV if all(isinstance(value, str) for value in row) else JSON)
     except PayloadError:

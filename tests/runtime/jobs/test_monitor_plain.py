@@ -70,7 +70,9 @@ def calls(draw: Any) -> bytes:
     """Draw a line: mostly what callers send, now and then what nobody should."""
     number = st.sampled_from(PLAIN) | st.sampled_from(PLAIN) | st.sampled_from(ODD)
     store = st.sampled_from(["north", "south", "e\u00e4st", "new", "", "a b", '"q,u"', "x\r", "\x00", " north"])
-    rows = draw(st.lists(st.tuples(number, number, store), min_size=1, max_size=3))
+    row = st.tuples(number, number, store)
+    short = st.tuples(number, store) | st.tuples(number, number, store, number)
+    rows = draw(st.lists(row, min_size=1, max_size=3) | st.lists(row | short, min_size=1, max_size=3))
     text = "\n".join(",".join(row) for row in rows) + draw(st.sampled_from(["", "\n", "\n\n", ",", "\r\n"]))
     outputs = draw(st.lists(number, min_size=len(rows), max_size=len(rows)) | st.lists(number, max_size=3))
     output = "\n".join(outputs) + draw(st.sampled_from(["", "\n", ",1,2"]))

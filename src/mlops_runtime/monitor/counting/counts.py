@@ -13,6 +13,7 @@ from mlops_runtime.monitor.counting.cells import Coded, Column
 from mlops_runtime.monitor.counting.conditions import Times
 from mlops_runtime.monitor.counting.lines import LineReader
 from mlops_runtime.monitor.counting.merge import MergeError, merge
+from mlops_runtime.monitor.counting.payloads import Row
 from mlops_runtime.monitor.counting.problems import bounded
 from mlops_runtime.monitor.counting.tally import Grid, WindowTally
 
@@ -34,19 +35,19 @@ class _Waiting:
         self._clear()
 
     def _clear(self) -> None:
-        self._rows: list[Sequence[Any]] = []
+        self._rows: list[Row] = []
         self._times: list[int] = []
         self._predictions: list[Any] = []
         # where in the rows that of each prediction is; -1 if it is unknown
         self._row_of: list[int] = []
 
     def add(self, call: Call) -> None:
-        rows, predictions = call.rows or (), call.predictions or ()
+        predictions = call.predictions or ()
+        rows = [row for row in call.rows or () if row is not None]
         self.rows_seen += len(predictions) if call.rows is None else len(rows)
         if self._grid.keys is not None:
-            start = len(self._rows)
-            of_rows = len(rows) == len(predictions)
-            self._row_of += range(start, start + len(rows)) if of_rows else [-1] * len(predictions)
+            of_rows = call.rows is not None and len(call.rows) == len(predictions)
+            self._row_of += _places(call.rows or (), len(self._rows)) if of_rows else [-1] * len(predictions)
         if self._need_times:
             self._times += [_seconds(call.time)] * len(rows)
         self._rows += rows
@@ -66,6 +67,12 @@ class _Waiting:
             groups = of_rows[np.array(self._row_of, dtype=np.int64)]
         self.tally.add_predictions(self._predictions, groups)
         self._clear()
+
+
+def _places(rows: Sequence[Row | None], start: int) -> list[int]:
+    """Return where each of a call's rows comes to lie among those that can be read; -1 for one that cannot."""
+    places = iter(range(start, start + len(rows)))
+    return [-1 if row is None else next(places) for row in rows]
 
 
 def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") -> Counts:

@@ -14,6 +14,8 @@ _MANY_PROBLEMS = 10_000
 class LineReader:
     """Reads lines. Every line that is not blank is one of ``calls``, ``malformed``, ``synthetic`` and ``earlier``.
 
+    A call some of whose rows cannot be read is one of ``calls``: its other rows count, and each that is left out is a problem.
+
     Args:
         names: The model's columns in their order.
         since: Since when the model serves (ISO 8601, UTC). Default: all calls are its own.
@@ -45,7 +47,7 @@ class LineReader:
                 call = read_call(line, self.names)
             except CaptureError as error:
                 self.malformed += 1
-                self._add((error.problem,))
+                self._add(error.problems)
                 continue
             if call.is_synthetic:
                 self.synthetic += 1

@@ -52,7 +52,7 @@ def live_baseline(
     Example:
         >>> live_baseline([], {"price": "number"}, created="2017-08-01T00:00:00Z")
         Traceback (most recent call last):
-        mlops_runtime.monitor.counting.baseline.BaselineError: captures must hold rows of the live model, got none
+        mlops_runtime.monitor.counting.feature_baseline.BaselineError: captures must hold rows of the live model, got none
     """
     reader, rows = LineReader(tuple(types), since), _Columns(types)
     for lines in captures:
@@ -105,13 +105,14 @@ class _Columns:
         """Add a call's rows."""
         if not call.rows:
             return
-        rows = len(call.rows)
+        known = call.predictions is not None and len(call.predictions) == len(call.rows)
+        predictions = (call.predictions or ()) if known else repeat(None)
+        kept = [(row, prediction) for row, prediction in zip(call.rows, predictions, strict=False) if row is not None]
         self._number += 1
-        self._rows += call.rows
-        self._call_of += repeat(self._number, rows)
-        self._time_of += repeat(call.time[:19] or "NaT", rows)
-        known = call.predictions is not None and len(call.predictions) == rows
-        self._predictions += (call.predictions or ()) if known else repeat(None, rows)
+        self._rows += [row for row, _ in kept]
+        self._predictions += [prediction for _, prediction in kept]
+        self._call_of += repeat(self._number, len(kept))
+        self._time_of += repeat(call.time[:19] or "NaT", len(kept))
         if len(self._rows) >= _CHUNK_ROWS:
             self._flush()
 

@@ -234,7 +234,8 @@ class _Reader:
             for numbers, number in zip(self._numbers, (prediction, label, *bounds), strict=True):
                 numbers.append(float("nan") if number is None else number)
             for (place, feature), codes, texts in zip(self._columns, self._codes, self._texts, strict=True):
-                text = None if rows is None else column_text(feature.type, rows[index][place])
+                row = None if rows is None else rows[index]
+                text = None if row is None else column_text(feature.type, row[place])
                 codes.append(NULL if text is None else texts.setdefault(text, len(texts)))
             self._calls.append(code)
             self._checksums.append(checksum)

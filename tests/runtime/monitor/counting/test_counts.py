@@ -261,7 +261,7 @@ SCHEMA = [
     ('{"instances": {}}', {"input has no instances": 1}, 1),
     ('{"rows": []}', {"input has no instances": 1}, 1),
     ("[]", {"input has no instances": 1}, 1),
-    ("[" * 100_000, {"input is not JSON": 1}, 1),
+    ("[" * 100_000, {"input is nested too deeply": 1}, 1),
     ("", {"input is not JSON": 1}, 1),
 ]
 
