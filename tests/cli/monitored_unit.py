@@ -102,7 +102,7 @@ class MonitoredUnit:
             spec=MonitorSpec(minimum_rows=100),
         )
         return decide_window(
-            end,
+            end + timedelta(minutes=15),  # captures have landed
             settings,
             store=self.store,
             table=RolloutTable(self.unit.dynamodb, f"{self.unit.name}-rollout", self.endpoint),
