@@ -8,7 +8,7 @@ See: Kish 1965, "Survey Sampling", 11.7 (the effective size of a weighted sample
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +40,8 @@ class Comparison:
         window_deviation: Their standard deviation.
         minimum: The window's smallest value.
         maximum: Its largest.
+        invalid: The window's values that are of another type, under whatever conditions.
+        sent: All of the window's values, nulls and invalid ones too.
     """
 
     feature: FeatureBaseline
@@ -51,6 +53,8 @@ class Comparison:
     window_deviation: float | None = None
     minimum: float | None = None
     maximum: float | None = None
+    invalid: int = 0
+    sent: int = 0
 
     @cached_property
     def baseline_rows(self) -> float:
@@ -150,6 +154,7 @@ def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
         window_deviation=deviation,
         minimum=counts.minimum,
         maximum=counts.maximum,
+        **_sent(counts),
     )
 
 
@@ -163,12 +168,13 @@ def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
     pairs = [(known[stratum.key], stratum) for stratum in counts.strata or () if stratum.key in known]
     compared = []
     for index, feature in enumerate(baseline.features):
-        compared.append(_standardised(feature, [(a.features[index], b.features[index]) for a, b in pairs]))
+        one = _standardised(feature, [(a.features[index], b.features[index]) for a, b in pairs])
+        compared.append(replace(one, **_sent(counts.features[index])))
     if baseline.prediction is not None and counts.prediction is not None:
         predictions = [
             (a.prediction, b.prediction) for a, b in pairs if a.prediction is not None and b.prediction is not None
         ]
-        compared.append(_standardised(baseline.prediction, predictions))
+        compared.append(replace(_standardised(baseline.prediction, predictions), **_sent(counts.prediction)))
     return tuple(compared)
 
 
@@ -202,6 +208,10 @@ def _standardised(feature: FeatureBaseline, pairs: Sequence[tuple[FeatureCounts,
         minimum=min((b.minimum for _, b in pairs if b.minimum is not None), default=None),
         maximum=max((b.maximum for _, b in pairs if b.maximum is not None), default=None),
     )
+
+
+def _sent(counts: FeatureCounts) -> dict[str, int]:
+    return {"invalid": counts.invalid, "sent": sum(counts.counts) + counts.invalid}
 
 
 def _moments(parts: Sequence[FeatureCounts], weights: Wide) -> tuple[float | None, float | None]:

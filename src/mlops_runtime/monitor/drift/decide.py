@@ -32,6 +32,8 @@ MAXIMUM_EXCESS = 2.0
 # of a feature's significance: for the distribution as a whole, for shares, for where a number lies and how wide; what has no rule
 # gives its part to the others
 _WEIGHTS = (0.35, 0.3, 0.35)
+# values of another type are none at all in quiet windows, and many where there are some
+_OF_TYPE = 0.01
 # of an amount's location: mean, ranks, quantiles, spread
 _LOCATION_WEIGHTS = (0.16, 0.54, 0.15, 0.15)
 _ON_RARE = (Rule.NULL_SHARE, Rule.NEW_LEVEL, Rule.OUT_OF_RANGE, Rule.VALUE_SHARE)
@@ -136,6 +138,13 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
     rare, null = _rare_share(compared, cells), float(compared.observed[-1] / m) if m else 0.0
     reason = untested or _too_few(compared, spec)
     if reason is not None:
+        broken = rules.types(compared, spec)
+        if untested is None and compared.sent >= spec.minimum_rows and broken.p_value <= spec.significance:
+            # too few values are left to test them: that the others are of another type is what there is to say
+            said = broken.words()
+            return Examination(
+                p_value=broken.p_value, rule=broken.rule, description=said, rare_share=rare, null_share=null
+            )
         return Examination(p_value=1.0, untested=reason, rare_share=rare, null_share=null)
     weighted = _weighted(compared, cells, spec)
     total = sum(weight for weight, _ in weighted)
@@ -207,7 +216,7 @@ def _too_few(compared: Comparison, spec: MonitorSpec) -> str | None:
 def _weighted(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[tuple[float, Finding]]:
     """Return each rule's finding and its weight among the feature's: Bonferroni with weights is as valid as with equal ones."""
     of_distribution, of_shares, of_location = _WEIGHTS
-    weighted = [(of_distribution, rules.distribution(compared, cells, spec))]
+    weighted = [(of_distribution, rules.distribution(compared, cells, spec)), (_OF_TYPE, rules.types(compared, spec))]
     found = rules.shares(compared, cells, spec)
     weighted += [(of_shares / len(found), one) for one in found]
     located = [

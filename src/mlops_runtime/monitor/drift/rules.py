@@ -40,6 +40,7 @@ class Rule(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     VALUE_SHARE = "value_share"
     ASSOCIATION = "association"
+    TYPE = "type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,23 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
     if cells.values:
         findings.append(_values(compared, cells, spec))
     return findings
+
+
+def types(compared: Comparison, spec: MonitorSpec) -> Finding:
+    """Test whether values came that are of another type: text where a number belongs, an object where a level does.
+
+    The training split has none, so that their share is tested as that of nulls is, against ``minimum_share``; of all values that were
+    sent, under whatever conditions. Clustered rows count as often as the feature's most clustered cell comes.
+    """
+    feature, sent = compared.feature, compared.sent
+    n = float(sum(feature.counts))
+    if compared.invalid == 0 or n == 0:
+        return Finding(Rule.TYPE, 1.0, str)
+    clusters = max(1.0, min(n, sent) / (feature.cluster_rows or 1.0))
+    effect = float(max(1.0, compared.jumps.max())) * (1 + (feature.cluster_excess or 0.0) / clusters)
+    p_value = excess_tail(compared.invalid, sent, 0.0, n, margin=spec.minimum_share, effect=effect)
+    kind = "number" if feature.type == "number" else "text"
+    return Finding(Rule.TYPE, p_value, lambda: f"{percent(compared.invalid / sent)} of the values are no {kind}")
 
 
 def chi_square(a: Wide, b: Wide) -> tuple[float, int]:

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
-from mlops_runtime.monitor.counting.baseline import number_baseline
+from mlops_runtime.contracts.monitor import Baseline, Condition, Counts, FeatureBaseline, FeatureCounts
+from mlops_runtime.monitor.counting.baseline import fit_baseline, number_baseline
 from mlops_runtime.monitor.counting.cells import number_cells
-from mlops_runtime.monitor.counting.counts import count, empty, merge
+from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
 from mlops_runtime.monitor.drift.comparison import plain
 from mlops_runtime.monitor.drift.decide import decide, examine, holm
+from mlops_runtime.monitor.drift.wording import percent
 from mlops_runtime.monitor.spec import MonitorSpec
 
 FEATURES = 30
@@ -142,6 +143,36 @@ def test_too_few_values_of_a_feature_are_not_tested() -> None:
     result = examine(plain(clustered, FeatureCounts(name="x", counts=(400, 0, 0))), SPEC)
     assert result.untested is not None
     assert result.untested.startswith("400 values of the window come in clusters and count as 40 independent ones")
+
+
+@pytest.mark.parametrize("clusters", [None, np.arange(4000) // 100])
+@pytest.mark.parametrize("conditions", [(), (Condition(name="promo"),)])
+@pytest.mark.parametrize("broken", [1.0, 0.05])
+def test_values_of_another_type_drift(clusters: np.ndarray | None, conditions: tuple[Condition, ...], broken: float) -> None:
+    """A price as "12,50" is no number: told although no price is left to test, in clusters and under conditions nobody knows."""
+    random = np.random.default_rng(5)
+    rows = 4000
+    columns = {"price": random.lognormal(size=rows), "promo": ["no"] * rows}
+    baseline = fit_baseline(
+        columns,
+        types={"price": "number", "promo": "category"},
+        training_set_id="t",
+        created="2017-08-01T00:00:00Z",
+        conditions=conditions,
+        clusters=clusters,
+    )
+    price = ["12,50" if value < broken else "12.50" for value in random.random(2000)]
+    for promo in ("no", "flash"):
+        counts = count_columns({"price": price, "promo": [promo] * 2000}, baseline)
+        [found] = [one.drift for one in decide(baseline, counts, SPEC) if one.drift.name == "price"]
+        assert (found.drifted, found.untested) == (True, None)
+        if broken == 1.0 or (conditions and promo == "flash"):
+            assert found.rule == "type"
+            assert found.description == f"{percent(price.count('12,50') / 2000)} of the values are no number"
+    counts = count_columns({"price": price, "promo": ["no"] * 2000}, baseline)
+    few = replace(counts, features=(replace(counts.features[0], counts=(0,) * 12, invalid=2), counts.features[1]))
+    if broken == 1.0:
+        assert decide(baseline, few, SPEC)[0].drift.untested is not None
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.2))
