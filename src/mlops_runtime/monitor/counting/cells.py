@@ -66,13 +66,16 @@ def edges_of(feature: FeatureBaseline) -> Numbers:
 class LevelCells(dict[Any, int]):
     """A level's cell, remembered by level: levels, tail or other, new, null; then the cell of what is no text.
 
+    A whole number is the level that its digits write: a caller's JSON has 7 where the training set has the text "7". A fraction
+    or a truth value has more than one text, and is none.
+
     Args:
         feature: The feature's baseline.
 
     Example:
         >>> store = FeatureBaseline(name="store", type="category", levels=("a",), tail=0, known=(), counts=(9, 0, 1))
         >>> cells = LevelCells(store)
-        >>> [cells[value] for value in ("a", "b", None, 3)]
+        >>> [cells[value] for value in ("a", 3, None, True)]
         [0, 1, 2, 3]
     """
 
@@ -85,6 +88,8 @@ class LevelCells(dict[Any, int]):
 
     def __missing__(self, value: Any) -> int:
         """Return the cell of a value that is seen for the first time."""
+        if isinstance(value, int | float):  # 1, 1.0 and True are one key of a dictionary
+            return self._find(value)
         if len(self) > _REMEMBERED:
             self.clear()
             self.update(self._levels)
@@ -100,7 +105,8 @@ class LevelCells(dict[Any, int]):
     def _find(self, value: Any) -> int:
         if is_null(value):
             return self.size - 1
-        if not isinstance(value, str):
+        value = _as_text(value)
+        if value is None:
             return self.size
         if value in self._levels:
             return self._levels[value]
@@ -142,7 +148,7 @@ def to_coded(values: Column) -> tuple[Coded, int]:
     """Return a column of text as codes, levels in the order in which they come; and how many values are neither text nor null.
 
     Example:
-        >>> to_coded(["b", "a", None, "b", 3])
+        >>> to_coded(["b", "a", None, "b", True])
         (Coded(codes=array([ 0,  1, -1,  0, -2]), levels=['b', 'a']), 1)
     """
     if (
@@ -161,7 +167,7 @@ class LevelCodes(dict[Any, int]):
 
     Example:
         >>> codes = LevelCodes()
-        >>> codes.of(["b", "a", None, "b", 3]).tolist(), codes.levels
+        >>> codes.of(["b", "a", None, "b", True]).tolist(), codes.levels
         ([0, 1, -1, 0, -2], ['b', 'a'])
     """
 
@@ -178,6 +184,9 @@ class LevelCodes(dict[Any, int]):
         if is_null(value):
             return NULL
         if not isinstance(value, str):
+            text = _as_text(value)
+            if text is not None:
+                return self[text]
             self.has_invalid = True
             return INVALID
         code = self[value] = len(self.levels)
@@ -268,4 +277,11 @@ def _each(codes: dict[Any, int], values: Sequence[Any]) -> Cells:
 
 
 def _hashable(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | float) else False
+    return value if value is None or isinstance(value, str | float | int) else False
+
+
+def _as_text(value: Any) -> str | None:
+    """Return the level that a value writes, None for one that is no text."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None

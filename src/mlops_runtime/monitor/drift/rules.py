@@ -129,8 +129,8 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
 def types(compared: Comparison, spec: MonitorSpec) -> Finding:
     """Test whether values came that are of another type: text where a number belongs, an object where a level does.
 
-    The training split has none, so that their share is tested as that of nulls is, against ``minimum_share``; of all values that were
-    sent, under whatever conditions. Clustered rows count as often as the feature's most clustered cell comes.
+    The training split has none, so that their share is tested as that of nulls is, against ``minimum_share``; of all values that
+    were sent, under whatever conditions. Clustered rows count as often as the feature's most clustered cell comes.
     """
     feature, sent = compared.feature, compared.sent
     n = float(sum(feature.counts))

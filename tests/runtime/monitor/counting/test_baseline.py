@@ -133,7 +133,7 @@ def test_fails_for_columns_that_are_no_training_set() -> None:
     with pytest.raises(
         BaselineError, match=r"feature 'a' .* got 1 infinite values; feature 'b' must be text or null .* got 1 other"
     ):
-        fit({"a": [1.0, np.inf], "b": ["x", 3]}, {"a": "number", "b": "category"})
+        fit({"a": [1.0, np.inf], "b": ["x", 3.5]}, {"a": "number", "b": "category"})
     with pytest.raises(ConditionError):
         fit({"a": [1.0]}, {"a": "number"}, conditions=[Condition(name="b")])
     with pytest.raises(PairError):

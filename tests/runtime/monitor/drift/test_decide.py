@@ -148,7 +148,9 @@ def test_too_few_values_of_a_feature_are_not_tested() -> None:
 @pytest.mark.parametrize("clusters", [None, np.arange(4000) // 100])
 @pytest.mark.parametrize("conditions", [(), (Condition(name="promo"),)])
 @pytest.mark.parametrize("broken", [1.0, 0.05])
-def test_values_of_another_type_drift(clusters: np.ndarray | None, conditions: tuple[Condition, ...], broken: float) -> None:
+def test_values_of_another_type_drift(
+    clusters: np.ndarray | None, conditions: tuple[Condition, ...], broken: float
+) -> None:
     """A price as "12,50" is no number: told although no price is left to test, in clusters and under conditions nobody knows."""
     random = np.random.default_rng(5)
     rows = 4000
