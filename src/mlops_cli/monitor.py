@@ -116,6 +116,8 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
     span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
     yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
     yield page_text.verdict(report)
+    if report.baseline_flaw is not None:
+        yield f"  {report.baseline_flaw}"
     if report.engine is not None:
         yield f"  {'engine':<14} {page_text.engine_text(report)}"
     for monitor, state in page_text.states(report).items():

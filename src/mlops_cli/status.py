@@ -144,7 +144,8 @@ def _monitor(monitor: "MonitorOverview", now: datetime) -> str:
     engine = "" if monitor.engine is None else f", engine {monitor.engine}"
     if monitor.analyzer is not None:
         engine += f" (run by {monitor.analyzer} in place of AWS's image)"
-    return f"{found}; window until {_moment(monitor.window_until, now)}{engine}"
+    held = "" if monitor.suppressed is None else f"; nothing was published as drift: {monitor.suppressed}"
+    return f"{found}; window until {_moment(monitor.window_until, now)}{engine}{held}"
 
 
 def _pipeline_lines(pipeline: "PipelineOverview", now: datetime) -> Iterator[str]:

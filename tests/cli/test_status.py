@@ -116,9 +116,11 @@ def test_a_person_reads_what_matters() -> None:
                     window_until="2017-08-10T06:00:00Z",
                     states={"drift": "VIOLATION", "quality": "NO_LABELS_YET"},
                     engine="LAMBDA",
+                    suppressed="a rollout is running: r1",
                 )
             },
-            "    monitor   drift VIOLATION, quality NO_LABELS_YET; window until 2017-08-10 06:00 (6 hours ago), engine LAMBDA",
+            "    monitor   drift VIOLATION, quality NO_LABELS_YET; window until 2017-08-10 06:00 (6 hours ago), engine LAMBDA; "
+            "nothing was published as drift: a rollout is running: r1",
         ),
         (
             {

@@ -27,6 +27,7 @@ class MonitorOverview:
         engine: What counted; None where the report does not say.
         analyzer: What ran in place of AWS's image of Model Monitor; None where that ran, or another engine counted.
         verdict: The report in a sentence.
+        suppressed: Why nothing was published as drift; None where it was.
         unread: Why the report could not be read; empty where it was.
     """
 
@@ -35,6 +36,7 @@ class MonitorOverview:
     engine: str | None = None
     analyzer: str | None = None
     verdict: str | None = None
+    suppressed: str | None = None
     unread: str = ""
 
 
@@ -68,4 +70,5 @@ def newest_verdict(s3: "S3Client", *, endpoint: str, artifacts: str, now: dateti
         engine=report.engine,
         analyzer=report.analyzer,
         verdict=report.verdict,
+        suppressed=report.suppressed,
     )

@@ -33,7 +33,9 @@ def test_the_newest_report_is_told(s3: Any) -> None:
     store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts")
     for day, verdict in ((7, "drift"), (8, "no drift")):
         store.put_report(
-            reports.report_of(day, reports.QUIET, verdict=verdict), {}, datetime(2017, 8, day, 6, tzinfo=UTC)
+            reports.report_of(day, reports.QUIET, verdict=verdict, suppressed="a rollout"),
+            {},
+            datetime(2017, 8, day, 6, tzinfo=UTC),
         )
 
     assert newest_verdict(s3, **FOUND) == MonitorOverview(
@@ -41,6 +43,7 @@ def test_the_newest_report_is_told(s3: Any) -> None:
         states={"drift": "OK", "quality": "OK", "latency": "OK"},
         engine="LAMBDA",
         verdict="no drift",
+        suppressed="a rollout",
     )
 
 

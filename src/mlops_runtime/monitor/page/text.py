@@ -176,15 +176,16 @@ def tone(report: MonitorReport) -> str:
 
 
 def verdict(report: MonitorReport) -> str:
-    """Return the report in a sentence: its own, or one made of its states.
+    """Return the report in a sentence: its own, or one made of its states; what is wrong with a baseline in short.
 
     Args:
         report: The run's.
     """
+    flaw = report.baseline_flaw
     if report.verdict:
-        return seconds(report.verdict)
-    if report.baseline_flaw is not None:
-        return f"nothing is decided, {report.baseline_flaw}"
+        return seconds(report.verdict if flaw is None else report.verdict.replace(flaw, short_flaw(flaw)))
+    if flaw is not None:
+        return f"nothing is decided, {short_flaw(flaw)}"
     drifted = [feature.name for feature in ranked(report.features) if feature.drifted]
     parts = []
     for monitor, state in states(report).items():

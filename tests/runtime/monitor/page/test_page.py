@@ -175,6 +175,7 @@ def test_a_changed_baseline_is_told_in_full_once() -> None:
     for verdict in (None, f"demand-forecast: nothing is decided, {flaw}"):
         text = page(replace(found, verdict=verdict), baseline=None, counts=None, history=(), spec=None)
         assert text.count("a" * 64) == 1
+        assert "nothing is decided, the baseline was changed\n" in text
         assert text.count("<div>the baseline was changed</div>") == 3
 
 
