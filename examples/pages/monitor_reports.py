@@ -1,6 +1,7 @@
-"""What a model's monitors compare, and a window of one as a page, a verdict and a replay."""
+"""What a model's monitors compare, how labels reach them, and a window of one as a page, a verdict and a replay."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,28 @@ PLAN = EvaluationPlan(
     attribution_rows=500,
 )
 # --8<-- [end:plan]
+
+
+# --8<-- [start:labels]
+def upload_labels(
+    s3: "S3Client", labels: Mapping[str, Sequence[float]], *, endpoint: str, captures: str, name: str, now: datetime
+) -> None:
+    """Upload what became known: by the inference id of a call, a label for each of its rows, in their order."""
+    lines = [
+        json.dumps(
+            {
+                "groundTruthData": {"data": "\n".join(map(str, values)), "encoding": "CSV"},
+                "eventMetadata": {"eventId": inference_id},
+                "eventVersion": "0",
+            }
+        )
+        for inference_id, values in labels.items()
+    ]
+    key = f"labels/{endpoint}/{now:%Y/%m/%d/%H}/{name}.jsonl"  # the hour of the upload, in UTC
+    s3.put_object(Bucket=captures, Key=key, Body="\n".join(lines).encode())
+
+
+# --8<-- [end:labels]
 
 
 # --8<-- [start:page]

@@ -12,8 +12,10 @@ from tests.runtime.monitor import reports
 from mlops_constructs.retraining.checks import monitoring_problems
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.monitor.counting.capture import read_labels
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.monitor.window import HOUR, Window
 
 NOW = datetime(2017, 8, 8, 9, tzinfo=UTC)
 PLACE: dict[str, Any] = {"endpoint": "demand-forecast", "artifacts": "artifacts", "now": NOW}
@@ -22,6 +24,24 @@ PLACE: dict[str, Any] = {"endpoint": "demand-forecast", "artifacts": "artifacts"
 def test_the_plan_may_be_used() -> None:
     """Nothing is asked of the monitors that they refuse."""
     assert [problem for problem in monitoring_problems(monitor_reports.PLAN) if problem] == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_labels_are_found_and_read() -> None:
+    """By the hour of their upload and the id of their call."""
+    with mock_aws():
+        s3: Any = boto3.client(
+            "s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing"
+        )
+        s3.create_bucket(Bucket="captures")
+        monitor_reports.upload_labels(
+            s3, {"week-9-1": (3.0, 4.5)}, endpoint="demand-forecast", captures="captures", name="monday", now=NOW
+        )
+        store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts", captures="captures")
+        ((hour, key),) = store.label_hours(Window(NOW, NOW + HOUR))
+
+        assert hour == NOW
+        assert list(read_labels(store.object_lines(key))) == [("week-9-1", (3.0, 4.5))]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
