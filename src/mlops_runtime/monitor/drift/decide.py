@@ -29,9 +29,9 @@ from mlops_runtime.monitor.spec import MonitorSpec
 MINIMUM_EFFECTIVE_ROWS = 50
 # in windows of fewer clusters than bring it down to this, one cluster of its own kind decides the statistic
 MAXIMUM_EXCESS = 2.0
-# of a feature's significance: for the distribution as a whole, for rare levels among themselves, for shares, for where a number
-# lies and how wide; what has no rule gives its part to the others
-_WEIGHTS = (0.35, 0.15, 0.3, 0.35)
+# of a feature's significance: for the distribution as a whole, for shares, for where a number lies and how wide; what has no rule
+# gives its part to the others
+_WEIGHTS = (0.35, 0.3, 0.35)
 # values of another type are none at all in quiet windows, and many where there are some
 _OF_TYPE = 0.01
 # of an amount's location: mean, ranks, quantiles, spread
@@ -216,10 +216,8 @@ def _too_few(compared: Comparison, spec: MonitorSpec) -> str | None:
 
 def _weighted(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[tuple[float, Finding]]:
     """Return each rule's finding and its weight among the feature's: Bonferroni with weights is as valid as with equal ones."""
-    of_distribution, of_rare, of_shares, of_location = _WEIGHTS
+    of_distribution, of_shares, of_location = _WEIGHTS
     weighted = [(of_distribution, rules.distribution(compared, cells, spec)), (_OF_TYPE, rules.types(compared, spec))]
-    if len(cells.rare) > 1:
-        weighted.append((of_rare, rules.rare_levels(compared, cells, spec)))
     found = rules.shares(compared, cells, spec)
     weighted += [(of_shares / len(found), one) for one in found]
     located = [
