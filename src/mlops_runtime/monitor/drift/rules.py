@@ -24,6 +24,8 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 # Cochran: about five independent rows expected a cell
 MINIMUM_EXPECTED = 5
+# a mean that moves by d deviations brings d * 0.18 to the upper tenth of a normal feature, where sqrt(0.1 * 0.9) is 0.3
+_BIN_PART = 2 / 3
 
 Wide = npt.NDArray[np.float64]
 
@@ -108,7 +110,8 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
 
     Each is an exact binomial test of a share that exceeds the baseline's by more than a margin: by ``minimum_share`` where the
     value was rare, else by what makes ``minimum_effect`` on one cell. Values and levels are many: Bonferroni over them. A share
-    of 0 in the baseline is one that up to one more row, or cluster, would have shown.
+    of 0 in the baseline is one that up to one more row, or cluster, would have shown. A bin that grows alone, as by a new default
+    within it, is tested too.
 
     Clustered rows count as often as they come: by the cell's jumps, which a few clusters of their own kind make larger than its
     design effect, and by the same excess as in `distribution` where the window holds few clusters.
@@ -123,6 +126,8 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
         findings.append(_share(compared, cells.outside, Rule.OUT_OF_RANGE, _range(compared, cells), spec))
     if cells.values:
         findings.append(_values(compared, cells, spec))
+    if compared.feature.type == "number":
+        findings.append(_bins(compared, cells, spec))
     return findings
 
 
@@ -247,6 +252,25 @@ def _values(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     moved = f"{name}: from {percent(before[at])} to {percent(after[at])} of the rows"
     # a share may rise or fall
     return Finding(Rule.VALUE_SHARE, min(1.0, best * 2 * len(which)), lambda: moved)
+
+
+def _bins(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
+    """Test whether one bin grew: by two thirds of what makes ``minimum_effect`` on it, about what a mean at its margin moves."""
+    n, m = compared.baseline_rows, compared.window_rows
+    apart = {*cells.values, *cells.outside, len(compared.expected) - 1}
+    which = np.array([cell for cell in range(len(compared.expected)) if cell not in apart], dtype=np.int64)
+    a, b, effects = compared.expected[which], compared.observed[which], compared.jumps[which] * (1 + compared.excess)
+    margins = np.maximum(spec.minimum_share, _BIN_PART * np.sqrt(spec.minimum_effect * a / n * (1 - a / n)))
+    best, at = 1.0, 0
+    for index in np.flatnonzero(b / m - a / n > margins):
+        margin, effect = float(margins[index]), float(effects[index])
+        p_value = excess_tail(float(b[index]), m, float(a[index]), n, margin=margin, effect=effect)
+        if p_value < best:
+            best, at = p_value, int(index)
+    if best == 1:
+        return Finding(Rule.VALUE_SHARE, 1.0, str)
+    moved = f"{cells.names[which[at]]}: from {percent(a[at] / n)} to {percent(b[at] / m)} of the rows"
+    return Finding(Rule.VALUE_SHARE, min(1.0, best * len(which)), lambda: moved)
 
 
 def _range(compared: Comparison, cells: Layout) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts
+from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.drift.comparison import Comparison, plain
 from mlops_runtime.monitor.drift.layout import layout
 from mlops_runtime.monitor.drift.rules import (
@@ -163,3 +164,33 @@ def test_one_cell_has_no_distribution() -> None:
     """All values are one: there is nothing to compare."""
     constant = FeatureBaseline(name="x", type="category", levels=("a",), counts=(1000, 0, 0))
     assert distribution(compared(constant, 500, 0, 0), layout(constant), SPEC).p_value == 1.0
+
+
+def test_a_new_default_within_a_bin_is_seen_by_the_bin_that_grows() -> None:
+    """Five percent of the rows onto one value: one bin of ten has half as many again, which is little for the whole."""
+    random = np.random.default_rng(11)
+    baseline = fit_baseline(
+        {"x": random.normal(0, 1, 20_000)}, types={"x": "number"}, training_set_id="t", created=""
+    ).features[0]
+
+    def smallest(values: np.ndarray) -> float:
+        window = np.searchsorted(baseline.edges, values.astype(np.float32), side="right")
+        counts = np.bincount(window, minlength=len(baseline.counts)).tolist()
+        compared = plain(baseline, FeatureCounts(name="x", counts=tuple(counts)))
+        findings = shares(compared, layout(baseline), MonitorSpec())
+        return min(one.p_value for one in findings if one.rule is Rule.VALUE_SHARE)
+
+    live = random.normal(0, 1, 20_000)
+    assert smallest(np.where(random.random(20_000) < 0.05, 0.5, live)) < 1e-6
+    # a mean that moves as far as does not count
+    assert smallest(random.normal(0.09, 1, 1_000_000)) > 0.01
+    assert smallest(live) == 1.0
+
+
+def test_without_bins_there_is_none_that_grows() -> None:
+    """A constant's cells are its value and what lies outside."""
+    constant = fit_baseline({"x": np.full(900, 7.0)}, types={"x": "number"}, training_set_id="t", created="").features[
+        0
+    ]
+    compared = plain(constant, FeatureCounts(name="x", counts=constant.counts))
+    assert min(one.p_value for one in shares(compared, layout(constant), MonitorSpec())) == 1.0
