@@ -8,6 +8,9 @@ _STEP = 1e-17
 # below it the shape is so large that the gamma's sums are long and its tail is the normal's
 _SYMMETRIC = 0.01
 _Z95 = 1.959963984540054
+# below it the logarithm of gamma loses nothing; above it Stirling's series has all digits in five terms
+_STIRLING = 15.0
+_STIRLING_TERMS = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 
 
 def noncentral_chi2_tail(x: float, df: float, noncentrality: float) -> float:
@@ -37,12 +40,10 @@ def noncentral_chi2_tail(x: float, df: float, noncentrality: float) -> float:
     # log weights: Poisson(half) at j, by cumulated ratios from the lowest
     if half == 0:
         return _central_tail(df / 2, y)
-    log_weight = -half + low * math.log(half) - math.lgamma(low + 1)
-    weights = log_weight + np.concatenate([[0.0], np.cumsum(math.log(half) - np.log(j[1:]))])
+    weights = _log_poisson(low, half) + np.concatenate([[0.0], np.cumsum(np.log(half / j[1:]))])
     # central tails: Q(a + 1, y) = Q(a, y) + y^a e^-y / Gamma(a + 1)
     a = df / 2 + j
-    log_step = a[0] * math.log(y) - y - math.lgamma(a[0] + 1)
-    steps = log_step + np.concatenate([[0.0], np.cumsum(math.log(y) - np.log(a[1:]))])
+    steps = _log_poisson(float(a[0]), y) + np.concatenate([[0.0], np.cumsum(np.log(y / a[1:]))])
     tails = _central_tail(float(a[0]), y) + np.concatenate([[0.0], np.cumsum(np.exp(steps))[:-1]])
     return float(min(1.0, (np.exp(weights) * tails).sum()))
 
@@ -66,17 +67,10 @@ def binomial_tail(successes: int, trials: int, probability: float) -> float:
     k = np.arange(successes, min(trials, successes + reach) + 1)
     if not upper:
         k = np.arange(max(0, successes - reach), successes)[::-1]
-    start = int(k[0])
-    log_first = (
-        math.lgamma(trials + 1)
-        - math.lgamma(start + 1)
-        - math.lgamma(trials - start + 1)
-        + start * math.log(probability)
-        + (trials - start) * math.log1p(-probability)
-    )
-    odds = math.log(probability) - math.log1p(-probability)
+    log_first = _log_binomial(int(k[0]), trials, probability)
+    odds = probability / (1 - probability)
     n, m = k[:-1].astype(np.float64), float(trials)
-    ratios = np.log(m - n) - np.log(n + 1) + odds if upper else np.log(n) - np.log(m - n + 1) - odds
+    ratios = np.log((m - n) / (n + 1) * odds) if upper else np.log(n / (m - n + 1) / odds)
     total = float(np.exp(log_first + np.concatenate([[0.0], np.cumsum(ratios)])).sum())
     return min(1.0, max(0.0, total if upper else 1.0 - total))
 
@@ -122,12 +116,62 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     )
 
 
+def _log_binomial(k: int, trials: int, probability: float) -> float:
+    """Return log P(X = k) for a binomial variable; of millions of trials too, where logarithms of factorials cancel.
+
+    See: Loader 2000, "Fast and accurate computation of binomial probabilities".
+    """
+    if k == 0:
+        return trials * math.log1p(-probability)
+    if k == trials:
+        return trials * math.log(probability)
+    rest = trials - k
+    corrections = _stirling_error(trials) - _stirling_error(k) - _stirling_error(rest)
+    deviances = _deviance(k, trials * probability) + _deviance(rest, trials * (1 - probability))
+    return corrections - deviances - 0.5 * math.log(2 * math.pi * k * (rest / trials))
+
+
+def _log_poisson(x: float, mean: float) -> float:
+    """Return log(mean^x e^-mean / Gamma(x + 1)) for any x of at least 0.
+
+    See: Loader 2000, "Fast and accurate computation of binomial probabilities".
+    """
+    if x < _STIRLING:
+        return x * math.log(mean) - mean - math.lgamma(x + 1)
+    return -_stirling_error(x) - _deviance(x, mean) - 0.5 * math.log(2 * math.pi * x)
+
+
+def _stirling_error(x: float) -> float:
+    """Return how much log Gamma(x + 1) is above Stirling's formula.
+
+    See: NIST Digital Library of Mathematical Functions, 5.11.1.
+    """
+    if x < _STIRLING:
+        return math.lgamma(x + 1) - (x + 0.5) * math.log(x) + x - 0.5 * math.log(2 * math.pi)
+    return sum(term / x ** (2 * power + 1) for power, term in enumerate(_STIRLING_TERMS))
+
+
+def _deviance(x: float, mean: float) -> float:
+    """Return x log(x / mean) + mean - x, also where x is so near the mean that all digits would cancel."""
+    difference, total = x - mean, x + mean
+    if abs(difference) > 0.1 * total:
+        return x * math.log(x / mean) - difference
+    ratio = difference / total
+    found, term, odd = difference * ratio, 2 * x * ratio, 1
+    while True:
+        term *= ratio * ratio
+        odd += 2
+        if found + term / odd == found:
+            return found
+        found += term / odd
+
+
 def _central_tail(a: float, y: float) -> float:
     """Return Q(a, y), the regularised upper incomplete gamma function.
 
     See: NIST Digital Library of Mathematical Functions, 8.7.1 (series) and 8.9.2 (continued fraction, Lentz's method).
     """
-    scale = math.exp(a * math.log(y) - y - math.lgamma(a))
+    scale = a * math.exp(_log_poisson(a, y))
     if y < a + 1:
         term = total = 1 / a
         n = a

@@ -1,7 +1,10 @@
 """Our tails against scipy's."""
 
+from typing import Any
+
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -56,6 +59,45 @@ def test_far_binomial_tails_keep_their_digits(successes: int, trials: int, proba
     """The sum stops where nothing is left of it."""
     expected = float(stats.binom.sf(successes - 1, trials, probability))
     assert binomial_tail(successes, trials, probability) == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=60)
+@given(trials=st.integers(500_000, 5_000_000), exponent=st.floats(-6, -0.01), deviations=st.floats(-6, 9))
+def test_binomial_of_millions_of_trials_keeps_nine_digits(trials: int, exponent: float, deviations: float) -> None:
+    """Where logarithms of factorials would cancel: near the mean and far in the tail."""
+    probability = 10**exponent
+    middle = trials * probability
+    successes = min(trials, max(0, round(middle + deviations * (middle * (1 - probability)) ** 0.5)))
+    expected = float(stats.binom.sf(successes - 1, trials, probability))
+    assert binomial_tail(successes, trials, probability) == pytest.approx(expected, rel=1e-9, abs=1e-100)
+
+
+@settings(max_examples=60)
+@given(df=st.floats(0.3, 60), exponent=st.floats(3, 7), deviations=st.floats(-6, 8))
+def test_noncentral_chi_square_of_millions_keeps_nine_digits(df: float, exponent: float, deviations: float) -> None:
+    """A non-centrality of 1e7 is a small effect in a window of a billion rows."""
+    noncentrality = 10**exponent
+    x = max(0.01, df + noncentrality + deviations * (2 * (df + 2 * noncentrality)) ** 0.5)
+    expected = float(stats.ncx2.sf(x, df, noncentrality))
+    # scipy's own error is 6e-10 at 1e7
+    assert noncentral_chi2_tail(x, df, noncentrality) == pytest.approx(expected, rel=1e-9)
+
+
+def test_noncentral_chi_square_agrees_with_two_poisson_variables() -> None:
+    """P(X > x) is P(Poisson(x / 2) < df / 2 + Poisson(noncentrality / 2)) for even degrees; in 80 bits, to eleven digits."""
+    noncentrality, df, x = 1e7, 10, 1e7 + 20_000
+    half, y = noncentrality / 2, x / 2
+    low, high = int(half - 14 * half**0.5), int(y + 14 * half**0.5)
+
+    def weights(mean: float) -> np.ndarray[Any, Any]:
+        logs = np.cumsum(np.log(np.longdouble(mean) / np.arange(low, high + 1).astype(np.longdouble)))
+        found = np.exp(logs - logs.max())
+        return found / found.sum()
+
+    below = np.concatenate([[0.0], np.cumsum(weights(y))])
+    places = np.minimum(np.arange(high + 1 - low) + df // 2, len(below) - 1)
+    expected = float((weights(half) * below[places]).sum())
+    assert noncentral_chi2_tail(x, df, noncentrality) == pytest.approx(expected, rel=2e-11)
 
 
 @given(z=st.floats(0, 12), skewness=st.floats(0.011, 2))
