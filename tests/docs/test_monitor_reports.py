@@ -1,6 +1,7 @@
 """The monitoring page's examples: a plan that may be used, a page and a replay of what a monitor left."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -9,6 +10,8 @@ from examples.pages import monitor_reports
 from moto import mock_aws
 from tests.runtime.monitor import reports
 
+from mlops_cli.monitor_place import hour
+from mlops_cli.monitor_replay import changed
 from mlops_constructs.retraining.checks import monitoring_problems
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import MonitorState
@@ -73,3 +76,17 @@ def test_a_window_becomes_a_page_and_is_decided_again() -> None:
         MonitorState.VIOLATION,
         MonitorState.VIOLATION,
     ]
+
+
+def test_the_replay_of_the_page_may_be_asked_of_a_monitor_of_one_window() -> None:
+    """Its thresholds agree with each other; its hours are those in which windows of the unit end."""
+    text = Path("docs/capabilities/monitoring.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("    mlops monitor replay ")]
+    words = line.split()
+    options = list(zip(words[4::2], words[5::2], strict=True))
+    settings = [value for name, value in options if name == "--set"]
+    until = hour("--to", dict(options)["--to"])
+
+    assert len(settings) == 3
+    assert changed(MonitorSpec(alarm_windows=1, of_windows=1), settings).alarm_windows == 2
+    assert (until.weekday(), until.hour) == (0, 6)
