@@ -101,7 +101,7 @@ def _call(line: bytes | str, names: Sequence[str] | None) -> Call:
 def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float | None, ...]] | None]:
     """Yield each ground truth line's join key and labels in the order of the call's rows; None for what cannot be read.
 
-    A label that is empty or no number is None: that row stays unlabelled, its neighbours do not move.
+    A label that is empty is None, one that is no finite number NaN: that row stays unlabelled, its neighbours do not move.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
     """
@@ -182,8 +182,10 @@ def _time(text: str) -> str:
 
 
 def _label(text: str) -> float | None:
-    try:
-        value = float(text.strip())
-    except ValueError:
+    if not text.strip():
         return None
-    return value if abs(value) < float("inf") else None
+    try:
+        value = float(text)
+    except ValueError:
+        return float("nan")
+    return value if abs(value) < float("inf") else float("nan")

@@ -3,9 +3,10 @@
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
 """
 
+import math
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -44,7 +45,8 @@ class Joined:
     Args:
         labelled: Rows with a finite prediction and a label that was uploaded in the window.
         predicted: Rows with a finite prediction of calls in the window, with a label or without.
-        unmatched: Label records for which no call of this model was captured.
+        unmatched: Label records, uploaded in the window where that is known, for which no call was captured.
+        unreadable: Their labels that are no finite numbers; an empty one is a row without a label.
         mismatched: Calls whose number of labels is not their number of predictions: they are left out whole.
         malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
         repeated: Captures of a call that was captured before.
@@ -57,6 +59,7 @@ class Joined:
     labelled: Rows
     predicted: Rows
     unmatched: int
+    unreadable: int
     mismatched: int
     malformed: int
     repeated: int
@@ -104,15 +107,11 @@ def join(
     delays: array[float] = array("d")
     start = _time(window_from)
     looks_on = unlabelled or bool(due_until)
-    for line in captures if known or unlabelled else ():
-        try:
-            call = reader.read(line) if line.strip() else None
-        except CaptureError:
-            malformed += 1
-            continue
-        if call is None or call.is_synthetic or call.predictions is None or not is_since(call.time, since):
-            continue
+    for call in reader.calls(captures if known or unlabelled else ()):
         key = call.join_key
+        if not is_since(call.time, since):
+            known.pop(key, None)  # the label of another model's call
+            continue
         if key in seen:
             repeated += 1
             continue
@@ -127,7 +126,7 @@ def join(
             at = _time(call.time)
             if held.first is not None and at is not None:
                 delays.append((held.first - at).total_seconds() / 3600)
-            if len(held.labels) != len(call.predictions):
+            if len(held.labels) != len(call.predictions or ()):
                 mismatched += 1
                 labels_of = None
             elif start is not None and held.uploaded is not None and held.uploaded < start:
@@ -141,19 +140,26 @@ def join(
         if found == len(known) and not looks_on:
             break
     labelled, predicted = reader.result()
+    # labels before the window were told by the runs that they were new to
+    new = [key for key, held in known.items() if sample.keeps(key) and _is_new(held, start)]
     states = list(seen.values())
     return Joined(
         labelled=labelled,
         predicted=predicted,
-        unmatched=sum(key not in seen for key in known if sample.keeps(key)),
+        unmatched=sum(key not in seen for key in new),
+        unreadable=sum(label is not None and math.isnan(label) for key in new for label in known[key].labels),
         mismatched=mismatched,
-        malformed=malformed,
+        malformed=malformed + reader.malformed,
         repeated=repeated,
         due=sum(state & _DUE > 0 for state in states),
         covered=sum(state & _COVERED > 0 for state in states),
         delay_hours=float(np.median(np.frombuffer(delays))) if delays else None,
         share=sample.bound / _EVERY,
     )
+
+
+def _is_new(held: _Held, start: datetime | None) -> bool:
+    return start is None or held.uploaded is None or held.uploaded >= start
 
 
 class _Sample:
@@ -205,6 +211,7 @@ class _Reader:
         self._names = [feature.name for feature in features] if columns else None
         self._columns = [(index, feature) for index, feature in enumerate(features) if feature.name in columns]
         self._is_kept = is_kept
+        self.malformed = 0
         self._numbers: list[array[float]] = [array("d") for _ in range(4)]
         self._codes = [array("q") for _ in self._columns]
         self._texts: list[dict[str, int]] = [{} for _ in self._columns]
@@ -214,7 +221,18 @@ class _Reader:
     def size(self) -> int:
         return len(self._calls)
 
-    def read(self, line: Line) -> Call:
+    def calls(self, lines: Iterable[Line]) -> Iterator[Call]:
+        """Yield the callers' calls that were answered; what cannot be read is counted."""
+        for line in lines:
+            try:
+                call = self._read(line) if line.strip() else None
+            except CaptureError:
+                self.malformed += 1
+                continue
+            if call is not None and not call.is_synthetic and call.predictions is not None:
+                yield call
+
+    def _read(self, line: Line) -> Call:
         if self._names is None:
             return read_call(line, None)
         try:

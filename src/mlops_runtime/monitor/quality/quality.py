@@ -33,7 +33,7 @@ class Quality:
         rows: Labelled predictions.
         wape: Sum of absolute errors over the sum of absolute labels; None without labels that are not 0.
         bias: Sum of (prediction - label) over the sum of absolute labels: positive when predictions are too high.
-        unmatched: Label records for which no call of this model was captured.
+        unmatched: Label records, uploaded in the window where that is known, for which no call was captured.
         mismatched: Calls whose number of labels is not their number of predictions: they are left out whole.
         malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
         metrics: Each metric of the model's target, with its interval and what it is compared with.
@@ -41,6 +41,7 @@ class Quality:
         coverage: Share of the calls that were due a label and have one; None where none was due or it was not looked at.
         label_delay_hours: Median time from call to the upload of its label; None where no upload's time is known.
         bias_metrics: Bias by facet: of predictions alone, and of labels where there are some.
+        unreadable: Labels that are no finite numbers.
         unusable: Labelled rows that a classification cannot be judged by: a label that is not 0 or 1, a prediction that is no
             probability.
         repeated: Captures of a call that was captured before.
@@ -60,6 +61,7 @@ class Quality:
     coverage: float | None = None
     label_delay_hours: float | None = None
     bias_metrics: tuple[BiasMetric, ...] = ()
+    unreadable: int = 0
     unusable: int = 0
     repeated: int = 0
     share: float = 1.0
@@ -152,6 +154,7 @@ def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes:
         bias=_known(sums["bias"]) if len(every) else None,
         unmatched=joined.unmatched,
         mismatched=joined.mismatched,
+        unreadable=joined.unreadable,
         malformed=joined.malformed,
         metrics=metrics,
         segments=segments,

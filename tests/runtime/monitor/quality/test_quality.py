@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import Baseline, Facet, FeatureBaseline, Measured, SegmentQuality
+from mlops_runtime.monitor.quality.labels import Timed
 from mlops_runtime.monitor.quality.quality import Quality, Target, measure, measured
 from mlops_runtime.monitor.quality.rows import Rows
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -82,7 +83,21 @@ def test_an_earlier_models_errors_are_not_counted(lines: Any) -> None:
     """Labels that arrive after a promotion judge the model that predicted."""
     calls = [lines.call(None, "1", event_id=f"e{h}", time=f"2017-08-07T{h}:00:00Z") for h in (10, 11)]
     quality = measure([lines.label("e10", [2]), lines.label("e11", [4])], calls, since="2017-08-07T11:00:00Z")
-    assert (quality.rows, quality.wape, quality.unmatched) == (1, 0.75, 1)
+    assert (quality.rows, quality.wape, quality.unmatched) == (1, 0.75, 0)
+
+
+def test_labels_that_are_no_numbers_are_counted(lines: Any) -> None:
+    """An empty one is a row that nobody has labelled yet; neither moves its neighbours."""
+    truth = lines.label("e-1", ["x", 2, "", "inf", "nan"])
+    quality = measure([truth], [lines.call(None, "1\n2\n3\n4\n5")])
+    assert (quality.rows, quality.wape, quality.unreadable, quality.mismatched) == (1, 0.0, 3, 0)
+
+
+def test_a_label_before_the_window_is_not_missed_again(lines: Any) -> None:
+    """The labels of the time before are read for coverage alone; their calls lie further back."""
+    at = datetime(2017, 8, 7, tzinfo=UTC)
+    labels = [Timed(at - timedelta(days=3), lines.label("old", [1])), Timed(at, lines.label("new", [1]))]
+    assert measure(labels, [], window_from="2017-08-07T00:00:00Z").unmatched == 1
 
 
 def test_captures_are_read_no_further_than_needed(lines: Any) -> None:
