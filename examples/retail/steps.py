@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mlops_runtime.features.client import FeatureStoreClient
 
 CLOCK_SCALE = 60.0
 FIRST_LIVE_WEEK = 31
+DECIDED = timedelta(minutes=15)  # after a week began its monitor decides: captures have landed by then
 BAKE_SECONDS = 1200  # of every unit's rollout: two steps of ten minutes, or four of five
 
 
@@ -205,13 +206,13 @@ class Trip:
         last = period + replay.weeks - 1
         for week in range(period, last):
             known = len(loop.reports())
-            self.running.clock_jump(to=week_start(week + 1))
+            self.running.clock_jump(to=week_start(week + 1) + DECIDED)
             loop.wait_report(known)
         known = len(loop.reports())
         self.running.clock_jump(to=week_end(last))
         loop.upload_labels(calls, labels, f"{replay.period}-{period}")
         replay.ingest(self.store, period, period)
-        self.running.clock_jump(to=week_start(last + 1))
+        self.running.clock_jump(to=week_start(last + 1) + DECIDED)
         report = loop.wait_report(known)
         self.result.weeks.append(
             Week(

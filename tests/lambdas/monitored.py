@@ -20,7 +20,7 @@ from mlops_runtime.monitor.counting.counts import count
 from mlops_runtime.monitor.spec import MonitorSpec
 
 HANDLER = Path(__file__).parents[2] / "lambdas" / "monitor_decide" / "handler.py"
-NOW = datetime(2017, 8, 14, 0, 2, tzinfo=UTC)
+NOW = datetime(2017, 8, 14, 0, 15, tzinfo=UTC)
 CALLED = datetime(2017, 8, 7, 0, 30, tzinfo=UTC)
 LABELLED = datetime(2017, 8, 13, 18, tzinfo=UTC)
 TRAINED = np.random.default_rng(1).normal(10, 2, 5000).astype(np.float32)
@@ -122,7 +122,7 @@ class World:
             key = ground_truth_key("labels", "demand-forecast", LABELLED, "l")
             self.s3.put_object(Bucket="captures", Key=key, Body="\n".join(labels).encode())
 
-    def run(self, time: str = "2017-08-14T00:02:00Z") -> MonitorReport:
+    def run(self, time: str = "2017-08-14T00:15:00Z") -> MonitorReport:
         """Deliver the schedule's event; check that the written report is the returned one."""
         self.capture.readouterr()
         returned = self.module.handler({"time": time}, None)
@@ -131,7 +131,7 @@ class World:
         assert from_dict(MonitorReport, returned) == report
         return report
 
-    def read(self, name: str, time: str = "2017-08-14T00:02:00Z") -> bytes:
+    def read(self, name: str, time: str = "2017-08-14T00:15:00Z") -> bytes:
         """Return one of the run's files."""
         key = f"monitor/demand-forecast/reports/{time[:13]}/{name}"
         return bytes(self.s3.get_object(Bucket="artifacts", Key=key)["Body"].read())

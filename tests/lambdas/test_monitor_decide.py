@@ -80,7 +80,7 @@ def test_drift_of_one_window_is_a_suspicion_and_of_two_a_violation(world: World)
     assert (metrics["drift/FeaturesDrifted"], metrics["drift/FeaturesSuspect"]) == (0, 2)
     assert (metrics["quality/QualityViolations"], metrics["drift/BaselineTampered"]) == (1, 0)
     world.traffic(like_training(1000, shift=0.5), labelled=False, at=NOW)
-    report = world.run("2017-08-21T00:02:00Z")
+    report = world.run("2017-08-21T00:15:00Z")
     assert (report.drift_state, report.state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
     assert report.verdict is not None
     assert "drift in 2 of 3 windows: prediction (mean rose 10 %, from 9.97 to 11), price (mean rose" in report.verdict
@@ -212,9 +212,9 @@ def test_a_late_object_is_counted_at_its_hour_and_told_once(world: World) -> Non
         CopySource={"Bucket": "artifacts", "Key": copied},
     )
     world.traffic(like_training(300), labelled=False, at=NOW)
-    assert world.run("2017-08-21T00:02:00Z").problems == {"capture object came after its window was decided": 1}
-    assert world.run("2017-08-28T00:02:00Z").problems is None
-    assert world.run("2017-08-21T00:02:00Z").rows == 300
+    assert world.run("2017-08-21T00:15:00Z").problems == {"capture object came after its window was decided": 1}
+    assert world.run("2017-08-28T00:15:00Z").problems is None
+    assert world.run("2017-08-21T00:15:00Z").rows == 300
 
 
 def test_a_window_of_few_rows_takes_in_hours_before_it(world: World) -> None:
@@ -233,7 +233,7 @@ def test_a_window_of_few_rows_takes_in_hours_before_it(world: World) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"owner": {"S": "arn:x:7"}, "lock_until": {"N": "1502669000"}}, "a rollout is running: 7"),
+        ({"owner": {"S": "arn:x:7"}, "lock_until": {"N": "1502670000"}}, "a rollout is running: 7"),
         ({"owner": {"S": "arn:x:7"}, "lock_until": {"N": "1502668000"}}, None),
         ({"audit_last": {"S": "2017-08-10T00:00:00Z"}}, "a rollout ended ROLLED_BACK at 2017-08-10T00:00:00Z"),
         ({"audit_last": {"S": "2017-08-06T00:00:00Z"}}, None),
@@ -254,6 +254,23 @@ def test_while_a_rollout_runs_drift_is_not_published(world: World, row: dict[str
     assert (report.suppressed or "nothing").startswith(reason or "nothing")
     assert ("drift/FeaturesSuspect" in world.metrics()) is (reason is None)
     assert world.metrics()["heartbeat/Heartbeat"] == 1
+
+
+def test_what_a_rollout_suppresses_is_told_to_nobody(world: World) -> None:
+    """The report keeps the violation; the event that rules match has none of drift, nor have the lines that Athena reads."""
+    world.module._settings = replace(world.module._settings, spec=MonitorSpec(alarm_windows=1, of_windows=1))
+    world.deploy(owner={"S": "arn:x:7"}, lock_until={"N": "1502670000"})
+    world.traffic(like_training(1000, shift=0.5), labelled=False)
+    report = world.run()
+    assert (report.state, report.drift_state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
+    [event] = world.heard()
+    detail = from_dict(EventDetail, event["detail"])
+    assert (detail.outcome, detail.attributes["drift_state"]) == ("NO_LABELS_YET", "OK")
+    assert "trained anew" not in detail.attributes["advice"]
+    assert detail.reason.endswith("drift is not published, a rollout is running: 7")
+    key = "monitor/demand-forecast/violations/2017/08/14/00/violations.jsonl"
+    assert world.s3.get_object(Bucket="artifacts", Key=key)["Body"].read() == b""
+    assert from_json(Violations, world.read("constraint_violations.json")).violations
 
 
 def test_what_a_page_needs_lies_beside_the_report(world: World) -> None:

@@ -158,15 +158,17 @@ def _quality(monitor: ModelMonitor, wape_ratio: float) -> Iterator[Child]:
         description=f"the model takes more than {spec.maximum_latency_ratio:g} times as long as in the weeks before, or longer "
         "than its limit; look at instances, scaling and size of the requests, and at what was deployed last",
     )
-    late = 2 * max(spec.label_delay_hours, 1)
+    # the monitor looks for labels in the window and the delay before it, and knows no longer lag than that
+    delay = max(spec.label_delay_hours, 1)
+    late = min(2 * delay, delay + int(monitor.window.to_hours()))
     yield Child(
         name="labels",
         id="Labels",
         severity=Severity.WARNING,
         metric=monitor.metric_label_lag_hours,
         threshold=late,
-        comparison=_ABOVE,
-        description=f"no label has come for {late} hours, twice the time that one may take, so nobody knows how good the model is; "
+        comparison=_AT_LEAST,
+        description=f"no label has come for {late} hours, longer than one may take, so nobody knows how good the model is; "
         "ask whoever uploads the ground truth",
     )
 

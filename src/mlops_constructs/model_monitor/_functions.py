@@ -15,6 +15,8 @@ from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs.model_monitor._access import REASON, MonitorAccess
 from mlops_runtime.monitor.spec import MonitorSpec
 
+_MINUTE = "15"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -94,7 +96,7 @@ def define_decide(
 
 
 def define_schedule(access: MonitorAccess, function: lambda_.IFunction, *, every: cdk.Duration) -> None:
-    """Define the rule that calls a function: days and weeks at a fixed time, not at that at which somebody happened to deploy."""
+    """Define the rule that calls a function: at a fixed time wherever there is one, not at that at which somebody deployed."""
     rule = events.Rule(
         access.scope,
         "Schedule",
@@ -105,8 +107,12 @@ def define_schedule(access: MonitorAccess, function: lambda_.IFunction, *, every
 
 
 def _schedule(every: cdk.Duration) -> events.Schedule:
-    if every.to_seconds() == cdk.Duration.days(7).to_seconds():
-        return events.Schedule.cron(minute="0", hour="6", week_day="MON")
-    if every.to_seconds() == cdk.Duration.days(1).to_seconds():
-        return events.Schedule.cron(minute="0", hour="6")
+    """A quarter past: captures of the hour before have landed by then and are counted."""
+    hours = every.to_hours(integral=False)
+    if hours == 7 * 24:
+        return events.Schedule.cron(minute=_MINUTE, hour="6", week_day="MON")
+    if hours == 24:
+        return events.Schedule.cron(minute=_MINUTE, hour="6")
+    if hours in (1, 2, 3, 4, 6, 8, 12):
+        return events.Schedule.cron(minute=_MINUTE, hour="*" if hours == 1 else f"*/{hours:.0f}")
     return events.Schedule.rate(every)

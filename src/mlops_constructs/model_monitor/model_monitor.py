@@ -1,5 +1,6 @@
 """A monitor of one endpoint: counts its captures, decides over a window on a schedule."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
@@ -11,7 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._queue import QueueConsumer
-from mlops_constructs._validation import check_duration, is_known, raise_if_any
+from mlops_constructs._validation import check_duration, check_type, is_known, raise_if_any
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_monitor._access import MonitorAccess
 from mlops_constructs.model_monitor._functions import (
@@ -51,13 +52,15 @@ class ModelMonitor(Construct):
         business_unit: The unit.
         endpoint: The endpoint; it must capture its calls.
         window: How much of the past each decision is about, whole hours from one hour to 90 days.
-        schedule: How often it is decided, one hour to a year. A week is decided on Mondays and a day every day, at
-            six in the morning UTC, when the labels of the night are in; any other time counts from the deployment.
+        schedule: How often it is decided, from one hour up to the window: between longer steps nobody would look. A week is
+            decided on Mondays and a day every day, at a quarter past six in the morning UTC, when the labels of the night are
+            in; 1, 2, 3, 4, 6, 8 and 12 hours at a quarter past, when captures have landed; any other time counts from the
+            deployment.
         spec: What is tested and how strictly. Default: ``MonitorSpec()``, every feature of the baseline.
         engine: What counts and decides. Default: ``MonitorEngine.on_lambda()``, each capture as it lands.
 
     Raises:
-        ValidationError: If the endpoint captures nothing, a duration is not possible, or the spec does not fit.
+        ValidationError: If the endpoint captures nothing or has a monitor, a duration is not possible, or the spec does not fit.
 
     Example:
         >>> import aws_cdk as cdk
@@ -78,10 +81,12 @@ class ModelMonitor(Construct):
         engine: MonitorEngine | None = None,
     ) -> None:
         super().__init__(scope, id)
-        self._unit, self._endpoint, self._schedule = business_unit, endpoint, schedule
+        self._unit, self._endpoint, self._schedule, self._window = business_unit, endpoint, schedule, window
         self._spec = MonitorSpec() if spec is None else spec
         self._engine = MonitorEngine.on_lambda() if engine is None else engine
         captures = self._validate(window)
+        # nothing in the template: it is how a second monitor of the endpoint, in whatever stack, finds the first
+        Construct(*self._mark)
         access = MonitorAccess(
             scope=self,
             business_unit=business_unit,
@@ -98,6 +103,11 @@ class ModelMonitor(Construct):
     def endpoint(self) -> IServedModel:
         """The endpoint that is watched."""
         return self._endpoint
+
+    @property
+    def window(self) -> cdk.Duration:
+        """How much of the past each decision is about."""
+        return self._window
 
     @property
     def schedule(self) -> cdk.Duration:
@@ -233,8 +243,7 @@ class ModelMonitor(Construct):
         return define_decide(access, numpy, spec=self._spec, window_hours=window_hours, evidence=evidence)
 
     def _validate(self, window: cdk.Duration) -> s3.IBucket:
-        hour, captures, name = cdk.Duration.hours(1), self._endpoint.capture_bucket, self._endpoint.endpoint_name
-        size, features = len(canonical_json(self._spec)), self._spec.alarm_features
+        hour, captures = cdk.Duration.hours(1), self._endpoint.capture_bucket
         raise_if_any(
             self,
             "InvalidModelMonitor",
@@ -242,25 +251,47 @@ class ModelMonitor(Construct):
                 "endpoint must capture its calls; give it capture=DataCapture(percent=100)"
                 if captures is None
                 else None,
-                check_duration("window", window, minimum=hour, maximum=cdk.Duration.days(90)),
-                check_duration("schedule", self._schedule, minimum=hour, maximum=cdk.Duration.days(365)),
-                None
-                if window.to_seconds() % 3600 == 0
-                else f"window must be whole hours, got {window.to_human_string()}; captures lie by the hour",
-                None
-                if len(features) <= _MOST_ALARM_FEATURES
-                else f"spec.alarm_features must be at most {_MOST_ALARM_FEATURES}, got {len(features)}; each is a metric that is "
-                "paid for by the month, and the report names every feature",
-                None
-                if size <= _MOST_CHARACTERS
-                else f"spec must have at most {_MOST_CHARACTERS} characters as JSON, got {size}; name fewer features: none is all",
-                f"endpoint must have a name of at most {MAXIMUM_ENDPOINT_NAME} characters for a job, got {name!r}"
-                if self._engine.job is not None and is_known(name) and len(name) > MAXIMUM_ENDPOINT_NAME
+                f"endpoint must have one monitor, got a second of {self._endpoint.endpoint_name!r}: both would write "
+                "the same reports; leave one out"
+                if self._mark[0].node.try_find_child(self._mark[1])
                 else None,
+                check_duration("window", window, minimum=hour, maximum=cdk.Duration.days(90)),
+                check_duration("schedule", self._schedule, minimum=hour, maximum=cdk.Duration.days(90)),
+                *_steps(window, self._schedule),
+                check_type(
+                    "spec", self._spec, MonitorSpec, allowed="a MonitorSpec such as MonitorSpec(minimum_rows=500)"
+                ),
+                check_type(
+                    "engine", self._engine, MonitorEngine, allowed="a MonitorEngine such as MonitorEngine.on_lambda()"
+                ),
+                *self._limits(),
             ],
         )
         assert captures is not None  # noqa: S101 - checked above, for the type checker
         return captures
+
+    @property
+    def _mark(self) -> tuple[Construct, str]:
+        """Stack and id of what says that the endpoint, whose row is in one table, has a monitor."""
+        table = self._endpoint.rollout.table
+        return table.stack, f"Monitored{table.node.addr}"
+
+    def _limits(self) -> Iterator[str]:
+        if isinstance(self._spec, MonitorSpec):
+            size, features = len(canonical_json(self._spec)), self._spec.alarm_features
+            if len(features) > _MOST_ALARM_FEATURES:
+                yield (
+                    f"spec.alarm_features must be at most {_MOST_ALARM_FEATURES}, got {len(features)}; each is a metric that is "
+                    "paid for by the month, and the report names every feature"
+                )
+            if size > _MOST_CHARACTERS:
+                yield (
+                    f"spec must have at most {_MOST_CHARACTERS} characters as JSON, got {size}; name fewer features: none is all"
+                )
+        name = self._endpoint.endpoint_name
+        is_job = isinstance(self._engine, MonitorEngine) and self._engine.job is not None
+        if is_job and is_known(name) and len(name) > MAXIMUM_ENDPOINT_NAME:
+            yield f"endpoint must have a name of at most {MAXIMUM_ENDPOINT_NAME} characters for a job, got {name!r}"
 
     def _metric(
         self,
@@ -278,4 +309,19 @@ class ModelMonitor(Construct):
             dimensions_map=dimensions if feature is None else {**dimensions, "Feature": feature},
             statistic=statistic,
             period=cdk.Duration.hours(1),
+        )
+
+
+def _steps(window: cdk.Duration, schedule: cdk.Duration) -> Iterator[str]:
+    """Yield what keeps windows from lying beside or over one another."""
+    if not isinstance(window, cdk.Duration) or window.is_unresolved():
+        return
+    if window.to_seconds() % 3600:
+        yield f"window must be whole hours, got {window.to_human_string()}; captures lie by the hour"
+    if not isinstance(schedule, cdk.Duration) or schedule.is_unresolved():
+        return
+    if schedule.to_seconds() > window.to_seconds():
+        yield (
+            f"schedule must be at most the window, {window.to_human_string()}, got {schedule.to_human_string()}: what lies "
+            "between two windows would not be watched; widen the window or decide oftener"
         )

@@ -12,8 +12,10 @@ from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome
 from mlops_runtime.monitor.counting.capture import is_since
 from mlops_runtime.monitor.counting.counts import empty, merge
+from mlops_runtime.monitor.counting.problems import unreadable_rows
 from mlops_runtime.monitor.drift.decide import decide
 from mlops_runtime.monitor.drift.persistence import hours_to_add, persist
+from mlops_runtime.monitor.drift.unreadable import unreadable
 from mlops_runtime.monitor.evidence import Evidence, Traffic
 from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.inventory import Inventory, late_objects
@@ -103,6 +105,9 @@ def gather(
         return replace(evidence, flaw=str(error))
     counting = _count(window, place, captured=captured, calls=calls, live=live, baseline=baseline, spec=spec)
     quality, newest_label = _quality(window, live, baseline, spec, place)
+    if newest_label is None and not place.store.has_labels():
+        # nobody can be late with labels of a model that served no longer
+        newest_label = since
     problems = counting.problems + Counter(_label_problems(quality))
     if explanation is not None and explanation.problem is not None:
         problems[f"attributions: {explanation.problem}"] += 1
@@ -115,6 +120,7 @@ def gather(
         hours_merged=counting.hours_merged,
         quality=quality,
         newest_label=newest_label,
+        suppressed=suppressed(row, window.extended(counting.hours_merged), now),
         problems={name: times for name, times in problems.items() if times},
         objects=counting.objects,
     )
@@ -122,13 +128,13 @@ def gather(
 
 
 def suppressed(row: LockRow, window: Window, now: datetime) -> str | None:
-    """Return why drift must not be published: a rollout runs, or one of the window's was taken back.
+    """Return why drift must not be published: a rollout runs, or one was taken back since the window began.
 
     What a canary answered is captured with the rest. After a promotion there is nothing to suppress: only calls since then count.
 
     Args:
         row: The endpoint's row.
-        window: The window.
+        window: The window, with the hours that were merged into it.
         now: When it is decided.
     """
     if row.owner is not None and (row.lock_until is None or row.lock_until > now.timestamp()):
@@ -136,8 +142,9 @@ def suppressed(row: LockRow, window: Window, now: datetime) -> str | None:
     if row.audit_last is None:
         return None
     record = from_json(AuditRecord, row.audit_last)
-    ended = datetime.fromisoformat(record.at)
-    if record.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED) and window.holds(ended):
+    # also one that ended after the window: its canary may have answered before
+    is_later = datetime.fromisoformat(record.at) >= window.start
+    if record.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED) and is_later:
         return f"a rollout ended {record.outcome} at {record.at}: calls of its model are among the window's"
     return None
 
@@ -251,10 +258,10 @@ def _merge_back(
         oldest, hour = datetime.fromisoformat(live.since) - HOUR, window.start - HOUR
         while hour > oldest:
             read.append(merge(empty(baseline), reader.read([(hour, keys) for keys in by_hour.get(hour, {}).values()])))
-            yield read[-1].rows
+            yield read[-1].rows + unreadable_rows(read[-1])
             hour -= HOUR
 
-    added = hours_to_add(counts.rows, before(), spec)
+    added = hours_to_add(counts.rows + unreadable_rows(counts), before(), spec)
     return merge(counts, read[:added]), added
 
 
@@ -278,6 +285,7 @@ def _decided(evidence: Evidence, counts: Counts, window: Window, spec: MonitorSp
     longest = max(window.hours + spec.merge_hours, place.period_hours)
     reports = place.store.earlier_reports(window.end, since=window.start - spec.of_windows * longest * HOUR)
     features = persist(found, comparable(reports, counts.baseline_sha256), spec, start=start)
+    features = (*features, *unreadable(counts, spec))
     return replace(evidence, features=features, problems={**evidence.problems, **problems})
 
 
@@ -321,6 +329,7 @@ def _quality(
 def _label_problems(quality: Quality) -> dict[str, int]:
     told = {
         "label is of no captured call": quality.unmatched,
+        "label is no number": quality.unreadable,
         "labels of a call are not as many as its predictions": quality.mismatched,
         "line of labels or captures cannot be joined": quality.malformed,
         "labelled row cannot be judged": quality.unusable,

@@ -21,6 +21,7 @@ from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 from mlops_runtime.monitor.quality.statistics import quality_statistics
 from mlops_runtime.monitor.report import Engine, build
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.states import overall, states
 from mlops_runtime.monitor.statistics import constraints, statistics
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.monitor.verdict import advice, message, verdict
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
 _log = logging.getLogger("mlops.monitor")
+# checks of what a rollout may look like
+_DRIFT = frozenset({"baseline_drift_check", "completeness_check", "categorical_values_check"})
 
 
 def count_object(body: str, store: MonitorStore, table: RolloutTable) -> MonitorState:
@@ -191,7 +194,10 @@ def publish(
     )
     report = replace(report, verdict=verdict(report))
     found = violations(evidence, spec)
-    store.put_violations(b"".join(canonical_json(line) + b"\n" for line in found.violations), window.end)
+    told = [
+        line for line in found.violations if evidence.suppressed is None or line.constraint_check_type not in _DRIFT
+    ]
+    store.put_violations(b"".join(canonical_json(line) + b"\n" for line in told), window.end)
     uri = store.put_report(report, _files(evidence, found, window, now, spec), window.end)
     # a line of its own, with nothing before it: that is what CloudWatch reads metrics out of
     for line in lines(
@@ -199,7 +205,7 @@ def publish(
     ):
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-    _send(report, uri, settings, events)
+    _send(_published(evidence, spec, report), uri, settings, events)
     synthetic = 0 if evidence.counts is None else evidence.counts.synthetic or 0
     _log.info(json.dumps({**to_dict(report), "synthetic": synthetic}))
     return report
@@ -223,8 +229,20 @@ def _files(evidence: Evidence, found: Violations, window: Window, now: datetime,
     return files
 
 
+def _published(evidence: Evidence, spec: MonitorSpec, report: MonitorReport) -> MonitorReport:
+    """Return the report as it is told: without drift while a rollout suppresses it; what is written keeps it."""
+    if (
+        report.suppressed is None
+        or report.drift_state is not MonitorState.VIOLATION
+        or report.baseline_flaw is not None
+    ):
+        return report
+    others = {**states(evidence, spec), "drift": MonitorState.OK}
+    return replace(report, state=overall(others, evidence), drift_state=MonitorState.OK, features=())
+
+
 def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "EventBridgeClient") -> None:
-    states = {
+    told = {
         "drift_state": report.drift_state,
         "quality_state": report.quality_state,
         "bias_state": report.bias_state,
@@ -237,7 +255,7 @@ def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "Ev
         outcome=str(report.state),
         reason=str(report.verdict),
         attributes={
-            **{name: state.value for name, state in states.items() if state is not None},
+            **{name: state.value for name, state in told.items() if state is not None},
             "report_uri": uri,
             "advice": advice(report),
             "message": message(report, uri),

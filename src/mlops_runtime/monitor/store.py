@@ -17,6 +17,7 @@ from mlops_runtime.monitor.window import Window, hour_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 _CHUNK = 1 << 20
 _REPORT = "report.json"
@@ -168,10 +169,19 @@ class MonitorStore:
             yield from self.lines(self._captures, key)
 
     def label_hours(self, window: Window) -> list[tuple[datetime, str]]:
-        """Return the ground truth objects that were uploaded in a window, each with its hour, oldest first."""
+        """Return the ground truth objects that were uploaded in a window, each with its hour, in the order of their upload."""
         prefix = f"labels/{self._endpoint}/"
-        keys = self._sizes(self._captures, prefix, window)
-        return [(hour, key) for key in keys if (hour := hour_of(key, prefix)) is not None]
+        found = [
+            (hour, entry["LastModified"], entry["Key"])
+            for entry in self._entries(self._captures, prefix, window)
+            if (hour := hour_of(entry["Key"], prefix)) is not None
+        ]
+        return [(hour, key) for hour, _, key in sorted(found)]
+
+    def has_labels(self) -> bool:
+        """Return whether a label was ever uploaded."""
+        answer = self._s3.list_objects_v2(Bucket=self._captures, Prefix=f"labels/{self._endpoint}/", MaxKeys=1)
+        return bool(answer.get("Contents"))
 
     def object_lines(self, key: str) -> Iterator[bytes]:
         """Yield the lines of an object of the captures' bucket."""
@@ -240,8 +250,11 @@ class MonitorStore:
         return f"monitor/{self._endpoint}/reports/{end.astimezone(UTC):%Y-%m-%dT%H}"
 
     def _sizes(self, bucket: str, prefix: str, window: Window) -> dict[str, int]:
-        """Return the bytes of the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours; one listing a day."""
-        found = {}
+        """Return the bytes of the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours."""
+        return {entry["Key"]: entry["Size"] for entry in self._entries(bucket, prefix, window)}
+
+    def _entries(self, bucket: str, prefix: str, window: Window) -> "Iterator[ObjectTypeDef]":
+        """Yield the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours; one listing a day."""
         pages = self._s3.get_paginator("list_objects_v2")
         day = window.start.astimezone(UTC).replace(hour=0)
         while day < window.end:
@@ -249,6 +262,5 @@ class MonitorStore:
                 for entry in page.get("Contents", []):
                     hour = hour_of(entry["Key"], prefix)
                     if hour is not None and window.holds(hour):
-                        found[entry["Key"]] = entry["Size"]
+                        yield entry
             day += timedelta(days=1)
-        return found

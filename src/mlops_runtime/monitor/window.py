@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 HOUR = timedelta(hours=1)
+# https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html: delivered within minutes
+SETTLING = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +17,18 @@ class Window:
 
     @classmethod
     def before(cls, now: datetime, hours: int) -> "Window":
-        """Return the last ``hours`` full hours before ``now``.
+        """Return the last ``hours`` full hours that have been over for ten minutes: captures land minutes after their calls.
+
+        A time without a zone is in UTC.
 
         Example:
-            >>> Window.before(datetime(2017, 8, 8, 0, 5, tzinfo=UTC), 24).start.isoformat()
-            '2017-08-07T00:00:00+00:00'
+            >>> Window.before(datetime(2017, 8, 8, 0, 15, tzinfo=UTC), 24).end.isoformat()
+            '2017-08-08T00:00:00+00:00'
+            >>> Window.before(datetime(2017, 8, 8, 0, 5), 24).end.isoformat()
+            '2017-08-07T23:00:00+00:00'
         """
-        end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        settled = (now if now.tzinfo is not None else now.replace(tzinfo=UTC)) - SETTLING
+        end = settled.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         return cls(end - timedelta(hours=hours), end)
 
     @property

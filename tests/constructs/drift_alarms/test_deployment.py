@@ -64,7 +64,7 @@ def _assembly(folder: Path) -> Path:
         "Monitor",
         business_unit=unit,
         endpoint=Served(SimpleNamespace(table=table), unit.artifacts),
-        window=cdk.Duration.days(1),
+        window=cdk.Duration.days(3),
         schedule=cdk.Duration.days(3),
         engine=MonitorEngine.processing(image=image),
     )
@@ -270,7 +270,7 @@ def _run(told: Told, time: str, wait_for: Callable[..., Any]) -> dict[str, Any]:
 
 def test_the_schedule_starts_a_job_that_reports(told: Told, wait_for: Callable[..., Any]):
     """The same event starts one job, in the declared network, and the job may do what it does."""
-    report = _run(told, "2017-08-08T06:00:00Z", wait_for)
+    report = _run(told, "2017-08-08T06:15:00Z", wait_for)
     assert (report["drift_state"], report["endpoint"], report["engine"]) == ("NOT_YET_DEPLOYED", ENDPOINT, "PROCESSING")
 
 
@@ -296,7 +296,7 @@ def test_a_baseline_that_is_gone_is_told_and_rings(told: Told, wait_for: Callabl
     item = {"endpoint": {"S": ENDPOINT}, "live": {"S": canonical_json(live).decode()}}
     told.cloud.client("dynamodb").put_item(TableName=told.outputs["Table"], Item=item)
 
-    report = _run(told, f"{now:%Y-%m-%dT%H:%M:%SZ}", wait_for)
+    report = _run(told, f"{now:%Y-%m-%dT%H}:15:00Z", wait_for)
 
     assert report["baseline_flaw"]
     (message,) = wait_for(told.messages)

@@ -65,7 +65,7 @@ def everything(define_once: Callable[..., Any]) -> Any:
         ("AlarmsQuality", "ignore", (1.25, "GreaterThanThreshold", 1)),
         ("AlarmsBias", "ignore", (1, "GreaterThanOrEqualToThreshold", 1)),
         ("AlarmsLatency", "ignore", (1, "GreaterThanOrEqualToThreshold", 1)),
-        ("AlarmsLabels", "ignore", (384, "GreaterThanThreshold", 1)),
+        ("AlarmsLabels", "ignore", (360, "GreaterThanOrEqualToThreshold", 1)),
         ("AlarmsCapture", "ignore", (3, "GreaterThanOrEqualToThreshold", 1)),
         ("AlarmsHeartbeat", "breaching", (1, "LessThanThreshold", 48)),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 
-from mlops_constructs import ValidationError
+from mlops_constructs import ModelMonitor, ValidationError
 from mlops_runtime.contracts import from_json
 from mlops_runtime.monitor.run import DecideSettings
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -38,10 +38,12 @@ def test_the_deciding_function_reads_its_environment(demand: Any):
 @pytest.mark.parametrize(
     ("every", "expression"),
     [
-        (cdk.Duration.days(7), "cron(0 6 ? * MON *)"),
-        (cdk.Duration.hours(168), "cron(0 6 ? * MON *)"),
-        (cdk.Duration.days(1), "cron(0 6 * * ? *)"),
-        (cdk.Duration.hours(6), "rate(6 hours)"),
+        (cdk.Duration.days(7), "cron(15 6 ? * MON *)"),
+        (cdk.Duration.hours(168), "cron(15 6 ? * MON *)"),
+        (cdk.Duration.days(1), "cron(15 6 * * ? *)"),
+        (cdk.Duration.hours(6), "cron(15 */6 * * ? *)"),
+        (cdk.Duration.hours(1), "cron(15 * * * ? *)"),
+        (cdk.Duration.hours(5), "rate(5 hours)"),
     ],
 )
 def test_days_and_weeks_are_decided_in_the_morning(define: Callable[..., Any], every: cdk.Duration, expression: str):
@@ -76,9 +78,33 @@ def test_metrics_have_the_dimensions_that_the_function_writes(demand: Any):
         ({"monitor": {"window": cdk.Duration.minutes(90)}}, "window must be whole hours"),
         ({"monitor": {"window": cdk.Duration.days(91)}}, "window must be from"),
         ({"monitor": {"schedule": cdk.Duration.minutes(5)}}, "schedule must be from"),
+        (
+            {"monitor": {"window": cdk.Duration.days(1), "schedule": cdk.Duration.days(3)}},
+            "schedule must be at most the window, 1 day, got 3 days: what lies between two windows would not be watched",
+        ),
+        (
+            {"monitor": {"window": 7, "schedule": 1, "spec": {"minimum_rows": 500}, "engine": "processing"}},
+            r"window must be a cdk.Duration .* got 7; schedule must be a cdk.Duration .* got 1; spec must be a MonitorSpec .* got "
+            r"{'minimum_rows': 500}; engine must be a MonitorEngine .* got 'processing'",
+        ),
     ],
 )
 def test_fails_when_it_could_not_watch(define: Callable[..., Any], changes: dict[str, Any], message: str):
     """A monitor that would stay silent is an error at synth."""
     with pytest.raises(ValidationError, match=message):
         define(**changes)
+
+
+def test_fails_on_a_second_monitor_of_an_endpoint(define: Callable[..., Any]):
+    """Both would write the same reports and metrics, in whatever stack they are."""
+    made = define()
+    elsewhere = cdk.Stack(cdk.App(), "Elsewhere")
+    with pytest.raises(ValidationError, match="endpoint must have one monitor, got a second of 'demand-forecast'"):
+        ModelMonitor(
+            elsewhere,
+            "Second",
+            business_unit=made.unit,
+            endpoint=made.endpoint,
+            window=cdk.Duration.days(1),
+            schedule=cdk.Duration.days(1),
+        )

@@ -120,7 +120,7 @@ class Job:
             runtime.invoke_endpoint(EndpointName=ENDPOINT, ContentType=kind, Body=body)
         self.wait(lambda: sum(len(body.splitlines()) for body in self.captures().values()) == CALLS)
         newest = max(key.split("/")[3:7] for key in self.captures())
-        self.now = datetime(*map(int, newest), tzinfo=UTC) + timedelta(hours=1, minutes=5)
+        self.now = datetime(*map(int, newest), tzinfo=UTC) + timedelta(hours=1, minutes=15)
 
     def captures(self) -> dict[str, bytes]:
         """Return what was captured, by key."""

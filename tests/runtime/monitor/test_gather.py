@@ -11,6 +11,7 @@ from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Time
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.gather import ANOTHER_BASELINE, LATE, UNCOUNTED, UNREADABLE
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -136,11 +137,40 @@ def test_capture_lag_says_since_when_calls_are_not_captured() -> None:
         timeline.call(hour)
     staleness = timeline.run(24).staleness
     assert staleness is not None
-    assert (staleness["capture_lag_hours"], staleness["label_lag_hours"]) == (12, 24 + 192)
+    assert (staleness["capture_lag_hours"], staleness["label_lag_hours"]) == (12, 7 * 24)
     assert staleness["baseline_age_days"] == pytest.approx(7)
     staleness = timeline.run(48).staleness
     assert staleness is not None
     assert staleness["capture_lag_hours"] == 0
+
+
+def test_labels_that_stopped_are_late_as_far_as_is_looked_and_labels_that_never_came_since_the_model_serves() -> None:
+    """A new endpoint is not late with its first labels; one that had some is, whatever was promoted since."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    timeline.table.live = replace(LIVE, since="2017-08-07T20:00:00Z")
+    staleness = timeline.run(24).staleness
+    assert staleness is not None
+    assert staleness["label_lag_hours"] == 4
+    timeline.s3.put_object(Bucket="captures", Key="labels/e/2017/06/01/00/l.jsonl", Body=b"")
+    staleness = timeline.run(24).staleness
+    assert staleness is not None
+    assert staleness["label_lag_hours"] == 24 + 192
+
+
+@pytest.mark.parametrize(("ended", "told"), [("07T20:30", True), ("08T01:05", True), ("07T19:30", False)])
+def test_a_canary_in_hours_that_were_merged_suppresses_drift(ended: str, told: bool) -> None:
+    """Hours 20 to 23 are merged to hour 24: a canary that ended in them, or after them, answered some of the calls."""
+    timeline = Timeline(window=1, every=1, spec=MonitorSpec(minimum_rows=100, merge_hours=12))
+    for hour in range(18, 25):
+        timeline.land(f"o{hour}", Captured(hour=hour, rows=20))
+        timeline.count(f"o{hour}", Captured(hour=hour, rows=20))
+    record = AuditRecord(
+        endpoint="e", sequence=1, previous="0", outcome=Outcome.ROLLED_BACK, reason="errors", execution="x",
+        at=f"2017-08-{ended}:00Z", requested_by="ann",
+    )  # fmt: skip
+    timeline.table.row = replace(timeline.table.row, audit_last=canonical_json(record).decode())
+    report = timeline.run(25)
+    assert (report.hours_merged, report.rows, report.suppressed is not None) == (4, 100, told)
 
 
 def test_counts_of_another_baseline_are_named_and_not_added() -> None:

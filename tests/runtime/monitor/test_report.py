@@ -16,7 +16,7 @@ from mlops_runtime.monitor.report import build, staleness
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 
-WINDOW = Window.before(datetime(2017, 8, 14, 0, 5, tzinfo=UTC), 168)
+WINDOW = Window.before(datetime(2017, 8, 14, 0, 15, tzinfo=UTC), 168)
 
 
 def report_of(evidence: Evidence, spec: MonitorSpec = SPEC) -> MonitorReport:

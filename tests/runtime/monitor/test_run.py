@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "MONITOR": '{"minimum_effect": 0.05}',
 }
 SETTINGS = DecideSettings.from_environment(ENVIRONMENT)
-NOW = datetime(2017, 8, 8, 0, 5, tzinfo=UTC)
+NOW = datetime(2017, 8, 8, 0, 15, tzinfo=UTC)
 
 
 def client(service: str) -> tuple[Any, Stubber]:

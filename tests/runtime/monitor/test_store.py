@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from tests.runtime.monitor.timeline import MemoryS3
 
 from mlops_runtime.contracts import ContractError, canonical_json
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
@@ -60,6 +61,17 @@ def test_a_window_lists_its_hours_only(s3: Any, store: MonitorStore) -> None:
     assert [key for _, key in uploaded] == [f"labels/demand-forecast/{hour}/l.jsonl" for hour in hours[1:4]]
     assert uploaded[1][0] == datetime(2017, 8, 8, 23, tzinfo=UTC)
     assert [line for _, key in uploaded for line in store.object_lines(key)] == [h.encode() for h in hours[1:4]]
+
+
+def test_labels_of_an_hour_come_in_the_order_of_their_upload() -> None:
+    """A correction within the hour is the newer one, whatever its name."""
+    s3: Any = MemoryS3()
+    for name in "za":
+        s3.put_object(Bucket="captures", Key=f"labels/e/2017/08/08/00/{name}.jsonl", Body=b"")
+    store = MonitorStore(s3, endpoint="e", artifacts="artifacts", captures="captures")
+    assert [key[-7:] for _, key in store.label_hours(WINDOW)] == ["z.jsonl", "a.jsonl"]
+    assert store.has_labels()
+    assert not MonitorStore(s3, endpoint="other", artifacts="artifacts", captures="captures").has_labels()
 
 
 def test_counts_come_back(store: MonitorStore, baseline: Baseline) -> None:

@@ -1,5 +1,6 @@
 """Hours of windows and of objects' keys."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlops_runtime.monitor.window import HOUR, Window, hour_of, stamp
 
-NOW = datetime(2017, 8, 14, 0, 5, tzinfo=UTC)
+NOW = datetime(2017, 8, 14, 0, 15, tzinfo=UTC)
 
 
 def test_windows_follow_one_another() -> None:
@@ -16,9 +17,26 @@ def test_windows_follow_one_another() -> None:
     first = Window.before(NOW, 168)
     second = Window.before(datetime(2017, 8, 21, 0, 59, tzinfo=UTC), 168)
     assert first.end == second.start
-    elsewhere = datetime(2017, 8, 14, 2, 5, tzinfo=timezone(timedelta(hours=2)))
+    elsewhere = datetime(2017, 8, 14, 2, 15, tzinfo=timezone(timedelta(hours=2)))
     assert Window.before(elsewhere, 168) == first
     assert (first.hours, first.extended(24).start) == (168, datetime(2017, 8, 6, tzinfo=UTC))
+
+
+def test_an_hour_whose_captures_may_still_land_is_not_decided() -> None:
+    """A run on the hour, or some minutes past it, leaves the newest hour to the next one."""
+    for minute, end in ((0, 23), (9, 23), (10, 0), (59, 0)):
+        assert Window.before(datetime(2017, 8, 14, 0, minute, tzinfo=UTC), 1).end.hour == end
+
+
+def test_a_time_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the zone of the machine is."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert Window.before(NOW.replace(tzinfo=None), 24) == Window.before(NOW, 24)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_the_newest_hours_are_never_more_than_the_window() -> None:
@@ -29,9 +47,9 @@ def test_the_newest_hours_are_never_more_than_the_window() -> None:
 
 
 @given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)))
-def test_a_key_gives_back_its_hour(time: datetime) -> None:
+def test_a_key_gives_back_its_hour(moment: datetime) -> None:
     """What capture writes below an hour is found in it."""
-    hour = time.replace(minute=0, second=0, microsecond=0, tzinfo=UTC)
+    hour = moment.replace(minute=0, second=0, microsecond=0, tzinfo=UTC)
     assert hour_of(f"p/{hour:%Y/%m/%d/%H}/a.jsonl", "p/") == hour
     assert datetime.fromisoformat(stamp(hour)) == hour
 

@@ -3,7 +3,7 @@
 import io
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -45,18 +45,25 @@ class MemoryS3:
     def __init__(self) -> None:
         """Begin empty."""
         self.objects: dict[tuple[str, str], bytes] = {}
+        self.modified: dict[tuple[str, str], datetime] = {}
         self.puts = 0
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> None:  # noqa: N803 - S3's names
         """Keep an object."""
         self.puts += 1
         self.objects[Bucket, Key] = bytes(Body)
+        self.modified[Bucket, Key] = START + timedelta(seconds=self.puts)
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
         """Give an object."""
         if (Bucket, Key) not in self.objects:
             raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Key}}, "GetObject")
         return {"Body": Body(self.objects[Bucket, Key])}
+
+    def list_objects_v2(self, *, Bucket: str, Prefix: str, MaxKeys: int) -> Any:  # noqa: N803
+        """List the first ones."""
+        [page] = self.paginate(Bucket=Bucket, Prefix=Prefix)
+        return {"Contents": page["Contents"][:MaxKeys]}
 
     def get_paginator(self, _: str) -> Any:
         """List."""
@@ -67,7 +74,16 @@ class MemoryS3:
         keys = sorted(
             key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix) and key > StartAfter
         )
-        yield {"Contents": [{"Key": key, "Size": len(self.objects[Bucket, key])} for key in keys]}
+        yield {
+            "Contents": [
+                {
+                    "Key": key,
+                    "Size": len(self.objects[Bucket, key]),
+                    "LastModified": self.modified.get((Bucket, key), START),
+                }
+                for key in keys
+            ]
+        }
 
 
 class MemoryCloudWatch:
@@ -101,9 +117,11 @@ class MemoryTable:
         """Begin with a live model."""
         self.live = LIVE
 
+        self.row = LockRow(endpoint="e")
+
     def read(self) -> LockRow:
         """Give it."""
-        return LockRow(endpoint="e", live=canonical_json(self.live).decode())
+        return replace(self.row, live=canonical_json(self.live).decode())
 
 
 class MemoryBus:
@@ -190,7 +208,7 @@ class Timeline:
 
     def run(self, at: int) -> MonitorReport:
         """Decide, some minutes after an hour."""
-        now = (START + at * HOUR).replace(minute=4)
+        now = (START + at * HOUR).replace(minute=15)
         return decide_window(
             now,
             self.settings,
