@@ -281,7 +281,11 @@ def _hashable(value: Any) -> Any:
 
 
 def _as_text(value: Any) -> str | None:
-    """Return the level that a value writes, None for one that is no text."""
+    """Return the level that a value writes, None for one that is no text.
+
+    Integers are of 64 bits, as everybody reads them: not every reader of JSON keeps the digits of longer ones.
+    """
     if isinstance(value, str):
         return value
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_whole and -(2**63) <= value < 2**64 else None
