@@ -9,6 +9,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import check_names
 from mlops_constructs.compliance import acknowledge, acknowledge_family
 from mlops_runtime.contracts.serving import PersonalSpec
 
@@ -46,11 +47,15 @@ class PersonalData:
     withheld: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        names = (*self.hashed, *self.withheld)
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        problems = [] if names else ["hashed or withheld must name a field; leave personal out where none is personal"]
-        problems += [f"a field must be hashed or withheld, once, got {name!r} twice" for name in repeated]
-        problems += ["a field's name must not be empty, got ''"] if "" in names else []
+        checks = check_names("hashed", self.hashed), check_names("withheld", self.withheld)
+        problems = [problem for problem in checks if problem is not None]
+        if not problems:
+            names = [name.casefold() for name in (*self.hashed, *self.withheld)]
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            problems += (
+                [] if names else ["hashed or withheld must name a field; leave personal out where none is personal"]
+            )
+            problems += [f"a field must be hashed or withheld, once, got {name!r} twice" for name in repeated]
         if problems:
             raise ValidationError("InvalidPersonalData", problems)
 

@@ -80,7 +80,12 @@ def test_callers_may_read_the_key(template: dict[str, Any]) -> None:
     [
         ({}, "hashed or withheld must name a field"),
         ({"hashed": ("a",), "withheld": ("a",)}, "a field must be hashed or withheld, once, got 'a' twice"),
-        ({"hashed": ("",)}, "a field's name must not be empty"),
+        ({"hashed": ("A",), "withheld": ("a",)}, "a field must be hashed or withheld, once, got 'a' twice"),
+        ({"hashed": ("",)}, r"hashed must be a tuple of names, such as \('price',\), got \('',\)"),
+        (
+            {"hashed": "household", "withheld": ["email"]},
+            r"hashed must be a tuple of names, .* got 'household'; withheld must be a tuple of names, .* got \['email'\]",
+        ),
     ],
 )
 def test_fails_for_a_declaration_that_says_nothing_or_two_things(arguments: dict[str, Any], problem: str) -> None:
