@@ -8,7 +8,7 @@ See: https://doi.org/10.17487/RFC2104 (HMAC)
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlops_runtime.contracts.serving import PersonalSpec
@@ -51,8 +51,15 @@ class Protector:
 
         Args:
             row: Value by field.
+
+        Raises:
+            PersonalDataError: If a field is named as a personal one but for its case, or holds an object or a list, in which
+                nothing is found.
         """
         withheld = self._spec.withheld
+        problems = [*self._hidden(row)]
+        if problems:
+            raise PersonalDataError("; ".join(problems))
         return {
             name: self._hash(name, value) if name in self._spec.hashed else value
             for name, value in row.items()
@@ -67,7 +74,7 @@ class Protector:
             content_type: Its content type.
 
         Raises:
-            PersonalDataError: If fields have no names there: CSV, arrays, or anything that is not JSON.
+            PersonalDataError: If fields have no names there: CSV, arrays, or anything that is not JSON; or as of `protect`.
         """
         names = ", ".join((*self._spec.hashed, *self._spec.withheld))
         if content_type.partition(";")[0].strip().lower() != "application/json":
@@ -89,6 +96,21 @@ class Protector:
             others = ", ".join(sorted(map(repr, set(document) - {"instances"})))
             raise PersonalDataError(f"a request with personal fields holds instances and nothing else, got {others}")
         return json.dumps({"instances": [self.protect(row) for row in rows]}).encode()
+
+    def _hidden(self, row: Mapping[str, Any]) -> Iterator[str]:
+        personal = {name.casefold(): name for name in (*self._spec.hashed, *self._spec.withheld)}
+        for name, value in row.items():
+            known = personal.get(name.casefold())
+            if known == name:
+                continue
+            if known is not None:
+                yield f"field {name!r} must be written {known!r}, which is personal; it would be sent as it is"
+            elif isinstance(value, Mapping | list | tuple):
+                kind = "an object" if isinstance(value, Mapping) else "a list"
+                yield (
+                    f"field {name!r} must be one value where fields are personal ({', '.join(personal.values())}), got {kind}, "
+                    "in which none is found; send its parts as fields of their own"
+                )
 
     def _hash(self, name: str, value: Any) -> str | None:
         if value is None:

@@ -60,6 +60,21 @@ def test_numbers_that_are_equal_hash_alike_and_null_stays_null() -> None:
         (b'{"instances": [[1, 2]]}', "application/json", "can be found in objects only"),
         (b'{"rows": [{"household": 1}]}', "application/json", "can be found in objects only"),
         (b'{"instances": [{}], "email": "a"}', "application/json", "instances and nothing else, got 'email'"),
+        (
+            b'{"instances": [{"Household": 7, "EMAIL": "a"}]}',
+            "application/json",
+            "field 'Household' must be written 'household', which is personal; .*; field 'EMAIL' must be written 'email'",
+        ),
+        (
+            b'{"instances": [{"price": 2}, {"customer": {"email": "a"}}]}',
+            "application/json",
+            r"field 'customer' must be one value where fields are personal \(household, email\), got an object, in which none",
+        ),
+        (
+            b'{"instances": [{"rows": [{"email": "a"}]}]}',
+            "application/json",
+            "field 'rows' must be one value .* got a list",
+        ),
     ],
 )
 def test_fails_for_a_request_in_which_fields_cannot_be_found(body: bytes, content_type: str, problem: str) -> None:
