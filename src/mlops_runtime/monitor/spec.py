@@ -122,16 +122,6 @@ class MonitorSpec:
             raise ValueError("; ".join(problems))
 
 
-def is_names(value: object) -> bool:
-    """Return whether a value is a tuple of names: of one text alone each letter would be one.
-
-    Example:
-        >>> is_names(("price",)), is_names("price")
-        (True, False)
-    """
-    return isinstance(value, tuple) and all(isinstance(name, str) and name for name in value)
-
-
 def _numbers(spec: MonitorSpec) -> Iterator[str]:
     for name, (whole, allowed, fits) in _RANGES.items():
         value = getattr(spec, name)
@@ -150,7 +140,7 @@ def _features(spec: MonitorSpec) -> Iterator[str]:
         value = getattr(spec, name)
         if name == "amounts" and value is None:
             continue
-        if not is_names(value):
+        if not _is_names(value):
             known = False
             yield f"{name} must be a tuple of features' names, such as ('price',), got {value!r}"
             continue
@@ -177,6 +167,11 @@ def _limits(name: str, limits: object, known: Mapping[str, _Range]) -> Iterator[
             yield f"{name} of {key} must be a number, {allowed}, got {value!r}"
         elif not fits(value):
             yield f"{name} of {key} must be {allowed}, got {value!r}"
+
+
+def _is_names(value: object) -> bool:
+    # of one text alone each letter would be a name
+    return isinstance(value, tuple) and all(isinstance(name, str) and name for name in value)
 
 
 def _is_number(value: object) -> bool:

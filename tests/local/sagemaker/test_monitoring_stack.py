@@ -72,7 +72,7 @@ def _assembly(folder: Path, *, monitored: bool, settings: SageMakerModelMonitor 
                 business_unit=unit,
                 endpoint=Served(SimpleNamespace(table=table), unit.artifacts),
                 window=cdk.Duration.days(1),
-                schedule=cdk.Duration.days(30),
+                schedule=cdk.Duration.days(1),
                 spec=MonitorSpec(alarm_windows=1, of_windows=1),
                 engine=MonitorEngine.sagemaker_model_monitor(settings),
             )
