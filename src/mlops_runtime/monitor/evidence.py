@@ -6,6 +6,7 @@ from datetime import datetime
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, Violation
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.monitor.counting.problems import unreadable_rows
 from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.latency import Latency
 from mlops_runtime.monitor.quality.quality import Quality
@@ -77,3 +78,8 @@ class Evidence:
     objects: Mapping[str, int] = field(default_factory=dict)
     violations: tuple[Violation, ...] | None = None
     analyzer: str | None = None
+
+    @property
+    def rows_sent(self) -> int:
+        """Rows that drift is decided on, and those that could not be read."""
+        return self.rows + (0 if self.counts is None else unreadable_rows(self.counts))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mlops_runtime.contracts.monitor import Baseline, FeatureDrift, Measured, MonitorState
+from mlops_runtime.monitor.drift.tested import any_tested
 from mlops_runtime.monitor.evidence import Evidence, Traffic
 from mlops_runtime.monitor.latency import MINIMUM_CALLS
 from mlops_runtime.monitor.quality.quality import Quality
@@ -15,6 +16,8 @@ from mlops_runtime.monitor.spec import MonitorSpec
 Monitor = Literal["drift", "quality", "bias", "explainability", "latency"]
 States = Mapping[Monitor, MonitorState]
 
+# of the newest hours' capture objects
+_MAXIMUM_UNCOUNTED = 0.1
 TESTED = (MonitorState.OK, MonitorState.VIOLATION)
 # from what asks for a person to what asks for nothing
 _ORDER = (
@@ -88,11 +91,15 @@ def wape_ratio(quality: Quality, baseline: Baseline) -> float | None:
 def silence(traffic: Traffic) -> MonitorState | None:
     """Return why nothing can be known of a period: its captures are not counted, nothing was captured, or nobody called.
 
+    Captures are not counted where more than a tenth of the objects are not, and more than one, which may have landed this minute.
+
     Example:
         >>> silence(Traffic(invocations=5)).value
         'NO_CAPTURE'
     """
-    if traffic.uncounted > traffic.counted:
+    newest = traffic.counted + traffic.uncounted
+    # one may have landed this minute
+    if traffic.uncounted > _MAXIMUM_UNCOUNTED * newest and (traffic.uncounted > 1 or traffic.counted == 0):
         return MonitorState.MONITOR_NOT_RUN
     if traffic.rows or traffic.malformed:
         return None
@@ -114,19 +121,22 @@ def _drift(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
     silent = silence(evidence.traffic)
     if silent is not None:
         return silent
-    if evidence.rows < spec.minimum_rows:
+    if evidence.rows_sent < spec.minimum_rows:
         return MonitorState.INSUFFICIENT_DATA
-    # rows enough, but clustered ones that are worth too few: nothing was tested
-    if evidence.features and all(feature.untested is not None for feature in evidence.features):
+    if any(map(is_confirmed, evidence.features)):
+        return MonitorState.VIOLATION
+    # rows enough, but clustered ones that are worth too few, or of conditions that the baseline does not know
+    if evidence.features and evidence.baseline is not None and not any_tested(evidence.baseline, evidence.features):
         return MonitorState.INSUFFICIENT_DATA
-    return MonitorState.VIOLATION if any(map(is_confirmed, evidence.features)) else MonitorState.OK
+    return MonitorState.OK
 
 
 def _quality(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
     quality, baseline = evidence.quality, evidence.baseline
     if quality is None or baseline is None or quality.rows == 0:
         return MonitorState.NO_LABELS_YET
-    ratio = wape_ratio(quality, baseline)
+    # a ratio alone decides only for an engine that measures no interval
+    ratio = None if any(metric.name == "wape" for metric in quality.metrics) else wape_ratio(quality, baseline)
     judged = [metric.violated for metric in quality.metrics if metric.violated is not None]
     if quality.rows < spec.minimum_labels or (ratio is None and not judged):
         return MonitorState.INSUFFICIENT_DATA

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState
+from mlops_runtime.monitor.counting.null_patterns import NAME as NULL_PATTERNS
+from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
 from mlops_runtime.monitor.drift.wording import number, percent
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.states import is_confirmed
@@ -12,12 +14,13 @@ _NAMED = 3
 _LISTED = 10
 # what people know a model by, the first that was measured
 _PRIMARY = ("wape", "auc", "rmse", "brier")
+_UNCOVERED = "are of conditions that the baseline does not know"
 _SILENT = {
     MonitorState.NOT_YET_DEPLOYED: "nothing serves yet",
     MonitorState.NO_TRAFFIC: "nobody called",
     MonitorState.NO_CAPTURE: "calls were made and none was captured",
     MonitorState.BASELINE_OLDER_THAN_MODEL: "the baseline is of another training set than the model",
-    MonitorState.MONITOR_NOT_RUN: "most captures of the newest hours are not counted",
+    MonitorState.MONITOR_NOT_RUN: "captures of the newest hours are not counted",
 }
 _ADVICE = {
     MonitorState.NOT_YET_DEPLOYED: "nothing: the first approved model starts it",
@@ -110,15 +113,43 @@ def _drift(report: MonitorReport) -> str:
     spec, state = _spec(report), report.drift_state
     if state is MonitorState.VIOLATION:
         windows = "this window" if spec.of_windows == 1 else f"{spec.alarm_windows} of {spec.of_windows} windows"
-        return f"drift in {windows}: {_names([f for f in report.features if is_confirmed(f)])}"
+        said = [f.description or f.name for f in report.features if f.rule == UNREADABLE]
+        confirmed = [f for f in report.features if f.rule != UNREADABLE and is_confirmed(f)]
+        said += [f"drift in {windows}: {_names(confirmed)}"] if confirmed else []
+        return "; ".join([*said, *_mostly_uncovered(report)])
     if state is MonitorState.INSUFFICIENT_DATA:
-        return f"{report.rows:,} rows are too few to decide about drift, {spec.minimum_rows} are needed"
+        return too_little(report)
     if state is not MonitorState.OK:
         return _SILENT.get(state, str(state))
     suspects = [feature for feature in report.features if feature.drifted]
     if suspects:
-        return f"drift in this window, not yet in {spec.alarm_windows} of {spec.of_windows}: {_names(suspects)}"
-    return f"no drift in {report.rows:,} rows"
+        said = [f"drift in this window, not yet in {spec.alarm_windows} of {spec.of_windows}: {_names(suspects)}"]
+        return "; ".join([*said, *_mostly_uncovered(report)])
+    uncovered = report.uncovered_rows or 0
+    rest = f", {uncovered:,} more {_UNCOVERED}" if uncovered else ""
+    return f"no drift in {report.rows - uncovered:,} rows{rest}"
+
+
+def too_little(report: MonitorReport) -> str:
+    """Return why drift could not be decided about although there was traffic: too few rows, or none that can be compared.
+
+    Args:
+        report: Whose drift is ``INSUFFICIENT_DATA``.
+    """
+    spec, uncovered = _spec(report), report.uncovered_rows or 0
+    if report.rows < spec.minimum_rows:
+        return f"{report.rows:,} rows are too few to decide about drift, {spec.minimum_rows} are needed"
+    if report.rows - uncovered < spec.minimum_rows:
+        return f"{uncovered:,} of {report.rows:,} rows {_UNCOVERED}: the others are too few to decide about drift"
+    aside = {*(report.left_out or ()), NULL_PATTERNS}
+    reasons = [f"{f.name}: {f.untested}" for f in report.features if f.untested is not None and f.name not in aside]
+    because = f", {reasons[0]}" if reasons else ""
+    return f"no feature could be tested in {report.rows:,} rows{because}"
+
+
+def _mostly_uncovered(report: MonitorReport) -> list[str]:
+    uncovered = report.uncovered_rows or 0
+    return [f"{uncovered:,} of {report.rows:,} rows {_UNCOVERED}"] if 2 * uncovered > report.rows else []
 
 
 def _names(features: Sequence[FeatureDrift]) -> str:
@@ -199,9 +230,17 @@ def _advice(report: MonitorReport) -> list[str]:
     advice = []
     if report.drift_state in _ADVICE:
         advice.append(_ADVICE[report.drift_state])
-    if report.drift_state is MonitorState.VIOLATION:
+    if any(feature.rule == UNREADABLE for feature in report.features):
+        advice.append(
+            "ask the callers what they changed: rows must have the columns of the model's inputs, in their order"
+        )
+    if any(feature.rule != UNREADABLE and is_confirmed(feature) for feature in report.features):
         advice.append(
             "if the feed is broken, mend it and pause the unit's automation meanwhile; else let the model be trained anew"
+        )
+    if 2 * (report.uncovered_rows or 0) > report.rows:
+        advice.append(
+            "look at the conditions on the page: calls of a kind that training had none of need a model that had"
         )
     if report.quality_state is MonitorState.VIOLATION:
         advice.append("check that the labels are right; then let the model be trained anew, or roll back")

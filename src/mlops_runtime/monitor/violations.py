@@ -7,11 +7,14 @@ and https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-model-
 """
 
 import re
+from ast import literal_eval
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, Measured, Violation, Violations
+from mlops_runtime.monitor.counting.problems import unreadable_rows
 from mlops_runtime.monitor.drift.rules import Rule
+from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.quality.bias import bias_violations
 from mlops_runtime.monitor.quality.quality import HIGHER_IS_BETTER
@@ -21,7 +24,12 @@ from mlops_runtime.monitor.states import is_confirmed
 DATASET = "dataset"
 # Model Monitor's own name for what is wrong with the number of columns
 _MISSING, _EXTRA = "Missing columns", "Extra columns"
-_CHECKS = {Rule.NULL_SHARE.value: "completeness_check", Rule.NEW_LEVEL.value: "categorical_values_check"}
+_CHECKS = {
+    Rule.NULL_SHARE.value: "completeness_check",
+    Rule.NEW_LEVEL.value: "categorical_values_check",
+    Rule.TYPE.value: "data_type_check",
+    UNREADABLE: "unreadable_rows_check",
+}
 # as `capture` words them
 _ABSENT = re.compile(r"column (.+) is missing")
 _FOREIGN = re.compile(r"column (.+) is not the model's")
@@ -36,7 +44,8 @@ def violations(evidence: Evidence, spec: MonitorSpec) -> Violations:
     where more values than ``minimum_share`` could not be read as the feature's type; ``missing_column_check`` and
     ``extra_column_check`` where as many rows lacked a column, or had one more. Of quality: ``LessThanThreshold`` or
     ``GreaterThanThreshold``, as the metric is better the higher or the lower. Of bias: ``bias_drift_check``. Of attributions:
-    ``feature_attribution_drift_check``. Of the baseline itself, which Model Monitor does not check: ``baseline_integrity_check``.
+    ``feature_attribution_drift_check``. What Model Monitor does not check: ``unreadable_rows_check`` where more than 5 % of the
+    rows cannot be read, ``baseline_integrity_check`` of the baseline itself.
 
     Args:
         evidence: What the run knows.
@@ -48,7 +57,8 @@ def violations(evidence: Evidence, spec: MonitorSpec) -> Violations:
         return Violations(violations=evidence.violations)
     found = [_drift(feature) for feature in evidence.features if feature.drifted or is_confirmed(feature)]
     if evidence.baseline is not None and evidence.counts is not None:
-        found += _types(evidence.baseline, evidence.counts, spec)
+        told = {line.feature_name for line in found if line.constraint_check_type == "data_type_check"}
+        found += [line for line in _types(evidence.baseline, evidence.counts, spec) if line.feature_name not in told]
         found += _columns(evidence.problems, evidence.counts, spec)
     if evidence.quality is not None:
         found += [_metric(metric) for metric in evidence.quality.metrics if metric.violated]
@@ -91,19 +101,19 @@ def _types(baseline: Baseline, counts: Counts, spec: MonitorSpec) -> Iterator[Vi
 
 
 def _columns(problems: Mapping[str, int], counts: Counts, spec: MonitorSpec) -> Iterator[Violation]:
+    rows = counts.rows + unreadable_rows(counts)
     for problem, times in problems.items():
-        rows = counts.rows + counts.malformed
         if not rows or times / rows <= spec.minimum_share:
             continue
         if match := _ABSENT.fullmatch(problem):
             said = f"There is a missing column in {times} of {rows} rows"
             yield Violation(
-                feature_name=match[1].strip("'\""), constraint_check_type="missing_column_check", description=said
+                feature_name=literal_eval(match[1]), constraint_check_type="missing_column_check", description=said
             )
         elif match := _FOREIGN.fullmatch(problem):
             said = f"There is an extra column in {times} of {rows} rows"
             yield Violation(
-                feature_name=match[1].strip("'\""), constraint_check_type="extra_column_check", description=said
+                feature_name=literal_eval(match[1]), constraint_check_type="extra_column_check", description=said
             )
         elif match := _WIDTH.fullmatch(problem):
             here, there = int(match[1]), int(match[2])

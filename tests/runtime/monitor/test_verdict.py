@@ -51,7 +51,7 @@ def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
             "100 are needed",
         ),
         ({"traffic": Traffic(invocations=5), "rows": 0, "quality": None}, "calls were made and none was captured; no labels yet"),
-        ({"traffic": Traffic(uncounted=5), "quality": None}, "most captures of the newest hours are not counted; no labels yet"),
+        ({"traffic": Traffic(uncounted=5), "quality": None}, "captures of the newest hours are not counted; no labels yet"),
         ({"live": None}, "nothing serves yet"),
         ({"flaw": "the baseline was changed"}, "nothing is decided, the baseline was changed"),
         (

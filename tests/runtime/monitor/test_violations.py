@@ -36,9 +36,23 @@ def found(evidence: Evidence, spec: MonitorSpec = SPEC) -> list[Violation]:
     return list(made.violations)
 
 
+@pytest.mark.parametrize("name", ["'", '"', "it's", "a\nb", "c" * 61, " padded ", "preis € \\n", "is missing"])
+def test_columns_are_named_exactly(lines: Any, baseline: Baseline, name: str) -> None:
+    """As they are called, so that tables can be joined by them."""
+    row = json.dumps({"instances": [{"price": 1, "stock": 1, "store": "north", name: 1}]})
+    [line] = found(window(baseline, lines, [row], encoding="JSON"))
+    assert (line.feature_name, line.constraint_check_type) == (name, "extra_column_check")
+    renamed = replace(baseline, features=(*baseline.features[:2], replace(baseline.features[2], name=name)))
+    row = json.dumps({"instances": [{"price": 1, "stock": 1}]})
+    [line] = found(window(renamed, lines, [row], encoding="JSON"))
+    assert (line.feature_name, line.constraint_check_type) == (name, "missing_column_check")
+
+
 @pytest.mark.parametrize(
     ("rule", "check"),
     [
+        ("type", "data_type_check"),
+        ("unreadable", "unreadable_rows_check"),
         ("distribution", "baseline_drift_check"),
         ("mean", "baseline_drift_check"),
         ("out_of_range", "baseline_drift_check"),
@@ -73,6 +87,10 @@ def test_values_of_another_type_are_a_violation(lines: Any, baseline: Baseline) 
     assert (line.feature_name, line.constraint_check_type) == ("price", "data_type_check")
     assert "3.00% of 100 values are not of type number" in line.description
     assert found(evidence, MonitorSpec(minimum_share=0.05)) == []
+    [line] = found(
+        replace(evidence, features=(replace(QUIET, drifted=True, rule="type", description="3 % no number"),))
+    )
+    assert (line.constraint_check_type, line.description) == ("data_type_check", "3 % no number (p-value 1)")
 
 
 def test_missing_and_extra_columns_are_violations(lines: Any, baseline: Baseline) -> None:

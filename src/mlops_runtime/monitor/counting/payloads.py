@@ -24,7 +24,8 @@ except ImportError:
     orjson = None  # type: ignore[assignment] # a plain Python reads the same, more slowly
 
 Row = Sequence[Any]
-_SHOWN = 60
+# the longest name that a table's column may have
+_NAME = 255
 _CSV, _JSON, _JSON_LINES = "CSV", "JSON", "JSON Lines"
 
 
@@ -246,8 +247,8 @@ def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list
                 continue
             found.append([row.get(name) for name in names])
         known = frozenset(names) if known is None else known
-        problems += [f"column {name[:_SHOWN]!r} is missing" for name in names if name not in row]
-        problems += [f"column {name[:_SHOWN]!r} is not the model's" for name in row if name not in known]
+        problems += [f"column {name!r} is missing" for name in names if name not in row]
+        problems += [f"column {name[:_NAME]!r} is not the model's" for name in row if name not in known]
     return found
 
 

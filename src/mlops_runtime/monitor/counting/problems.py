@@ -6,10 +6,13 @@ the whole would have dropped too, so that what is kept has its exact count.
 
 from collections.abc import Mapping
 
+from mlops_runtime.contracts.monitor import Counts
 from mlops_runtime.monitor.counting.cells import level_crc
 
 MAXIMUM = 100
 OTHERS = "other problems"
+# how those begin that are of a whole line or row
+_UNREADABLE = ("line ", "input ", "row ")
 
 
 def bounded(problems: Mapping[str, int]) -> dict[str, int]:
@@ -28,6 +31,25 @@ def bounded(problems: Mapping[str, int]) -> dict[str, int]:
     kept = {name: problems[name] for name in sorted(names)}
     others = sum(problems.values()) - sum(kept.values())
     return {**kept, OTHERS: others} if others else kept
+
+
+def is_unreadable(problem: str) -> bool:
+    """Return whether a problem is one of a line or row that was left out.
+
+    Example:
+        >>> is_unreadable("row has 3 values instead of 4"), is_unreadable("inferenceTime is not a time")
+        (True, False)
+    """
+    return problem.startswith(_UNREADABLE)
+
+
+def unreadable_rows(counts: Counts) -> int:
+    """Return how many rows could not be read; a line of which no row is known counts as one.
+
+    Args:
+        counts: A window's. Those of an earlier version name no problems, and know only lines.
+    """
+    return max(counts.malformed, sum(times for name, times in (counts.problems or {}).items() if is_unreadable(name)))
 
 
 def add(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> dict[str, int] | None:

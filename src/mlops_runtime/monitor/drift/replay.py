@@ -7,8 +7,11 @@ from datetime import datetime
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorState
 from mlops_runtime.monitor.counting.counts import empty, merge
+from mlops_runtime.monitor.counting.problems import unreadable_rows
 from mlops_runtime.monitor.drift.decide import decide
 from mlops_runtime.monitor.drift.persistence import hours_to_add, is_persistent
+from mlops_runtime.monitor.drift.tested import any_tested
+from mlops_runtime.monitor.drift.unreadable import unreadable
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 
@@ -100,24 +103,26 @@ class _Tape:
         spec = self.spec
         counts = merge(self.nothing, self._between(window.start, window.end))
         before = (self._rows(window.start - (back + 1) * HOUR) for back in range(spec.merge_hours))
-        added = hours_to_add(counts.rows, before, spec)
+        added = hours_to_add(counts.rows + unreadable_rows(counts), before, spec)
         first = window.start - added * HOUR
         counts = merge(counts, self._between(first, window.start))
         found = ReplayedWindow(window=window, hours_merged=added, rows=counts.rows, state=MonitorState.NO_TRAFFIC)
-        if counts.rows == 0:
+        sent = counts.rows + unreadable_rows(counts)
+        if sent == 0:
             return found
-        if counts.rows < spec.minimum_rows:
+        if sent < spec.minimum_rows:
             return replace(found, state=MonitorState.INSUFFICIENT_DATA)
         features = tuple(decision.drift for decision in decide(self.baseline, counts, spec))
         apart = _apart(first, earlier, spec.of_windows - 1)
         features = tuple(replace(one, persistent=is_persistent(one, apart, spec)) for one in features)
-        state = MonitorState.VIOLATION if any(one.persistent for one in features) else MonitorState.OK
-        if all(one.untested is not None for one in features):
-            state = MonitorState.INSUFFICIENT_DATA
+        features += unreadable(counts, spec)
+        state = MonitorState.OK if any_tested(self.baseline, features) else MonitorState.INSUFFICIENT_DATA
+        if any(one.persistent for one in features):
+            state = MonitorState.VIOLATION
         return replace(found, state=state, features=features)
 
     def _rows(self, hour: datetime) -> int:
-        return self.hours[hour].rows if hour in self.hours else 0
+        return self.hours[hour].rows + unreadable_rows(self.hours[hour]) if hour in self.hours else 0
 
     def _between(self, start: datetime, end: datetime) -> list[Counts]:
         number = (end - start) // HOUR
