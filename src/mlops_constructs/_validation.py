@@ -42,11 +42,11 @@ def check_type(name: str, value: object, kind: type, *, allowed: str) -> str | N
     return None if value is None or isinstance(value, kind) else f"{name} must be {allowed}, got {value!r}"
 
 
-def check_names(name: str, value: object) -> str | None:
+def check_names(name: str, value: object, *, example: str = "('price',)") -> str | None:
     """Return the problem of what is no tuple of texts that say something: of one text alone each letter would be a name."""
     if isinstance(value, tuple) and all(isinstance(each, str) and each for each in value):
         return None
-    return f"{name} must be a tuple of names, such as ('price',), got {value!r}"
+    return f"{name} must be a tuple of names, such as {example}, got {value!r}"
 
 
 def check_pattern(name: str, value: str | None, *, pattern: str, allowed: str) -> str | None:

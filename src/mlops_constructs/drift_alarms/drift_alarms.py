@@ -9,7 +9,7 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs._topic import ALARMS, admit
-from mlops_constructs._validation import check_range, raise_if_any
+from mlops_constructs._validation import check_range, check_type, raise_if_any
 from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, warn
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.drift_alarms._children import Child, children, names
@@ -53,7 +53,8 @@ class DriftAlarms(Construct):
         critical_topic: Topic of those on call. Default: the unit's.
         warning_topic: Topic of those who look in working hours. Default: the unit's.
         severities: Severities that differ, by the alarm's name, such as ``{"suspect": Severity.CRITICAL}``. Default: none does.
-        psi: Largest PSI of features that have an alarm of their own, a warning. Default: none has.
+        psi: Largest PSI of features that have an alarm of their own, a warning. What is a feature only a model's baseline says: one
+            that no model has deploys, its alarm never has data, and each report names it as unknown. Default: none has.
         expect_traffic: When calls are expected, so that their absence rings. Default: never.
 
     Raises:
@@ -139,25 +140,36 @@ class DriftAlarms(Construct):
         psi: Mapping[str, float],
         traffic: ExpectedTraffic | None,
     ) -> None:
-        known, features = names(self._monitor, traffic=traffic), self._monitor.spec.alarm_features
-        raise_if_any(
-            self,
-            "InvalidDriftAlarms",
-            [
-                check_range("wape_ratio", wape_ratio, minimum=0.01, maximum=100),
-                *(
-                    f"severities must name alarms ({', '.join(known)}), got {name!r}"
-                    for name in severities
-                    if name not in known
-                ),
-                *(
-                    f"psi must name features of the spec's alarm_features ({', '.join(features) or 'none'}), got {name!r}"
-                    for name in psi
-                    if name not in features
-                ),
-                *(check_range(f"psi of {name}", value, minimum=0.001, maximum=100) for name, value in psi.items()),
-            ],
-        )
+        problems = [
+            check_range("wape_ratio", wape_ratio, minimum=0.01, maximum=100),
+            check_type(
+                "severities", severities, Mapping, allowed="severities by name, such as {'bias': Severity.WARNING}"
+            ),
+            check_type("psi", psi, Mapping, allowed="limits by feature, such as {'price': 0.25}"),
+            check_type(
+                "expect_traffic", traffic, ExpectedTraffic, allowed="an ExpectedTraffic such as ExpectedTraffic()"
+            ),
+        ]
+        if isinstance(severities, Mapping):
+            expected = traffic if isinstance(traffic, ExpectedTraffic) else None
+            known, allowed = (
+                names(self._monitor, traffic=expected),
+                " or ".join(f"Severity.{each.name}" for each in Severity),
+            )
+            for name, severity in severities.items():
+                if name not in known:
+                    problems.append(f"severities must name alarms ({', '.join(known)}), got {name!r}")
+                if not isinstance(severity, Severity):
+                    problems.append(f"severity of {name} must be {allowed}, got {severity!r}")
+        if isinstance(psi, Mapping):
+            features = self._monitor.spec.alarm_features
+            for name, value in psi.items():
+                if name not in features:
+                    having = ", ".join(features) or "none"
+                    problems.append(f"psi must name features of the spec's alarm_features ({having}), got {name!r}")
+                problem = check_range(f"psi of {name}", value, minimum=0.001, maximum=100)
+                problems.append(f"psi of {name} must be a number, got None" if value is None else problem)
+        raise_if_any(self, "InvalidDriftAlarms", problems)
 
     def _define_children(self, found: Sequence[Child]) -> dict[str, cloudwatch.IAlarm]:
         features = Construct(self, "Psi")

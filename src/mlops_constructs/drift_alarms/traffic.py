@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import aws_cdk as cdk
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_whole
+from mlops_constructs._validation import check_duration, check_names, check_whole
 
 Day = Literal["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
 DAYS: tuple[Day, ...] = get_args(Day)
@@ -37,15 +37,19 @@ class ExpectedTraffic:
 
     def __post_init__(self) -> None:
         silence = cdk.Duration.hours(2) if self.silence is None else self.silence
-        unknown = sorted(set(self.days) - set(DAYS))
+        misnamed = check_names("days", self.days, example="('MON', 'TUE')")
+        unknown = [] if misnamed else sorted(set(self.days) - set(DAYS))
         problems = [
             check_whole("start", self.start, minimum=0, maximum=23),
             check_whole("end", self.end, minimum=1, maximum=24),
             f"end must differ from start, got {self.end} for both; leave both out for the whole day"
             if self.end == self.start
             else None,
+            misnamed,
             f"days must be of {', '.join(DAYS)}, got {', '.join(map(repr, unknown))}" if unknown else None,
-            None if self.days else "days must not be empty; leave expect_traffic out where no call is expected",
+            None
+            if self.days or misnamed
+            else "days must not be empty; leave expect_traffic out where no call is expected",
             check_duration("silence", silence, minimum=cdk.Duration.hours(1), maximum=cdk.Duration.days(2)),
         ]
         found = [problem for problem in problems if problem is not None]

@@ -47,7 +47,8 @@ class PersonalData:
     withheld: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        checks = check_names("hashed", self.hashed), check_names("withheld", self.withheld)
+        lists = {"hashed": self.hashed, "withheld": self.withheld}
+        checks = [check_names(name, value, example="('email',)") for name, value in lists.items()]
         problems = [problem for problem in checks if problem is not None]
         if not problems:
             names = [name.casefold() for name in (*self.hashed, *self.withheld)]

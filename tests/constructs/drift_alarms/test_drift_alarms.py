@@ -195,7 +195,7 @@ def test_the_price_is_told(demand: Any):
     Annotations.from_stack(demand.stack).has_info(
         "/Demand/Alarms",
         Match.string_like_regexp(
-            r"watching demand-forecast costs about 12\.60 USD a month: 24 metrics at 0\.30, 9 alarms at 0\.10, 3 composite .*"
+            r"watching demand-forecast costs about 12\.90 USD a month: 25 metrics at 0\.30, 9 alarms at 0\.10, 3 composite .*"
         ),
     )
 
@@ -214,6 +214,15 @@ def test_the_limit_of_quality_can_be_given(define: Callable[..., Any]):
             r"severities must name alarms \(suspect, features, .*\), got 'drift'",
         ),
         ({"psi": {"price": 0.2}}, r"psi must name features of the spec's alarm_features \(none\), got 'price'"),
+        (
+            {"severities": {"bias": "warning", "latency": None}, "expect_traffic": "always", "wape_ratio": "2"},
+            r"wape_ratio must be from 0.01 to 100, got '2'; expect_traffic must be an ExpectedTraffic .*, got 'always'; "
+            r"severity of bias must be Severity.WARNING or Severity.CRITICAL, got 'warning'; severity of latency must be .* got N",
+        ),
+        (
+            {"severities": ["bias"], "psi": 0.2},
+            r"severities must be severities by name, .*; psi must be limits by feature, .*",
+        ),
     ],
 )
 def test_fails_when_it_cannot_be(define: Callable[..., Any], arguments: dict[str, Any], message: str):

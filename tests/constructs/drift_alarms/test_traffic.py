@@ -45,6 +45,7 @@ def test_it_is_the_calls_at_the_expected_hours_of_a_week_and_one_at_all_others(
         ({"start": 24}, "start must be a whole number from 0 to 23, got 24"),
         ({"start": 6, "end": 6}, "end must differ from start, got 6 for both"),
         ({"days": ("MON", "HOLIDAY")}, "days must be of MON, .*, got 'HOLIDAY'"),
+        ({"days": "MON"}, r"days must be a tuple of names, such as \('MON', 'TUE'\), got 'MON'"),
         ({"days": ()}, "days must not be empty"),
         ({"silence": cdk.Duration.days(3)}, "silence must be from 1 hour to 2 days, got 3 days"),
         ({"silence": cdk.Duration.minutes(90)}, "silence must be whole hours, got 1 hour 30 minutes"),
