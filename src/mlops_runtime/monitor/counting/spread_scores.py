@@ -31,4 +31,4 @@ def spread_scores(bins: Wide) -> Wide:
     normal = NormalDist()
     z = [normal.inv_cdf(share) for share in np.clip(np.cumsum(shares)[:-1], 1e-15, 1 - 1e-15)]
     ends = np.array([0.0, *(one * normal.pdf(one) for one in z), 0.0])
-    return np.interp(np.arange(len(bins)), used, -np.diff(ends) / shares)
+    return np.asarray(np.interp(np.arange(len(bins)), used, -np.diff(ends) / shares), dtype=np.float64)
