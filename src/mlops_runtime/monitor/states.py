@@ -132,17 +132,10 @@ def _drift(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
 
 
 def _quality(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    quality, baseline = evidence.quality, evidence.baseline
-    if quality is None or baseline is None or quality.rows == 0:
+    quality = evidence.quality
+    if quality is None or quality.rows == 0:
         return MonitorState.NO_LABELS_YET
-    # a ratio alone decides only for an engine that measures no interval
-    ratio = None if any(metric.name == "wape" for metric in quality.metrics) else wape_ratio(quality, baseline)
-    judged = [metric.violated for metric in quality.metrics if metric.violated is not None]
-    if quality.rows < spec.minimum_labels or (ratio is None and not judged):
-        return MonitorState.INSUFFICIENT_DATA
-    if any(judged) or (ratio is not None and ratio > spec.maximum_wape_ratio):
-        return MonitorState.VIOLATION
-    return MonitorState.OK
+    return MonitorState.INSUFFICIENT_DATA if quality.rows < spec.minimum_labels else _judged(quality.metrics)
 
 
 def _bias(evidence: Evidence) -> MonitorState:

@@ -14,6 +14,7 @@ _NAMED = 3
 _LISTED = 10
 # what people know a model by, the first that was measured
 _PRIMARY = ("wape", "auc", "rmse", "brier")
+_UNJUDGED = "no metric has both an interval and a limit, of quality_limits or from the holdout"
 _UNCOVERED = "are of conditions that the baseline does not know"
 _SILENT = {
     MonitorState.NOT_YET_DEPLOYED: "nothing serves yet",
@@ -167,8 +168,10 @@ def _quality(report: MonitorReport) -> str:
     state, spec = report.quality_state, _spec(report)
     if state is MonitorState.NO_LABELS_YET:
         return "no labels yet"
-    if state is MonitorState.INSUFFICIENT_DATA:
+    if state is MonitorState.INSUFFICIENT_DATA and report.labelled_rows < spec.minimum_labels:
         return f"{report.labelled_rows:,} labelled rows are too few to decide about quality, {spec.minimum_labels} are needed"
+    if state is MonitorState.INSUFFICIENT_DATA:
+        return f"quality of {report.labelled_rows:,} labelled rows is not judged: {_UNJUDGED}"
     if state not in (MonitorState.OK, MonitorState.VIOLATION):
         return f"quality is not known: {_SILENT.get(state, str(state))}"
     measured = report.quality_metrics or ()

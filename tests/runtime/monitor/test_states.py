@@ -17,7 +17,15 @@ from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.states import overall, silence, states
 
 SPEC = MonitorSpec()
-GOOD = Quality(rows=500, wape=0.44, bias=0.1, unmatched=0, mismatched=0, malformed=0)
+GOOD = Quality(
+    rows=500,
+    wape=0.44,
+    bias=0.1,
+    unmatched=0,
+    mismatched=0,
+    malformed=0,
+    metrics=(Measured(name="wape", value=0.44, violated=False),),
+)
 KNOWN = replace(BASELINE, quality={"wape": 0.4, "bias": 0.0})
 QUIET = FeatureDrift(name="price", psi=0.0, p_value=1.0, drifted=False, persistent=False)
 FULL = Evidence(
@@ -74,16 +82,15 @@ def test_drift_states_in_their_order(change: dict[str, Any], expected: MonitorSt
     [
         ({"rows": 0, "wape": None}, MonitorState.NO_LABELS_YET),
         ({"rows": 99}, MonitorState.INSUFFICIENT_DATA),
-        ({"wape": None}, MonitorState.INSUFFICIENT_DATA),
-        ({"wape": None, "metrics": (measured(None),)}, MonitorState.INSUFFICIENT_DATA),
-        ({"wape": None, "metrics": (measured(False),)}, MonitorState.OK),
-        ({"metrics": (measured(True),)}, MonitorState.VIOLATION),
-        ({"wape": 0.5}, MonitorState.OK),
-        ({"wape": 0.51}, MonitorState.VIOLATION),
+        ({"metrics": ()}, MonitorState.INSUFFICIENT_DATA),
+        ({"metrics": (measured(None),)}, MonitorState.INSUFFICIENT_DATA),
+        ({"metrics": (measured(None), measured(False))}, MonitorState.OK),
+        ({"metrics": (measured(False), measured(True))}, MonitorState.VIOLATION),
+        ({"wape": 0.7}, MonitorState.OK),
     ],
 )
 def test_quality_states(change: dict[str, Any], expected: MonitorState) -> None:
-    """The holdout's WAPE is 0.4, so 1.25 times it is 0.5; limits of other metrics count too."""
+    """A metric is worse than it may be or not; a WAPE that is high by chance alone is no violation."""
     assert states(replace(FULL, quality=replace(GOOD, **change)), SPEC)["quality"] is expected
 
 
