@@ -1,4 +1,4 @@
-"""``mlops monitor report | explain | replay``: what a monitor found, why, and what other thresholds would have said."""
+"""``mlops monitor report | explain | replay | baseline``: what a monitor found, why, and what others would have said."""
 
 import difflib
 import json
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli import monitor_replay
+from mlops_cli import monitor_baseline, monitor_replay
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
 from mlops_cli.local import Home
@@ -102,6 +102,7 @@ def explain(
 
 
 app.command()(monitor_replay.replay)
+app.command()(monitor_baseline.baseline)
 
 
 def report_lines(report: "MonitorReport") -> "Iterator[str]":

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mlops_runtime.contracts.monitor import MonitorReport
     from mlops_runtime.monitor.archive import Archive
+    from mlops_runtime.monitor.store import MonitorStore
     from mlops_runtime.rollout.table import RolloutTable
 
 NEWEST = "newest"
@@ -52,12 +53,14 @@ class Watched:
         endpoint: Name of the endpoint.
         archive: Its reports and counts.
         rollout: The endpoint's row: what is live.
+        captured: Its captures; None where the endpoint captures nothing.
         now: The time in the cloud.
     """
 
     endpoint: str
     archive: "Archive"
     rollout: "RolloutTable"
+    captured: "MonitorStore | None"
     now: datetime
 
     def report(self, window: str) -> "MonitorReport":
@@ -108,6 +111,16 @@ class Watched:
         live = self.rollout.read().live
         return None if live is None else from_json(LivePointer, live).since
 
+    def captures(self) -> "MonitorStore":
+        """Return where the captures are read.
+
+        Raises:
+            UserError: If the endpoint has none.
+        """
+        if self.captured is None:
+            raise UserError(f"{self.endpoint} captures nothing that could be counted again; turn on its data capture")
+        return self.captured
+
 
 @contextmanager
 def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Iterator[Watched]:
@@ -124,6 +137,7 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
     try:
         from mlops_runtime.contracts import ContractError
         from mlops_runtime.monitor.archive import Archive
+        from mlops_runtime.monitor.store import MonitorStore
         from mlops_runtime.rollout.table import RolloutTable
 
         with account(profile, home) as aws:
@@ -131,9 +145,17 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
             entry = entries.endpoint(_only(entries) if endpoint is None else endpoint)
             artifacts = entries.unit(entry.unit).artifacts_bucket
             _, now = aws.caller()
-            archive = Archive(aws.client("s3"), endpoint=entry.endpoint, artifacts=artifacts)
-            rollout = RolloutTable(aws.client("dynamodb"), entry.rollout_table, entry.endpoint)
-            yield Watched(endpoint=entry.endpoint, archive=archive, rollout=rollout, now=now)
+            yield Watched(
+                endpoint=entry.endpoint,
+                archive=Archive(aws.client("s3"), endpoint=entry.endpoint, artifacts=artifacts),
+                rollout=RolloutTable(aws.client("dynamodb"), entry.rollout_table, entry.endpoint),
+                captured=None
+                if entry.capture_bucket is None
+                else MonitorStore(
+                    aws.client("s3"), endpoint=entry.endpoint, artifacts=artifacts, captures=entry.capture_bucket
+                ),
+                now=now,
+            )
     except ImportError as error:
         raise UserError(f"mlops monitor needs {error.name}; run: pip install 'mlops-constructs[monitor]'") from error
     except ContractError as error:

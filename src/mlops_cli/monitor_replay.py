@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from mlops_cli import monitor_baseline
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
 from mlops_cli.feature_groups import print_table
@@ -48,6 +50,14 @@ def replay(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A threshold of MonitorSpec to try.", show_default=False),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline",
+            help="A baseline of `mlops monitor baseline` to try: captures are counted again. Default: the live one.",
+            show_default=False,
+        ),
+    ] = None,
     window_hours: Annotated[
         int | None, typer.Option(help="Length of a window. Default: that of the newest.", min=1, show_default=False)
     ] = None,
@@ -61,16 +71,17 @@ def replay(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Decide kept counts again, as they were and with other thresholds: would this have alarmed?"""
+    """Decide kept counts again, as they were and with other thresholds or another baseline: would this have alarmed?"""
+    tried = [*(settings or []), *(() if against is None else (f"the baseline {against}",))]
     with watched(endpoint, profile, home) as found:
         from mlops_runtime.monitor.drift.replay import replay as decide_again
+        from mlops_runtime.monitor.known import known
         from mlops_runtime.monitor.page.text import window_hours as length
         from mlops_runtime.monitor.spec import MonitorSpec
         from mlops_runtime.monitor.window import Window
 
         newest = found.report(NEWEST)
         before = MonitorSpec() if newest.spec is None else newest.spec
-        spec = changed(before, settings or [])
         hours = window_hours or int(length(newest))
         every = every_hours or found.period_hours(newest) or hours
         until = hour("--to", newest.window_until if end is None else end)
@@ -81,8 +92,11 @@ def replay(
         kept = found.archive.kept(newest)
         if kept.baseline is None:
             raise UserError(f"nothing can be replayed: {kept.problem}")
-        reach = max(before.merge_hours, spec.merge_hours)
-        counted = found.archive.hourly(newest.variant, Window(since, until).extended(reach), kept.baseline)
+        # as deciding does; a name that is set here and is none fails below
+        before, gone = known(before, kept.baseline)
+        spec = changed(before, settings or [])
+        read = Window(since, until).extended(max(before.merge_hours, spec.merge_hours))
+        counted = found.archive.hourly(newest.variant, read, kept.baseline)
         if not counted.parts:
             live = found.live_since()
             serves = "" if live is None else f"; the live model serves since {live[:13]}: name a time after it"
@@ -98,7 +112,11 @@ def replay(
         }
         try:
             was = decide_again(kept.baseline, counted.parts, before, **span)
-            now = decide_again(kept.baseline, counted.parts, spec, **span) if spec != before else was
+            if against is not None:
+                other = monitor_baseline.read(against, kept.baseline)
+                now = decide_again(other, monitor_baseline.recount(found, newest.variant, read, other), spec, **span)
+            else:
+                now = decide_again(kept.baseline, counted.parts, spec, **span) if spec != before else was
         except ValueError as error:
             raise UserError(" ".join(str(error).split())) from error
     if start is None:
@@ -109,13 +127,16 @@ def replay(
         shown = {
             "endpoint": newest.endpoint,
             "settings": {item.partition("=")[0]: item.partition("=")[2] for item in settings or []},
+            "baseline": None if against is None else str(against),
             "left_out_objects": counted.others,
             "as_it_is": [_as_json(window) for window in was],
             "with_settings": [_as_json(window) for window in now],
         }
         typer.echo(json.dumps(shown, indent=2, sort_keys=True))
         return
-    _print(newest, was, now, settings or [])
+    _print(newest, was, now, tried)
+    for problem in gone:
+        typer.echo(problem)
     if counted.others:
         typer.echo(f"{counted.others:,} objects were counted against other baselines and are left out")
 
@@ -173,9 +194,9 @@ def _value(text: str, kind: Any) -> Any:
 
 
 def _print(
-    newest: "MonitorReport", was: "Sequence[ReplayedWindow]", now: "Sequence[ReplayedWindow]", settings: Sequence[str]
+    newest: "MonitorReport", was: "Sequence[ReplayedWindow]", now: "Sequence[ReplayedWindow]", tried: Sequence[str]
 ) -> None:
-    differ = bool(settings)
+    differ = bool(tried)
     heads = (
         "window until",
         "rows",
@@ -193,7 +214,7 @@ def _print(
     told = f"{newest.endpoint}: {alarms} of {len(now)} windows would have alarmed"
     if differ:
         alarmed = sum(window.state.value == "VIOLATION" for window in was)
-        told += f" with {', '.join(settings)}; as it is {alarmed}"
+        told += f" with {', '.join(tried)}; as it is {alarmed}"
     typer.echo(f"{told}; {len(now) - tested} had too few rows to be tested")
 
 

@@ -1,0 +1,159 @@
+"""``mlops monitor baseline``: a baseline from live weeks, and captures of past windows counted against it."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+import typer
+
+from mlops_cli.account import Profile
+from mlops_cli.errors import UserError
+from mlops_cli.local import Home
+from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, hour, watched
+
+if TYPE_CHECKING:
+    from mlops_runtime.contracts.monitor import Baseline, Condition, Counts
+    from mlops_runtime.monitor.window import Window
+
+_WEEKS = 4  # that are read where no time is named
+OfTime = Literal["hour_of_week", "day_of_week", "week_of_month", "week_of_year"]
+_OF_TIME: tuple[OfTime, ...] = get_args(OfTime)
+
+
+def baseline(
+    endpoint: Endpoint = None,
+    *,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="First hour, UTC. Default: four weeks before the last.", show_default=False),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", help="Hour after the last. Default: as the newest window ended.", show_default=False),
+    ] = None,
+    cluster: Annotated[Literal["call", "hour", "day"], typer.Option(help="Rows that vary together.")] = "hour",
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--condition",
+            metavar="NAME",
+            help=f"What rows are compared given: a condition of the live baseline, a column of text, {', '.join(_OF_TIME)}. "
+            "Default: the live baseline's conditions.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("baseline.json"),
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Make a baseline of what was captured in past weeks, to try with `replay --baseline`; the monitor keeps the approved one."""
+    with watched(endpoint, profile, home) as found:
+        from mlops_runtime.contracts import canonical_json, content_hash
+        from mlops_runtime.monitor.counting.live import live_baseline
+        from mlops_runtime.monitor.window import Window
+
+        newest = found.report(NEWEST)
+        until = hour("--to", newest.window_until if end is None else end)
+        since = until - timedelta(weeks=_WEEKS) if start is None else hour("--from", start)
+        if since >= until:
+            raise UserError(f"--from must be before --to, got {since:%Y-%m-%dT%H} and {until:%Y-%m-%dT%H}")
+        kept = found.archive.kept(newest)
+        if kept.baseline is None:
+            raise UserError(f"no baseline can be made, the columns' types are those of the live one: {kept.problem}")
+        live, store = kept.baseline, found.captures()
+        keys = store.capture_keys(newest.variant, Window(since, until))
+        try:
+            made = live_baseline(
+                map(store.object_lines, keys),
+                {feature.name: feature.type for feature in live.features},
+                created=f"{found.now:%Y-%m-%dT%H:%M:%SZ}",
+                training_set_id=live.training_set_id,
+                since=found.live_since() or "",
+                cluster=cluster,
+                conditions=_conditions(live, conditions),
+                pairs=[(pair.first, pair.second) for pair in live.pairs or ()],
+                identifiers=tuple(live.left_out or ()),
+            )
+        except ValueError as error:
+            raise UserError(
+                f"{error}; read were {len(keys)} objects from {since:%Y-%m-%dT%H} to {until:%Y-%m-%dT%H}"
+            ) from error
+    try:
+        output.write_bytes(canonical_json(made))
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}; give another --output") from error
+    shown = {
+        "endpoint": newest.endpoint,
+        "from": f"{since:%Y-%m-%dT%H}",
+        "to": f"{until:%Y-%m-%dT%H}",
+        "objects": len(keys),
+        "rows": made.rows,
+        "file": str(output),
+        "sha256": content_hash(made),
+    }
+    if as_json:
+        typer.echo(json.dumps(shown, indent=2, sort_keys=True))
+        return
+    typer.echo(
+        f"{newest.endpoint}: {made.rows:,} rows of {len(keys):,} objects from {shown['from']} to {shown['to']} UTC are the "
+        f"baseline {output}, SHA-256 {shown['sha256']}"
+    )
+    typer.echo(f"try it: mlops monitor replay {newest.endpoint} --baseline {output}")
+
+
+def read(path: Path, live: "Baseline") -> "Baseline":
+    """Return the baseline of a file.
+
+    Args:
+        path: The file.
+        live: The live model's baseline: the inputs must be the same.
+
+    Raises:
+        UserError: If there is none, it is no baseline, or it is of other inputs.
+    """
+    from mlops_runtime.contracts import ContractError, from_json
+    from mlops_runtime.contracts.monitor import Baseline
+
+    try:
+        found = from_json(Baseline, path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read the baseline {path}: {error.strerror}") from error
+    except ContractError as error:
+        raise UserError(f"{path} is no baseline: {error}; make one with mlops monitor baseline") from error
+    names, others = ([(each.name, each.type) for each in one.features] for one in (live, found))
+    if names != others:
+        raise UserError(f"{path} must be of the live model's inputs {_told(names)}, got {_told(others)}")
+    return found
+
+
+def recount(found: Watched, variant: str, window: "Window", against: "Baseline") -> "list[tuple[datetime, Counts]]":
+    """Return the counts of a window's captures against a baseline, by hour.
+
+    Args:
+        found: The endpoint's monitor.
+        variant: Name of the variant.
+        window: Which hours.
+        against: The baseline.
+    """
+    from mlops_runtime.monitor.counting.counts import count
+
+    store, since = found.captures(), found.live_since() or ""
+    hours = ((store.capture_hour(variant, key), key) for key in store.capture_keys(variant, window))
+    return [(at, count(store.object_lines(key), against, since=since)) for at, key in hours if at is not None]
+
+
+def _conditions(live: "Baseline", names: Sequence[str] | None) -> "tuple[Condition, ...]":
+    from mlops_runtime.contracts.monitor import Condition
+
+    there = {condition.name: condition for condition in live.conditions or ()}
+    if names is None:
+        return tuple(there.values())
+    of_time: dict[str, Condition] = {kind: Condition(name=kind, kind=kind) for kind in _OF_TIME}
+    return tuple(there.get(name) or of_time.get(name) or Condition(name=name) for name in names)
+
+
+def _told(inputs: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in inputs)
