@@ -154,7 +154,8 @@ def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
         window_deviation=deviation,
         minimum=counts.minimum,
         maximum=counts.maximum,
-        **_sent(counts),
+        invalid=counts.invalid,
+        sent=_sent(counts),
     )
 
 
@@ -169,12 +170,14 @@ def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
     compared = []
     for index, feature in enumerate(baseline.features):
         one = _standardised(feature, [(a.features[index], b.features[index]) for a, b in pairs])
-        compared.append(replace(one, **_sent(counts.features[index])))
+        whole = counts.features[index]
+        compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
     if baseline.prediction is not None and counts.prediction is not None:
         predictions = [
             (a.prediction, b.prediction) for a, b in pairs if a.prediction is not None and b.prediction is not None
         ]
-        compared.append(replace(_standardised(baseline.prediction, predictions), **_sent(counts.prediction)))
+        one, whole = _standardised(baseline.prediction, predictions), counts.prediction
+        compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
     return tuple(compared)
 
 
@@ -210,8 +213,8 @@ def _standardised(feature: FeatureBaseline, pairs: Sequence[tuple[FeatureCounts,
     )
 
 
-def _sent(counts: FeatureCounts) -> dict[str, int]:
-    return {"invalid": counts.invalid, "sent": sum(counts.counts) + counts.invalid}
+def _sent(counts: FeatureCounts) -> int:
+    return sum(counts.counts) + counts.invalid
 
 
 def _moments(parts: Sequence[FeatureCounts], weights: Wide) -> tuple[float | None, float | None]:
