@@ -31,6 +31,11 @@ NO_HEARTBEAT_ALARM = ConstructWarning(
     id="mlops-constructs:DriftAlarms.noHeartbeat",
     text="a monitor run every {schedule} gets no heartbeat alarm: CloudWatch looks back 7 days; run it every 84 hours or oftener",
 )
+NO_TRAFFIC_ALARM = ConstructWarning(
+    id="mlops-constructs:DriftAlarms.noTraffic",
+    text="nobody hears when calls stop: the monitor runs every {schedule}, too often to tell each silence; give expect_traffic the "
+    "hours of calls, or acknowledge this warning",
+)
 UNCLAIMED_REF = ConstructWarning(
     id="mlops-constructs:GitLabDeployRole.protectionNotClaimed",
     text="the role trusts {project}'s {ref} whether or not GitLab protects it: protect it there, or let its tokens say so (18.7)",
@@ -59,6 +64,7 @@ ALL_WARNINGS = (
     SHARED_KEY,
     UNKNOWN_VALUE,
     NO_HEARTBEAT_ALARM,
+    NO_TRAFFIC_ALARM,
     UNCLAIMED_REF,
     UNCLAIMED_ENVIRONMENT,
     PLAIN_HTTP,

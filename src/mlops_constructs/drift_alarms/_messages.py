@@ -1,5 +1,6 @@
 """What a run of the monitor found, told to people in words: a rule on its event, transformed for the topic."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aws_cdk import aws_events as events
@@ -14,8 +15,8 @@ from mlops_runtime.contracts.monitor import MonitorState
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
 
-# what people hear of: something is wrong, or nobody looks. That there are no calls, labels or rows enough is no news of its own:
-# the alarms Traffic and Labels tell when it has lasted too long
+# something is wrong, or nobody looks. That there are no labels or rows enough is no news of its own: the alarm Labels tells when it
+# has lasted too long
 TOLD = (
     MonitorState.VIOLATION,
     MonitorState.NO_CAPTURE,
@@ -24,35 +25,51 @@ TOLD = (
 )
 
 
-def define_messages(scope: Construct, *, business_unit: "BusinessUnit", endpoint_name: str, topic: sns.ITopic) -> None:
-    """Define the rule ``Reported``, which tells a topic what was found, what to do and where the report is.
+# told besides, as a warning, where no alarm has the hours of expected calls
+SILENT = (MonitorState.NO_TRAFFIC,)
 
-    One quoted line for each: EventBridge keeps the quotes of a template of text, and escapes a line's end inside of one.
 
-    See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
+def define_messages(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: "BusinessUnit",
+    endpoint_name: str,
+    outcomes: Sequence[MonitorState],
+    topic: sns.ITopic,
+) -> None:
+    """Define a rule that tells a topic what was found, what to do and where the report is.
+
+    One quoted line for each: EventBridge asks for JSON, delivers the quotes of each line of a text to SNS, and would escape a
+    line's end inside of one. An email's subject is SNS's own: a rule's target has no setting for it.
+
+    See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html and
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_Target.html
 
     Args:
         scope: Parent.
+        id: Construct id of the rule.
         business_unit: The unit.
         endpoint_name: The endpoint.
+        outcomes: States that are told.
         topic: Who is told.
     """
     rule = events.Rule(
         scope,
-        "Reported",
+        id,
         event_bus=business_unit.bus,
         description=f"Tells people what the monitor of {endpoint_name} found",
         event_pattern=events.EventPattern(
             source=[event_source(business_unit.name)],
             detail_type=[DetailType.MONITOR_REPORTED.value],
-            detail={"subject": [endpoint_name], "outcome": [state.value for state in TOLD]},
+            detail={"subject": [endpoint_name], "outcome": [state.value for state in outcomes]},
         ),
     )
-    admit(topic, scope, sid=f"Reported{scope.node.addr[-8:]}", service=RULES, source_arn=rule.rule_arn)
+    admit(topic, scope, sid=f"{id}{scope.node.addr[-8:]}", service=RULES, source_arn=rule.rule_arn)
     rule.add_target(
         targets.SnsTopic(
             # CDK would let every rule of every account publish; the statement above is for this rule alone
-            sns.Topic.from_topic_arn(scope, "ReportedTopic", topic.topic_arn),
+            sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn),
             message=_message(),
             dead_letter_queue=business_unit.dead_letter_queue,
         )

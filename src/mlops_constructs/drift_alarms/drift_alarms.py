@@ -1,8 +1,10 @@
 """Alarms on what a monitor finds, by severity, with one alarm an endpoint above them; drift and quality ask for a retraining."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
@@ -10,10 +12,10 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 from mlops_constructs._topic import ALARMS, admit
 from mlops_constructs._validation import check_range, check_type, raise_if_any
-from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, warn
+from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, NO_TRAFFIC_ALARM, warn
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.drift_alarms._children import Child, children, names
-from mlops_constructs.drift_alarms._messages import define_messages
+from mlops_constructs.drift_alarms._messages import SILENT, TOLD, define_messages
 from mlops_constructs.drift_alarms._price import print_price
 from mlops_constructs.drift_alarms.dashboard import define_endpoint_dashboard
 from mlops_constructs.drift_alarms.severity import Severity
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
 
 _RETRAINS = ("features", "quality")
+# an endpoint may well sleep for hours, and only its hours say for which
+_TELLS_SILENCE = cdk.Duration.days(1)
 _TOLD_ABOVE = (
     "the composite alarm of its severity tells the topic, once for all that ring together; "
     "rejected: an action of its own, which would tell the same people twice"
@@ -55,7 +59,8 @@ class DriftAlarms(Construct):
         severities: Severities that differ, by the alarm's name, such as ``{"suspect": Severity.CRITICAL}``. Default: none does.
         psi: Largest PSI of features that have an alarm of their own, a warning. What is a feature only a model's baseline says: one
             that no model has deploys, its alarm never has data, and each report names it as unknown. Default: none has.
-        expect_traffic: When calls are expected, so that their absence rings. Default: never.
+        expect_traffic: When calls are expected, so that their absence rings. Default: a report of a monitor that decides once a day
+            or more seldom warns in words when there was no call since the one before; of others nobody hears.
 
     Raises:
         ValidationError: If a limit is not possible, a name is unknown, or the pipeline has alarms already.
@@ -96,12 +101,7 @@ class DriftAlarms(Construct):
         self._endpoint_alarm = self._define_endpoint_alarm()
         if retraining is not None:
             retraining.add_alarms({name: self._alarms[name] for name in _RETRAINS})
-        define_messages(
-            self,
-            business_unit=business_unit,
-            endpoint_name=monitor.endpoint.endpoint_name,
-            topic=self._topics[Severity.CRITICAL],
-        )
+        self._define_messages(expect_traffic)
         define_endpoint_dashboard(self, "Dashboard", monitor=monitor, alarms=list(self._alarms.values()))
         print_price(
             self,
@@ -170,6 +170,17 @@ class DriftAlarms(Construct):
                 problem = check_range(f"psi of {name}", value, minimum=0.001, maximum=100)
                 problems.append(f"psi of {name} must be a number, got None" if value is None else problem)
         raise_if_any(self, "InvalidDriftAlarms", problems)
+
+    def _define_messages(self, traffic: ExpectedTraffic | None) -> None:
+        name = self._monitor.endpoint.endpoint_name
+        tell = partial(define_messages, self, business_unit=self._unit, endpoint_name=name)
+        tell("Reported", outcomes=TOLD, topic=self._topics[Severity.CRITICAL])
+        if traffic is not None:
+            return
+        if self._monitor.schedule.to_seconds() >= _TELLS_SILENCE.to_seconds():
+            tell("Silent", outcomes=SILENT, topic=self._topics[Severity.WARNING])
+        else:
+            warn(self, NO_TRAFFIC_ALARM, schedule=self._monitor.schedule.to_human_string())
 
     def _define_children(self, found: Sequence[Child]) -> dict[str, cloudwatch.IAlarm]:
         features = Construct(self, "Psi")

@@ -17,7 +17,7 @@ from mlops_constructs import (
     Severity,
     ValidationError,
 )
-from mlops_constructs._warnings import NO_HEARTBEAT_ALARM
+from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, NO_TRAFFIC_ALARM
 from mlops_runtime.monitor.spec import MonitorSpec
 
 IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
@@ -38,6 +38,12 @@ def _composite(made: Any, part: str) -> dict[str, Any]:
 def _named(made: Any, rule: Any) -> set[str]:
     """The alarms that a rule refers to."""
     return {part["Fn::GetAtt"][0][:-8] for part in rule["Fn::Join"][1] if isinstance(part, dict)}
+
+
+def _warns(made: Any, warning: str) -> bool:
+    """Whether the alarms warn of something at synthesis."""
+    pattern = Match.string_like_regexp(f".*{warning}.*")
+    return bool(Annotations.from_stack(made.stack).find_warning("/Demand/Alarms", pattern))
 
 
 @pytest.fixture(scope="module")
@@ -170,13 +176,32 @@ def test_people_are_told_in_words(demand: Any):
     assert target["DeadLetterConfig"]
 
 
+def test_without_hours_of_calls_a_report_of_none_is_a_warning(demand: Any, everything: Any, define: Callable[..., Any]):
+    """From a day on; what looks oftener sees silence each night, and says at synthesis that it tells nobody."""
+    made = define()
+    people = sns.Topic(made.stack, "People", master_key=made.unit.key, enforce_ssl=True)
+    DriftAlarms(made.stack, "Warned", business_unit=made.unit, monitor=made.monitor, warning_topic=people)
+    rule = made.one("AWS::Events::Rule", "WarnedSilent")
+    assert rule["EventPattern"]["detail"] == {"subject": ["demand-forecast"], "outcome": ["NO_TRAFFIC"]}
+    assert rule["Targets"][0]["Arn"] == made.stack.resolve(people.topic_arn)
+    assert "WarnedSilent" in str(made.one("AWS::SNS::TopicPolicy", "People"))
+
+    assert not any("Silent" in name for name in everything.template["Resources"])
+    assert not _warns(demand, NO_TRAFFIC_ALARM.id)
+
+
+def test_who_looks_oftener_than_daily_is_told_to_name_the_hours_of_calls(define: Callable[..., Any]):
+    """Or a feed that stops would tell nobody."""
+    made = define(monitor={"schedule": cdk.Duration.hours(6)})
+    assert _warns(made, NO_TRAFFIC_ALARM.id)
+    assert not any("Silent" in name for name in made.template["Resources"])
+
+
 def test_a_weekly_monitor_gets_no_heartbeat_alarm_and_says_so(define: Callable[..., Any]):
     """CloudWatch cannot look back two weeks; the warning names the way out."""
     made = define(monitor={"schedule": cdk.Duration.days(7)})
     assert "heartbeat" not in made.alarms.alarms
-    Annotations.from_stack(made.stack).has_warning(
-        "/Demand/Alarms", Match.string_like_regexp(f".*{NO_HEARTBEAT_ALARM.id}.*")
-    )
+    assert _warns(made, NO_HEARTBEAT_ALARM.id)
 
 
 def test_calls_are_missed_only_when_some_are_expected(everything: Any):
