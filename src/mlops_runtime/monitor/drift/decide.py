@@ -36,7 +36,6 @@ _WEIGHTS = (0.35, 0.3, 0.35)
 _OF_TYPE = 0.01
 # of an amount's location: mean, ranks, quantiles, spread
 _LOCATION_WEIGHTS = (0.16, 0.54, 0.15, 0.15)
-_ON_RARE = (Rule.NULL_SHARE, Rule.NEW_LEVEL, Rule.OUT_OF_RANGE, Rule.VALUE_SHARE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +57,6 @@ class Examination:
     untested: str | None = None
     rare_share: float = 0.0
     null_share: float = 0.0
-
-    @property
-    def by_rare(self) -> bool:
-        """Whether the share of some value, not the distribution as a whole, gave the p-value."""
-        return self.rule in _ON_RARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,15 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState
+from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
 from mlops_runtime.monitor.drift.wording import number, percent
 from mlops_runtime.monitor.latency import BASELINE_WEEKS, MINIMUM_CALLS
 from mlops_runtime.monitor.page.problems import are_many, short_flaw
+from mlops_runtime.monitor.verdict import too_little
 
 NO_PAIRS = "marginals only: joint changes are not watched"
 ENGINES = {
@@ -18,8 +20,6 @@ ENGINES = {
     "SAGEMAKER_MODEL_MONITOR": "SageMaker Model Monitor",
 }
 MONITORS = ("drift", "quality", "bias", "explainability", "latency")
-# metrics of which less is worse; of all others more is
-_HIGHER_IS_BETTER = ("auc", "f1", "precision", "recall", "accuracy", "r2", "average_precision", "interval_coverage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,14 @@ _SILENT = {
     MonitorState.MONITOR_NOT_RUN: StateText(
         "bad",
         "not watched",
-        "captures lie there that were not counted",
+        "more than a tenth of the newest captures are not counted",
         "read the log and the dead letters of the counting function, mend the cause, redrive the queue",
     ),
     MonitorState.INSUFFICIENT_DATA: StateText(
-        "unknown", "too few rows", "too few rows to say anything", "nothing: hours are added until there are enough"
+        "unknown",
+        "too few rows",
+        "too few rows, or none that can be compared",
+        "nothing: hours are added until there are enough",
     ),
 }
 TONES = {state: said.tone for state, said in _SILENT.items()} | {MonitorState.OK: "good", MonitorState.VIOLATION: "bad"}
@@ -141,6 +144,8 @@ def said(report: MonitorReport, monitor: str) -> StateText:
         monitor: One of `states`.
     """
     state = states(report)[monitor]
+    if monitor == "drift" and state is MonitorState.INSUFFICIENT_DATA:
+        return replace(state_text(monitor, state), means=too_little(report))
     if monitor != "latency" or state is not MonitorState.INSUFFICIENT_DATA:
         return state_text(monitor, state, flaw=report.baseline_flaw)
     calls = max((each.rows or 0 for each in report.latency or ()), default=0)
@@ -280,6 +285,8 @@ def what_to_do(feature: FeatureDrift) -> str:
         "null_share": "ask the feed's owner why values are missing",
         "new_level": "check whether the new levels are meant; the model has never seen them",
         "out_of_range": "check units and defaults at the source; the model has never seen such values",
+        "type": "ask the feed's owner what is sent: a decimal comma makes text of a number, quotes none of a level",
+        UNREADABLE: "ask the callers what they changed; rows must have the columns of the model's inputs",
         "association": "check how the two columns are joined or computed: each alone may look as ever",
         "mean": "check units, currency and price lists at the source",
         "quantile": "check units, currency and price lists at the source",
@@ -291,7 +298,7 @@ def what_to_do(feature: FeatureDrift) -> str:
 
 def has_psi(feature: FeatureDrift) -> bool:
     """Return whether a feature has a PSI: SageMaker Model Monitor gives none, and what was not tested has none either."""
-    return feature.rule != "model_monitor" and feature.untested is None
+    return feature.rule not in ("model_monitor", UNREADABLE) and feature.untested is None
 
 
 def psi_text(feature: FeatureDrift) -> str:
@@ -346,20 +353,6 @@ def interval_text(measured: Measured) -> str:
     if measured.low is None or measured.high is None:
         return value
     return f"{value} ({value_text(measured, measured.low)} to {value_text(measured, measured.high)})"
-
-
-def is_worse(measured: Measured) -> bool:
-    """Return whether a metric is worse than its baseline, however little.
-
-    Example:
-        >>> is_worse(Measured(name="auc", value=0.7, baseline=0.8)), is_worse(Measured(name="rmse", value=3, baseline=4))
-        (True, False)
-    """
-    if measured.value is None or measured.baseline is None:
-        return False
-    if measured.name in _HIGHER_IS_BETTER:
-        return measured.value < measured.baseline
-    return abs(measured.value) > abs(measured.baseline)
 
 
 def moment(at: str) -> str:

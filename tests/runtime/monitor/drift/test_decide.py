@@ -15,6 +15,7 @@ from mlops_runtime.monitor.counting.cells import number_cells
 from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
 from mlops_runtime.monitor.drift.comparison import plain
 from mlops_runtime.monitor.drift.decide import decide, examine, holm
+from mlops_runtime.monitor.drift.rules import Rule
 from mlops_runtime.monitor.drift.wording import percent
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -100,7 +101,7 @@ def test_nulls_that_the_baseline_never_saw_are_found(share: float, rows: int, ex
     results = []
     for _ in range(40):
         decisions = decide(baseline_of(random), window_of(random, rows, {2: moved}), SPEC)
-        results.append(decisions[2].drift.drifted and decisions[2].examination.by_rare)
+        results.append(decisions[2].drift.drifted and decisions[2].examination.rule is Rule.NULL_SHARE)
     assert np.mean(results) == pytest.approx(expected, abs=0.05)
 
 
