@@ -285,7 +285,7 @@ def what_to_do(feature: FeatureDrift) -> str:
         "null_share": "ask the feed's owner why values are missing",
         "new_level": "check whether the new levels are meant; the model has never seen them",
         "out_of_range": "check units and defaults at the source; the model has never seen such values",
-        "type": "ask the feed's owner what is sent: a decimal comma makes text of a number, quotes none of a level",
+        "type": "check how the value is written at the source: a decimal comma makes text of a number",
         UNREADABLE: "ask the callers what they changed; rows must have the columns of the model's inputs",
         "association": "check how the two columns are joined or computed: each alone may look as ever",
         "mean": "check units, currency and price lists at the source",
@@ -293,6 +293,8 @@ def what_to_do(feature: FeatureDrift) -> str:
     }.get(feature.rule or "", "compare the feed with its source")
     if feature.persistent is False:
         return f"{first}; it alarms if the next windows agree"
+    if feature.rule in ("type", UNREADABLE):
+        return f"{first}; no training helps"
     return f"{first}; if the world has changed, retrain"
 
 

@@ -29,8 +29,22 @@ def test_every_rule_says_what_to_do(rule: Rule) -> None:
     """What alarms asks for a retraining where the world has changed; what is suspect waits for the next windows."""
     found = reports.drift("price", 0.2, 1e-9, rule=rule.value)
 
-    assert page_text.what_to_do(found).endswith("if the world has changed, retrain")
+    retrains = "no training helps" if rule is Rule.TYPE else "if the world has changed, retrain"
+    assert page_text.what_to_do(found).endswith(retrains)
     assert page_text.what_to_do(replace(found, persistent=False)).endswith("it alarms if the next windows agree")
+
+
+def test_rows_that_cannot_be_read_have_neither_a_psi_nor_a_training() -> None:
+    """Callers changed something; and a window in which nothing could be compared says what is missing."""
+    found = replace(reports.drift("unreadable_rows", 0.0, 1e-9, rule="unreadable"), persistent=True)
+    assert page_text.psi_text(found) == ""
+    assert page_text.what_to_do(found).endswith("columns of the model's inputs; no training helps")
+    report = reports.report_of(8, (reports.drift("price", untested="50 values are too few"),))
+    silent = replace(report, rows=1000, drift_state=MonitorState.INSUFFICIENT_DATA)
+    assert (
+        page_text.said(silent, "drift").means
+        == "no feature could be tested in 1,000 rows, price: 50 values are too few"
+    )
 
 
 def test_what_holds_or_was_not_tested_asks_for_nothing() -> None:
