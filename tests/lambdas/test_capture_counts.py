@@ -17,6 +17,7 @@ from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.baseline import number_baseline
+from mlops_runtime.monitor.run import TOO_LARGE
 
 HANDLER = Path(__file__).parents[2] / "lambdas" / "capture_counts" / "handler.py"
 KEY = "capture/demand-forecast/AllTraffic/2017/08/07/10/a.jsonl"
@@ -150,6 +151,15 @@ def test_counts_of_the_model_before_survive_a_delivery_after_a_promotion(world: 
     world.send(KEY)
     after = world.counts(COUNTS.replace(content_hash(BASELINE)[:16], content_hash(newer)[:16]))
     assert (world.counts().rows, after.rows, after.earlier) == (3, 0, 3)
+
+
+def test_an_object_that_is_too_large_is_told_by_name(world: World) -> None:
+    """It is not read, and no function runs into its limit five times: the counts say what to do."""
+    world.deploy()
+    body = world.message(0, KEY)["body"].replace('"size": 1', f'"size": {(2 << 30) + 1}')
+    assert world.module.handler({"Records": [{"messageId": "m", "body": body}]}, None) == {"batchItemFailures": []}
+    counts = world.counts()
+    assert (counts.rows, counts.malformed, counts.problems) == (0, 1, {TOO_LARGE: 1})
 
 
 def test_only_what_failed_is_delivered_again(world: World) -> None:

@@ -120,11 +120,11 @@ def _quality(monitor: ModelMonitor, wape_ratio: float) -> Iterator[Child]:
         name="quality",
         id="Quality",
         severity=Severity.CRITICAL,
-        metric=monitor.metric_wape_ratio,
+        metric=monitor.metric_wape_ratio_low,
         threshold=wape_ratio,
         comparison=_ABOVE,
-        description=f"the live WAPE is more than {wape_ratio} times that of the model's holdout; compare the report's quality "
-        "with quality_baseline, and check that the labels are right",
+        description=f"the live WAPE is more than {wape_ratio} times that of the model's holdout, with the whole of its "
+        "interval; compare the report's quality with quality_baseline, and check that the labels are right",
     )
     if spec.quality_limits:
         limits = ", ".join(f"{name} {limit:g}" for name, limit in spec.quality_limits.items())

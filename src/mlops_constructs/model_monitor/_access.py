@@ -1,7 +1,7 @@
 """What counting and deciding may do, in a function or a job: one endpoint's prefixes, its row, its unit's metrics and events."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -16,6 +16,7 @@ from mlops_runtime.monitor.spec import MonitorSpec
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
 
+_BALANCER = "AWS/ApplicationELB"
 REASON = (
     "captures, counts and reports lie below the endpoint's own prefixes by hour, and metrics have no resource type; "
     "rejected: one object for all, which concurrent captures would overwrite"
@@ -83,11 +84,21 @@ class MonitorAccess:
         }
 
     def _traffic(self) -> dict[str, str]:
-        """Where the number of calls is published, where that is not SageMaker's own metric."""
+        """Where calls and latency are published, where that is not SageMaker's own metrics.
+
+        A load balancer has both with the same dimensions, and the time in seconds.
+        See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
+        """
         metric = self.endpoint.metric_invocations()
         if metric.namespace == "AWS/SageMaker":
             return {}
-        names = {"namespace": metric.namespace, "metric": metric.metric_name, "dimensions": metric.dimensions}
+        names: dict[str, Any] = {
+            "namespace": metric.namespace,
+            "metric": metric.metric_name,
+            "dimensions": metric.dimensions,
+        }
+        if metric.namespace == _BALANCER:
+            names["latency"] = {**names, "metric": "TargetResponseTime", "milliseconds": 1000}
         return {"TRAFFIC": cdk.Stack.of(self.scope).to_json_string(names)}
 
     def _artifacts(self, folder: str) -> str:

@@ -16,6 +16,7 @@ from mlops_constructs.model_monitor._access import REASON, MonitorAccess
 from mlops_runtime.monitor.spec import MonitorSpec
 
 _MINUTE = "15"
+_CPU = 1769
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,12 @@ def define_counts(access: MonitorAccess, numpy: lambda_.ILayerVersion) -> QueueC
             "ARTIFACTS_BUCKET": unit.artifacts.bucket_name,
         },
         statements=access.count(),
-        timeout=cdk.Duration.minutes(2),
-        memory_size=512,
+        # an object of 2 GiB, the largest that it takes, needs about 100 seconds of a whole CPU, which 1,769 MiB are:
+        # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+        timeout=cdk.Duration.minutes(5),
+        memory_size=_CPU,
+        # so that one that is large, or never ends, takes no other with it
+        batch_size=1,
         layers=[numpy],
         wildcard_reason=REASON,
     )
@@ -88,8 +93,8 @@ def define_decide(
         description=f"Decides whether data and quality of {access.endpoint.endpoint_name} hold",
         environment={**access.environment(spec, window_hours=window_hours), **evidence.environment},
         statements=[*access.decide(), *evidence.statements],
-        timeout=cdk.Duration.minutes(10),
-        memory_size=1024,
+        timeout=cdk.Duration.minutes(15),
+        memory_size=_CPU,
         layers=[numpy],
         wildcard_reason=REASON,
     )

@@ -20,7 +20,7 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
         "BaselineAgeDays",
         "CaptureLagHours",
     ),
-    "quality": ("SampleCount", "WapeRatio", "QualityViolations", "LabelCoverage", "LabelLagHours"),
+    "quality": ("SampleCount", "WapeRatio", "WapeRatioLow", "QualityViolations", "LabelCoverage", "LabelLagHours"),
     "bias": ("BiasViolations",),
     "explainability": ("Ndcg",),
     "latency": ("LatencyRatio", "LatencyViolations"),

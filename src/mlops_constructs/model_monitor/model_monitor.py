@@ -189,6 +189,10 @@ class ModelMonitor(Construct):
         """Return the live WAPE over the WAPE of the model's own holdout."""
         return self._metric("quality", "WapeRatio")
 
+    def metric_wape_ratio_low(self) -> cloudwatch.Metric:
+        """Return the lower end of that ratio's 95 % interval: above a limit, the whole interval is."""
+        return self._metric("quality", "WapeRatioLow")
+
     def metric_quality(self, metric_name: str) -> cloudwatch.Metric:
         """Return a metric of the live model's quality.
 

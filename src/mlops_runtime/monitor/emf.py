@@ -42,7 +42,7 @@ _ALWAYS: dict[Monitor, tuple[str, ...]] = {
         "BaselineAgeDays",
         "CaptureLagHours",
     ),
-    "quality": ("SampleCount", "WapeRatio", "QualityViolations", "LabelCoverage", "LabelLagHours"),
+    "quality": ("SampleCount", "WapeRatio", "WapeRatioLow", "QualityViolations", "LabelCoverage", "LabelLagHours"),
     "bias": ("BiasViolations",),
     "explainability": ("Ndcg",),
     "latency": ("LatencyRatio", "LatencyViolations"),
@@ -69,7 +69,7 @@ def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
 
     Example:
         >>> len(metric_names(MonitorSpec())), metric_names(MonitorSpec(alarm_features=("price",)))[-1]
-        (24, 'drift/Psi/price')
+        (25, 'drift/Psi/price')
     """
     names = [f"{monitor}/{name}" for monitor, of_monitor in _ALWAYS.items() for name in of_monitor]
     names += [f"quality/{camel(name)}" for name in _quality_names(spec)]
@@ -185,6 +185,9 @@ def _quality(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
     }
     names = (*_quality_names(spec), "wape_ratio")
     found = [Metric("quality", camel(name), values[name]) for name in names if name in values]
+    wape = next((metric for metric in measured if metric.name == "wape"), None)
+    if wape is not None and wape.low is not None and wape.baseline:
+        found.append(Metric("quality", "WapeRatioLow", wape.low / wape.baseline))
     return [*found, Metric("quality", "QualityViolations", sum(bool(metric.violated) for metric in measured))]
 
 

@@ -19,6 +19,7 @@ from mlops_runtime.monitor.drift.unreadable import unreadable
 from mlops_runtime.monitor.evidence import Evidence, Traffic
 from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.inventory import Inventory, late_objects
+from mlops_runtime.monitor.known import known
 from mlops_runtime.monitor.latency import Latency, measure_latency
 from mlops_runtime.monitor.quality.labels import Timed
 from mlops_runtime.monitor.quality.quality import Quality, measure
@@ -279,7 +280,7 @@ def _decided(evidence: Evidence, counts: Counts, window: Window, spec: MonitorSp
     baseline = evidence.baseline
     if baseline is None or states(evidence, spec)["drift"] not in TESTED:
         return evidence
-    spec, problems = _known(spec, baseline)
+    spec, problems = known(spec, baseline)
     found = tuple(decision.drift for decision in decide(baseline, counts, spec))
     start = window.start - evidence.hours_merged * HOUR
     longest = max(window.hours + spec.merge_hours, place.period_hours)
@@ -294,19 +295,6 @@ def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterat
     for report in reports:
         if report.baseline_sha256 == baseline_sha256 and report.drift_state in TESTED and report.suppressed is None:
             yield report
-
-
-def _known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str, int]]:
-    """Return the spec without features that the live model does not have, and the problem that they are."""
-    names = {feature.name for feature in baseline.features}
-    names |= {feature.name for feature in (baseline.prediction, baseline.null_patterns) if feature is not None}
-    unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - names)
-    if not unknown:
-        return spec, {}
-    features, alarms = (tuple(n for n in of if n in names) for of in (spec.features, spec.alarm_features))
-    amounts = None if spec.amounts is None else tuple(name for name in spec.amounts if name in names)
-    known = replace(spec, features=features, alarm_features=alarms, amounts=amounts)
-    return known, {f"the monitor names {name!r}, which the live model does not have": 1 for name in unknown}
 
 
 def _quality(

@@ -12,7 +12,7 @@ from mlops_runtime.contracts import canonical_json, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, Violations
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.monitor.counting.counts import count
+from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.emf import lines, metrics
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.explainability.ndcg import Explanation
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
 _log = logging.getLogger("mlops.monitor")
+# a function has minutes; a job counts parts of an object side by side
+MAXIMUM_BYTES = 2 << 30
+TOO_LARGE = "capture object has more than 2 GiB, too large for a function: use MonitorEngine.processing"
 # checks of what a rollout may look like
 _DRIFT = frozenset({"baseline_drift_check", "completeness_check", "categorical_values_check"})
 
@@ -68,7 +71,11 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
         return MonitorState.NOT_YET_DEPLOYED
     live = from_json(LivePointer, text)
     baseline = store.baseline(live.baseline_uri, live.baseline_sha256)
-    counts = count(store.lines(bucket, key), baseline, since=live.since)
+    if detail["object"].get("size", 0) > MAXIMUM_BYTES:
+        _log.error("%s: %s", key, TOO_LARGE)
+        counts = replace(empty(baseline), malformed=1, problems={TOO_LARGE: 1}, objects=1)
+    else:
+        counts = count(store.lines(bucket, key), baseline, since=live.since)
     store.put_counts(str(store.counts_key(key, counts.baseline_sha256)), counts)
     told = {
         "rows": counts.rows,

@@ -54,6 +54,16 @@ def test_days_and_weeks_are_decided_in_the_morning(define: Callable[..., Any], e
     )
 
 
+def test_a_large_object_has_time_and_takes_no_other_with_it(demand: Any):
+    """A whole CPU for five minutes, one object a call, hidden six times as long."""
+    function = demand.one("AWS::Lambda::Function", "MonitorCounts")
+    assert (function["MemorySize"], function["Timeout"]) == (1769, 300)
+    assert demand.one("AWS::Lambda::EventSourceMapping", "MonitorCounts")["BatchSize"] == 1
+    assert demand.one("AWS::SQS::Queue", "MonitorCountsQueue")["VisibilityTimeout"] == 1800
+    decide = demand.one("AWS::Lambda::Function", "MonitorDecide")
+    assert (decide["MemorySize"], decide["Timeout"]) == (1769, 900)
+
+
 def test_metrics_are_logged_and_need_no_right(demand: Any):
     """The embedded metric format is read out of the function's log; of CloudWatch it only reads."""
     actions = [s["Action"] for s in demand.statements("MonitorDecideRole")]

@@ -21,6 +21,7 @@ from mlops_runtime.monitor.spec import MonitorSpec
 HIGHER_IS_BETTER = frozenset(
     {"r2", "interval_coverage", "auc", "average_precision", "f1", "precision", "recall", "accuracy"}
 )
+_COIN = 0.5  # its AUC
 # noise only ever raises it: its bootstrap lies above it
 _RAISED_BY_NOISE = frozenset({"ece"})
 
@@ -221,8 +222,9 @@ def measured(
 ) -> tuple[Measured, ...]:
     """Return each defined metric of labelled rows with its interval, what it is compared with, and whether it is worse.
 
-    WAPE is violated above ``maximum_wape_ratio`` times the holdout's; a metric of ``quality_limits`` when its whole interval is
-    worse than its limit; bias when it lies beyond its limit on either side.
+    A metric is violated when its whole interval is worse than its limit: that of ``quality_limits``, or its `default_limit`; bias
+    when it lies beyond its limit on either side. Where there is no interval, the labels of a single call, nothing is violated or
+    not.
 
     Args:
         rows: Rows with finite predictions and labels.
@@ -234,13 +236,11 @@ def measured(
     for name, (value, bounds) in intervals(rows, target).items():
         low, high = (None, None) if bounds is None else (bounds.low, bounds.high)
         limit = None if spec is None else spec.quality_limits.get(name)
+        if spec is not None and limit is None:
+            limit = default_limit(name, holdout, spec)
         violated = None
-        if spec is not None and len(rows) >= spec.minimum_labels:
-            if limit is not None and low is not None and high is not None:
-                violated = _is_worse(name, low, high, limit)
-            elif limit is None and name == "wape" and holdout.get("wape"):
-                limit = spec.maximum_wape_ratio * holdout["wape"]
-                violated = value > limit
+        if spec is not None and len(rows) >= spec.minimum_labels and limit is not None and bounds is not None:
+            violated = _is_worse(name, bounds.low, bounds.high, limit)
         found.append(
             Measured(
                 name=name,
@@ -254,6 +254,29 @@ def measured(
             )
         )
     return tuple(found)
+
+
+def default_limit(name: str, holdout: Mapping[str, float], spec: MonitorSpec) -> float | None:
+    """Return the worst value that a metric may have without a limit of its own; None where nothing is asked of it.
+
+    A loss (WAPE of a regression, Brier score of a classification) may be ``maximum_wape_ratio`` times the holdout's. What an AUC
+    has above 0.5, the AUC of a coin, may be the holdout's divided by as much.
+
+    Args:
+        name: The metric's.
+        holdout: The holdout's metrics.
+        spec: The ratio.
+
+    Example:
+        >>> [round(default_limit(name, {"auc": 0.9, "brier": 0.1}, MonitorSpec()), 3) for name in ("auc", "brier")]
+        [0.82, 0.125]
+    """
+    known = holdout.get(name)
+    if name in ("wape", "brier"):
+        return spec.maximum_wape_ratio * known if known else None
+    if name == "auc" and known is not None and known > _COIN:
+        return _COIN + (known - _COIN) / spec.maximum_wape_ratio
+    return None
 
 
 def _is_worse(name: str, low: float, high: float, limit: float) -> bool:

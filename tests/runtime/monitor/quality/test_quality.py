@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import Baseline, Facet, FeatureBaseline, Measured, SegmentQuality
 from mlops_runtime.monitor.quality.labels import Timed
-from mlops_runtime.monitor.quality.quality import Quality, Target, measure, measured
+from mlops_runtime.monitor.quality.quality import Quality, Target, default_limit, measure, measured
 from mlops_runtime.monitor.quality.rows import Rows
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -207,6 +207,49 @@ def test_a_limit_is_broken_when_the_whole_interval_is_worse(
     assert {name: metric.violated for name, metric in found.items() if metric.violated is not None} == (
         expected if "wape" in expected else {**expected, "wape": False}
     )
+
+
+def test_wape_is_violated_when_its_whole_interval_is_too_high() -> None:
+    """As on the holdout, in 100 labels with heavy tails: hardly ever; a fifth beyond the limit and rows enough: always."""
+    random, target, spec = np.random.default_rng(6), Target("regression", 0.0), MonitorSpec()
+    rings = {}
+    for ratio, rows, times in ((1.0, 100, 200), (1.5, 5000, 20)):
+        found = []
+        for _ in range(times):
+            label = random.lognormal(0, 1, rows)
+            error = label * random.lognormal(0, 1, rows) * random.choice([-1, 1], rows) * ratio
+            holdout = np.exp(0.5)  # the mean of the errors' factor
+            [wape] = [
+                m for m in measured(Rows.of(label + error, label), target, spec, {"wape": holdout}) if m.name == "wape"
+            ]
+            found.append(wape)
+        rings[ratio] = (sum(bool(m.violated) for m in found), sum(m.value > 1.25 * holdout for m in found))  # type: ignore[operator]
+    assert rings[1.0][0] <= 1
+    assert rings[1.0][1] > 4
+    assert rings[1.5][0] == 20
+
+
+@pytest.mark.parametrize(
+    ("skill", "expected"),
+    [(1.0, {"auc": False, "brier": False}), (0.0, {"auc": True, "brier": True})],
+)
+def test_a_classifier_is_compared_with_its_holdout(skill: float, expected: dict[str, bool]) -> None:
+    """Without any limit of its own: predictions as good as then, and some that tell nothing any more."""
+    random, target = np.random.default_rng(4), Target("classification", 0.5)
+    label = (random.random(4000) < 0.5).astype(np.float64)
+    prediction = 1 / (1 + np.exp(-(4 * skill * (label - 0.5) + random.normal(size=4000))))
+    as_good = 1 / (1 + np.exp(-(4 * (label - 0.5) + random.normal(size=4000))))
+    holdout = {m.name: m.value or 0.0 for m in measured(Rows.of(as_good, label), target, None, {})}
+    found = measured(Rows.of(prediction, label), target, MonitorSpec(), {**holdout, "wape": 0.1})
+    assert {m.name: m.violated for m in found if m.violated is not None} == expected
+
+
+def test_what_nothing_is_asked_of_has_no_limit() -> None:
+    """A loss of 0 is nothing to be a ratio of; a model no better than a coin cannot lose."""
+    assert default_limit("auc", {"auc": 1.0}, MonitorSpec()) == pytest.approx(0.9)
+    assert default_limit("auc", {"auc": 0.5}, MonitorSpec()) is None
+    assert default_limit("wape", {"wape": 0.0}, MonitorSpec()) is None
+    assert default_limit("f1", {"f1": 0.9}, MonitorSpec()) is None
 
 
 def test_few_rows_violate_nothing() -> None:
