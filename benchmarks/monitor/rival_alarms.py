@@ -1,9 +1,9 @@
-"""``python -m benchmarks.monitor.rival_alarms [windows]``: how often we and other tools alarm without drift, and what each finds.
+"""``python -m benchmarks.monitor.rival_alarms [windows [sizes]]``: how often tools alarm without drift, and what they find.
 
 All get the same Parquet files: one reference, windows without drift, windows with a known shift. Each rival reads all of a case in
 one process in its own environment. A tool says of each feature of a window a score, larger is further, and whether it alarms at its
 defaults. Scores are also cut where at most 1 % of the windows alarm: that is found on one half of those without drift and measured
-on the other. Default: 100 windows without drift, 40 with each shift; an hour.
+on the other. Default: 100 windows without drift, 40 with each shift; an hour. With sizes (``200,1000``) independent rows only.
 """
 
 import json
@@ -245,17 +245,18 @@ TOOLS = (
 )
 
 
-def cases(quiet: int) -> Iterator[Case]:
+def cases(quiet: int, sizes: tuple[int, ...]) -> Iterator[Case]:
     """Yield every case.
 
     Args:
         quiet: Windows without drift of each.
+        sizes: Of windows of independent rows, alone. If there are none: every size, and retail rows.
     """
-    for size in SIZES:
+    for size in sizes or SIZES:
         names = {shift: SHIFTS[shift] for shift in SHIFTED}
         yield Case("independent", size, partial(write_independent, size, quiet), names)
     names = dict(zip(PLANTED, ("unit_price", "brand", "quantity"), strict=True))
-    for size in RETAIL_SIZES:
+    for size in () if sizes else RETAIL_SIZES:
         yield Case("retail", size, partial(write_retail, size, quiet), names)
 
 
@@ -284,8 +285,9 @@ def judge(case: Case, ledger: Ledger) -> list[tuple[str, dict[str, Any]]]:
 def main() -> None:
     """Measure what is not measured yet and print three tables."""
     quiet = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    sizes = tuple(int(size) for size in sys.argv[2].split(",")) if len(sys.argv) > 2 else ()
     ledger = Ledger(f"rival_alarms_{quiet}")
-    found = {(case.rows, case.size): judge(case, ledger) for case in cases(quiet)}
+    found = {(case.rows, case.size): judge(case, ledger) for case in cases(quiet, sizes)}
     print(f"{load()}\n")
     print("| rows | n | tool | windows | any alarm | features alarmed | half of them | tuned: any alarm, other half |")
     print("|---|---|---|---|---|---|---|---|")
@@ -295,7 +297,7 @@ def main() -> None:
                 f"| {rows} | {size:,} | {name} | {one['windows']} | {percent(one['any'], one['windows'])} "
                 f"| {one['features']:.1%} | {one['half'] / one['windows']:.0%} | {percent(one['matched'], one['evaluated'])} |"
             )
-    for kind, shifts in (("independent", SHIFTED), ("retail", PLANTED)):
+    for kind, shifts in (("independent", SHIFTED), *(() if sizes else (("retail", PLANTED),))):
         print(f"\n| {kind}, n | tool | {' | '.join(shifts)} |\n|---|---|{'---|' * len(shifts)}")
         for (rows, size), tools in found.items():
             for name, one in tools if rows == kind else ():
