@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.jobs.monitor_count import CountSettings, ObjectCounter, _outcomes, collect, count_objects
 from mlops_runtime.jobs.monitor_parts import Part
 from mlops_runtime.monitor.counting.counts import count
@@ -72,7 +73,8 @@ def test_what_cannot_be_counted_is_told_and_the_rest_is_counted(s3, settings, li
     assert "NoSuchKey" in failed[f"{PREFIX}/15/gone.jsonl"]
     folder = "monitor/demand-forecast/counts/AllTraffic/2017/08/07/15/"
     written = s3.list_objects_v2(Bucket="artifacts", Prefix=folder)["Contents"]
-    assert [entry["Key"] for entry in written] == [f"{folder}there.json"]
+    against = content_hash(from_json(Baseline, settings.baseline))[:16]
+    assert [entry["Key"] for entry in written] == [f"{folder}there.baseline-{against}.json"]
 
 
 def test_a_pool_that_breaks_is_told(s3, settings):

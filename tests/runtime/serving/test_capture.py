@@ -98,7 +98,7 @@ def test_a_line_is_sagemakers() -> None:
     }
     assert from_json(CaptureRecord, written).event.join_key == "caller-1"
     read = read_call(written, ["price", "store"])
-    assert (read.rows, read.predictions) == ([[1.5, "süd"]], [22.0])
+    assert (read.rows, read.predictions) == ([(1.5, "süd")], [22.0])
     assert "inferenceId" not in json.loads(line(call()))["eventMetadata"]
 
 

@@ -95,19 +95,15 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
         rows = _json_rows(text, kind, names)
         if dict in set(map(type, rows)):
             rows = _by_name(rows, names, told)
-    found: list[Row | None] = []
-    wrong: list[str] = []
-    for row in rows:
-        if isinstance(row, list | tuple) and len(row) == width:
-            found.append(row)
-            continue
-        found.append(None)
-        wrong.append(_wrong(row, width))
+    unread = [place for place, row in enumerate(rows) if not isinstance(row, list | tuple) or len(row) != width]
+    wrong = [_wrong(rows[place], width) for place in unread]
     if wrong and len(wrong) == len(rows):
         raise CaptureError(wrong[0], f"a row must have {width} values, got {shown(rows[0])}", wrong)
+    for place in unread:
+        rows[place] = None
     problems += told
     problems += wrong
-    return found, len(wrong)
+    return rows, len(wrong)
 
 
 def read_predictions(side: Any) -> tuple[list[Any], list[Any] | None]:
@@ -125,10 +121,13 @@ def read_predictions(side: Any) -> tuple[list[Any], list[Any] | None]:
     """
     text, kind = _text(side, "output")
     if kind == _CSV:
-        text = text.replace("\r\n", "\n").strip("\r\n")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n")
+        text = text.strip("\r\n")
         values: list[Any] = text.split("\n") if text else []
-        if "," in text:
-            values = [value.split(",") for value in values]
+        if "," not in text:
+            return values, None
+        values = [value.split(",") for value in values]
     elif kind == _JSON_LINES:
         values = [_document(line, "output") for line in text.split("\n") if line.strip()]
     else:
@@ -147,13 +146,13 @@ def _text(side: Any, name: str) -> tuple[str, str]:
     """Return a payload's text and what it is."""
     try:
         encoding, data = side["encoding"], side["data"]
+        if encoding == "CSV" and isinstance(data, str):
+            return data, _CSV
         kind = str(side["observedContentType"] if encoding == "BASE64" else side.get("observedContentType"))
     except (KeyError, TypeError) as error:
         raise CaptureError(f"{name} is no captured payload", f"{type(error).__name__}: {error}") from error
-    if encoding not in ("CSV", "JSON", "BASE64") or not isinstance(data, str):
+    if encoding not in ("JSON", "BASE64") or not isinstance(data, str):
         raise CaptureError(f"{name} is not CSV, JSON or BASE64 of text", f"encoding {shown(encoding)}")
-    if encoding == "CSV":
-        return data, _CSV
     json_kind = _JSON_LINES if "jsonlines" in kind else _JSON
     if encoding == "JSON":
         return data, json_kind
