@@ -111,6 +111,7 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
     Args:
         report: The report.
     """
+    from mlops_runtime.contracts.monitor import monitor_states
     from mlops_runtime.monitor.page import text as page_text
     from mlops_runtime.monitor.page.problems import problems
 
@@ -121,7 +122,7 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
         yield f"  {report.baseline_flaw}"
     if report.engine is not None:
         yield f"  {'engine':<14} {page_text.engine_text(report)}"
-    for monitor, state in page_text.states(report).items():
+    for monitor, state in monitor_states(report).items():
         said = page_text.said(report, monitor)
         do = f"; do: {said.do}" if said.do and said.tone != "good" else ""
         yield f"  {monitor:<14} {state.value:<17} {said.means}{do}"

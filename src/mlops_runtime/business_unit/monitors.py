@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError
+from mlops_runtime.contracts.monitor import monitor_states
 from mlops_runtime.monitor.archive import Archive
-from mlops_runtime.monitor.page.text import states
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -66,7 +66,7 @@ def newest_verdict(s3: "S3Client", *, endpoint: str, artifacts: str, now: dateti
     report = found[0]
     return MonitorOverview(
         window_until=report.window_until,
-        states={monitor: state.value for monitor, state in states(report).items()},
+        states={monitor: state.value for monitor, state in monitor_states(report).items()},
         engine=report.engine,
         analyzer=report.analyzer,
         verdict=report.verdict,

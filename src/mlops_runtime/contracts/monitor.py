@@ -294,6 +294,9 @@ class BiasMetric:
     stage: Literal["pre_training", "post_training"]
 
 
+MONITORS = ("drift", "quality", "bias", "explainability", "latency")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorReport:
     """What one scheduled run decided over one window, kept beside the two Model Monitor files.
@@ -348,6 +351,16 @@ class MonitorReport:
     baseline_flaw: str | None = None
     staleness: Mapping[str, float] | None = None
     format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
+
+
+def monitor_states(report: MonitorReport) -> dict[str, MonitorState]:
+    """Return the state of each monitor that a run looked at, in the order in which people read them.
+
+    Args:
+        report: The run's.
+    """
+    found = {monitor: getattr(report, f"{monitor}_state") for monitor in MONITORS}
+    return {monitor: state for monitor, state in found.items() if state is not None}
 
 
 def metric_namespace(unit: str) -> str:

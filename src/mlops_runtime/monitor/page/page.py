@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorReport
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorReport, monitor_states
 from mlops_runtime.monitor.counting.null_patterns import NAME
 from mlops_runtime.monitor.drift.association import pair_name
 from mlops_runtime.monitor.drift.comparison import Comparison, coverage
@@ -107,7 +107,7 @@ def page(
         reports=reports,
         features=parts,
         drifted=[part for part in parts if part.drift.drifted or part.drift.persistent],
-        states=dict(sorted(page_text.states(report).items(), key=lambda item: page_text.TONES[item[1]] != "bad")),
+        states=dict(sorted(monitor_states(report).items(), key=lambda item: page_text.TONES[item[1]] != "bad")),
         attributions=_attributions(report, baseline),
         # what is violated first, then what holds, then what has no verdict
         bias=sorted(report.bias or (), key=lambda each: (each.metric.violated is None, not each.metric.violated)),

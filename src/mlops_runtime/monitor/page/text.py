@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState, monitor_states
 from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
 from mlops_runtime.monitor.drift.wording import number, percent
 from mlops_runtime.monitor.latency import BASELINE_WEEKS, MINIMUM_CALLS
@@ -19,7 +19,6 @@ ENGINES = {
     "PROCESSING": "counted by a SageMaker Processing job",
     "SAGEMAKER_MODEL_MONITOR": "SageMaker Model Monitor",
 }
-MONITORS = ("drift", "quality", "bias", "explainability", "latency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +140,9 @@ def said(report: MonitorReport, monitor: str) -> StateText:
 
     Args:
         report: The run's.
-        monitor: One of `states`.
+        monitor: One of `monitor_states`.
     """
-    state = states(report)[monitor]
+    state = monitor_states(report)[monitor]
     if monitor == "drift" and state is MonitorState.INSUFFICIENT_DATA:
         return replace(state_text(monitor, state), means=too_little(report))
     if monitor != "latency" or state is not MonitorState.INSUFFICIENT_DATA:
@@ -160,19 +159,9 @@ def said(report: MonitorReport, monitor: str) -> StateText:
     )
 
 
-def states(report: MonitorReport) -> dict[str, MonitorState]:
-    """Return the state of each monitor that the run looked at, in the order in which people read them.
-
-    Args:
-        report: The run's.
-    """
-    found = {monitor: getattr(report, f"{monitor}_state") for monitor in MONITORS}
-    return {monitor: state for monitor, state in found.items() if state is not None}
-
-
 def tone(report: MonitorReport) -> str:
     """Return the worst tone of a report: ``bad``, ``warn`` for many problems, ``good`` if anything was tested, else ``unknown``."""
-    tones = [TONES[state] for state in states(report).values()]
+    tones = [TONES[state] for state in monitor_states(report).values()]
     if report.baseline_flaw is not None or "bad" in tones:
         return "bad"
     if are_many(report):
@@ -193,7 +182,7 @@ def verdict(report: MonitorReport) -> str:
         return f"nothing is decided, {short_flaw(flaw)}"
     drifted = [feature.name for feature in ranked(report.features) if feature.drifted]
     parts = []
-    for monitor, state in states(report).items():
+    for monitor, state in monitor_states(report).items():
         if monitor == "drift" and drifted:
             names = ", ".join(drifted[:3]) + (f" and {len(drifted) - 3} more" if len(drifted) > 3 else "")
             parts.append(f"{len(drifted)} of {len(report.features)} features drifted: {names}")

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from tests.runtime.monitor import reports
 
-from mlops_runtime.contracts.monitor import Measured, MonitorState
+from mlops_runtime.contracts.monitor import MONITORS, Measured, MonitorState
 from mlops_runtime.monitor.drift.rules import Rule
 from mlops_runtime.monitor.latency import MINIMUM_CALLS
 from mlops_runtime.monitor.page import text as page_text
 
 
-@pytest.mark.parametrize("monitor", page_text.MONITORS)
+@pytest.mark.parametrize("monitor", MONITORS)
 @pytest.mark.parametrize("state", MonitorState)
 def test_every_state_has_its_words(monitor: str, state: MonitorState) -> None:
     """OK is good and nothing else is; what is no news asks for something."""
