@@ -126,18 +126,17 @@ def _quality(monitor: ModelMonitor, wape_ratio: float) -> Iterator[Child]:
         description=f"the live WAPE is more than {wape_ratio} times that of the model's holdout, with the whole of its "
         "interval; compare the report's quality with quality_baseline, and check that the labels are right",
     )
-    if spec.quality_limits:
-        limits = ", ".join(f"{name} {limit:g}" for name, limit in spec.quality_limits.items())
-        yield Child(
-            name="limits",
-            id="Limits",
-            severity=Severity.CRITICAL,
-            metric=monitor.metric_quality_violations,
-            threshold=1,
-            comparison=_AT_LEAST,
-            description=f"a metric of the live model is worse than its limit ({limits}), with the whole of its interval; the "
-            "newest report shows each by segment: check that the labels are right, then train again or roll back",
-        )
+    limits = ", ".join(f"{name} {limit:g}" for name, limit in spec.quality_limits.items())
+    yield Child(
+        name="limits",
+        id="Limits",
+        severity=Severity.CRITICAL,
+        metric=monitor.metric_quality_violations,
+        threshold=1,
+        comparison=_AT_LEAST,
+        description=f"a metric of the live model is worse than its limit ({limits or 'from the holdout'}), with the whole of its "
+        "interval; the newest report shows each by segment: check that the labels are right, then train again or roll back",
+    )
     yield Child(
         name="bias",
         id="Bias",

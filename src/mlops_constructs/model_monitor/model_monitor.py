@@ -202,7 +202,7 @@ class ModelMonitor(Construct):
         return self._metric("quality", metric_name)
 
     def metric_quality_violations(self) -> cloudwatch.Metric:
-        """Return the number of quality metrics that are worse than the spec's ``quality_limits``."""
+        """Return the number of quality metrics that are worse than their limits, of ``quality_limits`` or from the holdout."""
         return self._metric("quality", "QualityViolations")
 
     def metric_label_coverage(self) -> cloudwatch.Metric:

@@ -100,7 +100,9 @@ def metrics(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
         found.append(Metric("drift", "BaselineTampered", float(report.baseline_flaw is not None)))
     if report.drift_state in TESTED and report.suppressed is None:
         found += _drift(report, spec)
-    if report.quality_state in TESTED:
+    if report.quality_state in TESTED or (
+        report.quality_state is MonitorState.INSUFFICIENT_DATA and report.labelled_rows >= spec.minimum_labels
+    ):  # also where nothing is asked of any metric
         found += _quality(report, spec)
     if report.bias_state in TESTED:
         violated = sum(bool(each.metric.violated) for each in report.bias or ())

@@ -109,7 +109,8 @@ def test_one_alarm_an_endpoint_above_two_that_tell_people(demand: Any):
     """Persistent drift, quality, bias, latency, a tampered baseline and silence are critical; a warning yields to them."""
     critical, warning, endpoint = (_composite(demand, part) for part in ("Critical", "Warning", "Endpoint"))
     assert _named(demand, critical["AlarmRule"]) == {
-        f"Alarms{name}" for name in ("Features", "Baseline", "Quality", "Bias", "Latency", "Capture", "Heartbeat")
+        f"Alarms{name}"
+        for name in ("Features", "Baseline", "Quality", "Limits", "Bias", "Latency", "Capture", "Heartbeat")
     }
     assert _named(demand, warning["AlarmRule"]) == {"AlarmsSuspect", "AlarmsLabels", "AlarmsCritical"}
     assert "AND (NOT (ALARM(" in json.dumps(warning["AlarmRule"])
@@ -220,7 +221,7 @@ def test_the_price_is_told(demand: Any):
     Annotations.from_stack(demand.stack).has_info(
         "/Demand/Alarms",
         Match.string_like_regexp(
-            r"watching demand-forecast costs about 12\.90 USD a month: 25 metrics at 0\.30, 9 alarms at 0\.10, 3 composite .*"
+            r"watching demand-forecast costs about 13\.00 USD a month: 25 metrics at 0\.30, 10 alarms at 0\.10, 3 composite .*"
         ),
     )
 

@@ -96,6 +96,16 @@ def test_what_is_not_known_is_not_published() -> None:
     }
 
 
+def test_metrics_of_labels_enough_are_published_also_where_nothing_is_asked_of_them() -> None:
+    """Of fewer labels they would be noise that rings."""
+    f1 = Measured(name="f1", value=0.4)
+    unasked = replace(FULL, quality=replace(GOOD, wape=None, metrics=(f1,)))
+    found = values(report_of(unasked, MonitorSpec()))
+    assert (found["quality/F1"], found["quality/QualityViolations"]) == (0.4, 0)
+    few = replace(FULL, quality=replace(GOOD, rows=99, metrics=(f1,)))
+    assert "quality/F1" not in values(report_of(few, MonitorSpec()))
+
+
 def test_a_changed_baseline_is_published_and_nothing_of_drift() -> None:
     """It alarms by its own metric."""
     found = values(report_of(replace(FULL, baseline=None, flaw="changed", features=()), SPEC))
