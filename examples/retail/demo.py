@@ -4,6 +4,7 @@ The unit's template, IAM and machines are the ones that go to AWS. The clock of 
 times as fast, and jumps from week to week.
 """
 
+import shlex
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from examples.retail.customer_behavior.replay import REPLAY as CUSTOMER_BEHAVIOR
 from examples.retail.demand_forecasting.replay import REPLAY as DEMAND_FORECASTING
 from examples.retail.dynamic_pricing.replay import REPLAY as DYNAMIC_PRICING
 from examples.retail.page import write_page
-from examples.retail.steps import Missed, Result, Trip
+from examples.retail.steps import CLOCK_SCALE, Missed, Result, Trip
 
 UNITS = {
     "demand_forecasting": (DEMAND_FORECASTING, season.travel),
@@ -23,13 +24,16 @@ UNITS = {
 }
 
 
-def run(*, page: Path, say: Callable[[str], None], unit: str = "demand_forecasting") -> Result:
-    """Run a unit's loop once, write the page, leave nothing running.
+def run(
+    *, page: Path, say: Callable[[str], None], unit: str = "demand_forecasting", keep: Path | None = None
+) -> Result:
+    """Run a unit's loop once and write the page.
 
     Args:
         page: Where the page is written.
         say: Called with one line a step.
         unit: Which unit.
+        keep: Folder of an embedded cloud that is left running. Default: nothing is left running.
 
     Raises:
         ValueError: If there is no such unit.
@@ -38,17 +42,21 @@ def run(*, page: Path, say: Callable[[str], None], unit: str = "demand_forecasti
         raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
     replay, travel = UNITS[unit]
     trip = Trip(replay, say)
-    started = time.monotonic()
+    started, ended = time.monotonic(), False
     with tempfile.TemporaryDirectory(prefix="mlops-demo-") as folder:
+        work = Path(folder) if keep is None else keep
         try:
-            trip.start(Path(folder) / "cloud")
-            trip.deploy(Path(folder))
+            trip.start(work / "cloud" if keep is None else keep)
+            trip.deploy(work)
             trip.ingest()
             travel(trip)
+            ended = True
         except Missed:
             trip.keep_evidence(page.with_suffix(".evidence"))
+            ended = True
         finally:
-            trip.stop()
+            if keep is None or not ended:  # also who interrupts it leaves nothing running
+                trip.stop()
     result = trip.result
     result.seconds = time.monotonic() - started
     missed = next((row.name for row in result.rows if not row.ok), None)
@@ -61,4 +69,17 @@ def run(*, page: Path, say: Callable[[str], None], unit: str = "demand_forecasti
     write_page(page, words=replay.words, ok=result.ok, verdict=verdict, note=note, rows=result.rows, weeks=result.weeks)
     say(f"{'ok' if result.ok else 'MISSED'}: {note}")
     say(f"page: {page}")
+    if keep is not None and hasattr(trip, "running"):
+        _say_how_to_look(trip, keep, say)
     return result
+
+
+def _say_how_to_look(trip: Trip, home: Path, say: Callable[[str], None]) -> None:
+    where = f"--home {shlex.quote(str(home))}"
+    now = f"{trip.now():%Y-%m-%d %H:%M}"
+    say(
+        f"kept: the embedded cloud at {trip.running.endpoint_url}; its clock shows {now} UTC and runs {CLOCK_SCALE:.0f} times"
+    )
+    say(f"as fast, so that a week, until its monitor decides again, takes {7 * 24 / CLOCK_SCALE:.1f} hours")
+    say(f"look: mlops status {where}; mlops monitor report {where}; mlops models list {where}")
+    say(f"end:  mlops local down {where}")

@@ -14,6 +14,7 @@ import typer
 from mlops_cli.errors import UserError
 
 UNIT = "demand_forecasting"
+KEPT = Path(".mlops/demo")
 TARGETS = ("sagemaker", "eks")
 
 
@@ -21,6 +22,10 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON alone.")] = False,
     page: Annotated[Path, typer.Option(help="Where the page with plots is written.")] = Path("demo-report.html"),
     unit: Annotated[str, typer.Option(help="Which of the reference units: a folder of examples/retail.")] = UNIT,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Leave the embedded cloud running, in .mlops/demo, and say how to look at it."),
+    ] = False,
     target: Annotated[str, typer.Option(help="Where its models are served: sagemaker, or eks for slots.")] = TARGETS[0],
 ) -> None:
     """Run the loop: features, training, gate, canary, drift, retraining, promotion, and a bad model rolled back."""
@@ -46,6 +51,8 @@ def demo(
         raise UserError(f"--target must be one of {', '.join(TARGETS)}, got {target!r}")
     if target == "eks" and unit != UNIT:
         raise UserError(f"--target eks serves {UNIT} alone, got --unit {unit!r}; leave one of the two out")
+    if target == "eks" and keep:
+        raise UserError("--keep is for --target sagemaker: the cluster ends with the demo; leave one of the two out")
     say = (lambda _line: None) if as_json else typer.echo
     with _ended_by_sigterm():
         if target == "eks":
@@ -53,7 +60,7 @@ def demo(
 
             result = run_on_eks(page=page, say=say)
         else:
-            result = run(page=page, say=say, unit=unit)
+            result = run(page=page, say=say, unit=unit, keep=KEPT if keep else None)
     if as_json:
         typer.echo(json.dumps(result.as_json()))
     raise typer.Exit(0 if result.ok else 1)

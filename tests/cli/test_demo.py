@@ -28,8 +28,10 @@ class Result:
 
 UNITS = ("demand_forecasting", "other")
 
-def run(*, page, say, unit):
+def run(*, page, say, unit, keep):
     say("step 1" if unit == "demand_forecasting" else unit)
+    if keep:
+        say(f"kept {keep}")
     page.write_text("<html>")
     return Result(ok=WORKS, page=str(page))
 """
@@ -54,8 +56,8 @@ def test_the_real_demo_is_called_as_it_wants() -> None:
 
     parameters = inspect.signature(run).parameters
 
-    inspect.signature(run).bind(page=Path("p"), say=print, unit="demand_forecasting")
-    assert {"page", "say", "unit"} <= set(parameters)
+    inspect.signature(run).bind(page=Path("p"), say=print, unit="demand_forecasting", keep=None)
+    assert {"page", "say", "unit", "keep"} <= set(parameters)
     assert "demand_forecasting" in UNITS
     assert Result().ok is False
     assert json.loads(json.dumps(Result().as_json()))["ok"] is False
@@ -88,6 +90,13 @@ def test_the_unit_is_passed_on(mlops: Run, checkout: Callable[..., Path]) -> Non
     checkout(works=True)
 
     assert mlops("demo", "--unit", "other").stdout == "other\n"
+
+
+def test_the_cloud_is_kept_in_a_folder_of_its_own(mlops: Run, checkout: Callable[..., Path]) -> None:
+    """Where the commands that look at it are told to look."""
+    checkout(works=True)
+
+    assert mlops("demo", "--keep").stdout == "step 1\nkept .mlops/demo\n"
 
 
 def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[..., Path]) -> None:
@@ -124,6 +133,7 @@ def test_the_target_chooses_the_demo(mlops: Run, checkout: Callable[..., Path]) 
     ("options", "said"),
     [
         (("--target", "lambda"), "--target must be one of sagemaker, eks, got 'lambda'"),
+        (("--target", "eks", "--keep"), "--keep is for --target sagemaker"),
         (("--target", "eks", "--unit", "other"), "--target eks serves demand_forecasting alone, got --unit 'other'"),
     ],
 )
@@ -147,7 +157,7 @@ from mlops_local.cloud import up
 
 UNITS = ("demand_forecasting",)
 
-def run(*, page, say, unit):
+def run(*, page, say, unit, keep):
     cloud = up(Path("cloud"))
     try:
         say(str(cloud.pid))

@@ -2,12 +2,17 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from examples.retail import demo as retail_demo
+from examples.retail.steps import CLOCK_SCALE, Trip
+
+from mlops_local import cloud as local_cloud
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,6 +23,45 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Completed
     page = tmp_path_factory.mktemp("demo") / "page.html"
     command = [sys.executable, "-m", "mlops_cli", "demo", "--json", "--page", str(page)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False), page
+
+
+@pytest.fixture
+def short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demo that starts its cloud and goes nowhere."""
+    monkeypatch.setattr(Trip, "deploy", _nothing)
+    monkeypatch.setattr(Trip, "ingest", _nothing)
+    replay, _ = retail_demo.UNITS["demand_forecasting"]
+    units = {"demand_forecasting": (replay, _nothing), "interrupted": (replay, _interrupt)}
+    monkeypatch.setattr(retail_demo, "UNITS", units)
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def _interrupt(trip: Trip) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_kept_cloud_runs_on_and_is_looked_at_by_the_commands_that_are_said(short_demo: None, tmp_path: Path) -> None:
+    """Until it is ended by the last of them; a demo that is interrupted leaves nothing running, whatever was asked."""
+    home, said = tmp_path / "kept", []
+
+    retail_demo.run(page=tmp_path / "page.html", say=said.append, keep=home)
+
+    try:
+        assert local_cloud.connect(home).clock()["scale"] == CLOCK_SCALE
+        (look,) = [line.removeprefix("look: ") for line in said if line.startswith("look: ")]
+        command = shlex.split(look.partition(";")[0])[1:]
+        subprocess.run([sys.executable, "-m", "mlops_cli", *command], cwd=ROOT, check=True)
+    finally:
+        (end,) = [line.removeprefix("end:  ") for line in said if line.startswith("end:  ")]
+        subprocess.run([sys.executable, "-m", "mlops_cli", *shlex.split(end)[1:]], cwd=ROOT, check=True)
+
+    with pytest.raises(KeyboardInterrupt):
+        retail_demo.run(page=tmp_path / "page.html", say=said.append, unit="interrupted", keep=home)
+    with pytest.raises(local_cloud.CloudError):
+        local_cloud.connect(home)
 
 
 @pytest.mark.demo
