@@ -4,6 +4,7 @@ from pathlib import Path
 
 from examples.retail.demand_forecasting.features import DEMAND_HISTORY, GROUPS, WEEK_PLAN, WEEKLY_DEMAND
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
+from mlops_runtime.monitor.spec import MonitorSpec
 
 HERE = Path(__file__).parent
 
@@ -41,6 +42,9 @@ EVALUATION = EvaluationPlan(
 # counts that were drawn around the mean of the last eight weeks would already miss it by 22 %: who is nearer has seen the labels
 # 2 % is what an equal candidate needs to pass nine times in ten, at the standard errors measured on the unit's holdouts (ADR 10)
 GATE = GateSpec(metric="wape", minimum_loss=0.22, max_regression=0.02)
+
+# a week is one cluster: the month before says what a week cannot, and is slow enough to ring by itself
+SPEC = MonitorSpec(alarm_windows=1, of_windows=1)
 
 GOLDEN = HERE / "golden.jsonl"
 # two trainings on the same weeks are a tenth apart, two seasons up to two; a forecast is asked for by a machine that waits, and

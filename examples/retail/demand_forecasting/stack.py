@@ -24,7 +24,6 @@ from mlops_constructs import (
     RolloutPolicy,
     TrainingJob,
 )
-from mlops_runtime.monitor.spec import MonitorSpec
 
 WEEK, MONTH = cdk.Duration.days(7), cdk.Duration.days(28)
 
@@ -74,14 +73,7 @@ class DemandForecasting(cdk.Stack):
             guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
         )
         monitor = ModelMonitor(
-            self,
-            "Monitor",
-            business_unit=unit,
-            endpoint=endpoint,
-            window=MONTH,
-            schedule=WEEK,
-            # a week is one cluster: a month says what a week cannot, and is slow enough to ring by itself
-            spec=MonitorSpec(alarm_windows=1, of_windows=1),
+            self, "Monitor", business_unit=unit, endpoint=endpoint, window=MONTH, schedule=WEEK, spec=declaration.SPEC
         )
         DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
         define_outputs(

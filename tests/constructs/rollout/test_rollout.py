@@ -41,12 +41,13 @@ def test_only_changes_of_the_approval_reach_the_guard(demand: Any):
 
 
 def test_no_rule_starts_a_machine(demand: Any):
-    """Every rule feeds a queue or the monitor's function, with dead letters."""
+    """Every rule feeds a queue, the monitor's function or a topic, with dead letters."""
     for rule in demand.resources("AWS::Events::Rule").values():
         for target in rule["Targets"]:
             assert "DeadLetterConfig" in target
-            (function,) = target["Arn"].values()
-            assert "Queue" in function[0] or "MonitorDecide" in function[0]
+            (named,) = target["Arn"].values()
+            name = named if isinstance(named, str) else named[0]
+            assert any(part in name for part in ("Queue", "MonitorDecide", "Topic"))
 
 
 def test_the_spec_says_how_and_never_which_model(demand: Any):
