@@ -48,11 +48,14 @@ def plan(
     home: Home = None,
 ) -> None:
     """Compare the app's stacks with what is deployed; exit 1 if something with data would be replaced or deleted."""
+    from mlops_cli.synthesis import notices
     from mlops_runtime.changes import document, lines, refusals, unused_names
 
     allowed = [] if allow is None else allow
     with _assembly(app) as folder:
         templates = _chosen(dict(_templates(folder)), stacks)
+        for notice in notices(folder, stacks):
+            typer.echo(notice, err=True)
         with account(profile, home) as aws:
             cloudformation = aws.client("cloudformation")
             found, problems = compare_all(cloudformation, templates)

@@ -19,12 +19,15 @@ Stacks = Annotated[list[str] | None, typer.Argument(help="Stack names. Default: 
 
 
 def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
-    """Synthesize the app and deploy its stacks to the embedded cloud, showing each resource."""
+    """Synthesize the app and deploy its stacks to the embedded cloud, showing what constructs say, and each resource."""
+    from mlops_cli.synthesis import notices
     from mlops_local import cloud, deployer
 
     with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
         synthesize_app(app, Path(folder))
+        for notice in notices(Path(folder), stacks):
+            typer.echo(notice, err=True)
         shown_events = _Progress()
         outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=shown_events)
     if not shown_events.count:

@@ -7,12 +7,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlops_cli.errors import UserError
 
 MINIMUM_NODE = 22
+_SAID = {"aws:cdk:info": "notice", "aws:cdk:warning": "warning"}
 
 
 def synthesis_environment() -> dict[str, str]:
@@ -56,6 +57,34 @@ def synthesize(app: str, output: Path, context: Mapping[str, object]) -> None:
     result = _run(app, environment)
     if result.returncode != 0:
         raise UserError(f"the app {app!r} failed to synthesize: {_last_words(result.stderr)}")
+
+
+def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
+    """Yield what constructs say of stacks in an assembly, each with its construct: warnings, and notices such as prices.
+
+    Apps only write them down; the stock CLI prints them, and so do ``mlops plan`` and ``mlops deploy``.
+
+    See: https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.Annotations.html
+
+    Args:
+        folder: A cloud assembly, whose stages are looked at too.
+        stacks: Names of stacks. Default: all.
+    """
+    for artifact_id, artifact in json.loads((folder / "manifest.json").read_text("utf-8")).get("artifacts", {}).items():
+        properties = artifact.get("properties", {})
+        if artifact["type"] == "cdk:cloud-assembly":
+            yield from notices(folder / properties["directoryName"], stacks)
+        if artifact["type"] != "aws:cloudformation:stack":
+            continue
+        if stacks and properties.get("stackName", artifact_id) not in stacks:
+            continue
+        said = artifact.get("metadata", {})
+        if "additionalMetadataFile" in artifact:  # of newer versions of CDK
+            said = {**said, **json.loads((folder / artifact["additionalMetadataFile"]).read_text("utf-8"))}
+        for path, entries in said.items():
+            for entry in entries:
+                if entry["type"] in _SAID:
+                    yield f"{_SAID[entry['type']]} at {path.lstrip('/')}: {entry['data']}"
 
 
 def _run(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -80,6 +80,24 @@ def test_a_table_is_replaced_by_name_only(
     stacks.delete_stack(StackName=unique_stack)
 
 
+def test_what_constructs_say_stands_beside_the_plan(
+    on_cloud: Run, assembly: Callable[..., str], unique_stack: str
+) -> None:
+    """A price is read before the stack is deployed, and JSON stays JSON."""
+    folder = assembly(unique_stack, Table=table())
+    manifest = Path(folder) / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["artifacts"][unique_stack]["metadata"] = {
+        f"/{unique_stack}": [{"type": "aws:cdk:info", "data": "costs 12 USD"}]
+    }
+    manifest.write_text(json.dumps(document))
+
+    planned = on_cloud("plan", "--app", folder, "--json")
+
+    assert planned.stderr == f"notice at {unique_stack}: costs 12 USD\n"
+    assert json.loads(planned.stdout)
+
+
 def test_fails_for_names_that_are_not_there(on_cloud: Run, assembly: Callable[..., str], unique_stack: str) -> None:
     """A stack that the app has not, and a name that allows nothing."""
     folder = assembly(unique_stack, Table=table())

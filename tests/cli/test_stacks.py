@@ -23,6 +23,7 @@ value = app.node.try_get_context("price")
 price = cdk.CfnResource(stack, "Price", type="AWS::SSM::Parameter", properties={"Type": "String", "Value": value})
 cdk.CfnOutput(stack, "Name", value=price.ref)
 cdk.CfnOutput(stack, "Kind", value="parameter")
+cdk.Annotations.of(stack).add_info("costs nothing")
 app.synth()
 """
 
@@ -96,7 +97,7 @@ def test_deploys_leaves_alone_updates_and_destroys(mlops: Run, app: Callable[...
     """Each resource is shown once, outputs always; a second deploy touches nothing, a change is an update."""
     app(TINY, price="1.99")
     first = mlops("deploy", "--home", cloud.home)
-    assert (first.returncode, first.stderr) == (0, "")
+    assert (first.returncode, first.stderr) == (0, "notice at CliTiny: costs nothing\n")
     assert _events(first.stdout) == [
         ("CliTiny", "CREATE_IN_PROGRESS"),
         ("Price", "CREATE_IN_PROGRESS"),

@@ -45,3 +45,27 @@ def test_the_app_gets_output_folder_and_context(tmp_path: Path) -> None:
     synthesis.synthesize(f"python {app}", tmp_path / "out", {"image_digest": "sha256:0"})
 
     assert (tmp_path / "out").read_text() == '{"image_digest": "sha256:0"}'
+
+
+SAYING = """
+import aws_cdk as cdk
+
+app = cdk.App()
+for scope, name in ((app, "Prices"), (cdk.Stage(app, "Test"), "Shops")):
+    stack = cdk.Stack(scope, name)
+    cdk.CfnResource(stack, "Kept", type="AWS::CloudFormation::WaitConditionHandle")
+    cdk.Annotations.of(stack).add_info(f"{name} cost 12 USD a month")
+cdk.Annotations.of(stack).add_warning("deletes its data")
+app.synth()
+"""
+
+
+def test_what_constructs_say_is_read_from_the_assembly(tmp_path: Path) -> None:
+    """An app prints none of it; stages are looked at too, other stacks are left out."""
+    app, out = tmp_path / "app.py", tmp_path / "out"
+    app.write_text(SAYING)
+    synthesis.synthesize(f"python {app}", out, {})
+
+    shops = ["notice at Test/Shops: Shops cost 12 USD a month", "warning at Test/Shops: deletes its data"]
+    assert sorted(synthesis.notices(out)) == ["notice at Prices: Prices cost 12 USD a month", *shops]
+    assert sorted(synthesis.notices(out, ["Test-Shops"])) == shops
