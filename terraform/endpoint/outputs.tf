@@ -37,3 +37,8 @@ output "url" {
   description = "Where a service on EKS answers; null for an endpoint of SageMaker."
   value       = lookup(local.entry, "url", null)
 }
+
+output "personal" {
+  description = "Fields of calls that clients hash or leave out before they send them; null where none is personal."
+  value       = lookup(local.entry, "personal", null)
+}

@@ -11,6 +11,12 @@ from tests.runtime.monitor.conftest import baseline, lines
 __all__ = ["baseline", "lines"]
 
 
+@pytest.fixture(autouse=True)
+def _own_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test's own environment count: boto3's default session keeps the credentials that the process found first."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Serve S3 to this process and those that it starts."""

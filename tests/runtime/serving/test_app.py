@@ -224,9 +224,9 @@ def test_calls_are_captured_by_either_door(models: Any) -> None:
     recorder.close(10)
     names = ["price", "stock", "store"]
     first, second, third = (read_call(line, names) for line in b"".join(objects).splitlines())
-    assert (first.rows, first.predictions) == ([[1.0, None, "east"]], [22.0])
+    assert (list(map(list, first.rows or ())), first.predictions) == ([[1.0, None, "east"]], [22.0])
     assert (len(second.rows or ()), second.predictions) == (1000, [22.0] * 1000)
-    assert (third.rows, third.predictions) == ([[1, None, "east"], [2, None, "x"]], [22.0, -6.0])
+    assert (list(map(list, third.rows or ())), third.predictions) == ([[1, None, "east"], [2, None, "x"]], [22.0, -6.0])
     ids = [json.loads(line)["eventMetadata"] for line in b"".join(objects).splitlines()]
     assert ids[0]["eventId"] == answer.headers["x-inference-id"]
     assert [one.get("inferenceId") for one in ids] == [None, "many", "mine"]
