@@ -129,7 +129,8 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
     if report.suppressed is not None:
         yield f"  nothing was published as drift: {page_text.seconds(report.suppressed)}"
     for name, times in problems(report):
-        yield f"  problem        {times:,} x {name}"
+        where = (report.problem_objects or {}).get(name)
+        yield f"  problem        {times:,} x {name}{'' if where is None else f', the newest in {where}'}"
 
 
 def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[str]":

@@ -193,11 +193,13 @@ def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partiti
         {
             "TableName": table_name,
             "Key": {"endpoint": {"S": endpoint_name}},
-            "UpdateExpression": "SET #owner = :me, lock_until = :until",
+            "UpdateExpression": "SET #owner = :me, lock_until = :until, locked_at = if_not_exists(locked_at, :at)",
             "ConditionExpression": "attribute_not_exists(#owner) OR lock_until < :now OR #owner = :me",
             "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": {
                 ":me": {"S": "{% $execution %}"},
+                # since the first of those that died with it: their models answered calls too
+                ":at": {"S": NOW},
                 ":now": {"N": "{% $string($floor($toMillis($now()) / 1000)) %}"},
                 ":until": {"N": f"{{% $string($floor($toMillis($now()) / 1000) + {hold}) %}}"},
             },
@@ -216,7 +218,7 @@ def _unlock(endpoint_name: str, table_name: str, partition: str) -> State:
         {
             "TableName": table_name,
             "Key": {"endpoint": {"S": endpoint_name}},
-            "UpdateExpression": "REMOVE #owner, lock_until",
+            "UpdateExpression": "REMOVE #owner, lock_until, locked_at",
             "ConditionExpression": "#owner = :me",
             "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": {":me": {"S": "{% $execution %}"}},

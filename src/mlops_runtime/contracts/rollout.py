@@ -155,7 +155,8 @@ class LockRow:
     head (JSON): whoever finds its object missing writes it. ``desired`` is the URI of the spec that the stack asks for.
 
     A unit has such a row in its automation table, whose ``endpoint`` is the unit's name: with the head of its chain and ``pause``,
-    the ``PauseState`` (JSON). ``served`` is the time at which the endpoint first had a live pointer.
+    the ``PauseState`` (JSON). ``served`` is the time at which the endpoint first had a live pointer, ``locked_at`` since when the
+    lock is held, by whomever, ``taken_back`` the newest ``TakenBack`` (a JSON list, oldest first).
     """
 
     endpoint: str
@@ -168,6 +169,16 @@ class LockRow:
     desired: str | None = None
     pause: str | None = None
     served: str | None = None
+    locked_at: str | None = None
+    taken_back: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenBack:
+    """From when to when a rollout ran whose model was taken back: its calls are captured with the live model's."""
+
+    since: str
+    until: str
 
 
 class Outcome(StrEnum):

@@ -54,6 +54,7 @@ class Evidence:
         newest_capture: Hour of the newest capture object. Default: there is none in the window and what may be added to it.
         newest_label: Hour in which the newest label was uploaded. Default: none was, in the window and the label delay before it.
         problems: What could not be read or counted, and how often.
+        problem_objects: The newest capture object with each problem that an object has.
         objects: Counted objects of each hour that was looked at.
         violations: What an engine that is not ours wrote as violations. Default: ours are made from the rest.
         analyzer: What ran in place of AWS's image of Model Monitor. Default: the image, or another engine.
@@ -75,6 +76,7 @@ class Evidence:
     newest_capture: datetime | None = None
     newest_label: datetime | None = None
     problems: Mapping[str, int] = field(default_factory=dict)
+    problem_objects: Mapping[str, str] = field(default_factory=dict)
     objects: Mapping[str, int] = field(default_factory=dict)
     violations: tuple[Violation, ...] | None = None
     analyzer: str | None = None

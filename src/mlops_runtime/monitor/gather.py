@@ -3,16 +3,16 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome
+from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack
 from mlops_runtime.monitor.counting.capture import is_since
 from mlops_runtime.monitor.counting.counts import empty, merge
-from mlops_runtime.monitor.counting.problems import unreadable_rows
+from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, unreadable_rows
 from mlops_runtime.monitor.drift.decide import decide
 from mlops_runtime.monitor.drift.persistence import hours_to_add, persist
 from mlops_runtime.monitor.drift.unreadable import unreadable
@@ -28,6 +28,7 @@ from mlops_runtime.monitor.states import TESTED, states
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.traffic import Calls, Source, calls_of, latency_of, sources
 from mlops_runtime.monitor.window import HOUR, Window, stamp
+from mlops_runtime.rollout.taken_back import is_among, taken_back
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -38,6 +39,7 @@ UNCOUNTED = "capture object is not counted"
 ANOTHER_BASELINE = "counts of a capture object are of another baseline"
 UNREADABLE = "counts of a capture object cannot be read"
 LATE = "capture object came after its window was decided"
+TAKEN_BACK = "capture object has calls of a rollout that was taken back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ def gather(
     """Return what is known of a window.
 
     A window with too few rows is merged with hours before it, the newest first, up to ``merge_hours``. Calls of an earlier model
-    are in no count of the live one's.
+    are in no count of the live one's, nor are objects with calls from the time of a rollout that was taken back.
 
     Args:
         window: The window.
@@ -94,7 +96,7 @@ def gather(
         live=live,
         explanation=explanation,
         latency=None if latency_source is None else _latency(latency_source, window, spec, since, place),
-        suppressed=suppressed(row, window, now),
+        suppressed=suppressed(row, now),
         newest_call=calls.newest,
         newest_capture=max(
             filter(None, (place.store.capture_hour(place.variant, key) for key in captured)), default=None
@@ -104,8 +106,11 @@ def gather(
         baseline = place.store.read_baseline(live.baseline_uri, live.baseline_sha256)
     except BaselineIntegrityError as error:
         return replace(evidence, flaw=str(error))
-    counting = _count(window, place, captured=captured, calls=calls, live=live, baseline=baseline, spec=spec)
-    quality, newest_label = _quality(window, live, baseline, spec, place)
+    aside = taken_back(row)
+    counting = _count(
+        window, place, captured=captured, calls=calls, live=live, baseline=baseline, spec=spec, aside=aside
+    )
+    quality, newest_label = _quality(window, live, baseline, spec, place, aside=aside)
     if newest_label is None and not place.store.has_labels():
         # nobody can be late with labels of a model that served no longer
         newest_label = since
@@ -121,33 +126,38 @@ def gather(
         hours_merged=counting.hours_merged,
         quality=quality,
         newest_label=newest_label,
-        suppressed=suppressed(row, window.extended(counting.hours_merged), now),
         problems={name: times for name, times in problems.items() if times},
+        problem_objects=counting.problem_objects,
         objects=counting.objects,
     )
     return _decided(evidence, counting.counts, window, spec, place)
 
 
-def suppressed(row: LockRow, window: Window, now: datetime) -> str | None:
-    """Return why drift must not be published: a rollout runs, or one was taken back since the window began.
+def suppressed(row: LockRow, now: datetime) -> str | None:
+    """Return why drift must not be published: a rollout runs, and what its canary answers is captured with the rest.
 
-    What a canary answered is captured with the rest. After a promotion there is nothing to suppress: only calls since then count.
+    After a promotion there is nothing to suppress, since only calls from then on count; after a rollout that was taken back
+    neither, since its hours are left out.
 
     Args:
         row: The endpoint's row.
-        window: The window, with the hours that were merged into it.
         now: When it is decided.
     """
     if row.owner is not None and (row.lock_until is None or row.lock_until > now.timestamp()):
         return f"a rollout is running: {row.owner.rpartition(':')[2]}"
-    if row.audit_last is None:
-        return None
-    record = from_json(AuditRecord, row.audit_last)
-    # also one that ended after the window: its canary may have answered before
-    is_later = datetime.fromisoformat(record.at) >= window.start
-    if record.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED) and is_later:
-        return f"a rollout ended {record.outcome} at {record.at}: calls of its model are among the window's"
     return None
+
+
+def taken_back_among(row: LockRow, window: Window) -> str | None:
+    """Return why drift must not be published by an engine that cannot leave hours out: a rollout of the window was taken back.
+
+    Args:
+        row: The endpoint's row.
+        window: What was analyzed.
+    """
+    first, last = stamp(window.start), stamp(window.end)
+    ended = [each.until for each in taken_back(row) if is_among(first, last, [each])]
+    return f"a rollout was taken back at {ended[-1]}: calls of its model are among the window's" if ended else None
 
 
 @dataclass(slots=True)
@@ -159,6 +169,7 @@ class _Counting:
     hours_merged: int
     problems: Counter[str]
     objects: dict[str, int]
+    problem_objects: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -169,32 +180,53 @@ class _Reader:
     digest: str
     since: str
     recent: Window
+    aside: Sequence[TakenBack] = ()
     another: int = 0
+    taken_back: int = 0
     unreadable: int = 0
     counted: int = 0
     rows: int = 0
     malformed: int = 0
     synthetic: int = 0
+    newest: dict[str, str] = field(default_factory=dict)
 
     def read(self, objects: Sequence[tuple[datetime, Sequence[str]]]) -> Iterator[Counts]:
         parts = self.store.counts_against(self.digest, [keys for _, keys in objects])
-        for (hour, _), part in zip(objects, parts, strict=True):
+        for (hour, keys), part in zip(objects, parts, strict=True):
             is_recent = self.recent.holds(hour)
             self.counted += is_recent
             if isinstance(part, ContractError):
                 _log.error("counts cannot be read: %s", part)
                 self.unreadable += 1
+                self._found([UNREADABLE], keys)
                 self.counted -= is_recent
                 continue
             if part.baseline_sha256 != self.digest:
                 # what ended before the live model served was counted for the one before it, as it should be
-                self.another += is_since(part.last, self.since)
+                if is_since(part.last, self.since):
+                    self.another += 1
+                    self._found([ANOTHER_BASELINE], keys)
                 continue
             if is_recent:
                 self.rows += part.rows
                 self.malformed += part.malformed
                 self.synthetic += part.synthetic or 0
+            if is_among(part.first, part.last, self.aside):
+                self.taken_back += 1
+                self._found([TAKEN_BACK], keys)
+                continue
+            self._found(part.problems or (), keys)
             yield part
+
+    def _found(self, problems: Iterable[str], keys: Sequence[str]) -> None:
+        """Keep the newest object of each problem; keys of one variant sort by hour."""
+        key = self.store.capture_key(keys[0])
+        for problem in problems:
+            self.newest[problem] = max(self.newest.get(problem, key), key)
+        if len(self.newest) > 10 * MAXIMUM:
+            self.newest = {
+                name: self.newest[name] for name in bounded(dict.fromkeys(self.newest, 1)) if name in self.newest
+            }
 
 
 def _count(
@@ -206,11 +238,12 @@ def _count(
     live: LivePointer,
     baseline: Baseline,
     spec: MonitorSpec,
+    aside: Sequence[TakenBack],
 ) -> _Counting:
     store, recent = place.store, window.newest(place.period_hours)
     looked_at = window.extended(spec.merge_hours)
     by_hour = store.counts_by_hour(place.variant, looked_at)
-    reader = _Reader(store, content_hash(baseline), live.since, recent)
+    reader = _Reader(store, content_hash(baseline), live.since, recent, aside)
     own = [(hour, objects) for hour, objects in by_hour.items() if window.holds(hour)]
     counts = merge(empty(baseline), reader.read([(hour, keys) for hour, objects in own for keys in objects.values()]))
     problems = Counter(counts.problems or {})
@@ -224,7 +257,13 @@ def _count(
     objects = {stamp(hour): len(of_hour) for hour, of_hour in by_hour.items()}
     late = late_objects(store.earlier_inventory(window.end), _inventory(objects, looked_at))
     problems += Counter(
-        {UNCOUNTED: len(uncounted), ANOTHER_BASELINE: reader.another, UNREADABLE: reader.unreadable, LATE: late}
+        {
+            UNCOUNTED: len(uncounted),
+            ANOTHER_BASELINE: reader.another,
+            UNREADABLE: reader.unreadable,
+            LATE: late,
+            TAKEN_BACK: reader.taken_back,
+        }
     )
     return _Counting(
         counts=counts,
@@ -239,6 +278,10 @@ def _count(
         hours_merged=merged,
         problems=problems,
         objects=objects,
+        problem_objects={
+            **{name: key for name, key in reader.newest.items() if name in problems},
+            **({UNCOUNTED: max(uncounted)} if uncounted else {}),
+        },
     )
 
 
@@ -298,7 +341,13 @@ def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterat
 
 
 def _quality(
-    window: Window, live: LivePointer, baseline: Baseline, spec: MonitorSpec, place: Place
+    window: Window,
+    live: LivePointer,
+    baseline: Baseline,
+    spec: MonitorSpec,
+    place: Place,
+    *,
+    aside: Sequence[TakenBack],
 ) -> tuple[Quality, datetime | None]:
     store, before = place.store, window.extended(spec.label_delay_hours)
     uploaded = store.label_hours(before)
@@ -310,6 +359,7 @@ def _quality(
         now=window.end,
         baseline=baseline,
         spec=spec,
+        aside=aside,
     )
     return quality, max((hour for hour, _ in uploaded), default=None)
 

@@ -75,6 +75,8 @@ def build(
         uncovered_rows=_uncovered(evidence),
         staleness=staleness(evidence, window, spec),
         spec=spec,
+        live_since=None if live is None else live.since,
+        problem_objects=dict(evidence.problem_objects) or None,
     )
 
 

@@ -16,7 +16,7 @@ from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.emf import lines, metrics
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.explainability.ndcg import Explanation
-from mlops_runtime.monitor.gather import Place, gather, inventory
+from mlops_runtime.monitor.gather import Place, gather, inventory, taken_back_among
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 from mlops_runtime.monitor.quality.statistics import quality_statistics
 from mlops_runtime.monitor.report import Engine, build
@@ -170,9 +170,11 @@ def decide_window(
         traffic=settings.traffic,
         period_hours=settings.period_hours or settings.window_hours,
     )
-    evidence = gather(window, row=table.read(), spec=settings.spec, place=place, now=now, explanation=explanation)
+    row = table.read()
+    evidence = gather(window, row=row, spec=settings.spec, place=place, now=now, explanation=explanation)
     if executions is not None:
         evidence = executions(evidence, window)
+        evidence = replace(evidence, suppressed=evidence.suppressed or taken_back_among(row, window))
     return publish(evidence, window, now, settings, store=store, events=events)
 
 

@@ -102,6 +102,11 @@ class MonitorStore:
         against = "" if baseline_sha256 is None else f".baseline-{baseline_sha256[:16]}"
         return f"monitor/{self._endpoint}/counts/{capture_key[len(prefix) : -len('.jsonl')]}{against}.json"
 
+    def capture_key(self, counts_key: str) -> str:
+        """Return the capture object that a counts object is of."""
+        tail = _BASELINE.sub("", counts_key).removeprefix(f"monitor/{self._endpoint}/counts/").removesuffix(".json")
+        return f"capture/{self._endpoint}/{tail}.jsonl"
+
     def put_counts(self, key: str, counts: Counts) -> None:
         """Write the counts of one capture object."""
         self._s3.put_object(Bucket=self._artifacts, Key=key, Body=canonical_json(counts))

@@ -120,6 +120,8 @@ def _drift(report: MonitorReport) -> str:
         return "; ".join([*said, *_mostly_uncovered(report)])
     if state is MonitorState.INSUFFICIENT_DATA:
         return too_little(report)
+    if state is MonitorState.NO_TRAFFIC:
+        return f"{_SILENT[state]}{_since_live(report)}"
     if state is not MonitorState.OK:
         return _SILENT.get(state, str(state))
     suspects = [feature for feature in report.features if feature.drifted]
@@ -139,13 +141,26 @@ def too_little(report: MonitorReport) -> str:
     """
     spec, uncovered = _spec(report), report.uncovered_rows or 0
     if report.rows < spec.minimum_rows:
-        return f"{report.rows:,} rows are too few to decide about drift, {spec.minimum_rows} are needed"
+        rows = f"{report.rows:,} rows{_since_live(report)}"
+        return f"{rows} are too few to decide about drift, {spec.minimum_rows} are needed"
     if report.rows - uncovered < spec.minimum_rows:
         return f"{uncovered:,} of {report.rows:,} rows {_UNCOVERED}: the others are too few to decide about drift"
     aside = {*(report.left_out or ()), NULL_PATTERNS}
     reasons = [f"{f.name}: {f.untested}" for f in report.features if f.untested is not None and f.name not in aside]
     because = f", {reasons[0]}" if reasons else ""
     return f"no feature could be tested in {report.rows:,} rows{because}"
+
+
+def _since_live(report: MonitorReport) -> str:
+    """Return since when calls count, where a model went live in the window: others were made of the one before it."""
+    since = report.live_since
+    if (
+        since is None
+        or since[:19] <= report.window_from[:19]
+        or (report.drift_state is MonitorState.NO_TRAFFIC and report.rows)
+    ):
+        return ""
+    return f" since the model went live at {since[:16]}Z"
 
 
 def _mostly_uncovered(report: MonitorReport) -> list[str]:
@@ -260,5 +275,9 @@ def _advice(report: MonitorReport) -> list[str]:
 def _problems(report: MonitorReport) -> list[str]:
     told = sorted((report.problems or {}).items(), key=lambda item: (-item[1], item[0]))
     told = [(name, times) for name, times in told if name != report.baseline_flaw]
-    lines = [f"{name}: {times:,}" for name, times in told[:_LISTED]]
+    objects = report.problem_objects or {}
+    lines = [
+        f"{name}: {times:,}{f', the newest in {objects[name]}' if name in objects else ''}"
+        for name, times in told[:_LISTED]
+    ]
     return [*lines, f"{len(told) - _LISTED} more kinds"] if len(told) > _LISTED else lines

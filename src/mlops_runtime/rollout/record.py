@@ -13,13 +13,14 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.automation import PauseState
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, audit_key
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, TakenBack, audit_key
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.serving import serving as read_slots
 from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.audit import Claim, died_of, is_same, next_live, next_record, verify, without_died
 from mlops_runtime.rollout.serving import Serving, read_description, read_serving
 from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.taken_back import next_taken_back
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,6 +44,7 @@ class Move:
     live: LivePointer | None = None
     owner: str | None = None
     pause: PauseState | None = None
+    taken_back: tuple[TakenBack, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,16 @@ class AuditChain:
             if not isinstance(decided, Move):
                 return decided
             new = decided.record
-            if self.table.move_head(row, new, content_hash(new), decided.live, decided.owner, pause=decided.pause):
+            moved = self.table.move_head(
+                row,
+                new,
+                content_hash(new),
+                decided.live,
+                decided.owner,
+                pause=decided.pause,
+                taken_back=decided.taken_back,
+            )
+            if moved:
                 self.write(new)
                 return new
         raise AuditError(f"the audit chain of {self.table.endpoint} moved {ATTEMPTS} times while it was appended to")
@@ -157,7 +168,12 @@ def record(
         new = next_record(row, without_died(claim) if is_told else claim, serving)
         moves = claim.outcome is not Outcome.REJECTED and row.owner == claim.execution
         live = next_live(row, claim, serving, package) if moves else None
-        return Move(record=new, live=live, owner=claim.execution if moves else None)
+        return Move(
+            record=new,
+            live=live,
+            owner=claim.execution if moves else None,
+            taken_back=next_taken_back(row, new) if moves else None,
+        )
 
     return _answer(chain.append(follow))
 

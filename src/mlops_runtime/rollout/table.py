@@ -1,18 +1,19 @@
 """The endpoint's row in the rollout table, or a unit's in its automation table. Every write is one conditional update."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import PauseState
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, TakenBack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _NUMBERS = ("audit_sequence", "lock_until")
-_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired", "pause", "served")
+_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired", "pause", "served", "locked_at", "taken_back")
 
 
 class RolloutTable:
@@ -45,6 +46,7 @@ class RolloutTable:
         owner: str | None = None,
         *,
         pause: PauseState | None = None,
+        taken_back: Sequence[TakenBack] | None = None,
     ) -> bool:
         """Append a record to the chain, and move live pointer or pause with it, if nobody else did since ``seen``.
 
@@ -55,6 +57,7 @@ class RolloutTable:
             live: The live pointer from now on; None removes it. Only written together with ``owner``.
             owner: Execution that must hold the lock for the live pointer to move. Default None: the pointer stays.
             pause: Whether the unit's automation rests from now on. Default None: that stays.
+            taken_back: The rollouts that were taken back, from now on. Default None: they stay.
 
         Returns:
             False if the head or the lock moved meanwhile: read again and decide again.
@@ -73,6 +76,9 @@ class RolloutTable:
         if pause is not None:
             change += ", pause = :pause"
             values[":pause"] = {"S": canonical_json(pause).decode()}
+        if taken_back is not None:
+            change += ", taken_back = :taken_back"
+            values[":taken_back"] = {"S": canonical_json(taken_back).decode()}
         if owner is not None:
             condition, names = f"({condition}) AND #owner = :owner", {"#owner": "owner"}
             values[":owner"] = {"S": owner}
@@ -90,7 +96,7 @@ class RolloutTable:
     def release(self, owner: str) -> bool:
         """Take the lock from an execution; False if it does not hold it."""
         return self._update(
-            "REMOVE #owner, lock_until", {":owner": {"S": owner}}, "#owner = :owner", {"#owner": "owner"}
+            "REMOVE #owner, lock_until, locked_at", {":owner": {"S": owner}}, "#owner = :owner", {"#owner": "owner"}
         )
 
     def hand_over(self, owner: str, heir: str) -> bool:
@@ -101,11 +107,12 @@ class RolloutTable:
 
     def unlock(self) -> None:
         """Take the lock from whoever holds it, before all executions are stopped."""
-        self._update("REMOVE #owner, lock_until", {}, names={"#owner": "owner"})
+        self._update("REMOVE #owner, lock_until, locked_at", {}, names={"#owner": "owner"})
 
     def forget(self) -> None:
         """Remove lock, live pointer and desired spec, after the endpoint is gone; the audit chain stays."""
-        self._update("REMOVE #owner, lock_until, live, desired, served", {}, names={"#owner": "owner"})
+        gone = "#owner, lock_until, locked_at, live, desired, served, taken_back"
+        self._update(f"REMOVE {gone}", {}, names={"#owner": "owner"})
 
     @property
     def _key(self) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Time
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.contracts.rollout import AuditRecord, Outcome
+from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.counting.counts import empty, merge
-from mlops_runtime.monitor.gather import ANOTHER_BASELINE, LATE, UNCOUNTED, UNREADABLE
+from mlops_runtime.monitor.gather import ANOTHER_BASELINE, LATE, TAKEN_BACK, UNCOUNTED, UNREADABLE
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 
@@ -157,20 +157,66 @@ def test_labels_that_stopped_are_late_as_far_as_is_looked_and_labels_that_never_
     assert staleness["label_lag_hours"] == 24 + 192
 
 
-@pytest.mark.parametrize(("ended", "told"), [("07T20:30", True), ("08T01:05", True), ("07T19:30", False)])
-def test_a_canary_in_hours_that_were_merged_suppresses_drift(ended: str, told: bool) -> None:
-    """Hours 20 to 23 are merged to hour 24: a canary that ended in them, or after them, answered some of the calls."""
-    timeline = Timeline(window=1, every=1, spec=MonitorSpec(minimum_rows=100, merge_hours=12))
+@pytest.mark.parametrize(
+    ("ran", "left_out"),
+    [
+        ([("07T22:10", "07T23:05")], 1),
+        ([("07T20:00", "07T21:00"), ("07T22:30", "07T23:30")], 3),
+        ([("07T22:01", "07T22:59")], 0),
+        ([("08T01:05", "08T01:20")], 0),
+        ([("07T18:00", "08T01:00")], 1),
+    ],
+)
+def test_objects_of_a_rollout_that_was_taken_back_are_left_out(ran: list[tuple[str, str]], left_out: int) -> None:
+    """Its canary answered some of their calls. Hours before are merged in their stead, unless the window itself has no other."""
+    timeline = Timeline(window=1, every=1, spec=MonitorSpec(minimum_rows=60, merge_hours=6))
     for hour in range(18, 25):
         timeline.land(f"o{hour}", Captured(hour=hour, rows=20))
         timeline.count(f"o{hour}", Captured(hour=hour, rows=20))
-    record = AuditRecord(
-        endpoint="e", sequence=1, previous="0", outcome=Outcome.ROLLED_BACK, reason="errors", execution="x",
-        at=f"2017-08-{ended}:00Z", requested_by="ann",
-    )  # fmt: skip
-    timeline.table.row = replace(timeline.table.row, audit_last=canonical_json(record).decode())
+    times = [TakenBack(since=f"2017-08-{since}:00.123Z", until=f"2017-08-{until}:00Z") for since, until in ran]
+    timeline.table.row = replace(timeline.table.row, taken_back=canonical_json(times).decode())
     report = timeline.run(25)
-    assert (report.hours_merged, report.rows, report.suppressed is not None) == (4, 100, told)
+    assert (report.problems or {}).get(TAKEN_BACK, 0) == left_out
+    merged = {0: 2, 1: 3, 3: 5}[left_out]
+    if ran[0][0] == "07T18:00":
+        assert (report.hours_merged, report.rows, report.drift_state) == (0, 0, MonitorState.INSUFFICIENT_DATA)
+    else:
+        assert (report.hours_merged, report.rows, report.drift_state) == (merged, 60, MonitorState.OK)
+    assert report.suppressed is None
+
+
+def test_a_problem_is_told_with_the_newest_object_that_has_it() -> None:
+    """Also of an object that is not counted; earlier ones and those without a problem are not named."""
+    timeline = Timeline(window=6, every=6, spec=SPEC)
+    for hour in (19, 20, 21):
+        captured = Captured(hour=hour)
+        timeline.land(f"o{hour}", captured)
+        if hour < 21:
+            key = timeline.key(f"o{hour}", captured)
+            body = timeline.s3.get_object(Bucket="captures", Key=key)["Body"].read()
+            timeline.s3.put_object(Bucket="captures", Key=key, Body=body + b"\n{")
+    for hour in (20, 19, 22):
+        if hour == 22:
+            timeline.land("o22", Captured(hour=22))
+        timeline.count(f"o{hour}", Captured(hour=hour))
+    report = timeline.run(24)
+    assert report.problems == {"line is not JSON": 2, UNCOUNTED: 1}
+    assert report.problem_objects == {
+        "line is not JSON": "capture/e/v/2017/08/07/20/o20.jsonl",
+        UNCOUNTED: "capture/e/v/2017/08/07/21/o21.jsonl",
+    }
+
+
+@pytest.mark.parametrize(("until", "told"), [("07T21:10", False), ("08T00:00", True), ("08T09:00", True)])
+def test_an_engine_that_cannot_leave_hours_out_rests_where_a_rollout_was_taken_back(until: str, told: bool) -> None:
+    """Executions of Model Monitor have read the whole window."""
+    timeline = Timeline(window=1, every=1)
+    times = [TakenBack(since="2017-08-07T20:00:00Z", until=f"2017-08-{until}:00Z")]
+    timeline.table.row = replace(timeline.table.row, taken_back=canonical_json(times).decode())
+    report = timeline.run(25, executions=lambda evidence, _: evidence)
+    reason = f"a rollout was taken back at 2017-08-{until}:00Z: calls of its model are among the window's"
+    assert report.suppressed == (reason if told else None)
+    assert timeline.run(25).suppressed is None
 
 
 def test_counts_of_another_baseline_are_named_and_not_added() -> None:

@@ -65,6 +65,23 @@ def test_a_sentence_for_each_state(change: dict[str, Any], expected: str) -> Non
     assert said(replace(MEASURED, **change)) == f"demand-forecast: {expected}"
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (0, "nobody called since the model went live at 2017-08-10T12:00Z; no labels yet"),
+        (
+            120,
+            "120 rows since the model went live at 2017-08-10T12:00Z are too few to decide about drift, 200 are needed",
+        ),
+    ],
+)
+def test_calls_of_the_model_before_are_not_denied(rows: int, expected: str) -> None:
+    """A window in which a model went live knows of the calls since then alone."""
+    live = replace(MEASURED.live, since="2017-08-10T12:00:00.5Z")
+    traffic = replace(MEASURED.traffic, invocations=rows, rows=rows)
+    assert expected in said(replace(MEASURED, live=live, rows=rows, traffic=traffic, quality=None, counts=None))
+
+
 def test_other_monitors_are_named_where_they_found_something() -> None:
     """Bias by its Clarify name and facet; latency with its limit."""
     metric = Measured(name="DPL", value=0.21, low=0.18, high=0.24, violated=True)
@@ -93,12 +110,13 @@ def test_many_features_are_counted_not_listed() -> None:
 def test_a_message_says_what_happened_what_to_do_and_where() -> None:
     """In lines."""
     evidence = replace(MEASURED, features=(PRICE,), problems={"line is not JSON": 3})
+    evidence = replace(evidence, problem_objects={"line is not JSON": "capture/e/v/2017/08/08/01/o.jsonl"})
     text = message(report_of(evidence), "s3://artifacts/report.json").splitlines()
     assert text[0].startswith("demand-forecast: drift in 2 of 3 windows")
     assert text[2] == "Window: 2017-08-07T00:00:00Z to 2017-08-14T00:00:00Z, 1,000 rows, 500 labelled"
     assert "- price: mean rose 12 %, from 4.1 to 4.59" in text
     assert text[text.index("What to do:") + 1].startswith("- if the feed is broken, mend it")
-    assert "- line is not JSON: 3" in text
+    assert "- line is not JSON: 3, the newest in capture/e/v/2017/08/08/01/o.jsonl" in text
     assert text[-1] == "Report: s3://artifacts/report.json"
 
 

@@ -206,7 +206,7 @@ class Timeline:
         """Return where capture puts it: below the hour of its calls."""
         return f"capture/e/v/{START + captured.hour * HOUR:%Y/%m/%d/%H}/{name}.jsonl"
 
-    def run(self, at: int) -> MonitorReport:
+    def run(self, at: int, **changes: Any) -> MonitorReport:
         """Decide, some minutes after an hour."""
         now = (START + at * HOUR).replace(minute=15)
         return decide_window(
@@ -216,6 +216,7 @@ class Timeline:
             table=self.table,
             cloudwatch=self.cloudwatch,
             events=self.bus,  # type: ignore[arg-type] # in memory
+            **changes,
         )
 
     def replace(self, **changes: Any) -> None:

@@ -8,9 +8,10 @@ import pytest
 from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World
 
 from mlops_runtime.contracts import from_json, to_dict
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome, TakenBack
 from mlops_runtime.rollout.audit import Claim
 from mlops_runtime.rollout.record import AuditChain, AuditError, record
+from mlops_runtime.rollout.taken_back import taken_back
 
 
 def _claim(world: World, config: str, package: str, outcome: str = "PROMOTED", **changes: Any) -> Claim:
@@ -53,6 +54,7 @@ def test_promotion_is_recorded_and_becomes_live(promoted: tuple[World, Claim]) -
     live = _live(world)
     assert live is not None
     assert (live.config, live.since) == ("demand-forecast-00000002", "2017-08-01T09:00:00Z")
+    assert taken_back(world.table.read()) == ()
 
 
 def test_a_retry_records_once(promoted: tuple[World, Claim]) -> None:
@@ -179,10 +181,17 @@ def test_a_silent_rollback_is_recorded_as_one(promoted: tuple[World, Claim]) -> 
     world.version("demand-forecast-00000001", old)
     world.serve("demand-forecast-00000001")
     world.point(world.pointer("demand-forecast-00000001", old))
+    world.dynamodb.update_item(
+        TableName="rollout",
+        Key={"endpoint": {"S": ENDPOINT}},
+        UpdateExpression="SET locked_at = :at",
+        ExpressionAttributeValues={":at": {"S": "2017-08-01T08:31:00Z"}},
+    )
     assert _record(world, claim)["outcome"] == "ROLLED_BACK"
     live = _live(world)
     assert live is not None
     assert live.config == "demand-forecast-00000001"
+    assert taken_back(world.table.read()) == (TakenBack(since="2017-08-01T08:31:00Z", until="2017-08-01T09:00:00Z"),)
 
 
 def test_an_unknown_config_gets_a_pointer_from_its_package(promoted: tuple[World, Claim]) -> None:

@@ -205,11 +205,12 @@ class World:
         self.dynamodb.update_item(
             TableName="rollout",
             Key={"endpoint": {"S": ENDPOINT}},
-            UpdateExpression="SET #owner = :me, lock_until = :until",
+            UpdateExpression="SET #owner = :me, lock_until = :until, locked_at = if_not_exists(locked_at, :at)",
             ConditionExpression="attribute_not_exists(#owner) OR lock_until < :now OR #owner = :me",
             ExpressionAttributeNames={"#owner": "owner"},
             ExpressionAttributeValues={
                 ":me": {"S": execution},
+                ":at": {"S": NOW.isoformat().replace("+00:00", "Z")},
                 ":until": {"N": str(int(NOW.timestamp()) + 3600)},
                 ":now": {"N": str(int(NOW.timestamp()) + 7200)},
             },

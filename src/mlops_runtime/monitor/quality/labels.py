@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlops_runtime.contracts.monitor import FeatureBaseline
+from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.counting.capture import Call, CaptureError, is_since, read_call, read_labels
 from mlops_runtime.monitor.quality.rows import NULL, Codes, Mask, Rows, Texts
+from mlops_runtime.rollout.taken_back import is_among
 
 # beyond this many rows calls are sampled by the checksum of their id; labels and rows then take about 200 MB together
 MAXIMUM_ROWS = 300_000
@@ -80,6 +82,7 @@ def join(
     columns: Sequence[str] = (),
     unlabelled: bool = False,
     maximum_rows: int = MAXIMUM_ROWS,
+    aside: Sequence[TakenBack] = (),
 ) -> Joined:
     """Join labels with the calls that they are of.
 
@@ -98,6 +101,7 @@ def join(
         unlabelled: Whether calls without a label are looked at. Default: without a label left, captures are read no further.
         maximum_rows: Rows of labels and of captures that are held; beyond it every second call is left out, then every second of
             those that are left. Default: 300,000.
+        aside: When rollouts ran that were taken back: calls of that time may be of their models. Default: never.
     """
     sample = _Sample(maximum_rows)
     known, malformed = _hold(labels, sample)
@@ -109,7 +113,7 @@ def join(
     looks_on = unlabelled or bool(due_until)
     for call in reader.calls(captures if known or unlabelled else ()):
         key = call.join_key
-        if not is_since(call.time, since):
+        if not is_since(call.time, since) or is_among(call.time, call.time, aside):
             known.pop(key, None)  # the label of another model's call
             continue
         if key in seen:

@@ -3,13 +3,14 @@
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality.html
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Measured, SegmentQuality
+from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.quality import bias as bias_metrics
 from mlops_runtime.monitor.quality import classification, regression
 from mlops_runtime.monitor.quality.intervals import Interval, Resampling, interval
@@ -79,6 +80,7 @@ def measure(
     now: datetime | None = None,
     baseline: Baseline | None = None,
     spec: MonitorSpec | None = None,
+    aside: Sequence[TakenBack] = (),
 ) -> Quality:
     """Join labels with captured predictions and measure how good they were.
 
@@ -96,6 +98,7 @@ def measure(
         now: End of the window: calls younger than the label delay are not due a label. Default: coverage is not looked at.
         baseline: Target, segments, facets and the holdout's metrics. Default: a regression with nothing to compare with.
         spec: Limits, and how long labels take. Default: those of `MonitorSpec`.
+        aside: When rollouts ran that were taken back: calls of that time are left out. Default: never.
 
     Example:
         >>> call = '{"observedContentType": "text/csv", "mode": "OUTPUT", "data": "8", "encoding": "CSV"}'
@@ -120,6 +123,7 @@ def measure(
         features=inputs,
         columns=[name for name in {*segments, *(facet.name for facet in readable)} if name in names],
         unlabelled=bool(readable),
+        aside=aside,
     )
     notes = [f"segment {name!r} is no input of the model: it is not captured" for name in segments if name not in names]
     notes += [

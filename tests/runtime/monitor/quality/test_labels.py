@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts.monitor import FeatureBaseline
+from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.quality.labels import Joined, Timed, column_text, due_before, join
 
 NOON = datetime(2017, 8, 7, 12, tzinfo=UTC)
@@ -71,6 +72,14 @@ def test_labels_before_the_window_count_for_coverage_alone(lines: Any) -> None:
     ]
     joined = join(labels, captures, window_from=at(-2), due_until=at(-24))
     assert (len(joined.labelled), joined.due, joined.covered) == (1, 2, 2)
+
+
+def test_calls_of_a_rollout_that_was_taken_back_are_left_out_with_their_labels(lines: Any) -> None:
+    """Nobody knows whose answer it was; their labels are not labels of no call."""
+    captures = [lines.call(None, "8", event_id=f"e{hour}", time=at(-hour)) for hour in (4, 3, 2)]
+    labels = [lines.label(f"e{hour}", [10]) for hour in (4, 3, 2)]
+    joined = join(labels, captures, aside=(TakenBack(since=at(-3), until=at(-2.5)),))
+    assert (len(joined.labelled), joined.unmatched, joined.due) == (2, 0, 0)
 
 
 def test_a_label_uploaded_again_in_the_window_is_measured_again(lines: Any) -> None:
