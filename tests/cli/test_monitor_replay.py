@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from mlops_cli.errors import UserError
 from mlops_cli.monitor_replay import changed
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.monitor import Counts
+from mlops_runtime.contracts.monitor import Counts, MonitorReport
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 
@@ -110,6 +111,25 @@ def test_counts_of_another_model_are_left_out_and_said(monitored: MonitoredUnit,
         monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
 
     assert "1 objects were counted against other baselines and are left out" in told.stdout
+
+
+def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: MonitoredUnit, replay: Run) -> None:
+    """The monitor was declared for a model with more of them; what it decides about the others is replayed."""
+    s3, bucket = monitored.unit.s3, monitored.artifacts
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"monitor/{monitored.endpoint}/")["Contents"]
+    key = max(entry["Key"] for entry in listed if entry["Key"].endswith("/report.json"))
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    report = from_json(MonitorReport, body)
+    assert report.spec is not None
+    named = replace(report, spec=replace(report.spec, alarm_features=("price", "promotion")))
+    s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(named))
+    try:
+        told = replay()
+    finally:
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+    assert told.returncode == 0, told.stderr
+    assert "the monitor names 'promotion', which the live model does not have" in told.stdout
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,7 @@ def what_to_do(feature: FeatureDrift) -> str:
         "association": "check how the two columns are joined or computed: each alone may look as ever",
         "mean": "check units, currency and price lists at the source",
         "quantile": "check units, currency and price lists at the source",
+        "spread": "check whether the feed mixes sources or units now, or gives one where it gave several",
     }.get(feature.rule or "", "compare the feed with its source")
     if feature.persistent is False:
         return f"{first}; it alarms if the next windows agree"
