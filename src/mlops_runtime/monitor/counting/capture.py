@@ -58,8 +58,8 @@ def read_call(line: bytes | str, names: Sequence[str] | None) -> Call:
             unread.
 
     Raises:
-        CaptureError: If the line is not a capture record, if no row of the input can be read, if the output cannot and no input is
-            read, or if something in it is nested too deeply.
+        CaptureError: If the line is not a capture record or has neither side, if no row of the input can be read, if the output
+            cannot and no input is read, or if something in it is nested too deeply.
     """
     try:
         return _call(line, names)
@@ -84,7 +84,14 @@ def _call(line: bytes | str, names: Sequence[str] | None) -> Call:
         problems.append("inferenceTime is not a time")
     if inference_id is not None and key.startswith(SYNTHETIC_PREFIX):
         return Call(key, time, None, None, is_synthetic=True)
-    rows, unread = (None, 0) if sides[0] is None or names is None else read_rows(sides[0], names, problems)
+    if sides == (None, None):
+        raise CaptureError("line has neither input nor output")
+    rows, unread = None, 0
+    if names is not None:
+        if sides[0] is None:
+            problems.append("call has no captured input")
+        else:
+            rows, unread = read_rows(sides[0], names, problems)
     predictions = bounds = None
     if sides[1] is not None:
         try:
@@ -184,6 +191,8 @@ def _time(text: str) -> str:
 def _label(text: str) -> float | None:
     if not text.strip():
         return None
+    if "_" in text:  # Python's own digit separator is not CSV
+        return float("nan")
     try:
         value = float(text)
     except ValueError:

@@ -1,7 +1,7 @@
 """What rows are compared given: the stratum of each row, from a column that is known ahead of the call or from its time.
 
-A key has one part a condition, joined by ``|``: ``5 to 20|Mon``. Null is the part ``null``; ``%`` and ``|`` of a text are written
-``%25`` and ``%7C``.
+A key has one part a condition, joined by ``|``: ``5 to 20|Mon``. Null is the part ``null``, what is no text ``%invalid``; ``%`` and
+``|`` of a text are written ``%25`` and ``%7C``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Condition
-from mlops_runtime.monitor.counting.cells import Coded, Column, to_coded, to_numbers
+from mlops_runtime.monitor.counting.cells import INVALID, Coded, Column, to_coded, to_numbers
 
 MAXIMUM_STRATA = 400
 # https://en.wikipedia.org/wiki/ISO_week_date: with fewer than two of a week there is no telling season from chance
 _TWO_SEASONS = np.timedelta64(2 * 52 * 7, "D")
+# no text is written like this: see `_escaped`
+_NO_TEXT = "%invalid"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 Codes = npt.NDArray[np.int64]
@@ -140,7 +142,9 @@ def part(
     values = columns[condition.name]
     if types[condition.name] == "category":
         coded: Coded = to_coded(values)[0]
-        return np.where(coded.codes < 0, len(coded.levels), coded.codes), [*map(_escaped, coded.levels), "null"]
+        codes = np.where(coded.codes < 0, len(coded.levels), coded.codes)
+        codes[coded.codes == INVALID] = len(coded.levels) + 1
+        return codes, [*map(_escaped, coded.levels), "null", _NO_TEXT]
     numbers = to_numbers(values)
     if not condition.edges:
         distinct, codes = np.unique(numbers, return_inverse=True)

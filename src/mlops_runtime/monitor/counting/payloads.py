@@ -79,7 +79,7 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
         problems: Takes what is wrong with rows, a problem for each.
 
     Raises:
-        CaptureError: If no row can be read.
+        CaptureError: If no row can be read, or there is none.
 
     Example:
         >>> problems = []
@@ -95,6 +95,8 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
         rows = _json_rows(text, kind, names)
         if dict in set(map(type, rows)):
             rows = _by_name(rows, names, told)
+    if not rows:
+        raise CaptureError("input has no rows")
     unread = [place for place, row in enumerate(rows) if not isinstance(row, list | tuple) or len(row) != width]
     wrong = [_wrong(rows[place], width) for place in unread]
     if wrong and len(wrong) == len(rows):

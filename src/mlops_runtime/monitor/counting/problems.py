@@ -1,7 +1,8 @@
 """What could not be counted, by name and how often: bounded, and still the same in whatever order parts are added.
 
 Names may hold what a caller made up. Those that hold the smallest CRC-32 are kept: a name that a part had to drop is one that
-the whole would have dropped too, so that what is kept has its exact count.
+the whole would have dropped too, so that what is kept has its exact count. What cannot be read is bounded apart from the rest, so
+that how many rows it is stays exact whatever else comes; and columns that are not the model's go before all others do.
 """
 
 from collections.abc import Mapping
@@ -11,12 +12,15 @@ from mlops_runtime.monitor.counting.cells import level_crc
 
 MAXIMUM = 100
 OTHERS = "other problems"
+OTHER_ROWS = "row cannot be read for another reason"
 # how those begin that are of a whole line or row
 _UNREADABLE = ("line ", "input ", "row ")
+# how those end whose names callers make up without end
+_FOREIGN = "is not the model's"
 
 
 def bounded(problems: Mapping[str, int]) -> dict[str, int]:
-    """Return at most 100 problems by name, and the others as one.
+    """Return at most 100 problems by name of rows that were left out, and as many of what was not; the others of either as one.
 
     Args:
         problems: How often each came.
@@ -25,12 +29,9 @@ def bounded(problems: Mapping[str, int]) -> dict[str, int]:
         >>> bounded({"line is not JSON": 2})
         {'line is not JSON': 2}
     """
-    names = [name for name in problems if name != OTHERS]
-    if len(names) > MAXIMUM:
-        names = sorted(names, key=lambda name: (level_crc(name), name))[:MAXIMUM]
-    kept = {name: problems[name] for name in sorted(names)}
-    others = sum(problems.values()) - sum(kept.values())
-    return {**kept, OTHERS: others} if others else kept
+    of_rows = {name: times for name, times in problems.items() if is_unreadable(name)}
+    rest = {name: times for name, times in problems.items() if name not in of_rows}
+    return {**_bounded(of_rows, OTHER_ROWS), **_bounded(rest, OTHERS)}
 
 
 def is_unreadable(problem: str) -> bool:
@@ -41,6 +42,15 @@ def is_unreadable(problem: str) -> bool:
         (True, False)
     """
     return problem.startswith(_UNREADABLE)
+
+
+def _bounded(problems: Mapping[str, int], others: str) -> dict[str, int]:
+    names = [name for name in problems if name != others]
+    if len(names) > MAXIMUM:
+        names = sorted(names, key=lambda name: (name.endswith(_FOREIGN), level_crc(name), name))[:MAXIMUM]
+    kept = {name: problems[name] for name in sorted(names)}
+    left = sum(problems.values()) - sum(kept.values())
+    return {**kept, others: left} if left else kept
 
 
 def unreadable_rows(counts: Counts) -> int:

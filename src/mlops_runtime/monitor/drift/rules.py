@@ -79,7 +79,6 @@ def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Find
         if pool * min(1.0, m / n) / effect >= MINIMUM_EXPECTED:
             kept_a, kept_b = np.append(kept_a, pool), np.append(kept_b, b[pooled].sum())
             kept_effects = np.append(kept_effects, effect)
-            names.append("rare values")
     statistic, freedom = chi_square(kept_a, kept_b)
     if freedom == 0:
         return Finding(Rule.DISTRIBUTION, 1.0, str)
@@ -100,7 +99,8 @@ def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Find
         before, after = shares, kept_b / part
         most = int(np.argmax((after - before) ** 2 / np.maximum(before, 1 / total)))
         moved = f"from {percent(before[most])} to {percent(after[most])} of the rows"
-        return f"distribution changed, most in {names[most]}: {moved}"
+        name = names[most] if most < len(names) else _named(cells, pooled, a / n, b / m)
+        return f"distribution changed, most in {name}: {moved}"
 
     return Finding(Rule.DISTRIBUTION, p_value, words)
 
@@ -271,6 +271,15 @@ def _bins(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
         return Finding(Rule.VALUE_SHARE, 1.0, str)
     moved = f"{cells.names[which[at]]}: from {percent(a[at] / n)} to {percent(b[at] / m)} of the rows"
     return Finding(Rule.VALUE_SHARE, min(1.0, best * len(which)), lambda: moved)
+
+
+def _named(cells: Layout, pooled: npt.NDArray[np.bool_], before: Wide, after: Wide) -> str:
+    """Return what cells that are one are called: as the one of them that makes most of how they moved, if one does."""
+    which = np.flatnonzero(pooled)
+    moved = after[which] - before[which]
+    most = int(np.argmax(np.abs(moved)))
+    is_alone = 2 * abs(moved[most]) > np.abs(moved).sum()
+    return f"rare values, mostly {cells.names[which[most]]}" if is_alone else "rare values"
 
 
 def _range(compared: Comparison, cells: Layout) -> str:

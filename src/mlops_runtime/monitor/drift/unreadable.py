@@ -4,7 +4,7 @@ Other callers send what a window cannot be blamed for, so that some such rows ar
 """
 
 from mlops_runtime.contracts.monitor import Counts, FeatureDrift
-from mlops_runtime.monitor.counting.problems import is_unreadable, unreadable_rows
+from mlops_runtime.monitor.counting.problems import OTHER_ROWS, is_unreadable, unreadable_rows
 from mlops_runtime.monitor.drift.tails import binomial_tail
 from mlops_runtime.monitor.drift.wording import percent
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -37,7 +37,8 @@ def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
     p_value = binomial_tail(broken, rows, MAXIMUM_SHARE)
     if p_value > spec.significance:
         return ()
-    kinds = {name: times for name, times in (counts.problems or {}).items() if is_unreadable(name)}
+    problems = counts.problems or {}
+    kinds = {name: times for name, times in problems.items() if is_unreadable(name) and name != OTHER_ROWS}
     most = f", most often: {max(kinds, key=lambda name: kinds[name])}" if kinds else ""
     said = f"{percent(broken / rows)} of {rows:,} rows cannot be read{most}"
     return (

@@ -52,9 +52,12 @@ def test_an_unlisted_content_type_is_base64(lines: Any, text: str, expected: lis
 
 def test_a_side_may_be_absent(lines: Any) -> None:
     """Capture options may leave out input or output."""
-    assert read_call(lines.call(None, "1\n"), NAMES).rows is None
+    alone = read_call(lines.call(None, "1\n"), NAMES)
+    assert (alone.rows, alone.problems) == (None, ["call has no captured input"])
     assert read_call(lines.call("1,2,north"), NAMES).predictions is None
     assert read_call(lines.call("not,read", "1"), None).rows is None
+    with pytest.raises(CaptureError, match=r"^line has neither input nor output$"):
+        read_call(lines.call(None), NAMES)
 
 
 def test_a_synthetic_call_is_known_by_its_inference_id(lines: Any) -> None:
@@ -66,7 +69,7 @@ def test_a_synthetic_call_is_known_by_its_inference_id(lines: Any) -> None:
 
 def test_the_inference_id_is_the_join_key(lines: Any) -> None:
     """The caller's id, if there is one, else SageMaker's."""
-    assert read_call(lines.call(None, inference_id="week-31-0"), NAMES).join_key == "week-31-0"
+    assert read_call(lines.call("1,2,north", inference_id="week-31-0"), NAMES).join_key == "week-31-0"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,13 @@ def test_labels_keep_their_rows(lines: Any) -> None:
     assert read[0][0] == "e-1"
     assert (read[0][1][0], read[0][1][1], read[0][1][3]) == (3.0, None, 4.5)
     assert read[1:] == [None, ("w-1", (7.0,))]
+
+
+def test_a_label_is_a_number_as_csv_has_it(lines: Any) -> None:
+    """Python's digit separator is not: 1_000 is text, as it is in a feature."""
+    [found] = read_labels([lines.label("e-1", ["1_000", "1e3"])])
+    assert found is not None
+    assert [str(label) for label in found[1]] == ["nan", "1000.0"]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,13 @@ def test_columns_are_cut_or_taken_as_text() -> None:
     assert keys_of([Condition(name="store")], coded, None, 2) == ["b", "null"]
 
 
+def test_what_is_no_text_is_not_null() -> None:
+    """Rows of a truth value or an object are of no stratum of the baseline, also where it has one of nulls."""
+    columns = {"store": [True, {"a": 1}, None, "invalid", "%invalid"]}
+    expected = ["%invalid", "%invalid", "null", "invalid", "%25invalid"]
+    assert keys_of([Condition(name="store")], columns, None, 5) == expected
+
+
 def test_rows_without_a_time_and_unknown_keys_are_of_no_stratum() -> None:
     """Their place is one past the last."""
     keys = RowKeys([Condition(name="day", kind="day_of_week")], TYPES, ["Mon", "Tue"])

@@ -239,7 +239,7 @@ def test_a_prediction_is_of_its_rows_stratum(lines: Any) -> None:
     ] == [("Mon|north", 3, 2)]
     assert counts.prediction is not None
     assert (counts.rows, sum(counts.prediction.counts)) == (4, 5)
-    assert counts.problems == {"rows and predictions of a call differ in number": 1}
+    assert counts.problems == {"call has no captured input": 1, "rows and predictions of a call differ in number": 1}
 
 
 def test_rows_of_no_stratum_of_the_baseline_are_counted(lines: Any) -> None:
@@ -292,12 +292,19 @@ def test_values_of_every_kind_are_counted_or_invalid(lines: Any, baseline: Basel
     assert from_json(Counts, canonical_json(counts)) == counts
 
 
-def test_nothing_is_counted_of_nothing(lines: Any, baseline: Baseline) -> None:
-    """An empty object, one of blank lines, and one of calls without rows."""
+def test_nothing_is_counted_of_nothing(baseline: Baseline) -> None:
+    """An empty object, and one of blank lines."""
     for records in ([], ["", "  ", "\n"]):
         assert replace(count(records, baseline), objects=0) == empty(baseline)
-    counts = count([lines.call('{"instances": []}', "", encoding="JSON")], baseline)
-    assert (counts.calls, counts.rows, counts.problems) == (1, 0, None)
+
+
+@pytest.mark.parametrize("data", ['{"instances": []}', "\n", ""])
+def test_a_call_without_a_row_is_named(lines: Any, baseline: Baseline, data: str) -> None:
+    """A feed of such is no silence: something came, and nothing of it can be compared."""
+    encoding = "JSON" if data.startswith("{") else "CSV"
+    counts = count([lines.call(data, "", encoding=encoding)], baseline)
+    assert (counts.calls, counts.rows, counts.malformed) == (0, 0, 1)
+    assert counts.problems == {"input has no rows": 1}
 
 
 def test_fails_for_columns_that_do_not_fit(baseline: Baseline) -> None:

@@ -51,6 +51,18 @@ def found(comparison: Comparison, rule: Rule, spec: MonitorSpec = SPEC) -> Findi
     return next(one for one in shares(comparison, layout(comparison.feature), spec) if one.rule is rule)
 
 
+def test_a_cell_that_is_pooled_is_named_where_it_alone_moved() -> None:
+    """All nulls are no rare level, though as rare as one in the baseline."""
+    feature = replace(STORE, counts=(9000, 8000, 500, 500, 500, 500, 0, 0))
+    for cells, words in (
+        ((0, 0, 0, 0, 0, 0, 0, 3000), "most in rare values, mostly nulls: from 11 % to 100 % of the rows"),
+        ((0, 0, 0, 0, 0, 0, 3000, 0), "most in rare values, mostly levels never seen before: from 11 % to 100 %"),
+        ((0, 0, 750, 750, 750, 750, 0, 0), "most in rare values: from 11 % to 100 % of the rows"),
+    ):
+        one = compared(feature, *cells)
+        assert words in distribution(one, layout(feature), SPEC).words()
+
+
 @pytest.mark.parametrize(
     ("feature", "cells", "rule", "words"),
     [
