@@ -105,7 +105,7 @@ class LevelCells(dict[Any, int]):
     def _find(self, value: Any) -> int:
         if is_null(value):
             return self.size - 1
-        value = _as_text(value)
+        value = as_text(value)
         if value is None:
             return self.size
         if value in self._levels:
@@ -184,7 +184,7 @@ class LevelCodes(dict[Any, int]):
         if is_null(value):
             return NULL
         if not isinstance(value, str):
-            text = _as_text(value)
+            text = as_text(value)
             if text is not None:
                 return self[text]
             self.has_invalid = True
@@ -280,10 +280,14 @@ def _hashable(value: Any) -> Any:
     return value if value is None or isinstance(value, str | float | int) else False
 
 
-def _as_text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     """Return the level that a value writes, None for one that is no text.
 
     Integers are of 64 bits, as everybody reads them: not every reader of JSON keeps the digits of longer ones.
+
+    Example:
+        >>> as_text("7"), as_text(7), as_text(7.0)
+        ('7', '7', None)
     """
     if isinstance(value, str):
         return value

@@ -18,7 +18,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Facet, Measured
 from mlops_runtime.monitor.quality import confusion
-from mlops_runtime.monitor.quality.intervals import Resampling, interval
+from mlops_runtime.monitor.quality.intervals import FEWEST_CALLS, Resampling, interval
 from mlops_runtime.monitor.quality.rows import NULL, Codes, Mask, Rows, Wide
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -113,6 +113,34 @@ def live(labelled: Rows, predicted: Rows, baseline: Baseline, spec: MonitorSpec)
         )
         found.append(BiasMetric(facet=facet, facet_value=value, metric=metric, stage=confusion.STAGES[name]))
     return tuple(found)
+
+
+def unmeasured(metrics: Sequence[BiasMetric], predicted: Rows, baseline: Baseline) -> list[str]:
+    """Return which groups have no metric, with the reason: those that facets name, and those that the baseline has bias of.
+
+    Args:
+        metrics: What was measured.
+        predicted: Rows of all calls; of none there is nothing to say.
+        baseline: Facets, and the holdout's bias.
+    """
+    facets = [facet for facet in baseline.facets or () if facet.name in predicted.columns]
+    if not len(predicted) or not facets:
+        return []
+    found = {(metric.facet, metric.facet_value) for metric in metrics}
+    asked: dict[tuple[str, str], None] = {}
+    for facet in facets:
+        if facet.threshold is not None:
+            asked[facet.name, f"{facet.threshold:g}"] = None
+        elif facet.values:
+            asked[facet.name, ",".join(facet.values)] = None
+        elif sum(name == facet.name for name, _ in found) < MAXIMUM_GROUPS:
+            of_facet = [key.rpartition("/")[0] for key in baseline.bias or () if key.startswith(f"{facet.name}=")]
+            asked |= dict.fromkeys((facet.name, key.removeprefix(f"{facet.name}=")) for key in of_facet)
+    return [
+        f"bias of {name}={value} is not measured: no row of the window is known to be of it, or all are"
+        for name, value in asked
+        if (name, value) not in found
+    ]
 
 
 def of_holdout(
@@ -222,6 +250,7 @@ def _of_labels(
             "CDDL": confusion.conditional_disparity(by_stratum),
             **confusion.post_training(table),
         }
+        metrics = _of_calls(metrics, resampling)
         yield from _keyed(group, metrics, confusion.supports(table[0]), table[0].sum(axis=(1, 2)))
 
 
@@ -235,7 +264,13 @@ def _of_predictions(
         stratum = _stratum(rows, group, strata)
         by_stratum = _table(resampling, stratum * 4 + d * 2 + p, (int(stratum.max()) + 1, 2, 2))
         metrics = {**confusion.of_predictions(table), "CDDPL": confusion.conditional_disparity(by_stratum)}
+        metrics = _of_calls(metrics, resampling)
         yield from _keyed(group, metrics, confusion.supports_of_predictions(table[0]), table[0].sum(axis=1))
+
+
+def _of_calls(metrics: dict[str, Wide], resampling: Resampling) -> dict[str, Wide]:
+    """Return metrics without draws where all are of one call: such draws are the same, which says nothing."""
+    return metrics if resampling.clusters >= FEWEST_CALLS else {name: drawn[:1] for name, drawn in metrics.items()}
 
 
 def _keyed(

@@ -18,6 +18,8 @@ SEED = 7
 # what more calls than these add to an interval is below its own noise: they are dealt into as many groups, drawn whole
 MAXIMUM_CLUSTERS = 10_000
 _CELLS = 500_000
+# all draws of one call are the same
+FEWEST_CALLS = 2
 
 Weights = npt.NDArray[np.float32]
 

@@ -16,6 +16,7 @@ import numpy as np
 from mlops_runtime.contracts.monitor import FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.counting.capture import Call, CaptureError, is_since, read_call, read_labels
+from mlops_runtime.monitor.counting.cells import as_text
 from mlops_runtime.monitor.quality.rows import NULL, Codes, Mask, Rows, Texts
 from mlops_runtime.rollout.taken_back import is_among
 
@@ -23,6 +24,7 @@ from mlops_runtime.rollout.taken_back import is_among
 MAXIMUM_ROWS = 300_000
 _EVERY = 1 << 32
 _DUE, _COVERED = 1, 2
+_LARGEST = float(np.finfo(np.float32).max)
 
 Line = bytes | str
 
@@ -49,12 +51,14 @@ class Joined:
         predicted: Rows with a finite prediction of calls in the window, with a label or without.
         unmatched: Label records, uploaded in the window where that is known, for which no call was captured.
         unreadable: Their labels that are no finite numbers; an empty one is a row without a label.
-        mismatched: Calls whose number of labels is not their number of predictions: they are left out whole.
+        mismatched: Calls with other numbers of labels, uploaded in the window where that is known, than of predictions: they are
+            left out whole.
         malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
+        unpredicted: Labels of rows whose prediction is no finite number.
         repeated: Captures of a call that was captured before.
         due: Calls that were due a label.
         covered: How many of these have one.
-        delay_hours: Median time from call to the first upload of its label; None where no upload's time is known.
+        delay_hours: Median time from call to the first upload of its label, at least 0; None where no upload's time is known.
         share: Share of the calls that was looked at: below 1 where there were too many to hold.
     """
 
@@ -64,6 +68,7 @@ class Joined:
     unreadable: int
     mismatched: int
     malformed: int
+    unpredicted: int
     repeated: int
     due: int
     covered: int
@@ -124,15 +129,16 @@ def join(
             continue
         is_due = bool(due_until and call.time) and call.time[:19] <= due_until[:19]
         seen[key] = (_DUE | _COVERED if held is not None else _DUE) if is_due else 0
-        labels_of = None if held is None else held.labels
+        labels_of: Sequence[float | None] | None = None
         if held is not None:
             found += 1
             at = _time(call.time)
             if held.first is not None and at is not None:
-                delays.append((held.first - at).total_seconds() / 3600)
-            if len(held.labels) != len(call.predictions or ()):
-                mismatched += 1
-                labels_of = None
+                # uploads are known to the hour, and clocks go wrong
+                delays.append(max(0.0, (held.first - at).total_seconds() / 3600))
+            labels_of = _of_rows(held.labels, len(call.predictions or ()))
+            if labels_of is None:
+                mismatched += _is_new(held, start)
             elif start is not None and held.uploaded is not None and held.uploaded < start:
                 labels_of = None
         in_window = not window_from or is_since(call.time, window_from)
@@ -154,12 +160,20 @@ def join(
         unreadable=sum(label is not None and math.isnan(label) for key in new for label in known[key].labels),
         mismatched=mismatched,
         malformed=malformed + reader.malformed,
+        unpredicted=reader.unpredicted,
         repeated=repeated,
         due=sum(state & _DUE > 0 for state in states),
         covered=sum(state & _COVERED > 0 for state in states),
         delay_hours=float(np.median(np.frombuffer(delays))) if delays else None,
         share=sample.bound / _EVERY,
     )
+
+
+def _of_rows(labels: Sequence[float | None], rows: int) -> Sequence[float | None] | None:
+    """Return a label for each row, without the empty ones that line ends made after the last; None where they are not as many."""
+    if any(label is not None for label in labels[rows:]):
+        return None
+    return labels[:rows] if rows and len(labels) >= rows else None
 
 
 def _is_new(held: _Held, start: datetime | None) -> bool:
@@ -216,6 +230,7 @@ class _Reader:
         self._columns = [(index, feature) for index, feature in enumerate(features) if feature.name in columns]
         self._is_kept = is_kept
         self.malformed = 0
+        self.unpredicted = 0
         self._numbers: list[array[float]] = [array("d") for _ in range(4)]
         self._codes = [array("q") for _ in self._columns]
         self._texts: list[dict[str, int]] = [{} for _ in self._columns]
@@ -233,8 +248,12 @@ class _Reader:
             except CaptureError:
                 self.malformed += 1
                 continue
-            if call is not None and not call.is_synthetic and call.predictions is not None:
+            if call is None or call.is_synthetic:
+                continue
+            if call.predictions is not None:
                 yield call
+            elif any(problem.startswith("output ") for problem in call.problems):
+                self.malformed += 1
 
     def _read(self, line: Line) -> Call:
         if self._names is None:
@@ -250,6 +269,8 @@ class _Reader:
         for index, value in enumerate(call.predictions or ()):
             prediction = _finite(value)
             label = None if labels is None else labels[index]
+            if prediction is None and label is not None and not math.isnan(label):
+                self.unpredicted += 1
             if prediction is None or (label is None and not self._is_kept):
                 continue
             bounds = (None, None) if call.bounds is None else map(_finite, call.bounds[index])
@@ -295,16 +316,17 @@ def column_text(kind: str, value: Any) -> str | None:
         value: As captured.
 
     Example:
-        >>> column_text("number", "1.0"), column_text("number", 1), column_text("category", "1.0")
-        ('1', '1', '1.0')
+        >>> column_text("number", "1.0"), column_text("number", 1), column_text("category", "1.0"), column_text("category", 7)
+        ('1', '1', '1.0', '7')
     """
     if kind == "category":
-        return value if isinstance(value, str) and value else None
+        return as_text(value) or None
     number = _finite(value)
-    if number is None:
+    if number is None or abs(number) > _LARGEST:
         return None
     # as 32-bit, which is what the model sees: a training set's 0.1 and a caller's are one
-    return str(int(number)) if number.is_integer() else str(np.float32(number))
+    narrow = np.float32(number)
+    return str(int(narrow)) if narrow.is_integer() else str(narrow)
 
 
 def due_before(now: datetime, label_delay_hours: float) -> str:
@@ -334,7 +356,7 @@ def _time(text: str) -> datetime | None:
 
 
 def _finite(value: Any) -> float | None:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # Python's own digit separator is not CSV
         return None
     try:
         number = float(value)

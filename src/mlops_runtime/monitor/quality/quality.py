@@ -13,7 +13,7 @@ from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Measured, Segm
 from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.quality import bias as bias_metrics
 from mlops_runtime.monitor.quality import classification, regression
-from mlops_runtime.monitor.quality.intervals import Interval, Resampling, interval
+from mlops_runtime.monitor.quality.intervals import FEWEST_CALLS, Interval, Resampling, interval
 from mlops_runtime.monitor.quality.labels import Joined, Line, Timed, due_before, join
 from mlops_runtime.monitor.quality.rows import Rows, Wide
 from mlops_runtime.monitor.quality.segments import segments_of
@@ -25,6 +25,8 @@ HIGHER_IS_BETTER = frozenset(
 _COIN = 0.5  # its AUC
 # noise only ever raises it: its bootstrap lies above it
 _RAISED_BY_NOISE = frozenset({"ece"})
+# of the labelled rows; what is left of more of them is no sample of all
+_MAXIMUM_UNUSABLE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,8 @@ class Quality:
         wape: Sum of absolute errors over the sum of absolute labels; None without labels that are not 0.
         bias: Sum of (prediction - label) over the sum of absolute labels: positive when predictions are too high.
         unmatched: Label records, uploaded in the window where that is known, for which no call was captured.
-        mismatched: Calls whose number of labels is not their number of predictions: they are left out whole.
+        mismatched: Calls with other numbers of labels, uploaded in the window where that is known, than of predictions: they are
+            left out whole.
         malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
         metrics: Each metric of the model's target, with its interval and what it is compared with.
         segments: The same by segment, the largest first.
@@ -44,8 +47,8 @@ class Quality:
         label_delay_hours: Median time from call to the upload of its label; None where no upload's time is known.
         bias_metrics: Bias by facet: of predictions alone, and of labels where there are some.
         unreadable: Labels that are no finite numbers.
-        unusable: Labelled rows that a classification cannot be judged by: a label that is not 0 or 1, a prediction that is no
-            probability.
+        unusable: Labelled rows that cannot be judged: a prediction that is no number; of a classification one that is no
+            probability, or a label that is not 0 or 1.
         repeated: Captures of a call that was captured before.
         share: Share of the calls that was looked at; below 1 where there were too many to hold.
         notes: What was declared and could not be measured, with the reason.
@@ -146,13 +149,28 @@ def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes:
     ]
     metrics: tuple[Measured, ...] = ()
     segments: tuple[SegmentQuality, ...] = ()
+    unusable = len(every) - len(rows) + joined.unpredicted
     if len(rows):
         metrics = measured(rows, target, spec, baseline.quality if baseline is not None else {})
+        undefined = _undefined(metrics, target, spec, baseline)
+        labels = np.unique(rows.label)
+        because = f", all labels are {labels[0]:g}" if len(labels) == 1 else ""
+        notes += [f"{name} has a limit and is not defined{because}" for name in undefined]
+        is_part = unusable > _MAXIMUM_UNUSABLE * (len(rows) + unusable) or not spec.quality_limits.keys().isdisjoint(
+            undefined
+        )
+        if is_part:
+            # what is worse is worse; that the rest holds nobody knows
+            metrics = tuple(metric if metric.violated else _unjudged(metric) for metric in metrics)
         columns = () if baseline is None else baseline.segments or ()
         segments = tuple(
             SegmentQuality(segment=name, rows=len(part), metrics=measured(part, target, None, {}))
             for name, part in segments_of(rows, columns)
         )
+    by_facet: tuple[BiasMetric, ...] = ()
+    if baseline is not None:
+        by_facet = bias_metrics.live(rows, joined.predicted, baseline, spec)
+        notes += bias_metrics.unmeasured(by_facet, joined.predicted, baseline)
     return Quality(
         rows=len(every),
         wape=_known(sums["wape"]) if len(every) else None,
@@ -165,13 +183,31 @@ def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes:
         segments=segments,
         coverage=joined.covered / joined.due if joined.due else None,
         label_delay_hours=joined.delay_hours,
-        bias_metrics=() if baseline is None else bias_metrics.live(rows, joined.predicted, baseline, spec),
-        unusable=len(every) - len(rows),
+        bias_metrics=by_facet,
+        unusable=unusable,
         repeated=joined.repeated,
         share=joined.share,
         notes=tuple(notes),
         labelled=rows,
     )
+
+
+def _undefined(
+    metrics: Sequence[Measured], target: "Target", spec: MonitorSpec, baseline: Baseline | None
+) -> list[str]:
+    """Return which metrics have a limit and are not defined by the labels that came."""
+    holdout = {} if baseline is None else baseline.quality
+    known = {metric.name for metric in metrics}
+    return [
+        name
+        for name in target.names
+        if name not in known and (name in spec.quality_limits or default_limit(name, holdout, spec) is not None)
+    ]
+
+
+def _unjudged(metric: Measured) -> Measured:
+    """Return a metric that is not asked whether it holds."""
+    return replace(metric, limit=None, violated=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +244,18 @@ class Target:
 
 def intervals(rows: Rows, target: Target) -> dict[str, tuple[float, Interval | None]]:
     """Return each defined metric of labelled rows with its interval."""
-    values = target.values(rows)
-    draws = target.draws(rows, Resampling(rows.call))
+    values, resampling = target.values(rows), Resampling(rows.call)
+    draws = target.draws(rows, resampling)
     found = {}
     for name in target.names:
         if not np.isnan(values[name]):
             value = values[name]
-            bounds = interval(draws[name], value=value if name in _RAISED_BY_NOISE else None)
+            # of a single call all draws are the same, which says nothing
+            bounds = (
+                None
+                if resampling.clusters < FEWEST_CALLS
+                else interval(draws[name], value=value if name in _RAISED_BY_NOISE else None)
+            )
             if bounds is not None and name in _RAISED_BY_NOISE:
                 bounds = replace(bounds, low=max(0.0, bounds.low))
             found[name] = value, bounds

@@ -144,6 +144,29 @@ def test_a_facet_with_one_group_has_no_metric() -> None:
     assert bias.live(only, only, replace(BASELINE, facets=AGE), MonitorSpec()) == ()
 
 
+def test_a_single_call_has_no_interval() -> None:
+    """All its draws are the same, and nothing is violated by them."""
+    rows = people(3000, 4, accepted_old=0.2, call=3000)
+    metrics = bias.live(rows, rows, fitted(2), MonitorSpec())
+    assert {(one.metric.low, one.metric.high, one.metric.violated) for one in metrics} == {(None, None, None)}
+    assert bias.of_holdout(rows, AGE, positive=None, strata=())[1] == {}
+
+
+def test_groups_of_the_baseline_that_are_gone_are_named() -> None:
+    """Of a facet without values too; of no call nothing is said."""
+    each = (Facet(name="age"), Facet(name="sex"))
+    rows = people(500, 1)
+    values, _ = bias.of_holdout(rows, each, positive=None, strata=())
+    baseline = replace(BASELINE, facets=each, bias=values)
+    assert bias.unmeasured(bias.live(rows, rows, baseline, MonitorSpec()), rows, baseline) == []
+    texts = Texts.of(["30" if code else "60" for code in rows.columns["age"].codes])
+    moved = Rows.of(rows.prediction, rows.label, columns={"age": texts})
+    [said] = bias.unmeasured(bias.live(moved, moved, baseline, MonitorSpec()), moved, baseline)
+    assert said.startswith("bias of age=50 is not measured")
+    nothing = rows.where(np.zeros(len(rows), dtype=bool))
+    assert bias.unmeasured((), nothing, baseline) == []
+
+
 def test_infinities_are_clarifys_number() -> None:
     """Nobody of facet a is accepted: DI is infinite, and a number in JSON."""
     age = Texts.of(["30"] * 50 + ["50"] * 50)

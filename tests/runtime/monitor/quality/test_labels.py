@@ -63,6 +63,50 @@ def test_every_order_gives_the_same(lines: Any, calls: list[Any], random: Any) -
         assert (joined.due, joined.delay_hours) == (0, None)
 
 
+@pytest.mark.parametrize(
+    ("data", "labels"),
+    [
+        ("3\n4\n5", [3.0, 4.0, 5.0]),
+        ("3\r\n4\r\n5\r\n", [3.0, 4.0, 5.0]),
+        ("\n4\n5", [4.0, 5.0]),
+        ("3\n4\n", [3.0, 4.0]),
+        ("3\n\n\n", [3.0]),
+        ("\n\n", []),
+        ("3\n4", None),
+        ("3\n4\n5\n6", None),
+        ("", None),
+    ],
+)
+def test_an_empty_label_keeps_its_row_at_either_end(lines: Any, data: str, labels: list[float] | None) -> None:
+    """Where all are there but the line's end; more or fewer are not guessed at."""
+    record = json.loads(lines.label("e", [0]))
+    record["groundTruthData"]["data"] = data
+    joined = join([json.dumps(record)], [lines.call(None, "3\n4\n5", event_id="e")])
+    assert joined.mismatched == (labels is None)
+    assert joined.labelled.label.tolist() == joined.labelled.prediction.tolist() == (labels or [])
+
+
+def test_what_cannot_be_judged_is_counted(lines: Any) -> None:
+    """A labelled row without a prediction, and a call whose output cannot be read, whether its input can or not."""
+    label = lines.label("e", [1, 2, "nan", 4])
+    joined = join([label], [lines.call(None, "1\nnan\nx\nx", event_id="e")])
+    assert (len(joined.labelled), joined.unpredicted, joined.unreadable) == (1, 2, 1)
+    broken = lines.call("north,30", "{", output_encoding="JSON", event_id="e")
+    for columns in ([], ["store"]):
+        joined = join([label], [broken], features=FEATURES, columns=columns)
+        assert (len(joined.labelled), joined.malformed) == (0, 1)
+
+
+def test_a_delay_is_not_below_zero_and_a_mismatch_is_told_once(lines: Any) -> None:
+    """Uploads are known to the hour; labels from before the window were told by an earlier run."""
+    captures = [lines.call(None, "8", event_id=f"e{number}", time=at(-0.5)) for number in (1, 2)]
+    labels = [Timed(NOON - timedelta(hours=1), lines.label("e1", [1])), Timed(NOON, lines.label("e2", [1, 2]))]
+    joined = join(labels, captures)
+    assert (joined.mismatched, joined.delay_hours) == (1, 0.25)
+    joined = join(labels, captures, window_from=at(1))
+    assert joined.mismatched == 0
+
+
 def test_labels_before_the_window_count_for_coverage_alone(lines: Any) -> None:
     """They were measured when they came."""
     captures = [lines.call(None, "8", event_id=f"e{hour}", time=at(-hour)) for hour in (30, 40)]
@@ -189,7 +233,12 @@ def test_too_many_rows_are_sampled_by_call(lines: Any, unlabelled: bool) -> None
         ("number", True, None),
         ("category", "a b", "a b"),
         ("category", "", None),
-        ("category", 3, None),
+        ("category", 3, "3"),
+        ("category", 3.0, None),
+        ("category", True, None),
+        ("number", 16777217, "16777216"),
+        ("number", 1e300, None),
+        ("number", "1_0", None),
     ],
 )
 def test_texts_of_columns(kind: str, value: object, text: str | None) -> None:

@@ -259,6 +259,60 @@ def test_few_rows_violate_nothing() -> None:
     assert all(metric.violated is None for metric in measured(rows, Target("regression", 0.0), spec, {"wape": 0.1}))
 
 
+def test_a_single_call_violates_nothing_and_does_not_hold() -> None:
+    """All its draws are the same."""
+    rows = Rows.of(np.full(500, 3.0), np.arange(1.0, 501.0), call=np.zeros(500, dtype=np.int64))
+    found = measured(rows, Target("regression", 0.0), MonitorSpec(quality_limits={"mae": 1e9}), {"wape": 0.001})
+    assert found
+    assert {(metric.low, metric.high, metric.violated) for metric in found} == {(None, None, None)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "positives", "unusable", "expected"),
+    [
+        ({}, 100, 0, {"auc": False, "brier": False}),
+        ({}, 100, 5, {"auc": False, "brier": False}),
+        ({}, 100, 20, {}),  # those that are left are no sample of all
+        ({}, 0, 0, {"brier": False}),
+        ({"auc": 0.7}, 0, 0, {}),  # what was asked for is not known
+        ({"auc": 0.7, "log_loss": 0.0001}, 0, 0, {"log_loss": True}),  # what is worse is worse
+    ],
+)
+def test_a_classifier_does_not_hold_by_part_of_what_was_asked(
+    lines: Any, asked: dict[str, float], positives: int, unusable: int, expected: dict[str, bool]
+) -> None:
+    """Labels of one kind only, or labelled rows that cannot be judged: named, and no reason to say that quality holds."""
+    values = [1] * positives + [0] * (200 - positives)
+    captures = [lines.call(None, str(0.1 + 0.8 * value), event_id=f"e{n}") for n, value in enumerate(values)]
+    labels = [lines.label(f"e{n}", [2 if n < unusable else value]) for n, value in enumerate(values)]
+    baseline = replace(PLAIN, target="classification", quality={"auc": 0.9, "brier": 0.1})
+    quality = measure(labels, captures, baseline=baseline, spec=MonitorSpec(quality_limits=asked))
+    assert {metric.name: metric.violated for metric in quality.metrics if metric.violated is not None} == expected
+    assert quality.unusable == unusable
+    assert quality.notes == (() if positives else ("auc has a limit and is not defined, all labels are 0",))
+
+
+def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
+    """Half of the answers are no number: the other half says nothing of the model."""
+    captures = [lines.call(None, "10" if n % 2 else "nan", event_id=f"e{n}") for n in range(400)]
+    labels = [lines.label(f"e{n}", [10]) for n in range(400)]
+    quality = measure(labels, captures, baseline=replace(PLAIN, quality={"wape": 0.2}))
+    assert (quality.rows, quality.unusable) == (200, 200)
+    assert all(metric.violated is None for metric in quality.metrics)
+
+
+def test_a_facet_that_is_absent_is_named(lines: Any) -> None:
+    """Whole numbers of JSON are the facet that their digits write."""
+    baseline = replace(PLAIN, facets=(Facet(name="store", values=("7",)), Facet(name="age", threshold=40)))
+    for store, named in (("7", 0), ("8", 1)):
+        data = [f'{{"instances": [[{store if n % 2 else 9}, {30 + n}]]}}' for n in range(50)]
+        captures = [lines.call(line, "1", encoding="JSON", event_id=f"e{n}") for n, line in enumerate(data)]
+        quality = measure([], captures, baseline=baseline)
+        absent = "bias of store=7 is not measured: no row of the window is known to be of it, or all are"
+        assert quality.notes == (absent,) * named
+        assert {metric.facet for metric in quality.bias_metrics} == {"age"} | ({"store"} if not named else set())
+
+
 def test_coverage_and_delay_are_told(lines: Any) -> None:
     """Calls older than the label delay are due; nothing is said of what was not looked at."""
     captures = [lines.call(None, "8", event_id=f"e{h}", time=f"2017-08-07T{h}:00:00Z") for h in (10, 11, 20)]
