@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sklearn.metrics as reference
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlops_runtime.monitor.quality import regression
@@ -13,7 +13,14 @@ from mlops_runtime.monitor.quality.rows import Rows
 PAIRS = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=2, max_size=40)
 
 
+def known(value: float) -> float:
+    """Return what a metric says of a value: one that a double cannot hold, as of labels near 0, is not known."""
+    return value if np.isfinite(value) else np.nan
+
+
+@example([(0.0, 0.0), (4.0, 2.2250738585072014e-308)], 0.0)
 @given(PAIRS, st.sampled_from([0.0, 1e6]))
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 def test_metrics_are_those_of_scikit_learn(pairs: list[tuple[float, float]], offset: float) -> None:
     """Whatever the numbers are, and however far from 0."""
     prediction, label = np.array(pairs).T + offset
@@ -22,8 +29,8 @@ def test_metrics_are_those_of_scikit_learn(pairs: list[tuple[float, float]], off
     assert found["rmse"] == pytest.approx(reference.root_mean_squared_error(label, prediction), abs=1e-9)
     total = np.abs(label).sum()
     if total > 0:
-        assert found["wape"] == pytest.approx(np.abs(prediction - label).sum() / total)
-        assert found["bias"] == pytest.approx((prediction - label).sum() / total, abs=1e-12)
+        assert found["wape"] == pytest.approx(known(np.abs(prediction - label).sum() / total), nan_ok=True)
+        assert found["bias"] == pytest.approx(known((prediction - label).sum() / total), abs=1e-12, nan_ok=True)
     else:
         assert np.isnan(found["wape"])
     if np.ptp(label) > 1e-3:
