@@ -20,6 +20,8 @@ __all__ = ["Call", "CaptureError", "bounded_lines", "is_since", "read_call", "re
 # the largest line that is read: both payloads of a call are at most 25 MB each, and base64 is a third more
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 MAXIMUM_LINE = 1 << 27
+# no number and no text, whatever a model predicts
+NO_PREDICTION = False
 TOO_LONG = b'{"tooLong": true}'
 
 
@@ -32,7 +34,7 @@ class Call:
         time: ``inferenceTime``, or the empty text where it is no time.
         rows: The input rows, values in column order, a row that cannot be read None in its place; None where the input was not
             captured.
-        predictions: The predictions; None where the output was not captured or cannot be read.
+        predictions: The predictions; None where the output was not captured, `NO_PREDICTION` for each row where it cannot be read.
         is_synthetic: Whether the platform made the call; nobody's data, so its payloads are not read.
         problems: What was wrong beside what could be read.
         bounds: Lower and upper bound of each prediction; None where the model gives none: a bare number a row.
@@ -92,7 +94,8 @@ def _call(line: bytes | str, names: Sequence[str] | None) -> Call:
             problems.append("call has no captured input")
         else:
             rows, unread = read_rows(sides[0], names, problems)
-    predictions = bounds = None
+    predictions: Sequence[Any] | None = None
+    bounds = None
     if sides[1] is not None:
         try:
             predictions, bounds = read_predictions(sides[1])
@@ -100,6 +103,8 @@ def _call(line: bytes | str, names: Sequence[str] | None) -> Call:
             if rows is None:
                 raise
             problems += error.problems
+            # the model answered what is no prediction: it is counted as one that is no number, not passed over
+            predictions = [NO_PREDICTION] * len(rows)
     if rows is not None and predictions is not None and len(rows) != len(predictions):
         problems.append("rows and predictions of a call differ in number")
     return Call(key, time, rows, predictions, False, problems, bounds, unread)

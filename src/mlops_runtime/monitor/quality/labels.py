@@ -248,12 +248,8 @@ class _Reader:
             except CaptureError:
                 self.malformed += 1
                 continue
-            if call is None or call.is_synthetic:
-                continue
-            if call.predictions is not None:
+            if call is not None and not call.is_synthetic and call.predictions is not None:
                 yield call
-            elif any(problem.startswith("output ") for problem in call.problems):
-                self.malformed += 1
 
     def _read(self, line: Line) -> Call:
         if self._names is None:

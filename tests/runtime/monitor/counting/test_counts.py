@@ -298,6 +298,14 @@ def test_nothing_is_counted_of_nothing(baseline: Baseline) -> None:
         assert replace(count(records, baseline), objects=0) == empty(baseline)
 
 
+def test_what_is_no_prediction_is_one_that_is_no_number(lines: Any, baseline: Baseline) -> None:
+    """A model that answers with a page of an error is told by its predictions, with its rows."""
+    counts = count([lines.call("1,2,north\n3,4,west", "<html>", output_encoding="JSON")], baseline)
+    assert counts.prediction is not None
+    assert (counts.rows, counts.prediction.invalid, sum(counts.prediction.counts)) == (2, 2, 0)
+    assert counts.problems == {"output is not JSON": 1}
+
+
 @pytest.mark.parametrize("data", ['{"instances": []}', "\n", ""])
 def test_a_call_without_a_row_is_named(lines: Any, baseline: Baseline, data: str) -> None:
     """A feed of such is no silence: something came, and nothing of it can be compared."""

@@ -87,14 +87,14 @@ def test_an_empty_label_keeps_its_row_at_either_end(lines: Any, data: str, label
 
 
 def test_what_cannot_be_judged_is_counted(lines: Any) -> None:
-    """A labelled row without a prediction, and a call whose output cannot be read, whether its input can or not."""
+    """A labelled row without a prediction, and a call whose output cannot be read: the rows of one whose input can are known."""
     label = lines.label("e", [1, 2, "nan", 4])
     joined = join([label], [lines.call(None, "1\nnan\nx\nx", event_id="e")])
     assert (len(joined.labelled), joined.unpredicted, joined.unreadable) == (1, 2, 1)
-    broken = lines.call("north,30", "{", output_encoding="JSON", event_id="e")
-    for columns in ([], ["store"]):
+    broken = lines.call("north,30\n" * 4, "{", output_encoding="JSON", event_id="e")
+    for columns, malformed, unpredicted in (([], 1, 0), (["store"], 0, 3)):
         joined = join([label], [broken], features=FEATURES, columns=columns)
-        assert (len(joined.labelled), joined.malformed) == (0, 1)
+        assert (len(joined.labelled), joined.malformed, joined.unpredicted) == (0, malformed, unpredicted)
 
 
 def test_a_delay_is_not_below_zero_and_a_mismatch_is_told_once(lines: Any) -> None:
