@@ -25,9 +25,9 @@ from mlops_constructs.model_monitor._functions import (
 from mlops_constructs.model_monitor._job import define_job
 from mlops_constructs.model_monitor._sagemaker import define_sagemaker_monitors
 from mlops_constructs.model_monitor.engine import MonitorEngine
-from mlops_constructs.model_monitor.metrics import Monitor, metric_count
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
+from mlops_runtime.monitor.metric_names import Monitor, metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.start import MAXIMUM_ENDPOINT_NAME
 
@@ -144,7 +144,7 @@ class ModelMonitor(Construct):
     @property
     def metric_count(self) -> int:
         """How many custom metrics it publishes at most; each is paid for by the month."""
-        return metric_count(self._spec)
+        return len(metric_names(self._spec))
 
     def metric_features_drifted(self) -> cloudwatch.Metric:
         """Return the number of features whose drift persists: enough of the last windows agree."""

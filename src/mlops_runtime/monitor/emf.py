@@ -11,13 +11,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, metric_dimensions, metric_namespace
+from mlops_runtime.monitor.metric_names import METRICS, Monitor, camel, quality_names
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.states import TESTED, is_confirmed
-
-Monitor = Literal["drift", "quality", "bias", "explainability", "latency", "heartbeat"]
 
 _COUNTS = frozenset(
     {
@@ -31,24 +29,6 @@ _COUNTS = frozenset(
         "LatencyViolations",
     }
 )
-_ALWAYS: dict[Monitor, tuple[str, ...]] = {
-    "heartbeat": ("Heartbeat",),
-    "drift": (
-        "SampleCount",
-        "FeaturesDrifted",
-        "FeaturesSuspect",
-        "MaxPsi",
-        "BaselineTampered",
-        "BaselineAgeDays",
-        "CaptureLagHours",
-    ),
-    "quality": ("SampleCount", "WapeRatio", "WapeRatioLow", "QualityViolations", "LabelCoverage", "LabelLagHours"),
-    "bias": ("BiasViolations",),
-    "explainability": ("Ndcg",),
-    "latency": ("LatencyRatio", "LatencyViolations"),
-}
-# of either target; what a spec limits is published besides
-_QUALITY = ("wape", "bias", "rmse", "r2", "auc", "f1", "brier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +39,6 @@ class Metric:
     name: str
     value: float
     feature: str | None = None
-
-
-def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
-    """Return every metric that a monitor may publish, as ``monitor/name`` or ``drift/Psi/feature``: what its price is of.
-
-    Args:
-        spec: Which features have a metric of their own, and which quality metrics have a limit.
-
-    Example:
-        >>> len(metric_names(MonitorSpec())), metric_names(MonitorSpec(alarm_features=("price",)))[-1]
-        (25, 'drift/Psi/price')
-    """
-    names = [f"{monitor}/{name}" for monitor, of_monitor in _ALWAYS.items() for name in of_monitor]
-    names += [f"quality/{camel(name)}" for name in _quality_names(spec)]
-    return (*names, *(f"drift/Psi/{feature}" for feature in spec.alarm_features))
 
 
 def metrics(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
@@ -148,22 +113,8 @@ def lines(values: Iterable[Metric], *, unit: str, endpoint: str, variant: str, n
     return written
 
 
-def camel(name: str) -> str:
-    """Return a metric's name as CloudWatch's are written.
-
-    Example:
-        >>> camel("wape_ratio"), camel("CaptureLagHours")
-        ('WapeRatio', 'CaptureLagHours')
-    """
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-
-
 def _monitor_of(name: str) -> Monitor:
-    return "quality" if name in _ALWAYS["quality"] else "drift"
-
-
-def _quality_names(spec: MonitorSpec) -> list[str]:
-    return [*_QUALITY, *sorted(set(spec.quality_limits) - set(_QUALITY))]
+    return "quality" if name in METRICS["quality"] else "drift"
 
 
 def _drift(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
@@ -185,7 +136,7 @@ def _quality(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
         **{metric.name: metric.value for metric in measured if metric.value is not None},
         **report.quality,
     }
-    names = (*_quality_names(spec), "wape_ratio")
+    names = (*quality_names(spec), "wape_ratio")
     found = [Metric("quality", camel(name), values[name]) for name in names if name in values]
     wape = next((metric for metric in measured if metric.name == "wape"), None)
     if wape is not None and wape.low is not None and wape.baseline:

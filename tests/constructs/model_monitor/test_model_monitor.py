@@ -1,5 +1,6 @@
 """Model monitors in a template."""
 
+import inspect
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from mlops_constructs import ModelMonitor, ValidationError
 from mlops_runtime.contracts import from_json
+from mlops_runtime.monitor.metric_names import metric_names
 from mlops_runtime.monitor.run import DecideSettings
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -118,3 +120,18 @@ def test_fails_on_a_second_monitor_of_an_endpoint(define: Callable[..., Any]):
             window=cdk.Duration.days(1),
             schedule=cdk.Duration.days(1),
         )
+
+
+def test_each_metric_method_names_one_that_is_published(demand: Any):
+    """Alarm, dashboard and function name the same series."""
+    published = set(metric_names(MonitorSpec()))
+    methods = inspect.getmembers(demand.monitor, inspect.ismethod)
+    metrics = [
+        method()
+        for name, method in methods
+        if name.startswith("metric_") and name not in {"metric_psi", "metric_quality"}
+    ]
+
+    assert len(metrics) > 12
+    assert {f"{metric.dimensions['Monitor']}/{metric.metric_name}" for metric in metrics} <= published
+    assert demand.monitor.metric_quality("Rmse").dimensions["Monitor"] == "quality"

@@ -11,10 +11,11 @@ from tests.runtime.monitor.test_states import EVIDENCE, FULL, GOOD, QUIET, measu
 
 from mlops_local import embedded_metrics
 from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorReport, MonitorState
-from mlops_runtime.monitor.emf import lines, metric_names, metrics
+from mlops_runtime.monitor.emf import lines, metrics
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.latency import Latency
+from mlops_runtime.monitor.metric_names import metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
 
 NOW = datetime(2017, 8, 14, 0, 5, tzinfo=UTC)
@@ -124,13 +125,6 @@ def test_while_a_rollout_runs_only_drift_is_held_back() -> None:
 def test_only_named_metrics_are_ever_published(evidence: Evidence) -> None:
     """What the construct prints the price of is all that there can be, and every line follows the format."""
     assert set(values(report_of(evidence, SPEC))) <= set(metric_names(SPEC))
-
-
-def test_names_are_few_and_each_once() -> None:
-    """Without features of their own: two dozen, whatever the baseline has."""
-    names = metric_names(MonitorSpec())
-    assert len(names) == len(set(names)) == 25
-    assert len(metric_names(SPEC)) == 27
 
 
 def test_a_line_is_one_json_object_with_one_directive() -> None:

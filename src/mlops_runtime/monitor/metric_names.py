@@ -1,0 +1,61 @@
+"""Names of a monitor's metrics, as the functions publish and the constructs declare and price them. Needs no numpy."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from mlops_runtime.monitor.spec import MonitorSpec
+
+Monitor = Literal["drift", "quality", "bias", "explainability", "latency", "heartbeat"]
+# by the value of the dimension Monitor; of quality besides those below
+METRICS: Mapping[Monitor, tuple[str, ...]] = {
+    "heartbeat": ("Heartbeat",),
+    "drift": (
+        "SampleCount",
+        "FeaturesDrifted",
+        "FeaturesSuspect",
+        "MaxPsi",
+        "BaselineTampered",
+        "BaselineAgeDays",
+        "CaptureLagHours",
+    ),
+    "quality": ("SampleCount", "WapeRatio", "WapeRatioLow", "QualityViolations", "LabelCoverage", "LabelLagHours"),
+    "bias": ("BiasViolations",),
+    "explainability": ("Ndcg",),
+    "latency": ("LatencyRatio", "LatencyViolations"),
+}
+# of regression or classification, which only the baseline knows
+_QUALITY = ("wape", "bias", "rmse", "r2", "auc", "f1", "brier")
+
+
+def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
+    """Return every metric that a monitor may publish, as ``monitor/name`` or ``drift/Psi/feature``: what its price is of.
+
+    Args:
+        spec: Which features have a metric of their own, and which quality metrics have a limit.
+
+    Example:
+        >>> len(metric_names(MonitorSpec())), metric_names(MonitorSpec(alarm_features=("price",)))[-1]
+        (25, 'drift/Psi/price')
+    """
+    names = [f"{monitor}/{name}" for monitor, of_monitor in METRICS.items() for name in of_monitor]
+    names += [f"quality/{camel(name)}" for name in quality_names(spec)]
+    return (*names, *(f"drift/Psi/{feature}" for feature in spec.alarm_features))
+
+
+def quality_names(spec: MonitorSpec) -> list[str]:
+    """Return the quality metrics that are published: those of either target, and those that have a limit.
+
+    Args:
+        spec: With its limits.
+    """
+    return [*_QUALITY, *sorted(set(spec.quality_limits) - set(_QUALITY))]
+
+
+def camel(name: str) -> str:
+    """Return a metric's name as CloudWatch's are written.
+
+    Example:
+        >>> camel("wape_ratio"), camel("CaptureLagHours")
+        ('WapeRatio', 'CaptureLagHours')
+    """
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))

@@ -1,0 +1,21 @@
+"""The metrics of a monitor by name."""
+
+import subprocess
+import sys
+
+from mlops_runtime.monitor.metric_names import metric_names
+from mlops_runtime.monitor.spec import MonitorSpec
+
+
+def test_names_are_few_and_each_once() -> None:
+    """Two dozen, whatever the baseline has; each feature that alarms and each further limit is one more."""
+    names = metric_names(MonitorSpec())
+    more = MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12, "mae": 8})
+    assert len(names) == len(set(names)) == 25
+    assert set(metric_names(more)) - set(names) == {"quality/Mae", "drift/Psi/price"}
+
+
+def test_synthesis_needs_no_numpy_for_them() -> None:
+    """Stacks are made where it is not installed."""
+    code = "import sys, mlops_runtime.monitor.metric_names; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
