@@ -83,27 +83,28 @@ create table weekly as
 
 _PLAN = """
 create table paid as
-    select category, product_id, week, sum(units) as units, sum(paid + matched) / sum(units) / 100 as price,
+    select category, product_id, week, sum(units)::bigint as units, sum(paid + matched) / sum(units) / 100 as price,
         sum(discount) / nullif(sum(paid + discount + matched), 0) as discount
     from sales group by all;
 create table weight as
-    select category, product_id, weeks.week as week, sum(units) as weight
-    from paid join weeks on paid.week between weeks.week - 8 and weeks.week - 1 group by all;
+    select category, product_id, (week + ahead)::int as week, sum(units)::bigint as weight
+    from paid cross join (select unnest(range(1, 9)) as ahead) where week + ahead < 54 group by all;
 create table price_list as
     select category, week, sum(weight * price order by product_id) / sum(weight) as planned_price,
         sum(weight * discount order by product_id) / sum(weight) as planned_discount
     from weight join paid using (category, product_id, week) group by all;
 create table total as
     select category, week, sum(weight) as total from weight group by all;
+create table numbered as
+    select category, row_number() over (order by category)::int as number from total group by category;
 create table promotion as
-    select store_id, product_id, week::int as week, display_location <> '0' as displayed, mailer_location <> '0' as mailed
-    from promotions where store_id in (select store_id from series) and product_id in (select product_id from chosen);
-create table promoted as
-    select p.store_id as store_id, w.category as category, w.week as week,
-        coalesce(sum(weight) filter (displayed), 0) / any_value(total) as display_share,
-        coalesce(sum(weight) filter (mailed), 0) / any_value(total) as mailer_share
-    from promotion as p
-        join weight as w on p.product_id = w.product_id and p.week = w.week
-        join total as t on t.category = w.category and t.week = w.week
+    select store_id, number, p.week::int as week, sum(weight) filter (display_location <> '0') as displayed,
+        sum(weight) filter (mailer_location <> '0') as mailed
+    from promotions as p join (select product_id, week, weight, number from weight join numbered using (category)) as w
+        on p.product_id = w.product_id and p.week = w.week
     group by all;
+create table promoted as
+    select store_id, category, week, coalesce(displayed, 0) / total as display_share, coalesce(mailed, 0) / total as mailer_share
+    from promotion join numbered using (number) join total using (category, week)
+    where store_id in (select store_id from series);
 """
