@@ -20,6 +20,8 @@ __all__ = ["Call", "CaptureError", "bounded_lines", "is_since", "read_call", "re
 # the largest line that is read: both payloads of a call are at most 25 MB each, and base64 is a third more
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 MAXIMUM_LINE = 1 << 27
+# of 32-bit floats: what features and predictions are; the square of such a label is a double, that of any double is none
+LARGEST = (2 - 2**-23) * 2.0**127
 # no number and no text, whatever a model predicts
 NO_PREDICTION = False
 TOO_LONG = b'{"tooLong": true}'
@@ -113,7 +115,7 @@ def _call(line: bytes | str, names: Sequence[str] | None) -> Call:
 def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float | None, ...]] | None]:
     """Yield each ground truth line's join key and labels in the order of the call's rows; None for what cannot be read.
 
-    A label that is empty is None, one that is no finite number NaN: that row stays unlabelled, its neighbours do not move. A line
+    A label that is empty is None, one that is no number of 32 bits NaN: that row stays unlabelled, its neighbours do not move. A line
     end after the last label makes one more that is empty: only the call knows whether it has that row.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
@@ -203,4 +205,4 @@ def _label(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return float("nan")
-    return value if abs(value) < float("inf") else float("nan")
+    return value if abs(value) <= LARGEST else float("nan")

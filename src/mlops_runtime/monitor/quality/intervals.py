@@ -113,4 +113,6 @@ def interval(draws: Wide, *, value: float | None = None) -> Interval | None:
     low, high = float(defined[first]), float(defined[len(defined) - 1 - first])
     if value is not None:
         low, high = 2 * value - high, 2 * value - low
-    return Interval(low, high, float(defined.std()) if np.isfinite(defined).all() else None)
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = float(defined.std())
+    return Interval(low, high, deviation if np.isfinite(deviation) else None)

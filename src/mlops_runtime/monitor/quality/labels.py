@@ -15,7 +15,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack
-from mlops_runtime.monitor.counting.capture import Call, CaptureError, is_since, read_call, read_labels
+from mlops_runtime.monitor.counting.capture import LARGEST, Call, CaptureError, is_since, read_call, read_labels
 from mlops_runtime.monitor.counting.cells import as_text
 from mlops_runtime.monitor.quality.rows import NULL, Codes, Mask, Rows, Texts
 from mlops_runtime.rollout.taken_back import is_among
@@ -24,7 +24,6 @@ from mlops_runtime.rollout.taken_back import is_among
 MAXIMUM_ROWS = 300_000
 _EVERY = 1 << 32
 _DUE, _COVERED = 1, 2
-_LARGEST = float(np.finfo(np.float32).max)
 
 Line = bytes | str
 
@@ -50,11 +49,11 @@ class Joined:
         labelled: Rows with a finite prediction and a label that was uploaded in the window.
         predicted: Rows with a finite prediction of calls in the window, with a label or without.
         unmatched: Label records, uploaded in the window where that is known, for which no call was captured.
-        unreadable: Their labels that are no finite numbers; an empty one is a row without a label.
+        unreadable: Their labels that are no numbers of 32 bits; an empty one is a row without a label.
         mismatched: Calls with other numbers of labels, uploaded in the window where that is known, than of predictions: they are
             left out whole.
         malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
-        unpredicted: Labels of rows whose prediction is no finite number.
+        unpredicted: Labels of rows whose prediction is no such number.
         repeated: Captures of a call that was captured before.
         due: Calls that were due a label.
         covered: How many of these have one.
@@ -318,7 +317,7 @@ def column_text(kind: str, value: Any) -> str | None:
     if kind == "category":
         return as_text(value) or None
     number = _finite(value)
-    if number is None or abs(number) > _LARGEST:
+    if number is None:
         return None
     # as 32-bit, which is what the model sees: a training set's 0.1 and a caller's are one
     narrow = np.float32(number)
@@ -358,4 +357,4 @@ def _finite(value: Any) -> float | None:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if abs(number) < float("inf") else None
+    return number if abs(number) <= LARGEST else None

@@ -46,7 +46,7 @@ class Quality:
         coverage: Share of the calls that were due a label and have one; None where none was due or it was not looked at.
         label_delay_hours: Median time from call to the upload of its label; None where no upload's time is known.
         bias_metrics: Bias by facet: of predictions alone, and of labels where there are some.
-        unreadable: Labels that are no finite numbers.
+        unreadable: Labels that are no numbers that a 32-bit float holds.
         unusable: Labelled rows that cannot be judged: a prediction that is no number; of a classification one that is no
             probability, or a label that is not 0 or 1.
         repeated: Captures of a call that was captured before.

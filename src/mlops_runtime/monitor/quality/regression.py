@@ -40,11 +40,11 @@ def draws(rows: Rows, resampling: Resampling) -> Mapping[str, Wide]:
 
 
 def _columns(rows: Rows) -> Wide:
-    error = rows.prediction - rows.label
-    with np.errstate(over="ignore"):
-        squared = error**2
-    # about their mean: the sum of squares of large labels would lose the differences between them
-    label = rows.label - (rows.label.mean() if len(rows) else 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = rows.prediction - rows.label
+        # about their mean: the sum of squares of large labels would lose the differences between them
+        label = rows.label - (rows.label.mean() if len(rows) else 0.0)
+        squared, label_squared = error**2, label**2
     has_bounds = np.isfinite(rows.low) & np.isfinite(rows.high)
     covered = has_bounds & (rows.low <= rows.label) & (rows.label <= rows.high)
     columns = (
@@ -54,7 +54,7 @@ def _columns(rows: Rows) -> Wide:
         np.abs(rows.label),
         squared,
         label,
-        label**2,
+        label_squared,
         has_bounds,
         covered,
     )

@@ -51,9 +51,10 @@ def quality_statistics(quality: Quality, baseline: Baseline | None, *, evaluated
 
 def _regression(rows: int, found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
     metrics = {name: _of(name, rows, found) for name in ("mae", "rmse", "r2")}
-    rmse, bounds = found["rmse"]
-    deviation = None if bounds is None or bounds.deviation is None else 2 * rmse * bounds.deviation
-    return {"mse": _metric(rows, rmse**2, deviation), **metrics}
+    # not there where a label is so large that its square is no double
+    rmse, spread = found["rmse"][0] if "rmse" in found else None, _deviation("rmse", found)
+    deviation = None if rmse is None or spread is None else 2 * rmse * spread
+    return {"mse": _metric(rows, None if rmse is None else rmse * rmse, deviation), **metrics}
 
 
 def _classification(rows: Rows, threshold: float, found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def _deviation(name: str, found: Mapping[str, tuple[float, Interval | None]]) ->
 
 
 def _metric(rows: int, value: float | None, deviation: float | None) -> dict[str, Any]:
-    known = deviation is not None and rows >= _MINIMUM_ROWS
+    known = deviation is not None and np.isfinite(deviation) and rows >= _MINIMUM_ROWS
     return {
         "value": value if value is not None and np.isfinite(value) else "NaN",
         "standard_deviation": deviation if known else "NaN",

@@ -132,10 +132,10 @@ def test_labels_keep_their_rows(lines: Any) -> None:
 
 
 def test_a_label_is_a_number_as_csv_has_it(lines: Any) -> None:
-    """Python's digit separator is not: 1_000 is text, as it is in a feature."""
-    [found] = read_labels([lines.label("e-1", ["1_000", "1e3"])])
+    """Python's digit separator is not: 1_000 is text, as it is in a feature; nor is what no 32-bit float holds."""
+    [found] = read_labels([lines.label("e-1", ["1_000", "1e3", "3.4028234e38", "3.4028236e38", "-1e200", "1e999"])])
     assert found is not None
-    assert [str(label) for label in found[1]] == ["nan", "1000.0"]
+    assert [str(label) for label in found[1]] == ["nan", "1000.0", "3.4028234e+38", "nan", "nan", "nan"]
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,17 @@ def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
     assert all(metric.violated is None for metric in quality.metrics)
 
 
+@pytest.mark.parametrize("huge", ["1e39", "1e154", "1e200", "1.7e308", "-1.7e308"])
+def test_one_absurd_number_spoils_nothing_but_its_row(lines: Any, huge: str) -> None:
+    """A label or a prediction whose square is no double: it is counted, and the other rows are measured as without it."""
+    labels = [lines.label(f"e{n}", [huge if n == 7 else n + 1]) for n in range(200)]
+    captures = [lines.call(None, huge if n == 9 else str(n + 2), event_id=f"e{n}") for n in range(200)]
+    quality = measure(labels, captures)
+    assert (quality.rows, quality.unreadable, quality.unusable) == (198, 1, 1)
+    assert by_name(quality.metrics)["rmse"].value == 1.0
+    assert canonical_json(quality.metrics)
+
+
 def test_a_facet_that_is_absent_is_named(lines: Any) -> None:
     """Whole numbers of JSON are the facet that their digits write."""
     baseline = replace(PLAIN, facets=(Facet(name="store", values=("7",)), Facet(name="age", threshold=40)))

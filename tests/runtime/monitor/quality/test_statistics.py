@@ -99,6 +99,17 @@ def test_few_rows_have_no_standard_deviation_and_one_class_no_area() -> None:
     assert metrics["precision_recall_curve"]["recalls"] == []
 
 
+@pytest.mark.parametrize("huge", [1e150, 1e154, 1e200, -1.7e308])
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_a_label_beyond_all_measure_is_no_crash(huge: float) -> None:
+    """Its square is no double: what rests on it is not defined, the rest is, and the file is JSON."""
+    label = np.arange(1.0, 301.0)
+    label[7] = huge
+    found = quality_statistics(replace(EMPTY, rows=300, labelled=Rows.of(label + 1, label)), None, evaluated_at=NOW)
+    assert found is not None
+    assert json.dumps(found, allow_nan=False)
+
+
 def test_nothing_labelled_is_no_file() -> None:
     """An empty file would say that there were metrics."""
     rows = Rows.of(np.empty(0), np.empty(0))
