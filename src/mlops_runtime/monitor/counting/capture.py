@@ -115,8 +115,8 @@ def _call(line: bytes | str, names: Sequence[str] | None) -> Call:
 def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float | None, ...]] | None]:
     """Yield each ground truth line's join key and labels in the order of the call's rows; None for what cannot be read.
 
-    A label that is empty is None, one that is no number of 32 bits NaN: that row stays unlabelled, its neighbours do not move. A line
-    end after the last label makes one more that is empty: only the call knows whether it has that row.
+    A label that is empty is None, one that is no number of 32 bits NaN: that row stays unlabelled, its neighbours do not move. A
+    line's end after the last label makes one more that is empty: only the call knows whether it has that row.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
     """
