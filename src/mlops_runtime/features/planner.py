@@ -8,7 +8,8 @@ since the choice is the newest visible event.
 Whoever reads the rows cuts them at the training set's ``as_of``, inclusive and on ``created_time``, under both semantics.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -107,12 +108,13 @@ def point_in_time(
     """
     check(rows, timestamp, groups, semantics, plan)
     result = _ordered(rows)
-    for group in groups:
-        places = _places(result, timestamp, group, semantics, plan)
-        if len(places) != rows.num_rows:
-            raise PlanError(f"{group.name}: the plan returned {len(places)} rows for {rows.num_rows} entity rows")
-        for column, values in zip(group.columns, take(group.source, group.columns, places), strict=True):
-            result = result.append_column(pa.field(group.output(column), values.type), values)
+    with _database() as connection:
+        for group in groups:
+            places = _places(result, timestamp, group, semantics=semantics, plan=plan, connection=connection)
+            if len(places) != rows.num_rows:
+                raise PlanError(f"{group.name}: the plan returned {len(places)} rows for {rows.num_rows} entity rows")
+            for column, values in zip(group.columns, take(group.source, group.columns, places), strict=True):
+                result = result.append_column(pa.field(group.output(column), values.type), values)
     return result
 
 
@@ -124,7 +126,7 @@ def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
     """
     check(rows, timestamp, [group], "known_at", None)
     entity = _entity(_ordered(rows), timestamp, group)
-    with _connected(entity, _feature(group, entity, is_total=False)) as connection:
+    with _database() as connection, _registered(connection, entity, _feature(group, entity, is_total=False)):
         return _choice(connection, group, rows.num_rows)
 
 
@@ -135,15 +137,21 @@ def _ordered(rows: pa.Table) -> pa.Table:
 
 
 def _places(
-    rows: pa.Table, timestamp: str, group: GroupRows, semantics: Semantics, plan: Plan | None
+    rows: pa.Table,
+    timestamp: str,
+    group: GroupRows,
+    *,
+    semantics: Semantics,
+    plan: Plan | None,
+    connection: duckdb.DuckDBPyConnection,
 ) -> pa.ChunkedArray:
     """Return for each entity row the place of its row in the group, or null."""
     entity, shape = _entity(rows, timestamp, group), _shape(group)
-    with _connected(entity, _feature(group, entity, is_total=False)) as connection:
+    with _registered(connection, entity, _feature(group, entity, is_total=False)):
         name = _choice(connection, group, rows.num_rows).plan if plan is None else plan
         found = connection.sql(positions_query(name, shape, semantics, is_total=False)).to_arrow_table()
     if pc.any(found["is_tied"]).as_py():
-        with _connected(entity, _feature(group, entity, is_total=True)) as connection:
+        with _registered(connection, entity, _feature(group, entity, is_total=True)):
             found = connection.sql(positions_query(name, shape, semantics, is_total=True)).to_arrow_table()
     return found["place"]
 
@@ -186,12 +194,23 @@ def _between(batch: pa.RecordBatch, oldest: int | None, newest: int | None) -> p
     return batch
 
 
-def _connected(entity: pa.Table, feature: pa.Table) -> duckdb.DuckDBPyConnection:
+def _database() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
-    connection.register("entity", entity)
-    connection.register("feature", feature)
     return connection
+
+
+@contextmanager
+def _registered(connection: duckdb.DuckDBPyConnection, entity: pa.Table, feature: pa.Table) -> Iterator[None]:
+    """Let queries read both tables, and no longer hold them afterwards: the next group's rows need the memory."""
+    tables = {"entity": entity, "feature": feature}
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        yield
+    finally:
+        for name in tables:
+            connection.unregister(name)
 
 
 def _shape(group: GroupRows) -> Shape:

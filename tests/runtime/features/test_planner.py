@@ -89,7 +89,7 @@ def lives(life) -> dict:
 
 @EITHER_PLAN
 @EITHER_MEANING
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows=ENTITIES, features=FEATURES | RESTATED, life=LIVES)
 def test_plan_equals_the_oracle(plan, semantics, rows, features, life):
     """Late rows, restatements, ties, expiry on both sides, duplicates, unknown keys, null and NaN: as looking at every row."""
