@@ -3,6 +3,7 @@
 What needs it skips with a reason where it is missing.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def require() -> Path:
     """Make ``shap`` importable, and return the folder that a process of its own needs on its path."""
     if not (HOME / "shap").is_dir():
         pytest.skip(f"shap is not below {HOME}; .ci/run installs it")
+    # numba takes longer to compile shap's loops than they run over these few rows; the job's own process compiles them
+    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     if str(HOME) not in sys.path:
         sys.path.append(str(HOME))
     return HOME

@@ -98,12 +98,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]
     offline = ["unshare", "--map-root-user", "--net"]
     can_isolate = subprocess.run([*offline, "true"], check=False, capture_output=True).returncode == 0
     runs = {}
-    for name, seed, prefix, options in (
-        ("first", "1", [], ["--packs"]),
-        ("second", "2", offline if can_isolate else [], []),
+    for name, seed, validation, prefix, options in (
+        ("first", "1", "true", [], ["--packs"]),
+        ("second", "2", "false", offline if can_isolate else [], []),
     ):
         folder = tmp_path_factory.mktemp(name)
-        environment = {k: v for k, v in os.environ.items() if k != "CDK_VALIDATION"} | {"PYTHONHASHSEED": seed}
+        environment = os.environ | {"CDK_VALIDATION": validation, "PYTHONHASHSEED": seed}
         command = [*prefix, sys.executable, str(BASE), str(folder), *options]
         result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert result.returncode == 0, result.stderr[-2000:]
