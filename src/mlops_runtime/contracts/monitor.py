@@ -309,7 +309,7 @@ class MonitorReport:
     ``baseline_flaw`` is why the baseline cannot be used: it is missing or not the one that was approved. ``staleness`` has
     ``capture_lag_hours``, ``label_lag_hours``, ``label_coverage`` and ``baseline_age_days``, as far as they are known. Fields that
     a run did not look at are ``None``. ``live_since`` is when the model went live that is judged, ``problem_objects`` the newest
-    capture object with each of the problems that an object has.
+    capture object with each of the problems that an object has, ``quality_unjudged`` why labels that came say nothing for sure.
 
     ``analyzer`` is what ran in place of AWS's image of Model Monitor, as on the embedded cloud.
     """
@@ -353,6 +353,7 @@ class MonitorReport:
     staleness: Mapping[str, float] | None = None
     live_since: str | None = None
     problem_objects: Mapping[str, str] | None = None
+    quality_unjudged: str | None = None
     format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
 
 

@@ -22,7 +22,7 @@ from mlops_runtime.monitor.inventory import Inventory, late_objects
 from mlops_runtime.monitor.known import known
 from mlops_runtime.monitor.latency import Latency, measure_latency
 from mlops_runtime.monitor.quality.labels import Timed
-from mlops_runtime.monitor.quality.quality import Quality, measure
+from mlops_runtime.monitor.quality.quality import Quality, label_problems, measure
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.states import TESTED, states
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
@@ -114,7 +114,7 @@ def gather(
     if newest_label is None and not place.store.has_labels():
         # nobody can be late with labels of a model that served no longer
         newest_label = since
-    problems = counting.problems + Counter(_label_problems(quality))
+    problems = counting.problems + Counter(label_problems(quality))
     if explanation is not None and explanation.problem is not None:
         problems[f"attributions: {explanation.problem}"] += 1
     evidence = replace(
@@ -362,18 +362,6 @@ def _quality(
         aside=aside,
     )
     return quality, max((hour for hour, _ in uploaded), default=None)
-
-
-def _label_problems(quality: Quality) -> dict[str, int]:
-    told = {
-        "label is of no captured call": quality.unmatched,
-        "label is no number": quality.unreadable,
-        "labels of a call are not as many as its predictions": quality.mismatched,
-        "line of labels or captures cannot be joined": quality.malformed,
-        "labelled row cannot be judged": quality.unusable,
-        **{f"quality: {note}": 1 for note in quality.notes},
-    }
-    return {name: times for name, times in told.items() if times}
 
 
 def _latency(source: Source, window: Window, spec: MonitorSpec, since: datetime, place: Place) -> Latency:

@@ -60,6 +60,7 @@ def build(
         quality_baseline={} if baseline is None else dict(baseline.quality),
         quality_metrics=None if quality is None else quality.metrics or None,
         quality_segments=None if quality is None else quality.segments or None,
+        quality_unjudged=None if quality is None else quality.unjudged,
         coverage=None if quality is None else quality.coverage,
         label_delay_hours=None if quality is None else quality.label_delay_hours,
         bias=None if quality is None else quality.bias_metrics or None,

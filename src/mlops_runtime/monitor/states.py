@@ -133,7 +133,7 @@ def _drift(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
 
 def _quality(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
     quality = evidence.quality
-    if quality is None or quality.rows == 0:
+    if quality is None or (quality.rows == 0 and quality.unjudged is None):
         return MonitorState.NO_LABELS_YET
     return MonitorState.INSUFFICIENT_DATA if quality.rows < spec.minimum_labels else _judged(quality.metrics)
 
@@ -144,7 +144,20 @@ def _bias(evidence: Evidence) -> MonitorState:
     if not metrics:
         silent = silence(evidence.traffic)
         return MonitorState.INSUFFICIENT_DATA if silent is None else silent
-    return _judged([each.metric for each in metrics])
+    found = _judged([each.metric for each in metrics])
+    if found is MonitorState.OK and _captured_facets(evidence) - {
+        m.facet for m in metrics if m.metric.violated is not None
+    }:
+        return MonitorState.INSUFFICIENT_DATA  # one that nothing is known of does not hold
+    return found
+
+
+def _captured_facets(evidence: Evidence) -> set[str]:
+    """Return the declared facets that calls carry; those of the holdout alone are told as such."""
+    baseline = evidence.baseline
+    if baseline is None:
+        return set()
+    return {facet.name for facet in baseline.facets or ()} & {feature.name for feature in baseline.features}
 
 
 def _latency(evidence: Evidence) -> MonitorState:

@@ -49,7 +49,7 @@ def verdict(report: MonitorReport) -> str:
         return f"{report.endpoint}: {_SILENT[report.drift_state]}"
     if report.baseline_flaw is not None:
         return f"{report.endpoint}: nothing is decided, {report.baseline_flaw}"
-    parts = [_drift(report), _quality(report), *_others(report)]
+    parts = [_drift(report), _quality(report), *_bias(report), *_others(report)]
     if report.suppressed is not None:
         parts.append(f"drift is not published, {report.suppressed}")
     return f"{report.endpoint}: {'; '.join(parts)}"
@@ -183,6 +183,8 @@ def _quality(report: MonitorReport) -> str:
     state, spec = report.quality_state, _spec(report)
     if state is MonitorState.NO_LABELS_YET:
         return "no labels yet"
+    if state is MonitorState.INSUFFICIENT_DATA and report.quality_unjudged is not None:
+        return f"quality is not judged: {report.quality_unjudged}"
     if state is MonitorState.INSUFFICIENT_DATA and report.labelled_rows < spec.minimum_labels:
         return f"{report.labelled_rows:,} labelled rows are too few to decide about quality, {spec.minimum_labels} are needed"
     if state is MonitorState.INSUFFICIENT_DATA:
@@ -206,13 +208,19 @@ def _metric(metric: Measured) -> str:
     return f"{name} {interval(metric)}{against if metric.violated else ''}"
 
 
+def _bias(report: MonitorReport) -> Iterable[str]:
+    if report.bias_state is MonitorState.OK:
+        yield "bias holds"
+    elif report.bias_state is MonitorState.INSUFFICIENT_DATA:
+        facets = sorted({each.facet for each in report.bias or () if each.metric.violated is not None})
+        yield f"bias holds by {', '.join(facets)} and is not known of the others" if facets else "bias is not known"
+
+
 def _others(report: MonitorReport) -> Iterable[str]:
     if report.bias_state is MonitorState.VIOLATION:
         moved = [each for each in report.bias or () if each.metric.violated]
         named = ", ".join(f"{m.metric.name} of {m.facet}={m.facet_value} {interval(m.metric)}" for m in moved[:_NAMED])
         yield f"bias moved: {named}{_more(len(moved))}"
-    elif report.bias_state is MonitorState.OK:
-        yield "bias holds"
     if report.explainability_state is MonitorState.VIOLATION and report.ndcg is not None:
         yield f"features matter in another order than in training (NDCG {number(report.ndcg)})"
     if report.latency_state is MonitorState.VIOLATION:
@@ -235,7 +243,7 @@ def _happened(report: MonitorReport) -> list[str]:
     lines = [f"{f.name}: {_what(f)}{'' if is_confirmed(f) else ' (this window alone)'}" for f in drifted[:_LISTED]]
     lines += [f"{len(drifted) - _LISTED} more features"] if len(drifted) > _LISTED else []
     lines += [_metric(metric) for metric in report.quality_metrics or () if metric.violated]
-    lines += [part for part in _others(report) if part != "bias holds"]
+    lines += _others(report)
     return lines if report.baseline_flaw is None else [report.baseline_flaw, *lines]
 
 

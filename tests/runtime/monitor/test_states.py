@@ -81,6 +81,7 @@ def test_drift_states_in_their_order(change: dict[str, Any], expected: MonitorSt
     ("change", "expected"),
     [
         ({"rows": 0, "wape": None}, MonitorState.NO_LABELS_YET),
+        ({"rows": 0, "wape": None, "unjudged": "no label can be used"}, MonitorState.INSUFFICIENT_DATA),
         ({"rows": 99}, MonitorState.INSUFFICIENT_DATA),
         ({"metrics": ()}, MonitorState.INSUFFICIENT_DATA),
         ({"metrics": (measured(None),)}, MonitorState.INSUFFICIENT_DATA),
@@ -113,6 +114,23 @@ def test_bias_states(verdicts: tuple[bool | None, ...], traffic: Traffic, expect
     assert "bias" not in states(evidence, SPEC)
     with_facets = replace(KNOWN, facets=(Facet(name="sex", values=("f",)),))
     assert states(replace(evidence, baseline=with_facets), SPEC)["bias"] is expected
+
+
+@pytest.mark.parametrize(
+    ("facet", "violated", "expected"),
+    [
+        ("store", False, MonitorState.INSUFFICIENT_DATA),
+        ("store", True, MonitorState.VIOLATION),
+        ("age", False, MonitorState.OK),
+    ],
+)
+def test_bias_does_not_hold_by_some_of_the_facets(facet: str, violated: bool, expected: MonitorState) -> None:
+    """One that calls carry and that nothing is known of; that of a facet which calls do not carry is of the holdout alone."""
+    sex = BiasMetric(facet="sex", facet_value="f", metric=measured(violated, "DPL"), stage="post_training")
+    features = tuple(replace(KNOWN.features[0], name=name) for name in ("sex", "store"))
+    baseline = replace(KNOWN, features=features, facets=(Facet(name="sex"), Facet(name=facet)))
+    evidence = replace(FULL, baseline=baseline, quality=replace(GOOD, bias_metrics=(sex,)))
+    assert states(evidence, SPEC)["bias"] is expected
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,10 @@ def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
             "120 rows are too few to decide about drift, 200 are needed; 20 labelled rows are too few to decide about quality, "
             "100 are needed",
         ),
+        (
+            {"quality": replace(GOOD, rows=0, unjudged="no label can be used, label is no number: 9")},
+            "no drift in 1,000 rows; quality is not judged: no label can be used, label is no number: 9",
+        ),
         ({"traffic": Traffic(invocations=5), "rows": 0, "quality": None}, "calls were made and none was captured; no labels yet"),
         ({"traffic": Traffic(uncounted=5), "quality": None}, "captures of the newest hours are not counted; no labels yet"),
         ({"live": None}, "nothing serves yet"),
@@ -80,6 +84,19 @@ def test_calls_of_the_model_before_are_not_denied(rows: int, expected: str) -> N
     live = replace(MEASURED.live, since="2017-08-10T12:00:00.5Z")
     traffic = replace(MEASURED.traffic, invocations=rows, rows=rows)
     assert expected in said(replace(MEASURED, live=live, rows=rows, traffic=traffic, quality=None, counts=None))
+
+
+@pytest.mark.parametrize(
+    ("violated", "expected"), [(False, "bias holds by sex and is not known of the others"), (None, "bias is not known")]
+)
+def test_bias_is_said_to_hold_by_the_facets_that_were_measured(violated: bool | None, expected: str) -> None:
+    """Calls carry another facet, of which no row came."""
+    metric = Measured(name="DPL", value=0.01, low=-0.1, high=0.1, violated=violated)
+    bias = BiasMetric(facet="sex", facet_value="f", metric=metric, stage="post_training")
+    features = tuple(replace(KNOWN.features[0], name=name) for name in ("sex", "store"))
+    baseline = replace(KNOWN, features=features, facets=(Facet(name="sex"), Facet(name="store")))
+    evidence = replace(MEASURED, baseline=baseline, counts=None, quality=replace(GOOD, bias_metrics=(bias,)))
+    assert expected in said(evidence).split("; ")
 
 
 def test_other_monitors_are_named_where_they_found_something() -> None:

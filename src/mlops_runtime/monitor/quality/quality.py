@@ -26,6 +26,9 @@ _COIN = 0.5  # its AUC
 # noise only ever raises it: its bootstrap lies above it
 _RAISED_BY_NOISE = frozenset({"ece"})
 # of the labelled rows; what is left of more of them is no sample of all
+UNMATCHED = "label is of no captured call"
+UNREADABLE = "label is no number"
+MISMATCHED = "labels of a call are not as many as its predictions"
 _MAXIMUM_UNUSABLE = 0.05
 
 
@@ -52,6 +55,7 @@ class Quality:
         repeated: Captures of a call that was captured before.
         share: Share of the calls that was looked at; below 1 where there were too many to hold.
         notes: What was declared and could not be measured, with the reason.
+        unjudged: Why nobody knows whether quality holds although labels came. Default: nothing of the kind.
         labelled: The labelled rows themselves, for `quality_statistics`.
     """
 
@@ -71,6 +75,7 @@ class Quality:
     repeated: int = 0
     share: float = 1.0
     notes: tuple[str, ...] = ()
+    unjudged: str | None = None
     labelled: Rows | None = field(default=None, repr=False, compare=False)
 
 
@@ -150,16 +155,21 @@ def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes:
     metrics: tuple[Measured, ...] = ()
     segments: tuple[SegmentQuality, ...] = ()
     unusable = len(every) - len(rows) + joined.unpredicted
+    unjudged = None if len(every) else _useless(joined)
     if len(rows):
         metrics = measured(rows, target, spec, baseline.quality if baseline is not None else {})
         undefined = _undefined(metrics, target, spec, baseline)
         labels = np.unique(rows.label)
         because = f", all labels are {labels[0]:g}" if len(labels) == 1 else ""
         notes += [f"{name} has a limit and is not defined{because}" for name in undefined]
-        is_part = unusable > _MAXIMUM_UNUSABLE * (len(rows) + unusable) or not spec.quality_limits.keys().isdisjoint(
-            undefined
-        )
-        if is_part:
+        asked = [name for name in undefined if name in spec.quality_limits]
+        if unusable > _MAXIMUM_UNUSABLE * (len(rows) + unusable):
+            unjudged = f"{unusable:,} of {len(rows) + unusable:,} labelled rows cannot be judged"
+        elif asked:
+            unjudged = f"{asked[0]} has a limit and is not defined{because}"
+        elif len(np.unique(rows.call)) < FEWEST_CALLS:
+            unjudged = "all labels are of one call"
+        if unjudged is not None:
             # what is worse is worse; that the rest holds nobody knows
             metrics = tuple(metric if metric.violated else _unjudged(metric) for metric in metrics)
         columns = () if baseline is None else baseline.segments or ()
@@ -188,8 +198,34 @@ def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes:
         repeated=joined.repeated,
         share=joined.share,
         notes=tuple(notes),
+        unjudged=unjudged,
         labelled=rows,
     )
+
+
+def label_problems(quality: Quality) -> dict[str, int]:
+    """Return what is wrong with labels and captures of a window, and how often.
+
+    Args:
+        quality: What the labels say.
+    """
+    told = {
+        UNMATCHED: quality.unmatched,
+        UNREADABLE: quality.unreadable,
+        MISMATCHED: quality.mismatched,
+        "line of labels or captures cannot be joined": quality.malformed,
+        "labelled row cannot be judged": quality.unusable,
+        "call was captured more than once": quality.repeated,
+        **{f"quality: {note}": 1 for note in quality.notes},
+    }
+    return {name: times for name, times in told.items() if times}
+
+
+def _useless(joined: Joined) -> str | None:
+    """Return why labels came and none is left; None where none came."""
+    told = {UNMATCHED: joined.unmatched, UNREADABLE: joined.unreadable, MISMATCHED: joined.mismatched}
+    name, times = max(told.items(), key=lambda item: item[1])
+    return f"no label can be used, {name}: {times:,}" if times else None
 
 
 def _undefined(

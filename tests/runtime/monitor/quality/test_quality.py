@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import Baseline, Facet, FeatureBaseline, Measured, SegmentQuality
 from mlops_runtime.monitor.quality.labels import Timed
-from mlops_runtime.monitor.quality.quality import Quality, Target, default_limit, measure, measured
+from mlops_runtime.monitor.quality.quality import Quality, Target, default_limit, label_problems, measure, measured
 from mlops_runtime.monitor.quality.rows import Rows
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -290,6 +290,8 @@ def test_a_classifier_does_not_hold_by_part_of_what_was_asked(
     assert {metric.name: metric.violated for metric in quality.metrics if metric.violated is not None} == expected
     assert quality.unusable == unusable
     assert quality.notes == (() if positives else ("auc has a limit and is not defined, all labels are 0",))
+    part = "20 of 200 labelled rows cannot be judged" if unusable == 20 else None
+    assert quality.unjudged == ("auc has a limit and is not defined, all labels are 0" if "auc" in asked else part)
 
 
 def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
@@ -299,6 +301,31 @@ def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
     quality = measure(labels, captures, baseline=replace(PLAIN, quality={"wape": 0.2}))
     assert (quality.rows, quality.unusable) == (200, 200)
     assert all(metric.violated is None for metric in quality.metrics)
+
+
+@pytest.mark.parametrize(
+    ("label", "event", "reason"),
+    [
+        (["n/a"], "e", "no label can be used, label is no number: 100"),
+        ([1, 2], "e", "no label can be used, labels of a call are not as many as its predictions: 100"),
+        ([1], "x", "no label can be used, label is of no captured call: 100"),
+    ],
+)
+def test_labels_that_came_and_are_of_no_use_are_no_missing_labels(
+    lines: Any, label: list[object], event: str, reason: str
+) -> None:
+    """Nobody asks for a feed that is there."""
+    captures = [lines.call(None, "10", event_id=f"e{n}") for n in range(100)]
+    quality = measure([lines.label(f"{event}{n}", label) for n in range(100)], captures)
+    assert (quality.rows, quality.unjudged) == (0, reason)
+    assert measure([], captures).unjudged is None
+
+
+def test_a_call_that_was_captured_twice_is_told(lines: Any) -> None:
+    """It counts once."""
+    captures = [lines.call(None, "10", event_id=f"e{n % 50}") for n in range(60)]
+    quality = measure([lines.label(f"e{n}", [8]) for n in range(50)], captures, now=datetime(2018, 1, 1, tzinfo=UTC))
+    assert label_problems(quality) == {"call was captured more than once": 10}
 
 
 @pytest.mark.parametrize("huge", ["1e39", "1e154", "1e200", "1.7e308", "-1.7e308"])
