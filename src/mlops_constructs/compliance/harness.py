@@ -8,11 +8,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 import cdk_nag
+from aws_cdk import cx_api
 
-from constructs import IConstruct
 from mlops_constructs.compliance.acknowledgement import MINIMUM_REASON
 
 PACKS = (
@@ -164,19 +165,18 @@ def check(app: cdk.App) -> Evidence:
     cdk_findings = _cdk_findings(Path(app.outdir))
     return Evidence(
         stacks=tuple(
-            _stack_evidence(app, stack, assembly.get_stack_by_name(stack.stack_name).template, cdk_findings)
-            for stack in stacks
+            _stack_evidence(app, stack, assembly.get_stack_by_name(stack.stack_name), cdk_findings) for stack in stacks
         ),
         validated=_validation_runs(),
     )
 
 
 def _stack_evidence(
-    app: cdk.App, stack: cdk.Stack, template: dict[str, object], cdk_findings: Sequence[Finding]
+    app: cdk.App, stack: cdk.Stack, artifact: cx_api.CloudFormationStackArtifact, cdk_findings: Sequence[Finding]
 ) -> StackEvidence:
     inside = [f for f in cdk_findings if f.path == stack.node.path or f.path.startswith(f"{stack.node.path}/")]
     raw = [*_nag_findings(app, stack), *inside]
-    rules = _acknowledged(stack)
+    rules = _acknowledged(artifact)
     covered: dict[tuple[str, str], list[str]] = {(rule, path): [] for rule, path, _ in rules}
     open_findings = []
     for finding in raw:
@@ -185,7 +185,7 @@ def _stack_evidence(
             covered[key].append(finding.path)
         if not keys:
             open_findings.append(finding)
-    resources = template.get("Resources", {})
+    resources = artifact.template.get("Resources", {})
     return StackEvidence(
         stack=stack.stack_name,
         resources=len(resources) if isinstance(resources, dict) else 0,
@@ -238,22 +238,25 @@ def _validation_runs() -> bool:
     return report.is_file() and "Canary/Bucket" in report.read_text()
 
 
-def _acknowledged(stack: cdk.Stack) -> list[tuple[str, str, str]]:
+def _acknowledged(artifact: cx_api.CloudFormationStackArtifact) -> list[tuple[str, str, str]]:
     """Rule, path and reason of every acknowledgement in a stack; the pack before ``::`` is dropped."""
     found = {}
-    for construct in stack.node.find_all():
-        for rule, reason in _metadata(construct).items():
-            pack, _, name = rule.partition("::")
-            if pack in _PACK_NAMES:
-                found[name, construct.node.path] = reason
+    for path, entries in _metadata(artifact).items():
+        for entry in entries:
+            acknowledged = entry["data"] if entry["type"] == cdk.Validations.ACKNOWLEDGED_RULES_METADATA_KEY else {}
+            for rule, reason in acknowledged.items():
+                pack, _, name = rule.partition("::")
+                if pack in _PACK_NAMES:
+                    found[name, path.removeprefix("/")] = reason
     return [(rule, path, reason) for (rule, path), reason in sorted(found.items())]
 
 
-def _metadata(construct: IConstruct) -> dict[str, str]:
-    key = cdk.Validations.ACKNOWLEDGED_RULES_METADATA_KEY
-    return {
-        rule: reason for entry in construct.node.metadata if entry.type == key for rule, reason in entry.data.items()
-    }
+def _metadata(artifact: cx_api.CloudFormationStackArtifact) -> dict[str, list[dict[str, Any]]]:
+    """What the assembly says of each construct of a stack; the constructs themselves are a call each to ask."""
+    folder = Path(artifact.assembly.directory)
+    stated = json.loads((folder / "manifest.json").read_text())["artifacts"][artifact.id]
+    apart = stated.get("additionalMetadataFile")
+    return {**stated.get("metadata", {}), **(json.loads((folder / apart).read_text()) if apart else {})}
 
 
 def _covers(path: str, below: str) -> bool:
