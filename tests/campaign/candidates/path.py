@@ -79,14 +79,21 @@ class Way:
         """End the champion's server."""
         self._live.stop()
 
-    def judge(self, cell: Bad | Good, candidate: Candidate) -> Found:
-        """Take one candidate along the way until a layer stops it."""
+    def judge(self, cell: Bad | Good, candidate: Candidate, *, is_compared: bool = True) -> Found:
+        """Take one candidate along the way until a layer stops it.
+
+        Args:
+            cell: What the candidate is.
+            candidate: The candidate.
+            is_compared: Whether also to see what a plain update would notice and how the candidate does later. No layer knows.
+        """
         started = time.monotonic()
         found = Found()
         try:
             self._evaluated(cell, candidate, found)
-            self._served(candidate, found, is_bad=isinstance(cell, Bad))
-            found.fresh = self.later(cell, candidate)
+            self._served(candidate, found, is_asked=is_compared and isinstance(cell, Bad))
+            if is_compared:
+                found.fresh = self.later(cell, candidate)
         finally:
             found.seconds = round(time.monotonic() - started, 2)
         return found
@@ -134,13 +141,13 @@ class Way:
         high = next((check.high for check in checks if check.segment is None), None)
         return {"is_good": bool(checks) and not failed, "loss": loss, "high": high, "reason": reason[:_SHOWN]}
 
-    def _served(self, candidate: Candidate, found: Found, *, is_bad: bool) -> None:
+    def _served(self, candidate: Candidate, found: Found, *, is_asked: bool) -> None:
         """Start the server and ask it, where the gate let the candidate pass.
 
         For the plain update beside it, one that was stopped before is loaded and asked once by the server's own code.
         """
         if found.layer is not None:
-            found.plain = _would_answer(candidate) if is_bad else None
+            found.plain = _would_answer(candidate) if is_asked else None
             return
         server = Server(candidate.served or candidate.archive, model_sha256(candidate.archive), candidate.image)
         try:

@@ -49,7 +49,7 @@ def archive(files: Mapping[str, bytes]) -> bytes:
     """Return a gzip tar of files, the same bytes for the same files."""
     buffer = io.BytesIO()
     with (
-        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as zipped,
+        gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=1, mtime=0, filename="") as zipped,
         tarfile.open(fileobj=zipped, mode="w") as tar,
     ):
         for name, content in files.items():
