@@ -1,8 +1,11 @@
 """A small store of daily sales: labels a day ahead and stock, with late and restated rows."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -75,15 +78,14 @@ def asked(*rows: tuple[float, str]) -> pa.Table:
     return pa.table({"store_id": [store for _, store in rows], "event_timestamp": [day(n) for n, _ in rows]})
 
 
-@pytest.fixture
-def shop(tmp_path) -> SimpleNamespace:
-    """Give the groups, the plan, makers of rows, and a client whose clock stands on day 20 and can be set."""
+def shop_at(path: Path) -> SimpleNamespace:
+    """Return the groups, the plan, makers of rows, and a client whose clock stands on day 20 and can be set."""
     clock = [day(20)]
 
     def set_day(number: float) -> None:
         clock[0] = day(number)
 
-    def client(path=tmp_path / "store", **options) -> FeatureStoreClient:
+    def client(path: Path = path, **options: Any) -> FeatureStoreClient:
         return FeatureStoreClient.local(path, now=lambda: clock[0], **options)
 
     maker: Callable[..., FeatureStoreClient] = client
@@ -95,16 +97,53 @@ def shop(tmp_path) -> SimpleNamespace:
         sales=sales,
         stock=stock,
         asked=asked,
-        path=tmp_path / "store",
+        path=path,
         client=maker(),
         new_client=maker,
         set_day=set_day,
     )
 
 
+class Kept:
+    """A store that is made once and put back for each test, at the same place: its files name each other by their whole paths."""
+
+    def __init__(self, place: Path) -> None:
+        """Make a store that is empty so far."""
+        self.store, self._copy = place / "store", place / "copy"
+        self.store.mkdir()
+
+    def keep(self) -> None:
+        """Keep the store as it is now."""
+        shutil.copytree(self.store, self._copy)
+
+    def back(self) -> SimpleNamespace:
+        """Put the store back, and return a shop on it that knows nothing of earlier tests."""
+        shutil.rmtree(self.store)
+        shutil.copytree(self._copy, self.store)
+        return shop_at(self.store)
+
+
 @pytest.fixture
-def filled(shop) -> SimpleNamespace:
-    """Give a shop with ten days of sales and stock."""
+def shop(tmp_path: Path) -> SimpleNamespace:
+    """Give a shop whose store is empty, see `shop_at`."""
+    return shop_at(tmp_path / "store")
+
+
+def fill(shop: SimpleNamespace) -> None:
+    """Ingest ten days of sales and stock."""
     shop.client.ingest(shop.SALES, shop.sales(*((n, float(n), n + 1) for n in range(10))))
     shop.client.ingest(shop.STOCK, shop.stock(*((n, n * 10, n) for n in range(10))))
-    return shop
+
+
+@pytest.fixture(scope="session")
+def _filled_once(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    kept = Kept(tmp_path_factory.mktemp("filled"))
+    fill(shop_at(kept.store))
+    kept.keep()
+    return kept
+
+
+@pytest.fixture
+def filled(_filled_once: Kept) -> SimpleNamespace:
+    """Give a shop with ten days of sales and stock."""
+    return _filled_once.back()

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.avro.file import AvroFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from tests.runtime.features.conftest import Kept, fill, shop_at
 
 from mlops_runtime.features import erasure as module
 from mlops_runtime.features.erasure import ErasureError
@@ -20,18 +21,33 @@ ARROW = {"int": pa.int32(), "timestamp": pa.timestamp("us", "UTC")}
 ENTITY = {"store_id": SECRET}
 
 
-@pytest.fixture
-def kept(filled):
-    """Give a store with two entities, a training set of each and one of both."""
+@pytest.fixture(scope="module")
+def _kept_once(tmp_path_factory):
+    """Make a store with two entities, a training set of each and one of both."""
+    kept = Kept(tmp_path_factory.mktemp("kept"))
+    filled = shop_at(kept.store)
+    fill(filled)
     batch = pa.concat_tables([filled.stock((3, 7, 3)), filled.stock((4, 8, 4)).set_column(0, "store_id", [[SECRET]])])
     filled.client.ingest(filled.STOCK, batch, idempotency_key="mixed")
     filled.client.ingest(
         filled.STOCK, filled.stock((5, 9, 5)).set_column(0, "store_id", [[SECRET]]), idempotency_key="alone"
     )
-    filled.before = filled.client.training_set(filled.asked((2, "1")), {"sales": ["units"]}, name="sales")
-    filled.one = filled.client.training_set(filled.asked((6, "1")), [filled.STOCK], name="one")
-    filled.both = filled.client.training_set(filled.asked((6, "1"), (6, SECRET)), [filled.STOCK], name="both")
-    return filled
+    built = {
+        "before": filled.client.training_set(filled.asked((2, "1")), {"sales": ["units"]}, name="sales"),
+        "one": filled.client.training_set(filled.asked((6, "1")), [filled.STOCK], name="one"),
+        "both": filled.client.training_set(filled.asked((6, "1"), (6, SECRET)), [filled.STOCK], name="both"),
+    }
+    kept.keep()
+    return kept, built
+
+
+@pytest.fixture
+def kept(_kept_once):
+    """Give the store as it was made, and the training sets by name."""
+    kept, built = _kept_once
+    shop = kept.back()
+    vars(shop).update(built)
+    return shop
 
 
 def erase(filled, **options):

@@ -266,14 +266,13 @@ def test_forgetting_by_a_part_reads_every_page(dynamodb):
 
     See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html
     """
-    long = "x" * 1900
-    for number in range(700):
-        key = f'stock_v1/["{long}{number}",{number % 2}]'
-        dynamodb.put_item(TableName="online", Item={"entity": {"S": key}})
+    for number in range(20):
+        key = f'stock_v1/["{number}",{number % 2}]'
+        dynamodb.put_item(TableName="online", Item={"entity": {"S": key}, "note": {"S": "x" * 60_000}})
     online = OnlineStore(dynamodb, table="online")
 
     assert "LastEvaluatedKey" in dynamodb.scan(TableName="online")
-    assert online.forget_entity({"item": "1"}, KEY_TYPES) == {"stock_v1": 350}
+    assert online.forget_entity({"item": "1"}, KEY_TYPES) == {"stock_v1": 10}
 
 
 def test_fails_to_forget_where_there_is_no_table(dynamodb):

@@ -4,6 +4,7 @@ The rewrite for DuckDB: ``for version as of <snapshot>`` goes, its table being t
 Spark's statement runs on a real Spark beside its ingest job.
 """
 
+import functools
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -67,15 +68,22 @@ def as_duckdb(text: str) -> tuple[str, dict[str, str]]:
     return tree.sql(dialect="duckdb"), snapshots
 
 
+@functools.cache
+def database() -> duckdb.DuckDBPyConnection:
+    """Return one database for all statements: to open one takes longer than a statement."""
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'")
+    return connection
+
+
 def run(plan: SqlPlan, rows: pa.Table, features: pa.Table, text=render) -> pa.Table:
     """Run Athena's statement over tables in memory."""
     query, snapshots = as_duckdb(text(plan, "athena"))
     assert snapshots.items() <= {"entity": "11", "stock_v1": "22"}.items()
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.register("entity", rows)
-        connection.register("stock_v1", features)
-        return connection.sql(query).to_arrow_table()
+    connection = database()
+    for name, table in (("entity", rows), ("stock_v1", features)):
+        connection.register(name, table)
+    return connection.sql(query).to_arrow_table()
 
 
 def with_ids(rows: pa.Table) -> pa.Table:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tests.runtime.features.conftest import Kept, fill, shop_at
 
 from mlops_runtime.features.iceberg import FeatureTableError
 from mlops_runtime.features.rebuild import Verdict
@@ -11,16 +12,27 @@ from mlops_runtime.features.request import TrainingSetError
 ON_HAND = {"stock": ["on_hand"]}
 
 
-@pytest.fixture
-def sets(filled):
+@pytest.fixture(scope="module")
+def _sets_once(tmp_path_factory):
     """Two training sets of the same rows, before and after a batch with a wrong value."""
+    kept = Kept(tmp_path_factory.mktemp("sets"))
+    filled = shop_at(kept.store)
+    fill(filled)
     rows = filled.asked((3, "1"), (5, "1"), (5, "2"))
     before = filled.client.training_set(rows, ON_HAND, name="shelves")
     bad = filled.client.ingest(filled.STOCK, filled.stock((4.5, -99, 4.6)))
     filled.client.ingest(filled.STOCK, filled.stock((4.6, 46, 4.7)))
     after = filled.client.training_set(filled.asked((4.55, "1"), (9, "1")), ON_HAND, name="later")
     other = filled.client.training_set(rows, {"sales": ["units"]}, name="sales")
-    return filled, before, bad, after, other
+    kept.keep()
+    return kept, (before, bad, after, other)
+
+
+@pytest.fixture
+def sets(_sets_once):
+    """Give the store as it was made, both training sets, the batch, and a set of other columns."""
+    kept, made = _sets_once
+    return kept.back(), *made
 
 
 def test_a_snapshot_was_used_by_whoever_read_it_or_a_later_one(sets):
