@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
 # what pyproject.toml of the template asks for; their requirements follow from their metadata
@@ -26,14 +27,15 @@ def owner(package: str) -> str | None:
         >>> owner("aws_cdk")
         'aws-cdk-lib'
     """
-    return _owners(packages_distributions(), sys.stdlib_module_names).get(_same(package))
+    return _owners().get(_same(package))
 
 
-def _owners(modules: Mapping[str, list[str]], stdlib: frozenset[str]) -> dict[str, str]:
+@cache  # reads the metadata of all that is installed, which a process does not change
+def _owners() -> dict[str, str]:
     needed = {_same(name): name for name in _needed()}
-    found = {name: f"Python's own {name}" for name in stdlib}
+    found = {name: f"Python's own {name}" for name in sys.stdlib_module_names}
     found |= needed
-    for module, distributions in modules.items():
+    for module, distributions in packages_distributions().items():
         owned = sorted(
             {needed[_same(name)] for name in distributions if _same(name) in needed}, key=lambda name: (len(name), name)
         )
