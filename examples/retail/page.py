@@ -1,18 +1,18 @@
 """The demo's page: one self-contained HTML file with the timeline and three plots, nothing loaded from elsewhere."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-import matplotlib as mpl
 
-mpl.use("svg")
-
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _INK, _BLUE, _ORANGE, _GREY = "#1f2933", "#2563eb", "#ea580c", "#9aa5b1"
 
@@ -91,8 +91,18 @@ def _plots(weeks: Sequence[Week], words: Words) -> list[tuple[str, str, str]]:
     ]
 
 
+def _subplots(height: float) -> tuple[Figure, Any]:
+    # slow to import, and only who writes a page draws
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(9, height))
+    FigureCanvasSVG(figure)
+    return figure, figure.subplots()
+
+
 def _amounts(weeks: Sequence[Week], words: Words) -> Figure:
-    figure, axes = plt.subplots(figsize=(9, 3))
+    figure, axes = _subplots(3)
     numbers = [w.week for w in weeks]
     axes.plot(numbers, [w.actual for w in weeks], color=_INK, marker="o", ms=4, label="real")
     axes.plot(numbers, [w.forecast for w in weeks], color=_BLUE, marker="o", ms=4, label="forecast")
@@ -101,7 +111,7 @@ def _amounts(weeks: Sequence[Week], words: Words) -> Figure:
 
 
 def _losses(weeks: Sequence[Week], words: Words) -> Figure:
-    figure, axes = plt.subplots(figsize=(9, 2.6))
+    figure, axes = _subplots(2.6)
     numbers = [w.week for w in weeks]
     axes.plot(numbers, [w.naive_loss for w in weeks], color=_GREY, marker="o", ms=3, label=words.naive)
     axes.plot(numbers, [w.loss for w in weeks], color=_ORANGE, marker="o", ms=4, label="live model")
@@ -110,7 +120,7 @@ def _losses(weeks: Sequence[Week], words: Words) -> Figure:
 
 def _drift(weeks: Sequence[Week]) -> Figure:
     names = sorted({name for w in weeks for name in w.psi}, key=lambda n: -max(w.psi.get(n, 0.0) for w in weeks))
-    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.26 * max(1, len(names))))
+    figure, axes = _subplots(0.8 + 0.26 * max(1, len(names)))
     values = [[w.psi.get(name, float("nan")) for w in weeks] for name in names]
     if names:
         image = axes.imshow(values, aspect="auto", cmap="Oranges", vmin=0, vmax=0.25)
@@ -123,7 +133,7 @@ def _drift(weeks: Sequence[Week]) -> Figure:
 
 
 def _traffic(weeks: Sequence[Week]) -> Figure:
-    figure, axes = plt.subplots(figsize=(9, 2.6))
+    figure, axes = _subplots(2.6)
     versions = sorted({v for w in weeks for v in w.calls})
     numbers, bottom = [w.week for w in weeks], [0] * len(weeks)
     for index, version in enumerate(versions):
@@ -151,6 +161,5 @@ def _finish(figure: Figure, axes: Axes, weeks: Sequence[Week], unit: str) -> Fig
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
