@@ -112,9 +112,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def models(registry: Registry, mlops: Any) -> Any:
+def models(registry: Registry, in_process: Any) -> Any:
     """Run ``mlops models`` there, on a wide terminal."""
-    return lambda *arguments: mlops("models", *arguments, "--home", registry.home, COLUMNS="220")
+    return lambda *arguments: in_process("models", *arguments, "--home", registry.home)
 
 
 def test_a_package_is_listed_shown_and_approved(registry: Registry, models: Any) -> None:
