@@ -96,11 +96,17 @@ def deployed(cloud: Cloud) -> "deployed_unit.DeployedUnit":
 
 
 @pytest.fixture
-def on_cloud(cloud: Cloud, mlops: Run) -> Run:
-    """Run the command against the shared cloud, on a wide terminal."""
-    return lambda *arguments, **environment: mlops(
-        *arguments, MLOPS_LOCAL_HOME=str(cloud.home), COLUMNS="300", **environment
-    )
+def on_cloud(cloud: Cloud, in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in this process and in the test's folder, against the shared cloud; the rest is environment."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            for name, value in {"MLOPS_LOCAL_HOME": str(cloud.home), **environment}.items():
+                patch.setenv(name, value)
+            return in_process(*arguments)
+
+    return run
 
 
 @pytest.fixture
