@@ -331,7 +331,7 @@ def test_the_job_ingests_or_rejects_what_was_delivered(spark, cloud, capsys):
     assert "rejected, nothing was written" in capsys.readouterr().err
 
 
-def test_fails_for_an_unknown_table_before_anything_starts(cloud, capsys):
+def test_fails_for_an_unknown_table_before_anything_starts(spark, cloud, capsys):
     """The declaration names what there is."""
     assert cloud.run("good", table="stok_v1") == 1
     assert "--table must be one of stock_v1, got 'stok_v1'" in capsys.readouterr().err
