@@ -6,7 +6,7 @@ import json
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
@@ -34,6 +34,7 @@ from mlops_runtime.contracts.rollout import Outcome, ServingSpec, spec_key
 from mlops_runtime.contracts.serving import MetricRule
 from mlops_runtime.rollout.table import RolloutTable
 from mlops_runtime.rollout.tags import version_name
+from mlops_runtime.rollout.taken_back import taken_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -344,6 +345,10 @@ def test_a_fleet_much_slower_than_the_old_one_is_taken_back(shop: Shop) -> None:
     record = shop.loop.audit()[-1]
     assert "-ratio (Threshold Crossed" in record.reason
     assert "-errors" not in record.reason
+    row = RolloutTable(shop.cloud.client("dynamodb"), shop.loop.outputs["RolloutTable"], NAME).read()
+    last = taken_back(row)[-1]
+    assert (row.locked_at, last.until) == (None, record.at)
+    assert timedelta(0) < datetime.fromisoformat(record.at) - datetime.fromisoformat(last.since) < timedelta(hours=2)
     assert shop.ask() == pytest.approx(12.0)
     assert shop.leftovers() == []
 
