@@ -2,7 +2,6 @@
 
 import logging
 import os
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ from mlops_runtime.contracts import to_dict
 from mlops_runtime.monitor.model_monitor.evidence import add_executions
 from mlops_runtime.monitor.run import DecideSettings, decide_window
 from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.monitor.window import event_time
 from mlops_runtime.rollout.table import RolloutTable
 
 logging.getLogger("mlops.monitor").setLevel(logging.INFO)
@@ -28,6 +28,5 @@ if _settings.model_monitors:
 
 def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
     """Run the monitor for the time that the schedule's event carries, and return its report."""
-    now = datetime.fromisoformat(event["time"])
-    report = decide_window(now, _settings, store=_store, table=_table, executions=_executions, **_clients)
+    report = decide_window(event_time(event), _settings, store=_store, table=_table, executions=_executions, **_clients)
     return dict(to_dict(report))

@@ -2,12 +2,12 @@
 
 import logging
 import os
-from datetime import datetime
 from typing import Any
 
 import boto3
 
 from mlops_runtime.monitor.start import StartSettings, start
+from mlops_runtime.monitor.window import event_time
 
 logging.getLogger("mlops.monitor").setLevel(logging.INFO)
 _settings = StartSettings.from_environment(os.environ)
@@ -16,4 +16,4 @@ _sagemaker = boto3.client("sagemaker")
 
 def handler(event: dict[str, Any], _: object) -> dict[str, str]:
     """Start the job for the time that the schedule's event carries; the same event starts it once."""
-    return {"job": start(datetime.fromisoformat(event["time"]), _settings, _sagemaker)}
+    return {"job": start(event_time(event), _settings, _sagemaker)}

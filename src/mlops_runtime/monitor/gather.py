@@ -12,7 +12,7 @@ from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack
 from mlops_runtime.monitor.counting.capture import is_since
 from mlops_runtime.monitor.counting.counts import empty, merge
-from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, unreadable_rows
+from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, invalid_values, unreadable_rows
 from mlops_runtime.monitor.drift.decide import decide
 from mlops_runtime.monitor.drift.persistence import hours_to_add, persist
 from mlops_runtime.monitor.drift.unreadable import unreadable
@@ -115,6 +115,8 @@ def gather(
         # nobody can be late with labels of a model that served no longer
         newest_label = since
     problems = counting.problems + Counter(label_problems(quality))
+    if not counting.objects:  # an engine that is not ours: nobody else tells of them
+        problems["line of captures cannot be read"] += quality.malformed - quality.malformed_labels
     if explanation is not None and explanation.problem is not None:
         problems[f"attributions: {explanation.problem}"] += 1
     evidence = replace(
@@ -177,6 +179,7 @@ class _Reader:
     """Reads counts of objects: those of the live model's baseline, telling of the others, and what the newest hours hold."""
 
     store: MonitorStore
+    baseline: Baseline
     digest: str
     since: str
     recent: Window
@@ -215,7 +218,7 @@ class _Reader:
                 self.taken_back += 1
                 self._found([TAKEN_BACK], keys)
                 continue
-            self._found(part.problems or (), keys)
+            self._found([*(part.problems or ()), *invalid_values(self.baseline, part)], keys)
             yield part
 
     def _found(self, problems: Iterable[str], keys: Sequence[str]) -> None:
@@ -243,7 +246,7 @@ def _count(
     store, recent = place.store, window.newest(place.period_hours)
     looked_at = window.extended(spec.merge_hours)
     by_hour = store.counts_by_hour(place.variant, looked_at)
-    reader = _Reader(store, content_hash(baseline), live.since, recent, aside)
+    reader = _Reader(store, baseline, content_hash(baseline), live.since, recent, aside)
     own = [(hour, objects) for hour, objects in by_hour.items() if window.holds(hour)]
     counts = merge(empty(baseline), reader.read([(hour, keys) for hour, objects in own for keys in objects.values()]))
     problems = Counter(counts.problems or {})
@@ -265,6 +268,7 @@ def _count(
             TAKEN_BACK: reader.taken_back,
         }
     )
+    told = {*problems, *invalid_values(baseline, counts)}
     return _Counting(
         counts=counts,
         traffic=Traffic(
@@ -279,7 +283,7 @@ def _count(
         problems=problems,
         objects=objects,
         problem_objects={
-            **{name: key for name, key in reader.newest.items() if name in problems},
+            **{name: key for name, key in reader.newest.items() if name in told},
             **({UNCOUNTED: max(uncounted)} if uncounted else {}),
         },
     )

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.monitor.counting.problems import invalid_values
 from mlops_runtime.monitor.drift.comparison import coverage
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -120,23 +121,9 @@ def _capture_lag(evidence: Evidence, window: Window) -> float:
 
 def _problems(evidence: Evidence) -> dict[str, int]:
     flaw = {} if evidence.flaw is None else {evidence.flaw: 1}
-    return {**flaw, **evidence.problems, **_types(evidence)}
-
-
-def _types(evidence: Evidence) -> dict[str, int]:
-    """Return how many values of each feature are of another type."""
     baseline, counts = evidence.baseline, evidence.counts
-    if baseline is None or counts is None:
-        return {}
-    pairs = list(zip(baseline.features, counts.features, strict=True))
-    if baseline.prediction is not None and counts.prediction is not None:
-        pairs.append((baseline.prediction, counts.prediction))
-    kinds = {"number": "number", "category": "text"}
-    return {
-        f"{feature.name}: value is no {kinds[feature.type]}": counted.invalid
-        for feature, counted in pairs
-        if counted.invalid
-    }
+    invalid = {} if baseline is None or counts is None else invalid_values(baseline, counts)
+    return {**flaw, **evidence.problems, **invalid}
 
 
 def _uncovered(evidence: Evidence) -> int | None:

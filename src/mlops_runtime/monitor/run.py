@@ -65,6 +65,9 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
     detail = json.loads(body)["detail"]
     bucket, key = detail["bucket"]["name"], detail["object"]["key"]
     if store.counts_key(key) is None:
+        _log.warning(
+            "%s is no capture of this endpoint: those are capture/<endpoint>/<variant>/yyyy/mm/dd/hh/<name>.jsonl", key
+        )
         return MonitorState.OK
     text = table.read().live
     if text is None:
@@ -223,10 +226,9 @@ def publish(
 def _files(evidence: Evidence, found: Violations, window: Window, now: datetime, spec: MonitorSpec) -> dict[str, bytes]:
     """Return the files beside the report: with them and the baseline, a page or a replay needs nothing else."""
     files = {"constraint_violations.json": canonical_json(found)}
-    if evidence.live is not None:
-        files["objects.json"] = canonical_json(inventory(evidence, window, spec))
     if evidence.baseline is None:
         return files
+    files["objects.json"] = canonical_json(inventory(evidence, window, spec))
     if evidence.counts is not None:
         files["counts.json"] = canonical_json(evidence.counts)
         files["statistics.json"] = json.dumps(statistics(evidence.baseline, evidence.counts)).encode()

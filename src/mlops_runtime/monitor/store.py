@@ -26,6 +26,8 @@ _OBJECTS = "objects.json"
 _DAYS = (10, 100, 800)
 # against which baseline an object was counted; counts of earlier versions do not say it in their name
 _BASELINE = re.compile(r"\.baseline-[0-9a-f]{16}(?=\.json$)")
+# a variant, the hour, and what SageMaker calls the object
+_CAPTURE = re.compile(r"[^/]+/\d{4}/\d\d/\d\d/\d\d/.+\.jsonl")
 _READERS = 16
 _GONE = frozenset({"NoSuchKey", "404", "NoSuchBucket", "AccessDenied"})
 
@@ -97,7 +99,7 @@ class MonitorStore:
             None for an object that is not a capture of this endpoint.
         """
         prefix = f"capture/{self._endpoint}/"
-        if not capture_key.startswith(prefix) or not capture_key.endswith(".jsonl"):
+        if not capture_key.startswith(prefix) or _CAPTURE.fullmatch(capture_key, len(prefix)) is None:
             return None
         against = "" if baseline_sha256 is None else f".baseline-{baseline_sha256[:16]}"
         return f"monitor/{self._endpoint}/counts/{capture_key[len(prefix) : -len('.jsonl')]}{against}.json"

@@ -1,7 +1,11 @@
 """Which hours a decision is about."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mlops_runtime.contracts import ContractError
 
 HOUR = timedelta(hours=1)
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html: delivered within minutes
@@ -66,6 +70,28 @@ def hour_of(key: str, prefix: str) -> datetime | None:
         return datetime.strptime(key[len(prefix) : len(prefix) + 14], "%Y/%m/%d/%H/").replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def event_time(event: Mapping[str, Any]) -> datetime:
+    """Return the time that a schedule's event carries, in UTC where it has no zone.
+
+    Args:
+        event: As EventBridge sends it, or ``{"time": "2017-08-08T06:15:00Z"}`` by hand.
+
+    Raises:
+        ContractError: If it carries none.
+
+    Example:
+        >>> event_time({"time": "2017-08-08T06:15:00Z"}).hour
+        6
+    """
+    try:
+        time = datetime.fromisoformat(event["time"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ContractError(
+            f'the event must carry a time, {{"time": "2017-08-08T06:15:00Z"}}, got {event.get("time")!r}'
+        ) from error
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def stamp(time: datetime) -> str:

@@ -1,5 +1,6 @@
 """Timelines of captures: gaps, wrong clocks, late files, repeated and disordered deliveries, and feeds that stop."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -183,6 +184,39 @@ def test_objects_of_a_rollout_that_was_taken_back_are_left_out(ran: list[tuple[s
     else:
         assert (report.hours_merged, report.rows, report.drift_state) == (merged, 60, MonitorState.OK)
     assert report.suppressed is None
+
+
+def test_nothing_is_late_after_a_baseline_could_not_be_used() -> None:
+    """The run that could not decide has decided about no hour; what came after the one before it is late."""
+    timeline = Timeline(window=24, every=6, spec=SPEC)
+    for hour in (0, 7):
+        timeline.land(f"o{hour}", Captured(hour=hour, rows=60))
+        timeline.count(f"o{hour}", Captured(hour=hour, rows=60))
+        if hour == 0:
+            timeline.run(6)
+    body = timeline.s3.objects.pop(("artifacts", "baseline.json"))
+    assert timeline.run(12).drift_state is MonitorState.MONITOR_NOT_RUN
+    timeline.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=body)
+    timeline.land("late", Captured(hour=3, rows=60))
+    timeline.count("late", Captured(hour=3, rows=60))
+    report = timeline.run(18)
+    assert (report.rows, report.problems) == (180, {LATE: 1})
+
+
+def test_values_of_another_type_are_told_with_an_object_that_has_some() -> None:
+    """As lines that cannot be read are."""
+    timeline = Timeline(window=6, every=6, spec=SPEC)
+    captured = Captured(hour=3)
+    timeline.land("o3", captured)
+    key = timeline.key("o3", captured)
+    body = timeline.s3.get_object(Bucket="captures", Key=key)["Body"].read()
+    first = json.loads(body.splitlines()[0])
+    first["captureData"]["endpointInput"]["data"] = "1.5 EUR"
+    timeline.s3.put_object(Bucket="captures", Key=key, Body=json.dumps(first).encode() + b"\n" + body)
+    timeline.count("o3", captured)
+    report = timeline.run(6)
+    assert report.problems == {"price: value is no number": 1}
+    assert report.problem_objects == {"price: value is no number": key}
 
 
 def test_a_problem_is_told_with_the_newest_object_that_has_it() -> None:

@@ -46,6 +46,8 @@ def test_a_capture_object_has_one_place_for_its_counts(store: MonitorStore) -> N
     assert store.counts_key("labels/demand-forecast/2017/08/07/10/a.jsonl") is None
     assert store.counts_key("capture/demand-pricing/AllTraffic/2017/08/07/10/a.jsonl") is None
     assert store.counts_key(f"{key}.tmp") is None
+    assert store.counts_key("capture/demand-forecast/AllTraffic/stray.jsonl") is None
+    assert store.capture_key(against) == key
 
 
 def test_a_window_lists_its_hours_only(s3: Any, store: MonitorStore) -> None:

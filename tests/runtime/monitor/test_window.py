@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.monitor.window import HOUR, Window, hour_of, stamp
+from mlops_runtime.contracts import ContractError
+from mlops_runtime.monitor.window import HOUR, Window, event_time, hour_of, stamp
 
 NOW = datetime(2017, 8, 14, 0, 15, tzinfo=UTC)
 
@@ -26,6 +27,13 @@ def test_an_hour_whose_captures_may_still_land_is_not_decided() -> None:
     """A run on the hour, or some minutes past it, leaves the newest hour to the next one."""
     for minute, end in ((0, 23), (9, 23), (10, 0), (59, 0)):
         assert Window.before(datetime(2017, 8, 14, 0, minute, tzinfo=UTC), 1).end.hour == end
+
+
+@pytest.mark.parametrize("event", [{}, {"time": "foo"}, {"time": None}, {"time": 7}])
+def test_fails_for_an_event_without_a_time(event: dict[str, object]) -> None:
+    """A person who runs a function by hand is told what it takes."""
+    with pytest.raises(ContractError, match=r"^the event must carry a time, .* got (None|'foo'|7)$"):
+        event_time(event)
 
 
 def test_a_time_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:

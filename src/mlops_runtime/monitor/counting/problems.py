@@ -7,12 +7,13 @@ that how many rows it is stays exact whatever else comes; and columns that are n
 
 from collections.abc import Mapping
 
-from mlops_runtime.contracts.monitor import Counts
+from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.monitor.counting.cells import level_crc
 
 MAXIMUM = 100
 OTHERS = "other problems"
 OTHER_ROWS = "row cannot be read for another reason"
+_KINDS = {"number": "number", "category": "text"}
 # how those begin that are of a whole line or row
 _UNREADABLE = ("line ", "input ", "row ")
 # how those end whose names callers make up without end
@@ -60,6 +61,23 @@ def unreadable_rows(counts: Counts) -> int:
         counts: A window's. Those of an earlier version name no problems, and know only lines.
     """
     return max(counts.malformed, sum(times for name, times in (counts.problems or {}).items() if is_unreadable(name)))
+
+
+def invalid_values(baseline: Baseline, counts: Counts) -> dict[str, int]:
+    """Return how many values of each feature and of the prediction are of another type, by what is wrong with them.
+
+    Args:
+        baseline: Names and types.
+        counts: Of an object or a window.
+    """
+    pairs = list(zip(baseline.features, counts.features, strict=True))
+    if baseline.prediction is not None and counts.prediction is not None:
+        pairs.append((baseline.prediction, counts.prediction))
+    return {
+        f"{feature.name}: value is no {_KINDS[feature.type]}": counted.invalid
+        for feature, counted in pairs
+        if counted.invalid
+    }
 
 
 def add(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> dict[str, int] | None:

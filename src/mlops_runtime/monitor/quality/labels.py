@@ -53,6 +53,7 @@ class Joined:
         mismatched: Calls with other numbers of labels, uploaded in the window where that is known, than of predictions: they are
             left out whole.
         malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
+        malformed_labels: Those of labels among them.
         unpredicted: Labels of rows whose prediction is no such number.
         repeated: Captures of a call that was captured before.
         due: Calls that were due a label.
@@ -67,6 +68,7 @@ class Joined:
     unreadable: int
     mismatched: int
     malformed: int
+    malformed_labels: int
     unpredicted: int
     repeated: int
     due: int
@@ -159,6 +161,7 @@ def join(
         unreadable=sum(label is not None and math.isnan(label) for key in new for label in known[key].labels),
         mismatched=mismatched,
         malformed=malformed + reader.malformed,
+        malformed_labels=malformed,
         unpredicted=reader.unpredicted,
         repeated=repeated,
         due=sum(state & _DUE > 0 for state in states),

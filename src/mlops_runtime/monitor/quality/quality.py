@@ -44,6 +44,7 @@ class Quality:
         mismatched: Calls with other numbers of labels, uploaded in the window where that is known, than of predictions: they are
             left out whole.
         malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
+        malformed_labels: Those of labels among them. Default: none.
         metrics: Each metric of the model's target, with its interval and what it is compared with.
         segments: The same by segment, the largest first.
         coverage: Share of the calls that were due a label and have one; None where none was due or it was not looked at.
@@ -76,6 +77,7 @@ class Quality:
     share: float = 1.0
     notes: tuple[str, ...] = ()
     unjudged: str | None = None
+    malformed_labels: int = 0
     labelled: Rows | None = field(default=None, repr=False, compare=False)
 
 
@@ -189,6 +191,7 @@ def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes:
         mismatched=joined.mismatched,
         unreadable=joined.unreadable,
         malformed=joined.malformed,
+        malformed_labels=joined.malformed_labels,
         metrics=metrics,
         segments=segments,
         coverage=joined.covered / joined.due if joined.due else None,
@@ -204,7 +207,7 @@ def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes:
 
 
 def label_problems(quality: Quality) -> dict[str, int]:
-    """Return what is wrong with labels and captures of a window, and how often.
+    """Return what is wrong with the labels of a window, and how often; captures are told of where they are counted.
 
     Args:
         quality: What the labels say.
@@ -213,7 +216,7 @@ def label_problems(quality: Quality) -> dict[str, int]:
         UNMATCHED: quality.unmatched,
         UNREADABLE: quality.unreadable,
         MISMATCHED: quality.mismatched,
-        "line of labels or captures cannot be joined": quality.malformed,
+        "line of labels cannot be read": quality.malformed_labels,
         "labelled row cannot be judged": quality.unusable,
         "call was captured more than once": quality.repeated,
         **{f"quality: {note}": 1 for note in quality.notes},

@@ -321,6 +321,15 @@ def test_labels_that_came_and_are_of_no_use_are_no_missing_labels(
     assert measure([], captures).unjudged is None
 
 
+def test_lines_of_labels_that_cannot_be_read_are_told_apart_from_captures(lines: Any) -> None:
+    """Captures are told of where they are counted."""
+    labels = [*(lines.label(f"e{n}", [8]) for n in range(5)), "{", "[]"]
+    captures = ["{", *(lines.call(None, "10", event_id=f"e{n}") for n in range(5))]
+    quality = measure(labels, captures)
+    assert (quality.malformed, quality.malformed_labels) == (3, 2)
+    assert label_problems(quality) == {"line of labels cannot be read": 2}
+
+
 def test_a_call_that_was_captured_twice_is_told(lines: Any) -> None:
     """It counts once."""
     captures = [lines.call(None, "10", event_id=f"e{n % 50}") for n in range(60)]
