@@ -10,8 +10,10 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
+from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import HOUR, Window
+from mlops_runtime.rollout.taken_back import is_among
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,10 +42,17 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourlyCounts:
-    """Counts of a stretch of hours that were made against one baseline; ``others`` are those of another, or broken."""
+    """Counts of a stretch of hours that were made against one baseline.
+
+    Args:
+        parts: Counts of each object, with its hour.
+        others: Objects whose counts are of another baseline, or broken.
+        taken_back: Objects with calls of a rollout that was taken back.
+    """
 
     parts: Sequence[tuple[datetime, Counts]]
-    others: int
+    others: int = 0
+    taken_back: int = 0
 
 
 class Archive:
@@ -101,13 +110,16 @@ class Archive:
         problem = "" if counts is not None else "this run kept no counts"
         return Kept(report=report, baseline=baseline, counts=counts, problem=problem)
 
-    def hourly(self, variant: str, window: Window, baseline: Baseline) -> HourlyCounts:
-        """Return the counts of each hour of a window that were made against a baseline.
+    def hourly(
+        self, variant: str, window: Window, baseline: Baseline, *, aside: Sequence[TakenBack] = ()
+    ) -> HourlyCounts:
+        """Return the counts of each hour of a window that were made against a baseline, as the monitor takes them.
 
         Args:
             variant: Name of the variant.
             window: Which hours.
             baseline: The baseline.
+            aside: Rollouts that were taken back: objects with calls from their time are left out. Default: none.
         """
         digest = content_hash(baseline)
         by_hour = self._store.counts_by_hour(variant, window)
@@ -115,7 +127,8 @@ class Archive:
         objects = [keys for of_hour in by_hour.values() for keys in of_hour.values()]
         found = zip(hours, self._store.counts_against(digest, objects), strict=True)
         parts = [(hour, c) for hour, c in found if isinstance(c, Counts) and c.baseline_sha256 == digest]
-        return HourlyCounts(parts=parts, others=len(objects) - len(parts))
+        own = [(hour, c) for hour, c in parts if not is_among(c.first, c.last, aside)]
+        return HourlyCounts(parts=own, others=len(objects) - len(parts), taken_back=len(parts) - len(own))
 
     def _before(self, end: datetime, most: int) -> list[MonitorReport]:
         found: list[MonitorReport] = []

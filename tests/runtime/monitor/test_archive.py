@@ -12,6 +12,7 @@ from tests.runtime.monitor import reports
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.monitor import Counts, MonitorReport
+from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.monitor.window import Window
@@ -128,3 +129,18 @@ def test_counts_by_hour_are_of_one_baseline(shelf: Shelf) -> None:
     assert [hour for hour, _ in found.parts] == [window.end - timedelta(hours=1)] * 2
     assert {counts.baseline_sha256 for _, counts in found.parts} == {content_hash(reports.BASELINE)}
     assert found.others == 1
+
+
+def test_objects_with_calls_of_a_rollout_that_was_taken_back_are_left_out(shelf: Shelf) -> None:
+    """As the monitor does; those of another baseline are of others, whenever their calls were."""
+    other = replace(shelf.counts, baseline_sha256="f" * 64)
+    for name, counts, minute in (("a", shelf.counts, 5), ("b", shelf.counts, 45), ("c", other, 5)):
+        timed = replace(counts, first=f"2017-08-08T04:{minute:02}:00Z", last=f"2017-08-08T04:{minute + 10:02}:00Z")
+        shelf.store.put_counts(f"monitor/{ENDPOINT}/counts/AllTraffic/2017/08/08/04/{name}.json", timed)
+    aside = [TakenBack(since="2017-08-08T04:10:00Z", until="2017-08-08T04:20:00Z")]
+
+    found = shelf.archive.hourly("AllTraffic", Window.before(NOW, 24), reports.BASELINE, aside=aside)
+
+    assert [counts.first for _, counts in found.parts] == ["2017-08-08T04:45:00Z"]
+    assert (found.others, found.taken_back) == (1, 1)
+    assert len(shelf.archive.hourly("AllTraffic", Window.before(NOW, 24), reports.BASELINE).parts) == 2
