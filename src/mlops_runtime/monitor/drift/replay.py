@@ -24,8 +24,9 @@ class ReplayedWindow:
         window: Its hours, without those merged into it.
         hours_merged: Hours before it that were added to have rows enough.
         rows: Rows, merged ones included.
-        state: ``NO_TRAFFIC``, ``INSUFFICIENT_DATA``, ``OK`` or ``VIOLATION``.
+        state: ``NOT_YET_DEPLOYED``, ``NO_TRAFFIC``, ``INSUFFICIENT_DATA``, ``OK`` or ``VIOLATION``.
         features: Verdicts; none where there were too few rows.
+        hours_before_live: How many of its hours were over when the model went live.
     """
 
     window: Window
@@ -33,6 +34,7 @@ class ReplayedWindow:
     rows: int
     state: MonitorState
     features: tuple[FeatureDrift, ...] = ()
+    hours_before_live: int = 0
 
 
 def replay(
@@ -44,6 +46,7 @@ def replay(
     every_hours: int,
     start: datetime,
     end: datetime,
+    live_since: datetime | None = None,
 ) -> tuple[ReplayedWindow, ...]:
     """Return the windows that end from ``start`` to ``end``, each decided as it would have been then, oldest first.
 
@@ -57,6 +60,8 @@ def replay(
         every_hours: How often one ends.
         start: Start of the first window, a whole hour.
         end: When the last one ends at the latest.
+        live_since: When the model went live: a window that ended before and has no counts is ``NOT_YET_DEPLOYED``, and into later
+            ones no hour before it is merged. Default: nobody knows it.
 
     Raises:
         MergeError: If counts are of another baseline.
@@ -81,7 +86,8 @@ def replay(
     for hour, counts in hourly:
         by_hour[hour].append(counts)
     nothing = empty(baseline)
-    tape = _Tape(baseline, spec, {hour: merge(nothing, parts) for hour, parts in by_hour.items()}, nothing)
+    hours = {hour: merge(nothing, parts) for hour, parts in by_hour.items()}
+    tape = _Tape(baseline, spec, hours, nothing, live_since)
     windows: list[ReplayedWindow] = []
     until = start + window_hours * HOUR
     while until <= end:
@@ -92,24 +98,33 @@ def replay(
 
 @dataclass(frozen=True, slots=True)
 class _Tape:
-    """Counts by hour, what they are compared with, and counts of nothing."""
+    """Counts by hour, what they are compared with, counts of nothing, and when the model went live."""
 
     baseline: Baseline
     spec: MonitorSpec
     hours: dict[datetime, Counts]
     nothing: Counts
+    live_since: datetime | None
 
     def decide(self, window: Window, earlier: list[ReplayedWindow]) -> ReplayedWindow:
         spec = self.spec
         counts = merge(self.nothing, self._between(window.start, window.end))
-        before = (self._rows(window.start - (back + 1) * HOUR) for back in range(spec.merge_hours))
+        before = (self._rows(window.start - (back + 1) * HOUR) for back in range(self._mergeable(window)))
         added = hours_to_add(counts.rows + unreadable_rows(counts), before, spec)
         first = window.start - added * HOUR
         counts = merge(counts, self._between(first, window.start))
-        found = ReplayedWindow(window=window, hours_merged=added, rows=counts.rows, state=MonitorState.NO_TRAFFIC)
+        found = ReplayedWindow(
+            window=window,
+            hours_merged=added,
+            rows=counts.rows,
+            state=MonitorState.NO_TRAFFIC,
+            hours_before_live=self._before_live(window),
+        )
         sent = counts.rows + unreadable_rows(counts)
         if sent == 0:
-            return found
+            return (
+                found if found.hours_before_live < window.hours else replace(found, state=MonitorState.NOT_YET_DEPLOYED)
+            )
         if sent < spec.minimum_rows:
             return replace(found, state=MonitorState.INSUFFICIENT_DATA)
         features = tuple(decision.drift for decision in decide(self.baseline, counts, spec))
@@ -120,6 +135,17 @@ class _Tape:
         if any(one.persistent for one in features):
             state = MonitorState.VIOLATION
         return replace(found, state=state, features=features)
+
+    def _before_live(self, window: Window) -> int:
+        return 0 if self.live_since is None else min(window.hours, max(0, (self.live_since - window.start) // HOUR))
+
+    def _mergeable(self, window: Window) -> int:
+        """Return how many hours may be merged: none before the one in which the model went live."""
+        # a model that was live, left and came back has counts of its first time too: those are decided as they were then
+        if self.live_since is None or window.end <= self.live_since:
+            return self.spec.merge_hours
+        since = -((self.live_since - window.start) // HOUR)
+        return min(self.spec.merge_hours, max(0, since))
 
     def _rows(self, hour: datetime) -> int:
         return self.hours[hour].rows + unreadable_rows(self.hours[hour]) if hour in self.hours else 0

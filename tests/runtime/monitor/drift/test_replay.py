@@ -94,3 +94,23 @@ def test_counts_of_another_baseline_and_no_window_are_errors(baseline: Baseline)
         replay(baseline, [(START, empty(other))], MonitorSpec(), **span)
     with pytest.raises(ValueError, match="a window of 2 hours every 1 must lie between"):
         replay(baseline, [], MonitorSpec(), **{**span, "window_hours": 2})
+
+
+def test_what_ended_before_the_live_model_is_no_silence(baseline: Baseline) -> None:
+    """Nor is an hour before it merged into what came after; silence after it is one."""
+    counts = hours(baseline, [0, 0, 0, 0, 50, 50, 50, 50, 0, 0])
+    span = {"window_hours": 2, "every_hours": 2, "start": START, "end": START + 10 * HOUR}
+    found = replay(baseline, counts, MonitorSpec(), **span, live_since=START + 3.5 * HOUR)
+
+    assert states(found) == ["NOT_YET_DEPLOYED", "NO_TRAFFIC", "INSUFFICIENT_DATA", "OK", "NO_TRAFFIC"]
+    assert [one.hours_before_live for one in found] == [2, 1, 0, 0, 0]
+    assert [one.hours_merged for one in found] == [0, 0, 1, 2, 0]
+
+
+def test_a_model_that_came_back_keeps_the_verdicts_of_its_first_time(baseline: Baseline) -> None:
+    """It has counts from before it went live again: they are of its baseline."""
+    counts = hours(baseline, [250, 250, 0, 0, 250, 250])
+    span = {"window_hours": 2, "every_hours": 2, "start": START, "end": START + 6 * HOUR}
+    found = replay(baseline, counts, MonitorSpec(), **span, live_since=START + 4 * HOUR)
+
+    assert states(found) == ["OK", "NOT_YET_DEPLOYED", "OK"]
