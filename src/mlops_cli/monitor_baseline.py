@@ -11,10 +11,12 @@ import typer
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
 from mlops_cli.local import Home
-from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, hour, watched
+from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, watched, whole_hour
 
 if TYPE_CHECKING:
-    from mlops_runtime.contracts.monitor import Baseline, Condition, Counts
+    from mlops_runtime.contracts.monitor import Baseline, Condition
+    from mlops_runtime.contracts.rollout import TakenBack
+    from mlops_runtime.monitor.archive import HourlyCounts
     from mlops_runtime.monitor.window import Window
 
 _WEEKS = 4  # that are read where no time is named
@@ -56,8 +58,8 @@ def baseline(
         from mlops_runtime.monitor.window import Window
 
         newest = found.report(NEWEST)
-        until = hour("--to", newest.window_until if end is None else end)
-        since = until - timedelta(weeks=_WEEKS) if start is None else hour("--from", start)
+        until = whole_hour("--to", newest.window_until if end is None else end)
+        since = until - timedelta(weeks=_WEEKS) if start is None else whole_hour("--from", start)
         if since >= until:
             raise UserError(f"--from must be before --to, got {since:%Y-%m-%dT%H} and {until:%Y-%m-%dT%H}")
         kept = found.archive.kept(newest)
@@ -129,7 +131,15 @@ def read(path: Path, live: "Baseline") -> "Baseline":
     return found
 
 
-def recount(found: Watched, variant: str, window: "Window", against: "Baseline") -> "list[tuple[datetime, Counts]]":
+def recount(
+    found: Watched,
+    variant: str,
+    window: "Window",
+    against: "Baseline",
+    *,
+    since: datetime | None,
+    aside: "Sequence[TakenBack]",
+) -> "HourlyCounts":
     """Return the counts of a window's captures against a baseline, by hour.
 
     Args:
@@ -137,12 +147,19 @@ def recount(found: Watched, variant: str, window: "Window", against: "Baseline")
         variant: Name of the variant.
         window: Which hours.
         against: The baseline.
+        since: When the model went live: earlier calls are another one's. None where nobody knows it.
+        aside: Rollouts that were taken back: objects with calls from their time are left out.
     """
+    from mlops_runtime.monitor.archive import HourlyCounts
     from mlops_runtime.monitor.counting.counts import count
+    from mlops_runtime.monitor.window import stamp
+    from mlops_runtime.rollout.taken_back import is_among
 
-    store, since = found.captures(), found.live_since() or ""
+    store, live = found.captures(), "" if since is None else stamp(since)
     hours = ((store.capture_hour(variant, key), key) for key in store.capture_keys(variant, window))
-    return [(at, count(store.object_lines(key), against, since=since)) for at, key in hours if at is not None]
+    parts = [(at, count(store.object_lines(key), against, since=live)) for at, key in hours if at is not None]
+    own = [(at, counts) for at, counts in parts if not is_among(counts.first, counts.last, aside)]
+    return HourlyCounts(parts=own, taken_back=len(parts) - len(own))
 
 
 def _conditions(live: "Baseline", names: Sequence[str] | None) -> "tuple[Condition, ...]":

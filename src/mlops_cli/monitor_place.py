@@ -1,13 +1,13 @@
 """The monitor that a ``mlops monitor`` command talks to, and the window that it is asked about."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from statistics import median_low
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NEWEST = "newest"
 _LISTED = 5  # windows that an error names
+_PACED = 13  # newest windows that say how often there is one
 
 Endpoint = Annotated[
     str | None, typer.Argument(help="Name of the endpoint. Default: the only one that there is.", show_default=False)
@@ -93,15 +94,18 @@ class Watched:
         return found[0]
 
     def period_hours(self, report: "MonitorReport") -> int | None:
-        """Return how often the monitor decides: the median distance of the newest reports; None where there is one alone.
+        """Return how often the monitor decides by its schedule; None where the newest reports do not tell.
+
+        A run by hand lies as far from its neighbours as it happened to: only a distance that came twice is the schedule's, and of
+        several the one that makes up most of the time.
 
         Args:
             report: The newest report.
         """
-        ends = [datetime.fromisoformat(each.window_until) for each in self.archive.history(report, most=_LISTED)]
-        ends.insert(0, datetime.fromisoformat(report.window_until))
-        apart = [round((later - earlier).total_seconds() / 3600) for later, earlier in pairwise(ends)]
-        return max(1, median_low(apart)) if apart else None
+        earlier = self.archive.history(report, most=_PACED - 1)
+        ends = [datetime.fromisoformat(each.window_until) for each in (report, *earlier)]
+        apart = Counter((later - before) // timedelta(hours=1) for later, before in pairwise(ends))
+        return max((hours for hours, times in apart.items() if times > 1), key=lambda h: h * apart[h], default=None)
 
     def live_since(self) -> str | None:
         """Return since when the live model serves; None before the first rollout."""
@@ -182,6 +186,27 @@ def hour(option: str, text: str) -> datetime:
         raise UserError(f"{option} must be a time such as 2017-08-08T06 or 2017-08-08, got {text!r}") from None
     found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     return found.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def whole_hour(option: str, text: str) -> datetime:
+    """Return a time that somebody typed as the start or the end of a span: counts are kept by the hour.
+
+    Args:
+        option: The option, for the error.
+        text: ISO 8601; a date alone is its first hour.
+
+    Raises:
+        UserError: If it is no time, or lies within an hour.
+
+    Example:
+        >>> whole_hour("--to", "2017-08-08T06:00+02:00").isoformat()
+        '2017-08-08T04:00:00+00:00'
+    """
+    found = hour(option, text)
+    given = datetime.fromisoformat(text)
+    if (given if given.tzinfo is not None else given.replace(tzinfo=UTC)) != found:
+        raise UserError(f"{option} must be a whole hour, UTC, got {text!r}; take {found:%Y-%m-%dT%H} or the hour after")
+    return found
 
 
 def _ends(reports: "Sequence[MonitorReport]") -> str:

@@ -1,9 +1,10 @@
 """``mlops monitor replay``: would this have alarmed? Kept counts, decided again with other thresholds."""
 
+import difflib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
@@ -14,14 +15,17 @@ from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
 from mlops_cli.feature_groups import print_table
 from mlops_cli.local import Home
-from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, hour, watched
+from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, watched, whole_hour
 
 if TYPE_CHECKING:
-    from mlops_runtime.contracts.monitor import MonitorReport
+    from mlops_runtime.contracts.monitor import Baseline, MonitorReport
+    from mlops_runtime.monitor.archive import HourlyCounts
     from mlops_runtime.monitor.drift.replay import ReplayedWindow
     from mlops_runtime.monitor.spec import MonitorSpec
 
 _WINDOWS = 28  # that are replayed where no time is named
+_LONGEST = 24 * 90  # hours: a monitor's window and its schedule are no longer
+_FEATURES = ("features", "amounts")  # thresholds that name some
 # of quality, bias and latency: counts say nothing about them
 _NOT_REPLAYED = (
     "alarm_features",
@@ -59,12 +63,16 @@ def replay(
         ),
     ] = None,
     window_hours: Annotated[
-        int | None, typer.Option(help="Length of a window. Default: that of the newest.", min=1, show_default=False)
+        int | None,
+        typer.Option(help="Length of a window. Default: that of the newest.", min=1, max=_LONGEST, show_default=False),
     ] = None,
     every_hours: Annotated[
         int | None,
         typer.Option(
-            help="How often one ends. Default: as often as the monitor's newest did.", min=1, show_default=False
+            help="How often one ends. Default: as by the monitor's schedule, else one after the other.",
+            min=1,
+            max=_LONGEST,
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -72,81 +80,139 @@ def replay(
     home: Home = None,
 ) -> None:
     """Decide kept counts again, as they were and with other thresholds or another baseline: would this have alarmed?"""
-    tried = [*(settings or []), *(() if against is None else (f"the baseline {against}",))]
     with watched(endpoint, profile, home) as found:
-        from mlops_runtime.monitor.drift.replay import replay as decide_again
-        from mlops_runtime.monitor.known import known
-        from mlops_runtime.monitor.page.text import window_hours as length
-        from mlops_runtime.monitor.spec import MonitorSpec
-        from mlops_runtime.monitor.window import Window
-
         newest = found.report(NEWEST)
-        before = MonitorSpec() if newest.spec is None else newest.spec
-        hours = window_hours or int(length(newest))
-        every = every_hours or found.period_hours(newest) or hours
-        until = hour("--to", newest.window_until if end is None else end)
-        back = timedelta(hours=hours + every * (_WINDOWS - 1))
-        since = until - back if start is None else hour("--from", start)
-        if since >= until:
-            raise UserError(f"--from must be before --to, got {since:%Y-%m-%dT%H} and {until:%Y-%m-%dT%H}")
-        kept = found.archive.kept(newest)
-        if kept.baseline is None:
-            raise UserError(f"nothing can be replayed: {kept.problem}")
-        # as deciding does; a name that is set here and is none fails below
-        before, gone = known(before, kept.baseline)
-        spec = changed(before, settings or [])
-        read = Window(since, until).extended(max(before.merge_hours, spec.merge_hours))
-        counted = found.archive.hourly(newest.variant, read, kept.baseline)
-        if not counted.parts:
-            live = found.live_since()
-            serves = "" if live is None else f"; the live model serves since {live[:13]}: name a time after it"
-            raise UserError(
-                f"no counts of {found.endpoint} from {since:%Y-%m-%dT%H} to {until:%Y-%m-%dT%H} are of the live model's baseline"
-                f" ({counted.others} are of others){serves}"
-            )
-        span: dict[str, Any] = {
-            "window_hours": hours,
-            "every_hours": every,
-            "start": since,
-            "end": until,
-        }
-        try:
-            was = decide_again(kept.baseline, counted.parts, before, **span)
-            if against is not None:
-                other = monitor_baseline.read(against, kept.baseline)
-                now = decide_again(other, monitor_baseline.recount(found, newest.variant, read, other), spec, **span)
-            else:
-                now = decide_again(kept.baseline, counted.parts, spec, **span) if spec != before else was
-        except ValueError as error:
-            raise UserError(" ".join(str(error).split())) from error
+        span = _span(found, newest, start, end, window_hours=window_hours, every_hours=every_hours)
+        replayed = _replayed(found, newest, span, settings or [], against)
     if start is None:
-        # before the first call there is nothing to tell
-        told = next((index for index, window in enumerate(now) if window.rows), 0)
-        was, now = was[told:], now[told:]
+        replayed = replayed.from_the_first_call()
     if as_json:
-        shown = {
-            "endpoint": newest.endpoint,
-            "settings": {item.partition("=")[0]: item.partition("=")[2] for item in settings or []},
-            "baseline": None if against is None else str(against),
-            "left_out_objects": counted.others,
-            "as_it_is": [_as_json(window) for window in was],
-            "with_settings": [_as_json(window) for window in now],
-        }
-        typer.echo(json.dumps(shown, indent=2, sort_keys=True))
-        return
-    _print(newest, was, now, tried)
-    for problem in gone:
-        typer.echo(problem)
-    if counted.others:
-        typer.echo(f"{counted.others:,} objects were counted against other baselines and are left out")
+        typer.echo(json.dumps(_as_json(replayed), indent=2, sort_keys=True))
+    else:
+        _print(replayed)
 
 
-def changed(spec: "MonitorSpec", settings: Sequence[str]) -> "MonitorSpec":
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    """Which windows are decided again."""
+
+    window_hours: int
+    every_hours: int
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replayed:
+    """Windows as they are and as they would have been; what was tried, and what was left out."""
+
+    endpoint: str
+    span: _Span
+    live_since: datetime | None
+    settings: Sequence[str]
+    against: Path | None
+    was: "Sequence[ReplayedWindow]"
+    now: "Sequence[ReplayedWindow]"
+    unknown: Iterable[str]
+    others: int
+    taken_back: int
+
+    def from_the_first_call(self) -> "_Replayed":
+        """Leave out the windows before: of them there is nothing to tell."""
+        first = next((index for index, window in enumerate(self.now) if window.rows), 0)
+        return replace(self, was=self.was[first:], now=self.now[first:])
+
+
+def _span(
+    found: Watched,
+    newest: "MonitorReport",
+    start: str | None,
+    end: str | None,
+    *,
+    window_hours: int | None,
+    every_hours: int | None,
+) -> _Span:
+    from mlops_runtime.monitor.page.text import window_hours as length
+
+    hours = window_hours or int(length(newest))
+    every = every_hours or found.period_hours(newest) or hours
+    until = whole_hour("--to", newest.window_until if end is None else end)
+    back = timedelta(hours=hours + every * (_WINDOWS - 1))
+    since = until - back if start is None else whole_hour("--from", start)
+    if since >= until:
+        raise UserError(f"--from must be before --to, got {since:%Y-%m-%dT%H} and {until:%Y-%m-%dT%H}")
+    if since + timedelta(hours=hours) > until:
+        raise UserError(
+            f"no window of {_number(hours, 'hour')} fits between --from {since:%Y-%m-%dT%H} and --to {until:%Y-%m-%dT%H}; "
+            "name an earlier --from, a later --to, or fewer --window-hours"
+        )
+    return _Span(window_hours=hours, every_hours=every, start=since, end=until)
+
+
+def _replayed(
+    found: Watched, newest: "MonitorReport", span: _Span, settings: Sequence[str], against: Path | None
+) -> _Replayed:
+    from mlops_runtime.monitor.drift.replay import replay as decide_again
+    from mlops_runtime.monitor.known import known
+    from mlops_runtime.monitor.spec import MonitorSpec
+    from mlops_runtime.monitor.window import Window
+    from mlops_runtime.rollout.taken_back import taken_back
+
+    kept = found.archive.kept(newest)
+    if kept.baseline is None:
+        raise UserError(f"nothing can be replayed: {kept.problem}")
+    # as deciding does
+    before, unknown = known(MonitorSpec() if newest.spec is None else newest.spec, kept.baseline)
+    spec = changed(before, settings, kept.baseline)
+    read = Window(span.start, span.end).extended(max(before.merge_hours, spec.merge_hours))
+    aside, live = taken_back(found.rollout.read()), newest.live_since or found.live_since()
+    counted = found.archive.hourly(newest.variant, read, kept.baseline, aside=aside)
+    if not counted.parts:
+        raise UserError(_nothing(found.endpoint, span, counted, live))
+    live_since = None if live is None else datetime.fromisoformat(live)
+    arguments = {**asdict(span), "live_since": live_since}
+    left_out = counted.taken_back
+    try:
+        was = decide_again(kept.baseline, counted.parts, before, **arguments)
+        if against is not None:
+            other = monitor_baseline.read(against, kept.baseline)
+            again = monitor_baseline.recount(found, newest.variant, read, other, since=live_since, aside=aside)
+            left_out = max(left_out, again.taken_back)  # also objects that the monitor never counted
+            now = decide_again(other, again.parts, spec, **arguments)
+        else:
+            now = decide_again(kept.baseline, counted.parts, spec, **arguments) if spec != before else was
+    except ValueError as error:
+        raise UserError(" ".join(str(error).split())) from error
+    return _Replayed(
+        endpoint=newest.endpoint,
+        span=span,
+        live_since=live_since,
+        settings=settings,
+        against=against,
+        was=was,
+        now=now,
+        unknown=unknown,
+        others=counted.others,
+        taken_back=left_out,
+    )
+
+
+def _nothing(endpoint: str, span: _Span, counted: "HourlyCounts", live: str | None) -> str:
+    serves = "" if live is None else f"; the live model serves since {live[:13]}: name a time after it"
+    aside = f", {counted.taken_back} have calls of a rollout that was taken back" if counted.taken_back else ""
+    return (
+        f"no counts of {endpoint} from {span.start:%Y-%m-%dT%H} to {span.end:%Y-%m-%dT%H} are of the live model's baseline "
+        f"({counted.others} are of others{aside}){serves}"
+    )
+
+
+def changed(spec: "MonitorSpec", settings: Sequence[str], baseline: "Baseline | None" = None) -> "MonitorSpec":
     """Return thresholds with some of them set anew.
 
     Args:
         spec: The thresholds.
-        settings: ``name=value``; several names are joined by commas, limits written ``name:limit``.
+        settings: ``name=value``; several names are joined by commas.
+        baseline: The live model's, whose features may be named. Default: any may.
 
     Raises:
         UserError: With every setting that is unknown, said twice, or cannot be.
@@ -166,7 +232,7 @@ def changed(spec: "MonitorSpec", settings: Sequence[str]) -> "MonitorSpec":
         elif name in _NOT_REPLAYED:
             problems.append(f"{name} is no threshold of drift, and counts say nothing of it")
         elif name not in names:
-            problems.append(f"there is no threshold {name!r}, there are {', '.join(names)}")
+            problems.append(f"there is no threshold {name!r}, there are {', '.join(names)}{_meant(name, names)}")
         elif name in values:
             problems.append(f"{name} must be set once, got {setting!r} too")
         else:
@@ -174,6 +240,8 @@ def changed(spec: "MonitorSpec", settings: Sequence[str]) -> "MonitorSpec":
                 values[name] = _value(text, hints[name])
             except ValueError:
                 problems.append(f"{name} must be a {'whole ' if hints[name] is int else ''}number, got {text!r}")
+    if baseline is not None:
+        problems += _unknown(baseline, {name: values[name] for name in _FEATURES if name in values})
     if problems:
         raise UserError("\n".join(problems))
     try:
@@ -185,6 +253,22 @@ def changed(spec: "MonitorSpec", settings: Sequence[str]) -> "MonitorSpec":
         raise UserError("\n".join(told)) from error
 
 
+def _unknown(baseline: "Baseline", named: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    from mlops_runtime.monitor.drift.association import pair_name
+
+    more = (baseline.prediction, baseline.null_patterns)
+    there = [*(one.name for one in (*baseline.features, *more) if one), *map(pair_name, baseline.pairs or ())]
+    for setting, names in named.items():
+        for name in names:
+            if name not in there:
+                yield f"{setting}: the live model has no feature {name!r}, it has {', '.join(there)}{_meant(name, there)}"
+
+
+def _meant(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def _value(text: str, kind: Any) -> Any:
     if kind in (int, float):
         return kind(text)
@@ -193,44 +277,96 @@ def _value(text: str, kind: Any) -> Any:
     raise ValueError(text)
 
 
-def _print(
-    newest: "MonitorReport", was: "Sequence[ReplayedWindow]", now: "Sequence[ReplayedWindow]", tried: Sequence[str]
-) -> None:
-    differ = bool(tried)
+def _print(replayed: _Replayed) -> None:
+    against, settings = replayed.against, replayed.settings
+    tried = [*settings, *(() if against is None else (f"the baseline {against}",))]
+    named = [*(() if against is None else ("the baseline",)), *(("settings",) if settings else ())]
     heads = (
         "window until",
         "rows",
         "as it is",
-        *(("with settings",) if differ else ()),
+        *((f"with {' and '.join(named)}",) if named else ()),
         "what drifted, in brackets: in too few windows",
     )
     rows = []
-    for before, after in zip(was, now, strict=True):
-        states = (before.state.value, *((after.state.value,) if differ else ()))
-        rows.append((f"{after.window.end:%Y-%m-%d %H:%M}", f"{after.rows:,}", *states, _drifted(after)))
+    for before, after in zip(replayed.was, replayed.now, strict=True):
+        states = (_state(before), *((_state(after),) if tried else ()))
+        number = "-" if _is_before_live(after) else f"{after.rows:,}"
+        rows.append((f"{after.window.end:%Y-%m-%d %H:%M}", number, *states, _drifted(after)))
     print_table(heads, rows)
-    alarms = sum(window.state.value == "VIOLATION" for window in now)
-    tested = sum(window.state.value in ("OK", "VIOLATION") for window in now)
-    told = f"{newest.endpoint}: {alarms} of {len(now)} windows would have alarmed"
-    if differ:
-        alarmed = sum(window.state.value == "VIOLATION" for window in was)
-        told += f" with {', '.join(tried)}; as it is {alarmed}"
-    typer.echo(f"{told}; {len(now) - tested} had too few rows to be tested")
+    for line in _summary(replayed, tried):
+        typer.echo(line)
+
+
+def _summary(replayed: _Replayed, tried: Sequence[str]) -> Iterator[str]:
+    now, span, live = replayed.now, replayed.span, replayed.live_since
+    earlier = sum(map(_is_before_live, now))
+    untested = len(now) - earlier - sum(window.state.value in ("OK", "VIOLATION") for window in now)
+    told = f"{replayed.endpoint}: {_alarms(now)} of {_number(len(now) - earlier, 'window')} would have alarmed"
+    if tried:
+        told += f" with {', '.join(tried)}; as it is {_alarms(replayed.was)}"
+    more = f"; {earlier} more ended before the live model" if earlier else ""
+    yield f"{told}; {untested} had too few rows to be tested{more}"
+    yield f"windows of {_number(span.window_hours, 'hour')}, one every {_number(span.every_hours, 'hour')}"
+    if live is not None and any(window.hours_before_live for window in now):
+        yield f"the live model serves since {live:%Y-%m-%d %H:%M} UTC; calls before were another one's"
+    yield from replayed.unknown
+    if replayed.others:
+        yield f"left out: {_number(replayed.others, 'object')} counted against another baseline"
+    if replayed.taken_back:
+        yield f"left out: {_number(replayed.taken_back, 'object')} with calls of a rollout that was taken back"
+
+
+def _alarms(windows: "Sequence[ReplayedWindow]") -> int:
+    return sum(window.state.value == "VIOLATION" for window in windows)
+
+
+def _state(window: "ReplayedWindow") -> str:
+    return "before the live model" if _is_before_live(window) else window.state.value
+
+
+def _is_before_live(window: "ReplayedWindow") -> bool:
+    return window.state.value == "NOT_YET_DEPLOYED"
 
 
 def _drifted(window: "ReplayedWindow") -> str:
     from mlops_runtime.monitor.page.text import ranked
 
     names = [f.name if f.persistent else f"({f.name})" for f in ranked(window.features) if f.drifted]
-    return ", ".join(names)
+    hours, before = window.window.hours, window.hours_before_live
+    part = f"{before} of {hours} hours are before the live model" if 0 < before < hours else ""
+    return "; ".join(filter(None, (", ".join(names), part)))
 
 
-def _as_json(window: "ReplayedWindow") -> Mapping[str, Any]:
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _as_json(replayed: _Replayed) -> Mapping[str, Any]:
+    from mlops_runtime.contracts import to_dict
+
+    live = replayed.live_since
+    return {
+        "endpoint": replayed.endpoint,
+        "settings": {item.partition("=")[0]: item.partition("=")[2] for item in replayed.settings},
+        "baseline": None if replayed.against is None else str(replayed.against),
+        "window_hours": replayed.span.window_hours,
+        "every_hours": replayed.span.every_hours,
+        "live_since": None if live is None else to_dict(live),
+        "left_out_objects": replayed.others,
+        "taken_back_objects": replayed.taken_back,
+        "as_it_is": [_window(window) for window in replayed.was],
+        "with_settings": [_window(window) for window in replayed.now],
+    }
+
+
+def _window(window: "ReplayedWindow") -> Mapping[str, Any]:
     from mlops_runtime.contracts import to_dict
 
     return {
         "window_from": to_dict(window.window.start),
         "window_until": to_dict(window.window.end),
+        "hours_before_live": window.hours_before_live,
         "hours_merged": window.hours_merged,
         "rows": window.rows,
         "state": window.state.value,

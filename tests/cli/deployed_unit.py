@@ -136,6 +136,16 @@ class DeployedUnit:
         """It gives the lock back."""
         self._update("REMOVE #owner, lock_until", None)
 
+    def take_back(self, *, since: str = "", until: str = "") -> None:
+        """The row tells of a rollout that was taken back; of none where no time is given."""
+        times = [{"since": since, "until": until}] if since else []
+        self.dynamodb.update_item(
+            TableName=f"{self.name}-rollout",
+            Key={"endpoint": {"S": self.endpoint}},
+            UpdateExpression="SET taken_back = :times",
+            ExpressionAttributeValues={":times": {"S": json.dumps(times)}},
+        )
+
     def live_item(self, version: int) -> str:
         """The pointer at a version as the row holds it."""
         return canonical_json(self.pointer(version)).decode()

@@ -78,7 +78,25 @@ def test_the_days_that_drifted_are_normal_against_themselves(
     assert {window["rows"] for window in shown["with_settings"]} == {len(HOURS) * 200}
     assert [window["state"] for window in shown["as_it_is"]][-1] == "VIOLATION"
     assert shown["baseline"] == str(file)
-    assert f"with the baseline {file}; as it is 2" in run("replay", "--baseline", str(file)).stdout
+    told = run("replay", "--baseline", str(file)).stdout
+    assert f"with the baseline {file}; as it is 2" in told
+    assert "with settings" not in told
+
+
+def test_calls_of_a_rollout_that_was_taken_back_are_not_counted_again(
+    monitored: MonitoredUnit, run: Run, tmp_path: Path
+) -> None:
+    """Their captures are nobody's, as they are to the monitor."""
+    file, at = tmp_path / "live.json", monitored.now - timedelta(hours=HOURS[-1])
+    assert run("baseline", "--output", str(file)).returncode == 0
+    monitored.unit.take_back(since=f"{at:%Y-%m-%dT%H}:20:00Z", until=f"{at:%Y-%m-%dT%H}:40:00Z")
+    try:
+        shown = json.loads(run("replay", "--json", "--baseline", str(file)).stdout)
+    finally:
+        monitored.unit.take_back()
+    rows = [window["rows"] for window in shown["with_settings"]]
+    assert rows == [len(HOURS) * 200] * (DAYS - 1) + [(len(HOURS) - 1) * 200]
+    assert shown["taken_back_objects"] == 1
 
 
 def test_it_is_of_the_conditions_and_clusters_that_are_asked_for(
@@ -101,6 +119,7 @@ def test_it_is_of_the_conditions_and_clusters_that_are_asked_for(
     ("verb", "arguments", "said"),
     [
         ("baseline", ("--from", "2017-08-03", "--to", "2017-08-01"), "--from must be before --to"),
+        ("baseline", ("--from", "2017-08-01T06:30"), "--from must be a whole hour"),
         ("baseline", ("--from", "2016-08-01", "--to", "2016-08-03"), "captures must hold rows of the live model, got none"),
         ("baseline", ("--condition", "prise"), "prise"),
         ("baseline", ("--output", "/dev/null/x"), "cannot write /dev/null/x"),

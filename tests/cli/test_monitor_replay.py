@@ -4,18 +4,20 @@ import itertools
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from tests.cli.deployed_unit import DeployedUnit
-from tests.cli.monitored_unit import DAYS, DRIFTING, VARIANT, MonitoredUnit
+from tests.cli.monitored_unit import DAYS, DRIFTING, ROWS, VARIANT, MonitoredUnit
 
 from mlops_cli.errors import UserError
 from mlops_cli.monitor_replay import changed
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.monitor import Counts, MonitorReport
+from mlops_runtime.contracts.monitor import Counts
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 
@@ -35,6 +37,19 @@ def replay(monitored: MonitoredUnit, in_process: Run, monkeypatch: pytest.Monkey
     """Run `mlops monitor replay` on the shared cloud."""
     monkeypatch.setenv("MLOPS_LOCAL_HOME", str(monitored.cloud.home))
     yield lambda *arguments: in_process("monitor", "replay", monitored.endpoint, *arguments)
+
+
+@contextmanager
+def _newest(monitored: MonitoredUnit, **changes: Any) -> Iterator[None]:
+    """Change the newest report for a while."""
+    report = monitored.reports[-1]
+    place = monitored.store.report_uri(datetime.fromisoformat(report.window_until)).removeprefix("s3://")
+    bucket, _, key = place.partition("/")
+    monitored.unit.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(replace(report, **changes)))
+    try:
+        yield
+    finally:
+        monitored.unit.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(report))
 
 
 def _states(shown: dict[str, list[dict[str, object]]], which: str) -> list[object]:
@@ -72,6 +87,7 @@ def test_a_person_reads_how_many_would_have_alarmed(monitored: MonitoredUnit, re
         f"{monitored.endpoint}: 0 of 6 windows would have alarmed with minimum_effect=0.9, relative_shift=0.9; as it is 2; "
         "0 had too few rows to be tested" in told.stdout
     )
+    assert "windows of 24 hours, one every 24 hours" in told.stdout
     assert "with settings" in told.stdout
     assert "(price)" in plain.stdout
     assert "with settings" not in plain.stdout
@@ -110,23 +126,56 @@ def test_counts_of_another_model_are_left_out_and_said(monitored: MonitoredUnit,
     finally:
         monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
 
-    assert "1 objects were counted against other baselines and are left out" in told.stdout
+    assert "left out: 1 object counted against another baseline" in told.stdout
+
+
+def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does(
+    monitored: MonitoredUnit, replay: Run
+) -> None:
+    """An object with calls of its time is nobody's: the rows are those of the reports."""
+    at, one = monitored.now - timedelta(hours=3), monitored.store.counts_keys(VARIANT, Window.before(monitored.now, 24))
+    body = monitored.unit.s3.get_object(Bucket=monitored.artifacts, Key=one[0])["Body"].read()
+    counts = replace(from_json(Counts, body), first=f"{at:%Y-%m-%dT%H}:05:00Z", last=f"{at:%Y-%m-%dT%H}:20:00Z")
+    key = f"monitor/{monitored.endpoint}/counts/{VARIANT}/{at:%Y/%m/%d/%H}/canary.json"
+    monitored.store.put_counts(key, counts)
+    try:
+        with_it = json.loads(replay("--json").stdout)
+        monitored.unit.take_back(since=f"{at:%Y-%m-%dT%H}:10:00Z", until=f"{at:%Y-%m-%dT%H}:30:00Z")
+        told, without = replay(), json.loads(replay("--json").stdout)
+    finally:
+        monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
+        monitored.unit.take_back()
+
+    assert (with_it["as_it_is"][-1]["rows"], with_it["taken_back_objects"]) == (ROWS + ROWS // 2, 0)
+    assert [window["rows"] for window in without["as_it_is"]] == [report.rows for report in monitored.reports]
+    assert without["taken_back_objects"] == 1
+    assert "left out: 1 object with calls of a rollout that was taken back" in told.stdout
+
+
+def test_windows_before_the_live_model_say_so(monitored: MonitoredUnit, replay: Run) -> None:
+    """They are no silence, and not among those that had too few rows; one that it shared with an earlier model says that."""
+    live = monitored.now - timedelta(days=6) + timedelta(hours=2, minutes=30)
+    with _newest(monitored, live_since=f"{live:%Y-%m-%dT%H:%M:%S}Z"):
+        shown = json.loads(replay("--json", "--from", monitored.hour(8)).stdout)
+        told = replay("--from", monitored.hour(8), "--set", "minimum_effect=0.9", "--set", "relative_shift=0.9")
+
+    assert _states(shown, "as_it_is") == ["NOT_YET_DEPLOYED"] * 2 + ["OK"] * 4 + ["VIOLATION"] * 2
+    assert [window["hours_before_live"] for window in shown["as_it_is"]] == [24, 24, 2, 0, 0, 0, 0, 0]
+    assert shown["live_since"] == f"{live:%Y-%m-%dT%H:%M:%S}Z"
+    assert told.stdout.count("before the live model") == 2 * 2 + 1 + 1, told.stdout
+    assert "NO_TRAFFIC" not in told.stdout
+    assert "2 of 24 hours are before the live model" in " ".join(told.stdout.replace("│", " ").split())
+    assert "0 of 6 windows would have alarmed" in told.stdout
+    assert "0 had too few rows to be tested; 2 more ended before the live model" in told.stdout
+    assert f"the live model serves since {live:%Y-%m-%d %H:%M} UTC" in told.stdout
 
 
 def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: MonitoredUnit, replay: Run) -> None:
     """The monitor was declared for a model with more of them; what it decides about the others is replayed."""
-    s3, bucket = monitored.unit.s3, monitored.artifacts
-    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"monitor/{monitored.endpoint}/")["Contents"]
-    key = max(entry["Key"] for entry in listed if entry["Key"].endswith("/report.json"))
-    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    report = from_json(MonitorReport, body)
-    assert report.spec is not None
-    named = replace(report, spec=replace(report.spec, alarm_features=("price", "promotion")))
-    s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(named))
-    try:
+    spec = monitored.reports[-1].spec
+    assert spec is not None
+    with _newest(monitored, spec=replace(spec, alarm_features=("price", "promotion"))):
         told = replay()
-    finally:
-        s3.put_object(Bucket=bucket, Key=key, Body=body)
 
     assert told.returncode == 0, told.stderr
     assert "the monitor names 'promotion', which the live model does not have" in told.stdout
@@ -146,8 +195,18 @@ def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: M
         ),
         (("--set", "significance=1", "--set", "minimum_rows=1"), ["significance must be above 0", "minimum_rows must be at"]),
         (("--set", "minimum_rows=300", "--set", "minimum_rows=400"), ["minimum_rows must be set once"]),
-        (("--set", "features=prise"), ["'prise'", "'price'"]),
+        (("--set", "minimum_efect=1"), ["; did you mean minimum_effect?"]),
+        (
+            ("--set", "features=prise", "--set", "amounts=nope"),
+            [
+                "features: the live model has no feature 'prise', it has price, store, basket_id, ",
+                "; did you mean price?",
+                "amounts: the live model has no feature 'nope'",
+            ],
+        ),
         (("--from", "then"), ["--from must be a time such as 2017-08-08T06 or 2017-08-08, got 'then'"]),
+        (("--from", "2017-08-03T06:30"), ["--from must be a whole hour, UTC, got '2017-08-03T06:30'; take 2017-08-03T06 or"]),
+        (("--to", "2017-08-03T06:30"), ["--to must be a whole hour"]),
         (("--from", "2017-01-01", "--to", "2017-01-03"), ["live model serves since 2017-07-01T00: name a time after"]),
         (("--from", "2017-08-03", "--to", "2017-08-01"), ["--from must be before --to, got 2017-08-03T00 and 2017-08-01T00"]),
         (("--set", "of_windows=2", "--set", "alarm_windows=3"), ["alarm_windows must be 1 to of_windows, 2, got 3"]),
@@ -165,10 +224,21 @@ def test_what_is_wrong_is_said_at_once(replay: Run, arguments: tuple[str, ...], 
 
 def test_a_time_without_a_window_is_refused(monitored: MonitoredUnit, replay: Run) -> None:
     """With what would fit."""
-    told = replay("--from", monitored.hour(2), "--to", monitored.hour(1), "--window-hours", "48")
+    start, end = monitored.hour(2), monitored.hour(1)
+    told = replay("--from", start, "--to", end, "--window-hours", "48")
 
     assert told.returncode == 1
-    assert "a window of 48 hours every 24 must lie between " in told.stderr
+    assert f"no window of 48 hours fits between --from {start} and --to {end}; name an earlier --from, " in told.stderr
+
+
+@pytest.mark.parametrize("option", ["--window-hours", "--every-hours"])
+def test_windows_are_no_longer_than_a_monitors(replay: Run, option: str) -> None:
+    """Which has 90 days at most."""
+    told = replay(option, "2161")
+
+    assert told.returncode == 2, told.stdout
+    assert option in told.stderr
+    assert "2160" in told.stderr
 
 
 def test_settings_have_the_types_of_the_thresholds() -> None:
