@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts.monitor import Condition, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.contracts.rollout import LockRow
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.monitor.drift.replay import ReplayedWindow, replay
 from mlops_runtime.monitor.page.page import page
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
+from mlops_runtime.rollout.taken_back import taken_back
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -74,7 +76,7 @@ def newest_page(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime)
 
 # --8<-- [start:replay]
 def would_have_alarmed(
-    s3: "S3Client", spec: MonitorSpec, *, endpoint: str, artifacts: str, now: datetime
+    s3: "S3Client", row: LockRow, spec: MonitorSpec, *, endpoint: str, artifacts: str, now: datetime
 ) -> Sequence[ReplayedWindow]:
     """Decide the last four weeks again, day by day, with other thresholds."""
     archive = Archive(s3, endpoint=endpoint, artifacts=artifacts)
@@ -84,8 +86,19 @@ def would_have_alarmed(
         raise ValueError("the baseline cannot be used")
     end = datetime.fromisoformat(report.window_until)
     span = Window(end - timedelta(weeks=4), end)
-    hourly = archive.hourly(report.variant, span.extended(spec.merge_hours), baseline)
-    return replay(baseline, hourly.parts, spec, window_hours=24, every_hours=24, start=span.start, end=span.end)
+    # calls of rollouts that were taken back are nobody's: the rollout table's row knows when they ran
+    hourly = archive.hourly(report.variant, span.extended(spec.merge_hours), baseline, aside=taken_back(row))
+    live = None if report.live_since is None else datetime.fromisoformat(report.live_since)
+    return replay(
+        baseline,
+        hourly.parts,
+        spec,
+        window_hours=24,
+        every_hours=24,
+        start=span.start,
+        end=span.end,
+        live_since=live,
+    )
 
 
 # --8<-- [end:replay]

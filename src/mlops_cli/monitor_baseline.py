@@ -56,6 +56,7 @@ def baseline(
         from mlops_runtime.contracts import canonical_json, content_hash
         from mlops_runtime.monitor.counting.live import live_baseline
         from mlops_runtime.monitor.window import Window
+        from mlops_runtime.rollout.taken_back import taken_back
 
         newest = found.report(NEWEST)
         until = whole_hour("--to", newest.window_until if end is None else end)
@@ -78,6 +79,7 @@ def baseline(
                 conditions=_conditions(live, conditions),
                 pairs=[(pair.first, pair.second) for pair in live.pairs or ()],
                 identifiers=tuple(live.left_out or ()),
+                aside=taken_back(found.rollout.read()),
             )
         except ValueError as error:
             raise UserError(

@@ -15,6 +15,7 @@ from mlops_cli.monitor_replay import changed
 from mlops_constructs.retraining.checks import monitoring_problems
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.rollout import LockRow
 from mlops_runtime.monitor.counting.capture import read_labels
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
@@ -67,7 +68,9 @@ def test_a_window_becomes_a_page_and_is_decided_again() -> None:
             store.put_counts(f"monitor/demand-forecast/counts/AllTraffic/2017/08/0{day}/20/one.json", sample.counts)
 
         text = monitor_reports.newest_page(s3, **PLACE)
-        windows = monitor_reports.would_have_alarmed(s3, MonitorSpec(alarm_windows=1), **PLACE)
+        windows = monitor_reports.would_have_alarmed(
+            s3, LockRow(endpoint="demand-forecast"), MonitorSpec(alarm_windows=1), **PLACE
+        )
 
     assert "What moved" in text
     assert "0.5 to 1" in text

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.monitor.drift.association import pair_name
 from mlops_runtime.monitor.spec import MonitorSpec
 
 
@@ -23,6 +24,7 @@ def known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str,
     """
     names = {feature.name for feature in baseline.features}
     names |= {feature.name for feature in (baseline.prediction, baseline.null_patterns) if feature is not None}
+    names |= {pair_name(pair) for pair in baseline.pairs or ()}
     unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - names)
     if not unknown:
         return spec, {}

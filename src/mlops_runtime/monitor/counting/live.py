@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Baseline, Condition
+from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.counting.baseline import BaselineError, Type, fit_baseline
 from mlops_runtime.monitor.counting.capture import Call
 from mlops_runtime.monitor.counting.cells import Coded, Column, LevelCodes, to_numbers
 from mlops_runtime.monitor.counting.lines import LineReader
+from mlops_runtime.rollout.taken_back import is_among
 
 _CHUNK_ROWS = 8192
 _UNITS = {"hour": "datetime64[h]", "day": "datetime64[D]"}
@@ -28,6 +30,7 @@ def live_baseline(
     conditions: Sequence[Condition] = (),
     pairs: Sequence[Sequence[str]] = (),
     identifiers: Sequence[str] = (),
+    aside: Sequence[TakenBack] = (),
 ) -> Baseline:
     """Return the baseline of past weeks' calls, for a model whose live data never looked like its training set.
 
@@ -43,6 +46,7 @@ def live_baseline(
         conditions: What live rows are compared given. Default: nothing.
         pairs: Pairs of features whose joint table is kept. Default: none.
         identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
+        aside: When rollouts ran that were taken back: calls of that time are left out. Default: never.
 
     Raises:
         BaselineError: If no row can be read, with what went wrong and how often.
@@ -57,7 +61,8 @@ def live_baseline(
     reader, rows = LineReader(tuple(types), since), _Columns(types)
     for lines in captures:
         for call in reader.read(lines):
-            rows.add(call)
+            if not is_among(call.time, call.time, aside):
+                rows.add(call)
     columns, predictions, calls, times = rows.result()
     if len(calls) == 0:
         left_out = {**reader.problems, "synthetic calls": reader.synthetic, "calls of an earlier model": reader.earlier}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mlops_runtime.contracts.monitor import Condition
+from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.counting.baseline import BaselineError, fit_baseline
 from mlops_runtime.monitor.counting.live import live_baseline
 
@@ -77,6 +78,14 @@ def test_what_does_not_fit_is_null_or_left_out(lines: Any) -> None:
     no_output = live_baseline([[lines.call("1,2,north")]], TYPES, created="2017-08-01T00:00:00Z")
     assert no_output.prediction is None
     assert replace(no_output, prediction=None).source == "live"
+
+
+def test_calls_of_a_rollout_that_was_taken_back_are_left_out(lines: Any) -> None:
+    """As they are of every window."""
+    objects, _, times = weeks(lines)
+    aside = (TakenBack(since=f"{times[20]}Z", until=f"{times[39]}Z"),)
+    found = live_baseline(objects, TYPES, created="2017-08-01T00:00:00Z", aside=aside)
+    assert found.rows == 2 * CALLS - 20
 
 
 def test_fails_without_rows(lines: Any) -> None:
