@@ -73,6 +73,20 @@ ALL_WARNINGS = (
 )
 
 
+def counted(number: int, name: str) -> str:
+    """Return a number with what is counted, for a notice.
+
+    Args:
+        number: How many.
+        name: One of them.
+
+    Example:
+        >>> counted(1, "dashboard"), counted(3, "dashboard")
+        ('1 dashboard', '3 dashboards')
+    """
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
 def warn(scope: IConstruct, warning: ConstructWarning, **values: str) -> None:
     """Add a warning to a construct; callers acknowledge it by its id."""
     cdk.Annotations.of(scope).add_warning_v2(warning.id, warning.text.format(**values))

@@ -3,7 +3,7 @@
 import aws_cdk as cdk
 from aws_cdk.assertions import Annotations, Match
 
-from mlops_constructs._warnings import ALL_WARNINGS, DEVELOPMENT_DESTROYS_DATA, warn
+from mlops_constructs._warnings import ALL_WARNINGS, DEVELOPMENT_DESTROYS_DATA, counted, warn
 
 
 def test_a_warning_carries_its_id_and_values() -> None:
@@ -24,6 +24,11 @@ def test_an_acknowledged_warning_is_silent() -> None:
     warn(stack, DEVELOPMENT_DESTROYS_DATA, unit="demand")
 
     Annotations.from_stack(stack).has_no_warning("/Demand", Match.any_value())
+
+
+def test_one_is_singular() -> None:
+    """Notices have no plural in brackets."""
+    assert [counted(number, "zone") for number in (0, 1, 2)] == ["0 zones", "1 zone", "2 zones"]
 
 
 def test_ids_are_distinct_and_ours() -> None:

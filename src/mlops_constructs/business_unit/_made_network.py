@@ -12,6 +12,7 @@ from constructs import Construct, IConstruct
 from mlops_constructs._iam import service_role
 from mlops_constructs._log_group import define_log_group
 from mlops_constructs._validation import is_known
+from mlops_constructs._warnings import counted
 from mlops_constructs.compliance import acknowledge_family
 
 if TYPE_CHECKING:
@@ -111,8 +112,8 @@ def _print_price(home: IConstruct, what: str, *, endpoints: int, zones: int, aft
     region = stack.region if is_known(stack.region) and stack.region in _ENDPOINT_HOUR else _DEFAULT_REGION
     price = monthly_price(endpoints=endpoints, zones=zones, region=region)
     cdk.Annotations.of(home).add_info(
-        f"{what} about {price:.2f} USD a month: {endpoints} interface endpoints in {zones} zone(s) at the list price of "
-        f"{region}{after}"
+        f"{what} about {price:.2f} USD a month: {counted(endpoints, 'interface endpoint')} in {counted(zones, 'zone')} at the list "
+        f"price of {region}{after}"
     )
 
 

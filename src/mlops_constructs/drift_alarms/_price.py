@@ -3,6 +3,7 @@
 import aws_cdk as cdk
 
 from constructs import IConstruct
+from mlops_constructs._warnings import counted
 
 # USD a month in us-east-1, without the free tier, list prices as noted in January 2026: https://aws.amazon.com/cloudwatch/pricing/
 # (a custom metric of the first 10,000, an alarm metric of standard resolution, a composite alarm, a dashboard)
@@ -38,6 +39,7 @@ def print_price(scope: IConstruct, what: str, *, metrics: int, alarms: int, comp
     """
     price = monthly_price(metrics=metrics, alarms=alarms, composites=composites, dashboards=dashboards)
     cdk.Annotations.of(scope).add_info(
-        f"{what} about {price:.2f} USD a month: {metrics} metrics at {METRIC:.2f}, {alarms} alarms at {ALARM:.2f}, {composites} "
-        f"composite alarms at {COMPOSITE:.2f}, {dashboards} dashboard(s) at {DASHBOARD:.2f}, at the list prices of us-east-1"
+        f"{what} about {price:.2f} USD a month: {counted(metrics, 'metric')} at {METRIC:.2f}, {counted(alarms, 'alarm')} at "
+        f"{ALARM:.2f}, {counted(composites, 'composite alarm')} at {COMPOSITE:.2f}, {counted(dashboards, 'dashboard')} at "
+        f"{DASHBOARD:.2f}, at the list prices of us-east-1"
     )

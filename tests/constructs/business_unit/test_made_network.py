@@ -105,7 +105,9 @@ def test_the_price_is_printed() -> None:
 
     BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
 
-    text = Match.string_like_regexp(r"costs about 64\.24 USD a month: 8 interface .* 1 zone\(s\) .* of eu-west-1")
+    text = Match.string_like_regexp(
+        r"costs about 64\.24 USD a month: 8 interface endpoints in 1 zone at .* of eu-west-1"
+    )
     Annotations.from_stack(stack).has_info("/S/Unit/Network", text)
 
 
@@ -119,7 +121,7 @@ def test_further_services_are_reached_once_and_priced() -> None:
     template = Template.from_stack(stack)
     template.resource_count_is("AWS::EC2::VPCEndpoint", 2 + 3)
     template.resource_count_is("AWS::EC2::SecurityGroup", 2)
-    said = r"eks, elasticloadbalancing for unit 'demand' cost another about 29\.20 USD a month: 2 interface endpoints in 2 zone"
+    said = r"eks, elasticloadbalancing for unit 'demand' cost another about 29\.20 USD a month: 2 interface endpoints in 2 zones"
     Annotations.from_stack(stack).has_info("*", Match.string_like_regexp(said))
 
 
