@@ -13,6 +13,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from mlops_constructs.drift_alarms.severity import Severity
 from mlops_constructs.drift_alarms.traffic import ExpectedTraffic
 from mlops_constructs.model_monitor import ModelMonitor
+from mlops_runtime.monitor.spec import MonitorSpec
 
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
@@ -77,8 +78,7 @@ def _drift(monitor: ModelMonitor) -> Iterator[Child]:
         metric=monitor.metric_features_suspect,
         threshold=1,
         comparison=_AT_LEAST,
-        description="at least one feature of the calls looked unlike the training data in the last window; wait for the next "
-        f"one, {spec.alarm_windows} of {spec.of_windows} make it drift, or look at once: the newest report names the feature",
+        description=f"at least one feature of the calls looked unlike the training data in the last window; {_after(spec)}",
     )
     yield Child(
         name="features",
@@ -112,6 +112,18 @@ def _drift(monitor: ModelMonitor) -> Iterator[Child]:
             description="the model's predictions rest on other features than when it was approved; compare the attributions of "
             "the newest report with the baseline's, and the features that moved",
         )
+
+
+def _after(spec: MonitorSpec) -> str:
+    """Return what to do about a feature that drifted in one window."""
+    if spec.alarm_windows == 1:
+        return (
+            "one window alone makes it drift, so that the alarm Features rings too: the newest report names the feature"
+        )
+    return (
+        f"wait for the next one, {spec.alarm_windows} of {spec.of_windows} make it drift, or look at once: the newest report names "
+        "the feature"
+    )
 
 
 def _quality(monitor: ModelMonitor, wape_ratio: float) -> Iterator[Child]:

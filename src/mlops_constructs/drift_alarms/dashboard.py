@@ -10,6 +10,7 @@ from constructs import Construct
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.drift_alarms._price import DASHBOARD
 from mlops_constructs.model_monitor import ModelMonitor
+from mlops_constructs.model_monitor._unit import check_monitor_unit
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -31,7 +32,7 @@ class UnitDashboard(Construct):
         alarms: The alarms of its endpoints, in the order of the rows.
 
     Raises:
-        ValidationError: If there is no endpoint to show, or one twice.
+        ValidationError: If there is no endpoint to show, one twice, or one of another unit.
 
     Example:
         >>> UnitDashboard(self, "Board", business_unit=unit, alarms=[alarms])
@@ -50,6 +51,7 @@ class UnitDashboard(Construct):
                 None
                 if len(set(names)) == len(names)
                 else f"alarms must be of one endpoint each, got {', '.join(names)}",
+                *(check_monitor_unit("alarms", each.monitor, business_unit) for each in alarms),
             ],
         )
         dashboard = cloudwatch.Dashboard(self, "Resource", default_interval=_QUARTER)

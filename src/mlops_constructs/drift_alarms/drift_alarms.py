@@ -11,7 +11,7 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs._topic import ALARMS, admit
-from mlops_constructs._validation import check_range, check_type, raise_if_any
+from mlops_constructs._validation import check_range, check_type, is_known, raise_if_any
 from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, NO_TRAFFIC_ALARM, warn
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.drift_alarms._children import Child, children, names
@@ -21,6 +21,7 @@ from mlops_constructs.drift_alarms.dashboard import define_endpoint_dashboard
 from mlops_constructs.drift_alarms.severity import Severity
 from mlops_constructs.drift_alarms.traffic import ExpectedTraffic
 from mlops_constructs.model_monitor import ModelMonitor
+from mlops_constructs.model_monitor._unit import check_monitor_unit
 from mlops_constructs.retraining import RetrainingPipeline
 
 if TYPE_CHECKING:
@@ -51,9 +52,11 @@ class DriftAlarms(Construct):
         scope: Parent.
         id: Construct id.
         business_unit: The unit.
-        monitor: The monitor.
+        monitor: The unit's monitor.
         retraining: What drift and quality ask for. Default: the alarms only tell.
-        wape_ratio: Live WAPE over the holdout's, above which ``quality`` rings. Default: the monitor's ``maximum_wape_ratio``.
+        wape_ratio: Live WAPE over the holdout's, above which ``quality`` rings, up to 100. At less than the monitor's
+            ``maximum_wape_ratio`` it would ring of what the report calls ``OK``; at more it rings, and asks for a retraining, only
+            when the model is worse than what the report calls a ``VIOLATION``. Default: the monitor's.
         critical_topic: Topic of those on call. Default: the unit's.
         warning_topic: Topic of those who look in working hours. Default: the unit's.
         severities: Severities that differ, by the alarm's name, such as ``{"suspect": Severity.CRITICAL}``. Default: none does.
@@ -63,7 +66,8 @@ class DriftAlarms(Construct):
             or more seldom warns in words when there was no call since the one before; of others nobody hears.
 
     Raises:
-        ValidationError: If a limit is not possible, a name is unknown, or the pipeline has alarms already.
+        ValidationError: If the monitor is of another unit, a limit is not possible, a name is unknown, or the pipeline has alarms
+            already.
 
     Example:
         >>> alarms = DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
@@ -92,7 +96,7 @@ class DriftAlarms(Construct):
             Severity.CRITICAL: business_unit.topic if critical_topic is None else critical_topic,
             Severity.WARNING: business_unit.topic if warning_topic is None else warning_topic,
         }
-        self._validate(limit, severities, psi, expect_traffic)
+        self._validate(wape_ratio, severities, psi, expect_traffic)
         found = list(children(monitor, wape_ratio=limit, severities=severities, psi=psi, traffic=expect_traffic))
         self._alarms = self._define_children(found)
         if "heartbeat" not in self._alarms:
@@ -135,13 +139,14 @@ class DriftAlarms(Construct):
 
     def _validate(
         self,
-        wape_ratio: float,
+        wape_ratio: float | None,
         severities: Mapping[str, Severity],
         psi: Mapping[str, float],
         traffic: ExpectedTraffic | None,
     ) -> None:
         problems = [
-            check_range("wape_ratio", wape_ratio, minimum=0.01, maximum=100),
+            check_monitor_unit("monitor", self._monitor, self._unit),
+            self._ratio_problem(wape_ratio),
             check_type(
                 "severities", severities, Mapping, allowed="severities by name, such as {'bias': Severity.WARNING}"
             ),
@@ -170,6 +175,16 @@ class DriftAlarms(Construct):
                 problem = check_range(f"psi of {name}", value, minimum=0.001, maximum=100)
                 problems.append(f"psi of {name} must be a number, got None" if value is None else problem)
         raise_if_any(self, "InvalidDriftAlarms", problems)
+
+    def _ratio_problem(self, wape_ratio: float | None) -> str | None:
+        problem = check_range("wape_ratio", wape_ratio, minimum=1, maximum=100)
+        reported = self._monitor.spec.maximum_wape_ratio
+        if problem is not None or wape_ratio is None or not is_known(wape_ratio) or wape_ratio >= reported:
+            return problem
+        return (
+            f"wape_ratio must be at least the monitor's maximum_wape_ratio, {reported:g}, got {wape_ratio:g}: it would ring while "
+            "the report says OK; leave it out, or give MonitorSpec(maximum_wape_ratio=...) the smaller one"
+        )
 
     def _define_messages(self, traffic: ExpectedTraffic | None) -> None:
         name = self._monitor.endpoint.endpoint_name

@@ -24,6 +24,7 @@ from mlops_constructs.model_monitor._functions import (
 )
 from mlops_constructs.model_monitor._job import define_job
 from mlops_constructs.model_monitor._sagemaker import define_sagemaker_monitors
+from mlops_constructs.model_monitor._unit import check_endpoint_unit
 from mlops_constructs.model_monitor.engine import MonitorEngine
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
@@ -50,7 +51,7 @@ class ModelMonitor(Construct):
         scope: Parent.
         id: Construct id.
         business_unit: The unit.
-        endpoint: The endpoint; it must capture its calls.
+        endpoint: The unit's endpoint; it must capture its calls.
         window: How much of the past each decision is about, whole hours from one hour to 90 days.
         schedule: How often it is decided, from one hour up to the window: between longer steps nobody would look. A week is
             decided on Mondays and a day every day, at a quarter past six in the morning UTC, when the labels of the night are
@@ -60,7 +61,8 @@ class ModelMonitor(Construct):
         engine: What counts and decides. Default: ``MonitorEngine.on_lambda()``, each capture as it lands.
 
     Raises:
-        ValidationError: If the endpoint captures nothing or has a monitor, a duration is not possible, or the spec does not fit.
+        ValidationError: If the endpoint is of another unit, captures nothing or has a monitor, a duration is not possible, or the
+            spec does not fit.
 
     Example:
         >>> import aws_cdk as cdk
@@ -98,6 +100,11 @@ class ModelMonitor(Construct):
         self._decide = self._define_engine(access, int(window.to_hours()))
         define_schedule(access, self._decide, every=schedule)
         business_unit.tag(self)
+
+    @property
+    def business_unit(self) -> "BusinessUnit":
+        """The unit whose endpoint it is."""
+        return self._unit
 
     @property
     def endpoint(self) -> IServedModel:
@@ -255,6 +262,7 @@ class ModelMonitor(Construct):
                 "endpoint must capture its calls; give it capture=DataCapture(percent=100)"
                 if captures is None
                 else None,
+                check_endpoint_unit(self._endpoint, self._unit),
                 f"endpoint must have one monitor, got a second of {self._endpoint.endpoint_name!r}: both would write "
                 "the same reports; leave one out"
                 if self._mark[0].node.try_find_child(self._mark[1])
@@ -269,6 +277,7 @@ class ModelMonitor(Construct):
                     "engine", self._engine, MonitorEngine, allowed="a MonitorEngine such as MonitorEngine.on_lambda()"
                 ),
                 *self._limits(),
+                *self._executions(window),
             ],
         )
         assert captures is not None  # noqa: S101 - checked above, for the type checker
@@ -296,6 +305,20 @@ class ModelMonitor(Construct):
         is_job = isinstance(self._engine, MonitorEngine) and self._engine.job is not None
         if is_job and is_known(name) and len(name) > MAXIMUM_ENDPOINT_NAME:
             yield f"endpoint must have a name of at most {MAXIMUM_ENDPOINT_NAME} characters for a job, got {name!r}"
+
+    def _executions(self, window: cdk.Duration) -> Iterator[str]:
+        """Yield what keeps Model Monitor's executions, of which a window's count, from ever confirming a drift."""
+        settings = self._engine.model_monitor if isinstance(self._engine, MonitorEngine) else None
+        if settings is None or "data_quality" not in settings.monitors or not isinstance(self._spec, MonitorSpec):
+            return
+        if not isinstance(window, cdk.Duration) or window.is_unresolved():
+            return
+        needed, hours = self._spec.alarm_windows, self._spec.alarm_windows * settings.period_hours
+        if window.to_seconds() < hours * 3600:
+            yield (
+                f"window must be at least {hours} hours, alarm_windows ({needed}) executions of Model Monitor, got "
+                f"{window.to_human_string()}: no feature could ever drift; widen the window, or give MonitorSpec(alarm_windows=1)"
+            )
 
     def _metric(
         self,

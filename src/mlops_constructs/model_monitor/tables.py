@@ -12,6 +12,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._iam import ServiceRole, key_statement, shared_policy
 from mlops_constructs._validation import check_duration, raise_if_any
+from mlops_constructs.model_monitor._unit import check_monitor_unit
 from mlops_constructs.model_monitor.model_monitor import ModelMonitor
 from mlops_constructs.model_monitor.queries import SAVED_QUERIES
 
@@ -71,7 +72,7 @@ class MonitorTables(Construct):
         maximum_scan: Most that one query may read, at least 10 MB. Default: 10 GiB.
 
     Raises:
-        ValidationError: If a value is not possible.
+        ValidationError: If a value is not possible, or the monitor is of another unit.
 
     Example:
         >>> tables = MonitorTables(self, "Tables", business_unit=unit, monitor=monitor)
@@ -96,6 +97,7 @@ class MonitorTables(Construct):
             self,
             "InvalidMonitorTables",
             [
+                check_monitor_unit("monitor", monitor, business_unit),
                 check_duration("history", history, minimum=cdk.Duration.days(1), maximum=cdk.Duration.days(3650)),
                 # https://docs.aws.amazon.com/athena/latest/APIReference/API_WorkGroupConfiguration.html
                 None

@@ -34,7 +34,8 @@ _RANGES: Mapping[str, _Range] = {
     "maximum_latency_ratio": (False, "above 1", lambda value: value > 1),
     "minimum_rows": (True, "at least 50", lambda value: value >= 50),
     "minimum_labels": (True, "at least 1", lambda value: value >= 1),
-    "maximum_wape_ratio": _ABOVE_0,
+    # below 1 a model that is better than its holdout would be a violation
+    "maximum_wape_ratio": (False, "at least 1", lambda value: value >= 1),
     "label_delay_hours": (True, "at least 0", lambda value: value >= 0),
 }
 
@@ -60,7 +61,7 @@ class MonitorSpec:
         merge_hours: Up to how many hours before a window are added to it until it has ``minimum_rows``. Default: 168.
         minimum_rows: Rows below which a window is ``INSUFFICIENT_DATA``. Default: 200.
         minimum_labels: Labelled rows below which quality is ``INSUFFICIENT_DATA``. Default: 100.
-        maximum_wape_ratio: Live WAPE over the holdout's, above which quality is a ``VIOLATION``. Default: 1.25.
+        maximum_wape_ratio: Live WAPE over the holdout's, at least 1, above which quality is a ``VIOLATION``. Default: 1.25.
         quality_limits: Worst allowed value by metric, such as ``{"wape": 0.4, "rmse": 12}`` of a regression or ``{"auc": 0.7}`` of
             a classification: violated when the whole interval is worse. Default: none.
         maximum_bias_shift: Distance of a bias metric from its baseline's that counts; violated when the whole interval is farther.

@@ -10,6 +10,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Annotations, Match
 
 from mlops_constructs import (
+    BusinessUnit,
     DriftAlarms,
     ExpectedTraffic,
     ModelImage,
@@ -221,20 +222,53 @@ def test_the_price_is_told(demand: Any):
     Annotations.from_stack(demand.stack).has_info(
         "/Demand/Alarms",
         Match.string_like_regexp(
-            r"watching demand-forecast costs about 13\.00 USD a month: 25 metrics at 0\.30, 10 alarms at 0\.10, 3 composite .*"
+            r"watching demand-forecast costs about 13\.00 USD a month: 25 metrics at 0\.30, 10 alarms at 0\.10, "
+            r"3 composite alarms at 0\.50, 1 dashboard at 3\.00, .*"
         ),
     )
 
 
 def test_the_limit_of_quality_can_be_given(define: Callable[..., Any]):
-    """An explicit ratio wins over the monitor's."""
-    assert define(alarms={"wape_ratio": 1.1}).one("AWS::CloudWatch::Alarm", "AlarmsQuality")["Threshold"] == 1.1
+    """A larger ratio wins over the monitor's: a retraining is asked for later than the report tells of a violation."""
+    assert define(alarms={"wape_ratio": 1.5}).one("AWS::CloudWatch::Alarm", "AlarmsQuality")["Threshold"] == 1.5
+
+
+def test_the_limit_of_quality_is_the_reports_unless_another_is_given(define: Callable[..., Any]):
+    """Report and alarm say the same of the same WAPE, however large the monitor's limit."""
+    made = define(monitor={"spec": MonitorSpec(maximum_wape_ratio=150)})
+    assert made.one("AWS::CloudWatch::Alarm", "AlarmsQuality")["Threshold"] == 150
+
+
+def test_where_one_window_is_drift_nobody_is_told_to_wait(demand: Any, define: Callable[..., Any]):
+    """With two of three there is a next window to wait for."""
+    made = define(monitor={"spec": MonitorSpec(alarm_windows=1, of_windows=1)})
+    alone, more = (_children(each)["AlarmsSuspect"]["AlarmDescription"] for each in (made, demand))
+    assert "; one window alone makes it drift, so that the alarm Features rings too: the newest report" in alone
+    assert "; wait for the next one, 2 of 3 make it drift, or look at once: the newest report names the feature" in more
+
+
+def test_fails_on_a_monitor_of_another_unit(define: Callable[..., Any]):
+    """Its metrics, events and topic are the other's; all problems are told at once."""
+    made = define()
+    stack = cdk.Stack(cdk.App(), "Other")
+    other = BusinessUnit(stack, "Unit", name="returns")
+    with pytest.raises(
+        ValidationError,
+        match="monitor must be of unit 'returns', got 'demand-forecast' of unit 'demand'; give the business_unit of its monitor; "
+        r"wape_ratio must be from 1 to 100, got 0\.5",
+    ):
+        DriftAlarms(stack, "Alarms", business_unit=other, monitor=made.monitor, wape_ratio=0.5)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"wape_ratio": 0}, r"wape_ratio must be from 0.01 to 100, got 0"),
+        ({"wape_ratio": 0.9}, r"wape_ratio must be from 1 to 100, got 0.9"),
+        (
+            {"wape_ratio": 1.1},
+            r"wape_ratio must be at least the monitor's maximum_wape_ratio, 1.25, got 1.1: it would ring while the report says OK; "
+            r"leave it out, or give MonitorSpec\(maximum_wape_ratio=...\) the smaller one",
+        ),
         (
             {"severities": {"drift": Severity.WARNING}},
             r"severities must name alarms \(suspect, features, .*\), got 'drift'",
@@ -242,7 +276,7 @@ def test_the_limit_of_quality_can_be_given(define: Callable[..., Any]):
         ({"psi": {"price": 0.2}}, r"psi must name features of the spec's alarm_features \(none\), got 'price'"),
         (
             {"severities": {"bias": "warning", "latency": None}, "expect_traffic": "always", "wape_ratio": "2"},
-            r"wape_ratio must be from 0.01 to 100, got '2'; expect_traffic must be an ExpectedTraffic .*, got 'always'; "
+            r"wape_ratio must be from 1 to 100, got '2'; expect_traffic must be an ExpectedTraffic .*, got 'always'; "
             r"severity of bias must be Severity.WARNING or Severity.CRITICAL, got 'warning'; severity of latency must be .* got N",
         ),
         (

@@ -31,14 +31,19 @@ def test_fails_with_every_setting_out_of_range_at_once() -> None:
             significance=0.5,
             minimum_rows=10,
             minimum_labels=0,
-            maximum_wape_ratio=0,
+            maximum_wape_ratio=0.5,
             label_delay_hours=-1,
         )
     assert str(caught.value) == (
         "minimum_effect must be from 0 up to 1, got 2; significance must be above 0 and below 0.5, got 0.5; "
         "minimum_rows must be at least 50, got 10; minimum_labels must be at least 1, got 0; "
-        "maximum_wape_ratio must be above 0, got 0; label_delay_hours must be at least 0, got -1"
+        "maximum_wape_ratio must be at least 1, got 0.5; label_delay_hours must be at least 0, got -1"
     )
+
+
+def test_the_live_wape_may_be_held_to_the_holdouts_own() -> None:
+    """A ratio of 1 is the least: below it a model better than its holdout would be a violation."""
+    assert MonitorSpec(maximum_wape_ratio=1).maximum_wape_ratio == 1
 
 
 def test_fails_for_a_repeated_feature_and_for_an_alarm_on_an_untested_one() -> None:
@@ -77,7 +82,7 @@ def test_fails_for_a_repeated_feature_and_for_an_alarm_on_an_untested_one() -> N
         ({"minimum_effect": "0.1"}, "minimum_effect must be a number, from 0 up to 1, got '0.1'"),
         ({"minimum_rows": 200.5}, "minimum_rows must be a whole number, at least 50, got 200.5"),
         ({"minimum_ndcg": True}, "minimum_ndcg must be a number, from 0 up to 1, got True"),
-        ({"maximum_wape_ratio": float("nan")}, "maximum_wape_ratio must be a number, above 0, got nan"),
+        ({"maximum_wape_ratio": float("nan")}, "maximum_wape_ratio must be a number, at least 1, got nan"),
         ({"maximum_latency_ratio": float("inf")}, "maximum_latency_ratio must be a number, above 1, got inf"),
         ({"alarm_windows": 3, "of_windows": 2}, "alarm_windows must be 1 to of_windows, 2, got 3"),
         ({"alarm_windows": "2", "of_windows": None}, "of_windows must be a whole number, 1 to 10, got None"),

@@ -1,0 +1,48 @@
+"""Whether what is watched is of the unit that watches it: anywhere else no command looks for its reports, metrics and events."""
+
+from typing import TYPE_CHECKING
+
+from mlops_constructs._validation import is_known
+from mlops_constructs.model_endpoint import IServedModel
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+    from mlops_constructs.model_monitor.model_monitor import ModelMonitor
+
+
+def check_endpoint_unit(endpoint: IServedModel, business_unit: "BusinessUnit") -> str | None:
+    """Return the problem of an endpoint that is of another unit.
+
+    An endpoint is named ``<unit>-<name>`` and its table has the unit's key. The key tells units apart whose names begin alike, the
+    name those that share a key.
+
+    Args:
+        endpoint: The endpoint.
+        business_unit: The unit that is to watch it.
+    """
+    name, unit = endpoint.endpoint_name, business_unit.name
+    is_named_after = not (is_known(name) and is_known(unit)) or name.startswith(f"{unit}-")
+    key = endpoint.rollout.table.encryption_key
+    # by address: jsii hands out an imported key as another object each time
+    if is_named_after and key is not None and key.node.addr == business_unit.key.node.addr:
+        return None
+    return (
+        f"endpoint must be of unit {unit!r}, got {name!r} of another: its reports would lie where no command looks; give the "
+        "business_unit of the endpoint"
+    )
+
+
+def check_monitor_unit(name: str, monitor: "ModelMonitor", business_unit: "BusinessUnit") -> str | None:
+    """Return the problem of a monitor that is of another unit.
+
+    Args:
+        name: What was given, for the message.
+        monitor: The monitor.
+        business_unit: The unit that it is to be of.
+    """
+    if monitor.business_unit is business_unit:
+        return None
+    return (
+        f"{name} must be of unit {business_unit.name!r}, got {monitor.endpoint.endpoint_name!r} of unit "
+        f"{monitor.business_unit.name!r}; give the business_unit of its monitor"
+    )

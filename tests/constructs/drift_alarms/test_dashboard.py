@@ -1,0 +1,26 @@
+"""A unit's dashboard in a template."""
+
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+
+from mlops_constructs import BusinessUnit, UnitDashboard, ValidationError
+
+
+def test_fails_on_alarms_of_another_unit(demand: Any):
+    """Its endpoints are on its own dashboard; told with every other problem."""
+    stack = cdk.Stack(cdk.App(), "Other")
+    other = BusinessUnit(stack, "Unit", name="returns")
+    with pytest.raises(
+        ValidationError,
+        match="alarms must be of one endpoint each, got demand-forecast, demand-forecast; alarms must be of unit 'returns', got "
+        "'demand-forecast' of unit 'demand'; give the business_unit of its monitor",
+    ):
+        UnitDashboard(stack, "Board", business_unit=other, alarms=[demand.alarms, demand.alarms])
+
+
+def test_fails_without_alarms(demand: Any):
+    """There would be nothing to show."""
+    with pytest.raises(ValidationError, match="alarms must not be empty; give the DriftAlarms of each endpoint"):
+        UnitDashboard(cdk.Stack(cdk.App(), "Other"), "Board", business_unit=demand.unit, alarms=[])
