@@ -15,6 +15,7 @@ from examples.pages.feature_store import FeatureStores
 from examples.pages.model_endpoint import Endpoints
 from examples.pages.model_registry import SERVED, TRAINED, Registries
 from examples.pages.monitors import Monitors
+from examples.pages.sagemaker_monitor import SageMakerMonitored
 from moto import mock_aws
 
 from mlops_constructs import Network, RolloutKind
@@ -36,6 +37,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, assertions.
     stacks = [Units(app, "Units"), registries, Endpoints(app, "Endpoints", network=network, image=SERVED)]
     stacks.append(FeatureStores(app, "FeatureStores", network=network))
     stacks.append(Monitors(app, "Monitors", network=network, image=SERVED, explainer=SERVED))
+    stacks.append(SageMakerMonitored(app, "SageMakerMonitored", network=network, image=SERVED))
     found = {stack.node.id: assertions.Template.from_stack(stack) for stack in stacks}
     app.synth()
     return found
@@ -62,6 +64,16 @@ def test_monitors_by_functions_and_by_a_job_synthesize(templates: dict[str, asse
     found.resource_count_is("AWS::CloudWatch::CompositeAlarm", 6)
     found.resource_count_is("AWS::CloudWatch::Dashboard", 3)
     found.has_resource_properties("AWS::CloudWatch::Alarm", {"MetricName": "Psi", "Threshold": 0.25})
+
+
+def test_monitors_of_sagemaker_synthesize(templates: dict[str, assertions.Template]) -> None:
+    """Two run before the function decides at a quarter past six; the one with labels waits two days for them."""
+    found = templates["SageMakerMonitored"]
+    found.resource_count_is("AWS::SageMaker::MonitoringSchedule", 2)
+    found.has_resource_properties(
+        "AWS::SageMaker::ModelQualityJobDefinition",
+        {"ModelQualityJobInput": {"EndpointInput": {"StartTimeOffset": "-PT72H", "EndTimeOffset": "-PT48H"}}},
+    )
 
 
 def test_what_a_notebook_does_with_features_comes_out(tmp_path: Path) -> None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 import aws_cdk as cdk
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_pattern, check_range, check_whole, is_known
+from mlops_constructs._validation import (
+    check_duration,
+    check_names,
+    check_pattern,
+    check_range,
+    check_type,
+    check_whole,
+    is_known,
+)
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelQualityJobDefinition.html
@@ -97,7 +105,10 @@ class SageMakerModelMonitor:
     publish_metrics: bool = False
 
     def __post_init__(self) -> None:
-        found = [problem for problem in (*self._chosen(), *self._sized(), *self._files()) if problem is not None]
+        found = [problem for problem in self._types() if problem is not None]
+        if not found:
+            # these look into the values
+            found = [problem for problem in (*self._chosen(), *self._sized(), *self._files()) if problem is not None]
         if found:
             raise ValidationError("InvalidSageMakerModelMonitor", found)
 
@@ -116,6 +127,20 @@ class SageMakerModelMonitor:
         """
         delay = int(self.label_delay.to_hours())
         return f"-PT{delay + self.period_hours}H", f"-PT{delay}H"
+
+    def _types(self) -> list[str | None]:
+        baselines = "baselines by monitor, such as {'data_quality': MonitorBaseline(constraints=...)}"
+        given = self.baselines.values() if isinstance(self.baselines, Mapping) else ()
+        return [
+            check_names("monitors", self.monitors, example="('data_quality',)"),
+            check_type("volume", self.volume, cdk.Size, allowed="a cdk.Size such as Size.gibibytes(20)"),
+            check_type(
+                "label_delay", self.label_delay, cdk.Duration, allowed="a cdk.Duration such as Duration.days(1)"
+            ),
+            check_type("baselines", self.baselines, Mapping, allowed=baselines),
+            *(check_type("baselines", baseline, MonitorBaseline, allowed=baselines) for baseline in given),
+            check_type("analysis_configs", self.analysis_configs, Mapping, allowed="S3 URIs by monitor"),
+        ]
 
     def _chosen(self) -> list[str | None]:
         unknown = [name for name in self.monitors if name not in MONITORS]

@@ -6,7 +6,7 @@ from typing import Literal
 import aws_cdk as cdk
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_pattern, check_whole
+from mlops_constructs._validation import check_duration, check_pattern, check_type, check_whole
 from mlops_constructs.model_monitor._sagemaker_settings import SageMakerModelMonitor
 from mlops_constructs.model_registry import ModelImage
 
@@ -39,6 +39,7 @@ class MonitorJob:
     def problems(self) -> list[str | None]:
         """Return what is not possible."""
         return [
+            check_type("image", self.image, ModelImage, allowed="a ModelImage such as ModelImage.from_ecr(...)"),
             check_pattern(
                 "instance_type", self.instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.xlarge'"
             ),
@@ -48,7 +49,8 @@ class MonitorJob:
             else None,
             check_whole("attribution_rows", self.attribution_rows, minimum=0, maximum=_MOST_ROWS),
             check_duration("maximum", self.maximum, minimum=_SHORTEST, maximum=_LONGEST),
-            check_whole("volume in GiB", self.volume_gigabytes, minimum=1, maximum=_MOST_GIGABYTES),
+            check_type("volume", self.volume, cdk.Size, allowed="a cdk.Size such as Size.gibibytes(30)")
+            or check_whole("volume in GiB", self.volume_gigabytes, minimum=1, maximum=_MOST_GIGABYTES),
         ]
 
 
@@ -85,10 +87,16 @@ class MonitorEngine:
         Args:
             settings: Which monitors run, how often, and against what.
 
+        Raises:
+            ValidationError: If the settings are of another type.
+
         Example:
             >>> MonitorEngine.sagemaker_model_monitor(settings).name
             'SAGEMAKER_MODEL_MONITOR'
         """
+        if not isinstance(settings, SageMakerModelMonitor):
+            problem = f"settings must be a SageMakerModelMonitor such as SageMakerModelMonitor(), got {settings!r}"
+            raise ValidationError("InvalidMonitorEngine", [problem])
         return cls(model_monitor=settings)
 
     @classmethod

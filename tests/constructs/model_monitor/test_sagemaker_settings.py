@@ -49,6 +49,20 @@ def test_the_documented_schedules_are_taken(schedule: str, hours: int) -> None:
         ({"analysis_configs": {"bias": "s3://bucket/c.json"}}, "must be of monitors that run, got 'bias'"),
         ({"baselines": {"data_quality": MonitorBaseline(constraints="c.json")}}, "constraints must be an S3 URI"),
         ({"record_preprocessor": "s3://bucket"}, "record_preprocessor must be an S3 URI of an object"),
+        (
+            {"monitors": "data_quality"},
+            r"monitors must be a tuple of names, such as \('data_quality',\), got 'data_quality'",
+        ),
+        ({"volume": 20}, r"volume must be a cdk.Size such as Size.gibibytes\(20\), got 20"),
+        ({"label_delay": 24}, r"label_delay must be a cdk.Duration such as Duration.days\(1\), got 24"),
+        (
+            {"baselines": {"data_quality": "s3://bucket/c.json"}},
+            "baselines must be baselines by monitor, .* got 's3://bucket/c",
+        ),
+        (
+            {"analysis_configs": "s3://bucket/c.json"},
+            "analysis_configs must be S3 URIs by monitor, got 's3://bucket/c.json'",
+        ),
     ],
 )
 def test_fails_when_sagemaker_would_refuse(given: dict[str, Any], message: str) -> None:

@@ -1,0 +1,55 @@
+"""An endpoint that SageMaker Model Monitor's own jobs watch, of an account that used it before it was closed."""
+
+import aws_cdk as cdk
+
+from constructs import Construct
+from mlops_constructs import (
+    BusinessUnit,
+    DataCapture,
+    DriftAlarms,
+    EndpointCapacity,
+    ModelEndpoint,
+    ModelImage,
+    ModelMonitor,
+    ModelRegistry,
+    MonitorEngine,
+    Network,
+    Profile,
+    SageMakerModelMonitor,
+)
+
+
+class SageMakerMonitored(cdk.Stack):
+    """One endpoint, whose inputs and quality two monitors of SageMaker analyze each night."""
+
+    def __init__(self, scope: Construct, id: str, *, network: Network, image: ModelImage) -> None:
+        super().__init__(scope, id)
+        unit = BusinessUnit(self, "Unit", name="supply", profile=Profile.DEVELOPMENT, network=network)
+        endpoint = ModelEndpoint(
+            self,
+            "Endpoint",
+            business_unit=unit,
+            registry=ModelRegistry(self, "Registry", business_unit=unit, name="leadtime"),
+            name="leadtime",
+            image=image,
+            capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+            capture=DataCapture(percent=100),
+        )
+        # --8<-- [start:engine]
+        settings = SageMakerModelMonitor(
+            monitors=("data_quality", "model_quality"),
+            schedule="cron(0 4 ? * * *)",
+            problem_type="Regression",
+            label_delay=cdk.Duration.days(2),
+        )
+        monitor = ModelMonitor(
+            self,
+            "Monitor",
+            business_unit=unit,
+            endpoint=endpoint,
+            window=cdk.Duration.days(7),
+            schedule=cdk.Duration.days(1),
+            engine=MonitorEngine.sagemaker_model_monitor(settings),
+        )
+        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor)
+        # --8<-- [end:engine]
