@@ -103,11 +103,12 @@ class LevelCells(dict[Any, int]):
         return _each(self, to_list(values))
 
     def _find(self, value: Any) -> int:
-        if is_null(value):
-            return self.size - 1
-        value = as_text(value)
-        if value is None:
-            return self.size
+        if value.__class__ is not str or not value:  # nearly all are text, of which there may be many
+            if is_null(value):
+                return self.size - 1
+            value = as_text(value)
+            if value is None:
+                return self.size
         if value in self._levels:
             return self._levels[value]
         if self._tail is None:
