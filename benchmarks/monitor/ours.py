@@ -26,7 +26,8 @@ def columns(path: Path) -> dict[str, object]:
         path: A Parquet file.
     """
     found: dict[str, object] = {}
-    table = pq.read_table(path, read_dictionary=[name for name in pq.read_schema(path).names if name.startswith("c")])
+    texts = [name for name in pq.read_schema(path).names if name.startswith("c")]
+    table = pq.ParquetFile(path, read_dictionary=texts).read()
     for name in table.column_names:
         column = table.column(name).combine_chunks()
         if pa.types.is_dictionary(column.type):

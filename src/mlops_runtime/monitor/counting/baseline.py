@@ -111,7 +111,8 @@ def fit_baseline(
     features: dict[str, FeatureBaseline] = {}
     left_out: dict[str, str] = {}
     masks: list[tuple[str, Mask | None]] = []
-    read: dict[str, Column] = {}
+    read: dict[str, Column] = {}  # what is read once more below: all are, to count strata
+    paired = {name for pair in pairs for name in pair}
     problems: list[str] = []
     for name, kind in types.items():
         fit = fit_number if kind == "number" else fit_category
@@ -122,7 +123,8 @@ def fit_baseline(
             continue
         features[name] = fitted.feature
         masks.append((name, fitted.nulls))
-        read[name] = fitted.values
+        if conditions or name in paired:
+            read[name] = fitted.values
         if fitted.identifier is not None:
             left_out[name] = fitted.identifier
     if problems:
