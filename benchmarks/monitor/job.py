@@ -36,7 +36,7 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 RESULTS = Path(__file__).parents[2] / ".mlops" / "benchmarks" / "monitor_job.json"
 NAMES = [f"n{i}" for i in range(NUMBERS)] + [f"c{i}" for i in range(len(LEVELS))]
-NOW = datetime(2017, 8, 8, 0, 5, tzinfo=UTC)
+NOW = datetime(2017, 8, 8, 0, 15, tzinfo=UTC)
 ROWS_AN_OBJECT = 2000
 # objects, processes, and who reads lines: the job, or the function that counts each object as it lands
 CASES = (("many", 1, "job"), ("many", 2, "job"), ("large", 1, "job"), ("large", 2, "job"), ("many", 1, "function"))
