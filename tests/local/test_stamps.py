@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mlops_local.cloud import up
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mlops_local.cloud import Cloud
 
@@ -31,6 +33,14 @@ def handler(event, context):
         boto3.client("s3").put_object(Bucket="stamps-out", Key=key, Body=json.dumps(row))
     return {"batchItemFailures": failures}
 """
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Give a cloud of this file's own: a season passes, in which every hour's schedule of another file's would run."""
+    running = up(tmp_path_factory.mktemp("stamps"))
+    yield running
+    running.down()
 
 
 def test_object_reaches_function_with_embedded_times(
