@@ -1,7 +1,7 @@
 """Alarms of a monitor on the embedded cloud with IAM enforced: who is told of what, in which words, and when silence rings."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,10 +138,24 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """Deploy it once."""
+def told(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """Deploy it once; its alarms and schedules end with it: another file's jump of a season would stop at each of their minutes."""
     outputs = deployer.deploy(cloud, _assembly(tmp_path_factory.mktemp("told")))["Told"]
-    return Told(cloud, {name.removesuffix("Output"): value for name, value in outputs.items()})
+    yield Told(cloud, {name.removesuffix("Output"): value for name, value in outputs.items()})
+    pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="Told")
+    made: dict[str, list[str]] = {}
+    for one in (each for page in pages for each in page["StackResourceSummaries"]):
+        made.setdefault(one["ResourceType"], []).append(one["PhysicalResourceId"])
+    alarms = cloud.client("cloudwatch")
+    left = alarms.describe_alarms(AlarmNames=made["AWS::CloudWatch::CompositeAlarm"], AlarmTypes=["CompositeAlarm"])
+    composites = left["CompositeAlarms"]
+    while composites:  # one at a time, those first that no other one reads
+        gone = next(one for one in composites if not any(one["AlarmName"] in each["AlarmRule"] for each in composites))
+        alarms.delete_alarms(AlarmNames=[gone["AlarmName"]])
+        composites.remove(gone)
+    alarms.delete_alarms(AlarmNames=made["AWS::CloudWatch::Alarm"])
+    for rule in made["AWS::Events::Rule"]:
+        cloud.client("events").disable_rule(Name=rule)
 
 
 def test_a_warning_yields_to_what_is_critical_and_each_tells_once(told: Told):
