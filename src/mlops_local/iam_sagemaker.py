@@ -80,6 +80,7 @@ def context(operation: str, body: Mapping[str, Any], prefix: str) -> dict[str, A
         "sagemaker:OutputKmsKey": _output_key(body),
         "sagemaker:InstanceTypes": sorted(set(_values(body, "InstanceType"))) or None,
         "sagemaker:MaxRuntimeInSeconds": (body.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds"),
+        # claim: approval-status-key-is-evaluated
         "sagemaker:ModelApprovalStatus": body.get("ModelApprovalStatus"),
         "sagemaker:ServerlessMaxConcurrency": next(_values(body, "MaxConcurrency"), None),
         "sagemaker:ServerlessMemorySize": next(_values(body, "MemorySizeInMB"), None),

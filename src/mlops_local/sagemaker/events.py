@@ -48,6 +48,7 @@ def model_package(record: Record, updated: list[str] | None = None) -> None:
         record: The package.
         updated: Members that an update changed, as ``UpdatedModelPackageFields``. Default: none, for a new package.
     """
+    # claim: approval-event-names-fields
     extra = {} if updated is None else {"UpdatedModelPackageFields": updated}
     _send("SageMaker Model Package State Change", "ModelPackage", record, _iso, extra)
 

@@ -15,6 +15,7 @@ from mlops_local import clients, clock
 from mlops_local.sagemaker.batches import Batches
 
 NAMESPACE = "AWS/SageMaker"
+# claim: metrics-by-endpoint-config
 _PERIOD = 60  # seconds; endpoint metrics come at a 1-minute frequency
 _UNITS = {
     "ModelLatency": "Microseconds",

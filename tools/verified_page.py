@@ -1,0 +1,55 @@
+"""Write ``docs/verified.md`` from the ledger: what is assumed of AWS, and what a real account would show.
+
+Run ``python -m tools.verified_page``; a test holds the page to the ledger.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mlops_local.aws_claims import FOLDER, Claim, read_claims
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "verified.md"
+_HEAD = """# What only AWS can show
+
+No AWS account has run this. Each behaviour of AWS that the embedded cloud imitates, or that a template relies on, is an entry of
+the ledger, `src/mlops_local/claims/`, with its source, the date it was read and its test. An entry is documented, observed by others
+in public, or assumed. This page lists the assumed ones, each with what would show it; `mlops verify` asks a real account for those
+that can be automated. `tools/verified_page.py` writes the page from the ledger.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), "utf-8")
+
+
+def page() -> str:
+    """Return the page's text."""
+    areas = [(path.stem, _assumed(path.parent, path.stem)) for path in sorted(FOLDER.glob("*.yaml"))]
+    return _HEAD + "".join(_section(area, found) for area, found in areas if found)
+
+
+def _assumed(folder: Path, area: str) -> list[Claim]:
+    return [claim for claim in read_claims(folder, area) if claim.basis == "assumed"]
+
+
+def _section(area: str, claims: Iterable[Claim]) -> str:
+    title = area.replace("_", " ").capitalize()
+    rows = [
+        f"| `{claim.id}` | {_cell(claim.claim)} | {_cell(claim.shown_by or '')} | {_seen(claim)} |" for claim in claims
+    ]
+    return f"\n## {title}\n\n| id | claim | what would show it | seen |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _seen(claim: Claim) -> str:
+    return (
+        "not yet" if claim.seen is None else f"{claim.seen['result']} in {claim.seen['region']}, {claim.seen['date']}"
+    )
+
+
+if __name__ == "__main__":
+    main()
