@@ -11,10 +11,11 @@ from mlops_local.aws_claims import FOLDER, Claim, read_claims
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "verified.md"
 _HEAD = """# What only AWS can show
 
-No AWS account has run this. Each behaviour of AWS that the embedded cloud imitates, or that a template relies on, is an entry of
-the ledger, `src/mlops_local/claims/`, with its source, the date it was read and its test. An entry is documented, observed by others
-in public, or assumed. This page lists the assumed ones, each with what would show it; `mlops verify` asks a real account for those
-that can be automated. `tools/verified_page.py` writes the page from the ledger.
+No AWS account has run this. Each behaviour of AWS that the embedded cloud imitates, or that a template relies on, is an
+entry of the ledger, `src/mlops_local/claims/`, with its source, the date it was read and its test. An entry is
+documented, observed by others in public, or assumed. This page lists the assumed ones, each with what would show it;
+`mlops verify` asks a real account for those that can be automated. `tools/verified_page.py` writes the page from the
+ledger.
 """
 
 
