@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -16,7 +16,9 @@ from mlops_cli.local import Home
 from mlops_cli.stacks import Stacks, synthesize_app
 
 if TYPE_CHECKING:
-    from mlops_runtime.changes import ResourceSchema, StackChanges
+    from mlops_runtime.changes import ResourceSchema
+    from mlops_runtime.changes.template import Template
+    from mlops_runtime.price import MonthlyPrice, PriceTable
 
 # statuses of a stack that CloudFormation would refuse to update
 _GONE = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
@@ -49,7 +51,8 @@ def plan(
 ) -> None:
     """Compare the app's stacks with what is deployed; exit 1 if something with data would be replaced or deleted."""
     from mlops_cli.synthesis import notices
-    from mlops_runtime.changes import document, lines, refusals, unused_names
+    from mlops_runtime.changes import compare, document, lines, refusals, unused_names
+    from mlops_runtime.price import PriceError, price_document, price_lines, price_table
 
     allowed = [] if allow is None else allow
     with _assembly(app) as folder:
@@ -58,12 +61,20 @@ def plan(
             typer.echo(notice, err=True)
         with account(profile, home) as aws:
             cloudformation = aws.client("cloudformation")
-            found, problems = compare_all(cloudformation, templates)
+            versions, problems = read_versions(cloudformation, templates)
+    schemas = _schemas()
+    found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
     refused = refusals(found, allowed)
+    try:
+        table = price_table(cloudformation.meta.region_name)
+        before, after = _prices(versions, table)
+        price_text, price_json = list(price_lines(before, after, table)), price_document(before, after, table)
+    except PriceError as error:
+        price_text, price_json = [f"price a month: not known: {error}"], None
     if as_json:
-        typer.echo(json.dumps(document(found, refused), indent=2))
+        typer.echo(json.dumps({**document(found, refused), "price": price_json}, indent=2))
     else:
-        for line in lines(found):
+        for line in (*lines(found), *price_text):
             typer.echo(line)
     problems += [refusal.text for refusal in refused]
     problems += [f"--allow {name} allows nothing of this plan; leave it out" for name in unused_names(found, allowed)]
@@ -71,20 +82,25 @@ def plan(
         raise UserError(f"refused: {'; '.join(problems)}")
 
 
-def compare_all(
+class Versions(NamedTuple):
+    """A stack's template before and after: what is deployed, ``None`` for a new stack, and what would be."""
+
+    deployed: "Template | None"
+    new: "Template"
+
+
+def read_versions(
     cloudformation: Any, templates: Mapping[str, Mapping[str, Any]]
-) -> tuple[list["StackChanges"], list[str]]:
-    """Return what would change in each stack, and what keeps a stack from being changed at all.
+) -> tuple[dict[str, Versions], list[str]]:
+    """Return both templates of each stack, and what keeps a stack from being changed at all.
 
     Args:
         cloudformation: Client.
         templates: The new template of each stack by the stack's name.
     """
-    from mlops_runtime.changes import compare
     from mlops_runtime.changes.template import Template
 
-    schemas = _schemas()
-    found, problems = [], []
+    versions, problems = {}, []
     for name, new in templates.items():
         description = _described(cloudformation, name)
         status = "" if description is None else str(description["StackStatus"])
@@ -93,8 +109,18 @@ def compare_all(
             problems.append(f"stack {name} is {status}: {fix}")
         values = _values(cloudformation, description, new)
         deployed = None if description is None else Template(document=_deployed(cloudformation, name), values=values)
-        found.append(compare(name, deployed, Template(document=new, values=values), schemas))
-    return found, problems
+        versions[name] = Versions(deployed, Template(document=new, values=values))
+    return versions, problems
+
+
+def _prices(
+    versions: Mapping[str, Versions], table: "PriceTable"
+) -> tuple[dict[str, "MonthlyPrice"], dict[str, "MonthlyPrice"]]:
+    from mlops_runtime.price import monthly_price
+
+    deployed = {name: version.deployed for name, version in versions.items() if version.deployed is not None}
+    before = {name: monthly_price(template, table) for name, template in deployed.items()}
+    return before, {name: monthly_price(version.new, table) for name, version in versions.items()}
 
 
 def _schemas() -> dict[str, "ResourceSchema"]:

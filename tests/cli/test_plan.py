@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from mlops_cli.errors import UserError
-from mlops_cli.plan import compare_all
+from mlops_cli.plan import read_versions
 from mlops_local.cloud import Cloud
+from mlops_runtime.changes import compare
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -55,13 +56,13 @@ def test_a_table_is_replaced_by_name_only(
     """What is deployed is compared with what would be; the refusal says resource, property and fix, on one line."""
     folder = assembly(unique_stack, Table=table())
     new = on_cloud("plan", "--app", folder)
-    assert (new.returncode, new.stdout) == (0, f"{unique_stack} (new): 1 created\n")
+    assert (new.returncode, new.stdout.splitlines()[0]) == (0, f"{unique_stack} (new): 1 created")
     stacks = cloud.client("cloudformation")
     stacks.create_stack(StackName=unique_stack, TemplateBody=(Path(folder) / "stack.template.json").read_text())
     stacks.get_waiter("stack_create_complete").wait(StackName=unique_stack, WaiterConfig={"Delay": 1})
 
     same = on_cloud("plan", "--app", folder)
-    assert (same.returncode, same.stdout) == (0, f"{unique_stack}: no changes\n")
+    assert (same.returncode, same.stdout.splitlines()[0]) == (0, f"{unique_stack}: no changes")
 
     folder = assembly(unique_stack, Table=table(TableName="named"))
     refused = on_cloud("plan", unique_stack, "--app", folder)
@@ -78,6 +79,40 @@ def test_a_table_is_replaced_by_name_only(
         [{"path": "TableName", "effect": "replace", "cause": None}],
     )
     stacks.delete_stack(StackName=unique_stack)
+
+
+def key(**properties: Any) -> dict[str, Any]:
+    """A key, which is paid by the month."""
+    return {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {}, **properties}}
+
+
+def test_the_plan_ends_with_the_price(on_cloud: Run, assembly: Callable[..., str], unique_stack: str) -> None:
+    """The total of a month comes last, for people and in JSON, with the table's date and region."""
+    folder = assembly(unique_stack, Key=key(), Other=key())
+
+    shown = on_cloud("plan", "--app", folder).stdout.splitlines()
+    price = json.loads(on_cloud("plan", "--app", folder, "--json").stdout)["price"]
+
+    assert shown[1].startswith("price a month in us-east-1, USD, list prices of 20")
+    assert shown[-1].strip() == "idle 2.00, serving 2.00"
+    assert (price["region"], price["total"]) == (
+        "us-east-1",
+        {"before": {"idle": [0, 0], "serving": [0, 0]}, "after": {"idle": [2.0, 2.0], "serving": [2.0, 2.0]}},
+    )
+
+
+def test_a_region_without_prices_is_named(
+    on_cloud: Run, assembly: Callable[..., str], cloud: Cloud, unique_stack: str
+) -> None:
+    """The plan is shown all the same; its last line names the regions that have prices."""
+    elsewhere = {**cloud.environment(), "AWS_REGION": "ap-south-1", "AWS_DEFAULT_REGION": "ap-south-1"}
+
+    planned = on_cloud("plan", "--app", assembly(unique_stack, Key=key()), **elsewhere)
+
+    assert planned.returncode == 0
+    last = planned.stdout.splitlines()[-1]
+    assert last.startswith("price a month: not known: the price table of ")
+    assert "has no prices for region 'ap-south-1'; it has eu-central-1, eu-west-1, us-east-1" in last
 
 
 def test_what_constructs_say_stands_beside_the_plan(
@@ -146,17 +181,17 @@ class Stacks:
 )  # fmt: skip
 def test_a_stack_that_cannot_be_updated_is_a_problem(status: str, problem: str) -> None:
     """CloudFormation would say so only when the deployment runs."""
-    _, problems = compare_all(Stacks(status, {"Resources": {}}), {"Demand": {"Resources": {}}})
+    _, problems = read_versions(Stacks(status, {"Resources": {}}), {"Demand": {"Resources": {}}})
 
     assert problems == [problem]
 
 
 def test_a_stack_that_was_only_reviewed_is_new() -> None:
     """A change set that nobody ran leaves REVIEW_IN_PROGRESS."""
-    found, problems = compare_all(Stacks("REVIEW_IN_PROGRESS", {}), {"Demand": {"Resources": {"A": table()}}})
+    versions, problems = read_versions(Stacks("REVIEW_IN_PROGRESS", {}), {"Demand": {"Resources": {"A": table()}}})
 
     assert problems == []
-    assert found[0].is_new
+    assert versions["Demand"].deployed is None
 
 
 YAML = """
@@ -178,12 +213,12 @@ def test_a_template_in_yaml_is_the_same() -> None:
         "Resources": {"Data": {"Type": "AWS::S3::Bucket", "Properties": bucket}},
     }
 
-    found, _ = compare_all(Stacks("CREATE_COMPLETE", YAML, Stage="dev"), {"Demand": new})
+    versions, _ = read_versions(Stacks("CREATE_COMPLETE", YAML, Stage="dev"), {"Demand": new})
 
-    assert found[0].changes == ()
+    assert compare("Demand", *versions["Demand"], {}).changes == ()
 
 
 def test_fails_for_a_deployed_template_that_is_none() -> None:
     """One line, not a traceback."""
     with pytest.raises(UserError, match="the deployed template is no object but list"):
-        compare_all(Stacks("CREATE_COMPLETE", "[1]"), {"Demand": {"Resources": {}}})
+        read_versions(Stacks("CREATE_COMPLETE", "[1]"), {"Demand": {"Resources": {}}})

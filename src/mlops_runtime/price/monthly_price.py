@@ -1,0 +1,258 @@
+"""Estimate what the resources of a template cost a month, as an interval.
+
+Counted is what is paid by time: instances, interface endpoints, keys, alarms, metrics, dashboards, load balancers, the polling of
+queues, and the second fleet of rollouts. Usage is not: calls, bytes stored or sent, and jobs, which are paid by the second.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_runtime.changes.template import Template, unknown
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.monitor.metric_names import metric_names
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.price.price_table import PriceTable
+
+# hours of a month, as AWS's calculator counts them: https://docs.aws.amazon.com/pricing-calculator/latest/userguide/ec2-estimates.html
+HOURS = 730
+# assumptions of the upper bounds
+ROLLOUTS = 5  # a month: about one a week
+LOG_GB = 0.1  # that each log group of an idle unit takes in a month
+# five pollers ask each 20 seconds: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+POLLS = 5 * 3 * 60 * HOURS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceLine:
+    """What resources of one kind cost a month.
+
+    Args:
+        what: Their number and kind, for people.
+        resources: Their logical ids.
+        low: USD a month at least.
+        high: USD a month at most.
+        is_serving: Whether it is only paid while a model serves.
+    """
+
+    what: str
+    resources: tuple[str, ...]
+    low: float
+    high: float
+    is_serving: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthlyPrice:
+    """What a template costs a month.
+
+    Args:
+        lines: By kind of resource.
+        unpriced: What is paid by time and has no price in the table, each as a sentence.
+    """
+
+    lines: tuple[PriceLine, ...]
+    unpriced: tuple[str, ...]
+
+    @property
+    def idle(self) -> tuple[float, float]:
+        """USD a month at least and at most while no model serves."""
+        return self._sum([line for line in self.lines if not line.is_serving])
+
+    @property
+    def serving(self) -> tuple[float, float]:
+        """USD a month at least and at most while a model serves."""
+        return self._sum(list(self.lines))
+
+    @staticmethod
+    def _sum(lines: list[PriceLine]) -> tuple[float, float]:
+        return round(sum(line.low for line in lines), 2), round(sum(line.high for line in lines), 2)
+
+
+def monthly_price(template: Template, table: PriceTable) -> MonthlyPrice:
+    """Estimate a template's price a month.
+
+    Args:
+        template: The template; values of parameters that are not known count as unknown.
+        table: Prices of the region.
+
+    Example:
+        >>> from mlops_runtime.price import price_table
+        >>> key = {"Type": "AWS::KMS::Key", "Properties": {"EnableKeyRotation": False}}
+        >>> monthly_price(Template(document={"Resources": {"Key": key}}), price_table("us-east-1")).idle
+        (1.0, 1.0)
+    """
+    by_type: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for name, body in template.resources().items():
+        by_type[str(body["Type"])][name] = template.properties(body)
+    lines = [*_network(by_type, table), *_keys(by_type, table), *_watching(by_type, table), *_standing(by_type, table)]
+    unpriced: list[str] = []
+    for name, properties in by_type["Custom::MLOpsServingSpec"].items():
+        spec = _serving_spec(properties.get("Spec"))
+        if spec is None:
+            unpriced.append(f"{name}: its instances are only known at deployment")
+        else:
+            lines += _fleet(name, spec, table, unpriced)
+    for name, properties in by_type["AWS::SageMaker::EndpointConfig"].items():
+        lines += _variants(name, properties, table, unpriced)
+    return MonthlyPrice(lines=tuple(lines), unpriced=tuple(unpriced))
+
+
+def _network(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
+    endpoints = {
+        name: properties
+        for name, properties in by_type["AWS::EC2::VPCEndpoint"].items()
+        if properties.get("VpcEndpointType") == "Interface"
+    }
+    hours = {name: _length(properties.get("SubnetIds")) * HOURS for name, properties in endpoints.items()}
+    for zones, names in _grouped({name: count // HOURS for name, count in hours.items()}):
+        price = len(names) * zones * HOURS * table.usd["interface_endpoint_hour"]
+        yield _line(f"{_counted(len(names), 'interface endpoint')} in {_counted(zones, 'zone')}", names, price)
+    balancers = tuple(by_type["AWS::ElasticLoadBalancingV2::LoadBalancer"])
+    if balancers:
+        price = len(balancers) * HOURS * table.usd["load_balancer_hour"]
+        yield _line(f"{_counted(len(balancers), 'load balancer')}, without its capacity units", balancers, price)
+
+
+def _keys(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
+    keys = by_type["AWS::KMS::Key"]
+    if keys:
+        price = table.usd["key_month"]
+        # the first two rotations of a key cost as much as a key each: https://aws.amazon.com/kms/pricing/
+        rotated = sum(str(properties.get("EnableKeyRotation")).lower() == "true" for properties in keys.values())
+        yield PriceLine(
+            what=_counted(len(keys), "key") + (", up to two rotations each" if rotated else ""),
+            resources=tuple(keys),
+            low=round(len(keys) * price, 2),
+            high=round((len(keys) + 2 * rotated) * price, 2),
+        )
+
+
+def _watching(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
+    alarms = by_type["AWS::CloudWatch::Alarm"]
+    if alarms:
+        watched = sum(_watched(properties) for properties in alarms.values())
+        what = f"{_counted(len(alarms), 'alarm')} on {_counted(watched, 'metric')}"
+        yield _line(what, tuple(alarms), watched * table.usd["alarm_month"])
+    composites = tuple(by_type["AWS::CloudWatch::CompositeAlarm"])
+    if composites:
+        price = len(composites) * table.usd["composite_alarm_month"]
+        yield _line(_counted(len(composites), "composite alarm"), composites, price)
+    boards = tuple(by_type["AWS::CloudWatch::Dashboard"])
+    if boards:
+        yield _line(_counted(len(boards), "dashboard"), boards, len(boards) * table.usd["dashboard_month"])
+    for name, properties in by_type["AWS::Lambda::Function"].items():
+        settings = properties.get("Environment", {}).get("Variables", {}).get("MONITOR")
+        if isinstance(settings, str):
+            count = len(metric_names(from_json(MonitorSpec, settings)))
+            high = round(count * table.usd["metric_month"], 2)
+            what = f"up to {_counted(count, 'metric')} of a monitor"
+            yield PriceLine(what=what, resources=(name,), low=0.0, high=high, is_serving=True)
+
+
+def _standing(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
+    mappings = tuple(by_type["AWS::Lambda::EventSourceMapping"])
+    if mappings:
+        high = len(mappings) * POLLS / 1e6 * table.usd["queue_million_requests"]
+        what = f"polling of {_counted(len(mappings), 'queue')}, free below a million requests of the account"
+        yield PriceLine(what=what, resources=mappings, low=0.0, high=round(high, 2))
+    groups = tuple(by_type["AWS::Logs::LogGroup"])
+    if groups:
+        high = len(groups) * LOG_GB * table.usd["log_gb"]
+        what = f"{_counted(len(groups), 'log group')} at up to {LOG_GB} GB each"
+        yield PriceLine(what=what, resources=groups, low=0.0, high=round(high, 2))
+
+
+def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:
+    """Yield the instances that serve, and the second fleet of rollouts."""
+    fleets = Counter({spec.instance_type: spec.instance_count})
+    for variant in spec.variants or ():
+        fleets[variant.instance_type] += variant.instance_count
+    for kind, count in sorted(fleets.items()):
+        if not kind:  # serverless, or on EKS
+            continue
+        if kind not in table.hosting_hour:
+            unpriced.append(f"{spec.endpoint}: no price of {kind} in {table.region}")
+            continue
+        bounds = (count, count)
+        if spec.scaling is not None and kind == spec.instance_type:
+            others = count - spec.instance_count
+            bounds = (spec.scaling.minimum + others, spec.scaling.maximum + others)
+        month = HOURS * table.hosting_hour[kind]
+        number = _counted(bounds[0], kind) if bounds[0] == bounds[1] else f"{bounds[0]} to {_counted(bounds[1], kind)}"
+        yield PriceLine(
+            what=f"{number} of {spec.endpoint}",
+            resources=(name,),
+            low=round(bounds[0] * month, 2),
+            high=round(bounds[1] * month, 2),
+            is_serving=True,
+        )
+        hours = spec.rollout.maximum / 3600
+        each = bounds[1] * hours * table.hosting_hour[kind]
+        yield PriceLine(
+            what=f"second fleet of up to {ROLLOUTS} rollouts, each at most {spec.rollout.maximum // 60} min and {each:.2f}",
+            resources=(name,),
+            low=0.0,
+            high=round(ROLLOUTS * each, 2),
+            is_serving=True,
+        )
+
+
+def _variants(name: str, properties: Mapping[str, Any], table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:
+    """Yield the instances of an endpoint that CloudFormation owns."""
+    for variant in properties.get("ProductionVariants", ()):
+        kind, count = variant.get("InstanceType"), variant.get("InitialInstanceCount")
+        if kind is None:
+            continue
+        if unknown(kind) or unknown(count) or kind not in table.hosting_hour:
+            unpriced.append(f"{name}: no price of {kind} in {table.region}")
+            continue
+        price = round(int(count) * HOURS * table.hosting_hour[kind], 2)
+        what = f"{_counted(int(count), kind)} of {name}"
+        yield PriceLine(what=what, resources=(name,), low=price, high=price, is_serving=True)
+
+
+def _serving_spec(value: Any) -> ServingSpec | None:
+    """Read a serving spec whose names of resources are only known at deployment."""
+    parts = value.get("Fn::Join", ["", []])[1] if isinstance(value, Mapping) else [value]
+    text = "".join(part if isinstance(part, str) else "unknown" for part in parts)
+    return from_json(ServingSpec, text) if text and _is_json(text) else None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _watched(properties: Mapping[str, Any]) -> float:
+    """Return how many metrics an alarm is paid for; below a minute each costs three times as much."""
+    queries = properties.get("Metrics")
+    if queries is None:
+        return 3 if int(properties.get("Period", 300)) < 60 else 1
+    return sum(3 if int(query["MetricStat"]["Period"]) < 60 else 1 for query in queries if "MetricStat" in query)
+
+
+def _grouped(counts: Mapping[str, int]) -> list[tuple[int, tuple[str, ...]]]:
+    groups: dict[int, list[str]] = defaultdict(list)
+    for name, count in counts.items():
+        groups[count].append(name)
+    return [(count, tuple(names)) for count, names in sorted(groups.items())]
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list) else 1
+
+
+def _line(what: str, names: tuple[str, ...], price: float) -> PriceLine:
+    return PriceLine(what=what, resources=names, low=round(price, 2), high=round(price, 2))
+
+
+def _counted(count: float, noun: str) -> str:
+    number = f"{count:g}"
+    return f"{number} {noun}" if noun.startswith("ml.") or number == "1" else f"{number} {noun}s"

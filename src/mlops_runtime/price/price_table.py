@@ -1,0 +1,78 @@
+"""List prices of one region, read from the package's dated table ``prices.json``.
+
+The table is kept by hand from AWS's price pages, which it names by key. It has few regions and instance types: what is missing is
+reported, never guessed.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+
+class PriceError(ValueError):
+    """The table has no prices for a region; the message names those that it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTable:
+    """List prices of a region in USD, before taxes, discounts and free tiers.
+
+    Args:
+        region: The region.
+        date: When the prices were read, ISO 8601.
+        sources: AWS's price page by key.
+        usd: Price by key. The key ends with the unit: ``_hour``, ``_month``, ``_gb``, ``_million_requests``.
+        hosting_hour: Price of one instance of an endpoint and hour, by instance type.
+    """
+
+    region: str
+    date: str
+    sources: Mapping[str, str]
+    usd: Mapping[str, float]
+    hosting_hour: Mapping[str, float]
+
+
+@functools.cache
+def _document() -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(
+        resources.files("mlops_runtime.price").joinpath("prices.json").read_text("utf-8")
+    )
+    return document
+
+
+def priced_regions() -> tuple[str, ...]:
+    """Return the regions that the table has prices for, sorted."""
+    return tuple(sorted(_document()["regions"]))
+
+
+def price_table(region: str) -> PriceTable:
+    """Return the prices of a region.
+
+    Args:
+        region: Its code.
+
+    Raises:
+        PriceError: If the table has none for it.
+
+    Example:
+        >>> price_table("us-east-1").usd["alarm_month"]
+        0.1
+    """
+    document = _document()
+    if region not in document["regions"]:
+        known = ", ".join(priced_regions())
+        raise PriceError(
+            f"the price table of {document['date']} has no prices for region {region!r}; it has {known}: "
+            "look the region up on the pages that mlops_runtime/price/prices.json names"
+        )
+    found = document["regions"][region]
+    return PriceTable(
+        region=region,
+        date=document["date"],
+        sources=document["sources"],
+        usd={key: value for key, value in found.items() if key != "hosting_hour"},
+        hosting_hour=found["hosting_hour"],
+    )

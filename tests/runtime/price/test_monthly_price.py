@@ -1,0 +1,110 @@
+"""Templates and what they cost a month."""
+
+import json
+from typing import Any
+
+from mlops_runtime.changes.template import Template
+from mlops_runtime.price import HOURS, MonthlyPrice, monthly_price, price_table
+
+TABLE = price_table("us-east-1")
+SPEC: dict[str, Any] = {
+    "endpoint": "demand-forecast",
+    "variant": "AllTraffic",
+    "instance_type": "ml.m5.large",
+    "instance_count": 2,
+    "execution_role": "arn:aws:iam::123456789012:role/r",
+    "subnets": [],
+    "security_groups": [],
+    "rollout": {"kind": "CANARY", "bake": 600, "maximum": 3600, "percent": 50},
+    "format": "mlops.serving-spec/1",
+}
+
+
+def priced(**resources: dict[str, Any]) -> MonthlyPrice:
+    """Price a template of these resources."""
+    return monthly_price(Template(document={"Resources": resources}), TABLE)
+
+
+def served(**changes: Any) -> MonthlyPrice:
+    """Price a serving spec, its role only known at deployment."""
+    before, after = json.dumps({**SPEC, **changes}).split("arn:aws:iam::123456789012:role/r")
+    spec = {"Fn::Join": ["", [before, {"Fn::GetAtt": ["Role", "Arn"]}, after]]}
+    return priced(Spec={"Type": "Custom::MLOpsServingSpec", "Properties": {"Spec": spec}})
+
+
+def endpoint(subnets: int, kind: str = "Interface") -> dict[str, Any]:
+    """A VPC endpoint in that many zones."""
+    names = [{"Ref": f"Subnet{number}"} for number in range(subnets)]
+    return {"Type": "AWS::EC2::VPCEndpoint", "Properties": {"VpcEndpointType": kind, "SubnetIds": names}}
+
+
+def test_interface_endpoints_are_paid_by_zone_and_hour() -> None:
+    """Gateway endpoints are free."""
+    price = priced(A=endpoint(1), B=endpoint(2), C=endpoint(2), Gateway=endpoint(0, "Gateway"))
+
+    assert [(line.what, line.low) for line in price.lines] == [
+        ("1 interface endpoint in 1 zone", 7.30),
+        ("2 interface endpoints in 2 zones", 29.20),
+    ]
+
+
+def test_a_rotated_key_may_cost_three_times_as_much() -> None:
+    """The first two rotations are paid like keys of their own."""
+    assert priced(Key={"Type": "AWS::KMS::Key", "Properties": {"EnableKeyRotation": True}}).idle == (1.0, 3.0)
+
+
+def test_an_alarm_is_paid_by_metric() -> None:
+    """An expression is free, the metrics below it are not, and one of ten seconds costs three times as much."""
+    query = [{"MetricStat": {"Period": 60}}, {"MetricStat": {"Period": 60}}, {"Expression": "a/b"}]
+    price = priced(
+        Ratio={"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": query}},
+        Quick={"Type": "AWS::CloudWatch::Alarm", "Properties": {"Period": 10}},
+        Above={"Type": "AWS::CloudWatch::CompositeAlarm"},
+        Board={"Type": "AWS::CloudWatch::Dashboard"},
+    )
+
+    assert [(line.what, line.low) for line in price.lines] == [
+        ("2 alarms on 5 metrics", 0.5),
+        ("1 composite alarm", 0.5),
+        ("1 dashboard", 3.0),
+    ]
+
+
+def test_instances_are_paid_only_while_a_model_serves() -> None:
+    """Idle costs nothing; rollouts add a second fleet, at most one a week for at most an hour."""
+    price = served()
+    month = round(2 * HOURS * 0.115, 2)
+
+    assert price.idle == (0, 0)
+    assert price.serving == (month, round(month + 5 * 2 * 0.115, 2))
+
+
+def test_a_scaled_fleet_is_an_interval() -> None:
+    """Both bounds of the scaling are bounds of the price."""
+    price = served(scaling={"minimum": 1, "maximum": 4})
+
+    assert price.lines[0].what == "1 to 4 ml.m5.large of demand-forecast"
+    assert (price.lines[0].low, price.lines[0].high) == (83.95, 335.80)
+
+
+def test_what_has_no_price_is_named() -> None:
+    """A type that the table lacks, and a spec that is only known at deployment, are not counted in silence."""
+    unknown = priced(Spec={"Type": "Custom::MLOpsServingSpec", "Properties": {"Spec": {"Ref": "Parameter"}}})
+
+    assert served(instance_type="ml.p5.48xlarge").unpriced == (
+        "demand-forecast: no price of ml.p5.48xlarge in us-east-1",
+    )
+    assert unknown.unpriced == ("Spec: its instances are only known at deployment",)
+
+
+def test_an_endpoint_without_instances_has_no_fleet() -> None:
+    """Serverless endpoints and services on EKS are paid by use or with their cluster."""
+    assert served(instance_type="", instance_count=0).lines == ()
+
+
+def test_an_endpoint_of_cloudformation_is_priced_by_its_variants() -> None:
+    """The plain alternative to a pipeline's endpoint; serverless variants are free at rest."""
+    variants = [{"InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 2}, {"ServerlessConfig": {}}]
+    price = priced(Config={"Type": "AWS::SageMaker::EndpointConfig", "Properties": {"ProductionVariants": variants}})
+
+    assert price.serving == (335.80, 335.80)

@@ -1,0 +1,24 @@
+"""The table of list prices: complete in each region, dated, with a page for each key."""
+
+import datetime
+
+import pytest
+
+from mlops_runtime.price import PriceError, price_table, priced_regions
+
+
+@pytest.mark.parametrize("region", priced_regions())
+def test_every_region_has_every_price(region: str) -> None:
+    """Each key has a number above zero and the page that it was read from."""
+    table = price_table(region)
+
+    assert set(table.usd) | {"hosting_hour"} == set(table.sources)
+    assert all(price > 0 for price in (*table.usd.values(), *table.hosting_hour.values()))
+    assert all(address.startswith("https://aws.amazon.com/") for address in table.sources.values())
+    assert datetime.date.fromisoformat(table.date) < datetime.date(2027, 1, 1)
+
+
+def test_a_region_without_prices_is_refused() -> None:
+    """The message names the regions that there are, and where to look."""
+    with pytest.raises(PriceError, match=r"no prices for region 'mars-1'; it has eu-central-1, .*prices\.json names"):
+        price_table("mars-1")
