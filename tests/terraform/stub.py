@@ -1,15 +1,19 @@
 """A module whose provider is stubbed: each resource and data source becomes a ``terraform_data`` with the same arguments.
 
-So Terraform itself checks and evaluates everything but the provider's own schema, without a provider to download.
+So Terraform itself checks and evaluates everything but the provider's own schema, without a provider to download. Arguments that
+force a replacement stand in ``triggers_replace``: Terraform replaces the stubbed resource where it would replace the real one.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlops_runtime.terraform.replacement import FORCED_REPLACEMENTS
+
 _HEAD = re.compile(r'^(resource|data) "(\w+)" "(\w+)" \{$')
 _META = ("for_each", "depends_on", "count")
 _NAMES = re.compile(r"^  (\w+)\s+(=|\{)")
+_IGNORED = re.compile(r"^    ignore_changes\s+= \[(.*)\]$")
 
 
 def arguments(text: str) -> dict[str, set[str]]:
@@ -25,6 +29,21 @@ def arguments(text: str) -> dict[str, set[str]]:
             kind = None
         elif kind is not None and (name := _NAMES.match(line)) and name[1] not in (*_META, "lifecycle"):
             found[kind].add(name[1])
+    return found
+
+
+def expressions_of(text: str) -> list[tuple[str, dict[str, str]]]:
+    """Return each resource with its arguments of one line, as expressions."""
+    found: list[tuple[str, dict[str, str]]] = []
+    current: dict[str, str] = {}
+    for line in text.splitlines():
+        head = _HEAD.match(line)
+        if head:
+            current = {}
+            if head[1] == "resource":
+                found.append((head[2], current))
+        elif (name := _NAMES.match(line)) and name[2] == "=":
+            current[name[1]] = line.split("=", 1)[1].strip()
     return found
 
 
@@ -64,16 +83,36 @@ def _stubbed(text: str, computed: Mapping[str, str]) -> str:
             kind, kept, given = f"{prefix}{head[2]}", [], []
             lines.append(f'resource "terraform_data" "{kind}_{head[3]}" {{')
         elif kind and line == "}":
-            lines += [*kept, "  input = {", *given, computed.get(kind, ""), "  }", "}"]
+            lines += [*kept, *_triggers(kind, given), "  input = {", *given, computed.get(kind, ""), "  }", "}"]
             kind = ""
         elif kind:
             name = _NAMES.match(line)
             if name:
                 is_meta = name[1] in _META or line == "  lifecycle {"
-            (kept if is_meta else given).append(line if is_meta else re.sub(r"^(  \w+) \{$", r"\1 = {", line))
+            (kept if is_meta else given).append(_ignored(line) if is_meta else re.sub(r"^(  \w+) \{$", r"\1 = {", line))
         else:
             lines.append(line)
     return _referenced("\n".join(lines) + "\n")
+
+
+def _triggers(kind: str, given: list[str]) -> list[str]:
+    """Return what replaces the stub of a resource: its arguments that force a replacement."""
+    known = FORCED_REPLACEMENTS.get(kind)
+    if known is None:
+        return []
+    pairs = (line.strip().split("=", 1) for line in given if _NAMES.match(line) and not line.endswith("{"))
+    values = {name.strip(): value.strip() for name, value in pairs}
+    forcing = [name for name in (*known.identity, *known.settings) if name in values]
+    inner = ", ".join(f'"{name}" = tostring({values[name]})' for name in forcing)
+    return [f"  triggers_replace = tomap({{ {inner} }})"]
+
+
+def _ignored(line: str) -> str:
+    match = _IGNORED.match(line)
+    if match is None:
+        return line
+    entries = [f'triggers_replace["{name}"]' for name in match[1].split(", ")]
+    return f"    ignore_changes = [{', '.join(entries)}]"
 
 
 def _referenced(text: str) -> str:

@@ -50,6 +50,16 @@ def quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
 
 
+def expressions(arguments: Mapping[str, Value]) -> dict[str, str]:
+    """Return each argument as the expression that is rendered.
+
+    Example:
+        >>> expressions({"name": Expression("var.name"), "minutes": 3})
+        {'name': 'var.name', 'minutes': '3'}
+    """
+    return {name: "\n".join(_value(value)) for name, value in arguments.items()}
+
+
 def _block(block: Block) -> Iterator[str]:
     labels = "".join(f" {quote(label)}" for label in block.labels)
     yield f"{block.kind}{labels} {{"

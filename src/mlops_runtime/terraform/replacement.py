@@ -1,0 +1,79 @@
+"""What makes Terraform replace a resource instead of changing it, and which of that a module may set.
+
+``ForceNew`` in the schemas of the provider hashicorp/aws, read from its source at the commits below. An argument that names the
+resource may be one of them: a new name is a new thing. Any other that forces a replacement is a setting, which somebody changes
+one day, and with it the stack and its data go.
+
+See: https://developer.hashicorp.com/terraform/plugin/sdkv2/schemas/schema-behaviors#forcenew
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForcedReplacement:
+    """The arguments of one kind of resource that force its replacement.
+
+    Args:
+        source: The schema's file in hashicorp/terraform-provider-aws.
+        commit: The commit at which it was read.
+        identity: Arguments that name the resource.
+        settings: All others; a module sets none of them.
+    """
+
+    source: str
+    commit: str
+    identity: tuple[str, ...]
+    settings: tuple[str, ...]
+
+
+# claim: terraform-forces-replacement
+FORCED_REPLACEMENTS: Mapping[str, ForcedReplacement] = {
+    "aws_cloudformation_stack": ForcedReplacement(
+        source="internal/service/cloudformation/stack.go",
+        commit="01606926a0c0ab9174aec440f976a48b0baee722",
+        identity=("name",),
+        settings=("disable_rollback", "on_failure", "timeout_in_minutes"),
+    ),
+    "aws_s3_object": ForcedReplacement(
+        source="internal/service/s3/object.go",
+        commit="033c721bf1eda7db79395cd73acb54c7efa57ffc",
+        identity=("bucket", "key"),
+        settings=(),
+    ),
+    "aws_ssm_parameter": ForcedReplacement(
+        source="internal/service/ssm/parameter.go",
+        commit="0073593e7d6993ba482409f4dc35438daaa79bb3",
+        identity=("name",),
+        # `tier` replaces from Advanced to Standard only (customdiff.ForceNewIfChange)
+        settings=("data_type", "tier"),
+    ),
+}
+
+
+def replacement_problems(kind: str, arguments: Mapping[str, str]) -> list[str]:
+    """Return why a resource could be replaced by a change that is not one of its name.
+
+    Args:
+        kind: Kind of the resource.
+        arguments: Its arguments as Terraform's expressions.
+
+    Example:
+        >>> replacement_problems("aws_cloudformation_stack", {"name": "var.name", "timeout_in_minutes": "30"})
+        ['aws_cloudformation_stack.timeout_in_minutes replaces the resource when it changes; leave it out']
+    """
+    known = FORCED_REPLACEMENTS.get(kind)
+    if known is None:
+        return [f"{kind} is not among the kinds whose forced replacements are known; read its schema first"]
+    problems = [
+        f"{kind}.{name} replaces the resource when it changes; leave it out"
+        for name in known.settings
+        if name in arguments
+    ]
+    # a data source is read late where the module has `depends_on`: the name is then unknown in the plan, and that replaces too
+    return problems + [
+        f"{kind}.{name} names the resource by a data source, which a plan may not know; use a variable"
+        for name in known.identity
+        if "data." in arguments.get(name, "")
+    ]
