@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_runtime.aws_api.model import UnknownOperationError, UnknownServiceError, operation_name
+from mlops_runtime.aws_api.optimized import tasks_of, unsupported_of_task
 from mlops_runtime.aws_api.request import Severity, check_request
 
 _RESOURCE = re.compile(
@@ -85,23 +86,12 @@ def check_machine(definition: Mapping[str, Any]) -> list[MachineFinding]:
     """
     return [
         finding
-        for name, state, language in _tasks(definition, "JSONPath")
-        for finding in _check_task(name, state, is_jsonata=language == "JSONata")
+        for name, state, language, location in tasks_of(definition)
+        for finding in _check_task(name, state, location, is_jsonata=language == "JSONata")
     ]
 
 
-def _tasks(machine: Mapping[str, Any], language: str) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    language = machine.get("QueryLanguage", language)
-    for name, state in machine.get("States", {}).items():
-        own = state.get("QueryLanguage", language)
-        if state.get("Type") == "Task":
-            yield name, state, own
-        nested = [*state.get("Branches", ()), *(state[key] for key in ("Iterator", "ItemProcessor") if key in state)]
-        for inner in nested:
-            yield from _tasks(inner, own)
-
-
-def _check_task(name: str, state: Mapping[str, Any], *, is_jsonata: bool) -> Iterator[MachineFinding]:
+def _check_task(name: str, state: Mapping[str, Any], location: str, *, is_jsonata: bool) -> Iterator[MachineFinding]:
     resource = state.get("Resource", "")
     match = _RESOURCE.fullmatch(re.sub(r"\$\{[^}]*\}", "aws", resource))
     if match is None:
@@ -126,6 +116,9 @@ def _check_task(name: str, state: Mapping[str, Any], *, is_jsonata: bool) -> Ite
     arguments = state.get("Arguments", {}) if is_jsonata else _without_references(state.get("Parameters", {}))
     if _is_wildcard(arguments):
         return
+    key = "Arguments" if is_jsonata else "Parameters"
+    for field in unsupported_of_task(name, f"{location}/{key}", match[0], arguments):
+        yield MachineFinding(state=name, path=f"$.{field.path}", message=field.advice)
     for found in check_request(service, operation, arguments, is_wildcard=_is_wildcard, free_form=free_form):
         yield MachineFinding(state=name, path=found.path, message=found.message, severity=found.severity)
 
