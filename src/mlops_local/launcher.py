@@ -34,6 +34,7 @@ from mlops_local import (
     service_quotas,
     settings,
     stamps,
+    state_machines,
     stepfunctions,
 )
 from mlops_local.routes import with_routes
@@ -54,6 +55,7 @@ _MODULES = (
     iam_targets,
     sagemaker,
     cloudformation,
+    state_machines,
     stepfunctions,
     alarms,
     schedules,

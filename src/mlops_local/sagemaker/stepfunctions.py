@@ -19,6 +19,7 @@ from mlops_local import compat
 from mlops_local.sagemaker import api, store
 from mlops_local.sagemaker.errors import ServiceError
 from mlops_local.sagemaker.shapes import Record, output_shape
+from mlops_runtime.aws_api import unsupported_of_task
 
 compat.expect(
     "ministack.services.stepfunctions",
@@ -82,6 +83,9 @@ def _with_limit(invoke: Any, resource: str, data: Any, timeout: Any) -> Any:
 
 
 def _task(name: str, resource: str, data: Record) -> Record:
+    # claim: step-functions-refuses-fields-at-run-time
+    for found in unsupported_of_task(name, "", resource, data):
+        raise machines._ExecutionError("States.Runtime", found.refusal)
     try:
         created = api.call(name, data)
     except ServiceError as error:
