@@ -26,11 +26,15 @@ class Runner:
 
     Args:
         serve: Arguments for Python that stand for the image's ``serve``. Default: the image serves nothing.
-        train: Arguments for Python that stand for the image's ``train``. Default: jobs must name a container entry point.
+        train: Arguments for Python that stand for the image's ``train``, which SageMaker runs of a training image without
+            arguments. Default: jobs must name a container entry point.
+        process: Arguments for Python that stand for what the image runs by itself in a processing job; empty where it runs
+            nothing of use. Default: the same as ``train``.
     """
 
     serve: tuple[str, ...] | None = None
     train: tuple[str, ...] | None = None
+    process: tuple[str, ...] | None = None
 
 
 # AWS's images of Model Monitor and Clarify cannot be had here: our own analyzers stand for them, and status and reports say so
@@ -40,7 +44,12 @@ STAND_INS: Mapping[str, str] = {
     "sagemaker-clarify-processing": "mlops_runtime.jobs.model_monitor_clarify",
 }
 RUNNERS: Mapping[str, Runner] = {
-    "mlops-runtime": Runner(serve=("-m", "mlops_runtime.serving", "serve")),
+    # the commands that containers/model/bin/ has
+    "mlops-runtime": Runner(
+        serve=("-m", "mlops_runtime.serving", "serve"),
+        train=("-m", "mlops_runtime.jobs.train"),
+        process=(),
+    ),
     # the same with shap, where this Python finds it; a job says so where it does not
     "mlops-explain": Runner(),
     **{image: Runner(train=("-m", module)) for image, module in STAND_INS.items()},
@@ -99,8 +108,16 @@ def serve_command(image: str) -> list[str]:
     return [sys.executable, *row.serve]
 
 
-def job_command(image: str, entrypoint: Sequence[str] | None, arguments: Sequence[str] | None) -> list[str]:
-    """Return the command of a job: its entry point with this Python, or the image's ``train``, then the arguments.
+def job_command(
+    image: str, entrypoint: Sequence[str] | None, arguments: Sequence[str] | None, *, is_processing: bool = False
+) -> list[str]:
+    """Return the command of a job: its entry point with this Python, or what the image runs by itself, then the arguments.
+
+    Args:
+        image: Image URI.
+        entrypoint: ``ContainerEntrypoint`` of the call.
+        arguments: ``ContainerArguments`` of the call.
+        is_processing: Whether it is a processing job, which does not pass ``train``. Default: it is a training job.
 
     Raises:
         UnknownImageError: The image is unknown, has no ``train``, or the entry point is neither Python nor ``smspark-submit``.
@@ -114,8 +131,10 @@ def job_command(image: str, entrypoint: Sequence[str] | None, arguments: Sequenc
                 "without containers an entry point starts with 'python'"
             )
         return [sys.executable, *entrypoint[1:], *rest]
-    if row.train is None:
+    own = row.process if is_processing and row.process is not None else row.train
+    if not own:
+        role = "process" if is_processing else "train"
         raise UnknownImageError(
-            f"image repository {repository(image)!r} has no 'train' in mlops_local/runners.py; give ContainerEntrypoint"
+            f"image repository {repository(image)!r} has no {role!r} in mlops_local/runners.py; give ContainerEntrypoint"
         )
-    return [sys.executable, *row.train, *rest]
+    return [sys.executable, *own, *rest]

@@ -333,7 +333,7 @@ def test_a_pod_fetches_and_serves(tmp_path: Path, user: str) -> None:
 
 
 @isolated
-@pytest.mark.parametrize(("user", "how"), [("root", "argument"), (str(UID), "variable")])
+@pytest.mark.parametrize(("user", "how"), [("root", "argument"), (str(UID), "variable"), ("root", "hyperparameter")])
 def test_a_job_trains(tmp_path: Path, user: str, how: str) -> None:
     """A team's script out of its zip, with what SageMaker tells it, leaves a model where SageMaker takes it."""
     models, box = Models(), Box(tmp_path, user)
@@ -346,6 +346,11 @@ def test_a_job_trains(tmp_path: Path, user: str, how: str) -> None:
         zipped.writestr("train.py", script)
     if how == "argument":
         code_, said = box.run(str(BIN / "train"), "train.py")
+    elif how == "hyperparameter":
+        config = box.opt_ml / "input/config"
+        config.mkdir()
+        (config / "hyperparameters.json").write_text('{"sagemaker_program": "train.py"}')
+        code_, said = box.run(str(BIN / "train"))
     else:
         code_, said = box.run(str(BIN / "train"), SAGEMAKER_PROGRAM="train.py")
     assert (code_, said) == (0, f"mlops train: model {hashlib.sha256(models.onnx()).hexdigest()}\n")

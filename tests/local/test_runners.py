@@ -2,12 +2,14 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from mlops_local import runners
 from mlops_local.runners import UnknownImageError
 
+ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
 
 
@@ -66,7 +68,17 @@ def test_fails_on_an_entry_point_that_is_not_python() -> None:
         runners.job_command(IMAGE, ["/bin/bash", "-c", "true"], None)
 
 
-def test_fails_without_an_entry_point_or_train() -> None:
-    """Jobs of our image name their entry point."""
+def test_train_is_the_command_of_the_image() -> None:
+    """SageMaker runs `IMAGE train` without arguments; here that is what the image's `train` runs."""
+    lines = (ROOT / "containers/model/bin/train").read_text().splitlines()
+    assert lines[-1] == 'exec python -m mlops_runtime.jobs.train "$@"'
+    assert runners.job_command(IMAGE, None, None) == [sys.executable, "-m", "mlops_runtime.jobs.train"]
+
+
+def test_fails_without_an_entry_point_or_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processing jobs of our image name their entry point, and so does every job of an image without `train`."""
+    with pytest.raises(UnknownImageError, match=r"has no 'process'.*give ContainerEntrypoint"):
+        runners.job_command(IMAGE, None, None, is_processing=True)
+    monkeypatch.setenv("MLOPS_LOCAL_RUNNERS", json.dumps({"tiny": {"serve": ["-c", "pass"]}}))
     with pytest.raises(UnknownImageError, match=r"has no 'train'.*give ContainerEntrypoint"):
-        runners.job_command(IMAGE, None, None)
+        runners.job_command("tiny:1", None, None)

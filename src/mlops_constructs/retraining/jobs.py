@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
 from mlops_runtime.jobs.arguments import split_argument
+from mlops_runtime.jobs.optml import PROGRAM
 
 PROCESSING = "/opt/ml/processing"
 CHECKPOINTS = "/opt/ml/checkpoints"
@@ -102,7 +103,12 @@ def preparation_job(jobs: JobEnvironment, step: ProcessingPlan) -> dict[str, obj
 def training_job(
     jobs: JobEnvironment, *, script: str, code_uri: str, step: ProcessingPlan | None = None
 ) -> dict[str, object]:
-    """Return the arguments of CreateTrainingJob; unless it is told otherwise the container reaches no network."""
+    """Return the arguments of CreateTrainingJob; by default the container reaches no network.
+
+    Step Functions' optimized integration supports neither ``ContainerEntrypoint`` nor ``ContainerArguments``: SageMaker runs the
+    image's own ``train``, which reads the script's name among the hyperparameters. Encryption between containers is left out as
+    well: each job has one instance, which it does not affect (https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html).
+    """
     channels = [_channel("train", _split(jobs, "train")), _channel("code", code_uri)]
     if step is not None:
         channels.append(_channel(step.channel, _processed(jobs)))
@@ -112,11 +118,9 @@ def training_job(
         "AlgorithmSpecification": {
             "TrainingImage": jobs.image_uri,
             "TrainingInputMode": "File",
-            "ContainerEntrypoint": ["python", "-m", "mlops_runtime.jobs.train"],
-            "ContainerArguments": [script],
         },
         "RoleArn": jobs.roles["train"],
-        "HyperParameters": dict(jobs.hyperparameters),
+        "HyperParameters": {**jobs.hyperparameters, PROGRAM: script},
         "InputDataConfig": channels,
         "OutputDataConfig": {
             "S3OutputPath": f"s3://{jobs.artifacts_bucket}/models/{jobs.pipeline}",
@@ -131,7 +135,6 @@ def training_job(
         "StoppingCondition": stopping,
         "VpcConfig": {"Subnets": list(jobs.subnets), "SecurityGroupIds": list(jobs.security_groups)},
         "EnableNetworkIsolation": jobs.is_isolated,
-        "EnableInterContainerTrafficEncryption": True,
         "Tags": jobs.tags.as_tags(),
     }
     environment = dict(jobs.environment)
@@ -215,7 +218,6 @@ def _processing(
         "StoppingCondition": {"MaxRuntimeInSeconds": jobs.maximum if maximum is None else maximum},
         "NetworkConfig": {
             "EnableNetworkIsolation": is_isolated,
-            "EnableInterContainerTrafficEncryption": True,
             "VpcConfig": {"Subnets": list(jobs.subnets), "SecurityGroupIds": list(jobs.security_groups)},
         },
         "Tags": jobs.tags.as_tags(),

@@ -91,7 +91,7 @@ class TrainingJob:
         script: The script's file name in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_MODEL_DIR``.
         instance_type: Instance type of the jobs.
         maximum: Longest run of each job, one minute to five days.
-        hyperparameters: Read by the script. Default: none.
+        hyperparameters: Read by the script, at most 99; names that begin with ``sagemaker_`` are for the container. Default: none.
         environment: Environment variables of the training container. Default: none.
         volume: Disk of each job's instance, 1 GiB to 16 TiB. Default: 30 GiB.
         spot: Train on spare capacity. Default: on demand.
@@ -128,6 +128,7 @@ class TrainingJob:
                 for name, value in self.hyperparameters.items()
                 if is_known(value) and not re.fullmatch(r".{0,2500}", value)
             ),
+            *_name_problems(self.hyperparameters),
             *_environment_problems(self.environment),
             check_range("volume in GiB", self.volume_gigabytes, minimum=1, maximum=16384),
             *self._spot_problems(),
@@ -157,6 +158,17 @@ def _script_problems(source: Path, script: str, instance_type: str, maximum: cdk
         None if (source / script).is_file() else f"script must be a file in source, got {script!r} in {str(source)!r}",
         check_pattern("instance_type", instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"),
         check_duration("maximum", maximum, minimum=_SHORTEST, maximum=_LONGEST),
+    ]
+
+
+def _name_problems(hyperparameters: Mapping[str, str]) -> list[str | None]:
+    """Return what is wrong with the names: SageMaker takes 100, and one names the script."""
+    taken = sorted(name for name in hyperparameters if name.startswith("sagemaker_"))
+    return [
+        check_range("hyperparameters", len(hyperparameters), minimum=0, maximum=99),
+        f"hyperparameters must not begin with 'sagemaker_', which are for the container, got {', '.join(taken)}"
+        if taken
+        else None,
     ]
 
 

@@ -110,15 +110,21 @@ def submit(job: Job, work: Callable[[Job], None], fail: Callable[[Record, str], 
     background(f"{job.kind} {job.name}", run)
 
 
-def command(image: str, specification: Record) -> list[str]:
-    """Return the command of a job.
+def command(image: str, specification: Record, *, is_processing: bool = False) -> list[str]:
+    """Return the command of a job; a training job without an entry point of its own runs the image's ``train``.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-dockerfile.html
 
     Raises:
         ServiceError: ``ValidationException``: nothing here runs the image or its entry point.
     """
     try:
+        # claim: training-image-runs-train
         return runners.job_command(
-            image, specification.get("ContainerEntrypoint"), specification.get("ContainerArguments")
+            image,
+            specification.get("ContainerEntrypoint"),
+            specification.get("ContainerArguments"),
+            is_processing=is_processing,
         )
     except runners.UnknownImageError as error:
         raise validation(str(error)) from error

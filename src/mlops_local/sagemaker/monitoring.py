@@ -28,7 +28,7 @@ def create_definition(what: str, request: Record) -> Record:
     kind, name = f"{what}JobDefinition", request["JobDefinitionName"]
     app, given = request[f"{what}AppSpecification"], request[f"{what}JobInput"]
     _refuse(what, request, app, given)
-    jobs.command(app["ImageUri"], app)
+    jobs.command(app["ImageUri"], app, is_processing=True)
     endpoint = given["EndpointInput"]["EndpointName"]
     _check_endpoint(endpoint)
     Identity(request["RoleArn"], store.arn(kind, name)).check()

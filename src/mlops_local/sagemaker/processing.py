@@ -25,7 +25,7 @@ def create(request: Record) -> Record:
     """CreateProcessingJob."""
     name, specification = request["ProcessingJobName"], request["AppSpecification"]
     _refuse(request)
-    command = jobs.command(specification["ImageUri"], specification)
+    command = jobs.command(specification["ImageUri"], specification, is_processing=True)
     Identity(request["RoleArn"], store.arn("ProcessingJob", name)).check()
     record = {k: v for k, v in request.items() if k != "Tags"} | {"ProcessingJobStatus": "InProgress"}
     record = store.add("ProcessingJob", name, record, request.get("Tags"))

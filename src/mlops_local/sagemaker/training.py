@@ -180,18 +180,19 @@ def _fail(record: Record, reason: str) -> None:
 
 
 def _prepare(job: Job) -> dict[str, str]:
-    """Lay out ``/opt/ml`` and return the variables of SageMaker's training toolkit.
+    """Lay out ``/opt/ml`` and return the variables of SageMaker's training toolkit, which keeps ``sagemaker_`` to itself.
 
     See: https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
     """
     record, root = job.record, job.root
-    parameters: dict[str, str] = record.get("HyperParameters", {})
+    given: dict[str, str] = record.get("HyperParameters", {})
+    parameters = {name: value for name, value in given.items() if not name.startswith("sagemaker_")}
     resources = record.get("ResourceConfig", {})
     hosts = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
     hosts |= {"current_instance_type": resources.get("InstanceType", ""), "current_group_name": "homogeneousCluster"}
     channels = record.get("InputDataConfig", [])
     config: dict[str, Any] = {
-        "hyperparameters": parameters,
+        "hyperparameters": given,
         "resourceconfig": hosts,
         "inputdataconfig": {
             channel["ChannelName"]: {

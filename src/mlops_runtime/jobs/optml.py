@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# what SageMaker's toolkit calls the script, and how its hyperparameters for the container begin:
+# https://github.com/aws/sagemaker-training-toolkit/blob/master/src/sagemaker_training/params.py
+PROGRAM = "sagemaker_program"
+_CONTAINERS = "sagemaker_"
+
 
 class JobError(ValueError):
     """A job cannot be done; the message says what was given, what is expected and where."""
@@ -74,7 +79,17 @@ class OptMl:
         return self.root / "processing" / "output" / name
 
     def hyperparameters(self) -> dict[str, Any]:
-        """Return the hyperparameters; SageMaker sends text, values that are JSON are decoded as by its toolkit."""
+        """Return the script's hyperparameters; SageMaker sends text, values that are JSON are decoded as by its toolkit.
+
+        Those that begin with ``sagemaker_`` are for the container, as in the toolkit.
+        """
+        return {name: value for name, value in self._given().items() if not name.startswith(_CONTAINERS)}
+
+    def program(self) -> str:
+        """Return the script that the hyperparameter ``sagemaker_program`` names, or nothing."""
+        return str(self._given().get(PROGRAM, ""))
+
+    def _given(self) -> dict[str, Any]:
         path = self.root / "input" / "config" / "hyperparameters.json"
         if not path.exists():
             return {}

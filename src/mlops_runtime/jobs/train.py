@@ -1,16 +1,22 @@
-"""``python -m mlops_runtime.jobs.train <script>``: run a team's training script and check what it leaves.
+"""``train``, the command that SageMaker runs of an image: run a team's training script and check what it leaves.
 
-The script lies in channel ``code`` as a zip. It reads ``SM_CHANNEL_TRAIN`` and writes ``model.onnx`` and ``signature.json`` to
-``SM_MODEL_DIR``; a script that leaves anything else has not trained a model that can be served, and fails here.
+SageMaker starts a training container as ``docker run IMAGE train``, without arguments. The hyperparameter ``sagemaker_program``
+(or the variable ``SAGEMAKER_PROGRAM``), as in SageMaker's own toolkit, names the script. The script lies in channel ``code`` as a
+zip. It reads ``SM_CHANNEL_TRAIN`` and writes ``model.onnx`` and ``signature.json`` to ``SM_MODEL_DIR``; a script that leaves
+anything else has not trained a model that can be served, and fails here.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-dockerfile.html
+and https://github.com/aws/sagemaker-training-toolkit#readme
 """
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mlops_runtime.jobs.optml import JobError, OptMl
-from mlops_runtime.jobs.script import only_script, run_script
+from mlops_runtime.jobs.script import run_script
 from mlops_runtime.serving.model import ModelError, load_directory
 
 _MAX_FAILURE_CHARACTERS = 1024  # SageMaker keeps this much of the file as FailureReason
@@ -37,11 +43,30 @@ def train(opt_ml: OptMl, script: str) -> str:
     return model.sha256
 
 
+def program(opt_ml: OptMl, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return the path of the script inside the zip: the one argument, the variable or the hyperparameter, in this order.
+
+    Args:
+        opt_ml: The job's files.
+        arguments: Of the command; SageMaker passes none.
+        environment: The container's variables.
+
+    Raises:
+        JobError: If nothing names a script, or several arguments do.
+    """
+    if len(arguments) > 1:
+        raise JobError(f"usage: train [<script>], got {list(arguments)}")
+    named = arguments[0] if arguments else environment.get("SAGEMAKER_PROGRAM") or opt_ml.program()
+    if not named:
+        raise JobError("no script: set the hyperparameter 'sagemaker_program' to the script's path in channel code")
+    return named
+
+
 def main(arguments: list[str]) -> int:
     """Run the job. Returns the exit code; a failure is also written to ``/opt/ml/output/failure``."""
     opt_ml = OptMl.from_environment(os.environ)
     try:
-        digest = train(opt_ml, only_script("train", arguments))
+        digest = train(opt_ml, program(opt_ml, arguments, os.environ))
     except JobError as error:
         opt_ml.failure.parent.mkdir(parents=True, exist_ok=True)
         opt_ml.failure.write_text(str(error)[:_MAX_FAILURE_CHARACTERS])

@@ -1,6 +1,6 @@
 """What the jobs of a retraining are told, as calls of SageMaker's API."""
 
-from mlops_constructs.retraining.jobs import JobEnvironment, evaluation_job
+from mlops_constructs.retraining.jobs import JobEnvironment, evaluation_job, training_job
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags
 
@@ -9,7 +9,7 @@ JOBS = JobEnvironment(
     image_uri="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:0",
     instance_type="ml.m5.large",
     maximum=3600,
-    roles={"eval": "arn:aws:iam::123456789012:role/eval"},
+    roles={"eval": "arn:aws:iam::123456789012:role/eval", "train": "arn:aws:iam::123456789012:role/train"},
     subnets=["subnet-1"],
     security_groups=["sg-1"],
     kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
@@ -34,3 +34,20 @@ def test_a_long_plan_reaches_the_job_in_pieces():
     assert len(pieces) > 1
     assert max(map(len, pieces)) <= 256
     assert from_json(EvaluationPlan, "".join(pieces)) == plan
+
+
+def test_the_images_own_train_gets_the_scripts_name():
+    """Step Functions passes no entry point on: SageMaker runs `train`, which reads the hyperparameter."""
+    job = training_job(JOBS, script="train.py", code_uri="s3://code/train.zip")
+    assert job["AlgorithmSpecification"] == {"TrainingImage": JOBS.image_uri, "TrainingInputMode": "File"}
+    assert job["HyperParameters"] == {"sagemaker_program": "train.py"}
+
+
+def test_a_job_of_one_instance_asks_for_no_encryption_between_containers():
+    """It would not affect the job, and no published state machine uses the field."""
+    jobs = (
+        training_job(JOBS, script="train.py", code_uri="s3://code/train.zip"),
+        evaluation_job(JOBS, EvaluationPlan(label="units", block="store", baselines=("last_week",)), has_champion=True),
+    )
+    assert [str(job).count("'InstanceCount': 1") for job in jobs] == [1, 1]
+    assert [job for job in jobs if "InterContainer" in str(job)] == []

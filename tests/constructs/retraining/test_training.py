@@ -30,6 +30,14 @@ def test_fails_with_every_problem_at_once(tmp_path: Path):
     ]
 
 
+def test_hyperparameters_leave_the_containers_names_and_one_place(tmp_path: Path):
+    """SageMaker takes 100, one of which names the script; those of the container are not the script's."""
+    with pytest.raises(ValidationError, match=r"hyperparameters must be from 0 to 99, got 100"):
+        job(tmp_path, hyperparameters={f"h{number}": "1" for number in range(100)})
+    with pytest.raises(ValidationError, match=r"must not begin with 'sagemaker_'.* got sagemaker_program"):
+        job(tmp_path, hyperparameters={"sagemaker_program": "other.py"})
+
+
 def job(folder: Path, **changes: Any) -> TrainingJob:
     """Return a job with changes."""
     (folder / "train.py").write_text("pass")

@@ -49,12 +49,8 @@ def test_model_is_trained_registered_served_and_captured(plane: "Plane") -> None
     sources = {"train": "runtime/train/", "code": "runtime/code/source.zip"}
     plane.sagemaker.create_training_job(
         TrainingJobName="runtime",
-        AlgorithmSpecification={
-            "TrainingImage": IMAGE,
-            "TrainingInputMode": "File",
-            "ContainerEntrypoint": ["python", "-m", "mlops_runtime.jobs.train"],
-            "ContainerArguments": ["train.py"],
-        },
+        AlgorithmSpecification={"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        HyperParameters={"sagemaker_program": "train.py"},
         RoleArn=plane.role,
         InputDataConfig=[
             {

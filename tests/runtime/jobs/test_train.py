@@ -1,5 +1,6 @@
 """The training entrypoint as SageMaker runs it: a process over an /opt/ml of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from mlops_runtime.jobs.optml import OptMl
+from mlops_runtime.jobs.train import program
 from mlops_runtime.serving.model import load_directory
 
 GOOD = """
@@ -86,6 +89,33 @@ def test_a_script_finds_its_checkpoints(models: Any, tmp_path: Path) -> None:
 
 
 def test_fails_without_a_script(tmp_path: Path) -> None:
-    """The usage is a failure like others, so that the job's reason shows it."""
+    """That is a failure like others, so that the job's reason shows it."""
     done = run(tmp_path)
-    assert done.stderr == "mlops train: usage: python -m mlops_runtime.jobs.train <script>, got []\n"
+    expected = "no script: set the hyperparameter 'sagemaker_program' to the script's path in channel code"
+    assert done.stderr == f"mlops train: {expected}\n"
+    assert (tmp_path / "output" / "failure").read_text() == expected
+    assert run(tmp_path, "a.py", "b.py").stderr == "mlops train: usage: train [<script>], got ['a.py', 'b.py']\n"
+
+
+@pytest.mark.parametrize("given", ["train.py", '"train.py"'])
+def test_sagemaker_starts_train_alone_and_a_hyperparameter_names_the_script(
+    models: Any, tmp_path: Path, given: str
+) -> None:
+    """Text, or JSON as SageMaker's SDK writes it; the script does not see the name among its own hyperparameters."""
+    models.write(tmp_path / "input" / "data" / "train")
+    code(tmp_path, GOOD + '    assert os.environ["SM_HPS"] == \'{"rounds": 3}\'\n')
+    config = tmp_path / "input" / "config"
+    config.mkdir()
+    (config / "hyperparameters.json").write_text(json.dumps({"sagemaker_program": given, "rounds": "3"}))
+    done = run(tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[-1][:18]) == (0, "mlops train: model"), done.stderr
+
+
+def test_an_argument_and_the_toolkits_variable_come_before_the_hyperparameter(tmp_path: Path) -> None:
+    """In this order."""
+    config = tmp_path / "input" / "config"
+    config.mkdir(parents=True)
+    (config / "hyperparameters.json").write_text('{"sagemaker_program": "third.py"}')
+    opt_ml, variable = OptMl(tmp_path), {"SAGEMAKER_PROGRAM": "second.py"}
+    named = [program(opt_ml, ["first.py"], variable), program(opt_ml, [], variable), program(opt_ml, [], {})]
+    assert named == ["first.py", "second.py", "third.py"]

@@ -1,4 +1,4 @@
-"""A tiny job: says what it sees, writes what a job writes, and ends as its arguments say."""
+"""A tiny job: says what it sees, writes what a job writes, and ends as its arguments or hyperparameters say."""
 
 import json
 import os
@@ -11,7 +11,9 @@ import boto3
 
 ROOT = Path(os.environ["MLOPS_OPT_ML"])
 arguments = dict(pair.split("=", 1) for pair in sys.argv[1:])
-how = arguments.get("end", "well")
+parameters = ROOT / "input/config/hyperparameters.json"
+told = json.loads(parameters.read_text()) if parameters.is_file() else {}
+how = arguments.get("end", told.get("end", "well"))
 files = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.rglob("*") if path.is_file()}
 sys.stdout.write("hello from the job\n")
 
