@@ -111,6 +111,11 @@ def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
             f"the ref {ref!r} of {project} is not protected, and the role trusts a protected ref only; protect it "
             "(Settings > Repository > Protected branches) or deploy from one that is"
         )
+    if environment.get("MLOPS_ALLOW"):
+        problems.append(
+            "the variable MLOPS_ALLOW has no effect; delete it, and run a pipeline by hand (Build > Pipelines > New pipeline) "
+            "whose input `allow` names the logical ids"
+        )
     if re.fullmatch(_LOOPBACK, environment.get("AWS_ENDPOINT_URL", "")):
         return problems  # an embedded cloud knows no roles of GitLab
     variable, role = environment.get("MLOPS_ROLE_VARIABLE", "MLOPS_ROLE"), environment.get("MLOPS_ROLE", "")

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,35 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 from examples.gitlab_platform import Platform
+from tests.cli.pipeline_run import (
+    INPUTS,
+    OFFLINE,
+    commit,
+    declared,
+    edit,
+    make_repository,
+    needs_gitlab,
+    rendered,
+    results,
+    run_jobs,
+    said,
+)
 
-from mlops_cli.new import Answers, render, write_all
 from mlops_local import deployer
 from mlops_local.cloud import Cloud, up
 
 ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
 ACCOUNT = "000000000000"
-OFFLINE = {**os.environ, "UV_OFFLINE": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+# uv's cache of this machine, for what a job takes from an index; one without a network has no other
+_CACHE = subprocess.run(["uv", "cache", "dir"], env=OFFLINE, capture_output=True, text=True, check=False).stdout.strip()
 # what an embedded cloud has no need of, or a machine without a network cannot have
-LOCAL = ("RUN=env", "DEPENDENCY_AUDIT=off", "CI_COMMIT_REF_PROTECTED=true", "GITLAB_USER_LOGIN=ann")
+LOCAL = (
+    "RUN=env",
+    "DEPENDENCY_AUDIT=off",
+    "CI_COMMIT_REF_PROTECTED=true",
+    "GITLAB_USER_LOGIN=ann",
+    f"UV_CACHE_DIR={_CACHE}",
+)
 # the stack's own tests run in test_new.py
 WITHOUT_STACK = (*LOCAL, "PYTEST_ADDOPTS=--ignore=tests/test_stack.py")
 Ci = Callable[..., subprocess.CompletedProcess[str]]
@@ -41,12 +58,7 @@ def _has_scanner() -> bool:
     )
 
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("gitlab-ci-local", path=OFFLINE["PATH"]) is None, reason="no gitlab-ci-local: npm install"
-    ),
-    pytest.mark.skipif(shutil.which("rsync") is None, reason="no rsync, which gitlab-ci-local needs"),
-]
+pytestmark = needs_gitlab
 needs_scanner = pytest.mark.skipif(
     not _has_scanner(), reason="no detect-secrets in uv's cache: uvx detect-secrets@1.5.0"
 )
@@ -57,41 +69,21 @@ needs_cdk = pytest.mark.skipif(shutil.which("cdk", path=OFFLINE["PATH"]) is None
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A unit's repository as `mlops new` makes it."""
-    return render(
-        Answers(unit="demand", model="forecast", kind="number"), tmp_path_factory.mktemp("rendered") / "project"
-    )
+    return rendered(tmp_path_factory.mktemp("rendered") / "project")
 
 
 @pytest.fixture
 def project(tmp_path: Path, files: dict[str, bytes]) -> Path:
     """The repository in git, on its default branch, with one commit."""
-    folder = tmp_path / "project"
-    write_all(folder, files)
-    _git(folder, "init", "--quiet", "--initial-branch", "main")
-    _git(folder, "remote", "add", "origin", "https://gitlab.example.com/retail/demand.git")
-    _git(folder, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
-    _commit(folder)
-    return folder
+    return make_repository(tmp_path / "project", files)
 
 
 @pytest.fixture
-def ci(project: Path, tmp_path: Path) -> Ci:
+def ci(project: Path) -> Ci:
     """Run jobs, all if none is named: ``ci("test", variables=["NAME=value"], AWS_ENDPOINT_URL=...)``."""
 
-    def run(*jobs: str, variables: tuple[str, ...] = LOCAL, **environment: str) -> subprocess.CompletedProcess[str]:
-        options = [option for variable in variables for option in ("--variable", variable)]
-        hidden = ("AWS_", "CDK_VALIDATION", "PYTHONDONTWRITEBYTECODE", "PYTEST_")
-        clean = {name: value for name, value in OFFLINE.items() if not name.startswith(hidden)}
-        return subprocess.run(
-            ["gitlab-ci-local", "--force-shell-executor", "--home", tmp_path, "--concurrency", "2", *options, *jobs],
-            cwd=project,
-            env={**clean, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=600,
-        )
+    def run(*jobs: str, variables: tuple[str, ...] = LOCAL, **more: Any) -> subprocess.CompletedProcess[str]:
+        return run_jobs(project, *jobs, variables=variables, **more)
 
     return run
 
@@ -107,27 +99,6 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         running.down()
 
 
-def _git(folder: Path, *arguments: str) -> None:
-    who = ("-c", "user.name=ann", "-c", "user.email=ann@example.com")
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def _commit(folder: Path) -> None:
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--message", "Change")
-
-
-def _results(output: str) -> dict[str, str]:
-    rows = [line.split() for line in output.splitlines() if line.startswith((" PASS", " FAIL"))]
-    return {row[1]: row[0] for row in rows}
-
-
-def _edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert text.count(old) == 1
-    path.write_text(text.replace(old, new))
-
-
 @needs_scanner
 @needs_cdk
 def test_what_a_merge_request_makes_is_green(ci: Ci, project: Path) -> None:
@@ -136,7 +107,7 @@ def test_what_a_merge_request_makes_is_green(ci: Ci, project: Path) -> None:
     done = ci(*jobs)
 
     assert done.returncode == 0, done.stdout[-6000:]
-    assert _results(done.stdout) == dict.fromkeys(jobs, "PASS")
+    assert results(done.stdout) == dict.fromkeys(jobs, "PASS")
     artifacts = project / ".gitlab-ci-local/artifacts"
     assert [wheel.name for wheel in (artifacts / "package/dist").glob("*.whl")] == [
         "demand_forecast-0.1.0-py3-none-any.whl"
@@ -153,7 +124,7 @@ def test_the_pipeline_is_green_from_the_commit_to_the_account(ci: Ci, account: C
 
     assert done.returncode == 0, done.stdout[-6000:]
     jobs = ["test", "package", "compliance", "leaks", "synth:development", "plan:development", "deploy:development"]
-    assert _results(done.stdout) == dict.fromkeys(jobs, "PASS")
+    assert results(done.stdout) == dict.fromkeys(jobs, "PASS")
     assert "retail/demand may deploy from main" in done.stdout
     assert "DemandForecast (new): " in done.stdout
     (stack,) = account.client("cloudformation").describe_stacks(StackName="DemandForecast")["Stacks"]
@@ -165,13 +136,13 @@ def test_the_pipeline_is_green_from_the_commit_to_the_account(ci: Ci, account: C
 
 def test_a_model_that_fails_its_gate_is_red(ci: Ci, project: Path) -> None:
     """With the gate's own reason: it has learnt nothing, and does not beat the mean of eight weeks."""
-    _edit(project / "demand_forecast/training/train.py", '"SM_HP_ROUNDS", "80"', '"SM_HP_ROUNDS", "1"')
-    _commit(project)
+    edit(project / "demand_forecast/training/train.py", '"SM_HP_ROUNDS", "80"', '"SM_HP_ROUNDS", "1"')
+    commit(project)
 
     done = ci("test", variables=WITHOUT_STACK)
 
     assert done.returncode != 0
-    assert _results(done.stdout) == {"test": "FAIL"}
+    assert results(done.stdout) == {"test": "FAIL"}
     assert "loss against units_mean_8 +" in done.stdout
     assert "must be below +0.0%" in done.stdout
 
@@ -193,12 +164,12 @@ def build(app: cdk.App) -> cdk.Stack:
 def test_a_finding_is_red(ci: Ci, project: Path) -> None:
     """With rule, construct and fix, before anything is synthesized for an account."""
     (project / "app.py").write_text(OPEN_TOPIC)
-    _commit(project)
+    commit(project)
 
     done = ci("compliance", variables=(*LOCAL, "CDK_VALIDATION=false"))  # cdk-nag alone finds it
 
     assert done.returncode != 0
-    assert _results(done.stdout) == {"compliance": "FAIL"}
+    assert results(done.stdout) == {"compliance": "FAIL"}
     assert "error AwsSolutions-SNS3 at DemandForecast/Open/Resource; fix it" in done.stdout
 
 
@@ -207,7 +178,7 @@ def test_a_secret_in_a_file_is_red(ci: Ci, project: Path) -> None:
     """With file and line."""
     key = "AKIA" + "IOSFODNN7EXAMPL3"
     (project / "settings.py").write_text(f'KEY = "{key}"\n')
-    _commit(project)
+    commit(project)
 
     done = ci("leaks")
 
@@ -221,14 +192,113 @@ def test_a_job_without_its_variables_says_all_that_is_missing(ci: Ci) -> None:
     done = ci("plan:development", variables=("RUN=env", "CI_COMMIT_REF_PROTECTED=false"))
 
     assert done.returncode != 0
-    said = " ".join(line.partition("> ")[2] for line in done.stdout.splitlines() if "> " in line)
     for problem in (
         "mlops: this job cannot deploy: the ref 'main' of retail/demand is not protected",
         "the variable DEVELOPMENT_PLAN_ROLE must be the ARN of the GitLabDeployRole, got ''",
         "the variable AWS_REGION must be the Region to deploy to",
         "there is no AWS_ID_TOKEN",
     ):
-        assert problem in said
+        assert problem in said(done.stdout)
+
+
+KEPT = '''"""A stack with data."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+
+app = cdk.App()
+stack = cdk.Stack(app, "KeptPrices")
+for name in ("Prices", "Costs"):
+    key = dynamodb.Attribute(name="store", type=dynamodb.AttributeType.STRING)
+    dynamodb.Table(stack, name, partition_key=key, billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST)
+app.synth()
+'''
+
+
+@needs_cdk
+def test_the_input_alone_lets_data_go(ci: Ci, account: Cloud, project: Path) -> None:
+    """Each table is named; a pipeline without the input is red, and so is one with the variable of earlier templates."""
+    (project / "app.py").write_text(KEPT)
+    commit(project)
+    assert ci("synth:development").returncode == 0
+    deployer.deploy(account, project / "cdk.out/development")
+    names = [
+        row["LogicalResourceId"]
+        for row in account.client("cloudformation").describe_stack_resources(StackName="KeptPrices")["StackResources"]
+    ]
+    edit(project / "app.py", 'name="store"', 'name="shop"')
+    commit(project)
+    assert ci("synth:development").returncode == 0
+
+    plain = ci("plan:development", **account.environment())
+    one, both = (
+        ci("plan:development", inputs=(*INPUTS, f"allow={' '.join(allowed)}"), **account.environment())
+        for allowed in (names[:1], names)
+    )
+    by_variable = ci("plan:development", variables=(*LOCAL, "MLOPS_ALLOW=--allow X"), **account.environment())
+
+    assert len(names) == 2
+    assert [results(done.stdout)["plan:development"] for done in (plain, one, both)] == ["FAIL", "FAIL", "PASS"], (
+        both.stdout
+    )
+    assert names[1] in said(one.stdout)
+    assert results(by_variable.stdout) == {"plan:development": "FAIL"}
+    assert "the variable MLOPS_ALLOW has no effect" in said(by_variable.stdout)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [("allow=Prices; id", "allow"), ("allow=$(id)", "allow"), ("image_prefix=registry.example.com", "image_prefix")],
+)
+def test_an_input_out_of_form_makes_no_pipeline(ci: Ci, value: str, name: str) -> None:
+    """Before a job runs: it would stand in a script, or in the name of an image."""
+    done = ci("--list", inputs=(*INPUTS, value))
+
+    assert done.returncode != 0
+    assert re.search(rf"`{name}` input: `.*` does not match required regex", done.stdout)
+
+
+def test_images_come_through_a_proxy_where_one_is_named(ci: Ci) -> None:
+    """And from Docker Hub where none is."""
+    proxy = "$CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX/"
+    for inputs, prefix in ((INPUTS, ""), ((*INPUTS, f"image_prefix={proxy}"), proxy)):
+        shown = ci("--preview", inputs=inputs).stdout
+        assert set(re.findall(r"name: (\S*python:3.13)@sha256", shown)) == {f"{prefix}python:3.13"}
+
+
+def test_a_merge_request_keeps_its_files_for_a_week(ci: Ci) -> None:
+    """By jobs of its own, as GitLab takes no variable for it; the branch's files stay as long as they may be deployed again."""
+    review = ("CI_PIPELINE_SOURCE=merge_request_event", "PRODUCTION_DEPLOY_ROLE=arn:aws:iam::1:role/x")
+    listed = ci("--list-json", "--unset-variable", "CI_COMMIT_BRANCH", variables=(*LOCAL, *review))
+    shown = ci("--preview", variables=(*LOCAL, *review)).stdout
+    jobs = yaml.safe_load(shown[shown.index("---") :])
+
+    rows = json.loads(listed.stdout[listed.stdout.index("[\n") :])
+    found = {row["name"] for row in rows if row["when"] != "never"}
+    assert found == {
+        *("test", "package:review", "compliance", "leaks"),
+        *("synth:development:review", "synth:production:review"),
+    }
+    for name in ("package", "synth:development", "synth:production"):
+        kept, reviewed = jobs[name]["artifacts"], jobs[f"{name}:review"]["artifacts"]
+        assert (kept.pop("expire_in"), reviewed.pop("expire_in")) == ("90 days", "1 week")
+        assert (kept, jobs[name]["script"]) == (reviewed, jobs[f"{name}:review"]["script"])
+
+
+def test_gitlabs_own_scans_are_included_and_get_nothing_of_our_jobs(ci: Ci, files: dict[str, bytes]) -> None:
+    """Their templates come with the GitLab that runs them; a machine without a network stops at the first, by name."""
+    inputs, jobs = declared(files)
+
+    assert inputs["gitlab_scans"]["default"] is True
+    assert [entry["template"] for entry in jobs["include"]] == [
+        "Jobs/SAST.gitlab-ci.yml",
+        "Jobs/Secret-Detection.gitlab-ci.yml",
+    ]
+    assert "default" not in jobs  # a `before_script` would run in their images, which have no pip
+    assert jobs["variables"]["AST_ENABLE_MR_PIPELINES"] == "true"
+    done = ci("--list", inputs=(), http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    assert done.returncode != 0
+    assert "lib/gitlab/ci/templates/Jobs/S" in done.stdout
 
 
 def test_production_waits_for_a_person_and_is_there_with_its_role_only(ci: Ci) -> None:
@@ -253,7 +323,7 @@ def test_production_waits_for_a_person_and_is_there_with_its_role_only(ci: Ci) -
 def test_the_file_is_one_that_gitlab_takes(ci: Ci, project: Path) -> None:
     """GitLab's schema, as gitlab-ci-local carries it, accepts it, and would not a word that is none."""
     assert "json schema validated" in ci("--list").stdout
-    _edit(project / ".gitlab-ci.yml", "package:\n  stage: package\n  script:", "package:\n  stage: package\n  scripts:")
+    edit(project / ".gitlab-ci.yml", "  stage: package\n  script:", "  stage: package\n  scripts:")
     broken = ci("--list")
 
     assert broken.returncode != 0
@@ -262,7 +332,7 @@ def test_the_file_is_one_that_gitlab_takes(ci: Ci, project: Path) -> None:
 
 def test_jobs_that_change_an_account_are_one_at_a_time_and_in_an_environment(files: dict[str, bytes]) -> None:
     """What protects production in GitLab hangs on these words."""
-    jobs = yaml.load(files[".gitlab-ci.yml"].replace(b"!reference", b""), Loader=yaml.SafeLoader)
+    _, jobs = declared(files)
 
     for profile in ("development", "production"):
         job = jobs[f"deploy:{profile}"]
@@ -373,6 +443,22 @@ def test_a_job_becomes_its_role_by_its_own_token(
     assert f"assumed-role/cdk-hnb659fds-lookup-role-{ACCOUNT}-us-east-1/" in _who(session("lookup"))
 
 
+def test_the_lookup_role_is_in_the_partition_of_the_account(project: Path) -> None:
+    """China's and GovCloud's are not `aws`."""
+    role = "arn:aws-us-gov:iam::111122223333:role/plan"
+    made = subprocess.run(
+        ["sh", "-ec", '. ci/aws.sh; cat "$AWS_CONFIG_FILE"'],
+        cwd=project,
+        env={"PATH": os.environ["PATH"], "AWS_REGION": "us-gov-west-1", "MLOPS_ROLE": role},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    lookup = "role_arn = arn:aws-us-gov:iam::111122223333:role/cdk-hnb659fds-lookup-role-111122223333-us-gov-west-1"
+    assert lookup in made.stdout.splitlines()
+
+
 def test_a_job_that_plans_gets_nothing_that_deploys(profiles: Profiles) -> None:
     """Whatever its script was changed to: neither the role that deploys, nor from its own CDK's."""
     with pytest.raises(ClientError, match=DENIED):
@@ -403,7 +489,7 @@ def test_fails_for_any_other_ref(profiles: Profiles, role: str, old: str, new: s
 
 def test_jobs_that_plan_name_no_environment_that_is_protected(files: dict[str, bytes]) -> None:
     """Nor one that GitLab would take for production's by its name, and it is no deployment."""
-    jobs = yaml.load(files[".gitlab-ci.yml"].replace(b"!reference", b""), Loader=yaml.SafeLoader)
+    _, jobs = declared(files)
 
     for profile in ("development", "production"):
         job = jobs[f"plan:{profile}"]
@@ -414,10 +500,10 @@ def test_jobs_that_plan_name_no_environment_that_is_protected(files: dict[str, b
 
 def test_what_a_pipeline_installs_is_named_exactly(files: dict[str, bytes]) -> None:
     """Image by digest, uv by hash, tools by version; and nothing is installed where an account's credentials are."""
-    jobs = yaml.load(files[".gitlab-ci.yml"].replace(b"!reference", b""), Loader=yaml.SafeLoader)
+    _, jobs = declared(files)
     text = files[".gitlab-ci.yml"].decode()
 
-    assert re.fullmatch(r"python:3\.13@sha256:[0-9a-f]{64}", jobs["default"]["image"])
+    assert re.fullmatch(r"\$\[\[ inputs\.image_prefix \]\]python:3\.13@sha256:[0-9a-f]{64}", jobs[".project"]["image"])
     assert re.findall(r"aws-cdk@\S+", text) == re.findall(r"aws-cdk@\d+\.\d+\.\d+", text) != []
     assert [
         tool for tool in re.findall(r"uvx (?:--from )?(\S+)", text) if not re.search(r"(@|==)\d+\.\d+\.\d+$", tool)
@@ -430,7 +516,7 @@ def test_what_a_pipeline_installs_is_named_exactly(files: dict[str, bytes]) -> N
         for name, job in jobs.items()
         if isinstance(job, dict) and "install" in str(job.get("script", "")) + str(job.get("before_script", ""))
     }
-    assert installing == {"default", "package"}  # `default` is uv alone, by hash
+    assert installing == {".project", ".package"}  # `.project` is uv alone, by hash
     assert "package" in jobs["deploy:production"]["needs"]
 
 

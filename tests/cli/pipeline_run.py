@@ -1,0 +1,100 @@
+"""A generated repository in git, and its pipeline run job by job by gitlab-ci-local."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mlops_cli.new import Answers, render, write_all
+
+BIN = Path(sys.executable).parent
+OFFLINE = {**os.environ, "UV_OFFLINE": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+# GitLab's own templates come from gitlab.com: where there is no network they are left out
+INPUTS = ("gitlab_scans=false",)
+needs_gitlab = [
+    pytest.mark.skipif(
+        shutil.which("gitlab-ci-local", path=OFFLINE["PATH"]) is None, reason="no gitlab-ci-local: npm install"
+    ),
+    pytest.mark.skipif(shutil.which("rsync") is None, reason="no rsync, which gitlab-ci-local needs"),
+]
+_HIDDEN = ("AWS_", "CDK_VALIDATION", "PYTHONDONTWRITEBYTECODE", "PYTEST_", "VIRTUAL_ENV")
+
+
+def rendered(folder: Path) -> dict[str, bytes]:
+    """Return the files of a unit's repository as `mlops new` makes it; it works in a folder that is not there."""
+    return render(Answers(unit="demand", model="forecast", kind="number"), folder)
+
+
+def make_repository(folder: Path, files: dict[str, bytes]) -> Path:
+    """Write a repository in git, on its default branch, with one commit."""
+    write_all(folder, files)
+    _git(folder, "init", "--quiet", "--initial-branch", "main")
+    _git(folder, "remote", "add", "origin", "https://gitlab.example.com/retail/demand.git")
+    _git(folder, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """Commit what has changed."""
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", "Change")
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace what stands there once."""
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def run_jobs(
+    project: Path,
+    *jobs: str,
+    options: Sequence[str] = (),
+    variables: Sequence[str] = (),
+    inputs: Sequence[str] = INPUTS,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run jobs, all if none is named; the rest is environment."""
+    given = [option for variable in variables for option in ("--variable", variable)]
+    given += [option for value in inputs for option in ("--input", value)]
+    home = project.parent / "home"
+    return subprocess.run(
+        ["gitlab-ci-local", "--force-shell-executor", "--home", home, "--concurrency", "2", *given, *options, *jobs],
+        cwd=project,
+        env={**{name: value for name, value in OFFLINE.items() if not name.startswith(_HIDDEN)}, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def results(output: str) -> dict[str, str]:
+    """Return PASS or FAIL of each job."""
+    rows = [line.split() for line in output.splitlines() if line.startswith((" PASS", " FAIL"))]
+    return {row[1]: row[0] for row in rows}
+
+
+def said(output: str) -> str:
+    """Return what the jobs printed, as one line."""
+    return " ".join(line.partition("> ")[2] for line in output.splitlines() if "> " in line)
+
+
+def declared(files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the inputs and the jobs as the file declares them."""
+    header, jobs = yaml.load_all(files[".gitlab-ci.yml"].replace(b"!reference", b""), Loader=yaml.SafeLoader)
+    return header["spec"]["inputs"], jobs
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=ann", "-c", "user.email=ann@example.com")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
