@@ -1,14 +1,17 @@
 """Start, find and stop the embedded cloud of a folder, from the parent's side.
 
-One folder holds one cloud: ``cloud.json`` names its process, ``cloud.log`` is its log, ``state/`` all that it writes. ``port`` is
-the port that it had last: the environment of a shell stays right when the cloud is started again.
+One folder holds one cloud: ``cloud.json`` names its process, ``cloud.log`` is its log, ``state/`` all that it writes. ``port``,
+``proxy-port`` and ``proxy-token`` are what it had last: the environment of a shell stays right when the cloud is started again.
+``trusted.pem`` holds the certificates that clients in such a shell believe; the key that signed ours is in no file.
 """
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
 import math
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -26,6 +29,7 @@ from typing import Any
 import boto3
 
 from mlops_local import ports, processes
+from mlops_local.egress import environment as egress
 from mlops_local.recorded import list_recorded
 from mlops_local.settings import ACCOUNT, REGION
 
@@ -49,6 +53,7 @@ class Cloud:
         pid: Its child process, which leads the session of all its processes.
         born: When that process started, as :func:`mlops_local.processes.born` says it.
         port: Its port on 127.0.0.1.
+        proxy_port: The port of its proxy, also on 127.0.0.1.
         version: MiniStack's version.
         started: When it came up, ISO 8601.
 
@@ -63,6 +68,7 @@ class Cloud:
     pid: int
     born: str
     port: int
+    proxy_port: int
     version: str
     started: str
 
@@ -82,8 +88,17 @@ class Cloud:
         return processes.born(self.pid) == self.born
 
     def environment(self) -> dict[str, str]:
-        """Return what a tool of AWS needs in its environment to talk to this cloud."""
-        return {
+        """Return what a tool of AWS needs in its environment to talk to this cloud, and to no other.
+
+        A tool that names an endpoint of AWS itself meets the proxy: the embedded cloud answers there too, or refuses.
+        """
+        enclosed = egress.enclosed(
+            egress.outer(os.environ),
+            proxy=egress.proxy_url(self.proxy_port, _token(self.home)),
+            trusted=self.home / "trusted.pem",
+        )
+        return enclosed | {
+            "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ENDPOINT_URL_S3": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": "test",
@@ -127,6 +142,7 @@ class Cloud:
             "monitoring": self._call("/_mlops/monitoring")["monitoring"],
             "clusters": self._call("/_mlops/clusters")["clusters"],
             "load_balancing": self._call("/_mlops/load-balancers"),
+            "hosts": self._call("/_mlops/egress"),
             "clock": self.clock(),
         }
 
@@ -235,11 +251,13 @@ def up(
         shutil.rmtree(home / "state", ignore_errors=True)
         try:
             listener = ports.listen_again(home / "port", on_event) if port is None else ports.listen(port)
+            proxy = ports.listen_again(home / "proxy-port", on_event)
         except ports.PortError as error:
             raise CloudError(str(error)) from error
-        with listener:
+        with listener, proxy:
             ports.remember(home / "port", listener)
-            return _start(home, listener, clock_scale)
+            ports.remember(home / "proxy-port", proxy)
+            return _start(home, listener, proxy, clock_scale)
 
 
 def connect(home: Path) -> Cloud:
@@ -294,16 +312,33 @@ def _check(home: Path, port: int | None, clock_scale: float) -> None:
         raise CloudError("; ".join(problems))
 
 
-def _child_environment(home: Path, port: int, clock_scale: float, descriptor: int) -> dict[str, str]:
+def _token(home: Path) -> str:
+    """Return the password of the folder's proxy, made when missing; only the folder's owner may read it."""
+    file = home / "proxy-token"
+    with (
+        contextlib.suppress(FileExistsError),
+        open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as new,
+    ):
+        new.write(secrets.token_urlsafe(24))
+    return file.read_text()
+
+
+def _child_environment(home: Path, listener: socket.socket, proxy: socket.socket, clock_scale: float) -> dict[str, str]:
     """Return the child's environment: none of the user's AWS settings reach the embedded cloud or what runs in it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    outer = egress.outer(os.environ)
+    port, proxy_port, token = listener.getsockname()[1], proxy.getsockname()[1], _token(home)
+    enclosed = egress.enclosed(outer, proxy=egress.proxy_url(proxy_port, token), trusted=home / "trusted.pem")
+    kept = {name: value for name, value in outer.items() if not name.startswith("AWS_")} | enclosed
     state = home / "state"
     return kept | {
+        egress.SOCKET: str(proxy.fileno()),
+        egress.TOKEN: token,
+        egress.TRUSTED: str(home / "trusted.pem"),
         # ours, read in settings.py
         "MLOPS_LOCAL_PORT": str(port),
         "MLOPS_LOCAL_STATE": str(state),
         "MLOPS_LOCAL_CLOCK_SCALE": str(clock_scale),
-        "MLOPS_LOCAL_SOCKET": str(descriptor),
+        "MLOPS_LOCAL_SOCKET": str(listener.fileno()),
         # MiniStack's
         "AUTH": "true",
         "GATEWAY_PORT": str(port),
@@ -331,28 +366,28 @@ def _child_environment(home: Path, port: int, clock_scale: float, descriptor: in
     }
 
 
-def _start(home: Path, listener: socket.socket, clock_scale: float) -> Cloud:
+def _start(home: Path, listener: socket.socket, proxy: socket.socket, clock_scale: float) -> Cloud:
     (home / "state" / "tmp").mkdir(parents=True)
     log_path = home / "cloud.log"
     if log_path.exists():
         log_path.replace(home / "cloud.previous.log")
-    bound = listener.getsockname()[1]
     with log_path.open("wb") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "mlops_local.launcher"],
             cwd=home / "state",
-            env=_child_environment(home, bound, clock_scale, listener.fileno()),
+            env=_child_environment(home, listener, proxy, clock_scale),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            pass_fds=[listener.fileno()],
+            pass_fds=[listener.fileno(), proxy.fileno()],
             start_new_session=True,
         )
     cloud = Cloud(
         home=home,
         pid=child.pid,
         born=processes.born(child.pid) or "",
-        port=bound,
+        port=listener.getsockname()[1],
+        proxy_port=proxy.getsockname()[1],
         version=importlib.metadata.version("ministack"),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )

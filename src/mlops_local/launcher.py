@@ -37,6 +37,8 @@ from mlops_local import (
     state_machines,
     stepfunctions,
 )
+from mlops_local.egress import service as egress
+from mlops_local.egress.refusals import with_refusals
 from mlops_local.routes import with_routes
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ async def _serve(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await serve(cast("ASGIFramework", with_routes(app.app)), config, shutdown_trigger=stopped.wait)
+    await serve(cast("ASGIFramework", with_routes(with_refusals(app.app))), config, shutdown_trigger=stopped.wait)
 
 
 def main() -> None:
@@ -98,6 +100,7 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    egress.start()
     try:
         install()
     except compat.CompatError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_local import runners, settings
+from mlops_local.egress import environment as egress
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV")
 _VOLUMES = {"emptyDir"}
@@ -133,6 +134,7 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
         "HOSTNAME": place.metadata["name"],
         **place.credentials,
     }
+    base |= egress.container(isolated=False)
     base |= {"AWS_EC2_METADATA_DISABLED": "true", "TMPDIR": str(place.root / "tmp")}
     ours = {
         "MLOPS_OPT_ML": str(place.root / "opt" / "ml"),

@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.responses import get_region
 
 from mlops_local import clock, settings
+from mlops_local.egress.environment import container
 from mlops_local.sagemaker.roles import Identity
 
 LOGGER = logging.getLogger(__name__)
@@ -76,10 +77,12 @@ def environment(root: Path, given: Mapping[str, str], identity: Identity, *, iso
         root: The private root.
         given: The caller's environment.
         identity: Execution role, whose temporary credentials the process gets.
-        isolated: Network isolation: no credentials and no endpoint, as in a container that can make no outbound call.
+        isolated: Network isolation: no credentials and no endpoint, and a proxy that refuses every host, as in a container
+            that can make no outbound call.
     """
     base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     base |= {"AWS_REGION": get_region(), "AWS_DEFAULT_REGION": get_region(), "PYTHONUNBUFFERED": "1"}
+    base |= container(isolated=isolated)
     if not isolated:
         url = settings.endpoint_url()
         base |= {"AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_S3": url, **identity.environment()}

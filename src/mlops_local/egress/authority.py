@@ -1,0 +1,114 @@
+"""The certificate authority of one run of the embedded cloud: it lives in memory and may sign for AWS's domains alone."""
+
+import ssl
+import tempfile
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_LIFE = timedelta(days=3650)
+_CONTEXTS = 512  # hosts whose certificates are kept
+
+
+class Authority:
+    """Signs a certificate for each host that the embedded cloud answers for.
+
+    Its private key is made here and never written; the certificate says, in a critical extension, below which domains it
+    may be believed: https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10
+
+    Args:
+        domains: Those domains.
+    """
+
+    def __init__(self, domains: Iterable[str]) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._leaf_key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mlops embedded cloud")])
+        self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._lock = threading.Lock()
+        permitted = [x509.DNSName(domain) for domain in sorted(domains)]
+        self._certificate = (
+            self._builder(self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None), critical=True)
+            .add_extension(self._identifier, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def pem(self) -> bytes:
+        """Return the authority's certificate."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def context(self, host: str) -> ssl.SSLContext:
+        """Return what a server needs to be taken for a host.
+
+        Args:
+            host: Its name.
+        """
+        with self._lock:
+            found = self._contexts.get(host)
+            if found is None:
+                if len(self._contexts) >= _CONTEXTS:
+                    self._contexts.clear()
+                found = self._contexts[host] = self._context(host)
+            return found
+
+    def _context(self, host: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_alpn_protocols(["http/1.1"])
+        key = self._leaf_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        # the ssl module reads files only: one that none but its owner may read, and only for as long as that takes
+        with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+            Path(file.name).write_bytes(key + self._leaf(host).public_bytes(serialization.Encoding.PEM))
+            context.load_cert_chain(file.name)
+        return context
+
+    def _leaf(self, host: str) -> x509.Certificate:
+        return (
+            self._builder(x509.Name([]), self._leaf_key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            # critical, since the subject is empty: https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.6
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier), critical=False
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + _LIFE)
+        )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

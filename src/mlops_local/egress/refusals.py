@@ -1,0 +1,79 @@
+"""Requests for services that the embedded cloud does not have: refused by name, in a form that SDKs show.
+
+A service is found as MiniStack finds it, from target, signature and host. A request that is not signed and names no service in
+its host would be taken for S3 and answered with a bucket that does not exist.
+"""
+
+import html
+import json
+from urllib.parse import parse_qs
+
+from ministack import app
+from ministack.core import router
+
+from mlops_local import compat
+from mlops_local.egress.hosts import Kind, kind
+from mlops_local.routes import Application, Receive, Scope, Send
+
+compat.expect("ministack.app", SERVICE_HANDLERS=dict)
+compat.expect("ministack.core.router", detect_service="(method, path, headers, query_params)")
+
+CODE = "NotInEmbeddedCloud"
+_STATUS = 403  # SDKs do not retry it
+
+
+def refusal(method: str, path: str, headers: dict[str, str], query: str) -> str | None:
+    """Return why a request is refused, or ``None`` where the embedded cloud has its service.
+
+    Args:
+        method: Of HTTP.
+        path: Of the request.
+        headers: Its headers, with lower-case names.
+        query: Its query string.
+    """
+    host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+    is_aws = kind(host) is Kind.ENDPOINT
+    service = router.detect_service(method, path, headers, parse_qs(query, keep_blank_values=True))
+    if service not in app.SERVICE_HANDLERS:
+        where = f" (host {host})" if is_aws else ""
+        return f"service {service!r}{where} is not in the embedded cloud; nothing was sent to AWS"
+    if is_aws and service == "s3" and not any(label.startswith("s3") for label in host.split(".")):
+        signed = "authorization" in headers or "X-Amz-Credential" in query
+        if not signed:
+            return f"host {host} is not in the embedded cloud; nothing was sent to AWS"
+    return None
+
+
+def with_refusals(application: Application) -> Application:
+    """Return an ASGI application that refuses what ``application`` has no service for."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/_"):
+            await application(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        message = refusal(scope["method"], scope["path"], headers, scope["query_string"].decode("latin-1"))
+        if message is None:
+            await application(scope, receive, send)
+            return
+        content_type, body = _answer(headers.get("content-type", ""), message)
+        await send({
+            "type": "http.response.start",
+            "status": _STATUS,
+            "headers": [
+                (b"content-type", content_type.encode()),
+                (b"content-length", str(len(body)).encode()),
+                (b"x-amzn-errortype", CODE.encode()),
+            ],
+        })  # fmt: skip
+        await send({"type": "http.response.body", "body": body})
+
+    return serve
+
+
+def _answer(content_type: str, message: str) -> tuple[str, bytes]:
+    """Return an error as the protocol of the request has it: query calls are forms, and get XML."""
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        error = f"<Error><Type>Sender</Type><Code>{CODE}</Code><Message>{html.escape(message)}</Message></Error>"
+        return "text/xml", f"<ErrorResponse>{error}<RequestId>embedded</RequestId></ErrorResponse>".encode()
+    return content_type or "application/json", json.dumps({"__type": CODE, "message": message}).encode()

@@ -1,0 +1,32 @@
+"""The proxy as a part of the embedded cloud's child process."""
+
+import os
+import socket
+from pathlib import Path
+
+from mlops_local import settings
+from mlops_local.egress import environment, hosts
+from mlops_local.egress.authority import Authority
+from mlops_local.egress.proxy import Proxy
+from mlops_local.egress.upstream import Upstream
+from mlops_local.routes import ROUTES
+
+
+def start() -> None:
+    """Start the proxy on the inherited socket, and write the certificates that clients must believe."""
+    outer = environment.outer(os.environ)
+    authority = Authority(hosts.endpoint_domains())
+    known = [path.read_bytes().rstrip() for path in environment.trusted_certificates(outer)]
+    trusted = Path(os.environ[environment.TRUSTED])
+    written = trusted.with_suffix(".new")
+    written.write_bytes(b"\n".join([*known, authority.pem()]))
+    written.replace(trusted)
+    proxy = Proxy(
+        socket.socket(fileno=int(os.environ.pop(environment.SOCKET))),
+        token=os.environ.pop(environment.TOKEN),
+        cloud_port=settings.port,
+        authority=authority,
+        upstream=Upstream(outer),
+    )
+    proxy.start()
+    ROUTES["/_mlops/egress"] = lambda _method, _body: (200, proxy.report())
