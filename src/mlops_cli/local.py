@@ -1,6 +1,7 @@
 """``mlops local``: start, stop and look at the embedded cloud."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -88,11 +89,14 @@ def logs(
 
 @app.command()
 def env(home: Home = None) -> None:
-    """Print the environment that points the AWS SDKs and the cdk CLI at the embedded cloud."""
+    """Print the environment that points the AWS SDKs and the cdk CLI at the embedded cloud, and keeps them from AWS."""
     from mlops_local import cloud
+    from mlops_local.egress.environment import conflicting
 
     with shown(cloud.CloudError):
         variables = cloud.connect(home_folder(home)).environment()
+    for name in conflicting(os.environ):
+        typer.echo(f"unset {name}")
     for name, value in sorted(variables.items()):
         typer.echo(f"export {name}={shlex.quote(value)}")
     # the cdk CLI runs `mlops` and `python`, and needs this environment's node

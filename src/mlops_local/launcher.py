@@ -100,11 +100,11 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    egress.start()
     try:
         install()
     except compat.CompatError as error:
         sys.exit(f"mlops local: {error}")
+    egress.start()
     LOGGER.info("embedded cloud: ministack %s, port %d, state in %s", compat.VERSION, settings.port, settings.home)
     asyncio.new_event_loop().run_until_complete(_serve(int(os.environ["MLOPS_LOCAL_SOCKET"])))
     LOGGER.info("embedded cloud: down")

@@ -119,7 +119,7 @@ def test_starts_clean_after_a_crash(
 def test_goes_down_with_all_its_processes(
     own_cloud: Callable[..., Cloud], make_function: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Ends workers in the middle of their work, also those that a function started, and keeps only log and port."""
+    """Ends workers in the middle of their work, also those that a function started; log and what shells rely on stay."""
     cloud = own_cloud()
     code = "import subprocess, time\ndef handler(event, context):\n"
     code += "    subprocess.Popen(['sleep', '60'], process_group=0)\n    time.sleep(60)\n"
@@ -131,7 +131,9 @@ def test_goes_down_with_all_its_processes(
     assert len(processes.members(cloud.pid)) == 3
     cloud.down()
     assert processes.members(cloud.pid) == []
-    assert sorted(path.name for path in (tmp_path / "cloud").iterdir()) == [".gitignore", "cloud.log", "lock", "port"]
+    kept = [".gitignore", "cloud.log", "lock", "port", "proxy-port", "proxy-token", "trusted.pem"]
+    assert sorted(path.name for path in (tmp_path / "cloud").iterdir()) == kept
+    assert (tmp_path / "cloud" / "proxy-token").stat().st_mode & 0o777 == 0o600
     with pytest.raises(CloudError, match="no embedded cloud runs in"):
         connect(tmp_path / "cloud")
 

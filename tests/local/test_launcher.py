@@ -114,7 +114,7 @@ def test_serves_on_the_socket_that_it_inherits(own_cloud: Callable[..., Cloud]) 
         if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets
     }
 
-    assert listening == {("0100007F", cloud.port)}
+    assert listening == {("0100007F", cloud.port), ("0100007F", cloud.proxy_port)}
 
 
 def _descriptors(pid: int) -> set[str]:

@@ -17,6 +17,13 @@ _PROXY = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 _TRUST = ("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 _REPLACED = (*_PROXY, *_NO_PROXY, *_TRUST)
+_OTHER_ACCOUNT = (
+    "AWS_DEFAULT_PROFILE",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_PROFILE",
+    "AWS_SECURITY_TOKEN",
+    "AWS_SESSION_TOKEN",
+)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # what the parent of the embedded cloud hands to its child: an open socket, the proxy's password, where certificates go
@@ -69,6 +76,24 @@ def enclosed(environ: Mapping[str, str], *, proxy: str, trusted: Path) -> dict[s
         **dict.fromkeys(_TRUST, str(trusted)),
         OUTER: json.dumps(replaced, sort_keys=True),
     }
+
+
+def conflicting(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables of an environment that would turn clients away from the embedded cloud.
+
+    A profile and a session token belong to another account's keys, and the endpoint of one service stands above that of all.
+
+    See: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+
+    Example:
+        >>> conflicting({"AWS_PROFILE": "prod", "AWS_ENDPOINT_URL_SQS": "https://sqs.example", "AWS_REGION": "eu-west-1"})
+        ['AWS_ENDPOINT_URL_SQS', 'AWS_PROFILE']
+    """
+    return sorted(
+        name
+        for name in environ
+        if name in _OTHER_ACCOUNT or (name.startswith("AWS_ENDPOINT_URL_") and name != "AWS_ENDPOINT_URL_S3")
+    )
 
 
 def container(*, isolated: bool) -> dict[str, str]:

@@ -11,7 +11,9 @@ from enum import Enum
 from botocore.loaders import Loader
 
 # claim: egress-aws-domains
-_OTHER_DOMAINS = frozenset({"aws", "aws.dev", "aws.amazon.com", "awsapps.com", "amazoncognito.com"})
+_OTHER_DOMAINS = frozenset({
+    "aws", "aws.dev", "aws.amazon.com", "awsapps.com", "amazoncognito.com", "amazonwebservices.com",
+})  # fmt: skip
 # claim: egress-metadata-addresses
 _METADATA = frozenset({"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23"})
 

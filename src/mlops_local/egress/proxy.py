@@ -7,7 +7,6 @@ settings would have led: package registries work as they do elsewhere.
 
 import asyncio
 import base64
-import binascii
 import hmac
 import logging
 import socket
@@ -141,7 +140,7 @@ class Proxy:
         scheme, _, encoded = given.partition(" ")
         try:
             user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # of base64 and of UTF-8
             user, password = "", ""
         known = user in {USER, ISOLATED} and scheme.lower() == "basic"
         if not known or not hmac.compare_digest(password.encode(), self._token.encode()):

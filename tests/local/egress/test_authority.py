@@ -1,0 +1,87 @@
+"""Certificates for AWS's hosts: believed for those alone."""
+
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from mlops_local.egress.authority import Authority
+
+
+def _handshake(authority: Authority, trusted: Path, signed: str, asked: str) -> str:
+    """Let a client that believes the authority ask for a host, and return what it thinks of the answer."""
+    ours, theirs = socket.socketpair()
+    context = ssl.create_default_context(cafile=str(trusted))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # Python 3.13's default
+
+    def serve() -> None:
+        try:
+            authority.context(signed).wrap_socket(ours, server_side=True).close()
+        except OSError:
+            ours.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        with context.wrap_socket(theirs, server_hostname=asked):
+            return "trusted"
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    finally:
+        thread.join()
+
+
+@pytest.fixture
+def authority() -> Authority:
+    """Give an authority for two domains."""
+    return Authority(["amazonaws.com", "api.aws"])
+
+
+@pytest.fixture
+def trusted(authority: Authority, tmp_path: Path) -> Path:
+    """Give the file of its certificate."""
+    path = tmp_path / "trusted.pem"
+    path.write_bytes(authority.pem())
+    return path
+
+
+@pytest.mark.parametrize(
+    "host", ["sts.amazonaws.com", "a-bucket.with.dots.s3.eu-west-1.amazonaws.com", "sqs.us-east-1.api.aws"]
+)
+def test_clients_believe_it_for_hosts_of_its_domains(authority: Authority, trusted: Path, host: str) -> None:
+    """By the strict rules of newer Pythons too."""
+    assert _handshake(authority, trusted, host, host) == "trusted"
+
+
+def test_clients_do_not_believe_it_for_another_host(authority: Authority, trusted: Path) -> None:
+    """A certificate is for one name."""
+    assert "Hostname mismatch" in _handshake(authority, trusted, "sts.amazonaws.com", "iam.amazonaws.com")
+
+
+@pytest.mark.parametrize("host", ["www.example.org", "amazonaws.com.example.org", "pypi.example"])
+def test_clients_do_not_believe_it_outside_its_domains(authority: Authority, trusted: Path, host: str) -> None:
+    """Even a signature of its own key is worth nothing there."""
+    assert _handshake(authority, trusted, host, host) == "permitted subtree violation"
+
+
+def test_its_key_is_in_no_file(authority: Authority, trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs sign with two keys, and no private key stays behind."""
+    folder = trusted.parent / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+
+    authority.context("sts.amazonaws.com")
+
+    assert list(folder.iterdir()) == []
+    assert b"PRIVATE" not in trusted.read_bytes()
+    first = x509.load_pem_x509_certificate(authority.pem())
+    second = x509.load_pem_x509_certificate(Authority(["amazonaws.com"]).pem())
+    assert first.public_key() != second.public_key()
+
+
+def test_a_host_keeps_its_context(authority: Authority) -> None:
+    """Connections to one host share a certificate, and their sessions."""
+    assert authority.context("sts.amazonaws.com") is authority.context("sts.amazonaws.com")
