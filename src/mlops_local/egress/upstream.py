@@ -40,7 +40,7 @@ class Upstream:
         """
         # as Python and curl read them; no_proxy: https://docs.python.org/3/library/urllib.request.html
         bypass = {"no": self.environ.get("no_proxy") or self.environ.get("NO_PROXY") or ""}
-        if urllib.request.proxy_bypass_environment(host, bypass):
+        if urllib.request.proxy_bypass_environment(host, bypass):  # type: ignore[attr-defined]  # not in typeshed
             return None
         names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
         url = next((self.environ[name] for name in names if self.environ.get(name)), None)
