@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from mlops_runtime.custom_resource import answer
 from mlops_runtime.rollout.record import AuditChain
@@ -19,6 +20,7 @@ RESOURCE = SpecResource(
     sagemaker=boto3.client("sagemaker"),
     cloudwatch=boto3.client("cloudwatch"),
     stepfunctions=boto3.client("stepfunctions"),
+    ecr=boto3.client("ecr", config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})),
     chain=AuditChain(
         s3=S3,
         bucket=os.environ["AUDIT_BUCKET"],

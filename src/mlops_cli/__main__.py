@@ -10,6 +10,7 @@ from mlops_cli import (
     demo,
     doctor,
     features,
+    image,
     invoke,
     local,
     models,
@@ -51,6 +52,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(serving.app, name="serving")
+app.add_typer(image.app, name="image")
 app.add_typer(terraform.app, name="terraform")
 
 

@@ -23,6 +23,12 @@ SHARED_KEY = ConstructWarning(
     id="mlops-constructs:BusinessUnit.keyNotOwned",
     text="unit '{unit}' uses a key that it does not own: its policy must admit logs, cloudwatch, events, sns and the unit's roles",
 )
+PLACEHOLDER_IMAGE = ConstructWarning(
+    id="mlops-constructs:ModelImage.placeholderDigest",
+    text="image '{repository}' has the all-zero digest, which no registry has: only the embedded cloud runs it. For an account: "
+    "mlops image build --repository {repository}; mlops image push --repository {repository}; "
+    "mlops image digest --repository {repository} --write",
+)
 UNKNOWN_VALUE = ConstructWarning(
     id="mlops-constructs:StateMachine.unknownValue",
     text="{finding}; if it is newer than the installed botocore, acknowledge this warning",
@@ -62,6 +68,7 @@ CLOSED_MODEL_MONITOR = ConstructWarning(
 ALL_WARNINGS = (
     DEVELOPMENT_DESTROYS_DATA,
     SHARED_KEY,
+    PLACEHOLDER_IMAGE,
     UNKNOWN_VALUE,
     NO_HEARTBEAT_ALARM,
     NO_TRAFFIC_ALARM,

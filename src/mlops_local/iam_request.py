@@ -113,6 +113,11 @@ def resources(call: Call) -> list[str]:
         return _sagemaker_resources(call)
     if call.service == "glue":
         return _glue_resources(call)
+    if call.service == "ecr" and "repositoryName" in call.body:
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+        *start, account, _ = call.arn_prefix("ecr").split(":")
+        registry = call.body.get("registryId", account)
+        return [f"{':'.join(start)}:{registry}:repository/{call.body['repositoryName']}"]
     if call.service == "eks":
         return iam_clusters.resources(call.path, call.arn_prefix("eks"))
     if call.service == "elasticloadbalancing":

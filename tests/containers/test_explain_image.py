@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tests.containers.test_model_image import DOCKERFILE, instructions
 
+from mlops_runtime.image.build_context import write_context
+
 FOLDER = Path(__file__).parents[2] / "containers" / "explain"
 FILE = (FOLDER / "Dockerfile").read_text()
 
@@ -50,6 +52,7 @@ def test_it_is_built_for_the_python_of_the_image_that_it_extends() -> None:
     assert copied[-1] == f"/opt/venv/lib/python{python[1]}/site-packages"
 
 
-def test_nothing_but_its_requirements_reaches_the_build() -> None:
-    """The context is closed and opened by name."""
-    assert (FOLDER / "Dockerfile.dockerignore").read_text().split() == ["*", "!containers/explain"]
+def test_nothing_but_its_requirements_reaches_the_build(tmp_path: Path) -> None:
+    """The context holds what is copied, and no tool."""
+    context = write_context("explain", tmp_path / "context")
+    assert sorted(path.name for path in context.folder.iterdir()) == ["Dockerfile", "requirements.txt"]

@@ -150,6 +150,8 @@ class EksInferenceService(ServiceMetrics):
         self._manifests_url: str | None = None
         standing = self._deliver(Delivery.server_side_apply() if delivery is None else delivery)
         self._rollout = self._define_rollout(registry, spec, policy, standing)
+        if image is not None:
+            self._rollout.require_image(image)
         business_unit.tag(self)
 
     @property

@@ -120,6 +120,7 @@ class ModelEndpoint(ModelEndpointBase):
         self._rollout: Rollout | None = None
         if model_package_arn is None:
             self._rollout = self._define_rollout(registry, spec)
+            self._rollout.require_image(image)
         else:
             self._define_served(spec, model_package_arn, rollback)
         business_unit.tag(self)

@@ -17,6 +17,7 @@ from mlops_constructs.model_registry.prebuilt import PrebuiltImage, Processor, U
 _REPOSITORY = r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _DIGEST_ALLOWED = "'sha256:' and 64 hexadecimal digits, as a tag can be moved"
+PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
@@ -155,6 +156,19 @@ class ModelImage:
             iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
             iam.PolicyStatement(actions=list(_PULL), resources=[self._repository_arn(scope)]),
         ]
+
+    def presence_statement(self, scope: IConstruct) -> iam.PolicyStatement:
+        """Return what a role needs to ask whether the registry has the image.
+
+        Args:
+            scope: Any construct of the stack that runs it.
+        """
+        return iam.PolicyStatement(actions=["ecr:BatchGetImage"], resources=[self._repository_arn(scope)])
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the digest is all zeros: what ``cdk.json`` has before an image was built; only the embedded cloud runs it."""
+        return self.digest == PLACEHOLDER_DIGEST
 
     def _repository_arn(self, scope: IConstruct) -> str:
         if self.directory is not None:

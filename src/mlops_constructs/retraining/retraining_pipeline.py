@@ -138,6 +138,9 @@ class RetrainingPipeline(Construct):
         )
         roles = self._access.job_roles(code, step_code)
         jobs = self._render_jobs(name, training, source, {job: role.role_arn for job, role in roles.items()})
+        endpoint.rollout.require_image(training.image)
+        if processing is not None:
+            endpoint.rollout.require_image(processing.image)
         plan = RetrainPlan(
             pipeline=self._pipeline,
             unit_name=business_unit.name,

@@ -21,7 +21,8 @@ from mlops_constructs._machine import define_machine
 from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs._table import define_table
 from mlops_constructs._validation import raise_if_any
-from mlops_constructs.model_registry import ModelRegistry
+from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
+from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout._iam import WILDCARD_REASON, RolloutAccess
 from mlops_constructs.rollout.deploy_machine import deploy_machine
 from mlops_constructs.rollout.golden import define_golden
@@ -98,7 +99,9 @@ class Rollout(Construct):
         self._define_rules(probation)
         if target.is_reset_by_stack:
             self._feed(self._define_stack_rule())
-        self._spec_resource = self._define_spec(spec)
+        self._images: list[str] = []
+        self._spec_function = self._define_spec_function()
+        self._spec_resource = self._define_spec(spec, self._spec_function)
         business_unit.publish_entry(self, "Entry", self._entry(target, spec, url))
 
     @property
@@ -130,6 +133,32 @@ class Rollout(Construct):
     def spec_uri(self) -> str:
         """URI of the desired serving spec."""
         return self._spec_resource.get_att_string("SpecUri")
+
+    def require_image(self, image: ModelImage) -> None:
+        """Refuse a deployment while the registry does not have an image, instead of the first job or model that needs it.
+
+        The function of the serving spec asks ECR, through the interface endpoint ``ecr.api`` that a made network gets for it.
+
+        Args:
+            image: Image of the endpoint or of jobs around it. One that the CDK builds is there by then and is not asked for.
+        """
+        if image.directory is not None:
+            return
+        uri = image.uri(self)
+        if uri in self._images:
+            return
+        self._images.append(uri)
+        self._unit.reach(["ecr.api"])
+        statement = image.presence_statement(self)
+        grant = iam.Grant.add_to_principal(
+            grantee=self._spec_function, actions=statement.actions, resource_arns=statement.resources
+        )
+        grant.apply_before(self._spec_resource)
+        resource = self._spec_resource.node.default_child
+        assert isinstance(resource, cdk.CfnResource)  # noqa: S101 - what CustomResource defines
+        resource.add_property_override("Images", list(self._images))
+        if image.is_placeholder:
+            warn(self, PLACEHOLDER_IMAGE, repository=image.repository_name)
 
     def grant_deploy(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody start the Deploy machine, for instance to roll back by hand, and take a running rollout back at once.
@@ -345,8 +374,8 @@ class Rollout(Construct):
             personal=None if capture is None else capture.personal,
         )
 
-    def _define_spec(self, spec: ServingSpec) -> cdk.CustomResource:
-        function = define_function(
+    def _define_spec_function(self) -> lambda_.Function:
+        return define_function(
             self,
             "ServingSpec",
             business_unit=self._unit,
@@ -365,6 +394,8 @@ class Rollout(Construct):
             timeout=cdk.Duration.minutes(10),
             wildcard_reason=WILDCARD_REASON,
         )
+
+    def _define_spec(self, spec: ServingSpec, function: lambda_.Function) -> cdk.CustomResource:
         resource = cdk.CustomResource(
             self,
             "Spec",

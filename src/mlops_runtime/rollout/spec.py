@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.rollout import (
     AuditRecord,
@@ -22,6 +24,7 @@ from mlops_runtime.contracts.rollout import (
     ServingSpec,
     spec_key,
 )
+from mlops_runtime.image.image_presence import check_images
 from mlops_runtime.rollout.limits import SpecError, check_spec
 from mlops_runtime.rollout.machine import short_hash, start_deploy
 from mlops_runtime.rollout.plan import live_pointer
@@ -31,6 +34,7 @@ from mlops_runtime.rollout.table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_ecr import ECRClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_stepfunctions import SFNClient
@@ -51,6 +55,7 @@ class SpecResource:
         sagemaker: Client.
         cloudwatch: Client.
         stepfunctions: Client.
+        ecr: Client, with timeouts that leave time for an answer.
         chain: The endpoint's audit chain and row.
         bucket: Artifacts bucket.
         machine_arn: The Deploy machine.
@@ -61,6 +66,7 @@ class SpecResource:
     sagemaker: "SageMakerClient"
     cloudwatch: "CloudWatchClient"
     stepfunctions: "SFNClient"
+    ecr: "ECRClient"
     chain: AuditChain
     bucket: str
     machine_arn: str
@@ -93,6 +99,7 @@ class SpecResource:
     def _apply(self, event: Mapping[str, Any]) -> dict[str, str]:
         spec = self._spec(event)
         digest = content_hash(spec)
+        self._check_images(event, digest)
         key = spec_key(spec.endpoint, digest)
         uri = f"s3://{self.bucket}/{key}"
         stored = self._put(key, canonical_json(spec))
@@ -106,6 +113,29 @@ class SpecResource:
         name = f"spec-{digest[:12]}-{short_hash(event['RequestId'])}"
         start_deploy(self.stepfunctions, self.machine_arn, name, request)
         return {"SpecUri": uri, "SpecHash": digest}
+
+    def _check_images(self, event: Mapping[str, Any], digest: str) -> None:
+        """Refuse images that are missing; what was accepted once is accepted again, so that a stack can always roll back to it."""
+        images = event["ResourceProperties"].get("Images", [])
+        if not (isinstance(images, list) and all(isinstance(image, str) for image in images)):
+            raise SpecError(f"property Images must be a list of image names, got {images!r}")
+        accepted = (
+            f"specs/{self.table.endpoint}/accepted/{content_hash({'spec': digest, 'images': sorted(images)})}.json"
+        )
+        if self._exists(accepted):
+            return
+        check_images(self.ecr, images)
+        self._put(accepted, canonical_json({"images": sorted(images)}))
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self.s3.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            # without the right to list a bucket, S3 calls a missing key forbidden
+            if error.response["Error"]["Code"] in ("403", "404"):
+                return False
+            raise
+        return True
 
     def _put(self, key: str, content: bytes) -> datetime:
         """Store an object, and return when S3 did: the time in the cloud."""

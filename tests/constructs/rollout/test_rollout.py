@@ -1,6 +1,7 @@
 """The rollout of an endpoint in a template."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,19 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
+from aws_cdk.assertions import Template
 
-from mlops_constructs import GoldenRequests, RolloutChecks, RolloutPolicy, ValidationError
+from mlops_constructs import (
+    BusinessUnit,
+    EndpointCapacity,
+    GoldenRequests,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    RolloutChecks,
+    RolloutPolicy,
+    ValidationError,
+)
 from mlops_constructs.testing import machine_definitions, machine_findings
 
 
@@ -176,3 +188,56 @@ def test_golden_requests_make_a_rehearsal(define: Callable[..., Any], tmp_path: 
 def _policies(stack: cdk.Stack) -> dict[str, Any]:
     resources = cdk.assertions.Template.from_stack(stack).to_json()["Resources"]
     return {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::IAM::Policy"}
+
+
+def test_the_registry_is_asked_for_every_image_once(demand: Any):
+    """The endpoint's and the training's image are one: one name, one right, one endpoint of the network, one warning."""
+    resource = demand.one("Custom::MLOpsServingSpec", "Spec")
+    (image,) = resource["Images"]
+    text = "".join(part if isinstance(part, str) else "TOKEN" for part in image["Fn::Join"][1])
+    assert re.fullmatch(r"TOKEN\.dkr\.ecr\.TOKEN\.TOKEN/[a-z-]+@sha256:[0-9a-f]{64}", text)
+    rights = [
+        statement
+        for policy in demand.resources("AWS::IAM::ManagedPolicy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement.get("Action") == "ecr:BatchGetImage"
+    ]
+    assert len(rights) == 1
+    assert "*" not in json.dumps(rights[0]["Resource"])
+
+
+def test_a_placeholder_digest_warns_with_the_commands():
+    """Synthesis goes on, since the embedded cloud runs it; an account's registry never has it."""
+    app = cdk.App()
+    stack = cdk.Stack(app, "Stack")
+    unit = BusinessUnit(stack, "Unit", name="pilot")
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="first")
+    image = ModelImage.from_ecr(repository_name="team/model", digest="sha256:" + "0" * 64)
+    capacity = EndpointCapacity.instances("ml.m5.large", count=1)
+    ModelEndpoint(
+        stack, "Endpoint", business_unit=unit, registry=registry, name="first", image=image, capacity=capacity
+    )
+
+    messages = [entry.data for entry in app.synth().get_stack_by_name("Stack").messages for entry in [entry.entry]]
+
+    (found,) = [message for message in messages if "placeholderDigest" in str(message)]
+    assert "mlops image build --repository team/model" in str(found)
+
+
+def test_an_image_that_the_cdk_builds_is_not_asked_for(tmp_path: Path):
+    """It is pushed before the stack is deployed."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    stack = cdk.Stack(cdk.App(), "Stack")
+    unit = BusinessUnit(stack, "Unit", name="pilot")
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="first")
+    capacity = EndpointCapacity.instances("ml.m5.large", count=1)
+    pinned = ModelImage.from_ecr(repository_name="team/model", digest="sha256:" + "1" * 64)
+    endpoint = ModelEndpoint(
+        stack, "Endpoint", business_unit=unit, registry=registry, name="first", image=pinned, capacity=capacity
+    )
+
+    endpoint.rollout.require_image(ModelImage.build(tmp_path))
+
+    template = Template.from_stack(stack).to_json()
+    (resource,) = [r for r in template["Resources"].values() if r["Type"] == "Custom::MLOpsServingSpec"]
+    assert len(resource["Properties"]["Images"]) == 1

@@ -13,6 +13,7 @@ from mlops_runtime.contracts.rollout import AuditRecord, DeployRequest, Outcome,
 from mlops_runtime.rollout.spec import SpecResource
 from mlops_runtime.rollout.table import RolloutTable
 
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/demand/1"
 
 
@@ -30,6 +31,7 @@ def _resource(world: World, **changes: Any) -> SpecResource:
         sagemaker=world.sagemaker,
         cloudwatch=world.cloudwatch,
         stepfunctions=world.stepfunctions,
+        ecr=world.ecr,
         chain=world.chain,
         bucket="artifacts",
         machine_arn=MACHINE,
@@ -121,6 +123,50 @@ def test_fails_with_the_reason_when_the_spec_is_wrong(world: World, spec: object
     assert message in answer["failure"]
     assert world.table.read().desired is None
     assert world.executions() == []
+
+
+def _with_images(event: dict[str, Any], *images: object) -> dict[str, Any]:
+    return {**event, "ResourceProperties": {**event["ResourceProperties"], "Images": list(images)}}
+
+
+def _push(world: World) -> tuple[str, str]:
+    """Push an image; return its name and its digest."""
+    world.ecr.create_repository(repositoryName="mlops-runtime")
+    manifest = json.dumps(
+        {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"digest": "sha256:" + "a" * 64}, "layers": []}
+    )
+    image = world.ecr.put_image(repositoryName="mlops-runtime", imageManifest=manifest, imageTag="1")["image"]
+    digest = image["imageId"]["imageDigest"]
+    return f"123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{digest}", digest
+
+
+def test_an_image_that_the_registry_lacks_fails_the_stack(world: World) -> None:
+    """With the commands that build and push it; nothing is stored or started, and the next try with the image works."""
+    image, digest = _push(world)
+    missing = image.replace(digest, "sha256:" + "9" * 64)
+    answer = _send(world, _with_images(_event("Create"), image, missing))
+    assert f"image {missing} is not in its registry: repository 'mlops-runtime' does not have it" in answer["failure"]
+    assert "mlops image push --repository mlops-runtime" in answer["failure"]
+    assert image not in answer["failure"]
+    assert world.table.read().desired is None
+    assert world.executions() == []
+    assert "failure" not in _send(world, _with_images(_event("Create", request="r2"), image))
+
+
+def test_a_stack_rolls_back_to_an_image_that_is_gone(world: World) -> None:
+    """What was accepted is accepted again: a rollback must not fail. What is new is asked for again."""
+    image, digest = _push(world)
+    assert "failure" not in _send(world, _with_images(_event("Create"), image))
+    world.ecr.batch_delete_image(repositoryName="mlops-runtime", imageIds=[{"imageDigest": digest}])
+    changed = _with_images(_event("Update", replace(SPEC, instance_count=4), "r2"), image)
+    assert "is not in its registry" in _send(world, changed)["failure"]
+    assert "failure" not in _send(world, _with_images(_event("Update", SPEC, "r3"), image))
+
+
+def test_fails_when_images_are_not_names(world: World) -> None:
+    """A property that this library never writes is named."""
+    answer = _send(world, _with_images(_event("Create"), 3))
+    assert "property Images must be a list of image names, got [3]" in answer["failure"]
 
 
 def test_a_failed_create_leaves_nothing_to_delete(world: World) -> None:

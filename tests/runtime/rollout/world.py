@@ -140,6 +140,7 @@ class World:
         self.dynamodb: Any = AtomicWrites(client("dynamodb"))
         self.cloudwatch: Any = client("cloudwatch")
         self.stepfunctions: Any = client("stepfunctions")
+        self.ecr: Any = client("ecr")
         for bucket in ("artifacts", "audit"):
             self.s3.create_bucket(Bucket=bucket)
         self._table("rollout", "endpoint")

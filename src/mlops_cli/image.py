@@ -1,0 +1,176 @@
+"""``mlops image``: build the image of jobs and servers with the user's docker, push it to ECR, name its digest."""
+
+import json
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlops_cli.account import Profile, account
+from mlops_cli.errors import UserError, shown
+from mlops_cli.local import Home
+
+if TYPE_CHECKING:
+    from mlops_runtime.image.build_context import BuildContext
+    from mlops_runtime.image.image_registry import ImageRepository
+
+app = typer.Typer(
+    help="The image of jobs and servers: built by your docker, pushed to ECR, named by digest.", no_args_is_help=True
+)
+_SETTINGS = Path("cdk.json")
+_CONTEXT_KEY = "image_digest"
+
+
+class Kind(StrEnum):
+    """An image of this library."""
+
+    RUNTIME = "runtime"
+    EXPLAIN = "explain"
+
+
+Which = Annotated[Kind, typer.Argument(help="runtime: jobs and servers. explain: with shap, for jobs that explain.")]
+Repository = Annotated[
+    str | None, typer.Option(help="Repository of ECR. Default: mlops-runtime or mlops-explain.", show_default=False)
+]
+Tag = Annotated[
+    str | None, typer.Option(help="Tag. Default: the version and a digest of the image's files.", show_default=False)
+]
+
+
+@app.command()
+def build(
+    which: Which = Kind.RUNTIME,
+    *,
+    repository: Repository = None,
+    tag: Tag = None,
+    platform: Annotated[
+        str, typer.Option(help="Platform of the instances: linux/amd64 or linux/arm64.")
+    ] = "linux/amd64",
+    runtime: Annotated[
+        str | None, typer.Option(help="For explain: the runtime image that it extends, by digest.", show_default=False)
+    ] = None,
+    context: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the build context. Default: .mlops/image/<image>.", show_default=False),
+    ] = None,
+) -> None:
+    """Write the build context and build the image; without docker, say what to run elsewhere."""
+    from mlops_runtime.image.docker import Docker, DockerError, build_arguments
+
+    if (which is Kind.EXPLAIN) != (runtime is not None):
+        raise UserError(
+            f"--runtime names the image that explain extends, and runtime extends none, got {which} and --runtime {runtime!r}"
+        )
+    written = _context(which, context)
+    name = f"{_repository(which, repository)}:{written.tag if tag is None else tag}"
+    arguments = build_arguments(written.folder, name=name, platform=platform, runtime=runtime)
+    with shown(DockerError):
+        Docker.find([shlex.join(["docker", *arguments])]).run(*arguments)
+    typer.echo(f"built {name} for {platform}; push it with: mlops image push{_given(which, repository, tag)}")
+
+
+@app.command()
+def push(
+    which: Which = Kind.RUNTIME,
+    *,
+    repository: Repository = None,
+    tag: Tag = None,
+    create: Annotated[bool, typer.Option("--create", help="Make the repository where there is none.")] = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Push the image that was built to the account's registry, and print its digest."""
+    from mlops_runtime.image.docker import Docker, DockerError
+    from mlops_runtime.image.image_registry import ImageRepository, RegistryError
+
+    name = _repository(which, repository)
+    label = _context(which, None).tag if tag is None else tag
+    with account(profile, home) as aws, shown(DockerError, RegistryError):
+        target = ImageRepository(ecr=aws.client("ecr"), name=name)
+        if create and target.create():
+            typer.echo(f"made repository {name}")
+        host = target.host()
+        local, remote = f"{name}:{label}", f"{host}/{name}:{label}"
+        login = f"aws ecr get-login-password | docker login --username AWS --password-stdin {host}"
+        docker = Docker.find([login, f"docker tag {local} {remote}", f"docker push {remote}"])
+        if target.digest(label) is None:
+            if not docker.has_image(local):
+                raise UserError(
+                    f"docker has no image {local}; build it with: mlops image build{_given(which, repository, tag)}"
+                )
+            found = target.login()
+            docker.run("login", "--username", found.user, "--password-stdin", found.host, given=found.password)
+            docker.run("tag", local, remote)
+            docker.run("push", remote)
+        typer.echo(_found(target, label))
+
+
+@app.command()
+def digest(
+    which: Which = Kind.RUNTIME,
+    *,
+    repository: Repository = None,
+    tag: Tag = None,
+    write: Annotated[bool, typer.Option("--write", help="Write it to cdk.json as context image_digest.")] = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Print the digest of a pushed image."""
+    from mlops_runtime.image.image_registry import ImageRepository, RegistryError
+
+    name = _repository(which, repository)
+    label = _context(which, None).tag if tag is None else tag
+    settings = _settings() if write else {}
+    with account(profile, home) as aws, shown(RegistryError):
+        found = _found(ImageRepository(ecr=aws.client("ecr"), name=name), label)
+    if write:
+        settings["context"] = {**settings.get("context", {}), _CONTEXT_KEY: found}
+        _SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+    typer.echo(found)
+
+
+def _context(which: Kind, folder: Path | None) -> "BuildContext":
+    from mlops_runtime.image.build_context import write_context
+
+    return write_context(which.value, Path(".mlops/image") / which.value if folder is None else folder)
+
+
+def _repository(which: Kind, name: str | None) -> str:
+    from mlops_runtime.image.build_context import REPOSITORIES
+
+    return REPOSITORIES[which.value] if name is None else name
+
+
+def _given(which: Kind, repository: str | None, tag: str | None) -> str:
+    """Return the arguments that name the same image in the next command."""
+    words = [] if which is Kind.RUNTIME else [which.value]
+    words += [] if repository is None else ["--repository", repository]
+    words += [] if tag is None else ["--tag", tag]
+    return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def _found(target: "ImageRepository", tag: str) -> str:
+    found = target.digest(tag)
+    if found is None:
+        tags = ", ".join(target.tags()[:5]) or "none"
+        raise UserError(
+            f"repository {target.name!r} has no image with tag {tag!r}; its newest tags: {tags}. Push it with mlops image push, "
+            "or name another with --tag"
+        )
+    return found
+
+
+def _settings() -> dict[str, dict[str, str]]:
+    try:
+        settings = json.loads(_SETTINGS.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            "there is no cdk.json here to write the digest to; run in the app's folder, or leave --write out"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{_SETTINGS.resolve()} is not JSON: {error}") from error
+    if not isinstance(settings, dict) or not isinstance(settings.get("context", {}), dict):
+        raise UserError(f"{_SETTINGS.resolve()} must be an object with an object as context; correct it first")
+    return settings

@@ -1,0 +1,55 @@
+"""The registry of the embedded cloud: images that were pushed, and those that this machine stands in for.
+
+Nothing is pulled here. For each repository of :mod:`mlops_local.runners` the all-zero digest of ``cdk.json`` names this machine's
+own code, and a tag names the stand-in of an image that AWS publishes. Any other digest must have been pushed.
+"""
+
+import json
+from typing import Any
+
+from ministack.core.responses import get_account_id
+from ministack.services import ecr
+
+from mlops_local import compat
+from mlops_local.runners import runners
+
+compat.expect("ministack.services.ecr", _batch_get_image="(data)")
+
+PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
+Response = tuple[int, dict[str, str], bytes]
+
+
+def install() -> None:
+    """Let BatchGetImage know the images that this machine stands in for."""
+    pushed = ecr._batch_get_image
+
+    def batch_get_image(data: dict[str, Any]) -> Response:
+        name, asked = str(data.get("repositoryName", "")), data.get("imageIds", [])
+        images = [_image(data, name, image_id) for image_id in asked if _stands_in(name, image_id)]
+        rest = [image_id for image_id in asked if not _stands_in(name, image_id)]
+        if not images:
+            answered: Response = pushed(data)
+            return answered
+        # claim: registry-names-missing-images
+        failures = [
+            {"imageId": image_id, "failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
+            for image_id in rest
+        ]
+        body = json.dumps({"images": images, "failures": failures}).encode()
+        return 200, {"Content-Type": "application/x-amz-json-1.1"}, body
+
+    ecr._batch_get_image = batch_get_image
+
+
+def _stands_in(repository: str, image_id: dict[str, str]) -> bool:
+    return repository in runners() and (image_id.get("imageDigest") == PLACEHOLDER_DIGEST or "imageTag" in image_id)
+
+
+def _image(data: dict[str, Any], repository: str, image_id: dict[str, str]) -> dict[str, Any]:
+    return {
+        "registryId": data.get("registryId", get_account_id()),
+        "repositoryName": repository,
+        "imageId": {"imageDigest": PLACEHOLDER_DIGEST, **image_id},
+        "imageManifest": "{}",
+        "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json",
+    }

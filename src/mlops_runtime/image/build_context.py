@@ -1,0 +1,71 @@
+"""The build context of an image: its Dockerfile, its locked requirements, and the installed ``mlops_runtime``.
+
+What is installed is what goes into the image, from a checkout or from a wheel alike, so that the image's code is the code that
+declared it.
+"""
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Literal
+
+ImageKind = Literal["runtime", "explain"]
+# the folder of an image below containers/, and the name of its repository unless the user names another
+FOLDERS: dict[ImageKind, str] = {"runtime": "model", "explain": "explain"}
+REPOSITORIES: dict[ImageKind, str] = {"runtime": "mlops-runtime", "explain": "mlops-explain"}
+_DISTRIBUTION = "mlops-constructs"
+_PACKAGE = Path(__file__).parents[1]
+_CHECKOUT = _PACKAGE.parents[1] / "containers"
+_INSTALLED = Path(__file__).with_name("containers")
+# of the folder, what the build does not read
+_TOOLS = ("lock.py", "*.in", "__pycache__")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext:
+    """A folder that docker builds an image from.
+
+    Args:
+        folder: The folder; it holds the ``Dockerfile``.
+        tag: The version, and the first 12 digits of the SHA-256 over all files: another content has another tag.
+    """
+
+    folder: Path
+    tag: str
+
+
+def write_context(kind: ImageKind, folder: Path) -> BuildContext:
+    """Write the build context of an image, in place of what the folder held.
+
+    Args:
+        kind: Which image: ``runtime`` for jobs and servers, ``explain`` with shap on top of it.
+        folder: Where to.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     sorted(path.name for path in write_context("explain", Path(place) / "context").folder.iterdir())
+        ['Dockerfile', 'requirements.txt']
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    source = (_CHECKOUT if _CHECKOUT.is_dir() else _INSTALLED) / FOLDERS[kind]
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_TOOLS))
+    installed = distribution(_DISTRIBUTION)
+    if kind == "runtime":
+        packages = folder / "site-packages"
+        shutil.copytree(_PACKAGE, packages / _PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", "containers"))
+        # jobs ask for the version that they run
+        named = packages / f"{_DISTRIBUTION.replace('-', '_')}-{installed.version}.dist-info"
+        named.mkdir()
+        (named / "METADATA").write_text(installed.read_text("METADATA") or "", "utf-8")
+    return BuildContext(folder=folder, tag=f"{installed.version}-{_digest(folder)[:12]}")
+
+
+def _digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        total.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()

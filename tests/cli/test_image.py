@@ -1,0 +1,103 @@
+"""``mlops image`` with a stand-in for docker, against the registry of the embedded cloud."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlops_local.cloud import Cloud
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+STAND_IN = Path(__file__).with_name("docker_stand_in.py")
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A docker on the path; its log and its login lie in the folder that is given."""
+    store = tmp_path / "docker-store"
+    store.mkdir()
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("DOCKER_STAND_IN", str(store))
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return store
+
+
+def test_an_image_goes_from_build_to_the_apps_digest(
+    on_cloud: Run, cloud: Cloud, docker: Path, tmp_path: Path, unique_stack: str
+) -> None:
+    """Build, push with the repository made, and the digest written to cdk.json; a second push finds it there."""
+    name = unique_stack.lower()
+    (tmp_path / "cdk.json").write_text('{"app": "python app.py", "context": {"kept": true}}')
+
+    built = on_cloud("image", "build", "--repository", name)
+    pushed = on_cloud("image", "push", "--repository", name, "--create")
+    again = on_cloud("image", "push", "--repository", name)
+    written = on_cloud("image", "digest", "--repository", name, "--write")
+
+    assert built.returncode == 0, built.stderr
+    assert built.stdout.endswith(f"for linux/amd64; push it with: mlops image push --repository {name}\n")
+    assert pushed.stdout.splitlines()[0] == f"made repository {name}"
+    digest = pushed.stdout.splitlines()[1]
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
+    assert again.stdout.strip() == written.stdout.strip() == digest
+    settings = json.loads((tmp_path / "cdk.json").read_text())
+    assert settings == {"app": "python app.py", "context": {"kept": True, "image_digest": digest}}
+    found = cloud.client("ecr").batch_get_image(repositoryName=name, imageIds=[{"imageDigest": digest}])
+    assert len(found["images"]) == 1
+    log = (docker / "log").read_text().splitlines()
+    assert [line.split()[0] for line in log] == ["buildx", "image", "login", "tag", "push"]
+    assert (docker / "password").read_text()
+    assert (docker / "password").read_text() not in "\n".join(log)
+
+
+def test_without_docker_each_step_names_its_commands(
+    on_cloud: Run, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique_stack: str
+) -> None:
+    """The context is written all the same, to be built elsewhere."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cloud.client("ecr").create_repository(repositoryName=unique_stack.lower())
+
+    built = on_cloud("image", "build")
+    pushed = on_cloud("image", "push", "--repository", unique_stack.lower(), "--tag", "1")
+
+    assert built.returncode == pushed.returncode == 1
+    assert built.stderr.startswith("mlops: there is no docker on this machine's PATH; on one that has it, run:\n")
+    assert re.search(
+        r"\n    docker buildx build --platform linux/amd64 .* --tag mlops-runtime:\S+ \.mlops/image/runtime\n",
+        built.stderr,
+    )
+    assert (tmp_path / ".mlops/image/runtime/Dockerfile").is_file()
+    host = cloud.endpoint_url.removeprefix("http://")
+    assert f"\n    docker push {host}/{unique_stack.lower()}:1\n" in pushed.stderr
+
+
+def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, unique_stack: str) -> None:
+    """No repository, nothing built, nothing pushed, no cdk.json: one line each, with the fix."""
+    name = unique_stack.lower()
+
+    def said(*arguments: str) -> str:
+        result = on_cloud("image", *arguments)
+        assert result.returncode == 1
+        return result.stderr
+
+    assert f"there is no repository '{name}' in region us-east-1; make it with --create" in said(
+        "push", "--repository", name
+    )
+    assert f"docker has no image {name}:1; build it with: mlops image build --repository {name} --tag 1" in said(
+        "push", "--repository", name, "--tag", "1", "--create"
+    )
+    assert f"repository '{name}' has no image with tag '1'; its newest tags: none" in said(
+        "digest", "--repository", name, "--tag", "1"
+    )
+    assert "there is no cdk.json here to write the digest to" in said("digest", "--write")
+    assert "--runtime names the image that explain extends" in said("build", "explain")
+    assert not (tmp_path / "cdk.json").exists()
+    shutil.rmtree(docker)

@@ -1,0 +1,48 @@
+"""Which images the embedded registry has. Source: BatchGetImage's errors and failures in botocore, ecr 2015-09-21."""
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+ZERO, OTHER = "sha256:" + "0" * 64, "sha256:" + "1" * 64
+
+
+def test_this_machine_stands_in_for_the_placeholder(cloud):
+    """The all-zero digest of ``cdk.json`` is this machine's own code; another digest was never pushed."""
+    answer = cloud.client("ecr").batch_get_image(
+        repositoryName="mlops-runtime", imageIds=[{"imageDigest": ZERO}, {"imageDigest": OTHER}]
+    )
+
+    assert [image["imageId"]["imageDigest"] for image in answer["images"]] == [ZERO]
+    assert [(failure["failureCode"], failure["imageId"]) for failure in answer["failures"]] == [
+        ("ImageNotFound", {"imageDigest": OTHER})
+    ]
+
+
+def test_an_image_that_was_pushed_is_there(cloud, unique):
+    """By its digest; the repository has no other."""
+    ecr = cloud.client("ecr")
+    ecr.create_repository(repositoryName=unique)
+    pushed = ecr.put_image(repositoryName=unique, imageManifest=json.dumps({"layers": []}), imageTag="1")["image"]
+
+    answer = ecr.batch_get_image(repositoryName=unique, imageIds=[pushed["imageId"], {"imageDigest": OTHER}])
+
+    assert [image["imageId"] for image in answer["images"]] == [pushed["imageId"]]
+    assert [failure["failureCode"] for failure in answer["failures"]] == ["ImageNotFound"]
+
+
+def test_a_repository_that_nobody_made_is_an_error(cloud, unique):
+    """As the model of the operation lists it."""
+    with pytest.raises(ClientError, match="RepositoryNotFoundException"):
+        cloud.client("ecr").batch_get_image(repositoryName=unique, imageIds=[{"imageDigest": OTHER}])
+
+
+def test_a_role_is_asked_for_the_repository(cloud, make_role, acting_as, allow):
+    """The right to one repository does not reach another."""
+    one = "arn:aws:ecr:us-east-1:000000000000:repository/mlops-runtime"
+    ecr = acting_as(make_role(allow("ecr:BatchGetImage", resource=one)))("ecr")
+
+    assert ecr.batch_get_image(repositoryName="mlops-runtime", imageIds=[{"imageDigest": ZERO}])["images"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        ecr.batch_get_image(repositoryName="mlops-explain", imageIds=[{"imageDigest": ZERO}])
