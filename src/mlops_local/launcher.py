@@ -37,6 +37,7 @@ from mlops_local import (
     stamps,
     state_machines,
     stepfunctions,
+    taken_names,
 )
 from mlops_local.egress import service as egress
 from mlops_local.egress.refusals import with_refusals
@@ -58,6 +59,7 @@ _MODULES = (
     iam_targets,
     sagemaker,
     cloudformation,
+    taken_names,
     state_machines,
     stepfunctions,
     alarms,
