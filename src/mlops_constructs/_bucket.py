@@ -58,7 +58,7 @@ def define_bucket(
         encryption=s3.BucketEncryption.KMS,
         object_lock=object_lock,
     )
-    kept = business_unit.profile.removal_policy is cdk.RemovalPolicy.RETAIN
+    kept = business_unit.profile.keeps_data
     resource = _resource(bucket)
     resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
         destination_bucket_name=business_unit.access_logs.bucket_name, log_file_prefix=f"{_path_in_stack(bucket)}/"

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 
 from constructs import Construct
@@ -25,6 +24,10 @@ def define_table(
 ) -> dynamodb.Table:
     """Define a table with text keys.
 
+    It is not protected against deletion: a protected table stays when a failed creation is rolled back. In PRODUCTION the stack
+    keeps it, no role of the library may delete it, and DynamoDB keeps a backup of a deleted table with recovery for 35 days.
+    See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/PointInTimeRecovery_Howitworks.html
+
     Args:
         scope: Parent.
         id: Construct id.
@@ -33,7 +36,6 @@ def define_table(
         sort_key: Attribute of the sort key. Default: there is none.
         ttl: Attribute with the epoch second after which an item is deleted. Default: items stay.
     """
-    kept = business_unit.profile.removal_policy is cdk.RemovalPolicy.RETAIN
     table = dynamodb.Table(
         scope,
         id,
@@ -46,7 +48,6 @@ def define_table(
             point_in_time_recovery_enabled=True
         ),
         time_to_live_attribute=ttl,
-        deletion_protection=kept,
         removal_policy=business_unit.profile.removal_policy,
     )
     acknowledge_family(table, "DynamoDBInBackupPlan", _BACKUP)

@@ -42,7 +42,9 @@ compat.expect("ministack.services.lambda_svc", _functions=object)
 compat.expect("ministack.services.secretsmanager", _secrets=object)
 compat.expect("ministack.services.sns", _topics=object)
 compat.expect("ministack.services.sqs", _queue_name_to_url=object)
-compat.expect("ministack.services.ssm", _lookup_parameter="(name_or_arn, *, allow_arn_region=False, flexible_name=False)")
+compat.expect(
+    "ministack.services.ssm", _lookup_parameter="(name_or_arn, *, allow_arn_region=False, flexible_name=False)"
+)
 compat.expect("ministack.services.stepfunctions", _state_machines=object)
 compat.expect(
     "ministack.services.cloudformation.provisioners",
@@ -146,6 +148,9 @@ def _glue_table(properties: Mapping[str, Any]) -> str | None:
 
 
 # What each type's handler answers; the API behind some is idempotent or overwrites, the handler is not allowed to be.
+# claim: cloudformation-refuses-a-topic-that-exists
+# claim: cloudformation-refuses-a-rule-that-exists
+# claim: cloudformation-refuses-an-alarm-that-exists
 _TAKEN: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "AWS::CloudWatch::Alarm": _named("AlarmName", lambda name: name in cloudwatch._alarms),
     "AWS::CloudWatch::CompositeAlarm": _named("AlarmName", lambda name: name in cloudwatch._composite_alarms),
@@ -173,7 +178,9 @@ _TAKEN: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "AWS::SecretsManager::Secret": _named(
         "Name", lambda name: any(found.get("Name") == name for found in list(secretsmanager._secrets.values()))
     ),
-    "AWS::StepFunctions::StateMachine": _named("StateMachineName", lambda name: _ends(stepfunctions._state_machines, name)),
+    "AWS::StepFunctions::StateMachine": _named(
+        "StateMachineName", lambda name: _ends(stepfunctions._state_machines, name)
+    ),
 }
 
 
@@ -233,7 +240,9 @@ def _table_is_protected(name: str) -> str | None:
     table = dynamodb._tables.get(name) or {}
     if str(table.get("DeletionProtectionEnabled", False)).lower() != "true":
         return None
-    return "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first."
+    return (
+        "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first."
+    )
 
 
 def _balancer_is_protected(arn: str) -> str | None:

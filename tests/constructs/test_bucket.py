@@ -37,7 +37,7 @@ def test_production_keeps_and_can_hold() -> None:
     """The bucket stays, and a version can be put under legal hold, but none is locked by default."""
     _, bucket = _bucket(Profile.PRODUCTION)
 
-    assert bucket["DeletionPolicy"] == "Retain"
+    assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
     assert bucket["Properties"]["ObjectLockConfiguration"] == {"ObjectLockEnabled": "Enabled"}
 
 

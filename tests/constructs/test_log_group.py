@@ -8,7 +8,9 @@ from mlops_constructs import BusinessUnit, Profile
 from mlops_constructs._log_group import define_log_group
 
 
-@pytest.mark.parametrize(("profile", "policy"), [(Profile.PRODUCTION, "Retain"), (Profile.DEVELOPMENT, "Delete")])
+@pytest.mark.parametrize(
+    ("profile", "policy"), [(Profile.PRODUCTION, "RetainExceptOnCreate"), (Profile.DEVELOPMENT, "Delete")]
+)
 def test_log_group_has_key_year_and_the_profiles_policy(profile: Profile, policy: str) -> None:
     """A year of logs, encrypted with the unit's key."""
     stack = cdk.Stack(cdk.App(), "S")

@@ -10,7 +10,7 @@ from mlops_constructs._table import define_table
 
 @pytest.mark.parametrize(("profile", "kept"), [(Profile.PRODUCTION, True), (Profile.DEVELOPMENT, False)])
 def test_table_has_key_recovery_and_the_profiles_policy(profile: Profile, kept: bool) -> None:
-    """On demand, encrypted, recoverable, and protected where data must stay."""
+    """On demand, encrypted, recoverable; kept where data must stay, and deletable when its creation is rolled back."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)
 
@@ -19,7 +19,7 @@ def test_table_has_key_recovery_and_the_profiles_policy(profile: Profile, kept: 
     Template.from_stack(stack).has_resource(
         "AWS::DynamoDB::Table",
         {
-            "DeletionPolicy": "Retain" if kept else "Delete",
+            "DeletionPolicy": "RetainExceptOnCreate" if kept else "Delete",
             "Properties": {
                 "BillingMode": "PAY_PER_REQUEST",
                 "KeySchema": [
@@ -33,7 +33,7 @@ def test_table_has_key_recovery_and_the_profiles_policy(profile: Profile, kept: 
                     "KMSMasterKeyId": stack.resolve(unit.key.key_arn),
                 },
                 "TimeToLiveSpecification": {"AttributeName": "expires", "Enabled": True},
-                "DeletionProtectionEnabled": kept,
+                "DeletionProtectionEnabled": Match.absent(),
                 "TableName": Match.absent(),
             },
         },

@@ -5,10 +5,12 @@ What the handlers of CloudFormation's types must answer: the create handler fail
 `contract_create_create`), also where the service's own call overwrites or is idempotent, as PutMetricAlarm, PutRule, CreateTopic.
 """
 
+import contextlib
 import itertools
 import json
 
 import pytest
+from botocore.exceptions import WaiterError
 
 _number = itertools.count(1)
 TRUST = {"Version": "2012-10-17", "Statement": [
@@ -78,10 +80,8 @@ def stacks(cloud):
         call = client.create_stack if existing is None else client.update_stack
         call(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
         kind = "stack_create_complete" if existing is None else "stack_update_complete"
-        try:
+        with contextlib.suppress(WaiterError):  # how it ended is read below
             client.get_waiter(kind).wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-        except Exception:  # noqa: BLE001 - how it ended is read below
-            pass
         made.append(name)
         events = client.describe_stack_events(StackName=name)["StackEvents"]
         status = client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
@@ -122,7 +122,7 @@ def test_a_name_that_exists_is_refused_and_what_has_it_stays(stacks, cloud, surr
     for stack in (second, first):
         client.delete_stack(StackName=stack)
         client.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-    third, status, reasons = stacks({"Thing": NAMED[kind](name)})
+    _, status, reasons = stacks({"Thing": NAMED[kind](name)})
     assert status == "CREATE_COMPLETE", reasons
 
 
@@ -164,6 +164,30 @@ def test_what_is_protected_against_deletion_keeps_its_stack_from_going(stacks, c
     """DeleteTable refuses a protected table, and so does CloudFormation's handler, in a rollback as well."""
     protected = resource("AWS::DynamoDB::Table", DeletionProtectionEnabled=True, **KEYS)
     broken = {"Type": "AWS::EC2::FlowLog", "DependsOn": "Thing", "Properties": {"ResourceType": "VPC"}}
-    stack, status, reasons = stacks({"Thing": protected, "Broken": broken})
+    _, status, reasons = stacks({"Thing": protected, "Broken": broken})
     assert status == "ROLLBACK_FAILED"
     assert "currently protected against deletion" in reasons
+
+
+def test_what_was_imported_keeps_its_name_through_updates(stacks, cloud):
+    """A table whose template gives no name is imported by its name; an update changes it in place and its items stay."""
+    client, dynamodb = cloud.client("cloudformation"), cloud.client("dynamodb")
+    name, stack = f"imported-{next(_number)}", f"taken-import-{next(_number)}"
+    dynamodb.create_table(TableName=name, **KEYS)
+    dynamodb.put_item(TableName=name, Item={"k": {"S": "kept"}})
+    template = {
+        "Resources": {"Thing": {**resource("AWS::DynamoDB::Table", **KEYS), "DeletionPolicy": "RetainExceptOnCreate"}}
+    }
+    change = client.create_change_set(
+        StackName=stack, ChangeSetName="import", ChangeSetType="IMPORT", TemplateBody=json.dumps(template),
+        ResourcesToImport=[{"ResourceType": "AWS::DynamoDB::Table", "LogicalResourceId": "Thing",
+                            "ResourceIdentifier": {"TableName": name}}],
+    )  # fmt: skip
+    client.get_waiter("change_set_create_complete").wait(ChangeSetName=change["Id"], WaiterConfig={"Delay": 1})
+    client.execute_change_set(ChangeSetName=change["Id"])
+    client.get_waiter("stack_import_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    template["Resources"]["Thing"]["Properties"]["Tags"] = [{"Key": "a", "Value": "b"}]
+    _, status, reasons = stacks(template["Resources"], stack)
+    assert status == "UPDATE_COMPLETE", reasons
+    assert physical(cloud, stack) == name
+    assert dynamodb.get_item(TableName=name, Key={"k": {"S": "kept"}})["Item"] == {"k": {"S": "kept"}}

@@ -73,7 +73,7 @@ def define_key(scope: Construct, id: str, *, unit: str, profile: "Profile") -> k
         id,
         description=f"data of business unit {unit}",
         enable_key_rotation=True,
-        pending_window=cdk.Duration.days(30 if profile.removal_policy is cdk.RemovalPolicy.RETAIN else 7),
+        pending_window=cdk.Duration.days(30 if profile.keeps_data else 7),
         policy=iam.PolicyDocument(statements=_statements(cdk.Stack.of(scope))),
         removal_policy=profile.removal_policy,
     )

@@ -36,8 +36,9 @@ _PLAIN = (
     "which no client would trust. PRODUCTION refuses to be without one"
 )
 _DELETABLE = (
-    "DEVELOPMENT deletes everything with its stack, which protection against deletion would make fail; rejected: a second "
-    "deployment only to take the protection away. PRODUCTION has it"
+    "it holds no data, and a protected one can be deleted neither by the rollback of a failed creation nor with its stack, which "
+    "by then no longer serves; rejected: a second deployment only to take the protection away. Termination protection of the "
+    "stack refuses before anything is done"
 )
 
 
@@ -159,12 +160,11 @@ class ServiceLoadBalancer(Construct):
 
     def _define_balancer(self) -> elbv2.CfnLoadBalancer:
         logs, prefix = self._unit.access_logs, f"load-balancer/{self._name}"
-        is_kept = self._unit.profile.removal_policy is cdk.RemovalPolicy.RETAIN
         attributes = {
             "access_logs.s3.enabled": "true",
             "access_logs.s3.bucket": logs.bucket_name,
             "access_logs.s3.prefix": prefix,
-            "deletion_protection.enabled": str(is_kept).lower(),
+            "deletion_protection.enabled": "false",
             "routing.http.drop_invalid_header_fields.enabled": "true",
             "routing.http.desync_mitigation_mode": "strictest",
             # as long as SageMaker lets a call take
@@ -195,8 +195,7 @@ class ServiceLoadBalancer(Construct):
             # the right to deliver is tested when logs are switched on
             balancer.node.add_dependency(added.policy_dependable)
         acknowledge_family(balancer, "ALBWAFEnabled", _FIREWALL)
-        if not is_kept:
-            acknowledge_family(balancer, "ELBDeletionProtectionEnabled", _DELETABLE)
+        acknowledge_family(balancer, "ELBDeletionProtectionEnabled", _DELETABLE)
         return balancer
 
     def _define_slot(self, id: str, slot: str, delay: cdk.Duration) -> elbv2.CfnTargetGroup:

@@ -112,7 +112,7 @@ class FeatureStore(OwnedFeatureStore):
         self._validate(snapshot_retention, freshness_schedule, every)
         lock = self._read_lock(groups, lock_file)
         self._unit, self._key = business_unit, business_unit.key
-        kept = business_unit.profile.removal_policy is cdk.RemovalPolicy.RETAIN
+        kept = business_unit.profile.keeps_data
         self._data = define_bucket(self, "Data", business_unit=business_unit)
         self._training_sets = define_bucket(self, "TrainingSets", business_unit=business_unit)
         self._manifests = define_bucket(

@@ -54,7 +54,6 @@ def test_every_unit_has_an_encrypted_row_and_an_entry() -> None:
                 "SSEEnabled": True,
                 "SSEType": "KMS",
             },
-            "DeletionProtectionEnabled": True,
         },
     )
     (entry,) = _values(template).values()

@@ -41,7 +41,7 @@ def test_a_name_is_enough(production: tuple[cdk.Stack, BusinessUnit, Template]) 
     template.resource_count_is("AWS::S3::Bucket", 3)
     template.resource_count_is("AWS::Lambda::Function", 0)
     for kind in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Logs::LogGroup"):
-        assert {r["DeletionPolicy"] for r in template.find_resources(kind).values()} == {"Retain"}
+        assert {r["DeletionPolicy"] for r in template.find_resources(kind).values()} == {"RetainExceptOnCreate"}
 
 
 def test_audit_records_are_locked_for_a_year_in_production(

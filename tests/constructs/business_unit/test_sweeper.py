@@ -189,7 +189,7 @@ def test_production_keeps_the_group_and_its_packages(tmp_path: Path) -> None:
     assert not [r for r in resources.values() if r["Type"].startswith("Custom::")]
     assert "DeleteModelPackage" not in json.dumps(resources)
     (group,) = (r for r in resources.values() if r["Type"] == "AWS::SageMaker::ModelPackageGroup")
-    assert (group["DeletionPolicy"], group["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (group["DeletionPolicy"], group["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def test_the_right_to_delete_packages_names_one_group(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from mlops_constructs.eks_inference import load_balancer
 BALANCER = "AWS::ElasticLoadBalancingV2"
 
 
-def test_it_is_internal_logged_and_kept(served: Any) -> None:
-    """No public address, logs below the service's own prefix, no deletion by mistake in production."""
+def test_it_is_internal_logged_and_deletable(served: Any) -> None:
+    """No public address, logs below the service's own prefix; a failed creation rolls back, also in production."""
     found = served.one(f"{BALANCER}::LoadBalancer")
     attributes = {a["Key"]: a["Value"] for a in found["LoadBalancerAttributes"]}
     assert (found["Scheme"], found["Type"], len(found["Subnets"])) == ("internal", "application", 2)
     assert attributes["access_logs.s3.enabled"] == "true"
-    assert attributes["deletion_protection.enabled"] == "true"
+    assert attributes["deletion_protection.enabled"] == "false"
     assert attributes["routing.http.drop_invalid_header_fields.enabled"] == "true"
     policy = json.dumps(served.one("AWS::S3::BucketPolicy", "UnitAccessLogs"))
     assert "logdelivery.elasticloadbalancing.amazonaws.com" in policy

@@ -89,8 +89,10 @@ def test_production_keeps_tables_and_maintains_them(lock_file: Path) -> None:
     stack, _ = _store(lock_file, _group("stock"))
 
     template = Template.from_stack(stack)
-    template.has_resource("AWS::Glue::Table", {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"})
-    template.has_resource("AWS::Glue::Database", {"DeletionPolicy": "Retain"})
+    template.has_resource(
+        "AWS::Glue::Table", {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+    )
+    template.has_resource("AWS::Glue::Database", {"DeletionPolicy": "RetainExceptOnCreate"})
     optimizers = template.find_resources("AWS::Glue::TableOptimizer")
     assert sorted(o["Properties"]["Type"] for o in optimizers.values()) == ["compaction", "orphan_file_deletion"]
     orphans = next(o for o in optimizers.values() if o["Properties"]["Type"] == "orphan_file_deletion")["Properties"]

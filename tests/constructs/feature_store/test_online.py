@@ -52,7 +52,9 @@ def _stack(app: cdk.App, profile: Profile = Profile.DEVELOPMENT) -> cdk.Stack:
     return stack
 
 
-@pytest.mark.parametrize(("profile", "policy"), [(Profile.PRODUCTION, "Retain"), (Profile.DEVELOPMENT, "Delete")])
+@pytest.mark.parametrize(
+    ("profile", "policy"), [(Profile.PRODUCTION, "RetainExceptOnCreate"), (Profile.DEVELOPMENT, "Delete")]
+)
 def test_the_table_has_the_adapters_key_and_time_to_live(profile: Profile, policy: str) -> None:
     """Partition key and TTL are those of the items; encrypted, recoverable, on demand, kept in PRODUCTION."""
     template = Template.from_stack(_stack(cdk.App(), profile))

@@ -24,7 +24,9 @@ def _registry(profile: Profile = Profile.PRODUCTION, name: str = "forecast") -> 
     return stack, ModelRegistry(stack, "Registry", business_unit=unit, name=name)
 
 
-@pytest.mark.parametrize(("profile", "policy"), [(Profile.PRODUCTION, "Retain"), (Profile.DEVELOPMENT, "Delete")])
+@pytest.mark.parametrize(
+    ("profile", "policy"), [(Profile.PRODUCTION, "RetainExceptOnCreate"), (Profile.DEVELOPMENT, "Delete")]
+)
 def test_group_is_named_by_unit_and_model_and_follows_the_profile(profile: Profile, policy: str) -> None:
     """The name is the endpoint's too."""
     stack, registry = _registry(profile)
