@@ -20,6 +20,7 @@ COMPARISONS: dict[str, tuple[Callable[[float, float], bool], str]] = {
 }
 
 
+# claim: alarm-states-follow-awss-tables
 def statistic(points: Sequence[Mapping[str, Any]], name: str) -> float | None:
     """Return one statistic of the points of a period.
 

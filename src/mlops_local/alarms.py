@@ -52,6 +52,7 @@ _STATE = threading.Lock()
 _PREVIOUS: dict[str, dict[str, str]] = {}
 
 
+# claim: state-set-by-hand-holds-until-evaluated
 def datapoints(alarm: Mapping[str, Any], at: float) -> tuple[list[float | None], float]:
     """Return an alarm's datapoints at a time, oldest first, and when the last of them began.
 
@@ -313,6 +314,7 @@ def _alarms() -> list[tuple[str, str, dict[str, Any]]]:
 
 def install() -> None:
     """Replace MiniStack's evaluation, and add the policy check and the event to its actions."""
+    # claim: alarm-changes-reach-topic-and-bus
     act, put, record = cw._dispatch_alarm_actions, cw._put_metric_alarm, provisioners._cw_metric_alarm_record
 
     def act_and_tell(alarm: dict[str, Any], old_state: str, new_state: str, reason: str) -> None:
@@ -353,6 +355,7 @@ def install() -> None:
         return answer
 
     def record_or_refuse(name: str, props: dict[str, Any]) -> Any:
+        # claim: alarm-changes-reach-topic-and-bus
         metrics = from_text(model("cloudwatch").shape_for("MetricDataQueries"), props.get("Metrics") or [])
         problem = refusal({**props, "Metrics": metrics}.get)
         if problem is not None:

@@ -64,6 +64,7 @@ def read(message: str) -> list[Datum]:
         >>> read('{"_aws": {"Timestamp": 0, "CloudWatchMetrics": [%s]}, "D": "a", "M": 2}' % directive)[0].values
         (2.0,)
     """
+    # claim: embedded-metrics-follow-the-format
     if not message.startswith("{") or _MARK not in message:
         return []
     try:

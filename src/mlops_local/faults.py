@@ -59,9 +59,11 @@ class Fault:
 
 def install() -> None:
     """Stand in front of every task's call. Installed last: a fault is met before anybody asks for permission."""
+    # claim: faults-are-retried-by-name
     invoke = sfn._invoke_resource
 
     def invoke_with_faults(resource: str, data: Any) -> Any:
+        # claim: faults-are-retried-by-name
         fault = _next(resource, data)
         if fault is None:
             return invoke(resource, data)

@@ -32,6 +32,7 @@ _QUIET = 0.05
 _CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)")
 
 
+# claim: function-errors-have-a-class
 def error_type(log: str, message: str) -> str | None:
     r"""Return the class of the exception that a Python traceback at the end of a log reports.
 

@@ -150,6 +150,7 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str) -> Sessio
         subprocess.Popen(command, env={**os.environ, **session.environment()})
         ```
     """
+    # claim: roles-are-assumed-by-trust
     account, role_name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
     role = roles._roles.get_scoped(account, None, role_name)
     question = iam_evaluator.EvalContext(
@@ -206,6 +207,7 @@ def require(principal: str | Session, action: str, resource: str, context: Mappi
     Raises:
         AccessDeniedError: If IAM does not allow it.
     """
+    # claim: denials-name-principal-action-and-resource
     key = principal.access_key if isinstance(principal, Session) else principal
     answer = _ask(key, Check(action, resource, context or {}), region=get_region())
     if answer is None:

@@ -43,6 +43,7 @@ _S3_WRITES = frozenset({"s3:PutObject", "s3:ReplicateObject"})
 _S3_READS = frozenset({"s3:GetObject", "s3:GetObjectVersion"})
 
 
+# claim: encrypted-data-need-their-key
 def checks(call: Call) -> list[Check]:
     """List the KMS permissions that this call needs besides its own."""
     finder = _FINDERS.get(call.service)

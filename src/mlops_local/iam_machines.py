@@ -181,6 +181,7 @@ def _sync_calls(call: Call, operation: str) -> list[Call]:
 
 
 def _authorize(resource: str, data: Any) -> None:
+    # claim: machine-needs-rights-for-each-task
     machine = _machine.get()
     if machine is None:
         return
@@ -210,6 +211,7 @@ def _assume(machine: _Machine) -> iam.Session:
 
 def _refuse_wire(method: str, path: str, headers: Mapping[str, str], body: Any, params: Any) -> Any:
     """Answer an `aws-sdk` call that the role may not make, in the service's own protocol; `None` lets it pass."""
+    # claim: machine-needs-rights-for-each-task
     machine = _machine.get()
     if machine is None:
         return None

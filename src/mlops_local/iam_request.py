@@ -34,6 +34,7 @@ _ALARM_ACTIONS = frozenset({"cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarm
 _EQUALITY = re.compile(r"(#?\w+)\s*=\s*(:\w+)")
 
 
+# claim: resources-of-a-call-are-documented
 @dataclass(frozen=True)
 class Call:
     """One API request, as it reached the embedded cloud or as a service makes it for a role.

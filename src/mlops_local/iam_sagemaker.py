@@ -30,6 +30,7 @@ _PASSED_ROLES = {
 }
 
 
+# claim: condition-keys-come-from-the-request
 def resources(operation: str, body: Mapping[str, Any], prefix: str) -> list[str]:
     """List the ARNs that a call must be allowed on, or `["*"]` for calls without a resource.
 

@@ -54,6 +54,7 @@ _ACTIONS = {
 }
 
 
+# claim: rules-need-the-targets-policy
 def install() -> None:
     """Ask before EventBridge and Scheduler deliver to a target; a refusal is logged and, as on AWS, drops the delivery."""
     deliver = eventbridge._invoke_target

@@ -68,6 +68,7 @@ def update(catalog: GlueCatalog, old: Properties, new: Properties) -> None:
     Raises:
         ValueError: If the change is one that would make the table unreadable, or that CloudFormation cannot do in place.
     """
+    # claim: iceberg-columns-evolve-in-place
     before, after = _declared(old), _declared(new)
     for member in ("Location", "PartitionSpec", "WriteOrder"):
         if before.get(member) != after.get(member):
@@ -101,6 +102,7 @@ def _identifier(properties: Properties) -> tuple[str, str]:
 
 def _declared(properties: Properties) -> dict[str, Any]:
     """Return the IcebergTableInput, with every problem of its surroundings named."""
+    # claim: iceberg-columns-evolve-in-place
     iceberg = (properties.get("OpenTableFormatInput") or {}).get("IcebergInput") or {}
     problems = []
     if properties.get("TableInput"):
@@ -170,6 +172,7 @@ def _sort_order(declared: Properties) -> SortOrder:
 
 
 def _check_evolution(current: Schema, wanted: Schema, spec: PartitionSpec, name: str) -> None:
+    # claim: iceberg-columns-evolve-in-place
     problems = []
     known = {field.field_id: field for field in current.fields}
     for field in wanted.fields:

@@ -60,6 +60,7 @@ def check_mapping(_mapping_id: str, _old: Properties, new: Properties) -> None:
 
 
 def _check_role(config: Properties, needs: list[tuple[str, str]]) -> None:
+    # claim: function-role-is-checked
     try:
         session = iam.assume(
             config["Role"],
@@ -88,6 +89,7 @@ def check_layer(version_arn: str, _old: Properties, _new: Properties) -> None:
     Raises:
         ValueError: If a distribution of the layer is missing here, or has another major version.
     """
+    # claim: layers-are-compatible
     data = _layer_zip(version_arn)
     problems = []
     for name, version in sorted(layer_distributions(data or b"")):

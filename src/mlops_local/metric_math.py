@@ -62,6 +62,7 @@ def parse(expression: str) -> Node:
         >>> parse("IF(m1 > 10, errors / m1, 0)")
         ('IF', (('>', ('m1', 10.0)), ('/', ('errors', 'm1')), 0.0))
     """
+    # claim: metric-math-computes-by-period
     parser = _Parser(expression)
     node = parser.joined()
     if parser.ahead:
@@ -78,6 +79,7 @@ class _Parser:
         self._next()
 
     def joined(self) -> Node:
+        # claim: metric-math-computes-by-period
         node, word = self.compared(), self.ahead
         while self.ahead in _JOINED:
             if self.ahead != word:
@@ -90,6 +92,7 @@ class _Parser:
         return self._ranked(_COMPARED, lambda: self._ranked(("+", "-"), lambda: self._ranked(("*", "/"), self._signed)))
 
     def _split(self, text: str) -> Iterator[str]:
+        # claim: metric-math-computes-by-period
         for number, name, symbol, strange in _TOKEN.findall(text.strip()):
             if strange:
                 raise MathError(f"{strange!r} in expression {text!r} is not in the embedded cloud")
@@ -100,6 +103,7 @@ class _Parser:
         return taken
 
     def _expect(self, symbol: str) -> None:
+        # claim: metric-math-computes-by-period
         if self.ahead != symbol:
             raise MathError(f"expression {self._text!r} needs {symbol!r}, got {_shown(self.ahead)}")
         self._next()
@@ -116,6 +120,7 @@ class _Parser:
         return self._single()
 
     def _single(self) -> Node:
+        # claim: metric-math-computes-by-period
         word = self._next()
         if word == "(":
             node = self.joined()
@@ -134,6 +139,7 @@ class _Parser:
         return word
 
     def _call(self, name: str) -> Node:
+        # claim: metric-math-computes-by-period
         if name not in _FUNCTIONS:
             known = ", ".join(_FUNCTIONS)
             raise MathError(

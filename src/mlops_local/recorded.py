@@ -109,6 +109,7 @@ def validate(resource_type: str, properties: Mapping[str, Any]) -> None:
     Raises:
         SchemaError: If a property is unknown, missing, or of the wrong kind.
     """
+    # claim: properties-follow-their-schema
     errors = sorted(
         _validator(resource_type).iter_errors(dict(properties)), key=lambda error: list(map(str, error.path))
     )

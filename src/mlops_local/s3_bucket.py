@@ -52,6 +52,7 @@ _OTHERS = frozenset({"AccessControl"})
 
 def install(handlers: dict[str, dict[str, Any]]) -> None:
     """Put the missing properties behind MiniStack's create and update, and AWS's refusal before its delete."""
+    # claim: full-bucket-is-not-deleted
     handler = handlers["AWS::S3::Bucket"]
     create, update, delete = handler["create"], handler["update"], handler["delete"]
 
@@ -78,6 +79,7 @@ def install(handlers: dict[str, dict[str, Any]]) -> None:
         return result
 
     def deleted(physical_id: str, properties: Properties) -> None:
+        # claim: full-bucket-is-not-deleted
         bucket = s3._buckets.get(physical_id)
         held = [
             key for name, key in list(s3._object_versions) if name == physical_id and s3._object_versions[(name, key)]
@@ -102,6 +104,7 @@ def _acl(name: str, properties: Properties) -> None:
 
 
 def _check(properties: Properties) -> None:
+    # claim: full-bucket-is-not-deleted
     unknown = sorted(properties.keys() - _BY_MINISTACK - _LOCK - _OTHERS - _SETTINGS.keys())
     if unknown:
         raise ValueError(f"AWS::S3::Bucket properties that the embedded cloud does not have: {', '.join(unknown)}")
@@ -126,6 +129,7 @@ def _apply(name: str, old: Properties, new: Properties) -> None:
 
 
 def _done(response: Any) -> None:
+    # claim: full-bucket-is-not-deleted
     if response[0] >= 400:
         body = response[2]
         raise ValueError(body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body))

@@ -42,6 +42,7 @@ LOGGER = logging.getLogger(__name__)
 _SAME = 0.001
 
 
+# claim: schedules-run-on-their-grid
 def occurrence(expression: str, *, created: float, after: float, zone: str = "UTC") -> float | None:
     """Return the first time later than ``after`` that an expression names.
 

@@ -61,6 +61,7 @@ def control(method: str, body: bytes) -> tuple[int, object]:
 
 def list_quotas(request: Record) -> Record:
     """ListServiceQuotas of SageMaker: one quota an instance type, by name, page by page."""
+    # claim: quotas-are-listed-by-service
     if request["ServiceCode"] != "sagemaker":
         raise ServiceError("NoSuchResourceException", f"the embedded cloud has no quotas of {request['ServiceCode']!r}")
     names, size, token = _names(), request.get("MaxResults", 100), request.get("NextToken", "0")

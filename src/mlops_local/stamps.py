@@ -23,6 +23,7 @@ compat.expect("ministack.services.lambda_svc", _run_sqs_batch="(esm, func_rec, e
 _RETENTION = 455 * 86_400
 
 
+# claim: metrics-are-stamped-and-kept
 def install() -> None:
     """Put the modules that tell embedded time on the embedded clock."""
     cloudwatch.time, cloudwatch.datetime = clock.EmbeddedTime(), clock.EmbeddedDatetime

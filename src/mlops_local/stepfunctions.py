@@ -51,6 +51,8 @@ _RETRY_CUT = 60.0
 _GLANCE = 0.5
 
 
+# claim: execution-ends-are-events
+# claim: task-errors-have-the-services-names
 class _Elapsed:
     """How long an execution has run: embedded time while it waits, real time while it works."""
 

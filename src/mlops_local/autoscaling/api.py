@@ -35,6 +35,7 @@ _POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="autoscaling")
 
 def register(request: Record) -> Record:
     """RegisterScalableTarget: a variant of instances with its bounds; a target that exists takes what is given."""
+    # claim: targets-of-endpoints-are-checked
     _may_scale(request["ResourceId"])
     endpoint, variant = split(request["ResourceId"])
     with LOCK:
@@ -98,6 +99,7 @@ def put_policy(request: Record) -> Record:
 
 def delete_policy(request: Record) -> Record:
     """DeleteScalingPolicy."""
+    # claim: scheduled-actions-have-a-time
     target, name = _target(request), request["PolicyName"]
     if name not in target.policies:
         raise _absent(f"No scaling policy found for policy name: {name}")
@@ -109,6 +111,7 @@ def delete_policy(request: Record) -> Record:
 
 def put_action(request: Record) -> Record:
     """PutScheduledAction: bounds from a time on, by ``at``, ``cron`` or ``rate``."""
+    # claim: scheduled-actions-have-a-time
     target, name = _target(request), request["ScheduledActionName"]
     record = target.actions.get(name, {}) | request
     for member in ("Schedule", "ScalableTargetAction"):
@@ -139,6 +142,7 @@ def put_action(request: Record) -> Record:
 
 def delete_action(request: Record) -> Record:
     """DeleteScheduledAction."""
+    # claim: scheduled-actions-have-a-time
     target, name = _target(request), request["ScheduledActionName"]
     with LOCK:
         if target.actions.pop(name, None) is None:
@@ -253,11 +257,13 @@ def _alarm(name: str) -> str:
 
 
 def _check_bounds(bounds: Record) -> None:
+    # claim: targets-of-endpoints-are-checked
     if len(bounds) == 2 and bounds["MinCapacity"] > bounds["MaxCapacity"]:
         raise validation(f"Maximum capacity cannot be less than minimum capacity, got {bounds}")
 
 
 def _check_variant(endpoint: str, variant: str, least: int) -> None:
+    # claim: targets-of-endpoints-are-checked
     record = sagemaker.store().records["Endpoint"].get(endpoint)
     fleet = None if record is None else endpoints.live(record).fleet
     server = None if fleet is None else fleet.servers.get(variant)
@@ -279,6 +285,7 @@ def _delete_policy(policy: Record) -> None:
 
 
 def _target(request: Record) -> Target:
+    # claim: targets-of-endpoints-are-checked
     target = store().targets.get(request["ResourceId"])
     if target is None:
         raise _absent(f"No scalable target registered for resource ID: {request['ResourceId']}")
@@ -300,6 +307,7 @@ def _named(rows: Iterable[Record], member: str, names: list[str] | None) -> list
 
 
 def _page(member: str, rows: list[Record], request: Record) -> Record:
+    # claim: scheduled-actions-have-a-time
     size, token = request.get("MaxResults", 50), request.get("NextToken", "0")
     if not token.isdigit():
         raise ServiceError("InvalidNextTokenException", f"NextToken {token!r} is not one of this service")

@@ -32,6 +32,7 @@ def check(request: Record) -> None:
     Raises:
         ServiceError: ``ValidationException`` with every problem.
     """
+    # claim: policies-and-actions-are-checked
     problems = list(_problems(request))
     if problems:
         raise validation("; ".join(problems))

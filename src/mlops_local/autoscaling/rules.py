@@ -12,6 +12,7 @@ from typing import Any
 COOLDOWN = 300
 
 
+# claim: tracking-holds-the-target
 def tracked(current: int, value: float, target: float, *, is_out: bool) -> int:
     """Return the instances at which a metric per instance would be at its target: all at once, as AWS goes in proportion.
 

@@ -144,6 +144,7 @@ def _answer(path: str, headers: Mapping[str, str], body: bytes) -> Response:
 
 
 def _parse(body: bytes) -> Any:
+    # claim: wire-requests-are-json
     try:
         return json.loads(body or b"{}")
     except ValueError as error:

@@ -81,6 +81,7 @@ def invoke_async(name: str, headers: Mapping[str, str], body: bytes) -> tuple[in
     Raises:
         ServiceError: ``ValidationError``: the endpoint is not asynchronous, or the request is not one that is known here.
     """
+    # claim: asynchronous-answers-are-objects
     refused = [member for member in _UNSUPPORTED if _HEADER + member in headers] + (["body"] if body else [])
     source = headers.get(f"{_HEADER}inputlocation", "")
     if refused or not source.startswith("s3://"):
@@ -203,6 +204,7 @@ def _work(record: Record, queue: _Queue, item: _Waiting) -> None:
 
 def _answer(record: Record, item: _Waiting, state: Live, fleet: Fleet, server: Server) -> str:
     """Read the input, call the container, write its answer, and return the answer's content type."""
+    # claim: asynchronous-answers-are-objects
     if clock.now() > item.until:
         raise ServiceError("ValidationError", "the request has expired in the queue")
     s3 = server.identity.client("s3")

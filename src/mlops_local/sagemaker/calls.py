@@ -32,6 +32,7 @@ _SHADOWS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="shadow")
 _REVIVING = threading.Lock()
 
 
+# claim: shadow-copies-are-not-answered
 class Call(NamedTuple):
     """A request on its way: headers in lower case, when it came in by ``time.perf_counter``, whether it waited in a queue."""
 
@@ -57,6 +58,7 @@ def serve(call: Call, state: Live, fleet: Fleet, server: Server) -> Answer:
     Raises:
         ServiceError: ``ModelError``, ``ServiceUnavailable`` or ``ThrottlingException``.
     """
+    # claim: model-error-carries-the-answer
     with serverless.awake(server) as setup:
         sent = time.perf_counter()
         answer = _send(server, call)

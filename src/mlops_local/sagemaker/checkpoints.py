@@ -28,6 +28,7 @@ def check(request: Record) -> None:
     Raises:
         ServiceError: ``ValidationException``.
     """
+    # claim: checkpoints-are-kept-while-a-job-trains
     config = request.get("CheckpointConfig")
     if config is None:
         return
@@ -48,6 +49,7 @@ def kept(job: Job) -> Iterator[None]:
     Raises:
         JobError: The role may not read or write them.
     """
+    # claim: checkpoints-are-kept-while-a-job-trains
     config = job.record.get("CheckpointConfig")
     if config is None:
         yield

@@ -70,6 +70,7 @@ class Live:
         Raises:
             ServiceError: ``ValidationError``: nothing is in service, or there is no such variant.
         """
+        # claim: calls-go-to-variants-by-weight
         with store.LOCK:
             fleet, deployment = self.fleet, self.deployment
             green = None if deployment is None else deployment.fleet
@@ -84,6 +85,7 @@ class Live:
             return fleet, fleet.servers[name]
 
     def _variant(self, fleet: Fleet, variant: str | None) -> str:
+        # claim: calls-go-to-variants-by-weight
         if variant is not None:
             if variant not in fleet.servers:
                 known = ", ".join(fleet.servers)
@@ -104,6 +106,7 @@ def live(record: Record) -> Live:
     Raises:
         ServiceError: ``ValidationException``: it has gone meanwhile.
     """
+    # claim: endpoint-in-progress-takes-no-change
     found = _LIVE.get(record["EndpointArn"])
     if found is None:
         raise validation(store.KINDS["Endpoint"].missing.format(arn=record["EndpointArn"]))
@@ -150,6 +153,7 @@ def delete(request: Record) -> Record:
 
 def update_weights(request: Record) -> Record:
     """UpdateEndpointWeightsAndCapacities: changes weights and counts of the running fleet."""
+    # claim: weights-are-changed-by-variant
     record = store.get("Endpoint", request["EndpointName"])
     changes = {change["VariantName"]: change for change in request["DesiredWeightsAndCapacities"]}
     least = 0 if "AsyncInferenceConfig" in record else 1  # only an asynchronous endpoint scales to zero
@@ -193,6 +197,7 @@ def refuse_in_progress(record: Record) -> None:
     Raises:
         ServiceError: ``ValidationException`` in AWS's words.
     """
+    # claim: endpoint-in-progress-takes-no-change
     if record["EndpointStatus"] not in ("InService", "Failed", "OutOfService"):
         raise validation(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
 
@@ -274,6 +279,7 @@ def _check_change(server: Server, change: Record, least: int) -> None:
     Raises:
         ServiceError: ``ValidationException``.
     """
+    # claim: weights-are-changed-by-variant
     wrong = "DesiredInstanceCount" if server.serverless is not None else "ServerlessUpdateConfig"
     if wrong in change:
         raise validation(f"{wrong} cannot be set for variant {server.variant}.")

@@ -98,6 +98,7 @@ class Server:
         Raises:
             FleetError: The process ended, was not ready in time, or ``stop`` was set.
         """
+        # claim: endpoint-passes-ping-or-fails
         deadline = time.monotonic() + self.limit
         while not self.ping():
             ended = self.process is None or self.process.poll() is not None
@@ -254,6 +255,7 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
 
 def _unpack(url: str, identity: Identity, root: Path) -> None:
     """Download and extract model data, as a pod's ``fetch`` does: plain files and folders, under a size limit, nothing else."""
+    # claim: endpoint-passes-ping-or-fails
     bucket, _, key = url.removeprefix("s3://").partition("/")
     archive = root / "model.tar.gz"
     try:

@@ -31,6 +31,7 @@ def invoke(name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dic
     Raises:
         ServiceError: ``ValidationError``, ``ModelError``, ``ServiceUnavailable`` or ``ThrottlingException``.
     """
+    # claim: invocations-have-limits
     began = time.perf_counter()
     for member in _UNSUPPORTED:
         if f"x-amzn-sagemaker-{member}" in headers:
@@ -60,6 +61,7 @@ def serving(name: str) -> Record:
     Raises:
         ServiceError: ``ValidationError``: there is none.
     """
+    # claim: invocations-have-limits
     record = store.store().records["Endpoint"].get(name)
     if record is None or record["EndpointStatus"] not in _SERVING:
         raise ServiceError("ValidationError", f"Endpoint {name} of account {get_account_id()} not found.")

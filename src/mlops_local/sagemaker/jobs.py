@@ -28,6 +28,7 @@ _LOOK = 0.05  # real seconds between two looks at a running process
 _MESSAGE = 1024  # characters of a failure or exit message that the service keeps
 
 
+# claim: failure-reason-is-the-scripts-file
 class End(Enum):
     """How a job's process ended."""
 
@@ -118,6 +119,7 @@ def command(image: str, specification: Record, *, is_processing: bool = False) -
     Raises:
         ServiceError: ``ValidationException``: nothing here runs the image or its entry point.
     """
+    # claim: job-image-must-be-known
     try:
         # claim: training-image-runs-train
         return runners.job_command(
@@ -136,6 +138,7 @@ def request_stop(kind: str, name: str) -> Record:
     Raises:
         ServiceError: ``ValidationException``: the job is absent or has ended.
     """
+    # claim: job-stops-only-while-it-runs
     record = store.get(kind, name)
     status, word = f"{kind}Status", kind.removesuffix("Job").lower()
     with store.LOCK:

@@ -69,6 +69,7 @@ def list_contexts(request: Record) -> Record:
 
 def delete_artifact(request: Record) -> Record:
     """DeleteArtifact, by ARN or by source."""
+    # claim: lineage-joins-two-entities-once
     if "ArtifactArn" in request:
         return _delete("Artifact", request["ArtifactArn"])
     if "Source" not in request:
@@ -89,6 +90,7 @@ def delete_context(request: Record) -> Record:
 
 def add_association(request: Record) -> Record:
     """AddAssociation: one between a source and a destination."""
+    # claim: lineage-joins-two-entities-once
     source, destination = request["SourceArn"], request["DestinationArn"]
     with store.LOCK:
         ends = {"Source": _entity(source), "Destination": _entity(destination)}
@@ -124,6 +126,7 @@ def list_associations(request: Record) -> Record:
 
 def delete_association(request: Record) -> Record:
     """DeleteAssociation."""
+    # claim: lineage-joins-two-entities-once
     source, destination = request["SourceArn"], request["DestinationArn"]
     with store.LOCK:
         found = store.store().records["Association"].pop(_key(source, destination), None)
@@ -141,6 +144,7 @@ def _create(kind: str, name: str, request: Record) -> Record:
 
 
 def _get(kind: str, name: str) -> Record:
+    # claim: lineage-joins-two-entities-once
     if kind != "Artifact":  # which is kept by its ARN
         name = store.name_of(kind, name)
     found = store.store().records[kind].get(name)
@@ -166,6 +170,7 @@ def _page(operation: str, request: Record, rows: list[Record]) -> Record:
 
 
 def _delete(kind: str, name: str) -> Record:
+    # claim: lineage-joins-two-entities-once
     with store.LOCK:
         record, spec = _get(kind, name), store.KINDS[kind]
         arn = record[spec.arn]

@@ -14,6 +14,7 @@ from mlops_local.sagemaker.shapes import Record
 
 def create_model(request: Record) -> Record:
     """CreateModel: of one container, given by image and data or by an approved model package."""
+    # claim: model-needs-image-and-role
     name = request["ModelName"]
     given = request.get("Containers", []) + ([request["PrimaryContainer"]] if "PrimaryContainer" in request else [])
     if len(given) != 1:
@@ -56,6 +57,7 @@ def container(definition: Record) -> Record:
     Raises:
         ServiceError: ``ValidationException``: neither an image nor a usable package, or data that cannot be served here.
     """
+    # claim: model-needs-image-and-role
     for name in ("ModelDataSource", "MultiModelConfig", "AdditionalModelDataSources", "InferenceSpecificationName"):
         if name in definition:
             raise validation(f"{name} is not supported by the embedded SageMaker; give Image and ModelDataUrl")
@@ -103,6 +105,7 @@ def delete_config(request: Record) -> Record:
 
 
 def _check_data(url: str, role: Identity) -> None:
+    # claim: model-needs-image-and-role
     bucket, _, key = url.removeprefix("s3://").partition("/")
     try:
         role.client("s3").head_object(Bucket=bucket, Key=key)

@@ -152,6 +152,7 @@ def _told() -> Iterator[str]:
 
 
 def _configured(config: Record) -> Record:
+    # claim: schedules-take-documented-times
     expression = config.get("ScheduleConfig", {}).get("ScheduleExpression")
     if "MonitoringJobDefinition" in config or "MonitoringJobDefinitionName" not in config:
         raise validation(

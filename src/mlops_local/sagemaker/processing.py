@@ -81,6 +81,7 @@ def _refuse(request: Record) -> None:
 
 
 def _check_path(name: str, path: str) -> None:
+    # claim: processing-paths-lie-below-processing
     if not path.startswith("/opt/ml/processing") or ".." in path.split("/"):
         raise validation(f"LocalPath of {name} must lie under /opt/ml/processing, got {path!r}")
 
@@ -104,6 +105,7 @@ def _fail(record: Record, reason: str) -> None:
 
 
 def _prepare(job: Job) -> None:
+    # claim: processing-input-must-exist
     record, root = job.record, job.root
     for name in ("config", "output", "processing"):
         (root / name).mkdir(parents=True)
@@ -127,6 +129,7 @@ def _prepare(job: Job) -> None:
 
 
 def _upload(job: Job) -> None:
+    # claim: processing-input-must-exist
     config = job.record.get("ProcessingOutputConfig", {})
     for item in config.get("Outputs", []):
         target = item["S3Output"]

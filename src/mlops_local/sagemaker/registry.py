@@ -22,6 +22,7 @@ _CHANGEABLE = (
 _TOKENS: dict[tuple[str, str], str] = {}
 
 
+# claim: packages-are-versions-of-a-group
 def create_group(request: Record) -> Record:
     """CreateModelPackageGroup."""
     name = request["ModelPackageGroupName"]
@@ -44,6 +45,7 @@ def list_groups(request: Record) -> Record:
 
 def delete_group(request: Record) -> Record:
     """DeleteModelPackageGroup; a group with versions stays."""
+    # claim: group-with-packages-stays
     record = describe_group(request)
     name = record["ModelPackageGroupName"]
     with store.LOCK:
@@ -150,6 +152,7 @@ def check_image(image: str) -> None:
     Raises:
         ServiceError: ``ValidationException`` that names the repository and the table.
     """
+    # claim: package-image-is-checked
     try:
         runners.runner(image)
     except runners.UnknownImageError as error:
@@ -162,6 +165,7 @@ def approved_container(name: str) -> Record:
     Raises:
         ServiceError: ``ValidationException``: there is no such package, it is not approved, or has no single container.
     """
+    # claim: only-approved-packages-become-models
     record = package(name)
     if record["ModelApprovalStatus"] != "Approved":
         status = record["ModelApprovalStatus"]

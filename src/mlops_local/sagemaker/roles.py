@@ -33,6 +33,7 @@ class Identity:
         Raises:
             ServiceError: ``ValidationException`` in AWS's words.
         """
+        # claim: job-role-trusts-sagemaker
         try:
             self._session()
         except iam.AccessDeniedError as error:

@@ -30,6 +30,7 @@ def awake(server: Server) -> Iterator[float | None]:
     Raises:
         ServiceError: ``ThrottlingException``: all of its concurrency is in use; ``ServiceUnavailable``: it does not start.
     """
+    # claim: serverless-throttles-over-concurrency
     if server.serverless is None:
         yield None
         return
@@ -47,6 +48,7 @@ def awake(server: Server) -> Iterator[float | None]:
 
 
 def _wake(server: Server) -> float | None:
+    # claim: serverless-throttles-over-concurrency
     with server.waking:
         if server.process is not None:
             return None

@@ -58,6 +58,7 @@ def check_request(name: str, request: object, service: str = "sagemaker") -> Rec
     Raises:
         ServiceError: ``ValidationException`` in the service's words, with every problem.
     """
+    # claim: requests-follow-the-model
     shape = operation(name, service).input_shape
     problems = [] if shape is None else list(_problems(shape, request, ""))
     if problems:
@@ -72,6 +73,7 @@ def check_response(name: str, response: Record, service: str = "sagemaker") -> R
     Raises:
         ServiceError: ``InternalFailure`` when the response does not follow the model; that is an error of ours.
     """
+    # claim: requests-follow-the-model
     shape = output_shape(name, service)
     if shape is None:
         return {}

@@ -24,6 +24,7 @@ def check(request: Record) -> None:
     Raises:
         ServiceError: ``ValidationException``.
     """
+    # claim: spot-wait-is-at-least-the-runtime
     condition = request.get("StoppingCondition", {})
     wait, run = condition.get("MaxWaitTimeInSeconds"), condition.get("MaxRuntimeInSeconds", 86_400)
     if not request.get("EnableManagedSpotTraining", False):

@@ -84,6 +84,7 @@ def _with_limit(invoke: Any, resource: str, data: Any, timeout: Any) -> Any:
 
 def _task(name: str, resource: str, data: Record) -> Record:
     # claim: step-functions-refuses-fields-at-run-time
+    # claim: task-follows-its-job
     for found in unsupported_of_task(name, "", resource, data):
         raise machines._ExecutionError("States.Runtime", found.refusal)
     try:
@@ -97,6 +98,7 @@ def _task(name: str, resource: str, data: Record) -> Record:
 
 
 def _follow(kind: str, name: str) -> Record:
+    # claim: task-follows-its-job
     execution, late = _execution.get(), _late.get()
     member = store.KINDS[kind].name
     pause, asked = threading.Event(), False

@@ -208,6 +208,7 @@ def add(kind: str, name: str, record: Record, tags: Iterable[dict[str, str]] | N
     Raises:
         ServiceError: A resource of that name exists.
     """
+    # claim: names-are-unique-by-kind
     spec, identity = KINDS[kind], arn(kind, name)
     with LOCK:
         records = store().records[kind]
@@ -225,6 +226,7 @@ def get(kind: str, name: str) -> Record:
     Raises:
         ServiceError: ``ValidationException`` in AWS's words for that kind.
     """
+    # claim: names-are-unique-by-kind
     found = store().records[kind].get(name)
     if found is None:
         raise validation(KINDS[kind].missing.format(name=name, arn=arn(kind, name)))
@@ -303,6 +305,7 @@ def _selected(row: Record, request: Record, kind: Kind, status: str | None) -> b
 
 
 def _read_token(token: str) -> tuple[str | float, str]:
+    # claim: names-are-unique-by-kind
     try:
         value, identity = json.loads(base64.urlsafe_b64decode(token))
     except ValueError as error:

@@ -12,6 +12,7 @@ _LIMIT = 50  # tags a resource
 
 def add(request: Record) -> Record:
     """AddTags."""
+    # claim: resources-have-fifty-tags
     arn = _known(request["ResourceArn"])
     with store.LOCK:
         keys = {tag["Key"] for tag in request["Tags"]} | set(store.store().tags[arn])
@@ -40,6 +41,7 @@ def delete(request: Record) -> Record:
 
 
 def _known(arn: str) -> str:
+    # claim: resources-have-fifty-tags
     if arn not in store.store().tags:
         raise validation(f"Could not find resource {arn}.")
     return arn

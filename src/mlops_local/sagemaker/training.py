@@ -48,6 +48,7 @@ _STOPPED = {
 
 def create(request: Record) -> Record:
     """CreateTrainingJob."""
+    # claim: training-job-runs-as-documented
     name, specification = request["TrainingJobName"], request["AlgorithmSpecification"]
     _refuse(request)
     if "TrainingImage" not in specification:
@@ -102,6 +103,7 @@ def stop(request: Record) -> Record:
 
 
 def _refuse(request: Record) -> None:
+    # claim: training-needs-image-and-output
     for member in _UNSUPPORTED:
         if member in request:
             raise validation(f"{member} is not supported by the embedded SageMaker")
@@ -117,6 +119,7 @@ def _refuse(request: Record) -> None:
 
 
 def _check_channel(channel: Record, identity: Identity) -> None:
+    # claim: training-input-must-exist
     name, source = channel["ChannelName"], channel["DataSource"].get("S3DataSource")
     mode = channel.get("InputMode", "File")
     kind = None if source is None else source["S3DataType"]
@@ -184,6 +187,7 @@ def _prepare(job: Job) -> dict[str, str]:
 
     See: https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
     """
+    # claim: job-transfers-fail-the-job
     record, root = job.record, job.root
     given: dict[str, str] = record.get("HyperParameters", {})
     parameters = {name: value for name, value in given.items() if not name.startswith("sagemaker_")}
@@ -236,6 +240,7 @@ def _prepare(job: Job) -> dict[str, str]:
 
 def _upload(job: Job, end: End, code: int) -> None:
     """Upload the model of a job that ended well or was stopped, and the output of any job."""
+    # claim: job-transfers-fail-the-job
     record, config = job.record, job.record["OutputDataConfig"]
     store.update(record, TrainingEndTime=clock.utcnow())
     prefix = f"{config['S3OutputPath'].rstrip('/')}/{job.name}/output"

@@ -58,6 +58,7 @@ def download(uri: str, folder: Path, role: Identity) -> int:
         ClientError: The role may not list or read, or the bucket is absent.
         ValueError: A key leads out of the folder.
     """
+    # claim: archive-stays-in-its-folder
     client = role.client("s3")
     bucket, prefix = split(uri)
     folder.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,7 @@ class Policy:
 
 def update(request: Record) -> Record:
     """UpdateEndpoint; the deployment runs in the background."""
+    # claim: failed-endpoint-takes-no-update
     record = store.get("Endpoint", request["EndpointName"])
     config = endpoints.usable_config(request["EndpointConfigName"])
     with store.LOCK:
@@ -107,6 +108,7 @@ def plan(guard: Record, counts: Mapping[str, int], running: set[str], *, is_guar
     Raises:
         ServiceError: ``ValidationException``: a step that AWS refuses.
     """
+    # claim: guardrail-plans-are-checked
     back = None
     guard = guard if is_guarded else {}
     alarms = tuple(alarm["AlarmName"] for alarm in guard.get("AutoRollbackConfiguration", {}).get("Alarms", []))
@@ -151,6 +153,7 @@ def _check_scaled(record: Record, blue: Fleet, config: Record) -> None:
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-policy.html
     """
+    # claim: scaled-variant-keeps-its-type
     types = instance_types(config)
     for name, server in blue.servers.items():
         if types.get(name, server.instance_type) != server.instance_type and is_scaled(record["EndpointName"], name):
@@ -162,6 +165,7 @@ def _check_scaled(record: Record, blue: Fleet, config: Record) -> None:
 
 
 def _rollback_sizes(rolling: Record, counts: Mapping[str, int]) -> Mapping[str, int]:
+    # claim: guardrail-plans-are-checked
     size = rolling.get("RollbackMaximumBatchSize", {"Type": "CAPACITY_PERCENT", "Value": 100})
     if size["Type"] == "INSTANCE_COUNT":
         return {name: min(count, int(size["Value"])) for name, count in counts.items()}
@@ -171,6 +175,7 @@ def _rollback_sizes(rolling: Record, counts: Mapping[str, int]) -> Mapping[str, 
 
 
 def _steps(routing: Record, counts: Mapping[str, int]) -> list[Mapping[str, int]]:
+    # claim: guardrail-plans-are-checked
     kind = routing["Type"]
     if kind == "ALL_AT_ONCE":
         return [dict(counts)]
@@ -193,6 +198,7 @@ def _size(size: Record, count: int, member: str, lowest: int) -> int:
 
     A fleet that has scaled to zero has no steps: what AWS does with it is not documented.
     """
+    # claim: guardrail-plans-are-checked
     if count == 0:
         return 0
     value = size["Value"]
@@ -209,6 +215,7 @@ def _size(size: Record, count: int, member: str, lowest: int) -> int:
 
 
 def _deployment_config(request: Record, record: Record) -> Record:
+    # claim: guardrail-plans-are-checked
     if request.get("RetainDeploymentConfig", False):
         if "DeploymentConfig" in request:
             raise validation("DeploymentConfig and RetainDeploymentConfig cannot be specified together.")
@@ -218,6 +225,7 @@ def _deployment_config(request: Record, record: Record) -> Record:
 
 def _check_alarms(alarms: Sequence[str], wanted: Sequence[Record]) -> None:
     """Refuse alarms that do not exist or that the execution role may not describe."""
+    # claim: rollback-alarms-must-exist
     if not alarms:
         return
     try:
@@ -245,6 +253,7 @@ def _role(wanted: Sequence[Record]) -> Identity:
 
 
 def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy) -> None:
+    # claim: an-alarm-ends-the-bake
     blue, counts = state.fleet, policy.steps[-1]
     if blue is None:
         raise RuntimeError("an update needs a fleet in service")
@@ -296,6 +305,7 @@ def _retire(blue: Fleet, old: Mapping[str, int], step: Mapping[str, int], counts
 
 def _bake(until: float, deadline: float, alarms: Sequence[str], role: Identity, state: Live) -> float:
     """Bake up to an embedded time and return it: after a jump of the clock the next step goes on from there, not from now."""
+    # claim: an-alarm-ends-the-bake
     for _ in _ticks(min(until, deadline), state):
         _watch(alarms, role)
     _watch(alarms, role)
@@ -306,6 +316,7 @@ def _bake(until: float, deadline: float, alarms: Sequence[str], role: Identity, 
 
 def _ticks(until: float, state: Live) -> Iterator[None]:
     """Yield every ``_POLL`` real seconds, and after each jump of the clock, until an embedded time has come."""
+    # claim: an-alarm-ends-the-bake
     while (left := until - clock.now()) > 0:
         if not clock.wait(min(left, _POLL * clock.scale()), state.stop):
             raise _RollbackError("the endpoint is going away")
@@ -313,6 +324,7 @@ def _ticks(until: float, state: Live) -> Iterator[None]:
 
 
 def _watch(alarms: Sequence[str], role: Identity) -> None:
+    # claim: an-alarm-ends-the-bake
     if alarms:
         fired = [name for name, value in _alarm_states(alarms, role).items() if value == "ALARM"]
         if fired:

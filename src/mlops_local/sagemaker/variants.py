@@ -37,6 +37,7 @@ def checked(request: Record, models: Mapping[str, Record]) -> Record:
     Raises:
         ServiceError: ``ValidationException`` with every problem.
     """
+    # claim: config-variants-go-together
     problems = list(_problems(request, models))
     if problems:
         raise validation("; ".join(problems))
