@@ -195,6 +195,7 @@ def call(name: str, request: object) -> Record:
     Raises:
         ServiceError: The operation's error, ``ValidationException``, or ``UnknownOperationException`` for one that is not here.
     """
+    # claim: unknown-operations-are-refused
     operation = OPERATIONS.get(name)
     if operation is None:
         known = ", ".join(sorted(OPERATIONS))

@@ -54,6 +54,7 @@ def list_definitions(what: str, request: Record) -> Record:
 
 def delete_definition(what: str, request: Record) -> Record:
     """Delete...JobDefinition; one that a schedule names stays."""
+    # claim: definition-is-used-by-its-schedule
     name = request["JobDefinitionName"]
     with store.LOCK:
         _get(f"{what}JobDefinition", name)
@@ -107,6 +108,7 @@ def switch_schedule(status: str, request: Record) -> Record:
 
 def delete_schedule(request: Record) -> Record:
     """DeleteMonitoringSchedule; not while an execution runs. What it has executed stays in lists."""
+    # claim: definition-is-used-by-its-schedule
     name = request["MonitoringScheduleName"]
     with store.LOCK:
         record = _get(_SCHEDULE, name)
@@ -201,6 +203,7 @@ def _refuse(what: str, request: Record, app: Record, given: Record) -> None:
 
 def _check_endpoint(name: str) -> None:
     # AWS's words, as people have reported them
+    # claim: definition-needs-a-capturing-endpoint
     endpoint = store.store().records["Endpoint"].get(name)
     if endpoint is None:
         raise validation(f"Endpoint '{name}' does not exist or is not valid")
@@ -210,6 +213,7 @@ def _check_endpoint(name: str) -> None:
 
 
 def _get(kind: str, name: str) -> Record:
+    # claim: definition-is-used-by-its-schedule
     try:
         return store.get(kind, name)
     except ServiceError as error:

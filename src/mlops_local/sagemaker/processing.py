@@ -61,6 +61,7 @@ def stop(request: Record) -> Record:
 
 
 def _refuse(request: Record) -> None:
+    # claim: processing-inputs-are-s3
     if request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] != 1:
         raise validation("a processing job has 1 instance in the embedded SageMaker")
     for item in request.get("ProcessingInputs", []):
