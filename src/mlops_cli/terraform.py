@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlops_local.assembly import FileAsset, Stack
 
 app = typer.Typer(help="Units as Terraform modules.", no_args_is_help=True)
-_FILES = "files"
+_FILES, _EARLIER = "files", "earlier"
 
 
 @app.callback()
@@ -37,13 +37,14 @@ def export(
         synthesize_app(app, Path(folder))
         found, assets = _read(Path(folder), stack)
         kept = {asset.key: f"{_FILES}/{asset.key}" for asset in assets}
+        earlier = _earlier(output, set(kept))
         with shown(ExportError):
             texts = unit_module(
                 UnitStack(
                     name=found.name,
                     template=json.loads(found.template.read_text("utf-8")),
                     bucket=found.assets[0].bucket,
-                    files=kept,
+                    files={**kept, **{file.name: f"{_EARLIER}/{file.name}" for file in earlier}},
                     tags=found.tags,
                 )
             )
@@ -53,8 +54,22 @@ def export(
             (made / name).write_text(text, "utf-8")
         for asset in assets:
             (made / kept[asset.key]).write_bytes(asset.read())
+        for file in earlier:
+            (made / _EARLIER).mkdir(exist_ok=True)
+            shutil.copyfile(file, made / _EARLIER / file.name)
         _put(made, output.resolve())
     typer.echo(f"{output}: module of stack {stack}, {len(assets)} files")
+
+
+def _earlier(output: Path, keys: set[str]) -> list[Path]:
+    """Return the files of the export before, which what is still running reads: a training, a rollout with golden requests.
+
+    They stay for one export that changes files, so that Terraform deletes what nothing has started with since.
+    """
+    before = {file.name: file for file in sorted((output / _FILES).glob("*"))}
+    if set(before) == keys:
+        before = {file.name: file for file in sorted((output / _EARLIER).glob("*"))}
+    return [file for name, file in before.items() if name not in keys]
 
 
 def _put(made: Path, output: Path) -> None:
@@ -99,7 +114,7 @@ def _check(output: Path, mark: str) -> None:
 def _is_exported(entry: Path, mark: str) -> bool:
     if entry.suffix == ".tf":
         return entry.read_text("utf-8").startswith(mark)
-    return entry.name in (_FILES, "template.json")
+    return entry.name in (_FILES, _EARLIER, "template.json")
 
 
 def _read(assembly: Path, stack: str) -> "tuple[Stack, list[FileAsset]]":

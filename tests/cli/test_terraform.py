@@ -45,9 +45,26 @@ def test_a_stack_becomes_a_folder_and_again(mlops: Callable[..., object], app: P
     assert 'tags       = merge({ "team" = "shop" }, var.tags)' in (module / "main.tf").read_text()
     assert "hnb659fds" not in "".join(f.read_text() for f in module.iterdir() if f.is_file())
 
-    (module / "files" / "old.zip").write_text("left over")
     assert mlops("terraform", "export", "CliTerraform", "--output", "module").returncode == 0
     assert [f.name for f in (module / "files").iterdir()] == [archive.name]
+    assert not (module / "earlier").exists()
+
+
+def test_files_of_the_export_before_stay_until_the_next(mlops: Callable[..., object], app: Path) -> None:
+    """What has started with them reads them on; Terraform deletes them one change later."""
+    text = (app / "app.py").read_text()
+    found = []
+    for prices in ("a,1", "a,1", "a,2", "a,2", "a,3"):
+        (app / "app.py").write_text(text.replace("a,1", prices))
+        assert mlops("terraform", "export", "CliTerraform", "--output", "module").returncode == 0
+        current, earlier = (sorted((app / "module" / folder).glob("*")) for folder in ("files", "earlier"))
+        main = (app / "module" / "main.tf").read_text()
+        assert all(f'"{file.name}" = "{file.parent.name}/{file.name}"' in main for file in (*current, *earlier))
+        found.append(([file.name for file in current], [file.name for file in earlier]))
+
+    (one, two, three) = (found[index][0] for index in (0, 2, 4))
+    assert len({*one, *two, *three}) == 3
+    assert found == [(one, []), (one, []), (two, one), (two, one), (three, two)]
 
 
 @pytest.mark.parametrize(

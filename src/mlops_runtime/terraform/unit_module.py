@@ -1,6 +1,7 @@
 """A synthesized stack as a Terraform module: template, files, variables and outputs.
 
-The module needs no CDK bootstrap: files lie in a bucket of the estate, whose name is a parameter of the template.
+The module needs no CDK bootstrap: files lie in a bucket of the estate, in a folder of the stack's own, and both are parameters of the
+template. So modules and environments may share the bucket (`docs/adr/0023-files-of-a-module.md`).
 
 See: https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/cloudformation_stack
 """
@@ -15,13 +16,23 @@ from typing import Any
 from mlops_runtime.terraform.hcl import Block, Expression, Value, expressions, quote, render
 from mlops_runtime.terraform.replacement import FORCED_REPLACEMENTS, replacement_problems
 
-ASSETS_PARAMETER = "AssetsBucket"
+ASSETS_PARAMETER, PREFIX_PARAMETER = "AssetsBucket", "AssetsPrefix"
 TEMPLATE_FILE = "template.json"
 MARK = "# written by mlops terraform export: change the stack, not this file\n"
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html: a template in S3
 MAXIMUM_TEMPLATE = 1_000_000
 # variables that a module has whatever the template is
-_OWN = ("assets_bucket", "cloudformation_role_arn", "name", "tags", "timeout_minutes")
+_OWN = (
+    "assets_bucket",
+    "assets_key_arn",
+    "assets_prefix",
+    "cloudformation_role_arn",
+    "name",
+    "tags",
+    "timeout_minutes",
+)
+_GIVEN = {ASSETS_PARAMETER: "var.assets_bucket", PREFIX_PARAMETER: "local.prefix"}
+_PREFIX = '"${var.assets_prefix == null ? var.name : var.assets_prefix}/"'
 _OWN_OUTPUTS = ("stack_id",)
 # Minutes. The provider counts CloudFormation's rollback as part of the wait, and taints a new stack when it gives up, so that the
 # next apply deletes it. A custom resource that does not answer takes an hour on the way there and another on the way back:
@@ -52,7 +63,7 @@ class UnitStack:
         name: The stack's name.
         template: Its template.
         bucket: The bucket that the template names for its files, as it stands there.
-        files: Object key of each file, and where the module keeps it.
+        files: Object key of each file, and where the module keeps it. The template may refer to some of them alone.
         tags: Tags of the stack.
     """
 
@@ -85,7 +96,7 @@ def unit_module(stack: UnitStack) -> dict[str, str]:
             f"the template of {stack.name} has {len(body.encode()):,} bytes, CloudFormation takes {MAXIMUM_TEMPLATE:,}; "
             "split the stack"
         )
-    parameters = {name: p for name, p in template.get("Parameters", {}).items() if name != ASSETS_PARAMETER}
+    parameters = {name: p for name, p in template.get("Parameters", {}).items() if name not in _GIVEN}
     _check_names(stack, parameters)
     digest = hashlib.sha256(body.encode()).hexdigest()
     return {
@@ -131,9 +142,13 @@ def _without_bootstrap(stack: UnitStack) -> dict[str, Any]:
         template.get(section, {}).pop(name, None)
         if section in template and not template[section]:
             del template[section]
-    template = _moved(template, stack.bucket, in_sub=False)
-    parameter = {"Type": "String", "Description": "Bucket of the files that this template refers to"}
-    template.setdefault("Parameters", {})[ASSETS_PARAMETER] = parameter
+    template = _moved(template, _places(stack), in_sub=False)
+    described = {
+        ASSETS_PARAMETER: "Bucket of the files that this template refers to",
+        PREFIX_PARAMETER: "Folder of these files in the bucket, with a slash at its end",
+    }
+    for name, description in described.items():
+        template.setdefault("Parameters", {})[name] = {"Type": "String", "Description": description}
     left = sorted(set(re.findall(r"/cdk-bootstrap/[\w/-]+|cdk-[a-z0-9]{1,10}-[\w-]+", json.dumps(template))))
     if left:
         raise ExportError(
@@ -143,19 +158,34 @@ def _without_bootstrap(stack: UnitStack) -> dict[str, Any]:
     return dict(template)
 
 
-def _moved(value: Any, bucket: str, *, in_sub: bool) -> Any:
-    """Return a part of the template with the bucket named by the parameter."""
+def _places(stack: UnitStack) -> re.Pattern[str]:
+    """Return what is moved: the bucket, and each file's key where it is not part of a longer name."""
+    keys = "|".join(re.escape(key) for key in sorted(stack.files))
+    return re.compile(
+        f"(?P<bucket>{re.escape(stack.bucket)})" + (f"|(?<![\\w.-])(?:{keys})(?![\\w.-])" if keys else "")
+    )
+
+
+def _moved(value: Any, places: re.Pattern[str], *, in_sub: bool) -> Any:
+    """Return a part of the template with bucket and folder named by the parameters."""
     if isinstance(value, Mapping):
-        return {key: _moved(item, bucket, in_sub=key == "Fn::Sub") for key, item in value.items()}
+        return {key: _moved(item, places, in_sub=key == "Fn::Sub") for key, item in value.items()}
     if isinstance(value, list):
-        return [_moved(item, bucket, in_sub=in_sub and index == 0) for index, item in enumerate(value)]
-    if not isinstance(value, str) or bucket not in value:
+        return [_moved(item, places, in_sub=in_sub and index == 0) for index, item in enumerate(value)]
+    if not isinstance(value, str) or not places.search(value):
         return value
     if in_sub:
-        return value.replace(bucket, f"${{{ASSETS_PARAMETER}}}")
-    if value == bucket:
+        return places.sub(_place, value)
+    whole = places.fullmatch(value)
+    if whole and whole["bucket"]:
         return {"Ref": ASSETS_PARAMETER}
-    return {"Fn::Sub": value.replace("${", "${!").replace(bucket, f"${{{ASSETS_PARAMETER}}}")}
+    return {"Fn::Sub": places.sub(_place, value.replace("${", "${!"))}
+
+
+def _place(match: re.Match[str]) -> str:
+    if match["bucket"]:
+        return f"${{{ASSETS_PARAMETER}}}"
+    return f"${{{PREFIX_PARAMETER}}}{match[0]}"
 
 
 def _versions() -> list[Block]:
@@ -180,6 +210,23 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
             "Bucket that the unit's files are uploaded to; whoever deploys may write to it.",
             condition='can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.assets_bucket))',
             allowed="assets_bucket must be the name of an S3 bucket: 3 to 63 lower-case letters, digits, dots or hyphens",
+        ),
+        _variable(
+            "assets_prefix",
+            "string",
+            "Folder of the unit's files in that bucket. Default: the stack's name. Give one where accounts share the bucket.",
+            default=None,
+            condition='var.assets_prefix == null || can(regex("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", var.assets_prefix))',
+            allowed="assets_prefix must be letters, digits, hyphens and underscores, with single slashes between",
+        ),
+        _variable(
+            "assets_key_arn",
+            "string",
+            "Key that the files are encrypted with; its policy must let the unit decrypt through S3. Default: SSE-S3.",
+            default=None,
+            condition='var.assets_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-f-]{36}$", '
+            "var.assets_key_arn))",
+            allowed="assets_key_arn must be the ARN of a KMS key",
         ),
         _variable(
             "cloudformation_role_arn",
@@ -260,12 +307,17 @@ def _variable(
 
 def _resources(stack: UnitStack, template: Mapping[str, Any], parameters: Sequence[str], digest: str) -> list[Block]:
     files: Value = {key: stack.files[key] for key in sorted(stack.files)}
-    key = f"{stack.name}-{digest[:16]}.template.json"
+    key = Expression(f'"${{local.prefix}}{digest[:16]}.template.json"')
     url = Expression('"https://${data.aws_s3_bucket.assets.bucket_regional_domain_name}/${aws_s3_object.template.key}"')
     blocks = [
-        Block(kind="locals", arguments={"files": files}),
+        Block(kind="locals", arguments={"prefix": Expression(_PREFIX), "files": files}),
         Block(kind="data", labels=("aws_s3_bucket", "assets"), arguments={"bucket": Expression("var.assets_bucket")}),
-        _object("file", key=Expression("each.key"), path="${each.value}", for_each=Expression("local.files")),
+        _object(
+            "file",
+            key=Expression('"${local.prefix}${each.key}"'),
+            path="${each.value}",
+            for_each=Expression("local.files"),
+        ),
         _object("template", key=key, path=TEMPLATE_FILE),
         _stack(stack, template, parameters, url),
     ]
@@ -284,6 +336,8 @@ def _object(label: str, *, key: Value, path: str, for_each: Expression | None = 
         "key": key,
         "source": Expression(source),
         "source_hash": Expression(f"filemd5({source})"),
+        "server_side_encryption": Expression('var.assets_key_arn == null ? "AES256" : "aws:kms"'),
+        "kms_key_id": Expression("var.assets_key_arn"),
         "tags": Expression("var.tags"),
     }
     # the stack goes over to the new file before the old one goes, and can go back to it if the update fails
@@ -292,7 +346,7 @@ def _object(label: str, *, key: Value, path: str, for_each: Expression | None = 
 
 
 def _stack(stack: UnitStack, template: Mapping[str, Any], parameters: Sequence[str], url: Expression) -> Block:
-    values: dict[str, Value] = {ASSETS_PARAMETER: Expression("var.assets_bucket")}
+    values: dict[str, Value] = {name: Expression(given) for name, given in _GIVEN.items()}
     for name in parameters:
         kind = template["Parameters"][name]["Type"]
         reference = f"var.{variable_name(name)}"

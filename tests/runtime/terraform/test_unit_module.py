@@ -162,7 +162,7 @@ def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud
     (described,) = client.describe_stacks(StackName="TerraformSmall")["Stacks"]
     values = {o["OutputKey"]: o["OutputValue"] for o in described["Outputs"]}
     client.delete_stack(StackName="TerraformSmall")
-    assert values == {"Kept": f"s3://{bucket}/{KEY}", "OtherOne": f"{bucket}/live/b"}
+    assert values == {"Kept": f"s3://{bucket}/Small/{KEY}", "OtherOne": f"{bucket}/live/b"}
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,8 @@ def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud
             "timeout_minutes must be a whole number from 120 to 720: a resource may take",
         ),
         ({"name": "1st"}, "name must be 1 to 128 letters"),
+        ({"assets_prefix": "a//b"}, "assets_prefix must be letters, digits"),
+        ({"assets_key_arn": "alias/mine"}, "assets_key_arn must be the ARN of a KMS key"),
         ({"cloudformation_role_arn": "admin"}, "cloudformation_role_arn must be the ARN of an IAM role"),
     ],
 )
@@ -236,6 +238,97 @@ def test_a_bucket_that_is_known_moves_too() -> None:
 
     body = json.loads(unit_module(stack)["template.json"])["Resources"]["P"]["Properties"]
     assert body == {"A": {"Ref": "AssetsBucket"}, "B": {"Fn::Sub": "s3://${AssetsBucket}/${!x}"}}
+
+
+def test_a_key_moves_wherever_it_stands_and_nothing_that_only_contains_it() -> None:
+    """Code of functions, statements of policies, plans as JSON; not the path of an asset or a hash alone."""
+    properties = {
+        "S3Key": KEY,
+        "Resource": {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, f":s3:::files-1/{KEY}"]]},
+        "Plan": f'{{"code_uri":"s3://files-1/{KEY}","x":"${{y}}"}}',
+        "Sub": {"Fn::Sub": [f"s3://files-1/{KEY}?${{z}}", {"z": KEY}]},
+        "Path": f"asset.{KEY}",
+        "Hash": KEY.removesuffix(".json"),
+    }
+    template = {"Resources": {"P": {"Type": "T", "Properties": properties}}}
+    stack = UnitStack(name="S", template=template, bucket="files-1", files={KEY: f"files/{KEY}"}, tags={})
+
+    moved = f"s3://${{AssetsBucket}}/${{AssetsPrefix}}{KEY}"
+    assert json.loads(unit_module(stack)["template.json"])["Resources"]["P"]["Properties"] == {
+        "S3Key": {"Fn::Sub": f"${{AssetsPrefix}}{KEY}"},
+        "Resource": {
+            "Fn::Join": [
+                "",
+                ["arn:", {"Ref": "AWS::Partition"}, {"Fn::Sub": f":s3:::${{AssetsBucket}}/${{AssetsPrefix}}{KEY}"}],
+            ]
+        },
+        "Plan": {"Fn::Sub": f'{{"code_uri":"{moved}","x":"${{!y}}"}}'},
+        "Sub": {"Fn::Sub": [f"{moved}?${{z}}", {"z": {"Fn::Sub": f"${{AssetsPrefix}}{KEY}"}}]},
+        "Path": f"asset.{KEY}",
+        "Hash": KEY.removesuffix(".json"),
+    }
+
+
+def test_destroying_one_environment_leaves_the_files_of_another(tmp_path: Path, cloud: Cloud) -> None:
+    """Two of one export in one bucket: what the second reads at run time is still there when the first is destroyed."""
+    bucket = "terraform-shared-files"
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    uploaded: dict[str, set[str]] = {}
+    read: dict[str, str] = {}
+    for name in ("SmallTest", "SmallLive"):
+        _, result = applied(tmp_path / name, {"assets_bucket": bucket, "code": "AB1", "name": name})
+        assert result.retcode == 0, result.error
+        state = json.loads((tmp_path / name / "stub" / "terraform.tfstate").read_text())["resources"]
+        found = {r["name"]: [i["attributes"]["output"]["value"] for i in r["instances"]] for r in state}
+        items = [*found["aws_s3_object_file"], *found["aws_s3_object_template"]]
+        for item in items:
+            path = tmp_path / name / "stub" / Path(item["source"])
+            cloud.client("s3").put_object(Bucket=item["bucket"], Key=item["key"], Body=path.read_bytes())
+        uploaded[name] = {item["key"] for item in items}
+        (stack,) = found["aws_cloudformation_stack_this"]
+        client = cloud.client("cloudformation")
+        client.create_stack(
+            StackName=name,
+            TemplateURL=f"{cloud.endpoint_url}/{bucket}/{found['aws_s3_object_template'][0]['key']}",
+            Parameters=[{"ParameterKey": key, "ParameterValue": str(v)} for key, v in stack["parameters"].items()],
+        )
+        client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+        (described,) = client.describe_stacks(StackName=name)["Stacks"]
+        read[name] = next(o["OutputValue"] for o in described["Outputs"] if o["OutputKey"] == "Kept")
+
+    cloud.client("cloudformation").delete_stack(StackName="SmallTest")
+    for key in uploaded["SmallTest"]:
+        cloud.client("s3").delete_object(Bucket=bucket, Key=key)
+
+    assert uploaded["SmallTest"] & uploaded["SmallLive"] == set()
+    key = read["SmallLive"].removeprefix(f"s3://{bucket}/")
+    assert cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read() == b"{}"
+    cloud.client("cloudformation").delete_stack(StackName="SmallLive")
+
+
+@pytest.mark.parametrize(
+    ("given", "prefix", "encryption"),
+    [
+        ({}, "Small/", ("AES256", None)),
+        (
+            {"assets_prefix": "retail/live", "assets_key_arn": f"arn:aws:kms:eu-west-1:1{'0' * 11}:key/{'0' * 36}"},
+            "retail/live/",
+            ("aws:kms", f"arn:aws:kms:eu-west-1:1{'0' * 11}:key/{'0' * 36}"),
+        ),
+    ],
+)
+def test_files_lie_in_a_folder_of_their_own(
+    given: dict[str, str], prefix: str, encryption: tuple[str, str | None], tmp_path: Path
+) -> None:
+    """That of the stack if none is given, encrypted by S3 if no key is."""
+    _, result = applied(tmp_path, {"assets_bucket": "files-of-ours", "code": "AB1"} | given)
+
+    assert result.retcode == 0, result.error
+    state = json.loads((tmp_path / "stub" / "terraform.tfstate").read_text())["resources"]
+    (file,) = next(r["instances"] for r in state if r["name"] == "aws_s3_object_file")
+    value = file["attributes"]["output"]["value"]
+    assert value["key"] == f"{prefix}{KEY}"
+    assert (value["server_side_encryption"], value["kms_key_id"]) == encryption
 
 
 def test_names_of_variables_read_as_terraforms() -> None:
