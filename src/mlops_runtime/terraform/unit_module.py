@@ -1,7 +1,7 @@
 """A synthesized stack as a Terraform module: template, files, variables and outputs.
 
-The module needs no CDK bootstrap: files lie in a bucket of the estate, in a folder of the stack's own, and both are parameters of the
-template. So modules and environments may share the bucket (`docs/adr/0023-files-of-a-module.md`).
+The module needs no CDK bootstrap: files lie in a bucket of the estate, in a folder of the stack's own, and both are parameters of
+the template. So modules and environments may share the bucket (`docs/adr/0023-files-of-a-module.md`).
 
 See: https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/cloudformation_stack
 """
