@@ -144,9 +144,10 @@ def test_only_who_may_set_approved_does(cloud, make_role, acting_as, allow, uniq
     sagemaker = cloud.client("sagemaker")
     sagemaker.create_model_package_group(ModelPackageGroupName=unique)
     pending = {"StringEqualsIfExists": {"sagemaker:ModelApprovalStatus": ["PendingManualApproval", "Rejected"]}}
-    registrar = acting_as(make_role(allow("sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage", **pending)))(
-        "sagemaker"
-    )
+    repository = f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/mlops-runtime"
+    registers = allow("sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage", **pending)
+    reads = allow("ecr:BatchGetImage", "ecr:DescribeImages", resource=repository)
+    registrar = acting_as(make_role(registers, reads))("sagemaker")
     image = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
     request = {"ModelPackageGroupName": unique, "InferenceSpecification": {
         "Containers": [{"Image": image}], "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"],
@@ -158,6 +159,36 @@ def test_only_who_may_set_approved_does(cloud, make_role, acting_as, allow, uniq
     with pytest.raises(ClientError, match="sagemaker:CreateModelPackage"):
         registrar.create_model_package(**request, ModelApprovalStatus="Approved")
     assert sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] == "PendingManualApproval"
+
+
+def test_registering_asks_for_image_and_artifact_with_the_callers_rights(cloud, make_role, acting_as, allow, unique):
+    """Who registers may read the image's repository and the model's archive, and use the archive's key.
+
+    https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonSageMakerModelRegistryFullAccess.html
+    """
+    cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName=unique)
+    s3, key = cloud.client("s3"), cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    s3.create_bucket(Bucket=unique)
+    s3.put_object(Bucket=unique, Key="m/model.tar.gz", Body=b"", ServerSideEncryption="aws:kms", SSEKMSKeyId=key)
+    repository = f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/mlops-runtime"
+    image = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
+    container = {"Image": image, "ModelDataUrl": f"s3://{unique}/m/model.tar.gz"}
+    request = {"ModelPackageGroupName": unique, "InferenceSpecification": {
+        "Containers": [container], "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"],
+    }}  # fmt: skip
+    rights = [
+        ("sagemaker:CreateModelPackage", "*"),
+        ("ecr:BatchGetImage", repository),
+        ("ecr:DescribeImages", repository),
+        ("s3:GetObject", f"arn:aws:s3:::{unique}/m/*"),
+        ("kms:Decrypt", key),
+    ]
+    for missing, _ in rights[1:]:
+        role = make_role(*(allow(action, resource=on) for action, on in rights if action != missing))
+        with pytest.raises(ClientError, match=f"ValidationException.*{missing}"):
+            acting_as(role)("sagemaker").create_model_package(**request)
+    role = make_role(*(allow(action, resource=on) for action, on in rights))
+    assert acting_as(role)("sagemaker").create_model_package(**request)["ModelPackageArn"].endswith(f"{unique}/1")
 
 
 @pytest.mark.parametrize(

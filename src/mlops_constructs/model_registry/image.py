@@ -170,6 +170,23 @@ class ModelImage:
         """Whether the digest is all zeros: what ``cdk.json`` has before an image was built; only the embedded cloud runs it."""
         return self.digest == PLACEHOLDER_DIGEST
 
+    def register_statement(self, scope: IConstruct) -> iam.PolicyStatement:
+        """Return what a role needs of the image's repository, and of no other, to register a model package that names it.
+
+        CreateModelPackage resolves the image; AWS's policy ``AmazonSageMakerModelRegistryFullAccess`` has the first two actions,
+        the others are what a pull asks.
+
+        Args:
+            scope: Any construct of the stack that registers.
+        """
+        actions = [
+            "ecr:BatchGetImage",
+            "ecr:DescribeImages",
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:GetDownloadUrlForLayer",
+        ]
+        return iam.PolicyStatement(actions=actions, resources=[self._repository_arn(scope)])
+
     def _repository_arn(self, scope: IConstruct) -> str:
         if self.directory is not None:
             return self._asset(scope, self.directory).repository.repository_arn

@@ -198,6 +198,10 @@ class RetrainingAccess:
             iam.PolicyStatement(actions=["dynamodb:UpdateItem"], resources=[table.table_arn]),
             key_statement(unit.key, services=["dynamodb"]),
             iam.PolicyStatement(actions=["sagemaker:CreateModelPackage"], resources=packages),
+            # registering reads the image and the artefact with the machine's rights
+            self.training.image.register_statement(self.scope),
+            _objects("s3:GetObject", self._artifacts("models")),
+            key_statement(unit.key, services=["s3"], actions=["kms:Decrypt"]),
             iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
         ]
         return [*statements, *self.registry.approve_statements(), *self.registry.notify_statements()]

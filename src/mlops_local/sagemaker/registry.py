@@ -3,9 +3,13 @@
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
 """
 
+import re
 from typing import Any
 
+from ministack.core.responses import get_account_id, get_region
+
 from mlops_local import iam, runners
+from mlops_local.iam_request import Call
 from mlops_local.sagemaker import events, store
 from mlops_local.sagemaker.errors import ServiceError, conflict, validation
 from mlops_local.sagemaker.shapes import Record
@@ -19,6 +23,7 @@ _CHANGEABLE = (
     "ModelCard",
     "ModelLifeCycle",
 )
+_ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+/(?P<name>[^@:]+)")
 _TOKENS: dict[tuple[str, str], str] = {}
 
 
@@ -64,6 +69,7 @@ def create_package(request: Record) -> Record:
             raise validation(f"{name} is not supported by the embedded SageMaker")
     for container in request.get("InferenceSpecification", {}).get("Containers", []):
         check_image(container["Image"])
+        _check_caller(container)
     group = store.name_of("ModelPackageGroup", request["ModelPackageGroupName"])
     with store.LOCK:
         store.get("ModelPackageGroup", group)
@@ -182,6 +188,29 @@ def user_context() -> Record:
     """Return the caller as ``UserContext``: a session of a role by the session's ARN and id, as its ``IamIdentity`` says."""
     arn, principal = iam.caller()
     return {"IamIdentity": {"Arn": arn, "PrincipalId": principal}}
+
+
+def _check_caller(container: Record) -> None:
+    """Refuse a container whose image or model data the caller may not read.
+
+    AWS's policy for those who register, ``AmazonSageMakerModelRegistryFullAccess``, has these actions.
+
+    Raises:
+        ServiceError: ``ValidationException`` with the right that is missing.
+    """
+    # claim: registering-reads-image-and-artifact
+    key, image = iam.caller_key(), _ECR.match(container["Image"])
+    try:
+        if image is not None:
+            repository = f"arn:aws:ecr:{image['region']}:{image['account']}:repository/{image['name']}"
+            for action in ("ecr:BatchGetImage", "ecr:DescribeImages"):
+                iam.require(key, action, repository)
+        url = container.get("ModelDataUrl")
+        if url is not None:
+            resource = f"arn:aws:s3:::{url.removeprefix('s3://')}"
+            iam.require_call(key, Call("s3", "s3:GetObject", resource, get_region(), get_account_id()))
+    except iam.AccessDeniedError as error:
+        raise validation(f"Could not read what the model package names with the caller's rights: {error}") from error
 
 
 def _versions(group: str) -> list[Record]:
