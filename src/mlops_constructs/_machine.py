@@ -71,7 +71,7 @@ def define_machine(
     raise_if_any(scope, "InvalidStateMachine", problems)
     for finding in findings:
         warn(scope, UNKNOWN_VALUE, finding=str(finding))
-    log_group = define_log_group(scope, f"{id}Logs", business_unit=business_unit)
+    log_group = define_log_group(scope, f"{id}Logs", business_unit=business_unit, vended_by="states")
     role = service_role(
         scope,
         f"{id}Role",

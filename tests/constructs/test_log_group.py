@@ -16,12 +16,13 @@ def test_log_group_has_key_year_and_the_profiles_policy(profile: Profile, policy
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)
 
-    group = define_log_group(stack, "Logs", business_unit=unit, vended_name="states/demand")
+    group = define_log_group(stack, "Logs", business_unit=unit, vended_by="states")
 
     found = Template.from_stack(stack).find_resources("AWS::Logs::LogGroup")[
         stack.get_logical_id(group.node.default_child)
     ]
     assert found["DeletionPolicy"] == policy
     assert found["Properties"]["RetentionInDays"] == 365
-    assert found["Properties"]["LogGroupName"] == "/aws/vendedlogs/states/demand"
+    uuid = {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}
+    assert found["Properties"]["LogGroupName"] == {"Fn::Join": ["", ["/aws/vendedlogs/states/S-Logs-", uuid]]}
     assert found["Properties"]["KmsKeyId"] == stack.resolve(unit.key.key_arn)

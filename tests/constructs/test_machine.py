@@ -60,6 +60,9 @@ def test_a_machine_is_logged_traced_and_encrypted(stack: cdk.Stack) -> None:
     assert properties["RoleArn"] == stack.resolve(machine.role.role_arn)
     assert stack.node.try_find_child("DeployRole") is not None
     assert stack.node.try_find_child("DeployLogs") is not None
+    groups = template.find_resources("AWS::Logs::LogGroup")
+    (name,) = (g["Properties"]["LogGroupName"] for key, g in groups.items() if key.startswith("DeployLogs"))
+    assert name["Fn::Join"][1][0] == "/aws/vendedlogs/states/Demand-DeployLogs-"
 
 
 def test_the_role_may_do_what_was_given_and_what_logs_need(stack: cdk.Stack) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from mlops_local.state_machines import definition_problem
+from mlops_local.state_machines import LOG_POLICY, definition_problem
 
 TRAIN = "arn:aws:states:::sagemaker:createTrainingJob.sync"
 WORDS = (
@@ -90,3 +90,46 @@ def test_what_is_not_a_definition_is_left_to_others() -> None:
     """JSON is judged elsewhere."""
     assert definition_problem("no json") is None
     assert definition_problem("[]") is None
+
+
+def logging(cloud: Any, name: str) -> dict[str, Any]:
+    """A log group, as a machine's destination."""
+    cloud.client("logs").create_log_group(logGroupName=name)
+    arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{name}:*"
+    return {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": arn}}]}
+
+
+def test_log_groups_fill_the_accounts_policy_unless_they_are_vended(own_cloud: Any) -> None:
+    """5,120 characters are about forty groups; those below /aws/vendedlogs/ share one entry, also when it is full.
+
+    See: https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html, aws-solutions/media-insights-on-aws#685
+    """
+    cloud = own_cloud()
+    states = cloud.client("stepfunctions")
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = cloud.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    made = 0
+    with pytest.raises(ClientError) as refused:
+        for made in range(60):
+            name = f"machine-{made:02}"
+            states.create_state_machine(
+                name=name,
+                definition=SUPPORTED,
+                roleArn=role,
+                loggingConfiguration=logging(cloud, f"/demand/Retraining-Retrain-{name}"),
+            )
+    assert refused.value.response["Error"] == {
+        "Code": "InvalidLoggingConfiguration",
+        "Message": "Invalid Logging Configuration: The CloudWatch Logs Resource Policy size was exceeded. We suggest prefixing "
+        "your CloudWatch log group name with /aws/vendedlogs/states/.",
+    }
+    assert 30 < made < 60
+    (policy,) = cloud.client("logs").describe_resource_policies()["resourcePolicies"]
+    assert policy["policyName"] == LOG_POLICY
+    assert 5000 < len(policy["policyDocument"]) <= 5120
+
+    for number in range(60):
+        name = f"vended-{number:02}"
+        vended = logging(cloud, f"/aws/vendedlogs/states/{name}")
+        states.create_state_machine(name=name, definition=SUPPORTED, roleArn=role, loggingConfiguration=vended)
