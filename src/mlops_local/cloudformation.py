@@ -64,7 +64,11 @@ def install() -> None:
     _HANDLERS["AWS::Glue::Table"] = _glue_table(_HANDLERS["AWS::Glue::Table"])
     _HANDLERS.setdefault("AWS::CloudWatch::CompositeAlarm", _COMPOSITE_ALARM)
     run_on_worker("AWS::Glue::Table", "AWS::CloudWatch::CompositeAlarm")
-    for resource_type in recorded.types():
+    rules = (
+        "AWS::EC2::SecurityGroupEgress",
+        "AWS::EC2::SecurityGroupIngress",
+    )  # `security_groups` gives them their effect
+    for resource_type in (*recorded.types(), *rules):
         _HANDLERS.setdefault(resource_type, _record(resource_type))
     lambda_types.leave_layers_out()
     _fail_broken_custom_resources()

@@ -68,6 +68,8 @@ EXECUTED = frozenset(
         "AWS::ApplicationAutoScaling::ScalableTarget",
         "AWS::ApplicationAutoScaling::ScalingPolicy",
         "AWS::CloudWatch::CompositeAlarm",
+        "AWS::EC2::SecurityGroupEgress",
+        "AWS::EC2::SecurityGroupIngress",
         "AWS::EKS::AccessEntry",
         "AWS::EKS::PodIdentityAssociation",
     }

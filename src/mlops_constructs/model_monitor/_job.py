@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -15,6 +16,7 @@ from mlops_constructs._iam import ServiceRole, key_statement, pass_role_statemen
 from mlops_constructs._queue import define_dead_letter_queue
 from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, container_statements, placed, sagemaker_arn
 from mlops_constructs.model_monitor._access import MonitorAccess, list_objects, objects
+from mlops_constructs.model_monitor._job_group import define_job_group
 from mlops_constructs.model_monitor.engine import MonitorJob
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -47,7 +49,7 @@ def define_job(access: MonitorAccess, job: MonitorJob, *, spec: MonitorSpec, win
         if job.spark
         else None
     )
-    role = _define_role(access, job, code)
+    role, group = _define_role(access, job, code), _group(access, job)
     _tell_failures(access)
     return define_function(
         scope,
@@ -57,16 +59,25 @@ def define_job(access: MonitorAccess, job: MonitorJob, *, spec: MonitorSpec, win
         description=f"Starts the job that watches {access.endpoint.endpoint_name}",
         environment={
             **access.environment(spec, window_hours=window_hours),
-            "JOB": cdk.Stack.of(scope).to_json_string(_plan(access, job, role, code)),
+            "JOB": cdk.Stack.of(scope).to_json_string(_plan(access, job, role, code, group)),
         },
-        statements=_start_statements(access, job, role),
+        statements=_start_statements(access, job, role, group),
         timeout=cdk.Duration.seconds(30),
         wildcard_reason=_START_REASON,
     )
 
 
+def _group(access: MonitorAccess, job: MonitorJob) -> ec2.ISecurityGroup:
+    return define_job_group(
+        access.scope,
+        business_unit=access.business_unit,
+        endpoint_name=access.endpoint.endpoint_name,
+        count=job.count,
+    )
+
+
 def _plan(
-    access: MonitorAccess, job: MonitorJob, role: ServiceRole, code: s3_assets.Asset | None
+    access: MonitorAccess, job: MonitorJob, role: ServiceRole, code: s3_assets.Asset | None, group: ec2.ISecurityGroup
 ) -> Mapping[str, object]:
     """The fields of ``MonitorJobPlan``; values may be tokens."""
     unit = access.business_unit
@@ -78,7 +89,7 @@ def _plan(
         "volume_gigabytes": job.volume_gigabytes,
         "role": role.role_arn,
         "subnets": unit.subnet_ids,
-        "security_groups": [unit.security_group.security_group_id],
+        "security_groups": [group.security_group_id],
         "kms_key": unit.key.key_arn,
         "owner": unit.owner,
         "cost_center": unit.cost_center,
@@ -112,12 +123,14 @@ def _define_role(access: MonitorAccess, job: MonitorJob, code: s3_assets.Asset |
     )
 
 
-def _start_statements(access: MonitorAccess, job: MonitorJob, role: ServiceRole) -> list[iam.PolicyStatement]:
+def _start_statements(
+    access: MonitorAccess, job: MonitorJob, role: ServiceRole, group: ec2.ISecurityGroup
+) -> list[iam.PolicyStatement]:
     """Start the job in its place: network, key and instance type as declared. It reads S3 itself, so it has a network."""
     unit = access.business_unit
     jobs = sagemaker_arn(access.scope, "processing-job", f"{access.endpoint.endpoint_name}-monitor-*")
     conditions = {
-        **placed(subnets=unit.subnet_ids, security_groups=[unit.security_group.security_group_id]),
+        **placed(subnets=unit.subnet_ids, security_groups=[group.security_group_id]),
         "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn},
         "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [job.instance_type]},
         "Bool": {"sagemaker:InterContainerTrafficEncryption": "true"},

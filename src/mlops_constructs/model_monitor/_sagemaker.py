@@ -21,6 +21,7 @@ from mlops_constructs._sagemaker import sagemaker_arn
 from mlops_constructs._validation import is_known, raise_if_any
 from mlops_constructs._warnings import CLOSED_MODEL_MONITOR, warn
 from mlops_constructs.model_endpoint import IServedModel
+from mlops_constructs.model_monitor._job_group import define_job_group
 from mlops_constructs.model_monitor._sagemaker_images import Image, image_uri
 from mlops_constructs.model_monitor._sagemaker_role import define_monitor_role
 from mlops_constructs.model_monitor._sagemaker_settings import (
@@ -188,6 +189,7 @@ def _define_monitor(
         image=kind.image,
         files=_files(monitor, baseline, settings),
     )
+    group = define_job_group(scope, business_unit=business_unit, endpoint_name=name, count=settings.instance_count)
     given = {"endpointInput": _input(monitor, name, settings)}
     if monitor in WITH_LABELS:
         given["groundTruthS3Input"] = {"s3Uri": f"s3://{captures.bucket_name}/labels/{name}"}
@@ -223,7 +225,7 @@ def _define_monitor(
             "enableNetworkIsolation": monitor != "explainability",
             "vpcConfig": {
                 "subnets": business_unit.subnet_ids,
-                "securityGroupIds": [business_unit.security_group.security_group_id],
+                "securityGroupIds": [group.security_group_id],
             },
         },
         "stopping_condition": {"maxRuntimeInSeconds": int(settings.maximum.to_seconds())},

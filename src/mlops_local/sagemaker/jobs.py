@@ -14,7 +14,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mlops_local import clock, runners
+from mlops_local import clock, runners, security_groups
 from mlops_local.sagemaker import store
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.processes import LogStream, Process, background, environment, mapped, opt_ml
@@ -130,6 +130,23 @@ def command(image: str, specification: Record, *, is_processing: bool = False) -
         )
     except runners.UnknownImageError as error:
         raise validation(str(error)) from error
+
+
+def check_cluster(count: int, network: Record, *, encrypted: bool) -> None:
+    """Refuse several instances whose security groups keep them apart; on AWS such a job waits until its time is up.
+
+    Args:
+        count: Instances.
+        network: ``VpcConfig``; empty outside of a network of the account, where AWS cares for it.
+        encrypted: Whether traffic between containers is encrypted.
+
+    Raises:
+        ServiceError: ``ValidationException`` with the rules that are missing.
+    """
+    if count > 1 and network:
+        problem = security_groups.cluster_problem(network.get("SecurityGroupIds", []), encrypted=encrypted)
+        if problem is not None:
+            raise validation(problem)
 
 
 def request_stop(kind: str, name: str) -> Record:

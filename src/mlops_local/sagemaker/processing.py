@@ -62,6 +62,9 @@ def stop(request: Record) -> Record:
 
 def _refuse(request: Record) -> None:
     # claim: processing-inputs-are-s3
+    network, cluster = request.get("NetworkConfig", {}), request["ProcessingResources"]["ClusterConfig"]
+    encrypted = network.get("EnableInterContainerTrafficEncryption", False)
+    jobs.check_cluster(cluster["InstanceCount"], network.get("VpcConfig", {}), encrypted=encrypted)
     if request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] != 1:
         raise validation("a processing job has 1 instance in the embedded SageMaker")
     for item in request.get("ProcessingInputs", []):

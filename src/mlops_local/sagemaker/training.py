@@ -108,6 +108,8 @@ def _refuse(request: Record) -> None:
         if member in request:
             raise validation(f"{member} is not supported by the embedded SageMaker")
     resources = request.get("ResourceConfig", {})
+    encrypted = request.get("EnableInterContainerTrafficEncryption", False)
+    jobs.check_cluster(resources.get("InstanceCount", 1), request.get("VpcConfig", {}), encrypted=encrypted)
     if resources.get("InstanceCount", 1) != 1 or "InstanceGroups" in resources:
         raise validation(
             "a training job has 1 instance in the embedded SageMaker; distributed training is not supported"

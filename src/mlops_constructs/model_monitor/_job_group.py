@@ -1,0 +1,46 @@
+"""The security group of a monitor's jobs: the unit's, or for several instances one that also admits itself."""
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import aws_ec2 as ec2
+
+from constructs import Construct
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+_ID = "JobGroup"
+
+
+def define_job_group(
+    scope: Construct, *, business_unit: "BusinessUnit", endpoint_name: str, count: int
+) -> ec2.ISecurityGroup:
+    """Return the group of a job's instances; a monitor has at most one of its own.
+
+    The unit's group admits nobody, so that instances of one job could not reach each other. Encrypted traffic between them needs
+    UDP 500 and protocol 50 (ESP) in both directions, to the group itself.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html
+
+    Args:
+        scope: The monitor's construct.
+        business_unit: The unit.
+        endpoint_name: The endpoint that is watched.
+        count: Instances of the job.
+    """
+    if count == 1:
+        return business_unit.security_group
+    known = scope.node.try_find_child(_ID)
+    if isinstance(known, ec2.SecurityGroup):
+        return known
+    group = ec2.SecurityGroup(
+        scope,
+        _ID,
+        vpc=business_unit.vpc,
+        description=f"Instances of the job that watches {endpoint_name}",
+        allow_all_outbound=False,
+    )
+    group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, through the network's endpoints")
+    for port, what in ((ec2.Port.all_tcp(), "Data"), (ec2.Port.udp(500), "IPsec keys"), (ec2.Port.esp(), "IPsec")):
+        group.connections.allow_internally(port, f"{what} between the job's instances")
+    return group
