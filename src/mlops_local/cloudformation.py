@@ -6,15 +6,16 @@ stack)`, `update(physical id, old, new, stack)`, `delete(physical id, properties
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import dynamodb, iam, lambda_svc
+from ministack.services import dynamodb, eventbridge, iam, lambda_svc, sns
 from ministack.services.cloudformation import custom_resource, provisioners, stacks
 
-from mlops_local import compat, lambda_types, recorded, s3_bucket
+from mlops_local import compat, glue_jobs, lambda_types, recorded, s3_bucket
 
 compat.expect(
     "ministack.services.cloudformation.custom_resource",
@@ -27,6 +28,8 @@ compat.expect(
     _update_continuous_backups="(data)",
     _update_ttl="(data)",
 )
+compat.expect("ministack.services.eventbridge", _event_buses=object)
+compat.expect("ministack.services.sns", _topics=object)
 compat.expect(
     "ministack.services.iam",
     _roles=object,
@@ -56,6 +59,8 @@ def install() -> None:
     """Register the types; others that are registered already keep their handlers."""
     s3_bucket.install(_HANDLERS)
     _wrap("AWS::DynamoDB::Table", _table_settings)
+    _wrap("AWS::Events::EventBus", _bus_settings)
+    _wrap("AWS::SNS::Topic", _topic_settings)
     _wrap("AWS::IAM::Role", _permissions_boundary)
     _wrap("AWS::Lambda::LayerVersion", lambda_types.check_layer)
     _wrap("AWS::Lambda::Function", lambda_types.complete_function)
@@ -70,6 +75,7 @@ def install() -> None:
     )  # `security_groups` gives them their effect
     for resource_type in (*recorded.types(), *rules):
         _HANDLERS.setdefault(resource_type, _record(resource_type))
+    _wrap("AWS::Glue::TableOptimizer", glue_jobs.check_optimizer)
     lambda_types.leave_layers_out()
     _fail_broken_custom_resources()
 
@@ -133,6 +139,31 @@ def _record(resource_type: str) -> dict[str, Any]:
 
 def _nothing_more(_physical_id: str, _old: Properties, _new: Properties) -> None:
     """Leave a type as MiniStack makes it."""
+
+
+def _bus_settings(name: str, _old: Properties, new: Properties) -> None:
+    """Keep key and dead letters, which MiniStack takes by API and leaves out of a template."""
+    bus = eventbridge._event_buses[name]
+    for field in ("KmsKeyIdentifier", "DeadLetterConfig"):
+        bus.pop(field, None)
+        if field in new:
+            bus[field] = new[field]
+
+
+def _topic_settings(arn: str, old: Properties, new: Properties) -> None:
+    """Keep the topic's key, and let its default policy admit the account alone, as that of CreateTopic does.
+
+    See: https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
+    """
+    # claim: topics-of-templates-are-as-those-of-calls
+    attributes = sns._topics[arn]["attributes"]
+    attributes.pop("KmsMasterKeyId", None)
+    if "KmsMasterKeyId" in new:
+        attributes["KmsMasterKeyId"] = new["KmsMasterKeyId"]
+    if not old:
+        policy = json.loads(attributes["Policy"])
+        policy["Statement"][0]["Condition"] = {"StringEquals": {"AWS:SourceOwner": get_account_id()}}
+        attributes["Policy"] = json.dumps(policy)
 
 
 def _permissions_boundary(name: str, _old: Properties, new: Properties) -> None:

@@ -25,7 +25,7 @@ from ministack.core.router import extract_access_key_id
 from ministack.services import dynamodb, sts
 from ministack.services import iam as roles
 
-from mlops_local import compat, iam_encryption, iam_request, settings
+from mlops_local import compat, iam_encryption, iam_request, settings, source_keys
 from mlops_local.iam_request import Call, Check
 
 compat.expect(
@@ -135,7 +135,7 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str) -> Sessio
     Args:
         role_arn: The role.
         service: The service principal, `sagemaker.amazonaws.com`.
-        source_arn: The resource that the service acts for, `aws:SourceArn` in the trust policy.
+        source_arn: The resource that the service acts for: `aws:SourceArn` in the trust policy, where the service sends it.
         name: The session name.
 
     Returns:
@@ -156,7 +156,7 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str) -> Sessio
     question = iam_evaluator.EvalContext(
         principal_arn=f"service:{service}", principal_type="Service", principal_account="", action="sts:AssumeRole",
         resource_arn=role_arn, region=get_region(),
-        service_context={"aws:sourcearn": source_arn, "aws:sourceaccount": account},
+        service_context=dict(source_keys.sent(service, "sts:AssumeRole", source_arn=source_arn, account=account)),
     )  # fmt: skip
     trust = (role or {}).get("AssumeRolePolicyDocument")
     answer = iam_evaluator.evaluate_resource_policy(trust, question, service=service)

@@ -57,6 +57,12 @@ def delivery_checks(target: str, *, region: str, account: str) -> list[Check]:
     return checks(call)
 
 
+def bus_checks(bus: str, key: str, *, region: str, account: str) -> list[Check]:
+    """List the KMS permissions that EventBridge needs on the key of a bus: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-event-bus-cmkey.html."""
+    call = Call("events", "events:PutEvents", bus, region, account)
+    return _key_checks(call, key, ("GenerateDataKey", "Decrypt"), {"aws:events:event-bus:arn": bus})
+
+
 def key_arn(key: str) -> str | None:
     """Resolve a key id, alias or ARN to the ARN of a key of this account.
 

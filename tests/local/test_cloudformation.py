@@ -110,6 +110,21 @@ def custom_resource(code):
     return {"Role": FUNCTION_ROLE, "Function": function, "Custom": custom}
 
 
+def test_a_topic_of_a_template_has_its_key_and_admits_the_account(apply, cloud):
+    """MiniStack leaves both out; an update takes the key away."""
+    key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"KmsMasterKeyId": key}}}
+    _, outputs, _ = apply("topic-key", topic, {"Arn": {"Ref": "Topic"}})
+    attributes = cloud.client("sns").get_topic_attributes(TopicArn=outputs["Arn"])["Attributes"]
+    (statement,) = json.loads(attributes["Policy"])["Statement"]
+
+    assert attributes["KmsMasterKeyId"] == key
+    assert statement["Condition"] == {"StringEquals": {"AWS:SourceOwner": "000000000000"}}
+    apply("topic-key", {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": "plain"}}})
+    attributes = cloud.client("sns").get_topic_attributes(TopicArn=outputs["Arn"])["Attributes"]
+    assert attributes.get("KmsMasterKeyId") is None
+
+
 def test_a_custom_resource_that_breaks_fails_at_once_with_its_error(apply):
     """Instead of an hour of waiting, the function's own error is the reason; the stack rolls back."""
     status, _, reasons = apply(

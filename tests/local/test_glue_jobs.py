@@ -7,22 +7,54 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlops_local.cloud import Cloud
 
 
 @pytest.mark.parametrize("command", ["glueetl", "gluestreaming"])
-def test_a_spark_job_is_refused_and_not_said_to_have_succeeded(cloud: Cloud, command: str) -> None:
+def test_a_spark_job_is_refused_and_not_said_to_have_succeeded(
+    cloud: Cloud, make_role: Callable[..., str], command: str
+) -> None:
     """The error is one of those of StartJobRun, and the job has no run.
 
     See: https://docs.aws.amazon.com/glue/latest/webapi/API_StartJobRun.html#API_StartJobRun_Errors
     """
     glue = cloud.client("glue")
-    glue.create_job(Name=f"spark-{command}", Role="r", Command={"Name": command, "ScriptLocation": "s3://b/k.py"})
+    role = make_role(service="glue.amazonaws.com")
+    glue.create_job(Name=f"spark-{command}", Role=role, Command={"Name": command, "ScriptLocation": "s3://b/k.py"})
 
     with pytest.raises(glue.exceptions.InvalidInputException, match=f"job spark-{command} is not run: .* has no Spark"):
         glue.start_job_run(JobName=f"spark-{command}")
 
     assert glue.get_job_runs(JobName=f"spark-{command}")["JobRuns"] == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "key", "is_assumed"),
+    [
+        ("StringEquals", "aws:SourceAccount", False),
+        ("ArnLike", "aws:SourceArn", False),
+        ("StringEqualsIfExists", "aws:SourceAccount", True),
+    ],
+)
+def test_a_role_is_assumed_without_source_keys(
+    cloud: Cloud, make_role: Callable[..., str], unique: str, operator: str, key: str, is_assumed: bool
+) -> None:
+    """No page says that Glue sends them, and its own examples of trust have no condition.
+
+    See: https://docs.aws.amazon.com/glue/latest/dg/optimization-prerequisites.html
+    """
+    glue = cloud.client("glue")
+    value = {"aws:SourceAccount": "000000000000", "aws:SourceArn": "arn:aws:glue:us-east-1:000000000000:*"}[key]
+    role = make_role(service="glue.amazonaws.com", trust={"Condition": {operator: {key: value}}})
+    glue.create_job(Name=unique, Role=role, Command={"Name": "pythonshell", "ScriptLocation": "s3://b/k.py"})
+    if is_assumed:
+        assert glue.start_job_run(JobName=unique)["JobRunId"]
+        return
+
+    with pytest.raises(glue.exceptions.InvalidInputException, match="should be given assume role permissions for Glue"):
+        glue.start_job_run(JobName=unique)
 
 
 def test_other_jobs_are_left_to_ministack(cloud: Cloud) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -79,3 +80,25 @@ def test_a_target_with_a_role_needs_its_permission(cloud, logged, make_role, all
     events.put_targets(Rule=unique, Targets=[{"Id": "bus", "Arn": bus, "RoleArn": role}])
     events.put_events(Entries=[{"Source": unique, "DetailType": "x", "Detail": "{}"}])
     logged(f"events:PutEvents on resource: {bus} because")
+
+
+@pytest.mark.parametrize(("source", "is_assumed"), [("schedule-group/default", True), ("schedule/default/*", False)])
+def test_a_schedule_is_its_group_to_a_role(cloud, make_role, allow, unique, source, is_assumed):
+    """The role's trust may name the group, never the schedule.
+
+    See: https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+    """
+    url = cloud.client("sqs").create_queue(QueueName=unique)["QueueUrl"]
+    queue = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{unique}"
+    trust = {"Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:scheduler:us-east-1:{ACCOUNT}:{source}"}}}
+    role = make_role(allow("sqs:SendMessage", queue), service="scheduler.amazonaws.com", trust=trust)
+    now = datetime.fromisoformat(cloud.clock()["now"])
+    cloud.client("scheduler").create_schedule(
+        Name=unique,
+        FlexibleTimeWindow={"Mode": "OFF"},
+        ScheduleExpression=f"at({now + timedelta(minutes=1):%Y-%m-%dT%H:%M:%S})",
+        Target={"Arn": queue, "RoleArn": role, "Input": "{}"},
+    )
+    cloud.clock_jump(by=timedelta(minutes=2))
+
+    assert len(cloud.client("sqs").receive_message(QueueUrl=url).get("Messages", [])) == int(is_assumed)

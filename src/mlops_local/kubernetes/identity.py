@@ -13,7 +13,7 @@ from typing import Any
 from ministack.core import iam_evaluator
 from ministack.services import eks, iam, sts
 
-from mlops_local import compat, settings
+from mlops_local import compat, settings, source_keys
 
 compat.expect("ministack.services.eks", _pod_identity_associations=object)
 compat.expect("ministack.services.iam", _roles=object)
@@ -104,7 +104,7 @@ def _session(pod: Pod, found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check_trust(role: Any, action: str, arn: str, tags: Mapping[str, str], pod: Pod) -> None:
-    context = {"aws:sourcearn": pod.cluster_arn, "aws:sourceaccount": settings.account}
+    context = dict(source_keys.sent(PRINCIPAL, action, source_arn=pod.cluster_arn, account=settings.account))
     question = iam_evaluator.EvalContext(
         principal_arn=f"service:{PRINCIPAL}", principal_type="Service", principal_account="", action=action,
         resource_arn=arn, region=settings.region, request_tags=dict(tags), tag_keys=list(tags), service_context=context,

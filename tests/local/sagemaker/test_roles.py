@@ -24,16 +24,21 @@ def _create(plane: "Plane", name: str, role: str) -> None:
     plane.sagemaker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer={"Image": IMAGE})
 
 
-def test_role_may_be_bound_to_account_and_resource(plane: "Plane") -> None:
-    """The service sends aws:SourceAccount and aws:SourceArn of what it acts for."""
-    condition = {
-        "StringEquals": {"aws:SourceAccount": "000000000000"},
-        "ArnLike": {"aws:SourceArn": "arn:aws:sagemaker:us-east-1:000000000000:model/bound*"},
-    }
-    role = _role(plane, "bound", SERVICE, condition)
-    _create(plane, "bound-model", role)
+@pytest.mark.parametrize(
+    ("name", "resource", "is_assumed"), [("any", "*", True), ("own", "model/bound*", False), ("none", "x", False)]
+)
+def test_role_of_a_model_may_be_bound_to_account_and_region(
+    plane: "Plane", name: str, resource: str, is_assumed: bool
+) -> None:
+    """For inference SageMaker sends its account and ``...:*``, letter by letter, and no ARN of a model or endpoint."""
+    source = f"arn:aws:sagemaker:us-east-1:000000000000:{resource}"
+    condition = {"StringEquals": {"aws:SourceAccount": "000000000000"}, "ArnLike": {"aws:SourceArn": source}}
+    role = _role(plane, f"bound-{name}", SERVICE, condition)
+    if is_assumed:
+        _create(plane, f"bound-{name}", role)
+        return
     with pytest.raises(ClientError, match=f"Could not assume role {role}"):
-        _create(plane, "other-model", role)
+        _create(plane, f"bound-{name}", role)
 
 
 @pytest.mark.parametrize(
