@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAXIMUM_POLICY_CHARACTERS = 6144
 # Lambda assumes execution roles without aws:SourceAccount in the request's context, so a condition on it would lock it out
 _WITHOUT_SOURCE_CONTEXT = frozenset({"lambda.amazonaws.com"})
+# no page says whether these send their account: the condition holds where they do and does not lock them out where they do not
+# (docs/adr/0020-conditions-that-services-meet.md)
+_PERHAPS_SOURCE_CONTEXT = frozenset({"glue.amazonaws.com", "logdelivery.elasticloadbalancing.amazonaws.com"})
 # upper bounds of what an intrinsic becomes at deployment
 _RENDERED_LENGTHS = {"AWS::Partition": 10, "AWS::Region": 14, "AWS::AccountId": 12, "AWS::URLSuffix": 20}
 _RENDERED_ARN = 110
@@ -183,10 +186,12 @@ def source_conditions(scope: IConstruct, service: str, source_arn: str | None = 
     Args:
         scope: Any construct of the stack.
         service: The service's principal.
-        source_arn: ARN of what the service acts for. Default: any resource of the account.
+        source_arn: ARN of what the service acts for; not asked of a service that may send none. Default: any resource of the account.
     """
     if service in _WITHOUT_SOURCE_CONTEXT:
         return {}
+    if service in _PERHAPS_SOURCE_CONTEXT:
+        return {"StringEqualsIfExists": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
     conditions: dict[str, object] = {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
     if source_arn is not None:
         conditions["ArnLike"] = {"aws:SourceArn": source_arn}

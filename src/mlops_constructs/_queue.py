@@ -81,6 +81,29 @@ def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: "Busin
     return queue
 
 
+def admit_bus(queue: sqs.Queue, bus: events.EventBus) -> None:
+    """Let a bus leave on its dead letters what it could not process; a rule's target admits the rule by itself.
+
+    See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-event-delivery.html#eb-rule-dlq
+
+    Args:
+        queue: The dead letters.
+        bus: The bus.
+    """
+    queue.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="Bus",
+            actions=["sqs:SendMessage"],
+            principals=[
+                iam.ServicePrincipal(
+                    "events.amazonaws.com", conditions={"ArnEquals": {"aws:SourceArn": bus.event_bus_arn}}
+                )
+            ],
+            resources=[queue.queue_arn],
+        )
+    )
+
+
 def define_queue_consumer(
     scope: Construct,
     id: str,

@@ -37,11 +37,23 @@ def admit(topic: sns.ITopic, scope: Construct, *, sid: str, service: str, source
         service: The service's principal.
         source_arn: ARN (``*`` allowed) of what it publishes for.
     """
-    topic.add_to_resource_policy(
-        iam.PolicyStatement(
-            sid=sid,
-            actions=["sns:Publish"],
-            principals=[iam.ServicePrincipal(service, conditions=source_conditions(scope, service, source_arn))],
-            resources=[topic.topic_arn],
-        )
-    )
+    conditions = source_conditions(scope, service, source_arn)
+    topic.add_to_resource_policy(_publish(topic, sid, iam.ServicePrincipal(service, conditions=conditions)))
+
+
+def admit_rules(topic: sns.ITopic) -> None:
+    """Let rules publish to this topic; the policy of a topic that is defined elsewhere has to say so itself.
+
+    The statement has no condition: EventBridge sends nothing that one could hold, and its guide allows none in a topic's policy
+    (``docs/adr/0020-conditions-that-services-meet.md``). The same statement of a second rule is left out.
+
+    See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
+
+    Args:
+        topic: The topic.
+    """
+    topic.add_to_resource_policy(_publish(topic, "Rules", iam.ServicePrincipal(RULES)))
+
+
+def _publish(topic: sns.ITopic, sid: str, principal: iam.IPrincipal) -> iam.PolicyStatement:
+    return iam.PolicyStatement(sid=sid, actions=["sns:Publish"], principals=[principal], resources=[topic.topic_arn])

@@ -21,7 +21,8 @@ DEVELOPMENT_DESTROYS_DATA = ConstructWarning(
 )
 SHARED_KEY = ConstructWarning(
     id="mlops-constructs:BusinessUnit.keyNotOwned",
-    text="unit '{unit}' uses a key that it does not own: its policy must admit logs, cloudwatch, events, sns and the unit's roles",
+    text="unit '{unit}' uses a key that it does not own. Add these statements to the key's policy, or reports, alarms and logs are "
+    "lost without an error; `mlops plan` reads the policy and names those that are missing: {statements}",
 )
 PLACEHOLDER_IMAGE = ConstructWarning(
     id="mlops-constructs:ModelImage.placeholderDigest",

@@ -92,6 +92,16 @@ def test_lambda_has_no_source_condition(unit: BusinessUnit) -> None:
     assert source_conditions(unit, "lambda.amazonaws.com") == {}
 
 
+@pytest.mark.parametrize("service", ["glue.amazonaws.com", "logdelivery.elasticloadbalancing.amazonaws.com"])
+def test_a_service_that_may_send_nothing_is_held_where_it_does(unit: BusinessUnit, service: str) -> None:
+    """A condition that is met by an absent key, and by this account alone."""
+    found = source_conditions(unit, service, "arn:aws:glue:*:*:job/x")
+
+    (condition,) = found.values()
+    assert list(found) == ["StringEqualsIfExists"]
+    assert list(condition) == ["aws:SourceAccount"]
+
+
 def test_fails_on_a_wildcard_action(unit: BusinessUnit) -> None:
     """Actions are named in full."""
     with pytest.raises(ValidationError, match=r"InvalidRole: action must be named in full, got 's3:\*'"):

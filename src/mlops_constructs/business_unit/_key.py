@@ -1,5 +1,6 @@
-"""The unit's key. Its policy names what the account may do, and lends the key to four services under conditions."""
+"""The unit's key. Its policy names what the account may do, and lends the key to services, under conditions where they send any."""
 
+import json
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
@@ -7,6 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
+from mlops_runtime.business_unit.key_policy import USE, Place, shared_key_statements, unit_statements
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit.profile import Profile
@@ -37,23 +39,6 @@ _ADMINISTER = (
     "kms:UpdateAlias",
     "kms:UpdateKeyDescription",
 )
-_USE = (
-    "kms:Decrypt",
-    "kms:DescribeKey",
-    "kms:Encrypt",
-    "kms:GenerateDataKey",
-    "kms:GenerateDataKeyWithoutPlaintext",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
-)
-_SERVICE_USE = (
-    "kms:Decrypt",
-    "kms:DescribeKey",
-    "kms:Encrypt",
-    "kms:GenerateDataKey",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
-)
 
 
 def define_key(scope: Construct, id: str, *, unit: str, profile: "Profile") -> kms.Key:
@@ -79,36 +64,34 @@ def define_key(scope: Construct, id: str, *, unit: str, profile: "Profile") -> k
     )
 
 
+def place_of(stack: cdk.Stack) -> Place:
+    """Return where a stack is, in tokens where its environment is not given.
+
+    Args:
+        stack: The stack.
+    """
+    return Place(partition=stack.partition, region=stack.region, account=stack.account)
+
+
+def printed_statements(stack: cdk.Stack) -> str:
+    """Return what the owner of a key adds to its policy, as JSON for people; what is not known yet is in angle brackets.
+
+    Args:
+        stack: The unit's stack.
+    """
+    place = place_of(stack)
+    known = {
+        name: f"<{name}>" if cdk.Token.is_unresolved(value) else value
+        for name, value in (("partition", place.partition), ("region", place.region), ("account", place.account))
+    }
+    return json.dumps(shared_key_statements(Place(**known)))
+
+
 def _statements(stack: cdk.Stack) -> list[iam.PolicyStatement]:
-    account = iam.AccountRootPrincipal()
-    logs_arn = stack.format_arn(
-        service="logs", resource="log-group", resource_name="*", arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
+    administer = iam.PolicyStatement(
+        sid="Administer",
+        principals=[iam.AccountRootPrincipal()],
+        actions=sorted({*_ADMINISTER, *USE}),
+        resources=["*"],
     )
-    return [
-        _statement("Administer", account, (*_ADMINISTER, *(action for action in _USE if action not in _ADMINISTER))),
-        _statement("GrantToResources", account, ("kms:CreateGrant",), Bool={"kms:GrantIsForAWSResource": "true"}),
-        _statement(
-            "Logs",
-            iam.ServicePrincipal(f"logs.{stack.region}.amazonaws.com"),
-            _SERVICE_USE,
-            ArnLike={"kms:EncryptionContext:aws:logs:arn": logs_arn},
-        ),
-        *(
-            _statement(
-                name,
-                iam.ServicePrincipal(f"{service}.amazonaws.com"),
-                ("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"),
-                StringEquals={"aws:SourceAccount": stack.account},
-            )
-            # alarms publish to the encrypted topic, rules send to encrypted queues
-            for name, service in (("Alarms", "cloudwatch"), ("Events", "events"))
-        ),
-    ]
-
-
-def _statement(
-    sid: str, principal: iam.IPrincipal, actions: tuple[str, ...], **conditions: object
-) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        sid=sid, principals=[principal], actions=sorted(actions), resources=["*"], conditions=conditions or None
-    )
+    return [administer, *(iam.PolicyStatement.from_json(s) for s in unit_statements(place_of(stack)))]

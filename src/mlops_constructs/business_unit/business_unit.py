@@ -16,14 +16,14 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._bucket import define_access_logs_bucket, define_bucket
-from mlops_constructs._queue import define_dead_letter_queue
+from mlops_constructs._queue import admit_bus, define_dead_letter_queue
 from mlops_constructs._table import define_table
 from mlops_constructs._topic import define_topic
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, warn
 from mlops_constructs.business_unit._automation import AutomationAccess, define_entry
 from mlops_constructs.business_unit._boundary import define_boundary, define_function_policy
-from mlops_constructs.business_unit._key import define_key
+from mlops_constructs.business_unit._key import define_key, printed_statements
 from mlops_constructs.business_unit._made_network import add_endpoints, define_network, define_security_group
 from mlops_constructs.business_unit._sweeper import Sweeper
 from mlops_constructs.business_unit.freeze import FreezeCalendar
@@ -96,6 +96,7 @@ class BusinessUnit(Construct):
         self._define_network(Network.made() if network is None else network)
         self._dead_letter_queue = define_dead_letter_queue(self, "DeadLetters", business_unit=self)
         self._bus = events.EventBus(self, "Bus", kms_key=self._key, dead_letter_queue=self._dead_letter_queue)
+        admit_bus(self._dead_letter_queue, self._bus)
         self._access_logs = define_access_logs_bucket(self, "AccessLogs", business_unit=self)
         self._sweeper = self._define_sweeper()
         self._artifacts = define_bucket(self, "Artifacts", business_unit=self)
@@ -116,7 +117,7 @@ class BusinessUnit(Construct):
         if profile is Profile.DEVELOPMENT:
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)
         if encryption_key is not None:
-            warn(self, SHARED_KEY, unit=name)
+            warn(self, SHARED_KEY, unit=name, statements=printed_statements(cdk.Stack.of(self)))
 
     @classmethod
     def from_ssm(

@@ -8,7 +8,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns as sns
 
 from constructs import Construct
-from mlops_constructs._topic import RULES, admit
+from mlops_constructs._topic import admit_rules
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.monitor import MonitorState
 
@@ -65,10 +65,10 @@ def define_messages(
             detail={"subject": [endpoint_name], "outcome": [state.value for state in outcomes]},
         ),
     )
-    admit(topic, scope, sid=f"{id}{scope.node.addr[-8:]}", service=RULES, source_arn=rule.rule_arn)
+    admit_rules(topic)
     rule.add_target(
         targets.SnsTopic(
-            # CDK would let every rule of every account publish; the statement above is for this rule alone
+            # the statement above stands in the topic's policy once, however many rules there are
             sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn),
             message=_message(),
             dead_letter_queue=business_unit.dead_letter_queue,

@@ -10,6 +10,7 @@ from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
+from mlops_constructs._iam import source_conditions
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.eks_inference.cluster import EksCluster
 from mlops_runtime.contracts import content_hash
@@ -187,8 +188,8 @@ class ServiceLoadBalancer(Construct):
             iam.PolicyStatement(
                 actions=["s3:PutObject"],
                 resources=[logs.arn_for_objects(f"{prefix}/AWSLogs/{account}/*")],
-                principals=[iam.ServicePrincipal(_LOG_DELIVERY)],
-                conditions={"StringEquals": {"aws:SourceAccount": account}},
+                # the path names the account: a balancer writes below its owner's alone
+                principals=[iam.ServicePrincipal(_LOG_DELIVERY, conditions=source_conditions(self, _LOG_DELIVERY))],
             )
         )
         if added.policy_dependable is not None:

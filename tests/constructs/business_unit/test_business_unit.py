@@ -1,5 +1,6 @@
 """The tenant."""
 
+import json
 from typing import Any
 
 import aws_cdk as cdk
@@ -10,6 +11,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk.assertions import Annotations, Match, Template
 
 from mlops_constructs import BusinessUnit, Network, Profile, ValidationError
+from mlops_runtime.business_unit.key_policy import Place, shared_key_statements
 from mlops_runtime.contracts.retraining import JobTags
 
 
@@ -125,7 +127,7 @@ def test_the_profile_says_how_many_zones(profile: Profile, zones: int) -> None:
 
 
 def test_the_key_lends_itself_under_conditions(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """No kms:*, grants for AWS resources only, services for this account only."""
+    """No kms:*, grants for AWS resources only, services for this account where they send it; EventBridge sends nothing."""
     _, _, template = production
     key = next(iter(template.find_resources("AWS::KMS::Key").values()))["Properties"]
 
@@ -137,6 +139,19 @@ def test_the_key_lends_itself_under_conditions(production: tuple[cdk.Stack, Busi
     assert "kms:CreateGrant" not in statements["Administer"]["Action"]
     assert statements["Alarms"]["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
     assert "ArnLike" in statements["Logs"]["Condition"]
+    assert "Condition" not in statements["Events"]
+
+
+def test_the_dead_letters_admit_the_bus(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
+    """By its ARN; each rule's target adds the rule."""
+    stack, unit, template = production
+    policies = template.find_resources("AWS::SQS::QueuePolicy").values()
+    statements = [s for p in policies for s in p["Properties"]["PolicyDocument"]["Statement"] if s.get("Sid") == "Bus"]
+
+    (statement,) = statements
+    assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Resource"] == stack.resolve(unit.dead_letter_queue.queue_arn)
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": stack.resolve(unit.bus.event_bus_arn)}}
 
 
 def test_the_administrator_can_use_what_the_policy_lends(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
@@ -237,15 +252,19 @@ def test_a_shared_network_is_named_by_its_ids() -> None:
 
 
 def test_a_given_key_is_used_with_a_warning() -> None:
-    """Whoever owns the key has to admit the services."""
-    stack = cdk.Stack(cdk.App(), "Demand")
+    """The warning prints the statements that its owner has to add, for the account and Region that are known."""
+    stack = cdk.Stack(cdk.App(), "Demand", env=cdk.Environment(account="111111111111"))
     key = kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:us-east-1:111111111111:key/x")
 
     unit = BusinessUnit(stack, "Unit", name="demand", encryption_key=key)
 
     assert unit.key is key
     Template.from_stack(stack).resource_count_is("AWS::KMS::Key", 0)
-    Annotations.from_stack(stack).has_warning("/Demand/Unit", Match.string_like_regexp("keyNotOwned"))
+    (warning,) = Annotations.from_stack(stack).find_warning("/Demand/Unit", Match.string_like_regexp("keyNotOwned"))
+    text = str(warning.entry.data)
+    printed = json.loads(text[text.index("[{") : text.rindex("}]") + 2])
+    place = Place(partition="<partition>", region="<region>", account="111111111111")
+    assert printed == shared_key_statements(place)
 
 
 @pytest.mark.parametrize("name", ["a", "Demand", "1st", "demand_", "-demand", "demand-", "d" * 21])

@@ -138,7 +138,7 @@ def test_without_anything_to_warn_of_there_is_no_such_alarm(demand: Any, define:
 
 
 def test_a_topic_of_the_callers_hears_of_its_severity(define: Callable[..., Any]):
-    """It lets the composite alarm and the rule tell it, each by name."""
+    """It lets the composite alarm publish by name, and rules without a condition: EventBridge sends nothing to hold one."""
     made = define()
     pager = sns.Topic(made.stack, "Pager", master_key=made.unit.key, enforce_ssl=True)
     DriftAlarms(made.stack, "Paged", business_unit=made.unit, monitor=made.monitor, critical_topic=pager)
@@ -146,11 +146,15 @@ def test_a_topic_of_the_callers_hears_of_its_severity(define: Callable[..., Any]
         made.one("AWS::CloudWatch::CompositeAlarm", f"Paged{part}") for part in ("Critical", "Warning")
     )
     statements = made.one("AWS::SNS::TopicPolicy", "Pager")["PolicyDocument"]["Statement"]
-    allowed = [s["Condition"]["ArnLike"]["aws:SourceArn"] for s in statements if s["Effect"] == "Allow"]
+    by_service = {s["Principal"]["Service"]: s for s in statements if s["Effect"] == "Allow"}
+    alarm = by_service["cloudwatch.amazonaws.com"]["Condition"]["ArnLike"]["aws:SourceArn"]
 
     assert critical["AlarmActions"] == [made.stack.resolve(pager.topic_arn)]
     assert warning["AlarmActions"] == [made.stack.resolve(made.unit.topic.topic_arn)]
-    assert sorted(arn["Fn::GetAtt"][0][:-8] for arn in allowed) == ["PagedCritical", "PagedReported"]
+    assert alarm["Fn::GetAtt"][0][:-8] == "PagedCritical"
+    assert set(by_service) == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
+    assert "Condition" not in by_service["events.amazonaws.com"]
+    assert by_service["events.amazonaws.com"]["Resource"] == made.stack.resolve(pager.topic_arn)
 
 
 def test_retraining_is_asked_for_by_drift_and_quality(demand: Any):
@@ -186,7 +190,8 @@ def test_without_hours_of_calls_a_report_of_none_is_a_warning(demand: Any, every
     rule = made.one("AWS::Events::Rule", "WarnedSilent")
     assert rule["EventPattern"]["detail"] == {"subject": ["demand-forecast"], "outcome": ["NO_TRAFFIC"]}
     assert rule["Targets"][0]["Arn"] == made.stack.resolve(people.topic_arn)
-    assert "WarnedSilent" in str(made.one("AWS::SNS::TopicPolicy", "People"))
+    people_policy = made.one("AWS::SNS::TopicPolicy", "People")["PolicyDocument"]["Statement"]
+    assert [s["Sid"] for s in people_policy if "events.amazonaws.com" in str(s)] == ["Rules"]
 
     assert not any("Silent" in name for name in everything.template["Resources"])
     assert not _warns(demand, NO_TRAFFIC_ALARM.id)

@@ -47,7 +47,9 @@ def test_the_location_is_registered_with_a_role_of_its_own(define_store: Any, gr
     (role,) = (p for n, p in resources(store, "AWS::IAM::Role").items() if "LocationRole" in n)
     trust = {s["Principal"]["Service"]: s["Condition"] for s in role["AssumeRolePolicyDocument"]["Statement"]}
     assert set(trust) == {"lakeformation.amazonaws.com", "glue.amazonaws.com"}
-    assert all(c["StringEquals"] == {"aws:SourceAccount": "123456789012"} for c in trust.values())
+    account = {"aws:SourceAccount": "123456789012"}
+    assert trust["glue.amazonaws.com"] == {"StringEqualsIfExists": account}
+    assert trust["lakeformation.amazonaws.com"]["StringEquals"] == account
     source = trust["lakeformation.amazonaws.com"]["ArnLike"]["aws:SourceArn"]
     assert "".join(p if isinstance(p, str) else "aws" for p in source["Fn::Join"][1]) == (
         "arn:aws:lakeformation:eu-west-1:123456789012:*"

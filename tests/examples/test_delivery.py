@@ -1,0 +1,196 @@
+"""What a unit tells people reaches them, with the unit's own key and with one that it does not own; and nothing is lost on the way."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_kms as kms
+
+from mlops_constructs import BusinessUnit, Network, Profile
+from mlops_constructs.drift_alarms._messages import TOLD, define_messages
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+from mlops_runtime.business_unit.key_policy import Place, shared_key_statements
+from mlops_runtime.contracts.events import DetailType, event_source
+
+ACCOUNT, REGION = "000000000000", "us-east-1"
+PLACE = Place(partition="aws", region=REGION, account=ACCOUNT)
+ROOT = {"Sid": "Root", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}  # fmt: skip
+NETWORK = {"vpc_id": "vpc-0f3a5c7e9b1d2f4a6", "availability_zones": ["us-east-1a"], "subnet_ids": ["subnet-01a2b3c4d5e6f7089"]}  # fmt: skip
+
+
+class Unit(cdk.Stack):
+    """A unit whose topic is told what a monitor found."""
+
+    def __init__(self, scope: cdk.App, id: str, *, key: str | None) -> None:
+        super().__init__(scope, id, env=cdk.Environment(account=ACCOUNT, region=REGION))
+        unit = BusinessUnit(
+            self,
+            "Unit",
+            name=id.lower(),
+            profile=Profile.DEVELOPMENT,
+            network=Network.shared(**NETWORK),
+            encryption_key=None if key is None else kms.Key.from_key_arn(self, "Key", key),
+        )
+        define_messages(self, "Reported", business_unit=unit, endpoint_name="forecast", outcomes=TOLD, topic=unit.topic)
+        cdk.CfnOutput(self, "Topic", value=unit.topic.topic_arn)
+        cdk.CfnOutput(self, "Bus", value=unit.bus.event_bus_name)
+        cdk.CfnOutput(self, "KeyArn", value=unit.key.key_arn)
+        cdk.CfnOutput(self, "DeadLetters", value=unit.dead_letter_queue.queue_url)
+
+
+class Told:
+    """The deployed unit, and a queue that hears its topic."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path, name: str, key: str | None = None) -> None:
+        self.cloud, self.name = cloud, name.lower()
+        app = cdk.App(outdir=str(folder / name))
+        Unit(app, name, key=key)
+        app.synth()
+        outputs = deployer.deploy(cloud, folder / name)[name]
+        self.topic, self.bus, self.key = outputs["Topic"], outputs["Bus"], outputs["KeyArn"]
+        self.dead_letters = outputs["DeadLetters"]
+        self.queue = self._subscribe()
+
+    def _subscribe(self) -> str:
+        sqs = self.cloud.client("sqs")
+        url = str(sqs.create_queue(QueueName=f"{self.name}-people")["QueueUrl"])
+        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.name}-people"
+        allow = {
+            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": self.topic}},
+        }  # fmt: skip
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        self.cloud.client("sns").subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
+        return url
+
+    def report(self, reason: str) -> None:
+        """Put a monitor's report on the unit's bus."""
+        detail = {
+            "subject": "forecast", "outcome": TOLD[0].value, "reason": reason,
+            "attributes": {"advice": "look", "report_uri": "s3://reports/1"},
+        }  # fmt: skip
+        entry = {
+            "Source": event_source(self.name), "DetailType": DetailType.MONITOR_REPORTED.value,
+            "Detail": json.dumps(detail), "EventBusName": self.bus,
+        }  # fmt: skip
+        assert self.cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+    def read(self, url: str) -> list[str]:
+        """Take the messages of a queue."""
+        sqs = self.cloud.client("sqs")
+        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in found:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return [message["Body"] for message in found]
+
+    def lend(self, *statements: Mapping[str, Any]) -> None:
+        """Write the key's policy: the account, and what is given."""
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [ROOT, *statements]})
+        self.cloud.client("kms").put_key_policy(KeyId=self.key, PolicyName="default", Policy=policy)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Iterator[Told]:
+    """A unit with a key of its own."""
+    yield Told(cloud, tmp_path_factory.mktemp("owned"), "Owned")
+
+
+@pytest.fixture(scope="module")
+def lent(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Told:
+    """A unit whose key a platform team owns; its policy lets the account in, as a new key's does."""
+    key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    return Told(cloud, tmp_path_factory.mktemp("lent"), "Lent", key)
+
+
+@pytest.fixture
+def logged(cloud: local_cloud.Cloud, wait_for: Callable[..., Any]) -> Callable[[str], Any]:
+    """Wait until the embedded cloud has logged a text."""
+    return lambda text: wait_for(lambda: text in cloud.log_path.read_text())
+
+
+def test_a_report_reaches_people(told: Told, wait_for: Callable[..., Any]) -> None:
+    """From the bus through the rule and the encrypted topic to a subscriber: EventBridge sends no source keys on that way."""
+    told.report("prices moved")
+
+    (message,) = wait_for(lambda: told.read(told.queue))
+    assert "prices moved" in message
+
+
+def test_what_the_topic_refuses_is_a_dead_letter(told: Told, wait_for: Callable[..., Any]) -> None:
+    """The rule's target has the unit's dead letters, which admit the rule by name."""
+    sns = told.cloud.client("sns")
+    policy = sns.get_topic_attributes(TopicArn=told.topic)["Attributes"]["Policy"]
+    empty = {**json.loads(policy), "Statement": [s for s in json.loads(policy)["Statement"] if "events.amazonaws.com" not in json.dumps(s)]}  # fmt: skip
+    sns.set_topic_attributes(TopicArn=told.topic, AttributeName="Policy", AttributeValue=json.dumps(empty))
+    try:
+        told.report("nobody is told")
+        (letter,) = wait_for(lambda: told.read(told.dead_letters))
+    finally:
+        sns.set_topic_attributes(TopicArn=told.topic, AttributeName="Policy", AttributeValue=policy)
+
+    assert json.loads(letter)["detail"]["reason"] == "nobody is told"
+    assert told.read(told.queue) == []
+
+
+def test_what_the_bus_cannot_encrypt_is_a_dead_letter(told: Told, wait_for: Callable[..., Any]) -> None:
+    """The bus's own dead letters admit the bus by name."""
+    kms_client = told.cloud.client("kms")
+    policy = kms_client.get_key_policy(KeyId=told.key, PolicyName="default")["Policy"]
+    document = json.loads(policy)
+    document["Statement"].append({
+        "Effect": "Deny", "Principal": {"Service": "events.amazonaws.com"}, "Action": "kms:GenerateDataKey", "Resource": "*",
+        "Condition": {"Null": {"kms:EncryptionContext:aws:events:event-bus:arn": "false"}},
+    })  # fmt: skip
+    kms_client.put_key_policy(KeyId=told.key, PolicyName="default", Policy=json.dumps(document))
+    try:
+        told.report("the bus cannot")
+        (letter,) = wait_for(lambda: told.read(told.dead_letters))
+    finally:
+        kms_client.put_key_policy(KeyId=told.key, PolicyName="default", Policy=policy)
+
+    assert json.loads(letter)["detail"]["reason"] == "the bus cannot"
+    assert told.read(told.queue) == []
+
+
+def test_a_key_without_the_statements_loses_a_report_and_the_log_says_why(
+    lent: Told, logged: Callable[[str], Any]
+) -> None:
+    """Neither the bus nor its dead letters can encrypt: that is what the warning is about."""
+    lent.lend()
+    lent.report("lost")
+
+    logged(
+        f"event on arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{lent.bus} not processed: no key policy of {lent.key}"
+    )
+    logged(f"dead letter to arn:aws:sqs:{REGION}:{ACCOUNT}:{lent.dead_letters.rpartition('/')[2]} refused")
+    assert lent.read(lent.queue) == lent.read(lent.dead_letters) == []
+
+
+@pytest.mark.parametrize("key", ["aws:SourceAccount", "aws:SourceArn"])
+def test_a_condition_on_what_eventbridge_does_not_send_stops_the_topic(
+    lent: Told, logged: Callable[[str], Any], key: str
+) -> None:
+    """The statement that looks safer: the bus sends both keys for itself, and a rule sends neither to an encrypted topic."""
+    value = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": f"arn:aws:events:{REGION}:{ACCOUNT}:*"}[key]
+    statements = shared_key_statements(PLACE)
+    (events,) = (s for s in statements if s["Sid"] == "Events")
+    events["Condition"] = {"StringLike": {key: value}}
+    lent.lend(*statements)
+    lent.report("conditioned")
+
+    logged(f"delivery to {lent.topic} refused: no key policy of {lent.key} allows kms:GenerateDataKey to events")
+    assert lent.read(lent.queue) == []
+
+
+def test_with_the_printed_statements_a_report_reaches_people(lent: Told, wait_for: Callable[..., Any]) -> None:
+    """Exactly what the warning prints, added to what the key had."""
+    lent.lend(*shared_key_statements(PLACE))
+    lent.report("arrived")
+
+    (message,) = wait_for(lambda: lent.read(lent.queue))
+    assert "arrived" in message
