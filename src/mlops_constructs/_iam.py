@@ -186,7 +186,7 @@ def source_conditions(scope: IConstruct, service: str, source_arn: str | None = 
     Args:
         scope: Any construct of the stack.
         service: The service's principal.
-        source_arn: ARN of what the service acts for; not asked of a service that may send none. Default: any resource of the account.
+        source_arn: ARN of what the service acts for; left out where the service may send none. Default: any of the account.
     """
     if service in _WITHOUT_SOURCE_CONTEXT:
         return {}

@@ -1,4 +1,4 @@
-"""What a unit tells people reaches them, with the unit's own key and with one that it does not own; and nothing is lost on the way."""
+"""What a unit tells people reaches them, with the unit's own key and with one that it does not own, and nothing is lost."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -18,8 +18,18 @@ from mlops_runtime.contracts.events import DetailType, event_source
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 PLACE = Place(partition="aws", region=REGION, account=ACCOUNT)
-ROOT = {"Sid": "Root", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}  # fmt: skip
-NETWORK = {"vpc_id": "vpc-0f3a5c7e9b1d2f4a6", "availability_zones": ["us-east-1a"], "subnet_ids": ["subnet-01a2b3c4d5e6f7089"]}  # fmt: skip
+ROOT = {
+    "Sid": "Root",
+    "Effect": "Allow",
+    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+    "Action": "kms:*",
+    "Resource": "*",
+}
+NETWORK = {
+    "vpc_id": "vpc-0f3a5c7e9b1d2f4a6",
+    "availability_zones": ["us-east-1a"],
+    "subnet_ids": ["subnet-01a2b3c4d5e6f7089"],
+}
 
 
 class Unit(cdk.Stack):
@@ -125,8 +135,10 @@ def test_what_the_topic_refuses_is_a_dead_letter(told: Told, wait_for: Callable[
     """The rule's target has the unit's dead letters, which admit the rule by name."""
     sns = told.cloud.client("sns")
     policy = sns.get_topic_attributes(TopicArn=told.topic)["Attributes"]["Policy"]
-    empty = {**json.loads(policy), "Statement": [s for s in json.loads(policy)["Statement"] if "events.amazonaws.com" not in json.dumps(s)]}  # fmt: skip
-    sns.set_topic_attributes(TopicArn=told.topic, AttributeName="Policy", AttributeValue=json.dumps(empty))
+    document = json.loads(policy)
+    document["Statement"] = [s for s in document["Statement"] if "events.amazonaws.com" not in json.dumps(s)]
+    refusing = json.dumps(document)
+    sns.set_topic_attributes(TopicArn=told.topic, AttributeName="Policy", AttributeValue=refusing)
     try:
         told.report("nobody is told")
         (letter,) = wait_for(lambda: told.read(told.dead_letters))

@@ -84,8 +84,14 @@ def _listed(value: Any) -> list[Any]:
 def _services(statement: Mapping[str, Any]) -> list[str]:
     principal = statement.get("Principal")
     named = principal.get("Service") if isinstance(principal, Mapping) else None
-    # the principal of CloudWatch Logs has the Region in its name
-    return [s if isinstance(s, str) else "".join(p if isinstance(p, str) else "us-east-1" for p in s["Fn::Join"][1]) for s in _listed(named)]  # fmt: skip
+    return [_resolved(service) for service in _listed(named)]
+
+
+def _resolved(service: Any) -> str:
+    """The principal of CloudWatch Logs has the Region in its name, which is a token."""
+    if isinstance(service, str):
+        return service
+    return "".join(part if isinstance(part, str) else "us-east-1" for part in service["Fn::Join"][1])
 
 
 def _unsent(resource_type: str, statement: Mapping[str, Any]) -> Iterator[str]:
