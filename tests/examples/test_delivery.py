@@ -56,11 +56,11 @@ class Told:
     """The deployed unit, and a queue that hears its topic."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path, name: str, key: str | None = None) -> None:
-        self.cloud, self.name = cloud, name.lower()
-        app = cdk.App(outdir=str(folder / name))
+        self.cloud, self.name, self.assembly = cloud, name.lower(), folder / name
+        app = cdk.App(outdir=str(self.assembly))
         Unit(app, name, key=key)
         app.synth()
-        outputs = deployer.deploy(cloud, folder / name)[name]
+        outputs = deployer.deploy(cloud, self.assembly)[name]
         self.topic, self.bus, self.key = outputs["Topic"], outputs["Bus"], outputs["KeyArn"]
         self.dead_letters = outputs["DeadLetters"]
         self.queue = self._subscribe()
@@ -107,14 +107,19 @@ class Told:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Iterator[Told]:
     """A unit with a key of its own."""
-    yield Told(cloud, tmp_path_factory.mktemp("owned"), "Owned")
+    made = Told(cloud, tmp_path_factory.mktemp("owned"), "Owned")
+    yield made
+    deployer.destroy(cloud, made.assembly)
 
 
 @pytest.fixture(scope="module")
-def lent(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Told:
+def lent(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Iterator[Told]:
     """A unit whose key a platform team owns; its policy lets the account in, as a new key's does."""
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
-    return Told(cloud, tmp_path_factory.mktemp("lent"), "Lent", key)
+    made = Told(cloud, tmp_path_factory.mktemp("lent"), "Lent", key)
+    yield made
+    made.lend(*shared_key_statements(PLACE))
+    deployer.destroy(cloud, made.assembly)
 
 
 @pytest.fixture

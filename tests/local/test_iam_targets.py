@@ -95,6 +95,7 @@ def test_a_schedule_is_its_group_to_a_role(cloud, make_role, allow, unique, sour
     now = datetime.fromisoformat(cloud.clock()["now"])
     cloud.client("scheduler").create_schedule(
         Name=unique,
+        ActionAfterCompletion="DELETE",
         FlexibleTimeWindow={"Mode": "OFF"},
         ScheduleExpression=f"at({now + timedelta(minutes=1):%Y-%m-%dT%H:%M:%S})",
         Target={"Arn": queue, "RoleArn": role, "Input": "{}"},
