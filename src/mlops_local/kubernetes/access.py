@@ -71,10 +71,12 @@ def authenticate(cluster: str, token: str) -> Caller | None:
         cluster: Name of the cluster.
         token: ``k8s-aws-v1.`` and the presigned URL.
     """
+    # claim: token-is-a-presigned-caller-identity
     credential = eks._verify_eks_token(token, cluster)
     if credential is None:
         return None
     arn = credential.principal_arn
+    # claim: iam-alone-grants-nothing-in-a-cluster
     entry = eks._access_entry_for_principal(cluster, settings.account, settings.region, arn)
     if entry is None:
         return None
@@ -99,6 +101,7 @@ def refusal(cluster: str, objects: Objects, caller: Caller, question: Question) 
 
 def _rules(cluster: str, objects: Objects, caller: Caller, namespace: str) -> Iterator[Rule]:
     for principal, policy, association in eks._access_policy_associations(cluster, settings.account, settings.region):
+        # claim: access-policy-reaches-its-namespaces
         scope = association["accessScope"]
         reaches = scope["type"] == "cluster" or any(fnmatch.fnmatchcase(namespace, p) for p in scope["namespaces"])
         if principal == caller.principal and reaches:
@@ -109,6 +112,7 @@ def _rules(cluster: str, objects: Objects, caller: Caller, namespace: str) -> It
             yield from _role(objects, binding["roleRef"], namespace)
 
 
+# claim: entry-groups-are-kubernetes-groups
 def _is_subject(subject: Mapping[str, Any], caller: Caller) -> bool:
     return (subject["kind"] == "Group" and subject["name"] in caller.groups) or (
         subject["kind"] == "User" and subject["name"] == caller.user

@@ -51,8 +51,10 @@ def refusal(
     account = spec.get("serviceAccountName", "default")
     if account not in set(accounts):
         return f'error looking up service account {name}/{account}: serviceaccount "{account}" not found'
+    # claim: restricted-pods-only
     if namespace["metadata"].get("labels", {}).get(_ENFORCE) == "restricted" and (found := violations(spec)):
         return f'violates PodSecurity "restricted:latest": {"; ".join(found)}'
+    # claim: quota-refuses-pods
     used = list(running)
     for quota in quotas:
         if problem := _over(quota, [*used, spec], len(used)):

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlops_local.kubernetes import kinds
+from mlops_local.kubernetes.nodes import Node
 from mlops_local.kubernetes.objects import Objects
 from mlops_local.kubernetes.pods import Pod
 from mlops_local.load_balancer import targets
+from mlops_local.load_balancer.routing import Address
 
 LOGGER = logging.getLogger(__name__)
 AUTO_MODE = kinds.BY_NAME["eks.amazonaws.com/v1", "TargetGroupBinding"]
@@ -33,7 +35,7 @@ class Bindings:
 
     def __init__(self, cluster: str) -> None:
         self._cluster = cluster
-        self._bound: dict[str, frozenset[tuple[str, int]]] = {}
+        self._bound: dict[str, dict[Address, str]] = {}
         self._refused: set[str] = set()
 
     def bind(self, objects: Objects, pods: Sequence[Pod]) -> None:
@@ -43,6 +45,7 @@ class Bindings:
             objects: The objects of the cluster.
             pods: Its pods.
         """
+        # claim: binding-owns-its-target-group
         wanted = {}
         for binding in _all(objects):
             arn = binding["spec"].get("targetGroupARN", "")
@@ -50,9 +53,10 @@ class Bindings:
                 chosen = [
                     pod for pod in pods if pod.is_serving and not pod.is_going and _selects(objects, binding, pod)
                 ]
-                wanted[arn] = frozenset(pod.address for pod in chosen)
+                # the load balancer finds the zone by the subnet of the address, which is the node's
+                wanted[arn] = {pod.address: pod.node.zone for pod in chosen if isinstance(pod.node, Node)}
         for arn in self._bound.keys() - wanted.keys():
-            targets.bind(arn, frozenset())
+            targets.bind(arn, {})
             del self._bound[arn]
         for arn, addresses in wanted.items():
             if self._bound.get(arn) != addresses and targets.bind(arn, addresses):
@@ -61,19 +65,25 @@ class Bindings:
     def release(self) -> None:
         """Take every pod out of its target group."""
         for arn in self._bound:
-            targets.bind(arn, frozenset())
+            targets.bind(arn, {})
         self._bound.clear()
 
     def passes_gates(self, objects: Objects, pod: Pod) -> bool:
-        """Return whether a pod is healthy in each target group that it is bound to, where its namespace asks for that."""
+        """Return whether a pod is healthy in each target group that it is bound to, where its namespace asks for that.
+
+        A target that is not in use keeps the gate closed for ever: https://github.com/kubernetes-sigs/aws-load-balancer-controller,
+        updateTargetHealthPodConditionForPod, and its issue 3753.
+        """
         namespace = objects.find(NAMESPACE, "", pod.metadata["namespace"]) or {"metadata": {}}
         labels = namespace["metadata"].get("labels", {})
         if not any(labels.get(name) in {"enabled", "true"} for name in GATES):
             return True
         arns = [b["spec"].get("targetGroupARN", "") for b in _all(objects) if _selects(objects, b, pod)]
-        return all(targets.state(arn, pod.address) in {"healthy", "unused"} for arn in arns)
+        # claim: readiness-gate-opens-for-healthy-targets-only
+        return all(targets.state(arn, pod.address) == "healthy" for arn in arns)
 
     def _may(self, binding: Mapping[str, Any], arn: str) -> bool:
+        # claim: auto-mode-changes-tagged-target-groups
         if binding["apiVersion"] != AUTO_MODE.api_version or targets.tags(arn).get(TAG) == self._cluster:
             self._refused.discard(arn)
             return True

@@ -1,17 +1,20 @@
 """EKS's control plane: MiniStack's records, each cluster with an API server and controllers of its own behind its endpoint.
 
-What MiniStack leaves out and our constructs count on is added: the authentication mode that access entries need, and the rules of
-pod identity associations with a session policy. No node, no VPC and no authority exists: pods are processes of this machine.
+What MiniStack leaves out and our constructs count on is added: the authentication mode that access entries need, the rules of pod
+identity associations with a session policy, endpoints, Auto Mode, and what add-ons bring. Nodes are records, no authority exists:
+pods are processes of this machine.
 """
 
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ministack.services import eks
 
 from mlops_local import compat, settings
+from mlops_local.kubernetes import addons, cluster_config, nodes
 from mlops_local.kubernetes.controllers import Controllers
 from mlops_local.kubernetes.objects import Objects
 from mlops_local.kubernetes.server import Server
@@ -26,9 +29,15 @@ compat.expect(
     _update_pod_identity_association="(cluster_name, association_id, body)",
     _error="(status, code, message)",
     _get_docker="()",
+    _handle_request_sync="(method, path, headers, body_bytes, query_params)",
+    _create_addon="(cluster_name, body)",
+    _update_addon="(cluster_name, addon_name, body)",
+    _delete_addon="(cluster_name, addon_name)",
+    _addons=object,
 )
 
 Response = tuple[int, dict[str, str], bytes]
+# claim: access-entry-needs-a-mode
 _MODES = ("API", "API_AND_CONFIG_MAP")
 
 
@@ -57,8 +66,8 @@ def install() -> None:
     eks._get_docker = lambda: None  # no k3s: a cluster is one of ours
 
     def created(body: dict[str, Any], creator_arn: str | None = None) -> Response:
-        response: Response = create(body, creator_arn)
-        return response if response[0] >= 400 else _open(body["name"])
+        response: Response = cluster_config.problem(body) or create(body, creator_arn)
+        return response if response[0] >= 400 else _open(body["name"], body)
 
     def deleted(name: str) -> Response:
         response: Response = delete(name)
@@ -81,13 +90,67 @@ def install() -> None:
         return response
 
     eks._update_pod_identity_association = updated
+    _complete_configuration()
+    _complete_addons()
 
 
-def _open(name: str) -> Response:
+def _complete_configuration() -> None:
+    handle = eks._handle_request_sync
+
+    def handled(method: str, path: str, headers: Any, body: bytes, query: Any) -> Response:
+        found = cluster_config.answer(method, path, json.loads(body or b"{}")) if _is_json(body) else None
+        response: Response = found or handle(method, path, headers, body, query)
+        return response
+
+    eks._handle_request_sync = handled
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body or b"{}"), dict)
+    except ValueError:
+        return False
+
+
+def _complete_addons() -> None:
+    """Bring the objects of add-ons into the cluster with their records."""
+    create, update, delete = eks._create_addon, eks._update_addon, eks._delete_addon
+
+    def follow(response: Response, cluster: str, name: str) -> Response:
+        found = CLUSTERS.get(cluster)
+        if response[0] >= 400 or found is None:
+            return response
+        try:
+            addons.install(found.objects, name, eks._addons[f"{cluster}/{name}"]["configurationValues"])
+        except addons.ConfigurationError as error:
+            refused: Response = eks._error(400, "InvalidParameterException", str(error))
+            return refused
+        return response
+
+    def created(cluster: str, body: dict[str, Any]) -> Response:
+        return follow(create(cluster, body), cluster, body.get("addonName", ""))
+
+    def updated(cluster: str, name: str, body: dict[str, Any]) -> Response:
+        return follow(update(cluster, name, body), cluster, name)
+
+    def deleted(cluster: str, name: str) -> Response:
+        response: Response = delete(cluster, name)
+        if response[0] < 400 and (found := CLUSTERS.get(cluster)) is not None:
+            addons.remove(found.objects, name)
+        return response
+
+    eks._create_addon, eks._update_addon, eks._delete_addon = created, updated, deleted
+
+
+def _open(name: str, body: Mapping[str, Any]) -> Response:
     record = eks._clusters[name]
-    controllers = Controllers(name, record["arn"])
+    record |= {key: body[key] for key in ("computeConfig", "storageConfig") if key in body}
+    controllers = Controllers(name, record["arn"], nodes.of_cluster(record["resourcesVpcConfig"]["subnetIds"]))
     objects = Objects(controllers.wake)
     server = Server(name, objects, controllers.log)
+    # claim: cluster-without-auto-mode-has-the-vpc-cni
+    if not cluster_config.is_auto_mode(record) and body.get("bootstrapSelfManagedAddons", True):
+        addons.install(objects, addons.CNI)
     controllers.start(objects)
     with _LOCK:
         CLUSTERS[name] = Cluster(name, objects, server, controllers)
@@ -123,6 +186,7 @@ def _refuse_association(_cluster: str, body: dict[str, Any]) -> Response | None:
 
     https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html
     """
+    # claim: session-policy-excludes-session-tags
     if not body.get("policy") or body.get("disableSessionTags"):
         return None
     refused: Response = eks._error(

@@ -76,6 +76,7 @@ def _all(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*(spec.get("initContainers") or []), *spec["containers"]]
 
 
+# claim: container-arguments-go-to-the-entry-point
 def command(container: Mapping[str, Any], mounts: Mapping[str, str]) -> list[str]:
     """Return what a container runs: its command with this Python, or what its image does with the arguments.
 

@@ -6,14 +6,17 @@ It runs when something changed, and once a second for what is late. https://kube
 import logging
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ministack.services import eks
+
 from mlops_local import clock, settings
 from mlops_local.alarms import Scope
-from mlops_local.kubernetes import admission, bindings, deployments, identity, kinds
+from mlops_local.kubernetes import addons, admission, bindings, deployments, identity, kinds, nodes
 from mlops_local.kubernetes.deployments import Seen
+from mlops_local.kubernetes.nodes import Neighbour, Node
 from mlops_local.kubernetes.objects import Objects, Write
 from mlops_local.kubernetes.pods import Pod
 from mlops_local.kubernetes.statuses import StatusError
@@ -21,11 +24,16 @@ from mlops_local.load_balancer import targets
 
 LOGGER = logging.getLogger(__name__)
 DEPLOYMENT, POD = kinds.BY_NAME["apps/v1", "Deployment"], kinds.BY_NAME["v1", "Pod"]
+NODE = kinds.BY_NAME["v1", "Node"]
 NAMESPACE, QUOTA, ACCOUNT = (kinds.BY_NAME["v1", name] for name in ("Namespace", "ResourceQuota", "ServiceAccount"))
 AUTOSCALER = kinds.BY_NAME["autoscaling/v2", "HorizontalPodAutoscaler"]
 _LOOK = 1.0  # real seconds
 # who writes a Deployment's scale: its fields are the autoscaler's then, as on a cluster
 _SCALER = Write(manager="kube-controller-manager", subresource="scale")
+_NO_METRICS = (
+    "the HPA was unable to compute the replica count: failed to get cpu utilization: unable to get metrics for resource cpu: "
+    "unable to fetch metrics from resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)"
+)
 _END = 10.0  # real seconds that pods get when a cluster ends
 
 
@@ -35,10 +43,11 @@ class Controllers:
     Args:
         cluster: Its name.
         arn: Its ARN.
+        placed_on: Its nodes.
     """
 
-    def __init__(self, cluster: str, arn: str) -> None:
-        self._cluster, self._arn = cluster, arn
+    def __init__(self, cluster: str, arn: str, placed_on: Sequence[Node]) -> None:
+        self._cluster, self._arn, self._nodes = cluster, arn, tuple(placed_on)
         self._wake, self._stopped = threading.Event(), False
         self._pods: dict[tuple[str, str], dict[str, Pod]] = {}
         self._progress: dict[tuple[str, str], tuple[object, float]] = {}
@@ -52,6 +61,8 @@ class Controllers:
             objects: The objects of the cluster.
         """
         self._objects = objects
+        for node in self._nodes:
+            objects.put(NODE, "", node.name, node.manifest())
         targets.watch(self.wake)
         threading.Thread(target=self._run, name=f"controllers of {self._cluster}", daemon=True).start()
 
@@ -121,13 +132,27 @@ class Controllers:
             name = spec["scaleTargetRef"]["name"]
             target = self._objects.find(DEPLOYMENT, where, name)
             replicas = target["spec"]["replicas"] if target else 0
+            # claim: autoscaler-leaves-zero-alone
             wanted = min(max(replicas, int(spec.get("minReplicas", 1))), int(spec["maxReplicas"])) if replicas else 0
             if wanted != replicas:
                 self._set_replicas(where, name, wanted)
-            reason = "OnlyBoundsInTheEmbeddedCloud" if replicas else "ScalingDisabled"
-            condition = {"type": "ScalingActive", "status": str(replicas > 0), "reason": reason}
+            condition = self._scaling(replicas)
             status = {"currentReplicas": replicas, "desiredReplicas": wanted, "conditions": [condition]}
             self._objects.put_status(AUTOSCALER, where, scaler["metadata"]["name"], status)
+
+    def _scaling(self, replicas: int) -> dict[str, str]:
+        """Return whether an autoscaler acts: it needs pods, and the metrics API."""
+        # claim: autoscaler-without-metrics-keeps-its-minimum
+        if not replicas:
+            return {"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}
+        if f"{self._cluster}/{addons.METRICS}" not in eks._addons:
+            return {
+                "type": "ScalingActive",
+                "status": "False",
+                "reason": "FailedGetResourceMetric",
+                "message": _NO_METRICS,
+            }
+        return {"type": "ScalingActive", "status": "True", "reason": "OnlyBoundsInTheEmbeddedCloud"}
 
     def _set_replicas(self, namespace: str, name: str, wanted: int) -> None:
         try:
@@ -189,7 +214,7 @@ class Controllers:
         digest = deployments.template_hash(deployment)
         name, uid = f"{key[1]}-{digest}-{uuid.uuid4().hex[:5]}", str(uuid.uuid4())
         given = template.get("metadata") or {}
-        metadata = {
+        metadata: dict[str, Any] = {
             "name": name, "namespace": where, "uid": uid, "annotations": given.get("annotations") or {},
             "labels": {**(given.get("labels") or {}), "pod-template-hash": digest},
         }  # fmt: skip
@@ -199,11 +224,22 @@ class Controllers:
         self._pods[key][name] = Pod(
             metadata,
             template["spec"],
+            node=self._placed(template["spec"], metadata["labels"]),
             root=root,
             credentials=lambda: identity.environment(asks),
             changed=self.wake,
         )
         return None
+
+    def _placed(self, spec: Mapping[str, Any], labels: Mapping[str, str]) -> Node | str:
+        """Return the node of a new pod, or why it has none."""
+        others = [
+            Neighbour(pod.metadata["labels"], pod.node.name)
+            for pods in self._pods.values()
+            for pod in pods.values()
+            if isinstance(pod.node, Node) and not pod.is_going
+        ]
+        return nodes.place(spec, labels, self._nodes, others) or nodes.unplaced(self._nodes)
 
     def _end(self, key: tuple[str, str], names: list[str]) -> None:
         for name in names:

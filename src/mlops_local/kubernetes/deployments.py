@@ -50,6 +50,7 @@ def bounds(deployment: Mapping[str, Any]) -> tuple[int, int]:
         value = rolling.get(name, "25%")
         return int(rounded(wanted * int(value[:-1]) / 100)) if isinstance(value, str) else int(value)
 
+    # claim: rolling-update-keeps-its-bounds
     surge, unavailable = of("maxSurge", math.ceil), of("maxUnavailable", math.floor)
     return surge, max(unavailable, 1) if surge == 0 else unavailable
 
@@ -99,6 +100,7 @@ def status(
     progressing = ("True", "NewReplicaSetAvailable", f'ReplicaSet "{named}" has successfully progressed.')
     if not is_done:
         progressing = ("True", "ReplicaSetUpdated", f'ReplicaSet "{named}" is progressing.')
+        # claim: progress-deadline-is-a-condition
         if is_late:
             progressing = ("False", "ProgressDeadlineExceeded", f'ReplicaSet "{named}" has timed out progressing.')
     available = (

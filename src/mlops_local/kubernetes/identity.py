@@ -86,9 +86,11 @@ def _session(pod: Pod, found: Mapping[str, Any]) -> dict[str, str]:
     tags = {} if found.get("disableSessionTags") else pod.tags()
     role = iam._roles.get_scoped(account, None, arn.rpartition("/")[2])
     # EKS asks for both at once; the trust policy has to allow both
+    # claim: pod-identity-session-tags
     asked = ("sts:AssumeRole", "sts:TagSession") if tags else ("sts:AssumeRole",)
     for action in asked:
         _check_trust(role, action, arn, tags, pod)
+    # claim: pod-identity-narrowed-by-session-policy
     seed = hashlib.sha256(f"{arn}|{pod.cluster_arn}|{pod.uid}|{found.get('policy', '')}".encode()).hexdigest()
     session = f"eks-{pod.cluster}-{pod.name}"[:64]
     key, secret = f"ASIA{seed[:16].upper()}", hashlib.sha256(f"secret|{seed}".encode()).hexdigest()

@@ -47,9 +47,11 @@ KINDS = (
     Kind("", "v1", "Service", "services"),
     Kind("", "v1", "ConfigMap", "configmaps"),
     Kind("", "v1", "Pod", "pods"),
+    Kind("", "v1", "Node", "nodes", is_namespaced=False),
     Kind("", "v1", "ResourceQuota", "resourcequotas"),
     Kind("", "v1", "LimitRange", "limitranges"),
     Kind("apps", "v1", "Deployment", "deployments"),
+    Kind("apps", "v1", "DaemonSet", "daemonsets"),
     Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
     Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
@@ -65,11 +67,18 @@ KINDS = (
 BY_ADDRESS = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
 # controllers make these alone
-MADE_BY_CONTROLLERS = frozenset({"Pod"})
+MADE_BY_CONTROLLERS = frozenset({"DaemonSet", "Node", "Pod"})
+_AUTO_MODE = "eks.amazonaws.com"
 _BINDING_FIELDS = {
     "serviceRef", "targetGroupARN", "targetGroupName", "targetType", "networking", "nodeSelector", "ipAddressType",
     "vpcID", "multiClusterTargetGroup",
 }  # fmt: skip
+
+
+def served(*, is_auto_mode: bool) -> tuple[Kind, ...]:
+    """Return the kinds of a cluster: those of EKS Auto Mode are on a cluster that runs it alone."""
+    # claim: auto-mode-brings-its-own-target-group-binding
+    return KINDS if is_auto_mode else tuple(kind for kind in KINDS if kind.group != _AUTO_MODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,7 @@ def causes(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
     found = [] if _NAME.fullmatch(_name(manifest)) else [Cause("metadata.name", f"invalid name {_name(manifest)!r}")]
     if kind.kind == "TargetGroupBinding":
         return found + _binding(manifest)
+    # claim: strict-fields-are-refused
     found += _schema(kind, manifest)
     if found:  # what is no object of its kind is looked at no further
         return found

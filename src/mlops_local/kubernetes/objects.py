@@ -129,6 +129,7 @@ class Objects:
             live = {} if record is None else record.manifest
             owners = [] if record is None else copy.deepcopy(record.owners)
             me = Owner(manager=write.manager, operation="Apply", api_version=kind.api_version, time=clock.iso())
+            # claim: apply-owns-fields
             if not write.is_forced and (met := fields.conflicts(owners, live, wanted, me)):
                 raise statuses.conflict(kind, name, [(o.printed(), fields.printed(p)) for o, p in met])
             result, owners = fields.apply(owners, live, wanted, me)
@@ -189,6 +190,7 @@ class Objects:
                 raise statuses.precondition(kind, name, str(uid), record.manifest["metadata"]["uid"])
             if not is_dry:
                 del self._records[kind, namespace, name]
+                # claim: namespace-takes-all-with-it
                 if kind == _NAMESPACE:
                     for key in [key for key in self._records if key[1] == name]:
                         del self._records[key]
@@ -206,7 +208,7 @@ class Objects:
     def put(self, kind: Kind, namespace: str, name: str, manifest: Mapping[str, Any]) -> None:
         """Let a controller keep an object of its own, as long as its namespace is there."""
         with self.lock:
-            if (_NAMESPACE, "", namespace) in self._records:
+            if not kind.is_namespaced or (_NAMESPACE, "", namespace) in self._records:
                 self._store((kind, namespace, name), Record(copy.deepcopy(dict(manifest))))
 
     def drop(self, kind: Kind, namespace: str, name: str) -> None:

@@ -19,11 +19,13 @@ from mlops_local import clock
 from mlops_local.kubernetes import containers
 from mlops_local.kubernetes.containers import ContainerError, Place
 from mlops_local.kubernetes.identity import NoCredentialsError
+from mlops_local.kubernetes.nodes import Node
 from mlops_local.sagemaker.processes import Process, background
 
 LOGGER = logging.getLogger(__name__)
 
 # https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy: 10 s, 20 s, 40 s, capped at five minutes
+# claim: pods-restart-with-back-off
 _BACK_OFF = (0, 10, 20, 40, 80, 160, 300)
 _SOON = 0.2  # real seconds between two probes, at least
 _START = 30.0  # real seconds for which a pod that starts holds the clock, at most: starting is no faster on a fast one
@@ -53,6 +55,7 @@ class Pod:
     Args:
         metadata: Its metadata, with name, namespace, uid and labels.
         spec: Its spec.
+        node: The node on which it is placed, or why there is none.
         root: Its folder, made here.
         credentials: Gives the environment variables of its AWS credentials.
         changed: Called when its state changed.
@@ -63,11 +66,13 @@ class Pod:
         metadata: Mapping[str, Any],
         spec: Mapping[str, Any],
         *,
+        node: Node | str,
         root: Path,
         credentials: Callable[[], Mapping[str, str]],
         changed: Callable[[], None],
     ) -> None:
         self.metadata, self.spec, self.name, self._root = metadata, spec, str(metadata["name"]), root
+        self.node = node
         self._credentials, self._changed = credentials, changed
         self.port, self.restarts, self.reason, self.message = _free_port(), 0, "ContainerCreating", ""
         self.is_serving, self.has_ended = False, False
@@ -108,6 +113,7 @@ class Pod:
             "phase": "Running" if self.reason == "Running" else "Pending",
             "podIP": "127.0.0.1",
             "conditions": [
+                _scheduled(self.node),
                 {"type": "ContainersReady", "status": str(self.is_serving)},
                 {"type": "Ready", "status": str(is_ready)},
             ],
@@ -118,7 +124,8 @@ class Pod:
                 }
             ],
         }  # fmt: skip
-        return {"metadata": dict(self.metadata), "spec": dict(self.spec), "status": status}
+        placed = {"nodeName": self.node.name} if isinstance(self.node, Node) else {}
+        return {"metadata": dict(self.metadata), "spec": {**self.spec, **placed}, "status": status}
 
     def _say(self, reason: str, message: str = "", *, is_serving: bool = False) -> None:
         serving = is_serving and not self.is_going
@@ -128,6 +135,9 @@ class Pod:
 
     def _live(self) -> None:
         try:
+            if isinstance(self.node, str):
+                self._say("Unschedulable", self.node)
+                self._going.wait()
             while not self.is_going:
                 self._hold = clock.Hold(_START)
                 try:
@@ -216,6 +226,7 @@ class Pod:
         self._changed()
         if self.is_going:
             self.released.wait(_RELEASED)  # who sends traffic hears of it before the server does
+            # claim: pod-sleeps-before-it-ends
             sleep = ((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep") or {}
             clock.wait(float(sleep.get("seconds", 0)))
         process.stop(float(self.spec.get("terminationGracePeriodSeconds", 30)))
@@ -293,6 +304,14 @@ class Probes:
         finally:
             connection.close()
         return 200 <= answer.status < 400
+
+
+def _scheduled(node: Node | str) -> dict[str, str]:
+    """Return the pod's condition: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-conditions."""
+    # claim: pod-without-a-fitting-node-stays-pending
+    if isinstance(node, str):
+        return {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": node}
+    return {"type": "PodScheduled", "status": "True"}
 
 
 def _free_port() -> int:

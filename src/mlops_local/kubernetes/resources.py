@@ -1,4 +1,4 @@
-"""CloudFormation's ``AccessEntry`` and ``PodIdentityAssociation``, by the service's own operations; and the mode of a ``Cluster``.
+"""CloudFormation's ``AccessEntry`` and ``PodIdentityAssociation``, by the service's own operations; and Auto Mode of a ``Cluster``.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/AWS_EKS.html
 """
@@ -11,7 +11,12 @@ from ministack.services.cloudformation import provisioners
 
 from mlops_local import compat, recorded
 
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+compat.expect(
+    "ministack.services.cloudformation.provisioners",
+    _RESOURCE_HANDLERS=dict,
+    _eks_cluster_fields="(props)",
+    _pascal_to_camel="(obj)",
+)
 compat.expect(
     "ministack.services.eks",
     _associate_access_policy="(cluster_name, principal_arn, body)",
@@ -34,6 +39,7 @@ ENTRY, ASSOCIATION = "AWS::EKS::AccessEntry", "AWS::EKS::PodIdentityAssociation"
 
 def install() -> None:
     """Register the types."""
+    _complete_cluster()
     handlers = provisioners._RESOURCE_HANDLERS
     handlers[ENTRY] = {
         "create": _create_entry,
@@ -44,6 +50,30 @@ def install() -> None:
     handlers[ASSOCIATION] = {
         "create": _create_association, "update": _update_association, "update_with_logical_id": True, "delete": _delete_association,
     }  # fmt: skip
+
+
+def _complete_cluster() -> None:
+    """Let a template's ``Cluster`` have Auto Mode, which MiniStack leaves out."""
+    fields = provisioners._eks_cluster_fields
+
+    def completed(properties: Properties) -> dict[str, Any]:
+        found: dict[str, Any] = fields(properties)
+        if "ComputeConfig" in properties:
+            names = ("ComputeConfig", "KubernetesNetworkConfig", "StorageConfig")
+            given = {name: _switches(properties.get(name) or {}) for name in names}
+            found |= {
+                name[:1].lower() + name[1:]: provisioners._pascal_to_camel(value) for name, value in given.items()
+            }
+        return found
+
+    provisioners._eks_cluster_fields = completed
+
+
+def _switches(value: Any) -> Any:
+    """Return a value with what templates write as text for true and false."""
+    if isinstance(value, dict):
+        return {name: _switches(item) for name, item in value.items()}
+    return value == "true" if isinstance(value, str) and value in {"true", "false"} else value
 
 
 def _done(response: tuple[int, Any, bytes]) -> dict[str, Any]:

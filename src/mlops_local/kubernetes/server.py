@@ -8,16 +8,17 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from ministack.services import eks
 
 from mlops_local import settings
 from mlops_local.alarms import Scope
-from mlops_local.kubernetes import access, kinds, statuses
+from mlops_local.kubernetes import access, addons, cluster_config, kinds, statuses
 from mlops_local.kubernetes.access import Caller, Question
 from mlops_local.kubernetes.kinds import Kind
 from mlops_local.kubernetes.objects import Objects, Write, merged
@@ -28,6 +29,7 @@ _ADDRESS = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>v[^/]+)(?:/namespaces/(?P<namespace>[^/]+))?"
     r"/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?(?:/(?P<subresource>[a-z]+))?"
 )
+_METRICS = "metrics.k8s.io/v1beta1"
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 _DEPLOYMENT = kinds.BY_NAME["apps/v1", "Deployment"]
 Answer = tuple[int, object]
@@ -62,14 +64,29 @@ class Server:
             address: Path and query.
             headers: Its headers.
             body: Its body.
+
+        Raises:
+            NoAnswerError: If the caller's endpoint is switched off.
         """
         try:
             caller = access.authenticate(self.cluster, headers.get("Authorization", "").removeprefix("Bearer "))
             if caller is None:
                 raise statuses.unauthorized()
+            cluster_config.check_reach(self.record(), caller.principal)
             return _Request(self, caller, method, address, headers, body).answer()
         except statuses.StatusError as error:
             return error.code, error.body()
+
+    def record(self) -> dict[str, Any]:
+        """Return EKS's record of the cluster.
+
+        Raises:
+            NoAnswerError: If the cluster is deleted.
+        """
+        found: dict[str, Any] | None = eks._clusters.get(self.cluster)
+        if found is None:
+            raise cluster_config.NoAnswerError(f"cluster {self.cluster} is deleted")
+        return found
 
     def log(self, namespace: str, name: str) -> str:
         """Return what a pod's containers wrote."""
@@ -92,7 +109,10 @@ class _Request:
         self.media, self.body = headers.get("Content-Type", "").split(";")[0], body
 
     def answer(self) -> Answer:
-        if (found := _discovery(self.path)) is not None:
+        record = self.server.record()
+        has_metrics = f"{self.server.cluster}/{addons.METRICS}" in eks._addons
+        known = kinds.served(is_auto_mode=cluster_config.is_auto_mode(record))
+        if (found := _discovery(self.path, known, has_metrics=has_metrics)) is not None:
             return 200, found
         self._read_address()
         if self.method == "GET":
@@ -117,7 +137,8 @@ class _Request:
         found = _ADDRESS.fullmatch(self.path)
         group, version = (found["group"] or "", found["version"]) if found else ("", "")
         kind = kinds.BY_ADDRESS.get((group, version, found["plural"])) if found else None
-        if found is None or kind is None:
+        is_auto_mode = cluster_config.is_auto_mode(self.server.record())
+        if found is None or kind is None or kind not in kinds.served(is_auto_mode=is_auto_mode):
             raise statuses.StatusError(404, "NotFound", "the server could not find the requested resource")
         self.kind: Kind = kind
         self.namespace = unquote(found["namespace"] or "") if kind.is_namespaced else ""
@@ -276,14 +297,18 @@ def _selector(text: str) -> dict[str, str]:
     return found
 
 
-def _discovery(path: str) -> dict[str, Any] | None:
+def _discovery(path: str, known: Sequence[Kind], *, has_metrics: bool) -> dict[str, Any] | None:
     """Return what a client learns of the resource types, or ``None`` for another address."""
+    # claim: metrics-api-comes-with-its-add-on
+    if path == f"/apis/{_METRICS}" and has_metrics:
+        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": _METRICS, "resources": []}
     major, minor = kinds.VERSION.split(".")
     if path == "/version":
         return {"major": major, "minor": minor, "gitVersion": f"v{kinds.VERSION}.0-embedded", "platform": "embedded"}
     if path == "/api":
         return {"kind": "APIVersions", "versions": ["v1"]}
-    groups = sorted({(kind.group, kind.version) for kind in kinds.KINDS if kind.group})
+    groups = sorted({(kind.group, kind.version) for kind in known if kind.group})
+    groups += [("metrics.k8s.io", "v1beta1")] if has_metrics else []
     if path == "/apis":
         versions = {group: {"groupVersion": f"{group}/{version}", "version": version} for group, version in groups}
         listed = [{"name": name, "versions": [v], "preferredVersion": v} for name, v in versions.items()]
@@ -299,7 +324,7 @@ def _discovery(path: str) -> dict[str, Any] | None:
                     "kind": k.kind,
                     "verbs": verbs,
                 }
-                for k in kinds.KINDS
+                for k in known
                 if (k.group, k.version) == (group, version)
             ]
             named = f"{group}/{version}" if group else version
@@ -318,6 +343,10 @@ class _Handler(BaseHTTPRequestHandler):
                 status, answer = self.server_of.answer(
                     self.command, self.path, {name.title(): value for name, value in self.headers.items()}, body
                 )
+            except cluster_config.NoAnswerError as error:
+                LOGGER.warning("%s", error)
+                self.close_connection = True
+                return
             except Exception:
                 LOGGER.exception("%s %s failed", self.command, self.path)
                 status, answer = (

@@ -4,14 +4,16 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ModifyR
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ministack.services import alb
 from ministack.services.cloudformation import provisioners
 
 from mlops_local import compat
-from mlops_local.load_balancer import balancers, targets
+from mlops_local.load_balancer import balancers, targets, zones
 
 compat.expect(
     "ministack.services.alb",
@@ -25,6 +27,7 @@ compat.expect(
     _parse_conditions="(params, prefix='Conditions')",
     _parse_member_list="(params, prefix)",
     _parse_targets_param="(params, prefix='Targets')",
+    _lbs=object,
     handle_request="(method, path, headers, body, query_params)",
     _rules=object,
     _targets=object,
@@ -41,8 +44,10 @@ compat.expect(
 Response = tuple[int, Any, bytes]
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ForwardActionConfig.html (1 to 5 groups),
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupTuple.html (weights of 0 to 999)
+# claim: forward-action-weights
 _GROUPS, _WEIGHT = 5, 999
 _TYPES = ("LoadBalancer", "Listener", "ListenerRule", "TargetGroup")
+_ZONE = re.compile(r"<ZoneName>[^<]*</ZoneName><SubnetId>([^<]*)</SubnetId>")
 # what a rule may ask for here; MiniStack keeps others, the proxy would not look at them
 CONDITIONS = ("path-pattern", "host-header")
 
@@ -69,7 +74,11 @@ def install() -> None:
     actions["DescribeRules"] = _known_rules(actions["DescribeRules"])
     for name in ("CreateRule", "ModifyRule", "CreateListener", "ModifyListener"):
         prefix = "Actions" if name.endswith("Rule") else "DefaultActions"
-        actions[name] = _checked(actions[name], prefix)
+        actions[name] = _refusing(actions[name], partial(_rule_problem, prefix))
+    actions["ModifyTargetGroupAttributes"] = _refusing(actions["ModifyTargetGroupAttributes"], _attribute_problem)
+    for name in ("CreateLoadBalancer", "SetSubnets"):
+        actions[name] = _refusing(_zoned(actions[name]), lambda params: zones.subnet_problem(_subnets(params)))
+    actions["DescribeLoadBalancers"] = _zoned(actions["DescribeLoadBalancers"])
 
     async def handled(method: str, path: str, headers: Any, body: Any, query: Any) -> Response:
         response: Response = await handle(method, path, headers, body, query)
@@ -142,13 +151,48 @@ def problem(actions: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[s
     return None
 
 
-def _checked(work: Callable[[Any], Response], prefix: str) -> Callable[[Any], Response]:
-    def checked(params: Any) -> Response:
-        found = problem(alb._parse_actions(params, prefix), alb._parse_conditions(params))
+def _rule_problem(prefix: str, params: Any) -> tuple[str, str] | None:
+    return problem(alb._parse_actions(params, prefix), alb._parse_conditions(params))
+
+
+def _attribute_problem(params: Any) -> tuple[str, str] | None:
+    rows: list[dict[str, str]] = []
+    while key := alb._p(params, f"Attributes.member.{len(rows) + 1}.Key"):
+        rows.append({"Key": key, "Value": alb._p(params, f"Attributes.member.{len(rows) + 1}.Value")})
+    return zones.attribute_problem(rows)
+
+
+def _subnets(params: Any) -> list[str]:
+    """Return the subnets of a request, given as ``Subnets`` or ``SubnetMappings``."""
+    found: list[str] = list(alb._parse_member_list(params, "Subnets"))
+    while subnet := alb._p(params, f"SubnetMappings.member.{len(found) + 1}.SubnetId"):
+        found.append(subnet)
+    return found
+
+
+def _refusing(
+    work: Callable[[Any], Response], find: Callable[[Any], tuple[str, str] | None]
+) -> Callable[[Any], Response]:
+    def refusing(params: Any) -> Response:
+        found = find(params)
         refused: Response | None = None if found is None else alb._error(*found)
         return refused or work(params)
 
-    return checked
+    return refusing
+
+
+def _zoned(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
+    """Name the zone of each subnet in an answer, where MiniStack names the region's first for all."""
+
+    def zone(match: re.Match[str]) -> str:
+        return f"<ZoneName>{zones.of_subnet(match[1]) or ''}</ZoneName><SubnetId>{match[1]}</SubnetId>"
+
+    def zoned(params: Any) -> Response:
+        status, headers, body = work(params)
+        text = body.decode() if isinstance(body, bytes) else str(body)
+        return status, headers, _ZONE.sub(zone, text).encode()
+
+    return zoned
 
 
 def _known_rules(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
@@ -179,10 +223,27 @@ def _complete_types() -> None:
         return made
 
     provisioners._elbv2_listener_actions = weighted
+    _check_type("LoadBalancer", lambda props: zones.subnet_problem(props.get("Subnets") or []))
+    _check_type("TargetGroup", lambda props: zones.attribute_problem(props.get("TargetGroupAttributes") or []))
     for name in _TYPES:
         handler = handlers[f"AWS::ElasticLoadBalancingV2::{name}"]
         for verb in ("create", "update", "delete"):
             handler[verb] = _told(handler[verb])
+
+
+def _check_type(name: str, find: Callable[[Mapping[str, Any]], tuple[str, str] | None]) -> None:
+    handler = provisioners._RESOURCE_HANDLERS[f"AWS::ElasticLoadBalancingV2::{name}"]
+
+    def checked(work: Callable[..., Any], position: int) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if (found := find(args[position])) is not None:
+                raise ValueError(f"{found[0]}: {found[1]}")
+            return work(*args, **kwargs)
+
+        return run
+
+    # create(logical id, properties, stack) and update(physical id, old properties, new properties, ...)
+    handler["create"], handler["update"] = checked(handler["create"], 1), checked(handler["update"], 2)
 
 
 def _told(work: Callable[..., Any]) -> Callable[..., Any]:

@@ -103,6 +103,7 @@ def shares(routing: Routing) -> dict[str, int]:
         f"l{number}r{index}g{place}": threshold
         for number, listener in enumerate(routing.listeners)
         for index, rule in enumerate(listener.rules)
+        # claim: weights-are-shares-of-requests
         for place, threshold in enumerate(thresholds([weight for _, weight in rule.groups], _TOP))
     }
 

@@ -55,6 +55,7 @@ def parse(text: str) -> Line | None:
 
 def values(line: Line) -> dict[str, float]:
     """Return what one request adds to a group's metrics."""
+    # claim: load-balancer-metrics
     if not line.is_answered:
         return {"RequestCount": 0.0, "TargetConnectionErrorCount": 1.0}
     return {

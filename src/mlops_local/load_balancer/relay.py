@@ -143,6 +143,7 @@ class Proxy:
             return stays
         group, target = chosen
         begun = time.monotonic()
+        # claim: group-without-targets-answers-503
         status, answer, seconds = 503 if target is None else 502, b"", -1.0
         if target is not None:
             try:

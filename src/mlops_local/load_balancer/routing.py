@@ -105,6 +105,7 @@ def thresholds(weights: Sequence[int], top: int) -> list[int]:
 
 def listener_rules(rules: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return records of rules in the order in which they are tried."""
+    # claim: rules-are-tried-by-priority
     return sorted(
         rules, key=lambda r: (r["Priority"] == "default", 0 if r["Priority"] == "default" else int(r["Priority"]))
     )

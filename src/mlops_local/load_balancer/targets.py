@@ -6,32 +6,37 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group
 
 import http.client
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ministack.services import alb
 
 from mlops_local import clock, compat
-from mlops_local.load_balancer import routing
+from mlops_local.load_balancer import routing, zones
 from mlops_local.load_balancer.routing import Address
 
-compat.expect("ministack.services.alb", _tg_attrs=object, _tags=object, _listeners=object)
+compat.expect("ministack.services.alb", _tg_attrs=object, _tags=object)
 
 Response = tuple[int, Any, bytes]
 _SOON = 0.2  # real seconds between two checks, at least
+_NO_RULE = ("Target.NotInUse", "Target group is not configured to receive traffic from the load balancer")
+_NO_ZONE = ("Target.NotInUse", "Target is in an Availability Zone that is not enabled for the load balancer")
 _REASONS = {
     "initial": ("Elb.InitialHealthChecking", "Initial health checks in progress"),
-    "unused": ("Target.NotInUse", "Target group is not configured to receive traffic from the load balancer"),
     "draining": ("Target.DeregistrationInProgress", "Target deregistration is in progress"),
 }
 
 
 @dataclass(slots=True)
 class Health:
-    """What the checks of one target have seen; ``until`` is the embedded time at which a draining one is gone."""
+    """What the checks of one target have seen; ``until`` is the embedded time at which a draining one is gone.
+
+    ``zone`` is where the target stands; it is empty for an address of this machine, which is in no subnet.
+    """
 
     state: str = "initial"
+    zone: str = ""
     failures: int = 0
     passes: int = 0
     reason: tuple[str, str] | None = None
@@ -68,27 +73,32 @@ def tags(arn: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in alb._tags.get(arn) or []}
 
 
-def bind(arn: str, addresses: Iterable[Address]) -> bool:
-    """Make exactly these the targets of a group; returns whether there is such a group."""
+def bind(arn: str, addresses: Mapping[Address, str]) -> bool:
+    """Make exactly these the targets of a group; returns whether there is such a group.
+
+    Args:
+        arn: The group.
+        addresses: Zone of each target by its address.
+    """
     if arn not in alb._tgs:
         return False
-    wanted = set(addresses)
     with _ALL.lock:
         now = {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])}
-        _remove(arn, now - wanted)
-        _add(arn, wanted - now)
-    if now != wanted:
+        _remove(arn, now - addresses.keys())
+        _add(arn, {address: zone for address, zone in addresses.items() if address not in now})
+    if now != addresses.keys():
         _tell()
     return True
 
 
-def _add(arn: str, addresses: Iterable[Address]) -> None:
-    for host, port in sorted(addresses):
+def _add(arn: str, addresses: Mapping[Address, str]) -> None:
+    for (host, port), zone in sorted(addresses.items()):
         alb._targets.setdefault(arn, []).append({"Id": host, "Port": port})
-        _ALL.health[arn, host, port] = Health()
+        _ALL.health[arn, host, port] = Health(zone=zone)
 
 
 def _remove(arn: str, addresses: set[Address]) -> None:
+    # claim: deregistered-target-drains
     delay = next(
         (a["Value"] for a in alb._tg_attrs.get(arn, []) if a["Key"] == "deregistration_delay.timeout_seconds"), "300"
     )
@@ -102,9 +112,12 @@ def register(params: Any) -> Response:
     arn = alb._p(params, "TargetGroupArn")
     if arn not in alb._tgs:
         return _unknown(arn)
+    # claim: target-is-address-and-port
     given = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
     with _ALL.lock:
-        _add(arn, given - {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])})
+        # a zone that is given counts where cross-zone balancing is off only, which is refused here: botocore, TargetDescription
+        new = given - {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])}
+        _add(arn, dict.fromkeys(new, ""))
     _tell()
     empty: Response = alb._empty("RegisterTargets")
     return empty
@@ -128,40 +141,46 @@ def _unknown(arn: str) -> Response:
     return error
 
 
-def used() -> set[str]:
-    """Return the groups to which some rule or listener forwards, whatever its weight."""
-    actions = [action for rule in list(alb._rules.values()) for action in rule.get("Actions", [])]
-    weighted = [
-        group["TargetGroupArn"]
-        for action in actions
-        for group in (action.get("ForwardConfig") or {}).get("TargetGroups", [])
-    ]
-    return {*weighted, *(action["TargetGroupArn"] for action in actions if action.get("TargetGroupArn"))}
-
-
 def state(arn: str, address: Address) -> str:
     """Return a target's state as DescribeTargetHealth says it."""
-    health = _ALL.health.get((arn, *address))
+    return _seen(_ALL.health.get((arn, *address)), zones.by_group().get(arn))[0]
+
+
+def _seen(health: Health | None, enabled: frozenset[str] | None) -> tuple[str, tuple[str, str] | None]:
+    """Return a target's state with its reason, where the zones are those that are enabled for its group."""
     if health is None:
-        return "unused"
-    return health.state if health.state == "draining" or arn in used() else "unused"
+        return "unused", ("Target.NotRegistered", "Target is not registered to the target group")
+    # claim: target-group-without-rule-not-in-use
+    if enabled is None and health.state != "draining":
+        return "unused", _NO_RULE
+    # claim: target-in-a-disabled-zone-not-in-use
+    if health.zone and health.zone not in (enabled or {health.zone}) and health.state != "draining":
+        return "unused", _NO_ZONE
+    return health.state, _REASONS.get(health.state) or health.reason
 
 
 def rotation(arn: str) -> tuple[Address, ...]:
-    """Return the targets that get requests: the healthy ones, or all when none is.
+    """Return the targets that get requests: the healthy ones, or all that are in use when none is.
 
     "If a target group contains only unhealthy registered targets, the load balancer routes requests to all those targets":
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
     """
     with _ALL.lock:
-        everyone = [(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])]
-        healthy = [address for address in everyone if state(arn, address) == "healthy"]
-        return tuple(sorted(healthy or everyone))
+        states = _states(arn)
+        # claim: requests-go-to-all-targets-when-none-is-healthy
+        healthy = [address for address, state in states.items() if state == "healthy"]
+        return tuple(sorted(healthy or [address for address, state in states.items() if state != "unused"]))
+
+
+def _states(arn: str) -> dict[Address, str]:
+    enabled = zones.by_group().get(arn)
+    addresses = [(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])]
+    return {address: _seen(_ALL.health.get((arn, *address)), enabled)[0] for address in addresses}
 
 
 def counts(arn: str) -> tuple[int, int]:
     """Return how many targets of a group are healthy, and how many are not."""
-    states = [state(arn, (row["Id"], _port(arn, row))) for row in alb._targets.get(arn, [])]
+    states = list(_states(arn).values())
     return states.count("healthy"), states.count("unhealthy")
 
 
@@ -175,10 +194,9 @@ def describe(params: Any) -> Response:
         known = sorted(
             (host, port) for group, host, port in _ALL.health if group == arn and (not asked or (host, port) in asked)
         )
-    rows = ""
+    rows, enabled = "", zones.by_group().get(arn)
     for address in known:
-        now, found = state(arn, address), _ALL.health.get((arn, *address))
-        reason = _REASONS.get(now) or (found.reason if found else None)
+        now, reason = _seen(_ALL.health.get((arn, *address)), enabled)
         told = (
             f"<Reason>{reason[0]}</Reason><Description>{reason[1]}</Description>" if reason and now != "healthy" else ""
         )
@@ -198,13 +216,17 @@ def check(now: float) -> bool:
     Args:
         now: Embedded time, epoch seconds.
     """
-    changed, groups = False, used()
+    changed, enabled = False, zones.by_group()
     with _ALL.lock:
         for key in [key for key, health in _ALL.health.items() if health.until and health.until <= now]:
             del _ALL.health[key]
         for key in [key for key in _ALL.health if key[0] not in alb._tgs]:
             del _ALL.health[key]
-        due = [(key, health) for key, health in _ALL.health.items() if health.state != "draining" and key[0] in groups]
+        due = [
+            (key, health)
+            for key, health in _ALL.health.items()
+            if _seen(health, enabled.get(key[0]))[0] not in {"draining", "unused"}
+        ]
     for (arn, host, port), health in due:
         group = dict(alb._tgs.get(arn) or {})
         interval = max(float(group.get("HealthCheckIntervalSeconds", 30)), _SOON * clock.pace())
@@ -234,6 +256,7 @@ def _ask(group: Mapping[str, Any], host: str, port: int) -> tuple[str, str] | No
 
 
 def _judge(group: Mapping[str, Any], health: Health, failure: tuple[str, str] | None) -> bool:
+    # claim: target-is-healthy-after-one-check
     before, health.reason = health.state, failure
     health.passes, health.failures = (health.passes + 1, 0) if failure is None else (0, health.failures + 1)
     # "after a target is registered, it must pass one health check to be considered healthy"

@@ -18,6 +18,12 @@ from mlops_local.cloud import Cloud
 
 APPLY, MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
+# what EKS Auto Mode is switched on by
+AUTO_MODE: dict[str, Any] = {
+    "computeConfig": {"enabled": True},
+    "kubernetesNetworkConfig": {"elasticLoadBalancing": {"enabled": True}},
+    "storageConfig": {"blockStorage": {"enabled": True}},
+}
 _number = itertools.count(1)
 _SERVER = """
 import os, signal, sys
@@ -129,7 +135,11 @@ def admin(cloud: Cloud, cluster_name: str) -> Iterator[Caller]:
     role = cloud.client("iam").create_role(RoleName=f"{cluster_name}-role", AssumeRolePolicyDocument=document)["Role"]
     eks = cloud.client("eks")
     eks.create_cluster(
-        name=cluster_name, roleArn=role["Arn"], resourcesVpcConfig={}, accessConfig={"authenticationMode": "API"}
+        name=cluster_name,
+        roleArn=role["Arn"],
+        resourcesVpcConfig={},
+        accessConfig={"authenticationMode": "API"},
+        **AUTO_MODE,
     )
     endpoint = eks.describe_cluster(name=cluster_name)["cluster"]["endpoint"]
     caller = Caller(endpoint, sign(cluster_name, {"aws_access_key_id": "test", "aws_secret_access_key": "test"}))

@@ -5,11 +5,20 @@ from typing import Any
 
 import pytest
 from tests.local.kubernetes.conftest import Caller, path, thing
+from tests.local.load_balancer.conftest import SUBNETS
 
 from mlops_local.cloud import Cloud
+from mlops_local.kubernetes.nodes import ZONE
 
 AUTO, CONTROLLER = "eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"
 Make = Callable[..., dict[str, Any]]
+_TERMS = [{"matchExpressions": [{"key": ZONE, "operator": "In", "values": ["us-east-1a", "us-east-1b"]}]}]
+# pods stay in the two zones of the load balancer; the cluster has three
+IN_ZONES = {
+    "affinity": {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": _TERMS}},
+    }
+}
 
 
 @pytest.fixture
@@ -23,9 +32,7 @@ def group(cloud: Cloud, cluster_name: str, unique: str) -> Iterator[Callable[...
             Name=unique, Protocol="HTTP", Port=8080, TargetType="ip", VpcId="vpc-1", HealthCheckPath="/ping", Tags=tags
         )["TargetGroups"][0]["TargetGroupArn"]
         if used:
-            balancer = elb.create_load_balancer(Name=unique, Subnets=["subnet-1"])["LoadBalancers"][0][
-                "LoadBalancerArn"
-            ]
+            balancer = elb.create_load_balancer(Name=unique, Subnets=SUBNETS)["LoadBalancers"][0]["LoadBalancerArn"]
             balancers.append(balancer)
             action = {"Type": "forward", "TargetGroupArn": arn}
             elb.create_listener(LoadBalancerArn=balancer, Port=80, Protocol="HTTP", DefaultActions=[action])
@@ -55,7 +62,7 @@ def test_pods_are_the_targets_of_their_group(
     """Registered when they serve, others taken out, and deregistered with their binding."""
     arn, name, elb = group(), "bound", cloud.client("elbv2")
     elb.register_targets(TargetGroupArn=arn, Targets=[{"Id": "127.0.0.1", "Port": 9}])
-    manifest = deployment(name, replicas=2)
+    manifest = deployment(name, replicas=2, pod=IN_ZONES)
     for row in [manifest, *_bound(name, arn)]:
         assert admin.apply(row)[0] == 201
 
@@ -81,7 +88,7 @@ def test_auto_mode_leaves_a_group_without_its_tag_alone(
 ) -> None:
     """https://docs.aws.amazon.com/eks/latest/userguide/auto-elb-example.html; the controller one installs needs no tag."""
     arn, name = group(tagged=False), "untagged"
-    manifest = deployment(name, replicas=1)
+    manifest = deployment(name, replicas=1, pod=IN_ZONES)
     for row in [manifest, *_bound(name, arn)]:
         admin.apply(row)
     wait_for(lambda: admin.get(manifest)["status"].get("readyReplicas") == 1)
@@ -104,7 +111,7 @@ def test_a_pod_behind_a_gate_is_ready_once_its_target_is_healthy(
     admin.apply(thing("ServiceAccount", "forecast", "gated"))
     arn = group()
     cloud.client("elbv2").modify_target_group(TargetGroupArn=arn, HealthCheckPath="/ping", Matcher={"HttpCode": "404"})
-    manifest = deployment("gate", replicas=1)
+    manifest = deployment("gate", replicas=1, pod=IN_ZONES)
     manifest["metadata"]["namespace"] = "gated"
     for row in [*_bound("gate", arn, namespace="gated"), manifest]:
         assert admin.apply(row)[0] == 201
@@ -122,3 +129,31 @@ def test_a_pod_behind_a_gate_is_ready_once_its_target_is_healthy(
     finally:
         cloud.clock_scale(1)
     admin.call("DELETE", "/api/v1/namespaces/gated")
+
+
+def test_a_pod_in_a_zone_without_the_balancer_is_never_ready(
+    cloud: Cloud, admin: Caller, deployment: Make, group: Callable[..., str], wait_for: Callable[..., Any]
+) -> None:
+    """Its target is Target.NotInUse (elbv2, TargetHealth.Reason), and the gate opens for healthy targets alone."""
+    labels = {"eks.amazonaws.com/pod-readiness-gate-inject": "enabled"}
+    admin.apply(thing("Namespace", "zoned", "", metadata={"labels": labels}))
+    admin.apply(thing("ServiceAccount", "forecast", "zoned"))
+    arn = group()
+    anywhere = deployment("zones", replicas=3)
+    chosen = deployment("zones", replicas=3, pod=IN_ZONES)
+    for manifest in (anywhere, chosen):
+        manifest["metadata"]["namespace"] = "zoned"
+    for row in [*_bound("zones", arn, namespace="zoned"), anywhere]:
+        assert admin.apply(row)[0] == 201
+
+    wait_for(lambda: sorted(_targets(cloud, arn)) == ["healthy", "healthy", "unused"])
+    rows = cloud.client("elbv2").describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+    (unused,) = [row["TargetHealth"] for row in rows if row["TargetHealth"]["State"] == "unused"]
+    assert unused["Reason"] == "Target.NotInUse"
+    assert "Availability Zone that is not enabled" in unused["Description"]
+    assert admin.get(anywhere)["status"]["readyReplicas"] == 2
+
+    assert admin.apply(chosen)[0] == 200
+    wait_for(lambda: admin.get(chosen)["status"].get("updatedReplicas") == 3)
+    wait_for(lambda: admin.get(chosen)["status"].get("readyReplicas") == 3 and _targets(cloud, arn) == ["healthy"] * 3)
+    admin.call("DELETE", "/api/v1/namespaces/zoned")

@@ -53,7 +53,7 @@ def test_a_deployment_is_real_servers_and_its_template_is_exchanged(
 
 
 def test_the_minimum_of_an_autoscaler_holds_and_a_slot_at_rest_is_left_alone(
-    admin: Caller, deployment: Make, wait_for: Callable[..., Any]
+    cloud: Cloud, cluster_name: str, admin: Caller, deployment: Make, wait_for: Callable[..., Any]
 ) -> None:
     """https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#implicit-maintenance-mode-deactivation."""
     manifest = deployment("slot")
@@ -64,6 +64,10 @@ def test_the_minimum_of_an_autoscaler_holds_and_a_slot_at_rest_is_left_alone(
     admin.apply(manifest)
     wait_for(lambda: _is_done(admin, manifest, 2))
     assert admin.get(scaler)["status"]["desiredReplicas"] == 2
+    active = admin.get(scaler)["status"]["conditions"][0]
+    assert (active["status"], active["reason"]) == ("False", "FailedGetResourceMetric")
+    cloud.client("eks").create_addon(clusterName=cluster_name, addonName="metrics-server")
+    wait_for(lambda: admin.get(scaler)["status"]["conditions"][0]["status"] == "True")
 
     status, answer = admin.apply(deployment("slot", replicas=0))
     assert (status, answer["details"]["causes"][0]["field"]) == (409, ".spec.replicas")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlops_local.kubernetes import pods
+from mlops_local.kubernetes import nodes, pods
 from mlops_local.kubernetes.containers import ContainerError
 from mlops_local.kubernetes.identity import NoCredentialsError
 from mlops_local.kubernetes.pods import Pod, Probes
@@ -33,7 +33,7 @@ def start(tmp_path: Path, server_script: Path, monkeypatch: pytest.MonkeyPatch) 
         metadata = {"name": f"a-{len(made)}", "namespace": "demand", "uid": "u", "labels": {}}
         pod = Pod(
             metadata, {"containers": [container], "terminationGracePeriodSeconds": 5, **spec},
-            root=tmp_path / f"pod{len(made)}", credentials=credentials, changed=lambda: None,
+            node=nodes.of_cluster([])[0], root=tmp_path / f"pod{len(made)}", credentials=credentials, changed=lambda: None,
         )  # fmt: skip
         made.append(pod)
         return pod

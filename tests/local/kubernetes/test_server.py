@@ -139,7 +139,7 @@ def test_discovery_names_what_there_is(admin: Caller) -> None:
     groups = {group["name"] for group in admin.call("GET", "/apis")[1]["groups"]}
     assert {"apps", "autoscaling", "eks.amazonaws.com", "rbac.authorization.k8s.io"} <= groups
     resources = admin.call("GET", "/apis/apps/v1")[1]["resources"]
-    assert [row["kind"] for row in resources] == ["Deployment"]
+    assert [row["kind"] for row in resources] == ["Deployment", "DaemonSet"]
     assert "Namespace" in {row["kind"] for row in admin.call("GET", "/api/v1")[1]["resources"]}
     assert admin.call("GET", "/api")[1]["versions"] == ["v1"]
 

@@ -11,6 +11,9 @@ import pytest
 
 from mlops_local.cloud import Cloud
 
+# of the default network, in the first two zones
+SUBNETS = ["subnet-00000001", "subnet-00000002"]
+
 
 class Target:
     """A server that says its name; its health and its status can be set."""
@@ -84,7 +87,7 @@ def ask(
 def slots(cloud: Cloud, unique: str) -> Iterator[dict[str, Any]]:
     """Two target groups behind one weighted rule: their ARNs, the rule's, the listener's, and how to set the weights."""
     elb = cloud.client("elbv2")
-    balancer = elb.create_load_balancer(Name=unique, Subnets=["subnet-1"], Scheme="internal")["LoadBalancers"][0][
+    balancer = elb.create_load_balancer(Name=unique, Subnets=SUBNETS, Scheme="internal")["LoadBalancers"][0][
         "LoadBalancerArn"
     ]
     groups = {

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.local.load_balancer.conftest import SUBNETS
 
 from mlops_local.cloud import Cloud
 
@@ -91,7 +92,7 @@ def test_a_template_has_weighted_rules(cloud: Cloud, unique: str) -> None:
         ]
         fixed = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}
         resources = {
-            "Balancer": typed("LoadBalancer", Subnets=["subnet-1"], Scheme="internal"),
+            "Balancer": typed("LoadBalancer", Subnets=SUBNETS, Scheme="internal"),
             "Blue": typed("TargetGroup", **group), "Green": typed("TargetGroup", **group),
             "Listener": typed("Listener", LoadBalancerArn={"Ref": "Balancer"}, Port=443, Protocol="HTTP", DefaultActions=[fixed]),
             "Rule": typed(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.local.load_balancer.conftest import Target, ask
+from tests.local.load_balancer.conftest import SUBNETS, Target, ask
 
 from mlops_local.load_balancer import metrics, relay
 from mlops_local.load_balancer.routing import Listener, Routing, Rule
@@ -126,7 +126,7 @@ def test_the_cloud_takes_it_where_haproxy_is_missing(
     cloud = own_cloud()
     assert cloud.status()["load_balancing"]["engine"].startswith("asyncio relay (haproxy is not installed")
     elb = cloud.client("elbv2")
-    server, balancer = target("v1"), elb.create_load_balancer(Name="small", Subnets=["subnet-1"])["LoadBalancers"][0]
+    server, balancer = target("v1"), elb.create_load_balancer(Name="small", Subnets=SUBNETS)["LoadBalancers"][0]
     group = elb.create_target_group(Name="small", Protocol="HTTP", Port=80, TargetType="ip", VpcId="vpc-1")[
         "TargetGroups"
     ][0]

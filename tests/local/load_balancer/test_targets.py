@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError
+from tests.local.load_balancer.conftest import SUBNETS, ask
+
 from mlops_local.cloud import Cloud
 
 
@@ -49,6 +53,23 @@ def test_a_slot_without_weight_is_in_use(slots: dict[str, Any], cloud: Cloud, ta
     assert _health(cloud, slots["green"]) == {server.port: ("healthy", None)}
 
 
+def test_requests_go_to_every_target_when_none_is_healthy(
+    cloud: Cloud, slots: dict[str, Any], target: Any, register: Any, wait_for: Callable[..., Any]
+) -> None:
+    """The page: "If a target group contains only unhealthy registered targets, the load balancer routes requests to all"."""
+    servers = [target("v1"), target("v2")]
+    register("blue", *servers)
+    cloud.clock_scale(60)
+    try:
+        for server in servers:
+            server.health = 503
+        wait_for(lambda: {state for state, _ in _health(cloud, slots["blue"]).values()} == {"unhealthy"})
+    finally:
+        cloud.clock_scale(1)
+
+    assert set(ask(slots["url"], 20, fresh=True)) == {(200, "v1"), (200, "v2")}
+
+
 def test_a_deregistered_target_drains_for_its_delay(
     cloud: Cloud, slots: dict[str, Any], target: Any, register: Any, wait_for: Callable[..., Any]
 ) -> None:
@@ -80,3 +101,51 @@ def test_two_ports_of_one_address_are_two_targets(
     register("blue", one)
 
     assert set(_health(cloud, slots["blue"])) == {one.port, other.port}
+
+
+def _zone_of(cloud: Cloud, subnet: str) -> str:
+    found = cloud.client("ec2").describe_subnets(SubnetIds=[subnet])["Subnets"][0]["AvailabilityZone"]
+    return str(found)
+
+
+def test_a_balancer_stands_in_the_zones_of_its_subnets(cloud: Cloud, slots: dict[str, Any]) -> None:
+    """DescribeLoadBalancers names each subnet's own zone: botocore, elbv2, AvailabilityZone."""
+    elb = cloud.client("elbv2")
+
+    (found,) = elb.describe_load_balancers(LoadBalancerArns=[slots["balancer"]])["LoadBalancers"]
+
+    assert {row["SubnetId"]: row["ZoneName"] for row in found["AvailabilityZones"]} == {
+        subnet: _zone_of(cloud, subnet) for subnet in SUBNETS
+    }
+    changed = elb.set_subnets(LoadBalancerArn=slots["balancer"], Subnets=[SUBNETS[0], "subnet-00000003"])
+    assert {row["ZoneName"] for row in changed["AvailabilityZones"]} == {
+        _zone_of(cloud, subnet) for subnet in (SUBNETS[0], "subnet-00000003")
+    }
+
+
+@pytest.mark.parametrize(
+    ("subnets", "code", "said"),
+    [
+        (["subnet-00000001", "subnet-99999999"], "SubnetNotFound", "'subnet-99999999' does not exist"),
+        (["subnet-00000001"], "ValidationError", "two subnets in two different Availability Zones"),
+    ],
+)
+def test_a_balancer_needs_subnets_in_two_zones(
+    cloud: Cloud, unique: str, subnets: list[str], code: str, said: str
+) -> None:
+    """API_CreateLoadBalancer, Subnets: "You must specify subnets from at least two Availability Zones"."""
+    with pytest.raises(ClientError, match=said) as refused:
+        cloud.client("elbv2").create_load_balancer(Name=unique, Subnets=subnets)
+
+    assert refused.value.response["Error"]["Code"] == code
+
+
+def test_a_group_that_keeps_to_zones_is_refused(cloud: Cloud, slots: dict[str, Any]) -> None:
+    """One proxy stands for every zone: load_balancing.cross_zone.enabled of TargetGroupAttribute."""
+    elb, key = cloud.client("elbv2"), "load_balancing.cross_zone.enabled"
+
+    with pytest.raises(ClientError, match=f"{key}=false is not in the embedded cloud"):
+        elb.modify_target_group_attributes(TargetGroupArn=slots["blue"], Attributes=[{"Key": key, "Value": "false"}])
+
+    usual = [{"Key": key, "Value": "use_load_balancer_configuration"}]
+    assert elb.modify_target_group_attributes(TargetGroupArn=slots["blue"], Attributes=usual)["Attributes"]

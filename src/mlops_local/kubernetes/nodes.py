@@ -1,0 +1,121 @@
+"""The nodes of a cluster, and on which of them a pod is placed: by selector, required node affinity and spread.
+
+A cluster has one node of each architecture in each zone: the zones of its subnets, or three zones of the region where it names
+none. Nodes are records: they have no size, and every pod is a process of this machine. Taints, preferences and pod affinity are
+not looked at. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_local import settings
+from mlops_local.load_balancer import zones
+
+ZONE, ARCHITECTURE, HOST = "topology.kubernetes.io/zone", "kubernetes.io/arch", "kubernetes.io/hostname"
+_ARCHITECTURES = ("amd64", "arm64")
+_LETTERS = "abc"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node: its name, and the labels by which pods choose it."""
+
+    name: str
+    labels: Mapping[str, str]
+
+    @property
+    def zone(self) -> str:
+        """Its Availability Zone."""
+        return self.labels[ZONE]
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the node as the API shows it."""
+        conditions = [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]
+        return {"metadata": {"name": self.name, "labels": dict(self.labels)}, "status": {"conditions": conditions}}
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A pod that has a node: its labels and the node's name."""
+
+    labels: Mapping[str, str]
+    node: str
+
+
+def of_cluster(subnets: Sequence[str]) -> tuple[Node, ...]:
+    """Return the nodes of a cluster.
+
+    Args:
+        subnets: Its subnets; empty for one that names none, whose nodes are in three zones of the region.
+    """
+    known = {zone for subnet in subnets if (zone := zones.of_subnet(subnet)) is not None}
+    found = sorted(known or {f"{settings.region}{letter}" for letter in _LETTERS})
+    return tuple(_node(zone, architecture) for zone in found for architecture in _ARCHITECTURES)
+
+
+def _node(zone: str, architecture: str) -> Node:
+    name = f"node-{zone}-{architecture}"
+    labels = {ZONE: zone, ARCHITECTURE: architecture, HOST: name, "kubernetes.io/os": "linux"}
+    return Node(name, {**labels, "topology.kubernetes.io/region": settings.region})
+
+
+def place(
+    spec: Mapping[str, Any], labels: Mapping[str, str], nodes: Sequence[Node], pods: Sequence[Neighbour]
+) -> Node | None:
+    """Return the node on which a pod is placed, or ``None`` where none of them fits.
+
+    Of the nodes that fit, one in the zone, then one with the least pods of the same labels is taken. Kubernetes chooses at random
+    among equal ones; here it is the last zone by name, so that a pod without affinity reaches the zone that a template forgot.
+
+    Args:
+        spec: Of the pod.
+        labels: Of the pod.
+        nodes: All nodes.
+        pods: The pods that have a node.
+    """
+    # claim: required-node-affinity-decides-the-zone
+    fitting = [node for node in nodes if _fits(spec, node)]
+    alike = [pod.node for pod in pods if pod.labels == labels]
+    in_zone = {node.name: node.zone for node in nodes}
+
+    # claim: pods-spread-over-zones
+    def crowd(node: Node) -> tuple[int, int]:
+        return sum(in_zone.get(name) == node.zone for name in alike), alike.count(node.name)
+
+    return min(sorted(fitting, key=lambda node: node.name, reverse=True), key=crowd, default=None)
+
+
+def _fits(spec: Mapping[str, Any], node: Node) -> bool:
+    selector = spec.get("nodeSelector") or {}
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    is_selected = all(node.labels.get(key) == value for key, value in selector.items())
+    # terms are alternatives, expressions of one term hold together
+    return is_selected and (
+        required is None
+        or any(
+            all(_matches(expression, node.labels) for expression in term.get("matchExpressions") or [])
+            for term in required.get("nodeSelectorTerms") or []
+            if term.get("matchExpressions")
+        )
+    )
+
+
+def _matches(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(expression["key"]), expression.get("values") or []
+    match expression["operator"]:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+    return False  # Gt and Lt compare numbers, which no label here is
+
+
+def unplaced(nodes: Sequence[Node]) -> str:
+    """Return why a pod has no node, in the scheduler's words."""
+    return f"0/{len(nodes)} nodes are available: {len(nodes)} node(s) didn't match Pod's node affinity/selector."

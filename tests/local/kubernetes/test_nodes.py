@@ -1,0 +1,97 @@
+"""Where pods are placed: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.local.kubernetes.conftest import Caller, path
+
+from mlops_local.kubernetes import nodes
+from mlops_local.kubernetes.nodes import ZONE, Neighbour
+
+NODES = nodes.of_cluster([])
+LABELS = {"app": "model"}
+
+
+def _required(*expressions: dict[str, Any]) -> dict[str, Any]:
+    terms = [{"matchExpressions": [expression]} for expression in expressions]
+    return {
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+    }
+
+
+def _zones(spec: dict[str, Any], count: int) -> list[str]:
+    """The zones of pods that are placed one after the other."""
+    placed: list[Neighbour] = []
+    for _ in range(count):
+        node = nodes.place(spec, LABELS, NODES, placed)
+        assert node is not None
+        placed.append(Neighbour(LABELS, node.name))
+    zones = {node.name: node.zone for node in NODES}
+    return [zones[pod.node] for pod in placed]
+
+
+def test_pods_of_one_template_are_spread_over_all_zones() -> None:
+    """https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/#internal-default-constraints."""
+    assert len(set(_zones({}, 3))) == 3
+    assert len(set(_zones({}, 2))) == 2
+
+
+@pytest.mark.parametrize(
+    ("expression", "zones"),
+    [
+        ({"operator": "In", "values": ["us-east-1a", "us-east-1b"]}, {"us-east-1a", "us-east-1b"}),
+        ({"operator": "NotIn", "values": ["us-east-1a"]}, {"us-east-1b", "us-east-1c"}),
+        ({"operator": "Exists"}, {"us-east-1a", "us-east-1b", "us-east-1c"}),
+    ],
+)
+def test_a_required_affinity_is_kept(expression: dict[str, Any], zones: set[str]) -> None:
+    """By its operators, however many pods there are."""
+    assert set(_zones(_required({"key": ZONE, **expression}), 6)) == zones
+
+
+def test_terms_are_alternatives() -> None:
+    """Of several nodeSelectorTerms, "the Pod can be scheduled onto a node if one of the specified terms can be satisfied"."""
+    spec = _required(
+        {"key": ZONE, "operator": "In", "values": ["us-east-1a"]},
+        {"key": ZONE, "operator": "In", "values": ["us-east-1b"]},
+    )
+    assert set(_zones(spec, 4)) == {"us-east-1a", "us-east-1b"}
+
+
+def test_a_selector_and_an_affinity_hold_together() -> None:
+    """Kubernetes' page: "If you specify both nodeSelector and nodeAffinity, both must be satisfied"."""
+    spec = {"nodeSelector": {"kubernetes.io/arch": "arm64"}, **_required({"key": ZONE, "operator": "Exists"})}
+    node = nodes.place(spec, LABELS, NODES, [])
+    assert node is not None
+    assert node.labels["kubernetes.io/arch"] == "arm64"
+    assert nodes.place({"nodeSelector": {"kubernetes.io/arch": "s390x"}}, LABELS, NODES, []) is None
+    assert nodes.place(_required({"key": ZONE, "operator": "DoesNotExist"}), LABELS, NODES, []) is None
+
+
+def test_a_pod_that_fits_nowhere_waits_and_says_why(
+    admin: Caller, deployment: Callable[..., dict[str, Any]], wait_for: Callable[..., Any]
+) -> None:
+    """Pending, with the scheduler's condition; nothing of it runs."""
+    manifest = deployment(
+        "nowhere", replicas=1, pod=_required({"key": ZONE, "operator": "In", "values": ["eu-west-9a"]})
+    )
+    admin.apply(manifest)
+
+    def told() -> Any:
+        items = admin.call("GET", "/api/v1/namespaces/demand/pods?labelSelector=app%3Dnowhere")[1]["items"]
+        return items and items[0]["status"]
+
+    status = wait_for(told)
+    condition = next(row for row in status["conditions"] if row["type"] == "PodScheduled")
+    assert (status["phase"], condition["status"], condition["reason"]) == ("Pending", "False", "Unschedulable")
+    assert "didn't match Pod's node affinity/selector" in condition["message"]
+    admin.call("DELETE", path(manifest))
+    wait_for(lambda: not told())
+
+
+def test_nodes_are_shown_with_their_zones(admin: Caller) -> None:
+    """As ``kubectl get nodes -L topology.kubernetes.io/zone`` reads them; nobody makes one."""
+    items = admin.call("GET", "/api/v1/nodes")[1]["items"]
+    assert {item["metadata"]["labels"][ZONE] for item in items} == {"us-east-1a", "us-east-1b", "us-east-1c"}
+    assert admin.call("POST", "/api/v1/nodes", {"metadata": {"name": "n"}})[0] == 405
