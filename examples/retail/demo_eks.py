@@ -127,7 +127,9 @@ class MadeCluster:
 
 
 def create_cluster(running: local_cloud.Cloud, name: str) -> MadeCluster:
-    """Make a private cluster that knows access entries alone; its creator, the account's root, is its administrator.
+    """Make a cluster with EKS Auto Mode and metrics that knows access entries alone; its creator, the root, is its administrator.
+
+    Functions of units reach it at the private endpoint, and this machine, which is outside of every network, at the public one.
 
     Args:
         running: The cloud.
@@ -140,9 +142,13 @@ def create_cluster(running: local_cloud.Cloud, name: str) -> MadeCluster:
     eks.create_cluster(
         name=name,
         roleArn=role,
-        resourcesVpcConfig={"endpointPublicAccess": False, "endpointPrivateAccess": True},
+        resourcesVpcConfig={"endpointPublicAccess": True, "endpointPrivateAccess": True},
         accessConfig={"authenticationMode": "API"},
+        computeConfig={"enabled": True},
+        kubernetesNetworkConfig={"elasticLoadBalancing": {"enabled": True}},
+        storageConfig={"blockStorage": {"enabled": True}},
     )
+    eks.create_addon(clusterName=name, addonName="metrics-server")
     made = eks.describe_cluster(name=name)["cluster"]
     session = boto3.Session("test", "test", region_name="us-east-1")
     return MadeCluster(

@@ -56,6 +56,11 @@ PLAIN_HTTP = ConstructWarning(
     id="mlops-constructs:EksInferenceService.plainHttp",
     text="calls of '{service}' cross the network in the clear, as it has no certificate; PRODUCTION refuses that",
 )
+SHARED_SUBNETS = ConstructWarning(
+    id="mlops-constructs:EksCluster.sharedSubnets",
+    text="services on '{cluster}' also answer pods and nodes in their load balancers' subnets, which are the unit's: give "
+    "load_balancer_subnets of their own, in which nothing else runs",
+)
 SNAPSHOT_RETENTION = ConstructWarning(
     id="mlops-constructs:FeatureStore.snapshotRetention",
     text="snapshots older than {days} days expire, and nobody has seen on AWS that Glue's optimizer keeps those that training sets "
@@ -76,6 +81,7 @@ ALL_WARNINGS = (
     UNCLAIMED_REF,
     UNCLAIMED_ENVIRONMENT,
     PLAIN_HTTP,
+    SHARED_SUBNETS,
     SNAPSHOT_RETENTION,
     CLOSED_MODEL_MONITOR,
 )

@@ -203,6 +203,14 @@ class BusinessUnit(Construct):
     @property
     def subnet_ids(self) -> list[str]:
         """Ids of the subnets."""
+        return self._selected_subnets().subnet_ids
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """Zones of the subnets, in their order: names, or tokens that CloudFormation replaces by names."""
+        return self._selected_subnets().availability_zones
+
+    def _selected_subnets(self) -> ec2.SelectedSubnets:
         return self._vpc.select_subnets(
             subnets=self._subnets.subnets,
             subnet_type=self._subnets.subnet_type,
@@ -210,7 +218,7 @@ class BusinessUnit(Construct):
             subnet_filters=self._subnets.subnet_filters,
             availability_zones=self._subnets.availability_zones,
             one_per_az=self._subnets.one_per_az,
-        ).subnet_ids
+        )
 
     @property
     def security_group(self) -> ec2.ISecurityGroup:

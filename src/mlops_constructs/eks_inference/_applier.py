@@ -125,6 +125,7 @@ def define_manifests(
     name: str,
     manifests: Sequence[Manifest],
     owned: Sequence[Ref] = (),
+    requires: Sequence[str] = (),
 ) -> cdk.CustomResource:
     """Define the resource whose manifests a function applies, and deletes with it.
 
@@ -136,6 +137,7 @@ def define_manifests(
         name: What the manifests are of; another name is another resource.
         manifests: The manifests.
         owned: What else goes with the resource, and in which order. Default: nothing.
+        requires: What the cluster must have (``mlops_runtime.eks.requirements``). Default: nothing.
     """
     resource = cdk.CustomResource(
         scope,
@@ -144,7 +146,9 @@ def define_manifests(
         resource_type=RESOURCE_TYPE,
         properties={
             "ClusterName": cluster.name,
+            "AutoMode": str(cluster.is_auto_mode).lower(),
             "Name": name,
+            **({"Requires": canonical_json(list(requires)).decode()} if requires else {}),
             "Manifests": canonical_json(list(manifests)).decode(),
             "Owned": canonical_json([[r.api_version, r.kind, r.namespace, r.name] for r in owned]).decode(),
         },

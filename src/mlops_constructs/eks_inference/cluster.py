@@ -1,7 +1,7 @@
 """A Kubernetes cluster that somebody else runs: what synthesis needs of it, and nothing that can be read when it is asked."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import aws_cdk as cdk
@@ -10,6 +10,7 @@ from aws_cdk import aws_eks_v2 as eks
 
 from constructs import Construct
 from mlops_constructs._validation import check_pattern, raise_if_any
+from mlops_constructs._warnings import SHARED_SUBNETS, warn
 
 BindingApi = Literal["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"]
 
@@ -17,6 +18,9 @@ BindingApi = Literal["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"]
 _NAME = r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}"
 _GROUP = r"sg-[0-9a-f]{8,17}"
 _VPC = r"vpc-[0-9a-f]{8,17}"
+_SUBNET = r"subnet-[0-9a-f]{8,17}"
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html (Subnets)
+_ZONES = 2
 # in a network without a way to the internet these lead to its endpoints and nowhere else; those of S3's gateway are public ones
 _ANYWHERE = ("0.0.0.0/0",)
 
@@ -33,14 +37,16 @@ class EksCluster(Construct):
         id: Construct id.
         name: Name of the cluster, in the stack's account and region.
         security_group_id: Security group of its control plane, ``cluster.resourcesVpcConfig.clusterSecurityGroupId``.
-        subnet_cidrs: Addresses of the subnets in which load balancers stand: pods answer nobody else.
+        subnet_cidrs: Addresses of the subnets in which load balancers stand: pods answer whatever stands there, and nobody else.
         vpc_id: Its network, in which the unit runs too. Default: it is not compared with the unit's.
         pod_security_group_id: Security group of its pods. Default: the cluster's, as on Auto Mode and managed nodes.
         egress_cidrs: Addresses of the endpoints of S3, to which pods may call on port 443. Default: any, for a network whose
             routes lead to its endpoints alone; the addresses of S3's gateway are public ones.
         dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default ranges of services; give it for another range.
-        is_auto_mode: Whether EKS runs the controller for target group bindings. Default: it does; with False it is the AWS Load
-            Balancer Controller that a team has installed.
+        is_auto_mode: Whether the cluster runs EKS Auto Mode, whose controller binds target groups. Default: it does; with False it
+            is the AWS Load Balancer Controller that a team has installed. Each deployment holds it against DescribeCluster.
+        load_balancer_subnets: Subnets of the load balancers' own, id by name of the Availability Zone; their addresses are
+            ``subnet_cidrs``. Default: the unit's subnets, of which synthesis warns, as pods there may ask the service's pods too.
 
     Raises:
         ValidationError: With every attribute that is missing or malformed.
@@ -63,6 +69,7 @@ class EksCluster(Construct):
         egress_cidrs: Sequence[str] | None = None,
         dns_cidrs: Sequence[str] | None = None,
         is_auto_mode: bool = True,
+        load_balancer_subnets: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, id)
         raise_if_any(
@@ -84,6 +91,7 @@ class EksCluster(Construct):
                 *_size_problems("subnet_cidrs", subnet_cidrs),
                 *_cidr_problems("egress_cidrs", _ANYWHERE if egress_cidrs is None else egress_cidrs),
                 *([] if dns_cidrs is None else _cidr_problems("dns_cidrs", dns_cidrs)),
+                *([] if load_balancer_subnets is None else _subnet_problems(load_balancer_subnets)),
             ],
         )
         self._name = name
@@ -94,6 +102,9 @@ class EksCluster(Construct):
         self._egress_cidrs = _ANYWHERE if egress_cidrs is None else tuple(egress_cidrs)
         self._dns_cidrs = None if dns_cidrs is None else tuple(dns_cidrs)
         self._is_auto_mode = is_auto_mode
+        self._load_balancer_subnets = None if load_balancer_subnets is None else dict(load_balancer_subnets)
+        if load_balancer_subnets is None:
+            warn(self, SHARED_SUBNETS, cluster=name)
 
     @classmethod
     def from_attributes(
@@ -109,6 +120,7 @@ class EksCluster(Construct):
         egress_cidrs: Sequence[str] | None = None,
         dns_cidrs: Sequence[str] | None = None,
         is_auto_mode: bool = True,
+        load_balancer_subnets: Mapping[str, str] | None = None,
     ) -> "EksCluster":
         """Use a cluster by what is known of it; as the constructor, under the name that CDK gives such lookups.
 
@@ -122,7 +134,8 @@ class EksCluster(Construct):
             pod_security_group_id: Security group of its pods. Default: the cluster's.
             egress_cidrs: Addresses of the endpoints of S3. Default: any.
             dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default ranges of services.
-            is_auto_mode: Whether EKS runs the controller for target group bindings. Default: it does.
+            is_auto_mode: Whether the cluster runs EKS Auto Mode. Default: it does.
+            load_balancer_subnets: Subnets of the load balancers' own, id by name of the zone. Default: the unit's.
 
         Raises:
             ValidationError: With every attribute that is missing or malformed.
@@ -138,11 +151,19 @@ class EksCluster(Construct):
             egress_cidrs=egress_cidrs,
             dns_cidrs=dns_cidrs,
             is_auto_mode=is_auto_mode,
+            load_balancer_subnets=load_balancer_subnets,
         )
 
     @classmethod
     def from_cluster(
-        cls, scope: Construct, id: str, *, cluster: eks.ICluster, subnet_cidrs: Sequence[str], is_auto_mode: bool = True
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        cluster: eks.ICluster,
+        subnet_cidrs: Sequence[str],
+        is_auto_mode: bool = True,
+        load_balancer_subnets: Mapping[str, str] | None = None,
     ) -> "EksCluster":
         """Use a cluster of the same app.
 
@@ -151,7 +172,8 @@ class EksCluster(Construct):
             id: Construct id.
             cluster: The cluster, of ``aws_eks_v2``.
             subnet_cidrs: Addresses of the subnets in which load balancers stand.
-            is_auto_mode: Whether EKS runs the controller for target group bindings. Default: it does.
+            is_auto_mode: Whether the cluster runs EKS Auto Mode. Default: it does.
+            load_balancer_subnets: Subnets of the load balancers' own, id by name of the zone. Default: the unit's.
 
         Raises:
             ValidationError: As the constructor.
@@ -164,6 +186,7 @@ class EksCluster(Construct):
             subnet_cidrs=subnet_cidrs,
             vpc_id=cluster.vpc.vpc_id,
             is_auto_mode=is_auto_mode,
+            load_balancer_subnets=load_balancer_subnets,
         )
 
     @property
@@ -213,8 +236,13 @@ class EksCluster(Construct):
 
     @property
     def is_auto_mode(self) -> bool:
-        """Whether EKS runs the controller for target group bindings."""
+        """Whether the cluster runs EKS Auto Mode, whose controller binds target groups."""
         return self._is_auto_mode
+
+    @property
+    def load_balancer_subnets(self) -> dict[str, str] | None:
+        """Subnets of the load balancers' own, id by name of the zone; None where they stand in the unit's."""
+        return None if self._load_balancer_subnets is None else dict(self._load_balancer_subnets)
 
     def admit(self, scope: Construct, id: str, *, group: ec2.ISecurityGroup) -> ec2.CfnSecurityGroupIngress:
         """Let what is in a security group call the cluster's API.
@@ -251,6 +279,18 @@ def _cidr_problems(name: str, values: Sequence[str]) -> list[str]:
         f"{name} must be IPv4 blocks whose host bits are 0, such as '10.0.0.0/20', known at synth, got {value!r}"
         for value in values
         if not _is_block(value)
+    ]
+
+
+def _subnet_problems(subnets: Mapping[str, str]) -> list[str | None]:
+    allowed = "subnets by zone such as {'eu-central-1a': 'subnet-0123456789abcdef0'}"
+    few = len(subnets) < _ZONES
+    return [
+        f"load_balancer_subnets must be in at least {_ZONES} zones, {allowed}, got {subnets!r}" if few else None,
+        *(
+            check_pattern("load_balancer_subnets", subnet, pattern=_SUBNET, allowed=allowed)
+            for subnet in subnets.values()
+        ),
     ]
 
 

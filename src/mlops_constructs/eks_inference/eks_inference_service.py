@@ -229,7 +229,9 @@ class EksInferenceService(ServiceMetrics):
         self._balancer.allow_from(group)
 
     def _validate(self, name: str, certificate: acm.ICertificate | None) -> None:
-        zones, is_development = len(self._unit.subnet_ids), self._unit.profile is Profile.DEVELOPMENT
+        is_development = self._unit.profile is Profile.DEVELOPMENT
+        own = self._cluster.load_balancer_subnets
+        zones = len(self._unit.subnet_ids) if own is None else len(own)
         raise_if_any(
             self,
             "InvalidEksInferenceService",
@@ -309,6 +311,7 @@ class EksInferenceService(ServiceMetrics):
                 binding_api=cluster.binding_api,
                 image=None if image is None else image.serving_uri(self),
                 dns_cidrs=cluster.dns_cidrs,
+                zones=self._balancer.zones,
             ),
         )
 
@@ -385,7 +388,7 @@ class EksInferenceService(ServiceMetrics):
 
 
 def _standing(spec: ServingSpec) -> list[Manifest]:
-    """Return what stands still of a service. It names neither rule nor target groups, whose ARNs are only known at deployment."""
+    """Return what stands still of a service. It names neither rule, target groups nor zones, which are only known at deployment."""
     if spec.eks is None:
         raise TypeError("the spec of a service on EKS has a part about EKS")
     prefix = f"arn:aws:elasticloadbalancing:us-east-1:{_ACCOUNT}"
@@ -393,5 +396,6 @@ def _standing(spec: ServingSpec) -> list[Manifest]:
         spec.eks,
         rule=f"{prefix}:listener-rule/app/rule",
         target_groups={slot: f"{prefix}:targetgroup/{slot}" for slot in SLOTS},
+        zones=(),
     )
     return service_manifests(replace(spec, eks=known, capture=None))

@@ -77,6 +77,7 @@ class ServiceLoadBalancer(Construct):
         super().__init__(scope, id)
         self._unit, self._cluster, self._name = business_unit, cluster, service_name
         self._port = 80 if certificate is None else 443
+        self._zones, self._subnet_ids = self._place()
         self._group = self._define_group()
         self._balancer = self._define_balancer()
         delay = cdk.Duration.seconds(30) if deregistration_delay is None else deregistration_delay
@@ -123,6 +124,11 @@ class ServiceLoadBalancer(Construct):
         return {slot: group.attr_target_group_full_name for slot, group in self._slots.items()}
 
     @property
+    def zones(self) -> tuple[str, ...]:
+        """Names of the Availability Zones in which it stands: pods elsewhere get no requests."""
+        return self._zones
+
+    @property
     def port(self) -> int:
         """Port of the listener."""
         return self._port
@@ -134,6 +140,16 @@ class ServiceLoadBalancer(Construct):
             group: The security group.
         """
         self._group.add_ingress_rule(group, ec2.Port.tcp(self._port), f"Callers of {self._name}")
+
+    def _place(self) -> tuple[tuple[str, ...], list[str]]:
+        """Return the zones and ids of its subnets: those of its own, or else the unit's.
+
+        Zones may be tokens that CloudFormation replaces by names. CDK itself refuses a subnet that was imported without its zone.
+        """
+        own = self._cluster.load_balancer_subnets
+        if own is not None:
+            return tuple(own), list(own.values())
+        return tuple(self._unit.availability_zones), self._unit.subnet_ids
 
     def _define_group(self) -> ec2.SecurityGroup:
         group = ec2.SecurityGroup(
@@ -176,7 +192,7 @@ class ServiceLoadBalancer(Construct):
             "Resource",
             type="application",
             scheme="internal",
-            subnets=self._unit.subnet_ids,
+            subnets=self._subnet_ids,
             security_groups=[self._group.security_group_id],
             load_balancer_attributes=[
                 elbv2.CfnLoadBalancer.LoadBalancerAttributeProperty(key=key, value=value)

@@ -22,7 +22,7 @@ from mlops_constructs.eks_inference.capacity import Demand
 from mlops_constructs.eks_inference.cluster import EksCluster
 from mlops_runtime.contracts.eks import EksTenantSpec
 from mlops_runtime.eks.limits import tenant_problems
-from mlops_runtime.eks.names import Manifest, Ref
+from mlops_runtime.eks.names import METRICS, NETWORK_POLICIES, Manifest, Ref
 from mlops_runtime.eks.quantity import QuantityError, quantity
 from mlops_runtime.eks.tenant import enforcement_manifest, slot_group, tenant_manifests
 
@@ -56,8 +56,9 @@ class EksTenant(Construct):
     """Give a business unit a namespace of its own on a cluster. Stateless.
 
     Defines namespace with restricted pod security, quota, default-deny network policy, the Role of whoever applies its services,
-    the setting that makes the cluster enforce network policies, the function that applies manifests, and its access entry. Making a
-    namespace takes an administrator: see ``Bootstrap``.
+    on EKS Auto Mode the setting that makes the cluster enforce network policies, the function that applies manifests, and its
+    access entry. Making a namespace takes an administrator: see ``Bootstrap``; its function refuses a cluster without metrics, and
+    one without Auto Mode whose VPC CNI add-on does not enforce network policies.
 
     Args:
         scope: Parent.
@@ -129,8 +130,12 @@ class EksTenant(Construct):
 
     @property
     def manifests(self) -> list[Manifest]:
-        """What makes the unit's place on the cluster, in the order in which it is applied."""
-        return [*tenant_manifests(self._spec), enforcement_manifest()]
+        """What makes the unit's place on the cluster, in the order in which it is applied.
+
+        The setting that enforces network policies is among them on EKS Auto Mode only; elsewhere the VPC CNI add-on owns it.
+        """
+        enforcement = [enforcement_manifest()] if self._cluster.is_auto_mode else []
+        return [*tenant_manifests(self._spec), *enforcement]
 
     @property
     def manifests_url(self) -> str | None:
@@ -222,6 +227,7 @@ class EksTenant(Construct):
             cluster=self._cluster,
             name=self._spec.namespace,
             manifests=self.manifests,
+            requires=[METRICS] if self._cluster.is_auto_mode else [NETWORK_POLICIES, METRICS],
         )
         # on the way down too the access is recorded: before a development unit's audit bucket is emptied
         place.node.add_dependency(self._ingress, function, self._unit.audit_bucket)

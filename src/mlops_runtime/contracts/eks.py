@@ -29,6 +29,8 @@ class EksSpec:
         binding_api: API version of TargetGroupBinding: Auto Mode's, or that of the controller one installs.
         image: Image by digest. Default: that of the model package.
         dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default service ranges; give it for another range.
+        zones: Names of the load balancer's Availability Zones, in which alone its pods are useful. Default: any, for a spec that
+            was written before there were zones.
     """
 
     cluster: str
@@ -48,6 +50,7 @@ class EksSpec:
     binding_api: Literal["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"] = "eks.amazonaws.com/v1"
     image: str | None = None
     dns_cidrs: tuple[str, ...] | None = None
+    zones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

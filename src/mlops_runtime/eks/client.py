@@ -86,6 +86,7 @@ class Cluster:
 
     Args:
         address: Where it is.
+        is_auto_mode: Whether it runs EKS Auto Mode. Default: it is not known.
         token: Gives the bearer token; asked again where the cluster no longer takes the last one.
         sleep: Waits between attempts. Default: ``time.sleep``.
 
@@ -95,9 +96,15 @@ class Cluster:
     """
 
     def __init__(
-        self, address: Address, *, token: Callable[[], str], sleep: Callable[[float], None] = time.sleep
+        self,
+        address: Address,
+        *,
+        token: Callable[[], str],
+        sleep: Callable[[float], None] = time.sleep,
+        is_auto_mode: bool | None = None,
     ) -> None:
         self._address, self._token, self._sleep = address, token, sleep
+        self.is_auto_mode = is_auto_mode
         self._bearer: str | None = None
 
     @classmethod
@@ -109,9 +116,10 @@ class Cluster:
             name: Name of the cluster.
 
         Raises:
-            ClusterError: If there is none, or it has no endpoint yet.
+            ClusterError: If there is none, it has no endpoint yet, or its private endpoint is off.
         """
-        return cls(describe(session, name), token=BearerToken(session, name))
+        described = describe(session, name)
+        return cls(address(described, name), token=BearerToken(session, name), is_auto_mode=_runs_auto_mode(described))
 
     def get(self, reference: Ref) -> Manifest | None:
         """Return an object, or None where there is none.
@@ -119,7 +127,24 @@ class Cluster:
         Raises:
             ClusterError: If the cluster does not say.
         """
-        return self._send("GET", path(reference), reference, absent=True)
+        return self._send("GET", path(reference, is_read=True), reference, absent=True)
+
+    def serves(self, group_version: str) -> bool:
+        """Return whether the cluster has an API group, as ``metrics.k8s.io/v1beta1``.
+
+        Raises:
+            ClusterError: If the cluster does not say.
+        """
+        reference = Ref(api_version=group_version, kind="APIGroup", name=group_version)
+        try:
+            self._send("GET", f"/apis/{group_version}", reference)
+        except ClusterError as error:
+            # 503: the group is registered, and what serves it does not answer
+            # https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/
+            if error.status in (404, 503):
+                return False
+            raise
+        return True
 
     def apply(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Manifest:
         """Apply a manifest server-side and return the object as it then is (or would be).
@@ -231,26 +256,55 @@ class Cluster:
         return response.status, answer, retry_after(answer, response.getheader("Retry-After"))
 
 
-def describe(session: "boto3.Session", name: str) -> Address:
-    """Return where a cluster's API is, as EKS says.
+def describe(session: "boto3.Session", name: str) -> Mapping[str, Any]:
+    """Return a cluster as EKS describes it.
 
     Raises:
-        ClusterError: If there is no such cluster, or it has no endpoint yet.
+        ClusterError: If there is no such cluster.
     """
-    what = f"connect to cluster {name!r}"
     try:
-        cluster = session.client("eks").describe_cluster(name=name)["cluster"]
+        found: Mapping[str, Any] = session.client("eks").describe_cluster(name=name)["cluster"]
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code != "ResourceNotFoundException":
             raise
         raise ClusterError(
-            "there is no such cluster in this account and region; name one that is", what=what
+            "there is no such cluster in this account and region; name one that is", what=_connecting(name)
         ) from error
-    endpoint, authority = cluster.get("endpoint"), cluster.get("certificateAuthority", {}).get("data")
+    return found
+
+
+def address(described: Mapping[str, Any], name: str) -> Address:
+    """Return where a cluster's API is, for a function inside of the cluster's network.
+
+    Args:
+        described: The cluster as EKS describes it.
+        name: Its name.
+
+    Raises:
+        ClusterError: If it has no endpoint yet, or its private endpoint is off, which is EKS' default: a function without a way to
+            the internet would wait for its time-out. See https://docs.aws.amazon.com/eks/latest/userguide/cluster-endpoint.html.
+    """
+    endpoint, authority = described.get("endpoint"), described.get("certificateAuthority", {}).get("data")
     if not endpoint:
-        raise ClusterError(f"it has no endpoint, status {cluster.get('status')!r}; wait until it is ACTIVE", what=what)
+        said = f"it has no endpoint, status {described.get('status')!r}; wait until it is ACTIVE"
+        raise ClusterError(said, what=_connecting(name))
+    if described.get("resourcesVpcConfig", {}).get("endpointPrivateAccess") is False:
+        raise ClusterError(
+            "its private endpoint is off (endpointPrivateAccess is false, the default of EKS), and functions call it from inside "
+            f"the network; switch it on with: aws eks update-cluster-config --name {name} --resources-vpc-config "
+            "endpointPrivateAccess=true",
+            what=_connecting(name),
+        )
     return Address(url=endpoint, authority=None if not authority else base64.b64decode(authority).decode())
+
+
+def _connecting(name: str) -> str:
+    return f"connect to cluster {name!r}"
+
+
+def _runs_auto_mode(described: Mapping[str, Any]) -> bool:
+    return bool((described.get("computeConfig") or {}).get("enabled"))
 
 
 def _dry(query: dict[str, str], dry_run: bool) -> dict[str, str]:

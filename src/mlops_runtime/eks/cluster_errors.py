@@ -12,6 +12,11 @@ from mlops_runtime.eks.names import FIELD_MANAGER
 # https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
 _MANAGER = re.compile(r'conflict with "([^"]*)"')
 _MAX_TEXT = 500
+# https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-field-management.html
+_ADD_ON = (
+    "; 'eks' is an add-on of EKS, whose own setting gives the value: aws eks update-addon --configuration-values, for network "
+    "policies enableNetworkPolicy of vpc-cni"
+)
 
 
 class ClusterError(RuntimeError):
@@ -51,7 +56,7 @@ class ConflictError(ClusterError):
         managers = " and ".join(sorted({repr(c.manager) for c in conflicts}))
         super().__init__(
             f"{fields}; let {managers} give it up (take the field out of what sets it), then run this again: "
-            f"{FIELD_MANAGER!r} forces nothing",
+            f"{FIELD_MANAGER!r} forces nothing{_ADD_ON if any(c.manager == 'eks' for c in conflicts) else ''}",
             what=what,
             status=409,
             reason="Conflict",
@@ -121,7 +126,7 @@ def _fix(status: int, message: str) -> str:
 def unreachable(cause: bytes, url: str, what: str) -> ClusterError:
     """Return the error of a cluster that gave no answer."""
     return ClusterError(
-        f"no answer from {url}: {cause.decode(errors='replace')}; a private endpoint is reached from the cluster's network only, "
+        f"no answer from {url}: {cause.decode(errors='replace')}; the private endpoint is reached from the cluster's network only, "
         "by a security group that it lets in on port 443",
         what=what,
     )

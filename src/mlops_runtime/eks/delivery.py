@@ -1,7 +1,8 @@
 """Manifests as a custom resource: applied when they change, given up when they leave it, deleted with it.
 
 Properties: ``ClusterName``, ``Name`` (what the manifests are of), ``Manifests`` (JSON list) and ``Owned``, a JSON list of further
-objects, ``[apiVersion, kind, namespace, name]`` each, that others apply and that go with the resource.
+objects, ``[apiVersion, kind, namespace, name]`` each, that others apply and that go with the resource. ``AutoMode`` says whether
+the stack takes the cluster for one with EKS Auto Mode, ``Requires`` (JSON list) what the cluster must have: see ``requirements``.
 """
 
 import json
@@ -18,6 +19,7 @@ from mlops_runtime.eks.apply import HalfAppliedError, apply, remove
 from mlops_runtime.eks.client import Cluster
 from mlops_runtime.eks.cluster_errors import ClusterError
 from mlops_runtime.eks.names import FIELD_MANAGER, MANAGED_LABEL, Manifest, Ref, ref
+from mlops_runtime.eks.requirements import check_all, check_mode
 
 _LOG = logging.getLogger(__name__)
 _NOT_CREATED = "/not-created"
@@ -84,6 +86,7 @@ class ManifestsResource:
         manifests = _manifests(properties)
         with self._access(event):
             cluster = self._cluster(event)
+            _check(cluster, properties)
             done += apply(cluster, manifests).objects
             if event["RequestType"] == "Update":
                 stays = {ref(manifest) for manifest in manifests}
@@ -153,6 +156,13 @@ class ManifestsResource:
             else:
                 break
         return cluster
+
+
+def _check(cluster: Cluster, properties: Mapping[str, Any]) -> None:
+    name = properties["ClusterName"]
+    if "AutoMode" in properties:
+        check_mode(cluster, name, is_auto_mode=properties["AutoMode"] == "true")
+    check_all(cluster, name, json.loads(properties.get("Requires", "[]")))
 
 
 def _says_gone(error: BaseException) -> bool:

@@ -30,6 +30,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", re.ASCII)
 _CAPTURE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s/?#][^\s?#]*", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# the id of a zone, such as use1-az1 or usw2-lax1-az1, which is no label of a node; its name is
+# https://docs.aws.amazon.com/global-infrastructure/latest/regions/az-ids.html
+_ZONE_ID = re.compile(r"[a-z0-9-]+-az\d+", re.ASCII)
 # it is in the plan, which stays below 64 KiB, and in annotations of an object, which may have 256 KiB
 _MAX_ENVIRONMENT = 32 * 1024
 
@@ -68,6 +71,9 @@ def spec_problems(spec: ServingSpec, *, known: Known = lambda _: True) -> Iterat
     yield from _size_problems(spec.eks)
     yield from _address_problems(spec.eks, known)
     yield from _traffic_problems(spec.eks, known)
+    for zone in filter(known, spec.eks.zones):
+        if _ZONE_ID.fullmatch(zone) or not _LABEL_NAME.fullmatch(zone):
+            yield f"eks.zones must be names of Availability Zones like eu-central-1a, not their ids, got {zone!r}"
     if spec.eks.image is not None and known(spec.eks.image) and not _IMAGE.fullmatch(spec.eks.image):
         yield f"eks.image must be by digest, like <repository>@sha256:<64 hex>, got {spec.eks.image!r}"
     if spec.capture is not None:

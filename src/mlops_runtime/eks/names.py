@@ -12,6 +12,8 @@ MANAGED_LABEL = "app.kubernetes.io/managed-by"
 SLOT_LABEL = "mlops.constructs/slot"
 ANNOTATION_PREFIX = "mlops.constructs/"
 PORT = 8080
+# what a cluster must have, as a custom resource names it (``requirements``)
+NETWORK_POLICIES, METRICS = "networkPolicies", "metrics"
 UID = 10001
 
 

@@ -1,7 +1,7 @@
 """The pod of a slot: fetch the model, then serve it, as nobody and with nothing writable but two volumes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlops_runtime.contracts.eks import EksSpec, SlotVersion
@@ -11,6 +11,7 @@ from mlops_runtime.eks.names import ANNOTATION_PREFIX, PORT, UID
 # a pod has a role of its own; keys in its manifest would be everybody's who can read it
 STATIC_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 MODEL_FOLDER = "/opt/ml/model"
+ZONE = "topology.kubernetes.io/zone"
 # the load balancer goes on sending for some seconds to a target that it is told to let go of, so the pod first sleeps and only
 # then is asked to end; the server answers what is in flight for 20 s and then writes its last captures for 8 s
 PRE_STOP_SECONDS = 15
@@ -76,6 +77,7 @@ def pod_template(
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "nodeSelector": {"kubernetes.io/arch": eks.architecture, "kubernetes.io/os": "linux"},
+            **_in_zones(eks.zones),
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": UID,
@@ -84,7 +86,7 @@ def pod_template(
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "topologySpreadConstraints": [
-                _spread("topology.kubernetes.io/zone", selector),
+                _spread(ZONE, selector),
                 _spread("kubernetes.io/hostname", selector),
             ],
             "initContainers": [_fetch(eks, version, environment)],
@@ -106,6 +108,18 @@ def eks_of(spec: ServingSpec) -> EksSpec:
     if spec.eks is None:
         raise ValueError(f"the serving spec of {spec.endpoint!r} has no eks: it is served by SageMaker")
     return spec.eks
+
+
+def _in_zones(zones: Sequence[str]) -> dict[str, Any]:
+    """Keep pods in the zones of the load balancer: elsewhere a target is not in use, and its readiness gate never opens.
+
+    See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html (Target.NotInUse)
+    """
+    if not zones:
+        return {}
+    expression = {"key": ZONE, "operator": "In", "values": sorted(zones)}
+    required = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
 
 
 def _spread(key: str, selector: Mapping[str, str]) -> dict[str, Any]:

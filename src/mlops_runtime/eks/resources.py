@@ -23,12 +23,20 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
 }
 
 
+# what is looked at and never applied
+_READ: dict[tuple[str, str], tuple[str, bool]] = {("apps/v1", "DaemonSet"): ("daemonsets", True)}
+
+
 class UnknownKindError(ValueError):
     """A kind that we neither make nor apply."""
 
 
-def path(reference: Ref) -> str:
+def path(reference: Ref, *, is_read: bool = False) -> str:
     """Return the path of an object in the API.
+
+    Args:
+        reference: The object.
+        is_read: Whether it is only looked at. Default: it may be applied.
 
     Raises:
         UnknownKindError: If it is of a kind that we do not apply, or its namespace is missing or too much.
@@ -37,7 +45,8 @@ def path(reference: Ref) -> str:
         >>> path(Ref(api_version="apps/v1", kind="Deployment", namespace="demand", name="forecast-blue"))
         '/apis/apps/v1/namespaces/demand/deployments/forecast-blue'
     """
-    found = KINDS.get((reference.api_version, reference.kind))
+    known_kinds = {**KINDS, **_READ} if is_read else KINDS
+    found = known_kinds.get((reference.api_version, reference.kind))
     if found is None:
         known = ", ".join(f"{kind} ({api})" for api, kind in KINDS)
         raise UnknownKindError(

@@ -57,6 +57,8 @@ def slot_group(tenant: EksTenantSpec) -> str:
 def enforcement_manifest() -> Manifest:
     """Return the setting without which EKS Auto Mode accepts network policies and enforces none.
 
+    Without Auto Mode it belongs to the VPC CNI add-on, and alone enforces nothing: the agent of each node has a switch of its own.
+
     See: https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html
     """
     return {

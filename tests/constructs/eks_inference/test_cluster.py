@@ -6,7 +6,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
-from aws_cdk.assertions import Template
+from aws_cdk.assertions import Annotations, Match, Template
 
 from mlops_constructs import EksCluster, ValidationError
 
@@ -103,3 +103,36 @@ def test_functions_are_let_in_on_one_port() -> None:
             "IpProtocol": "tcp",
         },
     )
+
+
+def _warnings(**changes: Any) -> list[str]:
+    stack = cdk.Stack(cdk.App(), "S")
+    EksCluster.from_attributes(stack, "Cluster", **{**KNOWN, **changes})
+    return [str(found.entry.data) for found in Annotations.from_stack(stack).find_warning("*", Match.any_value())]
+
+
+def test_shared_subnets_are_warned_of() -> None:
+    """A block lets in whatever stands in it: subnets of the load balancers' own are the way out."""
+    own = {"eu-central-1a": "subnet-01a2b3c4d5e6f7089", "eu-central-1b": "subnet-098f7e6d5c4b3a210"}
+    (warning,) = _warnings()
+    assert "mlops-constructs:EksCluster.sharedSubnets" in warning
+    assert "give load_balancer_subnets of their own" in warning
+    assert _warnings(load_balancer_subnets=own) == []
+    assert _cluster(load_balancer_subnets=own).load_balancer_subnets == own
+    assert _cluster().load_balancer_subnets is None
+
+
+@pytest.mark.parametrize(
+    ("subnets", "said"),
+    [
+        ({"eu-central-1a": "subnet-01a2b3c4d5e6f7089"}, "must be in at least 2 zones"),
+        (
+            {"eu-central-1a": "subnet-01a2b3c4d5e6f7089", "eu-central-1b": "10.0.0.0/20"},
+            "must be subnets by zone such as",
+        ),
+    ],
+)
+def test_fails_when_subnets_of_their_own_are_none(subnets: dict[str, str], said: str) -> None:
+    """Elastic Load Balancing takes subnets of two zones or more."""
+    with pytest.raises(ValidationError, match=said):
+        _cluster(load_balancer_subnets=subnets)

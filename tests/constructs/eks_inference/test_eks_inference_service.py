@@ -8,7 +8,8 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 import yaml
-from aws_cdk.assertions import Annotations, Match
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk.assertions import Annotations, Match, Template
 
 from mlops_constructs import (
     BusinessUnit,
@@ -43,8 +44,10 @@ def _joined(value: Any, token: Callable[[Any], str]) -> str:
 
 
 def _arn(part: dict[str, Any]) -> str:
-    """An ARN such as it is at deployment."""
+    """An ARN, or the name of a zone, such as it is at deployment."""
     (kind, inner), *_ = part.items()
+    if kind == "Fn::Select":
+        return f"us-east-1{'abc'[inner[0]]}"
     name = inner if kind == "Ref" else inner[0]
     if kind == "Ref":
         return str(inner).replace("AWS::", "").lower()
@@ -370,3 +373,71 @@ def test_fails_when_there_is_one_zone(roomy: Any) -> None:
         )
     assert [problem.split(" ")[0] for problem in caught.value.problems] == ["cluster", "a"]
     assert "network=Network.made(zones=2)" in caught.value.problems[1]
+
+
+def test_pods_stay_in_the_zones_of_the_load_balancer(served: Any) -> None:
+    """The zones of the unit's subnets, by whatever CloudFormation makes of them; elsewhere a target is Target.NotInUse."""
+    spec = _spec(served).eks
+    assert spec is not None
+    assert spec.zones == ("us-east-1a", "us-east-1b")
+
+
+def _given(*subnets: ec2.ISubnet) -> Network:
+    stack = cdk.Stack.of(subnets[0])
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack, "Vpc", vpc_id="vpc-12345678", availability_zones=["eu-west-1a"], private_subnet_ids=["subnet-12345678"]
+    )
+    group = ec2.SecurityGroup.from_security_group_id(stack, "Group", "sg-12345678")
+    return Network.given(vpc=vpc, subnets=ec2.SubnetSelection(subnets=list(subnets)), security_group=group)
+
+
+def _subnets(stack: cdk.Stack, *zones: str) -> list[ec2.ISubnet]:
+    return [
+        ec2.Subnet.from_subnet_attributes(stack, zone, subnet_id="subnet-12345678", availability_zone=zone)
+        for zone in zones
+    ]
+
+
+def _service(network: Network, stack: cdk.Stack, **cluster: Any) -> EksInferenceService:
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT, network=network)
+    made = EksCluster.from_attributes(
+        stack,
+        "Cluster",
+        name="retail",
+        security_group_id="sg-0123456789abcdef0",
+        subnet_cidrs=["10.0.0.0/20"],
+        **cluster,
+    )
+    tenant = EksTenant(stack, "Tenant", business_unit=unit, cluster=made)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast")
+    return EksInferenceService(
+        stack, "Service", business_unit=unit, cluster=made, tenant=tenant, registry=registry, name="forecast"
+    )
+
+
+def test_a_load_balancer_may_stand_in_subnets_of_its_own() -> None:
+    """Then pods follow its zones, whatever those of the unit are."""
+    stack, own = cdk.Stack(cdk.App(), "S"), {"eu-west-1b": "subnet-11111111", "eu-west-1c": "subnet-22222222"}
+    service = _service(_given(*_subnets(stack, "eu-west-1a")), stack, load_balancer_subnets=own)
+    assert service.load_balancer.zones == ("eu-west-1b", "eu-west-1c")
+    (balancer,) = Template.from_stack(stack).find_resources("AWS::ElasticLoadBalancingV2::LoadBalancer").values()
+    assert balancer["Properties"]["Subnets"] == ["subnet-11111111", "subnet-22222222"]
+
+
+def test_fails_when_a_subnets_zone_is_not_known() -> None:
+    """CDK refuses it with the fix: elsewhere than in the load balancer's zones no pod would get ready."""
+    stack = cdk.Stack(cdk.App(), "S")
+    with pytest.raises(RuntimeError, match=r"Add the availabilityZone when importing using Subnet\.from"):
+        _service(_given(ec2.Subnet.from_subnet_id(stack, "A", "subnet-12345678")), stack)
+
+
+def test_fails_when_zones_are_ids() -> None:
+    """A node's label is the zone's name; ``euw1-az1`` is one in each account and on no node."""
+    stack = cdk.Stack(cdk.App(), "S")
+    network = Network.shared(
+        vpc_id="vpc-12345678", availability_zones=["euw1-az1", "euw1-az2"], subnet_ids=["subnet-a", "subnet-b"]
+    )
+    with pytest.raises(
+        ValidationError, match="zones must be names of Availability Zones like eu-central-1a, not their ids"
+    ):
+        _service(network, stack)

@@ -38,6 +38,7 @@ def test_the_place_is_made_by_the_bootstrap_function(served: Any) -> None:
         "RoleBinding",
         "ConfigMap",
     ]
+    assert (place["Properties"]["AutoMode"], json.loads(place["Properties"]["Requires"])) == ("true", ["metrics"])
     groups = [m["subjects"][0]["name"] for m in manifests if m["kind"] == "RoleBinding"]
     assert groups == ["mlops:demand", "mlops:demand:slots"]
     assert place["Properties"]["ServiceToken"]["Fn::GetAtt"][0].startswith("TenantBootstrap")
@@ -111,6 +112,19 @@ def test_a_made_network_reaches_what_functions_ask(served: Any) -> None:
         if isinstance(r["Properties"]["ServiceName"], dict)
     ]
     assert {"com.amazonaws..eks", "com.amazonaws..elasticloadbalancing", "com.amazonaws..sts"} <= set(names)
+
+
+def test_without_auto_mode_the_add_ons_config_map_is_checked_and_not_written(place: Callable[..., Any]) -> None:
+    """The VPC CNI add-on owns it: the function looks whether it enforces policies, and both functions whether the mode is right."""
+    made = place(is_auto_mode=False)
+    made.serve()
+    (found,) = (
+        r["Properties"] for n, r in made.resources("Custom::MLOpsManifests").items() if n.startswith("TenantPlace")
+    )
+    assert "ConfigMap" not in {manifest["kind"] for manifest in json.loads(found["Manifests"])}
+    assert json.loads(found["Requires"]) == ["networkPolicies", "metrics"]
+    others = [r["Properties"] for r in made.resources("Custom::MLOpsManifests").values()]
+    assert {properties["AutoMode"] for properties in others} == {"false"}
 
 
 def test_a_platform_team_applies_the_file(developed: Any, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from eks_fake_cluster import FakeCluster
 from eks_samples import SPEC, VERSION
 
-from mlops_runtime.eks.client import Address, Cluster, describe
+from mlops_runtime.eks.client import Address, Cluster, address, describe
 from mlops_runtime.eks.cluster_errors import ClusterError, ConflictError
 from mlops_runtime.eks.manifests import slot_manifests
 from mlops_runtime.eks.names import Manifest, ref
@@ -254,7 +254,7 @@ def test_a_cluster_is_found_by_its_name(fake: FakeCluster) -> None:
     client = Mock(**{"describe_cluster.return_value": {"cluster": cluster}})
     session = Mock(**{"client.return_value": client})
 
-    assert describe(session, "serving") == Address(url=fake.url, authority="PEM")
+    assert address(describe(session, "serving"), "serving") == Address(url=fake.url, authority="PEM")
     client.describe_cluster.assert_called_once_with(name="serving")
 
 
@@ -274,6 +274,40 @@ def test_a_cluster_that_is_not_there_is_said(answer: Any, said: str) -> None:
 
     with pytest.raises(ClusterError, match=f"connect to cluster 'serving': {said}"):
         Cluster.connect(Mock(**{"client.return_value": client}), "serving")
+
+
+def test_a_cluster_without_a_private_endpoint_is_refused_by_name() -> None:
+    """VpcConfigResponse.endpointPrivateAccess, which is false by default; no request waits for its time-out."""
+    settings = {"endpointPublicAccess": True, "endpointPrivateAccess": False}
+    cluster = {"endpoint": "https://x", "status": "ACTIVE", "resourcesVpcConfig": settings}
+    client = Mock(**{"describe_cluster.return_value": {"cluster": cluster}})
+
+    with pytest.raises(ClusterError, match="its private endpoint is off") as error:
+        Cluster.connect(Mock(**{"client.return_value": client}), "serving")
+
+    fix = "aws eks update-cluster-config --name serving --resources-vpc-config endpointPrivateAccess=true"
+    assert fix in str(error.value)
+
+
+@pytest.mark.parametrize(("described", "is_auto_mode"), [({"computeConfig": {"enabled": True}}, True), ({}, False)])
+def test_a_cluster_knows_whether_it_runs_auto_mode(described: dict[str, Any], is_auto_mode: bool) -> None:
+    """By computeConfig.enabled, which is missing where nobody asked for it."""
+    client = Mock(**{"describe_cluster.return_value": {"cluster": {"endpoint": "https://x", **described}}})
+
+    assert Cluster.connect(Mock(**{"client.return_value": client}), "serving").is_auto_mode is is_auto_mode
+
+
+def test_a_group_of_the_api_is_there_or_not(fake: FakeCluster) -> None:
+    """404 where nothing is registered, 503 where what serves it is away; anything else is an error."""
+    for status in (404, *(503,) * 6):
+        fake.fail("GET", "metrics.k8s.io", status, b"page not found")
+    cluster = _cluster(fake, sleep=_Waits())
+    assert not cluster.serves("metrics.k8s.io/v1beta1")
+    assert not cluster.serves("metrics.k8s.io/v1beta1")
+    fake.fail("GET", "metrics.k8s.io", 403, {"kind": "Status", "message": "no"})
+
+    with pytest.raises(ClusterError, match="no"):
+        cluster.serves("metrics.k8s.io/v1beta1")
 
 
 def test_what_iam_refuses_is_iams_error() -> None:

@@ -96,6 +96,6 @@ def test_how_long_to_wait_is_said_in_header_or_status() -> None:
 
 def test_no_answer_names_the_network() -> None:
     """The endpoint of a private cluster is reached from inside only."""
-    assert "a private endpoint is reached from the cluster's network only" in str(
+    assert "the private endpoint is reached from the cluster's network only" in str(
         unreachable(b"timed out", "https://x", "get X")
     )

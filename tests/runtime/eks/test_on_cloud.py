@@ -13,6 +13,7 @@ import pytest
 from eks_samples import SPEC, TENANT, VERSION, with_eks
 
 from mlops_local.cloud import Cloud
+from mlops_runtime.contracts.eks import SlotVersion
 from mlops_runtime.eks.apply import apply, remove
 from mlops_runtime.eks.client import Cluster
 from mlops_runtime.eks.cluster_errors import ClusterError, ConflictError
@@ -24,6 +25,15 @@ pytestmark = pytest.mark.cloud
 _NAME = "manifests"
 # no runner knows the image, so that no process is started: what is looked at here is the API
 _VERSION = replace(VERSION, image="000000000000.dkr.ecr.us-east-1.amazonaws.com/nothing@sha256:" + "a" * 64)
+# answers /ping, and needs no model
+_SERVER = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
+"""
 _WHERE = {"namespace": TENANT.namespace, "endpoint": SPEC.endpoint, "slot": "blue"}
 
 
@@ -50,7 +60,13 @@ def sides(cloud: Cloud) -> Iterator[_Sides]:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
     iam.put_role_policy(RoleName=f"{_NAME}-applier", PolicyName="describe", PolicyDocument=policy)
     eks.create_cluster(
-        name=_NAME, roleArn=arns["cluster"], resourcesVpcConfig={}, accessConfig={"authenticationMode": "API"}
+        name=_NAME,
+        roleArn=arns["cluster"],
+        resourcesVpcConfig={"endpointPrivateAccess": True},
+        accessConfig={"authenticationMode": "API"},
+        computeConfig={"enabled": True},
+        kubernetesNetworkConfig={"elasticLoadBalancing": {"enabled": True}},
+        storageConfig={"blockStorage": {"enabled": True}},
     )
     eks.create_access_entry(clusterName=_NAME, principalArn=arns["applier"], kubernetesGroups=[TENANT.applier_group])
     keys = sts.assume_role(RoleArn=arns["applier"], RoleSessionName="tests")["Credentials"]
@@ -147,11 +163,26 @@ def test_a_field_of_somebody_else_keeps_everything_as_it_is(sides: _Sides, monke
     assert sides.applier.get(deployment_ref(**{**_WHERE, "slot": "green"})) is None
 
 
-def test_a_slots_pod_fetches_its_model_and_serves_it(
-    sides: _Sides, cloud: Cloud, wait_for: Callable[..., Any], models: Any, tmp_path: Path
-) -> None:
-    """The whole pod as we write it: init container, probes, identity, capture's settings; its answer is the model's."""
-    archive = models.archive(tmp_path / "model.tar.gz")
+@pytest.fixture
+def group(cloud: Cloud) -> Iterator[str]:
+    """The target group of a slot, behind a load balancer in the first two zones; the cluster has nodes in three."""
+    elb, tags = cloud.client("elbv2"), [{"Key": "eks:eks-cluster-name", "Value": _NAME}]
+    made = elb.create_target_group(
+        Name=_NAME, Protocol="HTTP", Port=8080, TargetType="ip", VpcId="vpc-1", HealthCheckPath="/ping", Tags=tags
+    )
+    arn = str(made["TargetGroups"][0]["TargetGroupArn"])
+    subnets = ["subnet-00000001", "subnet-00000002"]
+    balancer = elb.create_load_balancer(Name=_NAME, Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
+    actions = [{"Type": "forward", "TargetGroupArn": arn}]
+    elb.create_listener(LoadBalancerArn=balancer, Port=80, Protocol="HTTP", DefaultActions=actions)
+    yield arn
+    elb.delete_load_balancer(LoadBalancerArn=balancer)
+    elb.delete_target_group(TargetGroupArn=arn)
+
+
+def _model(cloud: Cloud, models: Any, folder: Path) -> SlotVersion:
+    """Upload a model that the pods' role may read; returns the version that serves it."""
+    archive = models.archive(folder / "model.tar.gz")
     cloud.client("s3").create_bucket(Bucket=f"{_NAME}-artifacts")
     cloud.client("s3").put_object(Bucket=f"{_NAME}-artifacts", Key="model.tar.gz", Body=archive.read_bytes())
     trust = {
@@ -167,26 +198,58 @@ def test_a_slots_pod_fetches_its_model_and_serves_it(
     cloud.client("eks").create_pod_identity_association(
         clusterName=_NAME, namespace=TENANT.namespace, serviceAccount="forecast", roleArn=role["Arn"]
     )
-    version = replace(
+    return replace(
         VERSION,
         image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "a" * 64,
         artifact_uri=f"s3://{_NAME}-artifacts/model.tar.gz",
         artifact_sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
         environment={"MLOPS_MODEL_SHA256": hashlib.sha256(models.onnx()).hexdigest()},
     )
-    spec = with_eks(minimum=1)
+
+
+def test_a_slots_pods_fetch_their_model_and_serve_it_in_the_balancers_zones(
+    sides: _Sides, cloud: Cloud, wait_for: Callable[..., Any], models: Any, tmp_path: Path, group: str
+) -> None:
+    """The whole pod as we write it: init container, probes, identity, zones, readiness gate; its answer is the model's."""
+    version = _model(cloud, models, tmp_path)
+    zones, groups = ("us-east-1a", "us-east-1b"), {"blue": group, "green": f"{group}0"}
+    spec = with_eks(minimum=3, zones=zones, target_groups=groups)
     made = slot_manifests(spec, "blue", version)
     apply(sides.applier, [*service_manifests(spec), *made])
     state = wait_for(
-        lambda: (found := read_slot(sides.applier.get(deployment_ref(**_WHERE)), "blue")).ready == 1 and found,
-        seconds=60,
+        lambda: (found := read_slot(sides.applier.get(deployment_ref(**_WHERE)), "blue")).ready == 3 and found,
+        seconds=120,
     )
 
-    assert (state.version, state.desired, state.updated) == (version, 1, 1)
+    assert (state.version, state.desired, state.updated) == (version, 3, 3)
     clusters = httpx.get(f"{cloud.endpoint_url}/_mlops/clusters").json()["clusters"]
     pods = next(row["pods"] for row in clusters if row["name"] == _NAME)
     port = next(pod["port"] for pod in pods if pod["name"].startswith("demand-forecast-blue-") and pod["ready"])
     row = {"content-type": "text/csv", "accept": "text/csv"}
     answer = httpx.post(f"http://127.0.0.1:{port}/invocations", content="1.5,2,north", headers=row)
     assert (answer.status_code, float(answer.text)) == (200, 4.0)  # 2 x price + stock / 2 + 10 x store
+    remove(sides.applier, [ref(manifest) for manifest in made])
+
+
+def test_a_pod_outside_of_the_balancers_zones_never_gets_ready(
+    sides: _Sides, cloud: Cloud, wait_for: Callable[..., Any], group: str
+) -> None:
+    """Without zones in its spec the third of three pods is in the third zone: its target is Target.NotInUse."""
+    version = replace(_VERSION, image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "a" * 64)
+    spec = with_eks(minimum=3, target_groups={"blue": group, "green": f"{group}0"})
+    made = slot_manifests(spec, "blue", version)
+    (deployment,) = [manifest for manifest in made if manifest["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    pod.pop("initContainers")
+    pod["containers"][0] |= {"command": ["python", "-c", _SERVER], "args": []}
+    for manifest in [*service_manifests(spec), *made]:
+        sides.applier.apply(manifest)
+    elb = cloud.client("elbv2")
+
+    def health() -> list[tuple[str, str | None]]:
+        rows = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return sorted((row["TargetHealth"]["State"], row["TargetHealth"].get("Reason")) for row in rows)
+
+    wait_for(lambda: health() == [("healthy", None), ("healthy", None), ("unused", "Target.NotInUse")], seconds=120)
+    assert read_slot(sides.applier.get(deployment_ref(**_WHERE)), "blue").ready == 2
     remove(sides.applier, [ref(manifest) for manifest in made])
