@@ -19,8 +19,9 @@ class FirstService(cdk.Stack):
         unit = BusinessUnit(self, "Unit", name="pilot", profile=Profile.DEVELOPMENT, network=network)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="first")
         group, cidrs = "sg-0123456789abcdef0", ["10.0.0.0/20", "10.0.16.0/20"]
+        own = {"eu-central-1a": "subnet-0aa1b2c3d4e5f6071", "eu-central-1b": "subnet-0bb1b2c3d4e5f6072"}
         cluster = EksCluster.from_attributes(
-            self, "Cluster", name="retail", security_group_id=group, subnet_cidrs=cidrs
+            self, "Cluster", name="retail", security_group_id=group, subnet_cidrs=cidrs, load_balancer_subnets=own
         )
         tenant = EksTenant(self, "Tenant", business_unit=unit, cluster=cluster)
         EksInferenceService(

@@ -41,16 +41,20 @@ class ClusterAttributes(TypedDict):
     name: str
     security_group_id: str
     subnet_cidrs: Sequence[str]
+    load_balancer_subnets: Mapping[str, str] | None
 
 
 def cluster_attributes(context: Mapping[str, object] | None) -> ClusterAttributes:
     """Return the attributes of an app's context; what is missing there is empty, and the cluster names all of it at once."""
     known = {} if context is None else context
-    cidrs = known.get("subnet_cidrs", ())
+    cidrs, own = known.get("subnet_cidrs", ()), known.get("load_balancer_subnets")
     return {
         "name": str(known.get("name", "")),
         "security_group_id": str(known.get("security_group_id", "")),
         "subnet_cidrs": [str(cidr) for cidr in cidrs] if isinstance(cidrs, list | tuple) else [str(cidrs)],
+        "load_balancer_subnets": {str(zone): str(subnet) for zone, subnet in own.items()}
+        if isinstance(own, Mapping)
+        else None,
     }
 
 
