@@ -49,7 +49,7 @@ def of_cluster(subnets: Sequence[str]) -> tuple[Node, ...]:
     Args:
         subnets: Its subnets; empty for one that names none, whose nodes are in three zones of the region.
     """
-    known = {zone for subnet in subnets if (zone := zones.of_subnet(subnet)) is not None}
+    known = {zones.of_subnet(subnet) for subnet in subnets} - {zones.ANY}
     found = sorted(known or {f"{settings.region}{letter}" for letter in _LETTERS})
     return tuple(_node(zone, architecture) for zone in found for architecture in _ARCHITECTURES)
 

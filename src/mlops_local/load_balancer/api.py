@@ -185,7 +185,7 @@ def _zoned(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
     """Name the zone of each subnet in an answer, where MiniStack names the region's first for all."""
 
     def zone(match: re.Match[str]) -> str:
-        return f"<ZoneName>{zones.of_subnet(match[1]) or ''}</ZoneName><SubnetId>{match[1]}</SubnetId>"
+        return f"<ZoneName>{zones.of_subnet(match[1])}</ZoneName><SubnetId>{match[1]}</SubnetId>"
 
     def zoned(params: Any) -> Response:
         status, headers, body = work(params)

@@ -154,7 +154,7 @@ def _seen(health: Health | None, enabled: frozenset[str] | None) -> tuple[str, t
     if enabled is None and health.state != "draining":
         return "unused", _NO_RULE
     # claim: target-in-a-disabled-zone-not-in-use
-    if health.zone and health.zone not in (enabled or {health.zone}) and health.state != "draining":
+    if enabled is not None and not {health.zone, zones.ANY} & enabled and health.zone and health.state != "draining":
         return "unused", _NO_ZONE
     return health.state, _REASONS.get(health.state) or health.reason
 

@@ -1,7 +1,9 @@
 """In which Availability Zones load balancers stand, and what AWS refuses of their subnets and their zones.
 
-A target whose zone is not enabled for the load balancers of its group gets no requests and no health checks. Balancing across
-zones is on for an application load balancer, as on AWS; the proxy cannot imitate a group that switches it off, so that is refused.
+A target whose zone is not enabled for the load balancers of its group gets no requests and no health checks. A subnet that this
+cloud did not make belongs to a network that a platform team shares: AWS would know it, here it counts as a zone of its own, and a
+load balancer in it takes targets of every zone. Balancing across zones is on for an application load balancer, as on AWS; the
+proxy cannot imitate a group that switches it off, so that is refused.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-subnets.html
 """
 
@@ -15,18 +17,22 @@ from mlops_local import compat
 compat.expect("ministack.services.ec2", _subnets=object)
 compat.expect("ministack.services.alb", _lbs=object, _rules=object, _listeners=object)
 
+ANY = ""  # the zone of a subnet that this cloud did not make
 CROSS_ZONE = "load_balancing.cross_zone.enabled"
 _ZONES = 2
 
 
-def of_subnet(subnet: str) -> str | None:
-    """Return the zone of a subnet; ``None`` for one that does not exist."""
+def of_subnet(subnet: str) -> str:
+    """Return the zone of a subnet; ``ANY`` for one that this cloud did not make."""
     record: Mapping[str, Any] | None = ec2._subnets.get(subnet)
-    return None if record is None else str(record["AvailabilityZone"])
+    return ANY if record is None else str(record["AvailabilityZone"])
 
 
 def by_group() -> dict[str, frozenset[str]]:
-    """Return the enabled zones of each target group to which a rule or listener forwards, whatever its weight."""
+    """Return the enabled zones of each target group to which a rule or listener forwards, whatever its weight.
+
+    ``ANY`` among them enables every zone.
+    """
     found: dict[str, set[str]] = {}
     for rule in list(alb._rules.values()):
         enabled = _of_listener(rule.get("ListenerArn", ""))
@@ -37,7 +43,7 @@ def by_group() -> dict[str, frozenset[str]]:
 
 def _of_listener(arn: str) -> set[str]:
     balancer = alb._lbs.get((alb._listeners.get(arn) or {}).get("LoadBalancerArn", "")) or {}
-    return {zone for subnet in balancer.get("Subnets", []) if (zone := of_subnet(subnet)) is not None}
+    return {of_subnet(subnet) for subnet in balancer.get("Subnets", [])}
 
 
 def _groups(actions: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -56,10 +62,7 @@ def subnet_problem(subnets: Sequence[str]) -> tuple[str, str] | None:
         subnets: Ids of the subnets.
     """
     # claim: load-balancer-subnets-in-two-zones
-    missing = sorted(subnet for subnet in subnets if of_subnet(subnet) is None)
-    if missing:
-        return "SubnetNotFound", f"The subnet ID '{missing[0]}' does not exist"
-    if len({of_subnet(subnet) for subnet in subnets}) < _ZONES:
+    if len({of_subnet(subnet) or subnet for subnet in subnets}) < _ZONES:
         return "ValidationError", "At least two subnets in two different Availability Zones must be specified"
     return None
 

@@ -25,6 +25,7 @@ _EKS = {
     "cpu_target": 60,
     "architecture": "amd64",
     "binding_api": "eks.amazonaws.com/v1",
+    "zones": ["eu-west-1a", "eu-west-1b"],
 }
 _VERSION = {
     "config": "demand-forecast-0a1b2c3d",
