@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from mlops_runtime.aws_api.public_host import is_public_host
 
 _ID_PREFIXES = {
     "AWS::EC2::EIP": "eipalloc",
@@ -31,6 +34,16 @@ class SchemaError(ValueError):
 
     def __init__(self, resource_type: str, problems: list[str]) -> None:
         super().__init__(f"model validation failed for {resource_type}: " + "; ".join(problems))
+
+
+class UnreachableIssuerError(ValueError):
+    """IAM cannot connect to the identity provider that a template names."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"OpenIdIdpCommunicationError: IAM cannot connect to the OpenID Connect identity provider URL {url}; AWS reads "
+            "/.well-known/openid-configuration there over the internet"
+        )
 
 
 class _StackClient(Protocol):
@@ -140,8 +153,11 @@ def create(
 
     Raises:
         SchemaError: If the properties do not fit the schema.
+        UnreachableIssuerError: If an identity provider is at a host that no public DNS has.
     """
     validate(resource_type, properties)
+    if resource_type == "AWS::IAM::OIDCProvider":
+        _check_issuer(str(properties.get("Url", "")))
     description = schema(resource_type)
     fixed = {name: properties[name] for name in _names(description, "createOnlyProperties") if name in properties}
     seed = json.dumps([stack, logical_id, fixed], sort_keys=True, default=str)
@@ -159,6 +175,13 @@ def create(
     # a type that is identified by its ARN is referenced by it alone
     physical = identity[0] if identity[0].startswith("arn:") else "|".join(identity)
     return physical, read_only
+
+
+def _check_issuer(url: str) -> None:
+    """Refuse an issuer that AWS cannot reach by its name; the embedded cloud itself asks nobody."""
+    # claim: identity-provider-is-public
+    if not is_public_host(urlsplit(url).hostname or ""):
+        raise UnreachableIssuerError(url)
 
 
 def replaces(resource_type: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -109,3 +109,10 @@ def test_an_identity_provider_is_named_by_its_issuer():
 
     arn = "arn:aws:iam::000000000000:oidc-provider/git.example.com/gitlab"
     assert made == (arn, {"Arn": arn})
+
+
+@pytest.mark.parametrize("url", ["https://gitlab.corp", "https://gitlab/path", "https://10.0.0.7"])
+def test_an_identity_provider_that_aws_cannot_reach_is_refused(url: str):
+    """IAM connects to it when it is created (botocore: iam OpenIdIdpCommunicationErrorException), and STS for every token."""
+    with pytest.raises(recorded.UnreachableIssuerError, match="OpenIdIdpCommunicationError: IAM cannot connect"):
+        recorded.create("AWS::IAM::OIDCProvider", "Provider", {"Url": url}, "stack", WHERE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Literal
+from urllib.parse import urlsplit
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -10,6 +11,7 @@ from constructs import Construct
 from mlops_constructs._validation import check_duration, check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import UNCLAIMED_ENVIRONMENT, UNCLAIMED_REF, warn
 from mlops_constructs.gitlab.subject import GitLabSubject
+from mlops_runtime.aws_api.public_host import is_public_host
 
 # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html#bootstrapping-env-roles
 _BOOTSTRAP_ROLES = {
@@ -42,7 +44,9 @@ class GitLabDeployRole(Construct):
         may: ``plan``: become the bootstrap's ``lookup-role``, which only reads. ``deploy``: become all four that a deployment
             needs. Default: ``deploy``.
         provider: The account's identity provider for this GitLab, of which there can be only one. Default: it is defined.
-        url: Address of GitLab, as its tokens name their issuer. Default: ``https://gitlab.com``.
+        url: Issuer of GitLab's tokens, which AWS must reach from the internet: the address of GitLab, or the public address that a
+            GitLab which is not reachable names by ``ci_id_tokens_issuer_url``
+            (https://docs.gitlab.com/ci/cloud_services/aws/#configure-a-non-public-gitlab-instance). Default: ``https://gitlab.com``.
         audience: ``aud`` of the job's ID token. Default: ``sts.amazonaws.com``.
         qualifier: Qualifier of the bootstrap stack. Default: ``hnb659fds``, that of CDK.
         regions: Regions to deploy to. Default: that of the stack.
@@ -167,6 +171,7 @@ class GitLabDeployRole(Construct):
             check_pattern(
                 "url", url, pattern=_URL, allowed="https, a host and no slash at the end, such as 'https://gitlab.com'"
             ),
+            _unreachable(url),
             check_pattern("audience", audience, pattern=r"[^*?\s$]{1,255}", allowed="the job's `aud`, to the letter"),
             check_pattern("qualifier", qualifier, pattern=_QUALIFIER, allowed="at most 10 letters, digits, _ or -"),
             None if regions else "regions must name one at least, got none; leave it out for that of the stack",
@@ -174,3 +179,14 @@ class GitLabDeployRole(Construct):
             check_duration("maximum_session", longest, minimum=_SHORTEST, maximum=_LONGEST),
         ]
         raise_if_any(self, "InvalidGitLabDeployRole", problems)
+
+
+def _unreachable(url: str) -> str | None:
+    """Say that AWS cannot reach a host whose name no public DNS has."""
+    host = urlsplit(url).hostname if is_known(url) else None
+    if host is None or is_public_host(host):
+        return None
+    return (
+        f"url must be an issuer that AWS reaches from the internet, got {url!r}; where GitLab is private, publish its OpenID "
+        "configuration and keys, name that address in GitLab's ci_id_tokens_issuer_url (18.1 or later), and give it here"
+    )

@@ -209,6 +209,18 @@ def test_everything_can_be_chosen() -> None:
     assert role["PermissionsBoundary"].endswith(":policy/house")
 
 
+def test_a_private_gitlab_is_trusted_by_its_public_issuer() -> None:
+    """GitLab's page: configuration and keys as files of a bucket, whose address is the tokens' issuer."""
+    stack = _stack()
+    issuer = "keys-of-retail.s3.eu-north-1.amazonaws.com"
+    GitLabDeployRole(stack, "GitLab", subject=SUBJECT, url=f"https://{issuer}")
+    made = Template.from_stack(stack)
+
+    made.has_resource_properties("AWS::IAM::OIDCProvider", {"Url": f"https://{issuer}"})
+    (statement,) = _one(made, "AWS::IAM::Role")["AssumeRolePolicyDocument"]["Statement"]
+    assert set(statement["Condition"]["StringEquals"]) == {f"{issuer}:aud", f"{issuer}:sub"}
+
+
 def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
     """Older than 18.7, its tokens cannot say that the ref is protected."""
     stack = _stack()
@@ -227,6 +239,8 @@ def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
         ({"url": "http://gitlab.com"}, "url must be https, a host and no slash at the end"),
         ({"url": "https://gitlab.com/"}, "got 'https://gitlab.com/'"),
         ({"url": "gitlab.com"}, "got 'gitlab.com'"),
+        ({"url": "https://gitlab.corp"}, "url must be an issuer that AWS reaches from the internet, got 'https://gitlab.corp'"),
+        ({"url": "https://10.0.0.7"}, "name that address in GitLab's ci_id_tokens_issuer_url (18.1 or later)"),
         ({"audience": "*"}, "audience must be the job's `aud`, to the letter, got '*'"),
         ({"qualifier": "much-too-long-a-one"}, "qualifier must be at most 10 letters"),
         ({"regions": []}, "regions must name one at least, got none"),
