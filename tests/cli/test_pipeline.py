@@ -541,4 +541,7 @@ def test_our_own_pipeline_is_one_that_gitlab_takes(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout
     assert "json schema validated" in done.stdout
-    assert yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())["test"]["script"] == ["bash .ci/run"]
+    jobs = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
+    assert jobs["test"]["script"] == ["bash .ci/run"]
+    assert jobs["release"]["release"]["tag_name"] == "$CI_COMMIT_TAG"
+    assert jobs["release"]["rules"][0] in jobs["workflow"]["rules"]
