@@ -34,6 +34,8 @@ def refusal(method: str, path: str, headers: dict[str, str], query: str) -> str 
     host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
     is_aws = kind(host) is Kind.ENDPOINT
     service = router.detect_service(method, path, headers, parse_qs(query, keep_blank_values=True))
+    if service == "unknown_query" and not is_aws and "authorization" not in headers:
+        return None  # its body names the operation, such as AssumeRoleWithWebIdentity; MiniStack reads it, and refuses others
     if service not in app.SERVICE_HANDLERS:
         where = f" (host {host})" if is_aws else ""
         return f"service {service!r}{where} is not in the embedded cloud; nothing was sent to AWS"

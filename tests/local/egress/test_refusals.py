@@ -61,3 +61,13 @@ def test_sdks_show_the_refusal(cloud: Cloud, service: str, operation: str) -> No
 def test_boto3_is_imported_whole() -> None:
     """The services named above are boto3's, so that the test fails when one is renamed."""
     assert {"polly", "redshift", "lightsail"} <= set(boto3.Session().get_available_services())
+
+
+def test_a_web_identity_is_asked_for_without_a_signature(cloud: Cloud) -> None:
+    """The body names the operation: STS answers, and denies a role that is not there."""
+    client = boto3.client("sts", endpoint_url=cloud.endpoint_url, region_name="us-east-1")
+
+    with pytest.raises(ClientError, match="Not authorized to perform sts:AssumeRoleWithWebIdentity"):
+        client.assume_role_with_web_identity(
+            RoleArn="arn:aws:iam::000000000000:role/nobody", RoleSessionName="job", WebIdentityToken="a.b.c"
+        )
