@@ -1,8 +1,8 @@
 """The role that a GitLab pipeline plans or deploys with: it can become CDK's bootstrap roles and nothing else."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal
-from urllib.parse import urlsplit
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -183,8 +183,7 @@ class GitLabDeployRole(Construct):
 
 def _unreachable(url: str) -> str | None:
     """Say that AWS cannot reach a host whose name no public DNS has."""
-    host = urlsplit(url).hostname if is_known(url) else None
-    if host is None or is_public_host(host):
+    if not is_known(url) or not re.fullmatch(_URL, url) or is_public_host(url.split("/")[2]):
         return None
     return (
         f"url must be an issuer that AWS reaches from the internet, got {url!r}; where GitLab is private, publish its OpenID "
