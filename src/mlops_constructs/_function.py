@@ -28,6 +28,8 @@ NETWORK_ACTIONS = (
     "ec2:UnassignPrivateIpAddresses",
 )
 TRACING_ACTIONS = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+# for the start of the function's container, and the way of question and answer
+_ANSWER_MARGIN = cdk.Duration.minutes(1)
 _CONCURRENCY = (
     "a new account has 10 concurrent executions, all of which must stay unreserved; "
     "set reserved_concurrency where the account's quota allows it"
@@ -121,3 +123,31 @@ def define_function(
     if reserved_concurrency is None:
         acknowledge_family(function, "LambdaConcurrency", _CONCURRENCY)
     return function
+
+
+def define_custom_resource(
+    scope: Construct, id: str, *, function: lambda_.Function, resource_type: str, properties: Mapping[str, str]
+) -> cdk.CustomResource:
+    """Define a custom resource that a function answers for.
+
+    CloudFormation waits for its answer a minute longer than the function may run, where it would wait an hour by default.
+
+    See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudformation-customresource.html
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        function: The function, made by ``define_function``.
+        resource_type: Type such as ``Custom::BucketSweep``.
+        properties: What the function is given.
+    """
+    if function.timeout is None:
+        raise TypeError("the function of a custom resource must have a timeout, got none")
+    return cdk.CustomResource(
+        scope,
+        id,
+        service_token=function.function_arn,
+        resource_type=resource_type,
+        properties=dict(properties),
+        service_timeout=function.timeout.plus(_ANSWER_MARGIN),
+    )

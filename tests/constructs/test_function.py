@@ -9,7 +9,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Match, Template
 
 from mlops_constructs import BusinessUnit, ValidationError
-from mlops_constructs._function import define_function
+from mlops_constructs._function import define_custom_resource, define_function
 
 
 def _define(**options: Any) -> tuple[cdk.Stack, Any]:
@@ -124,3 +124,16 @@ def test_fails_outside_lambdas_limits(options: dict[str, Any], problem: str) -> 
     """The deployment would fail later."""
     with pytest.raises(ValidationError, match=f"InvalidFunction: {problem}"):
         _define(**options)
+
+
+def test_a_custom_resource_is_waited_for_a_minute_longer_than_its_function_runs() -> None:
+    """CloudFormation's own default is an hour."""
+    stack, function = _define(timeout=cdk.Duration.minutes(15))
+    define_custom_resource(
+        stack, "Custom", function=function, resource_type="Custom::Sweep", properties={"BucketName": "bucket"}
+    )
+
+    Template.from_stack(stack).has_resource_properties(
+        "Custom::Sweep",
+        {"ServiceTimeout": "960", "BucketName": "bucket", "ServiceToken": {"Fn::GetAtt": [Match.any_value(), "Arn"]}},
+    )

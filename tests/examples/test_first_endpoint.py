@@ -174,14 +174,22 @@ def test_a_model_that_is_not_what_it_says_never_serves(endpoint: Endpoint) -> No
 
 
 def test_what_the_account_may_not_have_is_refused_before_anything_is_made(endpoint: Endpoint) -> None:
-    """Two instances serve and two more would start beside them; the account may have three."""
+    """Two instances serve and two more would start beside them; the account may have three.
+
+    Service Quotas has no VPC endpoint, so that this takes a network with a way to the internet.
+    """
     before = endpoint.loop.live()
+    ec2 = endpoint.cloud.client("ec2")
+    (table,) = ec2.describe_route_tables(Filters=[{"Name": "tag:mlops:unit", "Values": ["pilot"]}])["RouteTables"]
+    route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0"}
+    ec2.create_route(**route, NatGatewayId="nat-0123456789abcdef0")
     address = f"{endpoint.cloud.endpoint_url}/_mlops/quotas"  # http on 127.0.0.1
     urllib.request.urlopen(address, data=b'{"ml.m5.large for endpoint usage": 3}').close()  # noqa: S310
 
     endpoint.approve(5.5, error="REFUSED")
 
     urllib.request.urlopen(address, data=b"{}").close()  # noqa: S310
+    ec2.delete_route(**route)
     assert endpoint.loop.live() == before
     assert endpoint.loop.audit()[-1].reason.startswith("the rollout needs 4 ml.m5.large at once for both fleets")
 
@@ -199,7 +207,7 @@ def test_an_approval_outside_the_approvers_role_deploys_nothing(endpoint: Endpoi
 
 
 def test_a_good_model_is_promoted_by_canary(endpoint: Endpoint) -> None:
-    """Under traffic the next approved model takes over, and the chain is whole."""
+    """Under traffic the next approved model takes over, and the chain is whole; an isolated network cannot ask Service Quotas."""
     endpoint.approve(4.0)
 
     assert endpoint.ask() == pytest.approx(8.0)

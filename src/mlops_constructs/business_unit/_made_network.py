@@ -8,7 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 
-from constructs import Construct, IConstruct
+from constructs import Construct, DependencyGroup, IConstruct
 from mlops_constructs._iam import service_role
 from mlops_constructs._log_group import define_log_group
 from mlops_constructs._validation import is_known
@@ -48,7 +48,9 @@ def monthly_price(*, endpoints: int, zones: int, region: str) -> float:
     return round(endpoints * zones * price * _HOURS, 2)
 
 
-def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", network: "Network") -> ec2.IVpc:
+def define_network(
+    scope: Construct, id: str, *, business_unit: "BusinessUnit", network: "Network", connectivity: DependencyGroup
+) -> ec2.IVpc:
     """Define a network with isolated subnets, gateway endpoints, interface endpoints and flow logs.
 
     Subnets are plain resources: ``ec2.Vpc`` asks AWS for the zones of a concrete account and region, and synthesis is offline.
@@ -58,15 +60,18 @@ def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", 
         id: Construct id.
         business_unit: The unit; gives profile and key.
         network: What was asked for.
+        connectivity: Gets what leads to the services: endpoints, and the routes of the subnets.
     """
     home = Construct(scope, id)
     zones = business_unit.profile.zones if network.zones is None else network.zones
     cidr = DEFAULT_CIDR if network.cidr is None else network.cidr
-    vpc = _define_vpc(home, cidr=cidr, zones=zones)
+    vpc = _define_vpc(home, cidr=cidr, zones=zones, connectivity=connectivity)
     acknowledge_family(home, "VPCDefaultSecurityGroupClosed", _DEFAULT_GROUP)
-    vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
-    vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
-    _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=network.endpoints)
+    connectivity.add(
+        vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3),
+        vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB),
+    )
+    _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=network.endpoints, connectivity=connectivity)
     _add_flow_logs(scope, vpc, business_unit)
     _print_price(
         home,
@@ -79,7 +84,13 @@ def define_network(scope: Construct, id: str, *, business_unit: "BusinessUnit", 
 
 
 def add_endpoints(
-    scope: Construct, vpc: ec2.IVpc, *, business_unit: "BusinessUnit", network: "Network", services: Sequence[str]
+    scope: Construct,
+    vpc: ec2.IVpc,
+    *,
+    business_unit: "BusinessUnit",
+    network: "Network",
+    services: Sequence[str],
+    connectivity: DependencyGroup,
 ) -> None:
     """Add interface endpoints of further services to a made network, and say what they cost.
 
@@ -89,6 +100,7 @@ def add_endpoints(
         business_unit: The unit; gives the profile.
         network: What was asked for.
         services: Short names; those that are reached already are left out.
+        connectivity: As for ``define_network``.
     """
     missing = [
         name
@@ -98,7 +110,7 @@ def add_endpoints(
     if not missing:
         return
     cidr = DEFAULT_CIDR if network.cidr is None else network.cidr
-    _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=missing)
+    _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=missing, connectivity=connectivity)
     _print_price(
         vpc,
         f"{', '.join(sorted(missing))} for unit '{business_unit.name}' cost another",
@@ -117,7 +129,7 @@ def _print_price(home: IConstruct, what: str, *, endpoints: int, zones: int, aft
     )
 
 
-def _define_vpc(home: Construct, *, cidr: str, zones: int) -> ec2.IVpc:
+def _define_vpc(home: Construct, *, cidr: str, zones: int, connectivity: DependencyGroup) -> ec2.IVpc:
     vpc = ec2.CfnVPC(home, "Resource", cidr_block=cidr, enable_dns_hostnames=True, enable_dns_support=True)
     cdk.Tags.of(vpc).add("Name", home.node.path)
     names = [cdk.Fn.select(zone, cdk.Fn.get_azs()) for zone in range(zones)]
@@ -133,12 +145,13 @@ def _define_vpc(home: Construct, *, cidr: str, zones: int) -> ec2.IVpc:
             map_public_ip_on_launch=False,
         )
         cdk.Tags.of(subnet).add("Name", subnet.node.path)
-        ec2.CfnSubnetRouteTableAssociation(
+        association = ec2.CfnSubnetRouteTableAssociation(
             home,
             f"SubnetRoutes{zone + 1}",
             subnet_id=subnet.attr_subnet_id,
             route_table_id=table.attr_route_table_id,
         )
+        connectivity.add(association)
         subnets.append(subnet.attr_subnet_id)
         tables.append(table.attr_route_table_id)
     return ec2.Vpc.from_vpc_attributes(
@@ -163,8 +176,13 @@ def subnet_blocks(cidr: str, zones: int) -> list[str]:
     return [str(block) for block in whole.subnets(prefixlen_diff=(zones - 1).bit_length())][:zones]
 
 
-def define_security_group(scope: Construct, id: str, *, vpc: ec2.IVpc, unit: str) -> ec2.SecurityGroup:
+def define_security_group(
+    scope: Construct, id: str, *, vpc: ec2.IVpc, unit: str, connectivity: DependencyGroup
+) -> ec2.SecurityGroup:
     """Define the security group of all that runs in a unit: no ingress, egress to port 443.
+
+    Whatever runs in the network names this group, and the group depends on endpoints and routes: they are there before any function
+    or job, and go after the last of them. Without that, CloudFormation deletes them first, beside custom resources that need them.
 
     Made networks have no route but to their endpoints, so that 443 reaches the services named there and nothing else. The prefix
     lists of S3 and DynamoDB have an id of their own in each region, which cannot be known at synth.
@@ -174,15 +192,19 @@ def define_security_group(scope: Construct, id: str, *, vpc: ec2.IVpc, unit: str
         id: Construct id.
         vpc: The network.
         unit: Name of the unit.
+        connectivity: What leads to the services.
     """
     group = ec2.SecurityGroup(
         scope, id, vpc=vpc, description=f"Functions, jobs and endpoints of unit {unit}", allow_all_outbound=False
     )
     group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, through the network's endpoints")
+    group.node.add_dependency(connectivity)
     return group
 
 
-def _add_interface_endpoints(scope: Construct, vpc: ec2.IVpc, *, cidr: str, endpoints: Sequence[str]) -> None:
+def _add_interface_endpoints(
+    scope: Construct, vpc: ec2.IVpc, *, cidr: str, endpoints: Sequence[str], connectivity: DependencyGroup
+) -> None:
     if not endpoints:
         return
     group = _endpoint_group(scope, vpc, cidr)
@@ -193,6 +215,7 @@ def _add_interface_endpoints(scope: Construct, vpc: ec2.IVpc, *, cidr: str, endp
             security_groups=[group],
             open=False,
         )
+        connectivity.add(endpoint)
         endpoint.add_to_policy(
             iam.PolicyStatement(
                 principals=[iam.AnyPrincipal()],

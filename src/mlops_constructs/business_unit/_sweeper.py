@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._function import define_function
+from mlops_constructs._function import define_custom_resource, define_function
 from mlops_constructs._iam import shared_policy
 from mlops_constructs._validation import raise_if_any
 from mlops_runtime.business_unit.sweep import MARK
@@ -127,10 +127,10 @@ class Sweeper(Construct):
         )
         policy.attach_to_role(self._role)
         _mark(registry, "AWS::SageMaker::ModelPackageGroup")
-        sweep = cdk.CustomResource(
+        sweep = define_custom_resource(
             registry,
             "Sweep",
-            service_token=self._function.function_arn,
+            function=self._function,
             resource_type="Custom::ModelPackageSweep",
             properties={"ModelPackageGroupName": registry.group_name},
         )
@@ -145,10 +145,10 @@ class Sweeper(Construct):
 
     def _sweep_bucket(self, bucket: s3.Bucket) -> cdk.CustomResource:
         _mark(bucket, "AWS::S3::Bucket")
-        return cdk.CustomResource(
+        return define_custom_resource(
             bucket,
             "Sweep",
-            service_token=self._function.function_arn,
+            function=self._function,
             resource_type="Custom::BucketSweep",
             properties={"BucketName": bucket.bucket_name},
         )

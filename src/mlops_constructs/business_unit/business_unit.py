@@ -14,7 +14,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_ssm as ssm
 
-from constructs import Construct
+from constructs import Construct, DependencyGroup, IDependable
 from mlops_constructs._bucket import define_access_logs_bucket, define_bucket
 from mlops_constructs._queue import admit_bus, define_dead_letter_queue
 from mlops_constructs._table import define_table
@@ -226,6 +226,14 @@ class BusinessUnit(Construct):
         return self._security_group
 
     @property
+    def connectivity_established(self) -> IDependable:
+        """What leads to the services out of a made network: endpoints and routes, also those that ``reach`` adds later.
+
+        The unit's security group depends on it; so must another group of what runs there. Of any other network it is empty.
+        """
+        return self._connectivity
+
+    @property
     def topic(self) -> sns.ITopic:
         """Topic of alarms and requests for approval."""
         return self._topic
@@ -330,7 +338,14 @@ class BusinessUnit(Construct):
             services: Their short names in AWS PrivateLink, such as ``eks``.
         """
         if self._made is not None:
-            add_endpoints(self, self._vpc, business_unit=self, network=self._made, services=services)
+            add_endpoints(
+                self,
+                self._vpc,
+                business_unit=self,
+                network=self._made,
+                services=services,
+                connectivity=self._connectivity,
+            )
 
     def own_bucket(self, bucket: s3.Bucket) -> None:
         """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack.
@@ -380,6 +395,7 @@ class BusinessUnit(Construct):
     def _define_network(self, network: Network) -> None:
         self._vpc: ec2.IVpc
         self._made: Network | None = None
+        self._connectivity = DependencyGroup()
         if network.vpc is not None:
             self._vpc = network.vpc
             self._subnets = ec2.SubnetSelection() if network.subnets is None else network.subnets
@@ -394,10 +410,14 @@ class BusinessUnit(Construct):
             self._subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
         else:
             self._made = network
-            self._vpc = define_network(self, "Network", business_unit=self, network=network)
+            self._vpc = define_network(
+                self, "Network", business_unit=self, network=network, connectivity=self._connectivity
+            )
             self._subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
         self._security_group: ec2.ISecurityGroup = (
-            define_security_group(self, "SecurityGroup", vpc=self._vpc, unit=self._name)
+            define_security_group(
+                self, "SecurityGroup", vpc=self._vpc, unit=self._name, connectivity=self._connectivity
+            )
             if network.security_group is None
             else network.security_group
         )

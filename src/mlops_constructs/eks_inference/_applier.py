@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
-from mlops_constructs._function import define_function
+from mlops_constructs._function import define_custom_resource, define_function
 from mlops_constructs._iam import key_statement, shared_policy
 from mlops_constructs.eks_inference.cluster import EksCluster
 from mlops_runtime.contracts import canonical_json
@@ -139,10 +139,10 @@ def define_manifests(
         owned: What else goes with the resource, and in which order. Default: nothing.
         requires: What the cluster must have (``mlops_runtime.eks.requirements``). Default: nothing.
     """
-    resource = cdk.CustomResource(
+    resource = define_custom_resource(
         scope,
         id,
-        service_token=function.function_arn,
+        function=function,
         resource_type=RESOURCE_TYPE,
         properties={
             "ClusterName": cluster.name,
@@ -152,7 +152,6 @@ def define_manifests(
             "Manifests": canonical_json(list(manifests)).decode(),
             "Owned": canonical_json([[r.api_version, r.kind, r.namespace, r.name] for r in owned]).decode(),
         },
-        service_timeout=cdk.Duration.minutes(11),
     )
     # a delete needs the role, its policies and its way to the cluster until the last
     resource.node.add_dependency(_role(function))

@@ -186,6 +186,7 @@ def _define_connection(home: Construct, unit: "BusinessUnit") -> glue.CfnConnect
     )
     group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, through the network's endpoints")
     group.connections.allow_internally(ec2.Port.all_tcp(), "Driver and workers")
+    group.node.add_dependency(unit.connectivity_established)
     return glue.CfnConnection(
         home,
         "Connection",

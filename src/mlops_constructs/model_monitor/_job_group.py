@@ -43,4 +43,5 @@ def define_job_group(
     group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, through the network's endpoints")
     for port, what in ((ec2.Port.all_tcp(), "Data"), (ec2.Port.udp(500), "IPsec keys"), (ec2.Port.esp(), "IPsec")):
         group.connections.allow_internally(port, f"{what} between the job's instances")
+    group.node.add_dependency(business_unit.connectivity_established)
     return group

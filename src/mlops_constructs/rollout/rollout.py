@@ -15,7 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
-from mlops_constructs._function import define_function
+from mlops_constructs._function import define_custom_resource, define_function
 from mlops_constructs._iam import shared_policy
 from mlops_constructs._machine import define_machine
 from mlops_constructs._queue import QueueConsumer, define_queue_consumer
@@ -396,13 +396,12 @@ class Rollout(Construct):
         )
 
     def _define_spec(self, spec: ServingSpec, function: lambda_.Function) -> cdk.CustomResource:
-        resource = cdk.CustomResource(
+        resource = define_custom_resource(
             self,
             "Spec",
-            service_token=function.function_arn,
+            function=function,
             resource_type="Custom::MLOpsServingSpec",
             properties={"Spec": cdk.Stack.of(self).to_json_string(to_dict(spec))},
-            service_timeout=cdk.Duration.minutes(11),
         )
         # a delete needs the role until the last, the guard must not start what is being deleted, and the last record comes before
         # a development unit's buckets are emptied

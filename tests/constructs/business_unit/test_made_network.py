@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk.assertions import Annotations, Match, Template
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +124,35 @@ def test_further_services_are_reached_once_and_priced() -> None:
     template.resource_count_is("AWS::EC2::SecurityGroup", 2)
     said = r"eks, elasticloadbalancing for unit 'demand' cost another about 29\.20 USD a month: 2 interface endpoints in 2 zones"
     Annotations.from_stack(stack).has_info("*", Match.string_like_regexp(said))
+
+
+def test_whatever_runs_waits_for_endpoints_that_are_added_later() -> None:
+    """The unit's group, which all that runs names, depends on each endpoint and route, and none of them on it."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.made(endpoints=["sts"], zones=2))
+    own = ec2.SecurityGroup(stack, "Own", vpc=unit.vpc)
+    own.node.add_dependency(unit.connectivity_established)
+    unit.reach(["eks"])
+
+    resources = Template.from_stack(stack).to_json()["Resources"]
+    ways = {
+        name
+        for name, resource in resources.items()
+        if resource["Type"] in ("AWS::EC2::VPCEndpoint", "AWS::EC2::SubnetRouteTableAssociation")
+    }
+    groups = [resource for name, resource in resources.items() if name.startswith(("UnitSecurityGroup", "Own"))]
+    assert len(ways) == 2 + 2 + 2
+    assert [set(group["DependsOn"]) for group in groups] == [ways, ways]
+
+
+def test_another_network_is_there_already() -> None:
+    """Nothing is waited for in a network of somebody else."""
+    stack = cdk.Stack(cdk.App(), "S")
+    network = Network.shared(vpc_id="vpc-12345678", availability_zones=["a"], subnet_ids=["subnet-12345678"])
+    BusinessUnit(stack, "Unit", name="demand", network=network)
+
+    (group,) = Template.from_stack(stack).find_resources("AWS::EC2::SecurityGroup").values()
+    assert "DependsOn" not in group
 
 
 def test_a_given_network_reaches_services_by_itself() -> None:

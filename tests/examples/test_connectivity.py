@@ -1,0 +1,196 @@
+"""What the example stacks run has its network as long as it runs: in their templates, and deployed and destroyed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pytest
+from examples.first_service import FirstService
+from examples.stacks import compose
+from ministack.services.cloudformation import engine
+
+from mlops_local import cloud as local_cloud
+from mlops_local import deployer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Resources = dict[str, dict[str, Any]]
+DIGEST = "sha256:" + "0" * 64  # this machine's own code
+CLUSTER = {"name": "retail", "security_group_id": "sg-0123456789abcdef0", "subnet_cidrs": ["10.0.0.0/17"]}
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+LEADS = ("AWS::EC2::VPCEndpoint", "AWS::EC2::SubnetRouteTableAssociation")
+RUNS = ("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping", "AWS::StepFunctions::StateMachine",
+        "AWS::Glue::Connection", "AWS::SageMaker::Model")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Resources]:
+    """The resources of every example stack: both profiles, on SageMaker and on a cluster."""
+    found: dict[str, Resources] = {}
+    for profile in ("development", "production"):
+        for target in ("sagemaker", "eks"):
+            app = cdk.App(
+                outdir=str(tmp_path_factory.mktemp("templates")),
+                context={"image_digest": DIGEST, "profile": profile, "target": target, "cluster": CLUSTER,
+                         "certificate": CERTIFICATE if profile == "production" else None,
+                         "stacks": ["DemandForecasting"] if target == "eks" else None},
+            )  # fmt: skip
+            compose(app)
+            if target == "eks":
+                FirstService(app, "FirstService")
+            found |= {
+                f"{stack.stack_name} {profile} {target}": stack.template["Resources"] for stack in app.synth().stacks
+            }
+    return found
+
+
+def _needs(resources: Resources, name: str) -> set[str]:
+    """Return what a resource depends on, directly or not."""
+    found: set[str] = set()
+    left = [name]
+    while left:
+        new = engine._extract_deps(resources[left.pop()], set(resources)) - found
+        found |= new
+        left += new
+    return found
+
+
+def _of(resources: Resources, *kinds: str) -> list[str]:
+    return [name for name, one in resources.items() if one["Type"] in kinds or one["Type"].split("::")[0] in kinds]
+
+
+def test_everything_that_runs_depends_on_the_ways_of_its_network(templates: dict[str, Resources]) -> None:
+    """Each function, custom resource, machine and connection: all endpoints and all associations of a made network."""
+    made = {stack: resources for stack, resources in templates.items() if _of(resources, LEADS[0])}
+    assert len(made) == 10  # four stacks and one on a cluster, in two profiles
+    for stack, resources in made.items():
+        ways = set(_of(resources, *LEADS))
+        lacking = {name: ways - _needs(resources, name) for name in _of(resources, *RUNS, "Custom")}
+        assert {name: missing for name, missing in lacking.items() if missing} == {}, stack
+
+
+def test_no_custom_resource_waits_for_an_hour(templates: dict[str, Resources]) -> None:
+    """Each has a ServiceTimeout that its function can meet: longer than the function may run, and by two minutes at most."""
+    for stack, resources in templates.items():
+        for name in _of(resources, "Custom", "AWS::CloudFormation::CustomResource"):
+            properties = resources[name]["Properties"]
+            (function,) = {one for one, _ in engine._intrinsic_references(properties["ServiceToken"])}
+            longest = resources[function]["Properties"]["Timeout"]
+            assert longest < int(properties["ServiceTimeout"]) <= longest + 120, (stack, name)
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stack FirstEndpoint."""
+    folder = tmp_path_factory.mktemp("assembly") / "out"
+    app = cdk.App(outdir=str(folder), context={"image_digest": DIGEST, "stacks": ["FirstEndpoint"]})
+    compose(app)
+    app.synth()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_cloud.Cloud]:
+    """A cloud of their own: the unit's names are the example's."""
+    running = local_cloud.up(tmp_path_factory.mktemp("cloud"))
+    try:
+        yield running
+    finally:
+        running.down()
+
+
+def _without(assembly: Path, folder: Path, word: str) -> Path:
+    """Copy the assembly, and let the unit's group no longer depend on what has a word in its id."""
+    shutil.copytree(assembly, folder)
+    path = folder / "FirstEndpoint.template.json"
+    template = json.loads(path.read_text())
+    group = next(
+        r for r in template["Resources"].values() if "Functions, jobs" in r["Properties"].get("GroupDescription", "")
+    )
+    kept = [name for name in group["DependsOn"] if word not in name]
+    assert len(kept) < len(group["DependsOn"])
+    group["DependsOn"] = kept
+    path.write_text(json.dumps(template))
+    return folder
+
+
+@pytest.mark.cloud
+def test_a_unit_goes_whole_and_comes_again(cloud: local_cloud.Cloud, assembly: Path) -> None:
+    """With objects, old versions and packages in it, so that each sweep needs its services; nothing waits for a timeout."""
+    for _ in range(2):
+        deployer.deploy(cloud, assembly)
+        _fill(cloud)
+
+        assert deployer.destroy(cloud, assembly) == []
+
+    stacks = {stack["StackName"] for stack in cloud.client("cloudformation").describe_stacks()["Stacks"]}
+    left = [bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"] if "cdk-" not in bucket["Name"]]
+    assert (stacks, left) == ({"CDKToolkit"}, [])
+    assert cloud.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"] == []
+    assert cloud.client("ec2").describe_vpc_endpoints()["VpcEndpoints"] == []
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("VpcS3", "no gateway endpoint of s3"),
+        ("SubnetRoutes", "of the subnet has no route to the gateway endpoint of s3"),
+        ("VpcDynamoDb", "no gateway endpoint of dynamodb"),
+        ("VpcStates", "no interface endpoint of states"),
+    ],
+)
+def test_a_unit_that_forgets_one_way_fails_at_once(
+    cloud: local_cloud.Cloud, assembly: Path, tmp_path: Path, word: str, reason: str
+) -> None:
+    """CloudFormation may create what nothing depends on after the custom resources; the failed create leaves nothing."""
+    folder = _without(assembly, tmp_path / "out", word)
+
+    with pytest.raises(deployer.DeployError) as caught:
+        deployer.deploy(cloud, folder)
+
+    assert reason in str(caught.value)
+    assert caught.value.status == "ROLLBACK_COMPLETE"
+    deployer.destroy(cloud, folder)
+
+
+@pytest.mark.cloud
+def test_a_unit_does_not_go_without_its_endpoints(
+    assembly: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """CloudFormation deletes in the first wave what nothing depends on."""
+    folder = _without(assembly, tmp_path / "out", "VpcSagemakerApi")
+    cloud = local_cloud.up(tmp_path_factory.mktemp("cloud"))
+    try:
+        deployer.deploy(cloud, folder)  # which needs SageMaker's endpoint for nothing yet
+        _fill(cloud)
+        with pytest.raises(deployer.DeployError, match=r"no interface endpoint of sagemaker\.api") as caught:
+            deployer.destroy(cloud, folder)
+        assert caught.value.status == "DELETE_FAILED"
+        assert "Custom::ModelPackageSweep" in {failure.resource_type for failure in caught.value.failures}
+    finally:
+        cloud.down()
+
+
+def _fill(cloud: local_cloud.Cloud) -> None:
+    """Put an object with an old version into each bucket, and a package into the group."""
+    s3, sagemaker = cloud.client("s3"), cloud.client("sagemaker")
+    for bucket in s3.list_buckets()["Buckets"]:
+        if "cdk-" not in bucket["Name"]:
+            for body in (b"1", b"2"):
+                s3.put_object(Bucket=bucket["Name"], Key="left/behind", Body=body)
+    (group,) = sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
+    image = f"123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{DIGEST}"
+    sagemaker.create_model_package(
+        ModelPackageGroupName=group["ModelPackageGroupName"],
+        InferenceSpecification={
+            "Containers": [{"Image": image, "ModelDataUrl": "s3://b/model.tar.gz"}],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+    )
