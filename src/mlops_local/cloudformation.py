@@ -12,15 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import dynamodb, eventbridge, iam, lambda_svc, sns
-from ministack.services.cloudformation import custom_resource, provisioners, stacks
+from ministack.services import dynamodb, eventbridge, iam, sns
+from ministack.services.cloudformation import provisioners, stacks
 
-from mlops_local import compat, glue_jobs, lambda_types, recorded, s3_bucket
+from mlops_local import compat, custom_resources, glue_jobs, lambda_types, recorded, s3_bucket, stack_order
 
-compat.expect(
-    "ministack.services.cloudformation.custom_resource",
-    deliver_response="(token, response)",
-)
 compat.expect(
     "ministack.services.dynamodb",
     _sse_description_from_spec="(spec)",
@@ -33,10 +29,6 @@ compat.expect("ministack.services.sns", _topics=object)
 compat.expect(
     "ministack.services.iam",
     _roles=object,
-)
-compat.expect(
-    "ministack.services.lambda_svc",
-    _execute_function_with_config_scope="(func, event)",
 )
 compat.expect(
     "ministack.services.cloudformation.provisioners",
@@ -77,7 +69,8 @@ def install() -> None:
         _HANDLERS.setdefault(resource_type, _record(resource_type))
     _wrap("AWS::Glue::TableOptimizer", glue_jobs.check_optimizer)
     lambda_types.leave_layers_out()
-    _fail_broken_custom_resources()
+    custom_resources.install()
+    stack_order.install()
 
 
 def run_on_worker(*resource_types: str) -> None:
@@ -200,7 +193,6 @@ def _booleans(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _done(response: tuple[int, Any, bytes]) -> None:
-    # claim: custom-resource-answers-or-times-out
     if response[0] >= 400:
         raise ValueError(response[2].decode("utf-8", "replace"))
 
@@ -283,26 +275,3 @@ _COMPOSITE_ALARM = {
     "update_with_logical_id": True,
     "delete": _composite_delete,
 }
-
-
-def _fail_broken_custom_resources() -> None:
-    """Answer for a custom resource's function that broke before it could answer.
-
-    AWS waits out the timeout, up to an hour (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html);
-    on a laptop the reason is better at once.
-    """
-    run = lambda_svc._execute_function_with_config_scope
-
-    def answering(function: Any, event: Any) -> Any:
-        result = run(function, event)
-        url = event.get("ResponseURL", "") if isinstance(event, dict) else ""
-        if result.get("error") and "/_ministack/cfn-response/" in url:
-            body = result.get("body")
-            kind, message = (
-                (body.get("errorType"), body.get("errorMessage")) if isinstance(body, dict) else ("error", body)
-            )
-            reason = f"the function failed before it answered: {kind}: {message}"
-            custom_resource.deliver_response(url.rpartition("/")[2], {"Status": "FAILED", "Reason": reason})
-        return result
-
-    lambda_svc._execute_function_with_config_scope = answering

@@ -129,7 +129,7 @@ def install() -> None:
     journal.open(settings.home / "iam.jsonl")
 
 
-def assume(role_arn: str, *, service: str, source_arn: str, name: str) -> Session:
+def assume(role_arn: str, *, service: str, source_arn: str, name: str, purpose: str = "") -> Session:
     """Take a role as an AWS service does.
 
     Args:
@@ -137,6 +137,7 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str) -> Sessio
         service: The service principal, `sagemaker.amazonaws.com`.
         source_arn: The resource that the service acts for: `aws:SourceArn` in the trust policy, where the service sends it.
         name: The session name.
+        purpose: What the service does with it; sessions of two purposes differ in their keys alone. Default: what it runs.
 
     Returns:
         Credentials that do not expire: the clock of the embedded cloud may jump by months.
@@ -162,7 +163,7 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str) -> Sessio
     answer = iam_evaluator.evaluate_resource_policy(trust, question, service=service)
     if role is None or answer.decision != "Allow":
         raise AccessDeniedError(service, "sts:AssumeRole", role_arn, explicit=answer.decision == "Deny")
-    digest = hashlib.sha256(f"{role_arn}|{service}|{source_arn}|{name}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{role_arn}|{service}|{source_arn}|{name}|{purpose}".encode()).hexdigest()
     session = Session(
         access_key=f"ASIA{digest[:16].upper()}",
         secret_key=hashlib.sha256(f"secret|{digest}".encode()).hexdigest(),

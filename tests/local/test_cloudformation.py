@@ -99,17 +99,6 @@ def test_a_table_gets_its_time_to_live_recovery_and_key(apply, cloud):
     assert client.scan(TableName=name)["Count"] == 1
 
 
-def custom_resource(code):
-    """A function with inline code behind a custom resource."""
-    function = {
-        "Type": "AWS::Lambda::Function",
-        "Properties": {"Runtime": "python3.13", "Handler": "index.handler", "Role": {"Fn::GetAtt": ["Role", "Arn"]},
-                       "Code": {"ZipFile": code}, "Timeout": 10},
-    }  # fmt: skip
-    custom = {"Type": "Custom::Thing", "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}}}
-    return {"Role": FUNCTION_ROLE, "Function": function, "Custom": custom}
-
-
 def test_a_topic_of_a_template_has_its_key_and_admits_the_account(apply, cloud):
     """MiniStack leaves both out; an update takes the key away."""
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
@@ -123,16 +112,6 @@ def test_a_topic_of_a_template_has_its_key_and_admits_the_account(apply, cloud):
     apply("topic-key", {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": "plain"}}})
     attributes = cloud.client("sns").get_topic_attributes(TopicArn=outputs["Arn"])["Attributes"]
     assert attributes.get("KmsMasterKeyId") is None
-
-
-def test_a_custom_resource_that_breaks_fails_at_once_with_its_error(apply):
-    """Instead of an hour of waiting, the function's own error is the reason; the stack rolls back."""
-    status, _, reasons = apply(
-        "cfn-broken", custom_resource("def handler(event, context):\n    raise ValueError('no model')\n")
-    )
-    assert status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
-    assert "the function failed before it answered" in reasons
-    assert "no model" in reasons
 
 
 def test_a_composite_alarm_is_executed_and_updated(apply, cloud):

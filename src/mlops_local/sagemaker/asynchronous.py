@@ -253,7 +253,7 @@ def _notify(record: Record, server: Server, item: _Waiting, topic: str, outcome:
         **outcome,
     }
     try:
-        server.identity.client("sns").publish(TopicArn=arn, Message=json.dumps(message))
+        server.identity.of_service().client("sns").publish(TopicArn=arn, Message=json.dumps(message))
     except (ClientError, BotoCoreError) as error:
         LOGGER.warning("%s cannot be told of call %s: %s", arn, item.id, error)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_local import clock, runners, security_groups
+from mlops_local.reach import Member
 from mlops_local.sagemaker import store
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.processes import LogStream, Process, background, environment, mapped, opt_ml
@@ -79,7 +80,11 @@ class Job:
     @property
     def identity(self) -> Identity:
         """In whose name it runs."""
-        return Identity(self.record["RoleArn"], self.record[store.KINDS[self.kind].arn])
+        # claim: isolated-jobs-load-through-their-network
+        # a training job has its network beside its other members, a processing job in NetworkConfig
+        config = self.record.get("VpcConfig") or self.record.get("NetworkConfig", {}).get("VpcConfig")
+        member = Member.of(f"{self.kind} {self.name}", config)
+        return Identity(self.record["RoleArn"], self.record[store.KINDS[self.kind].arn], member)
 
     @property
     def is_stopping(self) -> bool:

@@ -6,6 +6,7 @@ and https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint
 
 from botocore.exceptions import ClientError
 
+from mlops_local.reach import Member
 from mlops_local.sagemaker import registry, store, variants
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.roles import Identity
@@ -74,7 +75,8 @@ def container(definition: Record) -> Record:
 
 def identity(model: Record) -> Identity:
     """Return in whose name a model's containers run."""
-    return Identity(model["ExecutionRoleArn"], model["ModelArn"])
+    member = Member.of(f"model {model['ModelName']}", model.get("VpcConfig"))
+    return Identity(model["ExecutionRoleArn"], model["ModelArn"], member)
 
 
 def create_config(request: Record) -> Record:

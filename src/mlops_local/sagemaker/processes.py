@@ -177,7 +177,7 @@ class LogStream:
     """
 
     def __init__(self, group: str, stream: str, identity: Identity) -> None:
-        self.group, self.stream, self._identity = group, stream, identity
+        self.group, self.stream, self._identity = group, stream, identity.of_service()
         self._lines: queue.Queue[tuple[int, str] | None] = queue.Queue()
         self._writer = background(f"log stream {stream}", self._run)
 

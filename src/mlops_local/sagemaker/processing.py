@@ -158,7 +158,7 @@ def _publish(job: Job) -> None:
         for line in path.read_text().splitlines()
         if line.strip()
     ]
-    client = job.identity.client("cloudwatch")
+    client = job.identity.of_service().client("cloudwatch")
     try:
         for first in range(0, len(lines), _METRICS):
             data = [json.loads(line) for line in lines[first : first + _METRICS]]

@@ -5,14 +5,14 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
 
 import functools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from ministack.core.responses import get_region
 
-from mlops_local import iam, settings
+from mlops_local import iam, reach, settings
 from mlops_local.sagemaker.errors import validation
 
 PRINCIPAL = "sagemaker.amazonaws.com"
@@ -23,10 +23,19 @@ _LOCK = threading.Lock()  # making a boto3 client is not thread safe, using one 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An execution role, and the resource that the service acts for: ``aws:SourceArn`` in the role's trust policy."""
+    """An execution role, and the resource that the service acts for: ``aws:SourceArn`` in the role's trust policy.
+
+    Args:
+        role: The role's ARN.
+        source: The resource's ARN.
+        member: The network that the resource's containers run in. Default: they reach everything.
+        purpose: What the service does itself in the role's name, from its own network. Default: what containers do.
+    """
 
     role: str
     source: str
+    member: reach.Member | None = None
+    purpose: str = ""
 
     def check(self) -> None:
         """Refuse a role that SageMaker may not assume.
@@ -45,7 +54,8 @@ class Identity:
 
     def environment(self) -> dict[str, str]:
         """Return credentials of the role as environment variables; they do not expire, as the service renews them."""
-        return self._session().environment()
+        session = self._session()
+        return session.environment() | self._join(session)
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the embedded cloud that acts as the role.
@@ -54,11 +64,27 @@ class Identity:
             service: boto3's name of the service.
         """
         session = self._session()
+        self._join(session)
         with _LOCK:
             return _client(service, get_region(), session.access_key, session.secret_key, session.token)
 
+    def of_service(self) -> "Identity":
+        """Return the role as SageMaker uses it from its own network: for log lines, metrics, alarms and notices."""
+        # claim: sagemaker-logs-from-its-own-network
+        return replace(self, member=None, purpose="service")
+
     def _session(self) -> iam.Session:
-        return iam.assume(self.role, service=PRINCIPAL, source_arn=_source(self.source), name=_SESSION)
+        return iam.assume(
+            self.role,
+            service=PRINCIPAL,
+            source_arn=_source(self.source),
+            name=_SESSION,
+            # two models of one role have the same source, and each its network
+            purpose=f"{self.source} {self.purpose}",
+        )
+
+    def _join(self, session: iam.Session) -> dict[str, str]:
+        return {} if self.member is None else reach.join(session.access_key, self.member)
 
 
 def _source(arn: str) -> str:

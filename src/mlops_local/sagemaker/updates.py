@@ -249,7 +249,7 @@ def _alarm_states(alarms: Sequence[str], role: Identity) -> dict[str, str]:
 
 
 def _role(wanted: Sequence[Record]) -> Identity:
-    return models.identity(store.get("Model", wanted[0]["ModelName"]))
+    return models.identity(store.get("Model", wanted[0]["ModelName"])).of_service()
 
 
 def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy) -> None:

@@ -58,3 +58,64 @@ def test_fails_on_a_role_that_does_not_trust_the_service(
         ClientError, match=r"exists and allows principal 'sagemaker\.amazonaws\.com' to assume the role"
     ):
         _create(plane, "untrusted", role)
+
+
+def _isolated_network(plane: "Plane", *, endpoint: bool) -> dict[str, list[str]]:
+    """Make a network without a way to the internet, with or without a gateway endpoint of S3; return its ``VpcConfig``."""
+    ec2 = plane.cloud.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.4.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.4.0.0/24")["Subnet"]["SubnetId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ec2.associate_route_table(SubnetId=subnet, RouteTableId=table)
+    group = ec2.create_security_group(GroupName="jobs", Description="jobs", VpcId=vpc)["GroupId"]
+    if endpoint:
+        ec2.create_vpc_endpoint(VpcId=vpc, ServiceName="com.amazonaws.us-east-1.s3", RouteTableIds=[table])
+    return {"Subnets": [subnet], "SecurityGroupIds": [group]}
+
+
+def _train(plane: "Plane", name: str, network: dict[str, list[str]]) -> dict[str, Any]:
+    """Run a training job with one channel in a network to its end."""
+    plane.s3.put_object(Bucket="plane", Key="reach/rows.csv", Body=b"1")
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://plane/reach/"}}
+    plane.sagemaker.create_training_job(
+        TrainingJobName=name,
+        RoleArn=plane.role,
+        AlgorithmSpecification={
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "ContainerArguments": ["end=well", "path=/opt/ml/input/data"],
+        },
+        InputDataConfig=[{"ChannelName": "train", "DataSource": source}],
+        OutputDataConfig={"S3OutputPath": "s3://plane/out"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
+        StoppingCondition={"MaxRuntimeInSeconds": 60},
+        VpcConfig=network,
+        EnableNetworkIsolation=True,
+    )
+
+    def done() -> Any:
+        described = plane.sagemaker.describe_training_job(TrainingJobName=name)
+        return described if described["TrainingJobStatus"] not in ("InProgress", "Stopping") else None
+
+    found: dict[str, Any] = plane.wait(done, f"the end of job {name}")
+    return found
+
+
+def test_a_job_loads_its_data_through_its_network(plane: "Plane") -> None:
+    """Also in isolation: "SageMaker downloads and uploads customer data and model artifacts through the specified VPC"."""
+    failed = _train(plane, "unreached", _isolated_network(plane, endpoint=False))
+
+    assert failed["TrainingJobStatus"] == "Failed"
+    assert "TrainingJob unreached in subnet-" in failed["FailureReason"]
+    assert "no gateway endpoint of s3" in failed["FailureReason"]
+
+
+def test_a_job_with_an_endpoint_of_s3_needs_no_other_for_its_logs(plane: "Plane") -> None:
+    """Log lines and metrics are the service's own calls, from its own network."""
+    ended = _train(plane, "reached", _isolated_network(plane, endpoint=True))
+
+    assert ended["TrainingJobStatus"] == "Completed", ended.get("FailureReason")
+    streams = plane.logs.describe_log_streams(
+        logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="reached/"
+    )["logStreams"]
+    assert len(streams) == 1
