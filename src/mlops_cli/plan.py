@@ -13,6 +13,7 @@ import typer
 from mlops_cli.account import Profile, account
 from mlops_cli.errors import UserError
 from mlops_cli.local import Home
+from mlops_cli.plan_keys import read_keys
 from mlops_cli.stacks import Stacks, synthesize_app
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def plan(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Compare the app's stacks with what is deployed; exit 1 if something with data would be replaced or deleted."""
+    """Compare the app's stacks with what is deployed; exit 1 if something with data would be replaced or deleted.
+
+    A key that a unit uses and does not own is read too: exit 1 if its policy does not let services in.
+    """
     from mlops_cli.synthesis import notices
     from mlops_runtime.changes import compare, document, lines, refusals, unused_names
     from mlops_runtime.price import PriceError, price_document, price_lines, price_table
@@ -62,6 +66,9 @@ def plan(
         with account(profile, home) as aws:
             cloudformation = aws.client("cloudformation")
             versions, problems = read_versions(cloudformation, templates)
+            keys = read_keys(aws, templates)
+    for note in keys.notes:
+        typer.echo(note, err=True)
     schemas = _schemas()
     found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
     refused = refusals(found, allowed)
@@ -76,7 +83,7 @@ def plan(
     else:
         for line in (*lines(found), *price_text):
             typer.echo(line)
-    problems += [refusal.text for refusal in refused]
+    problems += [*keys.problems, *(refusal.text for refusal in refused)]
     problems += [f"--allow {name} allows nothing of this plan; leave it out" for name in unused_names(found, allowed)]
     if problems:
         raise UserError(f"refused: {'; '.join(problems)}")

@@ -25,6 +25,44 @@ locals {
   }
 }
 
+data "aws_caller_identity" "current" {
+}
+
+data "aws_partition" "current" {
+}
+
+locals {
+  # a zone is its Region and a letter
+  region  = regex("^(.*)[a-z]$", var.availability_zones[0])[0]
+  account = data.aws_caller_identity.current.account_id
+  root    = "arn:${data.aws_partition.current.partition}:iam::${local.account}:root"
+  logs    = "arn:${data.aws_partition.current.partition}:logs:${local.region}:${local.account}:log-group:*"
+
+  use      = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+  write    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+  delivery = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
+
+  # what units need of a key, as mlops_runtime/business_unit/key_policy.py has it
+  key_statements = [
+    { Sid = "Use", Effect = "Allow", Principal = { AWS = local.root }, Action = local.use, Resource = "*" },
+    {
+      Sid       = "GrantToResources", Effect = "Allow", Principal = { AWS = local.root }, Action = ["kms:CreateGrant"], Resource = "*"
+      Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
+    },
+    {
+      Sid       = "Logs", Effect = "Allow", Principal = { Service = "logs.${local.region}.amazonaws.com" }, Action = local.write, Resource = "*"
+      Condition = { ArnLike = { "kms:EncryptionContext:aws:logs:arn" = local.logs } }
+    },
+    {
+      Sid       = "Alarms", Effect = "Allow", Principal = { Service = "cloudwatch.amazonaws.com" }, Action = local.delivery, Resource = "*"
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    },
+    # EventBridge sends no key of a condition to an encrypted topic: one here would stop its deliveries
+    { Sid = "Events", Effect = "Allow", Principal = { Service = "events.amazonaws.com" }, Action = local.delivery, Resource = "*" },
+    { Sid = "LogDelivery", Effect = "Allow", Principal = { Service = "delivery.logs.amazonaws.com" }, Action = ["kms:Decrypt"], Resource = "*" },
+  ]
+}
+
 resource "aws_ssm_parameter" "handed_over" {
   for_each    = { for field, value in local.values : field => value if value != null }
   name        = "${local.prefix}/${each.key}"

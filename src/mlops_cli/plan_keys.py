@@ -1,0 +1,99 @@
+"""Whether the keys that units do not own let services in: what `mlops plan` reads of a key's policy before a deployment."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlops_cli.account import Account
+    from mlops_runtime.business_unit.key_policy import Place
+
+_PSEUDO = "AWS::"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFindings:
+    """What was found of the keys.
+
+    Args:
+        problems: Keys whose policies lack statements, each with the statements as JSON.
+        notes: Keys that could not be read, each with why.
+    """
+
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_keys(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> KeyFindings:
+    """Read the policy of each key that a unit uses and does not own.
+
+    Args:
+        aws: The account that the stacks are for.
+        templates: The new template of each stack by the stack's name.
+    """
+    keys = [(stack, unit, key, template) for stack, template in templates.items() for unit, key in _used(template)]
+    if not keys:
+        return KeyFindings()
+    from botocore.exceptions import ClientError
+
+    from mlops_runtime.business_unit import key_policy
+
+    arn, _ = aws.caller()
+    place = key_policy.Place(
+        partition=arn.split(":")[1], region=aws.client("kms").meta.region_name, account=arn.split(":")[4]
+    )
+    problems, notes = [], []
+    for stack, unit, value, template in keys:
+        whose = f"key of unit {unit!r} in stack {stack}"
+        try:
+            key = _resolved(aws, value, template, place)
+            policy = aws.client("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+        except (ClientError, LookupError) as error:
+            notes.append(f"{whose}: its policy cannot be read, so whether services may use it is not known: {error}")
+            continue
+        missing = key_policy.missing_statements(policy, place)
+        if missing:
+            names = ", ".join(statement["Sid"] for statement in missing)
+            problems.append(
+                f"{whose}: the policy of {key} lacks {names}, so that reports, alarms or logs are lost without an error; "
+                f"add to it: {json.dumps(missing)}"
+            )
+    return KeyFindings(problems=tuple(problems), notes=tuple(notes))
+
+
+def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each unit of a template whose key the template does not define, and the key: its bus has the unit's tag."""
+    for resource in template.get("Resources", {}).values():
+        properties = resource.get("Properties", {})
+        key = properties.get("KmsKeyIdentifier")
+        tags = {t["Key"]: t["Value"] for t in properties.get("Tags", ()) if isinstance(t, Mapping)}
+        if resource["Type"] != "AWS::Events::EventBus" or key is None or "mlops:unit" not in tags:
+            continue
+        is_own = isinstance(key, Mapping) and "Fn::GetAtt" in key
+        if not is_own:
+            yield str(tags["mlops:unit"]), key
+
+
+def _resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Place") -> str:
+    """Return the key's ARN, or raise `LookupError` for what is known at deployment alone."""
+    if isinstance(value, str):
+        return value
+    ((function, argument),) = value.items()
+    if function == "Fn::Join":
+        return str(argument[0]).join(_resolved(aws, part, template, place) for part in argument[1])
+    if function == "Fn::ImportValue" and isinstance(argument, str):
+        pages = aws.client("cloudformation").get_paginator("list_exports").paginate()
+        found = {export["Name"]: export["Value"] for page in pages for export in page["Exports"]}
+        if argument not in found:
+            raise LookupError(f"the export {argument!r} is not deployed yet; deploy its stack and plan again")
+        return str(found[argument])
+    if function == "Ref" and str(argument).startswith(_PSEUDO):
+        pseudo = {"AWS::Partition": place.partition, "AWS::Region": place.region, "AWS::AccountId": place.account}
+        return pseudo[argument]
+    declared = template.get("Parameters", {}).get(argument, {}) if function == "Ref" else {}
+    if "Default" not in declared:
+        raise LookupError(f"{json.dumps(value)} is known when the stack is deployed")
+    if str(declared["Type"]).startswith("AWS::SSM::Parameter::Value"):
+        return str(aws.client("ssm").get_parameter(Name=declared["Default"])["Parameter"]["Value"])
+    return str(declared["Default"])
