@@ -352,6 +352,17 @@ def test_jobs_that_change_an_account_are_one_at_a_time_and_in_an_environment(fil
     assert jobs[".account"]["interruptible"] is False
 
 
+def test_a_rollback_is_a_deployment_of_its_pipeline_and_waits_for_none(files: dict[str, bytes]) -> None:
+    """GitLab takes older pending deployments for outdated after it; no action takes it out of the environment's protection."""
+    _, jobs = declared(files)
+
+    for profile in ("development", "production"):
+        job = jobs[f"rollback:{profile}"]
+        assert job["environment"] == {"name": profile}
+        assert "resource_group" not in job
+        assert jobs[".rollback"]["needs"] == []
+
+
 def _behind(jobs: dict[str, Any], name: str) -> set[str]:
     """Return the jobs without which one does not run: with `needs`, stages alone hold nobody back."""
     needs = {need if isinstance(need, str) else need["job"] for need in jobs[name].get("needs", [])}
