@@ -145,7 +145,7 @@ def _complete_addons() -> None:
 def _open(name: str, body: Mapping[str, Any]) -> Response:
     record = eks._clusters[name]
     record |= {key: body[key] for key in ("computeConfig", "storageConfig") if key in body}
-    controllers = Controllers(name, record["arn"], nodes.of_cluster(record["resourcesVpcConfig"]["subnetIds"]))
+    controllers = Controllers(name, record["arn"], nodes.Pool(record["resourcesVpcConfig"]["subnetIds"]))
     objects = Objects(controllers.wake)
     server = Server(name, objects, controllers.log)
     # claim: cluster-without-auto-mode-has-the-vpc-cni

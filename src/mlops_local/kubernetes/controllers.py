@@ -6,7 +6,7 @@ It runs when something changed, and once a second for what is late. https://kube
 import logging
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mlops_local import clock, settings
 from mlops_local.alarms import Scope
 from mlops_local.kubernetes import addons, admission, bindings, deployments, identity, kinds, nodes
 from mlops_local.kubernetes.deployments import Seen
-from mlops_local.kubernetes.nodes import Neighbour, Node
+from mlops_local.kubernetes.nodes import Neighbour, Node, Pool
 from mlops_local.kubernetes.objects import Objects, Write
 from mlops_local.kubernetes.pods import Pod
 from mlops_local.kubernetes.statuses import StatusError
@@ -43,11 +43,11 @@ class Controllers:
     Args:
         cluster: Its name.
         arn: Its ARN.
-        placed_on: Its nodes.
+        pool: Its nodes.
     """
 
-    def __init__(self, cluster: str, arn: str, placed_on: Sequence[Node]) -> None:
-        self._cluster, self._arn, self._nodes = cluster, arn, tuple(placed_on)
+    def __init__(self, cluster: str, arn: str, pool: Pool) -> None:
+        self._cluster, self._arn, self._pool = cluster, arn, pool
         self._wake, self._stopped = threading.Event(), False
         self._pods: dict[tuple[str, str], dict[str, Pod]] = {}
         self._progress: dict[tuple[str, str], tuple[object, float]] = {}
@@ -61,8 +61,7 @@ class Controllers:
             objects: The objects of the cluster.
         """
         self._objects = objects
-        for node in self._nodes:
-            objects.put(NODE, "", node.name, node.manifest())
+        self._show(self._pool.nodes)
         targets.watch(self.wake)
         threading.Thread(target=self._run, name=f"controllers of {self._cluster}", daemon=True).start()
 
@@ -239,7 +238,12 @@ class Controllers:
             for pod in pods.values()
             if isinstance(pod.node, Node) and not pod.is_going
         ]
-        return nodes.place(spec, labels, self._nodes, others) or nodes.unplaced(self._nodes)
+        self._show(self._pool.grow(spec))
+        return nodes.place(spec, labels, self._pool.nodes, others) or nodes.unplaced(self._pool.nodes)
+
+    def _show(self, made: Iterable[Node]) -> None:
+        for node in made:
+            self._objects.put(NODE, "", node.name, node.manifest())
 
     def _end(self, key: tuple[str, str], names: list[str]) -> None:
         for name in names:

@@ -1,11 +1,11 @@
 """The nodes of a cluster, and on which of them a pod is placed: by selector, required node affinity and spread.
 
-A cluster has one node of each architecture in each zone: the zones of its subnets, or three zones of the region where it names
-none. Nodes are records: they have no size, and every pod is a process of this machine. Taints, preferences and pod affinity are
-not looked at. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
+A cluster has one node of each architecture in each zone: the zones of its subnets, or, where it names none of this cloud's, three
+zones of the region and each that a pod requires by name. Nodes are records: they have no size, and every pod is a process of this
+machine. Taints, preferences and pod affinity are not looked at. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,15 +43,45 @@ class Neighbour:
     node: str
 
 
-def of_cluster(subnets: Sequence[str]) -> tuple[Node, ...]:
-    """Return the nodes of a cluster.
+class Pool:
+    """The nodes of one cluster.
 
     Args:
-        subnets: Its subnets; empty for one that names none, whose nodes are in three zones of the region.
+        subnets: Its subnets.
     """
-    known = {zones.of_subnet(subnet) for subnet in subnets} - {zones.ANY}
-    found = sorted(known or {f"{settings.region}{letter}" for letter in _LETTERS})
-    return tuple(_node(zone, architecture) for zone in found for architecture in _ARCHITECTURES)
+
+    def __init__(self, subnets: Sequence[str]) -> None:
+        known = {zones.of_subnet(subnet) for subnet in subnets} - {zones.ANY}
+        self._is_open = not known
+        self.nodes: list[Node] = []
+        self._add(known or {f"{settings.region}{letter}" for letter in _LETTERS})
+
+    def grow(self, spec: Mapping[str, Any]) -> list[Node]:
+        """Add nodes in zones that a pod requires by name, where the cluster's own zones are not known; returns the new ones."""
+        there = {node.zone for node in self.nodes}
+        return self._add(_required_zones(spec) - there) if self._is_open else []
+
+    def _add(self, names: Iterable[str]) -> list[Node]:
+        made = [_node(zone, architecture) for zone in sorted(names) for architecture in _ARCHITECTURES]
+        self.nodes += made
+        return made
+
+
+def _required_zones(spec: Mapping[str, Any]) -> set[str]:
+    return {
+        str(zone)
+        for term in _terms(spec) or []
+        for expression in term.get("matchExpressions") or []
+        if expression["key"] == ZONE and expression["operator"] == "In"
+        for zone in expression.get("values") or []
+    }
+
+
+def _terms(spec: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    """Return the terms of a pod's required node affinity; ``None`` without one."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    return None if required is None else list(required.get("nodeSelectorTerms") or [])
 
 
 def _node(zone: str, architecture: str) -> Node:
@@ -88,15 +118,14 @@ def place(
 
 def _fits(spec: Mapping[str, Any], node: Node) -> bool:
     selector = spec.get("nodeSelector") or {}
-    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    terms = _terms(spec)
     is_selected = all(node.labels.get(key) == value for key, value in selector.items())
     # terms are alternatives, expressions of one term hold together
     return is_selected and (
-        required is None
+        terms is None
         or any(
             all(_matches(expression, node.labels) for expression in term.get("matchExpressions") or [])
-            for term in required.get("nodeSelectorTerms") or []
+            for term in terms
             if term.get("matchExpressions")
         )
     )

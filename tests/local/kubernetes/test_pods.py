@@ -33,7 +33,7 @@ def start(tmp_path: Path, server_script: Path, monkeypatch: pytest.MonkeyPatch) 
         metadata = {"name": f"a-{len(made)}", "namespace": "demand", "uid": "u", "labels": {}}
         pod = Pod(
             metadata, {"containers": [container], "terminationGracePeriodSeconds": 5, **spec},
-            node=nodes.of_cluster([])[0], root=tmp_path / f"pod{len(made)}", credentials=credentials, changed=lambda: None,
+            node=nodes.Pool([]).nodes[0], root=tmp_path / f"pod{len(made)}", credentials=credentials, changed=lambda: None,
         )  # fmt: skip
         made.append(pod)
         return pod

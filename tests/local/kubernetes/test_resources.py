@@ -79,6 +79,27 @@ def test_the_types_do_what_their_operations_do(cloud: Cloud, stack: tuple[Any, s
     assert [row["policyArn"] for row in policies] == [VIEW]
 
 
+def test_a_template_switches_auto_mode_on(cloud: Cloud, unique: str, make_role: Any) -> None:
+    """AWS::EKS::Cluster has it as its own operation: ComputeConfig, with load balancing and block storage beside it."""
+    client = cloud.client("cloudformation")
+    properties = {
+        "Name": unique,
+        "RoleArn": make_role(service="eks.amazonaws.com"),
+        "ResourcesVpcConfig": {"SubnetIds": ["subnet-00000001", "subnet-00000002"]},
+        "ComputeConfig": {"Enabled": "true"},
+        "KubernetesNetworkConfig": {"ElasticLoadBalancing": {"Enabled": True}},
+        "StorageConfig": {"BlockStorage": {"Enabled": True}},
+    }
+    template = {"Resources": {"Cluster": {"Type": "AWS::EKS::Cluster", "Properties": properties}}}
+
+    client.create_stack(StackName=unique, TemplateBody=json.dumps(template))
+    client.get_waiter("stack_create_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
+
+    assert cloud.client("eks").describe_cluster(name=unique)["cluster"]["computeConfig"]["enabled"] is True
+    client.delete_stack(StackName=unique)
+    client.get_waiter("stack_delete_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -73,6 +73,21 @@ def _deliver(cluster: Cluster, name: str, manifests: list[Manifest], requires: l
     return answers[0]
 
 
+def test_a_cluster_whose_private_endpoint_is_off_is_refused_by_name(
+    cloud: Cloud, cluster: Callable[..., tuple[Cluster, str]]
+) -> None:
+    """As a cluster is that nobody told otherwise; the command of the message is the way out."""
+    _, name = cluster()
+    eks = cloud.client("eks")
+    eks.update_cluster_config(name=name, resourcesVpcConfig={"endpointPrivateAccess": False})
+
+    with pytest.raises(ClusterError, match=f"update-cluster-config --name {name} .* endpointPrivateAccess=true"):
+        Cluster.connect(boto3.Session(), name)
+
+    eks.update_cluster_config(name=name, resourcesVpcConfig={"endpointPrivateAccess": True})
+    assert Cluster.connect(boto3.Session(), name).is_auto_mode is False
+
+
 def test_the_config_map_of_the_add_on_is_not_ours_to_write(cluster: Callable[..., tuple[Cluster, str]]) -> None:
     """What a tenant wrote on every cluster once: without Auto Mode it is a conflict with the add-on's manager."""
     found, _ = cluster()
