@@ -58,6 +58,7 @@ def check_optimizer(_physical_id: str, _old: Mapping[str, Any], new: Mapping[str
     Raises:
         ValueError: If it may not.
     """
+    # claim: glue-asks-for-its-role
     refusal = refuse_role(new["TableOptimizerConfiguration"]["RoleArn"])
     if refusal is not None:
         raise ValueError(refusal)

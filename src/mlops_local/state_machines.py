@@ -64,6 +64,7 @@ def install() -> None:
     create = handler["create"]
 
     def created(logical_id: str, properties: Properties, stack: str) -> Any:
+        # claim: step-functions-optimized-task-fields
         problem = definition_problem(provisioners._sfn_definition(properties))
         if problem is None:
             problem = logging_problem(properties.get("LoggingConfiguration"))

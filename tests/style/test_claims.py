@@ -4,7 +4,9 @@ import ast
 import re
 from pathlib import Path
 
+from mlops_local.autoscaling import api as autoscaling_api
 from mlops_local.aws_claims import Claim, read_claims
+from mlops_local.sagemaker import api as sagemaker_api
 from tools import verified_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,3 +66,61 @@ def test_every_comment_names_a_claim() -> None:
 def test_the_page_is_written_from_the_ledger() -> None:
     """``python -m tools.verified_page`` would change nothing."""
     assert verified_page.PAGE.read_text() == verified_page.page()
+
+
+# what raises these has nothing of AWS: the command's side of the embedded cloud, its clock, its own wire
+_MECHANISM = frozenset(
+    {
+        "assembly",
+        "aws_claims",
+        "clients",
+        "clock",
+        "cloud",
+        "compat",
+        "deployer",
+        "launcher",
+        "ports",
+        "processes",
+        "routes",
+    }
+    | {"haproxy", "runners", "settings"}
+)
+_LIMIT = re.compile(r"embedded|\bhere\b|127\.0\.0\.1")  # of ours: said by name, imitates nothing
+
+
+def _functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _refusals(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Return what a function raises with a message of its own, but for limits of the embedded cloud."""
+    inner = {id(node) for other in _functions(function) if other is not function for node in ast.walk(other)}
+    raised = [node for node in ast.walk(function) if isinstance(node, ast.Raise) and id(node) not in inner]
+    texts = [ast.unparse(node.exc) for node in raised if isinstance(node.exc, ast.Call)]
+    return [text for text in texts if not _LIMIT.search(text)]
+
+
+def test_what_refuses_names_its_claim() -> None:
+    """By a comment in the function or of the whole module; a limit of the embedded cloud says in words that it is one."""
+    silent = []
+    for path in sorted(LOCAL.rglob("*.py")):
+        if path.stem in _MECHANISM or "egress" in path.parts:
+            continue
+        text = path.read_text()
+        lines, tree = text.splitlines(), ast.parse(text)
+        whole = "\n".join(line for line in lines if line.startswith("# claim: "))  # of the whole module
+        for function in _functions(tree):
+            body = "\n".join(lines[function.lineno - 1 : function.end_lineno])
+            if _refusals(function) and not _COMMENT.search(whole + body):
+                silent.append(f"{path.relative_to(LOCAL)}: {function.name}")
+
+    assert silent == []
+
+
+def test_every_operation_and_type_is_covered() -> None:
+    """What the planes of the embedded cloud answer follows a claim."""
+    covered = {name for claim in CLAIMS for name in claim.covers}
+    served = {f"sagemaker:{name}" for name in sagemaker_api.OPERATIONS}
+    served |= {f"application-autoscaling:{name}" for name in autoscaling_api.OPERATIONS}
+
+    assert served - covered == set()

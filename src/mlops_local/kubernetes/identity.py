@@ -106,6 +106,7 @@ def _session(pod: Pod, found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check_trust(role: Any, action: str, arn: str, tags: Mapping[str, str], pod: Pod) -> None:
+    # claim: pod-identity-needs-the-roles-trust
     context = dict(source_keys.sent(PRINCIPAL, action, source_arn=pod.cluster_arn, account=settings.account))
     question = iam_evaluator.EvalContext(
         principal_arn=f"service:{PRINCIPAL}", principal_type="Service", principal_account="", action=action,

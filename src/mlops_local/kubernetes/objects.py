@@ -29,6 +29,7 @@ _SERVICE_ACCOUNT = kinds.BY_NAME["v1", "ServiceAccount"]
 _IMMUTABLE = {"Deployment": ("spec", "selector"), "RoleBinding": ("roleRef",), "ClusterRoleBinding": ("roleRef",)}
 
 
+# claim: objects-are-checked-before-they-are-stored
 @dataclass(slots=True)
 class Record:
     """One stored object; ``manifest`` is without ``managedFields``."""

@@ -35,6 +35,7 @@ _DEPLOYMENT = kinds.BY_NAME["apps/v1", "Deployment"]
 Answer = tuple[int, object]
 
 
+# claim: api-server-answers-with-status
 class Server:
     """One cluster's API server, on a port of its own.
 
