@@ -193,6 +193,7 @@ def _booleans(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _done(response: tuple[int, Any, bytes]) -> None:
+    # claim: resource-fails-with-the-services-reason
     if response[0] >= 400:
         raise ValueError(response[2].decode("utf-8", "replace"))
 

@@ -26,6 +26,7 @@ def initialize_client_plugin(client: Any) -> None:
 
 
 def _raise(parsed: Any, **_: Any) -> None:
+    # claim: interface-endpoints-need-names-and-rules
     error: Any = parsed.get("Error", {}) if isinstance(parsed, dict) else {}
     if error.get("Code") == CODE:
         url, _blank, reason = str(error.get("Message", "")).partition(" ")
