@@ -1,7 +1,7 @@
-"""Service Quotas, as far as rollouts ask: which instances an account may have for SageMaker's endpoints.
+"""Service Quotas, as far as rollouts and ``mlops verify`` ask: instances of SageMaker's endpoints, and networks.
 
-``ListServiceQuotas`` alone. Each type has a quota of 20; ``POST /_mlops/quotas`` with ``{"ml.m5.large for endpoint usage": 3}``
-sets others, in place of those before.
+``ListServiceQuotas`` alone. Each type of instance has a quota of 20; ``POST /_mlops/quotas`` with
+``{"ml.m5.large for endpoint usage": 3}`` sets others, in place of those before.
 
 See: https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html
 """
@@ -30,6 +30,9 @@ SERVICE = "service-quotas"
 _NAME = "servicequotas"
 _TARGET = "ServiceQuotasV20190624"
 _USUAL = 20.0
+# claim: five-vpcs-per-region
+# https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html: the default quota, and its code
+_VPC = {"VPCs per Region": ("L-F678F1CE", 5.0)}
 _SET: dict[str, float] = {}
 
 
@@ -49,9 +52,9 @@ def control(method: str, body: bytes) -> tuple[int, object]:
             given = {str(name): float(value) for name, value in json.loads(body).items()}
         except (ValueError, TypeError, AttributeError) as error:
             return 400, {"message": f"expected numbers by name of a quota: {type(error).__name__}: {error}"}
-        unknown = sorted(set(given) - set(_names()))
+        unknown = sorted(set(given) - set(_names()) - set(_VPC))
         if unknown:
-            return 400, {"message": f"SageMaker has no such quotas: {', '.join(unknown)}"}
+            return 400, {"message": f"SageMaker and VPC have no such quotas: {', '.join(unknown)}"}
         _SET.clear()
         _SET.update(given)
     elif method != "GET":
@@ -60,8 +63,10 @@ def control(method: str, body: bytes) -> tuple[int, object]:
 
 
 def list_quotas(request: Record) -> Record:
-    """ListServiceQuotas of SageMaker: one quota an instance type, by name, page by page."""
+    """ListServiceQuotas of SageMaker: one quota an instance type, by name, page by page; of Amazon VPC: its networks."""
     # claim: quotas-are-listed-by-service
+    if request["ServiceCode"] == "vpc":
+        return {"Quotas": [_vpc_quota(name) for name in _VPC]}
     if request["ServiceCode"] != "sagemaker":
         raise ServiceError("NoSuchResourceException", f"the embedded cloud has no quotas of {request['ServiceCode']!r}")
     names, size, token = _names(), request.get("MaxResults", 100), request.get("NextToken", "0")
@@ -102,6 +107,21 @@ def _quota(name: str) -> Record:
         "QuotaCode": code,
         "QuotaName": name,
         "Value": _SET.get(name, _USUAL),
+        "Unit": "None",
+        "Adjustable": True,
+        "GlobalQuota": False,
+    }
+
+
+def _vpc_quota(name: str) -> Record:
+    code, usual = _VPC[name]
+    return {
+        "ServiceCode": "vpc",
+        "ServiceName": "Amazon Virtual Private Cloud (Amazon VPC)",
+        "QuotaArn": f"arn:aws:servicequotas:{get_region()}:{get_account_id()}:vpc/{code}",
+        "QuotaCode": code,
+        "QuotaName": name,
+        "Value": _SET.get(name, usual),
         "Unit": "None",
         "Adjustable": True,
         "GlobalQuota": False,

@@ -67,3 +67,20 @@ def test_all_else_is_refused_by_name(cloud: Cloud) -> None:
         client.list_service_quotas(ServiceCode="ec2")
     with pytest.raises(ClientError, match="has ListServiceQuotas"):
         client.get_service_quota(ServiceCode="sagemaker", QuotaCode="L-00000000")
+
+
+def test_networks_have_a_quota(cloud: Cloud) -> None:
+    """Five until more are requested: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html."""
+    client, name = cloud.client("service-quotas"), "VPCs per Region"
+
+    def quotas() -> dict[str, float]:
+        return {q["QuotaName"]: q["Value"] for q in client.list_service_quotas(ServiceCode="vpc")["Quotas"]}
+
+    try:
+        assert quotas() == {name: 5.0}
+        put(cloud, {name: 7})
+        assert quotas() == {name: 7.0}
+    finally:
+        put(cloud, {})
+    with pytest.raises(ClientError, match="NoSuchResource"):
+        client.list_service_quotas(ServiceCode="telepathy")

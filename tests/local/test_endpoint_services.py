@@ -1,0 +1,48 @@
+"""Endpoint services of the region: those that networks of the library use, and a region that lacks some."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mlops_constructs.business_unit.network import INTERFACE_ENDPOINTS
+
+if TYPE_CHECKING:
+    from mlops_local.cloud import Cloud
+
+
+def lack(cloud: Cloud, names: object) -> Any:
+    """Take services away from the region."""
+    address = f"{cloud.endpoint_url}/_mlops/endpoint_services"
+    with urllib.request.urlopen(address, data=json.dumps(names).encode()) as answer:  # noqa: S310 - loopback
+        return json.load(answer)
+
+
+def services(cloud: Cloud) -> dict[str, list[str]]:
+    """Zones of each service."""
+    details = cloud.client("ec2").describe_vpc_endpoint_services()["ServiceDetails"]
+    return {detail["ServiceName"]: detail["AvailabilityZones"] for detail in details}
+
+
+def test_the_region_has_what_networks_use(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeVpcEndpointServices.html."""
+    found = services(cloud)
+
+    assert {f"com.amazonaws.us-east-1.{name}" for name in INTERFACE_ENDPOINTS} <= set(found)
+    assert found["com.amazonaws.us-east-1.states"] == ["us-east-1a", "us-east-1b", "us-east-1c"]
+
+
+def test_a_region_may_lack_a_service(cloud: Cloud) -> None:
+    """Until it is given back; a name that no region has is refused."""
+    try:
+        assert "states" not in lack(cloud, ["states"])
+        assert "com.amazonaws.us-east-1.states" not in services(cloud)
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            lack(cloud, ["telepathy"])
+    finally:
+        lack(cloud, [])
+    assert "com.amazonaws.us-east-1.states" in services(cloud)
