@@ -1,0 +1,199 @@
+"""What can be asked of an account without making anything that is paid by the hour."""
+
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.verify.place import Place
+from mlops_runtime.verify.problems import CheckError, VerifyError
+from mlops_runtime.verify.steps import FLEET, INSTANCE
+from mlops_runtime.verify.template import Statement, Template
+
+_VPCS = "VPCs per Region"
+_ACTIONS_PER_CALL = 100
+
+
+def region_has_services(place: Place, template: Template) -> str:
+    """Look for the interface endpoint services of the unit's network.
+
+    See: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeVpcEndpointServices.html
+
+    Args:
+        place: The account.
+        template: The unit's template.
+
+    Raises:
+        VerifyError: If the region lacks one; nothing can be deployed then.
+    """
+    wanted = template.interface_services()
+    found: dict[str, set[str]] = {}
+    token: dict[str, str] = {}
+    while True:
+        answer = place.client("ec2").describe_vpc_endpoint_services(**token)
+        for detail in answer["ServiceDetails"]:
+            found[detail["ServiceName"]] = set(detail.get("AvailabilityZones", ()))
+        if not answer.get("NextToken"):
+            break
+        token = {"NextToken": answer["NextToken"]}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise VerifyError(
+            f"region {place.region} has no endpoint service {', '.join(missing)}, which the unit's network needs; "
+            "choose another region with --region"
+        )
+    zones = set.intersection(*(found[name] for name in wanted)) if wanted else set()
+    if not zones:
+        raise VerifyError(
+            f"no zone of region {place.region} has all of the endpoint services {', '.join(wanted)}; choose another region "
+            "with --region"
+        )
+    return f"{len(wanted)} interface endpoint services, all of them in {len(zones)} zones"
+
+
+def quotas_leave_room(place: Place, *, with_image: bool) -> str:
+    """Compare what the unit needs with the account's quotas and what it uses.
+
+    Args:
+        place: The account.
+        with_image: Whether endpoints will be made.
+
+    Raises:
+        VerifyError: If a quota is used up.
+    """
+    seen = []
+    limit = _quota(place, "vpc", _VPCS)
+    used = len(place.client("ec2").describe_vpcs()["Vpcs"])
+    if limit is not None and used + 1 > limit:
+        raise VerifyError(
+            f"{used} of {limit:.0f} VPCs of region {place.region} are used and the unit needs one more; delete one, or "
+            f"request a higher quota '{_VPCS}' in Service Quotas"
+        )
+    seen.append(f"VPCs {used} of {'an unknown number' if limit is None else f'{limit:.0f}'}")
+    if with_image:
+        name, needed = f"{INSTANCE} for endpoint usage", 2 * FLEET
+        limit, used = _quota(place, "sagemaker", name), _instances(place)
+        if limit is not None and used + needed > limit:
+            raise VerifyError(
+                f"the quota '{name}' of region {place.region} is {limit:.0f}, {used} are used, and a canary needs {needed}: "
+                f"request {used + needed} in Service Quotas, or give --free"
+            )
+        seen.append(f"{name} {used} of {'an unknown number' if limit is None else f'{limit:.0f}'}")
+    return "; ".join(seen)
+
+
+def image_is_in_the_registry(place: Place, repository: str, digest: str) -> None:
+    """Look for an image in the account's registry.
+
+    Args:
+        place: The account.
+        repository: Name of the repository.
+        digest: ``sha256:`` and 64 hexadecimal digits.
+
+    Raises:
+        VerifyError: If it is not there.
+    """
+    try:
+        answer = place.client("ecr").describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])
+        found = bool(answer["imageDetails"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("RepositoryNotFoundException", "ImageNotFoundException"):
+            raise
+        found = False
+    if not found:
+        raise VerifyError(
+            f"the registry of region {place.region} has no image {repository}@{digest}; push it first, or give --free for the "
+            "free checks"
+        )
+
+
+def policies_are_taken(place: Place, template: Template) -> str:
+    """Let IAM read each policy, and simulate what its statements without conditions allow.
+
+    See: https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html
+
+    Args:
+        place: The account.
+        template: The unit's template.
+
+    Raises:
+        CheckError: If IAM refuses a policy, or denies what it allows.
+    """
+    iam, policies = place.client("iam"), template.policies()
+    problems, asked = [], 0
+    for statement in template.statements():
+        actions = [action for action in statement.actions if "*" not in action][:_ACTIONS_PER_CALL]
+        if not actions:
+            continue
+        try:
+            answer = iam.simulate_custom_policy(
+                PolicyInputList=[policies[statement.policy]], ActionNames=actions, ResourceArns=[statement.resources[0]]
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("InvalidInput", "PolicyEvaluation", "InvalidInputException"):
+                raise
+            problems.append(f"{statement.policy}: {error.response['Error']['Message']}")
+            continue
+        asked += len(actions)
+        problems += _denied(statement, answer["EvaluationResults"])
+    if problems:
+        raise CheckError("; ".join(problems))
+    return f"{len(policies)} policies, {asked} actions simulated"
+
+
+def _denied(statement: Statement, results: list[dict[str, Any]]) -> list[str]:
+    if statement.has_conditions:
+        return []
+    return [
+        f"{statement.policy}: {result['EvalActionName']} on {statement.resources[0]} is {result['EvalDecision']}"
+        for result in results
+        if result["EvalDecision"] != "allowed"
+    ]
+
+
+def definitions_are_taken(place: Place, template: Template) -> str:
+    """Let Step Functions read each state machine's definition.
+
+    See: https://docs.aws.amazon.com/step-functions/latest/apireference/API_ValidateStateMachineDefinition.html
+
+    Args:
+        place: The account.
+        template: The unit's template.
+
+    Raises:
+        CheckError: With each diagnostic of severity ERROR.
+    """
+    machines = template.machines()
+    problems = []
+    for name, definition in machines.items():
+        answer = place.client("stepfunctions").validate_state_machine_definition(definition=definition, type="STANDARD")
+        if answer["result"] != "OK":
+            problems += [
+                f"{name}: {d['code']} at {d.get('location', '')}: {d['message']}" for d in answer["diagnostics"]
+            ]
+    if problems:
+        raise CheckError("; ".join(problems))
+    states = sum(len(json.loads(definition)["States"]) for definition in machines.values())
+    return f"{len(machines)} definition of {states} states" if len(machines) == 1 else f"{len(machines)} definitions"
+
+
+def _quota(place: Place, service: str, name: str) -> float | None:
+    """Return a quota, or None where Service Quotas does not say it."""
+    for page in place.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode=service):
+        for quota in page["Quotas"]:
+            if quota.get("QuotaName") == name:
+                return float(quota["Value"])
+    return None
+
+
+def _instances(place: Place) -> int:
+    """Return how many instances of the type endpoints of the account have."""
+    sagemaker, used = place.client("sagemaker"), 0
+    for page in sagemaker.get_paginator("list_endpoints").paginate():
+        for endpoint in page["Endpoints"]:
+            described = sagemaker.describe_endpoint(EndpointName=endpoint["EndpointName"])
+            config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
+            for variant in config["ProductionVariants"]:
+                if variant.get("InstanceType") == INSTANCE:
+                    used += int(variant.get("InitialInstanceCount", 0))
+    return used

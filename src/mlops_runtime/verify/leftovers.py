@@ -1,0 +1,150 @@
+"""What is left of a verification, found by names and tags alone, and its removal."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.verify.names import TAG
+from mlops_runtime.verify.place import Place
+from mlops_runtime.verify.problems import CUT_OFF, CheckError
+
+Left = tuple[str, str]
+
+
+def find(place: Place) -> list[Left]:
+    """Return kind and name of all that is left, without the lock, in the order in which it is removed.
+
+    Args:
+        place: The account.
+    """
+    return [*_stacks(place), *beside_the_stack(place), *_buckets(place)]
+
+
+def beside_the_stack(place: Place) -> list[Left]:
+    """Return what a unit's machine, SageMaker, Lambda and this command make outside the stack.
+
+    Args:
+        place: The account.
+    """
+    unit, sagemaker = place.names.unit, place.client("sagemaker")
+    found: list[Left] = []
+    for kind, operation, key, name in (
+        ("endpoint", "list_endpoints", "Endpoints", "EndpointName"),
+        ("endpoint-config", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+        ("model", "list_models", "Models", "ModelName"),
+    ):
+        pages = sagemaker.get_paginator(operation).paginate(NameContains=unit)
+        found += [(kind, row[name]) for page in pages for row in page[key] if row[name].startswith(unit)]
+    pages = place.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNamePrefix=unit)
+    found += [("alarm", row["AlarmName"]) for page in pages for row in page["MetricAlarms"]]
+    for prefix in (f"/aws/sagemaker/Endpoints/{unit}", f"/aws/lambda/{place.names.stack}"):
+        pages = place.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
+        found += [("log-group", row["logGroupName"]) for page in pages for row in page["logGroups"]]
+    return [*found, *_keys(place)]
+
+
+def remove(place: Place, left: Left, *, beat: Callable[[], None]) -> None:
+    """Remove one thing that is no stack; one that is gone already is no problem.
+
+    Args:
+        place: The account.
+        left: Its kind and name.
+        beat: Called while it waits.
+
+    Raises:
+        CheckError: If it does not go.
+    """
+    kind, name = left
+    try:
+        if kind == "bucket":
+            _remove_bucket(place, name)
+        elif kind == "endpoint":
+            _remove_endpoint(place, name, beat)
+        elif kind == "endpoint-config":
+            place.client("sagemaker").delete_endpoint_config(EndpointConfigName=name)
+        elif kind == "model":
+            place.client("sagemaker").delete_model(ModelName=name)
+        elif kind == "alarm":
+            place.client("cloudwatch").delete_alarms(AlarmNames=[name])
+        elif kind == "log-group":
+            place.client("logs").delete_log_group(logGroupName=name)
+        elif kind == "signing-key":
+            place.client("kms").schedule_key_deletion(KeyId=name, PendingWindowInDays=7)
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+        if code in CUT_OFF:
+            raise
+        if (
+            code not in ("NoSuchBucket", "ResourceNotFoundException", "ResourceNotFound")
+            and "Could not find" not in message
+        ):
+            raise CheckError(f"{kind} {name} could not be removed: {code} {message}") from error
+
+
+def _stacks(place: Place) -> Iterator[Left]:
+    try:
+        found = place.client("cloudformation").describe_stacks(StackName=place.names.stack)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return
+        raise
+    if found["StackStatus"] != "DELETE_COMPLETE":
+        yield "stack", place.names.stack
+
+
+def _buckets(place: Place) -> Iterator[Left]:
+    try:
+        place.client("s3").head_bucket(Bucket=place.names.bucket, ExpectedBucketOwner=place.account)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in CUT_OFF:
+            raise
+        return  # not there, or another account's
+    yield "bucket", place.names.bucket
+
+
+def _keys(place: Place) -> Iterator[Left]:
+    """Yield signing keys whose deletion is not scheduled; the unit's own key has the tag too and goes with the stack."""
+    kms = place.client("kms")
+    pages = (
+        place.client("resourcegroupstaggingapi")
+        .get_paginator("get_resources")
+        .paginate(TagFilters=[{"Key": TAG, "Values": [place.names.unit]}], ResourceTypeFilters=["kms:key"])
+    )
+    for page in pages:
+        for row in page["ResourceTagMappingList"]:
+            try:
+                key: dict[str, Any] = kms.describe_key(KeyId=row["ResourceARN"])["KeyMetadata"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "NotFoundException":
+                    raise
+                continue
+            if key["KeySpec"] == "ECC_NIST_P256" and key["KeyState"] != "PendingDeletion":
+                yield "signing-key", key["KeyId"]
+
+
+def _remove_bucket(place: Place, name: str) -> None:
+    s3, owner = place.client("s3"), {"ExpectedBucketOwner": place.account}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name, **owner):
+        keys = [{"Key": row["Key"]} for row in page.get("Contents", [])]
+        if keys:
+            s3.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True}, **owner)
+    s3.delete_bucket(Bucket=name, **owner)
+
+
+def _remove_endpoint(place: Place, name: str, beat: Callable[[], None]) -> None:
+    """Delete an endpoint once nothing is being changed about it, and wait until it is gone."""
+    sagemaker = place.client("sagemaker")
+
+    def status() -> str | None:
+        try:
+            return str(sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"])
+        except ClientError as error:
+            if "Could not find" in str(error):
+                return None
+            raise
+
+    busy = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+    place.wait(lambda: None if status() in busy else True, f"endpoint {name} at rest", beat=beat)
+    sagemaker.delete_endpoint(EndpointName=name)
+    place.wait(lambda: True if status() is None else None, f"the end of endpoint {name}", beat=beat)

@@ -1,0 +1,154 @@
+"""One verification at a time in an account and region: an SSM parameter that only the first caller can create.
+
+``PutParameter`` with ``Overwrite=False`` fails with ``ParameterAlreadyExists`` where the name exists. The holder writes it anew
+while it works, so that a lock that has not been renewed is of a run that was killed.
+
+See: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.verify.names import TAG, Names
+from mlops_runtime.verify.problems import LostLockError, VerifyError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+HOLDS = timedelta(minutes=15)
+RENEWS = timedelta(minutes=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds the lock.
+
+    Args:
+        run: Id of the run.
+        since: When it began, ISO 8601.
+        until: When it may be taken for killed, ISO 8601.
+    """
+
+    run: str
+    since: str
+    until: str
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Return whether the holder may still work.
+
+        Args:
+            now: The time in the cloud.
+        """
+        return now < datetime.fromisoformat(self.until)
+
+
+class Lock:
+    """The lock of one run.
+
+    Args:
+        ssm: Client.
+        names: Names in the account.
+        run: Id of the run.
+    """
+
+    def __init__(self, ssm: "SSMClient", names: Names, run: str) -> None:
+        self._ssm, self._names, self._run = ssm, names, run
+        self._since: datetime | None = None
+        self._renewed: datetime | None = None
+
+    def acquire(self, now: datetime, *, command: str) -> None:
+        """Take the lock.
+
+        Args:
+            now: The time in the cloud.
+            command: The command that cleans up after a killed run, for the message.
+
+        Raises:
+            VerifyError: If another run holds it, or left it behind.
+        """
+        try:
+            self._ssm.put_parameter(
+                Name=self._names.lock,
+                Value=self._value(now, now),
+                Type="String",
+                Overwrite=False,
+                Tags=[{"Key": TAG, "Value": self._names.unit}],
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ParameterAlreadyExists":
+                raise
+            raise VerifyError(_busy(self.holder(), now, command)) from error
+        self._since = self._renewed = now
+
+    def take_over(self, now: datetime) -> None:
+        """Take the lock from a run that was killed, or take it where nobody holds it.
+
+        Args:
+            now: The time in the cloud.
+        """
+        self._ssm.put_parameter(Name=self._names.lock, Value=self._value(now, now), Type="String", Overwrite=True)
+        self._since = self._renewed = now
+
+    def renew(self, now: datetime) -> None:
+        """Write the lock anew, some time after the last time.
+
+        Args:
+            now: The time in the cloud.
+
+        Raises:
+            LostLockError: If another run has taken it over; the caller must not go on.
+        """
+        if self._since is None or self._renewed is None or now - self._renewed < RENEWS:
+            return
+        holder = self.holder()
+        if holder is None or holder.run != self._run:
+            other = "nobody" if holder is None else f"run {holder.run}"
+            raise LostLockError(
+                f"run {self._run} no longer holds the lock {self._names.lock}, {other} does: this machine slept for too "
+                "long, and another one cleaned up; run it again"
+            )
+        self._ssm.put_parameter(
+            Name=self._names.lock, Value=self._value(self._since, now), Type="String", Overwrite=True
+        )
+        self._renewed = now
+
+    def release(self) -> None:
+        """Delete the lock, if this run still holds it."""
+        holder = self.holder()
+        if holder is not None and holder.run == self._run:
+            self._ssm.delete_parameter(Name=self._names.lock)
+        self._since = None
+
+    def holder(self) -> Holder | None:
+        """Return who holds the lock; an unreadable one is held by an unknown run, for ever ago."""
+        try:
+            value = self._ssm.get_parameter(Name=self._names.lock)["Parameter"]["Value"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ParameterNotFound":
+                return None
+            raise
+        try:
+            found = json.loads(value)
+            return Holder(run=str(found["run"]), since=str(found["since"]), until=str(found["until"]))
+        except (ValueError, KeyError, TypeError):
+            return Holder(run="unknown", since="unknown", until="1970-01-01T00:00:00+00:00")
+
+    def _value(self, since: datetime, now: datetime) -> str:
+        return json.dumps(
+            asdict(Holder(run=self._run, since=since.isoformat(), until=(now + HOLDS).isoformat())), sort_keys=True
+        )
+
+
+def _busy(holder: Holder | None, now: datetime, command: str) -> str:
+    if holder is None:
+        return "another verification has just ended; run it again"
+    if holder.is_fresh(now):
+        return (
+            f"another verification (run {holder.run}) holds this account and region since {holder.since}: wait for its end; "
+            f"if it was killed, remove what it left with: {command}"
+        )
+    return f"a verification (run {holder.run}) of {holder.since} was killed; remove what it left with: {command}"

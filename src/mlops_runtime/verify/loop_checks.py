@@ -1,0 +1,333 @@
+"""What a deployed unit shows: approvals, a first model, a canary that promotes and one that an alarm takes back."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Event, Thread
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_runtime.registry.approver import Approver
+from mlops_runtime.registry.package import binding
+from mlops_runtime.verify.place import Place
+from mlops_runtime.verify.probe_model import ProbeModel, failing, times
+from mlops_runtime.verify.problems import CheckError
+
+_REASON = "mlops verify"
+_DENIED = ("AccessDenied", "AccessDeniedException")
+_X = 2.0
+_FIRST, _SECOND = 3.0, 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """The deployed stack.
+
+    Args:
+        outputs: Its outputs.
+        functions: Names of its functions.
+        flow_logs: Name of the flow logs' log group.
+        image: URI of the serving image, by digest.
+        since: When its deployment began; executions before are of another unit of the name.
+    """
+
+    outputs: Mapping[str, str]
+    functions: tuple[str, ...]
+    flow_logs: str
+    image: str
+    since: datetime
+
+
+class LoopChecks:
+    """The checks of one deployed unit; each returns its evidence or raises ``CheckError``.
+
+    Args:
+        place: The account.
+        deployed: The stack.
+        beat: Called while it waits.
+    """
+
+    def __init__(self, place: Place, deployed: Deployed, beat: Callable[[], None]) -> None:
+        self._place, self._deployed, self._beat = place, deployed, beat
+        self._sagemaker, self._machines = place.client("sagemaker"), place.client("stepfunctions")
+        self._endpoint, self._machine = deployed.outputs["EndpointName"], deployed.outputs["DeployMachineArn"]
+        self._served = ""
+
+    def functions_are_active(self) -> str:
+        """Hold each function of the stack to being Active."""
+        client = self._place.client("lambda")
+
+        def settled(name: str) -> dict[str, Any] | None:
+            found: dict[str, Any] = client.get_function_configuration(FunctionName=name)
+            return None if found.get("State") == "Pending" else found
+
+        for name in self._deployed.functions:
+            found = self._place.wait(lambda name=name: settled(name), f"function {name}", beat=self._beat)  # type: ignore[misc]
+            _expect(
+                found.get("State", "Active") == "Active", f"{name} is {found.get('State')}: {found.get('StateReason')}"
+            )
+        return f"{len(self._deployed.functions)} functions are Active"
+
+    def nothing_serves_yet(self) -> str:
+        """Hold the Deploy machine, which the first deployment starts, to ending without an endpoint."""
+        self._idle()
+        failed = [e["name"] for e in self._executions() if e["status"] not in ("SUCCEEDED", "RUNNING")]
+        _expect(not failed, f"executions that did not succeed: {', '.join(failed)}")
+        _expect(self._describe_endpoint() is None, "an endpoint exists before a model was approved")
+        return "the stack was created, the Deploy machine ended, no endpoint"
+
+    def approval_status_is_a_condition(self) -> str:
+        """In the approvers' role, PendingManualApproval is denied and Rejected is allowed."""
+        package, role = self._register(times(1.0)), self._approver()
+        try:
+            role.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="PendingManualApproval")
+        except ClientError as error:
+            _expect(error.response["Error"]["Code"] in _DENIED, f"PendingManualApproval: {error}")
+        else:
+            raise CheckError("the approvers' role may set PendingManualApproval")
+        role.reject(self._describe(package), reason=_REASON)
+        status = self._describe(package)["ModelApprovalStatus"]
+        _expect(status == "Rejected", f"after a rejection the package is {status}")
+        return "PendingManualApproval is denied, Rejected is allowed"
+
+    def approver_is_a_session(self) -> str:
+        """``LastModifiedBy`` of a package that the approvers' role changed names the role's session."""
+        package, role = self._register(times(1.0)), self._approver()
+        role.reject(self._describe(package), reason=_REASON)
+        identity = self._describe(package).get("LastModifiedBy", {}).get("IamIdentity", {})
+        _expect(
+            ":assumed-role/" in identity.get("Arn", ""), f"IamIdentity has {', '.join(sorted(identity)) or 'nothing'}"
+        )
+        return "LastModifiedBy.IamIdentity.Arn is of an assumed role"
+
+    def first_model_serves(self) -> str:
+        """An approval makes the endpoint, in isolation, and it answers."""
+        started = time.monotonic()
+        self._served = self._register(times(_FIRST))
+        self._approve(self._served)
+        answer = self._ask()
+        _expect(abs(answer - _FIRST * _X) < 1e-3, f"it answers {answer}, not {_FIRST * _X}")
+        return f"in service and right {time.monotonic() - started:.0f} s after the approval"
+
+    def capture_arrives(self) -> str:
+        """A call of the endpoint becomes an object below ``capture/``."""
+        s3, bucket = self._place.client("s3"), self._deployed.outputs["CaptureBucket"]
+        self._ask()
+
+        def landed() -> int | None:
+            found = s3.list_objects_v2(Bucket=bucket, Prefix=f"capture/{self._endpoint}/").get("KeyCount", 0)
+            return int(found) or None
+
+        return f"{self._place.wait(landed, 'an object below capture/', beat=self._beat)} capture objects"
+
+    def metadata_starts_nothing(self) -> str:
+        """A change of a package's metadata alone starts no deployment."""
+        before = self._seen()
+        self._sagemaker.update_model_package(ModelPackageArn=self._served, CustomerMetadataProperties={"note": _REASON})
+        deadline = time.monotonic() + self._place.pace.quiet
+        while time.monotonic() < deadline:
+            _expect(self._seen() == before, "a change of metadata started the Deploy machine")
+            self._beat()
+            time.sleep(self._place.pace.poll)
+        return f"approvals started {len(before) - 1} executions, a change of metadata none in {self._place.pace.quiet:.0f} s"
+
+    def approval_again_sends_an_event(self) -> str:
+        """A package that is approved already and is approved again starts the Deploy machine."""
+        seen = self._seen()
+        self._approver().approve(self._describe(self._served), reason=f"{_REASON}, again")
+        self._ended(self._appeared(seen))
+        return "an execution of the Deploy machine"
+
+    def canary_promotes(self) -> str:
+        """A second model takes over under traffic."""
+        config = self._config()
+        with self._traffic() as traffic:
+            ended = self._approve(self._register(times(_SECOND)))
+        _expect(ended["status"] == "SUCCEEDED", f"the rollout ended {ended.get('error')}: {ended.get('cause')}")
+        _expect(self._config() != config, "the old endpoint config still serves")
+        answer = self._ask()
+        _expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
+        return f"{traffic.answered} calls answered, {traffic.refused} failed"
+
+    def metrics_by_config(self) -> str:
+        """The endpoint's metrics have the dimension ``EndpointConfigName``."""
+        client, config = self._place.client("cloudwatch"), self._config()
+
+        def listed() -> int | None:
+            answer = client.list_metrics(
+                Namespace="AWS/SageMaker",
+                MetricName="Invocations",
+                Dimensions=[
+                    {"Name": "EndpointName", "Value": self._endpoint},
+                    {"Name": "EndpointConfigName", "Value": config},
+                ],
+            )
+            return len(answer["Metrics"]) or None
+
+        return f"{self._place.wait(listed, 'metrics by EndpointConfigName', beat=self._beat)} metrics of the new config"
+
+    def canary_rolls_back(self) -> str:
+        """A model that fails on every call trips its alarm; the old config serves on."""
+        config = self._config()
+        with self._traffic() as traffic:
+            ended = self._approve(self._register(failing()))
+        _expect(
+            ended.get("error") == "ROLLED_BACK",
+            f"it ended {ended['status']} {ended.get('error')}: {ended.get('cause')}",
+        )
+        _expect(self._config() == config, "the endpoint does not serve the old config")
+        answer = self._ask()
+        _expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
+        return f"{traffic.answered} calls answered by the old model, {traffic.refused} failed, then rolled back"
+
+    def network_has_no_reject(self) -> str | None:
+        """The unit's flow logs have records and no REJECT; ``None`` where there are no records."""
+        logs, group = self._place.client("logs"), self._deployed.flow_logs
+        if not group or not logs.describe_log_streams(logGroupName=group, limit=1)["logStreams"]:
+            return None
+        found = [
+            event["message"]
+            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group, filterPattern="REJECT")
+            for event in page["events"]
+        ]
+        _expect(not found, f"{len(found)} records of REJECT, the first: {' '.join(found[:1])}")
+        return "records, and no REJECT"
+
+    # -- what a person does
+
+    def _register(self, model: ProbeModel) -> str:
+        bucket = self._deployed.outputs["ArtifactsBucket"]
+        key = f"models/{self._endpoint}/{model.archive_sha256[:12]}/output/model.tar.gz"
+        self._place.client("s3").put_object(Bucket=bucket, Key=key, Body=model.archive)
+        texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
+        metadata = {"artifact_sha256": model.archive_sha256, "model_sha256": model.model_sha256}
+        metadata |= {text: f"s3://none/{text}" for text in texts}
+        created = self._sagemaker.create_model_package(
+            ModelPackageGroupName=self._endpoint,
+            ModelApprovalStatus="PendingManualApproval",
+            CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
+            InferenceSpecification={
+                "Containers": [
+                    {
+                        "Image": self._deployed.image,
+                        "ModelDataUrl": f"s3://{bucket}/{key}",
+                        "Environment": {"MLOPS_MODEL_SHA256": model.model_sha256},
+                    }
+                ],
+                "SupportedContentTypes": ["application/json"],
+                "SupportedResponseMIMETypes": ["application/json"],
+            },
+        )
+        return str(created["ModelPackageArn"])
+
+    def _approver(self) -> Approver:
+        return Approver.in_role(
+            sts=self._place.client("sts"),
+            sagemaker=self._sagemaker,
+            role=self._deployed.outputs["ApproverRoleArn"],
+            caller=self._place.caller,
+        )
+
+    def _approve(self, package: str) -> dict[str, Any]:
+        """Approve a package and return how the deployment of it ended."""
+        self._idle()
+        seen = self._seen()
+        self._approver().approve(self._describe(package), reason=_REASON)
+        return self._ended(self._appeared(seen))
+
+    # -- what is seen
+
+    def _describe(self, package: str) -> dict[str, Any]:
+        return dict(self._sagemaker.describe_model_package(ModelPackageName=package))
+
+    def _describe_endpoint(self) -> dict[str, Any] | None:
+        try:
+            return dict(self._sagemaker.describe_endpoint(EndpointName=self._endpoint))
+        except ClientError as error:
+            if "Could not find" in str(error):
+                return None
+            raise
+
+    def _config(self) -> str:
+        found = self._describe_endpoint()
+        if found is None:
+            raise CheckError(f"there is no endpoint {self._endpoint}")
+        return str(found["EndpointConfigName"])
+
+    def _ask(self) -> float:
+        answer = self._place.client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=self._endpoint,
+            ContentType="application/json",
+            Accept="application/json",
+            Body=json.dumps({"instances": [{"x": _X}]}),
+        )
+        return float(json.loads(answer["Body"].read())["predictions"][0])
+
+    def _executions(self) -> list[dict[str, Any]]:
+        listed = self._machines.list_executions(stateMachineArn=self._machine, maxResults=100)["executions"]
+        return [execution for execution in listed if execution["startDate"] >= self._deployed.since]
+
+    def _seen(self) -> set[str]:
+        return {execution["executionArn"] for execution in self._executions()}
+
+    def _idle(self) -> None:
+        def idle() -> bool | None:
+            return None if any(e["status"] == "RUNNING" for e in self._executions()) else True
+
+        self._place.wait(idle, "the Deploy machine at rest", beat=self._beat)
+
+    def _appeared(self, seen: set[str]) -> str:
+        def appeared() -> str | None:
+            return next(iter(self._seen() - seen), None)
+
+        return self._place.wait(appeared, "an execution of the Deploy machine", beat=self._beat)
+
+    def _ended(self, execution: str) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = self._machines.describe_execution(executionArn=execution)
+            return None if found["status"] == "RUNNING" else found
+
+        return self._place.wait(ended, "the end of the rollout", beat=self._beat)
+
+    @contextmanager
+    def _traffic(self) -> Iterator["_Traffic"]:
+        running = _Traffic(self._ask, self._place.pace.poll / 10)
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+class _Traffic:
+    """A client that keeps asking; counts what it was answered."""
+
+    def __init__(self, ask: Callable[[], object], every: float) -> None:
+        self.answered = self.refused = 0
+        self._ask, self._every, self._stop = ask, every, Event()
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._ask()
+                self.answered += 1
+            except (ClientError, BotoCoreError):
+                self.refused += 1
+            self._stop.wait(self._every)
+
+
+def _expect(condition: object, otherwise: str) -> None:
+    if not condition:
+        raise CheckError(otherwise)

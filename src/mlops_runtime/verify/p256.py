@@ -1,0 +1,92 @@
+"""Verification of ECDSA signatures on the curve P-256 with SHA-256, in plain Python.
+
+Only public values are handled here, so that timing gives nothing away, and no package of cryptography is needed to check a report.
+It refuses points that are not on the curve, and numbers out of range.
+
+See: https://doi.org/10.6028/NIST.FIPS.186-5 (6.4.2), https://www.rfc-editor.org/rfc/rfc5480
+"""
+
+import hashlib
+
+_P = 2**256 - 2**224 + 2**192 + 2**96 - 1
+_N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+_G = (
+    0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+    0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+)
+# SubjectPublicKeyInfo of an uncompressed point on P-256
+_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+_Point = tuple[int, int] | None
+
+
+def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    """Return whether a signature of a message was made by the holder of a key.
+
+    Args:
+        public_key: DER form (SubjectPublicKeyInfo), as ``GetPublicKey`` of AWS KMS gives it.
+        signature: DER form, as ``Sign`` gives it.
+        message: The message, not its hash.
+    """
+    point, numbers = _read_key(public_key), _read_signature(signature)
+    if point is None or numbers is None:
+        return False
+    r, s = numbers
+    digest = int.from_bytes(hashlib.sha256(message).digest(), "big")
+    inverse = pow(s, -1, _N)
+    found = _add(_multiply(digest * inverse % _N, _G), _multiply(r * inverse % _N, point))
+    return found is not None and found[0] % _N == r
+
+
+def _read_key(der: bytes) -> _Point:
+    if len(der) != len(_PREFIX) + 65 or not der.startswith(_PREFIX) or der[len(_PREFIX)] != 4:
+        return None
+    body = der[len(_PREFIX) + 1 :]
+    x, y = int.from_bytes(body[:32], "big"), int.from_bytes(body[32:], "big")
+    is_on_curve = x < _P and y < _P and (y * y - (x * x * x - 3 * x + _B)) % _P == 0
+    return (x, y) if is_on_curve else None
+
+
+def _read_signature(der: bytes) -> tuple[int, int] | None:
+    """Read the two numbers of a signature; anything but their one DER form is refused."""
+    if len(der) < 8 or der[0] != 0x30 or der[1] != len(der) - 2:
+        return None
+    first, rest = _read_integer(der[2:])
+    second, end = _read_integer(rest)
+    if first is None or second is None or end or not (0 < first < _N and 0 < second < _N):
+        return None
+    return first, second
+
+
+def _read_integer(der: bytes) -> tuple[int | None, bytes]:
+    if len(der) < 3 or der[0] != 0x02 or not 0 < der[1] <= len(der) - 2:
+        return None, b""
+    body = der[2 : 2 + der[1]]
+    if body[0] & 0x80 or (len(body) > 1 and body[0] == 0 and not body[1] & 0x80):
+        return None, b""
+    return int.from_bytes(body, "big"), der[2 + der[1] :]
+
+
+def _multiply(factor: int, point: _Point) -> _Point:
+    found: _Point = None
+    while factor:
+        if factor & 1:
+            found = _add(found, point)
+        point = _add(point, point)
+        factor >>= 1
+    return found
+
+
+def _add(one: _Point, other: _Point) -> _Point:
+    if one is None:
+        return other
+    if other is None:
+        return one
+    if one[0] == other[0]:
+        if (one[1] + other[1]) % _P == 0:
+            return None
+        slope = (3 * one[0] * one[0] - 3) * pow(2 * one[1], -1, _P) % _P
+    else:
+        slope = (other[1] - one[1]) * pow(other[0] - one[0], -1, _P) % _P
+    x = (slope * slope - one[0] - other[0]) % _P
+    return x, (slope * (one[0] - x) - one[1]) % _P

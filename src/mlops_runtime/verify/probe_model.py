@@ -1,0 +1,107 @@
+"""The models of a verification: one that multiplies by a factor, and one that fails on every call, written without ``onnx``.
+
+An ONNX file is a protocol buffer. Field numbers are those of ``onnx.proto3`` of ONNX 1.14.
+
+See: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import struct
+import tarfile
+from dataclasses import dataclass
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+
+_FLOAT = 1
+_IR_VERSION, _OPSET = 8, 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeModel:
+    """A packed model.
+
+    Args:
+        archive: ``model.tar.gz``.
+        archive_sha256: Its SHA-256.
+        model_sha256: SHA-256 of ``model.onnx`` in it.
+    """
+
+    archive: bytes
+    archive_sha256: str
+    model_sha256: str
+
+
+def times(factor: float) -> ProbeModel:
+    """Return a model that answers its input times a factor.
+
+    Args:
+        factor: The factor.
+    """
+    return _packed(_onnx("Mul", [1], [factor]))
+
+
+def failing() -> ProbeModel:
+    """Return a model that loads and then fails on every call: it multiplies one column by a matrix of two rows."""
+    return _packed(_onnx("MatMul", [2, 1], [1.0, 1.0]))
+
+
+def _packed(onnx: bytes) -> ProbeModel:
+    signature = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
+    files = {"model.onnx": onnx, "signature.json": json.dumps(to_dict(signature)).encode()}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    archive = gzip.compress(buffer.getvalue(), mtime=0)
+    return ProbeModel(
+        archive=archive,
+        archive_sha256=hashlib.sha256(archive).hexdigest(),
+        model_sha256=hashlib.sha256(onnx).hexdigest(),
+    )
+
+
+def _onnx(operation: str, shape: list[int], values: list[float]) -> bytes:
+    node = _text(1, "input") + _text(1, "constant") + _text(2, "output") + _text(4, operation)
+    raw = struct.pack(f"<{len(values)}f", *values)
+    constant = b"".join(_number(1, size) for size in shape) + _number(2, _FLOAT) + _text(8, "constant") + _bytes(9, raw)
+    graph = (
+        _bytes(1, node)
+        + _text(2, "probe")
+        + _bytes(5, constant)
+        + _bytes(11, _value("input"))
+        + _bytes(12, _value("output"))
+    )
+    return _number(1, _IR_VERSION) + _bytes(7, graph) + _bytes(8, _text(1, "") + _number(2, _OPSET))
+
+
+def _value(name: str) -> bytes:
+    """Return a ValueInfoProto: floats of an unknown number of rows and columns, so that nothing is refused when it is loaded."""
+    shape = _bytes(1, _text(2, "rows")) + _bytes(1, _text(2, f"{name}_columns"))
+    return _text(1, name) + _bytes(2, _bytes(1, _number(1, _FLOAT) + _bytes(2, shape)))
+
+
+def _text(field: int, value: str) -> bytes:
+    return _bytes(field, value.encode())
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(value)) + value
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -1,0 +1,424 @@
+"""One verification from the lock to the signed report: free steps, paid steps within the budget, and the teardown in every path."""
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_runtime.contracts.verify import ClaimResult, SignedReport, Verdict, VerifyReport
+from mlops_runtime.verify import free_checks, leftovers
+from mlops_runtime.verify.budget import Budget
+from mlops_runtime.verify.hourly_price import HourlyPrices
+from mlops_runtime.verify.journal import Journal
+from mlops_runtime.verify.lock import Lock
+from mlops_runtime.verify.loop_checks import Deployed, LoopChecks
+from mlops_runtime.verify.place import Place
+from mlops_runtime.verify.problems import (
+    BudgetError,
+    CheckError,
+    LeftBehindError,
+    LostLockError,
+    VerifyError,
+    is_cut_off,
+)
+from mlops_runtime.verify.signature import sign
+from mlops_runtime.verify.steps import INSTANCE, TEARDOWN, Step, ahead, estimate, steps
+from mlops_runtime.verify.template import Template
+from mlops_runtime.verify.unit import File, Unit
+
+_ROUNDS = 3
+_NO_IMAGE = "needs a serving image in ECR: --image REPOSITORY@sha256:DIGEST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is going to be verified.
+
+    Args:
+        template: The unit's template.
+        template_key: Its key in the bucket.
+        template_body: Its bytes.
+        files: The assembly's files, the template among them.
+        prices: The region's prices.
+        max_usd: What may be spent.
+        is_free_only: Whether only the free steps run.
+        repository: Repository of the serving image; empty where there is none.
+        digest: Its digest; empty where there is none.
+        version: Version of the package.
+        versions: Versions of what it stands on.
+    """
+
+    template: Template
+    template_key: str
+    template_body: bytes
+    files: Sequence[File]
+    prices: HourlyPrices
+    max_usd: float
+    is_free_only: bool
+    repository: str
+    digest: str
+    version: str
+    versions: Mapping[str, str]
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps that run."""
+        return tuple(
+            step
+            for step in steps(interface_endpoints=len(self.template.interface_services()))
+            if (step.is_free or not self.is_free_only) and (self.digest or not step.needs_image)
+        )
+
+    def estimate(self) -> float:
+        """Return USD that the steps cost if each takes all of its time."""
+        return estimate(self.steps(), self.prices)
+
+    def check(self) -> None:
+        """Hold the estimate to the limit.
+
+        Raises:
+            VerifyError: If it is over ``max_usd``.
+        """
+        needed = self.estimate()
+        if needed > self.max_usd:
+            enough = math.ceil(needed * 100) / 100
+            raise VerifyError(
+                f"the estimate is {needed:.2f} USD by the list prices of {self.prices.region} read on {self.prices.date}, over "
+                f"--max-usd {self.max_usd:g}: give --max-usd {enough:.2f} or more, or --free for the free checks"
+            )
+
+
+class Verification:
+    """One run.
+
+    Args:
+        place: The account.
+        plan: What is verified.
+        journal: On this machine.
+        run: Id of the run.
+        say: Gets a line a step.
+    """
+
+    def __init__(self, *, place: Place, plan: Plan, journal: Journal, run: str, say: Callable[[str], None]) -> None:
+        self._place, self._plan, self._journal, self._run, self._say = place, plan, journal, run, say
+        self._lock = Lock(place.client("ssm"), place.names, run)
+        self._budget = Budget(limit=plan.max_usd, prices=plan.prices)
+        self._unit = Unit(place, journal, self._beat)
+        self._results: list[ClaimResult] = []
+        self._running: dict[str, int] = {}
+        self._checks: LoopChecks | None = None
+        self._stopped = ""
+        self._watches_budget = False
+
+    def run(self) -> SignedReport:
+        """Verify, tear down, and return the signed report.
+
+        Raises:
+            VerifyError: If it is refused; then nothing was made, or everything is gone.
+            LeftBehindError: If something could not be removed; the message has the command that does.
+        """
+        self._plan.check()
+        place = self._place
+        self._lock.acquire(place.wall(), command=place.command)
+        self._journal.begin(self._run)
+        self._journal.make("lock", place.names.lock)
+        started = place.now()
+        refusal: BaseException | None = None
+        signed: SignedReport | None = None
+        try:
+            self._sweep()
+            self._steps()
+        except LostLockError:
+            raise
+        except (VerifyError, ClientError, BotoCoreError, KeyboardInterrupt) as error:
+            refusal = error
+        try:
+            left = self._tear_down(is_refused=refusal is not None)
+            if refusal is None and not left:
+                try:
+                    signed = self._report(started)
+                except ClientError as error:
+                    if is_cut_off(error):
+                        raise
+                    refusal = error
+                left, _ = remove_all(place, self._journal, self._unit, beat=self._renew)
+            if not left:
+                self._lock.release()
+                self._journal.gone("lock", place.names.lock)
+                self._journal.end()
+        except (ClientError, BotoCoreError, KeyboardInterrupt) as error:
+            raise LeftBehindError(self._why(error), self._open(), place.command) from error
+        if left:
+            why = "not everything could be removed" if refusal is None else self._why(refusal)
+            raise LeftBehindError(why, [*map(" ".join, left), f"lock {place.names.lock}"], place.command) from refusal
+        if signed is None:
+            raise VerifyError("no report was signed") if refusal is None else refusal
+        return signed
+
+    # -- steps
+
+    def _steps(self) -> None:
+        plan, place = self._plan, self._place
+        chosen = plan.steps()
+        free: dict[str, Callable[[], str]] = {
+            "region-has-the-endpoint-services": lambda: free_checks.region_has_services(place, plan.template),
+            "quotas-leave-room": lambda: free_checks.quotas_leave_room(place, with_image=bool(plan.digest)),
+            "iam-takes-the-policies": lambda: free_checks.policies_are_taken(place, plan.template),
+            "step-functions-takes-the-definitions": lambda: free_checks.definitions_are_taken(place, plan.template),
+            "cloudformation-takes-the-template": self._check_change_set,
+        }
+        if plan.digest:
+            free_checks.image_is_in_the_registry(place, plan.repository, plan.digest)
+        for step in chosen:
+            if step.is_free:
+                for claim in step.claims:
+                    self._assert(claim, free[claim])
+        refused = [
+            r.claim for r in self._results if r.verdict is Verdict.FAILED and r.claim != "iam-takes-the-policies"
+        ]
+        if refused:
+            self._stopped = f"nothing is deployed after {', '.join(refused)}"
+        paid = [step for step in chosen if not step.is_free]
+        for step in paid:
+            if not self._stopped:
+                self._paid(step)
+
+    def _paid(self, step: Step) -> None:
+        """Run a paid step if the budget admits it; count what it makes."""
+        place, now = self._place, self._place.now()
+        self._budget.reserve = ahead(TEARDOWN, self._network(step), self._plan.prices)
+        try:
+            self._budget.check(now, ahead=ahead(step, self._running, self._plan.prices))
+            self._budget.start({**step.keeps, **step.meanwhile}, now)
+            self._running |= step.keeps
+            self._watches_budget = True
+            self._run_paid(step)
+        except BudgetError as error:
+            self._stopped = str(error)
+            self._say(f"stop: {error}")
+        finally:
+            self._watches_budget = False
+            self._budget.stop(step.meanwhile, place.now())
+
+    def _run_paid(self, step: Step) -> None:
+        if step.name == "deploy":
+            self._deploy()
+        if self._checks is None:
+            return
+        checks = self._checks
+        table: dict[str, Callable[[], str | None]] = {
+            "unit-deploys-without-a-model": checks.nothing_serves_yet,
+            "functions-fit-lambda-limits": checks.functions_are_active,
+            "approval-status-key-is-evaluated": checks.approval_status_is_a_condition,
+            "approver-is-a-session": checks.approver_is_a_session,
+            "approved-model-serves": checks.first_model_serves,
+            "data-capture-in-new-accounts": checks.capture_arrives,
+            "approval-event-names-fields": checks.metadata_starts_nothing,
+            "repeated-approval-sends-event": checks.approval_again_sends_an_event,
+            "canary-promotes": checks.canary_promotes,
+            "metrics-by-endpoint-config": checks.metrics_by_config,
+            "alarm-returns-to-old-config": checks.canary_rolls_back,
+            "isolated-network-reaches-services": checks.network_has_no_reject,
+        }
+        for claim in step.claims:
+            result = self._assert(claim, table[claim])
+            if claim in ("approved-model-serves", "canary-promotes") and result.verdict is Verdict.FAILED:
+                self._stopped = f"{claim} failed, and the rest stands on it"
+                return
+
+    def _deploy(self) -> None:
+        since = self._place.now()
+        try:
+            outputs = self._unit.deploy(self._plan.template_key)
+        except CheckError as error:
+            self._record("unit-deploys-without-a-model", Verdict.FAILED, str(error), 0.0)
+            self._stopped = "the unit was not deployed"
+            return
+        suffix = "amazonaws.com.cn" if self._place.region.startswith("cn-") else "amazonaws.com"
+        registry = f"{self._place.account}.dkr.ecr.{self._place.region}.{suffix}"
+        deployed = Deployed(
+            outputs=outputs,
+            functions=tuple(self._unit.functions()),
+            flow_logs=outputs.get("FlowLogs", ""),
+            image=f"{registry}/{self._plan.repository}@{self._plan.digest}",
+            since=since,
+        )
+        self._checks = LoopChecks(self._place, deployed, self._beat)
+
+    def _check_change_set(self) -> str:
+        self._unit.upload(self._plan.files)
+        return self._unit.check_change_set(self._plan.template_key)
+
+    def _assert(self, claim: str, check: Callable[[], str | None]) -> ClaimResult:
+        """Run one check and keep what it showed."""
+        started = time.monotonic()
+        try:
+            evidence = check()
+        except CheckError as error:
+            verdict, text = Verdict.FAILED, str(error)
+        except ClientError as error:
+            if is_cut_off(error):
+                raise
+            verdict, text = Verdict.FAILED, str(error)
+        else:
+            verdict = Verdict.SKIPPED if evidence is None else Verdict.PASSED
+            text = "nothing to look at" if evidence is None else evidence
+        return self._record(claim, verdict, text, time.monotonic() - started)
+
+    def _record(self, claim: str, verdict: Verdict, evidence: str, seconds: float) -> ClaimResult:
+        result = ClaimResult(
+            claim=claim, verdict=verdict, evidence=self._place.hide(evidence), seconds=round(seconds, 1)
+        )
+        self._results.append(result)
+        self._say(f"{verdict.value:7} {seconds:7.1f} s  {claim}: {result.evidence}")
+        return result
+
+    def _sweep(self) -> None:
+        """Remove what bears our names although nobody holds the lock: somebody deleted the lock of a killed run."""
+        found = leftovers.find(self._place)
+        if found:
+            self._say(f"remove what an earlier run left: {', '.join(map(' '.join, found))}")
+            left, why = remove_all(self._place, self._journal, self._unit, beat=self._renew)
+            if left:
+                raise VerifyError(f"an earlier run left {', '.join(map(' '.join, left))}, and it does not go: {why}")
+
+    # -- the end
+
+    def _tear_down(self, *, is_refused: bool) -> list[leftovers.Left]:
+        """Remove all that this run made, and return what is left."""
+        serves = INSTANCE in self._running
+        deployed = self._checks is not None
+        started = time.monotonic()
+        left, why = remove_all(self._place, self._journal, self._unit, beat=self._renew)
+        self._budget.stop(self._running, self._place.now())
+        seconds = time.monotonic() - started
+        if deployed and serves:
+            verdict, text = (
+                (Verdict.FAILED, why) if why else (Verdict.PASSED, "deleted with full buckets and a serving model")
+            )
+            self._record("unit-is-deleted-while-serving", verdict, text, seconds)
+        if is_refused and not self._results:
+            return left
+        text = ", ".join(map(" ".join, left)) if left else "nothing by name or tag"
+        self._record("verify-leaves-nothing", Verdict.FAILED if left else Verdict.PASSED, text, seconds)
+        return left
+
+    def _report(self, started: datetime) -> SignedReport:
+        plan, place = self._plan, self._place
+        done = {result.claim for result in self._results}
+        for step in (*steps(interface_endpoints=0), TEARDOWN):
+            for claim in step.claims:
+                if claim not in done:
+                    reason = self._stopped or ("--free" if plan.is_free_only else _NO_IMAGE)
+                    self._record(claim, Verdict.SKIPPED, reason, 0.0)
+        now = place.now()
+        report = VerifyReport(
+            run=self._run,
+            cloud=place.cloud,
+            region=place.region,
+            started=started.isoformat(),
+            ended=now.isoformat(),
+            version=plan.version,
+            versions=dict(plan.versions),
+            template_sha256=hashlib.sha256(plan.template_body).hexdigest(),
+            image_digest=plan.digest,
+            estimate_usd=round(plan.estimate(), 2),
+            spent_usd=round(self._budget.spent(now), 2),
+            results=tuple(self._results),
+            left=(),
+        )
+        return sign(place.client("kms"), place.names, report, made=lambda key: self._journal.make("signing-key", key))
+
+    def _network(self, step: Step) -> dict[str, int]:
+        """Return what a teardown still pays for: all but instances, which go first."""
+        things = {**self._running, **step.keeps}
+        return {kind: count for kind, count in things.items() if kind != INSTANCE}
+
+    def _beat(self) -> None:
+        self._renew()
+        if self._watches_budget:
+            self._budget.check(self._place.now())
+
+    def _renew(self) -> None:
+        self._lock.renew(self._place.wall())
+
+    def _open(self) -> list[str]:
+        return [f"{kind} {name}" for kind, name in self._journal.left()]
+
+    def _why(self, error: BaseException) -> str:
+        if is_cut_off(error):
+            return "the credentials have expired: sign in again"
+        if isinstance(error, KeyboardInterrupt):
+            return "interrupted"
+        return self._place.hide(str(error)).rstrip(".")
+
+
+def clean(*, place: Place, journal: Journal, run: str, say: Callable[[str], None]) -> list[str]:
+    """Remove what a killed verification left, by names and tags alone, and return what it was.
+
+    Args:
+        place: The account.
+        journal: On this machine; it says whether the holder of the lock was killed here.
+        run: Id of this run.
+        say: Gets a line for each thing.
+
+    Raises:
+        VerifyError: If the holder of the lock may still work.
+        LeftBehindError: If something does not go.
+    """
+    lock = Lock(place.client("ssm"), place.names, run)
+    holder = lock.holder()
+    if holder is not None and holder.is_fresh(place.wall()) and not journal.is_of_a_dead_process(holder.run):
+        raise VerifyError(
+            f"verification {holder.run} holds this account and region and may still work; it removes what it made when it ends. "
+            f"If it was killed on another machine, run this again after {holder.until}"
+        )
+    found = leftovers.find(place)
+    if holder is None and not found:
+        journal.end()
+        return []
+    lock.take_over(place.wall())
+    for kind, name in found:
+        say(f"found {kind} {name}")
+
+    def beat() -> None:
+        lock.renew(place.wall())
+
+    left, why = remove_all(place, journal, Unit(place, journal, beat), beat=beat)
+    if left:
+        raise LeftBehindError(why or "not everything could be removed", list(map(" ".join, left)), place.command)
+    lock.release()
+    journal.end()
+    return [f"{kind} {name}" for kind, name in found] + ([] if holder is None else [f"lock {place.names.lock}"])
+
+
+def remove_all(
+    place: Place, journal: Journal, unit: Unit, *, beat: Callable[[], None]
+) -> tuple[list[leftovers.Left], str]:
+    """Remove everything but the lock: the stack first, then what stands beside it. Return what is left, and why.
+
+    Args:
+        place: The account.
+        journal: Gets what is gone.
+        unit: The stack.
+        beat: Called while it waits.
+    """
+    why = ""
+    left: list[leftovers.Left] = []
+    for _ in range(_ROUNDS):
+        why = unit.delete() or ""
+        for found in leftovers.find(place):
+            if found[0] != "stack":
+                with contextlib.suppress(CheckError):
+                    leftovers.remove(place, found, beat=beat)
+        left = leftovers.find(place)
+        if not left:
+            break
+    gone = [item for item in journal.left() if item not in left and item[0] != "lock"]
+    for kind, name in gone:
+        journal.gone(kind, name)
+    return left, why

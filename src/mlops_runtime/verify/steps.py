@@ -1,0 +1,141 @@
+"""The steps of a verification as data: what each shows, how long it may take on AWS, and what it makes that costs money."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mlops_runtime.verify.hourly_price import KEY, NETWORK_ENDPOINT, HourlyPrices
+
+INSTANCE = "ml.m5.large"
+FLEET = 2  # the smallest fleet of which a canary can take a part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step.
+
+    Args:
+        name: Its name.
+        claims: Ids of what it shows: the ledger's where it has the claim.
+        minutes: How long it may take on AWS; 0 for what is free.
+        keeps: What it makes that exists until the teardown, by kind of the price table.
+        meanwhile: What exists only while it runs.
+        needs_image: Whether it needs a serving image in ECR.
+    """
+
+    name: str
+    claims: tuple[str, ...]
+    minutes: int = 0
+    keeps: Mapping[str, int] = field(default_factory=dict)
+    meanwhile: Mapping[str, int] = field(default_factory=dict)
+    needs_image: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it makes nothing that is paid by the hour."""
+        return self.minutes == 0
+
+
+TEARDOWN = Step(name="teardown", claims=("unit-is-deleted-while-serving", "verify-leaves-nothing"), minutes=40)
+
+
+def steps(*, interface_endpoints: int) -> tuple[Step, ...]:
+    """Return the steps in order, without the teardown.
+
+    Args:
+        interface_endpoints: Interface endpoints of the unit's network, in its one zone.
+    """
+    return (
+        Step(name="region", claims=("region-has-the-endpoint-services",)),
+        Step(name="quotas", claims=("quotas-leave-room",)),
+        Step(name="policies", claims=("iam-takes-the-policies",)),
+        Step(name="definitions", claims=("step-functions-takes-the-definitions",)),
+        Step(name="change_set", claims=("cloudformation-takes-the-template",)),
+        Step(
+            name="deploy",
+            claims=("unit-deploys-without-a-model", "functions-fit-lambda-limits"),
+            minutes=15,
+            keeps={NETWORK_ENDPOINT: interface_endpoints, KEY: 1},
+            needs_image=True,
+        ),
+        Step(
+            name="approver",
+            claims=("approval-status-key-is-evaluated", "approver-is-a-session"),
+            minutes=2,
+            needs_image=True,
+        ),
+        Step(
+            name="first_model",
+            claims=("approved-model-serves", "data-capture-in-new-accounts"),
+            minutes=20,
+            keeps={INSTANCE: FLEET},
+            needs_image=True,
+        ),
+        Step(
+            name="approval_events",
+            claims=("approval-event-names-fields", "repeated-approval-sends-event"),
+            minutes=5,
+            needs_image=True,
+        ),
+        Step(
+            name="canary",
+            claims=("canary-promotes", "metrics-by-endpoint-config"),
+            minutes=35,
+            meanwhile={INSTANCE: FLEET},
+            needs_image=True,
+        ),
+        Step(
+            name="rollback",
+            claims=("alarm-returns-to-old-config",),
+            minutes=30,
+            meanwhile={INSTANCE: FLEET},
+            needs_image=True,
+        ),
+        Step(name="flow_logs", claims=("isolated-network-reaches-services",), minutes=2, needs_image=True),
+    )
+
+
+def estimate(chosen: Sequence[Step], prices: HourlyPrices) -> float:
+    """Return USD that a run costs if every step takes all of its time.
+
+    Args:
+        chosen: The steps that will run, in order.
+        prices: The region's prices.
+
+    Example:
+        >>> from mlops_runtime.verify.hourly_price import hourly_prices
+        >>> round(estimate(steps(interface_endpoints=8), hourly_prices("us-east-1")), 2)
+        1.0
+    """
+    paid = [step for step in (*chosen, TEARDOWN) if not step.is_free]
+    if paid == [TEARDOWN]:
+        return 0.0
+    total = 0.0
+    for number, step in enumerate(paid):
+        rest = sum(later.minutes for later in paid[number:]) / 60
+        total += sum(prices.cost(kind, count=count, hours=rest) for kind, count in step.keeps.items())
+        total += cost_meanwhile(step, prices)
+    return total
+
+
+def cost_meanwhile(step: Step, prices: HourlyPrices) -> float:
+    """Return USD for what exists only while a step runs, if it takes all of its time.
+
+    Args:
+        step: The step.
+        prices: The region's prices.
+    """
+    hours = step.minutes / 60
+    return sum(prices.cost(kind, count=count, hours=hours) for kind, count in step.meanwhile.items())
+
+
+def ahead(step: Step, running: Mapping[str, int], prices: HourlyPrices) -> float:
+    """Return USD that a step may cost: what runs already, what it makes, each for all of its time.
+
+    Args:
+        step: The step.
+        running: What exists already, by kind.
+        prices: The region's prices.
+    """
+    hours = step.minutes / 60
+    things = [*running.items(), *step.keeps.items(), *step.meanwhile.items()]
+    return sum(prices.hour(kind) * count * hours for kind, count in things)

@@ -1,0 +1,207 @@
+"""The unit of a verification as a stack: its files, its change set, its deployment and its end."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.verify.journal import Journal
+from mlops_runtime.verify.place import Place
+from mlops_runtime.verify.problems import CheckError, VerifyError
+
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+_OWNED = ("BucketAlreadyOwnedByYou",)
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """One file of the assembly: its key in the bucket, and how to read it."""
+
+    key: str
+    read: Callable[[], bytes]
+
+
+class Unit:
+    """The stack.
+
+    Args:
+        place: The account.
+        journal: Gets everything before it is made.
+        beat: Called while it waits.
+    """
+
+    def __init__(self, place: Place, journal: Journal, beat: Callable[[], None]) -> None:
+        self._place, self._journal, self._beat = place, journal, beat
+        self._cloudformation = place.client("cloudformation")
+
+    def upload(self, files: Sequence[File]) -> None:
+        """Make the bucket and upload the assembly's files.
+
+        Args:
+            files: The files.
+
+        Raises:
+            VerifyError: If another account has a bucket of the name.
+        """
+        place, s3 = self._place, self._place.client("s3")
+        bucket = place.names.bucket
+        self._journal.make("bucket", bucket)
+        location = (
+            {} if place.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": place.region}}
+        )
+        try:
+            s3.create_bucket(Bucket=bucket, **location)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "BucketAlreadyExists":
+                self._journal.gone("bucket", bucket)
+                raise VerifyError(
+                    f"another account has the bucket {bucket}; choose another region with --region"
+                ) from error
+            if code not in _OWNED:
+                raise
+        s3.put_public_access_block(
+            Bucket=bucket,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": True,
+                "BlockPublicPolicy": True,
+                "IgnorePublicAcls": True,
+                "RestrictPublicBuckets": True,
+            },
+        )
+        tags = [{"Key": key, "Value": value} for key, value in place.names.tags.items()]
+        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+        for file in files:
+            s3.put_object(Bucket=bucket, Key=file.key, Body=file.read())
+            self._beat()
+
+    def check_change_set(self, template_key: str) -> str:
+        """Make a change set, look at it, and delete it and the stack that it began.
+
+        Args:
+            template_key: Key of the template in the bucket.
+
+        Raises:
+            CheckError: If CloudFormation refuses the template.
+        """
+        name = self._place.names.stack
+        try:
+            changes = self._change_set(template_key)
+        finally:
+            self._end(name)
+            self._journal.gone("stack", name)
+        return f"{changes} resources would be added"
+
+    def deploy(self, template_key: str) -> dict[str, str]:
+        """Deploy the stack and return its outputs.
+
+        Args:
+            template_key: Key of the template in the bucket.
+
+        Raises:
+            CheckError: If it fails; names the first resources that failed.
+        """
+        name = self._place.names.stack
+        self._change_set(template_key)
+        self._cloudformation.execute_change_set(StackName=name, ChangeSetName=name)
+        status = self._settled(name)
+        if status != "CREATE_COMPLETE":
+            raise CheckError(f"the stack ended as {status}: {self._reasons(name)}")
+        described = self._describe(name) or {}
+        return {row["OutputKey"]: row["OutputValue"] for row in described.get("Outputs", [])}
+
+    def functions(self) -> list[str]:
+        """Return the names of the stack's functions."""
+        pages = self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=self._place.names.stack)
+        return [
+            row["PhysicalResourceId"]
+            for page in pages
+            for row in page["StackResourceSummaries"]
+            if row["ResourceType"] == "AWS::Lambda::Function"
+        ]
+
+    def delete(self) -> str | None:
+        """Delete the stack, and return why it could not be, or ``None``."""
+        return self._end(self._place.names.stack)
+
+    def exists(self) -> bool:
+        """Return whether there is such a stack."""
+        return self._describe(self._place.names.stack) is not None
+
+    def _change_set(self, template_key: str) -> int:
+        """Make a change set for a new stack, and return the number of its changes."""
+        place, client = self._place, self._cloudformation
+        name = place.names.stack
+        self._journal.make("stack", name)
+        url = f"{place.client('s3').meta.endpoint_url.rstrip('/')}/{place.names.bucket}/{template_key}"
+        try:
+            client.create_change_set(
+                StackName=name,
+                ChangeSetName=name,
+                ChangeSetType="CREATE",
+                Capabilities=CAPABILITIES,
+                Tags=[{"Key": key, "Value": value} for key, value in place.names.tags.items()],
+                TemplateURL=url,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationError":
+                raise
+            raise CheckError(f"CloudFormation refuses the template: {error.response['Error']['Message']}") from error
+
+        def made() -> dict[str, Any] | None:
+            description: dict[str, Any] = client.describe_change_set(StackName=name, ChangeSetName=name)
+            return None if description["Status"] in ("CREATE_PENDING", "CREATE_IN_PROGRESS") else description
+
+        description = place.wait(made, "the change set", beat=self._beat)
+        if description["Status"] != "CREATE_COMPLETE":
+            raise CheckError(f"the change set ended as {description['Status']}: {description.get('StatusReason', '')}")
+        pages = client.get_paginator("describe_change_set").paginate(StackName=name, ChangeSetName=name)
+        return sum(len(page["Changes"]) for page in pages)
+
+    def _end(self, name: str) -> str | None:
+        """Delete a stack, some times where resources could not be."""
+        why = None
+        for _ in range(_ATTEMPTS):
+            described = self._describe(name)
+            if described is None:
+                return None
+            # a stack that is being made is left to end: what a create makes after its deletion would stay
+            status = self._settled(name, described["StackId"])
+            if status == "DELETE_COMPLETE":
+                return None
+            self._cloudformation.delete_stack(StackName=described["StackId"])
+            status = self._settled(name, described["StackId"])
+            if status == "DELETE_COMPLETE":
+                return None
+            why = f"the stack ended as {status}: {self._reasons(described['StackId'])}"
+        return why
+
+    def _settled(self, name: str, stack_id: str | None = None) -> str:
+        def settled() -> str | None:
+            described = self._describe(stack_id or name)
+            status = "DELETE_COMPLETE" if described is None else str(described["StackStatus"])
+            return None if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS" else status
+
+        return self._place.wait(settled, f"the end of what happens to stack {name}", beat=self._beat)
+
+    def _reasons(self, name: str) -> str:
+        with contextlib.suppress(ClientError):
+            events = self._cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+            failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("_FAILED")]
+            return "; ".join(
+                f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
+                for event in failed[:3]
+            )
+        return "no events"
+
+    def _describe(self, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        return None if found["StackStatus"] == "DELETE_COMPLETE" else found
