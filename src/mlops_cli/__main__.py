@@ -23,6 +23,7 @@ from mlops_cli import (
     stacks,
     status,
     terraform,
+    verify,
 )
 from mlops_cli.errors import UserError
 
@@ -44,6 +45,7 @@ app.command()(demo.demo)
 app.command()(status.status)
 app.command()(invoke.invoke)
 app.command()(doctor.doctor)
+app.command()(verify.verify)
 app.command()(rollback.rollback)
 app.command()(pause.pause)
 app.command()(pause.resume)

@@ -81,12 +81,13 @@ class Account:
 
 
 @contextmanager
-def account(profile: str | None, home: Path | None) -> Iterator[Account]:
+def account(profile: str | None, home: Path | None, *, region: str | None = None) -> Iterator[Account]:
     """Choose the account; errors of AWS in the block become one line.
 
     Args:
         profile: The profile that the user named.
         home: Folder of the embedded cloud that the user named.
+        region: Region. Default: the profile's, or the embedded cloud's.
 
     Raises:
         UserError: If there is none, or for an error of AWS.
@@ -99,14 +100,15 @@ def account(profile: str | None, home: Path | None) -> Iterator[Account]:
     try:
         running = None if profile is not None else _embedded(home)
         if running is None:
-            session = boto3.Session(profile_name=profile)
+            session = boto3.Session(profile_name=profile, region_name=region)
             if not session.region_name:  # an empty one would become part of a host's name
                 raise NoRegionError
             yield Account(session=session, options={})
         else:
             if sys.stderr.isatty():  # an error stays one line for programs
                 print(f"on the embedded cloud at {running['endpoint_url']}", file=sys.stderr)
-            yield Account(session=boto3.Session(), options=running)
+            chosen = {} if region is None else {"region_name": region}
+            yield Account(session=boto3.Session(), options=running | chosen)
     except ClientError as error:
         raise UserError(refusal(error.response.get("Error", {}), error.operation_name)) from error
     except BotoCoreError as error:

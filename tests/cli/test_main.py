@@ -94,6 +94,7 @@ def test_every_command_on_units_is_documented() -> None:
         "mlops demo",
         "mlops serving",
         "mlops terraform",
+        "mlops verify",
     )
 
     assert [name for name in COMMANDS if not name.startswith(apart) and name not in text] == []

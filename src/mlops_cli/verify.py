@@ -1,0 +1,300 @@
+"""``mlops verify``: what only AWS can show, in an own account, within a budget, and torn down in every path."""
+
+import importlib.metadata
+import json
+import platform
+import re
+import secrets
+import shlex
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from mlops_cli.account import Account, Profile, account
+from mlops_cli.errors import UserError, shown
+from mlops_cli.local import Home
+
+if TYPE_CHECKING:
+    from mlops_runtime.contracts.verify import SignedReport
+    from mlops_runtime.verify.hourly_price import HourlyPrices
+    from mlops_runtime.verify.place import Place
+    from mlops_runtime.verify.run import Plan
+
+_REPOSITORY = "mlops-runtime"
+_UNSET = "sha256:" + "0" * 64
+_IMAGE = re.compile(
+    r"(?:(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/)?"
+    r"(?P<repository>[a-z0-9][a-z0-9._/-]*)@(?P<digest>sha256:[0-9a-f]{64})"
+)
+_PACKAGES = ("boto3", "botocore", "aws-cdk-lib")
+
+
+def verify(
+    *,
+    profile: Profile = None,
+    home: Home = None,
+    region: Annotated[str | None, typer.Option(help="Region. Default: the profile's.", show_default=False)] = None,
+    max_usd: Annotated[
+        float | None, typer.Option(help="USD that the run may cost by the price table; needed unless --free.")
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Serving image in this account and region: REPOSITORY@sha256:DIGEST or its whole URI. Default: `mlops-runtime` "
+            "with `image_digest` of cdk.json.",
+            show_default=False,
+        ),
+    ] = None,
+    free: Annotated[bool, typer.Option("--free", help="Run the free checks alone; nothing is deployed.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Remove what a killed run left, and end.")] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option(help="Check the signature of a report, and end; needs no account.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File of the report. Default: mlops-verify-<region>-<run>.json.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+) -> None:
+    """Deploy a unit of its own to an account, assert what only AWS can show, tear it down, and write a signed report."""
+    from mlops_runtime.price.price_table import PriceError
+    from mlops_runtime.verify.hourly_price import hourly_prices
+    from mlops_runtime.verify.problems import VerifyError
+
+    with shown(VerifyError, PriceError), _terminated_as_interrupted():
+        if check is not None:
+            _check(check, as_json=as_json)
+            return
+        with account(profile, home, region=region) as aws:
+            command = _clean_command(profile, home, aws)
+            if clean:
+                _clean(aws, command, as_json=as_json)
+                return
+            prices = hourly_prices(str(aws.client("sts").meta.region_name))
+            signed = _run(aws, command, prices, max_usd=max_usd, image=image, free=free, say=_say(as_json))
+        _write(signed, output, as_json=as_json)
+
+
+def _run(
+    aws: Account,
+    command: str,
+    prices: "HourlyPrices",
+    *,
+    max_usd: float | None,
+    image: str | None,
+    free: bool,
+    say: Callable[[str], None],
+) -> "SignedReport":
+    from mlops_runtime.verify.run import Verification
+
+    place = _place(aws, command)
+    repository, digest = ("", "") if free else _image(image, place)
+    if not free and not digest:
+        raise UserError(
+            "no serving image: give --image REPOSITORY@sha256:DIGEST of this account and region (or set image_digest in "
+            "cdk.json), or --free for the free checks"
+        )
+    if digest and max_usd is None:
+        raise UserError("give --max-usd: what the run may cost in USD, or --free for the free checks")
+    with tempfile.TemporaryDirectory() as folder:
+        say("synthesize the unit")
+        plan = _plan(Path(folder), place, prices, repository=repository, digest=digest, max_usd=max_usd or 0.0)
+        plan.check()
+        say(f"estimate: {plan.estimate():.2f} USD by the list prices of {prices.region} read on {prices.date}")
+        run = secrets.token_hex(4)
+        verification = Verification(place=place, plan=plan, journal=_journal(place), run=run, say=say)
+        try:
+            return verification.run()
+        except KeyboardInterrupt:
+            raise UserError(f"interrupted; everything that run {run} made is removed") from None
+
+
+def _clean(aws: Account, command: str, *, as_json: bool) -> None:
+    from mlops_runtime.verify.run import clean
+
+    place = _place(aws, command)
+    removed = clean(place=place, journal=_journal(place), run=secrets.token_hex(4), say=_say(as_json))
+    if as_json:
+        typer.echo(json.dumps({"removed": removed}, indent=2))
+    else:
+        typer.echo(f"removed {len(removed)}: {', '.join(removed)}" if removed else "nothing was left")
+
+
+def _check(path: Path, *, as_json: bool) -> None:
+    from mlops_runtime.verify.signature import check
+
+    if not path.is_file():
+        raise UserError(f"there is no file {str(path)!r}; name the report that mlops verify wrote")
+    checked = check(path.read_bytes())
+    report = checked.report
+    if as_json:
+        document = {
+            "format": "mlops.verify-check/1",
+            "cloud": report.cloud,
+            "run": report.run,
+            "report_sha256": checked.report_sha256,
+            "key_sha256": checked.key_sha256,
+            "claims": checked.seen() if report.cloud == "aws" else [],
+        }
+        typer.echo(json.dumps(document, indent=2))
+        return
+    for result in report.results:
+        typer.echo(f"{result.verdict.value:7} {result.claim}: {result.evidence}")
+    typer.echo(f"run {report.run} on {report.cloud}, {report.region}, {report.ended}; version {report.version}")
+    typer.echo(f"report {checked.report_sha256}; unchanged since it was signed with key {checked.key_sha256}")
+    if report.cloud != "aws":
+        typer.echo("this run was on the embedded cloud and shows nothing of AWS")
+
+
+def _write(signed: "SignedReport", output: Path | None, *, as_json: bool) -> None:
+    from mlops_runtime.contracts import to_dict
+    from mlops_runtime.contracts.verify import Verdict
+    from mlops_runtime.verify.signature import fingerprint
+
+    report = signed.report
+    path = Path(f"mlops-verify-{report.region}-{report.run}.json") if output is None else output
+    path.write_text(json.dumps(to_dict(signed), indent=2) + "\n")
+    failed = [result.claim for result in report.results if result.verdict is Verdict.FAILED]
+    if as_json:
+        typer.echo(json.dumps(to_dict(signed), indent=2))
+    else:
+        passed = sum(result.verdict is Verdict.PASSED for result in report.results)
+        skipped = len(report.results) - passed - len(failed)
+        typer.echo(
+            f"{passed} passed, {len(failed)} failed, {skipped} skipped; {report.spent_usd:.2f} USD by the price table"
+        )
+        typer.echo(
+            f"report: {path}, signed with key {fingerprint(signed.signature)}; attach the file and this line to an issue"
+        )
+    if failed:
+        raise UserError(f"{len(failed)} assertions failed: {', '.join(failed)}; the report {path} has the evidence")
+
+
+def _place(aws: Account, command: str) -> "Place":
+    from mlops_runtime.verify.names import names
+    from mlops_runtime.verify.place import EMBEDDED, ON_AWS, Place
+
+    sts = aws.client("sts")
+    answer = sts.get_caller_identity()
+    host = urlsplit(sts.meta.endpoint_url).hostname or ""
+    is_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    number, region = str(answer["Account"]), str(sts.meta.region_name)
+    clients: dict[str, Any] = {}
+
+    def client(service: str) -> Any:
+        if service not in clients:
+            clients[service] = aws.client(service)
+        return clients[service]
+
+    def wall() -> datetime:
+        headers = client("sts").get_caller_identity()["ResponseMetadata"]["HTTPHeaders"]
+        return parsedate_to_datetime(headers["date"]).astimezone(UTC) if "date" in headers else datetime.now(UTC)
+
+    return Place(
+        client=client,
+        account=number,
+        region=region,
+        caller=str(answer["Arn"]),
+        cloud="aws" if is_aws else "embedded",
+        names=names(number, region),
+        now=wall if is_aws else lambda: aws.caller()[1],
+        wall=wall,
+        pace=ON_AWS if is_aws else EMBEDDED,
+        command=command,
+    )
+
+
+def _plan(
+    folder: Path, place: "Place", prices: "HourlyPrices", *, repository: str, digest: str, max_usd: float
+) -> "Plan":
+    """Synthesize the unit and read its assembly."""
+    from mlops_cli.synthesis import synthesize
+    from mlops_local import assembly
+    from mlops_runtime.verify.run import Plan
+    from mlops_runtime.verify.template import Template
+    from mlops_runtime.verify.unit import File
+
+    given = {
+        "unit": place.names.unit,
+        "stack": place.names.stack,
+        "bucket": place.names.bucket,
+        "repository": repository or _REPOSITORY,
+        "digest": digest or _UNSET,
+    }
+    synthesize("python -m mlops_cli.verify_app", folder, {"verify": given})
+    (stack,) = assembly.read(folder, account=place.account, region=place.region)
+    body = stack.template.read_bytes()
+    return Plan(
+        template=Template(json.loads(body), account=place.account, region=place.region),
+        template_key=stack.template_key,
+        template_body=body,
+        files=[File(key=asset.key, read=asset.read) for asset in stack.assets],
+        prices=prices,
+        max_usd=max_usd,
+        is_free_only=not digest,
+        repository=repository,
+        digest=digest,
+        version=importlib.metadata.version("mlops-constructs"),
+        versions={"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES},
+    )
+
+
+def _image(given: str | None, place: "Place") -> tuple[str, str]:
+    """Return repository and digest of the serving image; empty ones where none is named."""
+    if given is None:
+        settings = json.loads(Path("cdk.json").read_text()) if Path("cdk.json").is_file() else {}
+        digest = str(settings.get("context", {}).get("image_digest", _UNSET))
+        return ("", "") if digest == _UNSET else (_REPOSITORY, digest)
+    match = _IMAGE.fullmatch(given)
+    if match is None:
+        raise UserError(
+            f"--image must be REPOSITORY@sha256:<64 hexadecimal digits> or its whole URI in ECR, got {given!r}"
+        )
+    for name, here in (("account", place.account), ("region", place.region)):
+        if match[name] not in (None, here):
+            raise UserError(
+                f"--image is of {name} {match[name]}, the run of {here}: push it there, or choose another {name}"
+            )
+    return match["repository"], match["digest"]
+
+
+def _journal(place: "Place") -> Any:
+    from mlops_runtime.verify.journal import Journal
+
+    return Journal(Path(".mlops") / "verify" / f"{place.region}-{place.account}.jsonl")
+
+
+def _clean_command(profile: str | None, home: Path | None, aws: Account) -> str:
+    parts = ["mlops", "verify", "--clean"]
+    if profile is not None:
+        parts += ["--profile", profile]
+    if home is not None:
+        parts += ["--home", str(home)]
+    return shlex.join([*parts, "--region", str(aws.client("sts").meta.region_name)])
+
+
+def _say(as_json: bool) -> Callable[[str], None]:
+    return lambda line: typer.echo(line, err=as_json)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Meet SIGTERM as Ctrl-C is met: what was made is removed first."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

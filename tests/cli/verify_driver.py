@@ -1,0 +1,62 @@
+"""``mlops`` in a process that is killed, or whose credentials expire, at one of its calls that change something.
+
+``verify_driver.py ASSEMBLY MODE NUMBER ARGUMENT...``: the unit is copied from a folder in place of a synthesis. Modes: ``before``
+and ``after`` kill the process around change ``NUMBER``, ``later`` two seconds after it, ``expire`` answers every call from then on
+as AWS does once a session has ended, ``none`` does nothing.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+import mlops_cli.synthesis
+from mlops_cli.__main__ import main
+
+EXPIRED = {"Error": {"Code": "ExpiredToken", "Message": "The security token included in the request is expired"}}
+
+
+READS = ("Get", "List", "Describe", "Head", "Simulate", "Validate", "Invoke")
+
+
+def drive(assembly: Path, mode: str, number: int) -> None:
+    """Stand in front of every call."""
+    call, made = BaseClient._make_api_call, 0
+
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(self: BaseClient, operation: str, arguments: dict[str, Any]) -> Any:
+        nonlocal made
+        is_change = not operation.startswith(READS)
+        made += is_change
+        if mode == "expire" and made >= number:
+            raise ClientError(EXPIRED, operation)
+        is_here = is_change and made == number
+        if is_here and mode == "before":
+            kill()
+        answer = call(self, operation, arguments)
+        if is_here and mode == "after":
+            kill()
+        if is_here and mode == "later":
+            threading.Timer(2.0, kill).start()
+        return answer
+
+    def copied(_app: str, output: Path, _context: object) -> None:
+        shutil.copytree(assembly, output, dirs_exist_ok=True)
+
+    BaseClient._make_api_call = counted
+    mlops_cli.synthesis.synthesize = copied
+    main()
+
+
+if __name__ == "__main__":
+    folder, wanted, at = sys.argv[1:4]
+    sys.argv = ["mlops", *sys.argv[4:]]
+    drive(Path(folder), wanted, int(at))
