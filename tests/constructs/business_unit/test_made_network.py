@@ -145,6 +145,14 @@ def test_whatever_runs_waits_for_endpoints_that_are_added_later() -> None:
     assert [set(group["DependsOn"]) for group in groups] == [ways, ways]
 
 
+def test_gateway_endpoints_admit_other_accounts_buckets(template: Template) -> None:
+    """CloudFormation's bucket for the answers of custom resources is one; a policy on this account's principals would lose them."""
+    gateways = template.find_resources("AWS::EC2::VPCEndpoint", {"Properties": {"VpcEndpointType": "Gateway"}})
+
+    assert len(gateways) == 2
+    assert all("PolicyDocument" not in gateway["Properties"] for gateway in gateways.values())
+
+
 def test_another_network_is_there_already() -> None:
     """Nothing is waited for in a network of somebody else."""
     stack = cdk.Stack(cdk.App(), "S")
