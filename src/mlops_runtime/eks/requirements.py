@@ -80,7 +80,7 @@ def _has_flag(agent: Mapping[str, Any] | None) -> bool:
 
 
 def _check_metrics(cluster: Cluster, name: str) -> None:
-    """Require the metrics API, which no cluster of EKS has by itself, on Auto Mode neither.
+    """Require the metrics API, which a cluster that the API made does not have by itself, on Auto Mode neither.
 
     See: https://docs.aws.amazon.com/eks/latest/userguide/metrics-server.html
     """
