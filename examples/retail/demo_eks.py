@@ -92,7 +92,7 @@ class EksTrip(Trip):
         with self.step("synthesize the unit for the cluster") as detail:
             run_build("mlops assets build")
             context = {"image_digest": _DIGEST, "stacks": [stack], "target": "eks", "cluster": self._attributes}
-            synthesize("python app.py", folder / "assembly", context)
+            synthesize("python app.py", folder / "assembly", context, self.running.environment())
             detail.append(f"stack {stack}")
         with self.step("deploy: the tenant's place on the cluster is made, nothing is live yet") as detail:
             outputs = deployer.deploy(self.running, folder / "assembly", stacks=[stack])[stack]

@@ -120,7 +120,8 @@ class Trip:
         """Synthesize the unit's stack of the app, and deploy it."""
         stack = self.replay.stack
         with self.step("synthesize the unit") as detail:
-            synthesize_app(None, folder / "assembly", {"stacks": [stack]})
+            surroundings = self.running.environment()
+            synthesize_app(None, folder / "assembly", {"stacks": [stack]}, surroundings)
             detail.append(f"stack {stack}")
         with self.step("deploy, in an account without any model") as detail:
             outputs = deployer.deploy(self.running, folder / "assembly", stacks=[stack])[stack]

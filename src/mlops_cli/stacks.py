@@ -25,7 +25,7 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
 
     with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
-        synthesize_app(app, Path(folder))
+        synthesize_app(app, Path(folder), surroundings=running.environment())
         for notice in notices(Path(folder), stacks):
             typer.echo(notice, err=True)
         shown_events = _Progress()
@@ -44,7 +44,7 @@ def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
 
     with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
-        synthesize_app(app, Path(folder))
+        synthesize_app(app, Path(folder), surroundings=running.environment())
         shown_events = _Progress()
         deployer.destroy(running, Path(folder), stacks=stacks, on_event=shown_events)
     if not shown_events.count:
@@ -75,13 +75,20 @@ class _Progress:
         typer.echo(str(event))
 
 
-def synthesize_app(app: str | None, output: Path, context: Mapping[str, object] | None = None) -> None:
+def synthesize_app(
+    app: str | None,
+    output: Path,
+    context: Mapping[str, object] | None = None,
+    surroundings: Mapping[str, str] | None = None,
+) -> None:
     """Synthesize the app of the folder one stands in as the stock CLI does: cdk.json's build first, then its app.
 
     Args:
         app: Command line of the app. ``None``: cdk.json's.
         output: Where the cloud assembly goes.
         context: Put over cdk.json's, as ``cdk --context`` does. Default: nothing is.
+        surroundings: Variables of the embedded cloud that the app is meant for, which keep it from AWS. The build runs without
+            them: it fetches packages, and a registry may be on AWS. Default: the app is not meant for one.
     """
     from mlops_cli.synthesis import run_build, synthesize
 
@@ -95,7 +102,8 @@ def synthesize_app(app: str | None, output: Path, context: Mapping[str, object] 
             "no app to synthesize: there is no cdk.json here with an `app`; run in the app's folder or give --app"
         )
     kept = settings.get("context", {})
-    synthesize(command, output, {**(kept if isinstance(kept, dict) else {}), **({} if context is None else context)})
+    merged = {**(kept if isinstance(kept, dict) else {}), **({} if context is None else context)}
+    synthesize(command, output, merged, surroundings)
 
 
 def _settings(path: Path) -> dict[str, object]:

@@ -44,13 +44,22 @@ def run_build(command: str) -> None:
         raise UserError(f"the build {command!r} failed: {_last_words(result.stderr)}")
 
 
-def synthesize(app: str, output: Path, context: Mapping[str, object]) -> None:
+def synthesize(
+    app: str, output: Path, context: Mapping[str, object], surroundings: Mapping[str, str] | None = None
+) -> None:
     """Run ``app`` (a command line) so that it writes its cloud assembly to ``output``.
+
+    Args:
+        app: The command line.
+        output: Where the assembly goes.
+        context: The app's context.
+        surroundings: Variables of the embedded cloud that it is meant for, which keep the app from AWS. Default: it is not meant
+            for one.
 
     Raises:
         UserError: If the app fails; its last lines are in the message.
     """
-    environment = synthesis_environment()
+    environment = synthesis_environment() | dict(surroundings or {})
     environment["CDK_OUTDIR"] = str(output)
     if context:
         environment["CDK_CONTEXT_JSON"] = json.dumps(dict(context))

@@ -56,6 +56,19 @@ signal.add_dependency(price)
 app.synth()
 """
 
+# an app that looks an account up while it synthesizes, at AWS's own address
+ASKING = """
+import aws_cdk as cdk
+import boto3
+
+sts = boto3.client("sts", endpoint_url="https://sts.ap-south-1.amazonaws.com")
+app = cdk.App()
+stack = cdk.Stack(app, "CliAsking")
+account = sts.get_caller_identity()["Account"]
+cdk.CfnResource(stack, "Price", type="AWS::SSM::Parameter", properties={"Type": "String", "Value": account})
+app.synth()
+"""
+
 PAIR = """
 import aws_cdk as cdk
 
@@ -250,6 +263,17 @@ def test_only_named_stacks_are_touched_and_what_stays_is_named(
     assert not _exists(cloud, "CliRight")
     cloud.client("s3").head_bucket(Bucket=bucket)
     cloud.client("s3").delete_bucket(Bucket=bucket)
+
+
+def test_an_app_that_asks_aws_is_answered_by_the_cloud(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+    """What ``mlops deploy`` starts reaches no AWS, whatever it does."""
+    app(ASKING)
+
+    deployed = mlops("deploy", "--home", cloud.home)
+
+    assert ("CliAsking", "CREATE_COMPLETE") in _events(deployed.stdout), deployed.stderr
+    assert cloud.status()["hosts"]["served"]["sts.ap-south-1.amazonaws.com"] == 1
+    assert mlops("destroy", "--home", cloud.home).returncode == 0
 
 
 def test_the_option_goes_before_cdk_json(mlops: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path) -> None:
