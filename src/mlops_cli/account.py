@@ -57,7 +57,8 @@ class Account:
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which libraries that are not boto3 reach the same account, with the keys as of now."""
-        keys = self.session.get_credentials()
+        # the embedded cloud's are in the options: a session without any would ask the metadata service of an instance
+        keys = None if self.options else self.session.get_credentials()
         frozen = None if keys is None else keys.get_frozen_credentials()
         values = {
             "AWS_REGION": self.options.get("region_name", self.session.region_name),

@@ -1,5 +1,7 @@
 """Which account a command talks to, and what it says when AWS refuses."""
 
+import os
+import socket
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -99,6 +101,23 @@ def test_other_libraries_reach_the_same_account(cloud: Cloud, monkeypatch: pytes
     with account(None, cloud.home) as aws:
         assert aws.environment().items() <= cloud.environment().items()
         assert "AWS_ENDPOINT_URL_GLUE" not in aws.environment()
+
+
+def test_the_embedded_cloud_needs_no_metadata_service(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine without keys botocore would ask an instance's for some."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_METADATA_SERVICE_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as instance:
+        instance.setblocking(False)
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{instance.getsockname()[1]}/")
+        with account(None, cloud.home) as aws:
+            assert aws.environment()["AWS_ACCESS_KEY_ID"] == "test"
+
+        with pytest.raises(BlockingIOError):
+            instance.accept()
 
 
 def test_fails_on_two_choices(tmp_path: Path) -> None:

@@ -15,6 +15,16 @@ SCRIPT = Path(__file__).with_name("sagemaker_calls.py")
 # what a data scientist may do: nothing of this is granted by the embedded cloud
 ALLOWED = [
     {"Effect": "Allow", "Action": ["sagemaker:*", "s3:*", "logs:Describe*", "logs:Get*"], "Resource": "*"},
+    {
+        "Effect": "Allow",  # who registers a version must be able to read its image
+        "Action": [
+            "ecr:BatchGetImage",
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:GetDownloadUrlForLayer",
+            "ecr:DescribeImages",
+        ],
+        "Resource": "arn:aws:ecr:us-east-1:000000000000:repository/tiny",
+    },
     {"Effect": "Allow", "Action": "iam:GetRole", "Resource": "arn:aws:iam::000000000000:role/scientist"},
     {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::000000000000:role/execution"},
 ]
