@@ -40,7 +40,10 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Give the embedded cloud that all tests of a session share; each test names its own resources, and the clock only goes on."""
     from mlops_local.cloud import up
 
-    running = up(tmp_path_factory.mktemp("cloud"))
+    with pytest.MonkeyPatch.context() as environment:
+        # every test that deploys a unit makes a network, which the session's tests would have to count among them
+        environment.setenv("MLOPS_LOCAL_VPCS", "100")
+        running = up(tmp_path_factory.mktemp("cloud"))
     try:
         yield running
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 from ministack.core.responses import json_response
 from ministack.services import stepfunctions as sfn
 
-from mlops_local import compat
+from mlops_local import compat, state_machines
 
 compat.expect("ministack.services.stepfunctions", _validate_state_machine_definition="(data)")
 compat.expect(
@@ -37,7 +37,8 @@ def validate(data: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         data: The request.
     """
-    found = list(_diagnostics(str(data.get("definition", ""))))
+    definition = str(data.get("definition", ""))
+    found = [*_diagnostics(definition), *state_machines.diagnostics(definition)]
     limit = int(data.get("maxResults") or _MAXIMUM)
     return {"result": "FAIL" if found else "OK", "diagnostics": found[:limit], "truncated": len(found) > limit}
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ministack.core.responses import error_response_json, json_response
+from ministack.core.responses import error_response_json
 from ministack.services import cloudwatch_logs
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
@@ -20,9 +20,6 @@ from ministack.services.cloudformation import provisioners
 from mlops_local import compat
 from mlops_runtime.aws_api import UnsupportedField, unsupported_fields
 
-compat.expect(
-    "ministack.core.responses", json_response="(data, status=200, *, content_type='application/x-amz-json-1.0')"
-)
 compat.expect(
     "ministack.services.cloudwatch_logs",
     _put_resource_policy="(data)",
@@ -32,7 +29,6 @@ compat.expect(
     "ministack.services.stepfunctions",
     _create_state_machine="(data)",
     _update_state_machine="(data)",
-    _validate_state_machine_definition="(data)",
 )
 compat.expect(
     "ministack.services.cloudformation.provisioners",
@@ -52,14 +48,12 @@ _FULL = (
     "We suggest prefixing your CloudWatch log group name with /aws/vendedlogs/states/."
 )
 _CODE = "SCHEMA_VALIDATION_FAILED"
-_DIAGNOSTICS = 100  # of one answer: https://docs.aws.amazon.com/step-functions/latest/apireference/API_ValidateStateMachineDefinition.html
 
 
 def install() -> None:
     """Put the checks in front of the API and of CloudFormation's handler."""
     sfn._create_state_machine = _checked(sfn._create_state_machine)
     sfn._update_state_machine = _checked(sfn._update_state_machine)
-    sfn._validate_state_machine_definition = validate
     handler = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
     create = handler["create"]
 
@@ -135,17 +129,17 @@ def _log_policy(resources: list[str]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
 
 
-def validate(data: Mapping[str, Any]) -> Response:
-    """ValidateStateMachineDefinition: every unsupported field as a diagnostic of severity ERROR."""
+def diagnostics(definition: object) -> list[dict[str, str]]:
+    """Return every unsupported field as ValidateStateMachineDefinition lists it, of severity ERROR.
+
+    Args:
+        definition: The definition as JSON text.
+    """
     # claim: step-functions-validates-task-fields
-    found = [
+    return [
         {"severity": "ERROR", "code": _CODE, "message": field.refusal, "location": field.location}
-        for field in _unsupported(data.get("definition"))
+        for field in _unsupported(definition)
     ]
-    most = min(data.get("maxResults") or _DIAGNOSTICS, _DIAGNOSTICS)
-    answer = {"result": "FAIL" if found else "OK", "diagnostics": found[:most], "truncated": len(found) > most}
-    response: Response = json_response(answer)
-    return response
 
 
 def _checked(call: Callable[[Mapping[str, Any]], Response]) -> Callable[[Mapping[str, Any]], Response]:

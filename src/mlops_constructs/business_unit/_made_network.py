@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct, DependencyGroup, IConstruct
 from mlops_constructs._iam import service_role
 from mlops_constructs._log_group import define_log_group
-from mlops_constructs._validation import is_known
+from mlops_constructs._validation import is_known, raise_if_any
 from mlops_constructs._warnings import counted
 from mlops_constructs.compliance import acknowledge_family
 
@@ -65,7 +65,8 @@ def define_network(
     home = Construct(scope, id)
     zones = business_unit.profile.zones if network.zones is None else network.zones
     cidr = DEFAULT_CIDR if network.cidr is None else network.cidr
-    vpc = _define_vpc(home, cidr=cidr, zones=zones, connectivity=connectivity)
+    raise_if_any(scope, "InvalidNetwork", [_region_problem(scope, network.zone_names)])
+    vpc = _define_vpc(home, cidr=cidr, zones=zones, zone_names=network.zone_names, connectivity=connectivity)
     acknowledge_family(home, "VPCDefaultSecurityGroupClosed", _DEFAULT_GROUP)
     connectivity.add(
         vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3),
@@ -129,10 +130,18 @@ def _print_price(home: IConstruct, what: str, *, endpoints: int, zones: int, aft
     )
 
 
-def _define_vpc(home: Construct, *, cidr: str, zones: int, connectivity: DependencyGroup) -> ec2.IVpc:
+def _region_problem(scope: Construct, zone_names: Sequence[str]) -> str | None:
+    region = cdk.Stack.of(scope).region
+    foreign = [name for name in zone_names if is_known(name) and is_known(region) and name[:-1] != region]
+    return f"zones must be of the stack's region {region}, got {', '.join(foreign)}" if foreign else None
+
+
+def _define_vpc(
+    home: Construct, *, cidr: str, zones: int, zone_names: Sequence[str], connectivity: DependencyGroup
+) -> ec2.IVpc:
     vpc = ec2.CfnVPC(home, "Resource", cidr_block=cidr, enable_dns_hostnames=True, enable_dns_support=True)
     cdk.Tags.of(vpc).add("Name", home.node.path)
-    names = [cdk.Fn.select(zone, cdk.Fn.get_azs()) for zone in range(zones)]
+    names = list(zone_names) or [cdk.Fn.select(zone, cdk.Fn.get_azs()) for zone in range(zones)]
     subnets, tables = [], []
     for zone, block in enumerate(subnet_blocks(cidr, zones)):
         table = ec2.CfnRouteTable(home, f"Routes{zone + 1}", vpc_id=vpc.attr_vpc_id)

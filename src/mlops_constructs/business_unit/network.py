@@ -1,13 +1,14 @@
 """Where a unit's functions, jobs and endpoints run: a network of its own, one that is given, or the platform's shared one."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aws_cdk import aws_ec2 as ec2
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_range
+from mlops_constructs._validation import check_pattern, check_range, is_known
 
 # What the code of functions and jobs calls; logs, traces, images and queues are reached by the services themselves,
 # S3 and DynamoDB through gateway endpoints, which are free.
@@ -15,6 +16,8 @@ INTERFACE_ENDPOINTS = ("events", "glue", "kms", "monitoring", "sagemaker.api", "
 
 # a subnet has at least 16 addresses (/28), and six zones need eight of them
 _LARGEST, _SMALLEST = 16, 25
+# Local Zones and Wavelength Zones have other names, and no SageMaker
+_ZONE = r"[a-z]{2}(-[a-z]+)+-\d[a-z]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,7 @@ class Network:
     cidr: str | None = None
     endpoints: tuple[str, ...] = INTERFACE_ENDPOINTS
     zones: int | None = None
+    zone_names: tuple[str, ...] = ()
     vpc: ec2.IVpc | None = None
     subnets: ec2.SubnetSelection | None = None
     security_group: ec2.ISecurityGroup | None = None
@@ -38,24 +42,33 @@ class Network:
 
     @classmethod
     def made(
-        cls, *, cidr: str = "10.0.0.0/16", zones: int | None = None, endpoints: Sequence[str] = INTERFACE_ENDPOINTS
+        cls,
+        *,
+        cidr: str = "10.0.0.0/16",
+        zones: int | Sequence[str] | None = None,
+        endpoints: Sequence[str] = INTERFACE_ENDPOINTS,
     ) -> "Network":
         """Make a network without a way to the internet; its monthly price is printed at synth.
 
         Args:
             cidr: Addresses. Default: 10.0.0.0/16.
-            zones: Availability zones. Default: as many as the profile has.
+            zones: Availability zones: their names, such as ``["us-east-1b", "us-east-1c"]``, or how many. By number they are the
+                first that the account's region lists, and one of those may lack a service or its endpoint, which fails the first
+                deployment: ``aws ec2 describe-vpc-endpoint-services`` lists the zones of each service. Default: as many as the
+                profile has.
             endpoints: Short names of the services reached by interface endpoints, which are what costs money.
                 Default: those that functions and jobs call.
 
         Raises:
             ValidationError: If addresses or zones are not possible.
         """
-        problems = [_cidr_problem(cidr), check_range("zones", zones, minimum=1, maximum=6)]
+        names = () if zones is None or isinstance(zones, int) else _as_names(zones)
+        count = zones if zones is None or isinstance(zones, int) else len(names)
+        problems = [_cidr_problem(cidr), check_range("zones", count, minimum=1, maximum=6), *_zone_problems(names)]
         found = [problem for problem in problems if problem is not None]
         if found:
             raise ValidationError("InvalidNetwork", found)
-        return cls(cidr=cidr, zones=zones, endpoints=tuple(endpoints))
+        return cls(cidr=cidr, zones=count, zone_names=names, endpoints=tuple(endpoints))
 
     @classmethod
     def given(
@@ -80,6 +93,25 @@ class Network:
             subnet_ids: Ids of the shared subnets, private.
         """
         return cls(shared_vpc_id=vpc_id, shared_zones=tuple(availability_zones), shared_subnet_ids=tuple(subnet_ids))
+
+
+def _as_names(zones: Sequence[str]) -> tuple[str, ...]:
+    """Return names; one string is one name, not a sequence of letters."""
+    return (zones,) if isinstance(zones, str) else tuple(zones)
+
+
+def _zone_problems(names: Sequence[str]) -> list[str | None]:
+    known = [name for name in names if is_known(name)]
+    twice = sorted({name for name in known if known.count(name) > 1})
+    regions = sorted({name[:-1] for name in known if re.fullmatch(_ZONE, name)})
+    return [
+        *(
+            check_pattern("zones", name, pattern=_ZONE, allowed="names such as 'us-east-1b', or a number")
+            for name in known
+        ),
+        f"zones must differ, got {', '.join(twice)} twice" if twice else None,
+        f"zones must be of one region, got {' and '.join(regions)}" if len(regions) > 1 else None,
+    ]
 
 
 def _cidr_problem(cidr: str) -> str | None:

@@ -11,7 +11,7 @@ from aws_cdk.assertions import Annotations, Match, Template
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_constructs import BusinessUnit, Network, Profile
+from mlops_constructs import BusinessUnit, Network, Profile, ValidationError
 from mlops_constructs.business_unit._made_network import monthly_price, subnet_blocks
 
 
@@ -47,6 +47,18 @@ def test_a_concrete_environment_asks_aws_nothing() -> None:
         if resource["Type"] == "AWS::EC2::Subnet"
     ]
     assert zones == [{"Fn::Select": [zone, {"Fn::GetAZs": ""}]} for zone in (0, 1)]
+
+
+def test_named_zones_are_those_of_the_subnets() -> None:
+    """By name, and only of the stack's own region where that is known."""
+    stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="us-east-1"))
+    BusinessUnit(stack, "Unit", name="demand", network=Network.made(zones=["us-east-1b", "us-east-1d"]))
+    subnets = Template.from_stack(stack).find_resources("AWS::EC2::Subnet").values()
+    assert [subnet["Properties"]["AvailabilityZone"] for subnet in subnets] == ["us-east-1b", "us-east-1d"]
+
+    other = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="us-west-2"))
+    with pytest.raises(ValidationError, match="zones must be of the stack's region us-west-2, got us-east-1b"):
+        BusinessUnit(other, "Unit", name="demand", network=Network.made(zones=["us-east-1b"]))
 
 
 @given(prefix=st.integers(min_value=16, max_value=25), zones=st.integers(min_value=1, max_value=6))

@@ -51,3 +51,29 @@ def test_a_shared_network_is_ids() -> None:
     network = Network.shared(vpc_id="vpc-1", availability_zones=["a"], subnet_ids=["subnet-1"])
 
     assert (network.shared_vpc_id, network.shared_zones, network.shared_subnet_ids) == ("vpc-1", ("a",), ("subnet-1",))
+
+
+def test_zones_can_be_named() -> None:
+    """In their order; one string is one zone."""
+    network = Network.made(zones=["us-east-1b", "us-east-1c"])
+
+    assert (network.zones, network.zone_names) == (2, ("us-east-1b", "us-east-1c"))
+    assert Network.made(zones="us-east-1b").zone_names == ("us-east-1b",)
+    assert Network.made(zones=2).zone_names == ()
+
+
+@pytest.mark.parametrize(
+    ("zones", "problem"),
+    [
+        (["b"], "zones must be names such as 'us-east-1b', or a number, got 'b'"),
+        (["us-east-1b", "us-east-1b"], "zones must differ, got us-east-1b twice"),
+        (["us-east-1b", "eu-west-1b"], "zones must be of one region, got eu-west-1 and us-east-1"),
+        ([], "zones must be from 1 to 6, got 0"),
+    ],
+)
+def test_fails_on_zones_that_no_network_has(zones: list[str], problem: str) -> None:
+    """What is allowed is named."""
+    with pytest.raises(ValidationError) as error:
+        Network.made(zones=zones)
+
+    assert problem in str(error.value)

@@ -1,0 +1,117 @@
+"""What EC2 refuses of networks: one more than the region's quota, and an endpoint in a zone where its service is missing.
+
+Five VPCs a region, the default one among them, unless ``POST /_mlops/quotas`` with ``{"VPCs per Region": 10}`` or the variable
+``MLOPS_LOCAL_VPCS`` says otherwise.
+Every service is in every zone, unless ``POST /_mlops/zones`` with ``{"com.amazonaws.us-east-1.states": ["us-east-1a"]}`` says where
+one is missing.
+
+See: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
+and https://github.com/awslabs/aws-orbit-workbench/issues/320
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services import ec2
+from ministack.services.cloudformation import provisioners
+
+from mlops_local import compat, service_quotas
+from mlops_local.routes import ROUTES
+
+compat.expect(
+    "ministack.services.ec2",
+    _ACTION_MAP=dict,
+    _create_vpc="(p)",
+    _create_vpc_endpoint="(p)",
+    _error="(code, message, status)",
+    _parse_member_list="(params, prefix)",
+    _p="(params, key, default='')",
+    _subnets=object,
+    _vpcs=object,
+)
+compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+
+Refusal = tuple[str, str]
+_MISSING: dict[str, list[str]] = {}
+
+
+def install() -> None:
+    """Put the checks in front of the API and of CloudFormation's handlers."""
+    ROUTES["/_mlops/zones"] = control
+    for action, check in (
+        ("CreateVpc", lambda _: network_refusal()),
+        (
+            "CreateVpcEndpoint",
+            lambda p: endpoint_refusal(ec2._p(p, "ServiceName"), ec2._parse_member_list(p, "SubnetId")),
+        ),
+    ):
+        ec2._ACTION_MAP[action] = _checked(ec2._ACTION_MAP[action], check)
+    _check_type("AWS::EC2::VPC", lambda _: network_refusal())
+    _check_type(
+        "AWS::EC2::VPCEndpoint",
+        lambda properties: endpoint_refusal(str(properties.get("ServiceName", "")), properties.get("SubnetIds") or []),
+    )
+
+
+def network_refusal() -> Refusal | None:
+    """Return why the region can have no further VPC, if it cannot."""
+    # claim: five-vpcs-a-region
+    if len(ec2._vpcs) < service_quotas.value(service_quotas.VPCS):
+        return None
+    return "VpcLimitExceeded", "The maximum number of VPCs has been reached."
+
+
+def endpoint_refusal(service: str, subnets: list[str]) -> Refusal | None:
+    """Return why a service cannot have an endpoint in these subnets, if it cannot.
+
+    Args:
+        service: Name of the endpoint service, ``com.amazonaws.<region>.<name>``.
+        subnets: Ids of the subnets.
+    """
+    # claim: endpoint-services-have-zones
+    for name in subnets:
+        if (ec2._subnets.get(name) or {}).get("AvailabilityZone") in _MISSING.get(service, ()):
+            message = (
+                f"The VPC endpoint service {service} does not support the availability zone of the subnet: {name}."
+            )
+            return "InvalidParameter", message
+    return None
+
+
+def control(method: str, body: bytes) -> tuple[int, object]:
+    """Answer ``/_mlops/zones``: POST of zones without a service by the service's name, GET of what was set."""
+    if method == "POST":
+        try:
+            given = {str(service): [str(zone) for zone in zones] for service, zones in json.loads(body).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            return 400, {"message": f"expected lists of zones by name of a service: {type(error).__name__}: {error}"}
+        _MISSING.clear()
+        _MISSING.update(given)
+    elif method != "GET":
+        return 405, {"message": f"POST zones by name of a service, or GET them, got {method}"}
+    return 200, dict(_MISSING)
+
+
+def _checked(call: Callable[[Any], Any], check: Callable[[Any], Refusal | None]) -> Callable[[Any], Any]:
+    def checked(p: Any) -> Any:
+        refusal = check(p)
+        return call(p) if refusal is None else ec2._error(*refusal, 400)
+
+    return checked
+
+
+def _check_type(resource_type: str, check: Callable[[dict[str, Any]], Refusal | None]) -> None:
+    handler = provisioners._RESOURCE_HANDLERS[resource_type]
+    create = handler["create"]
+
+    def created(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        refusal = check(properties)
+        if refusal is None:
+            return create(logical_id, properties, stack)
+        code, message = refusal
+        raise ValueError(
+            f'Resource handler returned message: "{message} (Service: Ec2, Status Code: 400, Error Code: {code})"'
+        )
+
+    handler["create"] = created

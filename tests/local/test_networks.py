@@ -1,0 +1,73 @@
+"""What EC2 refuses of networks: the quota, and zones without a service.
+
+See: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
+"""
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+SERVICE = "com.amazonaws.us-east-1.states"
+
+
+def put(cloud: Any, path: str, body: object) -> None:
+    """Set quotas or zones."""
+    url, data = f"{cloud.endpoint_url}/_mlops/{path}", json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data=data)) as answer:  # noqa: S310 - loopback
+        assert answer.status == 200
+
+
+def apply(cloud: Any, name: str, resources: dict[str, Any]) -> str:
+    """Create a stack; returns why it failed, or nothing."""
+    stacks = cloud.client("cloudformation")
+    stacks.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": resources}))
+    while stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"].endswith("_IN_PROGRESS"):
+        time.sleep(0.05)
+    events = stacks.describe_stack_events(StackName=name)["StackEvents"]
+    return " | ".join(e.get("ResourceStatusReason", "") for e in events if e["ResourceStatus"] == "CREATE_FAILED")
+
+
+def test_a_region_has_five_networks(own_cloud: Any) -> None:
+    """The default one is among them; a stack fails with the same words, and a raised quota admits more."""
+    cloud = own_cloud()
+    ec2 = cloud.client("ec2")
+    (row,) = cloud.client("service-quotas").list_service_quotas(ServiceCode="vpc")["Quotas"]
+    assert (row["QuotaCode"], row["Value"], len(ec2.describe_vpcs()["Vpcs"])) == ("L-F678F1CE", 5.0, 1)
+    for _ in range(4):
+        ec2.create_vpc(CidrBlock="10.0.0.0/16")
+    with pytest.raises(ClientError) as refused:
+        ec2.create_vpc(CidrBlock="10.0.0.0/16")
+    error = {"Code": "VpcLimitExceeded", "Message": "The maximum number of VPCs has been reached."}
+    assert refused.value.response["Error"] == error
+    network = {"Network": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.1.0.0/16"}}}
+    assert "The maximum number of VPCs has been reached. (Service: Ec2" in apply(cloud, "fifth", network)
+    put(cloud, "quotas", {"VPCs per Region": 6})
+    assert apply(cloud, "sixth", network) == ""
+    assert len(ec2.describe_vpcs()["Vpcs"]) == 6
+
+
+def test_a_zone_may_lack_a_service(cloud: Any, unique: str) -> None:
+    """An endpoint in such a zone is refused, by the API and in a stack; one in another zone is made."""
+    ec2 = cloud.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    first, second = (
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
+        for number, zone in enumerate(("us-east-1a", "us-east-1b"))
+    )
+    asked = {"VpcId": vpc, "ServiceName": SERVICE, "VpcEndpointType": "Interface"}
+    words = f"The VPC endpoint service {SERVICE} does not support the availability zone of the subnet: {first}."
+    put(cloud, "zones", {SERVICE: ["us-east-1a"]})
+    try:
+        with pytest.raises(ClientError) as refused:
+            ec2.create_vpc_endpoint(**asked, SubnetIds=[second, first])
+        assert refused.value.response["Error"] == {"Code": "InvalidParameter", "Message": words}
+        endpoint = {"Type": "AWS::EC2::VPCEndpoint", "Properties": {**asked, "SubnetIds": [first]}}
+        assert words in apply(cloud, unique, {"Endpoint": endpoint})
+        assert ec2.create_vpc_endpoint(**asked, SubnetIds=[second])["VpcEndpoint"]["State"] == "available"
+    finally:
+        put(cloud, "zones", {})
+    cloud.client("cloudformation").delete_stack(StackName=unique)
