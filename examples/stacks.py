@@ -7,20 +7,24 @@ from examples.retail.customer_behavior.stack import CustomerBehavior
 from examples.retail.demand_forecasting.eks_stack import DemandForecastingOnEks, cluster_attributes
 from examples.retail.demand_forecasting.stack import DemandForecasting
 from examples.retail.dynamic_pricing.stack import DynamicPricing
+from examples.retail.platform_stack import RetailPlatform
 from mlops_constructs import ModelImage, Network, Profile
 
-STACKS = ("DemandForecasting", "CustomerBehavior", "DynamicPricing", "FirstEndpoint")
+UNITS = ("DemandForecasting", "CustomerBehavior", "DynamicPricing")
+STACKS = (*UNITS, "FirstEndpoint")
 
 
 def compose(app: cdk.App) -> None:
     """Define the example stacks in an app: all, or those that context ``stacks`` lists.
 
-    Each unit makes a network of its own, so that it deploys, changes and goes without the others. A network is paid by the month:
-    where a platform team shares one with the account, context ``network`` names it and all three units use that one.
+    Several units share one network, which the stack ``RetailPlatform`` makes: an account has five VPCs a region by default, and a
+    network is paid by the month. A unit that is composed alone makes its own. Where a platform team shares a network with the
+    account, context ``network`` names it, and all three units use that one. ``FirstEndpoint``, the smallest stack, has its own.
 
     Args:
         app: Its context names ``image_digest``, the digest of the runtime's image, ``profile``: ``development`` (default) or
-            ``production``, and perhaps ``network``: ``vpc_id``, ``availability_zones`` and ``subnet_ids``. With ``target`` ``eks``
+            ``production``, perhaps ``zones``, names or number of the shared network's zones (as many as the profile has), and
+            perhaps ``network``: ``vpc_id``, ``availability_zones`` and ``subnet_ids``. With ``target`` ``eks``
             (default ``sagemaker``) the unit ``demand`` serves from a cluster: ``cluster`` names it by ``name``,
             ``security_group_id`` and ``subnet_cidrs``, ``certificate`` the ARN that production needs.
 
@@ -40,6 +44,10 @@ def compose(app: cdk.App) -> None:
     unknown = sorted(set(chosen) - set(STACKS))
     if unknown:
         raise ValueError(f"context stacks must be among {', '.join(STACKS)}, got {', '.join(map(repr, unknown))}")
+    if network is None and len(set(chosen) & set(UNITS)) > 1:
+        services = ("ecr.api", "eks", "elasticloadbalancing") if target == "eks" else ("ecr.api",)
+        zones = app.node.try_get_context("zones")
+        network = RetailPlatform(app, "RetailPlatform", profile=profile, zones=zones, services=services).network
     if "DemandForecasting" in chosen and target == "eks":
         DemandForecastingOnEks(
             app,

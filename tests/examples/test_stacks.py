@@ -6,6 +6,8 @@ import aws_cdk as cdk
 import pytest
 from examples.stacks import compose
 
+from mlops_local import deployer
+
 CONTEXT = {"image_digest": "sha256:" + "0" * 64}
 UNITS = ("CustomerBehavior", "DemandForecasting", "DynamicPricing")
 
@@ -28,13 +30,48 @@ def alone(tmp_path_factory):
     return templates(tmp_path_factory.mktemp("alone"))
 
 
-def test_each_unit_stands_alone(alone):
-    """Four stacks of at most 350 resources; each unit has a network and imports nothing from another stack."""
-    assert set(alone) == {*UNITS, "FirstEndpoint"}
+def test_units_share_the_platforms_network(alone):
+    """Five stacks of at most 350 resources; the units run in one network, so that the app needs two of an account's five VPCs."""
+    assert set(alone) == {*UNITS, "FirstEndpoint", "RetailPlatform"}
     assert all(len(template) <= 350 for template in alone.values())
+    networks = {name: len(resources(template, "AWS::EC2::VPC")) for name, template in alone.items()}
+    assert networks == {**dict.fromkeys(UNITS, 0), "FirstEndpoint": 1, "RetailPlatform": 1}
     for unit in UNITS:
-        assert len(resources(alone[unit], "AWS::EC2::VPC")) == 1
-        assert "Fn::ImportValue" not in json.dumps(alone[unit])
+        assert "RetailPlatform:ExportsOutput" in json.dumps(alone[unit])
+    assert "Fn::ImportValue" not in json.dumps(alone["FirstEndpoint"])
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_alone_makes_its_network(tmp_path, unit):
+    """It deploys, changes and goes without the others."""
+    made = templates(tmp_path, stacks=[unit])
+    assert set(made) == {unit}
+    assert len(resources(made[unit], "AWS::EC2::VPC")) == 1
+    assert "Fn::ImportValue" not in json.dumps(made[unit])
+
+
+def _services(template):
+    return {json.dumps(endpoint["ServiceName"]) for endpoint in resources(template, "AWS::EC2::VPCEndpoint")}
+
+
+def test_the_shared_network_reaches_what_each_unit_reaches_in_its_own(tmp_path):
+    """Units add endpoints to a network that they made, never to one that is given."""
+    eks = {
+        "target": "eks",
+        "cluster": {"name": "r", "security_group_id": "sg-0123456789abcdef0", "subnet_cidrs": ["10.0.0.0/17"]},
+    }
+    for number, context in enumerate(({}, eks)):
+        shared = _services(templates(tmp_path / f"shared-{number}", **context)["RetailPlatform"])
+        for unit in UNITS:
+            own = _services(templates(tmp_path / f"{unit}-{number}", stacks=[unit], **context)[unit])
+            assert own <= shared, own - shared
+
+
+def test_zones_of_the_shared_network_can_be_named(tmp_path):
+    """By context, as names."""
+    made = templates(tmp_path, stacks=["CustomerBehavior", "DynamicPricing"], zones=["us-east-1b", "us-east-1c"])
+    zones = [subnet["AvailabilityZone"] for subnet in resources(made["RetailPlatform"], "AWS::EC2::Subnet")]
+    assert zones == ["us-east-1b", "us-east-1c"]
 
 
 def test_names_of_the_models(alone):
@@ -85,3 +122,19 @@ def test_one_stack_is_the_same_alone(alone, tmp_path):
     assert templates(tmp_path, stacks=["FirstEndpoint"]) == {"FirstEndpoint": alone["FirstEndpoint"]}
     with pytest.raises(ValueError, match=r"context stacks must be among DemandForecasting, .*, got 'Demand'"):
         templates(tmp_path / "unknown", stacks=["Demand"])
+
+
+def test_a_unit_deploys_with_the_network_before_it(cloud, tmp_path):
+    """By its name alone, as the CDK CLI does; both go, the unit first, and a second time all is as it was."""
+    templates(tmp_path, stacks=["CustomerBehavior", "DynamicPricing"])
+    stacks = cloud.client("cloudformation")
+    for _ in range(2):
+        deployer.deploy(cloud, tmp_path, stacks=["DynamicPricing"])
+        held = {row["StackName"] for row in stacks.describe_stacks()["Stacks"]}
+        assert {"RetailPlatform", "DynamicPricing"} <= held
+        assert "CustomerBehavior" not in held
+        imports = {row["Name"] for row in stacks.list_exports()["Exports"]}
+        assert any(name.startswith("RetailPlatform:ExportsOutput") for name in imports)
+        deployer.destroy(cloud, tmp_path)
+        held = {row["StackName"] for row in stacks.describe_stacks()["Stacks"]}
+        assert not held & {"RetailPlatform", "DynamicPricing"}
