@@ -47,6 +47,8 @@ def compose(app: cdk.App) -> None:
     if network is None and len(set(chosen) & set(UNITS)) > 1:
         services = ("ecr.api", "eks", "elasticloadbalancing") if target == "eks" else ("ecr.api",)
         zones = app.node.try_get_context("zones")
+        if zones is None and target == "eks":
+            zones = 2  # a load balancer's subnets are in two zones at least
         network = RetailPlatform(app, "RetailPlatform", profile=profile, zones=zones, services=services).network
     if "DemandForecasting" in chosen and target == "eks":
         DemandForecastingOnEks(
