@@ -81,7 +81,10 @@ def tasks_of(
         location: Where it stands. Default: it is the whole definition.
     """
     language = machine.get("QueryLanguage", language)
-    for name, state in machine.get("States", {}).items():
+    states = machine.get("States")
+    for name, state in states.items() if isinstance(states, Mapping) else ():
+        if not isinstance(state, Mapping):
+            continue  # what is not a state is for others to say
         own, here = state.get("QueryLanguage", language), f"{location}/States/{name}"
         if state.get("Type") == "Task":
             yield name, state, own, here
