@@ -37,6 +37,7 @@ class Journal:
             run: Id of the run.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        (self.path.parent / ".gitignore").write_text("*\n")  # its name holds the account's id
         self.path.write_text("")
         self._append({"event": "begin", "run": run, "pid": os.getpid()})
         folder = os.open(self.path.parent, os.O_RDONLY)

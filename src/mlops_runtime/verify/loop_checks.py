@@ -108,7 +108,8 @@ class LoopChecks:
         """An approval makes the endpoint, in isolation, and it answers."""
         started = time.monotonic()
         self._served = self._register(times(_FIRST))
-        self._approve(self._served)
+        ended = self._approve(self._served)
+        _expect(ended["status"] == "SUCCEEDED", f"the deployment ended {ended.get('error')}: {ended.get('cause')}")
         answer = self._ask()
         _expect(abs(answer - _FIRST * _X) < 1e-3, f"it answers {answer}, not {_FIRST * _X}")
         return f"in service and right {time.monotonic() - started:.0f} s after the approval"
