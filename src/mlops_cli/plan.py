@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -17,7 +18,8 @@ from mlops_cli.plan_keys import read_keys
 from mlops_cli.stacks import Stacks, synthesize_app
 
 if TYPE_CHECKING:
-    from mlops_runtime.changes import ResourceSchema
+    from mlops_cli.account import Account
+    from mlops_runtime.changes import Existing, ResourceSchema, StackChanges
     from mlops_runtime.changes.template import Template
     from mlops_runtime.price import MonthlyPrice, PriceTable
 
@@ -50,12 +52,12 @@ def plan(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Compare the app's stacks with what is deployed; exit 1 if something with data would be replaced or deleted.
+    """Compare the app's stacks with what is deployed; exit 1 if data would be lost, or a name that would be created exists.
 
     A key that a unit uses and does not own is read too: exit 1 if its policy does not let services in.
     """
     from mlops_cli.synthesis import notices
-    from mlops_runtime.changes import compare, document, lines, refusals, unused_names
+    from mlops_runtime.changes import compare, document, existing_document, lines, refusals, refusals_of, unused_names
     from mlops_runtime.price import PriceError, price_document, price_lines, price_table
 
     allowed = [] if allow is None else allow
@@ -67,10 +69,11 @@ def plan(
             cloudformation = aws.client("cloudformation")
             versions, problems = read_versions(cloudformation, templates)
             keys = read_keys(aws, templates)
+            schemas = _schemas()
+            found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
+            existing = names_that_exist(aws, found, versions)
     for note in keys.notes:
         typer.echo(note, err=True)
-    schemas = _schemas()
-    found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
     refused = refusals(found, allowed)
     try:
         table = price_table(cloudformation.meta.region_name)
@@ -79,14 +82,45 @@ def plan(
     except PriceError as error:
         price_text, price_json = [f"price a month: not known: {error}"], None
     if as_json:
-        typer.echo(json.dumps({**document(found, refused), "price": price_json}, indent=2))
+        typer.echo(
+            json.dumps(
+                {**document(found, refused), "existing": existing_document(existing), "price": price_json}, indent=2
+            )
+        )
     else:
         for line in (*lines(found), *price_text):
             typer.echo(line)
+    for one in existing:
+        if one.reason is not None or not as_json:
+            typer.echo(f"{one.resource.stack}: {one.text}", err=one.reason is not None)
     problems += [*keys.problems, *(refusal.text for refusal in refused)]
+    taken = refusals_of(existing)
+    if taken:
+        problems.append(f"{len(taken)} of the names that would be created exist already: {taken[0]}")
     problems += [f"--allow {name} allows nothing of this plan; leave it out" for name in unused_names(found, allowed)]
     if problems:
         raise UserError(f"refused: {'; '.join(problems)}")
+
+
+def names_that_exist(
+    aws: "Account", found: Sequence["StackChanges"], versions: Mapping[str, "Versions"]
+) -> list["Existing"]:
+    """Return the names that exist although the plan creates them, and those that could not be looked at.
+
+    Args:
+        aws: The account.
+        found: What would change.
+        versions: Both templates of each stack by the stack's name.
+    """
+    from mlops_cli.existing_names import look_up
+    from mlops_runtime.changes import named
+
+    resources = [one for changes in found for one in named(changes, versions[changes.stack].new)]
+    if not resources:
+        return []
+    sts = aws.client("sts")
+    number, region = sts.get_caller_identity()["Account"], str(sts.meta.region_name)
+    return list(look_up(cache(aws.client), resources, account=number, region=region))
 
 
 class Versions(NamedTuple):

@@ -46,6 +46,7 @@ class ResourceEvent:
         resource_type: Its type.
         status: Such as `CREATE_COMPLETE`.
         reason: Why, where CloudFormation says.
+        physical_id: What the resource is called, once that is known.
     """
 
     stack: str
@@ -53,10 +54,13 @@ class ResourceEvent:
     resource_type: str
     status: str
     reason: str = ""
+    physical_id: str = ""
 
     def __str__(self) -> str:
-        """Return the event as one line for people."""
+        """Return the event as one line for people; what is kept is named, as nothing else will."""
         line = f"{self.stack} | {self.status:24} | {self.resource_type} | {self.logical_id}"
+        if self.status == "DELETE_SKIPPED":
+            line = f"{line} | {self.physical_id}"
         return f"{line} | {self.reason}" if self.reason else line
 
     @property
@@ -291,6 +295,7 @@ def _wait(client: Any, stack_id: str, name: str, seen: set[str], on_event: OnEve
                 row["ResourceType"],
                 row["ResourceStatus"],
                 row.get("ResourceStatusReason", ""),
+                row.get("PhysicalResourceId", ""),
             )
             events.append(event)
             on_event(event)

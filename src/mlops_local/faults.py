@@ -1,9 +1,11 @@
-"""Faults of AWS put into the tasks of state machines, so that what a machine promises can be tried: ``POST /_mlops/faults``.
+"""Faults of AWS put into the tasks of state machines and the resources of stacks: ``POST /_mlops/faults``.
 
-A fault is met by the task itself, in place of the call's answer or after the call has done its work, as a throttled, refused or
-lost call is on AWS; Retry and Catch then do what they do there.
+A task meets its fault in place of the call's answer or after the call has done its work, as a throttled, refused or lost call is
+on AWS; Retry and Catch then do what they do there. A resource meets its fault in place of its creation, change or deletion
+(``cloudformation:create``, ``:update``, ``:delete``); CloudFormation then rolls back, or goes on deleting, as it does there.
 
-See: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+See: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html,
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
 """
 
 import json
@@ -12,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ministack.services import stepfunctions as sfn
+from ministack.services.cloudformation import stacks
 
 from mlops_local import compat, iam_machines
 from mlops_local.routes import ROUTES
@@ -23,6 +26,14 @@ compat.expect(
     _stop_execution="(data)",
     _ExecutionError=type,
 )
+compat.expect(
+    "ministack.services.cloudformation.stacks",
+    _delete_resource="(resource_type, physical_id, props, stack_name=None, logical_id=None)",
+    _provision_resource="(resource_type, logical_id, props, stack_name)",
+    _update_resource="(resource_type, physical_id, old_props, new_props, stack_name, logical_id=None, old_attrs=None)",
+)
+
+_STACKS = "cloudformation:"
 
 _LOCK = threading.Lock()
 _FAULTS: list["Fault"] = []
@@ -33,13 +44,15 @@ class Fault:
     """What some calls of one integration meet.
 
     Args:
-        integration: Such as ``sagemaker:createModel``, ``lambda:invoke``, without ``aws-sdk:``.
-        match: Text that the call's arguments, as JSON, must hold. Default: any arguments.
+        integration: Such as ``sagemaker:createModel``, ``lambda:invoke``, without ``aws-sdk:``; of a stack's resource
+            ``cloudformation:create``, ``cloudformation:update`` or ``cloudformation:delete``.
+        match: Text that the call's arguments, as JSON, must hold; of a resource these are ``stack``, ``logical_id`` and ``type``.
+            Default: any arguments.
         error: Name of the error that the state sees, such as ``States.Timeout``; ``stop`` ends the whole execution.
         cause: The error's cause. Default: none.
         first: The first call that meets it, counted from 1. Default: the first.
         count: Calls in a row that meet it. Default: 1.
-        after: Whether the call has done its work before. Default: no.
+        after: Whether the call has done its work before; not for a resource, whose handler reports what it made. Default: no.
         seconds: Embedded seconds that it takes. Default: none.
         calls: Calls that matched so far.
         met: How many of them met the fault.
@@ -55,6 +68,11 @@ class Fault:
     seconds: float = 0.0
     calls: int = 0
     met: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no handler does."""
+        if self.after and self.integration.startswith(_STACKS):
+            raise ValueError(f"{self.integration} cannot fail after its work; leave `after` out")
 
 
 def install() -> None:
@@ -77,6 +95,7 @@ def install() -> None:
         raise sfn._ExecutionError(fault.error, fault.cause)
 
     sfn._invoke_resource = invoke_with_faults
+    _install_in_stacks()
     ROUTES["/_mlops/faults"] = control
 
 
@@ -95,8 +114,44 @@ def control(method: str, body: bytes) -> tuple[int, object]:
         return 200, [asdict(fault) for fault in _FAULTS]
 
 
+def _install_in_stacks() -> None:
+    """Stand in front of each handler's create, update and delete."""
+    provision, update, delete = stacks._provision_resource, stacks._update_resource, stacks._delete_resource
+
+    def provisioned(resource_type: str, logical_id: str, props: Any, stack_name: str) -> Any:
+        _fail("create", stack_name, logical_id, resource_type)
+        return provision(resource_type, logical_id, props, stack_name)
+
+    def updated(resource_type: str, physical_id: str, old_props: Any, new_props: Any, *rest: Any) -> Any:
+        if old_props != new_props:  # what does not change is not called on AWS either
+            _fail("update", rest[0], rest[1] if len(rest) > 1 else physical_id, resource_type)
+        return update(resource_type, physical_id, old_props, new_props, *rest)
+
+    def deleted(
+        resource_type: str, physical_id: str, props: Any, stack_name: str | None = None, logical_id: str | None = None
+    ) -> None:
+        _fail("delete", stack_name, logical_id, resource_type)
+        delete(resource_type, physical_id, props, stack_name, logical_id)
+
+    stacks._provision_resource, stacks._update_resource, stacks._delete_resource = provisioned, updated, deleted
+
+
+def _fail(operation: str, stack: str | None, logical_id: str | None, resource_type: str) -> None:
+    """Fail a resource's operation, after the seconds that it takes."""
+    fault = _matching(f"{_STACKS}{operation}", {"stack": stack, "logical_id": logical_id, "type": resource_type})
+    if fault is None:
+        return
+    if fault.seconds:
+        wait(fault.seconds)
+    if fault.error is not None:
+        raise ValueError(f'Resource handler returned message: "{fault.cause}" (HandlerErrorCode: {fault.error})')
+
+
 def _next(resource: str, data: Any) -> Fault | None:
-    integration = resource.partition(":::")[2].removeprefix("aws-sdk:")
+    return _matching(resource.partition(":::")[2].removeprefix("aws-sdk:"), data)
+
+
+def _matching(integration: str, data: Any) -> Fault | None:
     with _LOCK:
         for fault in _FAULTS:
             if fault.integration == integration and (not fault.match or fault.match in json.dumps(data)):

@@ -222,3 +222,39 @@ def test_fails_for_a_deployed_template_that_is_none() -> None:
     """One line, not a traceback."""
     with pytest.raises(UserError, match="the deployed template is no object but list"):
         read_versions(Stacks("CREATE_COMPLETE", "[1]"), {"Demand": {"Resources": {}}})
+
+
+def test_names_that_exist_are_refused_with_the_way_to_adopt_them(
+    on_cloud: Run, assembly: Callable[..., str], cloud: Cloud, unique_stack: str
+) -> None:
+    """Before a deployment that CloudFormation would roll back; what does not exist, or has a generated name, is not named."""
+    name = f"{unique_stack.lower()}-kept"
+    cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName=name)
+    cloud.client("dynamodb").create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    group = {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": {"ModelPackageGroupName": name}}
+    new = {"Type": "AWS::SSM::Parameter", "Properties": {"Name": f"/{name}/new", "Type": "String", "Value": "1"}}
+    folder = assembly(unique_stack, Group=group, Table=table(TableName=name), Unnamed=table(), New=new)
+
+    planned = on_cloud("plan", "--app", folder)
+
+    arn = f"arn:aws:sagemaker:us-east-1:000000000000:model-package-group/{name}"
+    adopt = f"cdk import {unique_stack} --resource-mapping-inline"
+    text = (
+        f"Group (AWS::SageMaker::ModelPackageGroup): {name} exists already; adopt it with {adopt} "
+        f"'{json.dumps({'Group': {'ModelPackageGroupArn': arn}}, separators=(',', ':'))}', or delete it if nobody needs it"
+    )
+    assert planned.returncode == 1
+    assert f"{unique_stack}: {text}\n" in planned.stdout
+    assert planned.stdout.count("exists already") == 2
+    assert planned.stderr == f"mlops: refused: 2 of the names that would be created exist already: {text}\n"
+
+    found = json.loads(on_cloud("plan", "--app", folder, "--json").stdout)["existing"]
+    assert [(one["logical_id"], one["identifier"], one["not_looked_at"]) for one in found] == [
+        ("Group", {"ModelPackageGroupArn": arn}, None),
+        ("Table", {"TableName": name}, None),
+    ]

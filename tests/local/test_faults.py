@@ -116,3 +116,63 @@ def test_refuses_what_is_no_fault(faults: Any) -> None:
     with pytest.raises(urllib.error.HTTPError) as error:
         faults([{**THROTTLED, "times": 2}])
     assert "unexpected keyword argument 'times'" in json.load(error.value)["message"]
+
+
+STACK_FAULT = {"error": "InternalFailure", "cause": "a fault", "match": '"Second"'}
+
+
+def _stack(*, tag: str | None = None) -> str:
+    """A template of two queues, one after the other."""
+    tags = {"Properties": {"Tags": [{"Key": "a", "Value": tag}]}} if tag else {}
+    queue = {"Type": "AWS::SQS::Queue", **tags}
+    return json.dumps({"Resources": {"First": queue, "Second": {**queue, "DependsOn": "First"}}})
+
+
+def test_a_resource_of_a_stack_fails_in_each_operation(
+    cloud: Cloud, faults: Callable[..., list[dict[str, Any]]], wait_for: Callable[..., Any]
+) -> None:
+    """A failed creation and change are rolled back, a failed deletion leaves the resource in the stack; each was met once."""
+    stacks, sqs, name = cloud.client("cloudformation"), cloud.client("sqs"), "faults-stack"
+
+    def ended() -> str:
+        status: str = wait_for(
+            lambda: (
+                not (s := stacks.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]).endswith("PROGRESS")
+                and s
+            )
+        )
+        return status
+
+    def queues() -> int:
+        return len(sqs.list_queues(QueueNamePrefix=name).get("QueueUrls", []))
+
+    faults([{"integration": "cloudformation:create", **STACK_FAULT}])
+    stack = stacks.create_stack(StackName=name, TemplateBody=_stack())["StackId"]
+    assert (ended(), queues()) == ("ROLLBACK_COMPLETE", 0)
+    assert [(f["calls"], f["met"]) for f in faults()] == [(1, 1)]
+    stacks.delete_stack(StackName=stack)
+    wait_for(lambda: ended() == "DELETE_COMPLETE")
+
+    stack = stacks.create_stack(StackName=name, TemplateBody=_stack())["StackId"]
+    assert (ended(), queues()) == ("CREATE_COMPLETE", 2)
+    faults([{"integration": "cloudformation:update", **STACK_FAULT}])
+    stacks.update_stack(StackName=stack, TemplateBody=_stack(tag="x"))
+    assert (ended(), queues()) == ("UPDATE_ROLLBACK_COMPLETE", 2)
+    reasons = " ".join(
+        event.get("ResourceStatusReason", "") for event in stacks.describe_stack_events(StackName=stack)["StackEvents"]
+    )
+    assert 'Resource handler returned message: "a fault" (HandlerErrorCode: InternalFailure)' in reasons
+
+    faults([{"integration": "cloudformation:delete", **STACK_FAULT}])
+    stacks.delete_stack(StackName=stack)
+    assert ended() == "DELETE_FAILED"
+    assert queues() >= 1
+    stacks.delete_stack(StackName=stack)
+    assert (ended(), queues()) == ("DELETE_COMPLETE", 0)
+
+
+def test_a_resource_cannot_fail_after_its_work(faults: Callable[..., list[dict[str, Any]]]) -> None:
+    """What it had made would be lost, which a handler of AWS reports."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        faults([{"integration": "cloudformation:create", "after": True, **STACK_FAULT}])
+    assert "cannot fail after its work" in json.load(refused.value)["message"]

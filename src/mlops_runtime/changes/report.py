@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mlops_runtime.changes.existing import Existing
 from mlops_runtime.changes.model import Action, Effect, PropertyChange, ResourceChange, StackChanges
 from mlops_runtime.changes.refusal import Refusal
 
@@ -51,6 +52,28 @@ def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict
             {"stack": found.stack, "is_new": found.is_new, "changes": [_entry(change) for change in found.changes]}
             for found in stacks
         ],
+    }
+
+
+def existing_document(existing: Sequence[Existing]) -> list[dict[str, Any]]:
+    """Return the names that exist although they would be created, and those that could not be looked at, as JSON values.
+
+    Args:
+        existing: What was found.
+    """
+    return [_existing(one) for one in existing]
+
+
+def _existing(one: Existing) -> dict[str, Any]:
+    return {
+        "stack": one.resource.stack,
+        "logical_id": one.resource.logical_id,
+        "type": one.resource.type,
+        "construct_path": one.resource.construct_path,
+        "name": one.resource.name,
+        "parent": one.resource.parent or None,
+        "identifier": dict(one.identifier),
+        "not_looked_at": one.reason,
     }
 
 

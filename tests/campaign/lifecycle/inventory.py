@@ -1,0 +1,111 @@
+"""Everything that an account has, by service and name: what is compared before and after a stack."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+
+class Cloud(Protocol):
+    """Makes boto3 clients."""
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service."""
+
+
+# service, operation, member of the answer, key of an entry (none: it is the name)
+_LISTS: tuple[tuple[str, str, str, str | None], ...] = (
+    ("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+    ("dynamodb", "list_tables", "TableNames", None),
+    ("ec2", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"),
+    ("ec2", "describe_route_tables", "RouteTables", "RouteTableId"),
+    ("ec2", "describe_security_groups", "SecurityGroups", "GroupId"),
+    ("ec2", "describe_subnets", "Subnets", "SubnetId"),
+    ("ec2", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
+    ("ec2", "describe_vpcs", "Vpcs", "VpcId"),
+    ("elbv2", "describe_load_balancers", "LoadBalancers", "LoadBalancerArn"),
+    ("elbv2", "describe_target_groups", "TargetGroups", "TargetGroupArn"),
+    ("events", "list_event_buses", "EventBuses", "Name"),
+    ("glue", "get_databases", "DatabaseList", "Name"),
+    ("iam", "list_roles", "Roles", "RoleName"),
+    ("lambda", "list_event_source_mappings", "EventSourceMappings", "UUID"),
+    ("lambda", "list_functions", "Functions", "FunctionName"),
+    ("lambda", "list_layers", "Layers", "LayerName"),
+    ("logs", "describe_log_groups", "logGroups", "logGroupName"),
+    ("s3", "list_buckets", "Buckets", "Name"),
+    ("sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+    ("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+    ("sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList", "ModelPackageGroupName"),
+    ("sagemaker", "list_models", "Models", "ModelName"),
+    ("sns", "list_topics", "Topics", "TopicArn"),
+    ("sqs", "list_queues", "QueueUrls", None),
+    ("ssm", "describe_parameters", "Parameters", "Name"),
+    ("stepfunctions", "list_state_machines", "stateMachines", "stateMachineArn"),
+)
+
+
+def inventory(cloud: Cloud) -> frozenset[str]:
+    """List what there is, as ``service kind name``.
+
+    Args:
+        cloud: Makes the clients.
+    """
+    found: set[str] = set()
+    for service, operation, member, key in _LISTS:
+        client = cloud.client(service)
+        for page in _pages(client, operation):
+            for entry in page.get(member) or []:
+                found.add(f"{service} {member} {entry if key is None else entry[key]}")
+    for look in (_alarms, _keys, _policies, _rules, _glue_tables, _targets):
+        found.update(look(cloud))
+    return frozenset(found)
+
+
+def _pages(client: Any, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    if client.can_paginate(operation):
+        yield from client.get_paginator(operation).paginate(**arguments)
+    else:
+        yield getattr(client, operation)(**arguments)
+
+
+def _alarms(cloud: Cloud) -> Iterator[str]:
+    kinds = ["MetricAlarm", "CompositeAlarm"]
+    for page in _pages(cloud.client("cloudwatch"), "describe_alarms", AlarmTypes=kinds):
+        for member in ("MetricAlarms", "CompositeAlarms"):
+            yield from (f"cloudwatch {member} {alarm['AlarmName']}" for alarm in page.get(member) or [])
+
+
+def _keys(cloud: Cloud) -> Iterator[str]:
+    """Keys that work; one that waits for its deletion is named by its state and is on its way."""
+    client = cloud.client("kms")
+    for page in _pages(client, "list_keys"):
+        for key in page["Keys"]:
+            state = client.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"]
+            if state != "PendingDeletion":
+                yield f"kms Keys {key['KeyId']}"
+
+
+def _policies(cloud: Cloud) -> Iterator[str]:
+    for page in _pages(cloud.client("iam"), "list_policies", Scope="Local"):
+        yield from (f"iam Policies {policy['PolicyName']}" for policy in page["Policies"])
+
+
+def _rules(cloud: Cloud) -> Iterator[str]:
+    client = cloud.client("events")
+    for bus in client.list_event_buses()["EventBuses"]:
+        rules = client.list_rules(EventBusName=bus["Name"])["Rules"]
+        yield from (f"events Rules {bus['Name']}/{rule['Name']}" for rule in rules)
+
+
+def _glue_tables(cloud: Cloud) -> Iterator[str]:
+    client = cloud.client("glue")
+    for database in client.get_databases()["DatabaseList"]:
+        tables = client.get_tables(DatabaseName=database["Name"])["TableList"]
+        yield from (f"glue TableList {database['Name']}/{table['Name']}" for table in tables)
+
+
+def _targets(cloud: Cloud) -> Iterator[str]:
+    client = cloud.client("application-autoscaling")
+    targets = client.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+    yield from (f"application-autoscaling ScalableTargets {target['ResourceId']}" for target in targets)
+
+
+Look = Callable[[Cloud], Iterator[str]]

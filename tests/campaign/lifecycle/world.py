@@ -1,0 +1,266 @@
+"""A cloud through which one stack goes: created, failing, changed, failing, deleted, failing, created again."""
+
+import json
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from examples.retail.demo_eks import create_cluster
+from tests.campaign.lifecycle.assemblies import put_ids, resources, synthesize
+from tests.campaign.lifecycle.cells import CREATE, UPDATE, Cell
+from tests.campaign.lifecycle.inventory import inventory
+
+from mlops_constructs import Profile
+from mlops_local import deployer
+from mlops_local.cloud import Cloud
+from mlops_local.deployer import DeployError, ResourceEvent
+
+LONGEST = 900.0  # embedded seconds of one operation: CloudFormation's custom resources wait an hour for an answer
+CAUSE = "a fault of the campaign"
+_SHOWN_GROUP = "sg-0123456789abcdef0"
+
+
+@dataclass
+class Operation:
+    """What one operation came to."""
+
+    status: str
+    seconds: float
+    events: list[ResourceEvent] = field(default_factory=list)
+
+    def causes(self) -> list[ResourceEvent]:
+        """Events of resources that failed on their own."""
+        return [event for event in self.events if event.failed and event.resource_type != "AWS::CloudFormation::Stack"]
+
+
+class Lifecycle:
+    """The cloud, one stack on it in one profile, and whether it is deployed."""
+
+    def __init__(self, cloud: Cloud, folder: Path, stack: str, profile: str) -> None:
+        self.cloud, self.stack, self.profile = cloud, stack, Profile(profile)
+        name = f"{stack}-{profile}"
+        self.plain = synthesize(folder / name, stack, self.profile)
+        self.changed = synthesize(folder / f"{name}-changed", stack, self.profile, changed=True)
+        if stack == "FirstService":
+            made = create_cluster(cloud, "retail")
+            for assembly in (self.plain, self.changed):
+                put_ids(assembly, {_SHOWN_GROUP: made.security_group_id})
+        deployer.bootstrap(cloud)
+        self._is_deployed = self._met = False
+        self._empty: frozenset[str] = frozenset()
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """The template's resources."""
+        return resources(self.plain, self.stack)
+
+    def run(self, cell: Cell) -> dict[str, Any]:
+        """Go through a cell; the result names what is not as it should be."""
+        begun = time.monotonic()
+        problems: list[str] = []
+        outcome = {CREATE: self._create, UPDATE: self._update}.get(cell.case, self._delete)(cell, problems)
+        return {
+            "key": cell.key,
+            "stack": cell.stack,
+            "profile": cell.profile,
+            "case": cell.case,
+            "kind": cell.kind,
+            "outcome": outcome,
+            "problems": problems,
+            "seconds": round(time.monotonic() - begun, 1),
+        }
+
+    def finish(self) -> list[str]:
+        """Deploy without a fault, and delete: nothing stands in the way, nothing is left that is not named."""
+        problems: list[str] = []
+        self._ensure_deployed(problems)
+        self._destroy(problems)
+        return problems
+
+    def _create(self, cell: Cell, problems: list[str]) -> str:
+        if self._is_deployed:
+            self._destroy(problems)
+        before = inventory(self.cloud)
+        failed = self._operate("create", cell, self.plain)
+        self._check(failed, cell, problems)
+        kept = _named(failed, "DELETE_FAILED")
+        if failed.status == "ROLLBACK_FAILED" and kept and self.profile is Profile.PRODUCTION:
+            odd = [e for e in failed.events if e.status == "DELETE_FAILED" and not _may_stay(e)]
+            problems += [f"the rollback could not delete {event.logical_id}: {event.reason}" for event in odd]
+        elif failed.status != "ROLLBACK_COMPLETE":
+            problems.append(f"the creation ended as {failed.status}")
+        deletion = self._delete_stack()
+        if deletion.status != "DELETE_COMPLETE":
+            problems.append(f"the failed stack's deletion ended as {deletion.status}")
+        self._check_left(before, [*failed.events, *deletion.events], problems)
+        return failed.status
+
+    def _update(self, cell: Cell, problems: list[str]) -> str:
+        self._ensure_deployed(problems)
+        if not self._is_deployed:
+            return "not deployed"
+        before = inventory(self.cloud)
+        failed = self._operate("update", cell, self.changed)
+        if not self._met:
+            self._expect(failed, "UPDATE_COMPLETE", problems)
+            self._expect(self._deploy(self.plain), "UPDATE_COMPLETE", problems)
+            return "nothing to change"
+        self._check(failed, cell, problems)
+        if failed.status != "UPDATE_ROLLBACK_COMPLETE":
+            problems.append(f"the update ended as {failed.status}")
+        after = inventory(self.cloud)
+        problems += [f"the failed update left {name}" for name in sorted(after - before)]
+        problems += [f"the failed update lost {name}" for name in sorted(before - after)]
+        return failed.status
+
+    def _delete(self, cell: Cell, problems: list[str]) -> str:
+        self._ensure_deployed(problems)
+        if not self._is_deployed:
+            return "not deployed"
+        self._put_fault("delete", cell)
+        failed = self._delete_stack()
+        met = self._end_fault()
+        self._check_time(failed, problems)
+        if met:
+            if failed.status != "DELETE_FAILED":
+                problems.append(f"the deletion ended as {failed.status}")
+            again = self._delete_stack()
+            self._check_time(again, problems)
+        else:
+            again = failed
+        self._is_deployed = False
+        if again.status != "DELETE_COMPLETE":
+            causes = "; ".join(f"{e.logical_id}: {e.reason}" for e in again.causes())
+            problems.append(f"the {'second ' if met else ''}deletion ended as {again.status}: {causes}")
+        self._check_left(self._empty, [*failed.events, *again.events], problems)
+        self._give_up_names()
+        return f"{failed.status}, {again.status}" if met else "kept"
+
+    def _ensure_deployed(self, problems: list[str]) -> None:
+        if self._is_deployed:
+            return
+        self._empty = inventory(self.cloud)
+        made = self._deploy(self.plain)
+        self._expect(made, "CREATE_COMPLETE", problems)
+        self._is_deployed = made.status == "CREATE_COMPLETE"
+
+    def _destroy(self, problems: list[str]) -> None:
+        if not self._is_deployed:
+            return
+        deletion = self._delete_stack()
+        self._is_deployed = False
+        self._expect(deletion, "DELETE_COMPLETE", problems)
+        self._check_left(self._empty, deletion.events, problems)
+        self._give_up_names()
+
+    def _operate(self, operation: str, cell: Cell, assembly: Path) -> Operation:
+        self._put_fault(operation, cell)
+        done = self._deploy(assembly)
+        self._met = self._end_fault()
+        return done
+
+    def _deploy(self, assembly: Path) -> Operation:
+        events: list[ResourceEvent] = []
+        before = self.cloud.clock()["epoch"]
+        try:
+            deployer.deploy(self.cloud, assembly, [self.stack], on_event=events.append)
+            status = next((e.status for e in reversed(events) if e.logical_id == self.stack), "no changes")
+        except DeployError as error:
+            status = error.status
+            if not events:
+                events += [ResourceEvent(self.stack, self.stack, "none", "NOT_STARTED_FAILED", str(error))]
+        return Operation(status, self.cloud.clock()["epoch"] - before, events)
+
+    def _delete_stack(self) -> Operation:
+        events: list[ResourceEvent] = []
+        before = self.cloud.clock()["epoch"]
+        try:
+            deployer.destroy(self.cloud, self.plain, [self.stack], on_event=events.append)
+            status = "DELETE_COMPLETE"
+        except DeployError as error:
+            status = error.status
+        return Operation(status, self.cloud.clock()["epoch"] - before, events)
+
+    def _check(self, operation: Operation, cell: Cell, problems: list[str]) -> None:
+        """The fault is the one cause, and nothing waited for a timeout."""
+        self._check_time(operation, problems)
+        forward = [event for event in operation.causes() if not event.status.startswith("DELETE_")]
+        others = [event for event in forward if not (event.logical_id == cell.target and CAUSE in event.reason)]
+        problems += [f"{event.logical_id} failed too: {event.reason}" for event in others]
+        if len(forward) == len(others):
+            problems.append(f"the fault at {cell.target} was not the cause: {operation.status}")
+
+    def _check_time(self, operation: Operation, problems: list[str]) -> None:
+        if operation.seconds > LONGEST:
+            problems.append(f"an operation took {operation.seconds:.0f} s")
+        problems += [
+            f"{event.logical_id} waited for a timeout: {event.reason}"
+            for event in operation.events
+            if "timed out" in event.reason.lower() or "did not respond" in event.reason.lower()
+        ]
+
+    def _check_left(self, before: frozenset[str], events: list[ResourceEvent], problems: list[str]) -> None:
+        """What is left is named by an event of what is kept, and only PRODUCTION keeps."""
+        left = sorted(inventory(self.cloud) - before)
+        named = {e.physical_id for e in events if e.status in ("DELETE_SKIPPED", "DELETE_FAILED")}
+        problems += [
+            f"left and not named: {name}"
+            for name in left
+            if not (self.profile is Profile.PRODUCTION and any(_is_of(name, physical_id) for physical_id in named))
+        ]
+
+    def _expect(self, operation: Operation, status: str, problems: list[str]) -> None:
+        self._check_time(operation, problems)
+        if operation.status != status:
+            causes = "; ".join(f"{event.logical_id}: {event.reason}" for event in operation.causes())
+            problems.append(f"expected {status}, got {operation.status}: {causes}")
+
+    def _give_up_names(self) -> None:
+        """Delete what PRODUCTION kept under a fixed name: `docs/adopt.md` is tested elsewhere."""
+        if self.profile is Profile.DEVELOPMENT:
+            return
+        sagemaker, glue = self.cloud.client("sagemaker"), self.cloud.client("glue")
+        for body in self.resources().values():
+            properties = body.get("Properties", {})
+            if body["Type"] == "AWS::SageMaker::ModelPackageGroup":
+                sagemaker.delete_model_package_group(ModelPackageGroupName=properties["ModelPackageGroupName"])
+            elif body["Type"] == "AWS::Glue::Database":
+                glue.delete_database(Name=properties["DatabaseInput"]["Name"])
+
+    def _put_fault(self, operation: str, cell: Cell) -> None:
+        match = f'"logical_id": "{cell.target}"'
+        fault = {
+            "integration": f"cloudformation:{operation}",
+            "match": match,
+            "error": "InternalFailure",
+            "cause": CAUSE,
+        }
+        self._control([fault])
+
+    def _end_fault(self) -> bool:
+        """Take the fault away, and return whether it was met."""
+        met = any(fault["met"] for fault in self._control(None))
+        self._control([])
+        return met
+
+    def _control(self, body: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.cloud.endpoint_url}/_mlops/faults", data=data)  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - loopback
+            return list(json.load(response))
+
+
+def _named(operation: Operation, status: str) -> list[str]:
+    return [event.physical_id for event in operation.events if event.status == status]
+
+
+def _may_stay(event: ResourceEvent) -> bool:
+    """Whether a rollback may leave something: a bucket that was written into, under a generated name (ADR 19)."""
+    return event.resource_type == "AWS::S3::Bucket" and "not empty" in event.reason.lower()
+
+
+def _is_of(name: str, physical_id: str) -> bool:
+    """Whether an entry of the inventory is what an event names; tables of Glue are named without their database."""
+    found = name.split(" ", 2)[2]
+    return found == physical_id or found.endswith(f"/{physical_id}") or physical_id.endswith(f"/{found}")

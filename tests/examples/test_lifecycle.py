@@ -1,0 +1,38 @@
+"""A seeded sample of the campaign of `tests/campaign/lifecycle/`: stacks fail while they are created, changed and deleted.
+
+After each failure the stack is as before or gone, nothing waited for a timeout, nothing is left that no event names, and in the end
+the stack is created again and goes.
+"""
+
+from pathlib import Path
+
+import pytest
+from tests.campaign.lifecycle.cells import CREATE, DELETE, UPDATE, cells, sample
+from tests.campaign.lifecycle.world import Lifecycle
+
+from mlops_local import cloud as local_cloud
+
+pytestmark = pytest.mark.cloud
+
+COUNTS = {CREATE: 2, UPDATE: 2, DELETE: 1}
+SEED = 20261128
+
+
+@pytest.mark.parametrize(
+    ("stack", "profile"),
+    [("FirstEndpoint", "development"), ("FirstEndpoint", "production"), ("FirstService", "development")],
+)
+def test_a_stack_outlives_its_failures(stack: str, profile: str, tmp_path: Path) -> None:
+    """Each cell names what is not as it should be; the last creation and deletion are whole."""
+    cloud = local_cloud.up(tmp_path / "cloud")
+    try:
+        world = Lifecycle(cloud, tmp_path, stack, profile)
+        chosen = sample(cells(stack, profile, world.resources()), COUNTS, SEED)
+        results = [world.run(cell) for cell in chosen]
+        last = world.finish()
+    finally:
+        cloud.down()
+
+    assert {result["key"]: result["problems"] for result in results if result["problems"]} == {}
+    assert last == []
+    assert [result["outcome"] for result in results[: COUNTS[CREATE]]] == ["ROLLBACK_COMPLETE"] * COUNTS[CREATE]
