@@ -21,6 +21,7 @@ from mlops_local import (
     compat,
     embedded_metrics,
     endpoint_services,
+    failed_deletions,
     faults,
     function_logs,
     functions,
@@ -85,6 +86,7 @@ _MODULES = (
     load_balancer,
     kubernetes,
     faults,
+    failed_deletions,
 )
 
 

@@ -1,0 +1,66 @@
+"""What cannot be deleted keeps what it depends on: CloudFormation deletes a resource once all that depends on it is gone.
+
+MiniStack goes on with the dependencies of a resource that failed to delete, so that a second deletion finds a custom resource
+without its function.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ministack.services import cloudformation
+from ministack.services.cloudformation import engine, stacks
+
+from mlops_local import compat
+
+compat.expect("ministack.services.cloudformation", _stack_events=object, _stacks=object)
+compat.expect("ministack.services.cloudformation.engine", _extract_deps="(resource_def, all_resource_names)")
+compat.expect(
+    "ministack.services.cloudformation.stacks",
+    _delete_resource="(resource_type, physical_id, props, stack_name=None, logical_id=None)",
+)
+
+_STACK = "AWS::CloudFormation::Stack"
+# what failed to delete, or was left for it, by stack and operation
+_failed: dict[str, tuple[int, set[str]]] = {}
+
+
+def install() -> None:
+    """Stand in front of each deletion of a resource; installed after faults, which are failures too."""
+    delete = stacks._delete_resource
+
+    def deleted(
+        resource_type: str, physical_id: str, props: Any, stack_name: str | None = None, logical_id: str | None = None
+    ) -> None:
+        # claim: cloudformation-keeps-what-a-failed-deletion-depends-on
+        failed = _of_operation(stack_name)
+        try:
+            _refuse_before(failed & _dependents(stack_name, logical_id))
+            delete(resource_type, physical_id, props, stack_name, logical_id)
+        except Exception:
+            failed.add(str(logical_id))
+            raise
+
+    stacks._delete_resource = deleted
+
+
+def _refuse_before(waiting: set[str]) -> None:
+    if waiting:
+        raise ValueError(f"kept, because what depends on it could not be deleted: {', '.join(sorted(waiting))}")
+
+
+def _of_operation(stack_name: str | None) -> set[str]:
+    """Return what failed in the operation that runs: the stack's own events begin and end one."""
+    stack = cloudformation._stacks.get(stack_name) or {}
+    stack_id = str(stack.get("StackId"))
+    begun = sum(event["ResourceType"] == _STACK for event in cloudformation._stack_events.get(stack_id, []))
+    if _failed.get(stack_id, (-1, set()))[0] != begun:
+        _failed[stack_id] = (begun, set())
+    return _failed[stack_id][1]
+
+
+def _dependents(stack_name: str | None, logical_id: str | None) -> set[str]:
+    """Return what a template's resources say depends on one of them."""
+    template = (cloudformation._stacks.get(stack_name) or {}).get("_template") or {}
+    bodies = template.get("Resources") or {}
+    return {name for name, body in bodies.items() if logical_id in engine._extract_deps(body, set(bodies))}
