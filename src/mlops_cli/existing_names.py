@@ -138,6 +138,32 @@ _LOOKS: dict[str, Look] = {
 }
 
 
+def kept(cloudformation: Any, stack: str) -> dict[str, dict[str, str]]:
+    """Return what the last deletion of a stack kept, by logical id, as ``cdk import`` reads it.
+
+    CloudFormation shows a deleted stack by its id for 90 days.
+    See: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackEvents.html
+
+    Args:
+        cloudformation: Client.
+        stack: Name of the stack.
+    """
+    from mlops_runtime.changes.existing import IDENTIFIERS
+
+    pages = cloudformation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+    deleted = [row for page in pages for row in page["StackSummaries"] if row["StackName"] == stack]
+    if not deleted:
+        return {}
+    last = max(deleted, key=lambda row: row["DeletionTime"] if "DeletionTime" in row else row["CreationTime"])
+    events = cloudformation.get_paginator("describe_stack_events").paginate(StackName=last["StackId"])
+    return {
+        event["LogicalResourceId"]: {IDENTIFIERS[event["ResourceType"]]: event["PhysicalResourceId"]}
+        for page in events
+        for event in page["StackEvents"]
+        if event["ResourceStatus"] == "DELETE_SKIPPED" and event["ResourceType"] in IDENTIFIERS
+    }
+
+
 def types() -> frozenset[str]:
     """Return the types that can be looked at."""
     return frozenset(_LOOKS)

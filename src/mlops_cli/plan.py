@@ -49,6 +49,13 @@ def plan(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for `cdk import --resource-mapping`: what the last deletion of the named stack kept.",
+            show_default=False,
+        ),
+    ] = None,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -72,6 +79,8 @@ def plan(
             schemas = _schemas()
             found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
             existing = names_that_exist(aws, found, versions)
+            if mapping is not None:
+                write_mapping(cloudformation, mapping, versions)
     for note in keys.notes:
         typer.echo(note, err=True)
     refused = refusals(found, allowed)
@@ -121,6 +130,29 @@ def names_that_exist(
     sts = aws.client("sts")
     number, region = sts.get_caller_identity()["Account"], str(sts.meta.region_name)
     return list(look_up(cache(aws.client), resources, account=number, region=region))
+
+
+def write_mapping(cloudformation: Any, path: Path, versions: Mapping[str, "Versions"]) -> None:
+    """Write what the last deletion of a stack kept and its new template has.
+
+    Args:
+        cloudformation: Client.
+        path: The file.
+        versions: Both templates of each stack by the stack's name.
+
+    Raises:
+        UserError: If not one stack is named, or its last deletion kept nothing.
+    """
+    from mlops_cli.existing_names import kept
+
+    if len(versions) != 1:
+        raise UserError(f"--mapping is of one stack, got {', '.join(sorted(versions))}; name it")
+    ((stack, version),) = versions.items()
+    adopted = {name: entry for name, entry in kept(cloudformation, stack).items() if name in version.new.resources()}
+    if not adopted:
+        raise UserError(f"no deleted stack {stack} kept anything that the new one has; there is nothing to import")
+    path.write_text(json.dumps(adopted, indent=2) + "\n")
+    typer.echo(f"{path}: {len(adopted)} resources; cdk import {stack} --resource-mapping {path}", err=True)
 
 
 class Versions(NamedTuple):

@@ -91,6 +91,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "AWS::SageMaker::ModelPackageGroup": ("ModelPackageGroupName", ""),
     "AWS::StepFunctions::StateMachine": ("StateMachineName", ""),
 }
+# claim: cloudformation-imports-no-glue-table
 # the one property by which CloudFormation imports a type, where the name is its value; the registry's primary identifiers
 IDENTIFIERS: dict[str, str] = {
     "AWS::DynamoDB::Table": "TableName",
