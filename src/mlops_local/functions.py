@@ -9,14 +9,12 @@ import re
 import time
 from typing import Any
 
-from ministack.services import cloudwatch_logs, lambda_svc, sqs
+from ministack.services import lambda_svc, sqs
 
 from mlops_local import clock, compat
 
-compat.expect("ministack.services.cloudwatch_logs", _log_groups=object)
 compat.expect(
     "ministack.services.lambda_svc",
-    _emit_lambda_logs="(func, request_id, log_text, error, duration_ms, *, log_source=None)",
     _execute_function_warm="(func, event, request_id)",
     _esms=object,
     _esm_inflight=dict,
@@ -83,27 +81,9 @@ def settle() -> None:
             return
 
 
-def _keep_log_groups_gone() -> None:
-    """Drop what a function writes after the log group that it names was deleted: its role may not make the group again.
-
-    claim: lambda-creates-no-log-group-without-the-right
-    """
-    emit = lambda_svc._emit_lambda_logs
-
-    def emit_where_there_is_a_group(func: Any, *args: Any, **options: Any) -> None:
-        named = ((func.get("config") or func).get("LoggingConfig") or {}).get("LogGroup")
-        if named and named not in cloudwatch_logs._log_groups:
-            LOGGER.warning("lines of a function are lost: its log group %s does not exist", named)
-            return
-        emit(func, *args, **options)
-
-    lambda_svc._emit_lambda_logs = emit_where_there_is_a_group
-
-
 def install() -> None:
-    """Name errors by their class, keep deleted log groups gone, and let jumps of the clock wait for functions."""
+    """Name errors by their class, and let jumps of the clock wait for functions."""
     clock.add_settler(settle)
-    _keep_log_groups_gone()
     execute = lambda_svc._execute_function_warm
 
     def execute_and_name(func: Any, event: Any, request_id: str) -> dict[str, Any]:
