@@ -32,7 +32,6 @@ def install() -> None:
     def deleted(
         resource_type: str, physical_id: str, props: Any, stack_name: str | None = None, logical_id: str | None = None
     ) -> None:
-        # claim: cloudformation-keeps-what-a-failed-deletion-depends-on
         failed = _of_operation(stack_name)
         try:
             _refuse_before(failed & _dependents(stack_name, logical_id))
@@ -45,6 +44,7 @@ def install() -> None:
 
 
 def _refuse_before(waiting: set[str]) -> None:
+    # claim: cloudformation-keeps-what-a-failed-deletion-depends-on
     if waiting:
         raise ValueError(f"kept, because what depends on it could not be deleted: {', '.join(sorted(waiting))}")
 

@@ -78,6 +78,7 @@ _MECHANISM = frozenset(
         "cloud",
         "compat",
         "deployer",
+        "faults",
         "launcher",
         "ports",
         "processes",
