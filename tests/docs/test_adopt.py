@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
+import pyarrow as pa
 import pytest
+from pyiceberg.catalog.glue import GlueCatalog
 from tests.campaign.lifecycle.assemblies import STACKS, resources, synthesize
 from typer.testing import CliRunner
 
@@ -118,3 +120,34 @@ def test_what_a_destroyed_unit_kept_is_imported_and_deployed_again(
     assert s3.get_object(Bucket=outputs["Artifacts"], Key="models/one")["Body"].read() == b"kept"
     assert dynamodb.get_item(TableName=outputs["Automation"], Key={"endpoint": {"S": "kept"}})["Item"]
     assert deployer.deploy(cloud, assembly)[STACK]["Artifacts"] == outputs["Artifacts"]
+
+
+@pytest.mark.cloud
+def test_a_feature_table_is_put_back_onto_its_files(cloud: Cloud) -> None:
+    """Out of the catalogue, created anew in its place by a deployment, and back: what was written before is read again."""
+    location = "s3://adopted-features/adopted_features/sales_v1"
+    cloud.client("s3").create_bucket(Bucket="adopted-features")
+    glue = cloud.client("glue")
+    catalog = GlueCatalog(
+        "adopt",
+        client=glue,
+        **{
+            "s3.endpoint": cloud.endpoint_url,
+            "s3.region": "us-east-1",
+            "s3.access-key-id": "test",
+            "s3.secret-access-key": "test",
+        },
+    )
+    catalog.create_namespace("adopted_features")
+    rows = pa.table({"units": pa.array([1, 2, 3], pa.int64())})
+    catalog.create_table("adopted_features.sales_v1", rows.schema, location=location).append(rows)
+    found = glue.get_table(DatabaseName="adopted_features", Name="sales_v1")["Table"]
+    noted = found["Parameters"]["metadata_location"]
+
+    glue.delete_table(DatabaseName="adopted_features", Name="sales_v1")
+    created = catalog.create_table("adopted_features.sales_v1", rows.schema, location=location)
+    assert created.scan().to_arrow().num_rows == 0
+    catalog.drop_table("adopted_features.sales_v1")
+    catalog.register_table("adopted_features.sales_v1", noted)
+
+    assert catalog.load_table("adopted_features.sales_v1").scan().to_arrow() == rows
