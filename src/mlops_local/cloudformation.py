@@ -15,7 +15,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb, eventbridge, iam, sns
 from ministack.services.cloudformation import provisioners, stacks
 
-from mlops_local import compat, custom_resources, glue_jobs, lambda_types, recorded, s3_bucket, stack_order
+from mlops_local import compat, glue_jobs, lambda_types, recorded, s3_bucket
 
 compat.expect(
     "ministack.services.dynamodb",
@@ -69,8 +69,6 @@ def install() -> None:
         _HANDLERS.setdefault(resource_type, _record(resource_type))
     _wrap("AWS::Glue::TableOptimizer", glue_jobs.check_optimizer)
     lambda_types.leave_layers_out()
-    custom_resources.install()
-    stack_order.install()
 
 
 def run_on_worker(*resource_types: str) -> None:

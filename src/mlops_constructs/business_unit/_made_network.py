@@ -14,22 +14,14 @@ from mlops_constructs._log_group import define_log_group
 from mlops_constructs._validation import is_known, raise_if_any
 from mlops_constructs._warnings import counted
 from mlops_constructs.compliance import acknowledge_family
+from mlops_runtime.price import HOURS, price_table, priced_regions
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
     from mlops_constructs.business_unit.network import Network
 
-# USD per interface endpoint, zone and hour, list prices as noted in January 2026: https://aws.amazon.com/privatelink/pricing/
-_ENDPOINT_HOUR = {
-    "us-east-1": 0.01,
-    "us-east-2": 0.01,
-    "us-west-2": 0.01,
-    "eu-west-1": 0.011,
-    "eu-central-1": 0.012,
-}
 _DEFAULT_REGION = "us-east-1"
 DEFAULT_CIDR = "10.0.0.0/16"
-_HOURS = 730
 _DEFAULT_GROUP = (
     "nothing uses the default group, every interface names one of ours; "
     "rejected: closing it at deployment, which takes a hidden function with rights on every security group"
@@ -44,8 +36,8 @@ def monthly_price(*, endpoints: int, zones: int, region: str) -> float:
         zones: Number of zones.
         region: Region, or a token.
     """
-    price = _ENDPOINT_HOUR.get(region, _ENDPOINT_HOUR[_DEFAULT_REGION])
-    return round(endpoints * zones * price * _HOURS, 2)
+    table = price_table(region if region in priced_regions() else _DEFAULT_REGION)
+    return round(endpoints * zones * table.usd["interface_endpoint_hour"] * HOURS, 2)
 
 
 def define_network(
@@ -122,7 +114,7 @@ def add_endpoints(
 
 def _print_price(home: IConstruct, what: str, *, endpoints: int, zones: int, after: str = "") -> None:
     stack = cdk.Stack.of(home)
-    region = stack.region if is_known(stack.region) and stack.region in _ENDPOINT_HOUR else _DEFAULT_REGION
+    region = stack.region if is_known(stack.region) and stack.region in priced_regions() else _DEFAULT_REGION
     price = monthly_price(endpoints=endpoints, zones=zones, region=region)
     cdk.Annotations.of(home).add_info(
         f"{what} about {price:.2f} USD a month: {counted(endpoints, 'interface endpoint')} in {counted(zones, 'zone')} at the list "

@@ -4,10 +4,12 @@ import aws_cdk as cdk
 
 from constructs import IConstruct
 from mlops_constructs._warnings import counted
+from mlops_runtime.price import price_table
 
-# USD a month in us-east-1, without the free tier, list prices as noted in January 2026: https://aws.amazon.com/cloudwatch/pricing/
-# (a custom metric of the first 10,000, an alarm metric of standard resolution, a composite alarm, a dashboard)
-METRIC, ALARM, COMPOSITE, DASHBOARD = 0.30, 0.10, 0.50, 3.00
+# without the free tier: a custom metric of the first 10,000, an alarm on a metric of standard resolution
+_USD = price_table("us-east-1").usd
+METRIC, ALARM = _USD["metric_month"], _USD["alarm_month"]
+COMPOSITE, DASHBOARD = _USD["composite_alarm_month"], _USD["dashboard_month"]
 
 
 def monthly_price(*, metrics: int = 0, alarms: int = 0, composites: int = 0, dashboards: int = 0) -> float:

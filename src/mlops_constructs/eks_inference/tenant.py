@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
 
 # what functions of the unit call to reach a cluster and its load balancers
-_SERVICES = ("eks", "elasticloadbalancing", "sts")
+_SERVICES = ("eks", "elasticloadbalancing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
