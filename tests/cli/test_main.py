@@ -92,6 +92,7 @@ def test_every_command_on_units_is_documented() -> None:
         "mlops deploy",
         "mlops destroy",
         "mlops demo",
+        "mlops image",
         "mlops serving",
         "mlops terraform",
         "mlops verify",
