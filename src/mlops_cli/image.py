@@ -53,7 +53,7 @@ def build(
     ] = None,
     context: Annotated[
         Path | None,
-        typer.Option(help="Folder of the build context. Default: .mlops/image/<image>.", show_default=False),
+        typer.Option(help="New folder for the build context. Default: .mlops/image/<image>.", show_default=False),
     ] = None,
 ) -> None:
     """Write the build context and build the image; without docker, say what to run elsewhere."""
@@ -132,9 +132,10 @@ def digest(
 
 
 def _context(which: Kind, folder: Path | None) -> "BuildContext":
-    from mlops_runtime.image.build_context import write_context
+    from mlops_runtime.image.build_context import BuildContextError, write_context
 
-    return write_context(which.value, Path(".mlops/image") / which.value if folder is None else folder)
+    with shown(BuildContextError):
+        return write_context(which.value, Path(".mlops/image") / which.value if folder is None else folder)
 
 
 def _repository(which: Kind, name: str | None) -> str:

@@ -55,4 +55,4 @@ def test_it_is_built_for_the_python_of_the_image_that_it_extends() -> None:
 def test_nothing_but_its_requirements_reaches_the_build(tmp_path: Path) -> None:
     """The context holds what is copied, and no tool."""
     context = write_context("explain", tmp_path / "context")
-    assert sorted(path.name for path in context.folder.iterdir()) == ["Dockerfile", "requirements.txt"]
+    assert sorted(path.name for path in context.folder.iterdir()) == [".dockerignore", "Dockerfile", "requirements.txt"]

@@ -167,7 +167,7 @@ def test_nothing_but_what_is_copied_reaches_the_build() -> None:
         for word in arguments.split()[:-1]
         if not word.startswith("--")
     }
-    assert {path.name for path in CONTEXT.iterdir()} == {"Dockerfile", *copied}
+    assert {path.name for path in CONTEXT.iterdir()} == {".dockerignore", "Dockerfile", *copied}
     packages = {path.name.partition("-")[0] for path in (CONTEXT / "site-packages").iterdir()}
     assert packages == {"mlops_runtime", "mlops_constructs"}  # of the second, its version alone
     assert [path.name for path in (CONTEXT / "site-packages").rglob("*") if path.suffix == ".pyc"] == []

@@ -21,6 +21,13 @@ _CHECKOUT = _PACKAGE.parents[1] / "containers"
 _INSTALLED = Path(__file__).with_name("containers")
 # of the folder, what the build does not read
 _TOOLS = ("lock.py", "*.in", "__pycache__")
+# says that a folder is a build context, which may be written anew; docker's own name, so that no build reads it
+_MARK = ".dockerignore"
+_MARKED = "# written by mlops image build: the folder is written anew each time\n.dockerignore\n"
+
+
+class BuildContextError(ValueError):
+    """A folder holds something else than a build context; nothing in it was touched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +48,18 @@ def write_context(kind: ImageKind, folder: Path) -> BuildContext:
 
     Args:
         kind: Which image: ``runtime`` for jobs and servers, ``explain`` with shap on top of it.
-        folder: Where to.
+        folder: Where to: a new or empty folder, or one that this function has written before.
+
+    Raises:
+        BuildContextError: If the folder holds anything else.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     sorted(path.name for path in write_context("explain", Path(place) / "context").folder.iterdir())
-        ['Dockerfile', 'requirements.txt']
+        ['.dockerignore', 'Dockerfile', 'requirements.txt']
     """
+    _check_replaceable(folder)
     shutil.rmtree(folder, ignore_errors=True)
     source = (_CHECKOUT if _CHECKOUT.is_dir() else _INSTALLED) / FOLDERS[kind]
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_TOOLS))
@@ -60,7 +71,20 @@ def write_context(kind: ImageKind, folder: Path) -> BuildContext:
         named = packages / f"{_DISTRIBUTION.replace('-', '_')}-{installed.version}.dist-info"
         named.mkdir()
         (named / "METADATA").write_text(installed.read_text("METADATA") or "", "utf-8")
-    return BuildContext(folder=folder, tag=f"{installed.version}-{_digest(folder)[:12]}")
+    tag = f"{installed.version}-{_digest(folder)[:12]}"
+    (folder / _MARK).write_text(_MARKED, "utf-8")
+    return BuildContext(folder=folder, tag=tag)
+
+
+def _check_replaceable(folder: Path) -> None:
+    mark = folder / _MARK
+    if not folder.exists() or (mark.is_file() and mark.read_text("utf-8") == _MARKED):
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise BuildContextError(
+            f"{str(folder)!r} must be a new or empty folder, or one that mlops image build has written, as what it holds is "
+            "replaced; name another with --context"
+        )
 
 
 def _digest(folder: Path) -> str:

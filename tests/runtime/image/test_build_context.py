@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mlops_runtime.image.build_context import write_context
+import pytest
+
+from mlops_runtime.image.build_context import BuildContextError, write_context
 
 
 def test_the_context_runs_by_itself(tmp_path: Path) -> None:
@@ -39,9 +41,22 @@ def test_the_tag_changes_with_the_content_alone(tmp_path: Path) -> None:
     assert first.tag == second.tag != explain.tag
 
 
-def test_what_the_folder_held_is_replaced(tmp_path: Path) -> None:
+def test_what_a_context_held_is_replaced(tmp_path: Path) -> None:
     """An old file never reaches the build."""
-    (tmp_path / "context").mkdir()
-    (tmp_path / "context" / "old").write_text("x")
+    old = write_context("runtime", tmp_path / "context").folder / "old"
+    old.write_text("x")
 
     assert not (write_context("explain", tmp_path / "context").folder / "old").exists()
+
+
+def test_a_folder_of_other_files_is_left_as_it_is(tmp_path: Path) -> None:
+    """A project or a home that is named by mistake stays; so does a file."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / ".dockerignore").write_text("*.csv")
+    (tmp_path / "file").write_text("x")
+
+    for name in ("project", "file"):
+        with pytest.raises(BuildContextError, match="must be a new or empty folder"):
+            write_context("explain", tmp_path / name)
+    assert (tmp_path / "project" / ".dockerignore").read_text() == "*.csv"
+    assert (tmp_path / "file").read_text() == "x"
