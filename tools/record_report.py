@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlops_local.aws_claims import FOLDER, read_claims
+from mlops_runtime.verify.problems import VerifyError
 from mlops_runtime.verify.signature import check
 from tools import verified_page
 
@@ -21,7 +22,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         checked = check(Path(arguments[0]).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, VerifyError) as error:
         print(f"record_report: {arguments[0]}: {error}", file=sys.stderr)
         return 1
     if checked.report.cloud != "aws":
