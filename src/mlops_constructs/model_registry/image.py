@@ -55,7 +55,8 @@ class ModelImage:
         """
         problems = [
             check_pattern("repository_name", repository_name, pattern=_REPOSITORY, allowed="a repository name of ECR"),
-            check_pattern("digest", digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED),
+            # a context that is not set is None, and would be the name of an image that ends in @None
+            check_pattern("digest", "" if digest is None else digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED),
             check_pattern("account", account, pattern=r"\d{12}", allowed="12 digits"),
         ]
         _raise_if_any(problems)

@@ -1,6 +1,7 @@
 """Images by digest, and by tag for jobs."""
 
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 import pytest
@@ -49,8 +50,8 @@ def test_pulling_names_the_repository_also_of_another_account() -> None:
     assert image.uri(stack).startswith("111111111111.dkr.ecr.eu-west-1.")
 
 
-@pytest.mark.parametrize("digest", ["latest", "sha256:abc", "SHA256:" + "0a" * 32, "sha256:" + "0A" * 32])
-def test_fails_on_anything_but_a_digest(digest: str) -> None:
+@pytest.mark.parametrize("digest", ["latest", "sha256:abc", "SHA256:" + "0a" * 32, "sha256:" + "0A" * 32, None])
+def test_fails_on_anything_but_a_digest(digest: Any) -> None:
     """A tag can be moved after it was approved."""
     with pytest.raises(ValidationError, match="InvalidImage: digest must be 'sha256:' and 64 hexadecimal digits"):
         ModelImage.from_ecr(repository_name="mlops-runtime", digest=digest)
