@@ -92,7 +92,9 @@ def conflicting(environ: Mapping[str, str]) -> list[str]:
     return sorted(
         name
         for name in environ
-        if name in _OTHER_ACCOUNT or (name.startswith("AWS_ENDPOINT_URL_") and name != "AWS_ENDPOINT_URL_S3")
+        if name in _OTHER_ACCOUNT
+        # a shell evaluates what is printed of the name
+        or (name.startswith("AWS_ENDPOINT_URL_") and name != "AWS_ENDPOINT_URL_S3" and name.isidentifier())
     )
 
 

@@ -69,6 +69,7 @@ def test_settings_of_another_account_are_named() -> None:
         ["AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_REGION", "HOME"], "x"
     )
 
+    environ |= {"AWS_ENDPOINT_URL_;rm;": "what a shell would evaluate"}
     assert conflicting(environ) == ["AWS_ENDPOINT_URL_STS", "AWS_PROFILE", "AWS_SESSION_TOKEN"]
 
 
