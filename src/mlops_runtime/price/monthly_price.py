@@ -4,14 +4,13 @@ Counted is what is paid by time: instances, interface endpoints, keys, alarms, m
 queues, and the second fleet of rollouts. Usage is not: calls, bytes stored or sent, and jobs, which are paid by the second.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mlops_runtime.changes.template import Template, unknown
-from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.monitor.metric_names import metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -24,6 +23,7 @@ ROLLOUTS = 5  # a month: about one a week
 LOG_GB = 0.1  # that each log group of an idle unit takes in a month
 # five pollers ask each 20 seconds: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 POLLS = 5 * 3 * 60 * HOURS
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +145,9 @@ def _watching(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> It
     if boards:
         yield _line(_counted(len(boards), "dashboard"), boards, len(boards) * table.usd["dashboard_month"])
     for name, properties in by_type["AWS::Lambda::Function"].items():
-        settings = properties.get("Environment", {}).get("Variables", {}).get("MONITOR")
-        if isinstance(settings, str):
-            count = len(metric_names(from_json(MonitorSpec, settings)))
+        spec = _read(MonitorSpec, properties.get("Environment", {}).get("Variables", {}).get("MONITOR"))
+        if spec is not None:
+            count = len(metric_names(spec))
             high = round(count * table.usd["metric_month"], 2)
             what = f"up to {_counted(count, 'metric')} of a monitor"
             yield PriceLine(what=what, resources=(name,), low=0.0, high=high, is_serving=True)
@@ -207,7 +207,7 @@ def _variants(name: str, properties: Mapping[str, Any], table: PriceTable, unpri
         kind, count = variant.get("InstanceType"), variant.get("InitialInstanceCount")
         if kind is None:
             continue
-        if unknown(kind) or unknown(count) or kind not in table.hosting_hour:
+        if unknown(kind) or not str(count).isdigit() or kind not in table.hosting_hour:
             unpriced.append(f"{name}: no price of {kind} in {table.region}")
             continue
         price = round(int(count) * HOURS * table.hosting_hour[kind], 2)
@@ -218,24 +218,27 @@ def _variants(name: str, properties: Mapping[str, Any], table: PriceTable, unpri
 def _serving_spec(value: Any) -> ServingSpec | None:
     """Read a serving spec whose names of resources are only known at deployment."""
     parts = value.get("Fn::Join", ["", []])[1] if isinstance(value, Mapping) else [value]
-    text = "".join(part if isinstance(part, str) else "unknown" for part in parts)
-    return from_json(ServingSpec, text) if text and _is_json(text) else None
+    return _read(ServingSpec, "".join(part if isinstance(part, str) else "unknown" for part in parts))
 
 
-def _is_json(text: str) -> bool:
+def _read(kind: type[_Kind], text: object) -> _Kind | None:
+    """Read a value of ours; what has only its place in the template is not one."""
     try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
+        return from_json(kind, text) if isinstance(text, str) else None
+    except ContractError:
+        return None
 
 
 def _watched(properties: Mapping[str, Any]) -> float:
     """Return how many metrics an alarm is paid for; below a minute each costs three times as much."""
     queries = properties.get("Metrics")
     if queries is None:
-        return 3 if int(properties.get("Period", 300)) < 60 else 1
-    return sum(3 if int(query["MetricStat"]["Period"]) < 60 else 1 for query in queries if "MetricStat" in query)
+        return _per_metric(properties.get("Period"))
+    return sum(_per_metric(query["MetricStat"].get("Period")) for query in queries if "MetricStat" in query)
+
+
+def _per_metric(period: object) -> int:
+    return 3 if str(period).isdigit() and int(str(period)) < 60 else 1
 
 
 def _grouped(counts: Mapping[str, int]) -> list[tuple[int, tuple[str, ...]]]:

@@ -108,3 +108,19 @@ def test_an_endpoint_of_cloudformation_is_priced_by_its_variants() -> None:
     price = priced(Config={"Type": "AWS::SageMaker::EndpointConfig", "Properties": {"ProductionVariants": variants}})
 
     assert price.serving == (335.80, 335.80)
+
+
+def test_what_is_not_ours_or_only_known_at_deployment_stops_nothing() -> None:
+    """A team's own function may have a variable MONITOR, and a period may be a parameter."""
+    variables = {"Environment": {"Variables": {"MONITOR": "on"}}}
+    alarm = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Period": {"Ref": "Period"}}}
+    variant = {"ProductionVariants": [{"InstanceType": "ml.m5.large"}]}
+    found = priced(
+        Own={"Type": "AWS::Lambda::Function", "Properties": variables},
+        Alarm=alarm,
+        Spec={"Type": "Custom::MLOpsServingSpec", "Properties": {"Spec": "{}"}},
+        Config={"Type": "AWS::SageMaker::EndpointConfig", "Properties": variant},
+    )
+
+    assert found.idle == (0.1, 0.1)
+    assert [sentence.partition(":")[0] for sentence in found.unpriced] == ["Spec", "Config"]
