@@ -242,6 +242,7 @@ class ModelMonitor(Construct):
 
     def _define_engine(self, access: MonitorAccess, window_hours: int) -> lambda_.Function:
         if self._engine.job is not None:
+            self._endpoint.rollout.require_image(self._engine.job.image)
             return define_job(access, self._engine.job, spec=self._spec, window_hours=window_hours)
         numpy, evidence = define_layer(access), Evidence()
         if self._engine.model_monitor is None:

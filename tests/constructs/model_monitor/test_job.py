@@ -117,3 +117,10 @@ def _texts(value: Any) -> list[str]:
         return [value]
     inner = value.values() if isinstance(value, dict) else value
     return [text for item in inner for text in _texts(item)]
+
+
+def test_the_jobs_image_is_asked_for_when_the_stack_is_deployed(made: Any):
+    """It is another than the endpoint's, and nothing else would need it before the first run."""
+    (spec,) = made.resources("Custom::MLOpsServingSpec").values()
+
+    assert any("/mlops-explain@" in str(image) for image in spec["Images"])
