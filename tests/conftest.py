@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import json
 import os
+import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +33,54 @@ settings.load_profile("untimed")
 # a session of boto3 reads the models of its services anew, and moto gives each test a session: each file is read once a process
 _read = functools.cache(JSONFileLoader().load_file)
 JSONFileLoader.load_file = lambda _, path: _read(path)
+
+
+OUTSIDE = "MLOPS_TESTS_OUTSIDE"  # names the file of what was sent beyond loopback
+_GUARD = Path(__file__).with_name("outside")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold this process and all that it starts to loopback; see `tests/outside/sitecustomize.py`."""
+    if hasattr(config, "workerinput"):  # a process of xdist's, which has the guard from its start
+        return
+    descriptor, name = tempfile.mkstemp(prefix="outside-", suffix=".jsonl")
+    os.close(descriptor)
+    os.environ[OUTSIDE] = name
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_GUARD), os.environ.get("PYTHONPATH")]))
+    sys.path.insert(0, str(_GUARD))
+    try:
+        sys.modules.pop("sitecustomize", None)
+        importlib.import_module("sitecustomize")
+    finally:
+        sys.path.remove(str(_GUARD))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name every connection beyond loopback, with its program and test."""
+    rows = _sent_outside()
+    if rows:
+        terminalreporter.section("sent beyond loopback")
+        for row in rows:
+            terminalreporter.line(
+                f"{row['event']} {row['host']} by {' '.join(row['command'])[:200]} in {row['test'] or '?'}"
+            )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which a process sent anything beyond loopback."""
+    if not hasattr(session.config, "workerinput") and _sent_outside():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Delete the file."""
+    if not hasattr(config, "workerinput"):
+        Path(os.environ[OUTSIDE]).unlink(missing_ok=True)
+
+
+def _sent_outside() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(os.environ[OUTSIDE]).read_text().splitlines()]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -67,6 +67,7 @@ def command_line(tmp_path: Path) -> Callable[[str, Cloud], tuple[str, dict[str, 
             "CDK_DISABLE_CLI_TELEMETRY": "true",
             "CDK_DISABLE_VERSION_CHECK": "true",
         }
-        return found, {"PATH": path, "HOME": str(tmp_path), **quiet, **cloud.environment()}
+        guard = {name: os.environ[name] for name in ("MLOPS_TESTS_OUTSIDE", "PYTHONPATH")}
+        return found, {"PATH": path, "HOME": str(tmp_path), **guard, **quiet, **cloud.environment()}
 
     return find

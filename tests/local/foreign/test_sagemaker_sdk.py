@@ -79,6 +79,7 @@ def calls(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
+        **{name: os.environ[name] for name in ("MLOPS_TESTS_OUTSIDE", "PYTHONPATH")},
         **plane.cloud.environment(),
         "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
