@@ -36,7 +36,8 @@ class Context:
 def _load(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> ModuleType:
     for name in ADMIN:
         monkeypatch.delenv(name, raising=False)
-    for name, value in {"AWS_DEFAULT_REGION": "us-east-1", **environment}.items():
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # Lambda gives a function its role's
+    for name, value in {"AWS_DEFAULT_REGION": "us-east-1", **keys, **environment}.items():
         monkeypatch.setenv(name, value)
     spec = importlib.util.spec_from_file_location("lambda_eks_manifests", HANDLER)
     assert spec is not None
