@@ -108,11 +108,12 @@ class Everything(cdk.Stack):
             subnet_configuration=[ec2.SubnetConfiguration(name="Isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)],
         )  # fmt: skip
         vpc.add_gateway_endpoint("S3Endpoint", service=ec2.GatewayVpcEndpointAwsService.S3)
+        vpc.add_gateway_endpoint("DynamoEndpoint", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
         vpc.add_interface_endpoint("KmsEndpoint", service=ec2.InterfaceVpcEndpointAwsService.KMS)
         flow = logs.LogGroup(self, "FlowLogs", encryption_key=key, removal_policy=RemovalPolicy.DESTROY)
         vpc.add_flow_log("FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow))
         group = ec2.SecurityGroup(self, "Group", vpc=vpc, allow_all_outbound=False)
-        group.add_egress_rule(ec2.Peer.ipv4(vpc.vpc_cidr_block), ec2.Port.tcp(443))
+        group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443))  # addresses of S3 are not of the network
         group.connections.allow_from(group, ec2.Port.tcp(443))
 
         access_logs = s3.Bucket(self, "AccessLogs", enforce_ssl=True, removal_policy=RemovalPolicy.DESTROY)
@@ -150,6 +151,7 @@ class Everything(cdk.Stack):
             environment={"TABLE": table.table_name}, environment_encryption=key, tracing=lambda_.Tracing.ACTIVE,
             log_group=logs.LogGroup(self, "FunctionLogs", encryption_key=key, removal_policy=RemovalPolicy.DESTROY),
         )  # fmt: skip
+        function.node.add_dependency(vpc)  # its answers leave by the endpoints, in each phase of the stack
         table.grant_write_data(function)
         function.add_event_source(sources.SqsEventSource(queue, batch_size=1, report_batch_item_failures=True))
         topic = sns.Topic(self, "Topic", master_key=key, enforce_ssl=True)
