@@ -11,20 +11,75 @@ from examples.stacks import compose
 
 from mlops_constructs import _assets
 from mlops_local import source_keys
+from mlops_local.aws_claims import read_claims
 
 SOURCE_KEYS = {"aws:sourcearn", "aws:sourceaccount", "aws:sourceowner", "aws:sourceorgid", "aws:sourceorgpaths"}
 # the resource whose key EventBridge uses, by what the statement says of it
 BUS = "kms:EncryptionContext:aws:events:event-bus:arn"
 
 
-@pytest.mark.parametrize("row", source_keys.ROWS, ids=lambda row: f"{row.service} {row.action} {row.target}")
-def test_a_row_is_found_and_sends_its_keys_alone(row: source_keys.Row) -> None:
-    """By service, action and, for keys, the encrypted resource."""
-    action = row.action.replace("*", "Decrypt")
-    sent = source_keys.sent(row.service, action, row.target, source_arn="arn:x", account="1")
-    values = {"aws:sourcearn": "arn:x", "aws:sourceaccount": "1", "aws:sourceowner": "1"}
+ARN, ACCOUNT, OWNER = "aws:SourceArn", "aws:SourceAccount", "aws:SourceOwner"
+KEY = "kms:Decrypt"
+# what the source of each claim says, as `service, action, encrypted resource, keys`; typed from the pages, not from the table
+EXPECTED: dict[str, list[tuple[str, str, str, set[str]]]] = {
+    "events-send-no-keys-to-topics": [("events.amazonaws.com", "sns:Publish", "", set())],
+    "events-send-no-keys-for-encrypted-topics": [("events.amazonaws.com", KEY, "sns", set())],
+    "events-send-no-keys-for-encrypted-queues": [("events.amazonaws.com", KEY, "sqs", set())],
+    "events-send-the-rule-to-queues": [("events.amazonaws.com", "sqs:SendMessage", "", {ARN, ACCOUNT})],
+    "events-send-the-rule-to-functions": [("events.amazonaws.com", "lambda:InvokeFunction", "", {ARN})],
+    "events-send-the-rule-to-roles": [("events.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT})],
+    "events-send-the-bus-for-its-key": [("events.amazonaws.com", KEY, "events", {ARN, ACCOUNT})],
+    "scheduler-sends-the-schedule-group": [("scheduler.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT})],
+    "alarms-send-themselves-to-topics": [("cloudwatch.amazonaws.com", "sns:Publish", "", {ARN, ACCOUNT, OWNER})],
+    "alarms-send-themselves-for-encrypted-topics": [("cloudwatch.amazonaws.com", KEY, "sns", {ARN, ACCOUNT})],
+    "topics-send-themselves": [
+        ("sns.amazonaws.com", "sqs:SendMessage", "", {ARN}),
+        ("sns.amazonaws.com", "lambda:InvokeFunction", "", {ARN}),
+    ],
+    "buckets-send-themselves": [
+        ("s3.amazonaws.com", "sqs:SendMessage", "", {ARN, ACCOUNT}),
+        ("s3.amazonaws.com", "sns:Publish", "", {ARN, ACCOUNT}),
+        ("s3.amazonaws.com", "lambda:InvokeFunction", "", {ARN, ACCOUNT}),
+    ],
+    "machines-send-themselves-to-roles": [("states.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT})],
+    "jobs-send-themselves-to-roles": [("sagemaker.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT})],
+    "glue-sends-no-keys-to-roles": [("glue.amazonaws.com", "sts:AssumeRole", "", set())],
+    "lambda-sends-no-keys-to-roles": [("lambda.amazonaws.com", "sts:AssumeRole", "", set())],
+    "lake-formation-sends-itself-to-roles": [("lakeformation.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT})],
+    "flow-logs-send-themselves-to-roles": [("vpc-flow-logs.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT})],
+    "pod-identity-sends-the-cluster-to-roles": [
+        ("pods.eks.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT}),
+        ("pods.eks.amazonaws.com", "sts:TagSession", "", {ARN, ACCOUNT}),
+    ],
+    "access-logs-send-the-source-bucket": [("logging.s3.amazonaws.com", "s3:PutObject", "", {ARN, ACCOUNT})],
+    "balancers-send-no-keys-with-access-logs": [
+        ("logdelivery.elasticloadbalancing.amazonaws.com", "s3:PutObject", "", set())
+    ],
+    "logs-send-the-encryption-context-alone": [("logs.eu-west-1.amazonaws.com", KEY, "", set())],
+    "log-delivery-sends-no-keys": [("delivery.logs.amazonaws.com", KEY, "", set())],
+}
 
-    assert dict(sent) == {key.lower(): values[key.lower()] for key in row.keys}
+
+@pytest.mark.parametrize("claim", sorted(EXPECTED))
+def test_a_service_sends_what_its_page_says(claim: str) -> None:
+    """These keys and no others, with the source and the account in their places."""
+    for service, action, target, keys in EXPECTED[claim]:
+        sent = source_keys.sent(service, action, target, source_arn="arn:x", account="1")
+
+        assert sent == {key.lower(): "arn:x" if key == ARN else "1" for key in keys}
+
+
+def test_every_row_is_expected_by_a_claim() -> None:
+    """The table has no row that nothing was read for, and each claim that names the test above is a case of it."""
+    name = "tests/local/test_source_keys.py::test_a_service_sends_what_its_page_says"
+    expected = {
+        (service.replace("logs.eu-west-1.", "logs."), action.replace("kms:Decrypt", "kms:*"), target)
+        for rows in EXPECTED.values()
+        for service, action, target, _ in rows
+    }
+
+    assert {(row.service, row.action, row.target) for row in source_keys.ROWS} == expected
+    assert {claim.id for claim in read_claims() if claim.test == name} - set(EXPECTED) == set()
 
 
 def test_what_is_not_in_the_table_sends_nothing() -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 from mlops_local.autoscaling import api as autoscaling_api
@@ -12,6 +13,7 @@ from tools import verified_page
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / "src" / "mlops_local"
 CLAIMS = read_claims()
+_MOST_CLAIMS = 3  # of a test that is not parametrized
 _COMMENT = re.compile(r"claim: ([a-z0-9-]+)")
 
 
@@ -33,6 +35,19 @@ def _exists(claim: Claim) -> bool:
 def test_the_test_of_every_claim_exists() -> None:
     """A claim that is held by a test names one that runs."""
     assert [f"{claim.id}: {claim.test}" for claim in CLAIMS if claim.test and not _exists(claim)] == []
+
+
+def _is_parametrized(test: str) -> bool:
+    path, *names = test.split("::")
+    found = [n for n in _functions(ast.parse((ROOT / path).read_text())) if n.name == names[-1]]
+    return any("parametrize" in ast.unparse(decorator) for n in found for decorator in n.decorator_list)
+
+
+def test_a_test_without_cases_holds_few_claims() -> None:
+    """One that many claims name says little of each; with a case a claim, a fault of one fails."""
+    named = Counter(claim.test for claim in CLAIMS if claim.test)
+
+    assert [test for test, count in named.items() if count > _MOST_CLAIMS and not _is_parametrized(test)] == []
 
 
 def test_every_claim_names_the_code_that_relies_on_it() -> None:
