@@ -1,6 +1,7 @@
 """``mlops image``: build the image of jobs and servers with the user's docker, push it to ECR, name its digest."""
 
 import json
+import re
 import shlex
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,19 @@ app = typer.Typer(
 )
 _SETTINGS = Path("cdk.json")
 _CONTEXT_KEY = "image_digest"
+
+
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html and API_PutImage.html
+_REPOSITORY = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_BY_DIGEST = re.compile(r"\S+/\S+@sha256:[0-9a-f]{64}")
+
+
+class Platform(StrEnum):
+    """What an image is built for: SageMaker has instances of both."""
+
+    AMD64 = "linux/amd64"
+    ARM64 = "linux/arm64"
 
 
 class Kind(StrEnum):
@@ -45,9 +59,7 @@ def build(
     *,
     repository: Repository = None,
     tag: Tag = None,
-    platform: Annotated[
-        str, typer.Option(help="Platform of the instances: linux/amd64 or linux/arm64.")
-    ] = "linux/amd64",
+    platform: Annotated[Platform, typer.Option(help="Platform of the instances.")] = Platform.AMD64,
     runtime: Annotated[
         str | None, typer.Option(help="For explain: the runtime image that it extends, by digest.", show_default=False)
     ] = None,
@@ -63,12 +75,17 @@ def build(
         raise UserError(
             f"--runtime names the image that explain extends, and runtime extends none, got {which} and --runtime {runtime!r}"
         )
+    if runtime is not None and not _BY_DIGEST.fullmatch(runtime):
+        raise UserError(
+            f"--runtime must name an image by digest, <registry>/<repository>@sha256:<64 digits>, got {runtime!r}"
+        )
+    _check_names(repository, tag)
     written = _context(which, context)
     name = f"{_repository(which, repository)}:{written.tag if tag is None else tag}"
-    arguments = build_arguments(written.folder, name=name, platform=platform, runtime=runtime)
+    arguments = build_arguments(written.folder, name=name, platform=platform.value, runtime=runtime)
     with shown(DockerError):
         Docker.find([shlex.join(["docker", *arguments])]).run(*arguments)
-    typer.echo(f"built {name} for {platform}; push it with: mlops image push{_given(which, repository, tag)}")
+    typer.echo(f"built {name} for {platform.value}; push it with: mlops image push{_given(which, repository, tag)}")
 
 
 @app.command()
@@ -85,23 +102,22 @@ def push(
     from mlops_runtime.image.docker import Docker, DockerError
     from mlops_runtime.image.image_registry import ImageRepository, RegistryError
 
-    name = _repository(which, repository)
-    label = _context(which, None).tag if tag is None else tag
+    name, label = _named(which, repository, tag)
     with account(profile, home) as aws, shown(DockerError, RegistryError):
         target = ImageRepository(ecr=aws.client("ecr"), name=name)
+        login = target.login()
+        local, remote = f"{name}:{label}", f"{login.host}/{name}:{label}"
+        docker = Docker.find(
+            [_login_command(login.host, target.ecr.meta.region_name, profile), *_push_commands(local, remote)]
+        )
         if create and target.create():
             typer.echo(f"made repository {name}")
-        host = target.host()
-        local, remote = f"{name}:{label}", f"{host}/{name}:{label}"
-        login = f"aws ecr get-login-password | docker login --username AWS --password-stdin {host}"
-        docker = Docker.find([login, f"docker tag {local} {remote}", f"docker push {remote}"])
         if target.digest(label) is None:
             if not docker.has_image(local):
                 raise UserError(
                     f"docker has no image {local}; build it with: mlops image build{_given(which, repository, tag)}"
                 )
-            found = target.login()
-            docker.run("login", "--username", found.user, "--password-stdin", found.host, given=found.password)
+            docker.run("login", "--username", login.user, "--password-stdin", login.host, given=login.password)
             docker.run("tag", local, remote)
             docker.run("push", remote)
         typer.echo(_found(target, label))
@@ -120,8 +136,7 @@ def digest(
     """Print the digest of a pushed image."""
     from mlops_runtime.image.image_registry import ImageRepository, RegistryError
 
-    name = _repository(which, repository)
-    label = _context(which, None).tag if tag is None else tag
+    name, label = _named(which, repository, tag)
     settings = _settings() if write else {}
     with account(profile, home) as aws, shown(RegistryError):
         found = _found(ImageRepository(ecr=aws.client("ecr"), name=name), label)
@@ -129,6 +144,33 @@ def digest(
         settings["context"] = {**settings.get("context", {}), _CONTEXT_KEY: found}
         _SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
     typer.echo(found)
+
+
+def _named(which: Kind, repository: str | None, tag: str | None) -> tuple[str, str]:
+    """Return repository and tag of an image that was built; its tag is that of its files."""
+    _check_names(repository, tag)
+    return _repository(which, repository), _context(which, None).tag if tag is None else tag
+
+
+def _check_names(repository: str | None, tag: str | None) -> None:
+    problems = []
+    if repository is not None and not _REPOSITORY.fullmatch(repository):
+        problems.append(
+            f"--repository must be a repository name of ECR, in lower case such as team/model, got {repository!r}"
+        )
+    if tag is not None and not _TAG.fullmatch(tag):
+        problems.append(f"--tag must be up to 128 letters, digits, '.', '_' and '-', got {tag!r}")
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _login_command(host: str, region: str, profile: str | None) -> str:
+    chosen = "" if profile is None else f" --profile {shlex.quote(profile)}"
+    return f"aws ecr get-login-password --region {region}{chosen} | docker login --username AWS --password-stdin {host}"
+
+
+def _push_commands(local: str, remote: str) -> list[str]:
+    return [shlex.join(["docker", "tag", local, remote]), shlex.join(["docker", "push", remote])]
 
 
 def _context(which: Kind, folder: Path | None) -> "BuildContext":

@@ -77,6 +77,12 @@ def test_without_docker_each_step_names_its_commands(
     assert (tmp_path / ".mlops/image/runtime/Dockerfile").is_file()
     host = cloud.endpoint_url.removeprefix("http://")
     assert f"\n    docker push {host}/{unique_stack.lower()}:1\n" in pushed.stderr
+    assert "aws ecr get-login-password --region us-east-1 | docker login" in pushed.stderr
+
+    created = on_cloud("image", "push", "--repository", f"{unique_stack.lower()}/other", "--tag", "1", "--create")
+    names = [found["repositoryName"] for found in cloud.client("ecr").describe_repositories()["repositories"]]
+    assert created.returncode == 1
+    assert f"{unique_stack.lower()}/other" not in names  # nothing is left behind
 
 
 def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, unique_stack: str) -> None:
@@ -99,5 +105,10 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
     )
     assert "there is no cdk.json here to write the digest to" in said("digest", "--write")
     assert "--runtime names the image that explain extends" in said("build", "explain")
+    assert "--runtime must name an image by digest" in said("build", "explain", "--runtime", "notadigest")
+    assert "--repository must be a repository name of ECR" in said("build", "--repository", "BAD NAME")
+    both = said("digest", "--repository", "BAD", "--tag", "a b")
+    assert "got 'BAD'" in both
+    assert "--tag must be up to 128 letters, digits, '.', '_' and '-', got 'a b'" in both
     assert not (tmp_path / "cdk.json").exists()
     shutil.rmtree(docker)

@@ -41,14 +41,14 @@ class ImageRepository:
     ecr: "ECRClient"
     name: str
 
-    def host(self) -> str:
-        """Return the registry's host: the account's, or the embedded cloud's own, which docker reaches on this machine.
+    def require(self) -> None:
+        """Refuse a repository that does not exist.
 
         Raises:
-            RegistryError: If there is no such repository.
+            RegistryError: With the command that makes it.
         """
         try:
-            found = self.ecr.describe_repositories(repositoryNames=[self.name])["repositories"][0]
+            self.ecr.describe_repositories(repositoryNames=[self.name])
         except ClientError as error:
             if error.response["Error"]["Code"] != "RepositoryNotFoundException":
                 raise
@@ -57,8 +57,6 @@ class ImageRepository:
                 f"aws ecr create-repository --repository-name {self.name} --image-tag-mutability IMMUTABLE "
                 "--image-scanning-configuration scanOnPush=true --encryption-configuration encryptionType=KMS"
             ) from error
-        endpoint = urlsplit(self.ecr.meta.endpoint_url)
-        return endpoint.netloc if endpoint.hostname in _LOOPBACK else found["repositoryUri"].partition("/")[0]
 
     def create(self) -> bool:
         """Make the repository: tags cannot move, images are scanned and encrypted with a key. Return whether it is new."""
@@ -76,10 +74,12 @@ class ImageRepository:
         return True
 
     def login(self) -> Login:
-        """Return what docker logs in with."""
+        """Return what docker logs in with; the registry of the embedded cloud is its own port, which docker reaches here."""
         data = self.ecr.get_authorization_token()["authorizationData"][0]
         user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
-        return Login(host=self.host(), user=user, password=password)
+        endpoint, registry = urlsplit(self.ecr.meta.endpoint_url), urlsplit(data["proxyEndpoint"])
+        host = endpoint.netloc if endpoint.hostname in _LOOPBACK else registry.netloc
+        return Login(host=host, user=user, password=password)
 
     def digest(self, tag: str) -> str | None:
         """Return the digest of a tag, or ``None`` where the repository has no such tag.
@@ -87,7 +87,7 @@ class ImageRepository:
         Raises:
             RegistryError: If there is no such repository.
         """
-        self.host()
+        self.require()
         try:
             found = self.ecr.describe_images(repositoryName=self.name, imageIds=[{"imageTag": tag}])["imageDetails"]
         except ClientError as error:

@@ -19,6 +19,24 @@ from mlops_runtime.price.price_table import PriceTable
 # hours of a month, as AWS's calculator counts them: https://docs.aws.amazon.com/pricing-calculator/latest/userguide/ec2-estimates.html
 HOURS = 730
 # assumptions of the upper bounds
+# of other services, paid by time as well: the table has no prices of these, and a plan says so
+_UNPRICED_TYPES = (
+    "AWS::DirectoryService::MicrosoftAD",
+    "AWS::EC2::Instance",
+    "AWS::EC2::NatGateway",
+    "AWS::EC2::TransitGatewayAttachment",
+    "AWS::EKS::Cluster",
+    "AWS::EKS::Nodegroup",
+    "AWS::ElastiCache::ReplicationGroup",
+    "AWS::KMS::ReplicaKey",
+    "AWS::Kinesis::Stream",
+    "AWS::MSK::Cluster",
+    "AWS::OpenSearchService::Domain",
+    "AWS::RDS::DBCluster",
+    "AWS::RDS::DBInstance",
+    "AWS::SageMaker::NotebookInstance",
+    "AWS::SecretsManager::Secret",
+)
 ROLLOUTS = 5  # a month: about one a week
 LOG_GB = 0.1  # that each log group of an idle unit takes in a month
 # five pollers ask each 20 seconds: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
@@ -89,7 +107,7 @@ def monthly_price(template: Template, table: PriceTable) -> MonthlyPrice:
     for name, body in template.resources().items():
         by_type[str(body["Type"])][name] = template.properties(body)
     lines = [*_network(by_type, table), *_keys(by_type, table), *_watching(by_type, table), *_standing(by_type, table)]
-    unpriced: list[str] = []
+    unpriced = [f"{name}: the table has no price of {kind}" for kind in _UNPRICED_TYPES for name in by_type[kind]]
     for name, properties in by_type["Custom::MLOpsServingSpec"].items():
         spec = _serving_spec(properties.get("Spec"))
         if spec is None:
@@ -168,6 +186,13 @@ def _standing(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> It
 
 def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:
     """Yield the instances that serve, and the second fleet of rollouts."""
+    if spec.eks is not None:
+        unpriced.append(f"{spec.endpoint}: its pods are paid with the nodes of the cluster")
+    if spec.serverless is not None and spec.serverless.provisioned_concurrency:
+        kept = _counted(spec.serverless.provisioned_concurrency, "call")
+        unpriced.append(
+            f"{spec.endpoint}: the table has no price of {kept} kept warm at {spec.serverless.memory_mb} MB"
+        )
     fleets = Counter({spec.instance_type: spec.instance_count})
     for variant in spec.variants or ():
         fleets[variant.instance_type] += variant.instance_count
@@ -203,7 +228,9 @@ def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str])
 
 def _variants(name: str, properties: Mapping[str, Any], table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:
     """Yield the instances of an endpoint that CloudFormation owns."""
-    for variant in properties.get("ProductionVariants", ()):
+    for variant in (*properties.get("ProductionVariants", ()), *properties.get("ShadowProductionVariants", ())):
+        if variant.get("ServerlessConfig", {}).get("ProvisionedConcurrency"):
+            unpriced.append(f"{name}: the table has no price of calls that are kept warm")
         kind, count = variant.get("InstanceType"), variant.get("InitialInstanceCount")
         if kind is None:
             continue

@@ -97,6 +97,20 @@ def test_what_has_no_price_is_named() -> None:
     assert unknown.unpriced == ("Spec: its instances are only known at deployment",)
 
 
+def test_what_is_paid_by_time_elsewhere_is_named() -> None:
+    """A resource of another service, calls that are kept warm, and pods are not free in silence."""
+    gateway = priced(Gateway={"Type": "AWS::EC2::NatGateway"})
+    warm = {"memory_mb": 2048, "max_concurrency": 5, "provisioned_concurrency": 2}
+    variant = {"ServerlessConfig": {"ProvisionedConcurrency": 1}}
+    config = {"Type": "AWS::SageMaker::EndpointConfig", "Properties": {"ShadowProductionVariants": [variant]}}
+
+    assert gateway.unpriced == ("Gateway: the table has no price of AWS::EC2::NatGateway",)
+    assert served(instance_type="", instance_count=0, serverless=warm).unpriced == (
+        "demand-forecast: the table has no price of 2 calls kept warm at 2048 MB",
+    )
+    assert priced(Config=config).unpriced == ("Config: the table has no price of calls that are kept warm",)
+
+
 def test_an_endpoint_without_instances_has_no_fleet() -> None:
     """Serverless endpoints and services on EKS are paid by use or with their cluster."""
     assert served(instance_type="", instance_count=0).lines == ()
