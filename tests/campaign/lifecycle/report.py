@@ -28,7 +28,7 @@ def section(results: Sequence[Mapping[str, Any]], *, total: int, load: float) ->
         "for FirstEndpoint, the three retail units and FirstService, in both profiles. After a failed creation the stack is rolled",
         "back and goes; after a failed change it is as before; after a failed deletion a second one completes, and the next",
         "creation finds nothing in its way. Nothing waits for a timeout, and what is left is named by an event of the stack, in",
-        "PRODUCTION alone. The cells are in a seeded order: those done are a fair sample of all.",
+        "PRODUCTION alone. The cells of a stack are in a seeded order; stacks take turns, and those without a line had none yet.",
         "",
         f"`python -m tests.campaign.lifecycle.run .mlops/campaign`, last cell {max(r['at'] for r in results)}, median",
         f"{median:.1f} s a cell, load {load:.1f}.",
