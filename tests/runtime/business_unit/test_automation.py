@@ -118,9 +118,10 @@ def test_fails_without_a_variable(missing: str) -> None:
     """A function that nobody told of its unit decides nothing."""
     environ = {"UNIT": "demand", "AUTOMATION_TABLE": "automation", "FREEZE": "{}"}
     del environ[missing]
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
     with pytest.raises(KeyError, match=missing):
-        Automation.from_environment(environ, boto3.client("dynamodb", region_name="us-east-1"))
+        Automation.from_environment(environ, boto3.client("dynamodb", region_name="us-east-1", **keys))
 
 
 @given(
