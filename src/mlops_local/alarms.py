@@ -282,6 +282,7 @@ def _set_or_refuse(set_state: Any, params: Any, cbor_data: Any, is_cbor: bool, i
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
     """
+    # claim: alarms-are-checked-when-put
 
     def asked(name: str) -> Any:
         return cbor_data.get(name) if is_cbor or is_json else cw._p(params, name)
@@ -299,6 +300,7 @@ def _set_or_refuse(set_state: Any, params: Any, cbor_data: Any, is_cbor: bool, i
 
 def _put_composite_or_refuse(put: Any, params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
     """PutCompositeAlarm; MiniStack would leave a suppressor out without a word."""
+    # claim: alarms-are-checked-when-put
     suppressor = cbor_data.get("ActionsSuppressor") if is_cbor or is_json else cw._p(params, "ActionsSuppressor")
     if suppressor:
         problem = "ActionsSuppressor is not in the embedded cloud; put the condition into AlarmRule"
@@ -339,6 +341,7 @@ def install() -> None:
         eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
     def put_or_refuse(params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+        # claim: alarms-are-checked-when-put
         def asked(name: str) -> Any:
             if is_cbor or is_json:
                 return cbor_data.get(name)

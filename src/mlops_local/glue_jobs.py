@@ -22,6 +22,7 @@ def install() -> None:
     start = glue._start_job_run
 
     def start_or_refuse(data: dict[str, Any]) -> Any:
+        # claim: glue-asks-for-its-role
         name = data.get("JobName")
         refusal = refuse_role(glue._jobs[name]["Role"]) if name in glue._jobs else None
         if refusal is not None:

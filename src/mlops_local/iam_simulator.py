@@ -66,6 +66,7 @@ def simulate_custom(params: Mapping[str, Any]) -> Any:
 
 def simulate_principal(params: Mapping[str, Any]) -> Any:
     """SimulatePrincipalPolicy: of a role's or user's policies, and of those that the caller adds."""
+    # claim: simulator-evaluates-context-and-resources
     source = str(iam._p(params, "PolicySourceArn"))
     kind, _, name = source.rpartition(":")[2].partition("/")
     gather = {"role": iam_evaluator._gather_role_policies, "user": iam_evaluator._gather_user_policies}.get(kind)
@@ -78,6 +79,7 @@ def simulate_principal(params: Mapping[str, Any]) -> Any:
 
 
 def _answer(operation: str, params: Mapping[str, Any], principal: str, own: Policies, documents: list[str]) -> Any:
+    # claim: simulator-evaluates-context-and-resources
     boundaries = _members(params, "PermissionsBoundaryPolicyInputList")
     for document in (*documents, *boundaries):
         problem = iam_evaluator.validate_policy_document(document)

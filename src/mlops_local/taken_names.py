@@ -107,6 +107,7 @@ def check(resource_type: str, properties: Mapping[str, Any]) -> None:
     Raises:
         AlreadyExistsError: If something of the type has the name.
     """
+    # claim: cloudformation-refuses-a-name-that-exists
     taken = _TAKEN.get(resource_type)
     name = None if taken is None else taken(properties)
     if name is not None:
@@ -194,6 +195,7 @@ def _name_log_groups(handler: dict[str, Any]) -> None:
     create = handler["create"]
 
     def created(logical_id: str, properties: Properties, stack: str) -> Any:
+        # claim: cloudformation-refuses-a-name-that-exists
         name = properties.get("LogGroupName") or provisioners._physical_name(stack, logical_id, max_len=_LOG_GROUP_NAME)
         return create(logical_id, {**properties, "LogGroupName": name}, stack)
 
@@ -209,6 +211,7 @@ def _keep_name(handler: dict[str, Any], name: str) -> None:
     update = handler["update"]
 
     def updated(physical_id: str, old: Properties, new: Properties, *rest: Any) -> Any:
+        # claim: cloudformation-refuses-a-name-that-exists
         if old.get(name) or new.get(name) or any(old.get(key) != new.get(key) for key in _CREATE_ONLY):
             return update(physical_id, old, new, *rest)
         return update(physical_id, {**old, name: physical_id}, {**new, name: physical_id}, *rest)
@@ -228,6 +231,7 @@ def _protect(handler: dict[str, Any], is_protected: Callable[[str], str | None])
     delete = handler["delete"]
 
     def deleted(physical_id: str, properties: Properties) -> None:
+        # claim: cloudformation-deletes-nothing-that-is-protected
         reason = is_protected(physical_id)
         if reason is not None:
             raise ValueError(f'Resource handler returned message: "{reason}" (HandlerErrorCode: ResourceConflict)')
@@ -260,6 +264,7 @@ def _remember(resource_type: str, handler: dict[str, Any]) -> None:
     is_generated = set(schema.get("readOnlyProperties", [])) & set(schema.get("primaryIdentifier", []))
 
     def created(logical_id: str, properties: Properties, stack: str) -> Any:
+        # claim: cloudformation-refuses-a-name-that-exists
         made = create(logical_id, properties, stack)
         if not is_generated and all(name in properties for name in identity):
             if (resource_type, made[0]) in _recorded:
@@ -268,6 +273,7 @@ def _remember(resource_type: str, handler: dict[str, Any]) -> None:
         return made
 
     def updated(physical_id: str, old: Properties, new: Properties, *rest: Any) -> Any:
+        # claim: cloudformation-refuses-a-name-that-exists
         made = update(physical_id, old, new, *rest)
         if made[0] != physical_id and (resource_type, physical_id) in _recorded:
             if (resource_type, made[0]) in _recorded:
@@ -276,6 +282,7 @@ def _remember(resource_type: str, handler: dict[str, Any]) -> None:
         return made
 
     def deleted(physical_id: str, properties: Properties) -> None:
+        # claim: cloudformation-deletes-nothing-that-is-protected
         delete(physical_id, properties)
         _recorded.discard((resource_type, physical_id))
 

@@ -1,8 +1,10 @@
 """Code, tests and ledger say the same of AWS."""
 
 import ast
+import itertools
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mlops_local.autoscaling import api as autoscaling_api
@@ -39,7 +41,8 @@ def test_the_test_of_every_claim_exists() -> None:
 
 def _is_parametrized(test: str) -> bool:
     path, *names = test.split("::")
-    found = [n for n in _functions(ast.parse((ROOT / path).read_text())) if n.name == names[-1]]
+    tree = ast.parse((ROOT / path).read_text())
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name == names[-1]]
     return any("parametrize" in ast.unparse(decorator) for n in found for decorator in n.decorator_list)
 
 
@@ -101,42 +104,67 @@ _MECHANISM = frozenset(
     }
     | {"haproxy", "runners", "settings"}
 )
-_LIMIT = re.compile(r"embedded|\bhere\b|127\.0\.0\.1")  # of ours: said by name, imitates nothing
+_LIMIT = re.compile(r"embedded|not supported here|127\.0\.0\.1")  # of ours: said by name, imitates nothing
+_ANSWER = re.compile(r"(^|[._])(\w*_error|error_response\w*)$")  # functions of MiniStack that answer with an error
+_TYPE = re.compile(r'"(AWS::\w+::\w+)"')
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def _functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+def _imitating() -> list[Path]:
+    """Return the modules that imitate AWS."""
+    paths = sorted(LOCAL.rglob("*.py"))
+    return [path for path in paths if path.stem not in _MECHANISM and "egress" not in path.parts]
 
 
-def _refusals(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """Return what a function raises with a message of its own, but for limits of the embedded cloud."""
-    inner = {id(node) for other in _functions(function) if other is not function for node in ast.walk(other)}
-    raised = [node for node in ast.walk(function) if isinstance(node, ast.Raise) and id(node) not in inner]
-    texts = [ast.unparse(node.exc) for node in raised if isinstance(node.exc, ast.Call)]
+def _refusals(function: _Function) -> list[str]:
+    """Return what a function refuses with a message of its own, but for limits of the embedded cloud."""
+    others = [node for node in ast.walk(function) if isinstance(node, _Function) and node is not function]
+    inner = {id(node) for other in others for node in ast.walk(other)}
+    own = [node for node in ast.walk(function) if id(node) not in inner]
+    raised = [node.exc for node in own if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
+    returned = [node.value for node in own if isinstance(node, ast.Return) and isinstance(node.value, ast.Call)]
+    texts = [ast.unparse(call) for call in raised]
+    texts += [ast.unparse(call) for call in returned if _ANSWER.search(ast.unparse(call.func))]
     return [text for text in texts if not _LIMIT.search(text)]
 
 
-def test_what_refuses_names_its_claim() -> None:
-    """By a comment in the function or of the whole module; a limit of the embedded cloud says in words that it is one."""
-    silent = []
-    for path in sorted(LOCAL.rglob("*.py")):
-        if path.stem in _MECHANISM or "egress" in path.parts:
+def _silent(scope: Sequence[ast.stmt], lines: Sequence[str], *, is_covered: bool = False) -> Iterator[str]:
+    """Yield the functions that refuse without a claim in themselves, right above them or above their class."""
+    for node in scope:
+        if not isinstance(node, _Function | ast.ClassDef):
             continue
-        text = path.read_text()
-        lines, tree = text.splitlines(), ast.parse(text)
-        whole = "\n".join(line for line in lines if line.startswith("# claim: "))  # of the whole module
-        for function in _functions(tree):
-            body = "\n".join(lines[function.lineno - 1 : function.end_lineno])
-            if _refusals(function) and not _COMMENT.search(whole + body):
-                silent.append(f"{path.relative_to(LOCAL)}: {function.name}")
+        above = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 2
+        comments = itertools.takewhile(lambda line: line.lstrip().startswith("#"), reversed(lines[: above + 1]))
+        covered = is_covered or bool(_COMMENT.search("\n".join(comments)))
+        body = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+        if isinstance(node, _Function) and _refusals(node) and not covered and not _COMMENT.search(body):
+            yield node.name
+        yield from _silent(node.body, lines, is_covered=covered)
+
+
+def test_what_refuses_names_its_claim() -> None:
+    """By a comment in the function or above it or its class; a limit of the embedded cloud says in words that it is one."""
+    silent = [
+        f"{path.relative_to(LOCAL)}: {name}"
+        for path in _imitating()
+        for name in _silent(ast.parse(path.read_text()).body, path.read_text().splitlines())
+    ]
 
     assert silent == []
 
 
+def test_every_module_that_imitates_names_a_claim() -> None:
+    """What is more than a helper of its neighbours imitates something."""
+    texts = {str(path.relative_to(LOCAL)): path.read_text() for path in _imitating()}
+
+    assert [name for name, text in texts.items() if text.count("\n") > 60 and not _COMMENT.search(text)] == []
+
+
 def test_every_operation_and_type_is_covered() -> None:
-    """What the planes of the embedded cloud answer follows a claim."""
+    """What the planes of the embedded cloud answer, and the types that they complete, follow a claim."""
     covered = {name for claim in CLAIMS for name in claim.covers}
     served = {f"sagemaker:{name}" for name in sagemaker_api.OPERATIONS}
     served |= {f"application-autoscaling:{name}" for name in autoscaling_api.OPERATIONS}
+    served |= {name for path in _imitating() for name in _TYPE.findall(path.read_text())}
 
     assert served - covered == set()

@@ -27,6 +27,7 @@ _SAME = 0.001
 _WAIT, _LOOK = 5.0, 0.02  # real seconds: how long a change of capacity is waited for, and between two looks
 
 
+# claim: scheduled-actions-move-the-bounds
 class Engine:
     """All scaling, as one source of the embedded clock; it comes after the alarms'."""
 

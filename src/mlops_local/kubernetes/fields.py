@@ -52,6 +52,7 @@ _SERVER_KEPT = frozenset(
 _ITEM = object()
 
 
+# claim: strict-fields-are-refused
 @dataclass(slots=True, kw_only=True)
 class Owner:
     """One entry of ``managedFields``."""

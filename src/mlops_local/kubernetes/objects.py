@@ -85,6 +85,7 @@ class Objects:
         Raises:
             StatusError: ``NotFound``.
         """
+        # claim: objects-are-checked-before-they-are-stored
         with self.lock:
             record = self._records.get((kind, namespace, name))
         if record is None:
@@ -218,11 +219,13 @@ class Objects:
             self._records.pop((kind, namespace, name), None)
 
     def _check_namespace(self, kind: Kind, namespace: str) -> None:
+        # claim: objects-are-checked-before-they-are-stored
         if kind.is_namespaced and (_NAMESPACE, "", namespace) not in self._records:
             raise statuses.not_found(_NAMESPACE, namespace)
 
     @staticmethod
     def _check(kind: Kind, name: str, old: Record | None, new: Record) -> None:
+        # claim: objects-are-checked-before-they-are-stored
         found = kinds.causes(kind, new.manifest)
         path = _IMMUTABLE.get(kind.kind)
         if path and old is not None and _at(old.manifest, path) != _at(new.manifest, path):

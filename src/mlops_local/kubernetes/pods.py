@@ -179,6 +179,7 @@ class Pod:
             self._say("CreateContainerError", str(error))
 
     def _start(self, container: Mapping[str, Any], place: Place, volumes: Mapping[str, Path]) -> Process:
+        # claim: pods-restart-with-back-off
         mounts = containers.mounts(container, volumes)
         line = containers.command(container, mounts)
         log = _FileLog(self._log)

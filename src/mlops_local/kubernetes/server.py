@@ -69,6 +69,7 @@ class Server:
         Raises:
             NoAnswerError: If the caller's endpoint is switched off.
         """
+        # claim: api-server-answers-with-status
         try:
             caller = access.authenticate(self.cluster, headers.get("Authorization", "").removeprefix("Bearer "))
             if caller is None:
@@ -110,6 +111,7 @@ class _Request:
         self.media, self.body = headers.get("Content-Type", "").split(";")[0], body
 
     def answer(self) -> Answer:
+        # claim: api-server-answers-with-status
         record = self.server.record()
         has_metrics = f"{self.server.cluster}/{addons.METRICS}" in eks._addons
         known = kinds.served(is_auto_mode=cluster_config.is_auto_mode(record))
@@ -135,6 +137,7 @@ class _Request:
         raise self._not_allowed()
 
     def _read_address(self) -> None:
+        # claim: api-server-answers-with-status
         found = _ADDRESS.fullmatch(self.path)
         group, version = (found["group"] or "", found["version"]) if found else ("", "")
         kind = kinds.BY_ADDRESS.get((group, version, found["plural"])) if found else None
@@ -154,6 +157,7 @@ class _Request:
 
     def _may(self, verb: str) -> None:
         # a namespace is asked for within itself, so that a role in it may read it
+        # claim: api-server-answers-with-status
         where = self.name if self.kind.kind == "Namespace" else self.namespace
         question = Question(verb, self.kind, where, self.name, self.subresource)
         why = access.refusal(self.server.cluster, self.objects, self.caller, question)
@@ -182,6 +186,7 @@ class _Request:
         }
 
     def _write(self) -> Answer:
+        # claim: api-server-answers-with-status
         if self.kind.kind in kinds.MADE_BY_CONTROLLERS:
             raise self._not_allowed()
         write = Write(
@@ -206,6 +211,7 @@ class _Request:
         )  # fmt: skip
 
     def _create(self, write: Write) -> Answer:
+        # claim: api-server-answers-with-status
         manifest = self._manifest()
         self.name = str(manifest["metadata"].get("name", ""))
         self._may("create")
@@ -215,6 +221,7 @@ class _Request:
         return self.objects.apply(self.kind, self.namespace, manifest, made)
 
     def _apply(self, write: Write) -> Answer:
+        # claim: api-server-answers-with-status
         manifest = self._manifest()
         name = manifest["metadata"].get("name")
         if name != self.name:
@@ -228,6 +235,7 @@ class _Request:
         return self.objects.apply(self.kind, self.namespace, manifest, write)
 
     def _merge(self, write: Write) -> Answer:
+        # claim: api-server-answers-with-status
         patch = self._parsed()
         if self.subresource == "scale":
             wanted = patch.get("spec", {}).get("replicas")
@@ -240,6 +248,7 @@ class _Request:
         return 200, _scale(changed) if self.subresource == "scale" else changed
 
     def _manifest(self) -> dict[str, Any]:
+        # claim: api-server-answers-with-status
         manifest = self._parsed()
         got = (manifest.get("apiVersion"), manifest.get("kind"))
         if got != (self.kind.api_version, self.kind.kind):
@@ -256,6 +265,7 @@ class _Request:
         return manifest
 
     def _parsed(self) -> dict[str, Any]:
+        # claim: api-server-answers-with-status
         try:
             found = yaml.safe_load(self.body) if self.media.endswith("yaml") else json.loads(self.body)
         except (ValueError, yaml.YAMLError) as error:
@@ -265,6 +275,7 @@ class _Request:
         return found
 
     def _is_dry(self) -> bool:
+        # claim: api-server-answers-with-status
         asked = self.query.get("dryRun", "")
         if asked not in {"", "All"}:
             raise statuses.StatusError(422, "Invalid", f'dryRun: Unsupported value: "{asked}": supported values: "All"')

@@ -9,6 +9,7 @@ from typing import Any
 from mlops_local.kubernetes.kinds import Cause, Kind
 
 
+# claim: api-server-answers-with-status
 class StatusError(Exception):
     """A request that the cluster refuses.
 

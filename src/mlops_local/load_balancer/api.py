@@ -209,6 +209,7 @@ def _complete_types() -> None:
     listed, handlers = provisioners._elbv2_listener_actions, provisioners._RESOURCE_HANDLERS
 
     def weighted(props: Mapping[str, Any], lb_arn: str | None, prop: str = "DefaultActions") -> list[dict[str, Any]]:
+        # claim: forward-action-weights
         made: list[dict[str, Any]] = listed(props, lb_arn, prop)
         for entry, given in zip(made, props.get(prop) or [], strict=True):
             groups = (given.get("ForwardConfig") or {}).get("TargetGroups") or []
@@ -236,6 +237,7 @@ def _check_type(name: str, find: Callable[[Mapping[str, Any]], tuple[str, str] |
 
     def checked(work: Callable[..., Any], position: int) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
+            # claim: forward-action-weights
             if (found := find(args[position])) is not None:
                 raise ValueError(f"{found[0]}: {found[1]}")
             return work(*args, **kwargs)

@@ -24,6 +24,7 @@ compat.expect("ministack.services.alb", _lbs=object)
 LOGGER = logging.getLogger(__name__)
 
 
+# claim: weights-are-shares-of-requests
 class Proxy(Protocol):
     """A running proxy process."""
 

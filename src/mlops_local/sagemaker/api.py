@@ -124,6 +124,7 @@ async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes
 
 
 def _answer(path: str, headers: Mapping[str, str], body: bytes) -> Response:
+    # claim: wire-requests-are-json
     target = headers.get("x-amz-target", "")
     runtime = not target.startswith("SageMaker.")
     try:

@@ -148,6 +148,7 @@ def check_cluster(count: int, network: Record, *, encrypted: bool) -> None:
     Raises:
         ServiceError: ``ValidationException`` with the rules that are missing.
     """
+    # claim: instances-of-one-job-need-rules-to-each-other
     if count > 1 and network:
         problem = security_groups.cluster_problem(network.get("SecurityGroupIds", []), encrypted=encrypted)
         if problem is not None:

@@ -59,6 +59,7 @@ NAMESPACES = {
 }
 
 
+# claim: executions-read-the-hours-before
 def executions(schedule: str) -> list[Record]:
     """Return the executions of a schedule."""
     rows = store.store().records["MonitoringExecution"].values()

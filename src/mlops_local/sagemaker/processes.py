@@ -37,6 +37,7 @@ _BATCH = 1000  # lines a request; PutLogEvents takes 10,000
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
 
+# claim: training-job-runs-as-documented
 def background(name: str, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> threading.Thread:
     """Run work on a thread of its own, for the account and region of the caller; an error in it is logged."""
     context = copy_context()

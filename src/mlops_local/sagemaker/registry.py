@@ -62,6 +62,7 @@ def delete_group(request: Record) -> Record:
 
 def create_package(request: Record) -> Record:
     """CreateModelPackage: the next version of a group. Packages without a group are refused by name."""
+    # claim: packages-are-versions-of-a-group
     if "ModelPackageGroupName" not in request:
         raise validation("only versioned model packages can be made here; give ModelPackageGroupName")
     for name in ("SourceAlgorithmSpecification", "ValidationSpecification", "AdditionalInferenceSpecifications"):
