@@ -174,18 +174,13 @@ class ModelImage:
     def register_statement(self, scope: IConstruct) -> iam.PolicyStatement:
         """Return what a role needs of the image's repository, and of no other, to register a model package that names it.
 
-        CreateModelPackage resolves the image; AWS's policy ``AmazonSageMakerModelRegistryFullAccess`` has the first two actions,
-        the others are what a pull asks.
+        CreateModelPackage reads the image's manifest and pulls no layer; AWS's managed policy has these two actions:
+        https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonSageMakerModelRegistryFullAccess.html
 
         Args:
             scope: Any construct of the stack that registers.
         """
-        actions = [
-            "ecr:BatchGetImage",
-            "ecr:DescribeImages",
-            "ecr:BatchCheckLayerAvailability",
-            "ecr:GetDownloadUrlForLayer",
-        ]
+        actions = ["ecr:BatchGetImage", "ecr:DescribeImages"]
         return iam.PolicyStatement(actions=actions, resources=[self._repository_arn(scope)])
 
     def _repository_arn(self, scope: IConstruct) -> str:

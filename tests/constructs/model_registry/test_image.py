@@ -50,6 +50,19 @@ def test_pulling_names_the_repository_also_of_another_account() -> None:
     assert image.uri(stack).startswith("111111111111.dkr.ecr.eu-west-1.")
 
 
+def test_registering_asks_for_no_layer() -> None:
+    """The two actions of AWS's managed policy, which the embedded registry asks too."""
+    stack = cdk.Stack(cdk.App(), "S")
+    image = ModelImage.from_ecr(
+        repository_name="team/runtime", digest=DIGEST, account="111111111111", region="eu-west-1"
+    )
+
+    statement = stack.resolve(image.register_statement(stack).to_statement_json())
+
+    assert statement["Action"] == ["ecr:BatchGetImage", "ecr:DescribeImages"]
+    assert statement["Resource"]["Fn::Join"][1][-1] == ":ecr:eu-west-1:111111111111:repository/team/runtime"
+
+
 @pytest.mark.parametrize("digest", ["latest", "sha256:abc", "SHA256:" + "0a" * 32, "sha256:" + "0A" * 32, None])
 def test_fails_on_anything_but_a_digest(digest: Any) -> None:
     """A tag can be moved after it was approved."""
