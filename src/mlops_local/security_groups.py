@@ -17,8 +17,10 @@ compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLE
 
 Properties = dict[str, Any]
 _SIDES = {"AWS::EC2::SecurityGroupIngress": "IpPermissions", "AWS::EC2::SecurityGroupEgress": "IpPermissionsEgress"}
-# https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html
-_ENCRYPTED = {"UDP 500": ("udp", 500), "protocol 50 (ESP)": ("50", None)}
+# protocol, and the first and last port that one rule must have: https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html
+_ENCRYPTED = {"UDP 500": ("udp", 500, 500), "protocol 50 (ESP)": ("50", 0, 0)}
+# frameworks take ports as they like: https://docs.aws.amazon.com/sagemaker/latest/dg/train-vpc.html#train-vpc-groups
+_PLAIN = {"all TCP ports": ("tcp", 1, 65535)}
 
 
 def install() -> None:
@@ -38,9 +40,9 @@ def _with_effect(handler: Mapping[str, Any], side: str) -> dict[str, Callable[..
 
     def updated(physical_id: str, old: Properties, new: Properties, *rest: Any) -> Any:
         made = update(physical_id, old, new, *rest)
-        if made[0] == physical_id:
+        if made[0] == physical_id:  # else the stack deletes the replaced one later
             _forget(old, side)
-            _rules(new, side).extend(_permissions(new))
+        _rules(new, side).extend(_permissions(new))
         return made
 
     def deleted(physical_id: str, properties: Properties) -> Any:
@@ -61,12 +63,12 @@ def cluster_problem(group_ids: Iterable[str], *, encrypted: bool) -> str | None:
     groups = [group for group in (ec2._security_groups.get(name) for name in group_ids) if group is not None]
     if not groups:
         return None
-    wanted = _ENCRYPTED if encrypted else {"a TCP port": ("tcp", None)}
+    wanted = _ENCRYPTED if encrypted else _PLAIN
     missing = [
         f"{side} {name}"
         for side, key in (("inbound", "IpPermissions"), ("outbound", "IpPermissionsEgress"))
-        for name, (protocol, port) in wanted.items()
-        if not any(_admits_itself(group, key, protocol, port) for group in groups)
+        for name, (protocol, first, last) in wanted.items()
+        if not any(_admits_itself(group, key, protocol, first, last) for group in groups)
     ]
     if not missing:
         return None
@@ -78,7 +80,7 @@ def cluster_problem(group_ids: Iterable[str], *, encrypted: bool) -> str | None:
     )
 
 
-def _admits_itself(group: Mapping[str, Any], side: str, protocol: str, port: int | None) -> bool:
+def _admits_itself(group: Mapping[str, Any], side: str, protocol: str, first: int, last: int) -> bool:
     for rule in group.get(side, []):
         named = {pair.get("GroupId") for pair in rule.get("UserIdGroupPairs", [])}
         everyone = any(row.get("CidrIp") == "0.0.0.0/0" for row in rule.get("IpRanges", []))
@@ -86,7 +88,7 @@ def _admits_itself(group: Mapping[str, Any], side: str, protocol: str, port: int
             continue
         given = str(rule.get("IpProtocol"))
         if given == "-1" or (
-            given == protocol and (port is None or rule.get("FromPort", port) <= port <= rule.get("ToPort", port))
+            given == protocol and rule.get("FromPort", first) <= first and last <= rule.get("ToPort", last)
         ):
             return True
     return False

@@ -18,11 +18,11 @@ TRUST = {
 }
 
 
-def rule(kind: str, protocol: str, port: int | None) -> dict[str, Any]:
+def rule(kind: str, protocol: str, first: int | None, last: int | None = None) -> dict[str, Any]:
     """A rule of the group to itself, as CDK writes it."""
     group = {"Fn::GetAtt": ["Group", "GroupId"]}
     other = "SourceSecurityGroupId" if kind == "Ingress" else "DestinationSecurityGroupId"
-    ports = {} if port is None else {"FromPort": port, "ToPort": port}
+    ports = {} if first is None else {"FromPort": first, "ToPort": first if last is None else last}
     properties = {"GroupId": group, other: group, "IpProtocol": protocol, **ports}
     return {"Type": f"AWS::EC2::SecurityGroup{kind}", "Properties": properties}
 
@@ -30,7 +30,7 @@ def rule(kind: str, protocol: str, port: int | None) -> dict[str, Any]:
 def apply(cloud: Any, name: str, rules: dict[str, Any]) -> str:
     """Create or update a stack with a group that lets nothing out but 443, and these rules; returns the group's id."""
     stacks = cloud.client("cloudformation")
-    egress = [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "10.0.0.0/16"}]
+    egress = [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "0.0.0.0/0"}]
     group = {"Type": "AWS::EC2::SecurityGroup", "Properties": {"GroupDescription": "g", "SecurityGroupEgress": egress}}
     body = json.dumps(
         {"Resources": {"Group": group, **rules}, "Outputs": {"Id": {"Value": {"Fn::GetAtt": ["Group", "GroupId"]}}}}
@@ -78,7 +78,13 @@ def test_instances_of_an_encrypted_job_need_rules_to_each_other(cloud: Any, make
 
     apply(cloud, unique, {**inward, **outward})
     assert start(cloud, role, group, encrypted=True) == "a processing job has 1 instance in the embedded SageMaker"
-    assert "inbound a TCP port, outbound a TCP port" in start(cloud, role, group, encrypted=False)
+    missing = "inbound all TCP ports, outbound all TCP ports"
+    assert missing in start(cloud, role, group, encrypted=False)
+
+    apply(cloud, unique, {"In": rule("Ingress", "tcp", 443), "Out": rule("Egress", "tcp", 0, 65535)})
+    assert "rule to itself for inbound all TCP ports; " in start(cloud, role, group, encrypted=False)
+    apply(cloud, unique, {"In": rule("Ingress", "tcp", 0, 65535), "Out": rule("Egress", "tcp", 0, 65535)})
+    assert start(cloud, role, group, encrypted=False) == "a processing job has 1 instance in the embedded SageMaker"
 
     apply(cloud, unique, outward)
     (described,) = cloud.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"]
