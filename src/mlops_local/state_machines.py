@@ -9,7 +9,7 @@ https://github.com/aws/amazon-sagemaker-examples/issues/4492.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack.core.responses import error_response_json
@@ -17,8 +17,7 @@ from ministack.services import cloudwatch_logs
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
-from mlops_runtime.aws_api import UnsupportedField, unsupported_fields
+from mlops_local import compat, machine_validation
 
 compat.expect(
     "ministack.services.cloudwatch_logs",
@@ -47,7 +46,6 @@ _FULL = (
     "Invalid Logging Configuration: The CloudWatch Logs Resource Policy size was exceeded. "
     "We suggest prefixing your CloudWatch log group name with /aws/vendedlogs/states/."
 )
-_CODE = "SCHEMA_VALIDATION_FAILED"
 
 
 def install() -> None:
@@ -70,14 +68,18 @@ def install() -> None:
 
 
 def definition_problem(definition: object) -> str | None:
-    """Return Step Functions' message for the first unsupported field of a definition, if it has one.
+    """Return Step Functions' message for the first diagnostic of a definition, if it has one.
 
     Args:
         definition: The definition as JSON text.
     """
     # claim: step-functions-optimized-task-fields
-    for found in _unsupported(definition):
-        return f"Invalid State Machine Definition: '{_CODE}: {found.refusal} at {found.location}'"
+    # claim: creation-refuses-what-validation-finds
+    if definition is None:
+        return None
+    for found in machine_validation.diagnostics(str(definition)):
+        place = f" at {found['location']}" if found["location"] else ""
+        return f"Invalid State Machine Definition: '{found['code']}: {found['message']}{place}'"
     return None
 
 
@@ -129,19 +131,6 @@ def _log_policy(resources: list[str]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
 
 
-def diagnostics(definition: object) -> list[dict[str, str]]:
-    """Return every unsupported field as ValidateStateMachineDefinition lists it, of severity ERROR.
-
-    Args:
-        definition: The definition as JSON text.
-    """
-    # claim: step-functions-validates-task-fields
-    return [
-        {"severity": "ERROR", "code": _CODE, "message": field.refusal, "location": field.location}
-        for field in _unsupported(definition)
-    ]
-
-
 def _checked(call: Callable[[Mapping[str, Any]], Response]) -> Callable[[Mapping[str, Any]], Response]:
     def checked(data: Mapping[str, Any]) -> Response:
         problem = definition_problem(data.get("definition"))
@@ -154,12 +143,3 @@ def _checked(call: Callable[[Mapping[str, Any]], Response]) -> Callable[[Mapping
         return call(data)
 
     return checked
-
-
-def _unsupported(definition: object) -> Iterator[UnsupportedField]:
-    try:
-        parsed = json.loads(str(definition))
-    except ValueError:
-        return  # MiniStack judges JSON itself
-    if isinstance(parsed, dict):
-        yield from unsupported_fields(parsed)

@@ -65,6 +65,35 @@ def test_what_leads_nowhere_is_named(cloud: Cloud, definition: object, code: str
     assert [(d["severity"], d["code"], d["location"]) for d in found["diagnostics"]] == [("ERROR", code, location)]
 
 
+@pytest.mark.parametrize(
+    ("state", "location"),
+    [
+        ({"Type": "Parallel", "Branches": [1], "End": True}, "/States/A/Branches[0]/"),
+        ({"Type": "Parallel", "Branches": 7, "End": True}, "/States/A/Branches"),
+        ({"Type": "Map", "ItemProcessor": 3, "End": True}, "/States/A/ItemProcessor/"),
+        ({"Type": "Choice", "Choices": [3]}, "/States/A/Choices[0]"),
+        ({"Type": "Choice", "Choices": 3}, "/States/A/Choices"),
+        ({"Type": "Choice", "Choices": [{"Next": ["A"]}]}, "/States/A/Choices[0]/Next"),
+        ({"Type": "Task", "Resource": "r", "Catch": {}, "End": True}, "/States/A/Catch"),
+        ({"Type": "Task", "Resource": "r", "Retry": [1], "End": True}, "/States/A/Retry[0]"),
+        ({"Type": "Pass", "Next": ["A"]}, "/States/A/Next"),
+        ({"Type": ["Pass"], "End": True}, "/States/A/Type"),
+    ],
+)
+def test_values_of_another_type_are_named(cloud: Cloud, state: dict[str, Any], location: str) -> None:
+    """A diagnostic, no crash."""
+    found = validated(cloud, {"StartAt": "A", "States": {"A": state}})
+
+    assert [(d["code"], d["location"]) for d in found["diagnostics"]] == [("SCHEMA_VALIDATION_FAILED", location)]
+
+
+def test_the_start_is_a_name(cloud: Cloud) -> None:
+    """A list of names is refused."""
+    (found,) = validated(cloud, {"StartAt": ["A"], "States": {"A": DONE}})["diagnostics"]
+
+    assert (found["code"], found["location"]) == ("SCHEMA_VALIDATION_FAILED", "/StartAt")
+
+
 def test_no_more_than_asked_for_are_returned(cloud: Cloud) -> None:
     """And it is said that there were more."""
     states = {str(number): {"Type": "Pass"} for number in range(3)}

@@ -55,6 +55,22 @@ def test_an_unsupported_field_is_refused_wherever_a_machine_is_made(cloud: Any, 
     stacks.delete_stack(StackName=unique)
 
 
+def test_a_machine_that_leads_nowhere_is_not_made(cloud: Any, make_role: Any, unique: str) -> None:
+    """Creation and change refuse what validation finds; a change of the role alone is not asked for a definition."""
+    states, role = cloud.client("stepfunctions"), make_role(service="states.amazonaws.com")
+    astray = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}}})
+    words = "Invalid State Machine Definition: 'MISSING_TRANSITION_TARGET: Missing 'Next' target: B at /States/A/Next'"
+    with pytest.raises(ClientError) as refused:
+        states.create_state_machine(name=unique, definition=astray, roleArn=role)
+    assert refused.value.response["Error"] == {"Code": "InvalidDefinition", "Message": words}
+
+    arn = states.create_state_machine(name=unique, definition=SUPPORTED, roleArn=role)["stateMachineArn"]
+    with pytest.raises(ClientError, match="MISSING_TRANSITION_TARGET"):
+        states.update_state_machine(stateMachineArn=arn, definition=astray)
+    states.update_state_machine(stateMachineArn=arn, roleArn=role)
+    states.delete_state_machine(stateMachineArn=arn)
+
+
 def test_validation_lists_every_unsupported_field(cloud: Any) -> None:
     """Each is a diagnostic with code and location; a definition without any is OK."""
     validate = cloud.client("stepfunctions").validate_state_machine_definition
@@ -86,10 +102,13 @@ def test_an_unsupported_field_of_an_expression_fails_the_execution(
     assert ended["cause"] == 'The field "ContainerArguments" is not supported by Step Functions'
 
 
-def test_what_is_not_a_definition_is_left_to_others() -> None:
-    """JSON is judged elsewhere."""
-    assert definition_problem("no json") is None
-    assert definition_problem("[]") is None
+@pytest.mark.parametrize(
+    ("text", "code"), [("no json", "INVALID_JSON_DESCRIPTION"), ("[]", "SCHEMA_VALIDATION_FAILED"), ("3", "SCHEMA")]
+)
+def test_what_is_not_a_definition_is_refused(text: str, code: str) -> None:
+    """A change that gives none has nothing to refuse."""
+    assert f"Invalid State Machine Definition: '{code}" in str(definition_problem(text))
+    assert definition_problem(None) is None
 
 
 def logging(cloud: Any, name: str) -> dict[str, Any]:

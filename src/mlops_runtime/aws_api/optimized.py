@@ -80,15 +80,18 @@ def tasks_of(
         language: Query language outside of it. Default: Step Functions' own.
         location: Where it stands. Default: it is the whole definition.
     """
+    if not isinstance(machine, Mapping):
+        return  # what is not a machine is for others to say
     language = machine.get("QueryLanguage", language)
     states = machine.get("States")
     for name, state in states.items() if isinstance(states, Mapping) else ():
         if not isinstance(state, Mapping):
-            continue  # what is not a state is for others to say
+            continue
         own, here = state.get("QueryLanguage", language), f"{location}/States/{name}"
         if state.get("Type") == "Task":
             yield name, state, own, here
-        for index, branch in enumerate(state.get("Branches", ())):
+        branches = state.get("Branches")
+        for index, branch in enumerate(branches if isinstance(branches, list | tuple) else ()):
             yield from tasks_of(branch, own, f"{here}/Branches[{index}]")
         for key in ("Iterator", "ItemProcessor"):
             if key in state:

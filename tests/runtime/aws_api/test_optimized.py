@@ -76,6 +76,14 @@ def test_states_inside_map_and_parallel_are_found() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "state", [{"Branches": [1]}, {"Branches": 7}, {"ItemProcessor": 3}, {"Iterator": [3]}, {"Type": ["Task"]}, 4]
+)
+def test_what_is_not_a_machine_has_no_tasks(state: object) -> None:
+    """Step Functions refuses it for other reasons."""
+    assert list(unsupported_fields({"States": {"A": state}})) == []
+
+
 def test_every_field_of_the_table_is_one_of_the_api() -> None:
     """A path that botocore does not know would be a slip of the table."""
     unknown = [
