@@ -1,7 +1,7 @@
 """Whether the keys that units do not own let services in: what `mlops plan` reads of a key's policy before a deployment."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ class KeyFindings:
 
     Args:
         problems: Keys whose policies lack statements, each with the statements as JSON.
-        notes: Keys that could not be read, each with why.
+        notes: Keys that could not be read or judged, each with why.
     """
 
     problems: tuple[str, ...] = ()
@@ -49,17 +49,25 @@ def read_keys(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> Key
         try:
             key = _resolved(aws, value, template, place)
             policy = aws.client("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"]
-        except (ClientError, LookupError) as error:
+            found = key_policy.read_policy(policy, place)
+        except (ClientError, LookupError, ValueError) as error:
             notes.append(f"{whose}: its policy cannot be read, so whether services may use it is not known: {error}")
             continue
-        missing = key_policy.missing_statements(policy, place)
-        if missing:
-            names = ", ".join(statement["Sid"] for statement in missing)
+        if found.unjudged:
+            notes.append(
+                f"{whose}: whether the policy of {key} gives {_names(found.unjudged)} cannot be judged before it is used, by its "
+                "conditions; see that reports, alarms and logs arrive"
+            )
+        if found.missing:
             problems.append(
-                f"{whose}: the policy of {key} lacks {names}, so that reports, alarms or logs are lost without an error; "
-                f"add to it: {json.dumps(missing)}"
+                f"{whose}: the policy of {key} lacks {_names(found.missing)}, so that reports, alarms or logs are lost without an "
+                f"error; add to it: {json.dumps(found.missing)}"
             )
     return KeyFindings(problems=tuple(problems), notes=tuple(notes))
+
+
+def _names(statements: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(statement["Sid"] for statement in statements)
 
 
 def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -76,6 +76,22 @@ def test_a_condition_that_stops_eventbridge_is_found(plan: Any, cloud: Cloud, ke
     assert (refused.returncode, "lacks Events," in refused.stderr) == (1, True)
 
 
+def test_what_cannot_be_judged_is_said_and_refuses_nothing(plan: Any, cloud: Cloud, key: str) -> None:
+    """An organization's condition, as landing zones have it, and alarms by their ARN."""
+    statements = [s for s in shared_key_statements(PLACE) if "Service" in s["Principal"]]
+    (alarms,) = (s for s in statements if s["Sid"] == "Alarms")
+    alarms["Condition"] = {"ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:*"}}
+    administrator = {**ROOT, "Action": ["kms:Put*", "kms:Get*"]}
+    used = {**ROOT, "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [administrator, used, *statements]})
+    cloud.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+
+    planned = plan(key)
+
+    assert planned.returncode == 0
+    assert f"whether the policy of {key} gives Use, GrantToResources cannot be judged" in planned.stderr
+
+
 def test_a_key_from_a_parameter_of_the_platform_is_read(plan: Any, cloud: Cloud, key: str, unique_stack: str) -> None:
     """As ``BusinessUnit.from_ssm`` writes it."""
     name = f"/mlops-platform/{unique_stack}/1/key_arn"

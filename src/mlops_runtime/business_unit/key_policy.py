@@ -5,10 +5,11 @@ supported there: https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.ht
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
+
+from mlops_runtime.business_unit.key_conditions import Request, Verdict, covers, judge
 
 Statement = dict[str, Any]
 
@@ -23,9 +24,13 @@ USE = (
 )
 _LOGS = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo")
 _DELIVERY = ("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey")
-# of the operators that key policies use to name an account or an ARN; a statement with any other is not counted
-_MATCHING = frozenset({"StringEquals", "StringLike", "ArnEquals", "ArnLike"})
-_PRESENT = "IfExists"
+# what SNS's guide says that EventBridge does not send for an encrypted topic
+_UNSENT_BY_EVENTS = frozenset({"aws:sourcearn", "aws:sourceaccount"})
+# "only if the principal is a member of an organization", which a service is not:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalorgid
+_OF_MEMBERS = frozenset({"aws:principalorgid"})
+# sent with CreateGrant alone: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
+_OF_GRANTS = frozenset({"kms:grantisforawsresource"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +94,42 @@ def shared_key_statements(place: Place) -> list[Statement]:
     ]
 
 
-def missing_statements(policy: str, place: Place) -> list[Statement]:
-    """Return which of the statements a key's policy does not have in effect.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """How far a key's policy lets a unit use the key.
+
+    Args:
+        missing: Statements that it certainly lacks.
+        unjudged: Statements that it has under conditions whose outcome is not known before a service asks.
+    """
+
+    missing: tuple[Statement, ...] = ()
+    unjudged: tuple[Statement, ...] = ()
+
+
+def read_policy(policy: str, place: Place) -> Findings:
+    """Compare a key's policy with the statements that it needs.
 
     A statement counts where it names the principal and the actions without a condition, or under conditions that what the service
-    sends meets. Statements that deny are not read.
+    sends meets; under a condition that it certainly does not meet it does not count. Statements that deny are not read.
 
     Args:
         policy: The key's policy as JSON.
         place: Where the unit is.
+
+    Raises:
+        ValueError: If the policy is not a JSON object.
     """
-    found = _listed(json.loads(policy).get("Statement", []))
+    document = json.loads(policy)
+    if not isinstance(document, Mapping):
+        raise ValueError(f"a policy must be a JSON object, got {policy[:80]!r}")  # noqa: TRY004 - as for what is no JSON
+    found = [s for s in _listed(document.get("Statement")) if isinstance(s, Mapping)]
     allowing = [s for s in found if s.get("Effect") == "Allow"]
-    return [needed for needed in shared_key_statements(place) if not _is_met(needed, allowing, place)]
+    verdicts = [(needed, _verdict(needed, allowing, place)) for needed in shared_key_statements(place)]
+    return Findings(
+        missing=tuple(needed for needed, verdict in verdicts if verdict is Verdict.FAILS),
+        unjudged=tuple(needed for needed, verdict in verdicts if verdict is Verdict.UNKNOWN),
+    )
 
 
 def _statement(
@@ -120,38 +148,44 @@ def _root(place: Place) -> str:
     return f"arn:{place.partition}:iam::{place.account}:root"
 
 
-def _is_met(needed: Statement, allowing: Sequence[Statement], place: Place) -> bool:
+def _verdict(needed: Statement, allowing: Sequence[Mapping[str, Any]], place: Place) -> Verdict:
     ((kind, name),) = needed["Principal"].items()
-    names = {name, place.account} if kind == "AWS" else {name}
-    sent = dict(_sent(needed))
-    usable = [
-        s for s in allowing if _names(s.get("Principal"), kind) & {*names, "*"} and _holds(s.get("Condition", {}), sent)
-    ]
-    granted = [action for statement in usable for action in _listed(statement.get("Action"))]
-    return all(any(fnmatchcase(action.lower(), str(g).lower()) for g in granted) for action in needed["Action"])
+    names = {name, place.account, "*"} if kind == "AWS" else {name, "*"}
+    request = _request(needed, place)
+    granted: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
+    for statement in allowing:
+        if _names(statement.get("Principal"), kind) & names:
+            verdict = judge(statement.get("Condition", {}), request)
+            granted[verdict] += map(str, _listed(statement.get("Action")))
+    if _grants(granted[Verdict.HOLDS], needed):
+        return Verdict.HOLDS
+    may = _grants(granted[Verdict.HOLDS] + granted[Verdict.UNKNOWN], needed)
+    return Verdict.UNKNOWN if may else Verdict.FAILS
+
+
+def _grants(actions: Sequence[str], needed: Statement) -> bool:
+    return all(any(covers(given.lower(), action.lower()) for given in actions) for action in needed["Action"])
 
 
 def _names(principal: Any, kind: str) -> set[str]:
-    return {"*"} if principal == "*" else {str(n) for n in _listed((principal or {}).get(kind))}
+    """Return the principals of a kind; ``*`` and ``{"AWS": "*"}`` are the same to IAM."""
+    if not isinstance(principal, Mapping):
+        return {"*"} if principal == "*" else set()
+    everyone = {"*"} if "*" in _listed(principal.get("AWS")) else set()
+    return {str(name) for name in _listed(principal.get(kind))} | everyone
 
 
-def _sent(needed: Statement) -> Iterator[tuple[str, str]]:
-    """Yield what the service sends: the keys under which the statement puts it, and no others."""
-    for conditions in needed.get("Condition", {}).values():
-        yield from ((key.lower(), value) for key, value in conditions.items())
-
-
-def _holds(conditions: Mapping[str, Mapping[str, Any]], sent: Mapping[str, str]) -> bool:
-    for operator, wanted in conditions.items():
-        plain = operator.removesuffix(_PRESENT)
-        for key, values in wanted.items():
-            value = sent.get(key.lower())
-            if value is None and operator.endswith(_PRESENT):
-                continue
-            matches = any(fnmatchcase(value or "", str(v)) for v in _listed(values))
-            if value is None or not (matches if plain in {*_MATCHING, "Bool"} else False):
-                return False
-    return True
+def _request(needed: Statement, place: Place) -> Request:
+    """Return what is known of the requests that a statement is for; an asterisk stands for what differs between them."""
+    sent = {
+        key.lower(): value for conditions in needed.get("Condition", {}).values() for key, value in conditions.items()
+    }
+    if "AWS" in needed["Principal"]:
+        sent |= {"aws:principalaccount": place.account, "kms:calleraccount": place.account}
+    if needed["Sid"] == "Alarms":
+        sent["aws:sourcearn"] = f"arn:{place.partition}:cloudwatch:{place.region}:{place.account}:alarm:*"
+    absent = {"Events": _UNSENT_BY_EVENTS, "Use": _OF_GRANTS}.get(needed["Sid"], frozenset())
+    return Request(sent=sent, absent=absent if "AWS" in needed["Principal"] else absent | _OF_MEMBERS)
 
 
 def _listed(value: Any) -> list[Any]:

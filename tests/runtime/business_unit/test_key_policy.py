@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.business_unit.key_policy import Place, missing_statements, shared_key_statements, unit_statements
+from mlops_runtime.business_unit.key_policy import Findings, Place, read_policy, shared_key_statements, unit_statements
 
 PLACE = Place(partition="aws", region="eu-west-1", account="111122223333")
 DEFAULT = {
@@ -17,9 +17,21 @@ DEFAULT = {
 }
 
 
-def _missing(*statements: dict[str, Any]) -> list[str]:
-    policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-    return [statement["Sid"] for statement in missing_statements(policy, PLACE)]
+def _read(*statements: Any) -> Findings:
+    return read_policy(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}), PLACE)
+
+
+def _missing(*statements: Any) -> list[str]:
+    return [statement["Sid"] for statement in _read(*statements).missing]
+
+
+def _unjudged(*statements: Any) -> list[str]:
+    return [statement["Sid"] for statement in _read(*statements).unjudged]
+
+
+def _with(sid: str, **changes: Any) -> list[dict[str, Any]]:
+    """All statements, one of them changed."""
+    return [s | changes if s["Sid"] == sid else s for s in shared_key_statements(PLACE)]
 
 
 def _events(**changes: Any) -> dict[str, Any]:
@@ -45,7 +57,7 @@ def test_the_statements_themselves_are_enough() -> None:
     [
         {"Condition": {"StringEquals": {"aws:SourceAccount": "111122223333"}}},
         {"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:events:eu-west-1:111122223333:rule/*"}}},
-        {"Condition": {"StringNotEquals": {"aws:SourceAccount": "444455556666"}}},
+        {"Condition": {"Null": {"aws:SourceAccount": "false"}}},
         {"Action": ["kms:Decrypt"]},
         {"Principal": {"Service": "sns.amazonaws.com"}},
         {"Effect": "Deny"},
@@ -66,6 +78,9 @@ def test_a_statement_that_eventbridge_cannot_use_does_not_count(changes: dict[st
         {"Action": "kms:*"},
         {"Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]}},
         {"Principal": "*"},
+        {"Principal": {"AWS": "*"}},
+        {"Condition": {"StringNotEquals": {"aws:SourceAccount": "444455556666"}}},
+        {"Condition": {"Null": {"aws:SourceAccount": "true"}}},
         {"Sid": "Another"},
     ],
 )
@@ -84,3 +99,82 @@ def test_alarms_are_of_the_units_account(account: str, missing: list[str]) -> No
     alarms["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
 
     assert _missing(*statements) == missing
+
+
+ALARMS = "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:"
+
+
+@pytest.mark.parametrize(
+    ("condition", "missing", "unjudged"),
+    [
+        ({"ArnLike": {"aws:SourceArn": f"{ALARMS}*"}}, [], []),
+        ({"ArnEquals": {"aws:SourceArn": "arn:aws:cloudwatch:*:111122223333:alarm:*"}}, [], []),
+        (
+            {
+                "ArnLike": {"aws:SourceArn": f"{ALARMS}*"},
+                "StringEquals": {"aws:SourceAccount": ["111122223333", "444455556666"]},
+            },
+            [],
+            [],
+        ),
+        ({"ArnLike": {"aws:SourceArn": f"{ALARMS}demand-*"}}, [], ["Alarms"]),
+        ({"StringEquals": {"aws:SourceArn": f"{ALARMS}one"}}, [], ["Alarms"]),
+        ({"StringEquals": {"aws:SourceOrgID": "o-1"}}, [], ["Alarms"]),
+        ({"StringEquals": {"aws:SourceArn": f"{ALARMS}*"}}, ["Alarms"], []),
+        ({"ArnLike": {"aws:SourceArn": "arn:aws:cloudwatch:us-east-1:111122223333:alarm:*"}}, ["Alarms"], []),
+        ({"StringEquals": {"aws:SourceAccount": "444455556666", "aws:SourceOrgID": "o-1"}}, ["Alarms"], []),
+    ],
+)
+def test_alarms_send_their_arn(condition: dict[str, Any], missing: list[str], unjudged: list[str]) -> None:
+    """A pattern of all alarms is met, one of some may be, one of another region is not."""
+    statements = _with("Alarms", Condition=condition)
+
+    assert (_missing(*statements), _unjudged(*statements)) == (missing, unjudged)
+
+
+def test_what_cannot_be_judged_is_not_missing() -> None:
+    """The organization of a landing zone is on every statement of the account, and lets no service in."""
+    organization = {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}
+    account = DEFAULT | {"Principal": {"AWS": "*"}, "Condition": organization}
+    services = shared_key_statements(PLACE)[2:]
+
+    assert (_missing(account, *services), _unjudged(account, *services)) == ([], ["Use", "GrantToResources"])
+    assert _missing(account) == ["Logs", "Alarms", "Events", "LogDelivery"]
+
+
+@pytest.mark.parametrize("key", ["aws:PrincipalAccount", "kms:CallerAccount"])
+def test_the_account_is_that_of_its_principals(key: str) -> None:
+    """A condition on the unit's account holds, one on another is certain to fail."""
+    services = shared_key_statements(PLACE)[2:]
+    held = DEFAULT | {"Condition": {"StringEquals": {key: "111122223333"}}}
+    other = DEFAULT | {"Condition": {"StringEquals": {key: "444455556666"}}}
+
+    assert (_missing(held, *services), _unjudged(held, *services)) == ([], [])
+    assert _missing(other, *services) == ["Use", "GrantToResources"]
+
+
+def test_a_right_to_grants_is_no_right_to_use() -> None:
+    """`kms:GrantIsForAWSResource` is not sent with the other actions."""
+    account = DEFAULT | {"Condition": {"Bool": {"kms:GrantIsForAWSResource": True}}}
+
+    assert _missing(account, *shared_key_statements(PLACE)[2:]) == ["Use"]
+
+
+@pytest.mark.parametrize("odd", ["text", 3, None, [], {"Effect": "Allow", "Principal": 4, "Action": "kms:*"}])
+def test_what_is_not_a_statement_allows_nothing(odd: Any) -> None:
+    """And the others still count."""
+    assert _missing(odd, *shared_key_statements(PLACE)) == []
+    assert "Use" in _missing(odd)
+
+
+@pytest.mark.parametrize("odd", ["text", {"StringEquals": "text"}, {"StringEquals": ["a"]}])
+def test_a_condition_that_is_none_cannot_be_judged(odd: Any) -> None:
+    """It refuses nothing."""
+    assert _unjudged(*_with("Events", Condition=odd)) == ["Events"]
+
+
+@pytest.mark.parametrize("policy", ["[]", "3", "no json"])
+def test_fails_on_what_is_not_a_policy(policy: str) -> None:
+    """The plan says that it could not be read."""
+    with pytest.raises(ValueError, match=r"object|Expecting"):
+        read_policy(policy, PLACE)
