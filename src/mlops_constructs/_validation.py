@@ -50,8 +50,8 @@ def check_names(name: str, value: object, *, example: str = "('price',)") -> str
 
 
 def check_pattern(name: str, value: str | None, *, pattern: str, allowed: str) -> str | None:
-    """Return the problem of a text that does not match ``pattern`` as a whole, if it is known."""
-    if value is None or not is_known(value) or re.fullmatch(pattern, value):
+    """Return the problem of what is not a text, or does not match ``pattern`` as a whole, if it is known."""
+    if value is None or not is_known(value) or (isinstance(value, str) and re.fullmatch(pattern, value)):
         return None
     return f"{name} must be {allowed}, got {value!r}"
 

@@ -21,6 +21,11 @@ _VPC = r"vpc-[0-9a-f]{8,17}"
 _SUBNET = r"subnet-[0-9a-f]{8,17}"
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html (Subnets)
 _ZONES = 2
+# a zone's name starts with its Region's, also that of a Local Zone or Wavelength Zone; an id such as euc1-az1 is no label of a node:
+# https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-availability-zones.html
+_ZONE = r"[a-z]{2}(?:-[a-z]+)+-\d+(?:[a-z]|(?:-[a-z0-9]+)+)"
+_FIND = "list them with: aws ec2 describe-subnets --query Subnets[].[AvailabilityZone,SubnetId]"
+_BY_ZONE = "subnets by zone such as {'eu-central-1a': 'subnet-0123456789abcdef0'}"
 # in a network without a way to the internet these lead to its endpoints and nowhere else; those of S3's gateway are public ones
 _ANYWHERE = ("0.0.0.0/0",)
 
@@ -91,6 +96,7 @@ class EksCluster(Construct):
                 *_size_problems("subnet_cidrs", subnet_cidrs),
                 *_cidr_problems("egress_cidrs", _ANYWHERE if egress_cidrs is None else egress_cidrs),
                 *([] if dns_cidrs is None else _cidr_problems("dns_cidrs", dns_cidrs)),
+                _mode_problem(is_auto_mode),
                 *([] if load_balancer_subnets is None else _subnet_problems(load_balancer_subnets)),
             ],
         )
@@ -273,6 +279,8 @@ def _given(name: str, value: str, *, pattern: str, allowed: str) -> str | None:
 
 
 def _cidr_problems(name: str, values: Sequence[str]) -> list[str]:
+    if not _is_list(values):
+        return [f"{name} must be a list of IPv4 blocks such as ['10.0.0.0/20'], got {values!r}"]
     if not values:
         return [f"{name} must not be empty; give blocks such as '10.0.0.0/20'"]
     return [
@@ -282,25 +290,40 @@ def _cidr_problems(name: str, values: Sequence[str]) -> list[str]:
     ]
 
 
+def _mode_problem(is_auto_mode: object) -> str | None:
+    return None if isinstance(is_auto_mode, bool) else f"is_auto_mode must be True or False, got {is_auto_mode!r}"
+
+
 def _subnet_problems(subnets: Mapping[str, str]) -> list[str | None]:
-    allowed = "subnets by zone such as {'eu-central-1a': 'subnet-0123456789abcdef0'}"
-    few = len(subnets) < _ZONES
+    name = "load_balancer_subnets"
+    if not isinstance(subnets, Mapping):
+        return [f"{name} must be a mapping, {_BY_ZONE}, got {subnets!r}"]
+    few, found = len(subnets) < _ZONES, list(subnets.values())
+    twice = [subnet for index, subnet in enumerate(found) if subnet in found[:index]]
     return [
-        f"load_balancer_subnets must be in at least {_ZONES} zones, {allowed}, got {subnets!r}" if few else None,
-        *(
-            check_pattern("load_balancer_subnets", subnet, pattern=_SUBNET, allowed=allowed)
-            for subnet in subnets.values()
-        ),
+        f"{name} must be in at least {_ZONES} zones, {_BY_ZONE}, got {subnets!r}" if few else None,
+        *(_unlike(f"a zone of {name}", zone, _ZONE, "a zone's name such as 'eu-central-1a'") for zone in subnets),
+        *(_unlike(name, subnet, _SUBNET, _BY_ZONE) for subnet in found),
+        *(f"{name} must have another subnet in each zone, got {subnet!r} again; {_FIND}" for subnet in twice),
     ]
+
+
+def _unlike(name: str, value: str | None, pattern: str, allowed: str) -> str | None:
+    problem = check_pattern(name, "" if value is None else value, pattern=pattern, allowed=allowed)
+    return None if problem is None else f"{problem}; {_FIND}"
 
 
 def _size_problems(name: str, values: Sequence[str]) -> list[str]:
     """A prefix that was forgotten is one address: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html."""
     return [
         f"{name} must be of subnets, /16 to /28, got {value!r}; write the block with its prefix"
-        for value in values
+        for value in (values if _is_list(values) else ())
         if _is_block(value) and not 16 <= ipaddress.IPv4Network(value).prefixlen <= 28
     ]
+
+
+def _is_list(values: Sequence[str]) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str)
 
 
 def _is_block(value: str) -> bool:

@@ -15,6 +15,7 @@ from mlops_constructs.model_registry.prebuilt import PrebuiltImage, Processor, U
 
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
 _REPOSITORY = r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
+_REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _DIGEST_ALLOWED = "'sha256:' and 64 hexadecimal digits, as a tag can be moved"
 PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
@@ -51,13 +52,15 @@ class ModelImage:
             region: Region of the registry. Default: the stack's.
 
         Raises:
-            ValidationError: If repository name, digest or account are malformed.
+            ValidationError: If repository name, digest, account or region are malformed.
         """
+        repository = "" if repository_name is None else repository_name
         problems = [
-            check_pattern("repository_name", repository_name, pattern=_REPOSITORY, allowed="a repository name of ECR"),
+            check_pattern("repository_name", repository, pattern=_REPOSITORY, allowed="a repository name of ECR"),
             # a context that is not set is None, and would be the name of an image that ends in @None
             check_pattern("digest", "" if digest is None else digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED),
-            check_pattern("account", account, pattern=r"\d{12}", allowed="12 digits"),
+            check_pattern("account", account, pattern=r"\d{12}", allowed="a text of 12 digits"),
+            check_pattern("region", region, pattern=_REGION, allowed="the name of a Region such as 'eu-central-1'"),
         ]
         _raise_if_any(problems)
         return cls(repository_name=repository_name, digest=digest, account=account, region=region)

@@ -78,6 +78,23 @@ def test_fails_with_all_problems_at_once() -> None:
     assert [p.split()[0] for p in caught.value.problems] == ["repository_name", "digest", "account"]
 
 
+def test_fails_on_values_that_are_not_texts() -> None:
+    """A number of an account, as YAML reads it, or a list: named together, as any other problem."""
+    given: dict[str, Any] = {
+        "repository_name": ["runtime"],
+        "digest": 5,
+        "account": 123456789012,
+        "region": "Frankfurt",
+    }
+    with pytest.raises(ValidationError) as caught:
+        ModelImage.from_ecr(**given)
+
+    assert [p.split()[0] for p in caught.value.problems] == ["repository_name", "digest", "account", "region"]
+    assert "digest must be 'sha256:' and 64 hexadecimal digits, as a tag can be moved, got 5" in caught.value.problems
+    with pytest.raises(ValidationError, match="repository_name must be a repository name of ECR"):
+        ModelImage.from_ecr(**given | {"repository_name": None})
+
+
 def test_a_prebuilt_image_is_in_the_account_of_the_region() -> None:
     """Known at synth where the region is."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="111111111111", region="eu-west-1"))
