@@ -21,7 +21,7 @@ _VPC = r"vpc-[0-9a-f]{8,17}"
 _SUBNET = r"subnet-[0-9a-f]{8,17}"
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html (Subnets)
 _ZONES = 2
-# a zone's name starts with its Region's, also that of a Local Zone or Wavelength Zone; an id such as euc1-az1 is no label of a node:
+# a zone's name starts with its Region's, also that of a Local Zone or Wavelength Zone; an id such as euc1-az1 labels no node:
 # https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-availability-zones.html
 _ZONE = r"[a-z]{2}(?:-[a-z]+)+-\d+(?:[a-z]|(?:-[a-z0-9]+)+)"
 _FIND = "list them with: aws ec2 describe-subnets --query Subnets[].[AvailabilityZone,SubnetId]"
