@@ -12,6 +12,7 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._iam import ServiceRole
 from mlops_constructs._sagemaker import alarm_arn
 from mlops_constructs._validation import check_pattern, raise_if_any
+from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.model_endpoint._base import ModelEndpointBase
 from mlops_constructs.model_endpoint._role import CAPTURE_PREFIX, define_model_role
 from mlops_constructs.model_endpoint.alarms import define_errors_alarm, define_rollback_alarms
@@ -123,6 +124,9 @@ class ModelEndpoint(ModelEndpointBase):
             self._rollout.require_image(image)
         else:
             self._define_served(spec, model_package_arn, rollback)
+            # no function of a serving spec asks the registry here: the deployment itself fails where the image is missing
+            if image.is_placeholder:
+                warn(self, PLACEHOLDER_IMAGE, repository=image.repository_name)
         business_unit.tag(self)
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any
 import aws_cdk as cdk
 import cdk_nag
 import pytest
+from aws_cdk.assertions import Annotations, Match
 
 from mlops_constructs import (
     DataCapture,
@@ -215,3 +216,12 @@ def test_what_only_the_machine_does_is_refused_by_name() -> None:
     )
     assert len(machine_only_problems(rollout)) == 7
     assert machine_only_problems(RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600)) == []
+
+
+def test_a_placeholder_digest_warns_here_too(serve: Callable[..., Any]) -> None:
+    """There is no function that would ask the registry; CloudFormation fails when SageMaker cannot pull the image."""
+    stack = serve(EndpointCapacity.instances("ml.m5.large", count=2), **OWNED).stack
+
+    found = Annotations.from_stack(stack).find_warning("*", Match.string_like_regexp("ModelImage.placeholderDigest"))
+    assert [message.id for message in found] == ["/Demand/Endpoint"]
+    assert "mlops image build --repository mlops-runtime" in str(found[0].entry.data)
