@@ -1,5 +1,6 @@
 """The certificate authority of one run of the embedded cloud: it lives in memory and may sign for AWS's domains alone."""
 
+import ipaddress
 import ssl
 import tempfile
 import threading
@@ -20,7 +21,7 @@ class Authority:
     """Signs a certificate for each host that the embedded cloud answers for.
 
     Its private key is made here and never written; the certificate says, in a critical extension, below which domains it
-    may be believed: https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10
+    may be believed, and that it may be believed for no IP address: https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10
 
     Args:
         domains: Those domains.
@@ -34,11 +35,13 @@ class Authority:
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._lock = threading.Lock()
         permitted = [x509.DNSName(domain) for domain in sorted(domains)]
+        # a kind of name that no subtree is of is unconstrained: a certificate for an address would be believed
+        excluded = [x509.IPAddress(ipaddress.ip_network(block)) for block in ("0.0.0.0/0", "::/0")]
         self._certificate = (
             self._builder(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
-            .add_extension(x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None), critical=True)
+            .add_extension(x509.NameConstraints(permitted, excluded), critical=True)
             .add_extension(self._identifier, critical=False)
             .sign(self._key, hashes.SHA256())
         )

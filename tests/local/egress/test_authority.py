@@ -1,5 +1,6 @@
 """Certificates for AWS's hosts: believed for those alone."""
 
+import ipaddress
 import socket
 import ssl
 import threading
@@ -65,6 +66,16 @@ def test_clients_do_not_believe_it_for_another_host(authority: Authority, truste
 def test_clients_do_not_believe_it_outside_its_domains(authority: Authority, trusted: Path, host: str) -> None:
     """Even a signature of its own key is worth nothing there."""
     assert _handshake(authority, trusted, host, host) == "permitted subtree violation"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "93.184.216.34", "2001:db8::1"])
+def test_clients_do_not_believe_it_for_an_address(
+    authority: Authority, trusted: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Domains alone do not constrain addresses: they are excluded by themselves."""
+    monkeypatch.setattr(x509, "DNSName", lambda host: x509.IPAddress(ipaddress.ip_address(host)))
+
+    assert _handshake(authority, trusted, address, address) == "excluded subtree violation"
 
 
 def test_its_key_is_in_no_file(authority: Authority, trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
