@@ -32,8 +32,8 @@ data "aws_partition" "current" {
 }
 
 locals {
-  # a zone is its Region and a letter
-  region  = regex("^(.*)[a-z]$", var.availability_zones[0])[0]
+  # a zone's name starts with its Region's: eu-west-1a, us-west-2-lax-1a
+  region  = regex("^[a-z]{2}(?:-[a-z]+)+-[0-9]+", var.availability_zones[0])
   account = data.aws_caller_identity.current.account_id
   root    = "arn:${data.aws_partition.current.partition}:iam::${local.account}:root"
   logs    = "arn:${data.aws_partition.current.partition}:logs:${local.region}:${local.account}:log-group:*"

@@ -108,6 +108,26 @@ def test_the_platform_says_what_its_key_must_allow(tmp_path: Path) -> None:
     assert document == {"Version": "2012-10-17", "Statement": shared_key_statements(place)}
 
 
+@pytest.mark.parametrize(
+    ("zone", "region"),
+    [
+        ("eu-west-1a", "eu-west-1"),
+        ("us-gov-west-1b", "us-gov-west-1"),
+        ("us-west-2-lax-1a", "us-west-2"),
+        ("us-east-1-wl1-bos-wlz-1", "us-east-1"),
+    ],
+)
+def test_the_region_of_the_key_is_that_of_the_zone(zone: str, region: str, tmp_path: Path) -> None:
+    """The module's own expression, also for Local Zones and Wavelength Zones, which its variable refuses today."""
+    (line,) = re.findall(r"^  region += (.*)$", texts("platform"), re.MULTILINE)
+    module = f'variable "availability_zones" {{\n  type = list(string)\n}}\noutput "region" {{\n  value = {line}\n}}\n'
+    (tmp_path / "main.tf").write_text(module)
+    command = run(tmp_path, {"availability_zones": [zone]})
+    command.apply(check=True)
+
+    assert command.output(check=True).value["region"]["value"] == region
+
+
 def test_the_page_says_what_the_key_must_allow() -> None:
     """The same statements, with names in the place of what differs."""
     page = (ROOT / "docs" / "terraform.md").read_text()
