@@ -11,7 +11,7 @@ from mlops_local.aws_claims import FOLDER, Claim, read_claims
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "verified.md"
 _HEAD = """# What only AWS can show
 
-No AWS account has run this. Each behaviour of AWS that the embedded cloud imitates, or that a template relies on, is an
+{status} Each behaviour of AWS that the embedded cloud imitates, or that a template relies on, is an
 entry of the ledger, `src/mlops_local/claims/`, with its source, the date it was read and its test. An entry is
 documented, observed by others in public, or assumed. This page lists the assumed ones, each with what would show it;
 `mlops verify` asks a real account for those that can be automated. `tools/verified_page.py` writes the page from the
@@ -24,10 +24,22 @@ def main() -> None:
     PAGE.write_text(page(), "utf-8")
 
 
-def page() -> str:
-    """Return the page's text."""
-    areas = [(path.stem, _assumed(path.parent, path.stem)) for path in sorted(FOLDER.glob("*.yaml"))]
-    return _HEAD + "".join(_section(area, found) for area, found in areas if found)
+def page(folder: Path = FOLDER) -> str:
+    """Return the page's text.
+
+    Args:
+        folder: Folder of the ledger.
+    """
+    areas = [(path.stem, _assumed(folder, path.stem)) for path in sorted(folder.glob("*.yaml"))]
+    sections = "".join(_section(area, found) for area, found in areas if found)
+    return _HEAD.replace("{status}", _status([claim for _, found in areas for claim in found])) + sections
+
+
+def _status(assumed: list[Claim]) -> str:
+    seen = sum(claim.seen is not None for claim in assumed)
+    if seen == 0:
+        return "No AWS account has run this."
+    return f"An AWS account has run the checks of {seen} of the {len(assumed)} claims below; column *seen* has the results."
 
 
 def _assumed(folder: Path, area: str) -> list[Claim]:
