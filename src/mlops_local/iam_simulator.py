@@ -1,6 +1,6 @@
 """IAM's policy simulator: context entries, several resources, boundaries, and which keys of conditions were not given.
 
-MiniStack asks about the first resource alone, knows no context and takes a policy that is no policy.
+MiniStack asks about the first resource alone, knows no context and accepts a malformed policy.
 
 See: https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html
 """

@@ -33,7 +33,7 @@ NETWORK = {
 
 
 class Unit(cdk.Stack):
-    """A unit whose topic is told what a monitor found."""
+    """A unit whose topic gets what a monitor found."""
 
     def __init__(self, scope: cdk.App, id: str, *, key: str | None) -> None:
         super().__init__(scope, id, env=cdk.Environment(account=ACCOUNT, region=REGION))
@@ -52,7 +52,7 @@ class Unit(cdk.Stack):
         cdk.CfnOutput(self, "DeadLetters", value=unit.dead_letter_queue.queue_url)
 
 
-class Told:
+class DeployedUnit:
     """The deployed unit, and a queue that hears its topic."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path, name: str, key: str | None = None) -> None:
@@ -105,18 +105,18 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Iterator[Told]:
+def owned(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Iterator[DeployedUnit]:
     """A unit with a key of its own."""
-    made = Told(cloud, tmp_path_factory.mktemp("owned"), "Owned")
+    made = DeployedUnit(cloud, tmp_path_factory.mktemp("owned"), "Owned")
     yield made
     deployer.destroy(cloud, made.assembly)
 
 
 @pytest.fixture(scope="module")
-def lent(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Iterator[Told]:
+def lent(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Iterator[DeployedUnit]:
     """A unit whose key a platform team owns; its policy lets the account in, as a new key's does."""
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
-    made = Told(cloud, tmp_path_factory.mktemp("lent"), "Lent", key)
+    made = DeployedUnit(cloud, tmp_path_factory.mktemp("lent"), "Lent", key)
     yield made
     made.lend(*shared_key_statements(PLACE))
     deployer.destroy(cloud, made.assembly)
@@ -128,54 +128,54 @@ def logged(cloud: local_cloud.Cloud, wait_for: Callable[..., Any]) -> Callable[[
     return lambda text: wait_for(lambda: text in cloud.log_path.read_text())
 
 
-def test_a_report_reaches_people(told: Told, wait_for: Callable[..., Any]) -> None:
+def test_a_report_reaches_people(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:
     """From the bus through the rule and the encrypted topic to a subscriber: EventBridge sends no source keys on that way."""
-    told.report("prices moved")
+    owned.report("prices moved")
 
-    (message,) = wait_for(lambda: told.read(told.queue))
+    (message,) = wait_for(lambda: owned.read(owned.queue))
     assert "prices moved" in message
 
 
-def test_what_the_topic_refuses_is_a_dead_letter(told: Told, wait_for: Callable[..., Any]) -> None:
+def test_what_the_topic_refuses_is_a_dead_letter(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:
     """The rule's target has the unit's dead letters, which admit the rule by name."""
-    sns = told.cloud.client("sns")
-    policy = sns.get_topic_attributes(TopicArn=told.topic)["Attributes"]["Policy"]
+    sns = owned.cloud.client("sns")
+    policy = sns.get_topic_attributes(TopicArn=owned.topic)["Attributes"]["Policy"]
     document = json.loads(policy)
     document["Statement"] = [s for s in document["Statement"] if "events.amazonaws.com" not in json.dumps(s)]
     refusing = json.dumps(document)
-    sns.set_topic_attributes(TopicArn=told.topic, AttributeName="Policy", AttributeValue=refusing)
+    sns.set_topic_attributes(TopicArn=owned.topic, AttributeName="Policy", AttributeValue=refusing)
     try:
-        told.report("nobody is told")
-        (letter,) = wait_for(lambda: told.read(told.dead_letters))
+        owned.report("the topic refuses")
+        (letter,) = wait_for(lambda: owned.read(owned.dead_letters))
     finally:
-        sns.set_topic_attributes(TopicArn=told.topic, AttributeName="Policy", AttributeValue=policy)
+        sns.set_topic_attributes(TopicArn=owned.topic, AttributeName="Policy", AttributeValue=policy)
 
-    assert json.loads(letter)["detail"]["reason"] == "nobody is told"
-    assert told.read(told.queue) == []
+    assert json.loads(letter)["detail"]["reason"] == "the topic refuses"
+    assert owned.read(owned.queue) == []
 
 
-def test_what_the_bus_cannot_encrypt_is_a_dead_letter(told: Told, wait_for: Callable[..., Any]) -> None:
+def test_what_the_bus_cannot_encrypt_is_a_dead_letter(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:
     """The bus's own dead letters admit the bus by name."""
-    kms_client = told.cloud.client("kms")
-    policy = kms_client.get_key_policy(KeyId=told.key, PolicyName="default")["Policy"]
+    kms_client = owned.cloud.client("kms")
+    policy = kms_client.get_key_policy(KeyId=owned.key, PolicyName="default")["Policy"]
     document = json.loads(policy)
     document["Statement"].append({
         "Effect": "Deny", "Principal": {"Service": "events.amazonaws.com"}, "Action": "kms:GenerateDataKey", "Resource": "*",
         "Condition": {"Null": {"kms:EncryptionContext:aws:events:event-bus:arn": "false"}},
     })  # fmt: skip
-    kms_client.put_key_policy(KeyId=told.key, PolicyName="default", Policy=json.dumps(document))
+    kms_client.put_key_policy(KeyId=owned.key, PolicyName="default", Policy=json.dumps(document))
     try:
-        told.report("the bus cannot")
-        (letter,) = wait_for(lambda: told.read(told.dead_letters))
+        owned.report("the bus cannot")
+        (letter,) = wait_for(lambda: owned.read(owned.dead_letters))
     finally:
-        kms_client.put_key_policy(KeyId=told.key, PolicyName="default", Policy=policy)
+        kms_client.put_key_policy(KeyId=owned.key, PolicyName="default", Policy=policy)
 
     assert json.loads(letter)["detail"]["reason"] == "the bus cannot"
-    assert told.read(told.queue) == []
+    assert owned.read(owned.queue) == []
 
 
 def test_a_key_without_the_statements_loses_a_report_and_the_log_says_why(
-    lent: Told, logged: Callable[[str], Any]
+    lent: DeployedUnit, logged: Callable[[str], Any]
 ) -> None:
     """Neither the bus nor its dead letters can encrypt: that is what the warning is about."""
     lent.lend()
@@ -190,7 +190,7 @@ def test_a_key_without_the_statements_loses_a_report_and_the_log_says_why(
 
 @pytest.mark.parametrize("key", ["aws:SourceAccount", "aws:SourceArn"])
 def test_a_condition_on_what_eventbridge_does_not_send_stops_the_topic(
-    lent: Told, logged: Callable[[str], Any], key: str
+    lent: DeployedUnit, logged: Callable[[str], Any], key: str
 ) -> None:
     """The statement that looks safer: the bus sends both keys for itself, and a rule sends neither to an encrypted topic."""
     value = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": f"arn:aws:events:{REGION}:{ACCOUNT}:*"}[key]
@@ -204,7 +204,7 @@ def test_a_condition_on_what_eventbridge_does_not_send_stops_the_topic(
     assert lent.read(lent.queue) == []
 
 
-def test_with_the_printed_statements_a_report_reaches_people(lent: Told, wait_for: Callable[..., Any]) -> None:
+def test_with_the_printed_statements_a_report_reaches_people(lent: DeployedUnit, wait_for: Callable[..., Any]) -> None:
     """Exactly what the warning prints, added to what the key had."""
     lent.lend(*shared_key_statements(PLACE))
     lent.report("arrived")

@@ -1,8 +1,8 @@
 """What makes Terraform replace a resource instead of changing it, and which of that a module may set.
 
 ``ForceNew`` in the schemas of the provider hashicorp/aws, read from its source at the commits below. An argument that names the
-resource may be one of them: a new name is a new thing. Any other that forces a replacement is a setting, which somebody changes
-one day, and with it the stack and its data go.
+resource may be one of them: a new name is a new thing. Any other that forces a replacement is a setting: a change of it would
+delete the stack and its data.
 
 See: https://developer.hashicorp.com/terraform/plugin/sdkv2/schemas/schema-behaviors#forcenew
 """

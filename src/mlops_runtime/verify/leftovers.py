@@ -45,7 +45,7 @@ def beside_the_stack(place: Place) -> list[Left]:
 
 
 def remove(place: Place, left: Left, *, beat: Callable[[], None]) -> None:
-    """Remove one thing that is no stack; one that is gone already is no problem.
+    """Remove one thing that is not a stack; if it is gone already, do nothing.
 
     Args:
         place: The account.

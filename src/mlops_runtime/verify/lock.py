@@ -85,7 +85,7 @@ class Lock:
         self._since = self._renewed = now
 
     def take_over(self, now: datetime) -> None:
-        """Take the lock from a run that was killed, or take it where nobody holds it.
+        """Take the lock from a run that was killed, or take a lock that is free.
 
         Args:
             now: The time in the cloud.
@@ -106,7 +106,7 @@ class Lock:
             return
         holder = self.holder()
         if holder is None or holder.run != self._run:
-            other = "nobody" if holder is None else f"run {holder.run}"
+            other = "no run" if holder is None else f"run {holder.run}"
             raise LostLockError(
                 f"run {self._run} no longer holds the lock {self._names.lock}, {other} does: this machine slept for too "
                 "long, and another one cleaned up; run it again"

@@ -278,7 +278,7 @@ class Verification:
         return result
 
     def _sweep(self) -> None:
-        """Remove what bears our names although nobody holds the lock: somebody deleted the lock of a killed run."""
+        """Remove what bears our names although the lock is free: the lock of a killed run was deleted."""
         found = leftovers.find(self._place)
         if found:
             self._say(f"remove what an earlier run left: {', '.join(map(' '.join, found))}")
