@@ -105,13 +105,14 @@ def test_the_applier_may_find_the_cluster_and_nothing_else(served: Any) -> None:
 
 
 def test_a_made_network_reaches_what_functions_ask(served: Any) -> None:
-    """Three interface endpoints more than a unit without a cluster."""
+    """Two interface endpoints more than a unit without a cluster; a token is signed without a call to STS."""
     names = [
         "".join(p for p in r["Properties"]["ServiceName"]["Fn::Join"][1] if isinstance(p, str))
         for r in served.resources("AWS::EC2::VPCEndpoint").values()
         if isinstance(r["Properties"]["ServiceName"], dict)
     ]
-    assert {"com.amazonaws..eks", "com.amazonaws..elasticloadbalancing", "com.amazonaws..sts"} <= set(names)
+    assert {"com.amazonaws..eks", "com.amazonaws..elasticloadbalancing"} <= set(names)
+    assert "com.amazonaws..sts" not in names
 
 
 def test_without_auto_mode_the_add_ons_config_map_is_checked_and_not_written(place: Callable[..., Any]) -> None:
