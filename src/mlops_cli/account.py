@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
@@ -75,10 +75,15 @@ class Account:
         """Return the ARN of who calls, and what time it is in the cloud: the command trusts no laptop's clock."""
         sts = self.client("sts")
         answer = sts.get_caller_identity()
-        now = _embedded_now(sts.meta.endpoint_url)
-        if now is None:
-            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        clock = _embedded_clock(sts.meta.endpoint_url)
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        now = parsedate_to_datetime(headers["date"]) if clock is None else clock.now
         return str(answer["Arn"]), now.astimezone(UTC).replace(microsecond=0)
+
+    def clock_scale(self) -> float:
+        """Return how many seconds pass in the cloud in a real one: 1 on AWS, what was chosen on the embedded cloud."""
+        clock = _embedded_clock(self.client("sts").meta.endpoint_url)
+        return 1.0 if clock is None else clock.scale
 
 
 @contextmanager
@@ -153,13 +158,19 @@ def _embedded(home: Path | None) -> dict[str, Any] | None:
     }
 
 
-def _embedded_now(endpoint_url: str) -> datetime | None:
+class _Clock(NamedTuple):
+    now: datetime
+    scale: float
+
+
+def _embedded_clock(endpoint_url: str) -> _Clock | None:
     """Return what the embedded clock says, where the endpoint is the embedded cloud."""
     if urlsplit(endpoint_url).hostname not in _LOOPBACK:
         return None
     try:
         with urllib.request.urlopen(f"{endpoint_url.rstrip('/')}/_mlops/clock", timeout=5) as answer:  # noqa: S310 - loopback
-            return datetime.fromisoformat(json.load(answer)["now"])
+            said = json.load(answer)
+            return _Clock(datetime.fromisoformat(said["now"]), float(said["scale"]))
     except (OSError, ValueError, KeyError):
         return None  # some other endpoint on this machine
 

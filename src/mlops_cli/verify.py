@@ -2,13 +2,14 @@
 
 import importlib.metadata
 import json
+import math
+import os
 import platform
-import re
 import secrets
 import shlex
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,6 +22,7 @@ import typer
 from mlops_cli.account import Account, Profile, account
 from mlops_cli.errors import UserError, shown
 from mlops_cli.local import Home
+from mlops_cli.serving_image import PLACEHOLDER, REPOSITORY, serving_image
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.verify import SignedReport
@@ -28,12 +30,6 @@ if TYPE_CHECKING:
     from mlops_runtime.verify.place import Place
     from mlops_runtime.verify.run import Plan
 
-_REPOSITORY = "mlops-runtime"
-_UNSET = "sha256:" + "0" * 64
-_IMAGE = re.compile(
-    r"(?:(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/)?"
-    r"(?P<repository>[a-z0-9][a-z0-9._/-]*)@(?P<digest>sha256:[0-9a-f]{64})"
-)
 _PACKAGES = ("boto3", "botocore", "aws-cdk-lib")
 
 
@@ -70,16 +66,21 @@ def verify(
     from mlops_runtime.verify.hourly_price import hourly_prices
     from mlops_runtime.verify.problems import VerifyError
 
+    given = {"--check": check is not None, "--clean": clean, "--free": free}
+    given |= {"--image": image is not None, "--max-usd": max_usd is not None, "--output": output is not None}
+    _refuse_contradictions([name for name, is_given in given.items() if is_given])
+    _refuse_limit(max_usd)
     with shown(VerifyError, PriceError), _terminated_as_interrupted():
         if check is not None:
             _check(check, as_json=as_json)
             return
         with account(profile, home, region=region) as aws:
             command = _clean_command(profile, home, aws)
+            prices = hourly_prices(str(aws.client("sts").meta.region_name))
             if clean:
                 _clean(aws, command, as_json=as_json)
                 return
-            prices = hourly_prices(str(aws.client("sts").meta.region_name))
+            _refuse_output(Path() if output is None else output, is_named=output is not None)
             signed = _run(aws, command, prices, max_usd=max_usd, image=image, free=free, say=_say(as_json))
         _write(signed, output, as_json=as_json)
 
@@ -97,12 +98,13 @@ def _run(
     from mlops_runtime.verify.run import Verification
 
     place = _place(aws, command)
-    repository, digest = ("", "") if free else _image(image, place)
-    if not free and not digest:
-        raise UserError(
-            "no serving image: give --image REPOSITORY@sha256:DIGEST of this account and region (or set image_digest in "
-            "cdk.json), or --free for the free checks"
+    repository, digest = (
+        ("", "")
+        if free
+        else serving_image(
+            image, cloud=place.cloud, account=place.account, region=place.region, settings=Path("cdk.json")
         )
+    )
     if digest and max_usd is None:
         raise UserError("give --max-usd: what the run may cost in USD, or --free for the free checks")
     with tempfile.TemporaryDirectory() as folder:
@@ -116,6 +118,31 @@ def _run(
             return verification.run()
         except KeyboardInterrupt:
             raise UserError(f"interrupted; everything that run {run} made is removed") from None
+
+
+def _refuse_contradictions(given: Sequence[str]) -> None:
+    """Refuse options that exclude each other: what only reads or cleans up takes no option of a run."""
+    first = next((name for name in ("--check", "--clean", "--free") if name in given), None)
+    of_a_run = {"--check": given, "--clean": given, "--free": [], None: []}[first]
+    excluded = [name for name in of_a_run if name != first]
+    if excluded:
+        raise UserError(f"{first} excludes {', '.join(excluded)}; leave {first} or the rest out")
+
+
+def _refuse_limit(max_usd: float | None) -> None:
+    if max_usd is not None and not (math.isfinite(max_usd) and max_usd > 0):
+        raise UserError(f"--max-usd must be a finite number of USD above 0, such as 2, got {max_usd:g}")
+
+
+def _refuse_output(path: Path, *, is_named: bool) -> None:
+    """Refuse a report that could not be written when the run has ended."""
+    folder = path.parent if is_named else path
+    if is_named and path.is_dir():
+        raise UserError(f"--output must be a file, got the folder {str(path)!r}")
+    if not folder.is_dir():
+        raise UserError(f"--output {str(path)!r}: there is no folder {str(folder)!r}; make it, or name another file")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise UserError(f"the report cannot be written to {str(path.resolve())!r}; name another file with --output")
 
 
 def _clean(aws: Account, command: str, *, as_json: bool) -> None:
@@ -181,7 +208,7 @@ def _write(signed: "SignedReport", output: Path | None, *, as_json: bool) -> Non
 
 def _place(aws: Account, command: str) -> "Place":
     from mlops_runtime.verify.names import names
-    from mlops_runtime.verify.place import EMBEDDED, ON_AWS, Place
+    from mlops_runtime.verify.place import ON_AWS, Place, embedded_pace
 
     sts = aws.client("sts")
     answer = sts.get_caller_identity()
@@ -208,7 +235,7 @@ def _place(aws: Account, command: str) -> "Place":
         names=names(number, region),
         now=wall if is_aws else lambda: aws.caller()[1],
         wall=wall,
-        pace=ON_AWS if is_aws else EMBEDDED,
+        pace=ON_AWS if is_aws else embedded_pace(aws.clock_scale()),
         command=command,
     )
 
@@ -227,8 +254,8 @@ def _plan(
         "unit": place.names.unit,
         "stack": place.names.stack,
         "bucket": place.names.bucket,
-        "repository": repository or _REPOSITORY,
-        "digest": digest or _UNSET,
+        "repository": repository or REPOSITORY,
+        "digest": digest or PLACEHOLDER,
     }
     synthesize("python -m mlops_cli.verify_app", folder, {"verify": given})
     (stack,) = assembly.read(folder, account=place.account, region=place.region)
@@ -246,25 +273,6 @@ def _plan(
         version=importlib.metadata.version("mlops-constructs"),
         versions={"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES},
     )
-
-
-def _image(given: str | None, place: "Place") -> tuple[str, str]:
-    """Return repository and digest of the serving image; empty ones where none is named."""
-    if given is None:
-        settings = json.loads(Path("cdk.json").read_text()) if Path("cdk.json").is_file() else {}
-        digest = str(settings.get("context", {}).get("image_digest", _UNSET))
-        return ("", "") if digest == _UNSET else (_REPOSITORY, digest)
-    match = _IMAGE.fullmatch(given)
-    if match is None:
-        raise UserError(
-            f"--image must be REPOSITORY@sha256:<64 hexadecimal digits> or its whole URI in ECR, got {given!r}"
-        )
-    for name, here in (("account", place.account), ("region", place.region)):
-        if match[name] not in (None, here):
-            raise UserError(
-                f"--image is of {name} {match[name]}, the run of {here}: push it there, or choose another {name}"
-            )
-    return match["repository"], match["digest"]
 
 
 def _journal(place: "Place") -> Any:

@@ -13,15 +13,16 @@ from ministack.services import ecr
 from mlops_local import compat
 from mlops_local.runners import runners
 
-compat.expect("ministack.services.ecr", _batch_get_image="(data)")
+compat.expect("ministack.services.ecr", _batch_get_image="(data)", _describe_images="(data)")
 
 PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
 Response = tuple[int, dict[str, str], bytes]
+_JSON = "application/x-amz-json-1.1"
 
 
 def install() -> None:
-    """Let BatchGetImage know the images that this machine stands in for."""
-    pushed = ecr._batch_get_image
+    """Let BatchGetImage and DescribeImages know the images that this machine stands in for."""
+    pushed, described = ecr._batch_get_image, ecr._describe_images
 
     def batch_get_image(data: dict[str, Any]) -> Response:
         name, asked = str(data.get("repositoryName", "")), data.get("imageIds", [])
@@ -36,9 +37,22 @@ def install() -> None:
             for image_id in rest
         ]
         body = json.dumps({"images": images, "failures": failures}).encode()
-        return 200, {"Content-Type": "application/x-amz-json-1.1"}, body
+        return 200, {"Content-Type": _JSON}, body
 
-    ecr._batch_get_image = batch_get_image
+    def describe_images(data: dict[str, Any]) -> Response:
+        name, asked = str(data.get("repositoryName", "")), data.get("imageIds", [])
+        if name in runners() and asked == [{"imageDigest": PLACEHOLDER_DIGEST}]:
+            detail = {
+                "registryId": data.get("registryId", get_account_id()),
+                "repositoryName": name,
+                "imageDigest": PLACEHOLDER_DIGEST,
+                "imageTags": [],
+            }
+            return 200, {"Content-Type": _JSON}, json.dumps({"imageDetails": [detail]}).encode()
+        answered: Response = described(data)
+        return answered
+
+    ecr._batch_get_image, ecr._describe_images = batch_get_image, describe_images
 
 
 def _stands_in(repository: str, image_id: dict[str, str]) -> bool:

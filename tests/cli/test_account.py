@@ -196,3 +196,9 @@ def test_fails_without_a_region(mlops: Run) -> None:
         result.stderr
         == "mlops: you must specify a region; set AWS_DEFAULT_REGION; on a laptop without an account: mlops local up\n"
     )
+
+
+def test_the_scale_of_the_clock_is_read_where_it_is_embedded(cloud: Cloud) -> None:
+    """What the cloud was started with or was set to since."""
+    with account(None, cloud.home) as chosen:
+        assert chosen.clock_scale() == cloud.clock()["scale"]

@@ -201,6 +201,26 @@ def test_a_whole_run_shows_what_it_can_and_leaves_nothing(
     assert "changed after it was signed" in refused.stderr
 
 
+def test_the_digest_of_a_new_project_serves_on_the_embedded_cloud(
+    ground: Ground, verify: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The 64 zeros of ``cdk.json`` need no push: the run passes the look at the registry and ends where its budget does."""
+    from mlops_runtime.verify import run
+
+    zeros = "sha256:" + "0" * 64
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": {"image_digest": zeros}}))
+    monkeypatch.setattr(run, "estimate", lambda *_: 0.01)
+    ended = verify("--max-usd", "0.01")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = report(tmp_path).report
+    assert found.image_digest == zeros
+    verdicts = {result.claim: result for result in found.results}
+    assert verdicts["cloudformation-takes-the-template"].verdict is Verdict.PASSED
+    assert "over --max-usd 0.01" in verdicts["unit-deploys-without-a-model"].evidence
+    ground.holds_nothing_new()
+
+
 def test_free_checks_deploy_nothing(ground: Ground, verify: Callable[..., Any], tmp_path: Path) -> None:
     """What needs a deployment is skipped, with the reason; nothing is paid."""
     ended = verify("--free", "--json")
@@ -229,6 +249,22 @@ def test_free_checks_deploy_nothing(ground: Ground, verify: Callable[..., Any], 
         (("--image", "mlops-runtime@sha256:" + "f" * 64, "--max-usd", "9"), "has no image mlops-runtime@sha256:fff"),
         (("--free", "--region", "eu-south-2"), "no prices for region 'eu-south-2'; it has eu-central-1"),
         (("--check", "none.json"), "there is no file 'none.json'"),
+        (
+            ("--image", "IMAGE", "--max-usd", "nan"),
+            "--max-usd must be a finite number of USD above 0, such as 2, got nan",
+        ),
+        (("--image", "IMAGE", "--max-usd", "inf"), "--max-usd must be a finite number .* got inf"),
+        (("--image", "IMAGE", "--max-usd", "-1"), "--max-usd must be a finite number .* got -1"),
+        (("--image", "IMAGE", "--max-usd", "0"), "--max-usd must be a finite number .* got 0"),
+        (("--image", "IMAGE", "--max-usd", "9", "--output", "nowhere/x.json"), "there is no folder 'nowhere'; make it"),
+        (("--free", "--output", "."), "--output must be a file, got the folder '.'"),
+        (("--clean", "--region", "mars-north-1"), "no prices for region 'mars-north-1'; it has eu-central-1"),
+        (
+            ("--check", "none.json", "--free", "--clean"),
+            "--check excludes --clean, --free; leave --check or the rest out",
+        ),
+        (("--clean", "--free"), "--clean excludes --free"),
+        (("--clean", "--max-usd", "2"), "--clean excludes --max-usd"),
     ],
 )
 def test_what_cannot_be_verified_is_refused_in_one_line(

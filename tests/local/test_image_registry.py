@@ -20,6 +20,16 @@ def test_this_machine_stands_in_for_the_placeholder(cloud):
     ]
 
 
+def test_the_placeholder_is_described(cloud, unique):
+    """Where this machine has a program for the repository, and nowhere else."""
+    ecr = cloud.client("ecr")
+
+    (found,) = ecr.describe_images(repositoryName="mlops-runtime", imageIds=[{"imageDigest": ZERO}])["imageDetails"]
+    assert (found["repositoryName"], found["imageDigest"]) == ("mlops-runtime", ZERO)
+    with pytest.raises(ClientError, match="RepositoryNotFoundException"):
+        ecr.describe_images(repositoryName=unique, imageIds=[{"imageDigest": ZERO}])
+
+
 def test_an_image_that_was_pushed_is_there(cloud, unique):
     """By its digest; the repository has no other."""
     ecr = cloud.client("ecr")

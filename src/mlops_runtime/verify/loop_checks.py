@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -276,10 +276,14 @@ class LoopChecks:
         return {execution["executionArn"] for execution in self._executions()}
 
     def _idle(self) -> None:
-        def idle() -> bool | None:
-            return None if any(e["status"] == "RUNNING" for e in self._executions()) else True
+        running: list[str] = []
 
-        self._place.wait(idle, "the Deploy machine at rest", beat=self._beat)
+        def idle() -> bool | None:
+            running[:] = [e["executionArn"] for e in self._executions() if e["status"] == "RUNNING"]
+            return None if running else True
+
+        with self._stated(running):
+            self._place.wait(idle, "the Deploy machine at rest", beat=self._beat)
 
     def _appeared(self, seen: set[str]) -> str:
         def appeared() -> str | None:
@@ -292,7 +296,28 @@ class LoopChecks:
             found: dict[str, Any] = self._machines.describe_execution(executionArn=execution)
             return None if found["status"] == "RUNNING" else found
 
-        return self._place.wait(ended, "the end of the rollout", beat=self._beat)
+        with self._stated([execution]):
+            return self._place.wait(ended, "the end of the rollout", beat=self._beat)
+
+    @contextmanager
+    def _stated(self, executions: Sequence[str]) -> Iterator[None]:
+        """Say where executions stand if the wait for them is too long."""
+        try:
+            yield
+        except CheckError as error:
+            raise CheckError("; ".join([str(error), *map(self._stands, executions)])) from error
+
+    def _stands(self, execution: str) -> str:
+        """Say which state an execution entered last, and since when it is there."""
+        history = self._machines.get_execution_history(
+            executionArn=execution, reverseOrder=True, includeExecutionData=False, maxResults=100
+        )
+        for event in history["events"]:
+            if "stateEnteredEventDetails" in event:
+                minutes = (self._place.now() - event["timestamp"]).total_seconds() / 60
+                state = event["stateEnteredEventDetails"]["name"]
+                return f"it has been in state {state} for {minutes:.0f} min by the cloud's clock"
+        return "it has entered no state"
 
     @contextmanager
     def _traffic(self) -> Iterator["_Traffic"]:
