@@ -139,29 +139,40 @@ _LOOKS: dict[str, Look] = {
 
 
 def kept(cloudformation: Any, stack: str) -> dict[str, dict[str, str]]:
-    """Return what the last deletion of a stack kept, by logical id, as ``cdk import`` reads it.
+    """Return what the newest deletion of a stack that kept something kept, by logical id, as ``cdk import`` reads it.
 
-    CloudFormation shows a deleted stack by its id for 90 days.
+    A stack whose creation failed counts last: it may have kept a bucket that was written into, and hides nothing that was kept
+    before. CloudFormation shows each deleted stack of a name by its id for 90 days.
     See: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackEvents.html
 
     Args:
         cloudformation: Client.
         stack: Name of the stack.
     """
-    from mlops_runtime.changes.existing import IDENTIFIERS
-
     pages = cloudformation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
     deleted = [row for page in pages for row in page["StackSummaries"] if row["StackName"] == stack]
-    if not deleted:
-        return {}
-    last = max(deleted, key=lambda row: row["DeletionTime"] if "DeletionTime" in row else row["CreationTime"])
-    events = cloudformation.get_paginator("describe_stack_events").paginate(StackName=last["StackId"])
-    return {
+    deleted.sort(key=lambda row: row["DeletionTime"] if "DeletionTime" in row else row["CreationTime"], reverse=True)
+    of_failed: dict[str, dict[str, str]] = {}
+    for row in deleted:
+        found, is_created = _skipped(cloudformation, row["StackId"])
+        if found and is_created:
+            return found
+        of_failed = of_failed or found
+    return of_failed
+
+
+def _skipped(cloudformation: Any, stack_id: str) -> tuple[dict[str, dict[str, str]], bool]:
+    """Return what the deletion of a stack kept, and whether the stack had been created."""
+    from mlops_runtime.changes.existing import IDENTIFIERS
+
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+    events = [event for page in pages for event in page["StackEvents"]]
+    found = {
         event["LogicalResourceId"]: {IDENTIFIERS[event["ResourceType"]]: event["PhysicalResourceId"]}
-        for page in events
-        for event in page["StackEvents"]
+        for event in events
         if event["ResourceStatus"] == "DELETE_SKIPPED" and event["ResourceType"] in IDENTIFIERS
     }
+    return found, all(event["ResourceStatus"] != "ROLLBACK_IN_PROGRESS" for event in events)
 
 
 def types() -> frozenset[str]:

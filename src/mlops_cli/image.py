@@ -84,7 +84,7 @@ def build(
     name = f"{_repository(which, repository)}:{written.tag if tag is None else tag}"
     arguments = build_arguments(written.folder, name=name, platform=platform.value, runtime=runtime)
     with shown(DockerError):
-        Docker.find([shlex.join(["docker", *arguments])]).run(*arguments)
+        Docker.find([shlex.join(["docker", *arguments])], copied=written.folder).run(*arguments)
     typer.echo(f"built {name} for {platform.value}; push it with: mlops image push{_given(which, repository, tag)}")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # statuses of a stack that CloudFormation would refuse to update
 _GONE = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
 _STUCK = {
-    "ROLLBACK_COMPLETE": "its creation failed and it can only be deleted: run cdk destroy, then deploy",
+    "ROLLBACK_COMPLETE": "its creation failed and it can only be deleted: run cdk destroy, then plan again",
     "ROLLBACK_FAILED": "its creation failed and it can only be deleted: run cdk destroy, then deploy",
     "UPDATE_ROLLBACK_FAILED": "continue its rollback in CloudFormation first",
     "DELETE_FAILED": "it is half deleted: delete it again, or retain what could not be",
@@ -52,7 +52,7 @@ def plan(
     mapping: Annotated[
         Path | None,
         typer.Option(
-            help="File for `cdk import --resource-mapping`: what the last deletion of the named stack kept.",
+            help="File for `cdk import --resource-mapping`: what the newest deletion of the named stack that kept anything kept.",
             show_default=False,
         ),
     ] = None,
@@ -133,7 +133,7 @@ def names_that_exist(
 
 
 def write_mapping(cloudformation: Any, path: Path, versions: Mapping[str, "Versions"]) -> None:
-    """Write what the last deletion of a stack kept and its new template has.
+    """Write what the newest deletion of a stack that kept anything kept and its new template has.
 
     Args:
         cloudformation: Client.
@@ -141,7 +141,7 @@ def write_mapping(cloudformation: Any, path: Path, versions: Mapping[str, "Versi
         versions: Both templates of each stack by the stack's name.
 
     Raises:
-        UserError: If not one stack is named, or its last deletion kept nothing.
+        UserError: If not one stack is named, or no deletion of it kept anything.
     """
     from mlops_cli.existing_names import kept
 
@@ -180,6 +180,8 @@ def read_versions(
         if status in _STUCK or status.endswith("_IN_PROGRESS"):
             fix = _STUCK.get(status, "wait until it has ended")
             problems.append(f"stack {name} is {status}: {fix}")
+        if status == "ROLLBACK_COMPLETE":  # nothing of it is left: everything would be created
+            description = None
         values = _values(cloudformation, description, new)
         deployed = None if description is None else Template(document=_deployed(cloudformation, name), values=values)
         versions[name] = Versions(deployed, Template(document=new, values=values))

@@ -69,7 +69,10 @@ def test_without_docker_each_step_names_its_commands(
     pushed = on_cloud("image", "push", "--repository", unique_stack.lower(), "--tag", "1")
 
     assert built.returncode == pushed.returncode == 1
-    assert built.stderr.startswith("mlops: there is no docker on this machine's PATH; on one that has it, run:\n")
+    assert built.stderr.startswith(
+        "mlops: there is no docker on this machine's PATH; on one that has it, copy .mlops/image/runtime there to the same path "
+        "and run:\n"
+    )
     assert re.search(
         r"\n    docker buildx build --platform linux/amd64 .* --tag mlops-runtime:\S+ \.mlops/image/runtime\n",
         built.stderr,
@@ -94,7 +97,7 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
         assert result.returncode == 1
         return result.stderr
 
-    assert f"there is no repository '{name}' in region us-east-1; make it with --create" in said(
+    assert f"there is no repository '{name}' in region us-east-1; make it with mlops image push --create" in said(
         "push", "--repository", name
     )
     assert f"docker has no image {name}:1; build it with: mlops image build --repository {name} --tag 1" in said(
@@ -102,6 +105,10 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
     )
     assert f"repository '{name}' has no image with tag '1'; its newest tags: none" in said(
         "digest", "--repository", name, "--tag", "1"
+    )
+    assert (
+        f"there is no repository '{name}-nothere' in region us-east-1; make it with mlops image push --create, or"
+        in said("digest", "--repository", f"{name}-nothere")
     )
     assert "there is no cdk.json here to write the digest to" in said("digest", "--write")
     assert "--runtime names the image that explain extends" in said("build", "explain")

@@ -176,7 +176,7 @@ class Stacks:
         ("UPDATE_IN_PROGRESS", "stack Demand is UPDATE_IN_PROGRESS: wait until it has ended"),
         ("UPDATE_ROLLBACK_FAILED", "stack Demand is UPDATE_ROLLBACK_FAILED: continue its rollback in CloudFormation first"),
         ("ROLLBACK_COMPLETE", "stack Demand is ROLLBACK_COMPLETE: its creation failed and it can only be deleted: run "
-         "cdk destroy, then deploy"),
+         "cdk destroy, then plan again"),
     ],
 )  # fmt: skip
 def test_a_stack_that_cannot_be_updated_is_a_problem(status: str, problem: str) -> None:
@@ -243,9 +243,10 @@ def test_names_that_exist_are_refused_with_the_way_to_adopt_them(
     planned = on_cloud("plan", "--app", folder)
 
     arn = f"arn:aws:sagemaker:us-east-1:000000000000:model-package-group/{name}"
-    adopt = f"cdk import {unique_stack} --resource-mapping-inline"
+    adopt = f"mlops plan {unique_stack} --mapping adopt.json (docs/adopt.md), or this one alone with "
+    adopt += f"cdk import {unique_stack} --resource-mapping-inline"
     text = (
-        f"Group (AWS::SageMaker::ModelPackageGroup): {name} exists already; adopt it with {adopt} "
+        f"Group (AWS::SageMaker::ModelPackageGroup): {name} exists already; adopt all that a deleted stack kept with {adopt} "
         f"'{json.dumps({'Group': {'ModelPackageGroupArn': arn}}, separators=(',', ':'))}', or delete it if nobody needs it"
     )
     assert planned.returncode == 1
@@ -258,3 +259,38 @@ def test_names_that_exist_are_refused_with_the_way_to_adopt_them(
         ("Group", {"ModelPackageGroupArn": arn}, None),
         ("Table", {"TableName": name}, None),
     ]
+
+
+def test_a_failed_deployment_hides_nothing_that_was_kept(
+    on_cloud: Run,
+    assembly: Callable[..., str],
+    cloud: Cloud,
+    unique_stack: str,
+    tmp_path: Path,
+    wait_for: Callable[..., Any],
+) -> None:
+    """Destroyed, deployed onto the taken name, rolled back: everything would be created; once that is deleted, it is adopted."""
+    name = f"{unique_stack.lower()}-adopted"
+    folder = assembly(unique_stack, Table={**table(TableName=name), "DeletionPolicy": "RetainExceptOnCreate"})
+    body = (Path(folder) / "stack.template.json").read_text()
+    stacks = cloud.client("cloudformation")
+
+    def destroy(made: str) -> None:
+        stacks.delete_stack(StackName=unique_stack)
+        stacks.get_waiter("stack_delete_complete").wait(StackName=made, WaiterConfig={"Delay": 1})
+
+    created = stacks.create_stack(StackName=unique_stack, TemplateBody=body)["StackId"]
+    stacks.get_waiter("stack_create_complete").wait(StackName=created, WaiterConfig={"Delay": 1})
+    destroy(created)
+    failed = stacks.create_stack(StackName=unique_stack, TemplateBody=body)["StackId"]
+    wait_for(lambda: stacks.describe_stacks(StackName=failed)["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE")
+
+    planned = on_cloud("plan", "--app", folder)
+    assert planned.returncode == 1
+    assert planned.stdout.splitlines()[0] == f"{unique_stack} (new): 1 created"
+    assert f"{name} exists already" in planned.stdout
+    assert "is ROLLBACK_COMPLETE: its creation failed and it can only be deleted" in planned.stderr
+
+    destroy(failed)
+    on_cloud("plan", "--app", folder, "--mapping", tmp_path / "adopt.json")
+    assert json.loads((tmp_path / "adopt.json").read_text()) == {"Table": {"TableName": name}}

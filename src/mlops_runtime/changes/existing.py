@@ -60,7 +60,10 @@ class Existing:
             return f"{one.logical_id} ({one.type}{where}): whether {name} exists cannot be looked at: {self.reason}"
         if self.identifier:
             mapping = json.dumps({one.logical_id: dict(self.identifier)}, separators=(",", ":"))
-            way = f"adopt it with cdk import {one.stack} --resource-mapping-inline '{mapping}'"
+            way = (
+                f"adopt all that a deleted stack kept with mlops plan {one.stack} --mapping adopt.json (docs/adopt.md), or "
+                f"this one alone with cdk import {one.stack} --resource-mapping-inline '{mapping}'"
+            )
         else:
             way = "CloudFormation cannot import its type: docs/adopt.md says how its content is kept"
         return f"{one.logical_id} ({one.type}{where}): {name} exists already; {way}, or delete it if nobody needs it"

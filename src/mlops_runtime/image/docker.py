@@ -27,20 +27,21 @@ class Docker:
     program: str
 
     @classmethod
-    def find(cls, commands: Sequence[str]) -> "Docker":
+    def find(cls, commands: Sequence[str], *, copied: Path | None = None) -> "Docker":
         """Find docker on the path.
 
         Args:
             commands: What to run on a machine that has docker, for the error.
+            copied: Folder that the commands need there. Default: none.
 
         Raises:
             DockerError: If there is none.
         """
         program = shutil.which("docker")
         if program is None:
-            raise DockerError(
-                "\n    ".join(["there is no docker on this machine's PATH; on one that has it, run:", *commands])
-            )
+            first = "" if copied is None else f"copy {copied} there to the same path and "
+            words = f"there is no docker on this machine's PATH; on one that has it, {first}run:"
+            raise DockerError("\n    ".join([words, *commands]))
         return cls(program=program)
 
     def run(self, *arguments: str, given: str | None = None) -> None:

@@ -53,9 +53,10 @@ class ImageRepository:
             if error.response["Error"]["Code"] != "RepositoryNotFoundException":
                 raise
             raise RegistryError(
-                f"there is no repository {self.name!r} in region {self.ecr.meta.region_name}; make it with --create, or: "
-                f"aws ecr create-repository --repository-name {self.name} --image-tag-mutability IMMUTABLE "
-                "--image-scanning-configuration scanOnPush=true --encryption-configuration encryptionType=KMS"
+                f"there is no repository {self.name!r} in region {self.ecr.meta.region_name}; make it with "
+                f"mlops image push --create, or: aws ecr create-repository --repository-name {self.name} "
+                "--image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true "
+                "--encryption-configuration encryptionType=KMS"
             ) from error
 
     def create(self) -> bool:

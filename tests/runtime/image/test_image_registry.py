@@ -31,7 +31,8 @@ def push(ecr: Any, tag: str) -> str:
 def test_a_missing_repository_names_the_command(repository: ImageRepository) -> None:
     """And the option that does it."""
     with pytest.raises(
-        RegistryError, match=r"no repository 'team/model' in region eu-west-1; make it with --create, or: aws"
+        RegistryError,
+        match=r"no repository 'team/model' in region eu-west-1; make it with mlops image push --create, or: aws",
     ):
         repository.digest("1")
 

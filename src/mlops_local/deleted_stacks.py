@@ -1,0 +1,43 @@
+"""Deleted stacks whose name has been taken again: CloudFormation shows them by their ids for 90 days, MiniStack forgets them.
+
+A name may have been used by many stacks that are deleted. MiniStack keeps a stack by its name, so that the next one of the name
+takes the place of the deleted one, whose events then cannot be reached. Here it moves to its id first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services import cloudformation
+from ministack.services.cloudformation import handlers
+
+from mlops_local import compat
+
+compat.expect("ministack.services.cloudformation", _stacks=object)
+compat.expect(
+    "ministack.services.cloudformation.handlers",
+    _ACTION_HANDLERS=dict,
+    _resolve_stack="(stack_name)",
+)
+
+_Handler = Callable[[dict[str, Any]], Any]
+
+
+def install() -> None:
+    """Keep what CreateStack and CreateChangeSet would overwrite."""
+    for action in ("CreateStack", "CreateChangeSet"):
+        handlers._ACTION_HANDLERS[action] = _keeping(handlers._ACTION_HANDLERS[action])
+
+
+def _keeping(create: _Handler) -> _Handler:
+    # claim: cloudformation-lists-deleted-stacks
+    def created(params: dict[str, Any]) -> Any:
+        name = handlers._p(params, "StackName")
+        before = cloudformation._stacks.get(name)
+        answer = create(params)
+        if before and before["StackStatus"] == "DELETE_COMPLETE" and cloudformation._stacks.get(name) is not before:
+            cloudformation._stacks[before["StackId"]] = before
+        return answer
+
+    return created

@@ -1,0 +1,35 @@
+"""Deleted stacks of one name. Source: ListStacks and DescribeStackEvents of CloudFormation's API."""
+
+import json
+
+import pytest
+
+TEMPLATE = {
+    "Resources": {
+        "Kept": {"Type": "AWS::SNS::Topic", "DeletionPolicy": "Retain"},
+        "Gone": {"Type": "AWS::SNS::Topic"},
+    }
+}
+
+
+@pytest.mark.cloud
+def test_each_deleted_stack_of_a_name_is_shown_by_its_id(cloud, unique):
+    """Also once another has the name; that one is found by it."""
+    stacks = cloud.client("cloudformation")
+    ids = []
+    for _ in range(3):
+        ids.append(stacks.create_stack(StackName=unique, TemplateBody=json.dumps(TEMPLATE))["StackId"])
+        stacks.get_waiter("stack_create_complete").wait(StackName=ids[-1], WaiterConfig={"Delay": 1})
+        if len(ids) < 3:
+            stacks.delete_stack(StackName=unique)
+            stacks.get_waiter("stack_delete_complete").wait(StackName=ids[-1], WaiterConfig={"Delay": 1})
+
+    pages = stacks.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+    listed = [row["StackId"] for page in pages for row in page["StackSummaries"] if row["StackName"] == unique]
+    assert sorted(listed) == sorted(ids[:2])
+    for deleted in ids[:2]:
+        assert stacks.describe_stacks(StackName=deleted)["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
+        events = stacks.describe_stack_events(StackName=deleted)["StackEvents"]
+        assert [e["LogicalResourceId"] for e in events if e["ResourceStatus"] == "DELETE_SKIPPED"] == ["Kept"]
+    assert stacks.describe_stacks(StackName=unique)["Stacks"][0]["StackId"] == ids[2]
+    stacks.delete_stack(StackName=unique)
