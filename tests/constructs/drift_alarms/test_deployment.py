@@ -63,7 +63,7 @@ def _assembly(folder: Path) -> Path:
         stack,
         "Monitor",
         business_unit=unit,
-        endpoint=Served(SimpleNamespace(table=table), unit.artifacts),
+        endpoint=Served(SimpleNamespace(table=table, require_image=lambda _image: None), unit.artifacts),
         window=cdk.Duration.days(3),
         schedule=cdk.Duration.days(3),
         engine=MonitorEngine.processing(image=image),

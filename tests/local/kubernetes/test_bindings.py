@@ -91,7 +91,7 @@ def test_auto_mode_leaves_a_group_without_its_tag_alone(
     manifest = deployment(name, replicas=1, pod=IN_ZONES)
     for row in [manifest, *_bound(name, arn)]:
         admin.apply(row)
-    wait_for(lambda: admin.get(manifest)["status"].get("readyReplicas") == 1)
+    wait_for(lambda: admin.get(manifest).get("status", {}).get("readyReplicas") == 1)
     assert _targets(cloud, arn) == []
 
     admin.call("DELETE", path(_bound(name, arn)[1]))
@@ -125,7 +125,7 @@ def test_a_pod_behind_a_gate_is_ready_once_its_target_is_healthy(
     )
     cloud.clock_scale(60)
     try:
-        wait_for(lambda: admin.get(manifest)["status"].get("readyReplicas") == 1)
+        wait_for(lambda: admin.get(manifest).get("status", {}).get("readyReplicas") == 1)
     finally:
         cloud.clock_scale(1)
     admin.call("DELETE", "/api/v1/namespaces/gated")
@@ -154,6 +154,10 @@ def test_a_pod_in_a_zone_without_the_balancer_is_never_ready(
     assert admin.get(anywhere)["status"]["readyReplicas"] == 2
 
     assert admin.apply(chosen)[0] == 200
-    wait_for(lambda: admin.get(chosen)["status"].get("updatedReplicas") == 3)
-    wait_for(lambda: admin.get(chosen)["status"].get("readyReplicas") == 3 and _targets(cloud, arn) == ["healthy"] * 3)
+    wait_for(lambda: admin.get(chosen).get("status", {}).get("updatedReplicas") == 3)
+    wait_for(
+        lambda: (
+            admin.get(chosen).get("status", {}).get("readyReplicas") == 3 and _targets(cloud, arn) == ["healthy"] * 3
+        )
+    )
     admin.call("DELETE", "/api/v1/namespaces/zoned")
