@@ -18,6 +18,7 @@ compat.expect("ministack.services.cloudformation", _stacks=object)
 compat.expect(
     "ministack.services.cloudformation.handlers",
     _ACTION_HANDLERS=dict,
+    _p="(params, key, default='')",
     _resolve_stack="(stack_name)",
 )
 
