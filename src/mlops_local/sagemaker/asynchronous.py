@@ -183,23 +183,31 @@ def _pump(record: Record, queue: _Queue) -> None:
 
 def _work(record: Record, queue: _Queue, item: _Waiting) -> None:
     state, started = endpoints.live(record), clock.now()
-    fleet, server = state.route(None)
-    values = {"TimeInBacklog": (started - item.received) * 1000, "InvocationFailures": 0.0, "InvocationsProcessed": 1.0}
-    try:
-        kind = _answer(record, item, state, fleet, server)
-    except (ServiceError, ClientError, BotoCoreError) as error:
-        values["InvocationFailures"] = 1.0
-        _fail(record, server, item, error)
-    else:
-        parameters = {"contentType": kind, "outputLocation": item.output}
-        _notify(record, server, item, "Success", {"invocationStatus": "Completed", "responseParameters": parameters})
-    finally:
-        values["TotalProcessingTime"] = (clock.now() - item.received) * 1000
-        metrics.publish(queue.endpoint, values, clock.now(), (server.variant, fleet.config if state.compared else None))
-        with _LOCK:
-            queue.busy -= 1
-            queue.active = clock.now()
-        _pump(record, queue)
+    with state.route(None) as (fleet, server):
+        values = {
+            "TimeInBacklog": (started - item.received) * 1000,
+            "InvocationFailures": 0.0,
+            "InvocationsProcessed": 1.0,
+        }
+        try:
+            kind = _answer(record, item, state, fleet, server)
+        except (ServiceError, ClientError, BotoCoreError) as error:
+            values["InvocationFailures"] = 1.0
+            _fail(record, server, item, error)
+        else:
+            parameters = {"contentType": kind, "outputLocation": item.output}
+            _notify(
+                record, server, item, "Success", {"invocationStatus": "Completed", "responseParameters": parameters}
+            )
+        finally:
+            values["TotalProcessingTime"] = (clock.now() - item.received) * 1000
+            metrics.publish(
+                queue.endpoint, values, clock.now(), (server.variant, fleet.config if state.compared else None)
+            )
+            with _LOCK:
+                queue.busy -= 1
+                queue.active = clock.now()
+            _pump(record, queue)
 
 
 def _answer(record: Record, item: _Waiting, state: Live, fleet: Fleet, server: Server) -> str:

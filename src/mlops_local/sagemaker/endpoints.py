@@ -7,6 +7,7 @@ import logging
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -64,12 +65,24 @@ class Live:
     def __post_init__(self) -> None:
         self.generator = random.Random(self.seed)  # noqa: S311 - routing and sampling, no secret
 
-    def route(self, variant: str | None) -> tuple[Fleet, Server]:
+    @contextmanager
+    def route(self, variant: str | None) -> Iterator[tuple[Fleet, Server]]:
         """Choose the variant by weight, or the one that the caller names, and its fleet by the deployment's share.
+
+        The fleet is not stopped by an update while the call runs.
 
         Raises:
             ServiceError: ``ValidationError``: nothing is in service, or there is no such variant.
         """
+        with store.LOCK:
+            fleet, server = self._choose(variant)
+            fleet.start_call()
+        try:
+            yield fleet, server
+        finally:
+            fleet.end_call()
+
+    def _choose(self, variant: str | None) -> tuple[Fleet, Server]:
         # claim: calls-go-to-variants-by-weight
         with store.LOCK:
             fleet, deployment = self.fleet, self.deployment

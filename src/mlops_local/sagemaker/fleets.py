@@ -34,6 +34,8 @@ _PING = 2.0  # seconds a container has to answer one ping
 # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html#your-algorithms-inference-algo-ping-requests
 # "SageMaker sends SIGTERM, then SIGKILL 30 seconds later"; the page is the same
 _STOP = 30.0
+# the same page: "containers must respond to requests within 60 seconds"
+_DRAIN = 60.0
 # https://www.kernel.org/doc/html/latest/networking/ip-sysctl.html: clients get 32768 and above
 _PORTS = range(20_000, 32_000)
 _MAX_UNPACKED = 20 * 2**30  # bytes; a model that unpacks to more is refused before it fills the disk
@@ -155,6 +157,25 @@ class Fleet:
     servers: dict[str, Server]
     capture: Record | None
     shadows: dict[str, Server] = field(default_factory=dict)
+    calls: int = 0
+    _ended: threading.Condition = field(default_factory=lambda: threading.Condition(store.LOCK))
+
+    def start_call(self) -> None:
+        """Count a call that was routed here and has no answer yet."""
+        with self._ended:
+            self.calls += 1
+
+    def end_call(self) -> None:
+        """Count a call as answered."""
+        with self._ended:
+            self.calls -= 1
+            self._ended.notify_all()
+
+    def retire(self) -> None:
+        """Stop every server once the calls that were routed here are answered, or have had their time."""
+        with self._ended:
+            self._ended.wait_for(lambda: self.calls == 0, timeout=_DRAIN)
+        self.stop()
 
     def stop(self) -> None:
         """Stop every server."""

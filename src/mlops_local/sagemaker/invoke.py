@@ -46,9 +46,9 @@ def invoke(name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dic
     if "AsyncInferenceConfig" in record:
         raise ServiceError("ValidationError", f"Endpoint {name} is asynchronous; use InvokeEndpointAsync.")
     state, call = endpoints.live(record), Call(name, headers, body, began)
-    fleet, server = state.route(headers.get("x-amzn-sagemaker-target-variant"))
-    calls.shadow(call, state, fleet, server)
-    answer = calls.serve(call, state, fleet, server)
+    with state.route(headers.get("x-amzn-sagemaker-target-variant")) as (fleet, server):
+        calls.shadow(call, state, fleet, server)
+        answer = calls.serve(call, state, fleet, server)
     given = {"Content-Type": answer.payload.content_type, "x-Amzn-Invoked-Production-Variant": server.variant}
     if answer.attributes is not None:
         given["X-Amzn-SageMaker-Custom-Attributes"] = answer.attributes

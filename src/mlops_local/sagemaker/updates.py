@@ -288,7 +288,7 @@ def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy)
         _roll_back(record, state, deployment, (old, policy))
         return
     _promote(record, state, green, deployment)
-    blue.stop()
+    blue.retire()
 
 
 def _shift(deployment: Deployment, step: Mapping[str, int], counts: Mapping[str, int]) -> None:
@@ -389,7 +389,7 @@ def _roll_back(record: Record, state: Live, deployment: Deployment, before: tupl
         for server in blue.servers.values() if blue is not None else ():
             server.instances = old[server.variant]
     if green is not None:
-        green.stop()
+        green.retire()
     with store.LOCK:
         state.deployment = None
         store.update(record, EndpointStatus="InService")

@@ -98,6 +98,19 @@ def test_default_update_is_all_at_once(plane: "Plane") -> None:
     assert answers.index("next") == len(answers) - answers.count("next")
 
 
+def test_a_call_on_its_way_is_answered_by_the_old_fleet(plane: "Plane") -> None:
+    """The old fleet ends once the calls that went to it are answered."""
+    _endpoint(plane, "patient", "late")
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(plane.invoke("patient", {"sleep": 4.0})["model"]))
+    thread.start()
+    plane.sagemaker.update_endpoint(EndpointName="patient", EndpointConfigName="patient-new")
+    assert plane.settled("patient")["EndpointConfigName"] == "patient-new"
+    assert plane.invoke("patient")["model"] == "late"
+    thread.join()
+    assert answers == ["patient"]
+
+
 def test_canary_is_promoted(plane: "Plane") -> None:
     """Half of the green fleet takes about half of the traffic while it bakes; then all of it, and the blue fleet ends."""
     _endpoint(plane, "promoted", "canary")
