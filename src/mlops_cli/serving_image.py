@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from mlops_cli.errors import UserError
+from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 REPOSITORY = "mlops-runtime"
-PLACEHOLDER = "sha256:" + "0" * 64
 _IMAGE = re.compile(
     r"(?:(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/)?"
     r"(?P<repository>[a-z0-9][a-z0-9._/-]*)@(?P<digest>sha256:[0-9a-f]{64})"
@@ -31,7 +31,7 @@ def serving_image(
         UserError: If there is none, it is of another account or region, or its digest is the placeholder on AWS.
     """
     repository, digest = _of_settings(settings) if given is None else _named(given, account=account, region=region)
-    if digest == PLACEHOLDER and cloud == "aws":
+    if digest == PLACEHOLDER_DIGEST and cloud == "aws":
         source = f"image_digest of {settings.name}" if given is None else f"--image {given!r}"
         raise UserError(
             f"{source} is the placeholder of 64 zeros, for which only the embedded cloud stands in: push an image with mlops "

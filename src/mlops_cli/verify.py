@@ -22,7 +22,8 @@ import typer
 from mlops_cli.account import Account, Profile, account
 from mlops_cli.errors import UserError, shown
 from mlops_cli.local import Home
-from mlops_cli.serving_image import PLACEHOLDER, REPOSITORY, serving_image
+from mlops_cli.serving_image import REPOSITORY, serving_image
+from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.verify import SignedReport
@@ -255,7 +256,7 @@ def _plan(
         "stack": place.names.stack,
         "bucket": place.names.bucket,
         "repository": repository or REPOSITORY,
-        "digest": digest or PLACEHOLDER,
+        "digest": digest or PLACEHOLDER_DIGEST,
     }
     synthesize("python -m mlops_cli.verify_app", folder, {"verify": given})
     (stack,) = assembly.read(folder, account=place.account, region=place.region)

@@ -12,10 +12,10 @@ from ministack.services import ecr
 
 from mlops_local import compat
 from mlops_local.runners import runners
+from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 compat.expect("ministack.services.ecr", _batch_get_image="(data)", _describe_images="(data)")
 
-PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
 Response = tuple[int, dict[str, str], bytes]
 _JSON = "application/x-amz-json-1.1"
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlops_cli.errors import UserError
-from mlops_cli.serving_image import PLACEHOLDER, serving_image
+from mlops_cli.serving_image import serving_image
+from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -26,7 +27,7 @@ def chosen(given: str | None, settings: Path, *, cloud: Literal["aws", "embedded
 def settings(tmp_path: Path) -> Path:
     """A ``cdk.json`` as it is shipped."""
     path = tmp_path / "cdk.json"
-    path.write_text(json.dumps({"context": {"image_digest": PLACEHOLDER}}))
+    path.write_text(json.dumps({"context": {"image_digest": PLACEHOLDER_DIGEST}}))
     return path
 
 
@@ -35,8 +36,11 @@ def test_the_image_is_the_one_that_is_named_or_that_of_the_settings(settings: Pa
     uri = f"{'1' * 12}.dkr.ecr.eu-west-1.amazonaws.com/team/model@{DIGEST}"
 
     assert chosen(uri, settings) == ("team/model", DIGEST)
-    assert chosen(None, settings, cloud="embedded") == ("mlops-runtime", PLACEHOLDER)
-    assert chosen(f"mlops-runtime@{PLACEHOLDER}", settings, cloud="embedded") == ("mlops-runtime", PLACEHOLDER)
+    assert chosen(None, settings, cloud="embedded") == ("mlops-runtime", PLACEHOLDER_DIGEST)
+    assert chosen(f"mlops-runtime@{PLACEHOLDER_DIGEST}", settings, cloud="embedded") == (
+        "mlops-runtime",
+        PLACEHOLDER_DIGEST,
+    )
     settings.write_text(json.dumps({"context": {"image_digest": DIGEST}}))
     assert chosen(None, settings) == ("mlops-runtime", DIGEST)
 
@@ -48,7 +52,7 @@ def test_the_image_is_the_one_that_is_named_or_that_of_the_settings(settings: Pa
             None,
             r"^image_digest of cdk\.json is the placeholder of 64 zeros, for which only the embedded cloud stands in",
         ),
-        (f"mlops-runtime@{PLACEHOLDER}", r"^--image 'mlops-runtime@sha256:0+' is the placeholder of 64 zeros"),
+        (f"mlops-runtime@{PLACEHOLDER_DIGEST}", r"^--image 'mlops-runtime@sha256:0+' is the placeholder of 64 zeros"),
         (f"{'2' * 12}.dkr.ecr.eu-west-1.amazonaws.com/m@{DIGEST}", "is of account 222222222222"),
         ("mlops-runtime:latest", "must be REPOSITORY@sha256"),
     ],

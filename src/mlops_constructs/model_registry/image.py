@@ -12,13 +12,13 @@ from constructs import IConstruct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, is_known
 from mlops_constructs.model_registry.prebuilt import PrebuiltImage, Processor, Use, find_image
+from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
 _REPOSITORY = r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _DIGEST_ALLOWED = "'sha256:' and 64 hexadecimal digits, as a tag can be moved"
-PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
