@@ -38,18 +38,19 @@ class Registry:
         iam = running.client("iam")
         role = iam.create_role(RoleName="Approver", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
         iam.put_role_policy(RoleName="Approver", PolicyName="Approve", PolicyDocument=json.dumps(POLICY))
-        rule = ApprovalRule(approvers=(role["Arn"],), timeout_seconds=7 * 86400)
+        models = (f"s3://{BUCKET}/models/{GROUP}/",)
+        rule = ApprovalRule(approvers=(role["Arn"],), timeout_seconds=7 * 86400, artifacts=models)
         entry = RegistryEntry(group=GROUP, unit="demand", rule=rule)
         name = registry_parameter(unit="demand", group=GROUP)
         running.client("ssm").put_parameter(Name=name, Value=canonical_json(entry).decode(), Type="String")
 
-    def register(self, execution: str) -> str:
+    def register(self, execution: str, *, artifact: str = f"models/{GROUP}/job/output/model.tar.gz") -> str:
         """Register a package that passed the gate, and return its name."""
         prefix = f"s3://{BUCKET}/evaluations/{GROUP}/{execution}"
         spec = ModelPackageSpec(
             group=GROUP,
             image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
-            artifact_uri=f"s3://{BUCKET}/model.tar.gz",
+            artifact_uri=f"s3://{BUCKET}/{artifact}",
             artifact_sha256="a" * 64,
             model_sha256="b" * 64,
             training_set_id="c" * 64,
@@ -176,6 +177,20 @@ def test_what_was_changed_is_not_approved(registry: Registry, models: Any) -> No
     assert "the evaluation is no Evaluation" in line
     assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
     assert "problem: its digests" in models("show", package).stdout
+
+
+def test_an_artefact_that_no_endpoint_may_read_is_not_approved(registry: Registry, models: Any) -> None:
+    """The refusal says where it must lie; nothing is approved, and `show` says the same."""
+    package = registry.register("by-hand", artifact="elsewhere/model.tar.gz")
+    told = models("approve", package, "--reason", "better")
+
+    assert told.returncode == 1
+    assert (
+        f"the artefact must lie below s3://{BUCKET}/models/{GROUP}/, as the endpoint's role may read nothing else, got "
+        f"'s3://{BUCKET}/elsewhere/model.tar.gz'; copy it there and register the package again"
+    ) in told.stderr
+    assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
+    assert "must lie below" in models("show", package).stdout
 
 
 def test_an_approval_is_given_anew_when_asked(registry: Registry, models: Any) -> None:

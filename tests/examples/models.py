@@ -47,7 +47,9 @@ def archive(factor: float, *, products: int = 0) -> tuple[bytes, str]:
     return buffer.getvalue(), hashlib.sha256(files["model.onnx"]).hexdigest()
 
 
-def register(loop: Loop, factor: float, *, sha256: str | None = None, products: int = 0) -> str:
+def register(
+    loop: Loop, factor: float, *, sha256: str | None = None, products: int = 0, folder: str | None = None
+) -> str:
     """Register a model of the loop's endpoint, pending, and return its package.
 
     Args:
@@ -55,10 +57,12 @@ def register(loop: Loop, factor: float, *, sha256: str | None = None, products: 
         factor: What the model multiplies by.
         sha256: What the package says that the model's hash is. Default: what it is.
         products: See ``archive``. Default: none.
+        folder: Where in the bucket the artefact lies. Default: where the endpoint's role may read.
     """
     content, model_sha256 = archive(factor, products=products)
     digest, bucket = hashlib.sha256(content).hexdigest(), loop.outputs["ArtifactsBucket"]
-    key = f"models/{loop.endpoint}/{digest[:12]}/output/model.tar.gz"
+    below = f"models/{loop.endpoint}" if folder is None else folder
+    key = f"{below}/{digest[:12]}/output/model.tar.gz"
     loop.s3.put_object(Bucket=bucket, Key=key, Body=content)
     stated = model_sha256 if sha256 is None else sha256
     texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")

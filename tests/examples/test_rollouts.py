@@ -226,6 +226,18 @@ def test_a_first_candidate_answers_golden_requests_before_it_serves(shop: Shop) 
     assert shop.leftovers() == []
 
 
+def test_an_artefact_that_the_endpoint_may_not_read_is_refused_before_anything_is_made(shop: Shop) -> None:
+    """Also where it was approved without the command: the record names the location that the role may read."""
+    seen, package = shop.seen(), models.register(shop.loop, 3.5, folder="by-hand")
+    shop.loop.approve(package, "a person looked at it")
+    shop.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error="REFUSED")
+
+    bucket = shop.loop.outputs["ArtifactsBucket"]
+    assert f"the artefact must lie below s3://{bucket}/models/{NAME}/" in shop.loop.audit()[-1].reason
+    assert shop.ask() == pytest.approx(6.0)
+    assert shop.leftovers() == []
+
+
 def test_a_good_model_is_promoted_step_by_step(shop: Shop) -> None:
     """Nobody calls, so synthetic calls are the evidence; then it is on probation, and the old version stays to go back to."""
     before = shop.loop.live()

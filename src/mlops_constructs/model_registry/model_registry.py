@@ -58,7 +58,7 @@ class ModelRegistry(Construct):
         self._unit = business_unit
         self._group_name = f"{business_unit.name}-{name}"
         self._approval = Approval.manual() if approval is None else approval
-        self._machines = _Machines()
+        self._machines, self._locations = _Listed(), _Listed()
         group = sagemaker.CfnModelPackageGroup(
             self,
             "Resource",
@@ -127,8 +127,16 @@ class ModelRegistry(Construct):
             machine_role: Role of the machine that registers packages.
         """
         if self._approval.is_automatic:
-            self._machines.arns.append(machine_role.role_arn)
+            self._machines.values.append(machine_role.role_arn)
             mark_approver(machine_role)
+
+    def serve_from(self, location: str) -> None:
+        """Let packages be approved whose artefact lies below a location; one that no endpoint may read is refused at approval.
+
+        Args:
+            location: Where the role of an endpoint of the group may read models: ``s3://<bucket>/models/<endpoint>/``.
+        """
+        self._locations.values.append(location)
 
     def waiting_message(self, variables: Mapping[str, str]) -> dict[str, object]:
         """Return the arguments of ``sns:publish`` that tell people that a package waits.
@@ -238,16 +246,17 @@ class ModelRegistry(Construct):
 
     def _render_rule(self) -> dict[str, object]:
         rule = ApprovalRule(approvers=(self._approver.role_arn,), timeout_seconds=self._timeout_seconds)
-        # a pipeline is defined after the endpoint that reads the rule: its machine is known when the template is written
-        return {**to_dict(rule), "machines": cdk.Lazy.list(self._machines)}
+        # pipelines and endpoints are defined later: they are known when the template is written
+        later = {"machines": cdk.Lazy.list(self._machines), "artifacts": cdk.Lazy.list(self._locations)}
+        return {**to_dict(rule), **later}
 
 
 @jsii.implements(cdk.IStableListProducer)
-class _Machines:
-    """Roles whose approvals by policy count."""
+class _Listed:
+    """What is added to a rule after it was rendered."""
 
     def __init__(self) -> None:
-        self.arns: list[str] = []
+        self.values: list[str] = []
 
     def produce(self) -> list[str]:
-        return self.arns
+        return self.values

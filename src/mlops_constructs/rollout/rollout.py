@@ -85,6 +85,7 @@ class Rollout(Construct):
         probation = _probation_alarms(policy, alarms)
         raise_if_any(self, "InvalidRollout", _problems(policy, target, probation))
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
+        registry.serve_from(f"s3://{business_unit.artifacts.bucket_name}/models/{spec.endpoint}/")
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")
         self._environment = {} if environment is None else dict(environment)

@@ -1,4 +1,6 @@
-"""Whether an approval counts: who gave it, when, and for which content. Read from DescribeModelPackage, never from an event.
+"""Whether an approval counts: who gave it, when, for which content, and where the artefact lies.
+
+Read from DescribeModelPackage, never from an event.
 
 SageMaker names who last changed a package as an identity: ``arn:<partition>:sts::<account>:assumed-role/<role>/<session>``. A
 package that anybody else changed after its approval is therefore refused too; approving it again mends that.
@@ -27,9 +29,11 @@ _ROLE = re.compile(r"arn:([a-z-]+):iam::(\d{12}):role/(?:[!-.0-~]+/)*([\w+=,.@-]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRule:
-    """Who may approve the packages of one group, and for how long one may be approved after it was registered.
+    """Who may approve the packages of one group, for how long after it was registered, and where its artefact must lie.
 
     ``approvers`` are ARNs of the roles that people take, ``machines`` those of the Retrain machines that approve by policy.
+    ``artifacts`` are the locations, ``s3://<bucket>/models/<endpoint>/``, that the roles of the group's endpoints may read; without
+    any the location is not judged.
 
     Example:
         >>> ApprovalRule.from_environment({"APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}'}).machines
@@ -39,6 +43,7 @@ class ApprovalRule:
     approvers: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
     timeout_seconds: int | None = None
+    artifacts: tuple[str, ...] = ()
     format: Literal["mlops.approval-rule/1"] = "mlops.approval-rule/1"
 
     @classmethod
@@ -69,6 +74,7 @@ def approval_problems(
     return [
         *_identity_problems(description, rule),
         *timeout_problems(description, rule=rule, at=given),
+        *location_problems(description, rule=rule),
         *_binding_problems(description, package),
     ]
 
@@ -89,6 +95,30 @@ def timeout_problems(description: Mapping[str, Any], *, rule: ApprovalRule, at: 
     return [
         f"approved {_span(waited)} after it was registered, at most {_span(allowed)} are allowed, as its training set grows "
         "stale; retrain and approve the new package"
+    ]
+
+
+def location_problems(description: Mapping[str, Any], *, rule: ApprovalRule) -> list[str]:
+    """Return why a package could not be loaded: its artefact lies where no endpoint of the group may read.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        rule: Where it must lie.
+
+    Example:
+        >>> rule = ApprovalRule(artifacts=("s3://artifacts/models/demand-forecast/",))
+        >>> containers = [{"ModelDataUrl": "s3://artifacts/models/demand-forecast/by-hand/model.tar.gz"}]
+        >>> location_problems({"InferenceSpecification": {"Containers": containers}}, rule=rule)
+        []
+    """
+    containers = description.get("InferenceSpecification", {}).get("Containers", [])
+    found = [str(container.get("ModelDataUrl", "")) for container in containers]
+    allowed = " or ".join(rule.artifacts)
+    return [
+        f"the artefact must lie below {allowed}, as the endpoint's role may read nothing else, got {uri!r}; copy it there and "
+        "register the package again"
+        for uri in found
+        if rule.artifacts and not uri.startswith(rule.artifacts)
     ]
 
 

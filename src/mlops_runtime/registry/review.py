@@ -13,6 +13,7 @@ from mlops_runtime.registry.approval import (
     approval_description,
     approval_problems,
     approver,
+    location_problems,
     rejection_description,
     timeout_problems,
 )
@@ -76,7 +77,7 @@ def unapprovable(description: Mapping[str, Any], *, rule: ApprovalRule | None, n
 
     Args:
         description: DescribeModelPackage's answer.
-        rule: The group's rule; ``None`` where it is not known: time is not judged then.
+        rule: The group's rule; ``None`` where it is not known: time and location are not judged then.
         now: The time in the cloud.
     """
     return list(_unapprovable(description, rule, now))
@@ -153,3 +154,4 @@ def _unapprovable(description: Mapping[str, Any], rule: ApprovalRule | None, now
         )
     if rule is not None:
         yield from timeout_problems(description, rule=rule, at=now)
+        yield from location_problems(description, rule=rule)

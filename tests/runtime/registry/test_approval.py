@@ -74,6 +74,26 @@ def test_an_approver_who_bound_what_is_there_approves() -> None:
     assert not is_automatic(_described())
 
 
+@pytest.mark.parametrize(
+    ("artifacts", "is_refused"),
+    [
+        ((), False),
+        (("s3://artifacts/",), False),
+        (("s3://other/", "s3://artifacts/model"), False),
+        (("s3://artifacts/models/a/", "s3://artifacts/models/b/"), True),
+    ],
+)
+def test_an_artefact_must_lie_where_an_endpoint_may_read(artifacts: tuple[str, ...], is_refused: bool) -> None:
+    """Below one of the locations; a rule without any does not judge it."""
+    rule = ApprovalRule(approvers=(APPROVER,), artifacts=artifacts)
+    expected = (
+        "the artefact must lie below s3://artifacts/models/a/ or s3://artifacts/models/b/, as the endpoint's role may read nothing "
+        "else, got 's3://artifacts/model.tar.gz'; copy it there and register the package again"
+    )
+
+    assert _problems(_described(), rule) == ([expected] if is_refused else [])
+
+
 def test_the_machine_approves_by_policy() -> None:
     """Its description says so, and begins as no person's may."""
     text = f"{BY_POLICY}: better [binding {bound_by(_described())}]"
