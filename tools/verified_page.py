@@ -8,6 +8,15 @@ from pathlib import Path
 
 from mlops_local.aws_claims import FOLDER, Claim, read_claims
 
+# areas whose heading is a name or an abbreviation
+_NAMES = {
+    "cloudformation": "CloudFormation",
+    "eks": "EKS",
+    "gitlab": "GitLab",
+    "iam": "IAM",
+    "sdk": "SDK",
+    "step_functions": "Step Functions",
+}
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "verified.md"
 _HEAD = """# What only AWS can show
 
@@ -47,7 +56,7 @@ def _assumed(folder: Path, area: str) -> list[Claim]:
 
 
 def _section(area: str, claims: Iterable[Claim]) -> str:
-    title = area.replace("_", " ").capitalize()
+    title = _NAMES.get(area, area.replace("_", " ").capitalize())
     rows = [
         f"| `{claim.id}` | {_cell(claim.claim)} | {_cell(claim.shown_by or '')} | {_seen(claim)} |" for claim in claims
     ]

@@ -35,3 +35,16 @@ def test_with_a_report_the_page_says_how_much_an_account_has_run(tmp_path: Path)
     assert "No AWS account" not in text
     assert "An AWS account has run the checks of 1 of the 3 claims below" in text
     assert "| failed in eu-west-1, 2027-01-02 |" in text
+
+
+def test_headings_are_names_and_words(tmp_path: Path) -> None:
+    """An abbreviation stays in capitals; any other area begins with one."""
+    for area in ("eks", "gitlab", "step_functions", "custom_resources"):
+        _ledger(tmp_path, False)
+        text = (tmp_path / "area.yaml").read_text().replace("claim-0", f"claim-{area.replace('_', '-')}")
+        (tmp_path / f"{area}.yaml").write_text(text)
+    (tmp_path / "area.yaml").unlink()
+
+    headings = [line for line in verified_page.page(tmp_path).splitlines() if line.startswith("## ")]
+
+    assert headings == ["## Custom resources", "## EKS", "## GitLab", "## Step Functions"]
