@@ -36,6 +36,7 @@ _INTERFACES: dict[str, tuple[str, ...]] = {
     "s3tables": ("s3tables",),
     "sagemaker": ("sagemaker.api",),
     "secretsmanager": ("secretsmanager",),
+    "servicequotas": ("servicequotas",),
     "sns": ("sns",),
     "sqs": ("sqs",),
     "ssm": ("ssm",),
