@@ -53,7 +53,7 @@ ROWS = (
     # claim: alarms-send-themselves-for-encrypted-topics
     Row(service="cloudwatch.amazonaws.com", action="kms:*", target="sns", keys=(ARN, ACCOUNT)),
     # claim: topics-send-themselves
-    Row(service="sns.amazonaws.com", action="sqs:SendMessage", keys=(ARN,)),
+    Row(service="sns.amazonaws.com", action="sqs:SendMessage", keys=(ARN, ACCOUNT)),
     Row(service="sns.amazonaws.com", action="lambda:InvokeFunction", keys=(ARN,)),
     # claim: buckets-send-themselves
     Row(service="s3.amazonaws.com", action="sqs:SendMessage", keys=(ARN, ACCOUNT)),
@@ -76,8 +76,8 @@ ROWS = (
     Row(service="pods.eks.amazonaws.com", action="sts:TagSession", keys=(ARN, ACCOUNT)),
     # claim: access-logs-send-the-source-bucket
     Row(service="logging.s3.amazonaws.com", action="s3:PutObject", keys=(ARN, ACCOUNT)),
-    # claim: balancers-send-no-keys-with-access-logs
-    Row(service="logdelivery.elasticloadbalancing.amazonaws.com", action="s3:PutObject"),
+    # claim: balancers-send-themselves-with-access-logs
+    Row(service="logdelivery.elasticloadbalancing.amazonaws.com", action="s3:PutObject", keys=(ARN,)),
     # claim: logs-send-the-encryption-context-alone
     Row(service="logs.amazonaws.com", action="kms:*"),
     # claim: log-delivery-sends-no-keys

@@ -33,7 +33,7 @@ EXPECTED: dict[str, list[tuple[str, str, str, set[str]]]] = {
     "alarms-send-themselves-to-topics": [("cloudwatch.amazonaws.com", "sns:Publish", "", {ARN, ACCOUNT, OWNER})],
     "alarms-send-themselves-for-encrypted-topics": [("cloudwatch.amazonaws.com", KEY, "sns", {ARN, ACCOUNT})],
     "topics-send-themselves": [
-        ("sns.amazonaws.com", "sqs:SendMessage", "", {ARN}),
+        ("sns.amazonaws.com", "sqs:SendMessage", "", {ARN, ACCOUNT}),
         ("sns.amazonaws.com", "lambda:InvokeFunction", "", {ARN}),
     ],
     "buckets-send-themselves": [
@@ -52,8 +52,8 @@ EXPECTED: dict[str, list[tuple[str, str, str, set[str]]]] = {
         ("pods.eks.amazonaws.com", "sts:TagSession", "", {ARN, ACCOUNT}),
     ],
     "access-logs-send-the-source-bucket": [("logging.s3.amazonaws.com", "s3:PutObject", "", {ARN, ACCOUNT})],
-    "balancers-send-no-keys-with-access-logs": [
-        ("logdelivery.elasticloadbalancing.amazonaws.com", "s3:PutObject", "", set())
+    "balancers-send-themselves-with-access-logs": [
+        ("logdelivery.elasticloadbalancing.amazonaws.com", "s3:PutObject", "", {ARN})
     ],
     "logs-send-the-encryption-context-alone": [("logs.eu-west-1.amazonaws.com", KEY, "", set())],
     "log-delivery-sends-no-keys": [("delivery.logs.amazonaws.com", KEY, "", set())],
