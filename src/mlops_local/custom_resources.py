@@ -122,7 +122,7 @@ def _answer_through_network() -> None:
 
 def _answer_for_the_silent() -> None:
     """Answer for a function that broke, or whose answer was lost."""
-    # claim: custom-resource-answers-or-times-out
+    # claim: service-timeout-ends-the-wait
     run = lambda_svc._execute_function_with_config_scope
 
     def run_and_answer(function: Any, event: Any) -> Any:

@@ -56,7 +56,8 @@ def install() -> None:
 
 def network_refusal() -> Refusal | None:
     """Return why the region can have no further VPC, if it cannot."""
-    # claim: five-vpcs-a-region
+    # claim: five-vpcs-per-region
+    # claim: default-vpc-counts
     if len(ec2._vpcs) < service_quotas.value(service_quotas.VPCS):
         return None
     return "VpcLimitExceeded", "The maximum number of VPCs has been reached."
@@ -109,7 +110,7 @@ def _check_type(resource_type: str, check: Callable[[dict[str, Any]], Refusal | 
         refusal = check(properties)
         if refusal is None:
             return create(logical_id, properties, stack)
-        # claim: five-vpcs-a-region
+        # claim: five-vpcs-per-region
         # claim: endpoint-services-have-zones
         code, message = refusal
         raise ValueError(

@@ -97,7 +97,7 @@ def _typed(name: str, properties: Record) -> Record:
 
 
 def _call(name: str, request: Record) -> Record:
-    # claim: stack-scaling-fails-with-the-reason
+    # claim: resource-fails-with-the-services-reason
     try:
         return api.call(name, request)
     except ServiceError as error:

@@ -77,7 +77,7 @@ def _switches(value: Any) -> Any:
 
 
 def _done(response: tuple[int, Any, bytes]) -> dict[str, Any]:
-    # claim: stack-fails-with-the-clusters-reason
+    # claim: resource-fails-with-the-services-reason
     answer: dict[str, Any] = json.loads(response[2] or b"{}")
     if response[0] >= 400:
         raise ValueError(f"{answer.get('__type')}: {answer.get('message')}")

@@ -24,7 +24,7 @@ compat.expect("ministack.services.alb", _lbs=object)
 LOGGER = logging.getLogger(__name__)
 
 
-# claim: weights-are-shares-of-requests
+# claim: a-change-of-weights-breaks-no-request
 class Proxy(Protocol):
     """A running proxy process."""
 

@@ -108,7 +108,7 @@ def switch_schedule(status: str, request: Record) -> Record:
 
 def delete_schedule(request: Record) -> Record:
     """DeleteMonitoringSchedule; not while an execution runs. What it has executed stays in lists."""
-    # claim: definition-is-used-by-its-schedule
+    # claim: schedule-with-executions-stays
     name = request["MonitoringScheduleName"]
     with store.LOCK:
         record = _get(_SCHEDULE, name)

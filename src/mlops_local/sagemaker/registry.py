@@ -78,6 +78,7 @@ def create_package(request: Record) -> Record:
         if token[1] and token in _TOKENS:
             return {"ModelPackageArn": _TOKENS[token]}
         counter = store.store().records["ModelPackageGroup"][group]
+        # claim: deleted-versions-are-not-used-again
         version = counter["LastVersion"] = counter.get("LastVersion", 0) + 1
         arn = store.arn("ModelPackage", f"{group}/{version}")
         record = {k: v for k, v in request.items() if k not in ("Tags", "ClientToken")}

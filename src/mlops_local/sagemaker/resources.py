@@ -60,7 +60,7 @@ def install() -> None:
 
 
 def _create(kind: str, logical_id: str, properties: Record, stack: str) -> Created:
-    # claim: stack-endpoint-needs-service
+    # claim: resource-fails-with-the-services-reason
     spec = store.KINDS[kind]
     request = {k: v for k, v in _typed(f"Create{kind}", properties).items() if k not in _UPDATE_ONLY}
     request.setdefault(spec.name, _generated(stack, logical_id))
@@ -79,7 +79,7 @@ def _create(kind: str, logical_id: str, properties: Record, stack: str) -> Creat
 def _update(  # noqa: PLR0917 - MiniStack's own signature
     kind: str, physical_id: str, old: Record, new: Record, stack: str, logical_id: str
 ) -> Created:
-    # claim: stack-endpoint-needs-service
+    # claim: named-endpoint-is-not-replaced
     spec = store.KINDS[kind]
     changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
     if changed - set(_IN_PLACE[kind]):
@@ -155,7 +155,7 @@ def _retag(arn: str, old: list[Record], new: list[Record]) -> None:
 
 
 def _handled(work: Callable[P, Record], *args: P.args, **kwargs: P.kwargs) -> Record:
-    # claim: stack-endpoint-needs-service
+    # claim: resource-fails-with-the-services-reason
     try:
         return work(*args, **kwargs)
     except ServiceError as error:

@@ -1,11 +1,16 @@
 """Job definitions and schedules of Model Monitor by boto3 and by CloudFormation, and what they execute."""
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from ministack.core.responses import request_scope
+
+from mlops_local.sagemaker import monitoring, store
+from mlops_local.sagemaker.errors import ServiceError
 
 if TYPE_CHECKING:
     from conftest import Plane
@@ -220,6 +225,24 @@ def test_a_stopped_schedule_is_not_due(plane: "Plane") -> None:
     listed = plane.sagemaker.list_monitoring_schedules(StatusEquals="Stopped", MonitoringTypeEquals="DataQuality")
     assert [row["MonitoringScheduleName"] for row in listed["MonitoringScheduleSummaries"]] == ["stopped"]
     _drop(plane, "stopped")
+
+
+@pytest.mark.parametrize("status", ["Pending", "InProgress"])
+def test_a_schedule_stays_while_it_executes(status: str) -> None:
+    """Its deletion is refused until the execution has ended."""
+    request = {"MonitoringScheduleName": "busy"}
+    with request_scope(str(uuid.uuid4().int)[:12], "eu-west-1"):
+        store.add("MonitoringSchedule", "busy", dict(request))
+        execution = store.store().records["MonitoringExecution"]["first"] = {
+            **request,
+            "MonitoringExecutionStatus": status,
+        }
+        with pytest.raises(ServiceError, match="has executions in progress"):
+            monitoring.delete_schedule(request)
+        execution["MonitoringExecutionStatus"] = "Completed"
+        monitoring.delete_schedule(request)
+
+        assert store.store().records["MonitoringSchedule"] == {}
 
 
 def test_a_definition_goes_only_when_no_schedule_names_it(plane: "Plane") -> None:

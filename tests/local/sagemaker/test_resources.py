@@ -221,3 +221,20 @@ def test_refusal_fails_the_resource_with_the_services_reason(
     assert _ended(plane, name)["StackStatus"] == "ROLLBACK_COMPLETE"
     events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
     assert any(reason in event.get("ResourceStatusReason", "") for event in events)
+
+
+def test_what_has_a_name_of_its_own_is_not_replaced(plane: "Plane") -> None:
+    """A change that needs another resource fails the update, in CloudFormation's words, and the named one stays."""
+    cloudformation = plane.cloud.client("cloudformation")
+    model = {"ModelName": "named", "ExecutionRoleArn": plane.role, "PrimaryContainer": {"Image": IMAGE}}
+    for environment in ({}, {"PING": "exit"}):
+        model["PrimaryContainer"] = {"Image": IMAGE, "Environment": environment}
+        body = json.dumps({"Resources": {"Model": {"Type": "AWS::SageMaker::Model", "Properties": model}}})
+        call = cloudformation.update_stack if environment else cloudformation.create_stack
+        call(StackName="named", TemplateBody=body)
+        ended = _ended(plane, "named")
+
+    assert ended["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    events = cloudformation.describe_stack_events(StackName="named")["StackEvents"]
+    assert any("when a custom-named resource requires replacing" in e.get("ResourceStatusReason", "") for e in events)
+    assert plane.sagemaker.describe_model(ModelName="named")["PrimaryContainer"].get("Environment", {}) == {}
