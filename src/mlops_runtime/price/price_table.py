@@ -1,7 +1,8 @@
 """List prices of one region, read from the package's dated table ``prices.json``.
 
-The table is kept by hand from AWS's price pages, which it names by key, and is as old as its date: list prices move, and ``source``
-says how they were obtained. It has few regions and instance types: what is missing is reported, never guessed.
+The table is kept by hand from AWS's price pages, which it names by key, and is as old as its date: list prices move. ``source``
+says how they were obtained, ``checked`` which rows public text confirmed later. It has few regions and instance types: what is
+missing is reported, never guessed.
 """
 
 import functools

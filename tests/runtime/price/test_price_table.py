@@ -1,6 +1,8 @@
 """The table of list prices: complete in each region, dated, with a page for each key."""
 
 import datetime
+import json
+from importlib import resources
 
 import pytest
 
@@ -22,3 +24,16 @@ def test_a_region_without_prices_is_refused() -> None:
     """The message names the regions that there are, and where to look."""
     with pytest.raises(PriceError, match=r"no prices for region 'mars-1'; it has eu-central-1, .*prices\.json names"):
         price_table("mars-1")
+
+
+def test_what_was_checked_is_in_the_table_once() -> None:
+    """Each row that public text confirmed, with where and of when; the others are as noted."""
+    document = json.loads(resources.files("mlops_runtime.price").joinpath("prices.json").read_text("utf-8"))
+    rows = [(group["region"], row) for group in document["checked"] for row in group["rows"]]
+
+    assert len(rows) == len(set(rows))
+    for region, row in rows:
+        key, _, instance = row.partition("/")
+        table = price_table(region)
+        assert (table.hosting_hour[instance] if instance else table.usd[key]) > 0
+    assert all(group["source"] and group["of"] <= "2026-11" for group in document["checked"])
