@@ -1,9 +1,19 @@
-"""The smallest stack: a business unit, a registry, an endpoint. Its first model serves as soon as a package is approved."""
+"""The smallest stack: a business unit, a registry, an endpoint.
+
+Its first model serves as soon as a package is approved.
+"""
 
 import aws_cdk as cdk
 
 from constructs import Construct
-from mlops_constructs import BusinessUnit, EndpointCapacity, ModelEndpoint, ModelImage, ModelRegistry, Profile
+from mlops_constructs import (
+    BusinessUnit,
+    EndpointCapacity,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+)
 
 
 class FirstEndpoint(cdk.Stack):
@@ -15,5 +25,11 @@ class FirstEndpoint(cdk.Stack):
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="first")
         capacity = EndpointCapacity.instances("ml.m5.large", count=1)
         ModelEndpoint(
-            self, "Endpoint", business_unit=unit, registry=registry, name="first", image=image, capacity=capacity
+            self,
+            "Endpoint",
+            business_unit=unit,
+            registry=registry,
+            name="first",
+            image=image,
+            capacity=capacity,
         )

@@ -22,9 +22,9 @@ _HEAD = """# What only AWS can show
 
 {status} Each behaviour of AWS that the embedded cloud imitates, or that a template relies on, is an
 entry of the ledger, `src/mlops_local/claims/`, with its source, the date it was read and its test. An entry is
-documented, observed by others in public, or assumed. This page lists the assumed ones, each with what would show it;
-`mlops verify` asks a real account for those that can be automated. `tools/verified_page.py` writes the page from the
-ledger.
+documented, observed by others in public, or assumed. This page lists the assumed entries, each with the check that
+would confirm it; `mlops verify` runs the checks that can be automated in a real account. `tools/verified_page.py`
+generates the page from the ledger.
 """
 
 
@@ -60,7 +60,7 @@ def _section(area: str, claims: Iterable[Claim]) -> str:
     rows = [
         f"| `{claim.id}` | {_cell(claim.claim)} | {_cell(claim.shown_by or '')} | {_seen(claim)} |" for claim in claims
     ]
-    return f"\n## {title}\n\n| id | claim | what would show it | seen |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    return f"\n## {title}\n\n| id | claim | how to check it | seen |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _cell(text: str) -> str:
