@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import json
 import os
@@ -35,6 +36,13 @@ _read = functools.cache(JSONFileLoader().load_file)
 JSONFileLoader.load_file = lambda _, path: _read(path)
 
 
+# what is imported for 10,000 tests stays: until all are collected nothing is looked through, and that much never
+gc.disable()
+
+# some machines forbid byte code: each of the thousand processes that tests start would compile our modules anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 OUTSIDE = "MLOPS_TESTS_OUTSIDE"  # names the file of what was sent beyond loopback
 _GUARD = Path(__file__).with_name("outside")
 
@@ -53,6 +61,12 @@ def pytest_configure(config: pytest.Config) -> None:
         importlib.import_module("sitecustomize")
     finally:
         sys.path.remove(str(_GUARD))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of every later collection of garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
