@@ -1,12 +1,16 @@
 """Deploy and destroy the stacks of a small app by command, on the running cloud."""
 
 import json
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import aws_cdk as cdk
 import pytest
 from botocore.exceptions import ClientError
 
@@ -82,6 +86,10 @@ app.synth()
 """
 
 
+# in place of an app that is synthesized already
+COPY = "import os, shutil; shutil.copytree('assembly', os.environ['CDK_OUTDIR'], dirs_exist_ok=True)"
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Callable[..., None]:
     """Write an app and its cdk.json into the test's folder: ``app(TINY, price="1.99")``."""
@@ -89,6 +97,23 @@ def app(tmp_path: Path) -> Callable[..., None]:
     def write(program: str, **context: object) -> None:
         (tmp_path / "app.py").write_text(program)
         (tmp_path / "cdk.json").write_text(json.dumps({"app": "python app.py", "context": context}))
+
+    return write
+
+
+@pytest.fixture
+def synthesized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """The same, synthesized in this process; the command runs a program that copies what came out."""
+
+    def write(program: str, **context: object) -> None:
+        folder = tmp_path / "assembly"
+        (tmp_path / "app.py").write_text(program)
+        shutil.rmtree(folder, ignore_errors=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(cdk, "App", partial(cdk.App, outdir=str(folder), context=context))
+            runpy.run_path(str(tmp_path / "app.py"))
+        (tmp_path / "copy_assembly.py").write_text(COPY)
+        (tmp_path / "cdk.json").write_text(json.dumps({"app": "python copy_assembly.py"}))
 
     return write
 
@@ -106,7 +131,9 @@ def _exists(cloud: Cloud, stack: str) -> bool:
     return True
 
 
-def test_deploys_leaves_alone_updates_and_destroys(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+def test_deploys_leaves_alone_updates_and_destroys(
+    mlops: Run, on_cloud: Run, app: Callable[..., None], synthesized: Callable[..., None], cloud: Cloud
+) -> None:
     """Each resource is shown once, outputs always; a second deploy touches nothing, a change is an update."""
     app(TINY, price="1.99")
     first = mlops("deploy", "--home", cloud.home)
@@ -124,21 +151,22 @@ def test_deploys_leaves_alone_updates_and_destroys(mlops: Run, app: Callable[...
     ssm = cloud.client("ssm")
     assert ssm.get_parameter(Name=parameter)["Parameter"]["Value"] == "1.99"
 
-    second = mlops("deploy", "--home", cloud.home)
+    synthesized(TINY, price="1.99")
+    second = on_cloud("deploy")
     assert second.returncode == 0
     assert second.stdout.splitlines() == ["no changes", "", "CliTiny", kind, name]
     assert ssm.get_parameter(Name=parameter)["Parameter"]["Version"] == 1
 
-    app(TINY, price="2.49")
-    third = mlops("deploy", "--home", cloud.home)
+    synthesized(TINY, price="2.49")
+    third = on_cloud("deploy")
     assert ("Price", "UPDATE_COMPLETE") in _events(third.stdout)
     assert ssm.get_parameter(Name=parameter)["Parameter"]["Value"] == "2.49"
 
-    destroyed = mlops("destroy", "--home", cloud.home)
+    destroyed = on_cloud("destroy")
     assert destroyed.returncode == 0
     assert _events(destroyed.stdout)[-2:] == [("Price", "DELETE_COMPLETE"), ("CliTiny", "DELETE_COMPLETE")]
     assert not _exists(cloud, "CliTiny")
-    again = mlops("destroy", "--home", cloud.home)
+    again = on_cloud("destroy")
     assert (again.returncode, again.stdout) == (0, "nothing to destroy\n")
 
 
@@ -151,12 +179,12 @@ def test_deploys_leaves_alone_updates_and_destroys(mlops: Run, app: Callable[...
     ],
 )
 def test_fails_on_what_cannot_be_synthesized_or_found(
-    mlops: Run, app: Callable[..., None], cloud: Cloud, arguments: list[str], message: str
+    on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud, arguments: list[str], message: str
 ) -> None:
     """Each is one line that says what to correct."""
-    app(TINY, price="1.99")
+    synthesized(TINY, price="1.99")
 
-    result = mlops("deploy", "--home", cloud.home, *arguments)
+    result = on_cloud("deploy", *arguments)
 
     assert result.returncode == 1
     assert message in result.stderr
@@ -172,24 +200,24 @@ def test_fails_on_what_cannot_be_synthesized_or_found(
     ],
 )
 def test_fails_on_a_broken_cdk_json(
-    mlops: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path, settings: str, message: str
+    on_cloud: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path, settings: str, message: str
 ) -> None:
     """A cdk.json that is none, or whose build fails, is named."""
     app(TINY, price="1.99")
     (tmp_path / "cdk.json").write_text(settings)
 
-    result = mlops("deploy", "--home", cloud.home)
+    result = on_cloud("deploy")
 
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_fails_half_way_and_rolls_back(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+def test_fails_half_way_and_rolls_back(on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud) -> None:
     """The resource that was made is gone, the reason is one line, and the corrected app deploys in its place."""
-    app(HALF)
+    synthesized(HALF)
 
-    failed = mlops("deploy", "--home", cloud.home)
+    failed = on_cloud("deploy")
 
     assert failed.returncode == 1
     assert failed.stderr == (
@@ -202,17 +230,17 @@ def test_fails_half_way_and_rolls_back(mlops: Run, app: Callable[..., None], clo
     with pytest.raises(ClientError, match="ParameterNotFound"):
         cloud.client("ssm").get_parameter(Name="cli-half")
 
-    app(HALF, more={"ResourceId": "vpc-1"})
-    assert mlops("deploy", "--home", cloud.home).returncode == 0
+    synthesized(HALF, more={"ResourceId": "vpc-1"})
+    assert on_cloud("deploy").returncode == 0
     assert cloud.client("ssm").get_parameter(Name="cli-half")["Parameter"]["Value"] == "1"
-    assert mlops("destroy", "--home", cloud.home).returncode == 0
+    assert on_cloud("destroy").returncode == 0
 
 
 def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
-    mlops: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path
+    on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud, tmp_path: Path
 ) -> None:
     """Ctrl-C ends the command, not the stack, as on AWS; one line says so, and the same command then finds nothing left to do."""
-    app(WAITING)
+    synthesized(WAITING)
     command = [sys.executable, "-m", "mlops_cli", "deploy", "--home", str(cloud.home)]
 
     def hear_interrupts() -> None:
@@ -242,57 +270,65 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
     stacks.get_waiter("stack_create_complete").wait(
         StackName="CliWaiting", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
-    again = mlops("deploy", "--home", cloud.home)
+    again = on_cloud("deploy")
     assert again.stdout.splitlines()[0] == "no changes"
-    assert mlops("destroy", "--home", cloud.home).returncode == 0
+    assert on_cloud("destroy").returncode == 0
 
 
 def test_only_named_stacks_are_touched_and_what_stays_is_named(
-    mlops: Run, app: Callable[..., None], cloud: Cloud
+    on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
 ) -> None:
     """A retained bucket is shown as skipped and outlives its stack."""
-    app(PAIR)
+    synthesized(PAIR)
 
-    deployed = mlops("deploy", "CliRight", "--home", cloud.home)
+    deployed = on_cloud("deploy", "CliRight")
 
     assert [line for line in deployed.stdout.splitlines() if " | " not in line][:2] == ["", "CliRight"]
     assert (_exists(cloud, "CliLeft"), _exists(cloud, "CliRight")) == (False, True)
     bucket = deployed.stdout.split("Bucket = ")[1].strip()
-    destroyed = mlops("destroy", "CliRight", "--home", cloud.home)
+    destroyed = on_cloud("destroy", "CliRight")
     assert ("Kept", "DELETE_SKIPPED") in _events(destroyed.stdout)
     assert not _exists(cloud, "CliRight")
     cloud.client("s3").head_bucket(Bucket=bucket)
     cloud.client("s3").delete_bucket(Bucket=bucket)
 
 
-def test_an_app_that_asks_aws_is_answered_by_the_cloud(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+def test_an_app_that_asks_aws_is_answered_by_the_cloud(
+    on_cloud: Run, app: Callable[..., None], synthesized: Callable[..., None], cloud: Cloud
+) -> None:
     """What ``mlops deploy`` starts reaches no AWS, whatever it does."""
     app(ASKING)
 
-    deployed = mlops("deploy", "--home", cloud.home)
+    deployed = on_cloud("deploy")
 
     assert ("CliAsking", "CREATE_COMPLETE") in _events(deployed.stdout), deployed.stderr
     assert cloud.status()["hosts"]["served"]["sts.ap-south-1.amazonaws.com"] == 1
-    assert mlops("destroy", "--home", cloud.home).returncode == 0
+    synthesized(TINY.replace("CliTiny", "CliAsking"), price="1")
+    assert on_cloud("destroy").returncode == 0
 
 
-def test_the_option_goes_before_cdk_json(mlops: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path) -> None:
+def test_the_option_goes_before_cdk_json(
+    on_cloud: Run, app: Callable[..., None], synthesized: Callable[..., None], cloud: Cloud, tmp_path: Path
+) -> None:
     """``--app`` names the program, the context stays that of cdk.json."""
     app("raise SystemExit('not this one')", price="3")
     (tmp_path / "other.py").write_text(TINY.replace("CliTiny", "CliOther"))
 
-    deployed = mlops("deploy", "--app", "python other.py", "--home", cloud.home)
+    deployed = on_cloud("deploy", "--app", "python other.py")
 
     assert ("CliOther", "CREATE_COMPLETE") in _events(deployed.stdout)
-    assert mlops("destroy", "--app", "python other.py", "--home", cloud.home).returncode == 0
+    synthesized(TINY.replace("CliTiny", "CliOther"), price="3")
+    assert on_cloud("destroy").returncode == 0
 
 
 @pytest.mark.parametrize("verb", ["deploy", "destroy"])
-def test_fails_for_a_stack_that_the_app_has_not(verb: str, mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+def test_fails_for_a_stack_that_the_app_has_not(
+    verb: str, on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
+) -> None:
     """The stacks that there are are listed."""
-    app(TINY, price="1")
+    synthesized(TINY, price="1")
 
-    result = mlops(verb, "CliTyni", "--home", cloud.home)
+    result = on_cloud(verb, "CliTyni")
 
     assert result.returncode == 1
     assert result.stderr.endswith("no stack CliTyni in the assembly; it has CliTiny\n")
@@ -300,9 +336,9 @@ def test_fails_for_a_stack_that_the_app_has_not(verb: str, mlops: Run, app: Call
 
 
 @pytest.mark.parametrize("verb", ["deploy", "destroy"])
-def test_fails_without_an_app(verb: str, mlops: Run, cloud: Cloud) -> None:
+def test_fails_without_an_app(verb: str, on_cloud: Run, cloud: Cloud) -> None:
     """An empty folder has nothing to deploy."""
-    result = mlops(verb, "--home", cloud.home)
+    result = on_cloud(verb)
 
     assert result.returncode == 1
     assert result.stderr == (
@@ -310,11 +346,11 @@ def test_fails_without_an_app(verb: str, mlops: Run, cloud: Cloud) -> None:
     )
 
 
-def test_fails_with_the_apps_own_error(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+def test_fails_with_the_apps_own_error(on_cloud: Run, app: Callable[..., None], cloud: Cloud) -> None:
     """The last line of the app's traceback is the message."""
     app("raise ValueError('percent must be at most 50, got 60')")
 
-    result = mlops("deploy", "--home", cloud.home)
+    result = on_cloud("deploy")
 
     assert result.returncode == 1
     assert result.stderr == (
