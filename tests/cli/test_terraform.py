@@ -1,13 +1,16 @@
 """``mlops terraform export``: a folder that Terraform takes, or one line that says why not."""
 
 import json
+import runpy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import aws_cdk as cdk
 import pytest
 
 from mlops_cli.errors import UserError
-from mlops_cli.terraform import _check, _put
+from mlops_cli.terraform import _check, _put, export
 from mlops_runtime.terraform.unit_module import MARK
 
 APP = """
@@ -50,13 +53,27 @@ def test_a_stack_becomes_a_folder_and_again(mlops: Callable[..., object], app: P
     assert not (module / "earlier").exists()
 
 
-def test_files_of_the_export_before_stay_until_the_next(mlops: Callable[..., object], app: Path) -> None:
+@pytest.fixture
+def app_here(app: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The app, in its folder and in this process."""
+
+    def synthesize(_app: str | None, output: Path) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(cdk, "App", partial(cdk.App, outdir=str(output)))
+            runpy.run_path("app.py")
+
+    monkeypatch.chdir(app)
+    monkeypatch.setattr("mlops_cli.terraform.synthesize_app", synthesize)
+    return app
+
+
+def test_files_of_the_export_before_stay_until_the_next(app_here: Path) -> None:
     """What has started with them reads them on; Terraform deletes them one change later."""
-    text = (app / "app.py").read_text()
+    app, text = app_here, (app_here / "app.py").read_text()
     found = []
     for prices in ("a,1", "a,1", "a,2", "a,2", "a,3"):
         (app / "app.py").write_text(text.replace("a,1", prices))
-        assert mlops("terraform", "export", "CliTerraform", "--output", "module").returncode == 0
+        export("CliTerraform", output=Path("module"))
         current, earlier = (sorted((app / "module" / folder).glob("*")) for folder in ("files", "earlier"))
         main = (app / "module" / "main.tf").read_text()
         assert all(f'"{file.name}" = "{file.parent.name}/{file.name}"' in main for file in (*current, *earlier))
@@ -95,13 +112,14 @@ def test_what_no_export_made_is_not_deleted(app: Path, name: str, text: str | No
     ],
 )
 def test_what_cannot_be_is_one_line(
-    mlops: Callable[..., object], app: Path, stack: str, folder: str, message: str
+    in_process: Callable[..., object], app_here: Path, stack: str, folder: str, message: str
 ) -> None:
     """And nothing is written or lost."""
+    app = app_here
     (app / "data").mkdir()
     (app / "data" / "mine.txt").write_text("mine")
 
-    result = mlops("terraform", "export", stack, "--output", folder)
+    result = in_process("terraform", "export", stack, "--output", folder)
 
     assert (result.returncode, result.stderr) == (1, f"mlops: {message}\n")
     assert (app / "data" / "mine.txt").read_text() == "mine"

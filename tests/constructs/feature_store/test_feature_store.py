@@ -166,6 +166,27 @@ def test_fails_on_a_retention_that_would_forget_keys(lock_file: Path, retention:
 _OWNED = {"cost_center": "42"}
 
 
+def _changed(
+    folder: Path, profile: Profile, unit: dict[str, str], group: dict[str, Any], store: dict[str, Any]
+) -> ChangedTemplate:
+    """The template with changed arguments of unit, group and store."""
+    path = folder / "features.lock.json"
+    declared = replace(
+        _group("stock", *group.get("features", ("on_hand",))), **{k: v for k, v in group.items() if k != "features"}
+    )
+    write_lock([declared], path)
+    stack = cdk.Stack(cdk.App(), "S")
+    made = BusinessUnit(stack, "Unit", name="demand", profile=profile, **{**_OWNED, **unit})
+    FeatureStore(stack, "Features", business_unit=made, groups=[declared], lock_file=path, **store)
+    return ChangedTemplate(document=Template.from_stack(stack).to_json())
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> dict[Profile, ChangedTemplate]:
+    """The template that each change is compared with, by profile."""
+    return {profile: _changed(tmp_path_factory.mktemp("before"), profile, {}, {}, {}) for profile in Profile}
+
+
 @pytest.mark.parametrize(
     ("unit", "changes", "options"),
     [
@@ -195,21 +216,17 @@ _OWNED = {"cost_center": "42"}
 )
 @pytest.mark.parametrize("profile", list(Profile))
 def test_no_table_is_replaced_by_what_people_change(
-    tmp_path: Path, profile: Profile, unit: dict[str, str], changes: dict[str, Any], options: dict[str, Any]
+    tmp_path: Path,
+    before: dict[Profile, ChangedTemplate],
+    profile: Profile,
+    unit: dict[str, str],
+    changes: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
     """Tags, descriptions, owners, roles, new features: by CloudFormation's registry schemas each is done in place."""
-    path = tmp_path / "features.lock.json"
+    after = _changed(tmp_path, profile, unit, changes, options)
 
-    def template(unit_changes: dict[str, str], group_changes: dict[str, Any], store: dict[str, Any]) -> ChangedTemplate:
-        features = group_changes.get("features", ("on_hand",))
-        declared = replace(_group("stock", *features), **{k: v for k, v in group_changes.items() if k != "features"})
-        write_lock([declared], path)
-        stack = cdk.Stack(cdk.App(), "S")
-        made = BusinessUnit(stack, "Unit", name="demand", profile=profile, **{**_OWNED, **unit_changes})
-        FeatureStore(stack, "Features", business_unit=made, groups=[declared], lock_file=path, **store)
-        return ChangedTemplate(document=Template.from_stack(stack).to_json())
-
-    found = compare("S", template({}, {}, {}), template(unit, changes, options), SCHEMAS)
+    found = compare("S", before[profile], after, SCHEMAS)
 
     assert found.changes
     replaced = [c for c in found.changes if c.action in (Action.REPLACED, Action.MAY_BE_REPLACED, Action.DELETED)]
