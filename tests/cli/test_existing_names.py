@@ -35,8 +35,6 @@ def test_what_does_not_exist_is_not_found(cloud: Cloud, kind: str) -> None:
         parent = "no_such_database"
     else:
         parent = "no-such-cluster" if kind == "AWS::EKS::AccessEntry" else ""
-    if kind == "AWS::Glue::DataQualityRuleset":
-        pytest.skip("the embedded cloud records rulesets, and its Glue has no call for them")
     name = "arn:aws:iam::000000000000:role/none" if kind == "AWS::EKS::AccessEntry" else "no-such-name-1"
     if kind == "AWS::KMS::Alias":
         name = "alias/none"

@@ -1,0 +1,70 @@
+"""Rulesets of Glue Data Quality: what a stack has declared can be read; no run evaluates it.
+
+MiniStack has no call for rulesets, and CloudFormation here records them. Whoever asks whether a name exists gets Glue's answer:
+https://docs.aws.amazon.com/glue/latest/webapi/API_GetDataQualityRuleset.html.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response
+from ministack.services import glue
+from ministack.services.cloudformation import provisioners
+
+from mlops_local import clock, compat
+
+compat.expect("ministack.services.glue", _handle_request_sync="(method, path, headers, body, query_params)")
+compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+
+TYPE = "AWS::Glue::DataQualityRuleset"
+_ACTION = "AWSGlue.GetDataQualityRuleset"
+
+# what GetDataQualityRuleset answers, by name
+_rulesets: Any = AccountRegionScopedDict()
+
+
+def install() -> None:
+    """Keep the rulesets that stacks declare, and answer for them."""
+    _keep_declared(provisioners._RESOURCE_HANDLERS[TYPE])
+    handle = glue._handle_request_sync
+
+    def handle_or_answer(method: str, path: str, headers: Mapping[str, str], body: bytes, query_params: Any) -> Any:
+        if headers.get("x-amz-target") == _ACTION:
+            return _answer(json.loads(body)["Name"])
+        return handle(method, path, headers, body, query_params)
+
+    glue._handle_request_sync = handle_or_answer
+
+
+def _keep_declared(handler: dict[str, Any]) -> None:
+    create, update, delete = handler["create"], handler["update"], handler["delete"]
+
+    def created(logical_id: str, properties: Mapping[str, Any], stack: str) -> Any:
+        made = create(logical_id, properties, stack)
+        _keep(made[0], properties)
+        return made
+
+    def updated(physical_id: str, old: Mapping[str, Any], new: Mapping[str, Any], *rest: Any) -> Any:
+        made = update(physical_id, old, new, *rest)
+        _keep(made[0], new)
+        return made
+
+    def deleted(physical_id: str, properties: Mapping[str, Any]) -> None:
+        delete(physical_id, properties)
+        _rulesets.pop(physical_id, None)
+
+    handler.update(create=created, update=updated, delete=deleted)
+
+
+def _keep(name: str, properties: Mapping[str, Any]) -> None:
+    shown = {member: properties[member] for member in ("Description", "Ruleset", "TargetTable") if member in properties}
+    begun = _rulesets.get(name, {}).get("CreatedOn", clock.now())
+    _rulesets[name] = {"Name": name, "CreatedOn": begun, "LastModifiedOn": clock.now(), **shown}
+
+
+def _answer(name: str) -> Any:
+    # claim: glue-reads-a-ruleset
+    if name not in _rulesets:
+        return error_response_json("EntityNotFoundException", f"Data quality ruleset {name} is not found.", 400)
+    return json_response(_rulesets[name])
