@@ -7,6 +7,7 @@ One folder holds one cloud: ``cloud.json`` names its process, ``cloud.log`` is i
 
 import contextlib
 import fcntl
+import functools
 import importlib.metadata
 import json
 import math
@@ -108,18 +109,12 @@ class Cloud:
         }
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of one service, with the account's root credentials.
+        """Return the boto3 client of one service, with the account's root credentials; the same each time, for all threads.
 
         Args:
             service: boto3's name of the service.
         """
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - root's well-known key on 127.0.0.1
-        )
+        return _client(self.endpoint_url, service)
 
     def status(self) -> dict[str, Any]:
         """Return what runs, where, what its clock says, where load balancers listen, and what is recorded without effect.
@@ -273,6 +268,18 @@ def connect(home: Path) -> Cloud:
     if found is None or not found.running:
         raise CloudError(f"no embedded cloud runs in {home.resolve()}; start one with `mlops local up`")
     return found
+
+
+@functools.cache
+def _client(endpoint_url: str, service: str) -> Any:
+    """Make a client once: it takes milliseconds, and a look at all that an account has asks thirty services."""
+    return boto3.client(
+        service,
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - root's well-known key on 127.0.0.1
+    )
 
 
 @contextmanager
