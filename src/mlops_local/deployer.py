@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -287,7 +287,7 @@ def _wait(client: Any, stack_id: str, name: str, seen: set[str], on_event: OnEve
     events: list[ResourceEvent] = []
     while True:
         status = _describe(client, stack_id)
-        for row in [row for row in _events(client, stack_id) if row["EventId"] not in seen]:
+        for row in _events(client, stack_id, seen):
             seen.add(row["EventId"])
             event = ResourceEvent(
                 name,
@@ -314,10 +314,15 @@ def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[Re
     return events
 
 
-def _events(client: Any, stack_id: str) -> list[dict[str, Any]]:
-    """List a stack's events, oldest first."""
-    pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
-    return [event for page in pages for event in page["StackEvents"]][::-1]
+def _events(client: Any, stack_id: str, seen: Collection[str] = ()) -> list[dict[str, Any]]:
+    """List a stack's events that are new, oldest first; pages begin with the newest, so that one with a seen event is the last."""
+    found: list[dict[str, Any]] = []
+    for page in client.get_paginator("describe_stack_events").paginate(StackName=stack_id):
+        new = [event for event in page["StackEvents"] if event["EventId"] not in seen]
+        found += new
+        if len(new) < len(page["StackEvents"]):
+            break
+    return found[::-1]
 
 
 def _describe(client: Any, stack: str) -> dict[str, Any] | None:
