@@ -47,6 +47,7 @@ class ResourceEvent:
         status: Such as `CREATE_COMPLETE`.
         reason: Why, where CloudFormation says.
         physical_id: What the resource is called, once that is known.
+        at: When, in epoch seconds of the cloud's clock.
     """
 
     stack: str
@@ -55,6 +56,7 @@ class ResourceEvent:
     status: str
     reason: str = ""
     physical_id: str = ""
+    at: float = 0.0
 
     def __str__(self) -> str:
         """Return the event as one line for people; what is kept is named, as nothing else will."""
@@ -296,6 +298,7 @@ def _wait(client: Any, stack_id: str, name: str, seen: set[str], on_event: OnEve
                 row["ResourceStatus"],
                 row.get("ResourceStatusReason", ""),
                 row.get("PhysicalResourceId", ""),
+                row["Timestamp"].timestamp(),
             )
             events.append(event)
             on_event(event)

@@ -7,9 +7,13 @@ Queued messages keep the real time they were sent, because visibility, delay and
 from typing import Any
 
 from ministack.services import cloudwatch, dynamodb, eventbridge, lambda_svc, scheduler, sqs, stepfunctions
+from ministack.services.cloudformation import changesets, handlers, stacks
 
 from mlops_local import clock, compat
 
+compat.expect("ministack.services.cloudformation.changesets", now_iso="()")
+compat.expect("ministack.services.cloudformation.handlers", now_iso="()")
+compat.expect("ministack.services.cloudformation.stacks", now_iso="()")
 compat.expect("ministack.services.cloudwatch", time=object, datetime=type, TWO_WEEKS_SECONDS=int)
 compat.expect("ministack.services.dynamodb", time=object)
 compat.expect("ministack.services.eventbridge", _now_ts="()", datetime=type, _dispatch_event="(event, view=None)")
@@ -31,6 +35,8 @@ def install() -> None:
     dynamodb.time = clock.EmbeddedTime()
     eventbridge._now_ts, eventbridge.datetime = clock.now, clock.EmbeddedDatetime
     scheduler._now = clock.now
+    for module in (changesets, handlers, stacks):
+        module.now_iso = clock.iso
     stepfunctions.now_iso, stepfunctions.datetime = clock.iso, clock.EmbeddedDatetime
     _stamp_messages()
     _stamp_s3_events()
