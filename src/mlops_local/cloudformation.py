@@ -133,8 +133,9 @@ def _nothing_more(_physical_id: str, _old: Properties, _new: Properties) -> None
 
 
 def _bus_settings(name: str, _old: Properties, new: Properties) -> None:
-    """Keep key and dead letters, which MiniStack takes by API and leaves out of a template."""
+    """Keep key and dead letters, which MiniStack leaves out of a template, and take a description away with its property."""
     bus = eventbridge._event_buses[name]
+    bus["Description"] = new.get("Description", "")
     for field in ("KmsKeyIdentifier", "DeadLetterConfig"):
         bus.pop(field, None)
         if field in new:
