@@ -18,11 +18,14 @@ compat.expect("ministack.services.cloudformation.engine", _extract_deps="(resour
 compat.expect(
     "ministack.services.cloudformation.stacks",
     _delete_resource="(resource_type, physical_id, props, stack_name=None, logical_id=None)",
+    _roll_back_operation="(stack_name, stack_id, stack, operation, reason_override='')",
 )
 
 _STACK = "AWS::CloudFormation::Stack"
 # what failed to delete, or was left for it, by stack and operation
 _failed: dict[str, tuple[int, set[str]]] = {}
+# the template of the operation that is rolled back, by stack: the stack itself has that of before
+_rolled_back: dict[str, dict[str, Any]] = {}
 
 
 def install() -> None:
@@ -41,6 +44,22 @@ def install() -> None:
             raise
 
     stacks._delete_resource = deleted
+    _know_what_is_rolled_back()
+
+
+def _know_what_is_rolled_back() -> None:
+    roll_back = stacks._roll_back_operation
+
+    async def rolled_back(
+        stack_name: str, stack_id: str, stack: Any, operation: dict[str, Any], reason_override: str = ""
+    ) -> None:
+        _rolled_back[stack_name] = operation.get("template") or {}
+        try:
+            await roll_back(stack_name, stack_id, stack, operation, reason_override)
+        finally:
+            _rolled_back.pop(stack_name, None)
+
+    stacks._roll_back_operation = rolled_back
 
 
 def _refuse_before(waiting: set[str]) -> None:
@@ -61,6 +80,7 @@ def _of_operation(stack_name: str | None) -> set[str]:
 
 def _dependents(stack_name: str | None, logical_id: str | None) -> set[str]:
     """Return what a template's resources say depends on one of them."""
-    template = (cloudformation._stacks.get(stack_name) or {}).get("_template") or {}
+    stack = cloudformation._stacks.get(stack_name) or {}
+    template = _rolled_back.get(str(stack_name)) or stack.get("_template") or {}
     bodies = template.get("Resources") or {}
     return {name for name, body in bodies.items() if logical_id in engine._extract_deps(body, set(bodies))}

@@ -56,3 +56,26 @@ def test_what_a_failed_deletion_depends_on_stays_for_the_next_one(cloud, fail, w
     client.delete_stack(StackName=stack)
     wait_for(lambda: status() == "DELETE_COMPLETE")
     assert left() == []
+
+
+def test_a_rollback_keeps_what_it_could_not_delete_depends_on(cloud, fail, wait_for):
+    """Also of a creation by a change set, as `cdk deploy` does it: a key stays for the bucket that it encrypts."""
+    client, queue = cloud.client("cloudformation"), {"Type": "AWS::SQS::Queue"}
+    taken = {**queue, "Properties": {"DelaySeconds": "none"}, "DependsOn": "Top"}
+    body = json.dumps({"Resources": {"Base": queue, "Top": {**queue, "DependsOn": "Base"}, "Last": taken}})
+    made = client.create_change_set(
+        StackName="failed-rollback", ChangeSetName="a", ChangeSetType="CREATE", TemplateBody=body
+    )
+    wait_for(lambda: client.describe_change_set(ChangeSetName=made["Id"])["Status"] == "CREATE_COMPLETE")
+    fail("Top")
+
+    client.execute_change_set(ChangeSetName=made["Id"])
+
+    stack = made["StackId"]
+    wait_for(lambda: client.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "ROLLBACK_FAILED")
+    events = client.describe_stack_events(StackName=stack)["StackEvents"]
+    failed = {
+        e["LogicalResourceId"]: e["ResourceStatusReason"] for e in events if e["ResourceStatus"] == "DELETE_FAILED"
+    }
+    assert sorted(failed) == ["Base", "Top"]
+    assert failed["Base"] == "kept, because what depends on it could not be deleted: Top"
