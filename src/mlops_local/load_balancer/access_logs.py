@@ -1,0 +1,92 @@
+"""The test file that a load balancer writes into its log bucket as soon as access logs are switched on.
+
+It is there before any request, so that the bucket is not empty when a stack is rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ministack.core.responses import get_account_id
+from ministack.services import alb, s3
+from ministack.services.cloudformation import provisioners
+
+from mlops_local import clock, compat
+
+compat.expect("ministack.services.alb", _ACTION_MAP=dict, _lb_attrs=object, _lbs=object, _p="(params, key, default='')")
+compat.expect("ministack.services.s3", _buckets=object, _put_object="(bucket_name, key, body, headers)")
+compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+
+_BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
+
+
+class LogBucketError(ValueError):
+    """Access logs cannot be delivered into the bucket that a load balancer names."""
+
+
+def install() -> None:
+    """Write the file when a stack or a call switches access logs on."""
+    handler = provisioners._RESOURCE_HANDLERS[_BALANCER]
+    handler["create"], handler["update"] = (
+        _after_create(handler["create"], handler["delete"]),
+        _after_update(handler["update"]),
+    )
+    modify = alb._ACTION_MAP["ModifyLoadBalancerAttributes"]
+
+    def modified(params: Any) -> Any:
+        arn = alb._p(params, "LoadBalancerArn")
+        before = _destination(arn)
+        answer = modify(params)
+        try:
+            _test(arn, before)
+        except LogBucketError as error:
+            return alb._error("InvalidConfigurationRequest", str(error))
+        return answer
+
+    alb._ACTION_MAP["ModifyLoadBalancerAttributes"] = modified
+
+
+def _after_create(create: Callable[..., Any], delete: Callable[..., Any]) -> Callable[..., Any]:
+    def created(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        made = create(logical_id, properties, stack)
+        try:
+            _test(made[0], None)
+        except LogBucketError:
+            delete(made[0], properties)  # a failed create has no physical id to roll back by
+            raise
+        return made
+
+    return created
+
+
+def _after_update(update: Callable[..., Any]) -> Callable[..., Any]:
+    def updated(physical_id: str, old: dict[str, Any], new: dict[str, Any], *rest: Any) -> Any:
+        before = _destination(physical_id)
+        made = update(physical_id, old, new, *rest)
+        _test(made[0], before if made[0] == physical_id else None)
+        return made
+
+    return updated
+
+
+def _destination(arn: str) -> tuple[str, str] | None:
+    """Return bucket and prefix of the access logs, or ``None`` where they are off."""
+    attributes: Mapping[str, str] = {entry["Key"]: entry["Value"] for entry in alb._lb_attrs.get(arn) or []}
+    if attributes.get("access_logs.s3.enabled") != "true":
+        return None
+    return attributes.get("access_logs.s3.bucket", ""), attributes.get("access_logs.s3.prefix", "")
+
+
+def _test(arn: str, before: tuple[str, str] | None) -> None:
+    """Write the file where logs are on that were not, or go elsewhere than before."""
+    # claim: balancer-writes-a-test-file
+    now = _destination(arn)
+    if now is None or now == before or arn not in alb._lbs:
+        return
+    bucket, prefix = now
+    if bucket not in s3._buckets:
+        raise LogBucketError(f"S3 bucket {bucket!r} of the access logs does not exist; create it first")
+    key = f"{prefix.strip('/')}/AWSLogs/{get_account_id()}/ELBAccessLogTestFile".lstrip("/")
+    text = f"Enable AccessLog for ELB: {alb._lbs[arn]['LoadBalancerName']} at {clock.iso()}"
+    s3._put_object(bucket, key, text.encode(), {})
