@@ -1,7 +1,7 @@
 """A seeded sample of the campaign of `tests/campaign/lifecycle/`: stacks fail while they are created, changed and deleted.
 
-After each failure the stack is as before or gone, nothing waited for a timeout, nothing is left that no event names, and in the end
-the stack is created again and goes.
+A change is one of every resource. After each failure the stack is as before or gone, no custom resource took its ServiceTimeout,
+nothing is left that no event names, and in the end the stack is created again and goes.
 """
 
 from pathlib import Path
@@ -35,4 +35,8 @@ def test_a_stack_outlives_its_failures(stack: str, profile: str, tmp_path: Path)
 
     assert {result["key"]: result["problems"] for result in results if result["problems"]} == {}
     assert last == []
+    assert sum(result["calls"] for result in results) > 0
+    assert max(result["longest"] for result in results) < 1
+    reached = [result for result in results if result["property"] is not None]
+    assert [result["outcome"] for result in reached] == ["UPDATE_ROLLBACK_COMPLETE"] * len(reached)
     assert [result["outcome"] for result in results[: COUNTS[CREATE]]] == ["ROLLBACK_COMPLETE"] * COUNTS[CREATE]

@@ -1,4 +1,4 @@
-"""The five example stacks in both profiles, each synthesized once, with an update of each that changes the tags of all."""
+"""The five example stacks in both profiles, each synthesized once, with an update of each that changes all that can change."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,6 +10,7 @@ from unittest import mock
 import aws_cdk as cdk
 from aws_cdk import aws_certificatemanager as acm
 from examples.stacks import compose
+from tests.campaign.lifecycle.changes import put_changes
 
 from examples import first_endpoint, first_service
 from mlops_constructs import EksInferenceService, ModelImage, Profile
@@ -28,7 +29,7 @@ def synthesize(folder: Path, stack: str, profile: Profile, *, changed: bool = Fa
         folder: Where the cloud assembly goes.
         stack: One of :data:`STACKS`.
         profile: Put in place of the example's own.
-        changed: Whether the stack has one tag more, which changes every resource that can be tagged.
+        changed: Whether every resource has one tag more, and another property of its own (``changes``).
     """
     context = {"image_digest": DIGEST, "profile": profile.value, "stacks": [stack]}
     app = cdk.App(outdir=str(folder), context=context)
@@ -36,6 +37,8 @@ def synthesize(folder: Path, stack: str, profile: Profile, *, changed: bool = Fa
     if changed:
         cdk.Tags.of(app).add(_CHANGED, "true")
     app.synth()
+    if changed:
+        put_changes(folder, stack)
     return folder
 
 

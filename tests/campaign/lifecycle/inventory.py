@@ -1,6 +1,6 @@
 """Everything that an account has, by service and name: what is compared before and after a stack."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 
@@ -48,64 +48,69 @@ def inventory(cloud: Cloud) -> frozenset[str]:
     Args:
         cloud: Makes the clients.
     """
-    found: set[str] = set()
+    return frozenset(name for name, _ in listed(cloud))
+
+
+def listed(cloud: Cloud) -> Iterator[tuple[str, Any]]:
+    """List what there is, as ``service kind name``, with what its list says of it.
+
+    Args:
+        cloud: Makes the clients.
+    """
     for service, operation, member, key in _LISTS:
         client = cloud.client(service)
-        for page in _pages(client, operation):
+        for page in pages(client, operation):
             for entry in page.get(member) or []:
-                found.add(f"{service} {member} {entry if key is None else entry[key]}")
+                yield f"{service} {member} {entry if key is None else entry[key]}", entry
     for look in (_alarms, _keys, _policies, _rules, _glue_tables, _targets):
-        found.update(look(cloud))
-    return frozenset(found)
+        yield from look(cloud)
 
 
-def _pages(client: Any, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+def pages(client: Any, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    """Go through the pages of a list, of which there is one where it has none."""
     if client.can_paginate(operation):
         yield from client.get_paginator(operation).paginate(**arguments)
     else:
         yield getattr(client, operation)(**arguments)
 
 
-def _alarms(cloud: Cloud) -> Iterator[str]:
+def _alarms(cloud: Cloud) -> Iterator[tuple[str, Any]]:
     kinds = ["MetricAlarm", "CompositeAlarm"]
-    for page in _pages(cloud.client("cloudwatch"), "describe_alarms", AlarmTypes=kinds):
+    for page in pages(cloud.client("cloudwatch"), "describe_alarms", AlarmTypes=kinds):
         for member in ("MetricAlarms", "CompositeAlarms"):
-            yield from (f"cloudwatch {member} {alarm['AlarmName']}" for alarm in page.get(member) or [])
+            yield from ((f"cloudwatch {member} {alarm['AlarmName']}", alarm) for alarm in page.get(member) or [])
 
 
-def _keys(cloud: Cloud) -> Iterator[str]:
+def _keys(cloud: Cloud) -> Iterator[tuple[str, Any]]:
     """Keys that work; one that waits for its deletion is named by its state and is on its way."""
     client = cloud.client("kms")
-    for page in _pages(client, "list_keys"):
+    for page in pages(client, "list_keys"):
         for key in page["Keys"]:
             state = client.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"]
             if state != "PendingDeletion":
-                yield f"kms Keys {key['KeyId']}"
+                yield f"kms Keys {key['KeyId']}", key
 
 
-def _policies(cloud: Cloud) -> Iterator[str]:
-    for page in _pages(cloud.client("iam"), "list_policies", Scope="Local"):
-        yield from (f"iam Policies {policy['PolicyName']}" for policy in page["Policies"])
+def _policies(cloud: Cloud) -> Iterator[tuple[str, Any]]:
+    for page in pages(cloud.client("iam"), "list_policies", Scope="Local"):
+        yield from ((f"iam Policies {policy['PolicyName']}", policy["Arn"]) for policy in page["Policies"])
 
 
-def _rules(cloud: Cloud) -> Iterator[str]:
+def _rules(cloud: Cloud) -> Iterator[tuple[str, Any]]:
     client = cloud.client("events")
     for bus in client.list_event_buses()["EventBuses"]:
         rules = client.list_rules(EventBusName=bus["Name"])["Rules"]
-        yield from (f"events Rules {bus['Name']}/{rule['Name']}" for rule in rules)
+        yield from ((f"events Rules {bus['Name']}/{rule['Name']}", rule) for rule in rules)
 
 
-def _glue_tables(cloud: Cloud) -> Iterator[str]:
+def _glue_tables(cloud: Cloud) -> Iterator[tuple[str, Any]]:
     client = cloud.client("glue")
     for database in client.get_databases()["DatabaseList"]:
         tables = client.get_tables(DatabaseName=database["Name"])["TableList"]
-        yield from (f"glue TableList {database['Name']}/{table['Name']}" for table in tables)
+        yield from ((f"glue TableList {database['Name']}/{table['Name']}", table) for table in tables)
 
 
-def _targets(cloud: Cloud) -> Iterator[str]:
+def _targets(cloud: Cloud) -> Iterator[tuple[str, Any]]:
     client = cloud.client("application-autoscaling")
     targets = client.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
-    yield from (f"application-autoscaling ScalableTargets {target['ResourceId']}" for target in targets)
-
-
-Look = Callable[[Cloud], Iterator[str]]
+    yield from ((f"application-autoscaling ScalableTargets {target['ResourceId']}", target) for target in targets)

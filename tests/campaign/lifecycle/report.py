@@ -10,38 +10,45 @@ from tests.campaign.page import marks
 NAME = "lifecycle"
 
 
-def section(results: Sequence[Mapping[str, Any]], *, total: int, load: float) -> str:
+def section(results: Sequence[Mapping[str, Any]], *, load: float) -> str:
     """Write the section.
 
     Args:
         results: What the cells came to.
-        total: How many cells there are.
         load: The machine's load while they ran.
     """
     begin, end = marks(NAME)
     median = statistics.median(result["seconds"] for result in results)
+    total = sum({(r["stack"], r["profile"]): r["of"] for r in results}.values())
+    calls, longest = sum(r["calls"] for r in results), max(r["longest"] for r in results)
     lines = [
         begin,
         "## Life of a stack on the embedded cloud",
         "",
-        f"{len(results)} of {total} cells: the creation, a change of all tags, or the deletion of a stack fails at one resource,",
-        "for FirstEndpoint, the three retail units and FirstService, in both profiles. After a failed creation the stack is rolled",
-        "back and goes; after a failed change it is as before; after a failed deletion a second one completes, and the next",
-        "creation finds nothing in its way. Nothing waits for a timeout, and what is left is named by an event of the stack, in",
-        "PRODUCTION alone. The cells of a stack are in a seeded order; stacks take turns, and those without a line had none yet.",
+        f"{len(results)} of {total} cells: the creation, a change, or the deletion of a stack fails at one resource, for",
+        "FirstEndpoint, the three retail units and FirstService, in both profiles. The change is one of every resource: all tags,",
+        "and of each a property that its type updates in place (rights, rules, definitions, specs, manifests). After a failed",
+        "creation the stack is rolled back and goes; after a failed change every resource is there, with the settings of before;",
+        "after a failed deletion a second one completes, and the next creation finds nothing in its way. What is left is named by",
+        "an event of the stack, in PRODUCTION alone. The cells of a stack are in a seeded order: those done are a fair sample.",
+        "",
+        f"Custom resources were called {calls} times: the longest call took {longest:.1%} of its ServiceTimeout, by the embedded",
+        "clock; a whole operation must end before the shortest of them. A cell whose type has no property that updates in place",
+        "(Lambda permissions and layer versions, route table associations) deploys the change of all others, and reverses it.",
         "",
         f"`python -m tests.campaign.lifecycle.run .mlops/campaign`, last cell {max(r['at'] for r in results)}, median",
         f"{median:.1f} s a cell, load {load:.1f}.",
         "",
-        "| stack | profile | case | cells | outcome | broken |",
-        "|---|---|---|---|---|---|",
+        "| stack | profile | case | cells | outcome | seconds a cell | broken |",
+        "|---|---|---|---|---|---|---|",
     ]
     groups = sorted({(r["stack"], r["profile"], r["case"]) for r in results})
     for stack, profile, case in groups:
         found = [r for r in results if (r["stack"], r["profile"], r["case"]) == (stack, profile, case)]
         outcomes = ", ".join(f"{count} {name}" for name, count in sorted(Counter(r["outcome"] for r in found).items()))
-        broken = sum(bool(r["problems"]) for r in found)
-        lines.append(f"| {stack} | {profile} | {case} | {len(found)} | {outcomes} | {broken} |")
+        broken, seconds = sum(bool(r["problems"]) for r in found), statistics.median(r["seconds"] for r in found)
+        lines.append(f"| {stack} | {profile} | {case} | {len(found)} | {outcomes} | {seconds:.1f} | {broken} |")
+    lines += _kept(results)
     broken_cells = [r for r in results if r["problems"]]
     lines += (
         ["", *(f"- `{r['key']}`: {'; '.join(r['problems'])}" for r in broken_cells)]
@@ -52,3 +59,15 @@ def section(results: Sequence[Mapping[str, Any]], *, total: int, load: float) ->
         ]
     )
     return "\n".join([*lines, end]) + "\n"
+
+
+def _kept(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what kept rollbacks from completing."""
+    kept = Counter(name for r in results if r["outcome"] == "ROLLBACK_FAILED" for name in r["kept"])
+    if not kept:
+        return []
+    names = ", ".join(
+        f"`{name}` ({count})" for name, count in sorted(kept.items(), key=lambda item: (-item[1], item[0]))
+    )
+    reason = "[ADR 19](adr/0019-what-a-failed-creation-keeps.md) says why."
+    return ["", f"What a rollback could not delete, in how many cells: {names}. {reason}"]

@@ -1,4 +1,4 @@
-"""``python -m tests.campaign.lifecycle.run FOLDER [MINUTES]``: the cells that are not done yet, each stack on its own cloud."""
+"""``python -m tests.campaign.lifecycle.run FOLDER [MINUTES [STACK...]]``: the cells not done yet, each stack on its own cloud."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,17 +22,17 @@ from mlops_local import cloud as local_cloud
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED = 11
-ROUND = 4  # cells of each case before the next stack has its turn
+ROUND = 5  # cells of each case before the next stack has its turn
 
 
-def main(folder: Path, minutes: float) -> int:
+def main(folder: Path, minutes: float, stacks: Sequence[str] = STACKS) -> int:
     """Run cells until all are done or time is up, then write the page; returns the number of cells with problems."""
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / "lifecycle.jsonl"
     done = {json.loads(line)["key"] for line in results.read_text().splitlines()} if results.exists() else set()
     list(build_layers(names=["monitor"]))
-    deadline, total = time.monotonic() + minutes * 60, {}
-    worlds = [(stack, profile.value) for stack in STACKS for profile in Profile]
+    deadline = time.monotonic() + minutes * 60
+    worlds = [(stack, profile.value) for stack in stacks for profile in Profile]
     finished: set[tuple[str, str]] = set()
     while len(finished) < len(worlds) and time.monotonic() < deadline:
         for stack, profile in worlds:
@@ -42,25 +43,24 @@ def main(folder: Path, minutes: float) -> int:
                 try:
                     world = Lifecycle(cloud, Path(scratch), stack, profile)
                     every = cells(stack, profile, world.resources())
-                    total[stack, profile] = len(every)
                     left = [cell for cell in _shuffled(every) if cell.key not in done]
                     some = [cell for case in CASES for cell in [c for c in left if c.case == case][:ROUND]]
-                    done |= _run(world, some, results, deadline)
+                    done |= _run(world, some, results, deadline, of=len(every))
                 finally:
                     cloud.down()
             if len(some) == len(left):
                 finished.add((stack, profile))
     found = [json.loads(line) for line in results.read_text().splitlines()]
-    write(ROOT / "docs" / "campaign.md", NAME, section(found, total=sum(total.values()), load=os.getloadavg()[0]))
+    write(ROOT / "docs" / "campaign.md", NAME, section(found, load=os.getloadavg()[0]))
     return sum(bool(result["problems"]) for result in found)
 
 
-def _run(world: Lifecycle, some: list[Cell], results: Path, deadline: float) -> set[str]:
+def _run(world: Lifecycle, some: list[Cell], results: Path, deadline: float, *, of: int) -> set[str]:
     done = set()
     for cell in some:
         if time.monotonic() > deadline:
             break
-        result = world.run(cell) | {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+        result = world.run(cell) | {"of": of, "at": datetime.now(UTC).isoformat(timespec="seconds")}
         with results.open("a") as stream:
             stream.write(json.dumps(result) + "\n")
         done.add(cell.key)
@@ -74,4 +74,5 @@ def _shuffled(every: list[Cell]) -> list[Cell]:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0) else 0)
+    place, *limits = sys.argv[1:]
+    sys.exit(1 if main(Path(place), float(limits[0]) if limits else 600.0, limits[1:] or STACKS) else 0)

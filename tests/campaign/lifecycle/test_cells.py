@@ -16,11 +16,24 @@ def test_each_resource_fails_in_each_operation() -> None:
     assert [cell.case for cell in chosen] == [CREATE, DELETE, DELETE]
 
 
+ONE = {"stack": "First", "profile": "production", "case": "create", "outcome": "ROLLBACK_COMPLETE", "seconds": 2.0, "kept": [],
+       "at": "2026-11-28T03:00:00+00:00", "problems": [], "key": "First/production/create/Key", "of": 6, "calls": 4,
+       "longest": 0.012}  # fmt: skip
+
+
 def test_the_report_counts_outcomes_and_names_what_broke() -> None:
     """One line a stack, profile and case."""
-    one = {"stack": "First", "profile": "production", "case": "create", "outcome": "ROLLBACK_COMPLETE", "seconds": 2.0,
-           "at": "2026-11-28T03:00:00+00:00", "problems": [], "key": "First/production/create/Key"}  # fmt: skip
-    text = section([one, {**one, "key": "k", "problems": ["left"]}], total=6, load=1.0)
-    assert "| First | production | create | 2 | 2 ROLLBACK_COMPLETE | 1 |" in text
+    text = section([ONE, {**ONE, "key": "k", "problems": ["left"]}], load=1.0)
+    assert "| First | production | create | 2 | 2 ROLLBACK_COMPLETE | 2.0 | 1 |" in text
+    assert "2 of 6 cells" in text
+    assert "called 8 times: the longest call took 1.2% of its ServiceTimeout" in text
     assert "- `k`: left" in text
-    assert "No cell broke the invariant." in section([one], total=6, load=1.0)
+    assert "No cell broke the invariant." in section([ONE], load=1.0)
+
+
+def test_the_report_names_what_a_rollback_left() -> None:
+    """Most often first, and only of rollbacks that failed."""
+    failed = {**ONE, "outcome": "ROLLBACK_FAILED", "kept": ["Audit", "Key"]}
+    text = section([failed, {**failed, "kept": ["Key"]}, ONE], load=1.0)
+    assert "in how many cells: `Key` (2), `Audit` (1)." in text
+    assert "could not delete" not in section([ONE], load=1.0)

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from examples.retail.demo_eks import create_cluster
+from tests.campaign.lifecycle.answers import Call, calls, overdue
 from tests.campaign.lifecycle.assemblies import put_ids, resources, synthesize
 from tests.campaign.lifecycle.cells import CREATE, UPDATE, Cell
+from tests.campaign.lifecycle.changes import changed_property
 from tests.campaign.lifecycle.inventory import inventory
+from tests.campaign.lifecycle.settings import differences, settings
 
 from mlops_constructs import Profile
 from mlops_local import deployer
 from mlops_local.cloud import Cloud
 from mlops_local.deployer import DeployError, ResourceEvent
 
-LONGEST = 900.0  # embedded seconds of one operation: CloudFormation's custom resources wait an hour for an answer
+LONGEST = 600.0  # embedded seconds of one operation: less than the shortest ServiceTimeout, so that none was waited for
+UNTOUCHED = "no property of this type updates"
 CAUSE = "a fault of the campaign"
 _SHOWN_GROUP = "sg-0123456789abcdef0"
 
@@ -49,6 +53,8 @@ class Lifecycle:
                 put_ids(assembly, {_SHOWN_GROUP: made.security_group_id})
         deployer.bootstrap(cloud)
         self._is_deployed = self._met = False
+        self._calls: list[Call] = []
+        self._kept: set[str] = set()
         self._empty: frozenset[str] = frozenset()
 
     def resources(self) -> dict[str, dict[str, Any]]:
@@ -59,6 +65,8 @@ class Lifecycle:
         """Go through a cell; the result names what is not as it should be."""
         begun = time.monotonic()
         problems: list[str] = []
+        self._calls.clear()
+        self._kept.clear()
         outcome = {CREATE: self._create, UPDATE: self._update}.get(cell.case, self._delete)(cell, problems)
         return {
             "key": cell.key,
@@ -68,6 +76,10 @@ class Lifecycle:
             "kind": cell.kind,
             "outcome": outcome,
             "problems": problems,
+            "property": changed_property(cell.kind) if cell.case == UPDATE else None,
+            "kept": sorted(self._kept),
+            "calls": len(self._calls),
+            "longest": max((round(call.share, 3) for call in self._calls), default=0.0),
             "seconds": round(time.monotonic() - begun, 1),
         }
 
@@ -86,6 +98,7 @@ class Lifecycle:
         self._check(failed, cell, problems)
         kept = _named(failed, "DELETE_FAILED")
         if failed.status == "ROLLBACK_FAILED" and kept and self.profile is Profile.PRODUCTION:
+            self._kept.update(e.logical_id for e in failed.events if e.status == "DELETE_FAILED")
             odd = [e for e in failed.events if e.status == "DELETE_FAILED" and not _may_stay(e)]
             problems += [f"the rollback could not delete {event.logical_id}: {event.reason}" for event in odd]
         elif failed.status != "ROLLBACK_COMPLETE":
@@ -100,18 +113,19 @@ class Lifecycle:
         self._ensure_deployed(problems)
         if not self._is_deployed:
             return "not deployed"
-        before = inventory(self.cloud)
+        before = settings(self.cloud)
         failed = self._operate("update", cell, self.changed)
-        if not self._met:
+        if changed_property(cell.kind) is None:
             self._expect(failed, "UPDATE_COMPLETE", problems)
             self._expect(self._deploy(self.plain), "UPDATE_COMPLETE", problems)
-            return "nothing to change"
+            problems += [f"an update and its reversal {found}" for found in differences(before, settings(self.cloud))]
+            return UNTOUCHED
         self._check(failed, cell, problems)
+        if not self._met:
+            problems.append(f"the update never reached {cell.target}")
         if failed.status != "UPDATE_ROLLBACK_COMPLETE":
             problems.append(f"the update ended as {failed.status}")
-        after = inventory(self.cloud)
-        problems += [f"the failed update left {name}" for name in sorted(after - before)]
-        problems += [f"the failed update lost {name}" for name in sorted(before - after)]
+        problems += [f"the failed update {found}" for found in differences(before, settings(self.cloud))]
         return failed.status
 
     def _delete(self, cell: Cell, problems: list[str]) -> str:
@@ -192,6 +206,9 @@ class Lifecycle:
             problems.append(f"the fault at {cell.target} was not the cause: {operation.status}")
 
     def _check_time(self, operation: Operation, problems: list[str]) -> None:
+        made = calls(operation.events, self.resources())
+        self._calls += made
+        problems += overdue(made)
         if operation.seconds > LONGEST:
             problems.append(f"an operation took {operation.seconds:.0f} s")
         problems += [

@@ -1,0 +1,18 @@
+"""Two descriptions of an account, compared."""
+
+from tests.campaign.lifecycle.settings import _steady, differences
+
+
+def test_what_changed_is_named_with_its_place() -> None:
+    """What is left, what is lost, and what is another."""
+    before = {"sqs a": '[{"Wait": "0"}]', "sqs b": "[]"}
+    after = {"sqs a": '[{"Wait": "1"}]', "sqs c": "[]"}
+    assert differences(before, after) == ["left sqs c", "lost sqs b", "changed sqs a: /0/Wait was 0, is 1"]
+
+
+def test_times_and_versions_do_not_count() -> None:
+    """An update that is taken back is two updates; documents that are texts are read."""
+    one = {"LastModified": "1", "Version": "3", "Policy": '{"b": 1, "a": [2, 1]}', "MemorySize": 128}
+    other = {"LastModified": "2", "Version": "4", "Policy": '{"a": [1, 2], "b": 1}', "MemorySize": 128}
+    assert _steady(one) == _steady(other)
+    assert _steady({**other, "MemorySize": 192}) != _steady(one)
