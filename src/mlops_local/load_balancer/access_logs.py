@@ -35,6 +35,7 @@ def install() -> None:
     modify = alb._ACTION_MAP["ModifyLoadBalancerAttributes"]
 
     def modified(params: Any) -> Any:
+        # claim: balancer-writes-a-test-file
         arn = alb._p(params, "LoadBalancerArn")
         before = _destination(arn)
         answer = modify(params)
