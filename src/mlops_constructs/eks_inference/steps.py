@@ -11,7 +11,7 @@ from mlops_constructs._states import NOW, State, assign, choose, invoke, task, w
 from mlops_constructs.rollout.evidence import SUM, look_at_alarms, put_alarms_states
 from mlops_constructs.rollout.target import FAILED, PROMOTED, ROLLED_BACK
 from mlops_runtime.contracts.eks import SLOTS
-from mlops_runtime.eks.alarms import NAMESPACE, REQUESTS
+from mlops_runtime.eks.alarms import ANSWERED, NAMESPACE
 
 _ELB = "aws-sdk:elasticloadbalancingv2:"
 # how long the pods of a slot may take: a node is started, the image pulled, the model fetched and loaded
@@ -198,7 +198,7 @@ class SlotSteps:
                 "aws-sdk:cloudwatch:getMetricStatistics",
                 {
                     "Namespace": NAMESPACE,
-                    "MetricName": REQUESTS,
+                    "MetricName": ANSWERED,
                     "Dimensions": "{% [$plan.eks.dimensions] %}",
                     "StartTime": "{% $plan.started %}",
                     "EndTime": NOW,
@@ -221,7 +221,7 @@ class SlotSteps:
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
             "TooLittleEvidence": self._back(
                 "ROLLED_BACK",
-                "'slot ' & $plan.eks.slot & ' served ' & $string($requests) & ' requests, a promotion needs ' & "
+                "'slot ' & $plan.eks.slot & ' answered ' & $string($requests) & ' requests with success, a promotion needs ' & "
                 "$string($plan.min_invocations)",
             ),
         }

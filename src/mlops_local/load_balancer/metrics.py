@@ -27,9 +27,10 @@ _LAST: dict[tuple[str, str], tuple[int, int, int]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One request: the group it went to, whether a target answered, with what, and after how many seconds."""
+    """One request: its group, whether a target was chosen and answered, with what, and after how many seconds."""
 
     group: str
+    is_chosen: bool
     is_answered: bool
     status: int
     seconds: float
@@ -43,21 +44,25 @@ def parse(text: str) -> Line | None:
 
     Example:
         >>> parse("targetgroup:blue:1 t1 200 4 --")
-        Line(group='targetgroup/blue/1', is_answered=True, status=200, seconds=0.004)
+        Line(group='targetgroup/blue/1', is_chosen=True, is_answered=True, status=200, seconds=0.004)
     """
     parts = text.strip().split()
     if len(parts) != 5 or not parts[0].startswith("targetgroup:"):
         return None
     group, server, status, milliseconds, _ = parts
-    is_answered = not server.startswith("<") and int(milliseconds) >= 0
-    return Line(group.replace(":", "/"), is_answered, int(status), int(milliseconds) / 1000)
+    is_chosen = not server.startswith("<")
+    is_answered = is_chosen and int(milliseconds) >= 0
+    return Line(group.replace(":", "/"), is_chosen, is_answered, int(status), int(milliseconds) / 1000)
 
 
 def values(line: Line) -> dict[str, float]:
     """Return what one request adds to a group's metrics."""
     # claim: load-balancer-metrics
+    if not line.is_chosen:
+        return {"RequestCount": 0.0}
+    # claim: silent-target-counts-as-connection-error
     if not line.is_answered:
-        return {"RequestCount": 0.0, "TargetConnectionErrorCount": 1.0}
+        return {"RequestCount": 1.0, "TargetConnectionErrorCount": 1.0}
     return {
         "RequestCount": 1.0,
         f"HTTPCode_Target_{line.status // 100}XX_Count": 1.0,

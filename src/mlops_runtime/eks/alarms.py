@@ -11,7 +11,8 @@ from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.rollout.fleet_alarms import BREACH, RATIO, FleetAlarms
 
 NAMESPACE = "AWS/ApplicationELB"
-REQUESTS = "RequestCount"
+# `RequestCount` has every request for which a target was chosen, answered or not
+ANSWERED = "HTTPCode_Target_2XX_Count"
 _LATENCY = "TargetResponseTime"
 # what a candidate answers with anything but success, and what it does not answer at all
 _ERRORS = {

@@ -124,6 +124,13 @@ def test_no_promotion_passes_the_evidence_by() -> None:
     )
 
 
+def test_evidence_is_what_the_candidate_answered() -> None:
+    """`RequestCount` counts every request for which a target was chosen, so a candidate that never answers has it too."""
+    counted = STATES["CountRequests"]["Arguments"]
+
+    assert (counted["MetricName"], counted["Statistics"]) == ("HTTPCode_Target_2XX_Count", ["Sum"])
+
+
 def test_each_write_of_weights_names_both_slots_of_one_set() -> None:
     """So no write can leave what does not sum to a hundred: the sets come from the plan, where that holds."""
     writes = [state for _, state in tasks(MACHINE) if state["Resource"].endswith(":modifyRule")]
