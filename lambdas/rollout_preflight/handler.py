@@ -12,6 +12,7 @@ from mlops_runtime.contracts.rollout import DeployRequest
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.rollout.gather import Sources
 from mlops_runtime.rollout.preflight import decide
+from mlops_runtime.rollout.quota import Quotas
 
 logging.getLogger().setLevel(logging.INFO)
 
@@ -21,8 +22,10 @@ SOURCES = Sources.from_environment(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Return the plan for ``{"request", "execution", "now"}``."""
+    """Return the plan for ``{"request", "execution", "now", "quotas"}``."""
     del context
     request, execution = from_dict(DeployRequest, event["request"]), event["execution"]
     now = datetime.fromisoformat(event["now"])
-    return decide(request, SOURCES.facts(request, execution=execution, now=now), execution=execution, now=now).as_dict()
+    quotas = from_dict(Quotas, event.get("quotas", {}))  # an execution that began before an update asks without them
+    facts = SOURCES.facts(request, execution=execution, now=now, quotas=quotas)
+    return decide(request, facts, execution=execution, now=now).as_dict()

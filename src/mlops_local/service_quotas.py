@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from ministack import app
 from ministack.core import iam_actions, router
 from ministack.core.responses import get_account_id, get_region
+from ministack.services import stepfunctions
 
 from mlops_local import compat
 from mlops_local.routes import ROUTES
@@ -24,6 +25,8 @@ from mlops_local.sagemaker.shapes import Record, Shape, check_request, check_res
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
 compat.expect("ministack.core.iam_actions", SERVICE_TO_IAM_NAMESPACE=dict, _BOTOCORE_SERVICE_MAP=dict)
+
+compat.expect("ministack.services.stepfunctions", _AWS_SDK_SERVICE_MAP=dict, _AWS_SDK_ERROR_PREFIX=dict)
 
 LOGGER = logging.getLogger(__name__)
 Response = tuple[int, dict[str, str], bytes]
@@ -46,6 +49,9 @@ def install() -> None:
     router.SERVICE_PATTERNS[_NAME] = {"target_prefixes": [f"{_TARGET}."]}
     iam_actions.SERVICE_TO_IAM_NAMESPACE[_NAME] = _NAME
     iam_actions._BOTOCORE_SERVICE_MAP.setdefault(_NAME, [SERVICE])
+    # claim: step-functions-calls-service-quotas
+    stepfunctions._AWS_SDK_SERVICE_MAP[_NAME] = {"target_prefix": _TARGET, "protocol": "json"}
+    stepfunctions._AWS_SDK_ERROR_PREFIX[_NAME] = "ServiceQuotas"
     ROUTES["/_mlops/quotas"] = control
 
 

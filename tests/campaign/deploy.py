@@ -53,6 +53,7 @@ def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
         preflight_arn="arn:aws:lambda:us-east-1:123456789012:function:preflight",
         record_arn="arn:aws:lambda:us-east-1:123456789012:function:record",
         bus_name="demand",
+        instance_types=["ml.m5.large"],
     )
 
 

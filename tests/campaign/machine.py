@@ -21,6 +21,7 @@ _SERVICES = {
     "lambda": ("Lambda.TooManyRequestsException", "Lambda.ServiceException"),
     "dynamodb": ("DynamoDB.ProvisionedThroughputExceededException", "DynamoDB.InternalServerErrorException"),
     "cloudwatch": ("CloudWatch.ThrottlingException", "CloudWatch.CloudWatchException"),
+    "servicequotas": ("ServiceQuotas.TooManyRequestsException", "ServiceQuotas.ServiceException"),
     "sns": ("Sns.ThrottledException", "Sns.InternalErrorException"),
     "events": ("EventBridge.ThrottlingException", "EventBridge.InternalException"),
     "elasticloadbalancingv2": (

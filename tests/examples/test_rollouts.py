@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.request
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -203,6 +204,12 @@ class Shop:
         return models.leftovers(self.loop)
 
 
+def tell(cloud: local_cloud.Cloud, quotas: dict[str, float]) -> None:
+    """Set the account's quotas, in place of those before."""
+    with urllib.request.urlopen(f"{cloud.endpoint_url}/_mlops/quotas", json.dumps(quotas).encode()):  # noqa: S310 - loopback
+        return
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Deploy the stack; the tests of this file go on from each other."""
@@ -222,6 +229,23 @@ def test_a_first_candidate_answers_golden_requests_before_it_serves(shop: Shop) 
 
     shop.approve(3.0)
 
+    assert shop.ask() == pytest.approx(6.0)
+    assert shop.leftovers() == []
+
+
+def test_a_second_fleet_that_the_account_may_not_have_is_refused(shop: Shop) -> None:
+    """The machine asks Service Quotas, to which the functions' network has no way."""
+    quota = "ml.m5.large for endpoint usage"
+    tell(shop.cloud, {quota: 3})
+    try:
+        shop.approve(3.2, error="REFUSED", is_asked=False)
+    finally:
+        tell(shop.cloud, {})
+
+    assert (
+        "the rollout needs 4 ml.m5.large at once for both fleets, and the account may have 3"
+        in shop.loop.audit()[-1].reason
+    )
     assert shop.ask() == pytest.approx(6.0)
     assert shop.leftovers() == []
 

@@ -13,8 +13,6 @@ import pytest
 from rollout_world import ENVIRONMENT, SPEC, with_approver
 
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
-from mlops_runtime.rollout import gather
-from mlops_runtime.rollout.quota import Quotas
 
 NOW = "2017-08-01T09:00:00Z"
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Deploy:one"
@@ -62,8 +60,6 @@ def _request(reason: str, package: str | None = None) -> dict[str, Any]:
 
 def test_from_a_spec_to_a_promotion_and_a_rejection(world: Any, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stack, approval, plan, what the machine does with it, record; then a candidate that loses."""
-    # which moto does not list
-    monkeypatch.setattr(gather, "read_quotas", lambda client, types: Quotas(unread=f"{len(types)} for {bool(client)}"))
     answers: list[dict[str, Any]] = []
     spec_handler = load("serving_spec")
     monkeypatch.setattr(spec_handler, "answer", lambda _, **arguments: answers.append(arguments))

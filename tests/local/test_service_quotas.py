@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from mlops_runtime.rollout.quotas import read_quotas
+from mlops_runtime.rollout.quota import quota_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
 
 NAME = "ml.m5.large for endpoint usage"
+
+
+def read(client: Any, *types: str) -> dict[str, float]:
+    """Read the quotas of some types, page by page."""
+    pages = client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+    found = {quota["QuotaName"]: quota["Value"] for page in pages for quota in page["Quotas"]}
+    return {kind: found[quota_name(kind)] for kind in types}
 
 
 def put(cloud: Cloud, body: object) -> Any:
@@ -33,7 +40,7 @@ def test_every_type_of_an_endpoint_has_a_quota(cloud: Cloud) -> None:
     first = client.list_service_quotas(ServiceCode="sagemaker", MaxResults=10)
     assert len(first["Quotas"]) == 10
     assert "NextToken" in first
-    assert read_quotas(client, ["ml.m5.large", "ml.c7g.xlarge"]).instances == {
+    assert read(client, "ml.m5.large", "ml.c7g.xlarge") == {
         "ml.m5.large": 20.0,
         "ml.c7g.xlarge": 20.0,
     }
@@ -43,7 +50,7 @@ def test_other_quotas_can_be_set(cloud: Cloud) -> None:
     """In place of those before; what SageMaker does not have is refused."""
     try:
         assert put(cloud, {NAME: 3}) == {NAME: 3.0}
-        assert read_quotas(cloud.client("service-quotas"), ["ml.m5.large"]).instances == {"ml.m5.large": 3.0}
+        assert read(cloud.client("service-quotas"), "ml.m5.large") == {"ml.m5.large": 3.0}
         with pytest.raises(urllib.error.HTTPError, match="400"):
             put(cloud, {"ml.none": 3})
     finally:
@@ -57,7 +64,23 @@ def test_only_who_may_is_answered(
     may = acting_as(make_role(allow("servicequotas:ListServiceQuotas")))("service-quotas")
     assert may.list_service_quotas(ServiceCode="sagemaker", MaxResults=1)["Quotas"]
     denied = acting_as(make_role(allow("s3:GetObject")))("service-quotas")
-    assert read_quotas(denied, ["ml.m5.large"]).unread.startswith("AccessDenied")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        read(denied, "ml.m5.large")
+
+
+def test_a_state_machine_asks_with_its_own_rights(
+    run_machine: Callable[..., dict[str, Any]],
+    make_role: Callable[..., str],
+    allow: Callable[..., dict[str, Any]],
+) -> None:
+    """Step Functions calls from outside of any network; its errors have the prefix of the integration's page."""
+    call, arguments = "arn:aws:states:::aws-sdk:servicequotas:listServiceQuotas", {"ServiceCode": "vpc"}
+    may = make_role(allow("servicequotas:ListServiceQuotas"), service="states.amazonaws.com")
+    told = run_machine(may, call, arguments)
+    assert json.loads(told["output"])["Quotas"][0]["QuotaName"] == "VPCs per Region"
+
+    denied = run_machine(make_role(allow("s3:GetObject"), service="states.amazonaws.com"), call, arguments)
+    assert (denied["status"], denied["error"]) == ("FAILED", "ServiceQuotas.AccessDeniedException")
 
 
 def test_all_else_is_refused_by_name(cloud: Cloud) -> None:

@@ -41,6 +41,12 @@ class RolloutAccess:
         """Name of the endpoint."""
         return self.serving.endpoint
 
+    def instance_types(self) -> list[str]:
+        """Return the types of instances that a fleet needs; none where it is serverless or on a cluster."""
+        if self.serving.serverless is not None or self.serving.eks is not None:
+            return []
+        return [self.serving.instance_type, *(variant.instance_type for variant in self.serving.variants or ())]
+
     def preflight(self) -> list[iam.PolicyStatement]:
         """Read package, spec, endpoint, row, alarms, whether the unit rests, and what executions that died have left."""
         return [
@@ -53,7 +59,6 @@ class RolloutAccess:
             # whose a first endpoint is that failed
             iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[self._own()["endpoint"]]),
             describe_alarms_statement(),
-            *self._quotas(),
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
@@ -102,6 +107,7 @@ class RolloutAccess:
             describe_alarms_statement(),
             iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
             iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
+            *self._quotas(),
         ]
 
     def scaling(self) -> list[iam.PolicyStatement]:
@@ -149,7 +155,7 @@ class RolloutAccess:
 
         See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_servicequotas.html (no resource type)
         """
-        if self.serving.serverless is not None or self.serving.eks is not None:
+        if not self.instance_types():
             return []
         return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
 

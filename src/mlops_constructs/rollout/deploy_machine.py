@@ -1,6 +1,9 @@
 """The Deploy machine as data: the one writer of what is live."""
 
+from collections.abc import Collection
+
 from mlops_constructs._states import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task, wait
+from mlops_constructs.rollout.quota_states import UNASKED, quota_states
 from mlops_constructs.rollout.target import (
     FAILED,
     POLL_GRACE_SECONDS,
@@ -44,6 +47,7 @@ def deploy_machine(
     record_arn: str,
     bus_name: str,
     golden_arn: str | None = None,
+    instance_types: Collection[str] = (),
     partition: str = "aws",
 ) -> dict[str, object]:
     """Return the machine that takes one request to a recorded outcome.
@@ -61,6 +65,7 @@ def deploy_machine(
         record_arn: Function ``rollout_record``.
         bus_name: The unit's event bus.
         golden_arn: Function ``rollout_golden``. Default: candidates are not rehearsed.
+        instance_types: Types of instances whose quotas preflight gets. Default: none are asked for.
         partition: AWS partition. Default: ``aws``.
 
     Example:
@@ -79,6 +84,7 @@ def deploy_machine(
     first_busy, busy = target.busy(next_state="IsPatient", partition=partition)
     first_clean_up, clean_up = target.clean_up(next_state="Unlock", partition=partition)
     first_unrecorded, unrecorded = target.unrecorded(next_state="Unlock", partition=partition)
+    asked = quota_states(instance_types, next_state="Preflight", partition=partition) if instance_types else {}
     states: dict[str, State] = {
         "Start": assign(
             "Lock",
@@ -92,12 +98,15 @@ def deploy_machine(
             scaling_failure="",
             orphan=True,
             applied=False,
+            quotas=UNASKED,
+            page="",
         ),
-        "Lock": _lock(endpoint_name, table_name, hold, patience, partition),
+        "Lock": _lock(endpoint_name, table_name, hold, patience, partition, next_state=next(iter(asked), "Preflight")),
         "LockFailed": assign(FAILED, reason="{% 'the endpoint could not be locked: ' & $caught %}"),
+        **asked,
         "Preflight": invoke(
             preflight_arn,
-            {"request": "{% $request %}", "execution": "{% $execution %}", "now": NOW},
+            {"request": "{% $request %}", "execution": "{% $execution %}", "now": NOW, "quotas": "{% $quotas %}"},
             partition=partition,
             next_state="Decide",
             catch="Caught",
@@ -180,7 +189,7 @@ def deploy_machine(
     }
 
 
-def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partition: str) -> State:
+def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partition: str, *, next_state: str) -> State:
     interval = max(_LOCK_INTERVAL_SECONDS, -(-hold // _LOCK_ATTEMPTS))
     waits = {
         "ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"],
@@ -205,7 +214,7 @@ def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partiti
             },
         },
         partition=partition,
-        next_state="Preflight",
+        next_state=next_state,
         catch="LockFailed",
         assign={"patience": f"{{% $toMillis($now()) + {patience * 1000} %}}"},
         retry=[waits],

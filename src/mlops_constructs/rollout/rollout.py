@@ -231,6 +231,7 @@ class Rollout(Construct):
             record_arn=self._record.function_arn,
             bus_name=self._unit.bus.event_bus_name,
             golden_arn=golden,
+            instance_types=self._access.instance_types(),
             partition=cdk.Aws.PARTITION,
         )
         return define_machine(

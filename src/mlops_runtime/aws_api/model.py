@@ -16,6 +16,7 @@ _SDK_NAMES = {
     "eventbridge": "events",
     "sagemakerfeaturestoreruntime": "sagemaker-featurestore-runtime",
     "sagemakerruntime": "sagemaker-runtime",
+    "servicequotas": "service-quotas",
     "sfn": "stepfunctions",
 }
 # only what botocore carries: models of somebody's home folder would make synthesis depend on it

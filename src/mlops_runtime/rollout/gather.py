@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import ContractError
-from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LockRow, ServingSpec
+from mlops_runtime.contracts.rollout import DeployRequest, LockRow, ServingSpec
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.serving import serving, versions
 from mlops_runtime.registry.approval import ApprovalRule, approval_problems
@@ -18,8 +18,7 @@ from mlops_runtime.rollout.leftovers import MAXIMUM, Leftovers, Made
 from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.plan import Facts, live_pointer
 from mlops_runtime.rollout.preflight import verified_spec, wanted_package
-from mlops_runtime.rollout.quota import Quotas, needed
-from mlops_runtime.rollout.quotas import PATIENCE, read_quotas
+from mlops_runtime.rollout.quota import Quotas
 from mlops_runtime.rollout.serving import Serving, Version, read_description, read_serving, read_version
 from mlops_runtime.rollout.succession import way_back
 from mlops_runtime.rollout.table import RolloutTable
@@ -45,7 +44,6 @@ class Sources:
         automation: The unit's freeze calendar and pause.
         rule: Whose approvals count.
         slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
-        clients: Makes the client of Service Quotas, where a rollout needs instances. Default: quotas are not looked at.
     """
 
     sagemaker: "SageMakerClient"
@@ -57,7 +55,6 @@ class Sources:
     automation: Automation
     rule: ApprovalRule
     slots: SlotReader | None = None
-    clients: Callable[..., Any] | None = None
 
     @classmethod
     def from_environment(
@@ -81,16 +78,16 @@ class Sources:
             automation=Automation.from_environment(environ, dynamodb),
             rule=ApprovalRule.from_environment(environ),
             slots=slots,
-            clients=client,
         )
 
-    def facts(self, request: DeployRequest, *, execution: str, now: datetime) -> Facts:
+    def facts(self, request: DeployRequest, *, execution: str, now: datetime, quotas: Quotas | None = None) -> Facts:
         """Read everything that one request is decided on.
 
         Args:
             request: What is asked for.
             execution: ARN of the execution, whose own things are no leftovers.
             now: The time in the cloud.
+            quotas: How many instances the account may have, as the Deploy machine read it. Default: not known.
         """
         row = self.table.read()
         spec, stored = (None, None) if row.desired is None else self._stored(row.desired)
@@ -120,18 +117,8 @@ class Sources:
             approval=self._approval(package, now),
             alarm_states=alarm_states(self.cloudwatch, watched),
             leftovers=self._leftovers(row, facts, execution),
-            quotas=self._quotas(request, facts),
+            quotas=quotas,
         )
-
-    def _quotas(self, request: DeployRequest, facts: Facts) -> Quotas | None:
-        """Return the account's quotas; a way back is never held to them, nor is what has no instances."""
-        spec = facts.spec
-        is_asked = facts.slots is None and request.reason is not DeployReason.ROLLBACK
-        is_at_rest = facts.serving is None or facts.serving.status == "InService"
-        if self.clients is None or not is_asked or not is_at_rest or spec is None or spec.serverless is not None:
-            return None
-        live = () if facts.serving is None or facts.serving.version is None else facts.serving.version.variants
-        return read_quotas(self.clients("service-quotas", config=PATIENCE), needed(spec, live))
 
     def _leftovers(self, row: LockRow, facts: Facts, execution: str) -> Leftovers:
         made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=row.endpoint)

@@ -37,6 +37,7 @@ def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
         record_arn=f"{function}:record",
         bus_name="demand",
         golden_arn=None if rollout.golden is None else f"{function}:golden",
+        instance_types=["ml.m5.large", "ml.c7g.large"],
     )
 
 

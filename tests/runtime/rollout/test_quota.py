@@ -50,35 +50,10 @@ def test_a_plan_is_refused_by_it_and_says_where_it_could_not_be_read() -> None:
     assert said == "; whether the account may have the instances could not be read (AccessDeniedException)"
 
 
-class Listed:
-    """A Service Quotas that lists one quota, and notes that it was asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def get_paginator(self, operation: str) -> "Listed":
-        """Return what gives pages."""
-        assert operation == "list_service_quotas"
-        return self
-
-    def paginate(self, **arguments: str) -> list[dict[str, object]]:
-        """Give one page."""
-        assert arguments == {"ServiceCode": "sagemaker"}
-        self.asked += 1
-        return [{"Quotas": [{"QuotaName": "ml.m5.large for endpoint usage", "Value": 4.0}]}]
-
-
-def test_a_way_back_is_never_held_to_a_quota(world: World) -> None:
-    """Nor is what is not known yet; all else is, and asked for once."""
-    client = Listed()
-    sources = replace(world.sources, clients=lambda *_, **__: client)
+def test_a_plan_is_held_to_the_quotas_that_came_with_the_request(world: World) -> None:
+    """The Deploy machine read them."""
     world.store()
+    quotas = Quotas(instances={"ml.m5.large": 4.0})
 
-    def quotas(reason: str) -> Quotas | None:
-        request = world.request(reason)
-        return sources.facts(request, execution="e", now=NOW).quotas
-
-    assert quotas("rollback") is None
-    assert client.asked == 0
-    assert quotas("approval") == Quotas(instances={"ml.m5.large": 4.0})
-    assert client.asked == 1
+    assert world.sources.facts(world.request("approval"), execution="e", now=NOW, quotas=quotas).quotas == quotas
+    assert world.sources.facts(world.request("approval"), execution="e", now=NOW).quotas is None
