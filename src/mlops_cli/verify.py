@@ -96,9 +96,11 @@ def _run(
     free: bool,
     say: Callable[[str], None],
 ) -> "SignedReport":
+    from mlops_runtime.verify.lock import Lock
     from mlops_runtime.verify.run import Verification
 
-    place = _place(aws, command)
+    place, run = _place(aws, command), secrets.token_hex(4)
+    Lock(place.client("ssm"), place.names, run).check(place.wall(), command=command)
     repository, digest = (
         ("", "")
         if free
@@ -113,7 +115,6 @@ def _run(
         plan = _plan(Path(folder), place, prices, repository=repository, digest=digest, max_usd=max_usd or 0.0)
         plan.check()
         say(f"estimate: {plan.estimate():.2f} USD by the list prices of {prices.region} read on {prices.date}")
-        run = secrets.token_hex(4)
         verification = Verification(place=place, plan=plan, journal=_journal(place), run=run, say=say)
         try:
             return verification.run()

@@ -84,6 +84,20 @@ class Lock:
             raise VerifyError(_busy(self.holder(), now, command)) from error
         self._since = self._renewed = now
 
+    def check(self, now: datetime, *, command: str) -> None:
+        """Refuse to begin while another run holds the lock, before anything is prepared; only ``acquire`` takes it.
+
+        Args:
+            now: The time in the cloud.
+            command: As for ``acquire``.
+
+        Raises:
+            VerifyError: If another run holds it, or left it behind.
+        """
+        holder = self.holder()
+        if holder is not None:
+            raise VerifyError(_busy(holder, now, command))
+
     def take_over(self, now: datetime) -> None:
         """Take the lock from a run that was killed, or take a lock that is free.
 

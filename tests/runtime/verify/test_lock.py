@@ -46,6 +46,18 @@ def test_the_second_is_refused_and_told_of_the_first(lock: Callable[[str], Lock]
     second.acquire(NOW, command=COMMAND)
 
 
+def test_a_look_takes_nothing(lock: Callable[[str], Lock]) -> None:
+    """It refuses what ``acquire`` would, before anything is prepared."""
+    first, second = lock("r1"), lock("r2")
+    second.check(NOW, command=COMMAND)
+    first.acquire(NOW, command=COMMAND)
+
+    with pytest.raises(VerifyError, match=r"run r1\) holds this account"):
+        second.check(NOW, command=COMMAND)
+    with pytest.raises(VerifyError, match="was killed; remove what it left with"):
+        second.check(NOW + HOLDS, command=COMMAND)
+
+
 def test_a_holder_that_works_stays_fresh(lock: Callable[[str], Lock]) -> None:
     """It writes only now and then."""
     first = lock("r1")
