@@ -166,6 +166,53 @@ def verify(
     return lambda *arguments: in_process("verify", "--home", ground.cloud.home, *arguments)
 
 
+def policy(*, without: str = "") -> dict[str, Any]:
+    """The policy of a narrow role, as the page has it."""
+    page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text()
+    (text,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    found: dict[str, Any] = json.loads(text)
+    for statement in found["Statement"]:
+        if isinstance(statement["Action"], list):
+            statement["Action"] = [action for action in statement["Action"] if action != without]
+    return found
+
+
+@pytest.fixture
+def narrow(
+    ground: Ground,
+    verify: Callable[..., Any],
+    in_process: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the verb with the rights of a policy: ``narrow(policy(), "--free")``."""
+    del verify  # for its folder and its assembly
+
+    def run(document: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+        iam, trust = ground.cloud.client("iam"), {"AWS": "arn:aws:iam::000000000000:root"}
+        statement = {"Effect": "Allow", "Principal": trust, "Action": "sts:AssumeRole"}
+        trusting = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        role = iam.create_role(RoleName="Verifier", AssumeRolePolicyDocument=trusting)["Role"]["Arn"]
+        try:
+            iam.put_role_policy(RoleName="Verifier", PolicyName="Verify", PolicyDocument=json.dumps(document))
+            keys = ground.cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="verifier")["Credentials"]
+            path = tmp_path / "aws-config"
+            path.write_text(
+                f"[profile narrow]\nregion = us-east-1\nendpoint_url = {ground.cloud.endpoint_url}\n"
+                f"aws_access_key_id = {keys['AccessKeyId']}\naws_secret_access_key = {keys['SecretAccessKey']}\n"
+                f"aws_session_token = {keys['SessionToken']}\n"
+            )
+            monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+            monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+            ended: subprocess.CompletedProcess[str] = in_process("verify", "--profile", "narrow", *arguments)
+            return ended
+        finally:
+            iam.delete_role_policy(RoleName="Verifier", PolicyName="Verify")
+            iam.delete_role(RoleName="Verifier")
+
+    return run
+
+
 def report(folder: Path) -> SignedReport:
     """The one report of a folder."""
     (path,) = folder.glob("mlops-verify-*.json")
@@ -173,10 +220,10 @@ def report(folder: Path) -> SignedReport:
 
 
 def test_a_whole_run_shows_what_it_can_and_leaves_nothing(
-    ground: Ground, verify: Callable[..., Any], tmp_path: Path
+    ground: Ground, verify: Callable[..., Any], narrow: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Deployed, approved, served, promoted, rolled back, deleted; signed, and checked without an account."""
-    ended = verify(*ground.whole())
+    """Deployed, approved, served, promoted, rolled back, deleted, with the page's narrow role; signed and checked without one."""
+    ended = narrow(policy(), *ground.whole())
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found = report(tmp_path).report
@@ -201,6 +248,18 @@ def test_a_whole_run_shows_what_it_can_and_leaves_nothing(
     refused = verify("--check", path)
     assert refused.returncode == 1
     assert "changed after it was signed" in refused.stderr
+
+
+def test_a_role_without_a_right_fails_by_its_name(ground: Ground, narrow: Callable[..., Any], tmp_path: Path) -> None:
+    """The report names the action; what stands on the failed step is skipped, and everything is removed."""
+    ended = narrow(policy(without="ecr:BatchGetImage"), *ground.whole())
+
+    assert ended.returncode == 1
+    found = {result.claim: result for result in report(tmp_path).report.results}
+    assert "not authorized to perform: ecr:BatchGetImage" in found["approved-model-serves"].evidence
+    assert found["unit-is-deleted-while-serving"].verdict is Verdict.SKIPPED
+    assert found["verify-leaves-nothing"].verdict is Verdict.PASSED
+    ground.holds_nothing_new()
 
 
 def test_the_digest_of_a_new_project_serves_on_the_embedded_cloud(
