@@ -1,22 +1,17 @@
-"""Names, steps, budget and problems of a verification, as data."""
+"""Names, steps and problems of a verification, as data."""
 
 from __future__ import annotations
-
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from mlops_local.aws_claims import read_claims
-from mlops_runtime.price.price_table import PriceError
-from mlops_runtime.verify.budget import Budget
-from mlops_runtime.verify.hourly_price import KEY, NETWORK_ENDPOINT, hourly_prices
+from mlops_runtime.verify.hourly_price import hourly_prices
 from mlops_runtime.verify.names import names
-from mlops_runtime.verify.problems import BudgetError, LeftBehindError, is_cut_off
+from mlops_runtime.verify.problems import LeftBehindError, is_cut_off
 from mlops_runtime.verify.steps import INSTANCE, TEARDOWN, ahead, cost_meanwhile, estimate, steps
 
 PRICES = hourly_prices("us-east-1")
-START = datetime(2026, 11, 28, tzinfo=UTC)
 # what the ledger does not hold: questions about the account, and about this command
 OWN = {
     "region-has-the-endpoint-services",
@@ -30,11 +25,6 @@ OWN = {
     "unit-is-deleted-while-serving",
     "verify-leaves-nothing",
 }
-
-
-def hours(number: float) -> datetime:
-    """So many hours after the start."""
-    return START + timedelta(hours=number)
 
 
 def test_names_differ_by_account_and_region_and_fit() -> None:
@@ -85,35 +75,6 @@ def test_what_is_ahead_of_a_step() -> None:
 
     assert cost_meanwhile(canary, PRICES) == pytest.approx(2 * 0.115 * 35 / 60)
     assert ahead(canary, {INSTANCE: 2}, PRICES) == pytest.approx(4 * 0.115 * 35 / 60)
-
-
-def test_begun_hours_of_the_network_count_whole() -> None:
-    """Instances by the second, endpoints of the network by the hour."""
-    budget = Budget(limit=1, prices=PRICES)
-    budget.start({NETWORK_ENDPOINT: 8, INSTANCE: 2}, START)
-
-    assert budget.spent(hours(0.5)) == pytest.approx(8 * 0.01 + 2 * 0.115 / 2)
-    budget.stop({INSTANCE: 2}, hours(0.5))
-    assert budget.spent(hours(1.5)) == pytest.approx(2 * 8 * 0.01 + 2 * 0.115 / 2)
-
-
-def test_the_budget_keeps_the_teardown_aside() -> None:
-    """What is spent, what is ahead and the teardown together."""
-    budget = Budget(limit=0.30, prices=PRICES, reserve=0.05)
-    budget.start({INSTANCE: 2}, START)
-
-    budget.check(hours(1), ahead=0.02)
-    with pytest.raises(BudgetError, match=r"over --max-usd 0\.3; give at least 0\.31"):
-        budget.check(hours(1), ahead=0.03)
-    with pytest.raises(BudgetError):
-        budget.check(hours(1.1), ahead=0.02)
-
-
-def test_a_region_without_prices_is_refused() -> None:
-    """With those that there are."""
-    with pytest.raises(PriceError, match=r"eu-south-2.*us-west-2"):
-        hourly_prices("eu-south-2")
-    assert hourly_prices("eu-west-1").hour(KEY) == pytest.approx(1 / 730)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""The unit of a verification as a stack: made, refused, broken, deleted."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from mlops_runtime.verify.journal import Journal
+from mlops_runtime.verify.problems import CheckError
+from mlops_runtime.verify.unit import File, Unit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlops_runtime.verify.place import Place
+
+PRICE = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "1"}}
+WORKS = {"Resources": {"Price": PRICE}, "Outputs": {"Name": {"Value": {"Ref": "Price"}}}}
+BREAKS = {
+    "Resources": {
+        "Price": PRICE,
+        "Flow": {"Type": "AWS::EC2::FlowLog", "Properties": {"ResourceType": "VPC"}, "DependsOn": "Price"},
+    }
+}
+
+
+class Made:
+    """A unit whose files are uploaded, with its journal."""
+
+    def __init__(self, place: Place, folder: Path, template: dict[str, Any]) -> None:
+        self.place, self.journal, self.beats = place, Journal(folder / "journal.jsonl"), 0
+        self.journal.begin("run")
+        self.unit = Unit(place, self.journal, self._beat)
+        self.unit.upload([File(key="template.json", read=json.dumps(template).encode)])
+
+    def _beat(self) -> None:
+        self.beats += 1
+
+    def stacks(self) -> list[str]:
+        """Status of each stack of the name."""
+        try:
+            found = self.place.client("cloudformation").describe_stacks(StackName=self.place.names.stack)["Stacks"]
+        except ClientError:
+            return []
+        return [stack["StackStatus"] for stack in found]
+
+
+def test_a_stack_is_deployed_and_deleted(place: Place, tmp_path: Path) -> None:
+    """Its outputs are returned; what is made is in the journal before, and a second deletion finds nothing."""
+    made = Made(place, tmp_path, WORKS)
+
+    outputs = made.unit.deploy("template.json")
+    assert place.client("ssm").get_parameter(Name=outputs["Name"])["Parameter"]["Value"] == "1"
+    assert (made.unit.exists(), made.unit.functions()) == (True, [])
+    assert set(made.journal.left()) == {("bucket", place.names.bucket), ("stack", place.names.stack)}
+    assert made.beats > 0
+
+    assert made.unit.delete() is None
+    assert made.unit.delete() is None
+    assert not made.unit.exists()
+
+
+def test_its_files_are_private_and_tagged(place: Place, tmp_path: Path) -> None:
+    """A second upload meets the bucket of the first."""
+    made, s3 = Made(place, tmp_path, WORKS), place.client("s3")
+    made.unit.upload([File(key="more", read=lambda: b"x")])
+
+    blocked = s3.get_public_access_block(Bucket=place.names.bucket)["PublicAccessBlockConfiguration"]
+    assert all(blocked.values())
+    tags = s3.get_bucket_tagging(Bucket=place.names.bucket)["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == place.names.tags
+    assert {row["Key"] for row in s3.list_objects_v2(Bucket=place.names.bucket)["Contents"]} == {
+        "template.json",
+        "more",
+    }
+
+
+def test_a_change_set_leaves_no_stack(place: Place, tmp_path: Path) -> None:
+    """It is looked at and deleted, with the stack that it began."""
+    made = Made(place, tmp_path, WORKS)
+
+    assert made.unit.check_change_set("template.json") == "1 resources would be added"
+    assert made.stacks() == []
+    assert made.journal.left() == [("bucket", place.names.bucket)]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"Resources": {"Price": {"Type": "AWS::Nowhere::Thing"}}},
+        {"Parameters": {}},
+    ],
+)
+def test_a_template_that_is_refused_is_evidence(place: Place, tmp_path: Path, template: dict[str, Any]) -> None:
+    """And leaves no stack either."""
+    made = Made(place, tmp_path, template)
+
+    with pytest.raises(CheckError, match=r"CloudFormation refuses the template|the change set ended as FAILED"):
+        made.unit.check_change_set("template.json")
+    assert made.stacks() == []
+
+
+def test_a_stack_that_breaks_names_the_resource_and_can_be_deleted(place: Place, tmp_path: Path) -> None:
+    """With CloudFormation's reason."""
+    made = Made(place, tmp_path, BREAKS)
+
+    with pytest.raises(CheckError, match=r"the stack ended as ROLLBACK_COMPLETE: Flow: "):
+        made.unit.deploy("template.json")
+    assert made.stacks() == ["ROLLBACK_COMPLETE"]
+    assert made.unit.delete() is None
+    assert made.stacks() == []
