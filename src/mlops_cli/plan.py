@@ -45,7 +45,8 @@ def plan(
     allow: Annotated[
         list[str] | None,
         typer.Option(
-            help="Logical id of a resource that may be replaced or deleted with its data.", show_default=False
+            help="Logical id of a resource that may be replaced or deleted with its data, or of a bus whose key lacks statements.",
+            show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
@@ -61,7 +62,8 @@ def plan(
 ) -> None:
     """Compare the app's stacks with what is deployed; exit 1 if data would be lost, or a name that would be created exists.
 
-    A key that a unit uses and does not own is read too: exit 1 if its policy does not let services in.
+    A key that a unit uses and does not own is read too: exit 1 if its policy does not let services in, unless `--allow` names the
+    unit's bus. A policy that cannot be read is reported and refuses nothing.
     """
     from mlops_cli.synthesis import notices
     from mlops_runtime.changes import compare, document, existing_document, lines, refusals, refusals_of, unused_names
@@ -75,7 +77,7 @@ def plan(
         with account(profile, home) as aws:
             cloudformation = aws.client("cloudformation")
             versions, problems = read_versions(cloudformation, templates)
-            keys = read_keys(aws, templates)
+            keys = read_keys(aws, templates, allow=allowed)
             schemas = _schemas()
             found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
             existing = names_that_exist(aws, found, versions)
@@ -106,7 +108,8 @@ def plan(
     taken = refusals_of(existing)
     if taken:
         problems.append(f"{len(taken)} of the names that would be created exist already: {taken[0]}")
-    problems += [f"--allow {name} allows nothing of this plan; leave it out" for name in unused_names(found, allowed)]
+    unused = [name for name in unused_names(found, allowed) if name not in keys.allowed]
+    problems += [f"--allow {name} allows nothing of this plan; leave it out" for name in unused]
     if problems:
         raise UserError(f"refused: {'; '.join(problems)}")
 

@@ -1,7 +1,7 @@
 """Whether the keys that units do not own let services in: what `mlops plan` reads of a key's policy before a deployment."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +18,26 @@ class KeyFindings:
 
     Args:
         problems: Keys whose policies lack statements, each with the statements as JSON.
-        notes: Keys that could not be read or judged, each with why.
+        notes: Keys that could not be read or judged, each with why, and problems that the user allows.
+        allowed: Logical ids by which the user allows a problem.
     """
 
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    allowed: frozenset[str] = frozenset()
 
 
-def read_keys(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> KeyFindings:
+def read_keys(
+    aws: "Account", templates: Mapping[str, Mapping[str, Any]], *, allow: Collection[str] = ()
+) -> KeyFindings:
     """Read the policy of each key that a unit uses and does not own.
 
     Args:
         aws: The account that the stacks are for.
         templates: The new template of each stack by the stack's name.
+        allow: Logical ids of buses of units that may use their key as it is, known to the user. Default: none.
     """
-    keys = [(stack, unit, key, template) for stack, template in templates.items() for unit, key in _used(template)]
+    keys = [(stack, template, *used) for stack, template in templates.items() for used in _used(template)]
     if not keys:
         return KeyFindings()
     from botocore.exceptions import ClientError
@@ -43,8 +48,8 @@ def read_keys(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> Key
     place = key_policy.Place(
         partition=arn.split(":")[1], region=aws.client("kms").meta.region_name, account=arn.split(":")[4]
     )
-    problems, notes = [], []
-    for stack, unit, value, template in keys:
+    problems, notes, allowed = [], [], set()
+    for stack, template, bus, unit, value in keys:
         whose = f"key of unit {unit!r} in stack {stack}"
         try:
             key = _resolved(aws, value, template, place)
@@ -58,21 +63,24 @@ def read_keys(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> Key
                 f"{whose}: whether the policy of {key} gives {_names(found.unjudged)} cannot be judged before it is used, by its "
                 "conditions; see that reports, alarms and logs arrive"
             )
-        if found.missing:
-            problems.append(
-                f"{whose}: the policy of {key} lacks {_names(found.missing)}, so that reports, alarms or logs are lost without an "
-                f"error; add to it: {json.dumps(found.missing)}"
-            )
-    return KeyFindings(problems=tuple(problems), notes=tuple(notes))
+        if not found.missing:
+            continue
+        lack = f"{whose}: the policy of {key} lacks {_names(found.missing)}: reports, alarms or logs are lost without an error"
+        if bus in allow:
+            notes.append(f"{lack}; allowed by --allow {bus}")
+            allowed.add(bus)
+        else:
+            problems.append(f"{lack}; add to it, or go on without by --allow {bus}: {json.dumps(found.missing)}")
+    return KeyFindings(problems=tuple(problems), notes=tuple(notes), allowed=frozenset(allowed))
 
 
 def _names(statements: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(statement["Sid"] for statement in statements)
 
 
-def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each unit of a template whose key the template does not define, and the key: its bus has the unit's tag."""
-    for resource in template.get("Resources", {}).values():
+def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield the bus, the name and the key of each unit of a template that does not define the key: the bus has the unit's tag."""
+    for name, resource in template.get("Resources", {}).items():
         properties = resource.get("Properties", {})
         key = properties.get("KmsKeyIdentifier")
         tags = {t["Key"]: t["Value"] for t in properties.get("Tags", ()) if isinstance(t, Mapping)}
@@ -80,7 +88,7 @@ def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             continue
         is_own = isinstance(key, Mapping) and "Fn::GetAtt" in key
         if not is_own:
-            yield str(tags["mlops:unit"]), key
+            yield name, str(tags["mlops:unit"]), key
 
 
 def _resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Place") -> str:

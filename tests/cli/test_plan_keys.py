@@ -21,7 +21,7 @@ ROOT = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
 def plan(on_cloud: Run, tmp_path: Path, unique_stack: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Plan a unit's bus with a key: ``plan(key, Parameter={...})``."""
 
-    def run(key: Any, **parameters: Any) -> subprocess.CompletedProcess[str]:
+    def run(key: Any, *options: str, **parameters: Any) -> subprocess.CompletedProcess[str]:
         folder = tmp_path / "cdk.out"
         folder.mkdir(exist_ok=True)
         artifact = {
@@ -34,7 +34,7 @@ def plan(on_cloud: Run, tmp_path: Path, unique_stack: str) -> Callable[..., subp
         bus = {"Type": "AWS::Events::EventBus", "Properties": {"Name": "b", "KmsKeyIdentifier": key, "Tags": tags}}
         template = {"Resources": {"Bus": bus}, "Parameters": parameters}
         (folder / "stack.template.json").write_text(json.dumps(template))
-        return on_cloud("plan", "--app", str(folder))
+        return on_cloud("plan", "--app", str(folder), *options)
 
     return run
 
@@ -62,6 +62,17 @@ def test_a_key_without_the_statements_is_refused_with_them(plan: Any, cloud: Clo
 
     lend(cloud, key, *printed)
     assert plan(key).returncode == 0
+
+
+def test_a_key_may_be_used_as_it_is_knowingly(plan: Any, key: str) -> None:
+    """By the bus's logical id; what is lost is still said. A name that allows nothing is refused as ever."""
+    allowed = plan(key, "--allow", "Bus")
+
+    assert allowed.returncode == 0
+    assert f"the policy of {key} lacks Logs, Alarms, Events, LogDelivery" in allowed.stderr
+    assert "allowed by --allow Bus" in allowed.stderr
+    assert "or go on without by --allow Bus: [{" in plan(key).stderr
+    assert "--allow Other allows nothing of this plan" in plan(key, "--allow", "Bus", "--allow", "Other").stderr
 
 
 def test_a_condition_that_stops_eventbridge_is_found(plan: Any, cloud: Cloud, key: str) -> None:

@@ -111,7 +111,8 @@ def read_policy(policy: str, place: Place) -> Findings:
     """Compare a key's policy with the statements that it needs.
 
     A statement counts where it names the principal and the actions without a condition, or under conditions that what the service
-    sends meets; under a condition that it certainly does not meet it does not count. Statements that deny are not read.
+    sends meets; under a condition that it certainly does not meet it does not count. ``NotAction`` gives all actions but those that
+    it names; whom ``NotPrincipal`` lets in is not judged. Statements that deny are not read.
 
     Args:
         policy: The key's policy as JSON.
@@ -152,19 +153,40 @@ def _verdict(needed: Statement, allowing: Sequence[Mapping[str, Any]], place: Pl
     ((kind, name),) = needed["Principal"].items()
     names = {name, place.account, "*"} if kind == "AWS" else {name, "*"}
     request = _request(needed, place)
-    granted: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
+    granted: dict[Verdict, list[Mapping[str, Any]]] = {verdict: [] for verdict in Verdict}
     for statement in allowing:
-        if _names(statement.get("Principal"), kind) & names:
-            verdict = judge(statement.get("Condition", {}), request)
-            granted[verdict] += map(str, _listed(statement.get("Action")))
+        reached = _reaches(statement, kind, names)
+        met = judge(statement.get("Condition", {}), request)
+        verdict = next((v for v in (Verdict.FAILS, Verdict.UNKNOWN) if v in (reached, met)), Verdict.HOLDS)
+        granted[verdict].append(statement)
     if _grants(granted[Verdict.HOLDS], needed):
         return Verdict.HOLDS
     may = _grants(granted[Verdict.HOLDS] + granted[Verdict.UNKNOWN], needed)
     return Verdict.UNKNOWN if may else Verdict.FAILS
 
 
-def _grants(actions: Sequence[str], needed: Statement) -> bool:
-    return all(any(covers(given.lower(), action.lower()) for given in actions) for action in needed["Action"])
+def _reaches(statement: Mapping[str, Any], kind: str, names: set[str]) -> Verdict:
+    """Return whether a statement is for a principal; IAM's guide advises against allowing by ``NotPrincipal``.
+
+    See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+    """
+    if "NotPrincipal" in statement:
+        return Verdict.FAILS if _names(statement["NotPrincipal"], kind) & names else Verdict.UNKNOWN
+    return Verdict.HOLDS if _names(statement.get("Principal"), kind) & names else Verdict.FAILS
+
+
+def _grants(statements: Sequence[Mapping[str, Any]], needed: Statement) -> bool:
+    return all(any(_allows(statement, action) for statement in statements) for action in needed["Action"])
+
+
+def _allows(statement: Mapping[str, Any], action: str) -> bool:
+    """Return whether a statement gives an action; ``NotAction`` gives all but those that it names.
+
+    See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notaction.html
+    """
+    element = "NotAction" if "NotAction" in statement else "Action"
+    is_named = any(covers(str(given).lower(), action.lower()) for given in _listed(statement.get(element)))
+    return is_named is (element == "Action")
 
 
 def _names(principal: Any, kind: str) -> set[str]:

@@ -160,6 +160,37 @@ def test_a_right_to_grants_is_no_right_to_use() -> None:
     assert _missing(account, *shared_key_statements(PLACE)[2:]) == ["Use"]
 
 
+@pytest.mark.parametrize(
+    ("others", "missing"), [("s3:*", []), (["kms:ScheduleKeyDeletion", "kms:Put*"], []), ("kms:gen*", ["Alarms"])]
+)
+def test_all_actions_but_some_are_given(others: Any, missing: list[str]) -> None:
+    """``NotAction`` gives what it does not name, also by a pattern."""
+    statements = _with("Alarms", NotAction=others)
+    for statement in statements:
+        if "NotAction" in statement:
+            del statement["Action"]
+
+    assert _missing(*statements) == missing
+
+
+@pytest.mark.parametrize(
+    ("others", "missing", "unjudged"),
+    [
+        ({"AWS": "arn:aws:iam::444455556666:root"}, [], ["Events"]),
+        ({"Service": "events.amazonaws.com"}, ["Events"], []),
+        ("*", ["Events"], []),
+    ],
+)
+def test_whom_not_principal_lets_in_is_not_judged(others: Any, missing: list[str], unjudged: list[str]) -> None:
+    """But whom it names is not let in."""
+    statements = _with("Events", NotPrincipal=others)
+    for statement in statements:
+        if "NotPrincipal" in statement:
+            del statement["Principal"]
+
+    assert (_missing(*statements), _unjudged(*statements)) == (missing, unjudged)
+
+
 @pytest.mark.parametrize("odd", ["text", 3, None, [], {"Effect": "Allow", "Principal": 4, "Action": "kms:*"}])
 def test_what_is_not_a_statement_allows_nothing(odd: Any) -> None:
     """And the others still count."""
