@@ -6,6 +6,7 @@ its host would be taken for S3 and answered with a bucket that does not exist.
 
 import html
 import json
+from collections import Counter
 from urllib.parse import parse_qs
 
 from ministack import app
@@ -20,6 +21,13 @@ compat.expect("ministack.core.router", detect_service="(method, path, headers, q
 
 CODE = "NotInEmbeddedCloud"
 _STATUS = 403  # SDKs do not retry it
+_NAMES = 1000  # hosts that are counted by name
+_refused: Counter[str] = Counter()
+
+
+def refused() -> dict[str, int]:
+    """Return how many requests to hosts of AWS were refused here, by host."""
+    return dict(_refused)
 
 
 def refusal(method: str, path: str, headers: dict[str, str], query: str) -> str | None:
@@ -58,6 +66,7 @@ def with_refusals(application: Application) -> Application:
         if message is None:
             await application(scope, receive, send)
             return
+        _count(headers.get("host", "").partition(":")[0])
         content_type, body = _answer(headers.get("content-type", ""), message)
         await send({
             "type": "http.response.start",
@@ -71,6 +80,11 @@ def with_refusals(application: Application) -> Application:
         await send({"type": "http.response.body", "body": body})
 
     return serve
+
+
+def _count(host: str) -> None:
+    if kind(host) is Kind.ENDPOINT:
+        _refused[host if host in _refused or len(_refused) < _NAMES else "others"] += 1
 
 
 def _answer(content_type: str, message: str) -> tuple[str, bytes]:

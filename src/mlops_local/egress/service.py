@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from mlops_local import settings
-from mlops_local.egress import environment, hosts
+from mlops_local.egress import environment, hosts, refusals
 from mlops_local.egress.authority import Authority
 from mlops_local.egress.proxy import Proxy
 from mlops_local.egress.upstream import Upstream
@@ -29,4 +29,15 @@ def start() -> None:
         upstream=Upstream(outer),
     )
     proxy.start()
-    ROUTES["/_mlops/egress"] = lambda _method, _body: (200, proxy.report())
+    ROUTES["/_mlops/egress"] = lambda _method, _body: (200, _report(proxy))
+
+
+def _report(proxy: Proxy) -> dict[str, dict[str, int]]:
+    """Return the proxy's counts; what it led to the embedded cloud and was refused there is refused, not served."""
+    found = proxy.report()
+    for host, count in refusals.refused().items():
+        found["refused"][host] = found["refused"].get(host, 0) + count
+        served = found["served"].pop(host, 0) - count
+        if served > 0:
+            found["served"][host] = served
+    return {verdict: dict(sorted(counts.items())) for verdict, counts in found.items()}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from tests.local.egress.conftest import Recording
 
 from mlops_local.cloud import Cloud
@@ -37,11 +38,16 @@ def test_a_shell_stays_right_over_a_restart(
     assert again.count("BEGIN CERTIFICATE") == 1
     sts = boto3.client("sts", endpoint_url="https://sts.us-east-1.amazonaws.com")
     assert sts.get_caller_identity()["Account"] == "000000000000"
+    polly = boto3.client("polly", endpoint_url="https://polly.us-east-1.amazonaws.com")
+    with pytest.raises(ClientError, match="is not in the embedded cloud"):
+        polly.list_lexicons()
     foreign = boto3.client("s3", endpoint_url="https://storage.example")
     with pytest.raises(Exception, match="Failed to connect to proxy URL"):
         foreign.list_buckets()
     assert {row[1] for row in company.seen} == {"storage.example:443"}
-    assert second.status()["hosts"]["served"] == {"sts.us-east-1.amazonaws.com": 1}
+    hosts = second.status()["hosts"]
+    assert hosts["served"] == {"sts.us-east-1.amazonaws.com": 1}
+    assert hosts["refused"] == {"polly.us-east-1.amazonaws.com": 1}
 
 
 def test_no_file_of_a_cloud_holds_a_key(own_cloud: Callable[..., Cloud]) -> None:
