@@ -39,6 +39,10 @@ class Check:
     fix: str | None = None
     is_needed: bool = True
 
+    def rank(self) -> int:
+        """Return how urgent it is: 0 blocks, 1 may be put off, 2 is well."""
+        return 2 if self.fix is None else int(not self.is_needed)
+
     def line(self) -> str:
         """Return what a person reads."""
         if self.fix is None:
@@ -58,7 +62,8 @@ def doctor(
             raise UserError(f"this job cannot deploy: {'; '.join(problems)}")
         typer.echo(f"ok    {os.environ['CI_PROJECT_PATH']} may deploy from {os.environ['CI_COMMIT_REF_NAME']}")
         return
-    checks = [*machine_checks(Path()), _account(profile, home)]
+    # what blocks comes first; among equals the order in which a command needs it
+    checks = sorted([*machine_checks(Path()), _account(profile, home)], key=Check.rank)
     for check in checks:
         typer.echo(check.line())
     wrong = [check.name for check in checks if check.fix is not None and check.is_needed]

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -69,8 +70,22 @@ def status(
     # what does not fit goes on in the next line, a name at its end or not: who copies an ARN needs all of it
     table = Table("name", Column("value", overflow="fold"), show_header=False)
     for name, value in report.items():
-        table.add_row(name, value if isinstance(value, str) else json.dumps(value, default=str))
+        table.add_row(name, "\n".join(_lines(value)))
     Console().print(table)
+
+
+def _lines(value: object) -> list[str]:
+    """Return what a person reads of a value: a line for each part of it."""
+    if isinstance(value, Mapping):
+        shown = {str(name): _lines(part) for name, part in value.items()}
+        return [line for name, part in shown.items() for line in _under(name, part)] or ["none"]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [line for part in value for line in _lines(part)] or ["none"]
+    return ["none" if value is None else str(value)]
+
+
+def _under(name: str, part: Sequence[str]) -> list[str]:
+    return [f"{name}: {part[0]}"] if len(part) == 1 else [f"{name}:", *(f"  {line}" for line in part)]
 
 
 @app.command()

@@ -35,6 +35,7 @@ Role = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 
+_TABLE_WIDTH = 120  # of a terminal; a narrower one gets lines
 _PACKAGE = re.compile(
     r"(?:arn:[a-z-]+:sagemaker:[a-z0-9-]+:\d{12}:model-package/)?([a-zA-Z0-9](?:-*[a-zA-Z0-9]){0,62})/(\d{1,9})"
 )
@@ -79,6 +80,10 @@ def list_(
     from rich.table import Table
     from rich.text import Text
 
+    if Console().width < _TABLE_WIDTH:
+        for each in found:
+            _print_narrow(each)
+        return
     table = Table()
     table.add_column(
         "package", overflow="fold", no_wrap=True, min_width=max(len(each.version) for each in found)
@@ -324,6 +329,15 @@ def _verdict(found: "Review") -> str:
     if found.problems:
         return f"no: {found.problems[0]}"
     return "yes" if found.approval == "Approved" else "once approved"
+
+
+def _print_narrow(found: "Review") -> None:
+    """Print a package without a table: on a narrow terminal the columns would be a word wide."""
+    typer.echo(f"{found.version}  {found.approval}")
+    typer.echo(f"  registered:      {_minute(found.registered)}")
+    if found.changed_by is not None:
+        typer.echo(f"  last changed by: {_who(found.changed_by)}")
+    typer.echo(f"  may be deployed: {_verdict(found)}")
 
 
 def _minute(at: datetime) -> str:

@@ -1,6 +1,7 @@
 """``mlops deploy`` and ``mlops destroy``: stacks of an app on the embedded cloud."""
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from mlops_cli.local import Home, home_folder
 App = Annotated[
     str | None, typer.Option(help="Command that synthesizes. Default: `app` of cdk.json.", show_default=False)
 ]
+# as CloudFormation's handlers say it
+_TAKEN = re.compile(r"already exists", re.IGNORECASE)
+_ADOPT = "mlops plan names what exists before a deployment, and docs/adopt.md how to adopt or delete it"
 Stacks = Annotated[list[str] | None, typer.Argument(help="Stack names. Default: all of the app.", show_default=False)]
 
 
@@ -29,7 +33,12 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
         for notice in notices(Path(folder), stacks):
             typer.echo(notice, err=True)
         shown_events = _Progress()
-        outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=shown_events)
+        try:
+            outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=shown_events)
+        except deployer.DeployError as error:
+            if _TAKEN.search(str(error)):
+                raise UserError(f"{error}; {_ADOPT}") from error
+            raise
     if not shown_events.count:
         typer.echo("no changes")
     for stack, values in outputs.items():

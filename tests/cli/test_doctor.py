@@ -27,7 +27,7 @@ def test_a_machine_that_has_all_is_well(on_cloud: Run) -> None:
 
     assert result.returncode == 0, result.stdout
     lines = {line[6:].partition(":")[0]: line for line in result.stdout.splitlines()}
-    assert list(lines) == ["Python", "node", "cdk", "byte code", "function layers", "disk", "account"]
+    assert sorted(lines) == ["Python", "account", "byte code", "cdk", "disk", "function layers", "node"]
     assert all(lines[name].startswith("ok ") for name in ("Python", "node", "byte code", "disk", "account"))
     assert "arn:aws:iam::000000000000:root at http://127.0.0.1:" in lines["account"]
 
@@ -40,7 +40,9 @@ def test_fails_without_an_account(mlops: Run, tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert result.returncode == 1
-    assert "WRONG account: could not connect to the endpoint URL" in result.stdout
+    assert result.stdout.startswith("WRONG account: could not connect to the endpoint URL")
+    ranks = [("WRONG", "note ", "ok   ").index(line[:5]) for line in result.stdout.splitlines()]
+    assert ranks == sorted(ranks)
     assert "start what AWS_ENDPOINT_URL names, or unset it" in result.stdout
     assert result.stderr == "mlops: account: see the fixes above\n"
 

@@ -89,8 +89,10 @@ def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
 
     assert status["recorded"] == ["recorded/Flow (AWS::EC2::FlowLog)"]
     rows = {cells[0]: cells[1] for line in table.splitlines() if len(cells := _cells(line)) == 2}
-    assert rows["recorded"] == '["recorded/Flow (AWS::EC2::FlowLog)"]'
-    assert rows.keys() == status.keys()
+    assert rows["recorded"] == "recorded/Flow (AWS::EC2::FlowLog)"
+    assert {name for name in rows if name} == status.keys()
+    assert "served: none" in rows["hosts"]
+    assert not [line for line in table.splitlines() if "{" in line or "[" in line]
     assert (rows["endpoint_url"], rows["pid"]) == (status["endpoint_url"], str(status["pid"]))
     assert "\N{HORIZONTAL ELLIPSIS}" not in mlops("local", "status", "--home", home, COLUMNS="40").stdout
 

@@ -141,9 +141,13 @@ def test_a_version_is_whole_on_a_narrow_terminal(registry: Registry, mlops: Any)
     """It is what the other commands are given."""
     package = registry.register("narrow")
 
-    listed = mlops("models", "list", GROUP, "--home", registry.home, COLUMNS="60")
+    listed = mlops("models", "list", GROUP, "--home", registry.home, COLUMNS="80")
 
-    assert f"{package} " in listed.stdout
+    lines = listed.stdout.splitlines()
+    first = lines.index(f"{package}  PendingManualApproval")
+    assert lines[first + 1].startswith("  registered:      20")
+    assert "  may be deployed: once approved" in lines[first + 2 : first + 4]
+    assert "\N{BOX DRAWINGS LIGHT VERTICAL}" not in listed.stdout
 
 
 def test_json_is_what_a_program_reads(registry: Registry, models: Any) -> None:

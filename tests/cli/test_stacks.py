@@ -356,3 +356,21 @@ def test_fails_with_the_apps_own_error(on_cloud: Run, app: Callable[..., None], 
     assert result.stderr == (
         "mlops: the app 'python app.py' failed to synthesize: ValueError: percent must be at most 50, got 60\n"
     )
+
+
+def test_a_name_that_exists_leads_to_plan_and_to_the_page(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
+    """What CloudFormation says alone does not say what to do."""
+    app(HALF)
+    cloud.client("ssm").put_parameter(Name="cli-half", Type="String", Value="of another stack")
+    try:
+        refused = mlops("deploy", "--home", cloud.home)
+    finally:
+        cloud.client("ssm").delete_parameter(Name="cli-half")
+        mlops("destroy", "--home", cloud.home)
+
+    assert refused.returncode == 1
+    assert "already exists" in refused.stderr
+    assert (
+        "mlops plan names what exists before a deployment, and docs/adopt.md how to adopt or delete it"
+        in refused.stderr
+    )
