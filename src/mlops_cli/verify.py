@@ -269,7 +269,6 @@ def _plan(
         files=[File(key=asset.key, read=asset.read) for asset in stack.assets],
         prices=prices,
         max_usd=max_usd,
-        is_free_only=not digest,
         repository=repository,
         digest=digest,
         version=importlib.metadata.version("mlops-constructs"),

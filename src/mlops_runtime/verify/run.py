@@ -32,7 +32,6 @@ from mlops_runtime.verify.template import Template
 from mlops_runtime.verify.unit import File, Unit
 
 _ROUNDS = 3
-_NO_IMAGE = "needs a serving image in ECR: --image REPOSITORY@sha256:DIGEST"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +45,8 @@ class Plan:
         files: The assembly's files, the template among them.
         prices: The region's prices.
         max_usd: What may be spent.
-        is_free_only: Whether only the free steps run.
         repository: Repository of the serving image; empty where there is none.
-        digest: Its digest; empty where there is none.
+        digest: Its digest; empty where only the free steps run.
         version: Version of the package.
         versions: Versions of what it stands on.
     """
@@ -59,7 +57,6 @@ class Plan:
     files: Sequence[File]
     prices: HourlyPrices
     max_usd: float
-    is_free_only: bool
     repository: str
     digest: str
     version: str
@@ -67,11 +64,8 @@ class Plan:
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps that run."""
-        return tuple(
-            step
-            for step in steps(interface_endpoints=len(self.template.interface_services()))
-            if (step.is_free or not self.is_free_only) and (self.digest or not step.needs_image)
-        )
+        found = steps(interface_endpoints=len(self.template.interface_services()))
+        return tuple(step for step in found if step.is_free or self.digest)
 
     def estimate(self) -> float:
         """Return USD that the steps cost if each takes all of its time."""
@@ -313,7 +307,7 @@ class Verification:
         for step in (*steps(interface_endpoints=0), TEARDOWN):
             for claim in step.claims:
                 if claim not in done:
-                    reason = self._stopped or ("--free" if plan.is_free_only else _NO_IMAGE)
+                    reason = self._stopped or "--free"
                     self._record(claim, Verdict.SKIPPED, reason, 0.0)
         now = place.now()
         report = VerifyReport(

@@ -19,7 +19,6 @@ class Step:
         minutes: How long it may take on AWS; 0 for what is free.
         keeps: What it makes that exists until the teardown, by kind of the price table.
         meanwhile: What exists only while it runs.
-        needs_image: Whether it needs a serving image in ECR.
     """
 
     name: str
@@ -27,11 +26,10 @@ class Step:
     minutes: int = 0
     keeps: Mapping[str, int] = field(default_factory=dict)
     meanwhile: Mapping[str, int] = field(default_factory=dict)
-    needs_image: bool = False
 
     @property
     def is_free(self) -> bool:
-        """Whether it makes nothing that is paid by the hour."""
+        """Whether it makes nothing that is paid by the hour, and needs no serving image."""
         return self.minutes == 0
 
 
@@ -55,42 +53,25 @@ def steps(*, interface_endpoints: int) -> tuple[Step, ...]:
             claims=("unit-deploys-without-a-model", "functions-fit-lambda-limits"),
             minutes=15,
             keeps={NETWORK_ENDPOINT: interface_endpoints, KEY: 1},
-            needs_image=True,
         ),
-        Step(
-            name="approver",
-            claims=("approval-status-key-is-evaluated", "approver-is-a-session"),
-            minutes=2,
-            needs_image=True,
-        ),
+        Step(name="approver", claims=("approval-status-key-is-evaluated", "approver-is-a-session"), minutes=2),
         Step(
             name="first_model",
             claims=("approved-model-serves", "data-capture-in-new-accounts"),
             minutes=20,
             keeps={INSTANCE: FLEET},
-            needs_image=True,
         ),
         Step(
-            name="approval_events",
-            claims=("approval-event-names-fields", "repeated-approval-sends-event"),
-            minutes=5,
-            needs_image=True,
+            name="approval_events", claims=("approval-event-names-fields", "repeated-approval-sends-event"), minutes=5
         ),
         Step(
             name="canary",
             claims=("canary-promotes", "metrics-by-endpoint-config"),
             minutes=35,
             meanwhile={INSTANCE: FLEET},
-            needs_image=True,
         ),
-        Step(
-            name="rollback",
-            claims=("alarm-returns-to-old-config",),
-            minutes=30,
-            meanwhile={INSTANCE: FLEET},
-            needs_image=True,
-        ),
-        Step(name="flow_logs", claims=("isolated-network-reaches-services",), minutes=2, needs_image=True),
+        Step(name="rollback", claims=("alarm-returns-to-old-config",), minutes=30, meanwhile={INSTANCE: FLEET}),
+        Step(name="flow_logs", claims=("isolated-network-reaches-services",), minutes=2),
     )
 
 

@@ -51,8 +51,7 @@ def test_free_steps_make_nothing_that_is_paid_and_come_first() -> None:
     free = [step.is_free for step in found]
 
     assert free == sorted(free, reverse=True)
-    assert all(not step.keeps and not step.meanwhile and not step.needs_image for step in found if step.is_free)
-    assert all(step.needs_image for step in found if not step.is_free)
+    assert all(not step.keeps and not step.meanwhile for step in found if step.is_free)
 
 
 def test_the_estimate_counts_all_of_the_time() -> None:
