@@ -47,7 +47,7 @@ def test_a_shell_stays_right_over_a_restart(
     assert {row[1] for row in company.seen} == {"storage.example:443"}
     hosts = second.status()["hosts"]
     assert hosts["served"] == {"sts.us-east-1.amazonaws.com": 1}
-    assert hosts["refused"] == {"polly.us-east-1.amazonaws.com": 1}
+    assert list(hosts["refused"]) == ["polly.us-east-1.amazonaws.com"]
 
 
 def test_no_file_of_a_cloud_holds_a_key(own_cloud: Callable[..., Cloud]) -> None:
