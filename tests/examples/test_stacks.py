@@ -1,5 +1,6 @@
 """The example stacks together: what each defines, and a network that they share where one is given."""
 
+import functools
 import json
 
 import aws_cdk as cdk
@@ -12,11 +13,18 @@ CONTEXT = {"image_digest": "sha256:" + "0" * 64}
 UNITS = ("CustomerBehavior", "DemandForecasting", "DynamicPricing")
 
 
-def templates(folder, **context):
+def synthesize(folder, context):
     """Synthesize the app with further context; return each stack's resources."""
     app = cdk.App(outdir=str(folder), context={**CONTEXT, **context})
     compose(app)
     return {stack.stack_name: stack.template["Resources"] for stack in app.synth().stacks}
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory):
+    """Return each stack's resources for a context, synthesized once: ``templates(stacks=["FirstEndpoint"])``."""
+    made = functools.cache(lambda text: synthesize(tmp_path_factory.mktemp("made"), json.loads(text)))
+    return lambda **context: made(json.dumps(context, sort_keys=True))
 
 
 def resources(template, kind):
@@ -25,9 +33,9 @@ def resources(template, kind):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(templates):
     """Return the templates without further context."""
-    return templates(tmp_path_factory.mktemp("alone"))
+    return templates()
 
 
 def test_units_share_the_platforms_network(alone):
@@ -42,9 +50,9 @@ def test_units_share_the_platforms_network(alone):
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_unit_alone_makes_its_network(tmp_path, unit):
+def test_a_unit_alone_makes_its_network(templates, unit):
     """It deploys, changes and goes without the others."""
-    made = templates(tmp_path, stacks=[unit])
+    made = templates(stacks=[unit])
     assert set(made) == {unit}
     assert len(resources(made[unit], "AWS::EC2::VPC")) == 1
     assert "Fn::ImportValue" not in json.dumps(made[unit])
@@ -54,22 +62,24 @@ def _services(template):
     return {json.dumps(endpoint["ServiceName"]) for endpoint in resources(template, "AWS::EC2::VPCEndpoint")}
 
 
-def test_the_shared_network_reaches_what_each_unit_reaches_in_its_own(tmp_path):
+def test_the_shared_network_reaches_what_each_unit_reaches_in_its_own(templates):
     """Units add endpoints to a network that they made, never to one that is given."""
     eks = {
         "target": "eks",
         "cluster": {"name": "r", "security_group_id": "sg-0123456789abcdef0", "subnet_cidrs": ["10.0.0.0/17"]},
     }
-    for number, context in enumerate(({}, eks)):
-        shared = _services(templates(tmp_path / f"shared-{number}", **context)["RetailPlatform"])
+    for context in ({}, eks):
+        shared = _services(templates(**context)["RetailPlatform"])
         for unit in UNITS:
-            own = _services(templates(tmp_path / f"{unit}-{number}", stacks=[unit], **context)[unit])
+            # the target is that of one unit; the stacks of the others do not look at it
+            own_context = context if unit == "DemandForecasting" else {}
+            own = _services(templates(stacks=[unit], **own_context)[unit])
             assert own <= shared, own - shared
 
 
-def test_zones_of_the_shared_network_can_be_named(tmp_path):
+def test_zones_of_the_shared_network_can_be_named(templates):
     """By context, as names."""
-    made = templates(tmp_path, stacks=["CustomerBehavior", "DynamicPricing"], zones=["us-east-1b", "us-east-1c"])
+    made = templates(stacks=["CustomerBehavior", "DynamicPricing"], zones=["us-east-1b", "us-east-1c"])
     zones = [subnet["AvailabilityZone"] for subnet in resources(made["RetailPlatform"], "AWS::EC2::Subnet")]
     assert zones == ["us-east-1b", "us-east-1c"]
 
@@ -104,29 +114,29 @@ def test_how_models_take_over(alone, unit, instances, kind, percent):
     assert f'"percent":{percent}' in text
 
 
-def test_units_share_a_network_that_is_given(tmp_path):
+def test_units_share_a_network_that_is_given(templates):
     """No unit makes one, and their security groups are in it."""
     network = {
         "vpc_id": "vpc-1",
         "availability_zones": ["us-east-1a", "us-east-1b"],
         "subnet_ids": ["subnet-a", "subnet-b"],
     }
-    shared = templates(tmp_path, network=network)
+    shared = templates(network=network)
     for unit in UNITS:
         assert resources(shared[unit], "AWS::EC2::VPC") == []
         assert {group["VpcId"] for group in resources(shared[unit], "AWS::EC2::SecurityGroup")} == {"vpc-1"}
 
 
-def test_one_stack_is_the_same_alone(alone, tmp_path):
+def test_one_stack_is_the_same_alone(alone, templates):
     """What context lists is all there is, resource by resource as in the whole app."""
-    assert templates(tmp_path, stacks=["FirstEndpoint"]) == {"FirstEndpoint": alone["FirstEndpoint"]}
+    assert templates(stacks=["FirstEndpoint"]) == {"FirstEndpoint": alone["FirstEndpoint"]}
     with pytest.raises(ValueError, match=r"context stacks must be among DemandForecasting, .*, got 'Demand'"):
-        templates(tmp_path / "unknown", stacks=["Demand"])
+        templates(stacks=["Demand"])
 
 
 def test_a_unit_deploys_with_the_network_before_it(cloud, tmp_path):
     """By its name alone, as the CDK CLI does; both go, the unit first, and a second time all is as it was."""
-    templates(tmp_path, stacks=["CustomerBehavior", "DynamicPricing"])
+    synthesize(tmp_path, {"stacks": ["CustomerBehavior", "DynamicPricing"]})
     stacks = cloud.client("cloudformation")
     for _ in range(2):
         deployer.deploy(cloud, tmp_path, stacks=["DynamicPricing"])
