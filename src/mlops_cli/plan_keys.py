@@ -65,7 +65,7 @@ def read_keys(
             )
         if not found.missing:
             continue
-        lack = f"{whose}: the policy of {key} lacks {_names(found.missing)}: reports, alarms or logs are lost without an error"
+        lack = f"{whose}: the policy of {key} lacks {_names(found.missing)}, so reports, alarms or logs are lost without an error"
         if bus in allow:
             notes.append(f"{lack}; allowed by --allow {bus}")
             allowed.add(bus)
