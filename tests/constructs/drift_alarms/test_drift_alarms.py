@@ -265,6 +265,12 @@ def test_fails_on_a_monitor_of_another_unit(define: Callable[..., Any]):
         DriftAlarms(stack, "Alarms", business_unit=other, monitor=made.monitor, wape_ratio=0.5)
 
 
+@pytest.fixture(scope="module")
+def watched(define_once: Callable[..., Any]) -> Any:
+    """A unit whose monitor is given alarms that cannot be; nobody looks at its template."""
+    return define_once()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -290,7 +296,14 @@ def test_fails_on_a_monitor_of_another_unit(define: Callable[..., Any]):
         ),
     ],
 )
-def test_fails_when_it_cannot_be(define: Callable[..., Any], arguments: dict[str, Any], message: str):
+def test_fails_when_it_cannot_be(watched: Any, arguments: dict[str, Any], message: str):
     """A limit that would always ring, an alarm that there is not, a feature without a metric."""
     with pytest.raises(ValidationError, match=message):
-        define(alarms=arguments)
+        DriftAlarms(
+            watched.stack,
+            f"Wrong{len(watched.stack.node.children)}",
+            business_unit=watched.unit,
+            monitor=watched.monitor,
+            retraining=watched.retraining,
+            **arguments,
+        )
