@@ -25,11 +25,5 @@ class FirstEndpoint(cdk.Stack):
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="first")
         capacity = EndpointCapacity.instances("ml.m5.large", count=1)
         ModelEndpoint(
-            self,
-            "Endpoint",
-            business_unit=unit,
-            registry=registry,
-            name="first",
-            image=image,
-            capacity=capacity,
+            self, "Endpoint", business_unit=unit, registry=registry, name="first", image=image, capacity=capacity
         )
