@@ -123,7 +123,7 @@ class LivePointer:
 
     ``previous`` is the config that a rollback goes back to, ``kept`` those before it, newest first. On EKS ``previous_package`` is
     what it is made of: a slot that rests may be given something else, so the version is made anew. ``baseline_sha256`` is of the
-    baseline's bytes.
+    baseline's bytes, ``artifact_sha256`` of the model archive's, ``container_sha256`` of the package (``registry.package``).
     """
 
     endpoint: str
@@ -144,6 +144,8 @@ class LivePointer:
     probation_until: str | None = None
     previous_package: str | None = None
     baseline_sha256: str | None = None
+    artifact_sha256: str | None = None
+    container_sha256: str | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
 
 
@@ -156,7 +158,8 @@ class LockRow:
 
     A unit has such a row in its automation table, whose ``endpoint`` is the unit's name: with the head of its chain and ``pause``,
     the ``PauseState`` (JSON). ``served`` is the time at which the endpoint first had a live pointer, ``locked_at`` since when the
-    lock is held, by whomever, ``taken_back`` the newest ``TakenBack`` (a JSON list, oldest first).
+    lock is held, by whomever, ``taken_back`` the newest ``TakenBack`` (a JSON list, oldest first), ``promoted`` the newest
+    ``Promoted`` of each container (the same).
     """
 
     endpoint: str
@@ -171,6 +174,7 @@ class LockRow:
     served: str | None = None
     locked_at: str | None = None
     taken_back: str | None = None
+    promoted: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +183,15 @@ class TakenBack:
 
     since: str
     until: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promoted:
+    """Where the chain shows that a container was promoted: the record's sequence and hash. The record itself says so, not this."""
+
+    container_sha256: str
+    sequence: int
+    sha256: str
 
 
 class Outcome(StrEnum):
@@ -201,8 +214,9 @@ class AuditRecord:
 
     There is one chain an endpoint, and one a unit for its pauses, whose ``endpoint`` is the unit's name.
     ``serving_*`` is what SageMaker was serving when the record was written; ``candidate_package``, ``model_sha256`` and
-    ``training_set_id`` say which model the execution was about. A recovery's record stands for the execution that died too, which
-    has none of its own: ``recovers`` is its ARN.
+    ``training_set_id`` say which model the execution was about. ``container_sha256`` is of its whole package, ``golden_sha256`` of
+    the golden requests, with their limits, that this very container has passed. A recovery's record stands for the execution that
+    died too, which has none of its own: ``recovers`` is its ARN.
     """
 
     endpoint: str
@@ -220,6 +234,8 @@ class AuditRecord:
     training_set_id: str | None = None
     spec_sha256: str | None = None
     recovers: str | None = None
+    container_sha256: str | None = None
+    golden_sha256: str | None = None
     format: Literal["mlops.audit/1"] = "mlops.audit/1"
 
 
