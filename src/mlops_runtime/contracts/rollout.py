@@ -17,6 +17,8 @@ from mlops_runtime.contracts.serving import (
     VariantSpec,
 )
 
+SEAL = ".seal.json"  # end of the key of a record's seal
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSpec:
@@ -159,7 +161,8 @@ class LockRow:
     A unit has such a row in its automation table, whose ``endpoint`` is the unit's name: with the head of its chain and ``pause``,
     the ``PauseState`` (JSON). ``served`` is the time at which the endpoint first had a live pointer, ``locked_at`` since when the
     lock is held, by whomever, ``taken_back`` the newest ``TakenBack`` (a JSON list, oldest first), ``promoted`` the newest
-    ``Promoted`` of each container (the same).
+    ``Promoted`` of each container (the same). ``audit_seal`` is the ``AuditSeal`` of the record at the head (JSON): signatures are
+    random, so that whoever writes the record's objects again takes this one.
     """
 
     endpoint: str
@@ -175,6 +178,7 @@ class LockRow:
     locked_at: str | None = None
     taken_back: str | None = None
     promoted: str | None = None
+    audit_seal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,9 +243,35 @@ class AuditRecord:
     format: Literal["mlops.audit/1"] = "mlops.audit/1"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSeal:
+    """The signature of one audit record: ``sha256`` is the record's hash, ``sequence`` its place in the chain of ``endpoint``.
+
+    It stands beside the record and, the same bytes, in the bucket of heads, where an object is written once. ``key`` is the ARN of
+    the KMS key, ``signature`` ECDSA over P-256 with SHA-256 of ``statement`` (DER, base64).
+    """
+
+    endpoint: str
+    sequence: int
+    sha256: str
+    key: str
+    signature: str
+    format: Literal["mlops.audit-seal/1"] = "mlops.audit-seal/1"
+
+
 def audit_key(endpoint: str, sequence: int, digest: str) -> str:
     """Return ``audit/<endpoint>/<sequence, eight digits>-<first 16 of the record's hash>.json``."""
     return f"audit/{endpoint}/{sequence:08d}-{digest[:16]}.json"
+
+
+def seal_key(endpoint: str, sequence: int, digest: str) -> str:
+    """Return the key of a record's seal: ``audit/<endpoint>/<sequence>-<first 16 of the record's hash>.seal.json``."""
+    return f"audit/{endpoint}/{sequence:08d}-{digest[:16]}{SEAL}"
+
+
+def published_key(endpoint: str, sequence: int, digest: str) -> str:
+    """Return the key of a published head: ``heads/<endpoint>/<sequence>-<first 16 of the record's hash>.json``."""
+    return f"heads/{endpoint}/{sequence:08d}-{digest[:16]}.json"
 
 
 def spec_key(endpoint: str, digest: str) -> str:

@@ -1,18 +1,27 @@
 """The audit chain: which record comes next, where the live pointer then is, and whether a chain is whole.
 
 Each record names the hash of the one before; the head is in the endpoint's row. A record can therefore not be changed, left out,
-put elsewhere or doubled without a break that ``verify`` names.
+put elsewhere or doubled without a break that ``verify`` names. Whoever can write the row as well can forge a chain that is whole in
+itself: ``seals`` finds that.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from mlops_runtime.contracts import ContractError, from_dict, from_json, to_dict
-from mlops_runtime.contracts.rollout import AuditRecord, DiedExecution, LivePointer, LockRow, Outcome, audit_key
+from mlops_runtime.contracts import ContractError, content_hash, from_dict, from_json, to_dict
+from mlops_runtime.contracts.rollout import (
+    SEAL,
+    AuditRecord,
+    DiedExecution,
+    LivePointer,
+    LockRow,
+    Outcome,
+    audit_key,
+)
 from mlops_runtime.registry.package import RegisteredPackage
 from mlops_runtime.rollout.serving import Serving
 
@@ -87,6 +96,26 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None) -> AuditRec
         spec_sha256=planned.get("spec_sha256"),
         recovers=None if died is None else died.execution,
     )
+
+
+def last_record(row: LockRow) -> AuditRecord | None:
+    """Return the record at a row's head; None before the first, and if what the row carries is not the record that it names."""
+    if row.audit_last is None:
+        return None
+    try:
+        record = from_json(AuditRecord, row.audit_last)
+    except ContractError:
+        return None
+    named = (row.endpoint, row.audit_sequence, row.audit_head)
+    return record if (record.endpoint, record.sequence, content_hash(record)) == named else None
+
+
+def not_before(record: AuditRecord, earlier: AuditRecord | None) -> AuditRecord:
+    """Return a record whose time is not before that of the one that it follows: two executions may end within a moment."""
+    before, now = (None if earlier is None else _time(earlier)), _time(record)
+    if earlier is None or before is None or now is None or now >= before:
+        return record
+    return replace(record, at=earlier.at)
 
 
 def died_of(claim: Claim) -> DiedExecution | None:
@@ -167,7 +196,7 @@ def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: 
     """Return what is wrong with a chain; empty if it is whole.
 
     Args:
-        objects: Content of each audit object by key.
+        objects: Content of each audit object by key; seals among them are left to ``seals.broken_seals``.
         endpoint: Whose chain it is.
         head: Hash that the endpoint's row names as the newest record's.
         sequence: Sequence that the row names.
@@ -175,6 +204,8 @@ def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: 
     problems: list[str] = []
     records: dict[str, AuditRecord] = {}  # by hash
     for key, content in sorted(objects.items()):
+        if key.endswith(SEAL):
+            continue
         try:
             record = from_json(AuditRecord, content)
         except ContractError as error:
@@ -194,7 +225,7 @@ def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: 
     problems += [f"sequence {number} is missing" for number in range(1, sequence + 1) if number not in numbers]
     problems += [f"sequence {number} is before the first" for number in sorted(numbers) if number < 1]
     problems += [f"sequence {number} is past the head at {sequence}" for number in sorted(numbers) if number > sequence]
-    return problems + _broken_links(records, head, sequence)
+    return problems + _broken_links(records, head, sequence) + _backward_times(records.values())
 
 
 def _broken_links(records: Mapping[str, AuditRecord], head: str, sequence: int) -> list[str]:
@@ -207,6 +238,25 @@ def _broken_links(records: Mapping[str, AuditRecord], head: str, sequence: int) 
             return [f"reordered: the record after sequence {number} follows sequence {record.sequence}"]
         expected = record.previous
     return [] if expected == GENESIS else [f"the first record follows {expected[:16]}, not the beginning"]
+
+
+def _backward_times(records: Iterable[AuditRecord]) -> list[str]:
+    problems = []
+    newest: datetime | None = None
+    for record in sorted(records, key=lambda record: record.sequence):
+        time = _time(record)
+        if time is None or (newest is not None and time < newest):
+            problems.append(f"sequence {record.sequence} is of {record.at}, earlier than a record before it")
+        newest = time if newest is None else max(newest, time or newest)
+    return problems
+
+
+def _time(record: AuditRecord) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(record.at)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
 
 
 def _tells_of(died: DiedExecution) -> str:

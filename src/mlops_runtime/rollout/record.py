@@ -2,22 +2,46 @@
 
 The row's conditional write comes first and carries the record; the object follows. A writer that dies between the two leaves a
 row that says what to write, and whoever comes next writes it before anything else. So there is one object a sequence, in every
-order of crashes and retries.
+order of crashes and retries. The row carries the seal too, as a second signature of one record would be another one.
+
+What others put into row or buckets stops no record: it is logged here and found by ``mlops audit verify``.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.automation import PauseState
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, TakenBack, audit_key
+from mlops_runtime.contracts.rollout import (
+    AuditRecord,
+    AuditSeal,
+    LivePointer,
+    LockRow,
+    Outcome,
+    TakenBack,
+    audit_key,
+    published_key,
+    seal_key,
+)
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.serving import serving as read_slots
 from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
-from mlops_runtime.rollout.audit import Claim, died_of, is_same, next_live, next_record, verify, without_died
+from mlops_runtime.rollout.audit import (
+    Claim,
+    died_of,
+    is_same,
+    last_record,
+    next_live,
+    next_record,
+    not_before,
+    verify,
+    without_died,
+)
+from mlops_runtime.rollout.seals import IsSigned, Sealer, broken_seals
 from mlops_runtime.rollout.serving import Serving, read_description, read_serving
 from mlops_runtime.rollout.table import RolloutTable
 from mlops_runtime.rollout.taken_back import next_taken_back
@@ -25,6 +49,8 @@ from mlops_runtime.rollout.taken_back import next_taken_back
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -55,34 +81,34 @@ class AuditChain:
         s3: Client.
         bucket: Audit bucket.
         table: The row.
+        heads: Bucket in which heads are published. Default: the unit has none yet; none is published or looked for.
+        sealer: Signs records. Default: the chain is only read.
     """
 
     s3: "S3Client"
     bucket: str
     table: RolloutTable
+    heads: str | None = None
+    sealer: Sealer | None = None
 
-    def write(self, record: AuditRecord) -> None:
-        """Write a record's object, unless it is there.
+    def write(self, record: AuditRecord, seal: AuditSeal | None) -> None:
+        """Write a record's object, its seal beside it, and publish the seal as the chain's head; what is there stays.
 
-        Raises:
-            AuditError: If another content stands in its place.
+        Another content in a record's own place is an older version of its object from then on.
         """
-        content = canonical_json(record)
-        key = audit_key(record.endpoint, record.sequence, content_hash(record))
-        try:
-            self.s3.put_object(
-                Bucket=self.bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*"
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise
-            if self._read(key) != content:
-                raise AuditError(
-                    f"s3://{self.bucket}/{key} holds something else than the record at the head"
-                ) from error
+        digest = content_hash(record)
+        self._put(audit_key(record.endpoint, record.sequence, digest), canonical_json(record))
+        if seal is None:
+            return
+        content = canonical_json(seal)
+        self._put(seal_key(seal.endpoint, seal.sequence, seal.sha256), content)
+        if self.heads is not None:
+            key = published_key(seal.endpoint, seal.sequence, seal.sha256)
+            if not self._put_new(self.heads, key, content):
+                logger.error("s3://%s/%s is published with another content", self.heads, key)
 
     def append(self, decide: Callable[[LockRow], Move | T]) -> AuditRecord | T:
-        """Append what is decided on the row as it stands at the moment of writing.
+        """Append what is decided on the row as it stands at the moment of writing; its time is not before the last record's.
 
         Args:
             decide: Gets the row, again after every move of another writer. Answers with what follows; anything else that it
@@ -92,48 +118,125 @@ class AuditChain:
             The new record, or the other answer.
 
         Raises:
-            AuditError: If other writers kept moving the head.
+            AuditError: If other writers kept moving the head, or the chain was opened without a key.
         """
         for _ in range(ATTEMPTS):
             row = self.table.read()
-            if row.audit_last is not None:
-                self.write(from_json(AuditRecord, row.audit_last))
+            last = self._write_last(row)
             decided = decide(row)
             if not isinstance(decided, Move):
                 return decided
-            new = decided.record
+            if self.sealer is None:
+                raise AuditError(f"the audit chain of {self.table.endpoint} is open for reading: no key to sign with")
+            new = not_before(decided.record, last)
+            seal = self.sealer.seal(new)
             moved = self.table.move_head(
                 row,
                 new,
-                content_hash(new),
+                seal.sha256,
                 decided.live,
                 decided.owner,
+                seal=seal,
                 pause=decided.pause,
                 taken_back=decided.taken_back,
             )
             if moved:
-                self.write(new)
+                self.write(new, seal)
                 return new
         raise AuditError(f"the audit chain of {self.table.endpoint} moved {ATTEMPTS} times while it was appended to")
 
     def newest(self, row: LockRow, count: int) -> list[AuditRecord]:
-        """Return up to ``count`` records that end at the row's head, oldest first."""
-        prefix = f"audit/{row.endpoint}/"
-        after = f"{prefix}{max(0, row.audit_sequence - count):08d}~"
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=after)
-        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        return [from_json(AuditRecord, self._read(key)) for key in sorted(keys)]
+        """Return up to ``count`` records that end at the row's head, oldest first; fewer where one is missing or changed.
 
-    def problems(self) -> list[str]:
-        """Return what is wrong with the whole chain; see ``verify``."""
-        row, prefix = self.table.read(), f"audit/{self.table.endpoint}/"
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        objects = {key: self._read(key) for key in keys}
-        return verify(objects, endpoint=row.endpoint, head=row.audit_head, sequence=row.audit_sequence)
+        They are found by the hashes that follow from the head, so that nothing else in the bucket matters.
+        """
+        found: list[AuditRecord] = []
+        digest, record = row.audit_head, last_record(row)
+        for sequence in range(row.audit_sequence, max(0, row.audit_sequence - count), -1):
+            record = record or self._record(sequence, digest)
+            if record is None:
+                break
+            found.append(record)
+            digest, record = record.previous, None
+        return found[::-1]
 
-    def _read(self, key: str) -> bytes:
-        return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+    def problems(self, is_signed: IsSigned | None = None) -> list[str]:
+        """Return what is wrong with the whole chain.
+
+        Args:
+            is_signed: Whether a seal's signature is the unit's key's. Default: signatures are not looked at.
+        """
+        row = self.table.read()
+        objects = self.contents()
+        problems = verify(objects, endpoint=row.endpoint, head=row.audit_head, sequence=row.audit_sequence)
+        if is_signed is None:
+            return problems
+        return problems + broken_seals(objects, self.published(), row=row, is_signed=is_signed)
+
+    def contents(self) -> dict[str, bytes]:
+        """Return the chain's objects by key: records and their seals."""
+        return self._all(self.bucket, f"audit/{self.table.endpoint}/")
+
+    def published(self) -> dict[str, bytes] | None:
+        """Return the published heads by key; None if the unit publishes none."""
+        return None if self.heads is None else self._all(self.heads, f"heads/{self.table.endpoint}/")
+
+    def _write_last(self, row: LockRow) -> AuditRecord | None:
+        """Write what a writer that died may have left out, and return the record at the head."""
+        last = last_record(row)
+        if last is not None:
+            self.write(last, _seal_of(row))
+        elif row.audit_sequence:
+            logger.error("the row of %s does not carry the record that it names", row.endpoint)
+        return last
+
+    def _record(self, sequence: int, digest: str) -> AuditRecord | None:
+        key = audit_key(self.table.endpoint, sequence, digest)
+        try:
+            record = from_json(AuditRecord, self._read(self.bucket, key))
+        except ContractError:
+            record = None
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            record = None
+        if record is None or content_hash(record) != digest:
+            logger.error("s3://%s/%s is not the record that follows from the head", self.bucket, key)
+            return None
+        return record
+
+    def _put(self, key: str, content: bytes) -> None:
+        if not self._put_new(self.bucket, key, content):
+            logger.error("s3://%s/%s held another content than the chain's", self.bucket, key)
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=content, ContentType="application/json")
+
+    def _put_new(self, bucket: str, key: str, content: bytes) -> bool:
+        """Write an object that is not there yet; False if another content is there."""
+        try:
+            self.s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            return self._read(bucket, key) == content
+        return True
+
+    def _all(self, bucket: str, prefix: str) -> dict[str, bytes]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return {
+            entry["Key"]: self._read(bucket, entry["Key"]) for page in pages for entry in page.get("Contents", [])
+        }
+
+    def _read(self, bucket: str, key: str) -> bytes:
+        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def _seal_of(row: LockRow) -> AuditSeal | None:
+    try:
+        seal = None if row.audit_seal is None else from_json(AuditSeal, row.audit_seal)
+    except ContractError:
+        return None
+    named = (row.endpoint, row.audit_sequence, row.audit_head)
+    return seal if seal is not None and (seal.endpoint, seal.sequence, seal.sha256) == named else None
 
 
 def record(

@@ -7,13 +7,13 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import PauseState
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, TakenBack
+from mlops_runtime.contracts.rollout import AuditRecord, AuditSeal, LivePointer, LockRow, TakenBack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _NUMBERS = ("audit_sequence", "lock_until")
-_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired", "pause", "served", "locked_at", "taken_back")
+_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired", "pause", "served", "locked_at", "taken_back", "audit_seal")
 
 
 class RolloutTable:
@@ -45,6 +45,7 @@ class RolloutTable:
         live: LivePointer | None = None,
         owner: str | None = None,
         *,
+        seal: AuditSeal | None = None,
         pause: PauseState | None = None,
         taken_back: Sequence[TakenBack] | None = None,
     ) -> bool:
@@ -56,6 +57,7 @@ class RolloutTable:
             digest: Content hash of the record.
             live: The live pointer from now on; None removes it. Only written together with ``owner``.
             owner: Execution that must hold the lock for the live pointer to move. Default None: the pointer stays.
+            seal: The record's seal. Default: it has none, which ``verify`` finds.
             pause: Whether the unit's automation rests from now on. Default None: that stays.
             taken_back: The rollouts that were taken back, from now on. Default None: they stay.
 
@@ -73,6 +75,10 @@ class RolloutTable:
             "audit_head = :seen" if seen.audit_sequence else "attribute_not_exists(audit_head) OR audit_head = :seen"
         )
         names: dict[str, str] = {}
+        removed = [] if seal is not None else ["audit_seal"]
+        if seal is not None:
+            change += ", audit_seal = :seal"
+            values[":seal"] = {"S": canonical_json(seal).decode()}
         if pause is not None:
             change += ", pause = :pause"
             values[":pause"] = {"S": canonical_json(pause).decode()}
@@ -83,10 +89,11 @@ class RolloutTable:
             condition, names = f"({condition}) AND #owner = :owner", {"#owner": "owner"}
             values[":owner"] = {"S": owner}
             if live is None:
-                change += " REMOVE live"
+                removed.append("live")
             else:
                 change += ", live = :live, served = if_not_exists(served, :at)"
                 values |= {":live": {"S": canonical_json(live).decode()}, ":at": {"S": record.at}}
+        change += f" REMOVE {', '.join(removed)}" if removed else ""
         return self._update(change, values, condition, names)
 
     def set_desired(self, uri: str) -> None:

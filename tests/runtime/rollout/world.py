@@ -11,12 +11,14 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from tests.signing import KEY, SigningKms
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 from mlops_runtime.contracts.automation import FreezeSpec
 from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.contracts.rollout import (
+    SEAL,
     AuditRecord,
     CaptureSpec,
     DeployReason,
@@ -80,6 +82,8 @@ ENVIRONMENT = {
     "RETRAINING_TABLE": "retraining",
     "ARTIFACTS_BUCKET": "artifacts",
     "AUDIT_BUCKET": "audit",
+    "HEADS_BUCKET": "heads",
+    "SIGNING_KEY": KEY,
     "DEPLOY_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:Deploy",
     "RETRAIN_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain",
     "COOL_DOWN_SECONDS": "86400",
@@ -92,6 +96,7 @@ ENVIRONMENT = {
     "APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}',
     "PROBATION_ALARMS": "refunds,demand-forecast-errors",
 }
+SIGNING_KMS = SigningKms()
 APPROVER = "arn:aws:sts::123456789012:assumed-role/Approver/ann"
 
 
@@ -141,7 +146,8 @@ class World:
         self.cloudwatch: Any = client("cloudwatch")
         self.stepfunctions: Any = client("stepfunctions")
         self.ecr: Any = client("ecr")
-        for bucket in ("artifacts", "audit"):
+        self.kms = SIGNING_KMS
+        for bucket in ("artifacts", "audit", "heads"):
             self.s3.create_bucket(Bucket=bucket)
         self._table("rollout", "endpoint")
         self._table("automation", "endpoint")
@@ -152,7 +158,9 @@ class World:
             role = "arn:aws:iam::123456789012:role/machine"
             self.stepfunctions.create_state_machine(name=name, definition=definition, roleArn=role)
         self.table = RolloutTable(self.dynamodb, "rollout", ENDPOINT)
-        self.chain = AuditChain(s3=self.s3, bucket="audit", table=self.table)
+        self.chain = AuditChain(
+            s3=self.s3, bucket="audit", table=self.table, heads="heads", sealer=SIGNING_KMS.sealer
+        )
         self.sources = Sources(
             sagemaker=self.sagemaker,
             cloudwatch=self.cloudwatch,
@@ -274,9 +282,17 @@ class World:
         self.cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")
 
     def objects(self) -> dict[str, bytes]:
-        """Return all audit objects."""
-        contents = self.s3.list_objects_v2(Bucket="audit").get("Contents", [])
-        return {e["Key"]: self.s3.get_object(Bucket="audit", Key=e["Key"])["Body"].read() for e in contents}
+        """Return all audit records by key, without their seals."""
+        return {key: content for key, content in self.contents("audit").items() if not key.endswith(SEAL)}
+
+    def contents(self, bucket: str) -> dict[str, bytes]:
+        """Return all objects of a bucket."""
+        contents = self.s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+        return {e["Key"]: self.s3.get_object(Bucket=bucket, Key=e["Key"])["Body"].read() for e in contents}
+
+    def problems(self) -> list[str]:
+        """Return what verify says, with the unit's public key."""
+        return self.chain.problems(self.kms.public.is_signed)
 
     def executions(self, name: str = "Deploy") -> list[str]:
         """Return the names of all executions of a machine."""

@@ -1,0 +1,41 @@
+"""A KMS of one key, for tests of what is signed: the key is real, `cryptography` holds it."""
+
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mlops_runtime.rollout.public_key import PublicKey
+from mlops_runtime.rollout.seals import Sealer
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+
+
+class SigningKms:
+    """Signs as KMS does: ECC_NIST_P256, a message of at most 4,096 bytes, a DER signature."""
+
+    def __init__(self) -> None:
+        self._private = ec.generate_private_key(ec.SECP256R1())
+
+    def sign(self, **request: Any) -> dict[str, Any]:
+        """Sign."""
+        assert (request["MessageType"], request["SigningAlgorithm"]) == ("RAW", "ECDSA_SHA_256")
+        assert len(request["Message"]) <= 4096
+        return {"KeyId": request["KeyId"], "Signature": self._private.sign(request["Message"], ec.ECDSA(hashes.SHA256()))}
+
+    def get_public_key(self, **request: Any) -> dict[str, Any]:
+        """Return the public half as DER."""
+        der = self._private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return {"KeyId": request["KeyId"], "PublicKey": der}
+
+    @property
+    def public(self) -> PublicKey:
+        """The public half."""
+        return PublicKey(key=self._private.public_key())
+
+    @property
+    def sealer(self) -> Sealer:
+        """What signs records with the key."""
+        return Sealer(kms=self, key=KEY)  # type: ignore[arg-type]  # a client in all but its class
