@@ -21,7 +21,10 @@ class SigningKms:
         """Sign."""
         assert (request["MessageType"], request["SigningAlgorithm"]) == ("RAW", "ECDSA_SHA_256")
         assert len(request["Message"]) <= 4096
-        return {"KeyId": request["KeyId"], "Signature": self._private.sign(request["Message"], ec.ECDSA(hashes.SHA256()))}
+        return {
+            "KeyId": request["KeyId"],
+            "Signature": self._private.sign(request["Message"], ec.ECDSA(hashes.SHA256())),
+        }
 
     def get_public_key(self, **request: Any) -> dict[str, Any]:
         """Return the public half as DER."""

@@ -11,14 +11,18 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from mlops_runtime.business_unit.entries import ROOT
 from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts.automation import UnitEntry
 from mlops_runtime.contracts.capture import EventMetadata, GroundTruthData, GroundTruthRecord, ground_truth_key
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import MonitorReport
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer
+from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer
 from mlops_runtime.registry.approver import Approver
-from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.public_key import PublicKey
+from mlops_runtime.rollout.record import AuditChain
+from mlops_runtime.rollout.table import RolloutTable
 
 ROWS_PER_CALL = 32
 
@@ -64,6 +68,7 @@ class Loop:
         self.s3, self.sagemaker, self._runtime = client("s3"), client("sagemaker"), client("sagemaker-runtime")
         self._machines, self._events = client("stepfunctions"), client("events")
         self._tables, self._cloudwatch, self._sts = client("dynamodb"), client("cloudwatch"), client("sts")
+        self._kms, self._ssm = client("kms"), client("ssm")
 
     # -- requests to the loop
 
@@ -245,18 +250,19 @@ class Loop:
 
     def audit(self) -> list[AuditRecord]:
         """Return the endpoint's audit records, oldest first."""
-        return [from_json(AuditRecord, content) for content in self.audit_objects().values()]
-
-    def audit_objects(self) -> dict[str, bytes]:
-        """Return the endpoint's audit objects by key, oldest first."""
-        keys = self._keys("AuditBucket", f"audit/{self.endpoint}/")
-        return {key: self._read("AuditBucket", key) for key in keys}
+        contents = sorted(self._chain().contents().items())
+        return [from_json(AuditRecord, content) for key, content in contents if not key.endswith(SEAL)]
 
     def audit_problems(self) -> list[str]:
-        """Return what is wrong with the audit chain, held against the endpoint's row; empty if it is whole."""
-        row = self._row()
-        head, sequence = row["audit_head"]["S"], int(row["audit_sequence"]["N"])
-        return verify(self.audit_objects(), endpoint=self.endpoint, head=head, sequence=sequence)
+        """Return what is wrong with the audit chain, held against row, published heads and public key; empty if it is whole."""
+        entry = self.entry()
+        answer = self._kms.get_public_key(KeyId=str(entry.signing_key))
+        return self._chain().problems(PublicKey.from_der(answer["PublicKey"]).is_signed)
+
+    def entry(self) -> UnitEntry:
+        """Return what the unit's parameter says: its tables, buckets and keys."""
+        value = self._ssm.get_parameter(Name=f"{ROOT}{self.unit}/unit")["Parameter"]["Value"]
+        return from_json(UnitEntry, value)
 
     def serving_config(self) -> str:
         """Return the endpoint config that SageMaker serves."""
@@ -293,6 +299,11 @@ class Loop:
         """Return the state of each of the unit's alarms."""
         pages = self._cloudwatch.get_paginator("describe_alarms").paginate()
         return {a["AlarmName"]: a["StateValue"] for page in pages for a in page["MetricAlarms"]}
+
+    def _chain(self) -> AuditChain:
+        table = RolloutTable(self._tables, self.outputs["RolloutTable"], self.endpoint)
+        entry = self.entry()
+        return AuditChain(s3=self.s3, bucket=entry.audit_bucket, table=table, heads=entry.heads_bucket)
 
     def _row(self) -> dict[str, Any]:
         key = {"endpoint": {"S": self.endpoint}}

@@ -9,16 +9,11 @@ import boto3
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.rollout.audit import claim_from
 from mlops_runtime.rollout.record import AuditChain, record
-from mlops_runtime.rollout.table import RolloutTable
 
 logging.getLogger().setLevel(logging.INFO)
 
 SAGEMAKER = boto3.client("sagemaker")
-CHAIN = AuditChain(
-    s3=boto3.client("s3"),
-    bucket=os.environ["AUDIT_BUCKET"],
-    table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
-)
+CHAIN = AuditChain.from_environment(os.environ, boto3.client)
 SLOTS = SlotReader.from_environment(os.environ, boto3.Session)
 
 

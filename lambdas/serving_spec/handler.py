@@ -10,22 +10,16 @@ from botocore.config import Config
 from mlops_runtime.custom_resource import answer
 from mlops_runtime.rollout.record import AuditChain
 from mlops_runtime.rollout.spec import SpecResource
-from mlops_runtime.rollout.table import RolloutTable
 
 logging.getLogger().setLevel(logging.INFO)
 
-S3 = boto3.client("s3")
 RESOURCE = SpecResource(
-    s3=S3,
+    s3=boto3.client("s3"),
     sagemaker=boto3.client("sagemaker"),
     cloudwatch=boto3.client("cloudwatch"),
     stepfunctions=boto3.client("stepfunctions"),
     ecr=boto3.client("ecr", config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})),
-    chain=AuditChain(
-        s3=S3,
-        bucket=os.environ["AUDIT_BUCKET"],
-        table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
-    ),
+    chain=AuditChain.from_environment(os.environ, boto3.client),
     bucket=os.environ["ARTIFACTS_BUCKET"],
     machine_arn=os.environ["DEPLOY_MACHINE_ARN"],
     is_on_eks=os.environ.get("TARGET") == "EKS",

@@ -1,7 +1,6 @@
-"""``mlops audit``: show an endpoint's or a unit's chain of records, and verify that none was changed, left out or added."""
+"""``mlops audit``: show an endpoint's or a unit's chain of records, copy it, verify that none was changed, left out or added."""
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from mlops_cli.local import Home
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.automation import EndpointEntry, UnitEntry
+    from mlops_runtime.rollout.public_key import PublicKey
     from mlops_runtime.rollout.record import AuditChain
 
 app = typer.Typer(help="What was promoted, rejected, rolled back, paused: by whom and why.", no_args_is_help=True)
@@ -30,22 +30,23 @@ def show(
 ) -> None:
     """Show the newest records, and the head to verify a copy against."""
     from mlops_cli.entries import Entries
-    from mlops_runtime.contracts import ContractError, content_hash, to_dict
+    from mlops_runtime.contracts import content_hash, to_dict
 
     with account(profile, home) as aws:
         chain = open_chain(aws, Entries(ssm=aws.client("ssm")).chain(name))
         row = chain.table.read()
-        try:
-            records = chain.newest(row, last)
-        except ContractError as error:
-            raise UserError(f"a record cannot be read: {error}; see all with: mlops audit verify {name}") from error
+        records = chain.newest(row, last)
+    is_cut = len(records) < min(last, row.audit_sequence)
+    if is_cut:
+        number = row.audit_sequence - len(records)
+        typer.echo(f"record {number} is missing or changed; see all with: mlops audit verify {name}", err=True)
     if as_json:
         found = {"name": name, "head": row.audit_head, "sequence": row.audit_sequence, "bucket": chain.bucket}
         listed = [to_dict(record) | {"sha256": content_hash(record)} for record in records]
         typer.echo(json.dumps(found | {"records": listed}, indent=2, sort_keys=True))
         return
     if not records:
-        typer.echo(f"{name} has no record yet")
+        typer.echo(f"{name} has no record " + ("that can be read" if is_cut else "yet"))
         return
     from rich.console import Console
     from rich.table import Table
@@ -66,10 +67,24 @@ def verify(
     name: Name,
     *,
     folder: Annotated[
-        Path | None, typer.Option(help="A copy of the chain's objects; nothing is asked of AWS.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="What `mlops audit export` wrote, or a copy of the chain's objects; nothing is asked of AWS.",
+            show_default=False,
+        ),
+    ] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file of the key that signs, noted earlier. Default: asked of KMS; with --folder no signature is looked at.",
+            show_default=False,
+        ),
     ] = None,
     head: Annotated[
-        str | None, typer.Option(help="With --folder: SHA-256 of the newest record.", show_default=False)
+        str | None,
+        typer.Option(
+            help="With --folder: SHA-256 of the newest record. Default: the newest published head.", show_default=False
+        ),
     ] = None,
     sequence: Annotated[
         int | None, typer.Option(help="With --folder: sequence of the newest record.", min=0, show_default=False)
@@ -77,61 +92,92 @@ def verify(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Find every changed, missing, reordered or forked record; exit 1 if there is any."""
+    """Find every changed, missing, reordered, forked, forged or unsigned record; exit 1 if there is any."""
+    from mlops_cli.audit_copy import CopyOfChain, read_key
+
     if folder is None and (head is not None or sequence is not None):
         raise UserError(
             "--head and --sequence go with --folder; without it they are read from the endpoint's or unit's row"
         )
+    key = None if public_key is None else read_key(public_key)
     if folder is not None:
-        problems, count = _verify_copy(name, folder, head, sequence)
+        problems, count = CopyOfChain.read(name, folder).problems(key, head=head, sequence=sequence)
     else:
         from mlops_cli.entries import Entries
 
         with account(profile, home) as aws:
-            chain = open_chain(aws, Entries(ssm=aws.client("ssm")).chain(name))
+            entry = Entries(ssm=aws.client("ssm")).chain(name)
+            chain = open_chain(aws, entry)
+            key = key or public_key_of(aws, entry)
+            is_signed = None if key is None else key.is_signed
             # a writer may be between row and object: what is wrong must be so twice
-            problems = chain.problems() and chain.problems()
+            problems = chain.problems(is_signed) and chain.problems(is_signed)
             count = chain.table.read().audit_sequence
     if problems:
         for problem in problems:
             typer.echo(problem)
         raise UserError(f"the chain of {name} is not whole: {len(problems)} findings up to record {count}")
-    typer.echo(f"the chain of {name} is whole up to record {count}")
+    signed = "no signature was looked at" if key is None else f"signed with the key {key.fingerprint[:16]}"
+    typer.echo(f"the chain of {name} is whole up to record {count}, {signed}")
+
+
+@app.command()
+def export(
+    name: Name,
+    *,
+    to: Annotated[Path, typer.Option(help="Folder that is written; it must not be there, or be empty.")],
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Copy a chain for an auditor: records, seals, published heads, and the public key, to be noted the first time."""
+    from mlops_cli.audit_copy import KEY_FILE, CopyOfChain
+    from mlops_cli.entries import Entries
+
+    with account(profile, home) as aws:
+        entry = Entries(ssm=aws.client("ssm")).chain(name)
+        chain, key = open_chain(aws, entry), public_key_of(aws, entry)
+        if key is None:
+            raise UserError(
+                f"the records of {name} are not signed yet; deploy the unit's stack with this version first"
+            )
+        copied = CopyOfChain(name=name, objects=chain.contents(), published=chain.published())
+        row = chain.table.read()
+    copied.write(to, key)
+    typer.echo(f"{len(copied.objects)} objects and {len(copied.published or {})} published heads in {to}")
+    typer.echo(f"public key {key.fingerprint} in {to / KEY_FILE}")
+    typer.echo(f"head {row.audit_head} at sequence {row.audit_sequence}")
 
 
 def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain":
-    """Return the chain of an endpoint or unit, for an account."""
+    """Return the chain of an endpoint or unit, for an account; a unit's can be appended to."""
     from mlops_cli.entries import Entries
     from mlops_runtime.contracts.automation import UnitEntry
     from mlops_runtime.rollout.record import AuditChain
+    from mlops_runtime.rollout.seals import Sealer
     from mlops_runtime.rollout.table import RolloutTable
 
+    pause_key = None
     if isinstance(entry, UnitEntry):
-        unit, table, key = entry, entry.automation_table, entry.unit
+        unit, table, key, pause_key = entry, entry.automation_table, entry.unit, entry.pause_key
     else:
         unit, table, key = Entries(ssm=aws.client("ssm")).unit(entry.unit), entry.rollout_table, entry.endpoint
-    row = RolloutTable(aws.client("dynamodb"), table, key)
-    return AuditChain(s3=aws.client("s3"), bucket=unit.audit_bucket, table=row)
+    return AuditChain(
+        s3=aws.client("s3"),
+        bucket=unit.audit_bucket,
+        table=RolloutTable(aws.client("dynamodb"), table, key),
+        heads=unit.heads_bucket,
+        sealer=None if pause_key is None else Sealer(kms=aws.client("kms"), key=pause_key),
+    )
 
 
-def _verify_copy(name: str, folder: Path, head: str | None, sequence: int | None) -> tuple[list[str], int]:
-    from mlops_runtime.rollout.audit import verify as verify_objects
+def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKey | None":
+    """Return the public half of the key that signs a chain; None if its unit was deployed before there was one."""
+    from mlops_cli.entries import Entries
+    from mlops_runtime.contracts.automation import UnitEntry
+    from mlops_runtime.rollout.public_key import PublicKey
 
-    problems = []
-    if not folder.is_dir():
-        problems.append(f"--folder must be a folder, got {folder}")
-    if head is None or not re.fullmatch(r"[0-9a-f]{64}", head):
-        problems.append(f"--head must be 64 hexadecimal digits, got {head!r}")
-    if sequence is None:
-        problems.append("--sequence must be given")
-    if problems:
-        fix = f"read head and sequence from the row, not from the copy: mlops audit show {name} --json"
-        raise UserError("; ".join([*problems, fix]))
-    objects = {_key(name, path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return verify_objects(objects, endpoint=name, head=str(head), sequence=int(sequence or 0)), int(sequence or 0)
-
-
-def _key(name: str, path: Path) -> str:
-    """Return the key of a copied object, whether the bucket was copied or the chain's prefix alone."""
-    prefix, text = f"audit/{name}/", path.as_posix()
-    return text if text.startswith(prefix) else prefix + text
+    is_unit = isinstance(entry, UnitEntry)
+    key = entry.pause_key if is_unit else Entries(ssm=aws.client("ssm")).unit(entry.unit).signing_key
+    if key is None:
+        return None
+    return PublicKey.from_der(aws.client("kms").get_public_key(KeyId=key)["PublicKey"])

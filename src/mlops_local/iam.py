@@ -268,10 +268,19 @@ def enforce(  # noqa: PLR0917 - MiniStack's own signature
 
 def _ask(access_key: str, check: Check, *, region: str, service: str | None = None) -> Any:
     name = service or check.action.partition(":")[0]
-    answer = _evaluate(access_key, check.action, name, region, check.resource, dict(check.context))
+    context = {**_principal_tags(access_key), **check.context}
+    answer = _evaluate(access_key, check.action, name, region, check.resource, context)
     if not iam_evaluator.is_root_access_key(access_key):
         journal.write(access_key, check, allowed=answer is None)
     return answer
+
+
+def _principal_tags(access_key: str) -> dict[str, str]:
+    """Return the tags of the role behind a session as condition keys; session tags are not kept."""
+    # claim: tags-of-a-role-are-tags-of-its-sessions
+    arn = (sts._sessions.get(access_key) or {}).get("Arn", "")
+    role = roles._roles.get_scoped(arn.split(":")[4], None, arn.split("/")[1]) if ":assumed-role/" in arn else None
+    return {f"aws:PrincipalTag/{tag['Key']}": tag["Value"] for tag in (role or {}).get("Tags") or ()}
 
 
 def _partition_key(table_arn: str) -> str | None:

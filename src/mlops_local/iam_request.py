@@ -162,6 +162,14 @@ def context(call: Call) -> dict[str, Any]:
         keys.update({f"application-autoscaling:{key}": call.body[m] for key, m in members.items() if m in call.body})
     elif call.service == "kms":
         keys.update(kms_context(call.body.get("EncryptionContext") or {}, account=call.account))
+        # claim: a-signature-names-its-algorithm
+        members = {"kms:MessageType": "MessageType", "kms:SigningAlgorithm": "SigningAlgorithm"}
+        keys.update({key: call.body[member] for key, member in members.items() if member in call.body})
+    elif call.action == "s3:PutObject":
+        # claim: buckets-may-ask-for-conditional-writes
+        keys.update(
+            {f"s3:{name}": call.headers[name] for name in ("if-match", "if-none-match") if name in call.headers}
+        )
     elif call.service == "dynamodb":
         leading = _leading_keys(call)
         if leading:

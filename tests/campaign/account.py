@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
+from tests.signing import SigningKms
 
 from mlops_runtime.registry.approval import approval_description
 from mlops_runtime.registry.package import binding
@@ -21,6 +22,7 @@ from mlops_runtime.registry.package import binding
 ENDPOINT, GROUP = "demand-forecast", "demand-forecast"
 OLD = "demand-forecast-11111111"
 ACCOUNT, REGION = "123456789012", "us-east-1"
+KMS = SigningKms()
 DURATION = 95.0  # seconds that a change takes: a few polls, more would only repeat them
 START = 1_501_578_000.0  # 2017-08-01T09:00:00Z
 
@@ -100,6 +102,8 @@ class Account:
 
     def client(self, service: str, **_: Any) -> Any:
         """Return what ``boto3.client`` gives to the functions."""
+        if service == "kms":
+            return KMS
         return boto3_dynamodb() if service == "dynamodb" else _Client(self, service)
 
     def settle(self) -> None:

@@ -11,6 +11,7 @@ from moto import mock_aws
 from tests.campaign.account import Account, boto3_dynamodb
 from tests.campaign.deploy import SPEC, Deploy
 from tests.campaign.retrain import Retrain
+from tests.signing import KEY
 
 from mlops_runtime.contracts.rollout import ServingSpec
 
@@ -24,6 +25,8 @@ ENVIRONMENT = {
     "ROLLOUT_TABLE": "rollout",
     "ARTIFACTS_BUCKET": "artifacts",
     "AUDIT_BUCKET": "audit",
+    "HEADS_BUCKET": "heads",
+    "SIGNING_KEY": KEY,
     "UNIT": "demand",
     "AUTOMATION_TABLE": "automation",
     "FREEZE": '{"windows": []}',

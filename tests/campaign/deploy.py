@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.campaign.account import ENDPOINT, OLD, START, Account, Endpoint, boto3_dynamodb
+from tests.campaign.account import ENDPOINT, KMS, OLD, START, Account, Endpoint, boto3_dynamodb
 from tests.campaign.machine import PREFIX, Fault, Run, run
 
 from mlops_constructs.rollout import SageMakerTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.rollout import (
+    SEAL,
     AuditRecord,
     DeployReason,
     DeployRequest,
@@ -24,6 +25,7 @@ from mlops_runtime.contracts.rollout import (
 )
 from mlops_runtime.contracts.serving import CaptureSpec
 from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.seals import broken_seals
 from mlops_runtime.rollout.table import RolloutTable
 
 MAXIMUM = 3600
@@ -121,7 +123,9 @@ class Deploy:
     def records(self, execution: int | None = None) -> list[AuditRecord]:
         """Return the audit records, of one execution or all."""
         found = [
-            from_json(AuditRecord, body) for (bucket, _), body in self.account.objects.items() if bucket == "audit"
+            from_json(AuditRecord, body)
+            for (bucket, key), body in self.account.objects.items()
+            if bucket == "audit" and not key.endswith(SEAL)
         ]
         return [r for r in found if execution is None or r.execution.endswith(f":run-{execution}")]
 
@@ -175,6 +179,8 @@ class Deploy:
             problems.append("the lock is held for longer than an execution can run")
         objects = {key: body for (bucket, key), body in self.account.objects.items() if bucket == "audit"}
         problems += verify(objects, endpoint=ENDPOINT, head=row.audit_head, sequence=row.audit_sequence)
+        published = {key: body for (bucket, key), body in self.account.objects.items() if bucket == "heads"}
+        problems += broken_seals(objects, published, row=row, is_signed=KMS.public.is_signed)
         if result.status == "CRASHED" or "lambda:invoke record" in excused:
             return problems
         mine = self.records(self.executions)

@@ -6,10 +6,13 @@ from typing import Any
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.business_unit.entries import Entry, entry_name, entry_value
-from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import EndpointEntry, FreezeSpec, UnitEntry
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
-from mlops_runtime.rollout.record import AuditChain
+from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer, Outcome
+from mlops_runtime.rollout.audit import GENESIS
+from mlops_runtime.rollout.public_key import PublicKey
+from mlops_runtime.rollout.record import AuditChain, Move
+from mlops_runtime.rollout.seals import Sealer
 from mlops_runtime.rollout.table import RolloutTable
 
 ACCOUNT = "000000000000"
@@ -27,7 +30,10 @@ class DeployedUnit:
         self.cloud, self.name, self.endpoint = cloud, name, f"{name}-forecast"
         self.bucket, self.dynamodb = f"{name}-audit", cloud.client("dynamodb")
         self.s3, self.stepfunctions = cloud.client("s3"), cloud.client("stepfunctions")
-        self.s3.create_bucket(Bucket=self.bucket)
+        for bucket in (self.bucket, f"{name}-heads"):
+            self.s3.create_bucket(Bucket=bucket)
+        self.kms = cloud.client("kms")
+        self.signing_key, self.pause_key = self._make_key(), self._make_key()
         for table, keys in (
             ("automation", ["endpoint"]),
             ("rollout", ["endpoint"]),
@@ -48,6 +54,9 @@ class DeployedUnit:
             audit_bucket=self.bucket,
             artifacts_bucket="none",
             bus="none",
+            heads_bucket=f"{name}-heads",
+            signing_key=self.signing_key,
+            pause_key=self.pause_key,
         )
         self.publish(self.unit_entry)
         self.endpoint_entry = EndpointEntry(
@@ -60,9 +69,9 @@ class DeployedUnit:
         )
         self.publish(self.endpoint_entry)
         self.table = RolloutTable(self.dynamodb, f"{name}-rollout", self.endpoint)
-        self.chain = AuditChain(s3=self.s3, bucket=self.bucket, table=self.table)
+        self.chain = self._chain(self.table, self.signing_key)
         unit_table = RolloutTable(self.dynamodb, f"{name}-automation", name)
-        self.unit_chain = AuditChain(s3=self.s3, bucket=self.bucket, table=unit_table)
+        self.unit_chain = self._chain(unit_table, self.pause_key)
 
     def publish(self, entry: Entry) -> None:
         """Write an entry's parameter, as its stack does."""
@@ -111,11 +120,11 @@ class DeployedUnit:
         """A rollout came out: record, head and pointer."""
         owner = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:{self.name}-deploy:rollout-{version}"
         self.lock(owner)
-        row = self.table.read()
+        pointer = replace(self.pointer(version), **changes)
         record = AuditRecord(
             endpoint=self.endpoint,
-            sequence=row.audit_sequence + 1,
-            previous=row.audit_head,
+            sequence=1,
+            previous=GENESIS,
             outcome=outcome,
             reason=reason,
             execution=owner,
@@ -123,9 +132,13 @@ class DeployedUnit:
             requested_by="arn:aws:sts::000000000000:assumed-role/Approver/ann",
             serving_package=self.package(version),
         )
-        pointer = replace(self.pointer(version), **changes)
-        assert self.table.move_head(row, record, content_hash(record), pointer, owner)
-        self.chain.write(record)
+        self.chain.append(
+            lambda row: Move(
+                record=replace(record, sequence=row.audit_sequence + 1, previous=row.audit_head),
+                live=pointer,
+                owner=owner,
+            )
+        )
         self.unlock()
 
     def lock(self, owner: str, until: int = 4102444800) -> None:
@@ -151,11 +164,25 @@ class DeployedUnit:
         return canonical_json(self.pointer(version)).decode()
 
     def objects(self, name: str | None = None) -> dict[str, bytes]:
-        """Audit objects of the endpoint, or of another chain."""
+        """Audit records of the endpoint, or of another chain, without their seals."""
         contents = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"audit/{name or self.endpoint}/").get(
             "Contents", []
         )
-        return {e["Key"]: self.s3.get_object(Bucket=self.bucket, Key=e["Key"])["Body"].read() for e in contents}
+        keys = [e["Key"] for e in contents if not e["Key"].endswith(SEAL)]
+        return {key: self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
+
+    def problems(self, chain: AuditChain) -> list[str]:
+        """What verify says of a chain, with the public half of its key."""
+        assert chain.sealer is not None
+        key = PublicKey.from_der(self.kms.get_public_key(KeyId=chain.sealer.key)["PublicKey"])
+        return chain.problems(key.is_signed)
+
+    def _make_key(self) -> str:
+        return str(self.kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"])
+
+    def _chain(self, table: RolloutTable, key: str) -> AuditChain:
+        sealer = Sealer(kms=self.kms, key=key)
+        return AuditChain(s3=self.s3, bucket=self.bucket, table=table, heads=f"{self.name}-heads", sealer=sealer)
 
     def _update(self, change: str, values: dict[str, Any] | None) -> None:
         self.dynamodb.update_item(

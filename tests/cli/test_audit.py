@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from deployed_unit import DeployedUnit
+from tests.signing import SigningKms
 
 from mlops_runtime.contracts.rollout import Outcome
 
@@ -54,9 +55,8 @@ def test_a_unit_has_a_chain_too(on_cloud: Run, deployed: DeployedUnit) -> None:
     on_cloud("pause", deployed.name, "--reason", "stocktaking")
 
     assert "stocktaking" in on_cloud("audit", "show", deployed.name).stdout
-    assert (
-        on_cloud("audit", "verify", deployed.name).stdout == f"the chain of {deployed.name} is whole up to record 1\n"
-    )
+    whole = on_cloud("audit", "verify", deployed.name).stdout
+    assert whole.startswith(f"the chain of {deployed.name} is whole up to record 1, signed with the key ")
 
 
 def test_a_whole_chain_is_whole(on_cloud: Run, promoted: DeployedUnit) -> None:
@@ -64,7 +64,7 @@ def test_a_whole_chain_is_whole(on_cloud: Run, promoted: DeployedUnit) -> None:
     result = on_cloud("audit", "verify", promoted.endpoint)
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"the chain of {promoted.endpoint} is whole up to record 3\n"
+    assert result.stdout.startswith(f"the chain of {promoted.endpoint} is whole up to record 3, signed with the key ")
 
 
 def test_a_missing_record_is_found(on_cloud: Run, promoted: DeployedUnit) -> None:
@@ -75,7 +75,8 @@ def test_a_missing_record_is_found(on_cloud: Run, promoted: DeployedUnit) -> Non
 
     assert result.returncode == 1
     assert result.stdout.splitlines()[0] == "sequence 2 is missing"
-    assert result.stderr == f"mlops: the chain of {promoted.endpoint} is not whole: 2 findings up to record 3\n"
+    assert "sequence 2 was sealed with the hash" in result.stdout
+    assert result.stderr == f"mlops: the chain of {promoted.endpoint} is not whole: 3 findings up to record 3\n"
 
 
 @pytest.mark.parametrize("whole_bucket", [True, False], ids=["bucket", "prefix"])
@@ -90,9 +91,65 @@ def test_a_copy_is_verified_without_aws(whole_bucket: bool, mlops: Run, promoted
     path.write_bytes(path.read_bytes().replace(b"first", b"worst"))
     changed = mlops("audit", "verify", promoted.endpoint, *given, **nowhere)
 
-    assert (whole.returncode, whole.stdout) == (0, f"the chain of {promoted.endpoint} is whole up to record 3\n")
+    said = f"the chain of {promoted.endpoint} is whole up to record 3, no signature was looked at\n"
+    assert (whole.returncode, whole.stdout) == (0, said)
     assert changed.returncode == 1
     assert f"audit/{promoted.endpoint}/{path.name} is changed" in changed.stdout
+
+
+NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "", "AWS_PROFILE": "none"}
+
+
+def test_a_copy_is_verified_with_the_public_key_alone(
+    on_cloud: Run, mlops: Run, promoted: DeployedUnit, tmp_path: Path
+) -> None:
+    """An auditor has the folder and a key that was noted earlier: where the chain ends is what was published."""
+    folder, noted = tmp_path / "copy", tmp_path / "noted.pem"
+    exported = on_cloud("audit", "export", promoted.endpoint, "--to", folder)
+    noted.write_bytes((folder / "public-key.pem").read_bytes())
+    given = ("--folder", folder, "--public-key", noted)
+
+    whole = mlops("audit", "verify", promoted.endpoint, *given, **NOWHERE)
+
+    assert exported.stdout.splitlines()[0] == f"6 objects and 3 published heads in {folder}"
+    assert exported.stdout.splitlines()[2] == f"head {promoted.table.read().audit_head} at sequence 3"
+    assert (whole.returncode, whole.stderr) == (0, "")
+    assert whole.stdout.startswith(f"the chain of {promoted.endpoint} is whole up to record 3, signed with the key ")
+    for path in sorted((folder / "audit").rglob("00000003-*")):
+        path.unlink()
+    cut = mlops("audit", "verify", promoted.endpoint, *given, **NOWHERE)
+    assert cut.returncode == 1
+    assert "sequence 3 is missing" in cut.stdout
+    assert on_cloud("audit", "export", promoted.endpoint, "--to", folder).stderr.endswith(
+        f"--to must be a new or an empty folder, got {folder}\n"
+    )
+
+
+def test_another_key_finds_every_seal(on_cloud: Run, mlops: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
+    """A chain that was forged with a key of its own is not signed with the one that the auditor noted."""
+    folder, noted = tmp_path / "copy", tmp_path / "noted.pem"
+    on_cloud("audit", "export", promoted.endpoint, "--to", folder)
+    noted.write_bytes(SigningKms().public.pem)
+
+    other = on_cloud("audit", "verify", promoted.endpoint, "--public-key", noted)
+    junk = mlops("audit", "verify", promoted.endpoint, "--public-key", folder / "audit")
+
+    assert other.returncode == junk.returncode == 1
+    assert other.stdout.count("is not signed with the unit's key") == 6
+    assert junk.stderr.startswith("mlops: --public-key must be a PEM file of a P-256 public key, got ")
+
+
+def test_records_beyond_a_break_are_not_shown(on_cloud: Run, promoted: DeployedUnit) -> None:
+    """What can be read from the head on is shown, and where it ends."""
+    promoted.s3.put_object(Bucket=promoted.bucket, Key=sorted(promoted.objects())[1], Body=b"junk")
+
+    result = on_cloud("audit", "show", promoted.endpoint)
+
+    assert (result.returncode, result.stdout.splitlines()[-1]) == (
+        0,
+        f"head {promoted.table.read().audit_head} at sequence 3",
+    )
+    assert result.stderr == f"record 2 is missing or changed; see all with: mlops audit verify {promoted.endpoint}\n"
 
 
 def test_an_older_head_finds_what_was_added(mlops: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
@@ -109,15 +166,17 @@ def test_an_older_head_finds_what_was_added(mlops: Run, promoted: DeployedUnit, 
 
 def test_fails_on_half_a_question(mlops: Run, tmp_path: Path) -> None:
     """Every problem at once, and where head and sequence are to be read."""
-    result = mlops("audit", "verify", "demand-forecast", "--folder", tmp_path / "none", "--head", "abc")
+    result = mlops("audit", "verify", "demand-forecast", "--folder", tmp_path, "--head", "abc")
+    missing = mlops("audit", "verify", "demand-forecast", "--folder", tmp_path / "none")
     alone = mlops("audit", "verify", "demand-forecast", "--sequence", 1)
 
     assert result.returncode == alone.returncode == 1
     assert result.stderr == (
-        f"mlops: --folder must be a folder, got {tmp_path / 'none'}; --head must be 64 hexadecimal digits, got 'abc'; "
-        "--sequence must be given; read head and sequence from the row, not from the copy: "
+        "mlops: --head must be 64 hexadecimal digits, got 'abc'; --sequence must be given; give --public-key and a folder that "
+        "mlops audit export wrote, which has the published heads; or read head and sequence from the row, not from the copy: "
         "mlops audit show demand-forecast --json\n"
     )
+    assert missing.stderr == f"mlops: --folder must be a folder, got {tmp_path / 'none'}\n"
     assert "--head and --sequence go with --folder" in alone.stderr
 
 

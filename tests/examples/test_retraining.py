@@ -48,6 +48,7 @@ from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 from mlops_runtime.contracts.rollout import LivePointer, Outcome
 from mlops_runtime.features.lock import write_lock
 from mlops_runtime.rollout.record import AuditChain
+from mlops_runtime.rollout.seals import Sealer
 from mlops_runtime.rollout.table import RolloutTable
 
 if TYPE_CHECKING:
@@ -197,7 +198,11 @@ class Sample:
     def pause(self, *, is_paused: bool) -> None:
         """Pause or resume the unit's automation."""
         table = RolloutTable(self.dynamodb, self.outputs["AutomationTable"], UNIT)
-        chain = AuditChain(s3=self.loop.s3, bucket=self.outputs["AuditBucket"], table=table)
+        entry = self.loop.entry()
+        sealer = Sealer(kms=self.cloud.client("kms"), key=str(entry.pause_key))
+        chain = AuditChain(
+            s3=self.loop.s3, bucket=entry.audit_bucket, table=table, heads=entry.heads_bucket, sealer=sealer
+        )
         set_pause(chain, is_paused=is_paused, by="ann", reason="stocktaking", now=self.now())
 
     def put(self, kind: DetailType, detail: EventDetail) -> None:

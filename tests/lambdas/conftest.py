@@ -30,6 +30,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for name, value in rollout_world.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with rollout_world.world() as made:
+        # moto gives keys ids of its own
+        key = rollout_world.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+        monkeypatch.setenv("SIGNING_KEY", key["Arn"])
         yield made
 
 

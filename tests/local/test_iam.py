@@ -227,3 +227,53 @@ def test_parameters_are_read_by_path(cloud, make_role, acting_as, allow, unique)
     assert [row["Value"] for row in found] == ["1"]
     with pytest.raises(ClientError, match="ssm:GetParametersByPath"):
         client.get_parameters_by_path(Path="/elsewhere")
+
+
+def _policy(*statements):
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def test_a_key_knows_who_may_sign_by_the_tag_of_the_role(cloud, make_role, acting_as, allow):
+    """An asymmetric key whose policy denies everybody without the tag: the tag, and the role's own right, together sign.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html
+    """
+    tag, root = {"aws:PrincipalTag/mlops:recorder": "demand"}, f"arn:aws:iam::{ACCOUNT}:root"
+    statement = {"Effect": "Allow", "Principal": {"AWS": root}, "Resource": "*"}
+    policy = _policy(
+        {**statement, "Action": ["kms:GetPublicKey", "kms:PutKeyPolicy"]},
+        {**statement, "Action": "kms:Sign", "Condition": {"StringEquals": {"kms:SigningAlgorithm": "ECDSA_SHA_256"}}},
+        {**statement, "Action": "kms:Sign", "Effect": "Deny", "Principal": "*", "Condition": {"StringNotEquals": tag}},
+    )
+    made = cloud.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY", Policy=policy)
+    key, signs = made["KeyMetadata"]["Arn"], allow("kms:Sign")
+    recorder, other, reader = make_role(signs), make_role(signs), make_role(allow("kms:GetPublicKey"))
+    for role, value in ((recorder, "demand"), (reader, "demand"), (other, "stores")):
+        cloud.client("iam").tag_role(RoleName=role.rpartition("/")[2], Tags=[{"Key": "mlops:recorder", "Value": value}])
+    message = {"KeyId": key, "Message": b"record", "MessageType": "RAW", "SigningAlgorithm": "ECDSA_SHA_256"}
+
+    signed = acting_as(recorder)("kms").sign(**message)
+
+    assert cloud.client("kms").verify(**message, Signature=signed["Signature"])["SignatureValid"]
+    for role in (other, make_role(signs), reader):
+        with pytest.raises(ClientError, match="kms:Sign"):
+            acting_as(role)("kms").sign(**message)
+
+
+def test_a_bucket_whose_policy_asks_for_it_takes_new_objects_alone(cloud, make_role, acting_as, allow, unique):
+    """No object is written over: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=unique)
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{unique}/*"}
+    s3.put_bucket_policy(
+        Bucket=unique, Policy=_policy({**statement, "Condition": {"Null": {"s3:if-none-match": "true"}}})
+    )
+    writer = acting_as(make_role(allow("s3:PutObject")))("s3")
+
+    writer.put_object(Bucket=unique, Key="head", Body=b"1", IfNoneMatch="*")
+
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        writer.put_object(Bucket=unique, Key="head", Body=b"2", IfNoneMatch="*")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        writer.put_object(Bucket=unique, Key="head", Body=b"2")
+    assert s3.get_object(Bucket=unique, Key="head")["Body"].read() == b"1"

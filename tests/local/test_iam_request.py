@@ -54,6 +54,12 @@ def test_checks_log_calls_on_the_stream():
             call("kms", "kms:Decrypt", {"EncryptionContext": {"a": "b"}}),
             {"kms:CallerAccount": ACCOUNT, "kms:EncryptionContextKeys": ["a"], "kms:EncryptionContext:a": "b"},
         ),
+        (
+            call("kms", "kms:Sign", {"MessageType": "RAW", "SigningAlgorithm": "ECDSA_SHA_256"}),
+            {"kms:CallerAccount": ACCOUNT, "kms:MessageType": "RAW", "kms:SigningAlgorithm": "ECDSA_SHA_256"},
+        ),
+        (call("s3", "s3:PutObject", headers={"if-none-match": "*"}), {"s3:if-none-match": "*"}),
+        (call("s3", "s3:PutObject"), {}),
     ],
 )
 def test_computes_condition_keys(described, expected):

@@ -12,6 +12,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._iam import key_statement
+from mlops_constructs.business_unit._records import AuditRecords
 from mlops_runtime.business_unit.entries import Entry, entry_name
 from mlops_runtime.contracts import to_dict
 
@@ -25,6 +26,7 @@ class AutomationAccess:
 
     business_unit: "BusinessUnit"
     table: dynamodb.ITable
+    records: AuditRecords
     entry: ssm.IStringParameter
 
     def read(self) -> list[iam.PolicyStatement]:
@@ -35,9 +37,8 @@ class AutomationAccess:
         ]
 
     def grant_pause(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Find and move the row's pause, and write the record that says so to the unit's own chain."""
+        """Find and move the row's pause, and write, sign and publish the record that says so in the unit's own chain."""
         unit, stack = self.business_unit, cdk.Stack.of(self.business_unit)
-        own_chain = unit.audit_bucket.arn_for_objects(f"audit/{unit.name}/*")
         hosts = [f"{service}.{stack.region}.{stack.url_suffix}" for service in ("dynamodb", "s3")]
         through_services: Mapping[str, Mapping[str, object]] = {"StringEquals": {"kms:ViaService": hosts}}
         grants = [
@@ -47,9 +48,17 @@ class AutomationAccess:
             for actions, resource, conditions in (
                 (("ssm:GetParameter",), self.entry.parameter_arn, None),
                 (("dynamodb:GetItem", "dynamodb:UpdateItem"), self.table.table_arn, None),
-                (("s3:GetObject", "s3:PutObject"), own_chain, None),
                 (("kms:Decrypt", "kms:GenerateDataKey"), unit.key.key_arn, through_services),
             )
+        ]
+        grants += [
+            iam.Grant.add_to_principal(
+                grantee=grantee,
+                actions=statement.actions,
+                resource_arns=statement.resources,
+                conditions=statement.conditions or None,
+            )
+            for statement in self.records.pause_statements()
         ]
         return reduce(iam.Grant.combine, grants)
 

@@ -8,6 +8,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 from mlops_constructs._function import NETWORK_ACTIONS, TRACING_ACTIONS
 from mlops_constructs._iam import shared_policy
+from mlops_constructs.business_unit._key import RECORDER_TAG
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.model_registry._iam import approvals_denied
 
@@ -164,6 +165,13 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> Boundary:
                 conditions={"StringEquals": {"iam:AWSServiceName": _SERVICE_LINKED}},
             ),
             approvals_denied(),
+            iam.PolicyStatement(
+                sid="RecordersSign",
+                effect=iam.Effect.DENY,
+                actions=["kms:Sign"],
+                resources=["*"],
+                conditions={"StringNotEquals": {f"aws:PrincipalTag/{RECORDER_TAG}": unit}},
+            ),
             iam.PolicyStatement(sid="Never", effect=iam.Effect.DENY, actions=list(_NEVER), resources=["*"]),
             others,
         ],

@@ -25,6 +25,7 @@ from mlops_constructs.business_unit._automation import AutomationAccess, define_
 from mlops_constructs.business_unit._boundary import define_boundary, define_function_policy
 from mlops_constructs.business_unit._key import define_key, printed_statements
 from mlops_constructs.business_unit._made_network import add_endpoints, define_network, define_security_group
+from mlops_constructs.business_unit._records import AuditRecords
 from mlops_constructs.business_unit._sweeper import Sweeper
 from mlops_constructs.business_unit.freeze import FreezeCalendar
 from mlops_constructs.business_unit.network import Network
@@ -37,7 +38,6 @@ from mlops_runtime.contracts.automation import FreezeSpec, UnitEntry
 if TYPE_CHECKING:
     from mlops_constructs.model_registry import ModelRegistry
 
-AUDIT_LOCK = cdk.Duration.days(365)
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
 _TAG_VALUE = r"[\w .:/=+@-]{1,256}"
@@ -46,9 +46,9 @@ _TAG_VALUE = r"[\w .:/=+@-]{1,256}"
 class BusinessUnit(Construct):
     """Define what the constructs of one business unit share. Stateful.
 
-    Defines key, network, buckets for artifacts, audit records and access logs, topic, event bus, dead-letter queue, the table that
-    says whether automation is paused, and the permissions boundary of every role. Everything that a unit's constructs need from one
-    another comes from here.
+    Defines keys, network, buckets for artifacts, audit records, their published heads and access logs, topic, event bus,
+    dead-letter queue, the table that says whether automation is paused, and the permissions boundary of every role. Everything that a unit's
+    constructs need from one another comes from here.
 
     Args:
         scope: Parent.
@@ -100,17 +100,13 @@ class BusinessUnit(Construct):
         self._access_logs = define_access_logs_bucket(self, "AccessLogs", business_unit=self)
         self._sweeper = self._define_sweeper()
         self._artifacts = define_bucket(self, "Artifacts", business_unit=self)
-        self._audit = define_bucket(
-            self,
-            "Audit",
-            business_unit=self,
-            object_lock=AUDIT_LOCK if profile is Profile.PRODUCTION else None,
-        )
+        self._records = AuditRecords(self)
         self._freeze = FreezeSpec() if freeze is None else freeze.spec
         self._automation_table = define_table(self, "Automation", business_unit=self, partition_key="endpoint")
         self._automation = AutomationAccess(
             business_unit=self,
             table=self._automation_table,
+            records=self._records,
             entry=self.publish_entry(self, "Entry", self._entry()),
         )
         self.tag(self)
@@ -255,8 +251,23 @@ class BusinessUnit(Construct):
 
     @property
     def audit_bucket(self) -> s3.IBucket:
-        """Bucket of audit records; in PRODUCTION nothing in it can be deleted for a year."""
-        return self._audit
+        """Bucket of audit records and their seals; in PRODUCTION nothing in it can be deleted for a year."""
+        return self._records.bucket
+
+    @property
+    def heads_bucket(self) -> s3.IBucket:
+        """Bucket of published heads of the audit chains: no object in it is ever written twice."""
+        return self._records.heads
+
+    @property
+    def signing_key(self) -> kms.IKey:
+        """Key that signs the audit records of endpoints, ECC_NIST_P256; only recorders may use it."""
+        return self._records.signing_key
+
+    @property
+    def audit_environment(self) -> Mapping[str, str]:
+        """Environment of a function that appends to an audit chain (``mlops_runtime.rollout.record``)."""
+        return self._records.environment
 
     @property
     def access_logs(self) -> s3.IBucket:
@@ -295,6 +306,30 @@ class BusinessUnit(Construct):
     def automation_statements(self) -> list[iam.PolicyStatement]:
         """Return what a function needs to read whether automatic work rests."""
         return self._automation.read()
+
+    def audit_statements(self, name: str) -> list[iam.PolicyStatement]:
+        """Return what a function needs to write, sign and publish the records of one endpoint.
+
+        Args:
+            name: The endpoint, whose row the function must be allowed to move too.
+        """
+        return self._records.statements(name)
+
+    def admit_recorder(self, role: iam.IRole) -> None:
+        """Let a role sign audit records, where its policy allows it too: its tag is what the key's policy asks for.
+
+        Args:
+            role: Role of a function that records.
+        """
+        self._records.admit(role)
+
+    def grant_verify(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody verify the audit chains: read records, seals, published heads and the public keys.
+
+        Args:
+            grantee: Who, such as the role of auditors. They read the rows with ``rollout.table.grant_read_data``.
+        """
+        return self._records.grant_verify(grantee)
 
     def grant_pause(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody pause and resume the unit's automation with ``mlops pause`` and ``mlops resume``.
@@ -386,10 +421,13 @@ class BusinessUnit(Construct):
         return UnitEntry(
             unit=self._name,
             automation_table=self._automation_table.table_name,
-            audit_bucket=self._audit.bucket_name,
+            audit_bucket=self._records.bucket.bucket_name,
             artifacts_bucket=self._artifacts.bucket_name,
             bus=self._bus.event_bus_name,
             freeze=self._freeze if self._freeze.windows else None,
+            heads_bucket=self._records.heads.bucket_name,
+            signing_key=self._records.signing_key.key_arn,
+            pause_key=self._records.pause_key.key_arn,
         )
 
     def _define_network(self, network: Network) -> None:

@@ -10,9 +10,9 @@ from aws_cdk import aws_ec2 as ec2
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, check_range, is_known
 
-# What the code of functions and jobs calls; logs, traces, images, queues and keys are reached by the services themselves,
-# S3 and DynamoDB through gateway endpoints, which are free.
-INTERFACE_ENDPOINTS = ("events", "glue", "monitoring", "sagemaker.api", "sagemaker.runtime", "states")
+# What the code of functions and jobs calls, KMS for what recorders sign; logs, traces, images, queues and keys of data are reached
+# by the services themselves, S3 and DynamoDB through gateway endpoints, which are free.
+INTERFACE_ENDPOINTS = ("events", "glue", "kms", "monitoring", "sagemaker.api", "sagemaker.runtime", "states")
 
 # a subnet has at least 16 addresses (/28), and six zones need eight of them
 _LARGEST, _SMALLEST = 16, 25

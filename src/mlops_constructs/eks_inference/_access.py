@@ -69,7 +69,7 @@ class EksAccess(RolloutAccess):
         return [
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             self._specs("s3:GetObject", "s3:PutObject"),
-            self._records(),
+            *self.business_unit.audit_statements(self.endpoint_name),
             key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
             iam.PolicyStatement(
                 actions=["states:ListExecutions", "states:StartExecution"], resources=[machine.state_machine_arn]

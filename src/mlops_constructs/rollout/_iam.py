@@ -135,7 +135,7 @@ class RolloutAccess:
         return [
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             self._specs("s3:GetObject", "s3:PutObject"),
-            self._records(),
+            *self.business_unit.audit_statements(self.endpoint_name),
             key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
             iam.PolicyStatement(actions=["states:ListExecutions", "states:StartExecution"], resources=[machine_arn]),
             iam.PolicyStatement(actions=["states:StopExecution"], resources=[executions]),
@@ -159,21 +159,17 @@ class RolloutAccess:
             return []
         return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
 
-    def _records(self) -> iam.PolicyStatement:
-        objects = self.business_unit.audit_bucket.arn_for_objects(f"audit/{self.endpoint_name}/*")
-        return iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[objects])
-
     def _audit(self) -> list[iam.PolicyStatement]:
-        bucket, prefix = self.business_unit.audit_bucket, f"audit/{self.endpoint_name}/*"
         return [
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
-            self._records(),
+            *self.business_unit.audit_statements(self.endpoint_name),
+            # without it S3 says that a missing record is forbidden
             iam.PolicyStatement(
                 actions=["s3:ListBucket"],
-                resources=[bucket.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": prefix}},
+                resources=[self.business_unit.audit_bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"audit/{self.endpoint_name}/*"}},
             ),
-            key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
         ]
 
     def _volumes(self) -> list[iam.PolicyStatement]:

@@ -198,7 +198,7 @@ class Rollout(Construct):
         )
 
     def _define_record(self) -> lambda_.Function:
-        return define_function(
+        function = define_function(
             self,
             "Record",
             business_unit=self._unit,
@@ -207,13 +207,20 @@ class Rollout(Construct):
             environment={
                 "ENDPOINT": self._endpoint_name,
                 "ROLLOUT_TABLE": self._table.table_name,
-                "AUDIT_BUCKET": self._unit.audit_bucket.bucket_name,
+                **self._unit.audit_environment,
                 **self._environment,
             },
             statements=self._access.record(),
             timeout=cdk.Duration.seconds(60),
             wildcard_reason=WILDCARD_REASON,
         )
+        self._admit_recorder(function)
+        return function
+
+    def _admit_recorder(self, function: lambda_.Function) -> None:
+        if function.role is None:
+            raise TypeError("a function that records has a role, got none")
+        self._unit.admit_recorder(function.role)
 
     def _define_machine(
         self, preflight: lambda_.IFunction, target: RolloutTarget, rollout: RolloutSpec, execution_role: iam.IRole
@@ -377,7 +384,7 @@ class Rollout(Construct):
         )
 
     def _define_spec_function(self) -> lambda_.Function:
-        return define_function(
+        function = define_function(
             self,
             "ServingSpec",
             business_unit=self._unit,
@@ -385,10 +392,10 @@ class Rollout(Construct):
             description=f"Stores how {self._endpoint_name} is served and asks for a rollout",
             environment={
                 "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
-                "AUDIT_BUCKET": self._unit.audit_bucket.bucket_name,
                 "ENDPOINT": self._endpoint_name,
                 "DEPLOY_MACHINE_ARN": self._machine.state_machine_arn,
                 "ROLLOUT_TABLE": self._table.table_name,
+                **self._unit.audit_environment,
                 **self._environment,
             },
             statements=self._access.spec(self._machine),
@@ -396,6 +403,9 @@ class Rollout(Construct):
             timeout=cdk.Duration.minutes(10),
             wildcard_reason=WILDCARD_REASON,
         )
+        # it records the deletion itself: invoking the recorder would take an interface endpoint of Lambda's
+        self._admit_recorder(function)
+        return function
 
     def _define_spec(self, spec: ServingSpec, function: lambda_.Function) -> cdk.CustomResource:
         resource = define_custom_resource(
@@ -405,9 +415,10 @@ class Rollout(Construct):
             resource_type="Custom::MLOpsServingSpec",
             properties={"Spec": cdk.Stack.of(self).to_json_string(to_dict(spec))},
         )
+        unit = self._unit
         # a delete needs the role until the last, the guard must not start what is being deleted, and the last record comes before
         # a development unit's buckets are emptied
-        resource.node.add_dependency(function.role, self._machine, self._unit.artifacts, self._unit.audit_bucket)
+        resource.node.add_dependency(function.role, self._machine, unit.artifacts, unit.audit_bucket, unit.heads_bucket)
         return resource
 
 

@@ -37,7 +37,11 @@ class PauseState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitEntry:
-    """Parameter ``/mlops/<unit>/unit``: what the command needs to know of a unit. Without ``freeze`` it is never frozen."""
+    """Parameter ``/mlops/<unit>/unit``: what the command needs to know of a unit. Without ``freeze`` it is never frozen.
+
+    ``signing_key`` is the ARN of the key that signs the records of its endpoints, ``pause_key`` of the one that signs those of its
+    own chain; ``heads_bucket`` is where heads are published.
+    """
 
     unit: str
     automation_table: str
@@ -45,6 +49,9 @@ class UnitEntry:
     artifacts_bucket: str
     bus: str
     freeze: FreezeSpec | None = None
+    heads_bucket: str | None = None
+    signing_key: str | None = None
+    pause_key: str | None = None
     format: Literal["mlops.unit-entry/1"] = "mlops.unit-entry/1"
 
 

@@ -1,4 +1,7 @@
-"""The public half of a unit's signing key: what a verifier needs, without AWS. No function imports this, as it needs `cryptography`."""
+"""The public half of a unit's signing key: what a verifier needs, without AWS.
+
+No function imports this: it needs ``cryptography``, which the command has.
+"""
 
 from dataclasses import dataclass
 

@@ -91,6 +91,22 @@ class AuditChain:
     heads: str | None = None
     sealer: Sealer | None = None
 
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], client: Callable[[str], Any]) -> "AuditChain":
+        """Return an endpoint's chain, open for writing, from the environment that constructs give to functions.
+
+        Args:
+            environment: With ``AUDIT_BUCKET``, ``ENDPOINT``, ``HEADS_BUCKET``, ``ROLLOUT_TABLE`` and ``SIGNING_KEY``.
+            client: Gives a boto3 client by service name.
+        """
+        return cls(
+            s3=client("s3"),
+            bucket=environment["AUDIT_BUCKET"],
+            table=RolloutTable(client("dynamodb"), environment["ROLLOUT_TABLE"], environment["ENDPOINT"]),
+            heads=environment["HEADS_BUCKET"],
+            sealer=Sealer(kms=client("kms"), key=environment["SIGNING_KEY"]),
+        )
+
     def write(self, record: AuditRecord, seal: AuditSeal | None) -> None:
         """Write a record's object, its seal beside it, and publish the seal as the chain's head; what is there stays.
 
@@ -222,9 +238,7 @@ class AuditChain:
 
     def _all(self, bucket: str, prefix: str) -> dict[str, bytes]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return {
-            entry["Key"]: self._read(bucket, entry["Key"]) for page in pages for entry in page.get("Contents", [])
-        }
+        return {entry["Key"]: self._read(bucket, entry["Key"]) for page in pages for entry in page.get("Contents", [])}
 
     def _read(self, bucket: str, key: str) -> bytes:
         return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()

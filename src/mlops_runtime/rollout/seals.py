@@ -103,6 +103,11 @@ def broken_seals(
     return problems
 
 
+def newest_head(published: Mapping[str, bytes], endpoint: str, is_signed: IsSigned) -> tuple[int, str]:
+    """Return sequence and hash of the newest published head that is signed; 0 and "" if there is none."""
+    return max(_signed(published, endpoint, published_key, is_signed, []), default=(0, ""))
+
+
 def _signed(
     contents: Mapping[str, bytes],
     endpoint: str,

@@ -25,6 +25,7 @@ from mlops_runtime.contracts.rollout import (
     spec_key,
 )
 from mlops_runtime.image.image_presence import check_images
+from mlops_runtime.rollout.audit import last_record
 from mlops_runtime.rollout.limits import SpecError, check_spec
 from mlops_runtime.rollout.machine import short_hash, start_deploy
 from mlops_runtime.rollout.plan import live_pointer
@@ -181,7 +182,7 @@ class SpecResource:
         )
 
         def follow(row: LockRow) -> Move | None:
-            last = None if row.audit_last is None else from_json(AuditRecord, row.audit_last)
+            last = last_record(row)
             if last is not None and last.outcome is Outcome.DELETED:
                 return None
             live = live_pointer(row)

@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _NUMBERS = ("audit_sequence", "lock_until")
-_TEXTS = ("audit_head", "owner", "live", "audit_last", "desired", "pause", "served", "locked_at", "taken_back", "audit_seal")
+_TEXTS = (
+    "audit_head",
+    "owner",
+    "live",
+    "audit_last",
+    "desired",
+    "pause",
+    "served",
+    "locked_at",
+    "taken_back",
+    "audit_seal",
+)
 
 
 class RolloutTable:

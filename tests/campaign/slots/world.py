@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.campaign.account import ACCOUNT, ENDPOINT, REGION, boto3_dynamodb
+from tests.campaign.account import ACCOUNT, ENDPOINT, KMS, REGION, boto3_dynamodb
 from tests.campaign.deploy import Deploy
 from tests.campaign.machine import Fault, Run, run
 from tests.campaign.slots.account import RULE, TARGET_GROUPS, Slots
@@ -18,6 +18,7 @@ from mlops_runtime.eks.manifests import slot_manifests
 from mlops_runtime.eks.serving import other
 from mlops_runtime.rollout.audit import verify
 from mlops_runtime.rollout.fleet_alarms import alarm_prefix
+from mlops_runtime.rollout.seals import broken_seals
 from mlops_runtime.rollout.table import RolloutTable
 
 MAXIMUM = 3600
@@ -153,6 +154,8 @@ class SlotDeploy(Deploy):
             problems.append("the lock is held for longer than an execution can run")
         objects = {key: body for (bucket, key), body in self.account.objects.items() if bucket == "audit"}
         problems += verify(objects, endpoint=ENDPOINT, head=row.audit_head, sequence=row.audit_sequence)
+        published = {key: body for (bucket, key), body in self.account.objects.items() if bucket == "heads"}
+        problems += broken_seals(objects, published, row=row, is_signed=KMS.public.is_signed)
         if result.status == "CRASHED" or ASKED["record"] in excused:
             return problems
         mine = self.records(self.executions)

@@ -11,16 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
+from tests.signing import SigningKms
 
 from mlops_runtime.business_unit.automation import pause_of
 from mlops_runtime.business_unit.pause import PauseChange, next_pause, set_pause
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 from mlops_runtime.contracts.automation import PauseState
-from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome, audit_key
+from mlops_runtime.contracts.rollout import AuditRecord, AuditSeal, LockRow, Outcome, audit_key
 from mlops_runtime.rollout.audit import GENESIS, verify
 from mlops_runtime.rollout.record import AuditChain
 from mlops_runtime.rollout.table import RolloutTable
 
+KMS = SigningKms()
 NOW = datetime(2017, 11, 20, 9, tzinfo=UTC)
 ANN = "arn:aws:sts::123456789012:assumed-role/OnCall/ann"
 
@@ -43,14 +45,16 @@ class _AtomicWrites:
 def _chain() -> AuditChain:
     keys = {"region_name": "us-east-1", "aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
     s3, dynamodb = boto3.client("s3", **keys), boto3.client("dynamodb", **keys)
-    s3.create_bucket(Bucket="audit")
+    for bucket in ("audit", "heads"):
+        s3.create_bucket(Bucket=bucket)
     dynamodb.create_table(
         TableName="automation",
         AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    return AuditChain(s3=s3, bucket="audit", table=RolloutTable(_AtomicWrites(dynamodb), "automation", "demand"))  # type: ignore[arg-type]  # a client in all but its class
+    table = RolloutTable(_AtomicWrites(dynamodb), "automation", "demand")  # type: ignore[arg-type]  # a client in all but its class
+    return AuditChain(s3=s3, bucket="audit", table=table, heads="heads", sealer=KMS.sealer)
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ def test_a_pause_is_a_state_and_a_record(chain: AuditChain) -> None:
     )  # fmt: skip
     assert change.record.previous == GENESIS
     assert chain.newest(row, 5) == [change.record]
-    assert chain.problems() == []
+    assert chain.problems(KMS.public.is_signed) == []
 
 
 def test_what_is_paused_is_not_paused_again(chain: AuditChain) -> None:
@@ -100,7 +104,7 @@ def test_what_runs_is_not_resumed(chain: AuditChain) -> None:
 
     assert _set(chain, False) == PauseChange(state=resumed.state)
     assert chain.table.read().audit_sequence == 2
-    assert chain.problems() == []
+    assert chain.problems(KMS.public.is_signed) == []
 
 
 class _CrashError(Exception):
@@ -108,22 +112,22 @@ class _CrashError(Exception):
 
 
 class _DyingChain(AuditChain):
-    """Dies instead of writing the object."""
+    """Dies instead of writing the objects."""
 
-    def write(self, record: AuditRecord) -> None:
-        del record
+    def write(self, record: AuditRecord, seal: AuditSeal | None) -> None:
+        del record, seal
         raise _CrashError
 
 
 def test_a_crash_between_row_and_object_is_repaired_by_the_next(chain: AuditChain) -> None:
     """Also by one that has nothing to change."""
     with pytest.raises(_CrashError):
-        _set(_DyingChain(s3=chain.s3, bucket="audit", table=chain.table), True)
-    assert "sequence 1 is missing" in chain.problems()
+        _set(_DyingChain(s3=chain.s3, bucket="audit", table=chain.table, heads="heads", sealer=KMS.sealer), True)
+    assert "sequence 1 is missing" in chain.problems(KMS.public.is_signed)
 
     assert _set(chain, True).record is None
 
-    assert chain.problems() == []
+    assert chain.problems(KMS.public.is_signed) == []
 
 
 def test_people_at_once_make_one_record(chain: AuditChain) -> None:
@@ -140,7 +144,7 @@ def test_people_at_once_make_one_record(chain: AuditChain) -> None:
     (written,) = [change for change in changes if change.record is not None]
     assert {change.state for change in changes} == {written.state}
     assert chain.table.read().audit_sequence == 1
-    assert chain.problems() == []
+    assert chain.problems(KMS.public.is_signed) == []
 
 
 @given(st.lists(st.booleans(), max_size=30))

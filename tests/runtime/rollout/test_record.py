@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World
 
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome, TakenBack
 from mlops_runtime.rollout.audit import Claim
 from mlops_runtime.rollout.record import AuditChain, AuditError, record
+from mlops_runtime.rollout.seals import Sealer
 from mlops_runtime.rollout.taken_back import taken_back
 
 
@@ -49,7 +51,7 @@ def test_promotion_is_recorded_and_becomes_live(promoted: tuple[World, Claim]) -
     world, claim = promoted
     answer = _record(world, claim)
     assert answer == {"sequence": 1, "serving_config": "demand-forecast-00000002", "outcome": "PROMOTED"}
-    assert world.chain.problems() == []
+    assert world.problems() == []
     assert next(iter(world.objects())).startswith("audit/demand-forecast/00000001-")
     live = _live(world)
     assert live is not None
@@ -69,38 +71,38 @@ class _CrashError(Exception):
 
 
 class _DyingChain(AuditChain):
-    """Dies instead of writing the object."""
+    """Dies instead of writing the objects."""
 
-    def write(self, record: object) -> None:
-        del record
+    def write(self, record: object, seal: object) -> None:
+        del record, seal
         raise _CrashError
 
 
 def test_a_crash_between_row_and_object_is_repaired_by_the_retry(promoted: tuple[World, Claim]) -> None:
     """The row says what to write; the retry writes it and adds nothing."""
     world, claim = promoted
-    dying = _DyingChain(s3=world.s3, bucket="audit", table=world.table)
+    dying = _DyingChain(s3=world.s3, bucket="audit", table=world.table, heads="heads", sealer=world.kms.sealer)
     with pytest.raises(_CrashError):
         record(claim, sagemaker=world.sagemaker, chain=dying)
     assert world.objects() == {}
-    assert world.chain.problems() == [
+    assert world.problems() == [
         "sequence 1 is missing",
         f"sequence 1 does not have the hash {world.table.read().audit_head[:16]} that follows from the head",
     ]
     assert _record(world, claim)["sequence"] == 1
-    assert world.chain.problems() == []
+    assert world.problems() == []
     assert len(world.objects()) == 1
 
 
 def test_a_crash_is_repaired_by_the_next_writer(promoted: tuple[World, Claim]) -> None:
     """Who never comes back leaves no hole."""
     world, claim = promoted
-    dying = _DyingChain(s3=world.s3, bucket="audit", table=world.table)
+    dying = _DyingChain(s3=world.s3, bucket="audit", table=world.table, heads="heads", sealer=world.kms.sealer)
     with pytest.raises(_CrashError):
         record(claim, sagemaker=world.sagemaker, chain=dying)
     rejection = Claim(outcome=Outcome.REJECTED, reason="lost", execution="retrain", at=NOW)
     assert _record(world, rejection)["sequence"] == 2
-    assert world.chain.problems() == []
+    assert world.problems() == []
 
 
 def test_a_retry_after_other_writers_still_finds_its_record(promoted: tuple[World, Claim]) -> None:
@@ -123,7 +125,7 @@ def test_writers_at_once_make_one_chain(promoted: tuple[World, Claim]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert world.chain.problems() == []
+    assert world.problems() == []
     assert world.table.read().audit_sequence == len(world.objects()) == 7
 
 
@@ -257,11 +259,35 @@ def test_what_had_told_of_itself_before_it_died_is_not_told_again(promoted: tupl
     assert (last.execution, last.recovers, last.reason) == ("recovery", None, "serves already")
 
 
-def test_fails_when_another_content_stands_in_the_place(promoted: tuple[World, Claim]) -> None:
-    """An object under a record's key that is not the record is not written over, nor passed by."""
+def test_another_content_in_the_place_of_a_record_is_an_older_version(promoted: tuple[World, Claim]) -> None:
+    """An object under a record's key that is not the record stops nobody; the row says what belongs there."""
     world, claim = promoted
     _record(world, claim)
-    key = next(iter(world.objects()))
+    key, content = next(iter(world.objects().items()))
     world.s3.put_object(Bucket="audit", Key=key, Body=b"{}")
-    with pytest.raises(AuditError, match="holds something else"):
-        _record(world, replace(claim, execution="next"))
+    assert _record(world, replace(claim, execution="next"))["sequence"] == 2
+    assert world.objects()[key] == content
+    assert world.problems() == []
+
+
+def test_fails_without_a_key(promoted: tuple[World, Claim]) -> None:
+    """A chain that was opened for reading writes nothing."""
+    world, claim = promoted
+    reader = AuditChain(s3=world.s3, bucket="audit", table=world.table)
+    with pytest.raises(AuditError, match="no key to sign with"):
+        record(claim, sagemaker=world.sagemaker, chain=reader)
+    assert world.objects() == {}
+
+
+def test_a_key_that_does_not_sign_stops_the_record(promoted: tuple[World, Claim]) -> None:
+    """Nothing moves without a signature: the machine tries again."""
+    world, claim = promoted
+
+    class Disabled:
+        def sign(self, **_: object) -> object:
+            raise ClientError({"Error": {"Code": "DisabledException", "Message": "the key is disabled"}}, "Sign")
+
+    chain = replace(world.chain, sealer=Sealer(kms=Disabled(), key="k"))  # type: ignore[arg-type]  # a client that only fails
+    with pytest.raises(ClientError, match="disabled"):
+        record(claim, sagemaker=world.sagemaker, chain=chain)
+    assert world.table.read().audit_sequence == 0

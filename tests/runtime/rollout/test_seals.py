@@ -321,7 +321,11 @@ def test_a_seal_signs_place_and_content() -> None:
     seal = kms.sealer.seal(record_of(7, GENESIS))
     signature = base64.b64decode(seal.signature)
     assert kms.public.is_signed(statement(ENDPOINT, 7, seal.sha256), signature)
-    for other in (statement(ENDPOINT, 8, seal.sha256), statement("other", 7, seal.sha256), statement(ENDPOINT, 7, "f" * 64)):
+    for other in (
+        statement(ENDPOINT, 8, seal.sha256),
+        statement("other", 7, seal.sha256),
+        statement(ENDPOINT, 7, "f" * 64),
+    ):
         assert not kms.public.is_signed(other, signature)
 
 
@@ -329,7 +333,10 @@ def test_without_published_heads_the_seals_beside_count() -> None:
     """A unit from before the bucket of heads, or a copy that has none."""
     kms, made = SigningKms(), record_of(1, GENESIS)
     seal, digest = kms.sealer.seal(made), content_hash(made)
-    objects = {audit_key(ENDPOINT, 1, digest): canonical_json(made), seal_key(ENDPOINT, 1, digest): canonical_json(seal)}
+    objects = {
+        audit_key(ENDPOINT, 1, digest): canonical_json(made),
+        seal_key(ENDPOINT, 1, digest): canonical_json(seal),
+    }
     row = LockRow(endpoint=ENDPOINT, audit_head=digest, audit_sequence=1)
     assert broken_seals(objects, None, row=row, is_signed=kms.public.is_signed) == []
     assert broken_seals(objects, {}, row=row, is_signed=kms.public.is_signed) == [

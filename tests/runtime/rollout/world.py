@@ -158,9 +158,7 @@ class World:
             role = "arn:aws:iam::123456789012:role/machine"
             self.stepfunctions.create_state_machine(name=name, definition=definition, roleArn=role)
         self.table = RolloutTable(self.dynamodb, "rollout", ENDPOINT)
-        self.chain = AuditChain(
-            s3=self.s3, bucket="audit", table=self.table, heads="heads", sealer=SIGNING_KMS.sealer
-        )
+        self.chain = AuditChain(s3=self.s3, bucket="audit", table=self.table, heads="heads", sealer=SIGNING_KMS.sealer)
         self.sources = Sources(
             sagemaker=self.sagemaker,
             cloudwatch=self.cloudwatch,

@@ -1,0 +1,108 @@
+"""A copy of a chain in a folder: written for auditors, and verified without AWS."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops_cli.errors import UserError
+from mlops_runtime.contracts.rollout import LockRow
+from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.public_key import PublicKey, PublicKeyError
+from mlops_runtime.rollout.seals import broken_seals, newest_head
+
+KEY_FILE = "public-key.pem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOfChain:
+    """The objects of one chain, wherever they came from.
+
+    Args:
+        name: The endpoint or unit.
+        objects: Records and seals by key.
+        published: Published heads by key; None if the copy has none.
+    """
+
+    name: str
+    objects: Mapping[str, bytes]
+    published: Mapping[str, bytes] | None
+
+    @classmethod
+    def read(cls, name: str, folder: Path) -> "CopyOfChain":
+        """Read a folder that ``write`` made, a copy of the whole bucket, or of the chain's prefix alone.
+
+        Raises:
+            UserError: If it is not a folder.
+        """
+        if not folder.is_dir():
+            raise UserError(f"--folder must be a folder, got {folder}")
+        own, heads = folder / "audit" / name, folder / "heads" / name
+        return cls(
+            name=name,
+            objects=_contents(own if own.is_dir() else folder, f"audit/{name}/"),
+            published=_contents(heads, f"heads/{name}/") if heads.is_dir() else None,
+        )
+
+    def write(self, folder: Path, key: PublicKey) -> None:
+        """Write the copy and the public key that its seals are verified with.
+
+        Raises:
+            UserError: If the folder holds something already.
+        """
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"--to must be a new or an empty folder, got {folder}")
+        for path, content in {**self.objects, **(self.published or {}), KEY_FILE: key.pem}.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+
+    def problems(self, key: PublicKey | None, *, head: str | None, sequence: int | None) -> tuple[list[str], int]:
+        """Return what is wrong with the copy, and the sequence up to which it was looked at.
+
+        Args:
+            key: The key that signs. Without one no signature is looked at.
+            head: SHA-256 of the newest record; with ``sequence`` it goes before the newest published head.
+            sequence: Sequence of the newest record.
+
+        Raises:
+            UserError: If nothing says where the chain ends.
+        """
+        if key is not None and head is None and sequence is None and self.published:
+            sequence, head = newest_head(self.published, self.name, key.is_signed)
+        problems = []
+        if head is None or not re.fullmatch(r"[0-9a-f]{64}|", head):
+            problems.append(f"--head must be 64 hexadecimal digits, got {head!r}")
+        if sequence is None:
+            problems.append("--sequence must be given")
+        if problems or head is None or sequence is None:
+            fix = (
+                "give --public-key and a folder that mlops audit export wrote, which has the published heads; or read head and "
+                f"sequence from the row, not from the copy: mlops audit show {self.name} --json"
+            )
+            raise UserError("; ".join([*problems, fix]))
+        row = LockRow(endpoint=self.name, audit_head=head, audit_sequence=sequence)
+        found = verify(self.objects, endpoint=self.name, head=head, sequence=sequence)
+        if key is not None:
+            found += broken_seals(self.objects, self.published, row=row, is_signed=key.is_signed)
+        return found, sequence
+
+
+def read_key(path: Path) -> PublicKey:
+    """Read a PEM file of a public key.
+
+    Raises:
+        UserError: If it cannot be read, or is something else.
+    """
+    try:
+        return PublicKey.from_pem(path.read_bytes())
+    except (OSError, PublicKeyError) as error:
+        raise UserError(f"--public-key must be a PEM file of a P-256 public key, got {path}: {error}") from error
+
+
+def _contents(folder: Path, prefix: str) -> dict[str, bytes]:
+    return {
+        prefix + path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,93 @@
+"""Who may append to a unit's audit chains, and with which key: recorders of endpoints, and people who pause the unit."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+
+from mlops_constructs._bucket import define_bucket
+from mlops_constructs._iam import key_statement
+from mlops_constructs.business_unit._key import RECORDER_TAG, define_pause_key, define_signing_key
+from mlops_runtime.rollout.seals import ALGORITHM
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit.business_unit import BusinessUnit
+
+AUDIT_LOCK = cdk.Duration.days(365)
+
+
+class AuditRecords:
+    """A unit's records, its keys that sign them, and the bucket of published heads, in which no object is written twice.
+
+    Args:
+        business_unit: The unit.
+    """
+
+    def __init__(self, business_unit: "BusinessUnit") -> None:
+        self._unit, profile = business_unit, business_unit.profile
+        lock = AUDIT_LOCK if profile.keeps_data else None
+        self.bucket: s3.Bucket = define_bucket(business_unit, "Audit", business_unit=business_unit, object_lock=lock)
+        self.heads: s3.Bucket = define_bucket(business_unit, "Heads", business_unit=business_unit, object_lock=lock)
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        self.heads.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="OnlyNewObjects",
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=["s3:PutObject"],
+                resources=[self.heads.arn_for_objects("*")],
+                conditions={"Null": {"s3:if-none-match": "true"}},
+            )
+        )
+        names = {"unit": business_unit.name, "profile": profile}
+        self.signing_key: kms.Key = define_signing_key(business_unit, "SigningKey", **names)
+        self.pause_key: kms.Key = define_pause_key(business_unit, "PauseKey", **names)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Environment of a function that records."""
+        return {
+            "AUDIT_BUCKET": self.bucket.bucket_name,
+            "HEADS_BUCKET": self.heads.bucket_name,
+            "SIGNING_KEY": self.signing_key.key_arn,
+        }
+
+    def statements(self, name: str) -> list[iam.PolicyStatement]:
+        """Return what a function needs to write records of one chain, sign and publish them."""
+        return [
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=self._objects(name)),
+            key_statement(self._unit.key, services=["s3"]),
+            sign_statement(self.signing_key),
+        ]
+
+    def admit(self, role: iam.IRole) -> None:
+        """Let a role sign, by its tag; its policy must allow it too."""
+        cdk.Tags.of(role).add(RECORDER_TAG, self._unit.name)
+
+    def pause_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a person needs to write the unit's own records, sign and publish them."""
+        return [
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=self._objects(self._unit.name)),
+            sign_statement(self.pause_key),
+        ]
+
+    def grant_verify(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody read all records, seals and published heads, and the public keys."""
+        keys = [self.signing_key.key_arn, self.pause_key.key_arn]
+        looked = iam.Grant.add_to_principal(grantee=grantee, actions=["kms:GetPublicKey"], resource_arns=keys)
+        return looked.combine(self.bucket.grant_read(grantee)).combine(self.heads.grant_read(grantee))
+
+    def _objects(self, name: str) -> list[str]:
+        return [self.bucket.arn_for_objects(f"audit/{name}/*"), self.heads.arn_for_objects(f"heads/{name}/*")]
+
+
+def sign_statement(key: kms.IKey) -> iam.PolicyStatement:
+    """Return what signs with a key, by the one algorithm that verifiers accept."""
+    return iam.PolicyStatement(
+        actions=["kms:Sign"],
+        resources=[key.key_arn],
+        conditions={"StringEquals": {"kms:SigningAlgorithm": ALGORITHM}},
+    )
