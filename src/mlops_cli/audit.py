@@ -176,8 +176,11 @@ def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKe
     from mlops_runtime.contracts.automation import UnitEntry
     from mlops_runtime.rollout.public_key import PublicKey
 
-    is_unit = isinstance(entry, UnitEntry)
-    key = entry.pause_key if is_unit else Entries(ssm=aws.client("ssm")).unit(entry.unit).signing_key
+    if isinstance(entry, UnitEntry):
+        key = entry.pause_key
+    else:
+        unit = Entries(ssm=aws.client("ssm")).unit(entry.unit)
+        key = unit.signing_key
     if key is None:
         return None
     return PublicKey.from_der(aws.client("kms").get_public_key(KeyId=key)["PublicKey"])

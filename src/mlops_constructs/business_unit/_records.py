@@ -42,9 +42,9 @@ class AuditRecords:
                 conditions={"Null": {"s3:if-none-match": "true"}},
             )
         )
-        names = {"unit": business_unit.name, "profile": profile}
-        self.signing_key: kms.Key = define_signing_key(business_unit, "SigningKey", **names)
-        self.pause_key: kms.Key = define_pause_key(business_unit, "PauseKey", **names)
+        unit = business_unit.name
+        self.signing_key: kms.Key = define_signing_key(business_unit, "SigningKey", unit=unit, profile=profile)
+        self.pause_key: kms.Key = define_pause_key(business_unit, "PauseKey", unit=unit, profile=profile)
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -47,8 +47,8 @@ class BusinessUnit(Construct):
     """Define what the constructs of one business unit share. Stateful.
 
     Defines keys, network, buckets for artifacts, audit records, their published heads and access logs, topic, event bus,
-    dead-letter queue, the table that says whether automation is paused, and the permissions boundary of every role. Everything that a unit's
-    constructs need from one another comes from here.
+    dead-letter queue, the table that says whether automation is paused, and the permissions boundary of every role. Everything
+    that a unit's constructs need from one another comes from here.
 
     Args:
         scope: Parent.

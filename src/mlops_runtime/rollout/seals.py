@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, AuditSeal, LockRow, published_key, seal_key
@@ -18,7 +18,7 @@ from mlops_runtime.contracts.rollout import SEAL, AuditRecord, AuditSeal, LockRo
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
-ALGORITHM = "ECDSA_SHA_256"
+ALGORITHM: Final = "ECDSA_SHA_256"
 
 IsSigned = Callable[[bytes, bytes], bool]  # message and DER signature
 
