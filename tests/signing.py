@@ -36,7 +36,7 @@ class SigningKms:
     @property
     def public(self) -> PublicKey:
         """The public half."""
-        return PublicKey(key=self._private.public_key())
+        return PublicKey(der=self.get_public_key(KeyId=KEY)["PublicKey"])
 
     @property
     def sealer(self) -> Sealer:

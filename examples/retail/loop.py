@@ -257,7 +257,7 @@ class Loop:
         """Return what is wrong with the audit chain, held against row, published heads and public key; empty if it is whole."""
         entry = self.entry()
         answer = self._kms.get_public_key(KeyId=str(entry.signing_key))
-        return self._chain().problems(PublicKey.from_der(answer["PublicKey"]).is_signed)
+        return self._chain().problems(PublicKey(der=answer["PublicKey"]).is_signed)
 
     def entry(self) -> UnitEntry:
         """Return what the unit's parameter says: its tables, buckets and keys."""

@@ -183,4 +183,4 @@ def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKe
         key = unit.signing_key
     if key is None:
         return None
-    return PublicKey.from_der(aws.client("kms").get_public_key(KeyId=key)["PublicKey"])
+    return PublicKey(der=aws.client("kms").get_public_key(KeyId=key)["PublicKey"])

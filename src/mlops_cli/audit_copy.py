@@ -52,7 +52,7 @@ class CopyOfChain:
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"--to must be a new or an empty folder, got {folder}")
-        for path, content in {**self.objects, **(self.published or {}), KEY_FILE: key.pem}.items():
+        for path, content in {**self.objects, **(self.published or {}), KEY_FILE: key.pem.encode()}.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
@@ -95,8 +95,8 @@ def read_key(path: Path) -> PublicKey:
         UserError: If it cannot be read, or is something else.
     """
     try:
-        return PublicKey.from_pem(path.read_bytes())
-    except (OSError, PublicKeyError) as error:
+        return PublicKey.from_pem(path.read_text())
+    except (OSError, UnicodeDecodeError, PublicKeyError) as error:
         raise UserError(f"--public-key must be a PEM file of a P-256 public key, got {path}: {error}") from error
 
 

@@ -174,7 +174,7 @@ class DeployedUnit:
     def problems(self, chain: AuditChain) -> list[str]:
         """What verify says of a chain, with the public half of its key."""
         assert chain.sealer is not None
-        key = PublicKey.from_der(self.kms.get_public_key(KeyId=chain.sealer.key)["PublicKey"])
+        key = PublicKey(der=self.kms.get_public_key(KeyId=chain.sealer.key)["PublicKey"])
         return chain.problems(key.is_signed)
 
     def _make_key(self) -> str:

@@ -129,7 +129,7 @@ def test_another_key_finds_every_seal(on_cloud: Run, mlops: Run, promoted: Deplo
     """A chain that was forged with a key of its own is not signed with the one that the auditor noted."""
     folder, noted = tmp_path / "copy", tmp_path / "noted.pem"
     on_cloud("audit", "export", promoted.endpoint, "--to", folder)
-    noted.write_bytes(SigningKms().public.pem)
+    noted.write_text(SigningKms().public.pem)
 
     other = on_cloud("audit", "verify", promoted.endpoint, "--public-key", noted)
     junk = mlops("audit", "verify", promoted.endpoint, "--public-key", folder / "audit")

@@ -50,4 +50,4 @@ def test_the_page_names_the_price(row: str, kind: type[cdk.Stack], options: dict
 
 def test_the_readme_names_the_same() -> None:
     """The first endpoint's two prices stand where a reader meets it first."""
-    assert "about 55 USD a month while it is idle and about 140 while it\nserves" in (ROOT / "README.md").read_text()
+    assert "about 65 USD a month while it is idle and about 150 while it\nserves" in (ROOT / "README.md").read_text()

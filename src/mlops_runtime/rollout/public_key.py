@@ -1,17 +1,18 @@
-"""The public half of a unit's signing key: what a verifier needs, without AWS.
+"""The public half of a unit's signing key: all that a verifier needs, without AWS and without a package of cryptography."""
 
-No function imports this: it needs ``cryptography``, which the command has.
-"""
-
+import base64
+import binascii
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from mlops_runtime.verify import p256
+
+_BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
 
 
 class PublicKeyError(ValueError):
-    """A file is not the public key of a unit."""
+    """Something is not the public key of a unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,60 +20,54 @@ class PublicKey:
     """A P-256 key that verifies seals.
 
     Args:
-        key: The key.
+        der: SubjectPublicKeyInfo, as KMS answers to GetPublicKey:
+            https://docs.aws.amazon.com/kms/latest/APIReference/API_GetPublicKey.html
+
+    Raises:
+        PublicKeyError: If it is something else, or a key of another curve.
     """
 
-    key: ec.EllipticCurvePublicKey
+    der: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a key."""
+        if not p256.is_key(self.der):
+            raise PublicKeyError(f"a unit's key is an elliptic curve key on P-256, got {len(self.der)} other bytes")
 
     @classmethod
-    def from_der(cls, content: bytes) -> "PublicKey":
-        """Read what KMS answers to GetPublicKey: a DER-encoded SubjectPublicKeyInfo.
-
-        See: https://docs.aws.amazon.com/kms/latest/APIReference/API_GetPublicKey.html
-
-        Raises:
-            PublicKeyError: If it is something else, or a key of another curve.
-        """
-        try:
-            return cls._checked(serialization.load_der_public_key(content))
-        except ValueError as error:
-            raise PublicKeyError(f"not a public key: {error}") from error
-
-    @classmethod
-    def from_pem(cls, content: bytes) -> "PublicKey":
+    def from_pem(cls, text: str) -> "PublicKey":
         """Read a PEM file, as ``mlops audit export`` writes it.
 
         Raises:
-            PublicKeyError: If it is something else, or a key of another curve.
+            PublicKeyError: If it is something else.
         """
+        body = text.strip()
+        if not (body.startswith(_BEGIN) and body.endswith(_END)):
+            raise PublicKeyError(f"a public key begins with {_BEGIN} and ends with {_END}")
+        inner = "".join(body.removeprefix(_BEGIN).removesuffix(_END).split())
         try:
-            return cls._checked(serialization.load_pem_public_key(content))
-        except ValueError as error:
-            raise PublicKeyError(f"not a public key: {error}") from error
+            return cls(der=base64.b64decode(inner, validate=True))
+        except binascii.Error as error:
+            raise PublicKeyError(f"what stands between {_BEGIN} and {_END} is not base64: {error}") from error
 
     @property
-    def pem(self) -> bytes:
+    def pem(self) -> str:
         """The key as a PEM file."""
-        return self.key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        text = base64.b64encode(self.der).decode()
+        lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+        return "\n".join([_BEGIN, *lines, _END, ""])
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the key's DER encoding, by which people compare keys."""
-        der = self.key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        digest = hashes.Hash(hashes.SHA256())
-        digest.update(der)
-        return digest.finalize().hex()
+        """SHA-256 of the key's DER form, by which people compare keys."""
+        return hashlib.sha256(self.der).hexdigest()
 
     def is_signed(self, message: bytes, signature: bytes) -> bool:
-        """Whether a message has this signature: ECDSA with SHA-256, DER-encoded."""
-        try:
-            self.key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
-        except InvalidSignature:
-            return False
-        return True
+        """Whether a message has this signature: ECDSA with SHA-256, DER form."""
+        return _verify(self.der, signature, message)
 
-    @classmethod
-    def _checked(cls, key: object) -> "PublicKey":
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise PublicKeyError(f"a unit's key is an elliptic curve key on P-256, got {type(key).__name__}")
-        return cls(key=key)
+
+@lru_cache(maxsize=65536)
+def _verify(der: bytes, signature: bytes, message: bytes) -> bool:
+    """Each seal stands twice, beside its record and published."""
+    return p256.verify(der, signature, message)

@@ -38,6 +38,11 @@ def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
     return found is not None and found[0] % _N == r
 
 
+def is_key(public_key: bytes) -> bool:
+    """Return whether bytes are the DER form of a public key on P-256."""
+    return _read_key(public_key) is not None
+
+
 def _read_key(der: bytes) -> _Point:
     if len(der) != len(_PREFIX) + 65 or not der.startswith(_PREFIX) or der[len(_PREFIX)] != 4:
         return None

@@ -17,6 +17,7 @@ ACTIONS = {
     "dynamodb:UpdateItem",
     "kms:Decrypt",
     "kms:GenerateDataKey",
+    "kms:Sign",
     "s3:GetObject",
     "s3:PutObject",
     "ssm:GetParameter",
@@ -35,7 +36,7 @@ def _values(template: Template) -> dict[str, Any]:
     for resource in template.find_resources("AWS::SSM::Parameter").values():
         value = resource["Properties"]["Value"]
         parts = [value] if isinstance(value, str) else value["Fn::Join"][1]
-        text = "".join(part if isinstance(part, str) else part["Ref"] for part in parts)
+        text = "".join(part if isinstance(part, str) else part.get("Ref") or part["Fn::GetAtt"][0] for part in parts)
         found[resource["Properties"]["Name"]] = json.loads(text)
     return found
 
@@ -109,6 +110,9 @@ def test_pausing_can_be_granted_to_people(kind: str) -> None:
     granted = {a for s in statements for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])}
     assert granted == ACTIONS
     assert "/audit/demand/*" in json.dumps(statements)
+    assert "/heads/demand/*" in json.dumps(statements)
+    (sign,) = [s for s in statements if s["Action"] == "kms:Sign"]
+    assert "PauseKey" in json.dumps(sign["Resource"])
     keys = next(s for s in statements if "kms:Decrypt" in s["Action"])
     assert len(keys["Condition"]["StringEquals"]["kms:ViaService"]) == 2
 

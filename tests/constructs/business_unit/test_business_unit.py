@@ -39,8 +39,8 @@ def test_a_name_is_enough(production: tuple[cdk.Stack, BusinessUnit, Template]) 
     _, unit, template = production
 
     assert (unit.name, unit.owner, unit.cost_center, unit.profile) == ("demand", "demand", "demand", Profile.PRODUCTION)
-    template.resource_count_is("AWS::KMS::Key", 1)
-    template.resource_count_is("AWS::S3::Bucket", 3)
+    template.resource_count_is("AWS::KMS::Key", 3)  # of data, and two that sign records
+    template.resource_count_is("AWS::S3::Bucket", 4)
     template.resource_count_is("AWS::Lambda::Function", 0)
     for kind in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Logs::LogGroup"):
         assert {r["DeletionPolicy"] for r in template.find_resources(kind).values()} == {"RetainExceptOnCreate"}
@@ -259,7 +259,8 @@ def test_a_given_key_is_used_with_a_warning() -> None:
     unit = BusinessUnit(stack, "Unit", name="demand", encryption_key=key)
 
     assert unit.key is key
-    Template.from_stack(stack).resource_count_is("AWS::KMS::Key", 0)
+    keys = Template.from_stack(stack).find_resources("AWS::KMS::Key").values()
+    assert {key["Properties"]["KeyUsage"] for key in keys} == {"SIGN_VERIFY"}
     (warning,) = Annotations.from_stack(stack).find_warning("/Demand/Unit", Match.string_like_regexp("keyNotOwned"))
     text = str(warning.entry.data)
     printed = json.loads(text[text.index("[{") : text.rindex("}]") + 2])

@@ -119,7 +119,7 @@ def test_the_price_is_printed() -> None:
     BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
 
     text = Match.string_like_regexp(
-        r"costs about 48\.18 USD a month: 6 interface endpoints in 1 zone at .* of eu-west-1"
+        r"costs about 56\.21 USD a month: 7 interface endpoints in 1 zone at .* of eu-west-1"
     )
     Annotations.from_stack(stack).has_info("/S/Unit/Network", text)
 

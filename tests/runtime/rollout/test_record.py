@@ -88,6 +88,7 @@ def test_a_crash_between_row_and_object_is_repaired_by_the_retry(promoted: tuple
     assert world.problems() == [
         "sequence 1 is missing",
         f"sequence 1 does not have the hash {world.table.read().audit_head[:16]} that follows from the head",
+        f"the row's head {world.table.read().audit_head[:16]} at sequence 1 has no seal",
     ]
     assert _record(world, claim)["sequence"] == 1
     assert world.problems() == []
