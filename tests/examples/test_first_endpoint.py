@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 from examples.retail.loop import Loop
 from tests.examples import models
 
@@ -27,7 +30,7 @@ from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.registry.approval import approval_description
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.cloud
@@ -128,6 +131,63 @@ def test_the_first_deploy_needs_no_model(endpoint: Endpoint) -> None:
     (record,) = endpoint.loop.audit()
     assert record.outcome is Outcome.UNCHANGED
     assert record.reason.startswith("NOT_YET_DEPLOYED")
+
+
+def test_recorders_alone_sign_and_no_head_is_written_twice(endpoint: Endpoint) -> None:
+    """Whatever is added to a role's own policies: key and boundary deny signatures, the bucket denies a second write."""
+    entry, iam = endpoint.loop.entry(), endpoint.cloud.client("iam")
+    assert endpoint.loop.audit_problems() == []
+    (head,) = endpoint.loop.s3.list_objects_v2(Bucket=entry.heads_bucket)["Contents"]
+    roles = [role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"].startswith("First-")]
+    signing, writing = set(), []
+    for name in roles:
+        with _taken(endpoint.cloud, name) as client:
+            try:
+                client("kms").sign(
+                    KeyId=entry.signing_key, Message=b"m", MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256"
+                )
+                signing.add(name)
+            except ClientError as error:
+                assert error.response["Error"]["Code"] == "AccessDeniedException"
+            try:
+                client("s3").put_object(Bucket=entry.heads_bucket, Key=head["Key"], Body=b"forged")
+                writing.append(name)
+            except ClientError as error:
+                assert error.response["Error"]["Code"] == "AccessDenied"
+
+    assert len(roles) > 8
+    assert len(signing) == 2
+    assert all("Record" in name or "Spec" in name for name in signing)
+    assert writing == []
+    assert endpoint.loop.audit_problems() == []
+
+
+@contextmanager
+def _taken(cloud: local_cloud.Cloud, name: str) -> Iterator[Callable[[str], Any]]:
+    """Take a role with every right to sign and write in its own policies; its trust and policies are as before afterwards."""
+    iam = cloud.client("iam")
+    trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    anyone = {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "sts:AssumeRole"}
+    rights = [{"Effect": "Allow", "Action": ["kms:*", "s3:*"], "Resource": "*"}]
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=_document(anyone))
+    iam.put_role_policy(RoleName=name, PolicyName="attack", PolicyDocument=_document(*rights))
+    try:
+        role = iam.get_role(RoleName=name)["Role"]["Arn"]
+        keys = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="attacker")["Credentials"]
+        session = boto3.Session(
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+            region_name="us-east-1",
+        )
+        yield lambda service: session.client(service, endpoint_url=cloud.endpoint_url)
+    finally:
+        iam.delete_role_policy(RoleName=name, PolicyName="attack")
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
+
+
+def _document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 def test_a_second_deploy_without_a_change_changes_nothing(endpoint: Endpoint) -> None:

@@ -60,7 +60,8 @@ def test_every_unit_has_an_encrypted_row_and_an_entry() -> None:
     (entry,) = _values(template).values()
     assert entry["automation_table"] == stack.resolve(unit.automation_table.table_name)["Ref"]
     assert entry["audit_bucket"] == stack.resolve(unit.audit_bucket.bucket_name)["Ref"]
-    assert entry.keys() == {"artifacts_bucket", "audit_bucket", "automation_table", "bus", "format", "unit"}
+    records = {"audit_bucket", "heads_bucket", "pause_key", "signing_key"}
+    assert entry.keys() == {"artifacts_bucket", "automation_table", "bus", "format", "unit", *records}
 
 
 def test_functions_and_the_command_read_one_calendar() -> None:
