@@ -13,7 +13,9 @@ from constructs import IConstruct
 from mlops_constructs._errors import ValidationError
 
 MINIMUM_REASON = 40
-_RULE = re.compile(r"(?P<pack>AwsSolutions|HIPAA\.Security|NIST\.800\.53\.R[45]|PCI\.DSS\.321|Serverless)-\w+(\[.+\])?")
+_RULE = re.compile(
+    r"(?P<pack>AwsSolutions|HIPAA\.Security|NIST\.800\.53\.R[45]|PCI\.DSS\.321|Serverless|Mlops)-\w+(\[.+\])?"
+)
 
 _HIPAA, _R4, _R5, _PCI = "HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321"
 RULE_FAMILIES: dict[str, tuple[str, ...]] = {

@@ -1,4 +1,4 @@
-"""Run cdk-nag's six packs and CDK's own validation over every stack of an app, in one process, and keep the evidence.
+"""Run cdk-nag's six packs, ``MlopsChecks`` and CDK's own validation over every stack of an app in one process; keep the evidence.
 
 Findings are taken raw and matched with acknowledgements here, so that the evidence says which acknowledgement covers what, and
 one that covers nothing is a problem too.
@@ -14,9 +14,11 @@ import aws_cdk as cdk
 import cdk_nag
 from aws_cdk import cx_api
 
+from constructs import IConstruct
 from mlops_constructs.compliance.acknowledgement import MINIMUM_REASON
+from mlops_constructs.compliance.mlops_checks import PACK, MlopsChecks
 
-PACKS = (
+_TREE_PACKS = (
     cdk_nag.AwsSolutionsChecks,
     cdk_nag.HIPAASecurityChecks,
     cdk_nag.NIST80053R4Checks,
@@ -24,10 +26,19 @@ PACKS = (
     cdk_nag.PCIDSS321Checks,
     cdk_nag.ServerlessChecks,
 )
+PACKS = (*_TREE_PACKS, MlopsChecks)
 # CloudFormation allows 500 (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html);
 # a stack must keep room for what its owner adds
 MAXIMUM_RESOURCES = 350
-_PACK_NAMES = ("AwsSolutions", "HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321", "Serverless")
+_PACK_NAMES = (
+    "AwsSolutions",
+    "HIPAA.Security",
+    "NIST.800.53.R4",
+    "NIST.800.53.R5",
+    "PCI.DSS.321",
+    "Serverless",
+    PACK,
+)
 _CDK_PLUGIN = "CloudFormation Validate"
 _REPORT = "validation-report.json"
 _CANARY_RULE = "CloudFormation-Validate::W3030"
@@ -139,7 +150,7 @@ class Evidence:
 
 
 def add_packs(app: cdk.App) -> None:
-    """Make synthesis of an app fail on a finding of any of the six packs, warnings too.
+    """Make synthesis of an app fail on a finding of any of the packs, warnings too.
 
     Args:
         app: The app.
@@ -162,20 +173,21 @@ def check(app: cdk.App) -> Evidence:
     """
     assembly = app.synth()
     stacks = [child for child in app.node.find_all() if isinstance(child, cdk.Stack) and not child.nested]
-    cdk_findings = _cdk_findings(Path(app.outdir))
+    # these read templates: once for all stacks, which they see together
+    of_templates = [*_cdk_findings(Path(app.outdir)), *_findings(MlopsChecks(app), app)]
     return Evidence(
         stacks=tuple(
-            _stack_evidence(app, stack, assembly.get_stack_by_name(stack.stack_name), cdk_findings) for stack in stacks
+            _stack_evidence(app, stack, assembly.get_stack_by_name(stack.stack_name), of_templates) for stack in stacks
         ),
         validated=_validation_runs(),
     )
 
 
 def _stack_evidence(
-    app: cdk.App, stack: cdk.Stack, artifact: cx_api.CloudFormationStackArtifact, cdk_findings: Sequence[Finding]
+    app: cdk.App, stack: cdk.Stack, artifact: cx_api.CloudFormationStackArtifact, of_templates: Sequence[Finding]
 ) -> StackEvidence:
-    inside = [f for f in cdk_findings if f.path == stack.node.path or f.path.startswith(f"{stack.node.path}/")]
-    raw = [*_nag_findings(app, stack), *inside]
+    inside = [f for f in of_templates if f.path == stack.node.path or f.path.startswith(f"{stack.node.path}/")]
+    raw = [*(finding for pack in _TREE_PACKS for finding in _findings(pack(app), stack)), *inside]
     rules = _acknowledged(artifact)
     covered: dict[tuple[str, str], list[str]] = {(rule, path): [] for rule, path, _ in rules}
     open_findings = []
@@ -199,11 +211,10 @@ def _stack_evidence(
     )
 
 
-def _nag_findings(app: cdk.App, stack: cdk.Stack) -> list[Finding]:
+def _findings(pack: cdk_nag.NagPack, scope: IConstruct) -> list[Finding]:
     return [
         Finding(rule=violation.rule_name, severity=str(violation.severity), path=str(resource.construct_path))
-        for pack in PACKS
-        for violation in pack(app).validate_scope(stack).violations
+        for violation in pack.validate_scope(scope).violations
         for resource in violation.violating_resources
     ]
 

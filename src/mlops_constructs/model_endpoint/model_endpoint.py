@@ -14,6 +14,7 @@ from mlops_constructs._sagemaker import alarm_arn
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.model_endpoint._base import ModelEndpointBase
+from mlops_constructs.model_endpoint._findings import acknowledge_endpoint
 from mlops_constructs.model_endpoint._role import CAPTURE_PREFIX, define_model_role
 from mlops_constructs.model_endpoint.alarms import define_errors_alarm, define_rollback_alarms
 from mlops_constructs.model_endpoint.capacity import VARIANT, EndpointCapacity, judged
@@ -127,6 +128,12 @@ class ModelEndpoint(ModelEndpointBase):
             # no function of a serving spec asks the registry here: the deployment itself fails where the image is missing
             if image.is_placeholder:
                 warn(self, PLACEHOLDER_IMAGE, repository=image.repository_name)
+        acknowledge_endpoint(
+            self,
+            spec,
+            is_expanded=model_package_arn is None,
+            has_latency_alarm=bool(rollback) and spec.rollout.max_latency_ms is not None,
+        )
         business_unit.tag(self)
 
     @classmethod

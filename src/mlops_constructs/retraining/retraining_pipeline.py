@@ -19,6 +19,7 @@ from mlops_constructs._function import define_function
 from mlops_constructs._machine import define_machine
 from mlops_constructs._table import define_table
 from mlops_constructs._validation import raise_if_any
+from mlops_constructs.compliance import acknowledge
 from mlops_constructs.feature_store import FeatureStore
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_registry import ModelRegistry
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
 
 # job names have 63 characters: the pipeline's name, 24 of the execution's, "-train" and a dash
 MAXIMUM_PIPELINE_NAME = 32
+_NETWORKED_REASON = (
+    "the job plans over the catalogue and reads tables by itself, in the unit's network without a way to the internet; rejected: "
+    "isolation, in which SageMaker would have to copy every table of the store before it"
+)
 
 
 class RetrainingPipeline(Construct):
@@ -178,6 +183,8 @@ class RetrainingPipeline(Construct):
             wildcard_reason=WILDCARD_REASON,
         )
         self._machine.role.add_managed_policy(self._access.jobs_policy(roles))
+        if plan.features is not None:
+            acknowledge(self._machine, "Mlops-JobIsolation[TrainingSet]", _NETWORKED_REASON)
         registry.approve_by_policy(self._machine.role)
         # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
         self._machine.node.add_dependency(registry)

@@ -1,8 +1,9 @@
 """The rollout of one endpoint: table, functions, Deploy machine, approval rule, and the resource that states the desired spec."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -19,9 +20,11 @@ from mlops_constructs._function import define_custom_resource, define_function
 from mlops_constructs._iam import shared_policy
 from mlops_constructs._machine import define_machine
 from mlops_constructs._queue import QueueConsumer, define_queue_consumer
+from mlops_constructs._states import tasks
 from mlops_constructs._table import define_table
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
+from mlops_constructs.compliance import acknowledge_all
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout._iam import WILDCARD_REASON, RolloutAccess
 from mlops_constructs.rollout.deploy_machine import deploy_machine
@@ -35,6 +38,11 @@ from mlops_runtime.rollout.guard import ALARM, APPROVAL, DEPLOYED, DIED, EXECUTI
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
+
+_RENDERED_REASON = (
+    "the arguments are rendered from the serving spec, which the checks expand by the functions that render it at run time; "
+    "rejected: single values in the definition, which would need a new machine for every change of capacity"
+)
 
 
 class Rollout(Construct):
@@ -241,7 +249,7 @@ class Rollout(Construct):
             instance_types=self._access.instance_types(),
             partition=cdk.Aws.PARTITION,
         )
-        return define_machine(
+        machine = define_machine(
             self,
             "Deploy",
             business_unit=self._unit,
@@ -251,6 +259,8 @@ class Rollout(Construct):
             wildcard_reason=WILDCARD_REASON,
             managed_policies=self._define_scaling_policy(),
         )
+        acknowledge_all(machine, [f"Mlops-TaskArguments[{name}]" for name in _rendered(definition)], _RENDERED_REASON)
+        return machine
 
     def _define_scaling_policy(self) -> list[iam.IManagedPolicy]:
         statements = self._access.scaling()
@@ -431,3 +441,13 @@ def _problems(policy: RolloutPolicy, target: RolloutTarget, probation: Sequence[
     if policy.checks.probation is not None and not probation:
         problems.append("probation needs an alarm that takes the model back, got none; give probation_alarms")
     return problems
+
+
+def _rendered(definition: Mapping[str, Any]) -> list[str]:
+    """States that make or change something in SageMaker by arguments of the plan."""
+    makes = re.compile(r".*:sagemaker:(create|update)[A-Za-z]+")
+    return [
+        name
+        for name, state in tasks(definition)
+        if isinstance(state["Arguments"], str) and makes.fullmatch(state["Resource"])
+    ]

@@ -1,0 +1,73 @@
+"""The rules of ``MlopsChecks``, one a module."""
+
+from mlops_constructs.compliance.rules import (
+    cluster_endpoint,
+    cluster_logs,
+    cluster_secrets,
+    endpoint_alarms,
+    endpoint_data_capture,
+    endpoint_rollback,
+    event_dead_letters,
+    heartbeat_alarm,
+    image_digest,
+    job_isolation,
+    job_network,
+    job_output,
+    job_runtime,
+    job_traffic,
+    job_volume,
+    key_policy,
+    log_retention,
+    model_bucket,
+    model_isolation,
+    model_network,
+    monitoring_encryption,
+    pass_role,
+    policy_principal,
+    promotion_approval,
+    task_arguments,
+    task_catch,
+    task_retry,
+    task_tags,
+    task_timeout,
+    trust_source,
+)
+from mlops_constructs.compliance.rules._rule import Rule
+
+RULES: tuple[Rule, ...] = tuple(
+    module.RULE
+    for module in (
+        cluster_endpoint,
+        cluster_logs,
+        cluster_secrets,
+        endpoint_alarms,
+        endpoint_data_capture,
+        endpoint_rollback,
+        event_dead_letters,
+        heartbeat_alarm,
+        image_digest,
+        job_isolation,
+        job_network,
+        job_output,
+        job_runtime,
+        job_traffic,
+        job_volume,
+        key_policy,
+        log_retention,
+        model_bucket,
+        model_isolation,
+        model_network,
+        monitoring_encryption,
+        pass_role,
+        policy_principal,
+        promotion_approval,
+        task_arguments,
+        task_catch,
+        task_retry,
+        task_tags,
+        task_timeout,
+        trust_source,
+    )
+)
+
+__all__ = ["RULES"]

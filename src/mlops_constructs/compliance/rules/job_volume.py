@@ -1,0 +1,28 @@
+"""Volumes of jobs are encrypted with a key of the unit."""
+
+from collections.abc import Iterator
+
+from mlops_constructs.compliance.assembly import Assembly
+from mlops_constructs.compliance.rules._rule import Rule, Violation, violation
+from mlops_constructs.compliance.state_machines import made
+
+_PATHS = {
+    "AWS::SageMaker::TrainingJob": "ResourceConfig.VolumeKmsKeyId",
+    "AWS::SageMaker::ProcessingJob": "ProcessingResources.ClusterConfig.VolumeKmsKeyId",
+    "AWS::SageMaker::TransformJob": "TransformResources.VolumeKmsKeyId",
+}
+
+
+def _check(assembly: Assembly) -> Iterator[Violation]:
+    for job in made(assembly, *_PATHS):
+        if not job.get(_PATHS[job.type]):
+            yield violation(job, _PATHS[job.type])
+
+
+RULE = Rule(
+    id="JobVolume",
+    problem="A job's volumes hold training data and are not encrypted with a key of the unit.",
+    fix="Set VolumeKmsKeyId.",
+    source="https://docs.aws.amazon.com/sagemaker/latest/dg/encryption-at-rest.html",
+    check=_check,
+)
