@@ -1,0 +1,87 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["cdklabs-cdk-validator-cfnguard==0.0.62"]
+# ///
+"""Check templates with cfn-guard and the rules of AWS Control Tower, both of which a package of CDK brings along.
+
+``uv run --script tools/checkers/run_cfn_guard.py TEMPLATE...`` prints the findings as JSON. A template is checked by those rules
+that name a type of its resources: the other two thirds take most of the time and can find nothing.
+"""
+
+import importlib.resources
+import json
+import platform
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = "cdklabs.cdk_validator_cfnguard._jsii"
+_TYPE = re.compile(r"AWS::\w+::\w+")
+_SYSTEMS = {"Linux": "ubuntu", "Darwin": "macos"}
+_MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+_FAILED = 19  # some template breaks a rule
+
+
+def main(templates: list[str]) -> None:
+    """Unpack the program and its rules, run one over the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = _unpacked(Path(folder))
+        program = root / "bin" / _SYSTEMS[platform.system()] / _MACHINES[platform.machine().lower()] / "cfn-guard"
+        program.chmod(0o755)
+        rules = sorted((root / "rules").rglob("*.guard"))
+        types = {rule: set(_TYPE.findall(rule.read_text())) for rule in rules}
+        print(json.dumps([found for template in templates for found in _findings(program, types, Path(template))]))
+
+
+def _unpacked(folder: Path) -> Path:
+    package = importlib.resources.files(PACKAGE)
+    (archive,) = (item for item in package.iterdir() if item.name.endswith(".tgz"))
+    with importlib.resources.as_file(archive) as path, tarfile.open(path) as opened:
+        opened.extractall(folder, filter="data")
+    return folder / "package"
+
+
+def _findings(program: Path, types: dict[Path, set[str]], template: Path) -> Iterator[dict[str, str]]:
+    used = {resource["Type"] for resource in json.loads(template.read_text())["Resources"].values()}
+    rules = [str(rule) for rule, named in types.items() if named & used]
+    command = [str(program), "validate", "--data", str(template), "--rules", *rules]
+    command += ["--output-format", "json", "--show-summary", "none", "--structured"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if result.returncode not in (0, _FAILED):
+        raise SystemExit(f"cfn-guard ended with {result.returncode} on {template}: {result.stderr[-2000:]}")
+    for report in json.loads(result.stdout):
+        for broken in report["not_compliant"]:
+            rule = broken["Rule"]
+            for resource in sorted(set(_resources(rule))):
+                yield {
+                    "rule": rule["name"],
+                    "template": str(template),
+                    "resource": resource,
+                    "message": " ".join(next(_messages(rule), "").split()),
+                }
+
+
+def _resources(value: object) -> Iterator[str]:
+    """Logical ids in the places at which a rule failed."""
+    if isinstance(value, dict):
+        path = value.get("path")
+        if isinstance(path, str) and path.startswith("/Resources/"):
+            yield path.split("/")[2]
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _resources(item)
+
+
+def _messages(value: object) -> Iterator[str]:
+    """What a rule says, the outermost first."""
+    if isinstance(value, dict) and isinstance(value.get("custom_message"), str):
+        yield value["custom_message"]
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _messages(item)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
