@@ -1,4 +1,7 @@
-"""Run every checker over every example stack, in both profiles, in one process: ``python -m examples.compliance FILE``."""
+"""Run every rule pack over every example stack, in both profiles, in one process: ``python -m examples.compliance FILE [FOLDER]``.
+
+The folder keeps the assemblies, one a profile, for ``tools/template_checks.py``.
+"""
 
 import json
 import sys
@@ -21,13 +24,14 @@ _CLUSTER: ClusterAttributes = {
 _CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 
 
-def main(path: Path) -> int:
+def main(path: Path, kept: Path | None) -> int:
     """Write the evidence, print a line a stack, and return 1 if anything is left to ask."""
     settings = json.loads(Path("cdk.json").read_text())
     problems, evidence = [], {}
     for profile in Profile:
-        with tempfile.TemporaryDirectory() as folder:
-            app = cdk.App(outdir=folder, context={**settings["context"], "profile": profile.value})
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary if kept is None else kept) / profile.value
+            app = cdk.App(outdir=str(folder), context={**settings["context"], "profile": profile.value})
             compose(app)
             image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
             Capacities(app, "Capacities", image=image, profile=profile)
@@ -49,4 +53,4 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2:] else None))

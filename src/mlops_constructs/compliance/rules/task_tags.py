@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-from botocore.model import StructureShape
-
 from mlops_constructs.compliance.assembly import Assembly
 from mlops_constructs.compliance.rules._rule import Rule, Violation, violation
 from mlops_constructs.compliance.state_machines import machines
@@ -32,7 +30,7 @@ def _member(service: str, action: str) -> str | None:
         shape = input_shape(service, operation_name(service, action))
     except (UnknownServiceError, UnknownOperationError):
         return None
-    members = shape.members if isinstance(shape, StructureShape) else {}
+    members = getattr(shape, "members", {})  # only a structure has any
     return next((member for member in _MEMBERS if member in members), None)
 
 

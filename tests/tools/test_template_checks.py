@@ -1,0 +1,57 @@
+"""The list of findings that stand: exact, with reasons, and nothing stale."""
+
+from pathlib import Path
+
+import pytest
+from tools.template_checks import CHECKERS, AcceptedFinding, CheckerFinding, problems, read_accepted
+
+REASON = "it is the bucket of access logs itself, which cannot log to itself"
+LOGS = AcceptedFinding(checker="checkov", rule="CKV_AWS_18", resources=("UnitAccessLogs", "*Logs2"), reason=REASON)
+
+
+def _finding(**given: str) -> CheckerFinding:
+    return CheckerFinding(
+        **({"checker": "checkov", "rule": "CKV_AWS_18", "resource": "UnitAccessLogs", "template": "a/S"} | given)
+    )
+
+
+def test_a_listed_finding_stands() -> None:
+    """On every template, and by a pattern."""
+    assert problems([_finding(), _finding(template="b/S"), _finding(resource="MyLogs2")], [LOGS]) == []
+
+
+@pytest.mark.parametrize("other", [{"checker": "cfn_guard"}, {"rule": "CKV_AWS_19"}, {"resource": "Other"}])
+def test_any_other_is_a_problem(other: dict[str, str]) -> None:
+    """Same rule elsewhere, another rule there, another checker: each says what to do."""
+    (problem,) = problems([_finding(**other)], [LOGS], is_complete=False)
+
+    assert problem.endswith("fix it, or list it in accepted.yaml with a reason")
+
+
+def test_an_entry_without_a_finding_is_a_problem() -> None:
+    """Each pattern of it; of a sample nothing can be said."""
+    assert problems([_finding()], [LOGS]) == [
+        "accepted.yaml: checkov CKV_AWS_18 at '*Logs2' meets no finding any more; remove it"
+    ]
+    assert problems([_finding()], [LOGS], is_complete=False) == []
+
+
+def test_the_list_can_be_read() -> None:
+    """Every entry has a reason that a reviewer can judge, and no two are of one rule."""
+    accepted = read_accepted()
+
+    assert {entry.checker for entry in accepted} == set(CHECKERS)
+    assert len({(entry.checker, entry.rule) for entry in accepted}) == len(accepted)
+
+
+@pytest.mark.parametrize("wrong", [{"reason": "ok"}, {"checker": "cfn_nag"}, {"resources": []}])
+def test_a_bad_entry_is_refused(wrong: dict[str, object], tmp_path: Path) -> None:
+    """A short reason, an unknown checker, no resource."""
+    import yaml
+
+    entry = {"checker": "checkov", "rule": "CKV_AWS_18", "resources": ["A"], "reason": REASON} | wrong
+    path = tmp_path / "accepted.yaml"
+    path.write_text(yaml.safe_dump([entry]))
+
+    with pytest.raises(ValueError, match=r"accepted.yaml: checker must be one of cfn_guard, cfn_lint"):
+        read_accepted(path)
