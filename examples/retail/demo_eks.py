@@ -150,7 +150,7 @@ def create_cluster(running: local_cloud.Cloud, name: str) -> MadeCluster:
     )
     eks.create_addon(clusterName=name, addonName="metrics-server")
     made = eks.describe_cluster(name=name)["cluster"]
-    session = boto3.Session("test", "test", region_name="us-east-1")
+    session = boto3.Session(**running.root_keys(), region_name="us-east-1")
     return MadeCluster(
         cluster=Cluster(Address(url=made["endpoint"]), token=BearerToken(session, name)),
         endpoint=made["endpoint"],

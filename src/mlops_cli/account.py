@@ -75,15 +75,35 @@ class Account:
         """Return the ARN of who calls, and what time it is in the cloud: the command trusts no laptop's clock."""
         sts = self.client("sts")
         answer = sts.get_caller_identity()
-        clock = _embedded_clock(sts.meta.endpoint_url)
+        clock = self._embedded_clock(sts.meta.endpoint_url)
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
         now = parsedate_to_datetime(headers["date"]) if clock is None else clock.now
         return str(answer["Arn"]), now.astimezone(UTC).replace(microsecond=0)
 
     def clock_scale(self) -> float:
         """Return how many seconds pass in the cloud in a real one: 1 on AWS, what was chosen on the embedded cloud."""
-        clock = _embedded_clock(self.client("sts").meta.endpoint_url)
+        clock = self._embedded_clock(self.client("sts").meta.endpoint_url)
         return 1.0 if clock is None else clock.scale
+
+    def _embedded_clock(self, endpoint_url: str) -> "_Clock | None":
+        """Return what the embedded clock says, where the endpoint is the embedded cloud; any caller of it may ask."""
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        keys = self.environment()
+        if urlsplit(endpoint_url).hostname not in _LOOPBACK or "AWS_SECRET_ACCESS_KEY" not in keys:
+            return None
+        signed = AWSRequest("GET", f"{endpoint_url.rstrip('/')}/_mlops/clock")
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        SigV4Auth(Credentials(*map(keys.get, names)), "mlops", keys.get("AWS_REGION", "us-east-1")).add_auth(signed)
+        request = urllib.request.Request(str(signed.url), headers=dict(signed.headers.items()))  # noqa: S310 - loopback
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
+                said = json.load(answer)
+                return _Clock(datetime.fromisoformat(said["now"]), float(said["scale"]))
+        except (OSError, ValueError, KeyError):
+            return None  # some other endpoint on this machine
 
 
 @contextmanager
@@ -161,18 +181,6 @@ def _embedded(home: Path | None) -> dict[str, Any] | None:
 class _Clock(NamedTuple):
     now: datetime
     scale: float
-
-
-def _embedded_clock(endpoint_url: str) -> _Clock | None:
-    """Return what the embedded clock says, where the endpoint is the embedded cloud."""
-    if urlsplit(endpoint_url).hostname not in _LOOPBACK:
-        return None
-    try:
-        with urllib.request.urlopen(f"{endpoint_url.rstrip('/')}/_mlops/clock", timeout=5) as answer:  # noqa: S310 - loopback
-            said = json.load(answer)
-            return _Clock(datetime.fromisoformat(said["now"]), float(said["scale"]))
-    except (OSError, ValueError, KeyError):
-        return None  # some other endpoint on this machine
 
 
 def _local_error(error: Exception) -> str:

@@ -30,7 +30,6 @@ def _client(service: str) -> Any:
         service,
         endpoint_url=settings.endpoint_url(),
         region_name=settings.region,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - root's well-known key on 127.0.0.1
+        **settings.root_keys(),
         config=Config(retries={"mode": "standard", "total_max_attempts": 3}, max_pool_connections=32),
     )

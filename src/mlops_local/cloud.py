@@ -1,7 +1,8 @@
 """Start, find and stop the embedded cloud of a folder, from the parent's side.
 
 One folder holds one cloud: ``cloud.json`` names its process, ``cloud.log`` is its log, ``state/`` all that it writes. ``port``,
-``proxy-port`` and ``proxy-token`` are what it had last: the environment of a shell stays right when the cloud is started again.
+``proxy-port``, ``proxy-token`` and ``root-secret`` are what it had last: the environment of a shell stays right when the cloud is
+started again. None but its owner may look into the folder.
 ``trusted.pem`` holds the certificates that clients in such a shell believe; the key that signed ours is in no file.
 """
 
@@ -28,11 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from mlops_local import ports, processes
 from mlops_local.egress import environment as egress
 from mlops_local.recorded import list_recorded
-from mlops_local.settings import ACCOUNT, REGION
+from mlops_local.settings import ACCOUNT, REGION, ROOT_KEY
 
 # real seconds
 _START_LIMIT = 30.0
@@ -95,18 +99,22 @@ class Cloud:
         """
         enclosed = egress.enclosed(
             egress.outer(os.environ),
-            proxy=egress.proxy_url(self.proxy_port, _token(self.home)),
+            proxy=egress.proxy_url(self.proxy_port, _secret(self.home, "proxy-token")),
             trusted=self.home / "trusted.pem",
         )
         return enclosed | {
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ENDPOINT_URL_S3": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": ROOT_KEY,
+            "AWS_SECRET_ACCESS_KEY": _secret(self.home, "root-secret"),
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
         }
+
+    def root_keys(self) -> dict[str, str]:
+        """Return the credentials of the account's root user, as boto3 names them."""
+        return {"aws_access_key_id": ROOT_KEY, "aws_secret_access_key": _secret(self.home, "root-secret")}
 
     def client(self, service: str) -> Any:
         """Return the boto3 client of one service, with the account's root credentials; the same each time, for all threads.
@@ -114,7 +122,7 @@ class Cloud:
         Args:
             service: boto3's name of the service.
         """
-        return _client(self.endpoint_url, service)
+        return _client(self.endpoint_url, service, *self.root_keys().values())
 
     def status(self) -> dict[str, Any]:
         """Return what runs, where, what its clock says, where load balancers listen, and what is recorded without effect.
@@ -134,16 +142,16 @@ class Cloud:
             "log": str(self.log_path),
             "processes": len(processes.members(self.pid)),
             "recorded": [f"{row.stack}/{row.logical_id} ({row.resource_type})" for row in recorded],
-            "monitoring": self._call("/_mlops/monitoring")["monitoring"],
-            "clusters": self._call("/_mlops/clusters")["clusters"],
-            "load_balancing": self._call("/_mlops/load-balancers"),
-            "hosts": self._call("/_mlops/egress"),
+            "monitoring": self.call("/_mlops/monitoring")["monitoring"],
+            "clusters": self.call("/_mlops/clusters")["clusters"],
+            "load_balancing": self.call("/_mlops/load-balancers"),
+            "hosts": self.call("/_mlops/egress"),
             "clock": self.clock(),
         }
 
     def clock(self) -> dict[str, Any]:
         """Return the embedded clock: ``now`` (ISO 8601), ``epoch``, ``scale``, ``waiting``."""
-        return self._call("/_mlops/clock")
+        return self.call("/_mlops/clock")
 
     def clock_scale(self, factor: float) -> dict[str, Any]:
         """Let ``factor`` embedded seconds pass in a real one.
@@ -151,7 +159,7 @@ class Cloud:
         Raises:
             CloudError: When the clock refuses it.
         """
-        return self._call("/_mlops/clock", {"scale": factor})
+        return self.call("/_mlops/clock", {"scale": factor})
 
     def clock_jump(self, *, by: timedelta | None = None, to: datetime | None = None) -> dict[str, Any]:
         """Move the embedded clock, running all that is due on the way.
@@ -166,8 +174,8 @@ class Cloud:
         if (by is None) == (to is None):
             raise CloudError(f"a jump takes one of by and to, got by={by!r} and to={to!r}")
         if by is not None:
-            return self._call("/_mlops/clock", {"jump_by": by.total_seconds()})
-        return self._call("/_mlops/clock", {"jump_to": str(to and to.isoformat())})
+            return self.call("/_mlops/clock", {"jump_by": by.total_seconds()})
+        return self.call("/_mlops/clock", {"jump_to": str(to and to.isoformat())})
 
     def interrupt_training(self, job: str) -> dict[str, Any]:
         """Take the instance of a managed spot training job away, as AWS may at any time; the job starts again on another.
@@ -178,7 +186,7 @@ class Cloud:
         Raises:
             CloudError: When no spot job of that name trains now.
         """
-        return self._call("/_mlops/interruptions", {"training_job": job})
+        return self.call("/_mlops/interruptions", {"training_job": job})
 
     def down(self) -> None:
         """End every process of this cloud and forget its state; the log stays.
@@ -189,14 +197,28 @@ class Cloud:
         with _locked(self.home):
             _end(self)
 
-    def _call(self, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+    def call(self, path: str, body: object = None) -> Any:
+        """Call an address of the embedded cloud that is none of AWS's, below ``/_mlops/`` or ``/_ministack/``, as root.
+
+        Args:
+            path: The address.
+            body: What to POST as JSON. Default: a GET.
+
+        Returns:
+            The JSON that it answers.
+
+        Raises:
+            CloudError: When it refuses or does not answer.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        signed = AWSRequest("GET" if data is None else "POST", self.endpoint_url + path, data=data)
+        SigV4Auth(Credentials(ROOT_KEY, _secret(self.home, "root-secret")), "mlops", REGION).add_auth(signed)
         request = urllib.request.Request(  # noqa: S310 - http on 127.0.0.1
-            self.endpoint_url + path, data=None if body is None else json.dumps(body).encode()
+            self.endpoint_url + path, data=data, headers=dict(signed.headers.items())
         )
         try:
             with urllib.request.urlopen(request, timeout=600) as response:  # noqa: S310 - as above
-                answer: dict[str, Any] = json.load(response)
-                return answer
+                return json.load(response)
         except urllib.error.HTTPError as error:
             raise CloudError(json.load(error)["message"]) from error
         except OSError as error:
@@ -229,6 +251,7 @@ def up(
     home = home.resolve()
     _check(home, port, clock_scale)
     home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
     (home / ".gitignore").write_text("*\n")
     with _locked(home):
         found = _read(home)
@@ -271,14 +294,14 @@ def connect(home: Path) -> Cloud:
 
 
 @functools.cache
-def _client(endpoint_url: str, service: str) -> Any:
+def _client(endpoint_url: str, service: str, key: str, secret: str) -> Any:
     """Make a client once: it takes milliseconds, and a look at all that an account has asks thirty services."""
     return boto3.client(
         service,
         endpoint_url=endpoint_url,
         region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - root's well-known key on 127.0.0.1
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
     )
 
 
@@ -319,21 +342,21 @@ def _check(home: Path, port: int | None, clock_scale: float) -> None:
         raise CloudError("; ".join(problems))
 
 
-def _token(home: Path) -> str:
-    """Return the password of the folder's proxy, made when missing; only the folder's owner may read it."""
-    file = home / "proxy-token"
+def _secret(home: Path, name: str) -> str:
+    """Return a secret of the folder, 40 characters, made when missing; only the folder's owner may read it."""
+    file = home / name
     with (
         contextlib.suppress(FileExistsError),
         open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as new,
     ):
-        new.write(secrets.token_urlsafe(24))
+        new.write(secrets.token_urlsafe(30))
     return file.read_text()
 
 
 def _child_environment(home: Path, listener: socket.socket, proxy: socket.socket, clock_scale: float) -> dict[str, str]:
     """Return the child's environment: none of the user's AWS settings reach the embedded cloud or what runs in it."""
     outer = egress.outer(os.environ)
-    port, proxy_port, token = listener.getsockname()[1], proxy.getsockname()[1], _token(home)
+    port, proxy_port, token = listener.getsockname()[1], proxy.getsockname()[1], _secret(home, "proxy-token")
     enclosed = egress.enclosed(outer, proxy=egress.proxy_url(proxy_port, token), trusted=home / "trusted.pem")
     kept = {name: value for name, value in outer.items() if not name.startswith("AWS_")} | enclosed
     state = home / "state"
@@ -361,8 +384,8 @@ def _child_environment(home: Path, listener: socket.socket, proxy: socket.socket
         "TMPDIR": str(state / "tmp"),
         "DOCKER_HOST": "unix:///nonexistent/docker.sock",
         # what SDKs in the child and its Lambda workers read
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": ROOT_KEY,
+        "AWS_SECRET_ACCESS_KEY": _secret(home, "root-secret"),
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",

@@ -7,19 +7,25 @@ https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
 import logging
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from ministack.services import lambda_svc, sqs
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc, sqs, sts
 
 from mlops_local import clock, compat
+from mlops_local.session_keys import session_keys
 
 compat.expect(
     "ministack.services.lambda_svc",
     _execute_function_warm="(func, event, request_id)",
     _esms=object,
     _esm_inflight=dict,
+    execution_credentials="(config)",
     executions_in_flight="()",
 )
+compat.expect("ministack.core.lambda_runtime", execution_credentials="(config)")
+compat.expect("ministack.services.sts", register_session="(access_key, session)")
 compat.expect("ministack.services.sqs", _queues=object)
 
 LOGGER = logging.getLogger(__name__)
@@ -94,3 +100,24 @@ def install() -> None:
         return result
 
     lambda_svc._execute_function_warm = execute_and_name
+    lambda_svc.execution_credentials = lambda_runtime.execution_credentials = execution_credentials
+
+
+def execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return a function's environment with a session of its role.
+
+    MiniStack's own keys are made of names alone: a function could compute those of any other.
+
+    Args:
+        config: The function's configuration.
+    """
+    function, role = config["FunctionArn"], config.get("Role", "")
+    account, role_name = function.split(":")[4], role.rpartition("/")[2]
+    key, secret, token = session_keys(f"{function}|{role}")
+    session = config.get("FunctionName", role_name)[:64]
+    record = {
+        "Arn": f"arn:aws:sts::{account}:assumed-role/{role_name}/{session}", "UserId": f"{role_name}:{session}",
+        "SecretAccessKey": secret, "SessionToken": token,
+    }  # fmt: skip
+    sts.register_session(key, record)
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}

@@ -10,7 +10,6 @@ speaks plain HTTP on 127.0.0.1 and bucket policies that enforce TLS would deny e
 from __future__ import annotations
 
 import contextvars
-import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from ministack.services import iam as roles
 
 from mlops_local import compat, iam_encryption, iam_request, settings, source_keys
 from mlops_local.iam_request import Call, Check
+from mlops_local.session_keys import session_keys
 
 compat.expect(
     "ministack.app",
@@ -163,13 +163,8 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str, purpose: 
     answer = iam_evaluator.evaluate_resource_policy(trust, question, service=service)
     if role is None or answer.decision != "Allow":
         raise AccessDeniedError(service, "sts:AssumeRole", role_arn, explicit=answer.decision == "Deny")
-    digest = hashlib.sha256(f"{role_arn}|{service}|{source_arn}|{name}|{purpose}".encode()).hexdigest()
-    session = Session(
-        access_key=f"ASIA{digest[:16].upper()}",
-        secret_key=hashlib.sha256(f"secret|{digest}".encode()).hexdigest(),
-        token=hashlib.sha256(f"token|{digest}".encode()).hexdigest(),
-        arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/{name[:64]}",
-    )
+    keys = session_keys(f"{role_arn}|{service}|{source_arn}|{name}|{purpose}")
+    session = Session(*keys, arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/{name[:64]}")
     record = {
         "Arn": session.arn, "UserId": f"{role['RoleId']}:{name[:64]}", "AccountId": account, "PrincipalType": "AssumedRole",
         "SecretAccessKey": session.secret_key, "SessionToken": session.token,
@@ -193,7 +188,9 @@ def caller_key() -> str:
     act, call = acting.get(), _call.get()
     if act is not None:
         return act().access_key
-    return (extract_access_key_id(dict(call.headers), dict(call.params)) if call is not None else "") or "test"
+    return (
+        extract_access_key_id(dict(call.headers), dict(call.params)) if call is not None else ""
+    ) or settings.ROOT_KEY
 
 
 def require(principal: str | Session, action: str, resource: str, context: Mapping[str, Any] | None = None) -> None:

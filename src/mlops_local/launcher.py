@@ -46,6 +46,7 @@ from mlops_local import (
     security_groups,
     service_quotas,
     settings,
+    signatures,
     stack_order,
     stamps,
     state_machines,
@@ -54,7 +55,9 @@ from mlops_local import (
 )
 from mlops_local.egress import service as egress
 from mlops_local.egress.refusals import with_refusals
+from mlops_local.origins import with_origins
 from mlops_local.routes import with_routes
+from mlops_local.signatures import with_signatures
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework
@@ -68,6 +71,7 @@ _MODULES = (
     functions,
     function_logs,
     embedded_metrics,
+    signatures,
     iam,
     iam_machines,
     iam_targets,
@@ -121,7 +125,8 @@ async def _serve(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await serve(cast("ASGIFramework", with_routes(with_refusals(app.app))), config, shutdown_trigger=stopped.wait)
+    application = with_origins(with_signatures(with_routes(with_refusals(app.app))))
+    await serve(cast("ASGIFramework", application), config, shutdown_trigger=stopped.wait)
 
 
 def main() -> None:

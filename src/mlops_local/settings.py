@@ -5,6 +5,8 @@ from pathlib import Path
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
+# root's access key id, by which MiniStack knows it; the secret is of the home
+ROOT_KEY = "test"
 
 # the launcher's parent sets these; a unit test that imports a module of the child without it gets a port that nothing answers
 account = ACCOUNT
@@ -17,6 +19,14 @@ clock_scale = float(os.environ.get("MLOPS_LOCAL_CLOCK_SCALE", "1"))
 def endpoint_url() -> str:
     """Return the address under which the embedded cloud calls itself."""
     return f"http://127.0.0.1:{port}"
+
+
+def root_keys() -> dict[str, str]:
+    """Return the root user's credentials as arguments of ``boto3.client``; the launcher's parent gives the secret."""
+    return {
+        "aws_access_key_id": ROOT_KEY,
+        "aws_secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
+    }
 
 
 def clock_file() -> Path:

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A docker for tests: it builds nothing, but keeps names, checks the context, and pushes by the registry's own protocol."""
 
+import base64
 import hashlib
 import json
 import os
@@ -12,9 +13,15 @@ STORE = Path(os.environ["DOCKER_STAND_IN"])
 TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 
 
+def credentials() -> dict[str, str]:
+    """Give what a login left, as a registry is shown it."""
+    user = base64.b64encode(f"AWS:{(STORE / 'password').read_text()}".encode()).decode()
+    return {"Authorization": f"Basic {user}"}
+
+
 def put(url: str, content: bytes, kind: str) -> None:
     """Send one object."""
-    request = urllib.request.Request(url, content, {"Content-Type": kind}, method="PUT")  # noqa: S310 - loopback
+    request = urllib.request.Request(url, content, {"Content-Type": kind, **credentials()}, method="PUT")  # noqa: S310 - loopback
     urllib.request.urlopen(request).close()  # noqa: S310 - loopback
 
 
@@ -25,7 +32,9 @@ def push(name: str) -> None:
     blobs = []
     for content in (b"{}", (STORE / "layer").read_bytes()):
         digest = "sha256:" + hashlib.sha256(content).hexdigest()
-        start = urllib.request.Request(f"http://{host}/v2/{repository}/blobs/uploads/", b"", method="POST")
+        start = urllib.request.Request(
+            f"http://{host}/v2/{repository}/blobs/uploads/", b"", credentials(), method="POST"
+        )
         with urllib.request.urlopen(start) as answer:  # noqa: S310 - loopback
             place = answer.headers["Location"]
         url = place if place.startswith("http") else f"http://{host}{place}"

@@ -134,8 +134,8 @@ def test_a_feature_table_is_put_back_onto_its_files(cloud: Cloud) -> None:
         **{
             "s3.endpoint": cloud.endpoint_url,
             "s3.region": "us-east-1",
-            "s3.access-key-id": "test",
-            "s3.secret-access-key": "test",
+            "s3.access-key-id": cloud.root_keys()["aws_access_key_id"],
+            "s3.secret-access-key": cloud.root_keys()["aws_secret_access_key"],
         },
     )
     catalog.create_namespace("adopted_features")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -243,12 +242,11 @@ def test_what_the_account_may_not_have_is_refused_before_anything_is_made(endpoi
     (table,) = ec2.describe_route_tables(Filters=[{"Name": "tag:mlops:unit", "Values": ["pilot"]}])["RouteTables"]
     route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0"}
     ec2.create_route(**route, NatGatewayId="nat-0123456789abcdef0")
-    address = f"{endpoint.cloud.endpoint_url}/_mlops/quotas"  # http on 127.0.0.1
-    urllib.request.urlopen(address, data=b'{"ml.m5.large for endpoint usage": 3}').close()  # noqa: S310
+    endpoint.cloud.call("/_mlops/quotas", {"ml.m5.large for endpoint usage": 3})
 
     endpoint.approve(5.5, error="REFUSED")
 
-    urllib.request.urlopen(address, data=b"{}").close()  # noqa: S310
+    endpoint.cloud.call("/_mlops/quotas", {})
     ec2.delete_route(**route)
     assert endpoint.loop.live() == before
     assert endpoint.loop.audit()[-1].reason.startswith("the rollout needs 4 ml.m5.large at once for both fleets")

@@ -13,8 +13,9 @@ from mlops_local.cloud import Cloud
 
 @pytest.fixture
 def at_home(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process be the child of the running cloud, which knows its own port."""
+    """Let this process be the child of the running cloud, which knows its own port and keys."""
     monkeypatch.setattr(settings, "port", cloud.port)
+    monkeypatch.setattr(settings, "root_keys", cloud.root_keys)
     clients._client.cache_clear()
     yield
     clients._client.cache_clear()

@@ -55,6 +55,7 @@ def test_keeps_the_users_aws_settings_out(own_cloud: Callable[..., Cloud], monke
     assert b"AWS_PROFILE" not in names
     assert b"AWS_SESSION_TOKEN" not in names
     assert names[b"AWS_ACCESS_KEY_ID"] == b"test"
+    assert names[b"AWS_SECRET_ACCESS_KEY"].decode() == cloud.environment()["AWS_SECRET_ACCESS_KEY"] != "test"
 
 
 def test_fails_when_it_runs_already(own_cloud: Callable[..., Cloud]) -> None:
@@ -131,9 +132,10 @@ def test_goes_down_with_all_its_processes(
     assert len(processes.members(cloud.pid)) == 3
     cloud.down()
     assert processes.members(cloud.pid) == []
-    kept = [".gitignore", "cloud.log", "lock", "port", "proxy-port", "proxy-token", "trusted.pem"]
+    kept = [".gitignore", "cloud.log", "lock", "port", "proxy-port", "proxy-token", "root-secret", "trusted.pem"]
     assert sorted(path.name for path in (tmp_path / "cloud").iterdir()) == kept
     assert (tmp_path / "cloud" / "proxy-token").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "cloud" / "root-secret").stat().st_mode & 0o777 == 0o600
     with pytest.raises(CloudError, match="no embedded cloud runs in"):
         connect(tmp_path / "cloud")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mlops_constructs.business_unit.network import INTERFACE_ENDPOINTS
+from mlops_local.cloud import CloudError
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
@@ -17,9 +15,7 @@ if TYPE_CHECKING:
 
 def lack(cloud: Cloud, names: object) -> Any:
     """Take services away from the region."""
-    address = f"{cloud.endpoint_url}/_mlops/endpoint_services"
-    with urllib.request.urlopen(address, data=json.dumps(names).encode()) as answer:  # noqa: S310 - loopback
-        return json.load(answer)
+    return cloud.call("/_mlops/endpoint_services", names)
 
 
 def services(cloud: Cloud) -> dict[str, list[str]]:
@@ -41,7 +37,7 @@ def test_a_region_may_lack_a_service(cloud: Cloud) -> None:
     try:
         assert "states" not in lack(cloud, ["states"])
         assert "com.amazonaws.us-east-1.states" not in services(cloud)
-        with pytest.raises(urllib.error.HTTPError, match="400"):
+        with pytest.raises(CloudError, match="telepathy"):
             lack(cloud, ["telepathy"])
     finally:
         lack(cloud, [])

@@ -1,7 +1,6 @@
 """Deletions of which a resource fails: what it depends on waits for it."""
 
 import json
-import urllib.request
 
 import pytest
 
@@ -20,9 +19,7 @@ def fail(cloud):
             }
             for one in logical_ids
         ]
-        data = json.dumps(faults).encode()
-        request = urllib.request.Request(f"{cloud.endpoint_url}/_mlops/faults", data=data)  # noqa: S310 - loopback
-        urllib.request.urlopen(request).close()  # noqa: S310 - loopback
+        cloud.call("/_mlops/faults", faults)
 
     yield put
     put()

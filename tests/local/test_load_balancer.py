@@ -1,16 +1,13 @@
 """The load balancers of the embedded cloud as a whole: what it tells on an address of its own."""
 
-import json
 import shutil
-import urllib.request
 
 from mlops_local.cloud import Cloud
 
 
 def test_the_cloud_tells_what_stands_for_load_balancers(cloud: Cloud) -> None:
     """Haproxy where it is installed, and the small relay by its name where it is not."""
-    with urllib.request.urlopen(f"{cloud.endpoint_url}/_mlops/load-balancers") as answer:  # noqa: S310 - 127.0.0.1
-        told = json.load(answer)
+    told = cloud.call("/_mlops/load-balancers")
 
     assert isinstance(told["load_balancers"], list)
     assert told["engine"].startswith("haproxy" if shutil.which("haproxy") else "asyncio relay")

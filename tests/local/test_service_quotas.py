@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from mlops_local.cloud import CloudError
 from mlops_runtime.rollout.quota import quota_name
 
 if TYPE_CHECKING:
@@ -29,9 +27,7 @@ def read(client: Any, *types: str) -> dict[str, float]:
 
 def put(cloud: Cloud, body: object) -> Any:
     """Set quotas."""
-    request = urllib.request.Request(f"{cloud.endpoint_url}/_mlops/quotas", data=json.dumps(body).encode())  # noqa: S310 - loopback
-    with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
-        return json.load(answer)
+    return cloud.call("/_mlops/quotas", body)
 
 
 def test_every_type_of_an_endpoint_has_a_quota(cloud: Cloud) -> None:
@@ -51,7 +47,7 @@ def test_other_quotas_can_be_set(cloud: Cloud) -> None:
     try:
         assert put(cloud, {NAME: 3}) == {NAME: 3.0}
         assert read(cloud.client("service-quotas"), "ml.m5.large") == {"ml.m5.large": 3.0}
-        with pytest.raises(urllib.error.HTTPError, match="400"):
+        with pytest.raises(CloudError, match=r"ml\.none"):
             put(cloud, {"ml.none": 3})
     finally:
         put(cloud, {})

@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html (the session t
 https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html (the trust policy)
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from ministack.core import iam_evaluator
 from ministack.services import eks, iam, sts
 
 from mlops_local import compat, settings, source_keys
+from mlops_local.session_keys import session_keys
 
 compat.expect("ministack.services.eks", _pod_identity_associations=object)
 compat.expect("ministack.services.iam", _roles=object)
@@ -91,10 +91,8 @@ def _session(pod: Pod, found: Mapping[str, Any]) -> dict[str, str]:
     for action in asked:
         _check_trust(role, action, arn, tags, pod)
     # claim: pod-identity-narrowed-by-session-policy
-    seed = hashlib.sha256(f"{arn}|{pod.cluster_arn}|{pod.uid}|{found.get('policy', '')}".encode()).hexdigest()
+    key, secret, token = session_keys(f"{arn}|{pod.cluster_arn}|{pod.uid}|{found.get('policy', '')}")
     session = f"eks-{pod.cluster}-{pod.name}"[:64]
-    key, secret = f"ASIA{seed[:16].upper()}", hashlib.sha256(f"secret|{seed}".encode()).hexdigest()
-    token = hashlib.sha256(f"token|{seed}".encode()).hexdigest()
     record = {
         "Arn": f"arn:aws:sts::{account}:assumed-role/{arn.rpartition('/')[2]}/{session}", "UserId": f"{role['RoleId']}:{session}",
         "AccountId": account, "PrincipalType": "AssumedRole", "SecretAccessKey": secret, "SessionToken": token,

@@ -1,8 +1,6 @@
 """A cloud through which one stack goes: created, failing, changed, failing, deleted, failing, created again."""
 
-import json
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -262,10 +260,7 @@ class Lifecycle:
         return met
 
     def _control(self, body: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.cloud.endpoint_url}/_mlops/faults", data=data)  # noqa: S310 - loopback
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - loopback
-            return list(json.load(response))
+        return list(self.cloud.call("/_mlops/faults", body))
 
 
 def _named(operation: Operation, status: str) -> list[str]:

@@ -50,7 +50,8 @@ def _assembly(folder: Path, group: FeatureGroup, access: FeatureAccess, unit_nam
 
 
 def _table(cloud: "Cloud", database: str) -> Any:
-    keys = {"s3.access-key-id": "test", "s3.secret-access-key": "test"}
+    root = cloud.root_keys()
+    keys = {"s3.access-key-id": root["aws_access_key_id"], "s3.secret-access-key": root["aws_secret_access_key"]}
     catalog = GlueCatalog(
         "embedded",
         client=cloud.client("glue"),

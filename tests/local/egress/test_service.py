@@ -62,5 +62,4 @@ def test_no_file_of_a_cloud_holds_a_key(own_cloud: Callable[..., Cloud]) -> None
 
 
 def _root(cloud: Cloud) -> dict[str, str]:
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return {"endpoint_url": cloud.endpoint_url, "region_name": "us-east-1", **keys}
+    return {"endpoint_url": cloud.endpoint_url, "region_name": "us-east-1", **cloud.root_keys()}

@@ -7,15 +7,16 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType
 
-NAMES = {"s3.access-key-id": "test", "s3.secret-access-key": "test", "glue.access-key-id": "test",
-         "glue.secret-access-key": "test", "glue.region": "us-east-1", "s3.region": "us-east-1"}  # fmt: skip
-
 
 @pytest.fixture
 def catalog(foreign):
     """A catalog that knows the endpoint and nothing else."""
-    url = foreign.cloud.endpoint_url
-    return GlueCatalog("foreign", **NAMES, **{"glue.endpoint": url, "s3.endpoint": url})
+    url, root = foreign.cloud.endpoint_url, foreign.cloud.root_keys()
+    keys = {"access-key-id": root["aws_access_key_id"], "secret-access-key": root["aws_secret_access_key"]}
+    settings = {**keys, "endpoint": url, "region": "us-east-1"}
+    return GlueCatalog(
+        "foreign", **{f"{of}.{name}": value for of in ("s3", "glue") for name, value in settings.items()}
+    )
 
 
 def test_writes_tags_and_travels_in_a_declared_table(catalog):

@@ -142,7 +142,7 @@ def admin(cloud: Cloud, cluster_name: str) -> Iterator[Caller]:
         **AUTO_MODE,
     )
     endpoint = eks.describe_cluster(name=cluster_name)["cluster"]["endpoint"]
-    caller = Caller(endpoint, sign(cluster_name, {"aws_access_key_id": "test", "aws_secret_access_key": "test"}))
+    caller = Caller(endpoint, sign(cluster_name, cloud.root_keys()))
     assert caller.apply(thing("Namespace", "demand", ""))[0] == 201
     assert caller.apply(thing("ServiceAccount", "forecast"))[0] == 201
     yield caller

@@ -26,7 +26,7 @@ def cluster(cloud: Cloud, unique: str, make_role: Any) -> Iterator[Callable[...,
         role = make_role(service="eks.amazonaws.com")
         eks.create_cluster(name=unique, roleArn=role, resourcesVpcConfig={}, **settings)
         endpoint = eks.describe_cluster(name=unique)["cluster"]["endpoint"]
-        return Caller(endpoint, sign(unique, {"aws_access_key_id": "test", "aws_secret_access_key": "test"}))
+        return Caller(endpoint, sign(unique, cloud.root_keys()))
 
     yield make
     eks.delete_cluster(name=unique)

@@ -70,7 +70,7 @@ def test_pods_are_the_targets_of_their_group(
 
     ports = [
         pod["port"]
-        for row in cloud._call("/_mlops/clusters")["clusters"]
+        for row in cloud.call("/_mlops/clusters")["clusters"]
         for pod in row["pods"]
         if "bound" in pod["name"]
     ]

@@ -31,8 +31,8 @@ def cluster(cloud: Cloud, unique: str, make_role: Any) -> Iterator[Callable[...,
     eks.delete_cluster(name=unique)
 
 
-def _outside(endpoint: str, name: str) -> Caller:
-    return Caller(endpoint, sign(name, {"aws_access_key_id": "test", "aws_secret_access_key": "test"}))
+def _outside(cloud: Cloud, endpoint: str, name: str) -> Caller:
+    return Caller(endpoint, sign(name, cloud.root_keys()))
 
 
 def _function(cloud: Cloud, name: str, role: str, **options: Any) -> None:
@@ -78,7 +78,7 @@ def test_a_cluster_has_a_public_endpoint_alone_until_somebody_asks(
     settings = eks.describe_cluster(name=unique)["cluster"]["resourcesVpcConfig"]
     assert (settings["endpointPublicAccess"], settings["endpointPrivateAccess"]) == (True, False)
     assert settings["publicAccessCidrs"] == ["0.0.0.0/0"]
-    assert _outside(endpoint, unique).call("GET", NAMESPACES)[0] == 200
+    assert _outside(cloud, endpoint, unique).call("GET", NAMESPACES)[0] == 200
     with pytest.raises((OSError, http.client.HTTPException)):
         function.call("GET", NAMESPACES)
 
@@ -87,18 +87,18 @@ def test_a_cluster_has_a_public_endpoint_alone_until_somebody_asks(
     assert update["type"] == "EndpointAccessUpdate"
     assert eks.describe_update(name=unique, updateId=update["id"])["update"]["status"] == "Successful"
     assert function.call("GET", NAMESPACES)[0] == 200
-    assert _outside(endpoint, unique).call("GET", NAMESPACES)[0] == 200
+    assert _outside(cloud, endpoint, unique).call("GET", NAMESPACES)[0] == 200
 
 
 def test_a_private_cluster_answers_functions_in_a_network_alone(
-    cluster: Callable[..., str], inside: Callable[[str], Caller], unique: str
+    cloud: Cloud, cluster: Callable[..., str], inside: Callable[[str], Caller], unique: str
 ) -> None:
     """VpcConfigRequest: without the public one it "can only receive requests from within the cluster VPC"."""
     endpoint = cluster({"endpointPublicAccess": False, "endpointPrivateAccess": True})
 
     assert inside(endpoint).call("GET", NAMESPACES)[0] == 200
     with pytest.raises((OSError, http.client.HTTPException)):
-        _outside(endpoint, unique).call("GET", NAMESPACES)
+        _outside(cloud, endpoint, unique).call("GET", NAMESPACES)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_auto_mode_is_off_until_it_is_asked_for(cloud: Cloud, cluster: Callable[
     endpoint = cluster()
     eks, bindings = cloud.client("eks"), "/apis/eks.amazonaws.com/v1/namespaces/default/targetgroupbindings"
     assert "computeConfig" not in eks.describe_cluster(name=unique)["cluster"]
-    assert _outside(endpoint, unique).call("GET", bindings)[0] == 404
+    assert _outside(cloud, endpoint, unique).call("GET", bindings)[0] == 404
 
     assert eks.update_cluster_config(name=unique, **AUTO_MODE)["update"]["type"] == "AutoModeUpdate"
 
     assert eks.describe_cluster(name=unique)["cluster"]["computeConfig"]["enabled"] is True
-    assert _outside(endpoint, unique).call("GET", bindings)[0] == 200
+    assert _outside(cloud, endpoint, unique).call("GET", bindings)[0] == 200

@@ -25,7 +25,7 @@ def test_a_cluster_is_reached_at_its_endpoint_until_it_is_deleted(cloud: Cloud, 
         cloud, unique, make_role(service="eks.amazonaws.com"), accessConfig={"authenticationMode": "API"}
     )
     assert endpoint.startswith("http://127.0.0.1:")
-    root = Caller(endpoint, sign(unique, {"aws_access_key_id": "test", "aws_secret_access_key": "test"}))
+    root = Caller(endpoint, sign(unique, cloud.root_keys()))
     assert root.call("GET", "/api/v1/namespaces")[0] == 200
 
     cloud.client("eks").delete_cluster(name=unique)

@@ -131,7 +131,7 @@ def test_pods_are_told_to_whoever_asks_for_the_clouds_state(
     admin.apply(manifest)
     wait_for(lambda: _is_done(admin, manifest, 1))
 
-    clusters = {row["name"]: row for row in cloud._call("/_mlops/clusters")["clusters"]}
+    clusters = {row["name"]: row for row in cloud.call("/_mlops/clusters")["clusters"]}
 
     (pod,) = [pod for pod in clusters[cluster_name]["pods"] if pod["name"].startswith("told-")]
     assert (pod["state"], pod["ready"], pod["restarts"]) == ("Running", True, 0)

@@ -90,7 +90,7 @@ def test_a_cluster_in_subnets_of_this_cloud_has_their_zones_alone(cloud: Cloud, 
         accessConfig={"authenticationMode": "API"},
     )
     endpoint = eks.describe_cluster(name=unique)["cluster"]["endpoint"]
-    caller = Caller(endpoint, sign(unique, {"aws_access_key_id": "test", "aws_secret_access_key": "test"}))
+    caller = Caller(endpoint, sign(unique, cloud.root_keys()))
 
     items = caller.call("GET", "/api/v1/nodes")[1]["items"]
 

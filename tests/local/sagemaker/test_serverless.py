@@ -72,8 +72,7 @@ def test_throttles_calls_over_its_concurrency(plane: "Plane") -> None:
         "sagemaker-runtime",
         endpoint_url=plane.cloud.endpoint_url,
         region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        **plane.cloud.root_keys(),
         config=Config(retries={"total_max_attempts": 1}),
     )
 

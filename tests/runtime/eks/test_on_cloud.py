@@ -222,7 +222,7 @@ def test_a_slots_pods_fetch_their_model_and_serve_it_in_the_balancers_zones(
     )
 
     assert (state.version, state.desired, state.updated) == (version, 3, 3)
-    clusters = httpx.get(f"{cloud.endpoint_url}/_mlops/clusters").json()["clusters"]
+    clusters = cloud.call("/_mlops/clusters")["clusters"]
     pods = next(row["pods"] for row in clusters if row["name"] == _NAME)
     port = next(pod["port"] for pod in pods if pod["name"].startswith("demand-forecast-blue-") and pod["ready"])
     row = {"content-type": "text/csv", "accept": "text/csv"}

@@ -1,0 +1,135 @@
+"""Requests of pages in a browser, and requests by a foreign name, are refused before anything else is looked at.
+
+Every program of this machine may use the port, also browsers: any page may send forms, images and simple requests to it, and a
+page whose owner points its name at 127.0.0.1 (DNS rebinding) may read the answers. Browsers report that in ``Origin``,
+``Sec-Fetch-Site`` and ``Host``. AWS serves pages from S3 alone among what is here: links and images, which have no origin, and the
+origins that a bucket's CORS configuration names.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack import app
+from ministack.services import s3
+
+from mlops_local import compat, settings
+from mlops_local.egress.hosts import Kind, kind
+from mlops_local.routes import Application, Receive, Scope, Send
+
+compat.expect(
+    "ministack.app",
+    _s3_cors_target="(host, path, path_style=True)",
+    detect_service="(method, path, headers, query_params)",
+)
+compat.expect(
+    "ministack.services.s3",
+    cors_preflight="(bucket_name, key, headers)",
+    cors_response_headers="(bucket_name, method, headers)",
+)
+
+CODE = "ForeignRequest"
+_HOST = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9_.-]+)(?::([0-9]+))?", re.IGNORECASE)
+# https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; an address that the user typed is of no site
+_OWN_SITES = frozenset({"none", "same-origin"})
+
+
+def foreign_name(headers: Mapping[str, str], port: int) -> str | None:
+    """Return why a request's ``Host`` is not a name of the embedded cloud, or ``None``.
+
+    Its names are those of the loopback interface with its port, what SDKs put before them (a bucket), and AWS's endpoints, for
+    which its proxy answers: no page has a name below them whose address its owner chooses.
+
+    Args:
+        headers: The request's headers, with lower-case names.
+        port: The embedded cloud's.
+    """
+    given = headers.get("host", "")
+    found = _HOST.fullmatch(given)
+    if found is not None:
+        name, given_port = found[1].lower(), found[2]
+        if kind(name) is Kind.ENDPOINT:
+            return None
+        if (kind(name) is Kind.LOOPBACK or name.endswith(".127.0.0.1")) and given_port == str(port):
+            return None
+    return f"Host {given!r} is not the embedded cloud's; use http://127.0.0.1:{port}"
+
+
+def foreign_page(headers: Mapping[str, str], port: int) -> str | None:
+    """Return why a request is of a page of another site, or ``None``.
+
+    Args:
+        headers: The request's headers, with lower-case names.
+        port: The embedded cloud's.
+    """
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+    own = {f"http://{host}:{port}" for host in ("127.0.0.1", "localhost")}
+    if origin is not None and origin not in own:
+        return f"a page of origin {origin!r} may not use the embedded cloud"
+    return None if site in _OWN_SITES else f"a page of another site ({site}) may not use the embedded cloud"
+
+
+def refusal(headers: Mapping[str, str], port: int) -> str | None:
+    """Return why a request is refused where AWS serves no pages, or ``None``.
+
+    Args:
+        headers: The request's headers, with lower-case names.
+        port: The embedded cloud's.
+
+    Example:
+        >>> refusal({"host": "evil.example:4566"}, 4566)
+        "Host 'evil.example:4566' is not the embedded cloud's; use http://127.0.0.1:4566"
+    """
+    return foreign_name(headers, port) or foreign_page(headers, port)
+
+
+def with_origins(application: Application) -> Application:
+    """Return an ASGI application that refuses foreign requests and leaves all others to ``application``."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await application(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        message = foreign_name(headers, settings.port)
+        if (
+            message is None
+            and (page := foreign_page(headers, settings.port))
+            and not _is_served_to_pages(scope, headers)
+        ):
+            message = page
+        if message is None:
+            await application(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await _refuse(send, message)
+
+    return serve
+
+
+def _is_served_to_pages(scope: Scope, headers: dict[str, str]) -> bool:
+    """Return whether a request is S3's, and one that S3 lets this page make; it still needs its signature."""
+    # claim: s3-serves-pages-of-its-cors-rules
+    if scope["type"] != "http" or scope["path"].startswith("/_"):
+        return False
+    method, path = scope["method"], scope["path"]
+    target: tuple[str, str] | None = app._s3_cors_target(headers.get("host", ""), path)
+    query: dict[str, Any] = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    if target is None or app.detect_service(method, path, headers, query) != "s3":
+        return False
+    if "origin" not in headers:
+        return method in {"GET", "HEAD"}
+    if method == "OPTIONS":
+        return bool(s3.cors_preflight(*target, headers)[0] == 200)
+    return bool(s3.cors_response_headers(target[0], method, headers))
+
+
+async def _refuse(send: Send, message: str) -> None:
+    content = json.dumps({"__type": CODE, "message": message}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

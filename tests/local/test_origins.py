@@ -1,0 +1,122 @@
+"""Requests that a page in a browser sends, or that came by another name than the embedded cloud's."""
+
+import http.client
+import json
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import pytest
+
+from mlops_local.cloud import Cloud
+from mlops_local.origins import refusal
+
+PORT = 4566
+OWN = f"127.0.0.1:{PORT}"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        OWN,
+        f"localhost:{PORT}",
+        f"[::1]:{PORT}",
+        f"data.localhost:{PORT}",
+        f"data.127.0.0.1:{PORT}",
+        f"abcdef01.execute-api.127.0.0.1:{PORT}",
+        "sts.us-east-1.amazonaws.com",
+        "data.s3.eu-central-1.amazonaws.com:443",
+        "api.sagemaker.us-east-1.amazonaws.com.:443",
+        "states.cn-north-1.amazonaws.com.cn",
+    ],
+)
+def test_names_of_the_embedded_cloud_and_of_aws(host: str) -> None:
+    """Loopback with its port, below it what SDKs put before it, and the endpoints that the proxy answers for."""
+    assert refusal({"host": host}, PORT) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "evil.example", f"evil.example:{PORT}", "127.0.0.1", "localhost:1", f"127.0.0.1.nip.io:{PORT}",
+     f"localhost.evil.example:{PORT}", "amazonaws.com.evil.example", "sts.evilamazonaws.com", f"10.0.0.1:{PORT}",
+     f"127.0.0.1:{PORT}@evil.example", "x.lambda-url.us-east-1.on.aws"],
+)  # fmt: skip
+def test_other_names_are_refused(host: str) -> None:
+    """A name that somebody else's DNS may point at 127.0.0.1 is how a page gets past the same-origin policy."""
+    assert "Host" in (refusal({"host": host}, PORT) or "")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": ""},
+        {"origin": f"https://127.0.0.1:{PORT}"},
+        {"origin": "http://127.0.0.1:8000"},
+        {"origin": f"http://evil.localhost:{PORT}"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_pages_are_refused(headers: Mapping[str, str]) -> None:
+    """Of other sites and of other ports of this machine."""
+    assert "page" in (refusal({"host": OWN, **headers}, PORT) or "")
+
+
+def test_what_is_not_a_page_is_let_through() -> None:
+    """SDKs send neither header; an address typed into a browser is of no page."""
+    assert refusal({"host": OWN, "sec-fetch-site": "none"}, PORT) is None
+    assert refusal({"host": OWN, "origin": f"http://{OWN}", "sec-fetch-site": "same-origin"}, PORT) is None
+
+
+def send(cloud: Cloud, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str, Mapping[str, str]]:
+    """Send a request as it is."""
+    connection = http.client.HTTPConnection("127.0.0.1", cloud.port, timeout=20)
+    connection.request(method, path, body or None, headers)
+    response = connection.getresponse()
+    answer = response.status, response.read().decode(), {name.lower(): value for name, value in response.getheaders()}
+    connection.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/_mlops/clock", "/_ministack/health", "/_ministack/reset", "/2015-03-31/functions"]
+)
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
+def test_every_address_refuses_them(cloud: Cloud, path: str, headers: dict[str, str]) -> None:
+    """Before anything else is looked at."""
+    for method in ("GET", "POST", "OPTIONS"):
+        status, answer, got = send(cloud, method, path, b"x" if method == "POST" else b"", **headers)
+        assert (status, json.loads(answer)["__type"]) == (403, "ForeignRequest")
+        assert not any(name.lower().startswith("access-control-") for name in got)
+
+
+def test_a_websocket_of_a_page_is_refused(cloud: Cloud) -> None:
+    """Browsers open sockets to any host, and say whose page it is."""
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "https://evil.example"}  # fmt: skip
+    assert send(cloud, "GET", "/_aws/execute-api/abcdef01/stage", **headers)[0] == 403
+
+
+def test_a_bucket_may_serve_pages_of_its_cors_rules(cloud: Cloud, unique: str) -> None:
+    """Presigned addresses, from the origins and with the methods that it names; nothing else of S3."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=unique)
+    s3.put_object(Bucket=unique, Key="key", Body=b"content")
+    url = urlsplit(s3.generate_presigned_url("get_object", Params={"Bucket": unique, "Key": "key"}))
+    address, page = f"{url.path}?{url.query}", {"Origin": "https://shop.example", "Sec-Fetch-Site": "cross-site"}
+    assert send(cloud, "GET", address, **page)[0] == 403
+    rule = {"AllowedOrigins": ["https://shop.example"], "AllowedMethods": ["GET"]}
+    s3.put_bucket_cors(Bucket=unique, CORSConfiguration={"CORSRules": [rule]})
+
+    status, answer, headers = send(cloud, "GET", address, **page)
+
+    assert (status, answer, headers["access-control-allow-origin"]) == (200, "content", "https://shop.example")
+    asked = {"Access-Control-Request-Method": "GET"}
+    assert send(cloud, "OPTIONS", url.path, **page, **asked)[0] == 200
+    assert send(cloud, "OPTIONS", url.path, **page, **{"Access-Control-Request-Method": "PUT"})[0] == 403
+    assert send(cloud, "GET", url.path, **page)[0] == 403  # the rule opens nothing by itself
+    assert send(cloud, "PUT", address, b"x", **page)[0] == 403
+    assert send(cloud, "GET", address, **{**page, "Origin": "https://evil.example"})[0] == 403
+    # a link or an image has no origin
+    assert send(cloud, "GET", address, **{"Sec-Fetch-Site": "cross-site"})[0] == 200
