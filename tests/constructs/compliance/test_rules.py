@@ -1,7 +1,9 @@
 """Each rule of ``MlopsChecks`` on a stack that breaks it and on one that does not: stock CDK, none of our constructs."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
@@ -33,6 +35,14 @@ def test_every_rule_has_its_case() -> None:
 
     assert sorted(names) == sorted(CASES)
     assert len(set(names)) == len(names) >= 15
+
+
+def test_the_page_for_reviewers_lists_every_rule() -> None:
+    """And none that is not there."""
+    page = Path(__file__).parents[3].joinpath("docs", "reviewer.md").read_text()
+    table = page.partition("| rule | what it finds |")[2].partition("\n\n")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == sorted(CASES)
 
 
 @pytest.mark.parametrize("rule", sorted(CASES))
