@@ -14,7 +14,7 @@ from typing import Any
 from examples.retail.loop import Loop
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.manifest import Manifests
-from mlops_runtime.registry.package import binding
+from mlops_runtime.registry.package import registered_metadata
 
 
 def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
@@ -35,33 +35,28 @@ def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
     )
     loop.s3.put_object(Bucket=bucket, Key=key, Body=content)
     pattern = loop.sagemaker.describe_model_package(ModelPackageName=live.model_package_arn)
-    container = pattern["InferenceSpecification"]["Containers"][0]
-    specification = {
-        **pattern["InferenceSpecification"],
-        "Containers": [
-            {
-                "Image": container["Image"],
-                "ModelDataUrl": f"s3://{bucket}/{key}",
-                "Environment": {
-                    **container.get("Environment", {}),
-                    "MLOPS_MODEL_SHA256": hashes["model.onnx"],
-                    "MLOPS_SIGNATURE_SHA256": hashes["signature.json"],
-                },
-            }
-        ],
+    live_container = pattern["InferenceSpecification"]["Containers"][0]
+    container = {
+        "Image": live_container["Image"],
+        "ModelDataUrl": f"s3://{bucket}/{key}",
+        "Environment": {
+            **live_container.get("Environment", {}),
+            "MLOPS_MODEL_SHA256": hashes["model.onnx"],
+            "MLOPS_SIGNATURE_SHA256": hashes["signature.json"],
+        },
     }
+    specification = {**pattern["InferenceSpecification"], "Containers": [container]}
     properties = {
         **pattern["CustomerMetadataProperties"],
         "artifact_sha256": artifact_sha256,
         "model_sha256": hashes["model.onnx"],
     }
-    properties["binding"] = binding(properties)
     created = loop.sagemaker.create_model_package(
         ModelPackageGroupName=pattern["ModelPackageGroupName"],
         ModelPackageDescription=f"{script.stem}, registered by hand",
         InferenceSpecification=specification,
         ModelApprovalStatus="PendingManualApproval",
-        CustomerMetadataProperties=properties,
+        CustomerMetadataProperties=registered_metadata(container, properties),
     )
     return str(created["ModelPackageArn"])
 

@@ -1,4 +1,4 @@
-"""Verdict on the candidate of one Retrain execution."""
+"""The candidate of one Retrain execution: kept before it is evaluated, judged after."""
 
 import logging
 import os
@@ -9,20 +9,27 @@ import boto3
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import GateSpec
+from mlops_runtime.retraining.artifacts import Artifacts
 from mlops_runtime.retraining.verdict import Judge, time_of
 
 logging.getLogger().setLevel(logging.INFO)
 
+S3 = boto3.client("s3")
+BUCKET, PIPELINE = os.environ["ARTIFACTS_BUCKET"], os.environ["PIPELINE"]
+ARTIFACTS = Artifacts(s3=S3, bucket=BUCKET, pipeline=PIPELINE)
 JUDGE = Judge(
-    s3=boto3.client("s3"),
-    bucket=os.environ["ARTIFACTS_BUCKET"],
-    pipeline=os.environ["PIPELINE"],
+    s3=S3,
+    bucket=BUCKET,
+    pipeline=PIPELINE,
     spec=from_json(GateSpec, os.environ["GATE"]),
     automation=Automation.from_environment(os.environ, boto3.client("dynamodb")),
 )
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, str | bool]:
-    """Judge ``{"evaluation_uri", "execution", "now"}``."""
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Keep ``{"trained_uri", "execution"}``, or judge ``{"evaluation_uri", "execution", "now", "image", "artifact_uri"}``."""
     del context
-    return JUDGE.judge(event["evaluation_uri"], event["execution"], time_of(event["now"]))
+    if "trained_uri" in event:
+        return ARTIFACTS.keep(event["trained_uri"], event["execution"])
+    place = {name: event[name] for name in ("image", "artifact_uri")}
+    return JUDGE.judge(event["evaluation_uri"], event["execution"], time_of(event["now"]), **place)

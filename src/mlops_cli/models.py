@@ -287,11 +287,10 @@ def _print(found: "Review", evidence: "Evidence") -> None:
 
     meta = found.metadata
     facts = Table(show_header=False)
-    changed = "" if found.changed is None else f" {_minute(found.changed)} by {found.changed_by or 'nobody named'}"
     for name, value in (
         ("package", found.arn),
         ("registered", f"{_minute(found.registered)} by {meta.get('execution', 'unknown')}"),
-        ("approval", f"{found.approval}{changed if found.approval != 'PendingManualApproval' else ''}"),
+        ("approval", f"{found.approval}{_changed(found)}"),
         ("said", found.description),
         ("image", found.image),
         ("artefact", f"{found.artifact_uri} ({meta.get('artifact_sha256', 'no digest')})"),
@@ -319,6 +318,14 @@ def _print(found: "Review", evidence: "Evidence") -> None:
         typer.echo(f"problem: {problem}")
     if found.approval == "PendingManualApproval" and not found.problems:
         typer.echo(f'approve it: mlops models approve {found.version} --reason "..."')
+
+
+def _changed(found: "Review") -> str:
+    """Return when and by whom a package was decided on, or changed while it waits."""
+    is_pending = found.approval == "PendingManualApproval"
+    if found.changed is None or (is_pending and found.changed_by is None):
+        return ""
+    return f"{', changed' if is_pending else ''} {_minute(found.changed)} by {found.changed_by or 'nobody named'}"
 
 
 def _verdict(found: "Review") -> str:

@@ -153,6 +153,11 @@ def context(call: Call) -> dict[str, Any]:
         keys.update(iam_sagemaker.context(call.operation, call.body, call.arn_prefix("sagemaker")))
     elif call.service == "eks":
         keys.update(iam_clusters.context(call.body))
+    elif call.service == "s3":
+        # claim: conditional-writes-have-condition-keys
+        keys.update(
+            {f"s3:{name}": call.headers[name] for name in ("if-match", "if-none-match") if name in call.headers}
+        )
     elif call.service == "monitoring":
         namespace = _param(call, "Namespace")
         if namespace:

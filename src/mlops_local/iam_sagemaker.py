@@ -98,6 +98,7 @@ def context(operation: str, body: Mapping[str, Any], prefix: str) -> dict[str, A
         keys["sagemaker:ModelArn"] = [f"{prefix}model/{name}" for name in _values(body, "ModelName")] or None
     if operation == "AddTags":
         keys["sagemaker:TaggingAction"] = None
+    # claim: metadata-keys-are-evaluated
     for name, value in (body.get("CustomerMetadataProperties") or {}).items():
         keys[f"sagemaker:CustomerMetadataProperties/{name}"] = value
     return {key: value for key, value in keys.items() if value is not None}

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from tests.signing import SigningKms
 
 from mlops_runtime.registry.approval import approval_description
-from mlops_runtime.registry.package import binding
+from mlops_runtime.registry.package import registered_metadata
 
 ENDPOINT, GROUP = "demand-forecast", "demand-forecast"
 OLD = "demand-forecast-11111111"
@@ -149,9 +149,10 @@ class Account:
                 "evaluation_uri": "s3://artifacts/evaluation.json",
             },
         }
-        metadata = self.packages[arn]["CustomerMetadataProperties"]
-        metadata["binding"] = binding(metadata)
-        self.packages[arn]["ApprovalDescription"] = approval_description("good", bound=metadata["binding"])
+        made = self.packages[arn]
+        container, metadata = made["InferenceSpecification"]["Containers"][0], made["CustomerMetadataProperties"]
+        made["CustomerMetadataProperties"] = bound = registered_metadata(container, metadata)
+        made["ApprovalDescription"] = approval_description("good", bound=bound["container_sha256"])
         return arn
 
     def version(self, name: str, package: str) -> None:

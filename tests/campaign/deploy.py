@@ -21,10 +21,14 @@ from mlops_runtime.contracts.rollout import (
     Outcome,
     RolloutSpec,
     ServingSpec,
+    audit_key,
+    published_key,
+    seal_key,
     spec_key,
 )
 from mlops_runtime.contracts.serving import CaptureSpec
 from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.promotions import next_promoted
 from mlops_runtime.rollout.seals import broken_seals
 from mlops_runtime.rollout.table import RolloutTable
 
@@ -84,6 +88,7 @@ class Deploy:
             account.version(OLD, self.champion)
             account.endpoints[ENDPOINT] = Endpoint(OLD)
             self._point(f"s3://artifacts/{key}")
+            self._promote()
 
     def request(self, reason: str = "approval", **changes: Any) -> dict[str, Any]:
         """Return an input of the machine; an approval is of package 2."""
@@ -223,6 +228,31 @@ class Deploy:
             problems.append(f"orphan endpoints {', '.join(others)}")
         return problems
 
+    @property
+    def _container(self) -> str:
+        return str(self.account.packages[self.champion]["CustomerMetadataProperties"]["container_sha256"])
+
+    def _promote(self) -> None:
+        """Let the chain show the package that serves as promoted."""
+        record = AuditRecord(
+            endpoint=ENDPOINT,
+            sequence=1,
+            previous="0" * 64,
+            outcome=Outcome.PROMOTED,
+            reason="",
+            execution="arn:aws:states:us-east-1:123456789012:execution:Deploy:earlier",
+            at="2017-07-01T00:00:00Z",
+            requested_by="ann",
+            candidate_package=self.champion,
+            container_sha256=self._container,
+        )
+        row, seal = self.table.read(), KMS.sealer.seal(record)
+        objects = self.account.objects
+        objects[("audit", audit_key(ENDPOINT, 1, seal.sha256))] = canonical_json(record)
+        objects[("audit", seal_key(ENDPOINT, 1, seal.sha256))] = canonical_json(seal)
+        objects[("heads", published_key(ENDPOINT, 1, seal.sha256))] = canonical_json(seal)
+        self.table.move_head(row, record, seal.sha256, seal=seal, promoted=next_promoted(row, record))
+
     def _point(self, spec_uri: str) -> None:
         live = LivePointer(
             endpoint=ENDPOINT,
@@ -238,6 +268,8 @@ class Deploy:
             spec_uri=spec_uri,
             execution="arn:aws:states:us-east-1:123456789012:execution:Deploy:earlier",
             since="2017-07-01T00:00:00Z",
+            artifact_sha256="a" * 64,
+            container_sha256=self._container,
         )
         boto3_dynamodb().update_item(
             TableName="rollout",

@@ -12,7 +12,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, ModelPackageSpec
 from mlops_runtime.registry.approval import ApprovalRule, bound_by
 from mlops_runtime.registry.entry import RegistryEntry, registry_parameter
-from mlops_runtime.registry.package import binding, package_request
+from mlops_runtime.registry.package import package_request, registered_metadata
 
 GROUP, BUCKET = "demand-forecast", "artifacts"
 TRUST = {
@@ -60,9 +60,9 @@ class Registry:
         )
         sha256 = self._write_evidence(spec, execution)
         request = package_request(spec)
-        metadata = request["CustomerMetadataProperties"]
-        metadata |= {"evaluation_sha256": sha256}
-        metadata["binding"] = binding(metadata)
+        metadata = request["CustomerMetadataProperties"] | {"evaluation_sha256": sha256}
+        container = request["InferenceSpecification"]["Containers"][0]
+        request["CustomerMetadataProperties"] = registered_metadata(container, metadata)
         arn: str = self.sagemaker.create_model_package(**request)["ModelPackageArn"]
         return arn.rpartition(":model-package/")[2]
 
@@ -133,7 +133,7 @@ def test_a_package_is_listed_shown_and_approved(registry: Registry, models: Any)
     assert f"approved {package} as arn:aws:sts::000000000000:assumed-role/Approver/" in answer.stdout
     description = registry.describe(package)
     assert description["ModelApprovalStatus"] == "Approved"
-    assert bound_by(description) == description["CustomerMetadataProperties"]["binding"]
+    assert bound_by(description) == description["CustomerMetadataProperties"]["container_sha256"]
     assert "better [in all] stores [binding " in models("show", package).stdout
 
 
@@ -177,10 +177,15 @@ def test_what_was_changed_is_not_approved(registry: Registry, models: Any) -> No
 
     assert (answer.returncode, answer.stdout) == (1, "")
     (line,) = [text for text in answer.stderr.splitlines() if text.startswith("mlops: ")]
-    assert "they hash to" in line
+    assert (
+        "it was changed after it was registered: its digests, evaluation, baseline or training set are not those"
+        in line
+    )
+    assert "changed it at " in line
+    assert ", changed 20" in models("show", package).stdout
     assert "the evaluation is no Evaluation" in line
     assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
-    assert "problem: its digests" in models("show", package).stdout
+    assert "problem: it was changed after it was registered" in models("show", package).stdout
 
 
 def test_an_artefact_that_no_endpoint_may_read_is_not_approved(registry: Registry, models: Any) -> None:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
-from mlops_runtime.registry.package import binding
+from mlops_runtime.registry.package import registered_metadata
 
 DIGEST = "sha256:" + "0" * 64
 IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{DIGEST}"
@@ -75,7 +75,7 @@ def register(
     created = loop.sagemaker.create_model_package(
         ModelPackageGroupName=loop.endpoint,
         ModelApprovalStatus="PendingManualApproval",
-        CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
+        CustomerMetadataProperties=registered_metadata(container, metadata),
         InferenceSpecification={
             "Containers": [container],
             "SupportedContentTypes": ["application/json"],

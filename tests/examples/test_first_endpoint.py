@@ -25,8 +25,11 @@ from mlops_constructs import (
 )
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
-from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, Outcome
 from mlops_runtime.registry.approval import approval_description
+from mlops_runtime.registry.approver import Approver
+from mlops_runtime.registry.package import registered_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +102,7 @@ class Endpoint:
         else:
             # as an administrator may, with the right words
             described = self.loop.sagemaker.describe_model_package(ModelPackageName=package)
-            bound = described["CustomerMetadataProperties"]["binding"]
+            bound = described["CustomerMetadataProperties"]["container_sha256"]
             self.loop.sagemaker.update_model_package(
                 ModelPackageArn=package,
                 ModelApprovalStatus="Approved",
@@ -229,6 +232,61 @@ def test_a_model_that_is_not_what_it_says_never_serves(endpoint: Endpoint) -> No
 
     assert endpoint.loop.live() == before
     assert endpoint.loop.audit()[-1].outcome is Outcome.ROLLED_BACK
+    assert endpoint.ask() == pytest.approx(6.0)
+
+
+def test_a_way_back_does_not_lead_to_what_was_never_promoted(endpoint: Endpoint) -> None:
+    """The model that was just taken back is approved; whoever asks the machine for it by name is refused."""
+    before, seen = endpoint.loop.live(), {e["executionArn"] for e in endpoint.loop.executions("DeployMachineArn")}
+    taken_back = endpoint.loop.newest_package()["ModelPackageArn"]
+    request = DeployRequest(
+        reason=DeployReason.ROLLBACK,
+        requested_by="somebody",
+        requested_at="2017-08-01T09:00:00Z",
+        model_package_arn=taken_back,
+    )
+
+    endpoint.cloud.client("stepfunctions").start_execution(
+        stateMachineArn=endpoint.loop.outputs["DeployMachineArn"], input=canonical_json(request).decode()
+    )
+    endpoint.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error="REFUSED")
+
+    assert endpoint.loop.live() == before
+    assert f"the audit chain does not show that {taken_back} was promoted" in endpoint.loop.audit()[-1].reason
+
+
+def test_an_approver_cannot_change_what_it_approves(endpoint: Endpoint) -> None:
+    """IAM keeps the registered hash from its role; an environment, for which IAM has no key, is refused by name."""
+    loop, before = endpoint.loop, endpoint.loop.live()
+    package = models.register(loop, 7.0)
+    seen = {e["executionArn"] for e in loop.executions("DeployMachineArn")}
+    sts = endpoint.cloud.client("sts")
+    approver = Approver.in_role(
+        sts=sts,
+        sagemaker=loop.sagemaker,
+        role=loop.outputs["ApproverRoleArn"],
+        caller=sts.get_caller_identity()["Arn"],
+    ).sagemaker
+    described = approver.describe_model_package(ModelPackageName=package)
+    (container,) = described["InferenceSpecification"]["Containers"]
+    changed = container | {"Environment": container["Environment"] | {"PYTHONPATH": "/opt/ml/model"}}
+    metadata = registered_metadata(changed, described["CustomerMetadataProperties"])
+    update: Any = {
+        "ModelPackageArn": package,
+        "ModelApprovalStatus": "Approved",
+        "ApprovalDescription": approval_description("looks good", bound=metadata["container_sha256"]),
+        "InferenceSpecification": described["InferenceSpecification"] | {"Containers": [changed]},
+    }
+
+    with pytest.raises(ClientError, match="not authorized to perform: sagemaker:UpdateModelPackage"):
+        approver.update_model_package(**update, CustomerMetadataProperties=metadata)
+    approver.update_model_package(**update)
+    loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error="REFUSED")
+
+    assert loop.live() == before
+    reason = loop.audit()[-1].reason
+    assert "it was changed after it was registered: Environment is now " in reason
+    assert "PYTHONPATH=/opt/ml/model" in reason
     assert endpoint.ask() == pytest.approx(6.0)
 
 

@@ -16,7 +16,7 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.registry.approval import bound_by
-from mlops_runtime.registry.package import binding
+from mlops_runtime.registry.package import container_sha256
 from mlops_runtime.serving.model import load
 
 BUCKET, GROUP = "planted-model", "planted-forecast"
@@ -85,7 +85,7 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
     properties = package["CustomerMetadataProperties"]
     assert properties["artifact_sha256"] == hashlib.sha256(archive).hexdigest()
     assert properties["training_set_id"] == built.id
-    assert bound_by(package) == properties["binding"] == binding(properties)
+    assert bound_by(package) == properties["container_sha256"] == container_sha256(container, properties)
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         files = {m.name: tar.extractfile(m).read() for m in tar}
     model = load(files["model.onnx"], files["signature.json"], expected_sha256=properties["model_sha256"])

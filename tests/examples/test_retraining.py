@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -344,10 +345,52 @@ def test_what_passes_in_a_pause_waits_for_a_person(sample: Sample) -> None:
     assert package["ModelApprovalStatus"] == "PendingManualApproval"
     metadata = package["CustomerMetadataProperties"]
     assert (metadata["champion"], metadata["trigger"]) == ("none", "manual")
-    assert metadata["binding"]
+    assert metadata["container_sha256"]
     evaluation = sample.loop.evaluation_of(package)
     assert {segment.name for segment in evaluation.segments or ()} == {"promoted=0", "promoted=1"}
     assert set(evaluation.milliseconds_a_row or {}) == {"candidate"}
+
+
+def test_no_job_can_write_what_is_registered(sample: Sample) -> None:
+    """No job's role writes or deletes the archive, a training writes beside it, and who keeps archives writes each once."""
+    package = sample.loop.newest_package()
+    (container,) = package["InferenceSpecification"]["Containers"]
+    bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
+    execution = package["CustomerMetadataProperties"]["execution"].rpartition(":")[2]
+    assert key == f"models/{UNIT}-{MODEL}/{execution}/model.tar.gz"
+    (job,) = sample.loop.sagemaker.list_training_jobs(NameContains=f"{UNIT}-{MODEL}-")["TrainingJobSummaries"]
+    trained = sample.loop.sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+    own = trained["ModelArtifacts"]["S3ModelArtifacts"].removeprefix("s3://")
+    served, next_one = f"arn:aws:s3:::{bucket}/{key}", f"arn:aws:s3:::{bucket}/models/{UNIT}-{MODEL}/next/model.tar.gz"
+
+    roles = [role["RoleName"] for page in _roles(sample) for role in page["Roles"]]
+    jobs = [name for name in roles if re.search(r"(TrainingSet|Training|Processing|Evaluation)Role", name)]
+    assert len(jobs) >= 6
+    for name in jobs:
+        for action in ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"):
+            assert not _may(sample, name, action, served), (name, action)
+            assert not _may(sample, name, action, served, once=True), (name, action)
+    trainers = [name for name in roles if "TrainingRole" in name]
+    assert [_may(sample, name, "s3:PutObject", f"arn:aws:s3:::{own}") for name in trainers].count(True) == 1
+    keepers = [name for name in roles if _may(sample, name, "s3:PutObject", next_one, once=True)]
+    assert len(keepers) == 1
+    assert not _may(sample, keepers[0], "s3:PutObject", served)
+
+
+def _roles(sample: Sample) -> Any:
+    return sample.cloud.client("iam").get_paginator("list_roles").paginate()
+
+
+def _may(sample: Sample, role: str, action: str, resource: str, *, once: bool = False) -> bool:
+    """Ask the cloud's policy simulator; ``once`` with the header that writes only where nothing is."""
+    entry: Any = {"ContextKeyName": "s3:if-none-match", "ContextKeyValues": ["*"], "ContextKeyType": "string"}
+    answer = sample.cloud.client("iam").simulate_principal_policy(
+        PolicySourceArn=f"arn:aws:iam::000000000000:role/{role}",
+        ActionNames=[action],
+        ResourceArns=[resource],
+        ContextEntries=[entry] if once else [],
+    )
+    return bool(answer["EvaluationResults"][0]["EvalDecision"] == "allowed")
 
 
 def test_training_ran_on_spare_capacity_with_what_was_prepared(sample: Sample) -> None:
@@ -376,6 +419,8 @@ def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) 
         spec_sha256="s",
         spec_uri="s3://s",
         since="2017-09-01T00:00:00Z",
+        artifact_sha256=metadata["artifact_sha256"],
+        container_sha256=metadata["container_sha256"],
         **{n: metadata[n] for n in ("model_sha256", "baseline_uri", "evaluation_uri", "training_set_id", "execution")},
     )
     sample.dynamodb.update_item(

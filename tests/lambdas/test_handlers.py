@@ -139,7 +139,8 @@ def test_gate_reads_its_limits_from_the_environment(world: Any, load: Load, monk
     key = "evaluations/demand-forecast/one/evaluation.json"
     world.s3.put_object(Bucket="artifacts", Key=key, Body=example.read_bytes())
     event = {"evaluation_uri": f"s3://artifacts/{key}", "execution": EXECUTION, "now": NOW}
-    answer = load("retrain_gate").handler(event, None)
+    place = {"image": "image@sha256:1", "artifact_uri": "s3://artifacts/models/demand-forecast/one/model.tar.gz"}
+    answer = load("retrain_gate").handler(event | place, None)
     assert answer["verdict"] == "FAILED"
     assert "120 rows are fewer than the minimum 5000" in answer["reason"]
     written = world.s3.get_object(Bucket="artifacts", Key="gates/demand-forecast/one.json")["Body"].read()

@@ -161,6 +161,26 @@ def test_only_who_may_set_approved_does(cloud, make_role, acting_as, allow, uniq
     assert sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] == "PendingManualApproval"
 
 
+def test_an_update_may_be_kept_from_a_key_of_the_metadata(cloud, make_role, acting_as, allow, unique):
+    """Who may approve need not be able to write the hash of what is approved.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+    """
+    sagemaker = cloud.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName=unique)
+    arn = sagemaker.create_model_package(ModelPackageGroupName=unique)["ModelPackageArn"]
+    absent = {"Null": {"sagemaker:CustomerMetadataProperties/container_sha256": "true"}}
+    approver = acting_as(make_role(allow("sagemaker:UpdateModelPackage", **absent)))("sagemaker")
+
+    with pytest.raises(ClientError, match="sagemaker:UpdateModelPackage"):
+        approver.update_model_package(
+            ModelPackageArn=arn,
+            ModelApprovalStatus="Approved",
+            CustomerMetadataProperties={"container_sha256": "0" * 64},
+        )
+    approver.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+
+
 def test_registering_asks_for_image_and_artifact_with_the_callers_rights(cloud, make_role, acting_as, allow, unique):
     """Who registers may read the image's repository and the model's archive, and use the archive's key.
 

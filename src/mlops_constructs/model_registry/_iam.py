@@ -5,6 +5,7 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._iam import ServiceRole, shared_policy
+from mlops_runtime.registry.package import CONTAINER_SHA256
 
 READ = ("sagemaker:DescribeModelPackage", "sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages")
 UPDATE = "sagemaker:UpdateModelPackage"
@@ -16,12 +17,18 @@ _REASON = (
 )
 
 
-def status_conditions(*statuses: str) -> dict[str, dict[str, list[str]]]:
-    """Return the condition that an update sets the approval to one of these; one that leaves it alone does not pass.
+def status_conditions(*statuses: str) -> dict[str, dict[str, object]]:
+    """Return the conditions that an update sets the approval to one of these, and leaves alone the hash that was registered.
+
+    One without a status does not pass. No key knows the container of a request: one that differs from the hash is refused by
+    whoever deploys it.
 
     See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
     """
-    return {"StringEquals": {"sagemaker:ModelApprovalStatus": list(statuses)}}
+    return {
+        "StringEquals": {"sagemaker:ModelApprovalStatus": list(statuses)},
+        "Null": {f"sagemaker:CustomerMetadataProperties/{CONTAINER_SHA256}": "true"},
+    }
 
 
 def approvals_denied() -> iam.PolicyStatement:

@@ -76,7 +76,7 @@ class RetrainingAccess:
 
     def _training_statements(self, code: s3_assets.Asset) -> list[iam.PolicyStatement]:
         # not the holdout, by which the model is judged
-        read, written = [self._splits("train"), _object_of(code)], [self._artifacts("models")]
+        read, written = [self._splits("train"), _object_of(code)], [self._artifacts("training")]
         found = [self._list_splits(), _find(code)]
         if self.processing is not None:
             read.append(self._artifacts("processed"))
@@ -207,11 +207,18 @@ class RetrainingAccess:
         return [*statements, *self.registry.approve_statements(), *self.registry.notify_statements()]
 
     def gate(self) -> list[iam.PolicyStatement]:
-        """Read an evaluation, write the gate's result."""
-        artifacts = self.business_unit.artifacts
+        """Copy what was trained to where it is written once; read an evaluation, write the gate's result.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        """
         return [
-            _objects("s3:GetObject", artifacts.arn_for_objects(f"evaluations/{self.pipeline}/*")),
-            _objects("s3:PutObject", artifacts.arn_for_objects(f"gates/{self.pipeline}/*")),
+            _objects("s3:GetObject", self._artifacts("evaluations"), self._artifacts("training")),
+            _objects("s3:PutObject", self._artifacts("gates")),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[self._artifacts("models")],
+                conditions={"Null": {"s3:if-none-match": "false"}},
+            ),
             key_statement(self.business_unit.key, services=["s3"]),
             *self.business_unit.automation_statements(),
         ]

@@ -23,7 +23,8 @@ _FROM_GATE = (
     "evaluation_uri",
     "evaluation_sha256",
     "baseline_sha256",
-    "binding",
+    "container_fields",
+    "container_sha256",
 )
 
 
@@ -74,7 +75,7 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
     approval = {
         "ModelPackageArn": "{% $package %}",
         "ModelApprovalStatus": "Approved",
-        "ApprovalDescription": policy_description(reason="$reason", binding="$gate.binding"),
+        "ApprovalDescription": policy_description(reason="$reason", binding="$gate.container_sha256"),
     }
     return {
         **states,
@@ -103,17 +104,8 @@ def _package(plan: Registration) -> dict[str, object]:
             "trigger": "{% $request.trigger & '' %}",
         },
         "InferenceSpecification": {
-            "Containers": [
-                {
-                    "Image": plan.image_uri,
-                    "ModelDataUrl": "{% $train.ModelArtifacts.S3ModelArtifacts %}",
-                    # the server compares both files of the archive with what was evaluated; an empty one it does not compare
-                    "Environment": {
-                        "MLOPS_MODEL_SHA256": "{% $gate.model_sha256 %}",
-                        "MLOPS_SIGNATURE_SHA256": "{% $gate.signature_sha256 %}",
-                    },
-                }
-            ],
+            # as the gate bound it: the server compares both files of the archive with what was evaluated
+            "Containers": ["{% $gate.container %}"],
             "SupportedContentTypes": ["application/json", "text/csv"],
             "SupportedResponseMIMETypes": ["application/json", "text/csv"],
         },

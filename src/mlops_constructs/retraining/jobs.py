@@ -123,7 +123,7 @@ def training_job(
         "HyperParameters": {**jobs.hyperparameters, PROGRAM: script},
         "InputDataConfig": channels,
         "OutputDataConfig": {
-            "S3OutputPath": f"s3://{jobs.artifacts_bucket}/models/{jobs.pipeline}",
+            "S3OutputPath": f"s3://{jobs.artifacts_bucket}/training/{jobs.pipeline}",
             "KmsKeyId": jobs.kms_key,
         },
         "ResourceConfig": {
@@ -158,12 +158,13 @@ def training_job(
 def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, has_champion: bool) -> dict[str, object]:
     """Return the arguments of CreateProcessingJob that measures the candidate, beside the champion if there is one."""
     inputs = {split: _split(jobs, split) for split in SPLITS}
-    inputs["candidate"] = "{% $train.ModelArtifacts.S3ModelArtifacts %}"
+    inputs["candidate"] = "{% $artifact %}"
+    arguments = ["--plan", *split_argument(canonical_json(plan).decode())]
+    report = evaluation_prefix(jobs)
+    arguments += ["--baseline-uri", f"{report} & '/baseline.json' %}}"]
     if has_champion:
         inputs["champion"] = "{% $champion.artifact_uri %}"
-    report = evaluation_prefix(jobs)
-    arguments = ["--plan", *split_argument(canonical_json(plan).decode())]
-    arguments += ["--baseline-uri", f"{report} & '/baseline.json' %}}"]
+        arguments += ["--champion-sha256", "{% $champion.artifact_sha256 %}"]
     outputs = {"report": f"{report} %}}"}
     return _processing(jobs, "eval", "evaluate", arguments, inputs=inputs, outputs=outputs, is_isolated=True)
 

@@ -48,11 +48,12 @@ class RolloutAccess:
         return [self.serving.instance_type, *(variant.instance_type for variant in self.serving.variants or ())]
 
     def preflight(self) -> list[iam.PolicyStatement]:
-        """Read package, spec, endpoint, row, alarms, whether the unit rests, and what executions that died have left."""
+        """Read package, spec, endpoint, row, records, alarms, whether the unit rests, and what executions that died have left."""
         return [
             *self.business_unit.automation_statements(),
             self._table("dynamodb:GetItem"),
             self._specs("s3:GetObject"),
+            self._records(),
             key_statement(self.business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
             self._describe(),
             *self._find_made(),
@@ -158,6 +159,10 @@ class RolloutAccess:
         if not self.instance_types():
             return []
         return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
+
+    def _records(self) -> iam.PolicyStatement:
+        objects = self.business_unit.audit_bucket.arn_for_objects(f"audit/{self.endpoint_name}/*")
+        return iam.PolicyStatement(actions=["s3:GetObject"], resources=[objects])
 
     def _audit(self) -> list[iam.PolicyStatement]:
         return [

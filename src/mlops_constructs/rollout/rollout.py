@@ -195,6 +195,7 @@ class Rollout(Construct):
                 "ENDPOINT": self._endpoint_name,
                 "ROLLOUT_TABLE": self._table.table_name,
                 "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
+                "AUDIT_BUCKET": self._unit.audit_bucket.bucket_name,
                 "MODEL_PACKAGE_GROUP": self._registry.group_name,
                 **self._unit.automation_environment,
                 **self._registry.approval_environment,

@@ -47,6 +47,7 @@ class Inputs:
         manifest: The training set's manifest.
         candidate: ``model.tar.gz`` of the candidate.
         champion: ``model.tar.gz`` of what is live. Default: nothing is live.
+        champion_sha256: Hash of that archive, as the live pointer names it.
     """
 
     train: Any
@@ -54,6 +55,7 @@ class Inputs:
     manifest: TrainingSetManifest
     candidate: Path
     champion: Path | None = None
+    champion_sha256: str | None = None
 
 
 def evaluate(
@@ -136,11 +138,23 @@ def evaluate(
 
 
 def _models(inputs: Inputs) -> dict[str, Model]:
+    if inputs.champion is not None:
+        _check_champion(inputs.champion, inputs.champion_sha256)
     models = {CANDIDATE: load_archive(inputs.candidate)}
     if inputs.champion is not None and _sha256(inputs.champion) != _sha256(inputs.candidate):
         models[CHAMPION] = load_archive(inputs.champion)
         require_columns(inputs.holdout, [c.name for c in models[CHAMPION].signature.inputs], "holdout")
     return models
+
+
+def _check_champion(archive: Path, expected: str | None) -> None:
+    """Refuse an archive that is not the one that serves, before anything of it is read."""
+    found = _sha256(archive)
+    if found != expected:
+        wanted = "none is given" if expected is None else f"the live pointer names {expected}"
+        raise JobError(
+            f"the champion has SHA-256 {found}, but {wanted}; look into who wrote it, go back or approve a new model"
+        )
 
 
 def _predictions(name: str, model: Model, holdout: Any, failures: list[str]) -> Wide:
@@ -264,7 +278,7 @@ def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
         raise JobError(f"the training set is not the one of its manifest: {', '.join(problems)}")
 
 
-def _read_inputs(opt_ml: OptMl) -> Inputs:
+def _read_inputs(opt_ml: OptMl, champion_sha256: str | None) -> Inputs:
     champion = opt_ml.processing_input("champion")
     manifest = from_json(TrainingSetManifest, single_file(opt_ml.processing_input("manifest"), "*.json").read_bytes())
     check_files(opt_ml, manifest)
@@ -274,6 +288,7 @@ def _read_inputs(opt_ml: OptMl) -> Inputs:
         manifest=manifest,
         candidate=single_file(opt_ml.processing_input("candidate"), "*.tar.gz"),
         champion=single_file(champion, "*.tar.gz") if champion.is_dir() and any(champion.iterdir()) else None,
+        champion_sha256=champion_sha256,
     )
 
 
@@ -282,11 +297,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.evaluate")
     parser.add_argument("--plan", required=True, nargs="+", help="EvaluationPlan as JSON, in one piece or more")
     parser.add_argument("--baseline-uri", required=True, help="where baseline.json will lie")
+    parser.add_argument("--champion-sha256", help="hash of the archive in input champion, as the live pointer names it")
     options = parser.parse_args(arguments)
     opt_ml = OptMl.from_environment(os.environ)
     try:
         plan = from_json(EvaluationPlan, "".join(options.plan))
-        evaluation, baseline = evaluate(plan, _read_inputs(opt_ml), options.baseline_uri, timer=time.perf_counter)
+        inputs = _read_inputs(opt_ml, options.champion_sha256)
+        evaluation, baseline = evaluate(plan, inputs, options.baseline_uri, timer=time.perf_counter)
     except (JobError, ModelError, ContractError) as error:
         sys.stderr.write(f"mlops evaluate: {error}\n")
         return 1

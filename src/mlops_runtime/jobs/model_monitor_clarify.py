@@ -31,6 +31,7 @@ from mlops_runtime.monitor.model_monitor.executions import ANALYZER, ExecutionFi
 from mlops_runtime.monitor.model_monitor.records import INPUT, OUTPUT, Record, RecordError, rows_of, value_of
 from mlops_runtime.monitor.quality.bias import of_holdout
 from mlops_runtime.monitor.quality.rows import Rows, Texts
+from mlops_runtime.registry.package import MODEL_SHA256
 from mlops_runtime.serving.model import Model, ModelError, load_archive
 from mlops_runtime.serving.payload import CSV, JSON, PayloadError, Reader
 
@@ -172,10 +173,13 @@ def _deployed(name: str) -> Model:
     described = boto3.client("sagemaker").describe_model(ModelName=name)
     container = described.get("PrimaryContainer") or described["Containers"][0]
     bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
+    expected = container.get("Environment", {}).get(MODEL_SHA256)
+    if expected is None:
+        raise JobError(f"model {name} must have {MODEL_SHA256} in its environment, else any model would be explained")
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "model.tar.gz"
         boto3.client("s3").download_file(bucket, key, str(archive))
-        return load_archive(archive)
+        return load_archive(archive, expected_sha256=expected)
 
 
 def _number(value: Any) -> float:

@@ -1,5 +1,6 @@
 """Explain a sample of a window's captured rows with the model that serves, and compare with its baseline."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, chain, islice
@@ -143,4 +144,8 @@ def _load(live: LivePointer, s3: "S3Client") -> Model:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "model.tar.gz"
         s3.download_file(bucket, key, str(archive))
+        with archive.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != live.artifact_sha256:
+            raise ModelError(f"{live.artifact_uri} has SHA-256 {found}, the live pointer names {live.artifact_sha256}")
         return load_archive(archive, expected_sha256=live.model_sha256)

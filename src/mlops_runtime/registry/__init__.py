@@ -1,14 +1,20 @@
 """Model packages: the request that registers one, what the registry says about one, and whether its approval counts."""
 
 from mlops_runtime.registry.approval import ApprovalRule, approval_problems, is_automatic
-from mlops_runtime.registry.package import PackageError, RegisteredPackage, binding, package_request, read_package
+from mlops_runtime.registry.package import (
+    PackageError,
+    RegisteredPackage,
+    container_sha256,
+    package_request,
+    read_package,
+)
 
 __all__ = [
     "ApprovalRule",
     "PackageError",
     "RegisteredPackage",
     "approval_problems",
-    "binding",
+    "container_sha256",
     "is_automatic",
     "package_request",
     "read_package",

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from mlops_runtime.contracts import from_json
-from mlops_runtime.registry.package import RegisteredPackage, binding
+from mlops_runtime.registry.package import RegisteredPackage
 
 BY_POLICY = "approved by policy"  # how the Retrain machine's approvals begin; a person's may not
 MAXIMUM_REASON = 900  # of the 1,024 characters that ApprovalDescription has
@@ -135,7 +135,7 @@ def approval_description(reason: str, *, bound: str) -> str:
 
     Args:
         reason: Why, in one line.
-        bound: ``binding`` of the package.
+        bound: ``container_sha256`` of the package.
 
     Raises:
         ValueError: If the reason is empty, too long, has line breaks, or begins as the policy's do.
@@ -171,6 +171,16 @@ def approver(description: Mapping[str, Any]) -> str | None:
     return None if identity.get("Arn") is None else str(identity["Arn"])
 
 
+def changed_while_pending(description: Mapping[str, Any]) -> str | None:
+    """Return who changed a package that nobody has decided on yet; ``None`` if nobody did.
+
+    Args:
+        description: DescribeModelPackage's answer.
+    """
+    # claim: registering-is-no-modification
+    return approver(description) if description.get("ModelApprovalStatus") == "PendingManualApproval" else None
+
+
 def has_role(identity: str, roles: tuple[str, ...]) -> bool:
     """Return whether an identity is a session of one of the roles, or the role itself.
 
@@ -204,14 +214,7 @@ def _identity_problems(description: Mapping[str, Any], rule: ApprovalRule) -> It
 
 
 def _binding_problems(description: Mapping[str, Any], package: RegisteredPackage) -> Iterator[str]:
-    registered = description.get("CustomerMetadataProperties", {}).get("binding")
-    present, approved = binding(description.get("CustomerMetadataProperties", {})), bound_by(description)
-    if registered != present:
-        got = "none" if registered is None else registered
-        yield (
-            f"its digests, evaluation or training set are not those it was registered with: they hash to {present}, registered is "
-            f"{got}; register {package.spec.artifact_uri} again"
-        )
+    approved, present = bound_by(description), package.container_sha256
     if approved is None:
         yield "its approval is not bound to what was approved; approve it with: mlops models approve"
     elif approved != present:

@@ -15,11 +15,15 @@ MODEL_SHA256 = "MLOPS_MODEL_SHA256"  # what the server compares model.onnx with 
 METADATA = ("artifact_sha256", "model_sha256", "training_set_id", "execution", "baseline_uri", "evaluation_uri")
 # what a package of ours also carries; one that was registered otherwise may be without
 OPTIONAL = ("baseline_sha256",)
-# what an approval is bound to; the hashes of the evaluation's and the baseline's bytes where registration gives them
+# what a package is bound by besides its container; the hashes of the evaluation's and the baseline's bytes where there are any
 BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri")
 ALSO_BOUND = ("evaluation_sha256", "baseline_sha256")
 ABSENT = "none"  # what registration says where the evaluation has none: the registry takes no empty text
+CONTAINER_SHA256 = "container_sha256"
+CONTAINER_FIELDS = "container_fields"
 
+# claim: packages-gain-two-fields
+_ADDED = ("ImageDigest", "ModelDataETag")
 _IMAGE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -44,6 +48,7 @@ class RegisteredPackage:
     arn: str
     status: str
     approval: str
+    container_sha256: str
     approved_by: str | None = None
 
     @property
@@ -52,21 +57,60 @@ class RegisteredPackage:
         return self.approval == "Approved" and self.status == "Completed"
 
 
-def binding(values: Mapping[str, str]) -> str:
-    """Return the hash that ties an approval to one artefact, its metrics and its training set.
+def container_sha256(container: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
+    """Return the hash of what a package holds: its whole container, and the artefact, evaluation and training set behind it.
 
-    Registration keeps it as ``binding`` in the package's metadata, the approver repeats it, preflight compares both with what the
-    metadata say by then. What is absent counts as empty.
+    Registration keeps it in the package's metadata, an approval repeats it, the plan, the audit record and the live pointer carry
+    it. Fields that SageMaker adds to a container do not count; what metadata are absent count as empty.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ModelPackageContainerDefinition.html
 
     Args:
-        values: The package's metadata, or the gate's answer; other names in it do not count.
+        container: As in InferenceSpecification.
+        metadata: The package's metadata, or the gate's answer; other names in it do not count.
 
     Example:
-        >>> binding({"model_sha256": "a"}) == binding({"model_sha256": "a", "execution": "arn"})
+        >>> container = {"Image": "i", "ImageDigest": "sha256:1"}
+        >>> container_sha256(container, {"execution": "arn"}) == container_sha256({"Image": "i"}, {})
         True
     """
-    bound = {name: values.get(name, "") for name in BOUND} | {n: values[n] for n in ALSO_BOUND if n in values}
-    return content_hash(bound)
+    bound = {name: metadata.get(name, "") for name in BOUND} | {n: metadata[n] for n in ALSO_BOUND if n in metadata}
+    return content_hash({**bound, "container": _given(container)})
+
+
+def registered_metadata(container: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata with what binds them and the container: ``container_sha256``, and short hashes by which a change is named.
+
+    Args:
+        container: As in InferenceSpecification.
+        metadata: Without, or with another package's.
+    """
+    fields = " ".join(f"{name}={digest}" for name, digest in _fields(container).items())
+    return {**metadata, CONTAINER_FIELDS: fields, CONTAINER_SHA256: container_sha256(container, metadata)}
+
+
+def package_changes(container: Mapping[str, Any], metadata: Mapping[str, str]) -> list[str]:
+    """Return how a package differs from what was registered; nothing if it does not.
+
+    Args:
+        container: As the registry describes it.
+        metadata: The same.
+    """
+    registered, present = metadata.get(CONTAINER_SHA256), container_sha256(container, metadata)
+    if registered == present:
+        return []
+    if registered is None:
+        return [
+            f"CustomerMetadataProperties.{CONTAINER_SHA256} is missing; register it with what package_request gives"
+        ]
+    was = dict(part.partition("=")[::2] for part in metadata.get(CONTAINER_FIELDS, "").split())
+    now = _fields(container)
+    differing = [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
+    named = [f"{name} is now {_shown(container.get(name))}" for name in differing]
+    what = ", ".join(named) or "its digests, evaluation, baseline or training set are not those it was registered with"
+    return [
+        f"it was changed after it was registered: {what}; registered was {registered}, it is {present}; register it again"
+    ]
 
 
 def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApproval") -> dict[str, Any]:
@@ -99,7 +143,7 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
             "SupportedContentTypes": list(spec.content_types),
             "SupportedResponseMIMETypes": list(spec.content_types),
         },
-        "CustomerMetadataProperties": {**metadata, "binding": binding(metadata)},
+        "CustomerMetadataProperties": registered_metadata(container, metadata),
     }
 
 
@@ -108,7 +152,7 @@ def read_package(description: Mapping[str, Any]) -> RegisteredPackage:
 
     Raises:
         PackageError: With everything that keeps it from being deployed safely: an image by tag, a missing digest, a digest in
-            the metadata that is not the one that the server will check.
+            the metadata that is not the one that the server will check, anything that was changed after it was registered.
     """
     arn = str(description["ModelPackageArn"])
     specification = description.get("InferenceSpecification", {})
@@ -116,7 +160,7 @@ def read_package(description: Mapping[str, Any]) -> RegisteredPackage:
     if len(containers) != 1:
         raise PackageError(arn, [f"must have 1 container, got {len(containers)}"])
     container, metadata = containers[0], description.get("CustomerMetadataProperties", {})
-    problems = list(_problems(container, metadata))
+    problems = [*_problems(container, metadata), *package_changes(container, metadata)]
     if problems:
         raise PackageError(arn, problems)
     environment = dict(container["Environment"])
@@ -135,6 +179,7 @@ def read_package(description: Mapping[str, Any]) -> RegisteredPackage:
         arn=arn,
         status=str(description.get("ModelPackageStatus", "")),
         approval=str(description.get("ModelApprovalStatus", "")),
+        container_sha256=container_sha256(container, metadata),
         approved_by=_person(description.get("LastModifiedBy", {})),
     )
 
@@ -154,6 +199,21 @@ def _problems(container: Mapping[str, Any], metadata: Mapping[str, str]) -> Iter
         yield f"the container's environment has no {MODEL_SHA256}, so the server could not check what it loads"
     elif "model_sha256" in metadata and checked != metadata["model_sha256"]:
         yield f"{MODEL_SHA256} of the container is {checked!r}, but model_sha256 of the metadata {metadata['model_sha256']!r}"
+
+
+def _given(container: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in container.items() if name not in _ADDED}
+
+
+def _fields(container: Mapping[str, Any]) -> dict[str, str]:
+    """Return a short hash of each field: they name what was changed, the whole hash says whether."""
+    return {name: content_hash({name: value})[:8] for name, value in sorted(_given(container).items())}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={str(content)[:80]}" for name, content in sorted(value.items()))[:500]
+    return repr(value)[:300]
 
 
 def _carried(metadata: Mapping[str, str]) -> list[str]:

@@ -13,11 +13,12 @@ from mlops_runtime.registry.approval import (
     approval_description,
     approval_problems,
     approver,
+    changed_while_pending,
     location_problems,
     rejection_description,
     timeout_problems,
 )
-from mlops_runtime.registry.package import PackageError, binding, read_package
+from mlops_runtime.registry.package import PackageError, container_sha256, read_package
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def review(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: da
         metadata=metadata,
         image=str(containers[0].get("Image", "")),
         artifact_uri=str(containers[0].get("ModelDataUrl", "")),
-        binding=binding(metadata),
+        binding=container_sha256(containers[0], metadata),
         problems=tuple(_problems(description, rule, now)),
         rule=rule,
     )
@@ -99,8 +100,9 @@ def approval_requests(description: Mapping[str, Any], *, reason: str) -> list[di
 
     Raises:
         ValueError: If the reason is not allowed.
+        PackageError: If it cannot be deployed, such as one that was changed after it was registered.
     """
-    bound = binding(description["CustomerMetadataProperties"])
+    bound = read_package(description).container_sha256
     approval = _update(description, "Approved", approval_description(reason, bound=bound))
     if description.get("ModelApprovalStatus") != "Approved":
         return [approval]
@@ -145,13 +147,9 @@ def _unapprovable(description: Mapping[str, Any], rule: ApprovalRule | None, now
         yield from error.problems
     if description.get("ModelPackageStatus") != "Completed":
         yield f"ModelPackageStatus must be Completed, got {description.get('ModelPackageStatus')!r}"
-    metadata = description.get("CustomerMetadataProperties", {})
-    if metadata.get("binding") != binding(metadata):
-        got = metadata.get("binding", "none")
-        yield (
-            f"its digests, evaluation or training set are not those it was registered with: they hash to {binding(metadata)}, "
-            f"registered is {got}; register it again"
-        )
+    changer = changed_while_pending(description)
+    if changer is not None:
+        yield f"{changer} changed it at {description.get('LastModifiedTime')}, after it was registered; register it again"
     if rule is not None:
         yield from timeout_problems(description, rule=rule, at=now)
         yield from location_problems(description, rule=rule)

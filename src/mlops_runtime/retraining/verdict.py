@@ -6,18 +6,23 @@ The answer also says whether the machine may approve by policy now: while the un
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.retraining import GateSpec
-from mlops_runtime.registry.package import ABSENT, binding
+from mlops_runtime.registry.package import ABSENT, MODEL_SHA256, registered_metadata
 from mlops_runtime.retraining.gate import evaluate_gate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from mlops_runtime.business_unit.automation import Automation
+
+
+SIGNATURE_SHA256 = (
+    "MLOPS_SIGNATURE_SHA256"  # what the server compares signature.json with; an empty one it does not compare
+)
 
 
 class EvaluationUriError(ValueError):
@@ -42,13 +47,17 @@ class Judge:
     spec: GateSpec
     automation: "Automation"
 
-    def judge(self, evaluation_uri: str, execution: str, now: datetime) -> dict[str, str | bool]:
-        """Return verdict, reason, and what the package will carry; write ``gates/<pipeline>/<execution>.json``.
+    def judge(
+        self, evaluation_uri: str, execution: str, now: datetime, *, image: str, artifact_uri: str
+    ) -> dict[str, Any]:
+        """Return verdict, reason, and the package's container and metadata; write ``gates/<pipeline>/<execution>.json``.
 
         Args:
             evaluation_uri: Where the evaluation job wrote.
             execution: ARN of the Retrain execution.
             now: The time in the cloud.
+            image: Image that would serve, by digest.
+            artifact_uri: What was evaluated, where nobody writes it a second time.
 
         Raises:
             EvaluationUriError: If it lies elsewhere than under ``evaluations/<pipeline>/``.
@@ -77,14 +86,21 @@ class Judge:
             "evaluation_sha256": digest,
             "baseline_sha256": evaluation.baseline_sha256 or ABSENT,
         }
+        container = {
+            "Image": image,
+            "ModelDataUrl": artifact_uri,
+            "Environment": {
+                MODEL_SHA256: evaluation.model_sha256,
+                SIGNATURE_SHA256: evaluation.signature_sha256 or "",
+            },
+        }
         rest = self.automation.rests(now)
         return {
             "verdict": result.verdict.value,
             "reason": result.reason,
             "gate_uri": root + gate_key,
-            **carried,
-            "signature_sha256": evaluation.signature_sha256 or "",
-            "binding": binding(carried),
+            **registered_metadata(container, carried),
+            "container": container,
             "may_approve": rest is None,
             "rest": "" if rest is None else rest,
         }

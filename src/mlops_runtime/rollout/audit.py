@@ -69,9 +69,16 @@ def claim_from(event: Mapping[str, Any]) -> Claim:
     )
 
 
-def next_record(row: LockRow, claim: Claim, serving: Serving | None) -> AuditRecord:
-    """Return the record that follows the row's head. It says what serves, whatever was claimed."""
-    outcome, reason = _true_outcome(claim, serving)
+def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: RegisteredPackage | None) -> AuditRecord:
+    """Return the record that follows the row's head. It says what serves, whatever was claimed.
+
+    Args:
+        row: The endpoint's.
+        claim: What the execution says.
+        serving: What serves.
+        package: The package of that, None where there is none that could be deployed.
+    """
+    outcome, reason = _true_outcome(claim, serving, None if package is None else package.container_sha256)
     died = died_of(claim)
     planned: Mapping[str, Any] = claim.plan.get("live", {}) if claim.plan.get("config_name") else {}
     version = None if serving is None or not serving.is_answering else serving.version
@@ -95,6 +102,8 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None) -> AuditRec
         training_set_id=_first(planned.get("training_set_id"), claim.candidate.get("training_set_id")),
         spec_sha256=planned.get("spec_sha256"),
         recovers=None if died is None else died.execution,
+        container_sha256=planned.get("container_sha256"),
+        golden_sha256=claim.plan.get("golden_sha256") if outcome is Outcome.PROMOTED else None,
     )
 
 
@@ -167,6 +176,8 @@ def next_live(
         execution=claim.execution,
         since=str(to_dict(claim.at)),
         baseline_sha256=package.spec.baseline_sha256,
+        artifact_sha256=package.spec.artifact_sha256,
+        container_sha256=package.container_sha256,
         previous=None if known is None else known.config,
         kept=None
         if known is None
@@ -267,7 +278,7 @@ def _tells_of(died: DiedExecution) -> str:
     )
 
 
-def _true_outcome(claim: Claim, serving: Serving | None) -> tuple[Outcome, str]:
+def _true_outcome(claim: Claim, serving: Serving | None, container: str | None) -> tuple[Outcome, str]:
     planned, previous = claim.plan.get("config_name"), claim.plan.get("previous_config")
     settled = serving is not None and serving.status == "InService"
     config = None if serving is None else serving.config
@@ -275,6 +286,13 @@ def _true_outcome(claim: Claim, serving: Serving | None) -> tuple[Outcome, str]:
         found = "no endpoint" if serving is None else f"{config}, {serving.status}"
         outcome = Outcome.ROLLED_BACK if settled and config == previous else Outcome.FAILED
         return outcome, f"meant to promote {planned}, but the endpoint has {found}; {claim.reason}".rstrip("; ")
+    wanted = claim.plan.get("live", {}).get("container_sha256") if claim.outcome is Outcome.PROMOTED else None
+    if wanted != container and wanted is not None:
+        found = "cannot be deployed any more" if container is None else f"holds {container}"
+        reason = (
+            f"{planned} serves, but its package, planned as {wanted}, {found}: it was changed meanwhile; {claim.reason}"
+        )
+        return Outcome.FAILED, reason.rstrip("; ")
     if claim.outcome is Outcome.ROLLED_BACK and planned is not None and config == planned:
         return Outcome.FAILED, f"meant to be rolled back, but {planned} still serves; {claim.reason}".rstrip("; ")
     return claim.outcome, claim.reason

@@ -69,4 +69,6 @@ def pointer(case: Case) -> LivePointer:
         kept=follows.kept or None,
         probation_until=probation,
         baseline_sha256=package.spec.baseline_sha256,
+        artifact_sha256=package.spec.artifact_sha256,
+        container_sha256=package.container_sha256,
     )

@@ -9,16 +9,18 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import ContractError
-from mlops_runtime.contracts.rollout import DeployRequest, LockRow, ServingSpec
+from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LockRow, ServingSpec
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.serving import serving, versions
 from mlops_runtime.registry.approval import ApprovalRule, approval_problems
-from mlops_runtime.registry.package import PackageError, read_package
+from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.leftovers import MAXIMUM, Leftovers, Made
 from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.plan import Facts, live_pointer
 from mlops_runtime.rollout.preflight import verified_spec, wanted_package
+from mlops_runtime.rollout.promotions import promotion
 from mlops_runtime.rollout.quota import Quotas
+from mlops_runtime.rollout.record import AuditChain
 from mlops_runtime.rollout.serving import Serving, Version, read_description, read_serving, read_version
 from mlops_runtime.rollout.succession import way_back
 from mlops_runtime.rollout.table import RolloutTable
@@ -41,6 +43,7 @@ class Sources:
         table: The endpoint's row.
         group: Name of the model package group whose packages this endpoint serves.
         bucket: Bucket of the serving specs; a spec anywhere else is not read.
+        audit_bucket: Bucket of the audit chain.
         automation: The unit's freeze calendar and pause.
         rule: Whose approvals count.
         slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
@@ -52,6 +55,7 @@ class Sources:
     table: RolloutTable
     group: str
     bucket: str
+    audit_bucket: str
     automation: Automation
     rule: ApprovalRule
     slots: SlotReader | None = None
@@ -75,6 +79,7 @@ class Sources:
             table=RolloutTable(dynamodb, environ["ROLLOUT_TABLE"], environ["ENDPOINT"]),
             group=environ.get("MODEL_PACKAGE_GROUP", environ["ENDPOINT"]),
             bucket=environ["ARTIFACTS_BUCKET"],
+            audit_bucket=environ["AUDIT_BUCKET"],
             automation=Automation.from_environment(environ, dynamodb),
             rule=ApprovalRule.from_environment(environ),
             slots=slots,
@@ -110,11 +115,13 @@ class Sources:
         )
         wanted = wanted_package(request, facts.serving, way_back(facts))
         package = None if wanted is None else read_description(self.sagemaker, wanted)
+        registered = _registered(package)
         watched = (*_alarms(spec), *(() if request.alarm is None else (request.alarm,)))
         return replace(
             facts,
             package=package,
-            approval=self._approval(package, now),
+            approval=self._approval(package, registered, now),
+            promotion=self._promotion(request, row, registered),
             alarm_states=alarm_states(self.cloudwatch, watched),
             leftovers=self._leftovers(row, facts, execution),
             quotas=quotas,
@@ -156,14 +163,21 @@ class Sources:
         found = {config: read_version(self.sagemaker, config) for config in _recorded(row)}
         return {config: version for config, version in found.items() if version is not None}
 
-    def _approval(self, package: Mapping[str, Any] | None, now: datetime) -> tuple[str, ...]:
-        try:
-            registered = None if package is None else read_package(package)
-        except PackageError:
-            return ()  # the plan refuses such a package by itself
+    def _approval(
+        self, package: Mapping[str, Any] | None, registered: RegisteredPackage | None, now: datetime
+    ) -> tuple[str, ...]:
         if package is None or registered is None:
             return ()
         return tuple(approval_problems(package, registered, rule=self.rule, now=now))
+
+    def _promotion(
+        self, request: DeployRequest, row: LockRow, registered: RegisteredPackage | None
+    ) -> AuditRecord | None:
+        """Return what the chain shows of the package's container; a new model is held to its approval and needs no look."""
+        if registered is None or request.reason is DeployReason.APPROVAL:
+            return None
+        chain = AuditChain(s3=self.s3, bucket=self.audit_bucket, table=self.table)
+        return promotion(row, registered.container_sha256, chain.at)
 
 
 def alarm_states(cloudwatch: "CloudWatchClient", names: Sequence[str]) -> dict[str, str]:
@@ -172,6 +186,13 @@ def alarm_states(cloudwatch: "CloudWatchClient", names: Sequence[str]) -> dict[s
         return {}
     answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     return {a["AlarmName"]: a["StateValue"] for a in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]}
+
+
+def _registered(package: Mapping[str, Any] | None) -> RegisteredPackage | None:
+    try:
+        return None if package is None else read_package(package)
+    except PackageError:
+        return None  # the plan refuses such a package by itself
 
 
 def _alarms(spec: ServingSpec | None) -> tuple[str, ...]:

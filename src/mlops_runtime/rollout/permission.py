@@ -58,8 +58,9 @@ def settled(serving: Serving | None, *, never_served: bool = False) -> Serving |
 def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
     """Return the package that the request is about, if the registry says that it may be deployed.
 
-    An approval counts only if an approver gave it in time for what the package holds now. What serves already, or did, went
-    through that: a rule that changed since must not keep a rollback from its target.
+    An approval counts only if an approver gave it in time for what the package holds now. A way back leads only to a container that
+    the audit chain shows as promoted: it went through that, and a rule that changed since must not keep anybody from it. A spec
+    deploys anew what the live pointer names by its hash; what serves and was never promoted needs an approval that counts.
 
     Raises:
         RefusedError: If it does not exist, belongs elsewhere, or is not approved.
@@ -76,6 +77,8 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
         if facts.approval:
             raise RefusedError(f"the approval of {package.arn} does not count: {'; '.join(facts.approval)}")
         _check_not_resting(facts, facts.package)
+    else:
+        _check_promoted(request, facts, package)
     return package
 
 
@@ -160,6 +163,20 @@ def check_variants(spec: ServingSpec, version: Version) -> None:
         raise RefusedError(
             f"variants change from {', '.join(version.variant_names)} to {', '.join(wanted)}: SageMaker would shift all at once "
             f"without baking, got {spec.rollout.kind}; deploy this change with RolloutPolicy.all_at_once"
+        )
+
+
+def _check_promoted(request: DeployRequest, facts: Facts, package: RegisteredPackage) -> None:
+    live, serving, held = live_pointer(facts.row), facts.serving, package.container_sha256
+    never = f"the audit chain does not show that {package.arn} was promoted as it is ({held})"
+    if facts.promotion is None and request.reason is DeployReason.ROLLBACK:
+        raise RefusedError(f"{never}; a way back leads only to what was: approve it to deploy it")
+    if facts.promotion is None and facts.approval:
+        raise RefusedError(f"{never}, and its approval does not count: {'; '.join(facts.approval)}")
+    is_live = live is not None and serving is not None and serving.config == live.config
+    if request.reason is DeployReason.SPEC and live is not None and is_live and live.container_sha256 != held:
+        raise RefusedError(
+            f"{live.config} serves container {live.container_sha256}, {package.arn} holds {held} now; approve it"
         )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from mlops_runtime.contracts import from_json, to_dict
-from mlops_runtime.contracts.rollout import LivePointer, LockRow, ServingSpec
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, ServingSpec
 from mlops_runtime.eks.serving import Slots
 from mlops_runtime.rollout.capacity import no_scaling
 from mlops_runtime.rollout.leftovers import Leftovers
@@ -23,7 +23,8 @@ _POLLS = 300
 class Plan:
     """What the Deploy machine does. ``as_dict`` always has every key, for expressions that may not meet an undefined one.
 
-    What an execution that died has left is adopted, reverted or discarded; see ``recovery``.
+    What an execution that died has left is adopted, reverted or discarded; see ``recovery``. ``container_sha256`` is of the package
+    that it is about, ``golden_sha256`` of the golden requests that the package will have passed once it serves.
     """
 
     action: Literal["create", "update", "nothing", "refuse", "wait", "adopt", "revert", "discard"]
@@ -58,6 +59,8 @@ class Plan:
     candidate_package: str | None = None
     requested_by: str | None = None
     live: Mapping[str, Any] = field(default_factory=dict)
+    container_sha256: str | None = None
+    golden_sha256: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values, ``null`` where there is nothing."""
@@ -81,6 +84,7 @@ class Facts:
         frozen: Which freeze window holds now.
         rests: Why automatic work rests now.
         approval: Why the package's approval does not count.
+        promotion: The record that shows the package's very container as promoted.
         slots: Both slots, where the endpoint is served on EKS.
         spec_stored: When the desired spec was stored last.
         never_served: Whether the endpoint is one of ours that failed before it ever served.
@@ -99,6 +103,7 @@ class Facts:
     frozen: str | None = None
     rests: str | None = None
     approval: tuple[str, ...] = ()
+    promotion: AuditRecord | None = None
     slots: Slots | None = None
     spec_stored: datetime | None = None
     never_served: bool = False

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlops_runtime.contracts import content_hash, from_json, to_dict
 from mlops_runtime.contracts.rollout import (
+    AuditRecord,
     DeployReason,
     DeployRequest,
     LockRow,
@@ -44,6 +45,7 @@ from mlops_runtime.rollout.plan import (
     live_pointer,
     poll_seconds,
 )
+from mlops_runtime.rollout.promotions import golden_sha256
 from mlops_runtime.rollout.recovery import discarded, recovered, resumed_scaling
 from mlops_runtime.rollout.scaling import planned_scaling
 from mlops_runtime.rollout.serving import Serving, Version
@@ -119,12 +121,17 @@ def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now
     if request.died is not None and (left := recovered(blank, request, facts, now)) is not None:
         return left
     package = approved(request, facts)
-    blank = replace(blank, candidate_package=package.arn, requested_by=_by(request, package))
+    blank = replace(
+        blank,
+        candidate_package=package.arn,
+        requested_by=_by(request, package),
+        container_sha256=package.container_sha256,
+    )
     _check_unlike_live(request, facts, package)
     case = Case(
         request=request,
         facts=facts,
-        spec=_as_requested(spec, request),
+        spec=_as_requested(spec, request, facts.promotion),
         package=package,
         execution=execution,
         now=now,
@@ -201,6 +208,7 @@ def _made(common: Plan, case: Case) -> Plan:
         create_model=render.render_model(spec, package=case.package.arn, name=name, execution=execution),
         create_endpoint_config=render.render_endpoint_config(spec, name=name, execution=execution),
         rehearsal=_rehearsal(case),
+        golden_sha256=golden_sha256(case.spec) or _shown_golden(case.facts.promotion),
         scaling=planned_scaling(spec, case.facts),
     )
 
@@ -256,18 +264,31 @@ def _synthetic(rollout: RolloutSpec, poll: int) -> Mapping[str, Any]:
     return {"golden": to_dict(rollout.golden), "calls": max(1, rollout.synthetic * poll // 60)}
 
 
-def _as_requested(spec: ServingSpec, request: DeployRequest) -> ServingSpec:
-    """Return the spec with what holds for this kind of request alone: only a new model is rehearsed and shadowed.
+def _as_requested(spec: ServingSpec, request: DeployRequest, shown: AuditRecord | None) -> ServingSpec:
+    """Return the spec with what holds for this kind of request alone: only a new model is shadowed.
 
-    A rollback goes all at once, and what rings because of the live fleet must not keep it there.
+    Whatever the chain does not show to have passed the golden requests is rehearsed. A rollback goes all at once, and what rings
+    because of the live fleet must not keep it there.
     """
     rollout = spec.rollout
     if request.reason is DeployReason.APPROVAL:
         return spec
-    rollout = replace(rollout, golden=None, synthetic=None, shadow=None)
+    golden = None if _has_passed(spec, request, shown) else rollout.golden
+    rollout = replace(rollout, golden=golden, synthetic=None, shadow=None)
     if request.reason is DeployReason.ROLLBACK:
         rollout = replace(rollout, kind="ALL_AT_ONCE", percent=None, alarms=(), min_invocations=0)
     return replace(spec, rollout=rollout)
+
+
+def _has_passed(spec: ServingSpec, request: DeployRequest, shown: AuditRecord | None) -> bool:
+    """Whether the chain shows that this very container passed the golden requests; on a way back, those of its own time."""
+    if shown is None or shown.golden_sha256 is None:
+        return False
+    return request.reason is DeployReason.ROLLBACK or shown.golden_sha256 == golden_sha256(spec)
+
+
+def _shown_golden(shown: AuditRecord | None) -> str | None:
+    return None if shown is None else shown.golden_sha256
 
 
 def _rehearsal(case: Case) -> Mapping[str, Any]:
@@ -277,7 +298,8 @@ def _rehearsal(case: Case) -> Mapping[str, Any]:
     return {
         **render.render_rehearsal(case.spec, model=case.name, execution=case.execution),
         "golden": to_dict(golden),
-        "live_endpoint": None if case.facts.serving is None else case.spec.endpoint,
+        # what a way back flees from is no measure
+        "live_endpoint": None if case.facts.serving is None or case.is_rollback else case.spec.endpoint,
     }
 
 

@@ -41,6 +41,7 @@ from mlops_runtime.rollout.audit import (
     verify,
     without_died,
 )
+from mlops_runtime.rollout.promotions import next_promoted
 from mlops_runtime.rollout.seals import IsSigned, Sealer, broken_seals
 from mlops_runtime.rollout.serving import Serving, read_description, read_serving
 from mlops_runtime.rollout.table import RolloutTable
@@ -155,11 +156,27 @@ class AuditChain:
                 seal=seal,
                 pause=decided.pause,
                 taken_back=decided.taken_back,
+                promoted=next_promoted(row, new),
             )
             if moved:
                 self.write(new, seal)
                 return new
         raise AuditError(f"the audit chain of {self.table.endpoint} moved {ATTEMPTS} times while it was appended to")
+
+    def at(self, sequence: int, digest: str) -> AuditRecord | None:
+        """Return the record of a sequence, if it has the hash.
+
+        Args:
+            sequence: Its sequence.
+            digest: Its hash.
+        """
+        try:
+            return self._record(sequence, digest)
+        except ClientError as error:
+            # S3 says so of what is gone to whom may not list
+            if error.response["Error"]["Code"] != "AccessDenied":
+                raise
+        return None
 
     def newest(self, row: LockRow, count: int) -> list[AuditRecord]:
         """Return up to ``count`` records that end at the row's head, oldest first; fewer where one is missing or changed.
@@ -282,7 +299,7 @@ def record(
                 return earlier
         died = died_of(claim)
         is_told = died is not None and any(earlier.execution == died.execution for earlier in newest)
-        new = next_record(row, without_died(claim) if is_told else claim, serving)
+        new = next_record(row, without_died(claim) if is_told else claim, serving, package)
         moves = claim.outcome is not Outcome.REJECTED and row.owner == claim.execution
         live = next_live(row, claim, serving, package) if moves else None
         return Move(

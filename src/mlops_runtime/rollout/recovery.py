@@ -75,6 +75,7 @@ def recovered(blank: Plan, request: DeployRequest, facts: Facts, now: datetime) 
         return _revert(blank, left, left.back, str(refused))
     if left.back is not None and _is_guarded(left) and not left.alarms:
         return _revert(blank, left, left.back, "the alarms of the new fleet are gone: nobody can say that it is good")
+    blank = replace(blank, container_sha256=package.container_sha256)
     was = replace(request, reason=left.reason)
     case = Case(request=was, facts=facts, spec=left.spec, package=package, execution=left.died.execution, now=now)
     return _adopt(blank, left, case)

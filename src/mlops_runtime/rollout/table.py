@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import PauseState
-from mlops_runtime.contracts.rollout import AuditRecord, AuditSeal, LivePointer, LockRow, TakenBack
+from mlops_runtime.contracts.rollout import AuditRecord, AuditSeal, LivePointer, LockRow, Promoted, TakenBack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,6 +24,7 @@ _TEXTS = (
     "locked_at",
     "taken_back",
     "audit_seal",
+    "promoted",
 )
 
 
@@ -59,6 +60,7 @@ class RolloutTable:
         seal: AuditSeal | None = None,
         pause: PauseState | None = None,
         taken_back: Sequence[TakenBack] | None = None,
+        promoted: Sequence[Promoted] | None = None,
     ) -> bool:
         """Append a record to the chain, and move live pointer or pause with it, if nobody else did since ``seen``.
 
@@ -71,6 +73,7 @@ class RolloutTable:
             seal: The record's seal. Default: it has none, which ``verify`` finds.
             pause: Whether the unit's automation rests from now on. Default None: that stays.
             taken_back: The rollouts that were taken back, from now on. Default None: they stay.
+            promoted: Where promotions are recorded, from now on. Default None: that stays.
 
         Returns:
             False if the head or the lock moved meanwhile: read again and decide again.
@@ -96,6 +99,9 @@ class RolloutTable:
         if taken_back is not None:
             change += ", taken_back = :taken_back"
             values[":taken_back"] = {"S": canonical_json(taken_back).decode()}
+        if promoted is not None:
+            change += ", promoted = :promoted"
+            values[":promoted"] = {"S": canonical_json(promoted).decode()}
         if owner is not None:
             condition, names = f"({condition}) AND #owner = :owner", {"#owner": "owner"}
             values[":owner"] = {"S": owner}
@@ -129,7 +135,7 @@ class RolloutTable:
 
     def forget(self) -> None:
         """Remove lock, live pointer and desired spec, after the endpoint is gone; the audit chain stays."""
-        gone = "#owner, lock_until, locked_at, live, desired, served, taken_back"
+        gone = "#owner, lock_until, locked_at, live, desired, served, taken_back, promoted"
         self._update(f"REMOVE {gone}", {}, names={"#owner": "owner"})
 
     @property

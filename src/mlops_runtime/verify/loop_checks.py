@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.registry.approver import Approver
-from mlops_runtime.registry.package import binding
+from mlops_runtime.registry.package import registered_metadata
 from mlops_runtime.verify.place import Place
 from mlops_runtime.verify.probe_model import ProbeModel, failing, times
 from mlops_runtime.verify.problems import CheckError
@@ -207,18 +207,17 @@ class LoopChecks:
         texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
         metadata = {"artifact_sha256": model.archive_sha256, "model_sha256": model.model_sha256}
         metadata |= {text: f"s3://none/{text}" for text in texts}
+        container: Any = {
+            "Image": self._deployed.image,
+            "ModelDataUrl": f"s3://{bucket}/{key}",
+            "Environment": {"MLOPS_MODEL_SHA256": model.model_sha256},
+        }
         created = self._sagemaker.create_model_package(
             ModelPackageGroupName=self._endpoint,
             ModelApprovalStatus="PendingManualApproval",
-            CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
+            CustomerMetadataProperties=registered_metadata(container, metadata),
             InferenceSpecification={
-                "Containers": [
-                    {
-                        "Image": self._deployed.image,
-                        "ModelDataUrl": f"s3://{bucket}/{key}",
-                        "Environment": {"MLOPS_MODEL_SHA256": model.model_sha256},
-                    }
-                ],
+                "Containers": [container],
                 "SupportedContentTypes": ["application/json"],
                 "SupportedResponseMIMETypes": ["application/json"],
             },

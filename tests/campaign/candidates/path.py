@@ -117,6 +117,9 @@ class Way:
                 manifest=taken.manifest,
                 candidate=path,
                 champion=self._champion,
+                champion_sha256=None
+                if self._champion is None
+                else hashlib.sha256(self._champion.read_bytes()).hexdigest(),
             )
             evaluation, _ = evaluate(EVALUATION, inputs, "s3://artifacts/baseline.json")
         sha256 = "" if is_fresh else hashlib.sha256(canonical_json(evaluation)).hexdigest()

@@ -28,7 +28,7 @@ from mlops_cli.stacks import synthesize_app
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_local.runners import EXTRA
-from mlops_runtime.registry.package import binding
+from mlops_runtime.registry.package import registered_metadata
 from mlops_runtime.rollout.tags import version_name
 
 PART = "rollouts"
@@ -117,7 +117,7 @@ class Shop:
         created = loop.sagemaker.create_model_package(
             ModelPackageGroupName=loop.endpoint,
             ModelApprovalStatus="PendingManualApproval",
-            CustomerMetadataProperties={**metadata, "binding": binding(metadata)},
+            CustomerMetadataProperties=registered_metadata(container, metadata),
             InferenceSpecification={
                 "Containers": [container],
                 "SupportedContentTypes": ["application/json", "text/csv"],

@@ -178,7 +178,10 @@ def test_reading_and_approving_are_granted_apart() -> None:
         statements.setdefault(name[: name.index("DefaultPolicy")], []).extend(found)
     assert "sagemaker:UpdateModelPackage" not in json.dumps(statements["Reader"])
     (update,) = (s for s in statements["Approver"] if s["Action"] == "sagemaker:UpdateModelPackage")
-    assert update["Condition"] == {"StringEquals": {"sagemaker:ModelApprovalStatus": ["Approved", "Rejected"]}}
+    assert update["Condition"] == {
+        "StringEquals": {"sagemaker:ModelApprovalStatus": ["Approved", "Rejected"]},
+        "Null": {"sagemaker:CustomerMetadataProperties/container_sha256": "true"},
+    }
     assert statements["Reader"][0]["Action"] == statements["Approver"][-1]["Action"]
 
 

@@ -21,7 +21,9 @@ def test_a_package_carries_all_that_an_approval_is_bound_to(is_automatic: bool):
     )
     arguments = states["Register"]["Arguments"]
     assert arguments["ModelApprovalStatus"] == "PendingManualApproval"
-    assert {*METADATA, *BOUND, *ALSO_BOUND, "binding"} <= set(arguments["CustomerMetadataProperties"])
+    assert {*METADATA, *BOUND, *ALSO_BOUND, "container_fields", "container_sha256"} <= set(
+        arguments["CustomerMetadataProperties"]
+    )
     assert ("Approve" in states) is is_automatic
 
 
@@ -29,4 +31,4 @@ def test_the_policys_approval_names_its_binding():
     """Preflight compares it with the package."""
     description = registration_states(PLAN, partition="aws")["Approve"]["Arguments"]["ApprovalDescription"]
     assert description.startswith("{% 'approved by policy: '")
-    assert "[binding ' & $gate.binding" in description
+    assert "[binding ' & $gate.container_sha256" in description

@@ -82,19 +82,22 @@ VARIANTS = {
     "spot": replace(PLAN, jobs=replace(JOBS, maximum_wait=7200, has_checkpoints=True, environment={"A": "b"})),
 }
 REQUEST = {"trigger": "alarm", "event_id": "1", "as_of": "2017-08-01T00:00:00Z", "requested_by": "guard"}
+KEPT = f"s3://artifacts/models/{NAME}/one/model.tar.gz"
+CONTAINER = {"Image": "image@sha256:1", "ModelDataUrl": KEPT, "Environment": {"MLOPS_MODEL_SHA256": "b" * 64}}
 GATE = {
     "verdict": "PASSED",
     "reason": "beats last_week",
     "gate_uri": "s3://artifacts/g",
     "artifact_sha256": "a" * 64,
     "model_sha256": "b" * 64,
-    "signature_sha256": "9" * 64,
+    "container": CONTAINER,
+    "container_fields": "Image=00000000",
     "training_set_id": "c" * 64,
     "baseline_uri": "s3://artifacts/b",
     "evaluation_uri": "s3://artifacts/e",
     "evaluation_sha256": "e" * 64,
     "baseline_sha256": "8" * 64,
-    "binding": "f" * 64,
+    "container_sha256": "f" * 64,
     "may_approve": True,
     "rest": "",
 }
@@ -110,13 +113,21 @@ def aws(*, gate: dict[str, Any] = GATE, champion: str | None = None, fail: tuple
             raise fail[1]
         match name:
             case "dynamodb:getItem":
-                live = {"live": {"S": json.dumps({"artifact_uri": champion, "model_package_arn": "arn:champion"})}}
+                live = {
+                    "live": {
+                        "S": json.dumps(
+                            {"artifact_uri": champion, "artifact_sha256": "7" * 64, "model_package_arn": "arn:champion"}
+                        )
+                    }
+                }
                 return {} if champion is None else {"Item": live}
             case "sagemaker:createTrainingJob.sync":
                 uri = f"{arguments['OutputDataConfig']['S3OutputPath']}/{arguments['TrainingJobName']}/output/model.tar.gz"
                 return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
             case "sagemaker:createProcessingJob.sync" if arguments["ProcessingJobName"].endswith("-set"):
                 return {"ExitMessage": GATE["training_set_id"]}
+            case "lambda:invoke" if "trained_uri" in arguments["Payload"]:
+                return {"Payload": {"artifact_uri": KEPT}}
             case "lambda:invoke":
                 return {"Payload": gate if arguments["FunctionName"].endswith("gate") else {"sequence": 1}}
             case "sagemaker:createModelPackage":
@@ -167,13 +178,7 @@ def test_registers_and_approves_a_better_candidate(run_machine: Any):
     assert run.output["outcome"] == "APPROVED"
     package = run.arguments("sagemaker:createModelPackage")
     assert package["CustomerMetadataProperties"]["model_sha256"] == "b" * 64
-    assert package["InferenceSpecification"]["Containers"][0]["Environment"] == {
-        "MLOPS_MODEL_SHA256": "b" * 64,
-        "MLOPS_SIGNATURE_SHA256": "9" * 64,
-    }
-    assert package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] == (
-        f"s3://artifacts/models/{NAME}/{NAME}-{EXECUTION[:24]}-train/output/model.tar.gz"
-    )
+    assert package["InferenceSpecification"]["Containers"] == [CONTAINER]
     assert run.arguments("sagemaker:updateModelPackage")["ModelApprovalStatus"] == "Approved"
     release = run.arguments("dynamodb:updateItem")
     assert release["Key"] == {"pipeline": {"S": NAME}, "item": {"S": "STATE"}}
@@ -184,6 +189,21 @@ def test_registers_and_approves_a_better_candidate(run_machine: Any):
     )
 
 
+def test_what_was_trained_is_kept_before_anybody_looks_at_it(run_machine: Any):
+    """Evaluation, gate and registry know only the copy that no training can write."""
+    run = run_machine(MACHINE, REQUEST, aws(champion="s3://artifacts/old/model.tar.gz"))
+    trained = run.arguments("sagemaker:createTrainingJob.sync")["OutputDataConfig"]["S3OutputPath"]
+    calls = [each["Payload"] for name, each in run.calls if name == "lambda:invoke"]
+    assert trained == f"s3://artifacts/training/{NAME}"
+    assert calls[0]["trained_uri"].startswith(trained)
+    assert calls[1] | {"image": JOBS.image_uri, "artifact_uri": KEPT} == calls[1]
+    job = [each for name, each in run.calls if name == "sagemaker:createProcessingJob.sync"][-1]
+    inputs = {each["InputName"]: each["S3Input"]["S3Uri"] for each in job["ProcessingInputs"]}
+    assert (inputs["candidate"], inputs["champion"]) == (KEPT, "s3://artifacts/old/model.tar.gz")
+    arguments = job["AppSpecification"]["ContainerArguments"]
+    assert arguments[arguments.index("--champion-sha256") + 1] == "7" * 64
+
+
 @pytest.mark.parametrize(("live", "champion"), [(None, "none"), ("s3://artifacts/old/model.tar.gz", "arn:champion")])
 def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, champion: str):
     """Training set, evaluation, code, execution, what asked for it, and whom it was measured against."""
@@ -191,7 +211,9 @@ def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, 
     metadata = run.arguments("sagemaker:createModelPackage")["CustomerMetadataProperties"]
     assert metadata == {
         **{name: GATE[name] for name in ("artifact_sha256", "model_sha256", "training_set_id", "baseline_uri")},
-        **{name: GATE[name] for name in ("evaluation_uri", "evaluation_sha256", "baseline_sha256", "binding")},
+        **{name: GATE[name] for name in ("evaluation_uri", "evaluation_sha256", "baseline_sha256")},
+        "container_fields": "Image=00000000",
+        "container_sha256": "f" * 64,
         "execution": metadata["execution"],
         "code_sha256": "d" * 64,
         "champion": champion,

@@ -142,7 +142,7 @@ def test_spot_checkpoints_and_a_step_have_exactly_their_rights(define: Callable[
     assert "/sets/sales/*/train/*" in read
     assert not [suffix for suffix in read if suffix.startswith("/sets") and "train" not in suffix]
     written = [suffix for s in train if "s3:PutObject" in actions([s]) for suffix in _suffixes(s)]
-    assert sorted(written) == ["/checkpoints/demand-forecast/*", "/models/demand-forecast/*"]
+    assert sorted(written) == ["/checkpoints/demand-forecast/*", "/training/demand-forecast/*"]
     found = {
         s["Action"]: s["Condition"]
         for s in made.statements("RetrainJobs")
@@ -182,7 +182,7 @@ def test_each_job_has_a_role_that_does_one_thing(demand: Any):
         name: [r for s in found if "s3:PutObject" in actions([s]) for r in _suffixes(s)]
         for name, found in (("sets", sets), ("train", train), ("evaluate", evaluate))
     }
-    assert written["train"] == ["/models/demand-forecast/*"]
+    assert written["train"] == ["/training/demand-forecast/*"]
     assert written["evaluate"] == ["/evaluations/demand-forecast/*"]
     assert not [suffix for suffix in written["sets"] if "models" in suffix]
 

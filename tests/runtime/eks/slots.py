@@ -10,9 +10,18 @@ from eks_samples import EKS, SPEC, VERSION
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.eks import SLOTS, SlotState
 from mlops_runtime.contracts.model import ModelPackageSpec
-from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, LockRow, ServingSpec, spec_key
+from mlops_runtime.contracts.rollout import (
+    AuditRecord,
+    DeployReason,
+    DeployRequest,
+    LivePointer,
+    LockRow,
+    Outcome,
+    ServingSpec,
+    spec_key,
+)
 from mlops_runtime.eks.serving import Slots, serving, versions
-from mlops_runtime.registry.package import package_request
+from mlops_runtime.registry.package import package_request, read_package
 from mlops_runtime.rollout.plan import Facts
 
 NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
@@ -62,6 +71,8 @@ def pointer(config: str, package: str = CHAMPION, spec: ServingSpec = SPEC, **ch
         spec_uri="s3://artifacts/" + spec_key(ENDPOINT, digest),
         execution="earlier",
         since="2017-07-01T00:00:00Z",
+        artifact_sha256="b" * 64,
+        container_sha256=read_package(described(package)).container_sha256,
     )
     return replace(made, **changes)
 
@@ -99,6 +110,22 @@ def request(reason: str = "approval", package: str | None = CHALLENGER, **change
     )
 
 
+def promoted(package: str) -> AuditRecord:
+    """Return the record that shows a package as promoted."""
+    return AuditRecord(
+        endpoint=ENDPOINT,
+        sequence=1,
+        previous="0" * 64,
+        outcome=Outcome.PROMOTED,
+        reason="",
+        execution="earlier",
+        at="2017-07-01T00:00:00Z",
+        requested_by="ann",
+        candidate_package=package,
+        container_sha256=read_package(described(package)).container_sha256,
+    )
+
+
 def facts(
     both: Slots, live: LivePointer | None = None, *, spec: ServingSpec = SPEC, package: str = CHALLENGER, **changes: Any
 ) -> Facts:
@@ -117,5 +144,6 @@ def facts(
         group=ENDPOINT,
         versions=versions(both, live),
         slots=both,
+        promotion=promoted(package),
     )
     return replace(made, **changes)

@@ -27,7 +27,7 @@ from mlops_runtime.contracts.eks import SLOTS, SlotVersion
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, RolloutSpec
 from mlops_runtime.eks.plan import shares, slot_version, weights
 from mlops_runtime.eks.serving import serving, taken_back
-from mlops_runtime.registry.package import read_package
+from mlops_runtime.registry.package import read_package, registered_metadata
 from mlops_runtime.rollout.audit import Claim, next_live, next_record
 from mlops_runtime.rollout.limits import steps
 from mlops_runtime.rollout.plan import Plan, RefusedError
@@ -127,7 +127,7 @@ def _claim() -> Claim:
 
 
 def _record_of(found: Any, live: LivePointer) -> AuditRecord:
-    return next_record(_row(live), _claim(), found)
+    return next_record(_row(live), _claim(), found, None)
 
 
 def test_what_is_begun_is_waited_for_and_taken_back() -> None:
@@ -291,7 +291,9 @@ def test_a_spec_for_another_target_is_refused() -> None:
 def test_a_package_that_no_slot_can_run_is_refused() -> None:
     """Its environment would change what is the platform's."""
     package = described(CHALLENGER)
-    package["InferenceSpecification"]["Containers"][0]["Environment"]["MLOPS_ENDPOINT"] = "another"
+    container = package["InferenceSpecification"]["Containers"][0]
+    container["Environment"]["MLOPS_ENDPOINT"] = "another"
+    package["CustomerMetadataProperties"] = registered_metadata(container, package["CustomerMetadataProperties"])
     made = decide(request(), replace(facts(LIVE, pointer(BLUE)), package=package), execution=EXECUTION, now=NOW)
     assert made.action == "refuse"
     assert "MLOPS_ENDPOINT is the platform's own" in made.reason

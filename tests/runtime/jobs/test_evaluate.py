@@ -71,13 +71,19 @@ def rows(count: int, seed: int) -> Any:
 @pytest.fixture
 def inputs(models: Any, tmp_path: Path) -> Inputs:
     """A candidate with the first weights, a champion with others."""
+    champion = models.archive(tmp_path / "champion" / "model.tar.gz", models.onnx((1.0, 1.0, 1.0)))
     return Inputs(
         train=rows(2000, 1),
         holdout=rows(300, 2),
         manifest=MANIFEST,
         candidate=models.archive(tmp_path / "candidate" / "model.tar.gz"),
-        champion=models.archive(tmp_path / "champion" / "model.tar.gz", models.onnx((1.0, 1.0, 1.0))),
+        champion=champion,
+        champion_sha256=_hash(champion),
     )
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_metrics_are_sums_over_blocks(inputs: Inputs, models: Any) -> None:
@@ -135,8 +141,21 @@ def test_the_baseline_counts_every_training_row(inputs: Inputs) -> None:
 
 def test_the_candidate_itself_is_no_champion(inputs: Inputs) -> None:
     """A first training gets the candidate's archive in both places."""
-    evaluation, _ = evaluate(PLAN, replace(inputs, champion=inputs.candidate), URI)
+    same = replace(inputs, champion=inputs.candidate, champion_sha256=_hash(inputs.candidate))
+    evaluation, _ = evaluate(PLAN, same, URI)
     assert sorted(evaluation.metrics) == ["candidate", "last_week"]
+
+
+def test_a_champion_that_is_not_what_serves_is_not_read(
+    inputs: Inputs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever overwrote it: nothing of the archive is opened, and both hashes are named."""
+    forged = tmp_path / "forged.tar.gz"
+    forged.write_bytes(b"no archive at all")
+    monkeypatch.setattr("mlops_runtime.jobs.evaluate.load_archive", lambda path, **_: pytest.fail(f"{path} was opened"))
+    for expected, said in ((inputs.champion_sha256, f"names {inputs.champion_sha256}"), (None, "none is given")):
+        with pytest.raises(JobError, match=f"the champion has SHA-256 {_hash(forged)}, but .*{said}"):
+            evaluate(PLAN, replace(inputs, champion=forged, champion_sha256=expected), URI)
 
 
 def test_missing_predictions_are_counted_not_zeros(inputs: Inputs) -> None:
@@ -319,11 +338,11 @@ def layout(root: Path, inputs: Inputs) -> None:
             (base / name / "model.tar.gz").write_bytes(archive.read_bytes())
 
 
-def run(root: Path, plan: EvaluationPlan) -> subprocess.CompletedProcess[str]:
+def run(root: Path, plan: EvaluationPlan, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the entrypoint over ``root``."""
     text = json.dumps(to_dict(plan))
     pieces = [text[:50], text[50:]]  # as the machine cuts long arguments
-    command = [sys.executable, "-m", "mlops_runtime.jobs.evaluate", "--plan", *pieces, "--baseline-uri", URI]
+    command = [sys.executable, "-m", "mlops_runtime.jobs.evaluate", "--plan", *pieces, "--baseline-uri", URI, *options]
     environment = {**os.environ, "MLOPS_OPT_ML": str(root)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
@@ -331,7 +350,7 @@ def run(root: Path, plan: EvaluationPlan) -> subprocess.CompletedProcess[str]:
 def test_the_job_writes_both_documents(inputs: Inputs, tmp_path: Path) -> None:
     """As a process: what it writes is what the function returns."""
     layout(tmp_path, inputs)
-    done = run(tmp_path, PLAN)
+    done = run(tmp_path, PLAN, "--champion-sha256", str(inputs.champion_sha256))
     assert done.returncode == 0, done.stderr
     report = tmp_path / "processing" / "output" / "report"
     evaluation, baseline = evaluate(PLAN, inputs, URI)
@@ -344,7 +363,7 @@ def test_the_job_writes_both_documents(inputs: Inputs, tmp_path: Path) -> None:
 def test_fails_with_one_line(inputs: Inputs, tmp_path: Path) -> None:
     """A wrong column name is a line, not a traceback."""
     layout(tmp_path, inputs)
-    done = run(tmp_path, replace(PLAN, baselines=("lag",)))
+    done = run(tmp_path, replace(PLAN, baselines=("lag",)), "--champion-sha256", str(inputs.champion_sha256))
     assert done.returncode == 1
     assert done.stderr.startswith("mlops evaluate: split 'holdout' lacks 'lag'; it has 'price', 'stock'")
     assert len(done.stderr.splitlines()) == 1

@@ -1,5 +1,6 @@
 """A sample of captured rows, explained by the real model that is live, with the real package."""
 
+import hashlib
 import random
 import sys
 from dataclasses import replace
@@ -47,6 +48,7 @@ def put_live(models, s3, tmp_path):
             spec_uri="",
             execution="",
             since=SINCE,
+            artifact_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         )
 
     return put_model
@@ -165,6 +167,10 @@ def test_what_cannot_be_explained_says_why(s3, lines, put_live, monkeypatch):
     other = explain(replace(live, model_sha256="0" * 64), asked, put(s3, lines, 1, 20), **how)
     assert (other.state, other.ndcg) == (MonitorState.MONITOR_NOT_RUN, None)
     assert "not the model that was registered" in other.problem
+    for digest in ("0" * 64, None):
+        changed = explain(replace(live, artifact_sha256=digest), asked, put(s3, lines, 1, 20), **how)
+        assert (changed.state, changed.ndcg) == (MonitorState.MONITOR_NOT_RUN, None)
+        assert changed.problem.endswith(f"the live pointer names {digest}")
     monkeypatch.setitem(sys.modules, "shap", None)
     missing = explain(live, asked, put(s3, lines, 2, 100), **how)
     assert missing.state is MonitorState.MONITOR_NOT_RUN

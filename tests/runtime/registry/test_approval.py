@@ -17,11 +17,20 @@ from mlops_runtime.registry.approval import (
     approval_description,
     approval_problems,
     bound_by,
+    changed_while_pending,
     has_role,
     is_automatic,
     timeout_problems,
 )
-from mlops_runtime.registry.package import ALSO_BOUND, BOUND, binding, package_request, read_package
+from mlops_runtime.registry.package import (
+    ALSO_BOUND,
+    BOUND,
+    PackageError,
+    container_sha256,
+    package_request,
+    read_package,
+    registered_metadata,
+)
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 APPROVER = "arn:aws:iam::123456789012:role/people/Approver"
@@ -45,7 +54,7 @@ _NAMES = st.text(string.ascii_letters + string.digits + "_+=,.@-", min_size=1, m
 
 def _described(**changes: Any) -> dict[str, Any]:
     request = package_request(SPEC, approval="Approved")
-    bound = binding(request["CustomerMetadataProperties"])
+    bound = request["CustomerMetadataProperties"]["container_sha256"]
     return (
         request
         | {
@@ -164,28 +173,47 @@ def test_an_approval_without_a_time_counts_as_given_now() -> None:
     assert "8.0 days after" in _problems(described)[0]
 
 
-@pytest.mark.parametrize("name", [*BOUND, *ALSO_BOUND])
-def test_what_changes_after_the_approval_is_refused(name: str) -> None:
-    """Each of artefact, model, training set, evaluation and baseline; both hashes are named."""
+_CHANGES: dict[str, Any] = {
+    **{name: {"CustomerMetadataProperties": {name: "d" * 64}} for name in (*BOUND, *ALSO_BOUND)},
+    "image": {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "2" * 64},
+    "artefact address": {"ModelDataUrl": "s3://elsewhere/model.tar.gz"},
+    "environment": {"Environment": {"MLOPS_MODEL_SHA256": "b" * 64, "PYTHONPATH": "/opt/ml/model"}},
+    "a further source": {"ModelDataSource": {"S3DataSource": {"S3Uri": "s3://elsewhere/"}}},
+}
+
+
+def _changed(description: dict[str, Any], change: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    container, metadata = (
+        description["InferenceSpecification"]["Containers"][0],
+        description["CustomerMetadataProperties"],
+    )
+    metadata |= change.get("CustomerMetadataProperties", {})
+    container |= {name: value for name, value in change.items() if name != "CustomerMetadataProperties"}
+    container["Environment"]["MLOPS_MODEL_SHA256"] = metadata["model_sha256"]
+    return container, metadata
+
+
+@pytest.mark.parametrize("change", _CHANGES.values(), ids=list(_CHANGES))
+def test_what_changes_after_it_was_registered_is_refused(change: dict[str, Any]) -> None:
+    """Digests, evaluation, baseline and training set, and each field of the container, which is named."""
     described = _described()
-    described["CustomerMetadataProperties"] |= {name: "d" * 64}
-    described["InferenceSpecification"]["Containers"][0]["Environment"]["MLOPS_MODEL_SHA256"] = described[
-        "CustomerMetadataProperties"
-    ]["model_sha256"]
+    container, metadata = _changed(described, change)
 
-    registered, approved = _problems(described)
+    with pytest.raises(PackageError) as refused:
+        read_package(described)
 
-    now = binding(described["CustomerMetadataProperties"])
-    assert f"they hash to {now}, registered is {bound_by(_described())}" in registered
-    assert approved == f"{bound_by(_described())} was approved, but it is {now} now; look at it and approve it again"
+    now, text = container_sha256(container, metadata), str(refused.value)
+    assert f"registered was {metadata['container_sha256']}, it is {now}; register it again" in text
+    for field in set(change) - {"CustomerMetadataProperties"}:
+        assert f"{field} is now " in text
 
 
-def test_a_changed_package_whose_binding_was_changed_too_is_refused() -> None:
+@pytest.mark.parametrize("change", _CHANGES.values(), ids=list(_CHANGES))
+def test_a_changed_package_that_was_bound_anew_is_refused(change: dict[str, Any]) -> None:
     """The approver's own hash stays what it was."""
     described = _described()
-    metadata = described["CustomerMetadataProperties"]
-    metadata["training_set_id"] = "d" * 64
-    metadata["binding"] = binding(metadata)
+    container, metadata = _changed(described, change)
+    described["CustomerMetadataProperties"] = registered_metadata(container, metadata)
 
     assert ["was approved, but it is" in p for p in _problems(described)] == [True]
 
@@ -197,12 +225,26 @@ def test_an_approval_that_names_no_content_is_refused(text: str) -> None:
     assert "not bound to what was approved; approve it with: mlops models approve" in problem
 
 
-def test_a_package_that_was_registered_without_a_binding_is_refused() -> None:
+def test_a_package_that_was_registered_without_its_hash_is_refused() -> None:
     """It says where to begin again."""
     described = _described()
-    del described["CustomerMetadataProperties"]["binding"]
-    (problem,) = _problems(described)
-    assert problem.endswith("registered is none; register s3://artifacts/model.tar.gz again")
+    del described["CustomerMetadataProperties"]["container_sha256"]
+    with pytest.raises(PackageError, match="container_sha256 is missing; register it"):
+        read_package(described)
+
+
+def test_what_sagemaker_adds_to_a_container_is_no_change() -> None:
+    """The digest of the image and the tag of the archive."""
+    described = _described()
+    described["InferenceSpecification"]["Containers"][0] |= {"ImageDigest": "sha256:1", "ModelDataETag": "2"}
+    assert _problems(described) == []
+
+
+def test_who_changed_a_waiting_package_is_named() -> None:
+    """Registering is no change; what is decided has an approver instead."""
+    assert changed_while_pending(_described(ModelApprovalStatus="PendingManualApproval")) == ANN
+    assert changed_while_pending(_described(ModelApprovalStatus="PendingManualApproval", LastModifiedBy={})) is None
+    assert changed_while_pending(_described()) is None
 
 
 def test_every_problem_is_named_at_once() -> None:
@@ -262,11 +304,15 @@ def test_a_session_has_exactly_its_role(role: str, other: str, session: str, pat
 
 
 @given(st.dictionaries(st.sampled_from([*BOUND, *ALSO_BOUND]), st.text(max_size=5)), st.text(max_size=5))
-def test_binding_depends_on_what_it_covers_and_nothing_else(values: dict[str, str], other: str) -> None:
+def test_the_hash_depends_on_what_it_covers_and_nothing_else(values: dict[str, str], other: str) -> None:
     """Not on order, nor on other metadata."""
-    assert binding(values) == binding(dict(reversed(values.items()))) == binding({**values, "execution": other})
+    container = {"Image": "i", "Environment": {"A": "1", "B": "2"}}
+    hashed = container_sha256(container, values)
+    assert hashed == container_sha256(dict(reversed(container.items())), dict(reversed(values.items())))
+    assert hashed == container_sha256(container, {**values, "execution": other})
     for name in BOUND:
-        assert (binding({**values, name: other}) == binding(values)) == (values.get(name, "") == other)
+        assert (container_sha256(container, {**values, name: other}) == hashed) == (values.get(name, "") == other)
+    assert (container_sha256({**container, "Environment": {"A": other, "B": "2"}}, values) == hashed) == (other == "1")
 
 
 def test_a_rule_comes_from_the_environment() -> None:

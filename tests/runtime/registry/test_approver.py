@@ -8,12 +8,23 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.registry.approval import bound_by
 from mlops_runtime.registry.approver import Approver, session_name
-from mlops_runtime.registry.package import binding
+from mlops_runtime.registry.package import package_request
 
 CALLER = "arn:aws:sts::123456789012:assumed-role/Engineer/ann@example.com"
-METADATA = {"model_sha256": "b" * 64}
+SPEC = ModelPackageSpec(
+    group="g",
+    image="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
+    artifact_uri="s3://artifacts/model.tar.gz",
+    artifact_sha256="a" * 64,
+    model_sha256="b" * 64,
+    training_set_id="c" * 64,
+    execution="arn:aws:states:us-east-1:123456789012:execution:Retrain:one",
+    baseline_uri="s3://artifacts/baseline.json",
+    evaluation_uri="s3://artifacts/evaluation.json",
+)
 
 
 @pytest.fixture
@@ -32,9 +43,7 @@ def approver() -> Iterator[Approver]:
 
 def _register(approver: Approver, status: str = "PendingManualApproval") -> str:
     sagemaker: Any = approver.sagemaker
-    created = sagemaker.create_model_package(
-        ModelPackageGroupName="g", ModelApprovalStatus=status, CustomerMetadataProperties=METADATA
-    )
+    created = sagemaker.create_model_package(**package_request(SPEC, approval=status))
     return str(created["ModelPackageArn"])
 
 
@@ -53,7 +62,10 @@ def test_an_approval_is_bound_to_what_was_seen(approver: Approver, status: str) 
 
     found = approver.sagemaker.describe_model_package(ModelPackageName=arn)
     assert (found["ModelApprovalStatus"], found["ApprovalDescription"]) == ("Approved", text)
-    assert bound_by({"ApprovalDescription": text}) == binding(METADATA)
+    assert (
+        bound_by({"ApprovalDescription": text})
+        == package_request(SPEC)["CustomerMetadataProperties"]["container_sha256"]
+    )
 
 
 def test_a_rejection_says_why(approver: Approver) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from mlops_runtime.aws_api.request import check_request
 from mlops_runtime.contracts.model import ModelPackageSpec
-from mlops_runtime.registry.package import PackageError, package_request, read_package
+from mlops_runtime.registry.package import PackageError, package_request, read_package, registered_metadata
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1"
 SPEC = ModelPackageSpec(
@@ -71,7 +71,8 @@ def test_fails_with_every_problem_of_a_package() -> None:
     for part in ("must be named by digest, got 'repository:latest'", "must be an S3 URI", "baseline_uri is missing"):
         assert part in text
     assert "model_sha256 must be 64 hexadecimal digits, got 'b'" in text
-    assert len(error.value.problems) == 4
+    assert "it was changed after it was registered" in text
+    assert len(error.value.problems) == 5
 
 
 def test_a_package_may_carry_the_hash_of_its_baseline() -> None:
@@ -79,11 +80,11 @@ def test_a_package_may_carry_the_hash_of_its_baseline() -> None:
     carried = replace(SPEC, baseline_sha256="8" * 64)
     assert read_package(_described(package_request(carried))).spec.baseline_sha256 == "8" * 64
     request = package_request(SPEC)
-    metadata = request["CustomerMetadataProperties"]
-    assert "baseline_sha256" not in metadata
-    metadata["baseline_sha256"] = "none"
-    assert read_package(_described(request)).spec.baseline_sha256 is None
-    metadata["baseline_sha256"] = "8"
+    container = request["InferenceSpecification"]["Containers"][0]
+    assert "baseline_sha256" not in request["CustomerMetadataProperties"]
+    none = registered_metadata(container, request["CustomerMetadataProperties"] | {"baseline_sha256": "none"})
+    assert read_package(_described(request, CustomerMetadataProperties=none)).spec.baseline_sha256 is None
+    request["CustomerMetadataProperties"] |= {"baseline_sha256": "8"}
     with pytest.raises(PackageError, match="baseline_sha256 must be 64 hexadecimal digits, got '8'"):
         read_package(_described(request))
 

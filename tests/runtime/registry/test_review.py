@@ -8,7 +8,7 @@ import pytest
 from mlops_runtime.aws_api.request import check_request
 from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.registry.approval import ApprovalRule, approval_problems, bound_by
-from mlops_runtime.registry.package import binding, package_request, read_package
+from mlops_runtime.registry.package import PackageError, package_request, read_package
 from mlops_runtime.registry.review import approval_requests, is_settled, rejection_request, review, unapprovable
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -50,7 +50,7 @@ def test_a_waiting_package_may_be_approved() -> None:
 
     assert (found.version, found.approval, found.problems) == ("demand-forecast/7", "PendingManualApproval", ())
     assert (found.image, found.artifact_uri) == (SPEC.image, SPEC.artifact_uri)
-    assert found.binding == binding(found.metadata)
+    assert found.binding == found.metadata["container_sha256"]
     assert not is_settled(_described(), rule=RULE, now=NOW)
 
 
@@ -75,7 +75,7 @@ def test_an_approval_that_does_not_count_is_given_anew_as_a_change() -> None:
     assert not is_settled(by_nobody, rule=RULE, now=NOW)
     assert "does not say who" in review(by_nobody, rule=RULE, now=NOW).problems[0]
     assert [r["ModelApprovalStatus"] for r in requests] == ["Rejected", "Approved"]
-    assert bound_by(requests[-1]) == binding(_described()["CustomerMetadataProperties"])
+    assert bound_by(requests[-1]) == _described()["CustomerMetadataProperties"]["container_sha256"]
 
 
 def test_every_reason_against_an_approval_is_named() -> None:
@@ -88,8 +88,8 @@ def test_every_reason_against_an_approval_is_named() -> None:
 
     assert [p.split(",")[0][:40] for p in problems] == [
         "Image must be named by digest",
+        "it was changed after it was registered: ",
         "ModelPackageStatus must be Completed",
-        "its digests",
         "approved 8.0 days after it was registere",
     ]
     assert review(described, rule=RULE, now=NOW).problems == tuple(problems)
@@ -119,3 +119,21 @@ def test_a_rejection_keeps_why() -> None:
     assert (request["ModelApprovalStatus"], request["ApprovalDescription"]) == ("Rejected", "store 7 got worse")
     with pytest.raises(ValueError, match="reason must not be empty"):
         rejection_request(_described(), reason=" ")
+
+
+def test_a_package_that_was_changed_while_it_waited_is_not_approved() -> None:
+    """Whoever did it is named, also where the hash in the metadata was written anew."""
+    changed = _described(LastModifiedBy={"IamIdentity": {"Arn": ANN}})
+
+    (problem,) = unapprovable(changed, rule=RULE, now=NOW)
+
+    assert problem.startswith(f"{ANN} changed it at 2026-11-23 12:00:00+00:00, after it was registered")
+    assert unapprovable(changed | {"ModelApprovalStatus": "Rejected"}, rule=RULE, now=NOW) == []
+
+
+def test_what_was_changed_after_it_was_registered_gets_no_approval() -> None:
+    """No request is made that would bind the change."""
+    described = _described()
+    described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] = "s3://elsewhere/model.tar.gz"
+    with pytest.raises(PackageError, match=r"ModelDataUrl is now 's3://elsewhere/model\.tar\.gz'"):
+        approval_requests(described, reason="better")

@@ -19,6 +19,11 @@ from mlops_runtime.rollout.serving import Serving, Version
 PLAN = {"config_name": "new", "previous_config": "old", "requested_by": "anna", "candidate_package": "p2"}
 
 
+PACKAGED = read_package(
+    package_request(PACKAGE, approval="Approved") | {"ModelPackageArn": "p", "ModelPackageGroupName": ENDPOINT}
+)
+
+
 def _chain(length: int) -> tuple[dict[str, bytes], str]:
     objects, head = {}, GENESIS
     for sequence in range(1, length + 1):
@@ -144,20 +149,40 @@ def test_reordered_links_are_named() -> None:
 def test_a_promotion_is_believed_only_when_it_serves() -> None:
     """The record says what SageMaker says; a silent rollback is one."""
     row = LockRow(endpoint=ENDPOINT)
-    promoted = next_record(row, _claim("PROMOTED"), _serving("new"))
+    promoted = next_record(row, _claim("PROMOTED"), _serving("new"), PACKAGED)
     assert (promoted.outcome, promoted.serving_config, promoted.requested_by) == (Outcome.PROMOTED, "new", "anna")
-    silent = next_record(row, _claim("PROMOTED"), _serving("old"))
+    silent = next_record(row, _claim("PROMOTED"), _serving("old"), PACKAGED)
     assert (silent.outcome, silent.serving_config) == (Outcome.ROLLED_BACK, "old")
     assert silent.reason == "meant to promote new, but the endpoint has old, InService; why"
-    unfinished = next_record(row, _claim("PROMOTED"), _serving("new", "Updating"))
+    unfinished = next_record(row, _claim("PROMOTED"), _serving("new", "Updating"), PACKAGED)
     assert unfinished.outcome is Outcome.FAILED
-    gone = next_record(row, _claim("PROMOTED"), None)
+    gone = next_record(row, _claim("PROMOTED"), None, None)
     assert (gone.outcome, gone.serving_config) == (Outcome.FAILED, None)
+
+
+def test_a_promotion_says_which_container_passed_what() -> None:
+    """The record is what a way back is held to; what did not come to serve has passed nothing."""
+    live = to_dict(_pointer("new", container_sha256=PACKAGED.container_sha256))
+    plan = PLAN | {"live": live, "golden_sha256": "7" * 64}
+    row = LockRow(endpoint=ENDPOINT)
+    promoted = next_record(row, _claim("PROMOTED", plan=plan), _serving("new"), PACKAGED)
+    assert (promoted.container_sha256, promoted.golden_sha256) == (PACKAGED.container_sha256, "7" * 64)
+    back = next_record(row, _claim("ROLLED_BACK", plan=plan), _serving("old"), PACKAGED)
+    assert (back.container_sha256, back.golden_sha256) == (PACKAGED.container_sha256, None)
+
+
+def test_a_package_that_was_changed_under_way_is_no_promotion() -> None:
+    """What the model was made of is not what was planned; the record says so."""
+    plan = PLAN | {"live": to_dict(_pointer("new", container_sha256="d" * 64))}
+    for package, found in ((PACKAGED, f"holds {PACKAGED.container_sha256}"), (None, "cannot be deployed any more")):
+        record = next_record(LockRow(endpoint=ENDPOINT), _claim("PROMOTED", plan=plan), _serving("new"), package)
+        assert record.outcome is Outcome.FAILED
+        assert f"its package, planned as {'d' * 64}, {found}" in record.reason
 
 
 def test_a_rollback_that_did_not_happen_is_a_failure() -> None:
     """The new config still serves."""
-    record = next_record(LockRow(endpoint=ENDPOINT), _claim("ROLLED_BACK"), _serving("new"))
+    record = next_record(LockRow(endpoint=ENDPOINT), _claim("ROLLED_BACK"), _serving("new"), PACKAGED)
     assert record.outcome is Outcome.FAILED
     assert "new still serves" in record.reason
 
@@ -165,7 +190,7 @@ def test_a_rollback_that_did_not_happen_is_a_failure() -> None:
 def test_a_record_follows_the_head() -> None:
     """Sequence and previous hash come from the row."""
     row = LockRow(endpoint=ENDPOINT, audit_head="f" * 64, audit_sequence=41)
-    record = next_record(row, _claim("REFUSED", plan={}, request={"requested_by": "bob"}), None)
+    record = next_record(row, _claim("REFUSED", plan={}, request={"requested_by": "bob"}), None, None)
     assert (record.sequence, record.previous, record.requested_by) == (42, "f" * 64, "bob")
 
 
@@ -210,12 +235,10 @@ def test_a_version_that_nobody_recorded_goes_back_to_the_one_that_was() -> None:
     """An execution died between its update and its record: what was live is the way back."""
     known = _pointer("old", previous="older", kept=("oldest",))
     row = LockRow(endpoint=ENDPOINT, live=canonical_json(known).decode())
-    package = read_package(
-        package_request(PACKAGE, approval="Approved") | {"ModelPackageArn": "p", "ModelPackageGroupName": ENDPOINT}
-    )
-    live = next_live(row, _claim("UNCHANGED", plan={}), _serving("unknown"), package)
+    live = next_live(row, _claim("UNCHANGED", plan={}), _serving("unknown"), PACKAGED)
     assert live is not None
     assert (live.config, live.previous, live.kept) == ("unknown", "old", ("older", "oldest"))
+    assert (live.artifact_sha256, live.container_sha256) == (PACKAGE.artifact_sha256, PACKAGED.container_sha256)
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,34 @@ def test_fails_when_the_desired_spec_lies_in_another_bucket(world: World) -> Non
     world.table.set_desired("s3://elsewhere/specs/demand-forecast/x.json")
     with pytest.raises(ClientError, match="NoSuchKey"):
         world.facts(world.request("spec"))
+
+
+@pytest.mark.parametrize(("reason", "looks"), [("approval", 0), ("spec", 1), ("rollback", 1)])
+def test_a_look_at_the_chain_is_one_call_at_most(three: tuple[World, list[str]], reason: str, looks: int) -> None:
+    """None for a new model; one for what goes by what was promoted, where that is not the newest record."""
+    world, packages = three
+    for package in packages:
+        world.promote(package)
+    world.promote(world.package(spec=replace(PACKAGE, training_set_id="9" * 64)))
+    calls: list[tuple[str, Any]] = []
+
+    def count(params: dict[str, Any], model: Any, **_: Any) -> None:
+        calls.append((model.name, params["url_path"]))
+
+    clients = [world.sagemaker, world.s3, world.cloudwatch, boto_dynamodb(world)]
+    for client in clients:
+        client.meta.events.register("before-call", count, unique_id="count")
+    try:
+        facts = world.facts(world.request(reason, packages[0] if reason != "spec" else None))
+    finally:
+        for client in clients:
+            client.meta.events.unregister("before-call", unique_id="count")
+    read = [path for name, path in calls if name == "GetObject" and path.startswith("/audit/")]
+    assert len(read) == looks
+    assert len(calls) <= 1.2 * (len(calls) - looks)
+    assert (facts.promotion is not None) is (reason != "approval")
+
+
+def boto_dynamodb(world: World) -> Any:
+    """Return the client behind the world's atomic writes."""
+    return world.dynamodb._dynamodb

@@ -8,8 +8,8 @@ import pytest
 from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
 
 from mlops_runtime.aws_api.request import check_request
-from mlops_runtime.contracts import content_hash, from_dict
-from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts import canonical_json, content_hash, from_dict
+from mlops_runtime.contracts.rollout import LivePointer, Outcome, Promoted, ServingSpec
 from mlops_runtime.contracts.serving import (
     GoldenSpec,
     MetricRule,
@@ -18,6 +18,7 @@ from mlops_runtime.contracts.serving import (
     ShadowSpec,
     VariantSpec,
 )
+from mlops_runtime.registry.package import package_request
 from mlops_runtime.rollout.capacity import no_scaling
 from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.preflight import decide, verified_spec
@@ -41,6 +42,7 @@ def serving(world: World) -> tuple[World, str]:
     world.version("demand-forecast-00000001", package)
     world.serve("demand-forecast-00000001")
     world.store()
+    world.promote(package)
     world.point(world.pointer("demand-forecast-00000001", package))
     return world, package
 
@@ -174,9 +176,10 @@ def test_a_second_rollback_does_not_lead_to_what_the_first_fled_from(serving: tu
 
 
 def test_rollback_goes_to_the_version_that_is_named(serving: tuple[World, str]) -> None:
-    """Any approved package of the group, kept or not."""
+    """Any approved package of the group that was promoted, kept or not."""
     world, first = serving
     target = world.package()
+    world.promote(target)
     plan = _plan(world, "rollback", target)
     assert plan["action"] == "update"
     assert plan["create_model"]["Containers"] == [{"ModelPackageName": target}]
@@ -193,7 +196,9 @@ def test_rollback_needs_no_approval_anew(serving: tuple[World, str]) -> None:
     """Neither a freeze, nor a pause, nor a rule that changed since keeps a rollback from its target."""
     world, _ = serving
     resting = {"frozen": "frozen by 'peak'", "rests": "frozen by 'peak'", "approval": ("nobody may",)}
-    assert _plan(world, "rollback", world.package(), **resting)["action"] == "update"
+    target = world.package()
+    world.promote(target)
+    assert _plan(world, "rollback", target, **resting)["action"] == "update"
     world.store(replace(SPEC, instance_count=4))
     assert _plan(world, "spec", **resting)["action"] == "update"
 
@@ -314,16 +319,119 @@ def test_nothing_is_taken_back_once_a_probation_is_over(probation: tuple[World, 
 GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
 
 
-def test_a_new_model_is_rehearsed_and_nothing_else_is(serving: tuple[World, str]) -> None:
+def _with_golden(world: World) -> ServingSpec:
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, golden=GOLDEN, synthetic=60))
+    world.store(spec)
+    return spec
+
+
+def test_a_new_model_is_rehearsed(serving: tuple[World, str]) -> None:
     """Compared with what is live; while it bakes, as many calls a poll as the policy says a minute."""
     world, _ = serving
-    world.store(replace(SPEC, rollout=replace(SPEC.rollout, golden=GOLDEN, synthetic=60)))
+    spec = _with_golden(world)
     plan = _plan(world, "approval", world.package())
+    assert plan["golden_sha256"] == content_hash(spec.rollout.golden)
     assert plan["rehearsal"]["endpoint"]["EndpointName"] == "demand-forecast-golden-4588cf62"
     assert (plan["rehearsal"]["golden"]["uri"], plan["rehearsal"]["live_endpoint"]) == (GOLDEN.uri, ENDPOINT)
     assert (plan["synthetic"]["calls"], plan["poll_seconds"]) == (30, 30)
-    spec = _plan(world, "spec")
-    assert (spec["action"], spec["rehearsal"], spec["synthetic"]) == ("update", {}, {})
+
+
+def test_a_spec_is_rehearsed_unless_the_chain_shows_that_the_container_passed(serving: tuple[World, str]) -> None:
+    """The same golden requests with the same limits; others are asked anew."""
+    world, package = serving
+    golden = content_hash(_with_golden(world).rollout.golden)
+    unseen = _plan(world, "spec")
+    assert (unseen["action"], unseen["synthetic"], unseen["shadow"]) == ("update", {}, {})
+    assert unseen["rehearsal"]["live_endpoint"] == ENDPOINT
+    assert unseen["golden_sha256"] == golden
+    world.promote(package, golden_sha256="0" * 64)
+    assert _plan(world, "spec")["rehearsal"]["golden"]["sha256"] == GOLDEN.sha256
+    world.promote(package, golden_sha256=golden)
+    passed = _plan(world, "spec")
+    assert (passed["action"], passed["rehearsal"], passed["golden_sha256"]) == ("update", {}, golden)
+
+
+def test_a_way_back_is_rehearsed_unless_it_passed_the_golden_requests_of_its_time(serving: tuple[World, str]) -> None:
+    """What it flees from is no measure."""
+    world, _ = serving
+    _with_golden(world)
+    target = world.package(spec=replace(PACKAGE, artifact_sha256="9" * 64))
+    world.promote(target)
+    unseen = _plan(world, "rollback", target)
+    assert unseen["action"] == "update"
+    assert (unseen["rehearsal"]["golden"]["uri"], unseen["rehearsal"]["live_endpoint"]) == (GOLDEN.uri, None)
+    world.promote(target, golden_sha256="0" * 64)
+    passed = _plan(world, "rollback", target)
+    assert (passed["rehearsal"], passed["golden_sha256"]) == ({}, "0" * 64)
+
+
+def test_a_way_back_leads_only_to_what_was_promoted(serving: tuple[World, str]) -> None:
+    """Not to a package that is merely approved, nor to one whose rollout failed; what is promoted is the container."""
+    world, _ = serving
+    spec = replace(PACKAGE, artifact_sha256="9" * 64)
+    target, same = world.package(spec=spec), world.package(spec=spec)
+    refused = _plan(world, "rollback", target)
+    assert refused["action"] == "refuse"
+    held = package_request(spec)["CustomerMetadataProperties"]["container_sha256"]
+    assert f"the audit chain does not show that {target} was promoted as it is ({held})" in refused["reason"]
+    world.promote(target, outcome=Outcome.FAILED)
+    assert _plan(world, "rollback", target)["action"] == "refuse"
+    world.promote(target)
+    assert {_plan(world, "rollback", each)["action"] for each in (target, same)} == {"update"}
+
+
+def test_a_forged_row_shows_no_promotion(serving: tuple[World, str]) -> None:
+    """The record of the hash decides, not who points to it."""
+    world, _ = serving
+    target = world.package(spec=replace(PACKAGE, artifact_sha256="9" * 64))
+    held = package_request(replace(PACKAGE, artifact_sha256="9" * 64))["CustomerMetadataProperties"]["container_sha256"]
+    for forged in (Promoted(container_sha256=held, sequence=1, sha256="f" * 64), world.table.read()):
+        head = forged.sha256 if isinstance(forged, Promoted) else forged.audit_head
+        entry = Promoted(container_sha256=held, sequence=1, sha256=head)
+        world.dynamodb.update_item(
+            TableName="rollout",
+            Key={"endpoint": {"S": ENDPOINT}},
+            UpdateExpression="SET promoted = :promoted",
+            ExpressionAttributeValues={":promoted": {"S": canonical_json([entry]).decode()}},
+        )
+        assert "does not show" in _plan(world, "rollback", target)["reason"]
+
+
+@pytest.mark.parametrize("reason", ["spec", "rollback", "approval"])
+def test_a_package_that_was_changed_is_deployed_by_nobody(serving: tuple[World, str], reason: str) -> None:
+    """The image, by digest as well: each way to traffic refuses it and names what differs."""
+    world, first = serving
+    world.store(replace(SPEC, instance_count=4))
+    container = {**package_request(PACKAGE)["InferenceSpecification"]["Containers"][0]}
+    changed = container | {"Image": PACKAGE.image.replace("1" * 64, "2" * 64)}
+    described = world.sagemaker.describe_model_package(ModelPackageName=first)
+    known = described | {"InferenceSpecification": described["InferenceSpecification"] | {"Containers": [changed]}}
+    plan = _plan(world, reason, first if reason != "spec" else None, package=known)
+    assert plan["action"] == "refuse"
+    assert f"it was changed after it was registered: Image is now {changed['Image']!r}" in plan["reason"]
+
+
+def test_a_spec_deploys_what_serves_by_its_hash(serving: tuple[World, str]) -> None:
+    """Also where whoever changed the package bound it anew and the chain shows the other container as well."""
+    world, first = serving
+    world.store(replace(SPEC, instance_count=4))
+    assert _plan(world, "spec")["container_sha256"] == world.pointer("x", first).container_sha256
+    world.point(world.pointer("demand-forecast-00000001", first, container_sha256="d" * 64))
+    refused = _plan(world, "spec")
+    assert refused["action"] == "refuse"
+    assert f"serves container {'d' * 64}, {first} holds" in refused["reason"]
+
+
+def test_what_serves_and_was_never_promoted_needs_an_approval_that_counts(serving: tuple[World, str]) -> None:
+    """Such as what an execution left that died before its record."""
+    world, _ = serving
+    second = world.package(spec=replace(PACKAGE, artifact_sha256="9" * 64))
+    world.version("demand-forecast-00000002", second)
+    world.serve("demand-forecast-00000002")
+    assert _plan(world, "spec")["action"] == "update"
+    refused = _plan(world, "spec", approval=("nobody may",))
+    assert refused["action"] == "refuse"
+    assert refused["reason"].endswith("and its approval does not count: nobody may")
 
 
 def test_a_new_model_is_shadowed_and_nothing_else_is(serving: tuple[World, str]) -> None:

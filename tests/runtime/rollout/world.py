@@ -24,16 +24,18 @@ from mlops_runtime.contracts.rollout import (
     DeployReason,
     DeployRequest,
     LivePointer,
+    LockRow,
     Outcome,
     RolloutSpec,
     ServingSpec,
     spec_key,
 )
 from mlops_runtime.registry.approval import ApprovalRule, approval_description
-from mlops_runtime.registry.package import binding, package_request
+from mlops_runtime.registry.package import package_request, read_package
 from mlops_runtime.rollout.gather import Sources
 from mlops_runtime.rollout.plan import Facts
-from mlops_runtime.rollout.record import AuditChain
+from mlops_runtime.rollout.record import AuditChain, Move
+from mlops_runtime.rollout.serving import read_description
 from mlops_runtime.rollout.table import RolloutTable
 from mlops_runtime.rollout.tags import ENDPOINT_TAG
 
@@ -114,7 +116,7 @@ def with_approver(sagemaker: Any) -> None:
 
     def add(parsed: dict[str, Any], **_: Any) -> None:
         if "ModelPackageArn" in parsed:
-            bound = binding(parsed.get("CustomerMetadataProperties", {}))
+            bound = parsed.get("CustomerMetadataProperties", {}).get("container_sha256", "0" * 64)
             parsed.setdefault("ApprovalDescription", approval_description("better", bound=bound))
             parsed["LastModifiedBy"] = {"IamIdentity": {"Arn": APPROVER}}
 
@@ -166,6 +168,7 @@ class World:
             table=self.table,
             group=ENDPOINT,
             bucket="artifacts",
+            audit_bucket="audit",
             automation=Automation(
                 freeze=FreezeSpec(), table=RolloutTable(self.dynamodb, "automation", ENVIRONMENT["UNIT"])
             ),
@@ -223,6 +226,27 @@ class World:
             },
         )
 
+    def promote(self, package: str, *, golden_sha256: str | None = None, **changes: Any) -> AuditRecord:
+        """Let the audit chain show a package's container as promoted, as an earlier rollout left it."""
+        described = self.sagemaker.describe_model_package(ModelPackageName=package)
+        held = read_package(described).container_sha256
+
+        def follow(row: LockRow) -> Move:
+            made = record_of(
+                row.audit_sequence + 1,
+                row.audit_head,
+                candidate_package=package,
+                serving_package=package,
+                container_sha256=held,
+                golden_sha256=golden_sha256,
+                **changes,
+            )
+            return Move(record=made)
+
+        written = self.chain.append(follow)
+        assert isinstance(written, AuditRecord)
+        return written
+
     def point(self, pointer: LivePointer) -> None:
         """Write the live pointer as an earlier rollout left it."""
         self.dynamodb.update_item(
@@ -234,6 +258,7 @@ class World:
 
     def pointer(self, config: str, package: str, spec: ServingSpec = SPEC, **changes: Any) -> LivePointer:
         """Return the pointer at a config."""
+        described = read_description(self.sagemaker, package)
         made = LivePointer(
             endpoint=ENDPOINT,
             config=config,
@@ -248,6 +273,8 @@ class World:
             spec_uri="s3://artifacts/" + spec_key(spec.endpoint, content_hash(spec)),
             execution="earlier",
             since="2017-07-01T00:00:00Z",
+            artifact_sha256=PACKAGE.artifact_sha256,
+            container_sha256=None if described is None else read_package(described).container_sha256,
         )
         return replace(made, **changes)
 

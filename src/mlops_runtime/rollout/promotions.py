@@ -1,0 +1,69 @@
+"""Which containers the audit chain shows as promoted, and which golden requests each has passed.
+
+The endpoint's row says where to look: sequence and hash of the newest promotion of each container. What it says is not believed,
+only what the record of that hash says.
+"""
+
+import json
+from collections.abc import Callable
+
+from mlops_runtime.contracts import content_hash, from_dict, from_json
+from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome, Promoted, ServingSpec
+
+KEPT = 50  # containers that a row keeps, newest promotion last: a way back leads no further
+
+
+def promoted(row: LockRow) -> tuple[Promoted, ...]:
+    """Return where promotions are recorded, the newest of each container, oldest first.
+
+    Args:
+        row: The endpoint's.
+
+    Example:
+        >>> promoted(LockRow(endpoint="demand-forecast"))
+        ()
+    """
+    return tuple(from_dict(Promoted, each) for each in json.loads(row.promoted or "[]"))
+
+
+def next_promoted(row: LockRow, record: AuditRecord) -> tuple[Promoted, ...] | None:
+    """Return where promotions are recorded, with the one that a record tells of; None where it tells of none.
+
+    Args:
+        row: The endpoint's.
+        record: What came of an execution.
+    """
+    if record.outcome is not Outcome.PROMOTED or record.container_sha256 is None:
+        return None
+    new = Promoted(container_sha256=record.container_sha256, sequence=record.sequence, sha256=content_hash(record))
+    return (*(e for e in promoted(row) if e.container_sha256 != new.container_sha256), new)[-KEPT:]
+
+
+def promotion(
+    row: LockRow, container_sha256: str, read: Callable[[int, str], AuditRecord | None]
+) -> AuditRecord | None:
+    """Return the newest record that shows a package's very container as promoted; None if the chain shows none.
+
+    Args:
+        row: The endpoint's.
+        container_sha256: What the package holds, whatever its number.
+        read: Gives the record of a sequence and a hash; None if there is none of that hash.
+    """
+    place = next((each for each in promoted(row) if each.container_sha256 == container_sha256), None)
+    record = None if place is None else _at(row, place) or read(place.sequence, place.sha256)
+    if record is None or record.outcome is not Outcome.PROMOTED or record.container_sha256 != container_sha256:
+        return None
+    return record if record.endpoint == row.endpoint else None
+
+
+def _at(row: LockRow, place: Promoted) -> AuditRecord | None:
+    """Return the record from the row, whose newest may not be written yet."""
+    if row.audit_last is None or row.audit_head != place.sha256:
+        return None
+    record = from_json(AuditRecord, row.audit_last)
+    return record if content_hash(record) == place.sha256 else None
+
+
+def golden_sha256(spec: ServingSpec) -> str | None:
+    """Return the hash of a spec's golden requests with their limits; None where it has none."""
+    return None if spec.rollout.golden is None else content_hash(spec.rollout.golden)
