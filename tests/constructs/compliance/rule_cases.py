@@ -202,8 +202,8 @@ CASES: dict[str, Case] = {
     ),
     "HeartbeatAlarm": one(
         "CloudWatch::Alarm",
-        {"Namespace": "AWS/SageMaker", "MetricName": "Invocations", "ComparisonOperator": "LessThanThreshold"},
-        {"Namespace": "AWS/SageMaker", "ComparisonOperator": "LessThanThreshold", "TreatMissingData": "breaching"},
+        {"Namespace": "AWS/SageMaker", "Statistic": "Sum", "ComparisonOperator": "LessThanThreshold"},
+        {"Namespace": "Scores", "Statistic": "Minimum", "ComparisonOperator": "LessThanThreshold"},
     ),
     "ImageDigest": one(
         "SageMaker::Model",

@@ -8,6 +8,8 @@ from mlops_constructs.compliance.rules._rule import Rule, Violation, violation
 # services that write no data point where nothing happens
 _SILENT = {"AWS/Events", "AWS/Glue", "AWS/Lambda", "AWS/SageMaker", "AWS/States"}
 
+_COUNTS = {"Sum", "SampleCount"}
+
 
 def _check(assembly: Assembly) -> Iterator[Violation]:
     for alarm in assembly.of("AWS::CloudWatch::Alarm"):
@@ -18,8 +20,11 @@ def _check(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _is_silent(alarm: Resource) -> bool:
-    metrics = [(query.get("MetricStat") or {}).get("Metric") or {} for query in alarm.get("Metrics") or ()]
-    namespaces = {alarm.text(m.get("Namespace")) for m in (*metrics, alarm.properties) if m.get("Namespace")}
+    """Whether it counts what is not written where nothing happens; a score that falls too low is not a heartbeat."""
+    queries = [query.get("MetricStat") or {} for query in alarm.get("Metrics") or ()]
+    counted = [query.get("Metric") or {} for query in queries if query.get("Stat") in _COUNTS]
+    counted += [alarm.properties] if alarm.get("Statistic") in _COUNTS else []
+    namespaces = {alarm.text(metric.get("Namespace")) for metric in counted}
     return any(name in _SILENT or not name.startswith("AWS/") for name in namespaces)
 
 
