@@ -95,8 +95,8 @@ class Account:
         if urlsplit(endpoint_url).hostname not in _LOOPBACK or "AWS_SECRET_ACCESS_KEY" not in keys:
             return None
         signed = AWSRequest("GET", f"{endpoint_url.rstrip('/')}/_mlops/clock")
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-        SigV4Auth(Credentials(*map(keys.get, names)), "mlops", keys.get("AWS_REGION", "us-east-1")).add_auth(signed)
+        found = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys.get("AWS_SESSION_TOKEN"))
+        SigV4Auth(found, "mlops", keys.get("AWS_REGION", "us-east-1")).add_auth(signed)
         request = urllib.request.Request(str(signed.url), headers=dict(signed.headers.items()))  # noqa: S310 - loopback
         try:
             with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback

@@ -112,7 +112,7 @@ class Cloud:
             "AWS_DEFAULT_REGION": REGION,
         }
 
-    def root_keys(self) -> dict[str, str]:
+    def root_keys(self) -> dict[str, Any]:
         """Return the credentials of the account's root user, as boto3 names them."""
         return {"aws_access_key_id": ROOT_KEY, "aws_secret_access_key": _secret(self.home, "root-secret")}
 
@@ -151,7 +151,7 @@ class Cloud:
 
     def clock(self) -> dict[str, Any]:
         """Return the embedded clock: ``now`` (ISO 8601), ``epoch``, ``scale``, ``waiting``."""
-        return self.call("/_mlops/clock")
+        return dict(self.call("/_mlops/clock"))
 
     def clock_scale(self, factor: float) -> dict[str, Any]:
         """Let ``factor`` embedded seconds pass in a real one.
@@ -159,7 +159,7 @@ class Cloud:
         Raises:
             CloudError: When the clock refuses it.
         """
-        return self.call("/_mlops/clock", {"scale": factor})
+        return dict(self.call("/_mlops/clock", {"scale": factor}))
 
     def clock_jump(self, *, by: timedelta | None = None, to: datetime | None = None) -> dict[str, Any]:
         """Move the embedded clock, running all that is due on the way.
@@ -174,8 +174,8 @@ class Cloud:
         if (by is None) == (to is None):
             raise CloudError(f"a jump takes one of by and to, got by={by!r} and to={to!r}")
         if by is not None:
-            return self.call("/_mlops/clock", {"jump_by": by.total_seconds()})
-        return self.call("/_mlops/clock", {"jump_to": str(to and to.isoformat())})
+            return dict(self.call("/_mlops/clock", {"jump_by": by.total_seconds()}))
+        return dict(self.call("/_mlops/clock", {"jump_to": str(to and to.isoformat())}))
 
     def interrupt_training(self, job: str) -> dict[str, Any]:
         """Take the instance of a managed spot training job away, as AWS may at any time; the job starts again on another.
@@ -186,7 +186,7 @@ class Cloud:
         Raises:
             CloudError: When no spot job of that name trains now.
         """
-        return self.call("/_mlops/interruptions", {"training_job": job})
+        return dict(self.call("/_mlops/interruptions", {"training_job": job}))
 
     def down(self) -> None:
         """End every process of this cloud and forget its state; the log stays.

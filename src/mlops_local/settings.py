@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
@@ -21,7 +22,7 @@ def endpoint_url() -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def root_keys() -> dict[str, str]:
+def root_keys() -> dict[str, Any]:
     """Return the root user's credentials as arguments of ``boto3.client``; the launcher's parent gives the secret."""
     return {
         "aws_access_key_id": ROOT_KEY,
