@@ -16,7 +16,7 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.registry.approval import bound_by
-from mlops_runtime.registry.package import container_sha256
+from mlops_runtime.registry.package import METADATA, container_sha256
 from mlops_runtime.serving.model import load
 
 BUCKET, GROUP = "planted-model", "planted-forecast"
@@ -49,7 +49,7 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
     live_arn = sagemaker.create_model_package(
         ModelPackageGroupName=GROUP,
         ModelApprovalStatus="Approved",
-        CustomerMetadataProperties={"training_set_id": built.id, "artifact_sha256": "a", "model_sha256": "b"},
+        CustomerMetadataProperties=dict.fromkeys(METADATA, "a") | {"training_set_id": built.id},
         InferenceSpecification={
             "Containers": [{"Image": image, "ModelDataUrl": f"s3://{BUCKET}/live.tar.gz", "Environment": {"A": "1"}}],
             "SupportedContentTypes": ["application/json"],

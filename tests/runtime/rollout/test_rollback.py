@@ -70,7 +70,7 @@ class Script:
                     execution=execution,
                 )
                 self.world.table.move_head(row, record, content_hash(record))
-                self.world.chain.write(record)
+                self.world.chain.write(record, None)
             self.world.stepfunctions.stop_execution(executionArn=execution)
 
         return end
@@ -147,7 +147,7 @@ def test_a_record_written_afterwards_does_not_hide_the_outcome(script: Script) -
             record_of(row.audit_sequence + 1, row.audit_head), outcome=Outcome.REJECTED, execution="retrain"
         )
         script.world.table.move_head(row, other, content_hash(other))
-        script.world.chain.write(other)
+        script.world.chain.write(other, None)
 
     answer = script.then(end_and_reject).go(REQUEST)
 
