@@ -140,7 +140,9 @@ def export(
             raise UserError(
                 f"the records of {name} are not signed yet; deploy the unit's stack with this version first"
             )
-        copied = CopyOfChain(name=name, objects=chain.contents(), published=chain.published())
+        copied = CopyOfChain(
+            name=name, objects=chain.contents(), published=chain.published(), passports=chain.passports() or None
+        )
         row = chain.table.read()
     copied.write(to, key)
     typer.echo(f"{len(copied.objects)} objects and {len(copied.published or {})} published heads in {to}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from mlops_cli.errors import UserError
 from mlops_runtime.contracts.rollout import LockRow
 from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.passport import broken_passports
 from mlops_runtime.rollout.public_key import PublicKey, PublicKeyError
 from mlops_runtime.rollout.seals import broken_seals, newest_head
 
@@ -22,11 +23,13 @@ class CopyOfChain:
         name: The endpoint or unit.
         objects: Records and seals by key.
         published: Published heads by key; None if the copy has none.
+        passports: Passports by key; None if the copy has none.
     """
 
     name: str
     objects: Mapping[str, bytes]
     published: Mapping[str, bytes] | None
+    passports: Mapping[str, bytes] | None = None
 
     @classmethod
     def read(cls, name: str, folder: Path) -> "CopyOfChain":
@@ -37,11 +40,12 @@ class CopyOfChain:
         """
         if not folder.is_dir():
             raise UserError(f"--folder must be a folder, got {folder}")
-        own, heads = folder / "audit" / name, folder / "heads" / name
+        own, heads, passports = (folder / kind / name for kind in ("audit", "heads", "passports"))
         return cls(
             name=name,
             objects=_contents(own if own.is_dir() else folder, f"audit/{name}/"),
             published=_contents(heads, f"heads/{name}/") if heads.is_dir() else None,
+            passports=_contents(passports, f"passports/{name}/") if passports.is_dir() else None,
         )
 
     def write(self, folder: Path, key: PublicKey) -> None:
@@ -52,7 +56,12 @@ class CopyOfChain:
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"--to must be a new or an empty folder, got {folder}")
-        for path, content in {**self.objects, **(self.published or {}), KEY_FILE: key.pem.encode()}.items():
+        for path, content in {
+            **self.objects,
+            **(self.published or {}),
+            **(self.passports or {}),
+            KEY_FILE: key.pem.encode(),
+        }.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
@@ -85,6 +94,8 @@ class CopyOfChain:
         found = verify(self.objects, endpoint=self.name, head=head, sequence=sequence)
         if key is not None:
             found += broken_seals(self.objects, self.published, row=row, is_signed=key.is_signed)
+            if self.published is not None:  # as ``write`` made it, with the passports that there are
+                found += broken_passports(self.objects, self.passports or {}, is_signed=key.is_signed)
         return found, sequence
 
 

@@ -119,6 +119,33 @@ def show(package: Package, as_json: AsJson = False, profile: Profile = None, hom
 
 
 @app.command()
+def card(
+    endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.", show_default=False)],
+    sequence: Annotated[
+        int | None,
+        typer.Option(help="Audit record of the promotion. Default: the newest promotion.", min=1, show_default=False),
+    ] = None,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Write the model card of a promotion, in Markdown, from the passport that the recorder signed."""
+    from mlops_cli.audit import open_chain, public_key_of
+    from mlops_cli.entries import Entries
+    from mlops_runtime.rollout.card import model_card
+    from mlops_runtime.rollout.passport import PassportError, read_passport
+
+    with account(profile, home) as aws, shown(PassportError):
+        entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)
+        key, found = public_key_of(aws, entry), sorted(open_chain(aws, entry).passports().items())
+        wanted = [content for name, content in found if sequence is None or f"/{sequence:08d}-" in name]
+        if key is None or not wanted:
+            of = "" if sequence is None else f" of record {sequence}"
+            raise UserError(f"{endpoint} has no passport{of}; promotions get one since the unit's stack signs records")
+        passport = read_passport(wanted[-1], key.is_signed)
+    typer.echo(model_card(passport), nl=False)
+
+
+@app.command()
 def approve(
     package: Package,
     *,

@@ -57,8 +57,9 @@ class AuditRecords:
 
     def statements(self, name: str) -> list[iam.PolicyStatement]:
         """Return what a function needs to write records of one chain, sign and publish them."""
+        passports = self.bucket.arn_for_objects(f"passports/{name}/*")
         return [
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=self._objects(name)),
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[*self._objects(name), passports]),
             key_statement(self._unit.key, services=["s3"]),
             sign_statement(self.signing_key),
         ]

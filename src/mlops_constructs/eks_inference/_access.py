@@ -38,7 +38,7 @@ class EksAccess(RolloutAccess):
 
     def record(self) -> list[iam.PolicyStatement]:
         """Read what serves, append to the audit chain, move the live pointer."""
-        return [*self._audit(), self._package(), *look_statements(self.cluster)]
+        return [*self._audit(), self._package(), self._gates(), *look_statements(self.cluster)]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
         """Lock, call the functions, shift the weights of the one rule, watch alarms and targets, clean up, announce."""

@@ -64,7 +64,7 @@ class RolloutAccess:
 
     def record(self) -> list[iam.PolicyStatement]:
         """Read what serves, append to the audit chain, move the live pointer."""
-        return [*self._audit(), self._describe()]
+        return [*self._audit(), self._describe(), self._gates()]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
         """Lock, call the functions, make models, configs and the endpoint, watch it, clean up, announce."""
@@ -176,6 +176,12 @@ class RolloutAccess:
             ),
             key_statement(self.business_unit.key, services=["dynamodb"]),
         ]
+
+    def _gates(self) -> iam.PolicyStatement:
+        """What gates decided, which a passport names."""
+        return iam.PolicyStatement(
+            actions=["s3:GetObject"], resources=[self.business_unit.artifacts.arn_for_objects("gates/*")]
+        )
 
     def _volumes(self) -> list[iam.PolicyStatement]:
         """The volumes of the endpoint's instances, where they take a key.

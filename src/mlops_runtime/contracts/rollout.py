@@ -219,7 +219,8 @@ class AuditRecord:
     There is one chain an endpoint, and one a unit for its pauses, whose ``endpoint`` is the unit's name.
     ``serving_*`` is what SageMaker was serving when the record was written; ``candidate_package``, ``model_sha256`` and
     ``training_set_id`` say which model the execution was about. ``container_sha256`` is of its whole package, ``golden_sha256`` of
-    the golden requests, with their limits, that this very container has passed. A recovery's record stands for the execution that
+    the golden requests, with their limits, that this very container has passed, ``passport_sha256`` of the ``Passport`` that a
+    promotion got. A recovery's record stands for the execution that
     died too, which has none of its own: ``recovers`` is its ARN.
     """
 
@@ -240,6 +241,7 @@ class AuditRecord:
     recovers: str | None = None
     container_sha256: str | None = None
     golden_sha256: str | None = None
+    passport_sha256: str | None = None
     format: Literal["mlops.audit/1"] = "mlops.audit/1"
 
 

@@ -9,13 +9,14 @@ What others put into row or buckets stops no record: it is logged here and found
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.automation import PauseState
+from mlops_runtime.contracts.passport import Passport, passport_key
 from mlops_runtime.contracts.rollout import (
     AuditRecord,
     AuditSeal,
@@ -41,6 +42,7 @@ from mlops_runtime.rollout.audit import (
     verify,
     without_died,
 )
+from mlops_runtime.rollout.passport import broken_passports, passport_of, read_gate, sign_passport
 from mlops_runtime.rollout.promotions import next_promoted
 from mlops_runtime.rollout.seals import IsSigned, Sealer, broken_seals
 from mlops_runtime.rollout.serving import Serving, read_description, read_serving
@@ -199,16 +201,34 @@ class AuditChain:
         Args:
             is_signed: Whether a seal's signature is the unit's key's. Default: signatures are not looked at.
         """
-        row = self.table.read()
-        objects = self.contents()
+        row, objects = self.table.read(), self.contents()
         problems = verify(objects, endpoint=row.endpoint, head=row.audit_head, sequence=row.audit_sequence)
         if is_signed is None:
             return problems
-        return problems + broken_seals(objects, self.published(), row=row, is_signed=is_signed)
+        problems += broken_seals(objects, self.published(), row=row, is_signed=is_signed)
+        return problems + broken_passports(objects, self.passports(), is_signed=is_signed)
 
     def contents(self) -> dict[str, bytes]:
         """Return the chain's objects by key: records and their seals."""
         return self._all(self.bucket, f"audit/{self.table.endpoint}/")
+
+    def passports(self) -> dict[str, bytes]:
+        """Return the passports of the chain's promotions by key."""
+        return self._all(self.bucket, f"passports/{self.table.endpoint}/")
+
+    def write_passport(self, passport: Passport) -> str:
+        """Sign and write a passport, before the record that names it; return its hash.
+
+        Raises:
+            AuditError: If the chain was opened without a key.
+        """
+        if self.sealer is None:
+            raise AuditError(f"the audit chain of {self.table.endpoint} is open for reading: no key to sign with")
+        digest = content_hash(passport)
+        key = passport_key(passport.endpoint, passport.sequence, digest)
+        # one that is there already has another signature of the same passport
+        self._put_new(self.bucket, key, canonical_json(sign_passport(passport, self.sealer)))
+        return digest
 
     def published(self) -> dict[str, bytes] | None:
         """Return the published heads by key; None if the unit publishes none."""
@@ -290,7 +310,8 @@ def record(
         AuditError: If other writers kept moving the head.
     """
     serving = read_serving(sagemaker, chain.table.endpoint) if slots is None else read_slots(slots.read())
-    package = _package(sagemaker, serving)
+    description = _described(sagemaker, serving)
+    package = _package(description)
 
     def follow(row: LockRow) -> Move | AuditRecord:
         newest = chain.newest(row, LOOK_BACK)
@@ -300,6 +321,10 @@ def record(
         died = died_of(claim)
         is_told = died is not None and any(earlier.execution == died.execution for earlier in newest)
         new = next_record(row, without_died(claim) if is_told else claim, serving, package)
+        new = not_before(new, last_record(row))
+        if new.outcome is Outcome.PROMOTED:
+            passport = passport_of(new, package, description, read_gate(chain.s3, description))
+            new = replace(new, passport_sha256=chain.write_passport(passport))
         moves = claim.outcome is not Outcome.REJECTED and row.owner == claim.execution
         live = next_live(row, claim, serving, package) if moves else None
         return Move(
@@ -320,11 +345,15 @@ def _answer(written: AuditRecord) -> dict[str, Any]:
     }
 
 
-def _package(sagemaker: "SageMakerClient", serving: Serving | None) -> RegisteredPackage | None:
+def _described(sagemaker: "SageMakerClient", serving: Serving | None) -> Mapping[str, Any]:
+    """Return the description of what serves, empty where it has no package."""
     if serving is None or serving.version is None or serving.version.package is None:
-        return None
-    description: Mapping[str, Any] | None = read_description(sagemaker, serving.version.package)
+        return {}
+    return read_description(sagemaker, serving.version.package) or {}
+
+
+def _package(description: Mapping[str, Any]) -> RegisteredPackage | None:
     try:
-        return None if description is None else read_package(description)
+        return read_package(description) if description else None
     except PackageError:
         return None  # an unusable package has no baseline to point at

@@ -152,7 +152,8 @@ class SlotDeploy(Deploy):
             problems.append(f"the lock is held by {row.owner}")
         if row.lock_until is not None and row.lock_until > self.account.now + hold_seconds(MAXIMUM, 1800):
             problems.append("the lock is held for longer than an execution can run")
-        objects = {key: body for (bucket, key), body in self.account.objects.items() if bucket == "audit"}
+        stored = self.account.objects.items()
+        objects = {key: body for (bucket, key), body in stored if bucket == "audit" and key.startswith("audit/")}
         problems += verify(objects, endpoint=ENDPOINT, head=row.audit_head, sequence=row.audit_sequence)
         published = {key: body for (bucket, key), body in self.account.objects.items() if bucket == "heads"}
         problems += broken_seals(objects, published, row=row, is_signed=KMS.public.is_signed)

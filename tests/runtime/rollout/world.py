@@ -308,7 +308,8 @@ class World:
 
     def objects(self) -> dict[str, bytes]:
         """Return all audit records by key, without their seals."""
-        return {key: content for key, content in self.contents("audit").items() if not key.endswith(SEAL)}
+        found = self.contents("audit").items()
+        return {key: content for key, content in found if key.startswith("audit/") and not key.endswith(SEAL)}
 
     def contents(self, bucket: str) -> dict[str, bytes]:
         """Return all objects of a bucket."""

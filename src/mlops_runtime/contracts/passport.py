@@ -1,0 +1,66 @@
+"""What is known of a model when it is promoted, in one document that stands alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassportGate:
+    """What the gate decided of the model: verdict and reason, and the hash of the evaluation that it judged."""
+
+    verdict: str
+    reason: str
+    uri: str
+    evaluation_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passport:
+    """Written by the recorder at each promotion, beside the audit record of ``sequence``.
+
+    ``image``, ``artifact_sha256``, ``model_sha256`` and ``environment`` are what the package's container is made of,
+    ``container_sha256`` is of the whole of it. ``approver`` is whom SageMaker names, ``golden_sha256`` of the golden requests that
+    this very container has passed, ``training_execution`` the execution that trained and registered it. What is missing is null,
+    and ``not_recorded`` says why, by the field's name.
+    """
+
+    endpoint: str
+    sequence: int
+    at: str
+    execution: str
+    requested_by: str
+    package: str | None = None
+    container_sha256: str | None = None
+    image: str | None = None
+    artifact_sha256: str | None = None
+    model_sha256: str | None = None
+    environment: Mapping[str, str] | None = None
+    baseline_sha256: str | None = None
+    training_set_id: str | None = None
+    training_execution: str | None = None
+    code: str | None = None
+    evaluation_uri: str | None = None
+    gate: PassportGate | None = None
+    approver: str | None = None
+    approval: str | None = None
+    golden_sha256: str | None = None
+    spec_sha256: str | None = None
+    template_sha256: str | None = None
+    not_recorded: Mapping[str, str] = field(default_factory=dict)
+    format: Literal["mlops.passport/1"] = "mlops.passport/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedPassport:
+    """A passport and the signature of its hash, made with the key that signs audit records (DER, base64)."""
+
+    passport: Passport
+    key: str
+    signature: str
+    format: Literal["mlops.signed-passport/1"] = "mlops.signed-passport/1"
+
+
+def passport_key(endpoint: str, sequence: int, digest: str) -> str:
+    """Return ``passports/<endpoint>/<sequence, eight digits>-<first 16 of the passport's hash>.json``."""
+    return f"passports/{endpoint}/{sequence:08d}-{digest[:16]}.json"

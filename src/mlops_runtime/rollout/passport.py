@@ -1,0 +1,171 @@
+"""The passport of a promotion: put together from what record, package and gate say, signed, and read back.
+
+A fact that nobody recorded is named as such, with the reason; nothing is guessed.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
+from mlops_runtime.contracts.model import GateResult
+from mlops_runtime.contracts.passport import Passport, PassportGate, SignedPassport, passport_key
+from mlops_runtime.contracts.rollout import SEAL, AuditRecord
+from mlops_runtime.registry.catalog import gate_uri
+from mlops_runtime.registry.package import RegisteredPackage
+from mlops_runtime.rollout.seals import IsSigned, Sealer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MOST_BYTES = 1_000_000  # of a gate's result; a longer one is not read to its end and is not JSON then
+_OF_THE_RECORD = ("code", "container_sha256", "golden_sha256", "spec_sha256", "template_sha256")
+_NO_PACKAGE = "what serves has no package, or one that cannot be read"
+_WHY = {
+    "code": "a package names no revision of its training code; its image and the execution that trained it are named",
+    "template_sha256": "the recorder has no right to read the stack's template; spec_sha256 is of what the stack asks for",
+    "container_sha256": "the deployment's plan did not give the container's hash",
+    "golden_sha256": "no golden requests were passed by this container",
+    "baseline_sha256": "the package was registered without the hash of its baseline",
+    "approver": "SageMaker names nobody who changed the package last",
+    "approval": "the package has no approval description",
+    "spec_sha256": "the deployment's plan did not give the spec's hash",
+}
+
+
+class PassportError(ValueError):
+    """A passport is not what the recorder signed."""
+
+
+def passport_of(
+    record: AuditRecord, package: RegisteredPackage | None, description: Mapping[str, Any], gate: GateResult | str
+) -> Passport:
+    """Return the passport of a promotion.
+
+    Args:
+        record: The record of the promotion.
+        package: The package of what serves; None if it has none that can be read.
+        description: DescribeModelPackage's answer, empty without one.
+        gate: The gate's result, or why it is not known.
+    """
+    spec = None if package is None else package.spec
+    facts: dict[str, Any] = {
+        "package": None if package is None else package.arn,
+        "container_sha256": record.container_sha256,
+        "image": spec and spec.image,
+        "artifact_sha256": spec and spec.artifact_sha256,
+        "model_sha256": spec and spec.model_sha256,
+        "environment": spec and dict(spec.environment),
+        "baseline_sha256": spec and spec.baseline_sha256,
+        "training_set_id": spec and spec.training_set_id,
+        "training_execution": spec and spec.execution,
+        "code": None,
+        "evaluation_uri": spec and spec.evaluation_uri,
+        "gate": None if spec is None or isinstance(gate, str) else _gate(gate, spec.evaluation_uri),
+        "approver": None if package is None else package.approved_by,
+        "approval": description.get("ApprovalDescription"),
+        "golden_sha256": record.golden_sha256,
+        "spec_sha256": record.spec_sha256,
+        "template_sha256": None,
+    }
+    why = _WHY | {"gate": gate if isinstance(gate, str) else "the package does not say where its gate's result is"}
+    missing = {
+        name: why.get(name, _NO_PACKAGE) if package is not None or name in _OF_THE_RECORD else _NO_PACKAGE
+        for name, value in facts.items()
+        if value is None
+    }
+    return Passport(
+        endpoint=record.endpoint,
+        sequence=record.sequence,
+        at=record.at,
+        execution=record.execution,
+        requested_by=record.requested_by,
+        not_recorded=missing,
+        **facts,
+    )
+
+
+def sign_passport(passport: Passport, sealer: Sealer) -> SignedPassport:
+    """Sign a passport's hash."""
+    return SignedPassport(passport=passport, key=sealer.key, signature=sealer.sign(_statement(passport, sealer.key)))
+
+
+def read_passport(content: bytes | str, is_signed: IsSigned) -> Passport:
+    """Return a passport that the recorder signed.
+
+    Raises:
+        PassportError: If it is something else, or was changed.
+    """
+    try:
+        signed = from_json(SignedPassport, content)
+        signature = base64.b64decode(signed.signature, validate=True)
+    except (ContractError, binascii.Error) as error:
+        raise PassportError(f"not a signed passport: {error}") from error
+    if canonical_json(signed) != (content.encode() if isinstance(content, str) else content):
+        raise PassportError("the file is not as the recorder wrote it")
+    if not is_signed(_statement(signed.passport, signed.key), signature):
+        raise PassportError("the passport is not signed with the unit's key")
+    return signed.passport
+
+
+def _statement(passport: Passport, key: str) -> bytes:
+    return canonical_json({"format": passport.format, "key": key, "sha256": content_hash(passport)})
+
+
+def broken_passports(objects: Mapping[str, bytes], passports: Mapping[str, bytes], *, is_signed: IsSigned) -> list[str]:
+    """Return what is wrong with the passports that records name; one that none names is left by a writer that died.
+
+    Args:
+        objects: Content of each audit object by key.
+        passports: Content of each passport by key.
+        is_signed: Whether a message has this signature of the unit's key.
+    """
+    named: dict[str, str] = {}
+    for key, content in objects.items():
+        if not key.endswith(SEAL):
+            with suppress(ContractError):  # named by ``audit.verify``
+                record = from_json(AuditRecord, content)
+                if record.passport_sha256 is not None:
+                    digest = record.passport_sha256
+                    named[passport_key(record.endpoint, record.sequence, digest)] = digest
+    problems = [f"{key} is missing" for key in sorted(named.keys() - passports.keys())]
+    for key, content in sorted(passports.items()):
+        try:
+            passport = read_passport(content, is_signed)
+        except PassportError as error:
+            problems.append(f"{key}: {error}")
+            continue
+        if named.get(key, content_hash(passport)) != content_hash(passport):
+            problems.append(f"{key} is not the passport that its record names")
+    return problems
+
+
+def read_gate(s3: "S3Client", description: Mapping[str, Any]) -> GateResult | str:
+    """Return the gate's result of a package, or why it is not known; nothing that stands there can fail a record."""
+    metadata: Mapping[str, str] = description.get("CustomerMetadataProperties", {})
+    uri = gate_uri(metadata.get("evaluation_uri"))
+    if uri is None:
+        return "the package does not say where its gate's result is"
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read(MOST_BYTES + 1)
+        result = from_json(GateResult, body)
+    except (BotoCoreError, ClientError, ContractError) as error:
+        return f"{uri} cannot be read: {type(error).__name__}: {str(error)[:300]}"
+    registered = metadata.get("evaluation_sha256", result.evaluation_sha256)
+    if registered != result.evaluation_sha256:
+        return f"{uri} judged an evaluation of {result.evaluation_sha256}, registered is {registered}"
+    return result
+
+
+def _gate(result: GateResult, evaluation_uri: str) -> PassportGate | None:
+    uri = gate_uri(evaluation_uri)
+    if uri is None:
+        return None
+    return PassportGate(
+        verdict=result.verdict.value, reason=result.reason, uri=uri, evaluation_sha256=result.evaluation_sha256
+    )

@@ -1,0 +1,145 @@
+"""Passports: what they say, that they are signed, and what is found of those that records name."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World, record_of
+from tests.signing import SigningKms
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
+from mlops_runtime.contracts.model import GateResult, GateVerdict
+from mlops_runtime.contracts.passport import Passport, SignedPassport, passport_key
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome
+from mlops_runtime.registry.package import RegisteredPackage
+from mlops_runtime.rollout.audit import GENESIS, Claim
+from mlops_runtime.rollout.passport import PassportError, passport_of, read_passport, sign_passport
+from mlops_runtime.rollout.record import record
+
+KMS = SigningKms()
+GATE = GateResult(
+    verdict=GateVerdict.PASSED,
+    checks=(),
+    evaluation_uri=PACKAGE.evaluation_uri,
+    evaluation_sha256="9" * 64,
+    reason="better",
+)
+GATES = "gates/demand-forecast/one.json"
+
+
+@pytest.fixture
+def promoted(world: World) -> tuple[World, Claim]:
+    """An execution whose config serves and that holds the lock; its gate's result is stored."""
+    world.s3.put_object(Bucket="artifacts", Key=GATES, Body=canonical_json(GATE))
+    package = world.package()
+    world.version("demand-forecast-00000002", package)
+    world.serve("demand-forecast-00000002")
+    world.lock()
+    plan = {
+        "config_name": "demand-forecast-00000002",
+        "candidate_package": package,
+        "live": to_dict(world.pointer("demand-forecast-00000002", package)),
+    }
+    return world, Claim(outcome=Outcome.PROMOTED, reason="evidence", execution=EXECUTION, at=NOW, plan=plan)
+
+
+def _passports(world: World) -> dict[str, bytes]:
+    return {key: content for key, content in world.contents("audit").items() if key.startswith("passports/")}
+
+
+def _record(world: World) -> AuditRecord:
+    return from_json(AuditRecord, str(world.table.read().audit_last))
+
+
+def test_a_promotion_gets_one_signed_document(promoted: tuple[World, Claim]) -> None:
+    """From record, package and gate; what nobody recorded has a reason, and nothing is both there and missing."""
+    world, claim = promoted
+    record(claim, sagemaker=world.sagemaker, chain=world.chain)
+
+    ((key, content),) = _passports(world).items()
+    passport, last = read_passport(content, world.kms.public.is_signed), _record(world)
+
+    assert key == passport_key(ENDPOINT, 1, str(last.passport_sha256))
+    assert content_hash(passport) == last.passport_sha256
+    assert (passport.package, passport.training_set_id) == (last.serving_package, PACKAGE.training_set_id)
+    assert (passport.image, passport.model_sha256) == (PACKAGE.image, PACKAGE.model_sha256)
+    assert passport.approver == "arn:aws:sts::123456789012:assumed-role/Approver/ann"
+    assert passport.gate is not None
+    assert (passport.gate.verdict, passport.gate.uri) == ("PASSED", f"s3://artifacts/{GATES}")
+    facts = to_dict(passport)
+    assert {name for name in passport.not_recorded if facts.get(name) is not None} == set()
+    assert {"code", "template_sha256", "golden_sha256"} <= passport.not_recorded.keys()
+    assert all(reason for reason in passport.not_recorded.values())
+    assert world.problems() == []
+
+
+def test_a_retry_writes_none_again(promoted: tuple[World, Claim]) -> None:
+    """And what is no promotion gets none."""
+    world, claim = promoted
+    record(claim, sagemaker=world.sagemaker, chain=world.chain)
+    before = _passports(world)
+    record(claim, sagemaker=world.sagemaker, chain=world.chain)
+    rejected = Claim(outcome=Outcome.REJECTED, reason="lost", execution="retrain", at=NOW)
+    record(rejected, sagemaker=world.sagemaker, chain=world.chain)
+    assert _passports(world) == before
+    assert _record(world).passport_sha256 is None
+
+
+@pytest.mark.parametrize("gate", [None, b"junk", b"[" * 2_000_000], ids=["missing", "junk", "too long"])
+def test_a_gate_that_cannot_be_read_is_not_recorded(gate: bytes | None, promoted: tuple[World, Claim]) -> None:
+    """Whatever stands there, the promotion is recorded, and the passport says why it has no gate."""
+    world, claim = promoted
+    world.s3.delete_object(Bucket="artifacts", Key=GATES)
+    if gate is not None:
+        world.s3.put_object(Bucket="artifacts", Key=GATES, Body=gate)
+    record(claim, sagemaker=world.sagemaker, chain=world.chain)
+    (content,) = _passports(world).values()
+    passport = read_passport(content, world.kms.public.is_signed)
+    assert passport.gate is None
+    assert f"s3://artifacts/{GATES} cannot be read" in passport.not_recorded["gate"]
+
+
+def test_changed_and_missing_passports_are_found(promoted: tuple[World, Claim]) -> None:
+    """By the record that names them, and by their own signature."""
+    world, claim = promoted
+    record(claim, sagemaker=world.sagemaker, chain=world.chain)
+    ((key, content),) = _passports(world).items()
+    for changed in (content.replace(b"ann", b"bob"), b"junk", content + b" "):
+        world.s3.put_object(Bucket="audit", Key=key, Body=changed)
+        (problem,) = world.problems()
+        assert problem.startswith(f"{key}: ")
+    other = replace(from_json(SignedPassport, content).passport, approver="bob")
+    world.s3.put_object(Bucket="audit", Key=key, Body=canonical_json(sign_passport(other, world.kms.sealer)))
+    assert world.problems() == [f"{key} is not the passport that its record names"]
+    world.s3.delete_object(Bucket="audit", Key=key)
+    assert world.problems() == [f"{key} is missing"]
+
+
+def test_every_changed_byte_of_a_passport_is_found() -> None:
+    """A sample of positions over the whole file: none is free."""
+    passport = passport_of(record_of(1, GENESIS), None, {}, "no package")
+    content = canonical_json(sign_passport(passport, KMS.sealer))
+    assert read_passport(content, KMS.public.is_signed) == passport
+    for at in range(0, len(content), 41):
+        changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        with pytest.raises(PassportError):
+            read_passport(changed, KMS.public.is_signed)
+
+
+def test_a_model_without_a_package_says_so() -> None:
+    """Nothing is guessed: every fact of the package has the one reason."""
+    passport = passport_of(record_of(1, GENESIS), None, {}, "no package")
+    facts: dict[str, Any] = to_dict(passport)
+    missing = {name for name in Passport.__slots__ if facts.get(name) is None}
+    assert missing == passport.not_recorded.keys()
+    assert passport.not_recorded["model_sha256"] == "what serves has no package, or one that cannot be read"
+    assert passport.not_recorded["gate"] == passport.not_recorded["image"]
+
+
+def test_hashes_of_container_and_golden_requests_are_the_records() -> None:
+    """What the chain says of the very container."""
+    package = RegisteredPackage(spec=PACKAGE, arn="p", status="Completed", approval="Approved", approved_by="ann")
+    made = record_of(1, GENESIS, container_sha256="c" * 64, golden_sha256="d" * 64, spec_sha256="e" * 64)
+    passport = passport_of(made, package, {"ApprovalDescription": "good"}, GATE)
+    assert (passport.container_sha256, passport.golden_sha256, passport.spec_sha256) == ("c" * 64, "d" * 64, "e" * 64)
+    assert set(passport.not_recorded) == {"code", "template_sha256"}
