@@ -18,6 +18,8 @@ _G = (
 # SubjectPublicKeyInfo of an uncompressed point on P-256
 _PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 _Point = tuple[int, int] | None
+_Jacobian = tuple[int, int, int]  # x / z^2, y / z^3
+_INFINITY: _Jacobian = (1, 1, 0)
 
 
 def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
@@ -34,8 +36,8 @@ def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
     r, s = numbers
     digest = int.from_bytes(hashlib.sha256(message).digest(), "big")
     inverse = pow(s, -1, _N)
-    found = _add(_multiply(digest * inverse % _N, _G), _multiply(r * inverse % _N, point))
-    return found is not None and found[0] % _N == r
+    x, _, z = _sum_of_products(digest * inverse % _N, _G, r * inverse % _N, point)
+    return z != 0 and x * pow(z * z, -1, _P) % _P % _N == r
 
 
 def is_key(public_key: bytes) -> bool:
@@ -72,26 +74,42 @@ def _read_integer(der: bytes) -> tuple[int | None, bytes]:
     return int.from_bytes(body, "big"), der[2 + der[1] :]
 
 
-def _multiply(factor: int, point: _Point) -> _Point:
-    found: _Point = None
-    while factor:
-        if factor & 1:
-            found = _add(found, point)
-        point = _add(point, point)
-        factor >>= 1
+def _sum_of_products(one: int, first: tuple[int, int], other: int, second: tuple[int, int]) -> _Jacobian:
+    """Return ``one * first + other * second`` in one pass over the bits, without a division before the end."""
+    a, b = (*first, 1), (*second, 1)
+    table = {1: a, 2: b, 3: _add(a, b)}
+    found: _Jacobian = _INFINITY
+    for bit in range(max(one.bit_length(), other.bit_length()) - 1, -1, -1):
+        found = _double(found)
+        which = (one >> bit & 1) | (other >> bit & 1) << 1
+        if which:
+            found = _add(found, table[which])
     return found
 
 
-def _add(one: _Point, other: _Point) -> _Point:
-    if one is None:
-        return other
-    if other is None:
-        return one
-    if one[0] == other[0]:
-        if (one[1] + other[1]) % _P == 0:
-            return None
-        slope = (3 * one[0] * one[0] - 3) * pow(2 * one[1], -1, _P) % _P
-    else:
-        slope = (other[1] - one[1]) * pow(other[0] - one[0], -1, _P) % _P
-    x = (slope * slope - one[0] - other[0]) % _P
-    return x, (slope * (one[0] - x) - one[1]) % _P
+def _double(point: _Jacobian) -> _Jacobian:
+    """See: https://hyperelliptic.org/EFD/g1p/auto-shortw-jacobian-3.html#doubling-dbl-2001-b."""
+    x, y, z = point
+    if z == 0 or y == 0:
+        return _INFINITY
+    square, cube = z * z % _P, y * y % _P
+    product, alpha = x * cube % _P, 3 * (x - square) * (x + square) % _P
+    new = (alpha * alpha - 8 * product) % _P
+    return new, (alpha * (4 * product - new) - 8 * cube * cube) % _P, ((y + z) ** 2 - cube - square) % _P
+
+
+def _add(one: _Jacobian, other: _Jacobian) -> _Jacobian:
+    """See: https://hyperelliptic.org/EFD/g1p/auto-shortw-jacobian-3.html#addition-add-1998-cmo-2."""
+    if one[2] == 0 or other[2] == 0:
+        return one if other[2] == 0 else other
+    (x1, y1, z1), (x2, y2, z2) = one, other
+    square1, square2 = z1 * z1 % _P, z2 * z2 % _P
+    left, right = x1 * square2 % _P, x2 * square1 % _P
+    up, down = y1 * square2 * z2 % _P, y2 * square1 * z1 % _P
+    if left == right:
+        return _double(one) if up == down else _INFINITY
+    wide, high = (right - left) % _P, (down - up) % _P
+    wide2 = wide * wide % _P
+    wide3, middle = wide * wide2 % _P, left * wide2 % _P
+    x = (high * high - wide3 - 2 * middle) % _P
+    return x, (high * (middle - x) - up * wide3) % _P, wide * z1 * z2 % _P
