@@ -160,7 +160,12 @@ def test_what_stores_the_spec_asks_neither_sagemaker_nor_the_cluster(served: Any
     allowed = served.allowed("ServiceRolloutServingSpecRolePolicy")
     assert not [action for action in allowed if action.startswith(("sagemaker:", "eks:", "elasticloadbalancing:"))]
     suffixes = {resource["Fn::Join"][1][-1] for resource in allowed["s3:PutObject"]}
-    assert suffixes == {"/specs/demand-forecast/*", "/audit/demand-forecast/*"}
+    assert suffixes == {
+        "/specs/demand-forecast/*",
+        "/audit/demand-forecast/*",
+        "/heads/demand-forecast/*",
+        "/passports/demand-forecast/*",
+    }
 
 
 def test_the_spec_comes_after_all_that_a_rollout_needs(served: Any) -> None:
