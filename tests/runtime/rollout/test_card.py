@@ -18,7 +18,12 @@ GATE = GateResult(
     reason="better",
 )
 REGISTERED = RegisteredPackage(
-    spec=PACKAGE, arn="arn:model-package/demand-forecast/7", status="Completed", approval="Approved", approved_by="ann"
+    spec=PACKAGE,
+    arn="arn:model-package/demand-forecast/7",
+    status="Completed",
+    approval="Approved",
+    approved_by="ann",
+    container_sha256="c" * 64,
 )
 
 

@@ -138,7 +138,14 @@ def test_a_model_without_a_package_says_so() -> None:
 
 def test_hashes_of_container_and_golden_requests_are_the_records() -> None:
     """What the chain says of the very container."""
-    package = RegisteredPackage(spec=PACKAGE, arn="p", status="Completed", approval="Approved", approved_by="ann")
+    package = RegisteredPackage(
+        spec=PACKAGE,
+        arn="p",
+        status="Completed",
+        approval="Approved",
+        approved_by="ann",
+        container_sha256="c" * 64,
+    )
     made = record_of(1, GENESIS, container_sha256="c" * 64, golden_sha256="d" * 64, spec_sha256="e" * 64)
     passport = passport_of(made, package, {"ApprovalDescription": "good"}, GATE)
     assert (passport.container_sha256, passport.golden_sha256, passport.spec_sha256) == ("c" * 64, "d" * 64, "e" * 64)
