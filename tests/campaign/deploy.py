@@ -88,7 +88,7 @@ class Deploy:
             account.version(OLD, self.champion)
             account.endpoints[ENDPOINT] = Endpoint(OLD)
             self._point(f"s3://artifacts/{key}")
-            self._promote()
+            self.promote(self.champion)
 
     def request(self, reason: str = "approval", **changes: Any) -> dict[str, Any]:
         """Return an input of the machine; an approval is of package 2."""
@@ -229,29 +229,28 @@ class Deploy:
             problems.append(f"orphan endpoints {', '.join(others)}")
         return problems
 
-    @property
-    def _container(self) -> str:
-        return str(self.account.packages[self.champion]["CustomerMetadataProperties"]["container_sha256"])
+    def _container(self, package: str) -> str:
+        return str(self.account.packages[package]["CustomerMetadataProperties"]["container_sha256"])
 
-    def _promote(self) -> None:
-        """Let the chain show the package that serves as promoted."""
+    def promote(self, package: str) -> None:
+        """Let the chain show a package as promoted."""
+        row = self.table.read()
         record = AuditRecord(
             endpoint=ENDPOINT,
-            sequence=1,
-            previous="0" * 64,
+            sequence=row.audit_sequence + 1,
+            previous=row.audit_head,
             outcome=Outcome.PROMOTED,
             reason="",
             execution="arn:aws:states:us-east-1:123456789012:execution:Deploy:earlier",
             at="2017-07-01T00:00:00Z",
             requested_by="ann",
-            candidate_package=self.champion,
-            container_sha256=self._container,
+            candidate_package=package,
+            container_sha256=self._container(package),
         )
-        row, seal = self.table.read(), KMS.sealer.seal(record)
-        objects = self.account.objects
-        objects[("audit", audit_key(ENDPOINT, 1, seal.sha256))] = canonical_json(record)
-        objects[("audit", seal_key(ENDPOINT, 1, seal.sha256))] = canonical_json(seal)
-        objects[("heads", published_key(ENDPOINT, 1, seal.sha256))] = canonical_json(seal)
+        seal, objects = KMS.sealer.seal(record), self.account.objects
+        objects[("audit", audit_key(ENDPOINT, record.sequence, seal.sha256))] = canonical_json(record)
+        objects[("audit", seal_key(ENDPOINT, record.sequence, seal.sha256))] = canonical_json(seal)
+        objects[("heads", published_key(ENDPOINT, record.sequence, seal.sha256))] = canonical_json(seal)
         self.table.move_head(row, record, seal.sha256, seal=seal, promoted=next_promoted(row, record))
 
     def _point(self, spec_uri: str) -> None:
@@ -270,7 +269,7 @@ class Deploy:
             execution="arn:aws:states:us-east-1:123456789012:execution:Deploy:earlier",
             since="2017-07-01T00:00:00Z",
             artifact_sha256="a" * 64,
-            container_sha256=self._container,
+            container_sha256=self._container(self.champion),
         )
         boto3_dynamodb().update_item(
             TableName="rollout",

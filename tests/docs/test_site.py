@@ -15,6 +15,7 @@ import yaml
 
 import mlops_constructs
 from mlops_cli.__main__ import app
+from mlops_constructs import compliance
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -116,7 +117,8 @@ def test_code_of_a_page_uses_what_is_there(page: Path, block: str) -> None:
     }
     constructs = {name for name in called if name[0].isupper()}
 
-    assert constructs <= {*mlops_constructs.__all__, "EndpointClient", "FeatureStoreClient", "Path", "Tags"}, page
+    of_others = {"EndpointClient", "FeatureStoreClient", "Path", "Tags", "Validations"}
+    assert constructs <= {*mlops_constructs.__all__, *compliance.__all__, *of_others}, page
 
 
 @pytest.mark.parametrize(

@@ -82,20 +82,25 @@ def test_a_rollback_finds_the_model_before_though_its_slot_was_taken(slots: Any)
 
 
 def test_a_rollback_goes_to_the_model_that_is_named(slots: Any) -> None:
-    """``mlops rollback --to``: any approved package of the group, also one that no slot ever ran."""
+    """``mlops rollback --to``: any approved package that was promoted, also one that no slot has any longer."""
     world = slots()
     third = world.account.package(3)
+    world.promote(third)
     result = world.run(reason="rollback", model_package_arn=third)
     assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
     assert package_of(world) == third
-    unapproved = world.account.package(4, approval="Rejected")
-    assert world.run(reason="rollback", model_package_arn=unapproved).outcome == "REFUSED"
+    never_promoted = world.account.package(4)
+    assert world.run(reason="rollback", model_package_arn=never_promoted).outcome == "REFUSED"
+    rejected = world.account.package(5, approval="Rejected")
+    world.promote(rejected)
+    assert world.run(reason="rollback", model_package_arn=rejected).outcome == "REFUSED"
     assert package_of(world) == third
 
 
 def test_a_rollback_leaves_a_live_slot_that_is_ill(slots: Any) -> None:
     """Its health is not asked: that it is ill must not keep it there."""
     world = slots(live_pods=0)
+    world.promote(world.challenger)
     result = world.run(reason="rollback", model_package_arn=world.challenger)
     assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
     assert package_of(world) == world.challenger
@@ -213,6 +218,7 @@ def test_what_has_nothing_better_to_go_back_to_stays_without_a_record(
 ) -> None:
     """What a rollback flees from must not come back, and a first model has none before it."""
     world = slots(**changes)
+    world.promote(world.challenger)
     result = world.run(
         Fault("lambda:invoke record", "access denied", always=True), model_package_arn=world.challenger, **request_
     )

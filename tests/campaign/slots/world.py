@@ -93,6 +93,7 @@ class SlotDeploy(Deploy):
         if account.serves:
             self._serve()
             self._point(f"s3://artifacts/{key}")
+            self.promote(self.champion)
 
     def run(
         self,
