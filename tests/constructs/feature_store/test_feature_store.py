@@ -130,7 +130,7 @@ def test_nothing_is_locked_in_development(lock_file: Path) -> None:
     stack, _ = _store(lock_file, _group("stock"), profile=Profile.DEVELOPMENT)
 
     buckets = Template.from_stack(stack).find_resources("AWS::S3::Bucket").values()
-    assert len(buckets) == 6
+    assert len(buckets) == 7
     assert not [bucket for bucket in buckets if "ObjectLockConfiguration" in bucket["Properties"]]
 
 
