@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.request
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -206,8 +205,7 @@ class Shop:
 
 def tell(cloud: local_cloud.Cloud, quotas: dict[str, float]) -> None:
     """Set the account's quotas, in place of those before."""
-    with urllib.request.urlopen(f"{cloud.endpoint_url}/_mlops/quotas", json.dumps(quotas).encode()):  # noqa: S310 - loopback
-        return
+    cloud.call("/_mlops/quotas", quotas)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ _VOLATILE = re.compile(
     r"|approximate|responsemetadata|itemcount|sizebytes|storedbytes|reason|sequence|metadata_location|previous_metadata"
     r"|nexttoken|^mastertoken$|lastupdat"
 )
+_PASSING = (("State", "Pending"), ("State", "Active"))
 
 
 def settings(cloud: Cloud) -> dict[str, str]:
@@ -55,7 +56,9 @@ def _first_difference(before: Any, after: Any, path: str = "") -> str:
 def _steady(value: Any) -> Any:
     """Leave out what changes on its own, read documents that are texts, and put lists in an order."""
     if isinstance(value, dict):
-        return {key: _steady(item) for key, item in value.items() if not _VOLATILE.search(str(key))}
+        # a function whose code or network has just changed is pending for a moment
+        steady = {key: item for key, item in value.items() if (key, item) not in _PASSING}
+        return {key: _steady(item) for key, item in steady.items() if not _VOLATILE.search(str(key))}
     if isinstance(value, list):
         return sorted((_steady(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True, default=str))
     if isinstance(value, str) and value[:1] in ("{", "["):

@@ -16,3 +16,9 @@ def test_times_and_versions_do_not_count() -> None:
     other = {"LastModified": "2", "Version": "4", "Policy": '{"a": [1, 2], "b": 1}', "MemorySize": 128}
     assert _steady(one) == _steady(other)
     assert _steady({**other, "MemorySize": 192}) != _steady(one)
+
+
+def test_a_function_that_is_pending_is_as_before() -> None:
+    """It is active in a moment; a rule that is switched off is another rule."""
+    assert _steady({"State": "Pending", "Timeout": 3}) == _steady({"State": "Active", "Timeout": 3})
+    assert _steady({"State": "DISABLED"}) != _steady({"State": "ENABLED"})
