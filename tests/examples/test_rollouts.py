@@ -417,6 +417,8 @@ def test_the_chain_is_whole(shop: Shop) -> None:
     assert [r.outcome for r in records if r.outcome not in (Outcome.PROMOTED, Outcome.UNCHANGED)] == [
         Outcome.REFUSED,
         Outcome.REFUSED,
+        Outcome.REFUSED,
+        Outcome.REFUSED,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,

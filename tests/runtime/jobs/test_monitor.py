@@ -1,5 +1,6 @@
 """The job on the embedded cloud: a real endpoint's captures, counted, explained and decided as the functions would."""
 
+import hashlib
 import json
 import random
 import time
@@ -200,7 +201,7 @@ def job(cloud, models, tmp_path_factory) -> Job:
         endpoint=ENDPOINT, config=ENDPOINT, model=ENDPOINT, model_package_arn="arn:p/1", model_sha256=model.sha256,
         artifact_uri=f"s3://{ARTIFACTS}/models/model.tar.gz", baseline_uri=f"s3://{ARTIFACTS}/evaluations/{ENDPOINT}/1/baseline.json",
         baseline_sha256=content_hash(baseline), evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x",
-        spec_uri="s3://x", execution="arn:e", since=SINCE,
+        spec_uri="s3://x", execution="arn:e", since=SINCE, artifact_sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
     )  # fmt: skip
     made.dynamodb.put_item(
         TableName=TABLE, Item={"endpoint": {"S": ENDPOINT}, "live": {"S": canonical_json(live).decode()}}
