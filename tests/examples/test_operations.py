@@ -22,6 +22,7 @@ from examples.retail.loop import Loop
 from mlops_constructs import BusinessUnit, EndpointCapacity, ModelEndpoint, ModelImage, ModelRegistry, Profile
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
+from mlops_runtime.contracts.rollout import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,3 +235,16 @@ def test_the_role_may_do_nothing_else(pilot: Pilot) -> None:
     assert denied.rstrip().endswith("; docs/operations.md lists what each command needs")
     assert len(denied.splitlines()) == 1
     assert "Traceback" not in approve
+
+
+def test_a_promotion_has_a_card(pilot: Pilot) -> None:
+    """Written from the signed passport of the newest promotion, or of the one that is named; what has none is refused."""
+    newest = pilot.mlops("models", "card", "pilot-first")
+    assert newest.splitlines()[0].startswith("# pilot-first: ")
+    assert "| Code | not recorded: " in newest
+    promoted = [r for r in pilot.loop.audit() if r.outcome is Outcome.PROMOTED]
+    assert promoted[-1].container_sha256 is not None
+    assert promoted[-1].container_sha256 in newest
+    first = pilot.mlops("models", "card", "pilot-first", "--sequence", promoted[0].sequence)
+    assert str(promoted[0].candidate_package) in first
+    assert "has no passport of record 99" in pilot.mlops("models", "card", "pilot-first", "--sequence", 99, code=1)
