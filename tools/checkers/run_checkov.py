@@ -5,6 +5,7 @@
 """Check templates with checkov: ``uv run --script tools/checkers/run_checkov.py TEMPLATE...`` prints the findings as JSON."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,10 @@ def main(templates: list[str]) -> None:
     # without --skip-download it asks its vendor for policies, offline for a minute
     options = ["--framework", "cloudformation", "--skip-download", "--quiet", "--compact", "--output", "json"]
     program = Path(sys.executable).with_name("checkov")
-    result = subprocess.run([str(program), *files, *options], capture_output=True, text=True, check=False)
+    # once an hour it asks its registry for a newer version of itself
+    environment = {**os.environ, "CKV_SKIP_PACKAGE_UPDATE_CHECK": "true"}
+    command = [str(program), *files, *options]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     report = json.loads(result.stdout)
     if report.get("summary", {}).get("parsing_errors"):
         raise SystemExit(
