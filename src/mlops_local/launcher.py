@@ -53,6 +53,7 @@ from mlops_local import (
     state_machines,
     stepfunctions,
     taken_names,
+    template_references,
 )
 from mlops_local.egress import service as egress
 from mlops_local.egress.refusals import with_refusals
@@ -82,6 +83,7 @@ _MODULES = (
     cloudformation,
     custom_resources,
     stack_order,
+    template_references,
     deleted_stacks,
     taken_names,
     security_groups,
