@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
@@ -131,6 +131,9 @@ def upgrade(
     with tempfile.TemporaryDirectory() as rendered:
         files = render(answers, Path(rendered) / "project")
     made: Mapping[str, str] = record["files"]
+    elsewhere = [f"{name!r}, which {why}" for name in {**made, **files} if (why := _elsewhere(folder, name))]
+    if elsewhere:
+        raise UserError(f"nothing was changed: {RECORD} names {'; '.join(elsewhere)}; restore it and them from git")
     change = changes(
         made, files, {name: (folder / name).read_bytes() for name in {*made, *files} if (folder / name).is_file()}
     )
@@ -220,7 +223,9 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
-        part.write_bytes(content)
+        part.unlink(missing_ok=True)  # a link there would lead the bytes elsewhere
+        with part.open("xb") as file:
+            file.write(content)
         part.replace(path)
 
 
@@ -276,6 +281,26 @@ def _record(answers: Answers, files: Mapping[str, bytes]) -> bytes:
     return (json.dumps(document, indent=2) + "\n").encode()
 
 
+def _elsewhere(folder: Path, name: str) -> str | None:
+    """Say how the path of a file leads out of the repository; None if it does not."""
+    parts = name.split("/")
+    if not name:
+        return "is empty"
+    if "\\" in name:
+        return "holds a backslash"
+    if PurePosixPath(name).is_absolute() or Path(name).is_absolute():
+        return "is absolute"
+    if ".." in parts:
+        return "holds '..'"
+    if any(part.lower() == ".git" for part in parts):
+        return "is git's"
+    try:
+        is_inside = (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a circle of links, or a zero byte
+        is_inside = False
+    return None if is_inside else "leads out of the repository"
+
+
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
@@ -284,10 +309,14 @@ def _read_record(folder: Path) -> dict[str, Any]:
         )
     try:
         record = json.loads(path.read_text("utf-8"))
+        answers, files = record["answers"], record["files"]
         is_ours = (
-            record["format"] == _FORMAT and set(record["answers"]) == {"unit", "model", "kind"} and record["files"]
+            record["format"] == _FORMAT
+            and set(answers) == {"unit", "model", "kind"}
+            and files
+            and all(isinstance(text, str) for text in [*answers.values(), *files.values()])
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         is_ours = False
     if not is_ours:
         raise UserError(f"nothing was changed: {path} is not of the format {_FORMAT!r}; restore it from git")

@@ -242,6 +242,14 @@ def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> 
             '{"format": "mlops.project/1", "answers": {"unit": "x", "model": "forecast", "kind": "number"}, "files": {"a": "b"}}',
             "holds answers that are none: --unit must be 2 to 20 lower-case letters",
         ),
+        (
+            '{"format": "mlops.project/1", "answers": {"unit": "demand", "model": "forecast", "kind": "number"}, "files": ["a"]}',
+            "is not of the format",
+        ),
+        (
+            '{"format": "mlops.project/1", "answers": {"unit": "demand", "model": "forecast", "kind": 1}, "files": {"a": "b"}}',
+            "is not of the format",
+        ),
     ],
 )
 def test_fails_to_upgrade_what_was_not_made_here(
@@ -257,6 +265,87 @@ def test_fails_to_upgrade_what_was_not_made_here(
     assert result.stderr.startswith("mlops: nothing was changed: ")
     assert problem in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ([] if record is None else [RECORD])
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("../outside/kept.txt", "holds '..'"),
+        ("ci/../../outside/kept.txt", "holds '..'"),
+        ("{outside}/kept.txt", "is absolute"),
+        ("link/kept.txt", "leads out of the repository"),
+        ("link.txt", "leads out of the repository"),
+        ("circle/a", "leads out of the repository"),
+        ("a\0", "leads out of the repository"),
+        (".git/config", "is git's"),
+        ("sub/.GIT/config", "is git's"),
+        ("ci\\aws.sh", "holds a backslash"),
+        ("", "is empty"),
+    ],
+)
+def test_fails_to_upgrade_outside_of_the_repository(in_process: Run, tmp_path: Path, name: str, problem: str) -> None:
+    """A record with paths that lead elsewhere is refused by their names; nothing is deleted or written, there or here."""
+    assert in_process("new", "shop", *GOOD).returncode == 0
+    shop, outside = tmp_path / "shop", tmp_path / "outside"
+    for folder in (outside, shop / ".git", shop / "sub/.GIT"):
+        folder.mkdir(parents=True)
+        for file in ("kept.txt", "config"):
+            (folder / file).write_text("kept\n")
+    (shop / "link").symlink_to(outside, target_is_directory=True)
+    (shop / "link.txt").symlink_to(outside / "kept.txt")
+    (shop / "circle").symlink_to(shop / "circle")
+    (shop / "gone.py").write_text("# the template has it no more\n")
+    name = name.format(outside=outside)
+    record = json.loads((shop / RECORD).read_text())
+    record["files"] |= {name: digest(b"kept\n"), "gone.py": digest((shop / "gone.py").read_bytes())}
+    (shop / RECORD).write_text(json.dumps(record))
+    before = _all_files(tmp_path)
+
+    result = in_process("upgrade", cwd=shop)
+
+    assert result.returncode == 1
+    assert f"nothing was changed: {RECORD} names {name!r}, which {problem}" in result.stderr
+    assert _all_files(tmp_path) == before
+
+
+def test_fails_to_upgrade_through_a_link_on_the_way_of_the_template(in_process: Run, tmp_path: Path) -> None:
+    """A folder of the template that is a link to elsewhere is not written through."""
+    assert in_process("new", "shop", *GOOD).returncode == 0
+    shop, outside = tmp_path / "shop", tmp_path / "outside"
+    (shop / "ci").rename(outside)
+    (shop / "ci").symlink_to(outside, target_is_directory=True)
+    (outside / "aws.sh").write_text("# of an older version\n")
+    record = json.loads((shop / RECORD).read_text())
+    record["files"]["ci/aws.sh"] = digest((outside / "aws.sh").read_bytes())
+    (shop / RECORD).write_text(json.dumps(record))
+
+    result = in_process("upgrade", cwd=shop)
+
+    assert result.returncode == 1
+    assert f"{RECORD} names 'ci/aws.sh', which leads out of the repository" in result.stderr
+    assert (outside / "aws.sh").read_text() == "# of an older version\n"
+
+
+def test_an_upgrade_writes_through_no_link_beside_a_file(in_process: Run, tmp_path: Path) -> None:
+    """The part that a file is written to before it gets its name may be a link to elsewhere; it gives way."""
+    assert in_process("new", "shop", *GOOD).returncode == 0
+    shop, kept = tmp_path / "shop", tmp_path / "kept.txt"
+    kept.write_text("kept\n")
+    (shop / "app.py").write_text("# of an older version\n")
+    (shop / "app.py.part").symlink_to(kept)
+    record = json.loads((shop / RECORD).read_text())
+    record["files"]["app.py"] = digest((shop / "app.py").read_bytes())
+    (shop / RECORD).write_text(json.dumps(record))
+
+    assert in_process("upgrade", cwd=shop).returncode == 0
+
+    assert kept.read_text() == "kept\n"
+    assert "def build" in (shop / "app.py").read_text()
+    assert not (shop / "app.py").is_symlink()
+
+
+def _all_files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_what_is_missing_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
