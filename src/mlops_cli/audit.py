@@ -109,9 +109,8 @@ def verify(
             entry = Entries(ssm=aws.client("ssm")).chain(name)
             chain = open_chain(aws, entry)
             key = key or public_key_of(aws, entry)
-            is_signed = None if key is None else key.is_signed
             # a writer may be between row and object: what is wrong must be so twice
-            problems = chain.problems(is_signed) and chain.problems(is_signed)
+            problems = chain.problems(key.is_signed) and chain.problems(key.is_signed)
             count = chain.table.read().audit_sequence
     if problems:
         for problem in problems:
@@ -136,10 +135,6 @@ def export(
     with account(profile, home) as aws:
         entry = Entries(ssm=aws.client("ssm")).chain(name)
         chain, key = open_chain(aws, entry), public_key_of(aws, entry)
-        if key is None:
-            raise UserError(
-                f"the records of {name} are not signed yet; deploy the unit's stack with this version first"
-            )
         copied = CopyOfChain(
             name=name, objects=chain.contents(), published=chain.published(), passports=chain.passports() or None
         )
@@ -172,8 +167,8 @@ def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain"
     )
 
 
-def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKey | None":
-    """Return the public half of the key that signs a chain; None if its unit was deployed before there was one."""
+def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKey":
+    """Return the public half of the key that signs a chain."""
     from mlops_cli.entries import Entries
     from mlops_runtime.contracts.automation import UnitEntry
     from mlops_runtime.rollout.public_key import PublicKey
@@ -183,6 +178,4 @@ def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKe
     else:
         unit = Entries(ssm=aws.client("ssm")).unit(entry.unit)
         key = unit.signing_key
-    if key is None:
-        return None
     return PublicKey(der=aws.client("kms").get_public_key(KeyId=key)["PublicKey"])

@@ -138,9 +138,11 @@ def card(
         entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)
         key, found = public_key_of(aws, entry), sorted(open_chain(aws, entry).passports().items())
         wanted = [content for name, content in found if sequence is None or f"/{sequence:08d}-" in name]
-        if key is None or not wanted:
+        if not wanted:
             of = "" if sequence is None else f" of record {sequence}"
-            raise UserError(f"{endpoint} has no passport{of}; promotions get one since the unit's stack signs records")
+            raise UserError(
+                f"{endpoint} has no passport{of}; each promotion gets one, see: mlops audit show {endpoint}"
+            )
         passport = read_passport(wanted[-1], key.is_signed)
     typer.echo(model_card(passport), nl=False)
 

@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -39,17 +38,6 @@ def test_a_unit_is_paused_and_resumed_on_the_record(on_cloud: Run, deployed: Dep
     records = deployed.unit_chain.newest(deployed.unit_chain.table.read(), 5)
     assert [record.outcome for record in records] == [Outcome.PAUSED, Outcome.RESUMED]
     assert deployed.problems(deployed.unit_chain) == []
-
-
-def test_fails_without_a_key_that_signs(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """A stack from before there was one; nothing is paused without a record."""
-    deployed.publish(replace(deployed.unit_entry, pause_key=None))
-    result = on_cloud("pause", deployed.name, "--reason", "stocktaking")
-    deployed.publish(deployed.unit_entry)
-
-    assert result.returncode == 1
-    assert "has no key that signs its pauses; deploy its stack" in result.stderr
-    assert deployed.unit_chain.table.read().audit_sequence == 0
 
 
 def test_the_time_is_the_clouds(on_cloud: Run, deployed: DeployedUnit) -> None:

@@ -188,7 +188,19 @@ class Denied:
         return replace(UNIT, unit=entry.unit)
 
 
-UNITS = [UnitEntry(unit=name, automation_table="t", audit_bucket="a", artifacts_bucket="a", bus="b") for name in "abc"]
+UNITS = [
+    UnitEntry(
+        unit=name,
+        automation_table="t",
+        audit_bucket="a",
+        artifacts_bucket="a",
+        bus="b",
+        heads_bucket="h",
+        signing_key="s",
+        pause_key="p",
+    )
+    for name in "abc"
+]
 
 
 def test_a_unit_that_may_not_be_read_is_named_and_the_others_are_shown() -> None:

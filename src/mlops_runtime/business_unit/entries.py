@@ -12,8 +12,9 @@ def entry_name(entry: Entry) -> str:
     """Return the name of an entry's parameter.
 
     Example:
-        >>> entry_name(UnitEntry(unit="demand", automation_table="t", audit_bucket="a", artifacts_bucket="b", bus="c"))
-        '/mlops/demand/unit'
+        >>> entry_name(FeatureStoreEntry(
+        ...     unit="demand", database="d", data_bucket="b", training_sets_bucket="t", manifests_bucket="m"))
+        '/mlops/demand/features'
     """
     if isinstance(entry, UnitEntry):
         return f"{ROOT}{entry.unit}/unit"

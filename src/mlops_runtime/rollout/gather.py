@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import ContractError
-from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LockRow, ServingSpec
+from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LockRow, ServingSpec, audit_key
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.serving import serving, versions
 from mlops_runtime.registry.approval import ApprovalRule, approval_problems
@@ -20,7 +21,7 @@ from mlops_runtime.rollout.plan import Facts, live_pointer
 from mlops_runtime.rollout.preflight import verified_spec, wanted_package
 from mlops_runtime.rollout.promotions import promotion
 from mlops_runtime.rollout.quota import Quotas
-from mlops_runtime.rollout.record import AuditChain
+from mlops_runtime.rollout.record import read_record
 from mlops_runtime.rollout.serving import Serving, Version, read_description, read_serving, read_version
 from mlops_runtime.rollout.succession import way_back
 from mlops_runtime.rollout.table import RolloutTable
@@ -176,8 +177,16 @@ class Sources:
         """Return what the chain shows of the package's container; a new model is held to its approval and needs no look."""
         if registered is None or request.reason is DeployReason.APPROVAL:
             return None
-        chain = AuditChain(s3=self.s3, bucket=self.audit_bucket, table=self.table)
-        return promotion(row, registered.container_sha256, chain.at)
+        return promotion(row, registered.container_sha256, partial(self._record, row.endpoint))
+
+    def _record(self, endpoint: str, sequence: int, digest: str) -> AuditRecord | None:
+        try:
+            return read_record(self.s3, self.audit_bucket, audit_key(endpoint, sequence, digest), digest)
+        except ClientError as error:
+            # S3 says so of what is gone to whom may not list
+            if error.response["Error"]["Code"] != "AccessDenied":
+                raise
+        return None
 
 
 def alarm_states(cloudwatch: "CloudWatchClient", names: Sequence[str]) -> dict[str, str]:

@@ -84,14 +84,14 @@ class AuditChain:
         s3: Client.
         bucket: Audit bucket.
         table: The row.
-        heads: Bucket in which heads are published. Default: the unit has none yet; none is published or looked for.
+        heads: Bucket in which heads are published.
         sealer: Signs records. Default: the chain is only read.
     """
 
     s3: "S3Client"
     bucket: str
     table: RolloutTable
-    heads: str | None = None
+    heads: str
     sealer: Sealer | None = None
 
     @classmethod
@@ -121,10 +121,9 @@ class AuditChain:
             return
         content = canonical_json(seal)
         self._put(seal_key(seal.endpoint, seal.sequence, seal.sha256), content)
-        if self.heads is not None:
-            key = published_key(seal.endpoint, seal.sequence, seal.sha256)
-            if not self._put_new(self.heads, key, content):
-                logger.error("s3://%s/%s is published with another content", self.heads, key)
+        key = published_key(seal.endpoint, seal.sequence, seal.sha256)
+        if not self._put_new(self.heads, key, content):
+            logger.error("s3://%s/%s is published with another content", self.heads, key)
 
     def append(self, decide: Callable[[LockRow], Move | T]) -> AuditRecord | T:
         """Append what is decided on the row as it stands at the moment of writing; its time is not before the last record's.
@@ -165,21 +164,6 @@ class AuditChain:
                 return new
         raise AuditError(f"the audit chain of {self.table.endpoint} moved {ATTEMPTS} times while it was appended to")
 
-    def at(self, sequence: int, digest: str) -> AuditRecord | None:
-        """Return the record of a sequence, if it has the hash.
-
-        Args:
-            sequence: Its sequence.
-            digest: Its hash.
-        """
-        try:
-            return self._record(sequence, digest)
-        except ClientError as error:
-            # S3 says so of what is gone to whom may not list
-            if error.response["Error"]["Code"] != "AccessDenied":
-                raise
-        return None
-
     def newest(self, row: LockRow, count: int) -> list[AuditRecord]:
         """Return up to ``count`` records that end at the row's head, oldest first; fewer where one is missing or changed.
 
@@ -188,7 +172,9 @@ class AuditChain:
         found: list[AuditRecord] = []
         digest, record = row.audit_head, last_record(row)
         for sequence in range(row.audit_sequence, max(0, row.audit_sequence - count), -1):
-            record = record or self._record(sequence, digest)
+            record = record or read_record(
+                self.s3, self.bucket, audit_key(self.table.endpoint, sequence, digest), digest
+            )
             if record is None:
                 break
             found.append(record)
@@ -230,9 +216,9 @@ class AuditChain:
         self._put_new(self.bucket, key, canonical_json(sign_passport(passport, self.sealer)))
         return digest
 
-    def published(self) -> dict[str, bytes] | None:
-        """Return the published heads by key; None if the unit publishes none."""
-        return None if self.heads is None else self._all(self.heads, f"heads/{self.table.endpoint}/")
+    def published(self) -> dict[str, bytes]:
+        """Return the published heads by key."""
+        return self._all(self.heads, f"heads/{self.table.endpoint}/")
 
     def _write_last(self, row: LockRow) -> AuditRecord | None:
         """Write what a writer that died may have left out, and return the record at the head."""
@@ -242,21 +228,6 @@ class AuditChain:
         elif row.audit_sequence:
             logger.error("the row of %s does not carry the record that it names", row.endpoint)
         return last
-
-    def _record(self, sequence: int, digest: str) -> AuditRecord | None:
-        key = audit_key(self.table.endpoint, sequence, digest)
-        try:
-            record = from_json(AuditRecord, self._read(self.bucket, key))
-        except ContractError:
-            record = None
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchKey":
-                raise
-            record = None
-        if record is None or content_hash(record) != digest:
-            logger.error("s3://%s/%s is not the record that follows from the head", self.bucket, key)
-            return None
-        return record
 
     def _put(self, key: str, content: bytes) -> None:
         if not self._put_new(self.bucket, key, content):
@@ -279,6 +250,29 @@ class AuditChain:
 
     def _read(self, bucket: str, key: str) -> bytes:
         return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def read_record(s3: "S3Client", bucket: str, key: str, digest: str) -> AuditRecord | None:
+    """Return the record of a key, if it has the hash.
+
+    Args:
+        s3: Client.
+        bucket: Audit bucket.
+        key: As ``audit_key`` gives it.
+        digest: Hash of the record.
+    """
+    try:
+        found: AuditRecord | None = from_json(AuditRecord, s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ContractError:
+        found = None
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        found = None
+    if found is None or content_hash(found) != digest:
+        logger.error("s3://%s/%s is not the record that follows from the head", bucket, key)
+        return None
+    return found
 
 
 def _seal_of(row: LockRow) -> AuditSeal | None:

@@ -23,17 +23,17 @@ ALGORITHM: Final = "ECDSA_SHA_256"
 IsSigned = Callable[[bytes, bytes], bool]  # message and DER signature
 
 
-def statement(endpoint: str, sequence: int, digest: str) -> bytes:
+def statement(endpoint: str, sequence: int, digest: str, key: str) -> bytes:
     """Return what a seal's signature signs: at most 4,096 bytes, which KMS takes as they are.
 
     See: https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
 
     Example:
-        >>> statement("demand", 1, "ab")
-        b'{"endpoint":"demand","format":"mlops.audit-seal/1","sequence":1,"sha256":"ab"}'
+        >>> statement("demand", 1, "ab", "arn")
+        b'{"endpoint":"demand","format":"mlops.audit-seal/1","key":"arn","sequence":1,"sha256":"ab"}'
     """
     return canonical_json(
-        {"endpoint": endpoint, "format": "mlops.audit-seal/1", "sequence": sequence, "sha256": digest}
+        {"endpoint": endpoint, "format": "mlops.audit-seal/1", "key": key, "sequence": sequence, "sha256": digest}
     )
 
 
@@ -57,7 +57,7 @@ class Sealer:
             sequence=record.sequence,
             sha256=digest,
             key=self.key,
-            signature=self.sign(statement(record.endpoint, record.sequence, digest)),
+            signature=self.sign(statement(record.endpoint, record.sequence, digest, self.key)),
         )
 
     def sign(self, message: bytes) -> str:
@@ -71,11 +71,9 @@ def broken_seals(
 ) -> list[str]:
     """Return what seals and published heads say against a chain; ``audit.verify`` says what the chain itself does.
 
-    Records from before the unit had a key have no seal; the first seal covers them by their hashes. From it on each has one.
-
     Args:
         objects: Content of each audit object by key: records and seals.
-        published: Content of each published head by key; None if none are published.
+        published: Content of each published head by key; None in a copy without them.
         row: The endpoint's or unit's row; its head and sequence count.
         is_signed: Whether a message has this signature of the unit's key.
     """
@@ -84,7 +82,7 @@ def broken_seals(
     own = set(_signed(beside, row.endpoint, seal_key, is_signed, problems))
     heads = own if published is None else set(_signed(published, row.endpoint, published_key, is_signed, problems))
     records, sealed = _records(objects), own | heads
-    first, newest = min(sealed, default=(1, ""))[0], max(sealed, default=(0, ""))[0]
+    newest = max(sealed, default=(0, ""))[0]
     if newest > row.audit_sequence:
         problems.append(f"record {newest} was published, but the chain ends at {row.audit_sequence}: it was cut back")
     numbers = Counter(number for number, _ in sealed)
@@ -95,7 +93,7 @@ def broken_seals(
     ]
     for number, digest in sorted(sealed - records):
         problems.append(f"sequence {number} was sealed with the hash {digest[:16]}, which is not in the chain")
-    for number, digest in sorted(record for record in records - (own & heads) if record[0] >= first):
+    for number, digest in sorted(records - (own & heads)):
         what = "has no seal" if (number, digest) not in own else "is not among the published heads"
         problems.append(f"sequence {number} with the hash {digest[:16]} {what}")
     if row.audit_sequence and (row.audit_sequence, row.audit_head) not in sealed:
@@ -125,7 +123,7 @@ def _signed(
             continue
         if seal.endpoint != endpoint or key != key_of(endpoint, seal.sequence, seal.sha256):
             problems.append(f"{key} is the seal of sequence {seal.sequence} of {seal.endpoint}, {seal.sha256[:16]}")
-        elif not is_signed(statement(endpoint, seal.sequence, seal.sha256), signature):
+        elif not is_signed(statement(endpoint, seal.sequence, seal.sha256, seal.key), signature):
             problems.append(f"{key} is not signed with the unit's key")
         else:
             yield seal.sequence, seal.sha256

@@ -14,7 +14,15 @@ from mlops_runtime.contracts.automation import (
 
 ENTRIES: dict[str, Entry] = {
     "/mlops/demand/unit": UnitEntry(
-        unit="demand", automation_table="t", audit_bucket="a", artifacts_bucket="b", bus="c", freeze=FreezeSpec()
+        unit="demand",
+        automation_table="t",
+        audit_bucket="a",
+        artifacts_bucket="b",
+        bus="c",
+        heads_bucket="h",
+        signing_key="s",
+        pause_key="p",
+        freeze=FreezeSpec(),
     ),
     "/mlops/demand/endpoint/demand-forecast": EndpointEntry(
         endpoint="demand-forecast", unit="demand", group="g", rollout_table="t", deploy_machine="m", target="SageMaker"

@@ -26,7 +26,16 @@ from mlops_runtime.rollout.table import RolloutTable
 NOW = datetime(2017, 8, 10, 12, tzinfo=UTC)
 ENDPOINT = "demand-forecast"
 SPEC_URI = "s3://a/specs/demand-forecast/one.json"
-UNIT_ENTRY = UnitEntry(unit="demand", automation_table="automation", audit_bucket="a", artifacts_bucket="b", bus="c")
+UNIT_ENTRY = UnitEntry(
+    unit="demand",
+    automation_table="automation",
+    audit_bucket="a",
+    artifacts_bucket="b",
+    bus="c",
+    heads_bucket="h",
+    signing_key="s",
+    pause_key="p",
+)
 LIVE = LivePointer(
     endpoint=ENDPOINT, config="live", model="live", model_package_arn="p", model_sha256="b", artifact_uri="a",
     baseline_uri="b", evaluation_uri="e", training_set_id="t", spec_sha256="s", spec_uri=SPEC_URI, execution="x",

@@ -274,7 +274,7 @@ def test_another_content_in_the_place_of_a_record_is_an_older_version(promoted: 
 def test_fails_without_a_key(promoted: tuple[World, Claim]) -> None:
     """A chain that was opened for reading writes nothing."""
     world, claim = promoted
-    reader = AuditChain(s3=world.s3, bucket="audit", table=world.table)
+    reader = AuditChain(s3=world.s3, bucket="audit", table=world.table, heads="heads")
     with pytest.raises(AuditError, match="no key to sign with"):
         record(claim, sagemaker=world.sagemaker, chain=reader)
     assert world.objects() == {}
