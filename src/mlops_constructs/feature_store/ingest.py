@@ -58,7 +58,8 @@ class FeatureIngest:
 
     Args:
         maximum_rows: Rows of a batch, at most; what a larger one becomes says ``job``. Default: 1,000,000.
-        maximum_mebibytes: MiB of a batch, in the object and decompressed, at most, 1 to 512. Default: 64.
+        maximum_mebibytes: MiB of a batch, in the object and decompressed, at most, 1 to 512; its rows in memory may take three
+            times as many. Default: 64.
         memory_size: MiB of the function, 1,024 to 10,240; a million rows of eight doubles took 0.8 GB. Default: 3,008, the most
             that a new account allows.
         job: What ingests batches over the limits. Default: they are rejected.

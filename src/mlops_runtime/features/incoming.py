@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mlops_runtime.contracts.events import DetailType, EventDetail
 from mlops_runtime.contracts.ingest import INCOMING, SUFFIX
@@ -27,6 +26,7 @@ from mlops_runtime.features.declaration import read_declaration
 from mlops_runtime.features.delivery import Delivery, reject
 from mlops_runtime.features.group import FeatureGroup
 from mlops_runtime.features.ingest import KeyReusedError
+from mlops_runtime.features.parquet_size import Bounds, ParquetFormError, ParquetSizeError, read_bounded
 from mlops_runtime.messages import Message
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _MEBIBYTE = 1 << 20
+_DECODED = 3  # bytes that rows may take for each that their pages may: dictionaries hold repeated strings once
 _log = logging.getLogger("mlops.features")
 
 
@@ -189,19 +190,16 @@ class IncomingBatches:
         return group
 
     def _read(self, delivery: Delivery, read: Callable[[], bytes]) -> pa.Table:
-        """Decode the rows, once object and footer have said that they are few enough."""
+        """Decode the rows, once object, footer and pages have said that they are few and small enough."""
         if delivery.bytes > self._limits.bytes:
             raise _TooLargeError(f"it has {delivery.bytes} bytes, at most {self._limits.bytes} are small")
+        bounds = Bounds(rows=self._limits.rows, bytes=self._limits.bytes, decoded=_DECODED * self._limits.bytes)
         try:
-            file = pq.ParquetFile(pa.BufferReader(read()))
-            footer = file.metadata
-            decompressed = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-            if footer.num_rows > self._limits.rows or decompressed > self._limits.bytes:
-                raise _TooLargeError(
-                    f"it has {footer.num_rows} rows and {decompressed} bytes decompressed, at most {self._limits.rows} rows and "
-                    f"{self._limits.bytes} bytes are small"
-                )
-            return file.read()
+            return read_bounded(pa.BufferReader(read()), bounds)
+        except ParquetSizeError as error:
+            raise _TooLargeError(str(error)) from error
+        except ParquetFormError as error:
+            raise BatchError(f"batch for {delivery.table}: {error}", [str(error)]) from error
         except (
             pa.ArrowException,
             OSError,

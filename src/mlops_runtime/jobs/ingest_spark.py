@@ -48,22 +48,25 @@ from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, Fe
 from mlops_runtime.features.hashing import content_hash
 from mlops_runtime.features.iceberg import arrow_schema, check_table, committed, sort_columns
 from mlops_runtime.features.ingest import Ingested, KeyReusedError, hashed_rows
+from mlops_runtime.features.parquet_size import Bounds, ParquetFormError, ParquetSizeError, read_bounded
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ROWS_A_TASK = 1_000_000
+_OF_A_ROW_GROUP = Bounds(rows=10_000_000, bytes=1 << 30, decoded=1 << 30)  # a worker of four tasks has 16 GiB
 _PROBLEM, _CONTENT = "__problem", "__content"  # no column is called so: names begin with a letter
 _SHOWN = 20  # different problems that an error names
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What Spark's tasks are sent: the group as JSON, the store's clock, and how files are reached."""
+    """What Spark's tasks are sent: the group as JSON, the store's clock, how files are reached, how large a row group may be."""
 
     declaration: str
     now: datetime
     properties: dict[str, str]
+    bounds: Bounds
 
     @property
     def group(self) -> FeatureGroup:
@@ -132,7 +135,8 @@ def ingest(
         CommitFailedException: If other writers committed first too often; run it when fewer do.
     """
     check_table(group, table)
-    task = _Task(declaration_json([group]), now, {name: str(value) for name, value in table.io.properties.items()})
+    properties = {name: str(value) for name, value in table.io.properties.items()}
+    task = _Task(declaration_json([group]), now, properties, _OF_A_ROW_GROUP)
     pieces = _pieces(task.io(), uri, group)
     staged = _staged(spark, task, pieces).persist()
     try:
@@ -226,8 +230,8 @@ def _staged(spark: "SparkSession", task: _Task, pieces: _Pieces) -> "DataFrame":
         files = task.io().fs_by_scheme(pieces.scheme, pieces.host)
         for batch in batches:
             for path, number in zip(batch["path"].to_pylist(), batch["number"].to_pylist(), strict=True):
-                with pq.ParquetFile(path, filesystem=files) as file:
-                    yield from _passed(task, file.read_row_group(number))
+                with files.open_input_file(path) as file:
+                    yield from _passed(task, file, path, number)
 
     def together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext  # noqa: PLC0415 - on a worker
@@ -240,9 +244,13 @@ def _staged(spark: "SparkSession", task: _Task, pieces: _Pieces) -> "DataFrame":
     return rows.repartition(pieces.buckets, *task.group.entity_names).mapInArrow(together, schema)
 
 
-def _passed(task: _Task, rows: pa.Table) -> Iterator[pa.RecordBatch]:
+def _passed(task: _Task, file: pa.NativeFile, path: str, number: int) -> Iterator[pa.RecordBatch]:
     try:
+        rows = read_bounded(file, task.bounds, row_group=number)
         yield from _padded(task, checked(task.group, rows, task.now)).to_batches()
+    except (ParquetSizeError, ParquetFormError) as error:
+        fix = "; write smaller row groups" if isinstance(error, ParquetSizeError) else ""
+        yield from _notes(task, _PROBLEM, [f"row group {number} of {path}: {error}{fix}"])
     except BatchError as error:
         yield from _notes(task, _PROBLEM, error.problems)
 

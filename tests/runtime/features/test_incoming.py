@@ -258,6 +258,36 @@ def test_what_is_small_in_its_object_may_be_large_in_memory(world: _World) -> No
     assert "bytes decompressed" in world.report("rejected/stock_v1/a.json").problems[0]
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_a_dictionary_does_not_pass_the_limits(world: _World, large: bool) -> None:
+    """A string that is stored once and named by each row: 300 bytes of pages, 5 MB of rows."""
+    value = pa.DictionaryArray.from_arrays(pa.array([0] * 500, pa.int32()), pa.array(["x" * 10_000]))
+    body = _parquet(
+        pa.table({**{name: _rows(stores=500)[name] for name in ("event_time", "on_hand")}, "store_id": value})
+    )
+    assert len(body) < LIMITS.bytes
+    world.put("incoming/stock_v1/a.parquet", body)
+
+    outcome = world.deliver("incoming/stock_v1/a.parquet", large=large)
+
+    assert outcome is (Outcome.JOB_STARTED if large else Outcome.REJECTED)
+    if not large:
+        (problem,) = world.report("rejected/stock_v1/a.json").problems
+        assert "it has at least 5010000 bytes decoded, at most 300000 are small" in problem
+    assert world.ingested == []
+
+
+def test_a_batch_whose_size_nobody_knows_is_rejected(world: _World) -> None:
+    """Strings as differences from the one before, by the name of the column."""
+    target = io.BytesIO()
+    pq.write_table(_rows(7), target, use_dictionary=False, column_encoding={"store_id": "DELTA_BYTE_ARRAY"})
+    world.put("incoming/stock_v1/a.parquet", target.getvalue())
+
+    assert world.deliver("incoming/stock_v1/a.parquet", large=True) is Outcome.REJECTED
+
+    assert "column 'store_id' is encoded as DELTA_BYTE_ARRAY" in world.report("rejected/stock_v1/a.json").problems[0]
+
+
 def test_a_batch_that_is_too_large_is_handed_over(world: _World) -> None:
     """Where there is a job for it; the function itself writes nothing."""
     world.put("incoming/stock_v1/a.parquet", _parquet(_rows(stores=100)))

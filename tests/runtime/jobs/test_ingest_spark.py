@@ -29,6 +29,7 @@ from mlops_runtime.features.hashing import content_hash
 from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema
 from mlops_runtime.features.ingest import KeyReusedError
 from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features.parquet_size import Bounds
 from mlops_runtime.features.planner import GroupRows, point_in_time
 from mlops_runtime.features.sql import SqlEntities, SqlGroup, SqlPlan, SqlTable, precondition, render
 from mlops_runtime.jobs import ingest_spark
@@ -177,6 +178,19 @@ def test_fails_for_what_is_no_parquet(spark, store, tmp_path):
     (tmp_path / "batch.parquet").write_text("store_id,sku")
     with pytest.raises(BatchError, match=r"batch\.parquet cannot be read as Parquet"):
         ingest(spark, store.table("stock_v1"), GROUP, (tmp_path / "batch.parquet").as_uri(), key="bad", now=NOW)
+
+
+def test_fails_for_strings_that_a_dictionary_multiplies(spark, store, tmp_path, monkeypatch):
+    """A row group is as small in memory as it must be before a worker decodes it; it is named with the way out."""
+    monkeypatch.setattr(ingest_spark, "_OF_A_ROW_GROUP", Bounds(rows=1000, bytes=100_000, decoded=300_000))
+    notes = pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), pa.array(["x" * 10_000]))
+    uri = put(tmp_path / "batch", rows(count=1, start=500), rows(note=notes))
+    with pytest.raises(
+        BatchError,
+        match=r"row group 0 of \S+: it has at least \d+ bytes decoded, at most 300000 .*; write smaller row groups",
+    ):
+        ingest(spark, store.table("stock_v1"), GROUP, uri, key="bad", now=NOW)
+    assert store.table("stock_v1").scan().to_arrow().num_rows == 1
 
 
 class Overtaken:

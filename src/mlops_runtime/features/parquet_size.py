@@ -1,0 +1,307 @@
+"""Parquet of unknown writers: what it takes in memory is known before it is decoded.
+
+A footer says what the pages of a row group take decompressed, not what their values take: a dictionary page holds a value once, and
+a million rows that name it take a few bytes. A footer also says what its writer wants. Here the header of every page is read first,
+so that neither decompression nor decoding allocates more than was allowed; strings are then read as dictionaries, which repeat
+nothing, and their size is summed by the lengths of their values before each row gets its own.
+
+See: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+_MAXIMUM_PAGES = 100_000  # of a file or row group; writers make pages of about 1 MiB or 20,000 rows
+_MAXIMUM_HEADER = 1 << 20
+_MAXIMUM_FIELDS = 1000
+_MAXIMUM_DEPTH = 8
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
+_OF_DECIMALS = 32
+_DELTA_LENGTH, _DELTA = 6, 7  # encodings
+# numbers of fields and types in parquet.thrift
+_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
+_HEADERS = {_DATA_PAGE: 5, _DICTIONARY_PAGE: 7, _DATA_PAGE_V2: 8}
+_ENCODINGS = {_DATA_PAGE: 2, _DATA_PAGE_V2: 4}
+# types of Thrift's compact protocol
+_TRUE, _FALSE, _BYTE, _INT16, _INT32, _INT64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+
+
+class ParquetSizeError(ValueError):
+    """The rows take more than is allowed; the message says how much."""
+
+
+class ParquetFormError(ValueError):
+    """The file is broken, or made so that its size cannot be known before it is decoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What may be decoded.
+
+    Args:
+        rows: At most.
+        bytes: Of the pages decompressed, at most.
+        decoded: Bytes of the values in memory, at most.
+    """
+
+    rows: int
+    bytes: int
+    decoded: int
+
+
+def read_bounded(source: pa.NativeFile, bounds: Bounds, *, row_group: int | None = None) -> pa.Table:
+    """Return the rows of a file, or of one of its row groups, that are as few and as small as they must be.
+
+    Args:
+        source: The file.
+        bounds: What may be decoded.
+        row_group: Place of the row group. Default: all.
+
+    Raises:
+        ParquetSizeError: If there is more; nothing was decoded.
+        ParquetFormError: If a column is nested, its strings are encoded as DELTA_BYTE_ARRAY, or the headers of its pages do not
+            agree with the footer.
+        pyarrow.ArrowException: If it is not Parquet. Arrow also raises OSError of a broken footer.
+    """
+    plain = pq.ParquetFile(source)
+    footer = plain.metadata
+    groups = range(footer.num_row_groups) if row_group is None else range(row_group, row_group + 1)
+    rows = sum(abs(footer.row_group(group).num_rows) for group in groups)
+    decompressed = sum(footer.row_group(group).total_byte_size for group in groups)
+    if rows > bounds.rows or decompressed > bounds.bytes:
+        raise ParquetSizeError(
+            f"it has {rows} rows and {decompressed} bytes decompressed, at most {bounds.rows} rows and "
+            f"{bounds.bytes} bytes are small"
+        )
+    _check_columns(footer.schema)
+    fixed = rows * sum(_width(footer.schema.column(place)) for place in range(len(footer.schema)))
+    _check_decoded(fixed, bounds)
+    left = _Left(bounds)
+    coded = [_check_pages(source, footer.row_group(group), left) for group in groups]
+
+    parts, decoded = [plain.schema_arrow.empty_table()], fixed
+    for group, places in zip(groups, coded, strict=True):
+        names = [footer.schema.column(place).path for place in places]
+        file = pq.ParquetFile(source, metadata=footer, read_dictionary=names)
+        for field in map(file.schema_arrow.field, places):
+            if not pa.types.is_dictionary(field.type):
+                raise ParquetFormError(
+                    f"column {field.name!r} is {field.type}, which is read only whole; write it as a string"
+                )
+        part = file.read_row_group(group)
+        decoded += sum(_plain_bytes(part.column(place)) for place in places)
+        _check_decoded(decoded, bounds)
+        parts.append(_plain(part, plain.schema_arrow))
+    return pa.concat_tables(parts)
+
+
+def _check_decoded(size: int, bounds: Bounds) -> None:
+    if size > bounds.decoded:
+        raise ParquetSizeError(f"it has at least {size} bytes decoded, at most {bounds.decoded} are small")
+
+
+def _check_columns(schema: pq.ParquetSchema) -> None:
+    for column in map(schema.column, range(len(schema))):
+        if column.max_repetition_level or column.max_definition_level > 1:
+            raise ParquetFormError(f"column {column.path!r} is nested; give a column of plain values")
+        if column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "DECIMAL":
+            raise ParquetFormError(
+                f"column {column.path!r} holds decimals as strings; write them as FIXED_LEN_BYTE_ARRAY"
+            )
+
+
+def _width(column: pq.ColumnSchema) -> int:
+    if column.logical_type.type == "DECIMAL":
+        return _OF_DECIMALS
+    return _WIDTHS.get(column.physical_type) or max(column.length, 1)
+
+
+def _plain_bytes(column: pa.ChunkedArray) -> int:
+    """Return what the values of a dictionary take once each row has its own."""
+    sizes = (pc.sum(pc.binary_length(part.dictionary).cast(pa.int64()).take(part.indices)) for part in column.chunks)
+    return sum(size.as_py() or 0 for size in sizes)
+
+
+def _plain(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    for place, field in enumerate(schema):
+        column = part.column(place)
+        if column.type != field.type:
+            part = part.set_column(place, field, column.cast(column.type.value_type).cast(field.type))
+    return part
+
+
+class _Left:
+    """What is left of the bounds while pages are counted."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds, self._decompressed, self._pages = bounds, 0, 0
+
+    def chunk(self, size: int) -> int:
+        if not 0 <= size <= self._bounds.bytes:
+            raise ParquetSizeError(f"it has {size} bytes in a column, at most {self._bounds.bytes} are small")
+        return size
+
+    def take(self, decompressed: int) -> None:
+        self._decompressed, self._pages = self._decompressed + decompressed, self._pages + 1
+        if self._decompressed > self._bounds.bytes:
+            raise ParquetSizeError(
+                f"it has at least {self._decompressed} bytes decompressed, at most {self._bounds.bytes} are small"
+            )
+        if self._pages > _MAXIMUM_PAGES:
+            raise ParquetSizeError(f"it has more than {_MAXIMUM_PAGES} pages")
+
+
+def _check_pages(source: pa.NativeFile, group: pq.RowGroupMetaData, left: _Left) -> list[int]:
+    """Read the header of each page where Arrow will look for it; return the places of strings that a dictionary may multiply."""
+    coded = []
+    for place in range(group.num_columns):
+        column = group.column(place)
+        if column.file_path:
+            raise ParquetFormError(f"column {column.path_in_schema!r} lies in another file; give it in this one")
+        if column.num_values != group.num_rows or group.num_rows < 0:
+            raise _disagreement(column, f"{column.num_values} values in {group.num_rows} rows")
+        encodings = _encodings(column, source.read_at(left.chunk(column.total_compressed_size), _start(column)), left)
+        if column.physical_type != "BYTE_ARRAY" or encodings == {_DELTA_LENGTH}:
+            continue
+        name = f"column {column.path_in_schema!r}"
+        if _DELTA in encodings:
+            raise ParquetFormError(
+                f"{name} is encoded as DELTA_BYTE_ARRAY, whose size nobody knows before it is decoded; "
+                "write it plain, by a dictionary or as DELTA_LENGTH_BYTE_ARRAY"
+            )
+        if _DELTA_LENGTH in encodings:
+            raise ParquetFormError(
+                f"{name} mixes a dictionary and DELTA_LENGTH_BYTE_ARRAY in a row group; write one of them"
+            )
+        coded.append(place)
+    return coded
+
+
+def _encodings(column: pq.ColumnChunkMetaData, chunk: bytes, left: _Left) -> set[int]:
+    """Count the pages of a column; return how their values are encoded."""
+    seen = end = 0
+    found = set[int]()
+    while seen < column.num_values:
+        page = _page(column, chunk, end)
+        left.take(page.decompressed)
+        seen, end = seen + page.values, page.end
+        found |= set() if page.encoding is None else {page.encoding}
+    if seen > column.num_values:
+        raise _disagreement(column, f"pages of {seen} values for {column.num_values}")
+    return found
+
+
+def _start(column: pq.ColumnChunkMetaData) -> int:
+    # https://github.com/apache/arrow/blob/main/cpp/src/parquet/file_reader.cc, ComputeColumnChunkRange
+    first: int = column.data_page_offset
+    return min(first, column.dictionary_page_offset or first)
+
+
+def _disagreement(column: pq.ColumnChunkMetaData, found: str) -> ParquetFormError:
+    return ParquetFormError(
+        f"pages of column {column.path_in_schema!r} do not agree with the footer: {found}; write the file anew"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    decompressed: int
+    values: int
+    encoding: int | None
+    end: int
+
+
+def _page(column: pq.ColumnChunkMetaData, chunk: bytes, place: int) -> _Page:
+    reader = _Header(chunk[place : place + _MAXIMUM_HEADER])
+    try:
+        header = reader.struct()
+        kind, decompressed, compressed = (_whole(header, number) for number in (1, 2, 3))
+        own = _struct(header, _HEADERS[kind]) if kind in _HEADERS else {}
+        values = _whole(own, 1) if kind in (_DATA_PAGE, _DATA_PAGE_V2) else 0
+        encoding = _whole(own, _ENCODINGS[kind]) if kind in _ENCODINGS else None
+    except (IndexError, KeyError, TypeError):
+        raise _disagreement(column, "the header of a page cannot be read") from None
+    end = place + reader.place + compressed
+    if end > len(chunk):
+        raise _disagreement(column, "a page ends behind its column")
+    return _Page(decompressed, values, encoding, end)
+
+
+def _struct(header: Mapping[int, object], number: int) -> Mapping[int, object]:
+    found = header[number]
+    if not isinstance(found, Mapping):
+        raise TypeError
+    return found
+
+
+def _whole(header: Mapping[int, object], number: int) -> int:
+    found = header[number]
+    if not isinstance(found, int) or not 0 <= found < 1 << 31:
+        raise TypeError
+    return found
+
+
+class _Header:
+    """A structure in Thrift's compact protocol: its numbers and structures; other fields are passed over.
+
+    See: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.place, self._content, self._fields = 0, content, 0
+
+    def struct(self, depth: int = 0) -> dict[int, object]:
+        found: dict[int, object] = {}
+        number = 0
+        while (head := self._byte()) & 0x0F:
+            number = number + (head >> 4) if head >> 4 else self._number()
+            found[number] = self._value(head & 0x0F, depth)
+        return found
+
+    def _value(self, kind: int, depth: int, *, in_list: bool = False) -> object:
+        self._fields += 1
+        if self._fields > _MAXIMUM_FIELDS or depth > _MAXIMUM_DEPTH:
+            raise IndexError
+        if kind in (_INT16, _INT32, _INT64):
+            return self._number()
+        if kind == _STRUCT:
+            return self.struct(depth + 1)
+        if kind in (_LIST, _SET):
+            head = self._byte()
+            for _ in range(self._varint() if head >> 4 == 0x0F else head >> 4):
+                self._value(head & 0x0F, depth + 1, in_list=True)
+        elif kind == _BINARY:
+            self._skip(self._varint())
+        elif kind in (_BYTE, _DOUBLE):
+            self._skip(8 if kind == _DOUBLE else 1)
+        elif kind in (_TRUE, _FALSE):
+            self._skip(in_list)  # the value of a field is in its type
+        else:
+            raise IndexError  # no structure of Parquet holds a map
+        return None
+
+    def _byte(self) -> int:
+        self.place += 1
+        return self._content[self.place - 1]
+
+    def _skip(self, count: int) -> None:
+        self.place += count
+        if self.place > len(self._content):
+            raise IndexError
+
+    def _varint(self) -> int:
+        found = 0
+        for shift in range(0, 70, 7):
+            byte = self._byte()
+            found |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return found
+        raise IndexError
+
+    def _number(self) -> int:
+        found = self._varint()
+        return (found >> 1) ^ -(found & 1)
