@@ -1,0 +1,86 @@
+"""Which IAM action a request is, where MiniStack does not know: a call without a known action must not pass unchecked.
+
+MiniStack reads a Lambda call by the last word of its path, so that many operations have another's name or none, and serves a call
+without one to every signed caller. Here operations of Lambda are read from routes of botocore, and a signed call without a known
+action gets a name that no policy allows.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ministack.core import iam_actions
+from ministack.core.router import extract_access_key_id
+
+from mlops_local import compat
+
+compat.expect(
+    "ministack.core.iam_actions",
+    SERVICE_TO_IAM_NAMESPACE=dict,
+    _BOTOCORE_SERVICE_MAP=dict,
+    _match_rest_action="(service, method, path, query_params=None)",
+    extract_iam_action="(service, method, path, headers, body, query_params)",
+)
+compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
+
+UNKNOWN = "UnknownOperation"
+# operations whose action has another name
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
+_LAMBDA = {
+    "Invoke": "InvokeFunction",
+    "InvokeWithResponseStream": "InvokeFunction",
+    "GetLayerVersionByArn": "GetLayerVersion",
+}
+
+Extract = Callable[..., str | None]
+
+
+def install() -> None:
+    """Name every call of a role in place of MiniStack; idempotent."""
+    extract = iam_actions.extract_iam_action
+    if getattr(extract, "knows_all", False):
+        return
+    iam_actions._BOTOCORE_SERVICE_MAP["lambda"] = ["lambda"]
+
+    def naming(  # noqa: PLR0917 - MiniStack's own signature
+        service: str, method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
+    ) -> str | None:
+        return action(extract, service, method, path, headers, body, query_params)
+
+    naming.knows_all = True  # type: ignore[attr-defined]
+    iam_actions.extract_iam_action = naming
+
+
+# claim: every-call-has-an-action
+def action(  # noqa: PLR0917 - MiniStack's own signature
+    extract: Extract,
+    service: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    query_params: Mapping[str, Any],
+) -> str | None:
+    """Return the IAM action of a request.
+
+    Args:
+        extract: MiniStack's own answer.
+        service: MiniStack's name of the service.
+        method: The HTTP method.
+        path: The path.
+        headers: Headers, by lower-case names.
+        body: The body.
+        query_params: Query parameters.
+
+    Returns:
+        The action; one that no policy allows for a signed call that has no known one; None for what IAM does not decide.
+    """
+    if service == "lambda" and "x-amz-target" not in headers:
+        operation = iam_actions._match_rest_action("lambda", method, path, query_params)
+        if operation:
+            return f"lambda:{_LAMBDA.get(operation, operation)}"
+    found = extract(service, method, path, headers, body, query_params)
+    namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service)
+    is_signed = bool(extract_access_key_id(dict(headers), dict(query_params)))
+    if found is None and namespace and is_signed and method != "OPTIONS":
+        return f"{namespace}:{UNKNOWN}"
+    return found
