@@ -1,0 +1,146 @@
+"""Every role of a unit, every call that names something of the other unit, and the administrator's same call beside it."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.security import units
+from tests.security.attack import DENIED, MADE, Attacker, is_unknown
+from tests.security.calls import Call, Target, calls, data
+
+from mlops_local.cloud import Cloud
+
+SEED = 12
+_RIVALS = (
+    "sts:AssumeRole",
+)  # nobody may make it: what shows that it is valid is that it works once the role trusts the caller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A call of a role.
+
+    Args:
+        unit: The stack whose role it is.
+        role: The role's logical id.
+        call: The call, which names something of the other unit.
+    """
+
+    unit: str
+    role: str
+    call: Call
+
+
+@dataclass(slots=True)
+class Score:
+    """What came of attempts on one kind of resource by one operation.
+
+    Args:
+        control: What the administrator was answered, where it was asked.
+        answers: How often the roles got each answer.
+        roles: The roles that were not denied.
+    """
+
+    control: str | None = None
+    answers: Counter[str] = field(default_factory=Counter)
+    roles: set[str] = field(default_factory=set)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the embedded cloud has the operation and does not refuse it to everybody."""
+        return self.control is not None and self.control != DENIED and not is_unknown(self.control)
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried."""
+        return self.answers.total()
+
+    @property
+    def through(self) -> int:
+        """How often it was not denied."""
+        return self.attempts - self.answers[DENIED]
+
+
+class Pair:
+    """Two units, deployed."""
+
+    def __init__(self, cloud: Cloud, assembly: Path, stacks: tuple[str, str]) -> None:
+        self.stacks = stacks
+        self.roles = {stack: units.roles(cloud, stack) for stack in stacks}
+        self.targets = {stack: units.targets(cloud, assembly, stack) for stack in stacks}
+        self._cloud, self._attacker = cloud, Attacker(cloud)
+        self._administrator = self._attacker.make_administrator()
+
+    def other(self, stack: str) -> str:
+        """Return the other unit's stack."""
+        return next(name for name in self.stacks if name != stack)
+
+    def attempts(self, stack: str) -> list[Attempt]:
+        """Return every attempt of a unit's roles on the other's resources, in a seeded order."""
+        found = [
+            Attempt(unit=stack, role=role, call=call)
+            for target in self._callable(self.other(stack))
+            for call in calls(target)
+            for role in self.roles[stack]
+        ]
+        return random.Random(SEED).sample(found, len(found))
+
+    def sample(self, stack: str, each: int) -> list[Attempt]:
+        """Return for each operation on each kind of resource as many attempts as named, each of another role."""
+        met: Counter[tuple[str, str]] = Counter()
+        chosen, asked = [], set()
+        for attempt in self.attempts(stack):
+            key = attempt.call.target.kind, attempt.call.key
+            if met[key] < each and (key, attempt.role) not in asked:
+                met[key] += 1
+                asked.add((key, attempt.role))
+                chosen.append(attempt)
+        return chosen
+
+    def make(self, attempts: Iterable[Attempt]) -> Iterator[tuple[Attempt, str]]:
+        """Make attempts, role by role, and yield what each was answered."""
+        by_role: dict[tuple[str, str], list[Call]] = {}
+        for attempt in attempts:
+            by_role.setdefault((attempt.unit, attempt.role), []).append(attempt.call)
+        for (stack, role), made in by_role.items():
+            with self._attacker.acting(self.roles[stack][role]):
+                for call in made:
+                    answer = self._attacker.call(call.service, call.operation, call.arguments)
+                    yield Attempt(unit=stack, role=role, call=call), answer
+
+    def controls(self, stack: str) -> dict[tuple[str, str], str]:
+        """Make each operation once on one resource of each kind of a unit as an administrator, and return the answers.
+
+        What takes away comes last; the unit is not whole afterwards.
+        """
+        first: dict[str, Target] = {}
+        for target in self._callable(stack):
+            first.setdefault(target.kind, target)
+        found = {}
+        with self._attacker.acting(self._administrator):
+            for call in sorted((c for target in first.values() for c in calls(target)), key=lambda c: c.order):
+                if call.key in _RIVALS:
+                    found[call.target.kind, call.key] = self._assume(call)
+                    continue
+                answer = self._attacker.call(call.service, call.operation, call.arguments)
+                found[call.target.kind, call.key] = answer
+        return found
+
+    def _assume(self, call: Call) -> str:
+        with Attacker(self._cloud).acting(call.target.words["id"]):
+            return MADE
+
+    def _callable(self, stack: str) -> list[Target]:
+        return [target for target in self.targets[stack] if target.kind in data()["types"]]
+
+
+def unknown_types(targets: Iterable[Target]) -> set[str]:
+    """Return the types of which the table says neither how they are called nor why not."""
+    return {target.kind for target in targets} - set(data()["types"]) - set(data()["none"])
+
+
+def is_open(score_key: tuple[str, str]) -> bool:
+    """Whether the table says why roles may make this call on another unit's resource."""
+    return score_key[1] in data()["open"]

@@ -1,0 +1,55 @@
+"""Two small units with IAM on: every kind of call of one's roles on what the other has, none through; a campaign makes all of them.
+
+The units are `pilot` and `pilot-two` with an endpoint `first` each, in one network: the name of one begins with the other's.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+from tests.security import units
+from tests.security.cross_unit import Pair, Score, is_open, unknown_types
+
+from mlops_local import cloud as local_cloud
+
+pytestmark = pytest.mark.cloud
+
+EACH = 1  # roles that try each operation on each kind of resource, chosen by a seed; the campaign has all
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Deploy both."""
+    folder = tmp_path_factory.mktemp("units")
+    assembly = units.synthesize_small(folder / "assembly")
+    cloud = local_cloud.up(folder / "cloud")
+    try:
+        units.deploy(cloud, assembly)
+        yield Pair(cloud, assembly, units.SMALL)
+    finally:
+        cloud.down()
+
+
+def test_no_role_reaches_the_other_unit(pair: Pair) -> None:
+    """Each attempt is denied; an administrator makes the same call, or is refused for another reason than rights."""
+    scores: dict[tuple[str, str], Score] = defaultdict(Score)
+    for attempt, answer in pair.make(pair.sample("Pilot", EACH)):
+        score = scores[attempt.call.target.kind, attempt.call.key]
+        score.answers[answer] += 1
+        score.roles |= {attempt.role} if answer != "denied" else set()
+    for key, answer in pair.controls("PilotTwo").items():
+        scores[key].control = answer
+
+    valid = {key: score for key, score in scores.items() if score.is_valid}
+    through = {key: (score.answers, score.roles) for key, score in valid.items() if score.through and not is_open(key)}
+    assert through == {}
+    assert sum(score.attempts for score in valid.values()) >= 350
+    assert sum(score.control == "made" for score in valid.values()) >= 200
+    # a key's own policy names what anybody may do with it; what it keeps from an administrator too is not counted
+    assert {key[1].partition(":")[0] for key, score in scores.items() if score.control == "denied"} <= {"kms"}
+
+
+def test_every_resource_is_attacked(pair: Pair) -> None:
+    """A type that a unit has and `targets.yaml` does not name must be added there: how it is called, or why it is not."""
+    assert unknown_types(pair.targets["PilotTwo"]) == set()
+    assert len(pair.roles["Pilot"]) >= 9

@@ -1,0 +1,141 @@
+"""Two units on one embedded cloud, their roles, and what each has, read from the deployed stacks: what is new is attacked too."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from examples.stacks import compose
+from tests.security.calls import Target
+
+from mlops_constructs import (
+    BusinessUnit,
+    EndpointCapacity,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Network,
+    Profile,
+)
+from mlops_local import deployer
+from mlops_local.cloud import Cloud
+
+DIGEST = f"sha256:{'0' * 64}"
+ACCOUNT, REGION = "000000000000", "us-east-1"
+SMALL = ("Pilot", "PilotTwo")
+LARGE = ("CustomerBehavior", "DemandForecasting")
+
+
+def synthesize_small(folder: Path) -> Path:
+    """Synthesize two small units in one network; the name of one begins with the other's."""
+    app = cdk.App(outdir=str(folder))
+    network = None
+    for stack_id, name in zip(SMALL, ("pilot", "pilot-two"), strict=True):
+        stack = cdk.Stack(app, stack_id)
+        unit = BusinessUnit(stack, "Unit", name=name, profile=Profile.DEVELOPMENT, network=network)
+        isolated = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+        network = network or Network.given(vpc=unit.vpc, subnets=isolated)
+        registry = ModelRegistry(stack, "Registry", business_unit=unit, name="first")
+        ModelEndpoint(
+            stack,
+            "Endpoint",
+            business_unit=unit,
+            registry=registry,
+            name="first",
+            image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST),
+            capacity=EndpointCapacity.instances("ml.m5.large", count=1),
+        )
+    app.synth()
+    return folder
+
+
+def synthesize_large(folder: Path) -> Path:
+    """Synthesize two retail units, each with features, registry, endpoint, retraining, monitor and alarms."""
+    app = cdk.App(outdir=str(folder), context={"image_digest": DIGEST, "stacks": list(LARGE)})
+    compose(app)
+    app.synth()
+    return folder
+
+
+def deploy(cloud: Cloud, assembly: Path) -> None:
+    """Deploy all stacks of an assembly."""
+    deployer.bootstrap(cloud)
+    deployer.deploy(cloud, assembly)
+
+
+def roles(cloud: Cloud, stack: str) -> dict[str, str]:
+    """Return the names of a unit's roles, by logical id."""
+    rows = [row for row in _rows(cloud, stack) if row["ResourceType"] == "AWS::IAM::Role"]
+    return {row["LogicalResourceId"]: row["PhysicalResourceId"] for row in rows}
+
+
+def targets(cloud: Cloud, assembly: Path, stack: str) -> list[Target]:
+    """Return what a unit has that a call could name.
+
+    Args:
+        cloud: Where it is deployed.
+        assembly: The cloud assembly that it was deployed from.
+        stack: Its stack.
+    """
+    template = json.loads((assembly / f"{stack}.template.json").read_text())["Resources"]
+    physical = {row["LogicalResourceId"]: row["PhysicalResourceId"] for row in _rows(cloud, stack)}
+    return [
+        Target(
+            unit=stack,
+            logical_id=name,
+            kind=body["Type"],
+            words=_words(physical[name], body["Type"], body.get("Properties", {}), physical),
+        )
+        for name, body in template.items()
+        if name in physical
+    ]
+
+
+def _rows(cloud: Cloud, stack: str) -> Iterator[dict[str, Any]]:
+    pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+    for page in pages:
+        yield from page["StackResourceSummaries"]
+
+
+def _words(id: str, kind: str, properties: Mapping[str, Any], physical: Mapping[str, str]) -> dict[str, str]:
+    name = id.rpartition("/")[2] if id.startswith("arn:") else id.rpartition("|")[2]
+    words = _Empty(id=id, name=name, account=ACCOUNT, region=REGION)
+    words |= {key: _resolved(value, physical) for key, value in properties.items()}
+    words["arn"] = id if id.startswith("arn:") else _ARNS.get(kind, "{name}").format_map(words)
+    words["parent"] = id.rpartition(":")[0]
+    return words
+
+
+class _Empty(dict[str, str]):
+    """Words of which a missing one is empty."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def _resolved(value: Any, physical: Mapping[str, str]) -> str:
+    """What a property that refers to another resource is, for templates of members; anything else as a text."""
+    if isinstance(value, Mapping) and "Ref" in value:
+        return physical.get(value["Ref"], "")
+    return str(value)
+
+
+def _arn(service: str, rest: str, *, region: bool = True, account: bool = True) -> str:
+    return f"arn:aws:{service}:{REGION if region else ''}:{ACCOUNT if account else ''}:{rest}"
+
+
+_ARNS = {
+    "AWS::CloudWatch::Alarm": _arn("cloudwatch", "alarm:{id}"),
+    "AWS::CloudWatch::CompositeAlarm": _arn("cloudwatch", "alarm:{id}"),
+    "AWS::DynamoDB::Table": _arn("dynamodb", "table/{id}"),
+    "AWS::Events::EventBus": _arn("events", "event-bus/{id}"),
+    "AWS::Events::Rule": _arn("events", "rule/{name}"),
+    "AWS::Glue::Table": _arn("glue", "table/{DatabaseName}/{id}"),
+    "AWS::IAM::Role": _arn("iam", "role/{id}", region=False),
+    "AWS::KMS::Key": _arn("kms", "key/{id}"),
+    "AWS::Lambda::Function": _arn("lambda", "function:{id}"),
+    "AWS::Logs::LogGroup": _arn("logs", "log-group:{id}"),
+    "AWS::S3::Bucket": _arn("s3", "{id}", region=False, account=False),
+}
