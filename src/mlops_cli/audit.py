@@ -162,7 +162,7 @@ def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain"
         s3=aws.client("s3"),
         bucket=unit.audit_bucket,
         table=RolloutTable(aws.client("dynamodb"), table, key),
-        heads=unit.heads_bucket,
+        heads=_named(unit.heads_bucket, unit.unit),
         sealer=None if pause_key is None else Sealer(kms=aws.client("kms"), key=pause_key),
     )
 
@@ -174,8 +174,15 @@ def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKe
     from mlops_runtime.rollout.public_key import PublicKey
 
     if isinstance(entry, UnitEntry):
-        key = entry.pause_key
+        key = _named(entry.pause_key, entry.unit)
     else:
-        unit = Entries(ssm=aws.client("ssm")).unit(entry.unit)
-        key = unit.signing_key
+        key = _named(Entries(ssm=aws.client("ssm")).unit(entry.unit).signing_key, entry.unit)
     return PublicKey(der=aws.client("kms").get_public_key(KeyId=key)["PublicKey"])
+
+
+def _named(value: str | None, unit: str) -> str:
+    if value is None:
+        raise UserError(
+            f"the entry of unit {unit} names no bucket of heads or no key; deploy its stack with this version first"
+        )
+    return value

@@ -48,10 +48,10 @@ class UnitEntry:
     audit_bucket: str
     artifacts_bucket: str
     bus: str
-    heads_bucket: str
-    signing_key: str
-    pause_key: str
     freeze: FreezeSpec | None = None
+    heads_bucket: str | None = None
+    signing_key: str | None = None
+    pause_key: str | None = None
     format: Literal["mlops.unit-entry/1"] = "mlops.unit-entry/1"
 
 
