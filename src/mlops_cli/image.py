@@ -27,7 +27,7 @@ _CONTEXT_KEY = "image_digest"
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html and API_PutImage.html
 _REPOSITORY = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_BY_DIGEST = re.compile(r"\S+/\S+@sha256:[0-9a-f]{64}")
+_BY_DIGEST = re.compile(r"[^\s/]+/\S+@sha256:[0-9a-f]{64}")
 
 
 class Platform(StrEnum):

@@ -31,7 +31,7 @@ _LOG_STREAM_ACTIONS = frozenset({
 # calls that AWS evaluates on each alarm they name; composite alarms are described only to who may describe all
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
 _ALARM_ACTIONS = frozenset({"cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"})
-_EQUALITY = re.compile(r"(#?\w+)\s*=\s*(:\w+)")
+_WORD = re.compile(r"[#:]?\w+|\S")
 
 
 # claim: resources-of-a-call-are-documented
@@ -301,8 +301,9 @@ def _leading_keys(call: Call) -> list[str] | None:
     value = (call.body.get("Key") or call.body.get("Item") or {}).get(name)
     if value is None:
         names = call.body.get("ExpressionAttributeNames") or {}
-        for left, right in _EQUALITY.findall(str(call.body.get("KeyConditionExpression", ""))):
-            if names.get(left, left) == name:
+        words = _WORD.findall(str(call.body.get("KeyConditionExpression", "")))
+        for left, sign, right in zip(words, words[1:], words[2:], strict=False):
+            if sign == "=" and names.get(left, left) == name:
                 value = (call.body.get("ExpressionAttributeValues") or {}).get(right)
     return [str(next(iter(value.values())))] if isinstance(value, Mapping) and value else None
 

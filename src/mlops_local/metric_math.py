@@ -19,7 +19,7 @@ Series = Sequence[float | None]
 # a number, an id, or an operator with its operands
 Node = float | str | tuple[str, tuple["Node", ...]]
 
-_TOKEN = re.compile(r"\s*(?:(\d+\.?\d*|\.\d+)|([A-Za-z]\w*)|(==|!=|<=|>=|[-+*/<>(),])|(\S))")
+_TOKEN = re.compile(r"(\d+\.?\d*|\.\d+)|([A-Za-z]\w*)|(==|!=|<=|>=|[-+*/<>(),])|(\S)")
 _ID = re.compile(r"[a-z]\w*")
 _PERCENTILE = re.compile(r"p\d{1,2}(\.\d+)?|p100")
 _STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")

@@ -46,7 +46,7 @@ class State:
     @property
     def call(self) -> tuple[str, str, str]:
         """Service, action and pattern (``.sync``, ``.waitForTaskToken``) of its integration; empty where it has none."""
-        match = _RESOURCE.fullmatch(re.sub(r"\$\{[^}]*\}", "aws", str(self.body.get("Resource", ""))))
+        match = _RESOURCE.fullmatch(re.sub(r"\$\{[^{}]*\}", "aws", str(self.body.get("Resource", ""))))
         return (match["service"], match["action"], match["pattern"] or "") if match else ("", "", "")
 
     @property

@@ -160,7 +160,9 @@ def expanded(text: str, known: Mapping[str, str]) -> str:
         >>> expanded("$(A) $$(A) $(B)", {"A": "1"})
         '1 $(A) $(B)'
     """
-    return _REFERENCE.sub(lambda m: "$" if m[0] == "$$" else known.get(str(m["name"]), m[0]), text)
+    end = text.rfind(")") + 1  # behind it no reference ends, so none is looked for
+    named = _REFERENCE.sub(lambda m: "$" if m[0] == "$$" else known.get(str(m["name"]), m[0]), text[:end])
+    return named + text[end:].replace("$$", "$")
 
 
 def _value(item: Mapping[str, Any], place: Place) -> str:

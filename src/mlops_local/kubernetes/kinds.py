@@ -13,7 +13,8 @@ from typing import Any
 
 VERSION = "1.36"
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-_QUANTITY = re.compile(r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$")
+_QUANTITY = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"  # as a cluster says it
+_IS_QUANTITY = re.compile(r"[+-]?[0-9.]+(?:(?:[eEinumkKMGTP]+[-+]?|[-+])[0-9]*)?")  # the same in linear time
 _QUANTITIES = {"requests", "limits", "hard", "default", "defaultRequest", "max", "min"}
 # RFC 1123: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.:]*[a-z0-9])?")
@@ -105,9 +106,9 @@ def causes(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
     if found:  # what is no object of its kind is looked at no further
         return found
     found = [
-        Cause(path, f"quantities must match the regular expression {_QUANTITY.pattern!r}, got {value!r}")
+        Cause(path, f"quantities must match the regular expression {_QUANTITY!r}, got {value!r}")
         for path, value in _quantities(manifest, "")
-        if not _QUANTITY.fullmatch(str(value))
+        if not _IS_QUANTITY.fullmatch(str(value))
     ]
     return found or (_deployment(manifest) if kind.kind == "Deployment" else [])
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlops_runtime import wildcards
+
 Address = tuple[str, int]
 
 
@@ -26,8 +28,8 @@ class Rule:
 
     def matches(self, host: str, path: str) -> bool:
         """Return whether a request is this rule's."""
-        return (not self.paths or any(re.fullmatch(expression(p), path) for p in self.paths)) and (
-            not self.hosts or any(re.fullmatch(expression(p.lower()), host.lower()) for p in self.hosts)
+        return (not self.paths or any(wildcards.matches(p, path) for p in self.paths)) and (
+            not self.hosts or any(wildcards.matches(p.lower(), host.lower()) for p in self.hosts)
         )
 
 

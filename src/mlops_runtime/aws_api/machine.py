@@ -93,7 +93,7 @@ def check_machine(definition: Mapping[str, Any]) -> list[MachineFinding]:
 
 def _check_task(name: str, state: Mapping[str, Any], location: str, *, is_jsonata: bool) -> Iterator[MachineFinding]:
     resource = state.get("Resource", "")
-    match = _RESOURCE.fullmatch(re.sub(r"\$\{[^}]*\}", "aws", resource))
+    match = _RESOURCE.fullmatch(re.sub(r"\$\{[^{}]*\}", "aws", resource))
     if match is None:
         if not _is_wildcard(resource) and ":lambda:" not in resource and ":activity:" not in resource:
             message = f"must be the ARN of a service integration, a function or an activity, got {resource!r}"

@@ -113,7 +113,7 @@ def unsupported_fields(definition: Mapping[str, Any]) -> Iterator[UnsupportedFie
         ['AlgorithmSpecification.ContainerEntrypoint']
     """
     for name, state, language, location in tasks_of(definition):
-        resource = re.sub(r"\$\{[^}]*\}", "aws", str(state.get("Resource", "")))
+        resource = re.sub(r"\$\{[^{}]*\}", "aws", str(state.get("Resource", "")))
         key = "Arguments" if language == "JSONata" else "Parameters"
         yield from unsupported_of_task(name, f"{location}/{key}", resource, state.get(key, {}))
 

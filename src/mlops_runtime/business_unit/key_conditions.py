@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlops_runtime import wildcards
+
 _PRESENT = "IfExists"
 _EXACT = frozenset({"StringEquals", "StringEqualsIgnoreCase", "Bool"})
 _PATTERNS = frozenset({"StringLike", "ArnLike", "ArnEquals"})
@@ -85,8 +87,7 @@ def covers(pattern: str, value: str) -> bool:
         >>> covers("arn:aws:cloudwatch:*", "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:*")
         True
     """
-    expression = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
-    return re.fullmatch(expression, value, re.DOTALL) is not None
+    return wildcards.matches(pattern, value)
 
 
 def _condition(operator: str, key: str, values: list[Any], request: Request) -> Verdict:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _ABSENT = {"Ref": "AWS::NoValue"}
-_PART = re.compile(r"\$\{(!?)([^}]*)\}")
+_PART = re.compile(r"\$\{(!?)([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

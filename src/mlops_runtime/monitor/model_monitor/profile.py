@@ -24,7 +24,7 @@ SKETCH_ITEMS = 2048  # "k" of Model Monitor's sketches
 _SKETCH_DECAY = 0.64  # "c"
 _MAXIMUM_BUCKETS = 1000  # distinct texts of which each has a bucket
 _INTEGRAL = re.compile(r"[-+]?\d+")
-_FRACTIONAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_FRACTIONAL = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 class Column:
@@ -50,7 +50,7 @@ class Column:
         elif isinstance(value, int | float) and math.isfinite(value):
             self.integral += isinstance(value, int)
             self._numbers.append(value)
-        elif isinstance(value, str) and _FRACTIONAL.fullmatch(value.strip()):
+        elif isinstance(value, str) and _FRACTIONAL.fullmatch(value.strip()) and math.isfinite(float(value)):
             text = value.strip()
             self.integral += _INTEGRAL.fullmatch(text) is not None
             self._numbers.append(float(text))

@@ -30,6 +30,8 @@ def _column(*values: Any) -> Column:
         (([1],), "String"),
         (("inf", 1.0), "String"),
         ((float("inf"),), "String"),
+        (("1e999", 1.0), "String"),  # beyond the floats
+        (("9" * 100_000 + "x",), "String"),  # a number almost to its end
         ((None, "", float("nan")), "Unknown"),
     ],
 )

@@ -1,0 +1,120 @@
+"""Every regular expression takes linear time over what it is given, or a reason says why the text is short or our own."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tools.pattern_time import UnknownPatternError, slow
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = {"match", "fullmatch", "search", "sub", "subn", "split", "findall", "finditer"}
+# file and how the expression begins: why its time is bounded
+ACCEPTED = {
+    (
+        "src/mlops_constructs/_assets.py",
+        r"^[ \t]*(?:",
+    ): "sources of this package; a line is looked at from its start only",
+    (
+        "src/mlops_local/kubernetes/containers.py",
+        r"\$\$|\$\(",
+    ): "the text ends with what ends a reference, so each search succeeds",
+    ("src/mlops_runtime/features/constraints.py", "(?P<syntax>"): "a pattern of the unit's own declaration",
+}
+# expressions made of others' parts
+MADE = {
+    "src/mlops_cli/feature_erase.py": "re.escape of a value between assertions of one character",
+    "src/mlops_cli/feature_sets.py": "a counted class",
+    "src/mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
+    "src/mlops_local/sagemaker/shapes.py": "botocore's patterns, matched only within the length that the shape allows",
+    "src/mlops_runtime/aws_api/request.py": "botocore's patterns over definitions of the developer's machines",
+    "src/mlops_runtime/eks/limits.py": "a counted class",
+    "src/mlops_runtime/features/constraints.py": "a declaration's pattern over its own values; RE2 checks batches",
+    "src/mlops_runtime/features/quality.py": "a declaration's pattern over an empty string",
+    "src/mlops_runtime/rollout/guard.py": "parts of an ARN, escaped, with a class and a counted number",
+    "src/mlops_runtime/rollout/leftovers.py": "a name, escaped, and a counted class",
+    "src/mlops_runtime/rollout/succession.py": "a name, escaped, and a counted class",
+    "src/mlops_runtime/terraform/unit_module.py": "names of one synthesized stack, escaped",
+}
+
+
+class Use(NamedTuple):
+    """An expression of the sources, None where it is made of parts, and how it is used."""
+
+    file: str
+    line: int
+    pattern: str | None
+    flags: int
+    method: str
+
+
+def _uses() -> Iterator[Use]:
+    for folder in ("src", "lambdas", "containers", "examples"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            source = path.read_text()
+            if re.search(r"\bimport re\b", source):
+                yield from _uses_of(str(path.relative_to(ROOT)), source)
+
+
+def _uses_of(file: str, source: str) -> Iterator[Use]:
+    tree = ast.parse(source)
+    assigned = {
+        target.id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    names = {id(value): name for name, value in assigned.items()}
+    others = set(re.findall(r"(?<!\bre)\.(\w+)\(", source)) & METHODS
+    for node in ast.walk(tree):
+        if not (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "re"
+        ):
+            continue
+        if node.func.attr not in METHODS | {"compile"}:
+            continue
+        given = node.args[0]
+        given = assigned.get(given.id, given) if isinstance(given, ast.Name) else given
+        is_text = isinstance(given, ast.Constant) and isinstance(given.value, str)
+        flags = 0
+        for word in (*node.args[1:], *(each.value for each in node.keywords)):
+            for part in ast.walk(word):
+                if isinstance(part, ast.Attribute) and part.attr.isupper() and ast.unparse(part.value) == "re":
+                    flags |= getattr(re, part.attr)
+        methods = {node.func.attr}
+        if node.func.attr == "compile":
+            name = names.get(id(node))
+            methods = set(re.findall(rf"\b{name}\.(\w+)\(", source)) & METHODS or others or {"search"}
+        for method in sorted(methods):
+            yield Use(file, node.lineno, given.value if is_text else None, flags, method)
+
+
+USES = list(_uses())
+
+
+def test_every_expression_takes_linear_time() -> None:
+    """Of a search too; what is accepted must still be there."""
+    found, accepted = {}, set()
+    for use in USES:
+        if use.pattern is None:
+            continue
+        try:
+            why = slow(use.pattern, use.flags, method=use.method)
+        except UnknownPatternError as error:
+            why = str(error)
+        key = next((key for key in ACCEPTED if key[0] == use.file and use.pattern.startswith(key[1])), None)
+        if why is not None and key is not None:
+            accepted.add(key)
+        elif why is not None:
+            found[f"{use.file}:{use.line}"] = f"{use.method} {use.pattern!r}: {why}"
+
+    assert len(USES) > 150
+    assert found == {}
+    assert accepted == set(ACCEPTED)
+
+
+def test_expressions_that_are_made_of_parts_are_listed() -> None:
+    """Each file of them with what bounds their time."""
+    assert {use.file for use in USES if use.pattern is None} == set(MADE)
