@@ -105,7 +105,7 @@ def calls(target: Target) -> Iterator[Call]:
             if named:
                 given = data()["arguments"].get(service, {})
                 own = {**given.get("*", {}), **given.get(operation, {})}
-                own = {name: _filled(value, target.words) for name, value in own.items() if name in shape.members}
+                own = {name: filled(value, target.words) for name, value in own.items() if name in shape.members}
                 own = {name: value for name, value in own.items() if value != ""}
                 required = {m: _value(shape.members[m], m) for m in shape.required_members if m not in own | named}
                 yield Call(target=target, service=service, operation=operation, arguments={**required, **own, **named})
@@ -117,16 +117,17 @@ def _named(operation: str, shape: Shape, members: Mapping[str, Any], words: Mapp
     for key, value in members.items():
         only, _, member = key.rpartition(".")
         if only in ("", operation) and member in shape.members:
-            found[member] = _filled(value, words)
+            found[member] = filled(value, words)
     return found
 
 
-def _filled(value: Any, words: Mapping[str, str]) -> Any:
+def filled(value: Any, words: Mapping[str, str]) -> Any:
+    """Put words into every text of a value, however deep."""
     if isinstance(value, str):
         return value.format_map(words)
     if isinstance(value, Mapping):
-        return {key: _filled(inner, words) for key, inner in value.items()}
-    return [_filled(inner, words) for inner in value] if isinstance(value, list) else value
+        return {key: filled(inner, words) for key, inner in value.items()}
+    return [filled(inner, words) for inner in value] if isinstance(value, list) else value
 
 
 @cache

@@ -70,8 +70,8 @@ class Pair:
         self.stacks = stacks
         self.roles = {stack: units.roles(cloud, stack) for stack in stacks}
         self.targets = {stack: units.targets(cloud, assembly, stack) for stack in stacks}
-        self._cloud, self._attacker = cloud, Attacker(cloud)
-        self._administrator = self._attacker.make_administrator()
+        self.cloud, self._attacker = cloud, Attacker(cloud)
+        self.administrator = self._attacker.make_administrator()
 
     def other(self, stack: str) -> str:
         """Return the other unit's stack."""
@@ -81,7 +81,7 @@ class Pair:
         """Return every attempt of a unit's roles on the other's resources, in a seeded order."""
         found = [
             Attempt(unit=stack, role=role, call=call)
-            for target in self._callable(self.other(stack))
+            for target in self.callable(self.other(stack))
             for call in calls(target)
             for role in self.roles[stack]
         ]
@@ -116,10 +116,10 @@ class Pair:
         What takes away comes last; the unit is not whole afterwards.
         """
         first: dict[str, Target] = {}
-        for target in self._callable(stack):
+        for target in self.callable(stack):
             first.setdefault(target.kind, target)
         found = {}
-        with self._attacker.acting(self._administrator):
+        with self._attacker.acting(self.administrator):
             for call in sorted((c for target in first.values() for c in calls(target)), key=lambda c: c.order):
                 if call.key in _RIVALS:
                     found[call.target.kind, call.key] = self._assume(call)
@@ -129,10 +129,11 @@ class Pair:
         return found
 
     def _assume(self, call: Call) -> str:
-        with Attacker(self._cloud).acting(call.target.words["id"]):
+        with Attacker(self.cloud).acting(call.target.words["id"]):
             return MADE
 
-    def _callable(self, stack: str) -> list[Target]:
+    def callable(self, stack: str) -> list[Target]:
+        """Return what a unit has that calls can name."""
         return [target for target in self.targets[stack] if target.kind in data()["types"]]
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from tests.security import units
+from tests.security.attack import DENIED, MADE
 from tests.security.cross_unit import Pair, Score, is_open, unknown_types
+from tests.security.escalations import WAYS, controls, escalate
 
 from mlops_local import cloud as local_cloud
 
@@ -36,7 +38,7 @@ def test_no_role_reaches_the_other_unit(pair: Pair) -> None:
     for attempt, answer in pair.make(pair.sample("Pilot", EACH)):
         score = scores[attempt.call.target.kind, attempt.call.key]
         score.answers[answer] += 1
-        score.roles |= {attempt.role} if answer != "denied" else set()
+        score.roles |= {attempt.role} if answer != DENIED else set()
     for key, answer in pair.controls("PilotTwo").items():
         scores[key].control = answer
 
@@ -44,9 +46,21 @@ def test_no_role_reaches_the_other_unit(pair: Pair) -> None:
     through = {key: (score.answers, score.roles) for key, score in valid.items() if score.through and not is_open(key)}
     assert through == {}
     assert sum(score.attempts for score in valid.values()) >= 350
-    assert sum(score.control == "made" for score in valid.values()) >= 200
+    assert sum(score.control == MADE for score in valid.values()) >= 200
     # a key's own policy names what anybody may do with it; what it keeps from an administrator too is not counted
-    assert {key[1].partition(":")[0] for key, score in scores.items() if score.control == "denied"} <= {"kms"}
+    assert {key[1].partition(":")[0] for key, score in scores.items() if score.control == DENIED} <= {"kms"}
+
+
+def test_no_role_gets_more_rights(pair: Pair) -> None:
+    """Each way of `escalations.yaml` is denied to each role of a unit, and open to an administrator."""
+    answers = list(escalate(pair, "Pilot"))
+    through = [each for each in answers if each[2] != DENIED]
+    control = dict(controls(pair, "Pilot"))
+
+    assert through == []
+    assert len(answers) == len(WAYS) * len(pair.roles["Pilot"]) >= 250
+    assert {way: answer for way, answer in control.items() if answer == DENIED} == {}
+    assert sum(answer == MADE for answer in control.values()) >= 15
 
 
 def test_every_resource_is_attacked(pair: Pair) -> None:

@@ -155,11 +155,12 @@ class _Inflated:
             )
 
 
-class _Member(tarfile.TarInfo):
+class Member(tarfile.TarInfo):
     """A header that is refused where tarfile would take it for the end of the archive, or read gigabytes of name."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Member":
+        """Read one header; tarfile names the arguments."""
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -173,7 +174,7 @@ class _Member(tarfile.TarInfo):
         return member
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Member":  # tarfile's own name is taken by the module
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "Member":  # tarfile's own name is taken by the module
         """Read a member with the headers before it, for each of which tarfile calls this again."""
         before = getattr(archive, "headers_before", 0)
         if before > _HEADERS_BEFORE:
@@ -232,7 +233,7 @@ def _write(packed: BinaryIO, stage: Path, limits: Limits) -> tuple[str, ...]:
     stream = _Inflated(packed, limits)
     names = _Names()
     try:
-        with tarfile.TarFile(fileobj=stream, mode="r", tarinfo=_Member) as tar:  # type: ignore[arg-type]
+        with tarfile.TarFile(fileobj=stream, mode="r", tarinfo=Member) as tar:  # type: ignore[arg-type]
             for number, member in enumerate(tar, 1):
                 if number > limits.members:
                     raise TooManyMembersError(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.serving.archive import ArchiveError, Member
 
 # from 1.29 on ONNX Runtime tells Microsoft what it runs, and keeps a device id on disk, unless this is set before it is loaded
 # See: https://github.com/microsoft/onnxruntime/pull/27379
@@ -122,7 +123,7 @@ def load_archive(archive: Path, *, expected_sha256: str | None = None) -> Model:
     """
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with tarfile.open(archive, "r:gz", tarinfo=Member) as tar:
             for member in tar:
                 name = member.name.removeprefix("./")
                 if name not in (MODEL_FILE, SIGNATURE_FILE):
@@ -135,7 +136,7 @@ def load_archive(archive: Path, *, expected_sha256: str | None = None) -> Model:
                 if name in found:
                     raise ModelError(f"{archive.name} holds {name} twice")
                 found[name] = stream.read()
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, ArchiveError, tarfile.TarError) as error:
         raise ModelError(f"cannot read {archive.name} as a gzip tar: {error}") from error
     missing = [name for name in (MODEL_FILE, SIGNATURE_FILE) if name not in found]
     if missing:

@@ -1,0 +1,89 @@
+"""Hostile archives at each reader: the server's and pods' `unpack` (tests/runtime/serving/test_archive.py) and, here, that of jobs.
+
+An evaluation reads a candidate's archive in memory. Whatever is packed, it gets the model of the two members that it wants, or a
+refusal by name; nothing is written, and no pickle is read.
+"""
+
+import io
+import pickle
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.runtime.serving.test_archive import EVIL, packed
+
+from mlops_runtime.serving.model import ModelError, load_archive
+
+SIGNATURE = b'{"inputs": [{"name": "x", "type": "number"}], "output": "y"}'
+
+
+class _Runs:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A file beside which everything that appears is counted."""
+    folder = tmp_path / "input"
+    folder.mkdir()
+    return folder / "model.tar.gz"
+
+
+@pytest.mark.parametrize("make", [row[3] for row in EVIL], ids=[row[0] for row in EVIL])
+def test_a_job_refuses_by_name_and_writes_nothing(make: Callable[[], bytes], archive: Path) -> None:
+    """None of them holds both members that make a model."""
+    archive.write_bytes(make())
+    began = time.process_time()
+    with pytest.raises(ModelError, match=r"model\.tar\.gz"):
+        load_archive(archive)
+    assert time.process_time() - began < 5
+    assert sorted(archive.parent.parent.rglob("*")) == [archive.parent, archive]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "./model.onnx"])
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_the_model_is_a_regular_file(name: str, kind: bytes, archive: Path) -> None:
+    """A link to what lies on the disk, or a device, in the model's place."""
+    archive.write_bytes(packed(("signature.json", SIGNATURE), (name, kind, "/etc/hostname")))
+    with pytest.raises(ModelError, match=r"model\.onnx in model\.tar\.gz must be a regular file"):
+        load_archive(archive)
+
+
+def test_two_members_of_one_name_are_refused(archive: Path) -> None:
+    """Whoever hashed the first would run the second."""
+    archive.write_bytes(packed(("model.onnx", b"a"), ("signature.json", SIGNATURE), ("./model.onnx", b"b")))
+    with pytest.raises(ModelError, match=r"holds model\.onnx twice"):
+        load_archive(archive)
+
+
+def test_a_size_that_is_not_there_is_refused(archive: Path) -> None:
+    """A header that claims more than any model may have."""
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w:gz") as tar:
+        member = tarfile.TarInfo("model.onnx")
+        member.size = 64 * 1024**3
+        tar.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))  # type: ignore[union-attr]
+    archive.write_bytes(output.getvalue())
+    with pytest.raises(ModelError):
+        load_archive(archive)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pkl", "signature.json"])
+def test_no_pickle_is_read(name: str, archive: Path, tmp_path: Path) -> None:
+    """In the model's place, beside it, or in the signature's place: it is bytes that are no model."""
+    touched = tmp_path / "touched"
+    members = {"model.onnx": b"", "signature.json": SIGNATURE, name: pickle.dumps(_Runs(touched))}
+    archive.write_bytes(packed(*members.items()))
+    with pytest.raises(ModelError):
+        load_archive(archive)
+    assert not touched.exists()
+    pickle.loads(members[name])  # noqa: S301 - the attack works where it is read
+    assert touched.exists()
