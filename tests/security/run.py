@@ -1,7 +1,7 @@
 """``python -m tests.security.run FOLDER [MINUTES]``: every call of every role of two units on all that the other has.
 
-Blocks of one role and one resource are done in a seeded order, and a block that is done stays done. `docs/campaign.md` says what was
-done so far.
+Blocks of one role and one resource are done in a seeded order, and a block that is done stays done. `docs/campaign.md` says what
+was done so far.
 """
 
 import json
