@@ -1,5 +1,6 @@
 """Everything that an account has, by service and name: what is compared before and after a stack."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -107,7 +108,24 @@ def _glue_tables(cloud: Cloud) -> Iterator[tuple[str, Any]]:
     client = cloud.client("glue")
     for database in client.get_databases()["DatabaseList"]:
         tables = client.get_tables(DatabaseName=database["Name"])["TableList"]
-        yield from ((f"glue TableList {database['Name']}/{table['Name']}", table) for table in tables)
+        yield from ((f"glue TableList {database['Name']}/{table['Name']}", _table(cloud, table)) for table in tables)
+
+
+def _table(cloud: Cloud, table: dict[str, Any]) -> dict[str, Any]:
+    """Describe an Iceberg table by its metadata, of which every commit, but no creation, leaves copies in Glue."""
+    parameters = table.get("Parameters", {})
+    if "metadata_location" not in parameters:
+        return table
+    bucket, key = parameters["metadata_location"].removeprefix("s3://").split("/", 1)
+    metadata = json.loads(cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    [schema] = [one for one in metadata["schemas"] if one["schema-id"] == metadata["current-schema-id"]]
+    held = {name: value for name, value in parameters.items() if name not in metadata["properties"]}
+    iceberg = {
+        "fields": schema["fields"],
+        "partitions": metadata["partition-specs"],
+        "properties": metadata["properties"],
+    }
+    return {**table, "Parameters": held, "Iceberg": iceberg}
 
 
 def _targets(cloud: Cloud) -> Iterator[tuple[str, Any]]:
