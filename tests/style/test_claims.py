@@ -97,6 +97,8 @@ _MECHANISM = frozenset(
         "compat",
         "deployer",
         "faults",
+        "function_fork",
+        "function_processes",
         "launcher",
         "ports",
         "processes",
