@@ -8,6 +8,7 @@ import boto3
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.messages import each
+from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
 from mlops_runtime.retraining.guard import GuardSettings
 from mlops_runtime.retraining.start import RetrainGuard
 
@@ -16,11 +17,11 @@ logging.getLogger().setLevel(logging.INFO)
 DYNAMODB = boto3.client("dynamodb")
 GUARD = RetrainGuard(
     dynamodb=DYNAMODB,
-    cloudwatch=boto3.client("cloudwatch"),
     stepfunctions=boto3.client("stepfunctions"),
     table=os.environ["RETRAINING_TABLE"],
     settings=GuardSettings.from_environment(os.environ),
     automation=Automation.from_environment(os.environ, DYNAMODB),
+    evidence=AlarmEvidence.from_environment(os.environ, boto3.client("cloudwatch"), boto3.client("s3")),
 )
 
 

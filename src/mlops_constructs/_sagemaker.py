@@ -21,7 +21,8 @@ _NETWORK = (
     "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
 )
-_LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")
+_OF_GROUP = ("logs:CreateLogGroup", "logs:DescribeLogStreams")
+_OF_STREAM = ("logs:CreateLogStream", "logs:PutLogEvents")
 ROLE_REASON = (
     "network interfaces, the registry's token and metrics have no resource type, and SageMaker names jobs, log groups and streams "
     "itself, below fixed prefixes; rejected: AWS's managed policy AmazonSageMakerFullAccess"
@@ -49,18 +50,30 @@ def describe_alarms_statement() -> iam.PolicyStatement:
 
 
 def container_statements(
-    scope: Construct, *, log_group: str, namespace: str, is_networked: bool = True, more_logs: Sequence[str] = ()
+    scope: Construct,
+    *,
+    log_group: str,
+    namespace: str,
+    streams: Sequence[str] = ("*",),
+    is_networked: bool = True,
+    more_logs: Sequence[str] = (),
 ) -> list[iam.PolicyStatement]:
     """Return what SageMaker does with the role of any container: network, logs, metrics.
+
+    All jobs of an account write to one group a kind, so that a job's role is held to the streams of its own jobs. An endpoint has
+    a group of its own.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
 
     Args:
         scope: Any construct of the stack.
         log_group: Name of the log group that SageMaker makes; may end with ``*``.
         namespace: CloudWatch namespace of the container's metrics.
+        streams: Names of the streams that it may write to, such as ``demand-forecast-*/*``. Default: any of the groups.
         is_networked: Whether containers are placed in a VPC, as all but serverless ones are. Default: they are.
         more_logs: Names of further log groups. Default: none.
     """
-    log_arns = [
+    groups = [
         cdk.Stack.of(scope).format_arn(
             service="logs", resource="log-group", resource_name=name, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
         )
@@ -68,8 +81,13 @@ def container_statements(
     ]
     return [
         *([iam.PolicyStatement(actions=list(_NETWORK), resources=["*"])] if is_networked else []),
+        # claim: log-calls-are-evaluated-on-streams
         iam.PolicyStatement(
-            actions=list(_LOGS), resources=[arn for name in log_arns for arn in (name, f"{name}:log-stream:*")]
+            actions=list(_OF_GROUP), resources=[arn for group in groups for arn in (group, f"{group}:log-stream:")]
+        ),
+        iam.PolicyStatement(
+            actions=list(_OF_STREAM),
+            resources=[f"{group}:log-stream:{stream}" for group in groups for stream in streams],
         ),
         iam.PolicyStatement(
             actions=["cloudwatch:PutMetricData"],

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from aws_cdk import aws_ec2 as ec2
 from examples.retail.loop import Loop
 from tests.examples.models import DIGEST
 
@@ -22,6 +23,7 @@ from mlops_constructs import (
     Approval,
     BusinessUnit,
     DataCapture,
+    DriftAlarms,
     EndpointCapacity,
     Entity,
     Feature,
@@ -30,7 +32,9 @@ from mlops_constructs import (
     GuardPolicy,
     ModelEndpoint,
     ModelImage,
+    ModelMonitor,
     ModelRegistry,
+    Network,
     ProcessingStep,
     Profile,
     RetrainingPipeline,
@@ -39,15 +43,19 @@ from mlops_constructs import (
     TrainingJob,
     TrainingSetSource,
 )
+from mlops_constructs._iam import service_role
+from mlops_constructs._sagemaker import SERVICE, container_statements
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_runtime.business_unit.pause import set_pause
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source, features_ingested
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 from mlops_runtime.contracts.rollout import LivePointer, Outcome
 from mlops_runtime.features.lock import write_lock
+from mlops_runtime.jobs.arguments import split_argument
 from mlops_runtime.rollout.record import AuditChain
 from mlops_runtime.rollout.seals import Sealer
 from mlops_runtime.rollout.table import RolloutTable
@@ -59,6 +67,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cloud
 
 UNIT, MODEL = "sample", "forecast"
+# a second unit, whose code means the first one harm
+RIVAL = "rival"
 # units = 2 * price + 10 where promoted; the script fits whatever its training split says
 SCRIPT = """
 import json, os, pathlib
@@ -97,8 +107,13 @@ pathlib.Path(os.environ["SM_OUTPUT_DIR"], "prepared.json").write_text(json.dumps
 """
 
 
-def synthesize(folder: Path, *, daily_budget: int = 5, rollout: RolloutPolicy | None = None) -> Path:
-    """Synthesize a unit with an endpoint and two pipelines: one learns from S3, one from the feature store."""
+def synthesize(
+    folder: Path, *, daily_budget: int = 5, rollout: RolloutPolicy | None = None, has_rival: bool = False
+) -> Path:
+    """Synthesize a unit with an endpoint and two pipelines: one learns from S3, one from the feature store.
+
+    With a rival, drift retrains the one that learns from S3, and a second unit of the account runs jobs.
+    """
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text(SCRIPT)
     (folder / "code" / "step.py").write_text(STEP)
@@ -142,6 +157,7 @@ def synthesize(folder: Path, *, daily_budget: int = 5, rollout: RolloutPolicy | 
         processing=ProcessingStep(**job, script="step.py", instance_type="ml.m5.xlarge"),
         evaluation=evaluation,
         daily_budget=daily_budget,
+        cool_down=cdk.Duration.minutes(1) if has_rival else None,
         **common,
     )
     plan = TrainingSetPlan(
@@ -176,10 +192,38 @@ def synthesize(folder: Path, *, daily_budget: int = 5, rollout: RolloutPolicy | 
         "AutomationTable": unit.automation_table.table_name,
         "EventBus": unit.bus.event_bus_name,
     }
+    if has_rival:
+        outputs |= _rival(stack, unit, endpoint, exports)
     for name, value in outputs.items():
         cdk.CfnOutput(stack, name, value=value)
     app.synth()
     return folder / "assembly"
+
+
+def _rival(
+    stack: cdk.Stack, unit: BusinessUnit, endpoint: ModelEndpoint, pipeline: RetrainingPipeline
+) -> dict[str, str]:
+    """Watch the endpoint, and define the role of another unit's jobs beside it."""
+    day = cdk.Duration.days(1)
+    monitor = ModelMonitor(stack, "Monitor", business_unit=unit, endpoint=endpoint, window=day, schedule=day)
+    alarms = DriftAlarms(stack, "Alarms", business_unit=unit, monitor=monitor, retraining=pipeline)
+    given = Network.given(vpc=unit.vpc, subnets=ec2.SubnetSelection(subnets=unit.vpc.isolated_subnets))
+    rival = BusinessUnit(stack, "Rival", name=RIVAL, profile=Profile.DEVELOPMENT, network=given)
+    group = "/aws/sagemaker/ProcessingJobs"
+    role = service_role(
+        stack,
+        "RivalJob",
+        service=SERVICE,
+        statements=container_statements(stack, log_group=group, namespace=group, streams=[f"{RIVAL}-*/*"]),
+        business_unit=rival,
+        description="A job of another unit",
+        wildcard_reason="jobs of a unit get their names when they run; rejected: one fixed name, under which a job runs once",
+    )
+    return {
+        "FeaturesAlarm": alarms.alarms["features"].alarm_name,
+        "RivalRoleArn": role.role_arn,
+        "Image": ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST).uri(stack),
+    }
 
 
 class Sample:
@@ -216,9 +260,9 @@ class Sample:
         }
         assert self.events.put_events(Entries=[entry])["FailedEntryCount"] == 0
 
-    def decisions(self) -> list[tuple[str, str]]:
-        """Return what the guard of the feature store's pipeline decided, with the reason, in order of time."""
-        items = self.dynamodb.scan(TableName=self.outputs["FeaturesTable"])["Items"]
+    def decisions(self, table: str = "FeaturesTable") -> list[tuple[str, str]]:
+        """Return what the guard of a pipeline decided, with the reason, in order of time."""
+        items = self.dynamodb.scan(TableName=self.outputs[table])["Items"]
         decided = [item for item in items if item["item"]["S"].startswith("EVENT#")]
         return [(i["decision"]["S"], i["reason"]["S"]) for i in sorted(decided, key=lambda i: str(i["at"]["S"]))]
 
@@ -287,7 +331,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     folder = tmp_path_factory.mktemp("sample")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
-        yield Sample(cloud, synthesize(folder))
+        yield Sample(cloud, synthesize(folder, has_rival=True))
     finally:
         cloud.down()
 
@@ -437,3 +481,70 @@ def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) 
     assert (record.outcome, record.reason) == (Outcome.REJECTED, output["reason"])
     assert sample.loop.newest_package()["ModelPackageArn"] == package["ModelPackageArn"]
     assert sample.owner("ExportsTable") is None
+
+
+def test_jobs_write_to_the_streams_of_their_own_jobs(sample: Sample) -> None:
+    """All units' jobs log to one group a kind; no job's role writes where another unit's, or another job's, lines are."""
+    roles = [role["RoleName"] for page in _roles(sample) for role in page["Roles"]]
+    jobs = [name for name in roles if re.search(r"(TrainingSet|Training|Processing|Evaluation)Role|RivalJob", name)]
+    assert len(jobs) >= 7
+    (job,) = sample.loop.sagemaker.list_training_jobs(NameContains=f"{UNIT}-{MODEL}-", MaxResults=1)[
+        "TrainingJobSummaries"
+    ]
+    execution = job["TrainingJobName"].removeprefix(f"{UNIT}-{MODEL}-").removesuffix("-train")
+    writers = {
+        (pipeline, kind, word): [name for name in jobs if _may(sample, name, "logs:PutLogEvents", _stream(*parts))]
+        for pipeline in (f"{UNIT}-{MODEL}", f"{UNIT}-features", f"{RIVAL}-{MODEL}", f"{UNIT}-{MODEL}-b")
+        for kind, word in (("Training", "train"), ("Processing", "set"), ("Processing", "eval"), ("Processing", "prep"))
+        for parts in [(kind, f"{pipeline}-{execution}-{word}")]
+    }
+    found = {key: len(names) for key, names in writers.items() if names}
+    assert found == {
+        (f"{UNIT}-{MODEL}", "Training", "train"): 1,
+        (f"{UNIT}-{MODEL}", "Processing", "prep"): 1,
+        (f"{UNIT}-{MODEL}", "Processing", "eval"): 1,
+        (f"{UNIT}-features", "Training", "train"): 1,
+        (f"{UNIT}-features", "Processing", "set"): 1,
+        (f"{UNIT}-features", "Processing", "eval"): 1,
+        **{(f"{RIVAL}-{MODEL}", "Processing", word): 1 for word in ("set", "eval", "prep")},
+    }
+
+
+def _stream(kind: str, job: str) -> str:
+    return f"arn:aws:logs:us-east-1:000000000000:log-group:/aws/sagemaker/{kind}Jobs:log-stream:{job}/algo-1-1501545600"
+
+
+def test_a_line_of_another_unit_starts_no_retraining(sample: Sample) -> None:
+    """A job without a network prints the metric of drift; the alarm rings, and no report of the monitor says so."""
+    cloudwatch, alarm = sample.cloud.client("cloudwatch"), sample.outputs["FeaturesAlarm"]
+    dimensions = metric_dimensions(f"{UNIT}-{MODEL}", "AllTraffic", "drift")
+    directive = {
+        "Namespace": metric_namespace(UNIT),
+        "Dimensions": [list(dimensions)],
+        "Metrics": [{"Name": "FeaturesDrifted"}],
+    }
+    metadata = {"Timestamp": int(sample.now().timestamp() * 1000), "CloudWatchMetrics": [directive]}
+    line = json.dumps({"_aws": metadata, **dimensions, "FeaturesDrifted": 9})
+    before = {execution["executionArn"] for execution in sample.loop.executions("RetrainMachineArn")}
+    sample.loop.sagemaker.create_processing_job(
+        ProcessingJobName=f"{RIVAL}-{MODEL}",
+        AppSpecification={
+            "ImageUri": sample.outputs["Image"],
+            "ContainerEntrypoint": ["python", "-c", "import sys; print(''.join(sys.argv[1:]))"],
+            "ContainerArguments": split_argument(line),
+        },
+        RoleArn=sample.outputs["RivalRoleArn"],
+        ProcessingResources={
+            "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}
+        },
+        NetworkConfig={"EnableNetworkIsolation": True},
+    )
+
+    _wait(lambda: cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"] == "ALARM", 60)
+    reason = _wait(lambda: [why for _, why in sample.decisions("ExportsTable") if alarm in why])
+
+    found = {execution["executionArn"] for execution in sample.loop.executions("RetrainMachineArn")}
+    assert found == before
+    assert reason == [
+        f"alarm {alarm} rings, and nothing confirms it: no report of the monitor of {UNIT}-{MODEL} in 100 days"
+    ]

@@ -66,8 +66,8 @@ class DriftAlarms(Construct):
             or more seldom warns in words when there was no call since the one before; of others nobody hears.
 
     Raises:
-        ValidationError: If the monitor is of another unit, a limit is not possible, a name is unknown, or the pipeline has alarms
-            already.
+        ValidationError: If the monitor is of another unit, a limit is not possible, a name is unknown, or the pipeline is of
+            another endpoint or has alarms already.
 
     Example:
         >>> alarms = DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
@@ -96,7 +96,7 @@ class DriftAlarms(Construct):
             Severity.CRITICAL: business_unit.topic if critical_topic is None else critical_topic,
             Severity.WARNING: business_unit.topic if warning_topic is None else warning_topic,
         }
-        self._validate(wape_ratio, severities, psi, expect_traffic)
+        self._validate(wape_ratio, severities, psi, expect_traffic, retraining)
         found = list(children(monitor, wape_ratio=limit, severities=severities, psi=psi, traffic=expect_traffic))
         self._alarms = self._define_children(found)
         if "heartbeat" not in self._alarms:
@@ -143,8 +143,14 @@ class DriftAlarms(Construct):
         severities: Mapping[str, Severity],
         psi: Mapping[str, float],
         traffic: ExpectedTraffic | None,
+        retraining: RetrainingPipeline | None,
     ) -> None:
+        watched = self._monitor.endpoint.endpoint_name
         problems = [
+            None
+            if retraining is None or retraining.endpoint_name == watched
+            else f"retraining must be of the monitor's endpoint, {watched!r}, whose reports confirm its alarms, got a pipeline "
+            f"of {retraining.endpoint_name!r}",
             check_monitor_unit("monitor", self._monitor, self._unit),
             self._ratio_problem(wape_ratio),
             check_type(

@@ -19,6 +19,7 @@ from mlops_constructs.model_monitor._access import MonitorAccess, list_objects, 
 from mlops_constructs.model_monitor._job_group import define_job_group
 from mlops_constructs.model_monitor.engine import MonitorJob
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.start import CHARACTERS_OF_TIME
 
 _GROUP = "/aws/sagemaker/ProcessingJobs"
 _START_REASON = (
@@ -115,7 +116,12 @@ def _define_role(access: MonitorAccess, job: MonitorJob, code: s3_assets.Asset |
             # volumes of the instances
             key_statement(unit.key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
             *statements,
-            *container_statements(access.scope, log_group=_GROUP, namespace=_GROUP),
+            *container_statements(
+                access.scope,
+                log_group=_GROUP,
+                namespace=_GROUP,
+                streams=[f"{access.endpoint.endpoint_name}-monitor-{'?' * CHARACTERS_OF_TIME}/*"],
+            ),
         ],
         business_unit=unit,
         description=f"Job that watches {access.endpoint.endpoint_name}",

@@ -27,6 +27,9 @@ NAMESPACES = {
     "explainability": "aws/sagemaker/Endpoints/explainability-metrics",
 }
 _LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
+# SageMaker names these jobs itself, by kind and time and not by schedule
+# claim: monitoring-jobs-are-named-by-kind
+_STREAMS = ("groundtruth-merge-*", "*-monitoring-*")
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 # Clarify asks a copy of the model, on an endpoint of its own that it deletes afterwards
 # https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-processing-job-configure-analysis.html
@@ -80,7 +83,7 @@ def define_monitor_role(
         key_statement(business_unit.key, services=["s3"]),
         # volumes of the instances
         key_statement(business_unit.key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
-        *container_statements(scope, log_group=_LOG_GROUP, namespace=NAMESPACES[monitor]),
+        *container_statements(scope, log_group=_LOG_GROUP, namespace=NAMESPACES[monitor], streams=_STREAMS),
     ]
     if monitor in WITH_LABELS:  # what the first of the two jobs of an execution has joined
         joined = f"{prefix}/merge/*"

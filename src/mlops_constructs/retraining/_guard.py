@@ -93,6 +93,8 @@ def define_guard(
             "RETRAIN_MACHINE_ARN": machine.state_machine_arn,
             "RETRAINING_TABLE": table.table_name,
             "LOCK_SECONDS": str(machine_seconds + _LOCK_GRACE_SECONDS),
+            "ENDPOINT": access.endpoint,
+            "ARTIFACTS_BUCKET": unit.artifacts.bucket_name,
             **limits.environment(),
             **unit.automation_environment,
         },

@@ -20,6 +20,7 @@ from mlops_constructs._sagemaker import (
     sagemaker_arn,
 )
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
+from mlops_constructs.retraining.jobs import CHARACTERS_OF_NAME
 from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
 
@@ -45,6 +46,7 @@ class RetrainingAccess:
     training: TrainingJob
     processing: ProcessingStep | None
     pipeline: str
+    endpoint: str
 
     def job_roles(self, code: s3_assets.Asset, processing_code: s3_assets.Asset | None) -> dict[str, ServiceRole]:
         """Define one role for each job: one reads features, one what it trains on, one sets and models."""
@@ -52,7 +54,9 @@ class RetrainingAccess:
         if self.source.store is not None:
             statements = [*self.source.store.build_statements(), *lineage_statements(self.scope)]
             what = "builds training sets"
-            roles["set"] = self._role("TrainingSetRole", what, "Processing", image, statements, reason=_SET_REASON)
+            roles["set"] = self._role(
+                "TrainingSetRole", what, "Processing", image, statements, reason=_SET_REASON, job="set"
+            )
             self.source.store.admit(roles["set"], to="build")
         if self.processing is not None and processing_code is not None:
             statements = [
@@ -62,16 +66,18 @@ class RetrainingAccess:
                 _find(processing_code),
             ]
             prepares = "prepares training data"
-            roles["prep"] = self._role("ProcessingRole", prepares, "Processing", self.processing.image, statements)
+            roles["prep"] = self._role(
+                "ProcessingRole", prepares, "Processing", self.processing.image, statements, job="prep"
+            )
         statements = self._training_statements(code)
-        roles["train"] = self._role("TrainingRole", "trains", "Training", image, statements)
+        roles["train"] = self._role("TrainingRole", "trains", "Training", image, statements, job="train")
         statements = [
             _objects("s3:GetObject", self._splits(), self._artifacts("models")),
             _objects("s3:PutObject", self._artifacts("evaluations")),
             self._list_splits(),
             self._list_artifacts("models"),
         ]
-        roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements)
+        roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements, job="eval")
         return roles
 
     def _training_statements(self, code: s3_assets.Asset) -> list[iam.PolicyStatement]:
@@ -95,11 +101,12 @@ class RetrainingAccess:
         image: ModelImage,
         statements: list[iam.PolicyStatement],
         *,
+        job: str,
         reason: str = ROLE_REASON,
     ) -> ServiceRole:
         key = self.business_unit.key
         foreign = self.source.foreign_key(beside=key)
-        group = f"/aws/sagemaker/{kind}Jobs"
+        group, jobs = f"/aws/sagemaker/{kind}Jobs", f"{self.pipeline}-{'?' * CHARACTERS_OF_NAME}-{job}"
         return service_role(
             self.scope,
             role_id,
@@ -111,7 +118,7 @@ class RetrainingAccess:
                 key_statement(key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
                 *([] if foreign is None else [key_statement(foreign, services=["s3"], actions=["kms:Decrypt"])]),
                 *statements,
-                *container_statements(self.scope, log_group=group, namespace=group),
+                *container_statements(self.scope, log_group=group, namespace=group, streams=[f"{jobs}/*"]),
             ],
             business_unit=self.business_unit,
             description=f"Job of {self.pipeline} that {what}",
@@ -224,7 +231,8 @@ class RetrainingAccess:
         ]
 
     def guard(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Read alarms again, keep state and decisions, start the Retrain machine and look at its executions."""
+        """Read alarms and reports again, keep state and decisions, start the Retrain machine and look at its executions."""
+        reports = f"monitor/{self.endpoint}/reports/*"
         executions = cdk.Stack.of(self.scope).format_arn(
             service="states",
             resource="execution",
@@ -237,8 +245,11 @@ class RetrainingAccess:
             iam.PolicyStatement(
                 actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources=[table.table_arn]
             ),
-            key_statement(self.business_unit.key, services=["dynamodb"]),
+            key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
             describe_alarms_statement(),
+            # the newest report confirms an alarm
+            _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(reports)),
+            _list(self.business_unit.artifacts.bucket_arn, reports),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
         ]
 

@@ -13,6 +13,8 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 TRAINING_SET_ID = "MLOPS_TRAINING_SET_ID"
 TRAINING_SET_TAG = "mlops:training-set"
 SPLITS = ("train", "holdout", "manifest")
+# of an execution's name, in the names of its jobs
+CHARACTERS_OF_NAME = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from mlops_constructs._states import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task
 from mlops_constructs.retraining._registration import Registration, registration_states
 from mlops_constructs.retraining.jobs import (
+    CHARACTERS_OF_NAME,
     FeaturePlan,
     JobEnvironment,
     ProcessingPlan,
@@ -20,7 +21,6 @@ from mlops_runtime.contracts.retraining import EvaluationPlan
 
 # SageMaker may take this long to find instances and to copy data, besides the job's own run time
 _JOB_GRACE_SECONDS = 1800
-_CHARACTERS_OF_NAME = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             request="{% $states.input %}",
             execution=EXECUTION,
             name="{% $states.context.Execution.Name %}",
-            job=f"{{% '{plan.pipeline}-' & $substring($states.context.Execution.Name, 0, {_CHARACTERS_OF_NAME}) %}}",
+            job=f"{{% '{plan.pipeline}-' & $substring($states.context.Execution.Name, 0, {CHARACTERS_OF_NAME}) %}}",
             outcome="FAILED",
             reason="",
             caught="",

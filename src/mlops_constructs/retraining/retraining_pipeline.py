@@ -130,6 +130,7 @@ class RetrainingPipeline(Construct):
             training=training,
             processing=processing,
             pipeline=self._pipeline,
+            endpoint=endpoint.endpoint_name,
         )
         self._table = define_table(
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
@@ -206,6 +207,11 @@ class RetrainingPipeline(Construct):
         return self._pipeline
 
     @property
+    def endpoint_name(self) -> str:
+        """Name of the endpoint whose champion a candidate is measured against, and whose reports confirm alarms."""
+        return self._access.endpoint
+
+    @property
     def group_name(self) -> str:
         """Name of the package group in which candidates are registered."""
         return self._access.registry.group_name
@@ -240,6 +246,9 @@ class RetrainingPipeline(Construct):
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
         """Let alarms ask for a retraining; the guard reads each again before it starts anything.
+
+        An alarm on a monitor's metric must be confirmed by the newest report of the endpoint's monitor. Another alarm must be on
+        metrics that AWS publishes, in namespaces that begin with ``AWS/``: all others can be written by any line of a log.
 
         Args:
             alarms: The alarms, by a name for errors.

@@ -210,6 +210,10 @@ class MonitorState(StrEnum):
     VIOLATION = "VIOLATION"
 
 
+# a monitor knows
+TESTED = (MonitorState.OK, MonitorState.VIOLATION)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
     """One line of ``constraint_violations.json``.
@@ -365,6 +369,15 @@ def monitor_states(report: MonitorReport) -> dict[str, MonitorState]:
     """
     found = {monitor: getattr(report, f"{monitor}_state") for monitor in MONITORS}
     return {monitor: state for monitor, state in found.items() if state is not None}
+
+
+def is_confirmed(feature: FeatureDrift) -> bool:
+    """Return whether a feature's drift counts: enough of the last windows agree, or where only one is asked for, this one.
+
+    Args:
+        feature: The feature's verdict in a report.
+    """
+    return feature.drifted if feature.persistent is None else feature.persistent
 
 
 def metric_namespace(unit: str) -> str:

@@ -12,10 +12,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, metric_dimensions, metric_namespace
+from mlops_runtime.contracts.monitor import (
+    TESTED,
+    MonitorReport,
+    MonitorState,
+    is_confirmed,
+    metric_dimensions,
+    metric_namespace,
+)
 from mlops_runtime.monitor.metric_names import METRICS, Monitor, camel, quality_names
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.states import TESTED, is_confirmed
 
 _COUNTS = frozenset(
     {

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError, content_hash, from_json
-from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
+from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack
 from mlops_runtime.monitor.counting.capture import is_since
 from mlops_runtime.monitor.counting.counts import empty, merge
@@ -24,7 +24,7 @@ from mlops_runtime.monitor.latency import Latency, measure_latency
 from mlops_runtime.monitor.quality.labels import Timed
 from mlops_runtime.monitor.quality.quality import Quality, label_problems, measure
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.states import TESTED, states
+from mlops_runtime.monitor.states import states
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.traffic import Calls, Source, calls_of, latency_of, sources
 from mlops_runtime.monitor.window import HOUR, Window, stamp

@@ -21,7 +21,8 @@ CODE = "code"
 _CODE_FOLDER = f"/opt/ml/processing/input/{CODE}"
 # its names are "<endpoint>-monitor-<minute>", of at most 63 characters
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProcessingJob.html
-MAXIMUM_ENDPOINT_NAME = 63 - len("-monitor-201708080600")
+CHARACTERS_OF_TIME = len("201708080600")
+MAXIMUM_ENDPOINT_NAME = 63 - len("-monitor-") - CHARACTERS_OF_TIME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

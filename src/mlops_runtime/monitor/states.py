@@ -6,7 +6,7 @@ The first reason not to know is the state; only where nothing keeps a monitor fr
 from collections.abc import Mapping
 from typing import Literal
 
-from mlops_runtime.contracts.monitor import Baseline, FeatureDrift, Measured, MonitorState
+from mlops_runtime.contracts.monitor import Baseline, Measured, MonitorState, is_confirmed
 from mlops_runtime.monitor.drift.tested import any_tested
 from mlops_runtime.monitor.evidence import Evidence, Traffic
 from mlops_runtime.monitor.latency import MINIMUM_CALLS
@@ -18,7 +18,6 @@ States = Mapping[Monitor, MonitorState]
 
 # of the newest hours' capture objects
 _MAXIMUM_UNCOUNTED = 0.1
-TESTED = (MonitorState.OK, MonitorState.VIOLATION)
 # from what asks for a person to what asks for nothing
 _ORDER = (
     MonitorState.VIOLATION,
@@ -75,11 +74,6 @@ def overall(found: States, evidence: Evidence) -> MonitorState:
         return MonitorState.VIOLATION
     counted = [state for name, state in found.items() if name in ("drift", "quality") or state in _ORDER[:2]]
     return min(counted, key=_ORDER.index)
-
-
-def is_confirmed(feature: FeatureDrift) -> bool:
-    """Return whether a feature's drift counts: enough of the last windows agree, or where only one is asked for, this one."""
-    return feature.drifted if feature.persistent is None else feature.persistent
 
 
 def wape_ratio(quality: Quality, baseline: Baseline) -> float | None:

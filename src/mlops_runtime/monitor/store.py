@@ -13,6 +13,7 @@ from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
 from mlops_runtime.monitor.counting.capture import bounded_lines
 from mlops_runtime.monitor.inventory import Inventory
+from mlops_runtime.monitor.reports import REPORT, report_folder, report_keys
 from mlops_runtime.monitor.window import Window, hour_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 _CHUNK = 1 << 20
-_REPORT = "report.json"
 _OBJECTS = "objects.json"
 # how far back the run before is looked for: an hourly monitor's lies within days, that of a yearly one within two years
 _DAYS = (10, 100, 800)
@@ -204,13 +204,13 @@ class MonitorStore:
         """
         folder = self._folder(end)
         # last: whoever sees it finds the others
-        for name, body in {**files, _REPORT: canonical_json(report)}.items():
+        for name, body in {**files, REPORT: canonical_json(report)}.items():
             self._s3.put_object(Bucket=self._artifacts, Key=f"{folder}/{name}", Body=body)
         return self.report_uri(end)
 
     def report_uri(self, end: datetime) -> str:
         """Return where the report of the window that ends then lies."""
-        return f"s3://{self._artifacts}/{self._folder(end)}/{_REPORT}"
+        return f"s3://{self._artifacts}/{self._folder(end)}/{REPORT}"
 
     def put_violations(self, lines: bytes, end: datetime) -> None:
         """Write a window's violations, one JSON object a line, below the hour in which it ends: what Athena reads."""
@@ -225,7 +225,7 @@ class MonitorStore:
             since: How far to look back.
         """
         for key in reversed(self._report_keys(end, since)):
-            if key.endswith(f"/{_REPORT}"):
+            if key.endswith(f"/{REPORT}"):
                 yield from_json(MonitorReport, self._artifact(key))
 
     def earlier_inventory(self, end: datetime) -> Inventory | None:
@@ -237,24 +237,13 @@ class MonitorStore:
         return None
 
     def _report_keys(self, end: datetime, since: datetime) -> list[str]:
-        """Return the keys of reports between two times, oldest first; their names sort by time."""
-        prefix = f"monitor/{self._endpoint}/reports/"
-        after = self._folder(since)
-        found: list[str] = []
-        for page in self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self._artifacts, Prefix=prefix, StartAfter=after
-        ):
-            for entry in page.get("Contents", []):
-                if entry["Key"] >= self._folder(end):
-                    return found
-                found.append(entry["Key"])
-        return found
+        return report_keys(self._s3, self._artifacts, self._endpoint, since=since, until=end)
 
     def _artifact(self, key: str) -> bytes:
         return self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read()
 
     def _folder(self, end: datetime) -> str:
-        return f"monitor/{self._endpoint}/reports/{end.astimezone(UTC):%Y-%m-%dT%H}"
+        return report_folder(self._endpoint, end)
 
     def _sizes(self, bucket: str, prefix: str, window: Window) -> dict[str, int]:
         """Return the bytes of the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours."""

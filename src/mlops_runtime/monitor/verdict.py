@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState, is_confirmed
 from mlops_runtime.monitor.counting.null_patterns import NAME as NULL_PATTERNS
 from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
 from mlops_runtime.monitor.drift.wording import number, percent
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.states import is_confirmed
 
 # features and metrics that a sentence names; the report has all
 _NAMED = 3

@@ -11,7 +11,15 @@ from ast import literal_eval
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, Measured, Violation, Violations
+from mlops_runtime.contracts.monitor import (
+    Baseline,
+    Counts,
+    FeatureDrift,
+    Measured,
+    Violation,
+    Violations,
+    is_confirmed,
+)
 from mlops_runtime.monitor.counting.problems import unreadable_rows
 from mlops_runtime.monitor.drift.rules import Rule
 from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
@@ -19,7 +27,6 @@ from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.quality.bias import bias_violations
 from mlops_runtime.monitor.quality.quality import HIGHER_IS_BETTER
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.states import is_confirmed
 
 DATASET = "dataset"
 # Model Monitor's own name for what is wrong with the number of columns

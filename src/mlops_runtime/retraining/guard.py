@@ -19,6 +19,7 @@ from typing import Any
 from mlops_runtime.contracts import ContractError, from_dict, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.retraining.alarm_evidence import RINGS, Alarms
 from mlops_runtime.rollout.machine import execution_arn
 
 OLDEST = timedelta(minutes=15)
@@ -162,31 +163,31 @@ def execution_name(pipeline: str, request: RetrainRequest) -> str:
     return f"{request.as_of[:10].replace('-', '')}-{digest[:15]}"
 
 
-def confirmed(
-    request: RetrainRequest, settings: GuardSettings, *, alarms: Mapping[str, str], state: GuardState
-) -> RetrainRequest:
+def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarms, state: GuardState) -> RetrainRequest:
     """Return a request whose reason still holds, with what it rests on.
 
     Args:
         request: What was asked.
         settings: What the pipeline allows.
-        alarms: The states of `alarms_of` the request, read just now; an alarm that is not there has none.
+        alarms: `alarms_of` the request, read just now, with what confirms them.
         state: The pipeline's state.
 
     Raises:
         RefusedEventError: ``NOT_CONFIRMED``.
     """
-    if request.trigger is Trigger.ALARM and alarms.get(request.requested_by) != "ALARM":
-        got = alarms.get(request.requested_by)
+    if request.trigger is Trigger.ALARM and (got := alarms.states.get(request.requested_by)) != RINGS:
         raise RefusedEventError(Decision.NOT_CONFIRMED, f"alarm {request.requested_by} is {got} now")
+    if request.trigger is Trigger.ALARM and request.requested_by in alarms.doubts:
+        raise RefusedEventError(Decision.NOT_CONFIRMED, _doubted(alarms, request.requested_by))
     if request.trigger is not Trigger.RECHECK:
         return request
-    ringing = [name for name in settings.alarms if alarms.get(name) == "ALARM"]
+    ringing = [n for n in settings.alarms if alarms.states.get(n) == RINGS and n not in alarms.doubts]
     if ringing:
         return replace(request, requested_by=ringing[0], detail=f"still ringing: {', '.join(ringing)}"[:500])
     if settings.minimum_labels is not None and state.new_labels >= settings.minimum_labels:
         return replace(request, detail=f"{state.new_labels} new labels wait")
-    raise RefusedEventError(Decision.NOT_CONFIRMED, "no alarm rings and no labels wait")
+    doubted = [_doubted(alarms, name) for name in settings.alarms if name in alarms.doubts]
+    raise RefusedEventError(Decision.NOT_CONFIRMED, "; ".join(doubted) or "no alarm rings and no labels wait")
 
 
 def decide(
@@ -248,6 +249,10 @@ def alarms_of(request: RetrainRequest, settings: GuardSettings) -> tuple[str, ..
     if request.trigger is Trigger.RECHECK:
         return settings.alarms
     return (request.requested_by,) if request.trigger is Trigger.ALARM else ()
+
+
+def _doubted(alarms: Alarms, name: str) -> str:
+    return f"alarm {name} rings, and nothing confirms it: {alarms.doubts[name]}"
 
 
 def _cool_down(state: GuardState, settings: GuardSettings) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest, Trigger
 from mlops_runtime.messages import Message
+from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
 from mlops_runtime.retraining.guard import (
     Asked,
     Ended,
@@ -27,11 +28,9 @@ from mlops_runtime.retraining.guard import (
     next_state,
 )
 from mlops_runtime.retraining.state import GuardTable
-from mlops_runtime.rollout.gather import alarm_states
 from mlops_runtime.rollout.machine import execution_arn
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -56,19 +55,19 @@ class RetrainGuard:
 
     Args:
         dynamodb: Client.
-        cloudwatch: Client.
         stepfunctions: Client.
         table: Name of the retraining table.
         settings: What the pipeline allows.
         automation: Whether the unit's automation rests.
+        evidence: Reads alarms and what confirms them.
     """
 
     dynamodb: "DynamoDBClient"
-    cloudwatch: "CloudWatchClient"
     stepfunctions: "SFNClient"
     table: str
     settings: GuardSettings
     automation: "Automation"
+    evidence: AlarmEvidence
 
     def handle(self, message: Message) -> GuardDecision:
         """Decide on one message, start the machine if it may, keep and log the decision.
@@ -106,7 +105,7 @@ class RetrainGuard:
         arn = execution_arn(self.settings.machine_arn, name)
         request, state = event.request, self._rows.read()
         if state.last_execution != arn:  # what was begun goes on, also if the alarm is quiet by now
-            alarms = alarm_states(self.cloudwatch, alarms_of(request, self.settings))
+            alarms = self.evidence.read(alarms_of(request, self.settings), now)
             request = confirmed(request, self.settings, alarms=alarms, state=state)
         decision, reason = self._lock(request, arn, now)
         if decision is not Decision.STARTED:

@@ -10,6 +10,7 @@ from rollout_world import NOW, World
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.events import features_ingested
 from mlops_runtime.messages import Message
+from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
 from mlops_runtime.retraining.guard import GuardSettings
 from mlops_runtime.retraining.start import RetrainGuard
 
@@ -41,11 +42,13 @@ def guard_of(world: World, **changes: Any) -> RetrainGuard:
     """Return a guard, with changes."""
     made = RetrainGuard(
         dynamodb=world.dynamodb,
-        cloudwatch=world.cloudwatch,
         stepfunctions=world.stepfunctions,
         table="retraining",
         settings=SETTINGS,
         automation=cast("Automation", Resting()),
+        evidence=AlarmEvidence(
+            cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint="demand-forecast", unit="demand"
+        ),
     )
     return replace(made, **changes)
 

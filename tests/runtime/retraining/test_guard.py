@@ -14,6 +14,7 @@ from rollout_world import NOW
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.events import features_ingested
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.retraining.alarm_evidence import Alarms
 from mlops_runtime.retraining.guard import (
     Asked,
     Ended,
@@ -134,14 +135,30 @@ def test_labels_count_only_where_they_are_wanted() -> None:
 def test_a_request_that_asks_again_needs_an_alarm_or_labels() -> None:
     """The first alarm that rings is the reason; else enough labels; else nothing."""
     request = _request(_event("recheck"))
-    ringing = confirmed(request, COUNTING, alarms={"demand-wape": "ALARM"}, state=GuardState())
+    ringing = confirmed(request, COUNTING, alarms=Alarms({"demand-wape": "ALARM"}, {}), state=GuardState())
     assert (ringing.requested_by, ringing.detail) == ("demand-wape", "still ringing: demand-wape")
-    waiting = confirmed(request, COUNTING, alarms={"demand-drift": "OK"}, state=GuardState(new_labels=1000))
+    quiet = Alarms({"demand-drift": "OK"}, {})
+    waiting = confirmed(request, COUNTING, alarms=quiet, state=GuardState(new_labels=1000))
     assert waiting.detail == "1000 new labels wait"
     for limits, state in ((COUNTING, GuardState(new_labels=999)), (SETTINGS, GuardState(new_labels=1000))):
         with pytest.raises(RefusedEventError, match="no alarm rings and no labels wait") as error:
-            confirmed(request, limits, alarms={"demand-drift": "INSUFFICIENT_DATA"}, state=state)
+            confirmed(request, limits, alarms=Alarms({"demand-drift": "INSUFFICIENT_DATA"}, {}), state=state)
         assert error.value.decision is Decision.NOT_CONFIRMED
+
+
+@pytest.mark.parametrize("trigger", ["alarm", "recheck"])
+def test_an_alarm_that_nothing_confirms_is_no_reason(trigger: str) -> None:
+    """Neither when it begins to ring nor for as long as it does; another that is confirmed is one."""
+    request, doubts = _request(_event(trigger)), {"demand-drift": "no report says so"}
+    alarms = Alarms({"demand-drift": "ALARM", "demand-wape": "OK"}, doubts)
+    with pytest.raises(
+        RefusedEventError, match=r"alarm demand-drift rings, and nothing confirms it: no report"
+    ) as error:
+        confirmed(request, COUNTING, alarms=alarms, state=GuardState())
+    assert error.value.decision is Decision.NOT_CONFIRMED
+    both = Alarms({"demand-drift": "ALARM", "demand-wape": "ALARM"}, doubts)
+    if trigger == "recheck":
+        assert confirmed(request, COUNTING, alarms=both, state=GuardState()).requested_by == "demand-wape"
 
 
 def test_a_person_may_be_named() -> None:

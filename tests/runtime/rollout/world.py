@@ -296,7 +296,7 @@ class World:
         """Make an alarm in a state."""
         self.cloudwatch.put_metric_alarm(
             AlarmName=name,
-            Namespace="N",
+            Namespace="AWS/SageMaker",
             MetricName="M",
             Statistic="Sum",
             Period=60,

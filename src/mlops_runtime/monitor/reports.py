@@ -1,0 +1,72 @@
+"""Where the reports of an endpoint's monitor lie, and the newest of them. Needs no numpy."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.monitor import MonitorReport
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+REPORT = "report.json"
+# a monitor decides at least every 90 days; one that decides hourly is found in the first step
+LONGEST_DAYS = 100
+_DAYS = (2, 10, LONGEST_DAYS)
+
+
+def report_folder(endpoint: str, end: datetime) -> str:
+    """Return the prefix below which the files of a window's report lie, without a slash at its end.
+
+    Args:
+        endpoint: Name of the endpoint.
+        end: End of the window.
+
+    Example:
+        >>> report_folder("demand-forecast", datetime(2017, 8, 8, 6, tzinfo=UTC))
+        'monitor/demand-forecast/reports/2017-08-08T06'
+    """
+    return f"monitor/{endpoint}/reports/{end.astimezone(UTC):%Y-%m-%dT%H}"
+
+
+def report_keys(s3: "S3Client", bucket: str, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
+    """Return the keys of the files of reports between two times, oldest first; their names sort by time.
+
+    Args:
+        s3: Client.
+        bucket: Bucket of the reports.
+        endpoint: Name of the endpoint.
+        since: From which end of a window.
+        until: Up to which end of a window, without it.
+    """
+    found: list[str] = []
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=f"monitor/{endpoint}/reports/", StartAfter=report_folder(endpoint, since)
+    )
+    for page in pages:
+        for entry in page.get("Contents", []):
+            if entry["Key"] >= report_folder(endpoint, until):
+                return found
+            found.append(entry["Key"])
+    return found
+
+
+def newest_report(s3: "S3Client", bucket: str, endpoint: str, *, now: datetime) -> MonitorReport | None:
+    """Return the newest report, of a window that ended up to now; None where the last 100 days have none.
+
+    Args:
+        s3: Client.
+        bucket: Bucket of the reports.
+        endpoint: Name of the endpoint.
+        now: The time.
+
+    Raises:
+        ContractError: If what lies there is no report.
+    """
+    for days in _DAYS:
+        since, until = now - timedelta(days=days), now + timedelta(hours=1)
+        keys = report_keys(s3, bucket, endpoint, since=since, until=until)
+        reports = [key for key in keys if key.endswith(f"/{REPORT}")]
+        if reports:
+            return from_json(MonitorReport, s3.get_object(Bucket=bucket, Key=reports[-1])["Body"].read())
+    return None

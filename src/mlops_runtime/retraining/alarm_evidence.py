@@ -1,0 +1,161 @@
+"""What confirms that an alarm rings with reason: the newest report of the monitor that it claims to speak for.
+
+An alarm is no evidence by itself. Whoever may print a line into any log of the account writes any metric of any namespace that is
+not AWS's own, in CloudWatch's embedded metric format, without a right to publish metrics. A report is an object that the monitor
+alone may write.
+
+See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format.html
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts import ContractError
+from mlops_runtime.contracts.monitor import MonitorReport, metric_namespace
+from mlops_runtime.monitor.emf import metrics
+from mlops_runtime.monitor.reports import LONGEST_DAYS, newest_report
+from mlops_runtime.monitor.spec import MonitorSpec
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_s3 import S3Client
+
+RINGS = "ALARM"
+_COMPARISONS = {
+    "GreaterThanOrEqualToThreshold": (">=", float.__ge__),
+    "GreaterThanThreshold": (">", float.__gt__),
+    "LessThanOrEqualToThreshold": ("<=", float.__le__),
+    "LessThanThreshold": ("<", float.__lt__),
+}
+# claim: aws-namespaces-are-reserved
+_OF_AWS = "AWS/"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """Alarms as they are now.
+
+    Args:
+        states: The state of each; one that does not exist has none.
+        doubts: Why nothing confirms one that rings.
+    """
+
+    states: Mapping[str, str]
+    doubts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmEvidence:
+    """Reads alarms and what confirms them.
+
+    Args:
+        cloudwatch: Client.
+        s3: Client.
+        bucket: Bucket of the monitor's reports.
+        endpoint: Name of the endpoint whose model the pipeline trains.
+        unit: Name of the business unit.
+    """
+
+    cloudwatch: "CloudWatchClient"
+    s3: "S3Client"
+    bucket: str
+    endpoint: str
+    unit: str
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str], cloudwatch: "CloudWatchClient", s3: "S3Client"
+    ) -> "AlarmEvidence":
+        """Read ``ARTIFACTS_BUCKET``, ``ENDPOINT`` and ``UNIT``.
+
+        Raises:
+            KeyError: If one is missing.
+        """
+        return cls(
+            cloudwatch=cloudwatch,
+            s3=s3,
+            bucket=environ["ARTIFACTS_BUCKET"],
+            endpoint=environ["ENDPOINT"],
+            unit=environ["UNIT"],
+        )
+
+    def read(self, names: tuple[str, ...], now: datetime) -> Alarms:
+        """Return the named alarms that exist, metric or composite, with a doubt for each that rings without evidence.
+
+        Args:
+            names: Names of alarms.
+            now: The time.
+        """
+        if not names:
+            return Alarms({}, {})
+        answer = self.cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+        found: list[Mapping[str, Any]] = [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
+        ringing = [alarm for alarm in found if alarm["StateValue"] == RINGS]
+        report = self._newest(now) if any(map(_custom, ringing)) else None
+        doubts = {alarm["AlarmName"]: doubt(alarm, report, unit=self.unit, endpoint=self.endpoint) for alarm in ringing}
+        return Alarms(
+            {alarm["AlarmName"]: alarm["StateValue"] for alarm in found},
+            {name: why for name, why in doubts.items() if why is not None},
+        )
+
+    def _newest(self, now: datetime) -> MonitorReport | ContractError | None:
+        try:
+            return newest_report(self.s3, self.bucket, self.endpoint, now=now)
+        except ContractError as error:
+            return error
+
+
+def doubt(
+    alarm: Mapping[str, Any], report: MonitorReport | ContractError | None, *, unit: str, endpoint: str
+) -> str | None:
+    """Return why nothing confirms an alarm that rings; None where its metric is one that only AWS writes, or a report says so.
+
+    Args:
+        alarm: As DescribeAlarms gives it.
+        report: The newest report of the endpoint's monitor, or why it cannot be read.
+        unit: Name of the business unit.
+        endpoint: Name of the endpoint.
+    """
+    if "AlarmRule" in alarm:
+        return "it is composed of other alarms; give the pipeline those on metrics"
+    custom = _custom(alarm)
+    if not custom:
+        return None
+    if custom != [metric_namespace(unit)] or "MetricName" not in alarm:
+        return (
+            f"any log line can write its metric, in {', '.join(custom)}; give alarms of a monitor of {endpoint}, or on "
+            f"metrics of namespaces that begin with {_OF_AWS}"
+        )
+    told = {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions", ())}
+    if told.get("Endpoint") != endpoint:
+        return f"it speaks for endpoint {told.get('Endpoint')!r}, the pipeline trains the model of {endpoint!r}"
+    if report is None:
+        return f"no report of the monitor of {endpoint} in {LONGEST_DAYS} days"
+    if isinstance(report, ContractError):
+        return f"the newest report of the monitor of {endpoint} cannot be read: {report}"
+    return _contradiction(alarm, report, told)
+
+
+def _contradiction(alarm: Mapping[str, Any], report: MonitorReport, told: Mapping[str, str]) -> str | None:
+    name, limit = alarm["MetricName"], float(alarm["Threshold"])
+    sign, rings = _COMPARISONS[alarm["ComparisonOperator"]]
+    which = f"the newest report, of the window until {report.window_until},"
+    if told.get("Variant") != report.variant:
+        return f"{which} is of variant {report.variant!r}, not {told.get('Variant')!r}"
+    values = [
+        metric.value
+        for metric in metrics(report, report.spec or MonitorSpec())
+        if (metric.monitor, metric.name, metric.feature) == (told.get("Monitor"), name, told.get("Feature"))
+    ]
+    if not values:
+        return f"{which} says nothing of {name}"
+    return None if rings(float(values[0]), limit) else f"{which} has {name} {values[0]:g}, not {sign} {limit:g}"
+
+
+def _custom(alarm: Mapping[str, Any]) -> list[str]:
+    """Return the namespaces of an alarm's metrics that are not AWS's own."""
+    queries = (query.get("MetricStat", {}).get("Metric", {}).get("Namespace") for query in alarm.get("Metrics", ()))
+    named = {name for name in (alarm.get("Namespace"), *queries) if name is not None}
+    return sorted(name for name in named if not name.startswith(_OF_AWS))

@@ -1,0 +1,141 @@
+"""Alarms that ring: which metrics nobody but AWS writes, and which reports confirm the others."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rollout_world import NOW, World
+
+from mlops_runtime.contracts import ContractError, canonical_json
+from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport, MonitorState
+from mlops_runtime.monitor.reports import report_folder
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, doubt
+
+ENDPOINT = "demand-forecast"
+DRIFTED = FeatureDrift(name="price", psi=0.5, p_value=0.0, drifted=True, persistent=True)
+REPORT = MonitorReport(
+    endpoint=ENDPOINT,
+    variant="AllTraffic",
+    window_from="2017-07-31T09:00:00Z",
+    window_until="2017-08-01T09:00:00Z",
+    drift_state=MonitorState.VIOLATION,
+    quality_state=MonitorState.NO_LABELS_YET,
+    rows=1000,
+    labelled_rows=0,
+    baseline_sha256="a" * 64,
+    model_package_arn="arn",
+    features=(DRIFTED,),
+    spec=MonitorSpec(alarm_features=("price",)),
+    state=MonitorState.VIOLATION,
+)
+
+
+def _alarm(**changes: Any) -> dict[str, Any]:
+    dimensions = {"Endpoint": ENDPOINT, "Variant": "AllTraffic", "Monitor": "drift"} | changes.pop("dimensions", {})
+    return {
+        "AlarmName": "drift",
+        "Namespace": "MLOps/demand",
+        "MetricName": "FeaturesDrifted",
+        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+        "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "StateValue": "ALARM",
+    } | changes
+
+
+def _doubt(alarm: dict[str, Any], report: MonitorReport | ContractError | None = REPORT) -> str | None:
+    return doubt(alarm, report, unit="demand", endpoint=ENDPOINT)
+
+
+@pytest.mark.parametrize(
+    "alarm",
+    [
+        _alarm(),
+        _alarm(
+            MetricName="Psi", Threshold=0.4, dimensions={"Feature": "price"}, ComparisonOperator="GreaterThanThreshold"
+        ),
+        _alarm(MetricName="SampleCount", Threshold=1001.0, ComparisonOperator="LessThanThreshold"),
+    ],
+)
+def test_a_report_confirms_what_it_says(alarm: dict[str, Any]) -> None:
+    """The metric that the report stands for is on the alarm's side of its threshold."""
+    assert _doubt(alarm) is None
+
+
+@pytest.mark.parametrize(
+    ("report", "why"),
+    [
+        (None, "no report of the monitor of demand-forecast in 100 days"),
+        (ContractError("format"), "cannot be read: format"),
+        (replace(REPORT, features=()), "has FeaturesDrifted 0, not >= 1"),
+        (replace(REPORT, suppressed="a rollout is running"), "2017-08-01T09:00:00Z, says nothing of FeaturesDrifted"),
+        (replace(REPORT, drift_state=MonitorState.NO_TRAFFIC), "says nothing of FeaturesDrifted"),
+        (replace(REPORT, variant="Other"), "is of variant 'Other', not 'AllTraffic'"),
+    ],
+)
+def test_nothing_confirms_what_no_report_says(report: MonitorReport | ContractError | None, why: str) -> None:
+    """A report that is missing, broken, of something else, or that says otherwise."""
+    assert why in str(_doubt(_alarm(), report))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"Namespace": "MLOps/pricing"},
+            "any log line can write its metric, in MLOps/pricing; give alarms of a monitor",
+        ),
+        ({"Namespace": "AWSish"}, "any log line can write its metric, in AWSish"),
+        ({"dimensions": {"Endpoint": "demand-other"}}, "it speaks for endpoint 'demand-other'"),
+        ({"dimensions": {"Monitor": "quality"}}, "says nothing of FeaturesDrifted"),
+        ({"dimensions": {"Feature": "price"}}, "says nothing of FeaturesDrifted"),
+    ],
+)
+def test_an_alarm_on_something_else_is_not_confirmed(changes: dict[str, Any], why: str) -> None:
+    """Of another unit, endpoint or monitor, whatever the report says."""
+    assert why in str(_doubt(_alarm(**changes)))
+
+
+def test_what_aws_publishes_needs_no_report() -> None:
+    """One metric, or an expression of AWS's own metrics; one that mixes others in does not count, nor does a composite alarm."""
+    assert _doubt(_alarm(Namespace="AWS/SageMaker"), None) is None
+    queries = [{"Id": name, "MetricStat": {"Metric": {"Namespace": space}}} for name, space in (("a", "AWS/Lambda"),)]
+    expression = {"AlarmName": "e", "StateValue": "ALARM", "Metrics": [*queries, {"Id": "e", "Expression": "a"}]}
+    assert _doubt(expression, None) is None
+    mixed = {"Id": "b", "MetricStat": {"Metric": {"Namespace": "MLOps/demand"}}}
+    assert "in MLOps/demand" in str(_doubt(expression | {"Metrics": [*queries, mixed]}))
+    assert "composed of other alarms" in str(_doubt({"AlarmName": "c", "StateValue": "ALARM", "AlarmRule": "ALARM(a)"}))
+
+
+def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
+    """An alarm that rang over the report before is not confirmed once the newest one says that all is well."""
+    evidence = AlarmEvidence(
+        cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint=ENDPOINT, unit="demand"
+    )
+    alarm = _alarm(Statistic="Maximum", Period=3600, EvaluationPeriods=1)
+    del alarm["StateValue"]
+    world.cloudwatch.put_metric_alarm(**alarm)
+    world.cloudwatch.set_alarm_state(AlarmName="drift", StateValue="ALARM", StateReason="test")
+    assert "no report" in evidence.read(("drift", "absent"), NOW).doubts["drift"]
+
+    _lay(world, NOW - timedelta(days=60), REPORT)
+    assert evidence.read(("drift",), NOW).doubts == {}
+    _lay(world, NOW - timedelta(hours=1), replace(REPORT, features=()))
+
+    seen = evidence.read(("drift",), NOW)
+    assert (dict(seen.states), list(seen.doubts)) == ({"drift": "ALARM"}, ["drift"])
+
+
+def test_it_needs_no_numpy() -> None:
+    """The guard's function has no layer."""
+    code = "import sys, mlops_runtime.retraining.start; sys.exit('numpy' in sys.modules or 'orjson' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _lay(world: World, end: Any, report: MonitorReport) -> None:
+    key = f"{report_folder(ENDPOINT, end)}/report.json"
+    world.s3.put_object(Bucket="artifacts", Key=key, Body=canonical_json(report))
