@@ -81,7 +81,7 @@ def container_statements(
     ]
     return [
         *([iam.PolicyStatement(actions=list(_NETWORK), resources=["*"])] if is_networked else []),
-        # claim: log-calls-are-evaluated-on-streams
+        # AWS evaluates calls on the stream, whose name is empty where a call names none
         iam.PolicyStatement(
             actions=list(_OF_GROUP), resources=[arn for group in groups for arn in (group, f"{group}:log-stream:")]
         ),

@@ -1,6 +1,7 @@
 """Metrics embedded in log lines: what functions print and jobs log in CloudWatch's embedded metric format becomes metrics.
 
-A line is one JSON object with ``_aws.CloudWatchMetrics`` and nothing before or after it; any other line is only a line. What breaks
+A line is one JSON object with ``_aws.CloudWatchMetrics`` and nothing before or after it; any other line is only a line. It may come
+from any function, job or model server of any unit, into any log group, also of a container without a network. What breaks
 the specification makes no metric at all, and the launcher's log says why, as the metric ``EMFValidationErrors`` does on AWS.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -32,6 +33,7 @@ _MARK = '"CloudWatchMetrics"'
 _METRICS = 100
 _DIMENSIONS = 30
 _VALUES = 100
+_RESERVED = "AWS/"
 
 
 class EmbeddedMetricError(ValueError):
@@ -87,6 +89,10 @@ def _directive(
     if not namespace or not isinstance(sets, list) or not isinstance(metrics, list):
         problems.append("a directive must have Namespace, Dimensions and Metrics")
         return
+    # claim: aws-namespaces-are-reserved
+    if str(namespace).startswith(_RESERVED):
+        problems.append(f"a namespace that begins with {_RESERVED} is AWS's own, got {namespace!r}")
+        return
     if len(metrics) > _METRICS:
         problems.append(f"a directive must have at most {_METRICS} metrics, got {len(metrics)}")
     for names in sets:
@@ -139,6 +145,7 @@ def extract(message: str) -> None:
 
 def install() -> None:
     """Read the lines of functions as they come, and those that jobs and others put into streams."""
+    # claim: embedded-metrics-need-no-right
     put = cloudwatch_logs._put_log_events
 
     def put_and_extract(data: dict[str, Any]) -> Any:

@@ -134,7 +134,7 @@ def resources(call: Call) -> list[str]:
         named = [*call.body.get("Names", []), *([call.body["Path"]] if "Path" in call.body else [])]
         return [f"{call.arn_prefix('ssm')}parameter/{name.strip('/')}" for name in named] or ["*"]
     if call.action in _LOG_STREAM_ACTIONS and call.body.get("logGroupName"):
-        # AWS evaluates log calls on the stream, empty where the request names none
+        # claim: log-calls-are-evaluated-on-streams
         group, stream = call.body["logGroupName"], call.body.get("logStreamName", "")
         return [f"{call.arn_prefix('logs')}log-group:{group}:log-stream:{stream}"]
     if (

@@ -64,17 +64,34 @@ def test_alarms_are_read_in_whole(stack: cdk.Stack) -> None:
 
 def test_a_container_writes_its_logs_and_metrics_and_nothing_else(stack: cdk.Stack) -> None:
     """Logs under its own group, metrics in its own namespace, network interfaces."""
-    network, logs, metrics = _statements(
+    network, groups, logs, metrics = _statements(
         stack, *container_statements(stack, log_group="/aws/sagemaker/Endpoints/d*", namespace="MLOps/demand")
     )
 
     group = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/sagemaker/Endpoints/d*"
-    assert [_text(arn) for arn in logs["Resource"]] == [group, f"{group}:log-stream:*"]
-    assert {action.partition(":")[0] for action in logs["Action"]} == {"logs"}
+    assert [_text(arn) for arn in groups["Resource"]] == [group, f"{group}:log-stream:"]
+    assert groups["Action"] == ["logs:CreateLogGroup", "logs:DescribeLogStreams"]
+    assert (_text(logs["Resource"]), logs["Action"]) == (
+        f"{group}:log-stream:*",
+        ["logs:CreateLogStream", "logs:PutLogEvents"],
+    )
     assert metrics["Condition"] == {"StringEquals": {"cloudwatch:namespace": "MLOps/demand"}}
     assert metrics["Action"] == "cloudwatch:PutMetricData"
     assert network["Resource"] == "*"
     assert {action.partition(":")[0] for action in network["Action"]} == {"ec2"}
+
+
+def test_a_job_writes_to_its_own_streams_of_the_group_of_all(stack: cdk.Stack) -> None:
+    """Neither makes it others, nor writes to them."""
+    group = "/aws/sagemaker/TrainingJobs"
+    statements = _statements(
+        stack, *container_statements(stack, log_group=group, namespace=group, streams=["demand-x-*-train/*"])
+    )
+
+    written = [s["Resource"] for s in statements if "logs:PutLogEvents" in s["Action"]]
+    assert [_text(arn) for arn in written] == [
+        f"arn:aws:logs:eu-west-1:123456789012:log-group:{group}:log-stream:demand-x-*-train/*"
+    ]
 
 
 @pytest.mark.parametrize(("is_isolated", "condition"), [(True, "true"), (False, "false")])

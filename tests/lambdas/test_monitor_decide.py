@@ -42,11 +42,7 @@ def test_a_window_like_the_training_data_is_ok(world: World) -> None:
     assert from_json(Violations, world.read("constraint_violations.json")).violations == ()
     assert json.loads(world.read("statistics.json"))["dataset"] == {"item_count": 1000}
     metrics = world.metrics()
-    assert (metrics["heartbeat/Heartbeat"], metrics["drift/FeaturesDrifted"], metrics["drift/SampleCount"]) == (
-        1,
-        0,
-        1000,
-    )
+    assert (metrics["drift/FeaturesDrifted"], metrics["drift/SampleCount"]) == (0, 1000)
     assert metrics["quality/WapeRatio"] == pytest.approx(0.1, rel=0.02)
     [event] = world.heard()
     detail = from_dict(EventDetail, event["detail"])
@@ -99,10 +95,10 @@ def test_a_run_that_is_repeated_says_the_same(world: World) -> None:
 
 
 def test_nothing_serves_yet(world: World) -> None:
-    """Before the first rollout there is a heartbeat and a state, no result."""
+    """Before the first rollout there is a state, no result."""
     report = world.run()
     assert (report.drift_state, report.quality_state) == (MonitorState.NOT_YET_DEPLOYED,) * 2
-    assert set(world.metrics()) == {"heartbeat/Heartbeat", "drift/SampleCount", "quality/SampleCount"}
+    assert set(world.metrics()) == {"drift/SampleCount", "quality/SampleCount"}
 
 
 def test_silence_is_told_apart(world: World) -> None:
@@ -244,7 +240,6 @@ def test_while_a_rollout_runs_drift_is_not_published(world: World, row: dict[str
     assert report.features[0].drifted
     assert (report.suppressed or "nothing").startswith(reason or "nothing")
     assert ("drift/FeaturesSuspect" in world.metrics()) is (reason is None)
-    assert world.metrics()["heartbeat/Heartbeat"] == 1
 
 
 def test_what_a_rollout_suppresses_is_told_to_nobody(world: World) -> None:

@@ -63,6 +63,15 @@ def test_other_lines_are_only_lines(line: str) -> None:
             "at most 100 metrics",
         ),
         ({"_aws": {"Timestamp": 0, "CloudWatchMetrics": [{"Namespace": "N"}]}}, "Namespace, Dimensions and Metrics"),
+        (
+            {
+                "_aws": {
+                    "Timestamp": 0,
+                    "CloudWatchMetrics": [{"Namespace": "AWS/Lambda", "Dimensions": [], "Metrics": []}],
+                }
+            },
+            "a namespace that begins with AWS/ is AWS's own, got 'AWS/Lambda'",
+        ),
     ],
 )
 def test_what_breaks_the_specification_makes_no_metric(event: dict[str, Any], problem: str) -> None:

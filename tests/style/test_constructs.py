@@ -110,7 +110,12 @@ def test_grants_return_grants_and_metrics_metrics() -> None:
     methods = [(f"{n}.{method}", s) for n, c in CONSTRUCTS.items() for method, s, _ in _methods(c)]
     returns = {
         "grant_": (iam.Grant, "iam.Grant"),
-        "metric": (cloudwatch.Metric, "cloudwatch.Metric"),
+        "metric": (
+            cloudwatch.Metric,
+            "cloudwatch.Metric",
+            cloudwatch.MathExpression,
+            "cloudwatch.MathExpression",
+        ),
     }
 
     assert [

@@ -204,8 +204,8 @@ def _silence(monitor: ModelMonitor, traffic: ExpectedTraffic | None) -> Iterator
             metric=monitor.metric_heartbeat,
             threshold=1,
             comparison=_BELOW,
-            description="the monitor gave no report for two of its runs; read the log of its function "
-            f"{'Decide' if monitor.engine.job is None else 'Start, of its jobs,'} and its dead letters",
+            description=f"the monitor's function {'Decide' if monitor.engine.job is None else 'Start'} did not run, or failed, at "
+            "two of its times in a row: nobody watches; read its log, its dead letters and whether its rule is enabled",
             hours=2 * hours,
             missing=cloudwatch.TreatMissingData.BREACHING,
         )

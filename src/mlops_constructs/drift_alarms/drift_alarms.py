@@ -111,7 +111,8 @@ class DriftAlarms(Construct):
             self,
             f"watching {monitor.endpoint.endpoint_name} costs",
             metrics=monitor.metric_count,
-            alarms=len(self._alarms),
+            # an alarm is paid for by the metric, and the heartbeat's has two
+            alarms=len(self._alarms) + ("heartbeat" in self._alarms),
             composites=len(self._composites) + 1,
             dashboards=1,
         )

@@ -236,9 +236,23 @@ class ModelMonitor(Construct):
         """Return the number of latency percentiles that are beyond the spec's limit or ratio."""
         return self._metric("latency", "LatencyViolations")
 
-    def metric_heartbeat(self) -> cloudwatch.Metric:
-        """Return the number of runs that came to a report."""
-        return self._metric("heartbeat", "Heartbeat", statistic=cloudwatch.Stats.SUM)
+    def metric_heartbeat(self) -> cloudwatch.MathExpression:
+        """Return the number of runs of the monitor's function that ended well; of a job's monitor, of runs that started the job.
+
+        AWS Lambda publishes both, in a namespace into which no container can print a metric.
+
+        See: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+        """
+        hour = cdk.Duration.hours(1)
+        return cloudwatch.MathExpression(
+            expression="runs - FILL(errors, 0)",
+            using_metrics={
+                "runs": self._decide.metric_invocations(period=hour, statistic=cloudwatch.Stats.SUM),
+                "errors": self._decide.metric_errors(period=hour, statistic=cloudwatch.Stats.SUM),
+            },
+            period=hour,
+            label="runs of the monitor",
+        )
 
     def _define_engine(self, access: MonitorAccess, window_hours: int) -> lambda_.Function:
         if self._engine.job is not None:

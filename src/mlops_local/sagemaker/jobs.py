@@ -184,6 +184,7 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
     limit = float(job.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
     if job.is_stopping:
         return End.STOPPED, 0
+    # claim: log-streams-begin-with-the-job
     logs = LogStream(job.group, f"{job.name}/algo-1-{int(clock.now())}", job.identity)
     process = Process(
         [mapped(job.root, part) for part in job.command],

@@ -396,6 +396,6 @@ def metric_dimensions(endpoint: str, variant: str, monitor: str) -> dict[str, st
     Args:
         endpoint: Name of the endpoint.
         variant: Name of the variant.
-        monitor: ``drift``, ``quality``, ``bias``, ``explainability``, ``latency`` or ``heartbeat``.
+        monitor: ``drift``, ``quality``, ``bias``, ``explainability`` or ``latency``.
     """
     return {"Endpoint": endpoint, "Variant": variant, "Monitor": monitor}

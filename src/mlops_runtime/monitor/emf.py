@@ -25,7 +25,6 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 _COUNTS = frozenset(
     {
-        "Heartbeat",
         "SampleCount",
         "FeaturesDrifted",
         "FeaturesSuspect",
@@ -48,17 +47,17 @@ class Metric:
 
 
 def metrics(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
-    """Return a report's values: heartbeat, sample counts and staleness always, results only where there are some.
+    """Return a report's values: sample counts and staleness always, results only where there are some.
 
-    A result that is not known is not published: alarms on drift, quality, bias, explainability and latency ignore missing data, the
-    heartbeat's do not. While a rollout runs nothing is published as drift.
+    A result that is not known is not published: alarms on drift, quality, bias, explainability and latency ignore missing data.
+    While a rollout runs nothing is published as drift. That the monitor runs at all is told by AWS Lambda's own metrics, which no
+    other can write.
 
     Args:
         report: What one run decided.
         spec: Which features and quality metrics have a metric of their own.
     """
     found = [
-        Metric("heartbeat", "Heartbeat", 1),
         Metric("drift", "SampleCount", report.rows),
         Metric("quality", "SampleCount", report.labelled_rows),
     ]
@@ -97,9 +96,9 @@ def lines(values: Iterable[Metric], *, unit: str, endpoint: str, variant: str, n
 
     Example:
         >>> from datetime import UTC
-        >>> heartbeat = [Metric("heartbeat", "Heartbeat", 1)]
-        >>> [line] = lines(heartbeat, unit="demand", endpoint="e", variant="v", now=datetime(2017, 8, 8, tzinfo=UTC))
-        >>> json.loads(line)["Heartbeat"], json.loads(line)["_aws"]["Timestamp"]
+        >>> rows = [Metric("drift", "SampleCount", 1)]
+        >>> [line] = lines(rows, unit="demand", endpoint="e", variant="v", now=datetime(2017, 8, 8, tzinfo=UTC))
+        >>> json.loads(line)["SampleCount"], json.loads(line)["_aws"]["Timestamp"]
         (1, 1502150400000)
     """
     sets: dict[tuple[Monitor, str | None], list[Metric]] = {}

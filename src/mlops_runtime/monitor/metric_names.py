@@ -5,10 +5,9 @@ from typing import Literal
 
 from mlops_runtime.monitor.spec import MonitorSpec
 
-Monitor = Literal["drift", "quality", "bias", "explainability", "latency", "heartbeat"]
+Monitor = Literal["drift", "quality", "bias", "explainability", "latency"]
 # by the value of the dimension Monitor; of quality besides those below
 METRICS: Mapping[Monitor, tuple[str, ...]] = {
-    "heartbeat": ("Heartbeat",),
     "drift": (
         "SampleCount",
         "FeaturesDrifted",
@@ -35,7 +34,7 @@ def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
 
     Example:
         >>> len(metric_names(MonitorSpec())), metric_names(MonitorSpec(alarm_features=("price",)))[-1]
-        (25, 'drift/Psi/price')
+        (24, 'drift/Psi/price')
     """
     names = [f"{monitor}/{name}" for monitor, of_monitor in METRICS.items() for name in of_monitor]
     names += [f"quality/{camel(name)}" for name in quality_names(spec)]

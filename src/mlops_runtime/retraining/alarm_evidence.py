@@ -29,7 +29,7 @@ _COMPARISONS = {
     "LessThanOrEqualToThreshold": ("<=", float.__le__),
     "LessThanThreshold": ("<", float.__lt__),
 }
-# claim: aws-namespaces-are-reserved
+# whoever calls PutMetricData, or prints a line, may not write there
 _OF_AWS = "AWS/"
 
 

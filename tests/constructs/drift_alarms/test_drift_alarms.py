@@ -227,7 +227,7 @@ def test_the_price_is_told(demand: Any):
     Annotations.from_stack(demand.stack).has_info(
         "/Demand/Alarms",
         Match.string_like_regexp(
-            r"watching demand-forecast costs about 13\.00 USD a month: 25 metrics at 0\.30, 10 alarms at 0\.10, "
+            r"watching demand-forecast costs about 12\.80 USD a month: 24 metrics at 0\.30, 11 alarms at 0\.10, "
             r"3 composite alarms at 0\.50, 1 dashboard at 3\.00, .*"
         ),
     )

@@ -172,9 +172,17 @@ def test_each_metric_method_names_one_that_is_published(demand: Any):
     metrics = [
         method()
         for name, method in methods
-        if name.startswith("metric_") and name not in {"metric_psi", "metric_quality"}
+        if name.startswith("metric_") and name not in {"metric_psi", "metric_quality", "metric_heartbeat"}
     ]
 
     assert len(metrics) > 12
     assert {f"{metric.dimensions['Monitor']}/{metric.metric_name}" for metric in metrics} <= published
     assert demand.monitor.metric_quality("Rmse").dimensions["Monitor"] == "quality"
+
+
+def test_a_heartbeat_is_what_no_container_can_print(demand: Any):
+    """AWS Lambda tells of the calls of the monitor's function; no line of a log makes a metric in its namespace."""
+    used = demand.monitor.metric_heartbeat().using_metrics
+
+    assert {metric.namespace for metric in used.values()} == {"AWS/Lambda"}
+    assert {name: metric.metric_name for name, metric in used.items()} == {"runs": "Invocations", "errors": "Errors"}
