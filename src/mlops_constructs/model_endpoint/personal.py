@@ -34,9 +34,11 @@ class PersonalData:
         hashed: Fields that the model needs to tell apart: sent as a keyed hash (HMAC-SHA256), the same for the same value. The
             model must be trained on hashes too. Default: none.
         withheld: Fields that are never sent, and so never captured. Default: none.
+        plain: Fields that are not personal though their names read like those that are (``household_size``): clients refuse to
+            send names that do otherwise, or that hold letters beyond ASCII. Default: none.
 
     Raises:
-        ValidationError: If there is no field, or one is named twice.
+        ValidationError: If there is no personal field, or one is named twice.
 
     Example:
         >>> PersonalData(hashed=("household",), withheld=("email",)).withheld
@@ -45,18 +47,20 @@ class PersonalData:
 
     hashed: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        lists = {"hashed": self.hashed, "withheld": self.withheld}
+        lists = {"hashed": self.hashed, "withheld": self.withheld, "plain": self.plain}
         checks = [check_names(name, value, example="('email',)") for name, value in lists.items()]
         problems = [problem for problem in checks if problem is not None]
         if not problems:
             names = [name.casefold() for name in (*self.hashed, *self.withheld)]
-            repeated = sorted({name for name in names if names.count(name) > 1})
+            named = [*names, *(name.casefold() for name in self.plain)]
+            repeated = sorted({name for name in named if named.count(name) > 1})
             problems += (
                 [] if names else ["hashed or withheld must name a field; leave personal out where none is personal"]
             )
-            problems += [f"a field must be hashed or withheld, once, got {name!r} twice" for name in repeated]
+            problems += [f"a field must be hashed, withheld or plain, once, got {name!r} twice" for name in repeated]
         if problems:
             raise ValidationError("InvalidPersonalData", problems)
 
@@ -124,7 +128,10 @@ def personal_spec(personal: PersonalData | None, key: PersonalKey | None) -> Per
     if personal is None:
         return None
     return PersonalSpec(
-        hashed=personal.hashed, withheld=personal.withheld, secret_arn=None if key is None else key.secret_arn
+        hashed=personal.hashed,
+        withheld=personal.withheld,
+        secret_arn=None if key is None else key.secret_arn,
+        plain=personal.plain,
     )
 
 

@@ -10,11 +10,13 @@ class PersonalSpec:
     """Fields of calls that are personal: capture keeps whole payloads, so the client changes them before they are sent.
 
     ``hashed`` fields are sent as a keyed hash, whose key is the secret at ``secret_arn``; ``withheld`` ones are not sent at all.
+    ``plain`` ones are sent as they are, though their names read like personal ones.
     """
 
     hashed: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     secret_arn: str | None = None
+    plain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

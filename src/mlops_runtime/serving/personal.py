@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlops_runtime.contracts.serving import PersonalSpec
+from mlops_runtime.serving.field_names import is_readable, resembles
 
 _SEPARATOR = "\x1f"
 
@@ -53,8 +54,8 @@ class Protector:
             row: Value by field.
 
         Raises:
-            PersonalDataError: If a field is named as a personal one but for its case, or holds an object or a list, in which
-                nothing is found.
+            PersonalDataError: If a field's name reads like a personal one, or is not of ASCII, and the endpoint does not declare it
+                as plain; or if a field holds an object or a list, in which nothing is found.
         """
         withheld = self._spec.withheld
         problems = [*self._hidden(row)]
@@ -98,17 +99,25 @@ class Protector:
         return json.dumps({"instances": [self.protect(row) for row in rows]}).encode()
 
     def _hidden(self, row: Mapping[str, Any]) -> Iterator[str]:
-        personal = {name.casefold(): name for name in (*self._spec.hashed, *self._spec.withheld)}
+        personal = (*self._spec.hashed, *self._spec.withheld)
         for name, value in row.items():
-            known = personal.get(name.casefold())
-            if known == name:
+            if name in personal:
                 continue
-            if known is not None:
-                yield f"field {name!r} must be written {known!r}, which is personal; it would be sent as it is"
+            known = next((each for each in personal if resembles(name, each)), None)
+            if name not in self._spec.plain and known is not None:
+                yield (
+                    f"field {name!r} reads like {known!r}, which is personal, and would be sent as it is; write {known!r}, or "
+                    "declare it as plain: PersonalData(plain=...)"
+                )
+            elif name not in self._spec.plain and not is_readable(name):
+                yield (
+                    f"field {name!a} must be of printable ASCII where fields are personal ({', '.join(personal)}), as other "
+                    "letters look alike; rename it, or declare it as plain: PersonalData(plain=...)"
+                )
             elif isinstance(value, Mapping | list | tuple):
                 kind = "an object" if isinstance(value, Mapping) else "a list"
                 yield (
-                    f"field {name!r} must be one value where fields are personal ({', '.join(personal.values())}), got {kind}, "
+                    f"field {name!r} must be one value where fields are personal ({', '.join(personal)}), got {kind}, "
                     "in which none is found; send its parts as fields of their own"
                 )
 

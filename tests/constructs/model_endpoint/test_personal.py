@@ -79,8 +79,8 @@ def test_callers_may_read_the_key(template: dict[str, Any]) -> None:
     ("arguments", "problem"),
     [
         ({}, "hashed or withheld must name a field"),
-        ({"hashed": ("a",), "withheld": ("a",)}, "a field must be hashed or withheld, once, got 'a' twice"),
-        ({"hashed": ("A",), "withheld": ("a",)}, "a field must be hashed or withheld, once, got 'a' twice"),
+        ({"hashed": ("a",), "withheld": ("a",)}, "a field must be hashed, withheld or plain, once, got 'a' twice"),
+        ({"hashed": ("A",), "withheld": ("a",)}, "a field must be hashed, withheld or plain, once, got 'a' twice"),
         ({"hashed": ("",)}, r"hashed must be a tuple of names, such as \('email',\), got \('',\)"),
         (
             {"hashed": "household", "withheld": ["email"]},

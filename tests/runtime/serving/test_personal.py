@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -63,7 +64,7 @@ def test_numbers_that_are_equal_hash_alike_and_null_stays_null() -> None:
         (
             b'{"instances": [{"Household": 7, "EMAIL": "a"}]}',
             "application/json",
-            "field 'Household' must be written 'household', which is personal; .*; field 'EMAIL' must be written 'email'",
+            "field 'Household' reads like 'household', which is personal, .*; field 'EMAIL' reads like 'email'",
         ),
         (
             b'{"instances": [{"price": 2}, {"customer": {"email": "a"}}]}',
@@ -81,6 +82,33 @@ def test_fails_for_a_request_in_which_fields_cannot_be_found(body: bytes, conten
     """Nothing is sent that might hold them."""
     with pytest.raises(PersonalDataError, match=problem):
         Protector(SPEC, key=KEY).protect_body(body, content_type)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "E-Mail", "e_mail", "eMail", "emails", "customer_email", "email_address", "CustomerEMail", "myemail",
+        "emaiI", "ema1l", "3mail",
+        "household_id", "households", "house hold", "HOUSE_HOLD", "h0usehold",
+        "\uff45mail", "e\u200bmail", "\u00e9mail",
+        "\u0435mail", "em\u0430il", "hous\u0435hold", "\u03b5mail", "\u2148mail ",  # Cyrillic, Greek, a letter of mathematics
+        "gr\u00f6\u00dfe", "price\u200b",
+    ],
+)  # fmt: skip
+def test_fails_for_a_name_that_looks_like_a_personal_one(name: str) -> None:
+    """In other case, words, number or letters; each would be sent as it is."""
+    with pytest.raises(PersonalDataError, match=r"reads like|must be of printable ASCII"):
+        Protector(SPEC, key=KEY).protect({name: "a@b.example"})
+    plain = Protector(replace(SPEC, plain=(name,)), key=KEY)
+    assert plain.protect({name: "x"}) == {name: "x"}
+
+
+def test_other_names_are_sent() -> None:
+    """A short personal name is found as a word, not within one."""
+    row = {"usage": 1, "price": 2, "manager_visits": 3, "average": 4, "store_2": 5}
+    assert Protector(PersonalSpec(withheld=("age", "email"))).protect(row) == row
+    with pytest.raises(PersonalDataError, match="field 'customerAge' reads like 'age'"):
+        Protector(PersonalSpec(withheld=("age", "email"))).protect({"customerAge": 7})
 
 
 def test_fails_without_a_key() -> None:
