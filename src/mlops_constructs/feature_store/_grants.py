@@ -80,6 +80,14 @@ class TableAccess:
             key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
         ]
 
+    def snapshots(self) -> list[iam.PolicyStatement]:
+        """Read the tables' metadata files, no row."""
+        return [
+            iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns()),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=self.objects("metadata/*.metadata.json")),
+            key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
+        ]
+
     def write(self) -> list[iam.PolicyStatement]:
         """Read the tables and append to them; nothing is ever deleted."""
         return [
@@ -90,16 +98,26 @@ class TableAccess:
         ]
 
     def build(self, *, sets: s3.IBucket, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
-        """Read the tables, tag their snapshots, write sets with their entities, manifests and lineage."""
-        written = [
+        """Read the tables, tag their snapshots, write sets; write entities, manifests and lineage once and never over others.
+
+        A tag is a metadata file of its own: neither a table's data files nor its manifests can be written.
+        """
+        once = [
             *(manifests.arn_for_objects(f"{folder}/*") for folder in ("lineage", "manifests")),
-            *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets")),
+            sets.arn_for_objects("entities/*"),
         ]
+        built = sets.arn_for_objects(
+            "sets/*"
+        )  # a processing job's outputs, which SageMaker uploads without a condition
         return [
             self.catalog(update=True),
             *self.listing(sets, manifests),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *written]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects("metadata/*"), *written]),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *once, built]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects("metadata/*.metadata.json"), built]),
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+            iam.PolicyStatement(
+                actions=["s3:PutObject"], resources=once, conditions={"Null": {"s3:if-none-match": "false"}}
+            ),
             key_statement(self.key, services=["s3"]),
         ]
 

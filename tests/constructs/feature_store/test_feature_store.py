@@ -266,14 +266,13 @@ def test_rights_grow_from_reading_to_building(lock_file: Path) -> None:
         "kms:GenerateDataKey",
     }
     assert not [a for a in _actions(store.build_statements()) if "Delete" in a]
-    put = next(s for s in store.build_statements() if s.actions == ["s3:PutObject"])
-    assert [r["Fn::Join"][1][-1] for r in stack.resolve(put.resources)] == [
-        "/demand_eu_features/*/metadata/*",
-        "/lineage/*",
-        "/manifests/*",
-        "/entities/*",
-        "/sets/*",
+    puts = [s for s in store.build_statements() if s.actions == ["s3:PutObject"]]
+    written = [[r["Fn::Join"][1][-1] for r in stack.resolve(put.resources)] for put in puts]
+    assert written == [
+        ["/demand_eu_features/*/metadata/*.metadata.json", "/sets/*"],
+        ["/lineage/*", "/manifests/*", "/entities/*"],
     ]
+    assert [put.conditions for put in puts] == [{}, {"Null": {"s3:if-none-match": "false"}}]
 
 
 def test_catalog_rights_name_the_tables(lock_file: Path) -> None:
