@@ -15,7 +15,7 @@ from mlops_runtime.business_unit.entries import ROOT
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.automation import UnitEntry
 from mlops_runtime.contracts.capture import EventMetadata, GroundTruthData, GroundTruthRecord, ground_truth_key
-from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
+from mlops_runtime.contracts.events import DetailType, EventDetail, request_source
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer
@@ -73,11 +73,11 @@ class Loop:
     # -- requests to the loop
 
     def request_retraining(self, reason: str, request_id: str) -> None:
-        """Ask the unit for a retraining by an event on its bus, as a person would."""
+        """Ask the unit for a retraining by an event on its bus, in the caller's own name, as a person would."""
         detail = EventDetail(id=request_id, subject=self.endpoint, outcome="REQUESTED", reason=reason)
         entry = {
             "EventBusName": self.outputs["EventBus"],
-            "Source": event_source(self.unit),
+            "Source": request_source(self.unit, self._sts.get_caller_identity()["UserId"]),
             "DetailType": DetailType.RETRAINING_REQUESTED.value,
             "Detail": json.dumps(to_dict(detail)),
         }

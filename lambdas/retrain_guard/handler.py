@@ -10,18 +10,20 @@ from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.messages import each
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
 from mlops_runtime.retraining.guard import GuardSettings
+from mlops_runtime.retraining.ingests import IngestedRows
 from mlops_runtime.retraining.start import RetrainGuard
 
 logging.getLogger().setLevel(logging.INFO)
 
-DYNAMODB = boto3.client("dynamodb")
+DYNAMODB, SETTINGS = boto3.client("dynamodb"), GuardSettings.from_environment(os.environ)
 GUARD = RetrainGuard(
     dynamodb=DYNAMODB,
     stepfunctions=boto3.client("stepfunctions"),
     table=os.environ["RETRAINING_TABLE"],
-    settings=GuardSettings.from_environment(os.environ),
+    settings=SETTINGS,
     automation=Automation.from_environment(os.environ, DYNAMODB),
     evidence=AlarmEvidence.from_environment(os.environ, boto3.client("cloudwatch"), boto3.client("s3")),
+    ingested=IngestedRows(glue=boto3.client("glue"), s3=boto3.client("s3"), database=SETTINGS.label_database or ""),
 )
 
 

@@ -14,6 +14,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge_all
+from mlops_runtime.contracts.events import event_source
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -227,6 +228,19 @@ def log_statement(log_group: logs.ILogGroup) -> iam.PolicyStatement:
     """
     return iam.PolicyStatement(
         actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
+    )
+
+
+def put_events_statement(business_unit: "BusinessUnit") -> iam.PolicyStatement:
+    """Put the unit's own events on its bus: no request, whose source names its caller, and nothing in another unit's name.
+
+    Args:
+        business_unit: The unit.
+    """
+    return iam.PolicyStatement(
+        actions=["events:PutEvents"],
+        resources=[business_unit.bus.event_bus_arn],
+        conditions={"StringEquals": {"events:source": event_source(business_unit.name)}},
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextvars
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -48,7 +49,9 @@ compat.expect(
 compat.expect(
     "ministack.core.iam_evaluator",
     EvalContext=type,
+    _conditions_met="(conditions, ctx)",
     _request_origin=object,
+    _resolve_condition_key="(key, ctx)",
     _trust_principal_matches="(principal, caller_arn, federated)",
     enforce="(access_key_id, iam_action, service, region, resource_arn='*', service_context=None)",
     evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
@@ -67,6 +70,7 @@ compat.expect(
 )
 
 
+_VARIABLE = re.compile(r"\$\{([A-Za-z0-9-]+:[A-Za-z0-9/_.-]+)\}")
 _evaluate = iam_evaluator.enforce
 _call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("mlops_call", default=None)
 # the session of a service that works for a role on this thread; it goes before the request that led here
@@ -125,6 +129,7 @@ def install() -> None:
     iam_actions._BOTOCORE_SERVICE_MAP.setdefault("sagemaker", ["sagemaker-runtime"])
     _wrap_dispatch()
     _wrap_denials()
+    _put_in_variables()
     _keep_root_out_of_service_roles()
     journal.open(settings.home / "iam.jsonl")
 
@@ -360,6 +365,32 @@ def _wrap_dispatch() -> None:
             _call.reset(token)
 
     app._dispatch_service_request = remembering
+
+
+def _put_in_variables() -> None:
+    """Replace variables in conditions, which MiniStack compares as they stand."""
+    # claim: variables-of-policies-are-replaced
+    met = iam_evaluator._conditions_met
+
+    def meeting(conditions: Mapping[str, Any], context: Any) -> bool:
+        def value(found: re.Match[str]) -> str:
+            known = iam_evaluator._resolve_condition_key(found[1], context)
+            return known if isinstance(known, str) else "\0"  # what no request holds
+
+        given = json.dumps(conditions)
+        if "${" not in given:
+            return bool(met(conditions, context))
+        return bool(met(_replaced(conditions, value), context))
+
+    iam_evaluator._conditions_met = meeting
+
+
+def _replaced(value: Any, variable: Callable[[re.Match[str]], str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _replaced(item, variable) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, variable) for item in value]
+    return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
 
 
 def _keep_root_out_of_service_roles() -> None:

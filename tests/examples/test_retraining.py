@@ -54,6 +54,8 @@ from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semanti
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 from mlops_runtime.contracts.rollout import LivePointer, Outcome
+from mlops_runtime.features.announce import unit_bus
+from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.lock import write_lock
 from mlops_runtime.jobs.arguments import split_argument
 from mlops_runtime.rollout.record import AuditChain
@@ -69,6 +71,14 @@ pytestmark = pytest.mark.cloud
 UNIT, MODEL = "sample", "forecast"
 # a second unit, whose code means the first one harm
 RIVAL = "rival"
+GROUP = FeatureGroup(
+    name="sales",
+    entities=(Entity("store", "string", "store"),),
+    event_time="day",
+    features=(Feature("units", "double", "units"), Feature("price", "double", "price")),
+    owner="ann",
+    description="sales",
+)
 # units = 2 * price + 10 where promoted; the script fits whatever its training split says
 SCRIPT = """
 import json, os, pathlib
@@ -118,19 +128,11 @@ def synthesize(
     (folder / "code" / "train.py").write_text(SCRIPT)
     (folder / "code" / "step.py").write_text(STEP)
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
-    group = FeatureGroup(
-        name="sales",
-        entities=(Entity("store", "string", "store"),),
-        event_time="day",
-        features=(Feature("units", "double", "units"), Feature("price", "double", "price")),
-        owner="ann",
-        description="sales",
-    )
-    write_lock([group], folder / "features.lock.json")
+    write_lock([GROUP], folder / "features.lock.json")
     app = cdk.App(outdir=str(folder / "assembly"))
     stack = cdk.Stack(app, "Sample")
     unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
-    store = FeatureStore(stack, "Features", business_unit=unit, groups=[group], lock_file=folder / "features.lock.json")
+    store = FeatureStore(stack, "Features", business_unit=unit, groups=[GROUP], lock_file=folder / "features.lock.json")
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name=MODEL, approval=Approval.automatic())
     endpoint = ModelEndpoint(
         stack,
@@ -260,6 +262,18 @@ class Sample:
         }
         assert self.events.put_events(Entries=[entry])["FailedEntryCount"] == 0
 
+    def ingest(self, rows: int, *, days: int) -> None:
+        """Append rows of so many days ago, as a producer does, which tells the bus."""
+        store = FeatureStoreClient.glue(
+            database="sample_features",
+            environment=self.cloud.environment(),
+            now=self.now,
+            announce=unit_bus(self.events, bus=self.outputs["EventBus"], unit=UNIT),
+        )
+        day = pa.array([self.now() - timedelta(days=days)] * rows, pa.timestamp("us", "UTC"))
+        values = {"store": [f"store-{i}" for i in range(rows)], "units": [1.0] * rows, "price": [1.0] * rows}
+        store.ingest(GROUP, pa.table({**values, "event_time": day}))
+
     def decisions(self, table: str = "FeaturesTable") -> list[tuple[str, str]]:
         """Return what the guard of a pipeline decided, with the reason, in order of time."""
         items = self.dynamodb.scan(TableName=self.outputs[table])["Items"]
@@ -345,20 +359,26 @@ def _wait(look: Any, seconds: float = 20) -> Any:
 
 
 def test_new_labels_retrain_once_there_are_enough_and_nothing_is_paused(sample: Sample) -> None:
-    """60 are too few; 120 would do, but the unit is paused; the next row after it is resumed starts a retraining."""
-    sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=60, ingest_id="i1"))
+    """60 are too few; 120 would do, but the unit is paused; the next row after it is resumed starts a retraining.
+
+    An event of an ingest that the table does not know counts nothing.
+    """
+    sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=1_000_000, ingest_id="f" * 32))
     _wait(lambda: len(sample.decisions()) == 1)
-    sample.pause(is_paused=True)
-    sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=60, ingest_id="i2"))
+    assert sample.decisions() == [("NOT_CONFIRMED", f"sales_v1 has no snapshot of ingest {'f' * 32}")]
+    sample.ingest(60, days=3)
     _wait(lambda: len(sample.decisions()) == 2)
-    first, second = sample.decisions()
+    sample.pause(is_paused=True)
+    sample.ingest(60, days=2)
+    _wait(lambda: len(sample.decisions()) == 3)
+    _, first, second = sample.decisions()
     assert first == ("TOO_FEW_LABELS", "60 of 100 new labels have come")
     assert second[0] == "PAUSED"
     assert second[1].endswith("by ann: stocktaking")
     sample.pause(is_paused=False)
-    sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=1, ingest_id="i3"))
+    sample.ingest(1, days=1)
     _wait(lambda: sample.loop.executions("FeaturesMachineArn"))
-    assert sample.decisions()[2] == ("STARTED", "1 new rows of sales_v1")
+    assert sample.decisions()[3] == ("STARTED", "1 new rows of sales_v1")
 
 
 def test_every_hour_is_asked_again(sample: Sample) -> None:
@@ -419,6 +439,25 @@ def test_no_job_can_write_what_is_registered(sample: Sample) -> None:
     keepers = [name for name in roles if _may(sample, name, "s3:PutObject", next_one, once=True)]
     assert len(keepers) == 1
     assert not _may(sample, keepers[0], "s3:PutObject", served)
+
+
+def test_no_training_set_role_writes_over_tables_or_manifests(sample: Sample) -> None:
+    """Manifests are written once; of tables neither data files nor the lists of them can be written."""
+    manifests = next(b["Name"] for b in sample.loop.s3.list_buckets()["Buckets"] if "manifests" in b["Name"])
+    glue, database = sample.cloud.client("glue"), f"{UNIT.replace('-', '_')}_features"
+    (table, *_) = glue.get_tables(DatabaseName=database)["TableList"]
+    folder = table["StorageDescriptor"]["Location"].removeprefix("s3://")
+    setters = [
+        role["RoleName"] for page in _roles(sample) for role in page["Roles"] if "TrainingSetRole" in role["RoleName"]
+    ]
+    manifest = f"arn:aws:s3:::{manifests}/manifests/a.json"
+    assert setters
+    for name in setters:
+        assert not _may(sample, name, "s3:PutObject", manifest), name
+        assert _may(sample, name, "s3:PutObject", manifest, once=True), name
+        for file in ("data/a.parquet", "metadata/a.avro", "metadata/snap-1.avro"):
+            assert not _may(sample, name, "s3:PutObject", f"arn:aws:s3:::{folder}/{file}"), (name, file)
+            assert not _may(sample, name, "s3:PutObject", f"arn:aws:s3:::{folder}/{file}", once=True), (name, file)
 
 
 def _roles(sample: Sample) -> Any:

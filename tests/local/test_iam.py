@@ -65,6 +65,24 @@ def test_what_a_model_is_asked_sets_no_condition_key(cloud, make_role, acting_as
         allowed.invoke_endpoint(EndpointName=unique, Body=spoofed)
 
 
+def test_a_caller_puts_events_in_its_own_name_alone(make_role, acting_as, allow):
+    """`${aws:userid}` stands for the caller's id: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html."""
+    role = make_role(allow("events:PutEvents", StringEquals={"events:source": "mlops.demand/${aws:userid}"}))
+    client, user = acting_as(role), acting_as(role)("sts").get_caller_identity()["UserId"]
+    other = acting_as(make_role())("sts").get_caller_identity()["UserId"]
+    entry = {"DetailType": "x", "Detail": "{}"}
+    client("events").put_events(Entries=[{**entry, "Source": f"mlops.demand/{user}"}])
+    for source in ("mlops.demand", f"mlops.demand/{other}", "mlops.demand/${aws:userid}", f"mlops.pricing/{user}"):
+        with pytest.raises(ClientError, match="perform: events:PutEvents"):
+            client("events").put_events(Entries=[{**entry, "Source": source}])
+        with pytest.raises(ClientError, match="perform: events:PutEvents"):
+            entries = [{**entry, "Source": each} for each in (f"mlops.demand/{user}", source)]
+            client("events").put_events(Entries=entries)
+    unknown = make_role(allow("events:PutEvents", StringEquals={"events:source": "mlops.demand/${aws:username}"}))
+    with pytest.raises(ClientError, match="perform: events:PutEvents"):
+        acting_as(unknown)("events").put_events(Entries=[{**entry, "Source": "mlops.demand/${aws:username}"}])
+
+
 def test_metrics_go_to_the_namespace_that_the_statement_names(make_role, acting_as, allow):
     """`cloudwatch:namespace` is the request's."""
     role = make_role(allow("cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": "MLOps/demand"}))

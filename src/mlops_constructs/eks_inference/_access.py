@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 
-from mlops_constructs._iam import key_statement
+from mlops_constructs._iam import key_statement, put_events_statement
 from mlops_constructs._sagemaker import describe_alarms_statement
 from mlops_constructs.eks_inference._slot import look_statements
 from mlops_constructs.eks_inference.cluster import EksCluster
@@ -57,7 +57,7 @@ class EksAccess(RolloutAccess):
             ),
             describe_alarms_statement(),
             iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
-            iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
+            put_events_statement(unit),
         ]
 
     def scaling(self) -> list[iam.PolicyStatement]:

@@ -13,7 +13,7 @@ from constructs import Construct
 from mlops_constructs._assets import layer
 from mlops_constructs._bucket import define_bucket
 from mlops_constructs._function import ARCHITECTURE
-from mlops_constructs._iam import key_statement
+from mlops_constructs._iam import key_statement, put_events_statement
 from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.feature_store._ingest_job import define_job, tell_failures
@@ -105,7 +105,7 @@ def define_ingest(
             *tables.write(),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[bucket.arn_for_objects(f"{INCOMING}*")]),
             iam.PolicyStatement(actions=["s3:PutObject"], resources=[bucket.arn_for_objects(f"{REJECTED}*")]),
-            iam.PolicyStatement(actions=["events:PutEvents"], resources=[business_unit.bus.event_bus_arn]),
+            put_events_statement(business_unit),
             *([] if large is None else [large.start_statement()]),
         ],
         timeout=cdk.Duration.minutes(5),

@@ -15,7 +15,7 @@ from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
 from mlops_constructs._assets import job_package, text_file
-from mlops_constructs._iam import ServiceRole, service_role
+from mlops_constructs._iam import ServiceRole, put_events_statement, service_role
 from mlops_constructs._wheels import wheels_archive
 from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.feature_store.ingest import GlueIngestJob
@@ -115,7 +115,7 @@ def define_job(
                 ],
             ),
             iam.PolicyStatement(actions=["s3:PutObject"], resources=[bucket.arn_for_objects(f"{REJECTED}*")]),
-            iam.PolicyStatement(actions=["events:PutEvents"], resources=[business_unit.bus.event_bus_arn]),
+            put_events_statement(business_unit),
             *_service_statements(home, connection),
         ],
     )

@@ -10,7 +10,7 @@ from aws_cdk import aws_s3 as s3
 from mlops_constructs._errors import ValidationError
 from mlops_constructs.feature_store._base import FeatureStoreBase
 from mlops_constructs.feature_store._grants import grant_all
-from mlops_constructs.feature_store._lake_formation import BUILD, MAINTAIN, READ, WRITE
+from mlops_constructs.feature_store._lake_formation import BUILD, DESCRIBE, MAINTAIN, READ, WRITE
 from mlops_constructs.feature_store._online import (
     forget_online_statements,
     publish_online_statements,
@@ -19,7 +19,7 @@ from mlops_constructs.feature_store._online import (
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_runtime.features.group import FeatureGroup
 
-_PERMISSIONS = {"build": BUILD, "erase": MAINTAIN, "read": READ, "write": WRITE}
+_PERMISSIONS = {"build": BUILD, "describe": DESCRIBE, "erase": MAINTAIN, "read": READ, "write": WRITE}
 
 
 class OwnedFeatureStore(FeatureStoreBase):
@@ -46,11 +46,22 @@ class OwnedFeatureStore(FeatureStoreBase):
         """Return what a role of ours needs to build training sets: read tables, tag their snapshots, write sets and manifests."""
         return self._tables(None).build(sets=self._training_sets, manifests=self._manifests)
 
+    def snapshot_statements(self, group: FeatureGroup) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to read a table's metadata: its snapshots and their summaries, no row.
+
+        Args:
+            group: The group.
+
+        Raises:
+            ValidationError: If the store has no such group.
+        """
+        return self._tables([group]).snapshots()
+
     def admit(
         self,
         role: iam.IRole,
         *,
-        to: Literal["build", "erase", "read", "write"],
+        to: Literal["build", "describe", "erase", "read", "write"],
         groups: Sequence[FeatureGroup] | None = None,
     ) -> None:
         """Let a role of ours, which has the store's statements already, past Lake Formation too; under IAM there is nothing to do.
@@ -147,7 +158,7 @@ class OwnedFeatureStore(FeatureStoreBase):
     def _permit(
         self,
         grantee: iam.IGrantable,
-        to: Literal["build", "erase", "read", "write"],
+        to: Literal["build", "describe", "erase", "read", "write"],
         groups: Sequence[FeatureGroup] | None,
     ) -> None:
         tables = self._tables(groups).tables

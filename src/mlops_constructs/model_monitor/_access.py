@@ -8,7 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._iam import key_statement
+from mlops_constructs._iam import key_statement, put_events_statement
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -58,7 +58,7 @@ class MonitorAccess:
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
             # calls of the window, and latency beside that of the weeks before; what is published is logged in embedded format
             iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"]),
-            iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
+            put_events_statement(unit),
             key_statement(unit.key, services=["dynamodb", "s3"]),
         ]
 

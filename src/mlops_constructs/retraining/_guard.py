@@ -13,7 +13,7 @@ from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
 from mlops_constructs.retraining.guard_policy import GuardPolicy
-from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.contracts.events import DetailType, event_source, request_source
 from mlops_runtime.retraining.guard import ENDED
 
 if TYPE_CHECKING:
@@ -26,13 +26,19 @@ _YEAR = cdk.Duration.days(365)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardLimits:
-    """When a pipeline may be retrained; ``label_table`` is the table whose new rows are counted."""
+    """When a pipeline may be retrained; ``label_table`` of ``label_database`` is the table whose new rows are counted."""
 
     policy: GuardPolicy
     cool_down: cdk.Duration
     daily_budget: int
     schedule: cdk.Duration | None = None
     label_table: str | None = None
+    label_database: str = ""
+
+    @property
+    def counts_labels(self) -> bool:
+        """Whether new rows are counted."""
+        return self.policy.minimum_labels is not None and self.label_table is not None
 
     def problems(self) -> list[str | None]:
         """Return what is not possible."""
@@ -57,8 +63,9 @@ class GuardLimits:
         }
         if self.policy.rejected_cool_down is not None:
             variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.policy.rejected_cool_down.to_seconds()))
-        if self.policy.minimum_labels is not None and self.label_table is not None:
-            variables |= {"MINIMUM_LABELS": str(self.policy.minimum_labels), "LABEL_TABLE": self.label_table}
+        if self.counts_labels:
+            variables |= {"MINIMUM_LABELS": str(self.policy.minimum_labels), "LABEL_TABLE": str(self.label_table)}
+            variables["LABEL_DATABASE"] = self.label_database
         return variables
 
 
@@ -98,10 +105,15 @@ def define_guard(
             **limits.environment(),
             **unit.automation_environment,
         },
-        statements=access.guard(table=table, machine=machine),
+        statements=[
+            *access.guard(table=table, machine=machine),
+            *(access.label_statements() if limits.counts_labels else ()),
+        ],
         timeout=cdk.Duration.seconds(30),
         wildcard_reason=WILDCARD_REASON,
     )
+    if limits.counts_labels:
+        access.admit_to_labels(guard.function)
     _define_rules(scope, guard, unit=unit, pipeline=access.pipeline, limits=limits, machine=machine)
     return guard
 
@@ -115,15 +127,21 @@ def _define_rules(
     limits: GuardLimits,
     machine: sfn.StateMachine,
 ) -> None:
-    own = [("Requests", f"Requests to retrain {pipeline}", DetailType.RETRAINING_REQUESTED, pipeline)]
-    if limits.policy.minimum_labels is not None and limits.label_table is not None:
-        new_data = f"New rows that {pipeline} may learn from"
-        own.append(("NewData", new_data, DetailType.FEATURES_INGESTED, limits.label_table))
-    for rule_id, description, detail_type, subject in own:
-        pattern = events.EventPattern(
-            source=[event_source(unit.name)], detail_type=[detail_type.value], detail={"subject": [subject]}
+    asked = events.EventPattern(
+        source=events.Match.prefix(request_source(unit.name, "")),
+        detail_type=[DetailType.RETRAINING_REQUESTED.value],
+        detail={"subject": [pipeline]},
+    )
+    requests = f"Requests to retrain {pipeline}"
+    guard.feed(events.Rule(scope, "Requests", event_bus=unit.bus, description=requests, event_pattern=asked))
+    if limits.counts_labels:
+        ingested = events.EventPattern(
+            source=[event_source(unit.name)],
+            detail_type=[DetailType.FEATURES_INGESTED.value],
+            detail={"subject": [str(limits.label_table)]},
         )
-        guard.feed(events.Rule(scope, rule_id, event_bus=unit.bus, description=description, event_pattern=pattern))
+        new_data = f"New rows that {pipeline} may learn from"
+        guard.feed(events.Rule(scope, "NewData", event_bus=unit.bus, description=new_data, event_pattern=ingested))
     if limits.schedule is not None:
         description = f"Asks regularly whether {pipeline} is to be retrained"
         guard.feed(

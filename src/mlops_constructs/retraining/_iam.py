@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
-from mlops_constructs._iam import ServiceRole, key_statement, pass_role_statement, service_role, shared_policy
+from mlops_constructs._iam import (
+    ServiceRole,
+    key_statement,
+    pass_role_statement,
+    put_events_statement,
+    service_role,
+    shared_policy,
+)
 from mlops_constructs._sagemaker import (
     ROLE_REASON,
     SERVICE,
@@ -209,7 +217,7 @@ class RetrainingAccess:
             self.training.image.register_statement(self.scope),
             _objects("s3:GetObject", self._artifacts("models")),
             key_statement(unit.key, services=["s3"], actions=["kms:Decrypt"]),
-            iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
+            put_events_statement(unit),
         ]
         return [*statements, *self.registry.approve_statements(), *self.registry.notify_statements()]
 
@@ -252,6 +260,18 @@ class RetrainingAccess:
             _list(self.business_unit.artifacts.bucket_arn, reports),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
         ]
+
+    def label_statements(self) -> list[iam.PolicyStatement]:
+        """Read what the label group's table says of its snapshots, no row of it."""
+        group = self.source.label_group
+        return [] if group is None or self.source.store is None else self.source.store.snapshot_statements(group)
+
+    def admit_to_labels(self, function: lambda_.Function) -> None:
+        """Let the guard past Lake Formation to the label group's table, and to Glue where the network is the unit's own."""
+        group = self.source.label_group
+        if group is not None and self.source.store is not None and function.role is not None:
+            self.business_unit.reach(("glue",))
+            self.source.store.admit(function.role, to="describe", groups=[group])
 
 
 def lineage_statements(scope: Construct) -> list[iam.PolicyStatement]:

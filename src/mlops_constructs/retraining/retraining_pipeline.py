@@ -40,7 +40,7 @@ from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import PipelineEntry
-from mlops_runtime.contracts.events import event_source
+from mlops_runtime.contracts.events import DetailType, event_source, request_source
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, TrainingSetPlan
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ class RetrainingPipeline(Construct):
             cool_down=cdk.Duration.hours(24) if cool_down is None else cool_down,
             daily_budget=daily_budget,
             schedule=schedule,
-            label_table=_label_table(source),
+            label_table=None if source.label_group is None else source.label_group.table_name,
+            label_database="" if source.store is None else source.store.database_name,
         )
         gate = GateSpec() if gate is None else gate
         self._validate(source, evaluation, gate, limits)
@@ -232,7 +233,10 @@ class RetrainingPipeline(Construct):
         return self._table
 
     def grant_request(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody ask for a retraining by an event on the unit's bus.
+        """Let a role or user ask for a retraining by an event on the unit's bus, in its own name alone.
+
+        The event's source is ``mlops.<unit>/<UserId>`` with the caller's ``UserId`` of ``sts:GetCallerIdentity``; IAM allows
+        the caller no other. A retraining says who asked for it by that.
 
         Args:
             grantee: Who.
@@ -241,7 +245,12 @@ class RetrainingPipeline(Construct):
             grantee=grantee,
             actions=["events:PutEvents"],
             resource_arns=[self._unit.bus.event_bus_arn],
-            conditions={"StringEquals": {"events:source": event_source(self._unit.name)}},
+            conditions={
+                "StringEquals": {
+                    "events:source": request_source(self._unit.name),
+                    "events:detail-type": DetailType.RETRAINING_REQUESTED.value,
+                }
+            },
         )
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
@@ -397,10 +406,3 @@ def _with_timestamp(evaluation: EvaluationPlan, source: TrainingSetSource) -> Ev
     if evaluation.timestamp is not None or source.plan is None:
         return evaluation
     return replace(evaluation, timestamp=source.plan.timestamp)
-
-
-def _label_table(source: TrainingSetSource) -> str | None:
-    if source.plan is None or source.store is None:
-        return None
-    wanted = source.plan.label_group
-    return next((group.table_name for group in source.store.groups if group.name == wanted), None)

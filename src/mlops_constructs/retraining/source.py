@@ -9,6 +9,7 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern
 from mlops_constructs.feature_store import FeatureStore
 from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.group import FeatureGroup
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: characters that need no care
 _PREFIX = r"[A-Za-z0-9!_.*'()-]+(?:/[A-Za-z0-9!_.*'()-]+)*"
@@ -65,6 +66,13 @@ class TrainingSetSource:
     def is_built(self) -> bool:
         """Whether the pipeline builds the sets itself."""
         return self.plan is not None
+
+    @property
+    def label_group(self) -> FeatureGroup | None:
+        """Feature group whose rows are the labels; None for a training set from S3."""
+        if self.plan is None or self.store is None:
+            return None
+        return next((group for group in self.store.groups if group.name == self.plan.label_group), None)
 
     def foreign_key(self, *, beside: kms.IKey) -> kms.IKey | None:
         """Return the key of the bucket, where it says which and it is another than the unit's.

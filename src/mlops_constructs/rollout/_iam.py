@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
-from mlops_constructs._iam import key_statement, pass_role_statement
+from mlops_constructs._iam import key_statement, pass_role_statement, put_events_statement
 from mlops_constructs._sagemaker import SERVICE, alarm_arn, describe_alarms_statement, placed, sagemaker_arn
 from mlops_constructs.model_registry import ModelRegistry
 from mlops_constructs.rollout.scaling import scaling_statements
@@ -107,7 +107,7 @@ class RolloutAccess:
             ),
             describe_alarms_statement(),
             iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
-            iam.PolicyStatement(actions=["events:PutEvents"], resources=[unit.bus.event_bus_arn]),
+            put_events_statement(unit),
             *self._quotas(),
         ]
 

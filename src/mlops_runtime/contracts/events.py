@@ -85,6 +85,24 @@ class BusEvent:
     resources: tuple[str, ...] | None = None
 
 
+def request_source(unit: str, caller: str = "${aws:userid}") -> str:
+    """Return the event source of a person's request to a business unit, which names the caller as IAM knows it.
+
+    Policies allow a caller no other source than its own: IAM puts the caller's id in the place of the variable.
+
+    See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+
+    Args:
+        unit: The unit.
+        caller: ``UserId`` of ``sts:GetCallerIdentity``. Default: IAM's variable for it, for a policy.
+
+    Example:
+        >>> request_source("demand", "AROAEXAMPLE:anna"), request_source("demand")
+        ('mlops.demand/AROAEXAMPLE:anna', 'mlops.demand/${aws:userid}')
+    """
+    return f"{event_source(unit)}/{caller}"
+
+
 def event_source(unit: str) -> str:
     """Return the event source of a business unit.
 

@@ -20,7 +20,7 @@ def unit_bus(
     """Return what a client calls after each ingest: it puts ``MLOps Features Ingested`` on the unit's bus.
 
     Args:
-        events: Client; its caller needs ``events:PutEvents`` on the bus (``RetrainingPipeline.grant_request``).
+        events: Client; its caller needs ``events:PutEvents`` on the bus with ``events:source`` ``mlops.<unit>``.
         bus: Name of the unit's bus.
         unit: The unit.
         detail_type: Type of the event. Default: ``MLOps Features Ingested``.

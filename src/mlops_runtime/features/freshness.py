@@ -134,7 +134,7 @@ def measure(
     ages, problems = [], []
     for table in settings.tables:
         try:
-            ages.append(table_age(table, _read_metadata(settings.database, table, glue, s3), now))
+            ages.append(table_age(table, read_metadata(settings.database, table, glue, s3), now))
         except Exception as error:
             _log.exception("table %s", table)
             problems.append(f"{table}: {type(error).__name__}: {error}")
@@ -172,7 +172,15 @@ def _metric_data(ages: Iterable[TableAge], now: datetime) -> Iterable[dict[str, 
             }
 
 
-def _read_metadata(database: str, table: str, glue: "GlueClient", s3: "S3Client") -> Mapping[str, Any]:
+def read_metadata(database: str, table: str, glue: "GlueClient", s3: "S3Client") -> Mapping[str, Any]:
+    """Return what the metadata file of a table holds.
+
+    Args:
+        database: Name of the Glue database.
+        table: Name of the table.
+        glue: Client; tells where the file lies.
+        s3: Client; reads it.
+    """
     location = glue.get_table(DatabaseName=database, Name=table)["Table"]["Parameters"]["metadata_location"]
     bucket, _, key = location.removeprefix("s3://").partition("/")
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()

@@ -28,7 +28,8 @@ ENDED = ("ABORTED", "FAILED", "TIMED_OUT")  # ends in which an execution may hav
 REJECTED = "REJECTED"
 
 _ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}")
-_ROWS = re.compile(r"\d{1,12}", re.ASCII)
+# role id and session, or a user's id: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+_CALLER = re.compile(r"[A-Z0-9]{12,64}(:[\w+=,.@-]{2,64})?", re.ASCII)
 _SCHEDULERS = ("aws.events", "aws.scheduler")
 
 
@@ -54,6 +55,7 @@ class GuardSettings:
         rejected_cool_down: The cool-down after a candidate was rejected. Default: the same.
         minimum_labels: New labels without which nothing but a person starts it. Default: labels are not counted.
         label_table: Table whose new rows are the labels. Default: none.
+        label_database: Glue database of that table. Default: none.
         recheck_rule: ARN of the rule that asks again. Default: none does.
     """
 
@@ -66,6 +68,7 @@ class GuardSettings:
     rejected_cool_down: int | None = None
     minimum_labels: int | None = None
     label_table: str | None = None
+    label_database: str | None = None
     recheck_rule: str | None = None
 
     @classmethod
@@ -86,6 +89,7 @@ class GuardSettings:
             daily_budget=int(environ["DAILY_BUDGET"]),
             lock_seconds=int(environ.get("LOCK_SECONDS", "21600")),
             label_table=environ.get("LABEL_TABLE"),
+            label_database=environ.get("LABEL_DATABASE"),
             recheck_rule=environ.get("RECHECK_RULE"),
             **numbers,
         )
@@ -110,10 +114,10 @@ class GuardState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A message that asks for a retraining, with the new labels that it tells of."""
+    """A message that asks for a retraining; ``ingest`` is the id of the ingest that it tells of."""
 
     request: RetrainRequest
-    labels: int = 0
+    ingest: str | None = None
 
     @property
     def event_id(self) -> str:
@@ -269,22 +273,22 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | En
         raise RefusedEventError(Decision.INVALID, f"event id must match {_ID.pattern}, got {event.id[:140]!r}")
     if (event.source, event.detail_type) == ("aws.states", "Step Functions Execution Status Change"):
         return Ended(event_id=event.id, execution=_ended(event.detail, settings))
-    labels, event_id = 0, event.id
-    if _is_own(event, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
+    ingest, event_id = None, event.id
+    if _is_of(event.source, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
         # by the ingest's id: whoever tells of one ingest twice sends two events
-        table, labels, event_id = _new_labels(event.detail, settings)
-        trigger, by, detail = Trigger.NEW_DATA, table, f"{labels} new rows of {table}"
+        by, ingest = _new_labels(event.detail, settings)
+        trigger, detail, event_id = Trigger.NEW_DATA, f"new rows of {by}", f"{by}/{ingest}"
     else:
         trigger, by, detail = _trigger(event, settings)
     request = RetrainRequest(
         trigger=trigger, event_id=event_id, as_of=str(to_dict(now)), requested_by=by, detail=detail[:500]
     )
-    return Asked(request=request, labels=labels)
+    return Asked(request=request, ingest=ingest)
 
 
-def _is_own(event: BusEvent, settings: GuardSettings) -> bool:
-    unit = event.source.removeprefix("mlops.")
-    return event.source.startswith("mlops.") and settings.pipeline.startswith(f"{unit}-")
+def _is_of(source: str, settings: GuardSettings) -> bool:
+    unit = source.removeprefix("mlops.")
+    return source.startswith("mlops.") and settings.pipeline.startswith(f"{unit}-")
 
 
 def _trigger(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, str]:
@@ -294,12 +298,21 @@ def _trigger(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, st
         if settings.recheck_rule is not None and settings.recheck_rule in (event.resources or ()):
             return Trigger.RECHECK, event.source, "asked again"
         return Trigger.SCHEDULE, event.source, "scheduled"
-    if _is_own(event, settings) and event.detail_type == DetailType.RETRAINING_REQUESTED:
-        asked = from_dict(EventDetail, event.detail)
-        if asked.subject != settings.pipeline:
-            raise RefusedEventError(Decision.INVALID, f"subject {asked.subject!r} is not {settings.pipeline!r}")
-        return Trigger.MANUAL, asked.attributes.get("requested_by", event.source), asked.reason
+    if event.detail_type == DetailType.RETRAINING_REQUESTED:
+        return _requested(event, settings)
     raise RefusedEventError(Decision.INVALID, f"{event.detail_type!r} of {event.source!r} starts no retraining")
+
+
+def _requested(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, str]:
+    """A person's request: who asks stands in the source, which policies bind to the caller's own id."""
+    unit, _, caller = event.source.partition("/")
+    if not _is_of(unit, settings) or not _CALLER.fullmatch(caller):
+        wanted = "mlops.<unit>/<UserId of the caller>"
+        raise RefusedEventError(Decision.INVALID, f"source of a request must be {wanted}, got {event.source[:200]!r}")
+    asked = from_dict(EventDetail, event.detail)
+    if asked.subject != settings.pipeline:
+        raise RefusedEventError(Decision.INVALID, f"subject {asked.subject!r} is not {settings.pipeline!r}")
+    return Trigger.MANUAL, caller, asked.reason
 
 
 def _alarm(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[Trigger, str, str]:
@@ -312,17 +325,14 @@ def _alarm(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[Trigger,
     return Trigger.ALARM, str(name), f"alarm {name} rings"
 
 
-def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str, int, str]:
+def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str, str]:
+    """Name the table and the ingest; how many rows it brought is read at the table."""
     told = from_dict(EventDetail, detail)
     if settings.minimum_labels is None or told.subject != settings.label_table:
         raise RefusedEventError(Decision.INVALID, f"rows of {told.subject!r} are not counted for {settings.pipeline}")
-    rows = told.attributes.get("rows", "")
-    if not _ROWS.fullmatch(rows):
-        raise RefusedEventError(Decision.INVALID, f"attributes.rows must be a whole number, got {rows[:40]!r}")
-    event_id = f"{told.subject}/{told.id}"
-    if not _ID.fullmatch(event_id):
+    if not _ID.fullmatch(f"{told.subject}/{told.id}"):
         raise RefusedEventError(Decision.INVALID, f"id of the ingest must match {_ID.pattern}, got {told.id[:140]!r}")
-    return told.subject, int(rows), event_id
+    return told.subject, told.id
 
 
 def _ended(detail: Mapping[str, Any], settings: GuardSettings) -> str:

@@ -6,6 +6,7 @@ event, so that the next delivery of the same message goes on where this one stop
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -60,6 +61,7 @@ class RetrainGuard:
         settings: What the pipeline allows.
         automation: Whether the unit's automation rests.
         evidence: Reads alarms and what confirms them.
+        ingested: Returns the rows that an ingest (table, id) appended, None if the table has no such ingest.
     """
 
     dynamodb: "DynamoDBClient"
@@ -68,6 +70,7 @@ class RetrainGuard:
     settings: GuardSettings
     automation: "Automation"
     evidence: AlarmEvidence
+    ingested: Callable[[str, str], int | None]
 
     def handle(self, message: Message) -> GuardDecision:
         """Decide on one message, start the machine if it may, keep and log the decision.
@@ -99,11 +102,10 @@ class RetrainGuard:
             return self._kept(refused.decision, event.event_id, now, str(refused))
 
     def _retrain(self, event: Asked, now: datetime) -> GuardDecision:
-        if event.labels:
-            self._rows.count(event.event_id, event.labels, now)
+        request = self._counted(event, now)
         name = execution_name(self.settings.pipeline, event.request)
         arn = execution_arn(self.settings.machine_arn, name)
-        request, state = event.request, self._rows.read()
+        state = self._rows.read()
         if state.last_execution != arn:  # what was begun goes on, also if the alarm is quiet by now
             alarms = self.evidence.read(alarms_of(request, self.settings), now)
             request = confirmed(request, self.settings, alarms=alarms, state=state)
@@ -117,6 +119,17 @@ class RetrainGuard:
         except self.stepfunctions.exceptions.ExecutionAlreadyExists:
             logger.info("execution %s is already there", name)
         return self._kept(decision, request.event_id, now, reason, arn)
+
+    def _counted(self, event: Asked, now: datetime) -> RetrainRequest:
+        """Count the new labels of an ingest, as the table's own snapshot says them."""
+        table = event.request.requested_by
+        if event.ingest is None:
+            return event.request
+        rows = self.ingested(table, event.ingest)
+        if rows is None:
+            raise RefusedEventError(Decision.NOT_CONFIRMED, f"{table} has no snapshot of ingest {event.ingest}")
+        self._rows.count(event.event_id, rows, now)
+        return replace(event.request, detail=f"{rows} new rows of {table}")
 
     def _release(self, event: Ended, now: datetime) -> GuardDecision:
         execution, status = event.execution, self._status(event.execution)

@@ -61,7 +61,7 @@ def test_alarms_and_requests_feed_the_queue(demand: Any):
     assert alarms["EventPattern"]["detail"]["state"] == {"value": ["ALARM"]}
     assert "EventBusName" not in alarms
     requests = demand.one("AWS::Events::Rule", "RetrainingRequests")
-    assert requests["EventPattern"]["source"] == ["mlops.demand"]
+    assert requests["EventPattern"]["source"] == [{"prefix": "mlops.demand/"}]
     assert requests["EventPattern"]["detail"] == {"subject": ["demand-forecast"]}
     assert "EventBusName" in requests
 
@@ -93,6 +93,9 @@ def test_new_labels_are_counted_where_they_are_wanted(define: Callable[..., Any]
     variables = made.one("AWS::Lambda::Function", "RetrainingGuard")["Environment"]["Variables"]
     assert (variables["MINIMUM_LABELS"], variables["LABEL_TABLE"]) == ("5000", "sales_v1")
     assert variables["REJECTED_COOL_DOWN_SECONDS"] == "604800"
+    assert "LABEL_DATABASE" in variables
+    (read,) = (s for s in made.statements("RetrainingGuardRole") if s["Action"] == "s3:GetObject")
+    assert "sales_v1/metadata/*.metadata.json" in json.dumps(read["Resource"])
 
 
 def test_the_pipeline_can_be_found_by_the_command(demand: Any):
@@ -209,8 +212,8 @@ def test_only_automatic_approval_lets_the_machine_approve(demand: Any, define: C
     assert "sagemaker:UpdateModelPackage" not in actions(manual.statements("RetrainRole"))
 
 
-def test_grant_request_is_bound_to_the_units_source(define: Callable[..., Any]):
-    """Nobody puts events of another unit on the bus."""
+def test_grant_request_is_bound_to_the_callers_own_id(define: Callable[..., Any]):
+    """A caller asks in its own name alone, and puts no other event on the bus."""
     made = define()
     made.retraining.grant_request(
         iam.Role(made.stack, "Caller", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -219,7 +222,17 @@ def test_grant_request_is_bound_to_the_units_source(define: Callable[..., Any]):
     (policy,) = (r for n, r in policies if r["Type"] == "AWS::IAM::Policy" and n.startswith("Caller"))
     (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Action"] == "events:PutEvents"
-    assert statement["Condition"] == {"StringEquals": {"events:source": "mlops.demand"}}
+    bound = {"events:source": "mlops.demand/${aws:userid}", "events:detail-type": "MLOps Retraining Requested"}
+    assert statement["Condition"] == {"StringEquals": bound}
+
+
+def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any]):
+    """Their events have the unit's own source, which requests do not have."""
+    resources = Template.from_stack(define().stack).to_json()["Resources"].values()
+    policies = [r["Properties"]["PolicyDocument"] for r in resources if r["Type"] == "AWS::IAM::ManagedPolicy"]
+    puts = [s for policy in policies for s in policy["Statement"] if s.get("Action") == "events:PutEvents"]
+    assert len(puts) >= 2
+    assert [s["Condition"] for s in puts] == [{"StringEquals": {"events:source": "mlops.demand"}}] * len(puts)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from mlops_runtime.retraining.start import RetrainGuard
 if TYPE_CHECKING:
     from mlops_runtime.business_unit.automation import Automation
 
+ANNA = "AROAEXAMPLEOFAROLE:anna"
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain"
 SETTINGS = GuardSettings(
     pipeline="demand-forecast", machine_arn=MACHINE, alarms=("demand-drift",), cool_down=86_400, daily_budget=2
@@ -49,6 +50,7 @@ def guard_of(world: World, **changes: Any) -> RetrainGuard:
         evidence=AlarmEvidence(
             cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint="demand-forecast", unit="demand"
         ),
+        ingested=lambda table, ingest: INGESTED.get((table, ingest)),
     )
     return replace(made, **changes)
 
@@ -58,7 +60,7 @@ def alarm_message(event_id: str = "e1", at: datetime = NOW, manual: bool = False
     event: dict[str, Any] = {"id": event_id, "account": "123456789012", "time": at.isoformat()}
     if manual:
         detail = {"id": event_id, "subject": "demand-forecast", "outcome": "REQUESTED"}
-        event |= {"detail-type": "MLOps Retraining Requested", "source": "mlops.demand", "detail": detail}
+        event |= {"detail-type": "MLOps Retraining Requested", "source": f"mlops.demand/{ANNA}", "detail": detail}
     else:
         detail = {"alarmName": "demand-drift", "state": {"value": "ALARM"}}
         event |= {"detail-type": "CloudWatch Alarm State Change", "source": "aws.cloudwatch", "detail": detail}
@@ -80,9 +82,13 @@ def event_message(event_id: str, at: datetime, source: str, kind: str, **fields:
     return Message(id=f"m-{event_id}", body=json.dumps(event | fields), sent=at)
 
 
-def labels_message(event_id: str, rows: int) -> Message:
-    """Return the message of an ingest."""
-    detail = to_dict(features_ingested("weekly_demand_v1", rows=rows, ingest_id=event_id))
+INGESTED: dict[tuple[str, str], int] = {}
+
+
+def labels_message(event_id: str, rows: int, *, told: int | None = None) -> Message:
+    """Return the message of an ingest that appended so many rows, and tells of so many."""
+    INGESTED["weekly_demand_v1", event_id] = rows
+    detail = to_dict(features_ingested("weekly_demand_v1", rows=rows if told is None else told, ingest_id=event_id))
     return event_message(event_id, NOW, "mlops.demand", "MLOps Features Ingested", detail=detail)
 
 

@@ -215,6 +215,18 @@ def test_labels_add_up_until_there_are_enough(world: World) -> None:
     assert item(world, "STATE")["new_labels"]["N"] == "300"
 
 
+def test_rows_are_those_of_the_tables_snapshot(world: World) -> None:
+    """An event that tells of more starts nothing more, and one whose ingest the table does not know counts nothing."""
+    guard = guard_of(world, settings=replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1"))
+    told = guard.handle(labels_message("w1", 10, told=1_000_000))
+    assert (told.decision, told.reason) == (Decision.TOO_FEW_LABELS, "10 of 1000 new labels have come")
+    assert item(world, "STATE")["new_labels"]["N"] == "10"
+    forged = guard_of(world, settings=guard.settings, ingested=lambda *_: None).handle(labels_message("w2", 5000))
+    assert forged.decision is Decision.NOT_CONFIRMED
+    assert forged.reason == "weekly_demand_v1 has no snapshot of ingest w2"
+    assert item(world, "STATE")["new_labels"]["N"] == "10"
+
+
 def test_a_crash_after_counting_counts_once(world: World) -> None:
     """The marker and the sum are one write; the next delivery decides."""
     settings = replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1")

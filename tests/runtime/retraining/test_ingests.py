@@ -1,0 +1,52 @@
+"""Rows of ingests, read from what a real table says of its snapshots."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from mlops_runtime.contracts.events import EventDetail
+from mlops_runtime.features import ledger
+from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.retraining.ingests import KEY, rows_of
+
+NOW = datetime(2017, 1, 20, tzinfo=UTC)
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"),),
+    features=(Feature("on_hand", "long", "units on hand"),),
+    owner="demand",
+    description="stock",
+)
+
+
+def _rows(count: int, day: int) -> pa.Table:
+    return pa.table(
+        {
+            "store_id": [str(number) for number in range(count)],
+            "event_time": [NOW - timedelta(days=day)] * count,
+            "on_hand": pa.array(range(count), pa.int64()),
+        }
+    )
+
+
+def test_each_ingest_is_found_by_the_id_of_its_event(tmp_path: Path) -> None:
+    """Also once others came, and told again; none is found that never was."""
+    told = list[EventDetail]()
+    store = FeatureStoreClient.local(tmp_path, now=lambda: NOW, announce=told.append)
+    for key, count in (("a", 3), ("b", 5), ("a", 3)):
+        store.ingest(STOCK, _rows(count, day=count), idempotency_key=key)
+    table = store.table("stock_v1")
+    metadata = json.loads(Path(table.metadata_location.removeprefix("file://")).read_text())
+
+    assert [rows_of(metadata, detail.id) for detail in told] == [3, 5, 3]
+    assert [detail.attributes["rows"] for detail in told] == ["3", "5", "3"]
+    assert rows_of(metadata, "0" * 32) is None
+    assert rows_of({}, told[0].id) is None
+
+
+def test_the_key_is_the_ledgers() -> None:
+    """Named apart, as the guard has no pyiceberg."""
+    assert KEY == ledger.KEY
