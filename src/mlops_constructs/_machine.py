@@ -78,7 +78,7 @@ def define_machine(
         service="states.amazonaws.com",
         statements=[
             iam.PolicyStatement(actions=[*_LOG_DELIVERY, *_TRACING], resources=["*"]),
-            iam.PolicyStatement(actions=list(_KEY_USE), resources=[business_unit.key.key_arn]),
+            *_encryption(scope, business_unit.key.key_arn),
             *statements,
         ],
         business_unit=business_unit,
@@ -97,6 +97,30 @@ def define_machine(
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             encryption_configuration=sfn.CustomerManagedEncryptionConfiguration(business_unit.key),
         )
+
+
+def _encryption(scope: Construct, key_arn: str) -> list[iam.PolicyStatement]:
+    """Return the use of the key for definitions and histories of machines, and for their logs: nothing else that it encrypts.
+
+    See: https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html
+    """
+    stack = cdk.Stack.of(scope)
+    colon = cdk.ArnFormat.COLON_RESOURCE_NAME
+    # a machine's own name would be a circle: its role comes first
+    machines = stack.format_arn(service="states", resource="stateMachine", resource_name="*", arn_format=colon)
+    logs = stack.format_arn(service="logs", resource="*", arn_format=cdk.ArnFormat.NO_RESOURCE_NAME)
+    return [
+        iam.PolicyStatement(
+            actions=list(_KEY_USE),
+            resources=[key_arn],
+            conditions={"StringLike": {"kms:EncryptionContext:aws:states:stateMachineArn": machines}},
+        ),
+        iam.PolicyStatement(
+            actions=["kms:GenerateDataKey"],
+            resources=[key_arn],
+            conditions={"StringLike": {"kms:EncryptionContext:SourceArn": logs}},
+        ),
+    ]
 
 
 def _nulls(value: object, path: str) -> Iterator[str]:
