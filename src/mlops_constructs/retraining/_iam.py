@@ -60,7 +60,7 @@ class RetrainingAccess:
         """Define one role for each job: one reads features, one what it trains on, one sets and models."""
         image, roles = self.training.image, {}
         if self.source.store is not None:
-            statements = [*self.source.store.build_statements(), *lineage_statements(self.scope)]
+            statements = [*self.source.store.build_statements(), *lineage_statements(self.scope, self.pipeline)]
             what = "builds training sets"
             roles["set"] = self._role(
                 "TrainingSetRole", what, "Processing", image, statements, reason=_SET_REASON, job="set"
@@ -253,7 +253,8 @@ class RetrainingAccess:
             iam.PolicyStatement(
                 actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources=[table.table_arn]
             ),
-            key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
+            key_statement(self.business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
             describe_alarms_statement(),
             # the newest report confirms an alarm
             _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(reports)),
@@ -274,17 +275,17 @@ class RetrainingAccess:
             self.source.store.admit(function.role, to="describe", groups=[group])
 
 
-def lineage_statements(scope: Construct) -> list[iam.PolicyStatement]:
+def lineage_statements(scope: Construct, pipeline: str) -> list[iam.PolicyStatement]:
     """Write training sets into SageMaker's lineage graph; nothing of it can be changed or deleted.
 
     Artifacts are named by the hash of their source, contexts by their table, builds by their training set.
 
     Args:
         scope: Any construct of the stack.
+        pipeline: The pipeline, whose name its training sets have.
     """
-    artifacts, builds, contexts = (
-        sagemaker_arn(scope, kind, name) for kind, name in (("artifact", "*"), ("action", "build-*"), ("context", "*"))
-    )
+    names = (("artifact", "*"), ("action", f"build-{pipeline}-*"), ("context", "*"))
+    artifacts, builds, contexts = (sagemaker_arn(scope, kind, name) for kind, name in names)
     return [
         iam.PolicyStatement(actions=["sagemaker:ListArtifacts", "sagemaker:ListAssociations"], resources=["*"]),
         iam.PolicyStatement(actions=["sagemaker:AddAssociation"], resources=[artifacts, builds, contexts]),

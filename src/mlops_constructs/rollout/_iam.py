@@ -54,7 +54,7 @@ class RolloutAccess:
             self._table("dynamodb:GetItem"),
             self._specs("s3:GetObject"),
             self._records(),
-            key_statement(self.business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
+            key_statement(self.business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
             self._describe(),
             *self._find_made(),
             # whose a first endpoint is that failed
@@ -137,7 +137,7 @@ class RolloutAccess:
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             self._specs("s3:GetObject", "s3:PutObject"),
             *self.business_unit.audit_statements(self.endpoint_name),
-            key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
             iam.PolicyStatement(actions=["states:ListExecutions", "states:StartExecution"], resources=[machine_arn]),
             iam.PolicyStatement(actions=["states:StopExecution"], resources=[executions]),
             iam.PolicyStatement(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def _manifest(number: int) -> TrainingSetManifest:
     """A training set of a table of its own, so that nothing of it is there yet."""
     return TrainingSetManifest(
-        name=f"Weekly demand {number}",
+        name=f"weekly demand {number}",
         semantics=Semantics(as_of="known_at", cutoff="2017-01-01T00:00:00Z"),
         entities=PinnedTable(
             group="sales",
@@ -57,10 +57,10 @@ def test_recording_needs_each_statement_and_no_more(cloud: "Cloud", tmp_path: Pa
     """With all of them it records, also once more; without any one of them it does not; nothing lets it delete."""
     app = cdk.App(outdir=str(tmp_path / "cdk.out"))
     stack = cdk.Stack(app, "LineageRights")
-    statements = lineage_statements(stack)
+    statements = lineage_statements(stack, "weekly-demand")
     for left_out in range(-1, len(statements)):
         role = iam.Role(stack, f"Role{left_out + 1}", assumed_by=iam.AccountRootPrincipal())
-        for number, statement in enumerate(lineage_statements(stack)):
+        for number, statement in enumerate(lineage_statements(stack, "weekly-demand")):
             if number != left_out:
                 role.add_to_policy(statement)
         cdk.CfnOutput(stack, f"Arn{left_out + 1}", value=role.role_arn)
@@ -75,5 +75,6 @@ def test_recording_needs_each_statement_and_no_more(cloud: "Cloud", tmp_path: Pa
     assert SageMakerLineage(sagemaker, **place).record(_manifest(0)).created == 0
     with pytest.raises(ClientError, match="AccessDenied"):
         sagemaker.delete_association(SourceArn=recorded.action, DestinationArn=recorded.training_set)
-    with pytest.raises(ClientError, match="AccessDenied"):
-        sagemaker.create_action(ActionName="deploy-1", Source={"SourceUri": "s3://a"}, ActionType="ModelDeployment")
+    for name in ("deploy-1", "build-price-1"):  # no build, and one of another pipeline
+        with pytest.raises(ClientError, match="AccessDenied"):
+            sagemaker.create_action(ActionName=name, Source={"SourceUri": "s3://a"}, ActionType="ModelDeployment")
