@@ -1,4 +1,4 @@
-"""Check CloudFormation templates with cfn-lint, checkov, cfn-guard and cloudsplaining against the list of what stands.
+"""Check templates with cfn-lint, checkov, cfn-guard, cloudsplaining and policy_sentry against the list of what stands.
 
 ``python -m tools.template_checks [--sample] TEMPLATE...`` ends with 1 if a finding is not in ``tools/checkers/accepted.yaml``, or,
 without ``--sample``, if an entry of that list meets no finding. Each checker has an environment of its own, which
@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 FOLDER = Path(__file__).with_name("checkers")
-CHECKERS = ("cfn_guard", "cfn_lint", "checkov", "cloudsplaining")
+CHECKERS = ("cfn_guard", "cfn_lint", "checkov", "cloudsplaining", "policy_sentry")
 _PROCESSES = 2
 _MINIMUM_REASON = 40
 _HASH = re.compile(r"[0-9A-F]{8}$")

@@ -59,7 +59,7 @@ def _left(templates: Sequence[Path], *, is_complete: bool) -> list[str]:
 def test_checkers_find_nothing_that_is_not_listed(
     synthesized: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    """cfn-lint, checkov, cfn-guard and cloudsplaining over the stack with most types of resources."""
+    """cfn-lint, checkov, cfn-guard, cloudsplaining and policy_sentry over the stack with most types of resources."""
     template = synthesized[0] / "production" / "DemandForecastingOnEks.template.json"
 
     assert _left([template], is_complete=False) == []

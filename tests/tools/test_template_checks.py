@@ -40,7 +40,7 @@ def test_the_list_can_be_read() -> None:
     """Every entry has a reason that a reviewer can judge, and no two are of one rule."""
     accepted = read_accepted()
 
-    assert {entry.checker for entry in accepted} == set(CHECKERS)
+    assert {entry.checker for entry in accepted} <= set(CHECKERS)
     assert len({(entry.checker, entry.rule) for entry in accepted}) == len(accepted)
 
 
