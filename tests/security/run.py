@@ -93,8 +93,8 @@ def _rows(pair: Pair, done: set[str], deadline: float) -> Any:
             yield {"key": f"escalations/{stack}", "escalations": len(found), "through": through}
     for stack in pair.stacks:  # what takes away: last
         if f"controls/{stack}" not in done:
-            ways = dict(controls(pair, stack))
             made = [[kind, name, answer] for (kind, name), answer in pair.controls(stack).items()]
+            ways = dict(controls(pair, stack))  # one of them takes the key away from the administrator
             yield {"key": f"controls/{stack}", "ways": ways, "controls": made}
 
 

@@ -1,6 +1,7 @@
 """Two units on one embedded cloud, their roles, and what each has, read from the deployed stacks: what is new is attacked too."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,23 @@ from mlops_constructs import (
 from mlops_local import deployer
 from mlops_local.cloud import Cloud
 
+ROOT = Path(__file__).resolve().parents[2]
 DIGEST = f"sha256:{'0' * 64}"
+STACK = "DemandForecasting"  # whose loop is recorded
 ACCOUNT, REGION = "000000000000", "us-east-1"
 SMALL = ("Pilot", "PilotTwo")
 LARGE = ("CustomerBehavior", "DemandForecasting")
 
 
+def flags() -> dict[str, Any]:
+    """Return CDK's feature flags of the project, with which its templates go to AWS."""
+    context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
+    return context
+
+
 def synthesize_small(folder: Path) -> Path:
     """Synthesize two small units in one network; the name of one begins with the other's."""
-    app = cdk.App(outdir=str(folder))
+    app = cdk.App(outdir=str(folder), context=flags())
     network = None
     for stack_id, name in zip(SMALL, ("pilot", "pilot-two"), strict=True):
         stack = cdk.Stack(app, stack_id)
@@ -53,10 +62,20 @@ def synthesize_small(folder: Path) -> Path:
 
 def synthesize_large(folder: Path) -> Path:
     """Synthesize two retail units, each with features, registry, endpoint, retraining, monitor and alarms."""
-    app = cdk.App(outdir=str(folder), context={"image_digest": DIGEST, "stacks": list(LARGE)})
+    app = cdk.App(outdir=str(folder), context={**flags(), "image_digest": DIGEST, "stacks": list(LARGE)})
     compose(app)
     app.synth()
     return folder
+
+
+def template() -> dict[str, Any]:
+    """Synthesize the unit whose loop was recorded, and return its template."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = cdk.App(outdir=folder, context={**flags(), "image_digest": DIGEST, "stacks": [STACK]})
+        compose(app)
+        app.synth()
+        loaded: dict[str, Any] = json.loads((Path(folder) / f"{STACK}.template.json").read_text())
+        return loaded
 
 
 def deploy(cloud: Cloud, assembly: Path) -> None:

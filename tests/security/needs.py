@@ -1,0 +1,147 @@
+"""``python -m tests.security.needs FOLDER`` makes `recorded_calls.json` of what `record` kept; tests read it here.
+
+Names that CloudFormation gives become logical ids again, identities become zeros and counters `N`, so that each kind of call stands
+there once, sorted. `named_calls.yaml` has what AWS's services do in a role's name and the embedded cloud does not.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.security.policies import Policies
+from tests.security.record import JOURNAL, RESOURCES
+from tests.security.units import template
+
+FOLDER = Path(__file__).parent
+RECORDED, NAMED = FOLDER / "recorded_calls.json", FOLDER / "named_calls.yaml"
+# identities keep their length, by which policies know names of executions; counters do not
+_IDENTITIES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        r"[0-9a-f]{16,}|\d{9,}",
+        r"\d{4}([-/]?)\d\d\1\d\d(?:[-T/_ ]?\d\d(?:[:/]?\d\d)*(?:\.\d+)?Z?)?",
+        r"(?<![0-9a-zA-Z])(?=[0-9a-f]*\d)[0-9a-f]{6,}(?![0-9a-zA-Z])",
+    )
+)
+_COUNTER = re.compile(r"(?<![0-9a-zA-Z])\d+(?![0-9a-zA-Z])")
+_HASH = re.compile(r"[0-9a-f]{32,}")
+_KEPT = re.compile(r"\b000000000000\b|us-east-1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A call that must be allowed.
+
+    Args:
+        role: The logical id of the role that makes it.
+        action: The IAM action.
+        resource: The ARN.
+        context: Condition keys. Default: none beyond the global ones.
+        source: Why it is needed, where it was not recorded. Default: it was recorded.
+    """
+
+    role: str
+    action: str
+    resource: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+
+def recorded() -> list[Need]:
+    """Return the recorded calls."""
+    return [Need(**row) for row in json.loads(RECORDED.read_text())]
+
+
+def named(policies: Policies) -> list[Need]:
+    """Return the named calls of each role whose logical id matches.
+
+    Args:
+        policies: The policies of the template.
+    """
+    found = []
+    for entry in yaml.safe_load(NAMED.read_text())["calls"]:
+        for role in policies.roles:
+            if not re.search(entry["roles"], role):
+                continue
+            found += [
+                Need(
+                    role=role,
+                    action=action,
+                    resource=entry["resource"],
+                    context=entry.get("context", {}),
+                    source=entry["source"],
+                )
+                for action in entry["actions"]
+            ]
+    return found
+
+
+def normalised(folder: Path, policies: Policies) -> list[dict[str, Any]]:
+    """Return what a folder of `record` holds, each kind of call once, sorted."""
+    kept = json.loads((folder / RESOURCES).read_text())["names"]
+    names = {}
+    for logical_id, physical in kept.items():
+        tail = re.split(r"[/:|]", physical)[-1]
+        if policies.has(logical_id) and tail != (name := policies.name(logical_id)) and len(tail) > 5:
+            names[tail] = name
+    pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {plain(key): plain(inner) for key, inner in sorted(value.items())}
+        if isinstance(value, list):
+            return sorted({plain(inner) for inner in value}, key=str)
+        if not isinstance(value, str):
+            return value
+        named = pattern.sub(lambda found: names[found[0]], value)
+        return _varying(named) if named.startswith("arn:") or "/" in named else _HASH.sub("N", named)
+
+    rows = {}
+    for line in (folder / JOURNAL).read_text().splitlines():
+        row = json.loads(line)
+        role = plain(row["principal"]).rpartition("/")[2]
+        if row["allowed"] and role in policies.roles:
+            need = {
+                "role": role,
+                "action": row["action"],
+                "resource": plain(row["resource"]),
+                "context": plain(row["context"]),
+            }
+            rows[json.dumps(need, sort_keys=True)] = need
+    return [rows[key] for key in sorted(rows)]
+
+
+def _varying(text: str) -> str:
+    """Put zeros in place of each date and identity that differs from run to run, and `N` in place of a counter."""
+    text = _HASH.sub("N", text)
+    kept = [*_KEPT.findall(text), ""]
+    pieces = _KEPT.split(text)
+    for pattern in _IDENTITIES:
+        pieces = [pattern.sub(_plain_identity, piece) for piece in pieces]
+    pieces = [_COUNTER.sub(_plain_counter, piece) for piece in pieces]
+    return "".join(piece + after for piece, after in zip(pieces, kept, strict=True))
+
+
+def _plain_identity(found: re.Match[str]) -> str:
+    return re.sub(r"[0-9a-zA-Z]", "0", found[0])
+
+
+def _plain_counter(found: re.Match[str]) -> str:
+    return found[0] if set(found[0]) == {"0"} else "N"
+
+
+def main(folder: Path) -> None:
+    """Write the file."""
+    rows = normalised(folder, Policies(template()))
+    RECORDED.write_text("[\n" + ",\n".join(json.dumps(row, sort_keys=True) for row in rows) + "\n]\n")
+    print(f"{len(rows)} kinds of calls of {len({row['role'] for row in rows})} roles")  # noqa: T201 - a command
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,80 @@
+"""``python -m tests.security.record FOLDER``: the whole loop of a retail unit, and which calls its roles made, for `replay`.
+
+The demo's trip: created, trained, evaluated, registered, approved by policy and by hand, canary, promoted, rolled back, monitored,
+retrained by an alarm; then rolled back by a person and destroyed. FOLDER gets the journal of IAM's questions and the names of
+the stack's resources; ``python -m tests.security.needs FOLDER`` makes of them the file that tests replay.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from examples.retail.demo import UNITS
+from examples.retail.steps import Missed, Trip
+
+from mlops_constructs._assets import build_layers
+from mlops_local import deployer
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
+
+UNIT = "demand_forecasting"
+JOURNAL, RESOURCES = "iam.jsonl", "resources.json"
+
+
+def record(folder: Path, say: Callable[[str], None]) -> None:
+    """Go through the loop once.
+
+    Args:
+        folder: Where the journal and the names of resources are kept.
+        say: Called with one line a step.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    list(build_layers(names=["monitor"]))
+    replay, travel = UNITS[UNIT]
+    trip = Trip(replay, say)
+    with tempfile.TemporaryDirectory(prefix="mlops-record-") as scratch:
+        home = Path(scratch) / "cloud"
+        try:
+            trip.start(home)
+            trip.deploy(Path(scratch))
+            _keep_names(trip, folder)
+            try:
+                trip.ingest()
+                travel(trip)
+                _roll_back_by_hand(trip)
+            except Missed:
+                say("a step missed: what was called until then is kept")
+            deployer.destroy(trip.running, Path(scratch) / "assembly", [replay.stack])
+        finally:
+            journal = next(home.rglob(JOURNAL), None)
+            if journal is not None:
+                shutil.copy(journal, folder / JOURNAL)
+            trip.stop()
+
+
+def _keep_names(trip: Trip, folder: Path) -> None:
+    pages = trip.running.client("cloudformation").get_paginator("list_stack_resources")
+    rows = [r for page in pages.paginate(StackName=trip.replay.stack) for r in page["StackResourceSummaries"]]
+    names = {row["LogicalResourceId"]: row["PhysicalResourceId"] for row in rows}
+    (folder / RESOURCES).write_text(json.dumps({"stack": trip.replay.stack, "names": names}, indent=1))
+
+
+def _roll_back_by_hand(trip: Trip) -> None:
+    """Ask the Deploy machine to go back to the version before."""
+    with trip.step("a person rolls back") as detail:
+        seen = trip.seen("DeployMachineArn")
+        request = DeployRequest(
+            reason=DeployReason.ROLLBACK, requested_by="recorder", requested_at=f"{trip.now():%Y-%m-%dT%H:%M:%SZ}"
+        )
+        trip.running.client("stepfunctions").start_execution(
+            stateMachineArn=trip.loop.outputs["DeployMachineArn"], input=canonical_json(request).decode()
+        )
+        trip.deployed(seen)
+        detail.append(f"version {trip.live_version()} serves again")
+
+
+if __name__ == "__main__":
+    record(Path(sys.argv[1]), lambda line: print(line, flush=True))  # noqa: T201 - a command
