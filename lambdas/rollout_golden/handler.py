@@ -1,6 +1,7 @@
 """Golden requests to the rehearsal of a candidate, and synthetic traffic while a rollout bakes."""
 
 import logging
+import os
 from typing import Any
 
 import boto3
@@ -11,7 +12,11 @@ _log = logging.getLogger("mlops.golden")
 _log.setLevel(logging.INFO)
 _RESERVE_MS = 90_000  # one more call of at most 70 seconds
 
-CALLER = GoldenCaller(s3=boto3.client("s3"), runtime=boto3.client("sagemaker-runtime", config=RETRIES))
+CALLER = GoldenCaller(
+    s3=boto3.client("s3"),
+    runtime=boto3.client("sagemaker-runtime", config=RETRIES),
+    bucket=os.environ["ARTIFACTS_BUCKET"],
+)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def baseline(
                 pairs=[(pair.first, pair.second) for pair in live.pairs or ()],
                 identifiers=tuple(live.left_out or ()),
                 aside=taken_back(found.rollout.read()),
+                announced=store.announced(),
             )
         except ValueError as error:
             raise UserError(

@@ -61,7 +61,7 @@ class _Platform:
 def verdict(content: bytes, candidate: Any, live: Any = None, **limits: Any) -> dict[str, Any]:
     """Return what the check says of a candidate, beside a live model if there is one; no time passes."""
     platform: Any = _Platform(content, new=candidate, live=live)
-    caller = GoldenCaller(s3=platform, runtime=platform, timer=lambda: 0.0)
+    caller = GoldenCaller(s3=platform, runtime=platform, bucket="artifacts", timer=lambda: 0.0)
     spec = GoldenSpec(uri="s3://assets/golden.jsonl", sha256=hashlib.sha256(content).hexdigest(), **limits)
     event = {"mode": "check", "endpoint": "new", "golden": to_dict(spec), "live_endpoint": "live" if live else None}
     return caller.handle(event)

@@ -5,6 +5,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from moto import mock_aws
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.capture import announcement_key, synthetic_id
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.baseline import number_baseline
@@ -121,11 +123,24 @@ def test_synthetic_calls_are_left_out_and_their_number_is_logged(
 ) -> None:
     """The log says what the counts leave out."""
     world.deploy()
-    world.capture(KEY, [1, 50, 99], inferenceId="mlops-synthetic-1-29174fbf3e2370f6")
+    nonce = "0" * 32
+    announced = announcement_key("demand-forecast", datetime(2017, 8, 7, 9, 59, tzinfo=UTC), 5, nonce)
+    world.s3.put_object(Bucket="artifacts", Key=announced, Body=b"{}")
+    world.capture(KEY, [1, 50, 99], inferenceId=synthetic_id(1, nonce))
     with caplog.at_level("INFO", logger="mlops.monitor"):
         assert world.send(KEY) == {"batchItemFailures": []}
     assert (world.counts().rows, world.counts().calls, world.counts().malformed) == (0, 0, 0)
     assert '"malformed": 0, "synthetic": 3}' in caplog.text
+
+
+def test_calls_that_no_execution_announced_are_counted(world: World) -> None:
+    """A caller with an id like the platform's is watched like any other, also with one that is announced elsewhere."""
+    world.deploy()
+    announced = announcement_key("demand-other", datetime(2017, 8, 7, 9, 59, tzinfo=UTC), 5, "0" * 32)
+    world.s3.put_object(Bucket="artifacts", Key=announced, Body=b"{}")
+    world.capture(KEY, [1, 50, 99], inferenceId=synthetic_id(1, "0" * 32))
+    world.send(KEY)
+    assert (world.counts().rows, world.counts().synthetic, world.counts().unannounced) == (3, None, 3)
 
 
 def test_an_object_that_is_delivered_again_is_counted_once(world: World) -> None:

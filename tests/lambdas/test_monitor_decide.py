@@ -12,6 +12,7 @@ from moto import mock_aws
 from tests.lambdas.monitored import BASELINE, CALLED, LIVE, NOW, SETTINGS, TRAINED, World, like_training
 
 from mlops_runtime.contracts import canonical_json, from_dict, from_json
+from mlops_runtime.contracts.capture import announcement_key
 from mlops_runtime.contracts.events import EventDetail
 from mlops_runtime.contracts.monitor import Counts, MonitorState, Violations
 from mlops_runtime.monitor.counting.baseline import number_baseline
@@ -122,14 +123,20 @@ def test_synthetic_calls_alone_are_no_traffic(world: World, caplog: pytest.LogCa
     line = json.dumps({"captureData": {"endpointInput": side}, "eventMetadata": metadata})
     key = f"AllTraffic/{CALLED:%Y/%m/%d/%H}/a"
     world.s3.put_object(Bucket="captures", Key=f"capture/demand-forecast/{key}.jsonl", Body=line.encode())
-    counts = canonical_json(count([line], BASELINE))
+    counts = canonical_json(count([line], BASELINE, announced=lambda *_: True))
     world.s3.put_object(Bucket="artifacts", Key=f"monitor/demand-forecast/counts/{key}.json", Body=counts)
+    announced = announcement_key("demand-forecast", CALLED, 3, "0" * 32)
+    world.s3.put_object(Bucket="artifacts", Key=announced, Body=b"{}")
     dimensions = [{"Name": "EndpointName", "Value": "demand-forecast"}, {"Name": "VariantName", "Value": "AllTraffic"}]
     datum = {"MetricName": "Invocations", "Dimensions": dimensions, "Timestamp": CALLED, "Value": 3.0}
     world.cloudwatch.put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum])
     with caplog.at_level("INFO", logger="mlops.monitor"):
         assert world.run().drift_state is MonitorState.NO_TRAFFIC
     assert '"synthetic": 1}' in caplog.text
+    world.cloudwatch.put_metric_data(Namespace="AWS/SageMaker", MetricData=[{**datum, "Value": 1.0}])
+    assert (
+        world.run().drift_state is MonitorState.NO_CAPTURE
+    )  # one call more than the platform made: it is not captured
 
 
 def test_too_few_rows_decide_nothing(world: World) -> None:

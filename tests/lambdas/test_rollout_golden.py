@@ -37,6 +37,7 @@ class Context:
 def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The handler beside a bucket with the set and an endpoint that doubles."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
     spec = importlib.util.spec_from_file_location("rollout_golden_handler", HANDLER)
     assert spec is not None
     assert spec.loader is not None
@@ -44,6 +45,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="assets")
+        s3.create_bucket(Bucket="artifacts")
         s3.put_object(Bucket="assets", Key="golden.jsonl", Body=CONTENT)
         spec.loader.exec_module(module)
         module.CALLER._runtime.meta.events.register_first("before-send.sagemaker-runtime", _double)
@@ -71,6 +73,8 @@ def test_traffic_is_sent(function: ModuleType) -> None:
     """As many calls as were asked for."""
     event = {"mode": "traffic", "endpoint": "demand-forecast", "golden": GOLDEN, "calls": 3, "now": "2017-08-01T09:00Z"}
     assert function.handler(event, Context()) == {"calls": 3, "failures": 0}
+    [announced] = boto3.client("s3").list_objects_v2(Bucket="artifacts")["Contents"]
+    assert announced["Key"].startswith("synthetic/demand-forecast/2017/08/01/09/0000-3-")
 
 
 def test_it_needs_nothing_but_boto3() -> None:
@@ -83,6 +87,7 @@ known = set(sys.stdlib_module_names) | {{"__main__", "__mp_main__"}}
 print(*sorted({{name.partition(".")[0] for name in sys.modules}} - known))
 """
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "src"), "AWS_DEFAULT_REGION": "us-east-1"}
+    environment["ARTIFACTS_BUCKET"] = "artifacts"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     in_lambda = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3", "certifi"}
     assert set(done.stdout.split()) - in_lambda == {"mlops_runtime"}

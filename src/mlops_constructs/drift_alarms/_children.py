@@ -195,6 +195,16 @@ def _silence(monitor: ModelMonitor, traffic: ExpectedTraffic | None) -> Iterator
         description=f"calls were made, and for {_CAPTURE_HOURS} hours none was captured: data and quality are not watched; check "
         "the endpoint's data capture and the bucket's policy and key",
     )
+    yield Child(
+        name="unannounced",
+        id="Unannounced",
+        severity=Severity.CRITICAL,
+        metric=monitor.metric_unannounced_calls,
+        threshold=1,
+        comparison=_AT_LEAST,
+        description="calls came with inference ids like those of the platform's own, which no execution announced: they are "
+        "counted as all others; the newest report names an object that has some: find out who sends them",
+    )
     hours = -(-int(monitor.schedule.to_seconds()) // 3600)
     if hours <= LONGEST_SCHEDULE.to_hours():
         yield Child(

@@ -11,6 +11,7 @@ from constructs import Construct
 from mlops_constructs._iam import key_statement, put_events_statement
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.monitor.spec import MonitorSpec
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class MonitorAccess:
         return [
             objects("s3:GetObject", self.captures.arn_for_objects(f"capture/{name}/*"), self._artifacts("evaluations")),
             objects("s3:PutObject", unit.artifacts.arn_for_objects(f"monitor/{name}/counts/*")),
+            # what executions announce of their own calls; the keys say all
+            list_objects(unit.artifacts.bucket_arn, f"{announcement_prefix(name)}*"),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
             key_statement(unit.key, services=["dynamodb", "s3"]),
         ]
@@ -47,6 +50,7 @@ class MonitorAccess:
         """Read captures, labels, counts, baseline and earlier reports; write report, metrics and event."""
         unit, name = self.business_unit, self.endpoint.endpoint_name
         calls = [f"capture/{name}/*", f"labels/{name}/*"]
+        announced = f"{announcement_prefix(name)}*"
         counts, reports, violations = (f"monitor/{name}/{folder}/*" for folder in ("counts", "reports", "violations"))
         own = unit.artifacts.arn_for_objects
         return [
@@ -54,7 +58,7 @@ class MonitorAccess:
             objects("s3:GetObject", own(counts), own(reports), self._artifacts("evaluations")),
             objects("s3:PutObject", own(reports), own(violations)),
             list_objects(self.captures.bucket_arn, *calls),
-            list_objects(unit.artifacts.bucket_arn, counts, reports),
+            list_objects(unit.artifacts.bucket_arn, announced, counts, reports),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
             # calls of the window, and latency beside that of the weeks before; what is published is logged in embedded format
             iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"]),

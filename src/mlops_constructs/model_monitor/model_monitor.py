@@ -184,6 +184,10 @@ class ModelMonitor(Construct):
         """Return 1 where the live model's baseline is not the one that was approved with it, or is gone."""
         return self._metric("drift", "BaselineTampered")
 
+    def metric_unannounced_calls(self) -> cloudwatch.Metric:
+        """Return the number of calls whose inference ids look like the platform's own, and which no execution announced."""
+        return self._metric("drift", "UnannouncedCalls")
+
     def metric_baseline_age_days(self) -> cloudwatch.Metric:
         """Return how old the live model's baseline is."""
         return self._metric("drift", "BaselineAgeDays")

@@ -46,6 +46,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "last": "string",
         "malformed": "bigint",
         "synthetic": "bigint",
+        "unannounced": "bigint",
         "features": f"array<struct<name:string,{_NUMBERS}>>",
     },
     "violations": {"feature_name": "string", "constraint_check_type": "string", "description": "string"},

@@ -13,8 +13,10 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._function import define_function
+from mlops_constructs._iam import key_statement
 from mlops_constructs._sagemaker import sagemaker_arn
 from mlops_constructs._validation import check_duration, check_range
+from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.rollout.golden_set import GoldenSetError, read_set
 
@@ -133,7 +135,7 @@ def define_golden(
         business_unit=business_unit,
         folder="rollout_golden",
         description=f"Golden requests to candidates of {endpoint_name}",
-        environment={},
+        environment={"ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name},
         statements=[
             iam.PolicyStatement(
                 actions=["sagemaker:InvokeEndpoint"],
@@ -142,6 +144,12 @@ def define_golden(
                     sagemaker_arn(scope, "endpoint", f"{endpoint_name}-golden-*"),
                 ],
             ),
+            # what is announced of calls, so that monitors leave them out
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[business_unit.artifacts.arn_for_objects(f"{announcement_prefix(endpoint_name)}*")],
+            ),
+            key_statement(business_unit.key, services=["s3"], actions=["kms:GenerateDataKey"]),
             # the bucket of CDK's bootstrap: where it has a key of its own, the key's policy allows its use through S3
             # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html
             iam.PolicyStatement(

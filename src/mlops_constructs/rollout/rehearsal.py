@@ -1,6 +1,6 @@
 """States in which a candidate answers golden requests on an endpoint of its own, and those that send synthetic calls."""
 
-from mlops_constructs._states import NOW, State, assign, choose, invoke, task, wait
+from mlops_constructs._states import EXECUTION, NOW, State, assign, choose, invoke, task, wait
 from mlops_constructs.rollout.target import FAILED, TURNED_DOWN
 
 _SDK = "aws-sdk:sagemaker:"
@@ -100,6 +100,7 @@ def synthetic_states(
             "golden": "{% $plan.synthetic.golden %}",
             "calls": "{% $plan.synthetic.calls %}",
             "now": NOW,
+            "execution": EXECUTION,
         },
         partition=partition,
         next_state=next_state,
@@ -121,6 +122,8 @@ def _check(golden_arn: str, name: str, partition: str) -> State:
             "endpoint": name,
             "golden": "{% $plan.rehearsal.golden %}",
             "live_endpoint": "{% $plan.rehearsal.live_endpoint %}",
+            "now": NOW,
+            "execution": EXECUTION,
         },
         partition=partition,
         next_state="IsGolden",

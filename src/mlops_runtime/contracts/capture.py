@@ -4,12 +4,17 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.
 and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-# inference ids of calls that the platform itself makes begin so; nobody will ever label them
+# inference ids of calls that the platform itself makes begin so; nobody will ever label them. Whoever else sends such an id is
+# counted like any caller: only what an execution announced is left out
 SYNTHETIC_PREFIX = "mlops-synthetic-"
+_SYNTHETIC = re.compile(r"mlops-synthetic-\d{1,6}-([0-9a-f]{32})")
+# how long after its announcement a call is made
+ANNOUNCED_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,48 @@ def capture_key(prefix: str, endpoint: str, variant: str, at: datetime, file_id:
         'capture/demand-forecast/AllTraffic/2017/08/01/09/a1.jsonl'
     """
     return f"{prefix}/{endpoint}/{variant}/{at.astimezone(UTC):%Y/%m/%d/%H}/{file_id}.jsonl"
+
+
+def synthetic_id(number: int, nonce: str) -> str:
+    """Return the inference id of a call that was announced under a nonce.
+
+    Args:
+        number: Which of the calls it is.
+        nonce: 32 hexadecimal digits that nobody can guess.
+
+    Example:
+        >>> synthetic_id(1, "0" * 32)
+        'mlops-synthetic-1-00000000000000000000000000000000'
+    """
+    return f"{SYNTHETIC_PREFIX}{number}-{nonce}"
+
+
+def nonce_of(inference_id: str) -> str | None:
+    """Return under which nonce a call must have been announced for its id to be the platform's; None for any other id."""
+    found = _SYNTHETIC.fullmatch(inference_id)
+    return None if found is None else found[1]
+
+
+def announcement_prefix(endpoint: str) -> str:
+    """Return the prefix of what executions announce, in the bucket of artifacts."""
+    return f"synthetic/{endpoint}/"
+
+
+def announcement_key(endpoint: str, at: datetime, calls: int, nonce: str) -> str:
+    """Return where calls are announced: their time, how many there are at most and their nonce, so that a listing says all.
+
+    Args:
+        endpoint: Which endpoint is called.
+        at: When.
+        calls: How many calls there will be at most.
+        nonce: What their ids end in.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> announcement_key("demand-forecast", datetime(2017, 8, 1, 9, 30, tzinfo=UTC), 5, "0" * 32)
+        'synthetic/demand-forecast/2017/08/01/09/3000-5-00000000000000000000000000000000.json'
+    """
+    return f"{announcement_prefix(endpoint)}{at.astimezone(UTC):%Y/%m/%d/%H/%M%S}-{calls}-{nonce}.json"
 
 
 def ground_truth_key(prefix: str, endpoint: str, at: datetime, file_id: str) -> str:

@@ -173,9 +173,11 @@ class PairCounts:
 class Counts:
     """Counts of one capture object, or of a window of them. Merging across baseline hashes is an error.
 
-    ``synthetic`` calls are the platform's own, of any model; they are counted here and nowhere else. ``problems`` says what could
-    not be counted and how often: ``{"row has 3 values instead of 4": 2}``; ``malformed`` is the sum of those that are whole lines.
-    ``objects`` is how many capture objects were counted, ``earlier`` how many calls were left out because another model answered.
+    ``synthetic`` calls are the platform's own, of any model, which an execution announced; they are counted here and nowhere
+    else. ``unannounced`` calls have ids that look like them and were announced by nobody: they count as all others.
+    ``problems`` says what could not be counted and how often: ``{"row has 3 values instead of 4": 2}``; ``malformed`` is the sum of
+    those that are whole lines. ``objects`` is how many capture objects were counted, ``earlier`` how many calls were left out
+    because another model answered.
     """
 
     baseline_sha256: str
@@ -187,6 +189,7 @@ class Counts:
     prediction: FeatureCounts | None = None
     malformed: int = 0
     synthetic: int | None = None
+    unannounced: int | None = None
     strata: tuple[Stratum, ...] | None = None
     null_patterns: FeatureCounts | None = None
     pairs: tuple[PairCounts, ...] | None = None
@@ -312,7 +315,8 @@ class MonitorReport:
     thresholds of this run: what a page or a replay needs beside the counts. ``state`` is the one of all monitors.
     ``baseline_flaw`` is why the baseline cannot be used: it is missing or not the one that was approved. ``staleness`` has
     ``capture_lag_hours``, ``label_lag_hours``, ``label_coverage`` and ``baseline_age_days``, as far as they are known. Fields that
-    a run did not look at are ``None``. ``live_since`` is when the model went live that is judged, ``problem_objects`` the newest
+    a run did not look at are ``None``. ``unannounced_calls`` have inference ids that look like the platform's own.
+    ``live_since`` is when the model went live that is judged, ``problem_objects`` the newest
     capture object with each of the problems that an object has, ``quality_unjudged`` why labels that came say nothing for sure.
 
     ``analyzer`` is what ran in place of AWS's image of Model Monitor, as on the embedded cloud.
@@ -358,6 +362,7 @@ class MonitorReport:
     live_since: str | None = None
     problem_objects: Mapping[str, str] | None = None
     quality_unjudged: str | None = None
+    unannounced_calls: int | None = None
     format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
 
 

@@ -175,11 +175,7 @@ def records_of(analysis: Analysis, problems: Counter[str]) -> Iterator[Record]:
                     problems[str(error)] += 1
                     continue
                 is_in = not analysis.start or is_since(record.time, analysis.start)
-                if (
-                    is_in
-                    and not (record.time and analysis.end and is_since(record.time, analysis.end))
-                    and not record.is_synthetic
-                ):
+                if is_in and not (record.time and analysis.end and is_since(record.time, analysis.end)):
                     yield record
 
 

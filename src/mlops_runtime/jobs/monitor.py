@@ -161,6 +161,7 @@ def _explain(
         captures=options.captures,
         rows=options.attribution_rows,
         minimum_ndcg=options.settings.spec.minimum_ndcg,
+        announced=store.announced(),
     )
     if found is None:
         _log.warning("the baseline has no attributions; give the evaluation plan attribution_rows, and train again")

@@ -50,11 +50,12 @@ class ObjectCounter:
             self._s3, endpoint=settings.endpoint, artifacts=settings.artifacts, captures=settings.captures
         )
         self._baseline = from_json(Baseline, settings.baseline)
+        self._announced = self._store.announced()
 
     def count(self, part: Part) -> Counts | None:
         """Count a part; the counts of a whole object are written, and those of a part of it returned."""
         lines = part_lines(self._s3, self._settings.captures, part)
-        counts = count_lines(lines, self._baseline, since=self._settings.since)
+        counts = count_lines(lines, self._baseline, since=self._settings.since, announced=self._announced)
         if not part.is_whole:
             return counts
         self.put(part.key, counts)

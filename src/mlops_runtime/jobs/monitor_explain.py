@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 from mlops_runtime.contracts.monitor import Baseline, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.monitor_parts import lines_from
+from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.capture import CaptureError, is_since, read_call
 from mlops_runtime.monitor.counting.cells import Numbers
 from mlops_runtime.monitor.explainability.attributions import attributions
@@ -36,6 +38,7 @@ def explain(
     captures: str,
     rows: int,
     minimum_ndcg: float,
+    announced: IsAnnounced = nobody,
 ) -> Explanation | None:
     """Return the explanation of a window; what cannot be explained says why, since drift must be decided all the same.
 
@@ -47,6 +50,7 @@ def explain(
         captures: Bucket of captures.
         rows: How many rows to explain.
         minimum_ndcg: Below it is a violation.
+        announced: Which calls the platform announced as its own. Default: none.
 
     Returns:
         None if the baseline has no attributions: nobody asked for them when the model was evaluated.
@@ -55,7 +59,9 @@ def explain(
         return None
     try:
         model = _load(live, s3)
-        found = sample(model, baseline, sizes, s3=s3, captures=captures, rows=rows, since=live.since)
+        found = sample(
+            model, baseline, sizes, s3=s3, captures=captures, rows=rows, since=live.since, announced=announced
+        )
         if len(found) < min(rows, MINIMUM_ROWS):
             return Explanation(state=MonitorState.INSUFFICIENT_DATA)
         measured = attributions(model, baseline, found)
@@ -73,6 +79,7 @@ def sample(
     captures: str,
     rows: int,
     since: str,
+    announced: IsAnnounced = nobody,
 ) -> Numbers:
     """Return captured rows as the model saw them: a seeded one of each of ``rows`` equal stretches of the window's bytes.
 
@@ -87,11 +94,12 @@ def sample(
         captures: Bucket of captures.
         rows: How many stretches.
         since: Since when the model serves; earlier calls are left out.
+        announced: Which calls the platform announced as its own. Default: none.
 
     Returns:
         Shape (at most ``rows``, inputs).
     """
-    random = np.random.default_rng(_seed(baseline, sizes))
+    random, chosen = np.random.default_rng(_seed(baseline, sizes)), _Chosen(since, announced)
     keys, ends = list(sizes), list(accumulate(sizes.values()))
     reader, names = Reader(model.signature), [feature.name for feature in baseline.features]
     found: list[Numbers] = []
@@ -102,7 +110,7 @@ def sample(
         key = keys[index]
         start = int(place) - (ends[index] - sizes[key])
         for line in _around(s3, captures, key, start):
-            row = None if (key, line) in seen else _row(line, names, since, reader, random)
+            row = None if (key, line) in seen else _row(line, names, chosen, reader, random)
             if row is not None:
                 seen.add((key, line))
                 found.append(row)
@@ -121,16 +129,24 @@ def _around(s3: "S3Client", bucket: str, key: str, start: int) -> Iterator[bytes
     return islice(chain.from_iterable(lines_from(s3, bucket, key, place) for place in places), _LINES)
 
 
-def _row(line: bytes, names: list[str], since: str, reader: Reader, random: np.random.Generator) -> Numbers | None:
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Which calls are explained: those since the model serves, but what the platform announced as its own."""
+
+    since: str
+    announced: IsAnnounced
+
+
+def _row(line: bytes, names: list[str], chosen: _Chosen, reader: Reader, random: np.random.Generator) -> Numbers | None:
     """Return one row of a call of the live model, or None."""
     if not line.strip():
         return None
     try:
-        call = read_call(line, names)
+        call = read_call(line, names, chosen.announced)
     except CaptureError:
         return None
     rows = [row for row in call.rows or () if row is not None]
-    if call.is_synthetic or not rows or not is_since(call.time, since):
+    if call.is_synthetic or not rows or not is_since(call.time, chosen.since):
         return None
     row: list[Any] = list(rows[int(random.integers(len(rows)))])
     try:

@@ -17,6 +17,7 @@ import pyarrow.csv as pc
 
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
 from mlops_runtime.contracts.monitor import Baseline, Counts
+from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.capture import is_since
 from mlops_runtime.monitor.counting.cells import Coded, Column
 from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
@@ -150,13 +151,16 @@ def _column(values: Any) -> Column:
     return np.asarray(values.to_numpy(zero_copy_only=False))  # null is NaN
 
 
-def count_lines(lines: Iterable[bytes], baseline: Baseline, *, since: str = "") -> Counts:
+def count_lines(
+    lines: Iterable[bytes], baseline: Baseline, *, since: str = "", announced: IsAnnounced = nobody
+) -> Counts:
     """Count one capture object's lines as `mlops_runtime.monitor.counting.counts.count` does, plain ones by columns.
 
     Args:
         lines: JSON lines; read once, a batch of them held.
         baseline: The live model's baseline.
         since: Since when that model serves. Default: all calls count.
+        announced: Which calls the platform announced as its own. Default: none.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
@@ -167,10 +171,10 @@ def count_lines(lines: Iterable[bytes], baseline: Baseline, *, since: str = "") 
         >>> count_lines([line.encode()], baseline) == count([line], baseline)
         True
     """
-    return replace(merge(empty(baseline), _parts(lines, baseline, since)), objects=1)
+    return replace(merge(empty(baseline), _parts(lines, baseline, since, announced)), objects=1)
 
 
-def _parts(lines: Iterable[bytes], baseline: Baseline, since: str) -> Iterator[Counts]:
+def _parts(lines: Iterable[bytes], baseline: Baseline, since: str, announced: IsAnnounced) -> Iterator[Counts]:
     plain, columns, batch = _Plain(baseline, since), _Columns(baseline), _Batch()
     others: list[bytes] = []
     waiting = 0
@@ -183,11 +187,11 @@ def _parts(lines: Iterable[bytes], baseline: Baseline, since: str) -> Iterator[C
         others.append(line)
         waiting += len(line)
         if len(others) >= _BATCH_ROWS or waiting >= _BATCH_BYTES:
-            yield count(others, baseline, since=since)
+            yield count(others, baseline, since=since, announced=announced)
             others, waiting = [], 0
     if batch.texts:
         yield _count_batch(batch, columns, baseline, since)
-    yield count(others, baseline, since=since)
+    yield count(others, baseline, since=since, announced=announced)
 
 
 def _count_batch(batch: _Batch, columns: _Columns, baseline: Baseline, since: str) -> Counts:

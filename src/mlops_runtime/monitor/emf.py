@@ -27,6 +27,7 @@ _COUNTS = frozenset(
     {
         "SampleCount",
         "FeaturesDrifted",
+        "UnannouncedCalls",
         "FeaturesSuspect",
         "BaselineTampered",
         "QualityViolations",
@@ -68,6 +69,8 @@ def metrics(report: MonitorReport, spec: MonitorSpec) -> list[Metric]:
     ]
     if report.drift_state is not MonitorState.NOT_YET_DEPLOYED:
         found.append(Metric("drift", "BaselineTampered", float(report.baseline_flaw is not None)))
+    if report.unannounced_calls is not None:
+        found.append(Metric("drift", "UnannouncedCalls", report.unannounced_calls))
     if report.drift_state in TESTED and report.suppressed is None:
         found += _drift(report, spec)
     if report.quality_state in TESTED or (

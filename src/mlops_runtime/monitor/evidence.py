@@ -23,6 +23,8 @@ class Traffic:
         rows: Counted rows of the live model.
         malformed: Lines that could not be read.
         synthetic: The platform's own calls among the captured ones: they show that capture works.
+        calls: Captured calls of the live model that callers made.
+        announced: The platform's own calls that were announced: at most so many of the invocations.
     """
 
     invocations: int = 0
@@ -31,6 +33,8 @@ class Traffic:
     rows: int = 0
     malformed: int = 0
     synthetic: int = 0
+    calls: int = 0
+    announced: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,6 +191,7 @@ class _Reader:
     rows: int = 0
     malformed: int = 0
     synthetic: int = 0
+    calls: int = 0
     newest: dict[str, str] = field(default_factory=dict)
 
     def read(self, objects: Sequence[tuple[datetime, Sequence[str]]]) -> Iterator[Counts]:
@@ -212,6 +213,7 @@ class _Reader:
                 continue
             if is_recent:
                 self.rows += part.rows
+                self.calls += part.calls
                 self.malformed += part.malformed
                 self.synthetic += part.synthetic or 0
             if is_among(part.first, part.last, self.aside):
@@ -276,6 +278,8 @@ def _count(
             counted=reader.counted,
             uncounted=len(uncounted_newest) + newest - reader.counted,
             rows=reader.rows,
+            calls=reader.calls,
+            announced=store.announced_calls(recent),
             malformed=reader.malformed,
             synthetic=reader.synthetic,
         ),
@@ -364,6 +368,7 @@ def _quality(
         baseline=baseline,
         spec=spec,
         aside=aside,
+        announced=store.announced(),
     )
     return quality, max((hour for hour, _ in uploaded), default=None)
 

@@ -16,6 +16,7 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
         "BaselineTampered",
         "BaselineAgeDays",
         "CaptureLagHours",
+        "UnannouncedCalls",
     ),
     "quality": ("SampleCount", "WapeRatio", "WapeRatioLow", "QualityViolations", "LabelCoverage", "LabelLagHours"),
     "bias": ("BiasViolations",),
@@ -34,7 +35,7 @@ def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
 
     Example:
         >>> len(metric_names(MonitorSpec())), metric_names(MonitorSpec(alarm_features=("price",)))[-1]
-        (24, 'drift/Psi/price')
+        (25, 'drift/Psi/price')
     """
     names = [f"{monitor}/{name}" for monitor, of_monitor in METRICS.items() for name in of_monitor]
     names += [f"quality/{camel(name)}" for name in quality_names(spec)]

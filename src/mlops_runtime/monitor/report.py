@@ -79,6 +79,7 @@ def build(
         spec=spec,
         live_since=None if live is None else live.since,
         problem_objects=dict(evidence.problem_objects) or None,
+        unannounced_calls=None if evidence.counts is None else evidence.counts.unannounced or 0,
     )
 
 

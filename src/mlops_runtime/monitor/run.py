@@ -78,7 +78,7 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
         _log.error("%s: %s", key, TOO_LARGE)
         counts = replace(empty(baseline), malformed=1, problems={TOO_LARGE: 1}, objects=1)
     else:
-        counts = count(store.lines(bucket, key), baseline, since=live.since)
+        counts = count(store.lines(bucket, key), baseline, since=live.since, announced=store.announced())
     store.put_counts(str(store.counts_key(key, counts.baseline_sha256)), counts)
     told = {
         "rows": counts.rows,

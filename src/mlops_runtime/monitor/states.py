@@ -85,6 +85,8 @@ def wape_ratio(quality: Quality, baseline: Baseline) -> float | None:
 def silence(traffic: Traffic) -> MonitorState | None:
     """Return why nothing can be known of a period: its captures are not counted, nothing was captured, or nobody called.
 
+    Calls beyond the platform's own were made by somebody: without any of their rows they are not captured, rather than not there.
+
     Captures are not counted where more than a tenth of the objects are not, and more than one, which may have landed this minute.
 
     Example:
@@ -97,7 +99,8 @@ def silence(traffic: Traffic) -> MonitorState | None:
         return MonitorState.MONITOR_NOT_RUN
     if traffic.rows or traffic.malformed:
         return None
-    return MonitorState.NO_CAPTURE if traffic.invocations and not traffic.synthetic else MonitorState.NO_TRAFFIC
+    own = max(traffic.synthetic, traffic.announced)
+    return MonitorState.NO_CAPTURE if traffic.calls or traffic.invocations > own else MonitorState.NO_TRAFFIC
 
 
 def _unusable(evidence: Evidence) -> MonitorState | None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
+from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
+from mlops_runtime.monitor.counting.announced import Announcement, Announcements, read_announcement
 from mlops_runtime.monitor.counting.capture import bounded_lines
 from mlops_runtime.monitor.inventory import Inventory
 from mlops_runtime.monitor.reports import REPORT, report_folder, report_keys
@@ -184,6 +186,24 @@ class MonitorStore:
             if (hour := hour_of(entry["Key"], prefix)) is not None
         ]
         return [(hour, key) for hour, _, key in sorted(found)]
+
+    def announced(self) -> Announcements:
+        """Return what looks up whether an execution announced a call; it reads nothing before a call's id looks synthetic."""
+        return Announcements(self._announced_in)
+
+    def announced_calls(self, window: Window) -> int:
+        """Return how many calls executions announced in a window at most."""
+        prefix = announcement_prefix(self._endpoint)
+        found = (read_announcement(e["Key"][len(prefix) :]) for e in self._entries(self._artifacts, prefix, window))
+        return sum(announcement.calls for announcement in found if announcement is not None)
+
+    def _announced_in(self, hour: str) -> Iterator[Announcement]:
+        prefix = announcement_prefix(self._endpoint)
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._artifacts, Prefix=f"{prefix}{hour}/")
+        for entry in (entry for page in pages for entry in page.get("Contents", [])):
+            announcement = read_announcement(entry["Key"][len(prefix) :])
+            if announcement is not None:
+                yield announcement
 
     def has_labels(self) -> bool:
         """Return whether a label was ever uploaded."""

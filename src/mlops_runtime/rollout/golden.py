@@ -1,22 +1,27 @@
 """Golden requests: what a candidate must answer before it gets traffic, and calls that stand in for thin traffic.
 
 ``GoldenCaller`` reads the set, calls the endpoints and measures the time; what is judged, and in which order, is pure. Every call
-carries an inference id by which monitors leave it out.
+carries an inference id by which monitors leave it out: its nonce is announced in the bucket of artifacts before the first call, so
+that no caller can make up such an id.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 """
 
 import hashlib
+import json
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.contracts import from_dict
-from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
+from mlops_runtime.contracts.capture import announcement_key, synthetic_id
 from mlops_runtime.contracts.serving import GoldenRequest, GoldenSpec
 from mlops_runtime.rollout.golden_answers import MAXIMUM_REASON, Reply, cut, judge, read_answer, shown
 from mlops_runtime.rollout.golden_rehearsal import ROUNDS, Rehearsal
@@ -35,29 +40,27 @@ class GoldenCallError(RuntimeError):
     """An endpoint could not be asked, which says nothing of its model: the check has no verdict and may be run again."""
 
 
-def synthetic_id(number: int, about: str) -> str:
-    """Return the inference id of a call, by which monitors leave it out; it follows from what the call is about.
-
-    Example:
-        >>> synthetic_id(1, "2017-08-01T09:00:00Z/demand-forecast")
-        'mlops-synthetic-1-29174fbf3e2370f6'
-    """
-    return f"{SYNTHETIC_PREFIX}{number}-{hashlib.sha256(f'{about}/{number}'.encode()).hexdigest()[:16]}"
-
-
 class GoldenCaller:
     """Sends golden requests.
 
     Args:
         s3: Client.
         runtime: Client, made with `RETRIES`.
+        bucket: Where calls to an endpoint that is watched are announced.
         timer: Gives seconds, from any start, and never goes back. Default: the process's own.
+        nonce: Gives a number of bytes that nobody can guess, in hexadecimal digits. Default: the operating system's.
     """
 
     def __init__(
-        self, *, s3: "S3Client", runtime: "SageMakerRuntimeClient", timer: Callable[[], float] = time.perf_counter
+        self,
+        *,
+        s3: "S3Client",
+        runtime: "SageMakerRuntimeClient",
+        bucket: str,
+        timer: Callable[[], float] = time.perf_counter,
+        nonce: Callable[[int], str] = secrets.token_hex,
     ) -> None:
-        self._s3, self._runtime, self._timer = s3, runtime, timer
+        self._s3, self._runtime, self._bucket, self._timer, self._nonce = s3, runtime, bucket, timer, nonce
         self._sets: dict[str, tuple[GoldenRequest, ...]] = {}
 
     def handle(self, event: Mapping[str, Any], *, has_time: Callable[[], bool] = lambda: True) -> dict[str, Any]:
@@ -72,25 +75,36 @@ class GoldenCaller:
             ValueError: If the mode is neither.
         """
         spec, endpoint = from_dict(GoldenSpec, event["golden"]), str(event["endpoint"])
+        at, execution = event.get("now"), str(event.get("execution", ""))
         if event["mode"] == "check":
-            return self.check(spec, endpoint=endpoint, live_endpoint=event.get("live_endpoint"), has_time=has_time)
+            announce = partial(self._announce, event.get("live_endpoint"), now=at, execution=execution)
+            return self.check(
+                spec, endpoint=endpoint, live_endpoint=event.get("live_endpoint"), announce=announce, has_time=has_time
+            )
         if event["mode"] == "traffic":
             calls, now = int(event["calls"]), str(event["now"])
-            return self.send(spec, endpoint=endpoint, calls=calls, now=now, has_time=has_time)
+            nonce = self._announce(endpoint, calls, now=now, execution=execution)
+            return self.send(spec, endpoint=endpoint, calls=calls, now=now, nonce=nonce, has_time=has_time)
         raise ValueError(f"mode must be 'check' or 'traffic', got {event['mode']!r}")
 
     def check(
-        self, spec: GoldenSpec, *, endpoint: str, live_endpoint: str | None, has_time: Callable[[], bool]
+        self,
+        spec: GoldenSpec,
+        *,
+        endpoint: str,
+        live_endpoint: str | None,
+        announce: Callable[[int], str],
+        has_time: Callable[[], bool],
     ) -> dict[str, Any]:
         """Return the verdict on the endpoint's model: ``{"passed", "reason", "calls"}``."""
         try:
             requests = self._requests(spec)
         except GoldenSetError as error:
             return {"passed": False, "reason": cut(str(error), MAXIMUM_REASON), "calls": 0}
+        # to the live model: one to warm up, one a round, and as many again where a request seems slow
+        nonce = announce(1 + 2 * ROUNDS * len(requests))
         rehearsal = Rehearsal(
-            ask=lambda asked, request: self._ask(
-                asked, request, synthetic_id(rehearsal.calls, f"{spec.sha256}/{asked}")
-            ),
+            ask=lambda asked, request: self._ask(asked, request, synthetic_id(rehearsal.calls, nonce)),
             spec=spec,
             endpoint=endpoint,
             live=live_endpoint,
@@ -101,7 +115,7 @@ class GoldenCaller:
         return {"passed": not reason, "reason": reason or passed, "calls": rehearsal.calls}
 
     def send(
-        self, spec: GoldenSpec, *, endpoint: str, calls: int, now: str, has_time: Callable[[], bool]
+        self, spec: GoldenSpec, *, endpoint: str, calls: int, now: str, nonce: str, has_time: Callable[[], bool]
     ) -> dict[str, int]:
         """Send ``calls`` golden requests, beginning at another one each time; count the failures and raise none of them."""
         requests = self._requests(spec)
@@ -111,10 +125,20 @@ class GoldenCaller:
             request = requests[(first + done) % len(requests)]
             done += 1
             try:
-                failures += bool(judge(request, self._ask(endpoint, request, synthetic_id(done, f"{now}/{endpoint}"))))
+                failures += bool(judge(request, self._ask(endpoint, request, synthetic_id(done, nonce))))
             except GoldenCallError:
                 failures += 1
         return {"calls": done, "failures": failures}
+
+    def _announce(self, endpoint: str | None, calls: int, *, now: str | None, execution: str) -> str:
+        """Announce calls to an endpoint that is watched, before they are made, and return their nonce."""
+        nonce = self._nonce(16)
+        # an execution that began before an upgrade gives no time: its calls count as any caller's
+        if endpoint is not None and now is not None:
+            body = json.dumps({"endpoint": endpoint, "execution": execution, "at": now, "calls": calls})
+            key = announcement_key(endpoint, datetime.fromisoformat(now), calls, nonce)
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body.encode())
+        return nonce
 
     def _requests(self, spec: GoldenSpec) -> tuple[GoldenRequest, ...]:
         """Return the set; kept, because its hash names its content."""

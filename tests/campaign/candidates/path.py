@@ -164,7 +164,7 @@ class Way:
 
     def _golden(self, server: Server) -> tuple[str | None, str]:
         platform: Any = Platform(CONTENT, candidate=server, live=self._live)
-        caller = GoldenCaller(s3=platform, runtime=platform)
+        caller = GoldenCaller(s3=platform, runtime=platform, bucket="artifacts")
         event: Mapping[str, Any] = {
             "mode": "check", "endpoint": "candidate", "golden": to_dict(self._spec), "live_endpoint": "live",
         }  # fmt: skip

@@ -74,6 +74,7 @@ def everything(define_once: Callable[..., Any]) -> Any:
         ("AlarmsLatency", "ignore", (1, "GreaterThanOrEqualToThreshold", 1)),
         ("AlarmsLabels", "ignore", (360, "GreaterThanOrEqualToThreshold", 1)),
         ("AlarmsCapture", "ignore", (3, "GreaterThanOrEqualToThreshold", 1)),
+        ("AlarmsUnannounced", "ignore", (1, "GreaterThanOrEqualToThreshold", 1)),
         ("AlarmsHeartbeat", "breaching", (1, "LessThanThreshold", 48)),
     ],
 )
@@ -92,7 +93,7 @@ def test_missing_data_breach_only_for_heartbeats(everything: Any):
     assert {missing[name] for name in set(missing) - HEARTBEATS} == {"ignore"}
     assert set(everything.alarms.alarms) == {
         "suspect", "features", "baseline", "explainability", "quality", "limits", "bias", "latency", "labels", "capture",
-        "heartbeat", "traffic", "psi/price",
+        "unannounced", "heartbeat", "traffic", "psi/price",
     }  # fmt: skip
 
 
@@ -111,7 +112,17 @@ def test_one_alarm_an_endpoint_above_two_that_tell_people(demand: Any):
     critical, warning, endpoint = (_composite(demand, part) for part in ("Critical", "Warning", "Endpoint"))
     assert _named(demand, critical["AlarmRule"]) == {
         f"Alarms{name}"
-        for name in ("Features", "Baseline", "Quality", "Limits", "Bias", "Latency", "Capture", "Heartbeat")
+        for name in (
+            "Features",
+            "Baseline",
+            "Quality",
+            "Limits",
+            "Bias",
+            "Latency",
+            "Capture",
+            "Unannounced",
+            "Heartbeat",
+        )
     }
     assert _named(demand, warning["AlarmRule"]) == {"AlarmsSuspect", "AlarmsLabels", "AlarmsCritical"}
     assert "AND (NOT (ALARM(" in json.dumps(warning["AlarmRule"])
@@ -227,7 +238,7 @@ def test_the_price_is_told(demand: Any):
     Annotations.from_stack(demand.stack).has_info(
         "/Demand/Alarms",
         Match.string_like_regexp(
-            r"watching demand-forecast costs about 12\.80 USD a month: 24 metrics at 0\.30, 11 alarms at 0\.10, "
+            r"watching demand-forecast costs about 13\.20 USD a month: 25 metrics at 0\.30, 12 alarms at 0\.10, "
             r"3 composite alarms at 0\.50, 1 dashboard at 3\.00, .*"
         ),
     )

@@ -74,8 +74,9 @@ def test_limits_are_optional(file: Path):
 
 
 def test_the_function_calls_the_endpoint_and_its_rehearsals_alone(template: dict[str, Any]):
-    """And reads one object."""
+    """And reads one object, and writes what it announces."""
     allowed = statements(template)
+    assert allowed["s3:PutObject"]["Resource"]["Fn::Join"][1][-1] == "/synthetic/demand-forecast/*"
     resources = [r["Fn::Join"][1][-1] for r in allowed["sagemaker:InvokeEndpoint"]["Resource"]]
     assert resources == [":endpoint/demand-forecast", ":endpoint/demand-forecast-golden-*"]
     (arn,) = [allowed["s3:GetObject"]["Resource"]]

@@ -27,6 +27,7 @@ from mlops_local import deployer
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.monitor.counting.capture import read_call
+from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout import golden_rehearsal
 from mlops_runtime.rollout.golden import GoldenCaller
 from mlops_runtime.rollout.golden_set import read_set
@@ -80,7 +81,7 @@ class Platform:
 def verdict(candidate, live=None, **limits):
     """Return what the check says of a candidate, beside a live model if there is one."""
     platform = Platform(new=candidate, live=live)
-    caller = GoldenCaller(s3=platform, runtime=platform, timer=lambda: platform.now)
+    caller = GoldenCaller(s3=platform, runtime=platform, bucket="artifacts", timer=lambda: platform.now)
     spec = GoldenSpec(uri="s3://assets/golden.jsonl", sha256=hashlib.sha256(CONTENT).hexdigest(), **limits)
     event = {"mode": "check", "endpoint": "new", "golden": to_dict(spec), "live_endpoint": "live" if live else None}
     return caller.handle(event)
@@ -284,9 +285,10 @@ def deployed(cloud, folder):
     function = define_golden(stack, "Golden", business_unit=unit, endpoint_name=ENDPOINT, golden=spec)
     cdk.CfnOutput(stack, "Function", value=function.function_name)
     cdk.CfnOutput(stack, "Uri", value=spec.uri)
+    cdk.CfnOutput(stack, "Artifacts", value=unit.artifacts.bucket_name)
     app.synth()
     outputs = deployer.deploy(cloud, folder / "out")["golden-requests"]
-    return outputs["Function"], to_dict(replace(spec, uri=outputs["Uri"]))
+    return outputs["Function"], to_dict(replace(spec, uri=outputs["Uri"])), outputs["Artifacts"]
 
 
 def serve(cloud, folder, name, model):
@@ -313,7 +315,7 @@ def serve(cloud, folder, name, model):
 
 @pytest.mark.cloud
 def test_the_deployed_function_checks_a_rehearsal(cloud, wait_for, trained_folder, tmp_path):
-    """With IAM on: the good model passes, the bad one fails, another endpoint cannot be asked, all captures are synthetic."""
+    """With IAM on: the good model passes, the bad one fails, another cannot be asked, calls to the live one are announced."""
     s3, sagemaker, functions = (cloud.client(name) for name in ("s3", "sagemaker", "lambda"))
     s3.create_bucket(Bucket="golden-models")
     trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -329,23 +331,29 @@ def test_the_deployed_function_checks_a_rehearsal(cloud, wait_for, trained_folde
     ]
     policy = json.dumps({"Version": "2012-10-17", "Statement": rights})
     cloud.client("iam").put_role_policy(RoleName="golden-serving", PolicyName="all", PolicyDocument=policy)
-    names = {"good": f"{ENDPOINT}-golden-00000001", "bad": f"{ENDPOINT}-golden-00000002", "other": "other-forecast"}
+    names = {
+        "good": f"{ENDPOINT}-golden-00000001",
+        "bad": f"{ENDPOINT}-golden-00000002",
+        "other": "other-forecast",
+        "live": ENDPOINT,
+    }
     models = {"good": trained_folder(), "bad": trained_folder("elasticity.py")}
     for kind, name in names.items():
         serve(cloud, tmp_path, name, models.get(kind, models["good"]))
-    function, spec = deployed(cloud, tmp_path)
+    function, spec, artifacts = deployed(cloud, tmp_path)
     for name in names.values():
         wait_for(lambda name=name: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService")
 
     def ask(kind, **more):
-        event = {"mode": "check", "endpoint": names[kind], "golden": spec, "live_endpoint": None, **more}
+        asked = {"now": cloud.clock()["now"], "execution": "arn:execution"}
+        event = {"mode": "check", "endpoint": names[kind], "golden": spec, "live_endpoint": None, **asked, **more}
         answer = functions.invoke(FunctionName=function, Payload=json.dumps(event))
         return json.loads(answer["Payload"].read()), answer.get("FunctionError")
 
     good, _ = ask("good")
     bad, _ = ask("bad")
     other, failed = ask("other")
-    sent, _ = ask("good", mode="traffic", calls=5, now="2017-08-01T09:00:00Z")
+    sent, _ = ask("live", mode="traffic", calls=5)
 
     assert good["passed"], good["reason"]
     assert not bad["passed"]
@@ -356,9 +364,11 @@ def test_the_deployed_function_checks_a_rehearsal(cloud, wait_for, trained_folde
     assert sent == {"calls": 5, "failures": 0}
 
     def captured():
-        objects = s3.list_objects_v2(Bucket="golden-models", Prefix=f"capture/{names['good']}/").get("Contents", [])
+        objects = s3.list_objects_v2(Bucket="golden-models", Prefix=f"capture/{ENDPOINT}/").get("Contents", [])
         bodies = [s3.get_object(Bucket="golden-models", Key=item["Key"])["Body"].read() for item in objects]
         lines = [line for body in bodies for line in body.splitlines()]
-        return lines if len(lines) >= good["calls"] + 5 else None
+        return lines if len(lines) >= 5 else None
 
-    assert {read_call(line, None).is_synthetic for line in wait_for(captured)} == {True}
+    lines, announced = wait_for(captured), MonitorStore(s3, endpoint=ENDPOINT, artifacts=artifacts).announced()
+    assert [read_call(line, None, announced).is_synthetic for line in lines] == [True] * 5
+    assert [read_call(line, None).is_unannounced for line in lines] == [True] * 5

@@ -151,8 +151,12 @@ def test_calls_of_others_are_never_sampled(s3, lines, model):
     s3.put_object(Bucket="captures", Key=f"{PREFIX}/05/c.jsonl", Body=body)
     baseline = Baseline(features=training_features(), rows=10, training_set_id="set-1", created="2017-08-01T00:00:00Z")
     sizes = {f"{PREFIX}/05/c.jsonl": len(body)}
-    rows = sample(model, baseline, sizes, s3=s3, captures="captures", rows=20, since=SINCE)
+    where = {"s3": s3, "captures": "captures", "rows": 20, "since": SINCE}
+    rows = sample(model, baseline, sizes, **where, announced=lambda *_: True)
     assert rows.tolist() == [[7.0, 1.0, 2.0]]
+    assert {1.0, 7.0} == set(
+        sample(model, baseline, sizes, **where)[:, 0].tolist()
+    )  # what nobody announced is a caller's
     assert sample(model, baseline, {}, s3=s3, captures="captures", rows=20, since=SINCE).shape == (0, 3)
 
 

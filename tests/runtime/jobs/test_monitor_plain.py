@@ -101,10 +101,13 @@ def test_the_counts_are_the_functions_whatever_is_sent(
     """With conditions and without, in batches of one call and of many."""
     for against in (baseline, conditioned):
         expected = canonical_json(count(lines, against, since=SINCE))
+        own = canonical_json(count(lines, against, since=SINCE, announced=lambda *_: True))
         for rows in (1, 1 << 15):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(monitor_plain, "_BATCH_ROWS", rows)
                 assert canonical_json(count_lines(lines, against, since=SINCE)) == expected
+                counted = count_lines(lines, against, since=SINCE, announced=lambda *_: True)
+                assert canonical_json(counted) == own
 
 
 @given(

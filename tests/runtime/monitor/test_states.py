@@ -57,7 +57,12 @@ def measured(violated: bool | None, name: str = "rmse") -> Measured:
         ({"traffic": Traffic(counted=2, uncounted=1, rows=900)}, MonitorState.OK),
         ({"traffic": Traffic(uncounted=1)}, MonitorState.MONITOR_NOT_RUN),
         ({"traffic": Traffic(invocations=5)}, MonitorState.NO_CAPTURE),
-        ({"traffic": Traffic(invocations=5, synthetic=1)}, MonitorState.NO_TRAFFIC),
+        ({"traffic": Traffic(invocations=5, synthetic=1)}, MonitorState.NO_CAPTURE),
+        ({"traffic": Traffic(invocations=5, synthetic=5)}, MonitorState.NO_TRAFFIC),
+        ({"traffic": Traffic(invocations=5, synthetic=1, announced=5)}, MonitorState.NO_TRAFFIC),
+        ({"traffic": Traffic(invocations=6, synthetic=5, announced=5)}, MonitorState.NO_CAPTURE),
+        ({"traffic": Traffic(calls=1)}, MonitorState.NO_CAPTURE),
+        ({"traffic": Traffic(invocations=2, calls=2, synthetic=5, announced=5)}, MonitorState.NO_CAPTURE),
         ({"traffic": Traffic()}, MonitorState.NO_TRAFFIC),
         ({"traffic": Traffic(counted=1, malformed=9), "rows": 0}, MonitorState.INSUFFICIENT_DATA),
         ({"rows": 199}, MonitorState.INSUFFICIENT_DATA),
@@ -171,6 +176,8 @@ TRAFFIC = st.builds(
     rows=st.sampled_from([0, 1000]),
     malformed=COUNTS,
     synthetic=COUNTS,
+    calls=COUNTS,
+    announced=COUNTS,
 )
 VERDICT = st.sampled_from([None, True, False])
 BASELINES = st.sampled_from(

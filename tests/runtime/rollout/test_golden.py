@@ -10,15 +10,16 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.capture import announcement_prefix, nonce_of
 from mlops_runtime.contracts.serving import GoldenRequest, GoldenSpec
-from mlops_runtime.rollout.golden import RETRIES, GoldenCaller, GoldenCallError, synthetic_id
+from mlops_runtime.monitor.counting.announced import read_announcement
+from mlops_runtime.rollout.golden import RETRIES, GoldenCaller, GoldenCallError
 from mlops_runtime.rollout.golden_rehearsal import ROUNDS
 
 NEW, LIVE = "demand-forecast-golden-4588cf62", "demand-forecast"
+ASKED = {"now": "2017-08-01T09:00:00Z", "execution": "arn:aws:states:us-east-1:1:execution:Deploy:x"}
 Answer = tuple[int, bytes, str]
 Model = Callable[[list[Any]], Answer]
 ONE = GoldenRequest(name="one", body='{"instances": [[2.0]]}', rows=1, minimum=0, maximum=10)
@@ -57,7 +58,8 @@ class Cloud:
         self.runtime.meta.events.register("before-send.sagemaker-runtime", self._invoke)
         self.s3 = boto3.client("s3")
         self.s3.meta.events.register("before-send.s3", self._object)
-        self.caller = GoldenCaller(s3=self.s3, runtime=self.runtime, timer=lambda: self.now)
+        self.announced: list[tuple[str, int]] = []
+        self.caller = GoldenCaller(s3=self.s3, runtime=self.runtime, bucket="artifacts", timer=lambda: self.now)
 
     def spec(self, **limits: Any) -> dict[str, Any]:
         """Return the spec of the set."""
@@ -67,10 +69,14 @@ class Cloud:
 
     def check(self, *, live: bool = False, **limits: Any) -> dict[str, Any]:
         """Ask for a verdict on the new model."""
-        event = {"mode": "check", "endpoint": NEW, "golden": self.spec(**limits)}
+        event = {"mode": "check", "endpoint": NEW, "golden": self.spec(**limits), **ASKED}
         return self.caller.handle({**event, "live_endpoint": LIVE if live else None})
 
     def _object(self, request: Any, **_: Any) -> AWSResponse:
+        if request.method == "PUT":
+            assert "artifacts" in request.url
+            self.announced.append((request.url.partition(announcement_prefix(LIVE))[2], len(self.asked)))
+            return AWSResponse(request.url, 200, {"Content-Length": "0"}, Raw(b""))
         return AWSResponse(request.url, 200, {"Content-Length": str(len(self.content))}, Raw(self.content))
 
     def _invoke(self, request: Any, **_: Any) -> AWSResponse:
@@ -346,7 +352,7 @@ def test_time_that_runs_out_is_a_failure_that_says_so():
 def test_traffic_counts_failures_and_raises_none():
     """Models that fail, wrong numbers and a broken platform are counted alike; it begins elsewhere at another time."""
     cloud = Cloud(ONE, BATCH, new=lambda rows: DOUBLE(rows) if len(rows) == 1 else (500, b"", "x"))
-    event = {"mode": "traffic", "endpoint": NEW, "golden": cloud.spec(), "calls": 5, "now": "2017-08-01T09:00:00Z"}
+    event = {"mode": "traffic", "endpoint": NEW, "golden": cloud.spec(), "calls": 5, **ASKED}
     answer = cloud.caller.handle(event)
     assert answer["calls"] == len(cloud.asked) == 5
     assert answer["failures"] in (2, 3)
@@ -362,12 +368,30 @@ def test_an_unknown_mode_is_refused():
     """By name."""
     cloud = Cloud(ONE, new=DOUBLE)
     with pytest.raises(ValueError, match="mode must be 'check' or 'traffic', got 'both'"):
-        cloud.caller.handle({"mode": "both", "endpoint": NEW, "golden": cloud.spec()})
+        cloud.caller.handle({"mode": "both", "endpoint": NEW, "golden": cloud.spec(), **ASKED})
 
 
-@given(st.text(), st.integers(1, 10**6))
-def test_inference_ids_are_short_and_follow_from_the_call(about: str, number: int):
-    """The same call again has the same id; SageMaker takes 64 characters."""
-    identity = synthetic_id(number, about)
-    assert identity == synthetic_id(number, about) != synthetic_id(number + 1, about)
-    assert len(identity) <= 64
+def test_calls_to_what_is_watched_are_announced_before_the_first():
+    """Under a nonce that every id ends in, which nobody can guess: the next batch has another."""
+    cloud = Cloud(ONE, BATCH, new=DOUBLE)
+    event = {"mode": "traffic", "endpoint": LIVE, "golden": cloud.spec(), "calls": 5, **ASKED}
+    for _ in range(2):
+        cloud.caller.handle(event)
+    cloud.check(live=True, max_deviation=0.5)
+    announced = [read_announcement(key) for key, _ in cloud.announced]
+    assert [before for _, before in cloud.announced] == [0, 5, 10]
+    assert [a.calls for a in announced if a is not None][:2] == [5, 5]
+    nonces = [a.nonce for a in announced if a is not None]
+    assert len(set(nonces)) == 3
+    assert [nonce_of(identity) for _, identity in cloud.asked[:10]] == [nonces[0]] * 5 + [nonces[1]] * 5
+    to_live = [identity for endpoint, identity in cloud.asked[10:] if endpoint == LIVE]
+    assert {nonce_of(identity) for identity in to_live} == {nonces[2]}
+    assert announced[2] is not None
+    assert len(to_live) <= announced[2].calls
+
+
+def test_a_rehearsal_that_nobody_watches_is_not_announced():
+    """Its endpoint has no monitor."""
+    cloud = Cloud(ONE, new=DOUBLE)
+    assert cloud.check()["passed"]
+    assert cloud.announced == []

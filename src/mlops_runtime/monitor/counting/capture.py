@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
+from mlops_runtime.monitor.counting.announced import UNANNOUNCED, IsAnnounced, nobody
 from mlops_runtime.monitor.counting.payloads import CaptureError, Row, loads, read_predictions, read_rows
 
 __all__ = ["Call", "CaptureError", "bounded_lines", "is_since", "read_call", "read_labels"]
@@ -37,10 +38,11 @@ class Call:
         rows: The input rows, values in column order, a row that cannot be read None in its place; None where the input was not
             captured.
         predictions: The predictions; None where the output was not captured, `NO_PREDICTION` for each row where it cannot be read.
-        is_synthetic: Whether the platform made the call; nobody's data, so its payloads are not read.
+        is_synthetic: Whether the platform announced the call; nobody's data, so its payloads are not read.
         problems: What was wrong beside what could be read.
         bounds: Lower and upper bound of each prediction; None where the model gives none: a bare number a row.
         unread: How many of the rows are None.
+        is_unannounced: Whether its id looks like the platform's, and nobody announced it: it counts as any other call.
     """
 
     join_key: str
@@ -51,27 +53,29 @@ class Call:
     problems: Sequence[str] = ()
     bounds: Sequence[Sequence[Any]] | None = None
     unread: int = 0
+    is_unannounced: bool = False
 
 
-def read_call(line: bytes | str, names: Sequence[str] | None) -> Call:
+def read_call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced = nobody) -> Call:
     """Read one line of a capture file.
 
     Args:
         line: One JSON object.
         names: The model's columns in their order: CSV and arrays are read by position, objects by name; None leaves the input
             unread.
+        announced: Which calls the platform announced as its own. Default: none.
 
     Raises:
         CaptureError: If the line is not a capture record or has neither side, if no row of the input can be read, if the output
             cannot and no input is read, or if something in it is nested too deeply.
     """
     try:
-        return _call(line, names)
+        return _call(line, names, announced)
     except RecursionError as error:  # whatever follows a value down into its depth
         raise CaptureError("line is nested too deeply") from error
 
 
-def _call(line: bytes | str, names: Sequence[str] | None) -> Call:
+def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced) -> Call:
     record = _record(line)
     try:
         metadata, data = record["eventMetadata"], record["captureData"]
@@ -86,8 +90,11 @@ def _call(line: bytes | str, names: Sequence[str] | None) -> Call:
     time = _time(captured) if isinstance(captured, str) else ""
     if captured and not time:
         problems.append("inferenceTime is not a time")
-    if inference_id is not None and key.startswith(SYNTHETIC_PREFIX):
+    is_alike = inference_id is not None and key.startswith(SYNTHETIC_PREFIX)
+    if is_alike and announced(key, time):
         return Call(key, time, None, None, is_synthetic=True)
+    if is_alike:
+        problems.append(UNANNOUNCED)
     if sides == (None, None):
         raise CaptureError("line has neither input nor output")
     rows, unread = None, 0
@@ -109,7 +116,7 @@ def _call(line: bytes | str, names: Sequence[str] | None) -> Call:
             predictions = [NO_PREDICTION] * len(rows)
     if rows is not None and predictions is not None and len(rows) != len(predictions):
         problems.append("rows and predictions of a call differ in number")
-    return Call(key, time, rows, predictions, False, problems, bounds, unread)
+    return Call(key, time, rows, predictions, False, problems, bounds, unread, is_alike)
 
 
 def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float | None, ...]] | None]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, Counts
+from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.capture import Call
 from mlops_runtime.monitor.counting.cells import Coded, Column
 from mlops_runtime.monitor.counting.conditions import Times
@@ -75,8 +76,10 @@ def _places(rows: Sequence[Row | None], start: int) -> list[int]:
     return [-1 if row is None else next(places) for row in rows]
 
 
-def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") -> Counts:
-    """Count one capture object's lines; synthetic calls are left out and told.
+def count(
+    lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "", announced: IsAnnounced = nobody
+) -> Counts:
+    """Count one capture object's lines; calls that the platform announced are left out and told.
 
     Every line that is not blank is one of ``calls``, ``malformed``, ``synthetic`` and ``earlier``.
 
@@ -85,6 +88,7 @@ def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") 
         baseline: The live model's baseline.
         since: Since when that model serves (ISO 8601, UTC); earlier calls were another model's and are left out.
             Default: all calls count.
+        announced: Which calls the platform announced as its own. Default: none.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
@@ -96,7 +100,7 @@ def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") 
         (0, 1, 0)
     """
     grid = _grid(_Same(baseline))
-    reader, waiting = LineReader(grid.names, since), _Waiting(grid)
+    reader, waiting = LineReader(grid.names, since, announced), _Waiting(grid)
     for call in reader.read(lines):
         waiting.add(call)
     waiting.flush()
@@ -109,6 +113,7 @@ def count(lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "") 
         last=reader.last,
         malformed=reader.malformed,
         synthetic=reader.synthetic or None,
+        unannounced=reader.unannounced or None,
         earlier=reader.earlier or None,
         problems=bounded(reader.problems) or None,
         objects=1,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.capture import Call, CaptureError, is_since, read_call
 from mlops_runtime.monitor.counting.problems import bounded
 
@@ -19,6 +20,7 @@ class LineReader:
     Args:
         names: The model's columns in their order.
         since: Since when the model serves (ISO 8601, UTC). Default: all calls are its own.
+        announced: Which calls the platform announced as its own. Default: none.
 
     Example:
         >>> reader = LineReader(("price",))
@@ -30,10 +32,12 @@ class LineReader:
 
     names: Sequence[str]
     since: str = ""
+    announced: IsAnnounced = nobody
     calls: int = 0
     malformed: int = 0
     synthetic: int = 0
     earlier: int = 0
+    unannounced: int = 0
     first: str = ""
     last: str = ""
     problems: Counter[str] = field(default_factory=Counter)
@@ -44,7 +48,7 @@ class LineReader:
             if not line.strip():
                 continue
             try:
-                call = read_call(line, self.names)
+                call = read_call(line, self.names, self.announced)
             except CaptureError as error:
                 self.malformed += 1
                 self._add(error.problems)
@@ -55,6 +59,7 @@ class LineReader:
                 self.earlier += 1
             else:
                 self.calls += 1
+                self.unannounced += call.is_unannounced
                 if call.time:
                     self.first = min(self.first or call.time, call.time)
                     self.last = max(self.last, call.time)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.contracts.rollout import TakenBack
+from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline import BaselineError, Type, fit_baseline
 from mlops_runtime.monitor.counting.capture import Call
 from mlops_runtime.monitor.counting.cells import Coded, Column, LevelCodes, to_numbers
@@ -31,6 +32,7 @@ def live_baseline(
     pairs: Sequence[Sequence[str]] = (),
     identifiers: Sequence[str] = (),
     aside: Sequence[TakenBack] = (),
+    announced: IsAnnounced = nobody,
 ) -> Baseline:
     """Return the baseline of past weeks' calls, for a model whose live data never looked like its training set.
 
@@ -47,6 +49,7 @@ def live_baseline(
         pairs: Pairs of features whose joint table is kept. Default: none.
         identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
         aside: When rollouts ran that were taken back: calls of that time are left out. Default: never.
+        announced: Which calls the platform announced as its own. Default: none.
 
     Raises:
         BaselineError: If no row can be read, with what went wrong and how often.
@@ -58,7 +61,7 @@ def live_baseline(
         Traceback (most recent call last):
         mlops_runtime.monitor.counting.feature_baseline.BaselineError: captures must hold rows of the live model, got none
     """
-    reader, rows = LineReader(tuple(types), since), _Columns(types)
+    reader, rows = LineReader(tuple(types), since, announced), _Columns(types)
     for lines in captures:
         for call in reader.read(lines):
             if not is_among(call.time, call.time, aside):

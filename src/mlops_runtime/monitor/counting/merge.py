@@ -104,6 +104,7 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
     first, last = start.first, start.last
     calls, malformed = start.calls, start.malformed
     synthetic, earlier, objects = start.synthetic, start.earlier, start.objects
+    unannounced = start.unannounced
     for part in parts:
         if part.baseline_sha256 != start.baseline_sha256:
             raise MergeError(f"counts must be of one baseline, got {start.baseline_sha256} and {part.baseline_sha256}")
@@ -125,7 +126,7 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         first, last = min(first or part.first, part.first or first), max(last, part.last)
         calls, malformed = calls + part.calls, malformed + part.malformed
         synthetic, earlier = _both(synthetic, part.synthetic), _both(earlier, part.earlier)
-        objects = _both(objects, part.objects)
+        objects, unannounced = _both(objects, part.objects), _both(unannounced, part.unannounced)
     return Counts(
         baseline_sha256=start.baseline_sha256,
         rows=total.rows,
@@ -136,6 +137,7 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         prediction=total.prediction(),
         malformed=malformed,
         synthetic=synthetic or None,
+        unannounced=unannounced or None,
         earlier=earlier or None,
         strata=tuple(
             Stratum(key=key, rows=of_key.rows, features=of_key.features(), prediction=of_key.prediction())

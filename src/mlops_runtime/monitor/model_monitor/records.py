@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
-
 INPUT, OUTPUT = "endpointInput", "endpointOutput"
 
 
@@ -30,14 +28,12 @@ class Record:
         time: ``inferenceTime``, or the empty text.
         sides: Rows of input and output, as far as they were captured: arrays, objects or single values.
         labels: Labels in the order of the rows; None where the record was not merged with any.
-        is_synthetic: Whether the platform made the call.
     """
 
     key: str
     time: str
     sides: Mapping[str, Sequence[Any]]
     labels: Sequence[str] | None
-    is_synthetic: bool
 
 
 def read_record(line: bytes | str) -> Record:
@@ -62,13 +58,11 @@ def read_record(line: bytes | str) -> Record:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordError("line is no capture record") from error
     key = str(event_id if inference_id is None else inference_id)
-    is_synthetic = inference_id is not None and key.startswith(SYNTHETIC_PREFIX)
     return Record(
         key=key,
         time=str(metadata.get("inferenceTime") or ""),
-        sides={} if is_synthetic else {side: _rows(payload, side) for side, payload in present.items()},
+        sides={side: _rows(payload, side) for side, payload in present.items()},
         labels=labels,
-        is_synthetic=is_synthetic,
     )
 
 
@@ -84,8 +78,7 @@ def rows_of(record: Record, names: Sequence[str], indexes: Sequence[str] = (OUTP
         RecordError: If the sides have different numbers of rows.
 
     Example:
-        >>> record = Record(key="e", time="", sides={"endpointOutput": [7.5], "endpointInput": [{"price": 2}]}, labels=None,
-        ...                 is_synthetic=False)
+        >>> record = Record(key="e", time="", sides={"endpointOutput": [7.5], "endpointInput": [{"price": 2}]}, labels=None)
         >>> rows_of(record, ["prediction", "price"])
         [{'prediction': 7.5, 'price': 2}]
     """

@@ -15,6 +15,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack
+from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.capture import LARGEST, Call, CaptureError, is_since, read_call, read_labels
 from mlops_runtime.monitor.counting.cells import as_text
 from mlops_runtime.monitor.quality.rows import NULL, Codes, Mask, Rows, Texts
@@ -89,6 +90,7 @@ def join(
     unlabelled: bool = False,
     maximum_rows: int = MAXIMUM_ROWS,
     aside: Sequence[TakenBack] = (),
+    announced: IsAnnounced = nobody,
 ) -> Joined:
     """Join labels with the calls that they are of.
 
@@ -108,10 +110,11 @@ def join(
         maximum_rows: Rows of labels and of captures that are held; beyond it every second call is left out, then every second of
             those that are left. Default: 300,000.
         aside: When rollouts ran that were taken back: calls of that time may be of their models. Default: never.
+        announced: Which calls the platform announced as its own. Default: none.
     """
     sample = _Sample(maximum_rows)
     known, malformed = _hold(labels, sample)
-    reader = _Reader(features, columns, is_kept=unlabelled)
+    reader = _Reader(features, columns, is_kept=unlabelled, announced=announced)
     seen: dict[str, int] = {}
     mismatched = repeated = found = 0
     delays: array[float] = array("d")
@@ -227,7 +230,10 @@ def _hold(labels: Iterable[Line | Timed], sample: _Sample) -> tuple[dict[str, _H
 class _Reader:
     """Reads calls and collects their rows in flat arrays."""
 
-    def __init__(self, features: Sequence[FeatureBaseline], columns: Sequence[str], *, is_kept: bool) -> None:
+    def __init__(
+        self, features: Sequence[FeatureBaseline], columns: Sequence[str], *, is_kept: bool, announced: IsAnnounced
+    ) -> None:
+        self._announced = announced
         self._names = [feature.name for feature in features] if columns else None
         self._columns = [(index, feature) for index, feature in enumerate(features) if feature.name in columns]
         self._is_kept = is_kept
@@ -255,11 +261,11 @@ class _Reader:
 
     def _read(self, line: Line) -> Call:
         if self._names is None:
-            return read_call(line, None)
+            return read_call(line, None, self._announced)
         try:
-            return read_call(line, self._names)
+            return read_call(line, self._names, self._announced)
         except CaptureError:
-            return read_call(line, None)
+            return read_call(line, None, self._announced)
 
     def add(self, call: Call, labels: Sequence[float | None] | None, *, in_window: bool) -> None:
         rows = call.rows if call.rows is not None and len(call.rows) == len(call.predictions or ()) else None

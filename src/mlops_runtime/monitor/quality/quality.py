@@ -11,6 +11,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Measured, SegmentQuality
 from mlops_runtime.contracts.rollout import TakenBack
+from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.quality import bias as bias_metrics
 from mlops_runtime.monitor.quality import classification, regression
 from mlops_runtime.monitor.quality.intervals import FEWEST_CALLS, Interval, Resampling, interval
@@ -91,6 +92,7 @@ def measure(
     baseline: Baseline | None = None,
     spec: MonitorSpec | None = None,
     aside: Sequence[TakenBack] = (),
+    announced: IsAnnounced = nobody,
 ) -> Quality:
     """Join labels with captured predictions and measure how good they were.
 
@@ -109,6 +111,7 @@ def measure(
         baseline: Target, segments, facets and the holdout's metrics. Default: a regression with nothing to compare with.
         spec: Limits, and how long labels take. Default: those of `MonitorSpec`.
         aside: When rollouts ran that were taken back: calls of that time are left out. Default: never.
+        announced: Which calls the platform announced as its own. Default: none.
 
     Example:
         >>> call = '{"observedContentType": "text/csv", "mode": "OUTPUT", "data": "8", "encoding": "CSV"}'
@@ -134,6 +137,7 @@ def measure(
         columns=[name for name in {*segments, *(facet.name for facet in readable)} if name in names],
         unlabelled=bool(readable),
         aside=aside,
+        announced=announced,
     )
     notes = [f"segment {name!r} is no input of the model: it is not captured" for name in segments if name not in names]
     notes += [

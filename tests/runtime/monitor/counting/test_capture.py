@@ -62,9 +62,20 @@ def test_a_side_may_be_absent(lines: Any) -> None:
 
 def test_a_synthetic_call_is_known_by_its_inference_id(lines: Any) -> None:
     """Its payloads are not read, not even broken ones; an event id that looks like one is SageMaker's own."""
-    call = read_call(lines.call("no,number,of,columns", inference_id="mlops-synthetic-7-29174fbf3e2370f6"), ["a"])
+    call = read_call(lines.call("no,number,of,columns", inference_id="mlops-synthetic-7"), ["a"], lambda *_: True)
     assert (call.is_synthetic, call.rows, call.predictions) == (True, None, None)
-    assert not read_call(lines.call("1", event_id="mlops-synthetic-7"), ["a"]).is_synthetic
+    assert not read_call(lines.call("1", event_id="mlops-synthetic-7"), ["a"], lambda *_: True).is_synthetic
+
+
+def test_a_call_that_nobody_announced_counts_as_any_other(lines: Any) -> None:
+    """Whatever its id looks like: its rows are read, and it is told."""
+    call = read_call(lines.call("1", "2", inference_id="mlops-synthetic-7"), ["a"])
+    assert (call.is_synthetic, call.is_unannounced) == (False, True)
+    assert (call.rows, call.problems) == (
+        [["1"]],
+        ["inference id looks synthetic, and no execution announced it"],
+    )
+    assert not read_call(lines.call("1", "2", inference_id="mine"), ["a"]).is_unannounced
 
 
 def test_the_inference_id_is_the_join_key(lines: Any) -> None:

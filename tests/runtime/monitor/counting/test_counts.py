@@ -91,12 +91,24 @@ def test_synthetic_calls_are_left_out_and_told(lines: Any, baseline: Baseline) -
     own = {"inference_id": "mlops-synthetic-1-29174fbf3e2370f6"}
     real = [lines.call("1,2,north", "9\n"), lines.call("1,2,north", "9\n", inference_id="not-mlops-synthetic-1")]
     synthetic = [lines.call("5,5,south", "1\n", **own), lines.call("broken", **own, time="2017-08-01T00:00:00Z")]
-    mixed = count([*synthetic, *real], baseline, since="2017-08-07T00:00:00Z")
+    mixed = count([*synthetic, *real], baseline, since="2017-08-07T00:00:00Z", announced=lambda *_: True)
     alone = count(real, baseline)
     assert (alone.synthetic, mixed.synthetic) == (None, 2)
     assert replace(mixed, synthetic=None) == alone
     assert merge(empty(baseline), [mixed, alone, mixed]).synthetic == 4
     assert merge(empty(baseline), [alone]).synthetic is None
+
+
+def test_nobody_hides_behind_an_id_of_the_platforms(lines: Any, baseline: Baseline) -> None:
+    """What no execution announced is counted as any other call, and told; merged, the numbers add up."""
+    hidden = [lines.call("1,2,north", "9\n", inference_id=f"mlops-synthetic-{n}-{'0' * 32}") for n in (1, 2)]
+    counts = count(hidden, baseline)
+    assert (counts.rows, counts.synthetic, counts.unannounced) == (2, None, 2)
+    assert counts.problems == {"inference id looks synthetic, and no execution announced it": 2}
+    assert replace(counts, unannounced=None, problems=None) == count(
+        [lines.call("1,2,north", "9\n", inference_id="mine")] * 2, baseline
+    )
+    assert merge(empty(baseline), [counts, counts]).unannounced == 4
 
 
 def test_malformed_lines_are_counted_not_raised(lines: Any, baseline: Baseline) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, Condition, Counts
+from mlops_runtime.monitor.counting.announced import UNANNOUNCED
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.counting.merge import MergeError, merge
@@ -50,7 +51,7 @@ def hour(lines: Any, index: int, rows: int) -> list[str]:
         lines.call(row, f"{random.normal():.6g}", time=f"2017-08-07T{index % 24:02d}:00:{i % 60:02d}Z")
         for i, row in enumerate(data)
     ]
-    return [*calls, "broken", lines.call("1", inference_id="mlops-synthetic-2"), lines.call("1,2")]
+    return [*calls, "broken", lines.call("1,2,north", "3", inference_id="mlops-synthetic-2"), lines.call("1,2")]
 
 
 def test_24_hours_are_one_day_bit_for_bit(lines: Any, full: Baseline) -> None:
@@ -65,7 +66,11 @@ def test_24_hours_are_one_day_bit_for_bit(lines: Any, full: Baseline) -> None:
         assert merged.objects == 24
         assert canonical_json(replace(merged, objects=1)) == canonical_json(whole)
     assert any(feature.sum_rest for feature in whole.features)
-    assert whole.problems == {"line is not JSON": 24, "row has 2 values instead of 3": 24}
+    assert whole.problems == {
+        "line is not JSON": 24,
+        "row has 2 values instead of 3": 24,
+        UNANNOUNCED: 24,
+    }
 
 
 @settings(max_examples=25)

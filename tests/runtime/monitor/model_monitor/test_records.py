@@ -82,13 +82,13 @@ def test_labels_are_in_the_order_of_the_rows() -> None:
     assert read_record(line).labels == ["1", "0"]
 
 
-def test_calls_of_the_platform_are_nobodys() -> None:
-    """Their payloads are not read."""
-    line = json.loads(_line("{", "7", "JSON"))
+def test_an_id_like_the_platforms_hides_nothing() -> None:
+    """AWS's own container knows nothing of such ids."""
+    line = json.loads(_line("2,a", "7"))
     line["eventMetadata"]["inferenceId"] = "mlops-synthetic-1"
 
     record = read_record(json.dumps(line))
-    assert (record.is_synthetic, record.sides, record.key) == (True, {}, "mlops-synthetic-1")
+    assert (record.sides["endpointInput"], record.key) == ([["2", "a"]], "mlops-synthetic-1")
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,7 @@ def test_unlabelled_calls_are_looked_at_where_asked(lines: Any) -> None:
         features=FEATURES,
         columns=("store",),
         unlabelled=True,
+        announced=lambda *_: True,
     )
     assert joined.predicted.prediction.tolist() == [3.0]
     assert joined.labelled.prediction.tolist() == [2.0]

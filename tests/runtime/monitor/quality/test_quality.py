@@ -62,8 +62,9 @@ def test_synthetic_calls_are_not_joined(lines: Any) -> None:
     synthetic = "mlops-synthetic-1-29174fbf3e2370f6"
     captures = [lines.call(None, "99\n", inference_id=synthetic), lines.call(None, "12\n", inference_id="c1")]
     labels = [lines.label("x", [1], inference_id=synthetic), lines.label("x", [10], inference_id="c1")]
-    quality = measure(labels, captures)
+    quality = measure(labels, captures, announced=lambda *_: True)
     assert (quality.rows, quality.wape, quality.unmatched) == (1, 0.2, 1)
+    assert measure(labels, captures).rows == 2  # nobody announced it: it is a caller's
 
 
 def test_rows_without_a_label_or_a_finite_prediction_are_left_out(lines: Any) -> None:
