@@ -22,14 +22,15 @@ JUDGE = Judge(
     bucket=BUCKET,
     pipeline=PIPELINE,
     spec=from_json(GateSpec, os.environ["GATE"]),
+    signing_key=os.environ["SIGNING_KEY"],
     automation=Automation.from_environment(os.environ, boto3.client("dynamodb")),
 )
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Keep ``{"trained_uri", "execution"}``, or judge ``{"evaluation_uri", "execution", "now", "image", "artifact_uri"}``."""
+    """Keep ``{"trained_uri", "execution"}``, or judge ``{"evaluation_uri", "execution", "now"}`` and what is registered."""
     del context
     if "trained_uri" in event:
         return ARTIFACTS.keep(event["trained_uri"], event["execution"])
-    place = {name: event[name] for name in ("image", "artifact_uri")}
+    place = {name: event[name] for name in ("image", "artifact_uri", "code")}
     return JUDGE.judge(event["evaluation_uri"], event["execution"], time_of(event["now"]), **place)

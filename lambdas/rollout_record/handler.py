@@ -1,4 +1,4 @@
-"""Audit record of what came of an execution; moves the live pointer to what serves."""
+"""Audit record of what came of an execution, which moves the live pointer; signature of an archive that a gate passed."""
 
 import logging
 import os
@@ -9,15 +9,19 @@ import boto3
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.rollout.audit import claim_from
 from mlops_runtime.rollout.record import AuditChain, record
+from mlops_runtime.rollout.signed_archives import SignedArchives
 
 logging.getLogger().setLevel(logging.INFO)
 
 SAGEMAKER = boto3.client("sagemaker")
 CHAIN = AuditChain.from_environment(os.environ, boto3.client)
+ARCHIVES = SignedArchives.from_environment(os.environ, boto3.client)
 SLOTS = SlotReader.from_environment(os.environ, boto3.Session)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Record ``{"plan", "request", "outcome", "reason", "execution", "now"}``."""
+    """Record ``{"plan", "request", "outcome", "reason", "execution", "now"}``, or sign what ``{"gate_uri"}`` passed."""
     del context
+    if "gate_uri" in event:
+        return ARCHIVES.sign(event["gate_uri"])
     return record(claim_from(event), sagemaker=SAGEMAKER, chain=CHAIN, slots=SLOTS)

@@ -1,11 +1,13 @@
-"""``mlops models``: list, show, approve and reject the packages of a model's registry."""
+"""``mlops models``: list, show, approve and reject the packages of a model's registry; hold their archives against signatures."""
 
+import hashlib
 import json
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -145,6 +147,37 @@ def card(
             )
         passport = read_passport(wanted[-1], key.is_signed)
     typer.echo(model_card(passport), nl=False)
+
+
+@app.command()
+def verify(
+    archive: Annotated[
+        Path, typer.Argument(help="model.tar.gz, copied from where its package says.", show_default=False)
+    ],
+    *,
+    public_key: Annotated[
+        Path, typer.Option(help="PEM file of the unit's key, as `mlops audit export` writes it.", show_default=False)
+    ],
+    signature: Annotated[
+        Path | None, typer.Option(help="Its signature. Default: model.sig beside it.", show_default=False)
+    ] = None,
+) -> None:
+    """Hold an archive against its signature, offline; exit 1 if it is not what the gate passed and the recorder signed."""
+    from mlops_cli.audit_copy import read_key
+    from mlops_runtime.rollout.archive_signature import SIGNATURE_FILE, ArchiveSignatureError, signed_digest
+
+    key, file = read_key(public_key), archive.with_name(SIGNATURE_FILE) if signature is None else signature
+    try:
+        with archive.open("rb") as opened:
+            present = hashlib.file_digest(opened, "sha256").hexdigest()
+        signed = signed_digest(file.read_bytes(), key)
+    except OSError as error:
+        raise UserError(f"archive and signature must be files that can be read: {error}") from error
+    except ArchiveSignatureError as error:
+        raise UserError(f"{file}: {error}") from error
+    if present != signed:
+        raise UserError(f"{archive} is {present}, signed was {signed}: it was changed, or is of another package")
+    typer.echo(f"{archive} is what was signed, {signed}, with the key {key.fingerprint[:16]}")
 
 
 @app.command()

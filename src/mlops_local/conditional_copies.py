@@ -1,4 +1,6 @@
-"""CopyObject that writes only where nothing is, or only over what the caller knows: MiniStack ignores both headers of a copy.
+"""CopyObject that writes only where nothing is, or only over what the caller knows, and makes the hash that the caller asks for.
+
+MiniStack ignores these headers of a copy.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 """
@@ -25,6 +27,13 @@ def install() -> None:
     def copy_where_allowed(bucket: str, key: str, headers: dict[str, str]) -> Any:
         there = s3._buckets.get(bucket, {}).get("objects", {}).get(key)
         refused = s3._check_put_preconditions(headers, there)
-        return copy(bucket, key, headers) if refused is None else refused
+        return copy(bucket, key, _with_algorithm(headers)) if refused is None else refused
 
     s3._copy_object = copy_where_allowed
+
+
+# claim: copies-have-the-hash-of-the-whole
+def _with_algorithm(headers: dict[str, str]) -> dict[str, str]:
+    """Return headers that name the copy's checksum as an upload does: MiniStack reads that name alone."""
+    algorithm = headers.get("x-amz-checksum-algorithm")
+    return headers if algorithm is None else {**headers, "x-amz-sdk-checksum-algorithm": algorithm}

@@ -4,7 +4,9 @@ What SageMaker does with an update is decided by the scenario: the update ends a
 one (an alarm rolled it back), or fails. DynamoDB is moto's, so that lock and chain are guarded by real conditional writes.
 """
 
+import base64
 import copy
+import hashlib
 import io
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -373,6 +375,11 @@ class _S3:
             "Body": io.BytesIO(self._objects[(Bucket, Key)]),
             "LastModified": datetime.fromtimestamp(START - 3600, UTC),
         }
+
+    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str) -> Any:  # noqa: N803
+        assert ChecksumMode == "ENABLED"
+        content = self.get_object(Bucket=Bucket, Key=Key)["Body"].read()
+        return {"ChecksumSHA256": base64.b64encode(hashlib.sha256(content).digest()).decode()}
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str = "", **_: Any) -> Any:  # noqa: N803
         if IfNoneMatch == "*" and (Bucket, Key) in self._objects:

@@ -83,9 +83,9 @@ def label_of(name: str, arguments: Mapping[str, Any]) -> str:
     """Return an integration with what tells its calls apart."""
     if name == "lambda:invoke":
         function = arguments["FunctionName"].rpartition(":")[2]
-        return " ".join(
-            [name, function, *([arguments["Payload"]["action"]] if "action" in arguments["Payload"] else [])]
-        )
+        payload = arguments["Payload"]
+        parts = [payload["action"]] if "action" in payload else ["sign"] if "gate_uri" in payload else []
+        return " ".join([name, function, *parts])
     if name == "elasticloadbalancingv2:modifyRule":
         groups = arguments["Actions"][0]["ForwardConfig"]["TargetGroups"]
         return f"{name} {'/'.join(str(group['Weight']) for group in groups)}"

@@ -6,6 +6,8 @@ from typing import Any
 from tests.campaign.account import ACCOUNT, ENDPOINT, GROUP, OLD, REGION, Account, boto3_dynamodb
 from tests.campaign.deploy import Deploy
 from tests.campaign.machine import PREFIX, Fault, Run, run
+from tests.passed import put_passed
+from tests.signing import KEY
 
 from mlops_constructs.retraining._registration import Registration
 from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment
@@ -153,7 +155,9 @@ class Retrain:
             "reason": "beats last_week" if self.verdict == "PASSED" else "loses against last_week",
             "may_approve": self.may_approve,
             "rest": "" if self.may_approve else "paused",
-            "gate_uri": "s3://artifacts/g",
+            "gate_uri": put_passed(self.account.client("s3"), execution=self.name),
+            "signing_key": KEY,
+            "code": event["code"],
             "artifact_sha256": "a" * 64,
             "model_sha256": "b" * 64,
             "signature_sha256": "9" * 64,

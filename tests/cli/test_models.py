@@ -1,11 +1,14 @@
 """``mlops models`` against an embedded cloud with IAM."""
 
+import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.signing import SigningKms
 
 from mlops_local import cloud
 from mlops_runtime.contracts import canonical_json
@@ -13,6 +16,7 @@ from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, Gat
 from mlops_runtime.registry.approval import ApprovalRule, bound_by
 from mlops_runtime.registry.entry import RegistryEntry, registry_parameter
 from mlops_runtime.registry.package import package_request, registered_metadata
+from mlops_runtime.rollout.archive_signature import archive_signature, signed_message
 
 GROUP, BUCKET = "demand-forecast", "artifacts"
 TRUST = {
@@ -264,3 +268,49 @@ def test_a_group_that_no_stack_published_is_listed_by_name(registry: Registry, m
 
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.strip() == "no package is registered in elsewhere yet"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A signed archive with its signature and the public key beside it."""
+    kms, digest = SigningKms(), hashlib.sha256(b"archive").hexdigest()
+    signature = base64.b64decode(kms.sealer.sign(signed_message(digest)))
+    (tmp_path / "model.tar.gz").write_bytes(b"archive")
+    (tmp_path / "model.sig").write_bytes(archive_signature(digest, signature, kms.public))
+    (tmp_path / "public-key.pem").write_text(kms.public.pem)
+    return tmp_path / "model.tar.gz"
+
+
+def _verified(in_process: Any, archive: Path) -> Any:
+    return in_process("models", "verify", archive, "--public-key", archive.with_name("public-key.pem"))
+
+
+def test_an_archive_is_verified_offline(in_process: Any, archive: Path) -> None:
+    """With nothing but the three files."""
+    found = _verified(in_process, archive)
+    digest = hashlib.sha256(b"archive").hexdigest()
+    assert found.returncode == 0
+    assert found.stdout.startswith(f"{archive} is what was signed, {digest}, with the key ")
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (lambda archive: archive.write_bytes(b"Archive"), "it was changed, or is of another package"),
+        (lambda archive: archive.with_name("model.sig").write_bytes(b"{}"), "is not a signature of an archive"),
+        (lambda archive: archive.with_name("model.sig").unlink(), "must be files that can be read"),
+        (lambda archive: archive.unlink(), "must be files that can be read"),
+        (
+            lambda archive: archive.with_name("public-key.pem").write_text(SigningKms().public.pem),
+            "it is not as the recorder writes a signature with this key",
+        ),
+    ],
+)
+def test_fails_on_what_is_not_what_was_signed(
+    in_process: Any, archive: Path, change: Callable[[Path], Any], finding: str
+) -> None:
+    """Archive, signature or key."""
+    change(archive)
+    found = _verified(in_process, archive)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert finding in found.stderr

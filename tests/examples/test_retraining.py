@@ -53,11 +53,14 @@ from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
-from mlops_runtime.contracts.rollout import LivePointer, Outcome
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, Outcome
 from mlops_runtime.features.announce import unit_bus
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.lock import write_lock
 from mlops_runtime.jobs.arguments import split_argument
+from mlops_runtime.registry.package import read_package
+from mlops_runtime.rollout.archive_signature import signature_uri, signed_digest
+from mlops_runtime.rollout.public_key import PublicKey
 from mlops_runtime.rollout.record import AuditChain
 from mlops_runtime.rollout.seals import Sealer
 from mlops_runtime.rollout.table import RolloutTable
@@ -297,6 +300,26 @@ class Sample:
     def _upload(self, name: str, content: bytes) -> None:
         self.loop.s3.put_object(Bucket=self.outputs["ArtifactsBucket"], Key=f"exports/sales/{name}", Body=content)
 
+    def preflight(self, package: str) -> dict[str, Any]:
+        """Return what preflight answers to a request for the approval of a package."""
+        functions = self.cloud.client("lambda").get_paginator("list_functions").paginate()
+        (name,) = [
+            f["FunctionName"] for page in functions for f in page["Functions"] if "Preflight" in f["FunctionName"]
+        ]
+        request = DeployRequest(
+            reason=DeployReason.APPROVAL,
+            requested_by="ann",
+            requested_at=self.now().isoformat(),
+            model_package_arn=package,
+        )
+        event = {
+            "request": to_dict(request),
+            "execution": f"{self.outputs['DeployMachineArn']}:x",
+            "now": self.now().isoformat(),
+        }
+        answer = self.cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
+        return dict(json.loads(answer["Payload"].read()))
+
     def retrain(self, reason: str) -> dict[str, Any]:
         """Ask for a retraining from S3 and return the output of its execution."""
         seen = {e["executionArn"] for e in self.loop.executions("RetrainMachineArn")}
@@ -458,6 +481,45 @@ def test_no_training_set_role_writes_over_tables_or_manifests(sample: Sample) ->
         for file in ("data/a.parquet", "metadata/a.avro", "metadata/snap-1.avro"):
             assert not _may(sample, name, "s3:PutObject", f"arn:aws:s3:::{folder}/{file}"), (name, file)
             assert not _may(sample, name, "s3:PutObject", f"arn:aws:s3:::{folder}/{file}", once=True), (name, file)
+
+
+def test_what_passed_is_signed_and_nobody_else_can_sign(sample: Sample) -> None:
+    """The recorder's signature lies beside the archive, once; the package names key and code, as the training job had it."""
+    package = sample.loop.newest_package()
+    spec = read_package(package).spec
+    entry = sample.loop.entry()
+    key = PublicKey(der=sample.cloud.client("kms").get_public_key(KeyId=entry.signing_key)["PublicKey"])
+    bucket, _, place = signature_uri(spec.artifact_uri).removeprefix("s3://").partition("/")
+    assert spec.signing_key == entry.signing_key
+    assert (
+        signed_digest(sample.loop.s3.get_object(Bucket=bucket, Key=place)["Body"].read(), key) == spec.artifact_sha256
+    )
+    (job,) = sample.loop.sagemaker.list_training_jobs(NameContains=f"{UNIT}-{MODEL}-")["TrainingJobSummaries"]
+    described = sample.loop.sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+    channels = {c["ChannelName"]: c["DataSource"]["S3DataSource"]["S3Uri"] for c in described["InputDataConfig"]}
+    assert spec.code == channels["code"]
+
+    roles = [role["RoleName"] for page in _roles(sample) for role in page["Roles"]]
+    signature, other = f"arn:aws:s3:::{bucket}/{place}", f"arn:aws:s3:::{bucket}/models/{UNIT}-{MODEL}/next/model.sig"
+    for name in roles:
+        assert not _may(sample, name, "s3:PutObject", signature), name
+        assert not _may(sample, name, "s3:DeleteObject", signature), name
+    signers = [name for name in roles if _may(sample, name, "s3:PutObject", other, once=True)]
+    assert len(signers) == 1
+    assert "Record" in signers[0]
+
+
+def test_a_replaced_archive_gets_no_traffic(sample: Sample) -> None:
+    """Whatever its package is: preflight names what lies there and what was signed."""
+    package = sample.loop.newest_package()
+    uri = read_package(package).spec.artifact_uri
+    bucket, _, place = uri.removeprefix("s3://").partition("/")
+    kept = sample.loop.s3.get_object(Bucket=bucket, Key=place)["Body"].read()
+    for content, reason in ((kept + b"\0", "now; signed was"), (kept, "is PendingManualApproval")):
+        sample.loop.s3.put_object(Bucket=bucket, Key=place, Body=content, ChecksumAlgorithm="SHA256")
+        plan = sample.preflight(package["ModelPackageArn"])
+        assert plan["action"] == "refuse"
+        assert reason in plan["reason"]
 
 
 def _roles(sample: Sample) -> Any:

@@ -1,5 +1,8 @@
 """Copies that write only where nothing is."""
 
+import base64
+import hashlib
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -52,3 +55,24 @@ def test_a_role_may_be_held_to_conditional_writes(cloud, make_role, acting_as, a
             write(IfNoneMatch="*")
     with pytest.raises(ClientError, match="AccessDenied"):
         s3.create_multipart_upload(Bucket=unique, Key="parts")
+
+
+def test_a_copy_has_the_hash_of_the_whole(cloud, unique):
+    """Made by S3 with the algorithm that the request names, else with the source's; an object without one has none.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html (x-amz-checksum-algorithm)
+    """
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=unique)
+    s3.put_bucket_versioning(Bucket=unique, VersioningConfiguration={"Status": "Enabled"})
+    source = {"Bucket": unique, "Key": "a"}
+    s3.put_object(**source, Body=b"one")
+    for name, algorithm in (("plain", {}), ("hashed", {"ChecksumAlgorithm": "SHA256"})):
+        s3.copy_object(Bucket=unique, Key=name, CopySource=source, **algorithm)
+    s3.copy_object(Bucket=unique, Key="again", CopySource={"Bucket": unique, "Key": "hashed"})
+
+    heads = {n: s3.head_object(Bucket=unique, Key=n, ChecksumMode="ENABLED") for n in ("plain", "hashed", "again")}
+    wanted = base64.b64encode(hashlib.sha256(b"one").digest()).decode()
+    assert [head.get("ChecksumSHA256") for head in heads.values()] == [None, wanted, wanted]
+    assert heads["hashed"]["ChecksumType"] == "FULL_OBJECT"
+    assert "ChecksumSHA256" not in s3.head_object(Bucket=unique, Key="hashed")

@@ -25,11 +25,12 @@ class EksAccess(RolloutAccess):
     rule_arn: str
 
     def preflight(self) -> list[iam.PolicyStatement]:
-        """Read package, spec, row, weights, alarms, whether the unit rests; the slots by the cluster's own right."""
+        """Read package, archive, spec, row, records, weights, alarms, whether the unit rests; slots by the cluster's own right."""
         return [
             *self.business_unit.automation_statements(),
             self._table("dynamodb:GetItem"),
             self._specs("s3:GetObject"),
+            *self._evidence(),
             key_statement(self.business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
             self._package(),
             *look_statements(self.cluster),
@@ -37,8 +38,8 @@ class EksAccess(RolloutAccess):
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
-        """Read what serves, append to the audit chain, move the live pointer."""
-        return [*self._audit(), self._package(), self._gates(), *look_statements(self.cluster)]
+        """Read what serves, append to the audit chain, move the live pointer; sign the archives that gates passed."""
+        return [*self._audit(), self._package(), *self._sign_archives(), *look_statements(self.cluster)]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
         """Lock, call the functions, shift the weights of the one rule, watch alarms and targets, clean up, announce."""

@@ -31,6 +31,7 @@ from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.retraining.jobs import CHARACTERS_OF_NAME
 from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
+from mlops_runtime.rollout.archive_signature import ARCHIVE_FILE
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -231,7 +232,7 @@ class RetrainingAccess:
             _objects("s3:PutObject", self._artifacts("gates")),
             iam.PolicyStatement(
                 actions=["s3:PutObject"],
-                resources=[self._artifacts("models")],
+                resources=[self.business_unit.artifacts.arn_for_objects(f"models/{self.pipeline}/*/{ARCHIVE_FILE}")],
                 conditions={"Null": {"s3:if-none-match": "false"}},
             ),
             key_statement(self.business_unit.key, services=["s3"]),

@@ -23,6 +23,8 @@ _FROM_GATE = (
     "evaluation_uri",
     "evaluation_sha256",
     "baseline_sha256",
+    "signing_key",
+    "code",
     "container_fields",
     "container_sha256",
 )

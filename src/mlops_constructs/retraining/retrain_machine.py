@@ -21,6 +21,8 @@ from mlops_runtime.contracts.retraining import EvaluationPlan
 
 # SageMaker may take this long to find instances and to copy data, besides the job's own run time
 _JOB_GRACE_SECONDS = 1800
+# where the job had its code from, as SageMaker describes the job
+_CODE_THAT_RAN = "{% $states.result.InputDataConfig[ChannelName = 'code'].DataSource.S3DataSource.S3Uri & '' %}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +183,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             training_job(jobs, script=plan.script, code_uri=plan.code_uri, step=step),
             "Keep",
             jobs.maximum if jobs.maximum_wait is None else jobs.maximum_wait,
-            {"trained": "{% $states.result.ModelArtifacts.S3ModelArtifacts %}"},
+            {"trained": "{% $states.result.ModelArtifacts.S3ModelArtifacts %}", "code": _CODE_THAT_RAN},
         ),
         # what is measured, registered and served lies where no training can write
         "Keep": invoke(
@@ -225,6 +227,7 @@ def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
                 "now": NOW,
                 "image": plan.registration.image_uri,
                 "artifact_uri": "{% $artifact %}",
+                "code": "{% $code %}",
             },
             partition=partition,
             next_state="IsBetter",
@@ -232,7 +235,15 @@ def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             assign={"gate": "{% $states.result.Payload %}", "reason": "{% $states.result.Payload.reason %}"},
             timeout=330,
         ),
-        "IsBetter": choose(("$gate.verdict = 'PASSED'", "Register"), default="Reject"),
+        "IsBetter": choose(("$gate.verdict = 'PASSED'", "Sign"), default="Reject"),
+        # the recorder alone may use the key; it reads again what the gate decided and on what
+        "Sign": invoke(
+            plan.record_arn,
+            {"gate_uri": "{% $gate.gate_uri %}"},
+            partition=partition,
+            next_state="Register",
+            catch="Caught",
+        ),
         "Reject": _record(plan, "REJECTED", partition=partition, next_state="Rejected", catch="Caught"),
         "Rejected": assign("Release", outcome="REJECTED"),
     }

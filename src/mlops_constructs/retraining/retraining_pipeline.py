@@ -336,6 +336,7 @@ class RetrainingPipeline(Construct):
                 "GATE": canonical_json(gate).decode(),
                 "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
                 "PIPELINE": self._pipeline,
+                "SIGNING_KEY": self._unit.signing_key.key_arn,
                 **self._unit.automation_environment,
             },
             statements=self._access.gate(),

@@ -15,6 +15,7 @@ from mlops_constructs._sagemaker import SERVICE, alarm_arn, describe_alarms_stat
 from mlops_constructs.model_registry import ModelRegistry
 from mlops_constructs.rollout.scaling import scaling_statements
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.rollout.archive_signature import SIGNATURE_FILE
 from mlops_runtime.rollout.fleet_alarms import ABORT
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ class RolloutAccess:
         return [self.serving.instance_type, *(variant.instance_type for variant in self.serving.variants or ())]
 
     def preflight(self) -> list[iam.PolicyStatement]:
-        """Read package, spec, endpoint, row, records, alarms, whether the unit rests, and what executions that died have left."""
+        """Read package, archive, spec, endpoint, row, records, alarms, whether the unit rests, and what the dead have left."""
         return [
             *self.business_unit.automation_statements(),
             self._table("dynamodb:GetItem"),
             self._specs("s3:GetObject"),
-            self._records(),
+            *self._evidence(),
             key_statement(self.business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
             self._describe(),
             *self._find_made(),
@@ -63,8 +64,8 @@ class RolloutAccess:
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
-        """Read what serves, append to the audit chain, move the live pointer."""
-        return [*self._audit(), self._describe(), self._gates()]
+        """Read what serves, append to the audit chain, move the live pointer; sign the archives that gates passed."""
+        return [*self._audit(), self._describe(), *self._sign_archives()]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
         """Lock, call the functions, make models, configs and the endpoint, watch it, clean up, announce."""
@@ -160,9 +161,33 @@ class RolloutAccess:
             return []
         return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
 
-    def _records(self) -> iam.PolicyStatement:
-        objects = self.business_unit.audit_bucket.arn_for_objects(f"audit/{self.endpoint_name}/*")
-        return iam.PolicyStatement(actions=["s3:GetObject"], resources=[objects])
+    def _evidence(self) -> list[iam.PolicyStatement]:
+        """What the chain says of a container, and an archive with its signature."""
+        unit, name = self.business_unit, self.endpoint_name
+        objects = [
+            unit.audit_bucket.arn_for_objects(f"audit/{name}/*"),
+            unit.artifacts.arn_for_objects(f"models/{name}/*"),
+        ]
+        return [iam.PolicyStatement(actions=["s3:GetObject"], resources=objects), self._public_key()]
+
+    def _sign_archives(self) -> list[iam.PolicyStatement]:
+        """Read what a gate decided and on what, and write each signature once; a pipeline may have another name than its endpoint.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        """
+        objects = self.business_unit.artifacts.arn_for_objects
+        return [
+            iam.PolicyStatement(
+                actions=["s3:GetObject"],
+                resources=[objects(f"{folder}/*") for folder in ("evaluations", "gates", "models")],
+            ),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[objects(f"models/*/{SIGNATURE_FILE}")],
+                conditions={"Null": {"s3:if-none-match": "false"}},
+            ),
+            self._public_key(),
+        ]
 
     def _audit(self) -> list[iam.PolicyStatement]:
         return [
@@ -177,11 +202,8 @@ class RolloutAccess:
             key_statement(self.business_unit.key, services=["dynamodb"]),
         ]
 
-    def _gates(self) -> iam.PolicyStatement:
-        """What gates decided, which a passport names."""
-        return iam.PolicyStatement(
-            actions=["s3:GetObject"], resources=[self.business_unit.artifacts.arn_for_objects("gates/*")]
-        )
+    def _public_key(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[self.business_unit.signing_key.key_arn])
 
     def _volumes(self) -> list[iam.PolicyStatement]:
         """The volumes of the endpoint's instances, where they take a key.

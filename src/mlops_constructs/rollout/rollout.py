@@ -197,6 +197,7 @@ class Rollout(Construct):
                 "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
                 "AUDIT_BUCKET": self._unit.audit_bucket.bucket_name,
                 "MODEL_PACKAGE_GROUP": self._registry.group_name,
+                "SIGNING_KEY": self._unit.signing_key.key_arn,
                 **self._unit.automation_environment,
                 **self._registry.approval_environment,
                 **self._environment,
@@ -216,6 +217,7 @@ class Rollout(Construct):
             environment={
                 "ENDPOINT": self._endpoint_name,
                 "ROLLOUT_TABLE": self._table.table_name,
+                "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
                 **self._unit.audit_environment,
                 **self._environment,
             },

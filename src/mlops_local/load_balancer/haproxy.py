@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlops_local.load_balancer.routing import Address, Routing, Rule, expression, thresholds
+from mlops_local.load_balancer.routing import OWN_SITES, Address, Listener, Routing, Rule, expression, thresholds
 
 LOGGER = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ def configuration(routing: Routing, *, descriptors: Mapping[int, int], admin: in
             f"frontend l{number}",
             f"  bind fd@{descriptors[listener.port]}",
             f"  http-request set-var(txn.n) rand({_TOP})",
+            *_refusals(listener),
         ]
         for index, rule in enumerate(listener.rules):
             variables = [f"l{number}r{index}g{place}" for place in range(len(rule.groups))]
@@ -73,6 +74,18 @@ def configuration(routing: Routing, *, descriptors: Mapping[int, int], admin: in
             f"  server-template t 1-{_SLOTS} 127.0.0.1:1 disabled",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _refusals(listener: Listener) -> list[str]:
+    """Refuse what ``Listener.is_foreign`` is of, before any rule."""
+    deny = "  http-request deny deny_status 403 if"
+    return [
+        "  http-request set-var(txn.host) req.hdr(host)",
+        "  http-request set-var(txn.origin) str(http://),concat(,txn.host)",
+        f"{deny} {{ req.hdr(host) -m found }} !{{ req.hdr(host),lower -m reg {_quoted(f'^{listener.names}$')} }}",
+        f"{deny} {{ req.hdr(origin) -m found }} !{{ req.hdr(origin),strcmp(txn.origin) eq 0 }}",
+        f"{deny} {{ req.hdr(sec-fetch-site) -m found }} !{{ req.hdr(sec-fetch-site) -m str {' '.join(OWN_SITES)} }}",
+    ]
 
 
 def _fixed(routing: Routing) -> list[str]:

@@ -134,6 +134,12 @@ class Proxy:
         if fields.get(b"expect", b"").lower() == b"100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await _body(fields, reader)
+        named = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields.items()}
+        listener = next((row for row in self.routing.listeners if row.port == port), None)
+        if listener is not None and listener.is_foreign(named):
+            writer.write(_made(403, "text/plain", b""))
+            await writer.drain()
+            return False
         stays = fields.get(b"connection", b"").lower() != b"close"
         chosen = self.choose(port, fields.get(b"host", b"").decode("latin-1").split(":")[0], path.split("?")[0])
         if isinstance(chosen, Rule):

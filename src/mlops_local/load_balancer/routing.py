@@ -1,12 +1,16 @@
 """What a load balancer does with a request, as data: listeners, rules in their order, weighted groups, targets in rotation."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlops_local.egress.hosts import endpoint_domains
 from mlops_runtime import wildcards
 
+# https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; an address that the user typed is of no site
+OWN_SITES = ("none", "same-origin")
 Address = tuple[str, int]
 
 
@@ -40,6 +44,31 @@ class Listener:
     port: int
     rules: tuple[Rule, ...]
 
+    @property
+    def names(self) -> str:
+        """Names that requests may ask for, as a regular expression of ``Host`` in lower case: this machine's, AWS's, its rules'.
+
+        Any other is of whoever pointed it at 127.0.0.1, as a page in a browser that rebinds its own name.
+        """
+        return rf"({'|'.join((_known_names(), *map(expression, self._hosts)))})(:[0-9]+)?"
+
+    @property
+    def _hosts(self) -> tuple[str, ...]:
+        return tuple(sorted({host.lower() for rule in self.rules for host in rule.hosts}))
+
+    def is_foreign(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a request is a page's of another site or port, or asks for a foreign name; see ``origins``.
+
+        Args:
+            headers: The request's, with lower-case names. What sends no ``Host`` is not a browser.
+        """
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name = re.sub(r":[0-9]+$", "", host.lower())
+        is_known = re.fullmatch(_known_names(), name) or any(wildcards.matches(each, name) for each in self._hosts)
+        if host and not is_known:
+            return True
+        return origin not in (None, f"http://{host}") or headers.get("sec-fetch-site", "none") not in OWN_SITES
+
 
 @dataclass(frozen=True, slots=True)
 class Routing:
@@ -54,6 +83,12 @@ class Routing:
             (listener.port, [(r.paths, r.hosts, tuple(name for name, _ in r.groups), r.fixed) for r in listener.rules])
             for listener in self.listeners
         ]
+
+
+@functools.cache
+def _known_names() -> str:
+    domains = "|".join(re.escape(domain) for domain in sorted(endpoint_domains()))
+    return rf"127\.0\.0\.1|\[::1\]|([a-z0-9-]+\.)*localhost|([a-z0-9-]+\.)+({domains})"
 
 
 def expression(pattern: str) -> str:

@@ -38,6 +38,8 @@ class ModelPackageSpec:
 
     ``image`` is named by digest; ``artifact_sha256`` is of ``model.tar.gz``, ``model_sha256`` of ``model.onnx``, which the
     server compares before it loads. ``baseline_sha256`` is of the baseline's bytes, which the monitors compare before they decide.
+    ``signing_key`` is the ARN of the key that signed the archive, ``model.sig`` beside it the signature; without one nothing has.
+    ``code`` is the address of the training code, as the training job had it.
     """
 
     group: str
@@ -53,6 +55,8 @@ class ModelPackageSpec:
     content_types: tuple[str, ...] = ("application/json", "text/csv")
     package_arn: str | None = None
     baseline_sha256: str | None = None
+    signing_key: str | None = None
+    code: str | None = None
     format: Literal["mlops.model-package/1"] = "mlops.model-package/1"
 
 

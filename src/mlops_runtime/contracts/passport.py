@@ -21,8 +21,9 @@ class Passport:
 
     ``image``, ``artifact_sha256``, ``model_sha256`` and ``environment`` are what the package's container is made of,
     ``container_sha256`` is of the whole of it. ``approver`` is whom SageMaker names, ``golden_sha256`` of the golden requests that
-    this very container has passed, ``training_execution`` the execution that trained and registered it. What is missing is null,
-    and ``not_recorded`` says why, by the field's name.
+    this very container has passed, ``training_execution`` the execution that trained and registered it, ``code`` the address,
+    by its hash, of the training code that SageMaker says the job ran, ``signing_key`` the key that signed the archive once a gate
+    had passed it. What is missing is null, and ``not_recorded`` says why, by the field's name.
     """
 
     endpoint: str
@@ -40,6 +41,7 @@ class Passport:
     training_set_id: str | None = None
     training_execution: str | None = None
     code: str | None = None
+    signing_key: str | None = None
     evaluation_uri: str | None = None
     gate: PassportGate | None = None
     approver: str | None = None

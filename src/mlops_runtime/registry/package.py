@@ -14,10 +14,10 @@ from mlops_runtime.contracts.model import ModelPackageSpec
 MODEL_SHA256 = "MLOPS_MODEL_SHA256"  # what the server compares model.onnx with before it loads it
 METADATA = ("artifact_sha256", "model_sha256", "training_set_id", "execution", "baseline_uri", "evaluation_uri")
 # what a package of ours also carries; one that was registered otherwise may be without
-OPTIONAL = ("baseline_sha256",)
-# what a package is bound by besides its container; the hashes of the evaluation's and the baseline's bytes where there are any
+OPTIONAL = ("baseline_sha256", "signing_key", "code")
+# what a package is bound by besides its container; hashes of evaluation and baseline, signing key and code where there are any
 BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri")
-ALSO_BOUND = ("evaluation_sha256", "baseline_sha256")
+ALSO_BOUND = ("evaluation_sha256", *OPTIONAL)
 ABSENT = "none"  # what registration says where the evaluation has none: the registry takes no empty text
 CONTAINER_SHA256 = "container_sha256"
 CONTAINER_FIELDS = "container_fields"
@@ -107,7 +107,10 @@ def package_changes(container: Mapping[str, Any], metadata: Mapping[str, str]) -
     now = _fields(container)
     differing = [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
     named = [f"{name} is now {_shown(container.get(name))}" for name in differing]
-    what = ", ".join(named) or "its digests, evaluation, baseline or training set are not those it was registered with"
+    what = (
+        ", ".join(named)
+        or "its digests, evaluation, baseline, training set, code or signing key are not those it was registered with"
+    )
     return [
         f"it was changed after it was registered: {what}; registered was {registered}, it is {present}; register it again"
     ]

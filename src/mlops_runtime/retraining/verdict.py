@@ -38,6 +38,7 @@ class Judge:
         bucket: Artifacts bucket.
         pipeline: Its name.
         spec: When a candidate may be registered.
+        signing_key: ARN of the key that the archive of a candidate that passes is signed with.
         automation: Whether the unit's automation rests.
     """
 
@@ -45,10 +46,11 @@ class Judge:
     bucket: str
     pipeline: str
     spec: GateSpec
+    signing_key: str
     automation: "Automation"
 
     def judge(
-        self, evaluation_uri: str, execution: str, now: datetime, *, image: str, artifact_uri: str
+        self, evaluation_uri: str, execution: str, now: datetime, *, image: str, artifact_uri: str, code: str
     ) -> dict[str, Any]:
         """Return verdict, reason, and the package's container and metadata; write ``gates/<pipeline>/<execution>.json``.
 
@@ -58,6 +60,7 @@ class Judge:
             now: The time in the cloud.
             image: Image that would serve, by digest.
             artifact_uri: What was evaluated, where nobody writes it a second time.
+            code: Where the training job had its code from, as SageMaker describes the job; empty if it had none.
 
         Raises:
             EvaluationUriError: If it lies elsewhere than under ``evaluations/<pipeline>/``.
@@ -85,6 +88,8 @@ class Judge:
             "evaluation_uri": evaluation_uri,
             "evaluation_sha256": digest,
             "baseline_sha256": evaluation.baseline_sha256 or ABSENT,
+            "signing_key": self.signing_key,
+            "code": code or ABSENT,
         }
         container = {
             "Image": image,

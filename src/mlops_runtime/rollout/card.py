@@ -7,6 +7,7 @@ _ROWS = (
     ("Container", "container_sha256"),
     ("Image", "image"),
     ("Artefact (SHA-256)", "artifact_sha256"),
+    ("Artefact signed with", "signing_key"),
     ("Model (SHA-256)", "model_sha256"),
     ("Baseline (SHA-256)", "baseline_sha256"),
 )

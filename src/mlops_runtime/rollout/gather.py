@@ -23,6 +23,7 @@ from mlops_runtime.rollout.promotions import promotion
 from mlops_runtime.rollout.quota import Quotas
 from mlops_runtime.rollout.record import read_record
 from mlops_runtime.rollout.serving import Serving, Version, read_description, read_serving, read_version
+from mlops_runtime.rollout.signed_archives import SignedArchives
 from mlops_runtime.rollout.succession import way_back
 from mlops_runtime.rollout.table import RolloutTable
 from mlops_runtime.rollout.tags import ENDPOINT_TAG, version_name
@@ -47,6 +48,7 @@ class Sources:
         audit_bucket: Bucket of the audit chain.
         automation: The unit's freeze calendar and pause.
         rule: Whose approvals count.
+        archives: Archives of models and their signatures.
         slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
     """
 
@@ -59,6 +61,7 @@ class Sources:
     audit_bucket: str
     automation: Automation
     rule: ApprovalRule
+    archives: SignedArchives
     slots: SlotReader | None = None
 
     @classmethod
@@ -83,6 +86,7 @@ class Sources:
             audit_bucket=environ["AUDIT_BUCKET"],
             automation=Automation.from_environment(environ, dynamodb),
             rule=ApprovalRule.from_environment(environ),
+            archives=SignedArchives.from_environment(environ, client),
             slots=slots,
         )
 
@@ -122,6 +126,7 @@ class Sources:
             facts,
             package=package,
             approval=self._approval(package, registered, now),
+            signature=() if registered is None else self.archives.problems(registered.spec),
             promotion=self._promotion(request, row, registered),
             alarm_states=alarm_states(self.cloudwatch, watched),
             leftovers=self._leftovers(row, facts, execution),

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MOST_BYTES = 1_000_000  # of a gate's result; a longer one is not read to its end and is not JSON then
-_OF_THE_RECORD = ("code", "container_sha256", "golden_sha256", "spec_sha256", "template_sha256")
+_OF_THE_RECORD = ("container_sha256", "golden_sha256", "spec_sha256", "template_sha256")
 _NO_PACKAGE = "what serves has no package, or one that cannot be read"
 _WHY = {
-    "code": "a package names no revision of its training code; its image and the execution that trained it are named",
-    "template_sha256": "the recorder has no right to read the stack's template; spec_sha256 is of what the stack asks for",
+    "code": "the package was registered without the address of its training code",
+    "signing_key": "the package was registered without a signature: no gate passed its archive",
+    "template_sha256": "no template names its own hash, and the unit's network does not reach CloudFormation; what the stack asks "
+    "for has spec_sha256",
     "container_sha256": "the deployment's plan did not give the container's hash",
     "golden_sha256": "no golden requests were passed by this container",
     "baseline_sha256": "the package was registered without the hash of its baseline",
@@ -63,7 +65,8 @@ def passport_of(
         "baseline_sha256": spec and spec.baseline_sha256,
         "training_set_id": spec and spec.training_set_id,
         "training_execution": spec and spec.execution,
-        "code": None,
+        "code": spec and spec.code,
+        "signing_key": spec and spec.signing_key,
         "evaluation_uri": spec and spec.evaluation_uri,
         "gate": None if spec is None or isinstance(gate, str) else _gate(gate, spec.evaluation_uri),
         "approver": None if package is None else package.approved_by,

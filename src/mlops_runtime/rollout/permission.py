@@ -58,9 +58,10 @@ def settled(serving: Serving | None, *, never_served: bool = False) -> Serving |
 def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
     """Return the package that the request is about, if the registry says that it may be deployed.
 
-    An approval counts only if an approver gave it in time for what the package holds now. A way back leads only to a container that
-    the audit chain shows as promoted: it went through that, and a rule that changed since must not keep anybody from it. A spec
-    deploys anew what the live pointer names by its hash; what serves and was never promoted needs an approval that counts.
+    Its archive must be what was signed, if it says that it was. An approval counts only if an approver gave it in time for what the
+    package holds now. A way back leads only to a container that the audit chain shows as promoted: it went through that, and a rule
+    that changed since must not keep anybody from it. A spec deploys anew what the live pointer names by its hash; what serves and
+    was never promoted needs an approval that counts.
 
     Raises:
         RefusedError: If it does not exist, belongs elsewhere, or is not approved.
@@ -71,6 +72,8 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
     package = read_package(facts.package)
     if package.spec.group != facts.group:
         raise RefusedError(f"model package {package.arn} belongs to group {package.spec.group!r}, not {facts.group!r}")
+    if facts.signature:
+        raise RefusedError(f"the archive of {package.arn} is not what was signed: {'; '.join(facts.signature)}")
     if not package.is_approved:
         raise RefusedError(f"model package {package.arn} is {package.approval} ({package.status}); approve it first")
     if request.reason is DeployReason.APPROVAL:

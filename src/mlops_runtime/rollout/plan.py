@@ -84,6 +84,7 @@ class Facts:
         frozen: Which freeze window holds now.
         rests: Why automatic work rests now.
         approval: Why the package's approval does not count.
+        signature: Why the package's archive is not what was signed.
         promotion: The record that shows the package's very container as promoted.
         slots: Both slots, where the endpoint is served on EKS.
         spec_stored: When the desired spec was stored last.
@@ -103,6 +104,7 @@ class Facts:
     frozen: str | None = None
     rests: str | None = None
     approval: tuple[str, ...] = ()
+    signature: tuple[str, ...] = ()
     promotion: AuditRecord | None = None
     slots: Slots | None = None
     spec_stored: datetime | None = None

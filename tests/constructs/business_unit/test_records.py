@@ -14,14 +14,14 @@ def _policy(demand: Any, name: str) -> dict[str, Any]:
     return {statement["Sid"]: statement for statement in statements}
 
 
-def _statements(demand: Any, action: str) -> dict[str, dict[str, Any]]:
-    """Statements of roles' policies that allow an action, by the policy's logical id."""
+def _statements(demand: Any, action: str, place: str = "") -> dict[str, dict[str, Any]]:
+    """Statements of roles' policies that allow an action at a place, by the policy's logical id."""
     return {
         name: statement
         for name, policy in demand.resources("AWS::IAM::ManagedPolicy").items()
         if not name.startswith("UnitBoundary")
         for statement in policy["PolicyDocument"]["Statement"]
-        if action in _listed(statement)
+        if action in _listed(statement) and place in json.dumps(statement["Resource"])
     }
 
 
@@ -56,10 +56,7 @@ def test_recorders_alone_sign_and_publish(demand: Any) -> None:
         for name, role in demand.resources("AWS::IAM::Role").items()
         if {"Key": "mlops:recorder", "Value": "demand"} in role.get("Tags", [])
     }
-    signing, publishing = (
-        _statements(demand, "kms:Sign"),
-        {name for name, s in _statements(demand, "s3:PutObject").items() if "/heads/" in json.dumps(s["Resource"])},
-    )
+    signing, publishing = _statements(demand, "kms:Sign"), set(_statements(demand, "s3:PutObject", "/heads/"))
 
     assert len(tagged) == 2
     assert all("Record" in name or "ServingSpec" in name for name in tagged)
@@ -68,6 +65,16 @@ def test_recorders_alone_sign_and_publish(demand: Any) -> None:
     for statement in signing.values():
         assert "SigningKey" in json.dumps(statement["Resource"])
         assert statement["Condition"] == {"StringEquals": {"kms:SigningAlgorithm": "ECDSA_SHA_256"}}
+
+
+def test_signatures_of_archives_are_written_once_by_the_recorder_alone(demand: Any) -> None:
+    """And archives by the gate's function, which writes no signature."""
+    written = _statements(demand, "s3:PutObject", "/models/")
+    ends = {name: json.dumps(s["Resource"]).rpartition("/")[2] for name, s in written.items()}
+    assert sorted(ends.values()) == ['model.sig"]]}', 'model.tar.gz"]]}']
+    for name, statement in written.items():
+        assert ("Record" if "sig" in ends[name] else "Gate") in name
+        assert statement["Condition"] == {"Null": {"s3:if-none-match": "false"}}
 
 
 def test_the_boundary_denies_signatures_to_all_other_roles(demand: Any) -> None:

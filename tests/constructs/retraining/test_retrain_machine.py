@@ -97,6 +97,8 @@ GATE = {
     "evaluation_uri": "s3://artifacts/e",
     "evaluation_sha256": "e" * 64,
     "baseline_sha256": "8" * 64,
+    "signing_key": "arn:aws:kms:us-east-1:123456789012:key/1",
+    "code": "s3://assets/code.zip",
     "container_sha256": "f" * 64,
     "may_approve": True,
     "rest": "",
@@ -123,7 +125,7 @@ def aws(*, gate: dict[str, Any] = GATE, champion: str | None = None, fail: tuple
                 return {} if champion is None else {"Item": live}
             case "sagemaker:createTrainingJob.sync":
                 uri = f"{arguments['OutputDataConfig']['S3OutputPath']}/{arguments['TrainingJobName']}/output/model.tar.gz"
-                return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
+                return {"ModelArtifacts": {"S3ModelArtifacts": uri}, "InputDataConfig": arguments["InputDataConfig"]}
             case "sagemaker:createProcessingJob.sync" if arguments["ProcessingJobName"].endswith("-set"):
                 return {"ExitMessage": GATE["training_set_id"]}
             case "lambda:invoke" if "trained_uri" in arguments["Payload"]:
@@ -211,7 +213,10 @@ def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, 
     metadata = run.arguments("sagemaker:createModelPackage")["CustomerMetadataProperties"]
     assert metadata == {
         **{name: GATE[name] for name in ("artifact_sha256", "model_sha256", "training_set_id", "baseline_uri")},
-        **{name: GATE[name] for name in ("evaluation_uri", "evaluation_sha256", "baseline_sha256")},
+        **{
+            name: GATE[name]
+            for name in ("evaluation_uri", "evaluation_sha256", "baseline_sha256", "signing_key", "code")
+        },
         "container_fields": "Image=00000000",
         "container_sha256": "f" * 64,
         "execution": metadata["execution"],
@@ -220,6 +225,34 @@ def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, 
         "trigger": "alarm",
     }
     assert metadata["execution"].endswith(EXECUTION)
+
+
+def test_what_passed_is_signed_before_it_is_registered(run_machine: Any):
+    """By the recorder, which is told where the gate's result lies; without a signature nothing is registered."""
+    run = run_machine(MACHINE, REQUEST, aws())
+    calls = [
+        (name, arguments) for name, arguments in run.calls if name in ("lambda:invoke", "sagemaker:createModelPackage")
+    ]
+    assert calls[-2][1]["FunctionName"].endswith("record")
+    assert calls[-2][1]["Payload"] == {"gate_uri": "s3://artifacts/g"}
+    assert calls[-1][0] == "sagemaker:createModelPackage"
+
+
+def test_the_gate_gets_the_code_that_sagemaker_says_was_run(run_machine: Any):
+    """From the answer of the training job, not from the template; empty if it had none."""
+    for channels, code in (
+        ([{"ChannelName": "code", "DataSource": {"S3DataSource": {"S3Uri": "s3://ran.zip"}}}], "s3://ran.zip"),
+        ([], ""),
+    ):
+        given = aws()
+
+        def answer(name: str, arguments: dict[str, Any], given: Any = given, channels: Any = channels) -> Any:
+            found = given(name, arguments)
+            return found | {"InputDataConfig": channels} if name == "sagemaker:createTrainingJob.sync" else found
+
+        run = run_machine(MACHINE, REQUEST, answer)
+        (judged,) = [a["Payload"] for n, a in run.calls if n == "lambda:invoke" and "evaluation_uri" in a["Payload"]]
+        assert judged["code"] == code
 
 
 def test_while_automation_rests_what_passed_is_left_for_a_person(run_machine: Any):

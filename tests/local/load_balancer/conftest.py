@@ -139,3 +139,28 @@ def register(cloud: Cloud, slots: dict[str, Any], wait_for: Callable[..., Any]) 
         wait_for(lambda: states() == {"healthy"})
 
     return go
+
+
+# what a browser sends for pages of other sites and ports, and for a name that its owner points at 127.0.0.1
+FOREIGN = [
+    {"Host": "evil.example"},
+    {"Host": "127.0.0.1.evil.example"},
+    {"Host": "evil.example:80", "Origin": "http://evil.example:80"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+]
+OWN = [{}, {"Host": "localhost"}, {"Host": "b-1.us-east-1.elb.amazonaws.com"}, {"Sec-Fetch-Site": "none"}]
+
+
+def statuses(url: str, cases: list[dict[str, str]]) -> list[int]:
+    """Return the status of a request with each of some headers."""
+    found = []
+    for headers in cases:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+        connection.request("POST", "/invocations", b"{}", headers=headers)
+        found.append(connection.getresponse().status)
+        connection.close()
+    return found

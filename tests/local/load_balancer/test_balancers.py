@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.local.load_balancer.conftest import ask
+from tests.local.load_balancer.conftest import FOREIGN, OWN, ask, statuses
 
 from mlops_local.cloud import Cloud
 
@@ -44,6 +44,14 @@ def test_weights_are_shares_of_the_requests_and_a_shift_costs_none(
         assert {status for status, _ in answers} == {200}
         # five standard deviations of a share of 400
         assert abs(answers[200, "v2"] - 4 * green) <= 5 * (400 * green / 100 * (1 - green / 100)) ** 0.5
+
+
+def test_pages_of_other_sites_are_refused(slots: dict[str, Any], target: Any, register: Any) -> None:
+    """And foreign names: neither a page nor a name that its owner points at 127.0.0.1 has an effect."""
+    register("blue", target("v1"))
+    slots["set"](100, 0)
+    assert statuses(slots["url"], FOREIGN) == [403] * len(FOREIGN)
+    assert statuses(slots["url"], [*OWN, {"Origin": slots["url"]}]) == [200] * (len(OWN) + 1)
 
 
 def test_targets_come_and_go_under_load_without_an_error(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.local.load_balancer.conftest import SUBNETS, Target, ask
+from tests.local.load_balancer.conftest import FOREIGN, OWN, SUBNETS, Target, ask, statuses
 
 from mlops_local.load_balancer import metrics, relay
 from mlops_local.load_balancer.routing import Listener, Routing, Rule
@@ -67,6 +67,12 @@ def test_weights_are_followed_on_an_open_connection(running: dict[str, Any], wai
     found = [metrics.parse(running["lines"].recv(1000).decode()) for _ in range(40)]
     assert Counter(line.group for line in found if line)[GROUPS[0]] >= 20
     assert all(line is not None and line.is_answered and line.status == 200 for line in found)
+
+
+def test_pages_of_other_sites_are_refused(running: dict[str, Any]) -> None:
+    """And foreign names."""
+    assert statuses(running["url"], FOREIGN) == [403] * len(FOREIGN)
+    assert statuses(running["url"], [*OWN, {"Origin": running["url"]}]) == [200] * (len(OWN) + 1)
 
 
 def test_other_paths_get_the_fixed_response(running: dict[str, Any]) -> None:

@@ -15,7 +15,12 @@ from mlops_runtime.retraining.verdict import EvaluationUriError, Judge, time_of
 from mlops_runtime.rollout.table import RolloutTable
 
 URI = "s3://artifacts/evaluations/demand-forecast/one/evaluation.json"
-PLACE = {"image": "image@sha256:1", "artifact_uri": "s3://artifacts/models/demand-forecast/one/model.tar.gz"}
+PLACE = {
+    "image": "image@sha256:1",
+    "artifact_uri": "s3://artifacts/models/demand-forecast/one/model.tar.gz",
+    "code": "s3://assets/0123.zip",
+}
+SIGNING_KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
 
 
@@ -25,6 +30,7 @@ def _judge(world: World, windows: str = "[]") -> Judge:
         bucket="artifacts",
         pipeline="demand-forecast",
         spec=GateSpec(resamples=200),
+        signing_key=SIGNING_KEY,
         automation=Automation(
             freeze=read_freeze(f'{{"windows": {windows}}}'), table=RolloutTable(world.dynamodb, "rollout", "demand")
         ),

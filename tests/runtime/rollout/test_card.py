@@ -42,7 +42,7 @@ def test_a_card_names_every_fact_or_why_it_is_missing() -> None:
         "| Approved by | ann |",
     ):
         assert text in card
-    assert "| Code | not recorded: a package names no revision of its training code" in card
+    assert "| Code | not recorded: the package was registered without the address of its training code" in card
     assert card.count("not recorded: ") == len(passport.not_recorded)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World, record_of
-from tests.signing import SigningKms
+from tests.signing import KEY, SigningKms
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.model import GateResult, GateVerdict
@@ -68,7 +68,7 @@ def test_a_promotion_gets_one_signed_document(promoted: tuple[World, Claim]) -> 
     assert (passport.gate.verdict, passport.gate.uri) == ("PASSED", f"s3://artifacts/{GATES}")
     facts = to_dict(passport)
     assert {name for name in passport.not_recorded if facts.get(name) is not None} == set()
-    assert {"code", "template_sha256", "golden_sha256"} <= passport.not_recorded.keys()
+    assert {"code", "signing_key", "template_sha256", "golden_sha256"} <= passport.not_recorded.keys()
     assert all(reason for reason in passport.not_recorded.values())
     assert world.problems() == []
 
@@ -149,4 +149,8 @@ def test_hashes_of_container_and_golden_requests_are_the_records() -> None:
     made = record_of(1, GENESIS, container_sha256="c" * 64, golden_sha256="d" * 64, spec_sha256="e" * 64)
     passport = passport_of(made, package, {"ApprovalDescription": "good"}, GATE)
     assert (passport.container_sha256, passport.golden_sha256, passport.spec_sha256) == ("c" * 64, "d" * 64, "e" * 64)
-    assert set(passport.not_recorded) == {"code", "template_sha256"}
+    assert set(passport.not_recorded) == {"code", "signing_key", "template_sha256"}
+    spec = replace(PACKAGE, code="s3://assets/0123.zip", signing_key=KEY)
+    passport = passport_of(made, replace(package, spec=spec), {"ApprovalDescription": "good"}, GATE)
+    assert (passport.code, passport.signing_key) == ("s3://assets/0123.zip", KEY)
+    assert set(passport.not_recorded) == {"template_sha256"}

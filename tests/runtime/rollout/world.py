@@ -36,6 +36,7 @@ from mlops_runtime.rollout.gather import Sources
 from mlops_runtime.rollout.plan import Facts
 from mlops_runtime.rollout.record import AuditChain, Move
 from mlops_runtime.rollout.serving import read_description
+from mlops_runtime.rollout.signed_archives import SignedArchives
 from mlops_runtime.rollout.table import RolloutTable
 from mlops_runtime.rollout.tags import ENDPOINT_TAG
 
@@ -173,6 +174,7 @@ class World:
                 freeze=FreezeSpec(), table=RolloutTable(self.dynamodb, "automation", ENVIRONMENT["UNIT"])
             ),
             rule=ApprovalRule.from_environment(ENVIRONMENT),
+            archives=SignedArchives(s3=self.s3, bucket="artifacts", sealer=SIGNING_KMS.sealer),
         )
 
     def package(self, approval: str = "Approved", spec: ModelPackageSpec = PACKAGE, **changes: Any) -> str:
