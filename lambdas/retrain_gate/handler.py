@@ -32,5 +32,6 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     del context
     if "trained_uri" in event:
         return ARTIFACTS.keep(event["trained_uri"], event["execution"])
-    place = {name: event[name] for name in ("image", "artifact_uri", "code")}
-    return JUDGE.judge(event["evaluation_uri"], event["execution"], time_of(event["now"]), **place)
+    place = {name: event[name] for name in ("image", "artifact_uri")}
+    code = event.get("code", "")  # an execution that began before an update asks without
+    return JUDGE.judge(event["evaluation_uri"], event["execution"], time_of(event["now"]), code=code, **place)
