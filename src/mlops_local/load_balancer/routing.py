@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_local.egress.hosts import endpoint_domains
+from mlops_local.egress.hosts import Kind, endpoint_domains, kind
 from mlops_runtime import wildcards
 
 # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; an address that the user typed is of no site
@@ -64,8 +64,8 @@ class Listener:
         """
         host, origin = headers.get("host", ""), headers.get("origin")
         name = re.sub(r":[0-9]+$", "", host.lower())
-        is_known = re.fullmatch(_known_names(), name) or any(wildcards.matches(each, name) for each in self._hosts)
-        if host and not is_known:
+        is_known = kind(name) in (Kind.LOOPBACK, Kind.ENDPOINT)
+        if host and not is_known and not any(wildcards.matches(each, name) for each in self._hosts):
             return True
         return origin not in (None, f"http://{host}") or headers.get("sec-fetch-site", "none") not in OWN_SITES
 

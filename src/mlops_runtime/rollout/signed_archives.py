@@ -32,6 +32,7 @@ from mlops_runtime.rollout.seals import Sealer
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_GATE = re.compile(r"([\w-]+)/([\w.-]+)\.json")
 _MOST_BYTES = 10_000  # of a signature, which has about 1,100
 _GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 says that it is forbidden of what is gone to whom may not list
 
@@ -120,10 +121,10 @@ class SignedArchives:
         return () if problem is None else (f"{problem}; signed was {digest}",)
 
     def _named(self, gate_uri: str) -> tuple[str, str]:
-        wanted = f"s3://{self._bucket}/gates/<pipeline>/<execution>.json"
-        found = re.fullmatch(re.escape(f"s3://{self._bucket}/gates/") + r"([\w-]+)/([\w.-]+)\.json", gate_uri)
+        folder = f"s3://{self._bucket}/gates/"
+        found = _GATE.fullmatch(gate_uri.removeprefix(folder)) if gate_uri.startswith(folder) else None
         if found is None:
-            raise ArchiveSignatureError(f"gate_uri must be {wanted}, got {gate_uri!r}")
+            raise ArchiveSignatureError(f"gate_uri must be {folder}<pipeline>/<execution>.json, got {gate_uri!r}")
         return found[1], found[2]
 
     def _unlike(self, key: str, digest: str) -> str | None:
