@@ -12,6 +12,7 @@ from mlops_constructs._iam import key_statement, put_events_statement
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.capture import announcement_prefix
+from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.monitor.spec import MonitorSpec
 
 if TYPE_CHECKING:
@@ -65,6 +66,14 @@ class MonitorAccess:
             put_events_statement(unit),
             key_statement(unit.key, services=["dynamodb", "s3"]),
         ]
+
+    def publish(self) -> iam.PolicyStatement:
+        """Publish metrics in the unit's namespace alone."""
+        return iam.PolicyStatement(
+            actions=["cloudwatch:PutMetricData"],
+            resources=["*"],
+            conditions={"StringEquals": {"cloudwatch:namespace": metric_namespace(self.business_unit.name)}},
+        )
 
     def model(self) -> list[iam.PolicyStatement]:
         """Read the artefact of the live model, which is explained."""

@@ -101,7 +101,7 @@ def _plan(
 
 def _define_role(access: MonitorAccess, job: MonitorJob, code: s3_assets.Asset | None) -> ServiceRole:
     unit = access.business_unit
-    statements = [*access.count(), *access.decide()]
+    statements = [*access.count(), *access.decide(), access.publish()]
     if job.attribution_rows:
         statements += access.model()
     if code is not None:

@@ -1,4 +1,4 @@
-"""The monitor's metrics, as lines in CloudWatch's embedded metric format: a function logs them, and needs no right to publish.
+"""The monitor's metrics: a function logs them in CloudWatch's embedded metric format, a job publishes them.
 
 Every pair of name and dimensions is a metric that is paid for by the month, so their number is bounded: aggregates of each monitor,
 staleness, and the PSI of ``alarm_features`` alone. The report has the rest.
@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from mlops_runtime.contracts.monitor import (
     TESTED,
@@ -118,6 +119,33 @@ def lines(values: Iterable[Metric], *, unit: str, endpoint: str, variant: str, n
         }
         metadata = {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [directive]}
         written.append(json.dumps({"_aws": metadata, **dimensions, **{v.name: v.value for v in of_set}}))
+    return written
+
+
+def data(values: Iterable[Metric], *, endpoint: str, variant: str, now: datetime) -> list[dict[str, Any]]:
+    """Return values as PutMetricData takes them: for a job, whose lines go to a log group of which nobody here knows the class.
+
+    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+
+    Args:
+        values: What to publish; far fewer than the 1,000 that a request may have.
+        endpoint: Name of the endpoint.
+        variant: Name of the variant.
+        now: The time that they are of.
+    """
+    written = []
+    for value in values:
+        dimensions = metric_dimensions(endpoint, variant, value.monitor)
+        dimensions |= {} if value.feature is None else {"Feature": value.feature}
+        written.append(
+            {
+                "MetricName": value.name,
+                "Dimensions": [{"Name": name, "Value": text} for name, text in dimensions.items()],
+                "Timestamp": now,
+                "Value": float(value.value),
+                "Unit": "Count" if value.name in _COUNTS else "None",
+            }
+        )
     return written
 
 

@@ -3,17 +3,17 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import canonical_json, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
-from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, Violations
+from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, Violations, metric_namespace
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.counts import count, empty
-from mlops_runtime.monitor.emf import lines, metrics
+from mlops_runtime.monitor.emf import Metric, data, lines, metrics
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.gather import Place, gather, inventory, taken_back_among
@@ -178,7 +178,7 @@ def decide_window(
     if executions is not None:
         evidence = executions(evidence, window)
         evidence = replace(evidence, suppressed=evidence.suppressed or taken_back_among(row, window))
-    return publish(evidence, window, now, settings, store=store, events=events)
+    return publish(evidence, window, now, settings, store=store, cloudwatch=cloudwatch, events=events)
 
 
 def publish(
@@ -188,6 +188,7 @@ def publish(
     settings: DecideSettings,
     *,
     store: MonitorStore,
+    cloudwatch: "CloudWatchClient",
     events: "EventBridgeClient",
 ) -> MonitorReport:
     """Conclude from the evidence, whichever engine gave it: report, violations, metrics, event.
@@ -198,6 +199,7 @@ def publish(
         now: When.
         settings: Endpoint and thresholds.
         store: The endpoint's objects.
+        cloudwatch: Client, with which a job publishes.
         events: Client.
     """
     spec = settings.spec
@@ -211,16 +213,27 @@ def publish(
     ]
     store.put_violations(b"".join(canonical_json(line) + b"\n" for line in told), window.end)
     uri = store.put_report(report, _files(evidence, found, window, now, spec), window.end)
-    # a line of its own, with nothing before it: that is what CloudWatch reads metrics out of
-    for line in lines(
-        metrics(report, spec), unit=settings.unit, endpoint=settings.endpoint, variant=settings.variant, now=now
-    ):
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    _tell_metrics(metrics(report, spec), settings, now, cloudwatch)
     _send(_published(evidence, spec, report), uri, settings, events)
     synthetic = 0 if evidence.counts is None else evidence.counts.synthetic or 0
     _log.info(json.dumps({**to_dict(report), "synthetic": synthetic}))
     return report
+
+
+def _tell_metrics(
+    values: Sequence[Metric], settings: DecideSettings, now: datetime, cloudwatch: "CloudWatchClient"
+) -> None:
+    endpoint, variant = settings.endpoint, settings.variant
+    if settings.engine == "PROCESSING":
+        # a job's lines go to the account's group of all jobs, whose class may be one without embedded metrics
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch_Logs_Log_Classes.html
+        published: Any = data(values, endpoint=endpoint, variant=variant, now=now)
+        cloudwatch.put_metric_data(Namespace=metric_namespace(settings.unit), MetricData=published)
+        return
+    # a line of its own, with nothing before it: that is what CloudWatch reads metrics out of
+    for line in lines(values, unit=settings.unit, endpoint=endpoint, variant=variant, now=now):
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _files(evidence: Evidence, found: Violations, window: Window, now: datetime, spec: MonitorSpec) -> dict[str, bytes]:

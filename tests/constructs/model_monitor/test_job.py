@@ -71,6 +71,15 @@ def test_the_job_starts_only_where_it_was_declared(made: Any):
     assert pass_role["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 
+def test_the_job_publishes_in_its_units_namespace_alone(made: Any):
+    """Beside what SageMaker publishes of the instance in its name."""
+    published = [s for s in made.statements("MonitorJobRole") if s["Action"] == "cloudwatch:PutMetricData"]
+    assert [s["Condition"]["StringEquals"]["cloudwatch:namespace"] for s in published] == [
+        "MLOps/demand",
+        "/aws/sagemaker/ProcessingJobs",
+    ]
+
+
 def test_the_job_may_write_counts_and_reports_and_nothing_else(made: Any):
     """It reads captures, labels, baseline and the model; the trust names the account."""
     written = [s for s in made.statements("MonitorJobRole") if s["Action"] == "s3:PutObject"]

@@ -14,7 +14,7 @@ import pytest
 from tests.runtime import explain as package
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
-from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState, metric_namespace
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.arguments import split_argument
 from mlops_runtime.jobs.monitor import Clients, main, parse, run
@@ -230,6 +230,11 @@ def needed() -> list[dict[str, Any]]:
         {"Action": "s3:ListBucket", "Resource": [captures, artifacts]},
         {"Action": "dynamodb:GetItem", "Resource": f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{TABLE}"},
         {"Action": "cloudwatch:GetMetricData", "Resource": "*"},
+        {
+            "Action": "cloudwatch:PutMetricData",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"cloudwatch:namespace": metric_namespace(SETTINGS.unit)}},
+        },
         {"Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "*"},
         {"Action": "events:PutEvents", "Resource": f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/{BUS}"},
     ]
@@ -262,6 +267,9 @@ def test_the_job_counts_explains_and_decides_as_the_functions_do(job):
     assert (found.explainability_state, found.ndcg) == (MonitorState.OK, pytest.approx(1.0))
     assert max(found.attributions, key=found.attributions.get) == "store"
     assert ended["ExitMessage"] == found.verdict
+    told = job.cloud.client("cloudwatch").list_metrics(Namespace=metric_namespace(SETTINGS.unit))["Metrics"]
+    assert {"SampleCount", "FeaturesDrifted", "UnannouncedCalls", "Ndcg"} <= {metric["MetricName"] for metric in told}
+    assert '"_aws"' not in job.log("monitor-job")  # the group of all jobs may be of a class that embeds no metrics
     # a second run has nothing left to count
     read, failed = run(parse(job.arguments()), lambda *_: pytest.fail("counted again"), job.clients())
     assert (read.rows, failed) == (ROWS * CALLS, {})

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from tests.runtime.monitor.test_states import EVIDENCE, FULL, GOOD, QUIET, measu
 
 from mlops_local import embedded_metrics
 from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorReport, MonitorState
-from mlops_runtime.monitor.emf import lines, metrics
+from mlops_runtime.monitor.emf import Metric, data, lines, metrics
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.explainability.ndcg import Explanation
 from mlops_runtime.monitor.latency import Latency
@@ -85,6 +86,22 @@ def test_all_metrics_of_a_full_window() -> None:
         "latency/LatencyRatio": 3,
         "latency/LatencyViolations": 1,
     }
+
+
+def test_a_job_publishes_the_same_as_a_function_logs() -> None:
+    """Name, dimensions, unit, value and time of each."""
+    found = [Metric("drift", "FeaturesDrifted", 2), Metric("drift", "Psi", 0.3, "price")]
+    place: dict[str, Any] = {"endpoint": "e", "variant": "v", "now": datetime(2017, 8, 8, tzinfo=UTC)}
+    logged = [json.loads(line) for line in lines(found, unit="demand", **place)]
+    published = data(found, **place)
+    assert [(p["MetricName"], p["Value"], p["Unit"]) for p in published] == [
+        ("FeaturesDrifted", 2.0, "Count"),
+        ("Psi", 0.3, "None"),
+    ]
+    for entry, line in zip(published, logged, strict=True):
+        dimensions = {pair["Name"]: pair["Value"] for pair in entry["Dimensions"]}
+        assert dimensions == {name: line[name] for name in line["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]}
+        assert entry["Timestamp"].timestamp() * 1000 == line["_aws"]["Timestamp"]
 
 
 def test_what_is_not_known_is_not_published() -> None:
