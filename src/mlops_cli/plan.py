@@ -15,6 +15,7 @@ from mlops_cli.account import Profile, account
 from mlops_cli.errors import UserError
 from mlops_cli.local import Home
 from mlops_cli.plan_keys import read_keys
+from mlops_cli.plan_networks import read_networks
 from mlops_cli.stacks import Stacks, synthesize_app
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def plan(
     """Compare the app's stacks with what is deployed; exit 1 if data would be lost, or a name that would be created exists.
 
     A key that a unit uses and does not own is read too: exit 1 if its policy does not let services in, unless `--allow` names the
-    unit's bus. A policy that cannot be read is reported and refuses nothing.
+    unit's bus. A policy that cannot be read is reported and refuses nothing. So is a network that the unit does not make and that
+    does not reach KMS, where records are signed.
     """
     from mlops_cli.synthesis import notices
     from mlops_runtime.changes import compare, document, existing_document, lines, refusals, refusals_of, unused_names
@@ -78,12 +80,13 @@ def plan(
             cloudformation = aws.client("cloudformation")
             versions, problems = read_versions(cloudformation, templates)
             keys = read_keys(aws, templates, allow=allowed)
+            networks = read_networks(aws, templates)
             schemas = _schemas()
             found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
             existing = names_that_exist(aws, found, versions)
             if mapping is not None:
                 write_mapping(cloudformation, mapping, versions)
-    for note in keys.notes:
+    for note in (*keys.notes, *networks):
         typer.echo(note, err=True)
     refused = refusals(found, allowed)
     try:

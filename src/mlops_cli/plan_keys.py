@@ -44,15 +44,12 @@ def read_keys(
 
     from mlops_runtime.business_unit import key_policy
 
-    arn, _ = aws.caller()
-    place = key_policy.Place(
-        partition=arn.split(":")[1], region=aws.client("kms").meta.region_name, account=arn.split(":")[4]
-    )
+    place = place_of(aws)
     problems, notes, allowed = [], [], set()
     for stack, template, bus, unit, value in keys:
         whose = f"key of unit {unit!r} in stack {stack}"
         try:
-            key = _resolved(aws, value, template, place)
+            key = resolved(aws, value, template, place)
             policy = aws.client("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"]
             found = key_policy.read_policy(policy, place)
         except (ClientError, LookupError, ValueError) as error:
@@ -91,13 +88,35 @@ def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
             yield name, str(tags["mlops:unit"]), key
 
 
-def _resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Place") -> str:
-    """Return the key's ARN, or raise `LookupError` for what is known at deployment alone."""
+def place_of(aws: "Account") -> "Place":
+    """Return where an account's stacks are deployed.
+
+    Args:
+        aws: The account.
+    """
+    from mlops_runtime.business_unit.key_policy import Place
+
+    arn, _ = aws.caller()
+    return Place(partition=arn.split(":")[1], region=aws.client("kms").meta.region_name, account=arn.split(":")[4])
+
+
+def resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Place") -> str:
+    """Return a value of a template as far as it is known before the deployment: literals, exports, parameters.
+
+    Args:
+        aws: The account that the stack is for.
+        value: The value, as the template has it.
+        template: The template.
+        place: Where the stack is deployed.
+
+    Raises:
+        LookupError: If it is known at deployment alone.
+    """
     if isinstance(value, str):
         return value
     ((function, argument),) = value.items()
     if function == "Fn::Join":
-        return str(argument[0]).join(_resolved(aws, part, template, place) for part in argument[1])
+        return str(argument[0]).join(resolved(aws, part, template, place) for part in argument[1])
     if function == "Fn::ImportValue" and isinstance(argument, str):
         pages = aws.client("cloudformation").get_paginator("list_exports").paginate()
         found = {export["Name"]: export["Value"] for page in pages for export in page["Exports"]}
