@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,10 +110,14 @@ class Pair:
                     answer = self._attacker.call(call.service, call.operation, call.arguments)
                     yield Attempt(unit=stack, role=role, call=call), answer
 
-    def controls(self, stack: str) -> dict[tuple[str, str], str]:
+    def controls(self, stack: str, only: Collection[tuple[str, str]] | None = None) -> dict[tuple[str, str], str]:
         """Make each operation once on one resource of each kind of a unit as an administrator, and return the answers.
 
         What takes away comes last; the unit is not whole afterwards.
+
+        Args:
+            stack: The unit's stack.
+            only: Kinds with their operations. Default: all.
         """
         first: dict[str, Target] = {}
         for target in self.callable(stack):
@@ -121,6 +125,8 @@ class Pair:
         found = {}
         with self._attacker.acting(self.administrator):
             for call in sorted((c for target in first.values() for c in calls(target)), key=lambda c: c.order):
+                if only is not None and (call.target.kind, call.key) not in only:
+                    continue
                 if call.key in _RIVALS:
                     found[call.target.kind, call.key] = self._assume(call)
                     continue

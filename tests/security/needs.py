@@ -1,4 +1,4 @@
-"""``python -m tests.security.needs FOLDER`` makes `recorded_calls.json` of what `record` kept; tests read it here.
+"""``python -m tests.security.needs FOLDER...`` makes `recorded_calls.json` of what `record` kept; tests read it here.
 
 Names that CloudFormation gives become logical ids again, identities become zeros and counters `N`, so that each kind of call stands
 there once, sorted. `named_calls.yaml` has what AWS's services do in a role's name and the embedded cloud does not.
@@ -7,7 +7,7 @@ there once, sorted. `named_calls.yaml` has what AWS's services do in a role's na
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,12 +136,13 @@ def _plain_counter(found: re.Match[str]) -> str:
     return found[0] if set(found[0]) == {"0"} else "N"
 
 
-def main(folder: Path) -> None:
+def main(folders: Sequence[Path]) -> None:
     """Write the file."""
-    rows = normalised(folder, Policies(template()))
-    RECORDED.write_text("[\n" + ",\n".join(json.dumps(row, sort_keys=True) for row in rows) + "\n]\n")
-    print(f"{len(rows)} kinds of calls of {len({row['role'] for row in rows})} roles")  # noqa: T201 - a command
+    policies = Policies(template())
+    rows = {json.dumps(row, sort_keys=True) for folder in folders for row in normalised(folder, policies)}
+    RECORDED.write_text("[\n" + ",\n".join(sorted(rows)) + "\n]\n")
+    print(f"{len(rows)} kinds of calls")  # noqa: T201 - a command
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(folder) for folder in sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""Two small units with IAM on: every kind of call of one's roles on what the other has, none through; a campaign makes all of them.
+"""Two small units with IAM on: a sample of calls of one's roles on what the other has, none through; a campaign makes all of them.
 
 The units are `pilot` and `pilot-two` with an endpoint `first` each, in one network: the name of one begins with the other's.
 """
@@ -16,7 +16,7 @@ from mlops_local import cloud as local_cloud
 
 pytestmark = pytest.mark.cloud
 
-EACH = 1  # roles that try each operation on each kind of resource, chosen by a seed; the campaign has all
+STEP = 2  # every second operation on each kind of resource, by one role, chosen by a seed; the campaign has all
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +35,18 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 def test_no_role_reaches_the_other_unit(pair: Pair) -> None:
     """Each attempt is denied; an administrator makes the same call, or is refused for another reason than rights."""
     scores: dict[tuple[str, str], Score] = defaultdict(Score)
-    for attempt, answer in pair.make(pair.sample("Pilot", EACH)):
+    for attempt, answer in pair.make(pair.sample("Pilot", 1)[::STEP]):
         score = scores[attempt.call.target.kind, attempt.call.key]
         score.answers[answer] += 1
         score.roles |= {attempt.role} if answer != DENIED else set()
-    for key, answer in pair.controls("PilotTwo").items():
+    for key, answer in pair.controls("PilotTwo", scores.keys()).items():
         scores[key].control = answer
 
     valid = {key: score for key, score in scores.items() if score.is_valid}
     through = {key: (score.answers, score.roles) for key, score in valid.items() if score.through and not is_open(key)}
     assert through == {}
-    assert sum(score.attempts for score in valid.values()) >= 350
-    assert sum(score.control == MADE for score in valid.values()) >= 200
+    assert sum(score.attempts for score in valid.values()) >= 170
+    assert sum(score.control == MADE for score in valid.values()) >= 100
     # a key's own policy names what anybody may do with it; what it keeps from an administrator too is not counted
     assert {key[1].partition(":")[0] for key, score in scores.items() if score.control == DENIED} <= {"kms"}
 
