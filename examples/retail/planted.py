@@ -47,7 +47,8 @@ def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
     }
     specification = {**pattern["InferenceSpecification"], "Containers": [container]}
     properties = {
-        **pattern["CustomerMetadataProperties"],
+        # no gate passed it, so that nothing signed it
+        **{name: value for name, value in pattern["CustomerMetadataProperties"].items() if name != "signing_key"},
         "artifact_sha256": artifact_sha256,
         "model_sha256": hashes["model.onnx"],
     }
