@@ -54,9 +54,9 @@ def test_the_guard_counts_what_was_told_once() -> None:
         }
         asked = event_from(json.dumps(event), settings=settings, now=NOW)
         assert isinstance(asked, Asked)
-        read.append((asked.event_id, asked.labels))
+        read.append((asked.event_id, asked.ingest))
 
-    assert read == [("sales_v1/0123abcd", 12)] * 2
+    assert read == [("sales_v1/0123abcd", "0123abcd")] * 2
 
 
 def test_fails_when_the_bus_does_not_take_it() -> None:
