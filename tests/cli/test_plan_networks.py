@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,17 @@ def plan(on_cloud: Run, tmp_path: Path, unique_stack: str) -> Callable[..., str]
 
 
 @pytest.fixture
-def network(cloud: Cloud) -> tuple[str, str]:
+def network(cloud: Cloud) -> Iterator[tuple[str, str]]:
     """A network of the platform's, made in the account: its id and a subnet's, private and without a way out."""
     ec2 = cloud.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
-    return vpc, ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
+    yield vpc, subnet
+    for gateway in ec2.describe_internet_gateways()["InternetGateways"]:
+        if any(attached["VpcId"] == vpc for attached in gateway["Attachments"]):
+            ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_vpc(VpcId=vpc)  # an account has room for five
 
 
 def test_a_network_without_a_way_to_kms_is_named_with_the_fix(plan: Any, cloud: Cloud, network: Any) -> None:

@@ -400,7 +400,7 @@ def test_new_labels_retrain_once_there_are_enough_and_nothing_is_paused(sample: 
     assert second[1].endswith("by ann: stocktaking")
     sample.pause(is_paused=False)
     sample.ingest(1, days=1)
-    _wait(lambda: sample.loop.executions("FeaturesMachineArn"))
+    _wait(lambda: len(sample.decisions()) == 4)
     assert sample.decisions()[3] == ("STARTED", "1 new rows of sales_v1")
 
 
