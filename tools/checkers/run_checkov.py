@@ -13,14 +13,17 @@ from pathlib import Path
 
 def main(templates: list[str]) -> None:
     """Run checkov over all templates at once; its own exit code says only that there are findings."""
-    files = [option for template in templates for option in ("--file", template)]
+    # it looks for secrets in the path too: folders above what tells templates apart are left out
+    root = Path(os.path.commonpath([Path(template).resolve().parent.parent for template in templates]))
+    names = [str(Path(template).resolve().relative_to(root)) for template in templates]
+    files = [option for name in names for option in ("--file", name)]
     # without --skip-download it asks its vendor for policies, offline for a minute
     options = ["--framework", "cloudformation", "--skip-download", "--quiet", "--compact", "--output", "json"]
     program = Path(sys.executable).with_name("checkov")
     # once an hour it asks its registry for a newer version of itself
     environment = {**os.environ, "CKV_SKIP_PACKAGE_UPDATE_CHECK": "true"}
     command = [str(program), *files, *options]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     report = json.loads(result.stdout)
     if report.get("summary", {}).get("parsing_errors"):
         raise SystemExit(
