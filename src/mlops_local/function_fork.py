@@ -64,7 +64,7 @@ def _load() -> None:
     def load_file(_: JSONFileLoader, file_path: str) -> Any:
         return read(file_path)
 
-    JSONFileLoader.load_file = load_file  # type: ignore[assignment, method-assign]
+    JSONFileLoader.load_file = load_file  # type: ignore[assignment, method-assign]  # the stub has self twice
     session = boto3.Session("none", "none", region_name="us-east-1")
     for service in _SERVICES:
         session.client(service, endpoint_url="http://127.0.0.1:1")
@@ -130,8 +130,8 @@ def _take(streams: list[int], *, close: list[int]) -> None:
     for descriptor in close:
         os.close(descriptor)
     sys.stdin = sys.__stdin__ = _text(0, "r", errors="strict")  # type: ignore[misc]  # as a new interpreter sets it
-    sys.stdout = sys.__stdout__ = _text(1, "w", errors="strict")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _text(2, "w", errors="backslashreplace")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _text(1, "w", errors="strict")  # type: ignore[misc]  # the same
+    sys.stderr = sys.__stderr__ = _text(2, "w", errors="backslashreplace")  # type: ignore[misc]  # the same
 
 
 def _text(descriptor: int, mode: str, *, errors: str) -> io.TextIOWrapper:

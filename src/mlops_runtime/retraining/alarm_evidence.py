@@ -1,4 +1,4 @@
-"""What confirms that an alarm rings with reason: the newest report of the monitor that it claims to speak for.
+"""What confirms that an alarm fires with reason: the newest report of the monitor that it claims to speak for.
 
 An alarm is no evidence by itself. Whoever may print a line into any log of the account writes any metric of any namespace that is
 not AWS's own, in CloudWatch's embedded metric format, without a right to publish metrics. A report is an object that the monitor
@@ -39,7 +39,7 @@ class Alarms:
 
     Args:
         states: The state of each; one that does not exist has none.
-        doubts: Why nothing confirms one that rings.
+        doubts: Why nothing confirms one that is in ALARM.
     """
 
     states: Mapping[str, str]
@@ -82,7 +82,7 @@ class AlarmEvidence:
         )
 
     def read(self, names: tuple[str, ...], now: datetime) -> Alarms:
-        """Return the named alarms that exist, metric or composite, with a doubt for each that rings without evidence.
+        """Return the named alarms that exist, metric or composite, with a doubt for each that is in ALARM without evidence.
 
         Args:
             names: Names of alarms.
@@ -110,7 +110,7 @@ class AlarmEvidence:
 def doubt(
     alarm: Mapping[str, Any], report: MonitorReport | ContractError | None, *, unit: str, endpoint: str
 ) -> str | None:
-    """Return why nothing confirms an alarm that rings; None where its metric is one that only AWS writes, or a report says so.
+    """Return why nothing confirms an alarm; None where its metric is one that only AWS writes, or a report says so.
 
     Args:
         alarm: As DescribeAlarms gives it.
@@ -140,7 +140,7 @@ def doubt(
 
 def _contradiction(alarm: Mapping[str, Any], report: MonitorReport, told: Mapping[str, str]) -> str | None:
     name, limit = alarm["MetricName"], float(alarm["Threshold"])
-    sign, rings = _COMPARISONS[alarm["ComparisonOperator"]]
+    sign, breaches = _COMPARISONS[alarm["ComparisonOperator"]]
     which = f"the newest report, of the window until {report.window_until},"
     if told.get("Variant") != report.variant:
         return f"{which} is of variant {report.variant!r}, not {told.get('Variant')!r}"
@@ -151,7 +151,7 @@ def _contradiction(alarm: Mapping[str, Any], report: MonitorReport, told: Mappin
     ]
     if not values:
         return f"{which} says nothing of {name}"
-    return None if rings(float(values[0]), limit) else f"{which} has {name} {values[0]:g}, not {sign} {limit:g}"
+    return None if breaches(float(values[0]), limit) else f"{which} has {name} {values[0]:g}, not {sign} {limit:g}"
 
 
 def _custom(alarm: Mapping[str, Any]) -> list[str]:
