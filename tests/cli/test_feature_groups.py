@@ -57,7 +57,7 @@ def test_show_names_columns_snapshots_and_users(feature_shop: FeatureShop, in_pr
 
     assert "stock_v1, owned by demand: 12 rows, month(event_time)" in shown
     assert re.search(r"│ 5\s+│ on_hand\s+│ long\s+│ no\s+│ units \[on hand\]", shown)
-    assert re.search(rf"│ {feature_shop.first.snapshot_id} │ .*│ append │ 10\s+│ 10", shown)
+    assert re.search(rf"│ {feature_shop.first.snapshot_id}\s+│ .*│ append │ 10\s+│ 10", shown)
     assert re.search(rf"│ {feature_shop.built.id} │ shelves │ on_hand", shown)
     assert [column["field_id"] for column in told["columns"]] == [1, 2, 3, 4, 5, 6]
     assert [snapshot["total"] for snapshot in told["snapshots"]] == [12, 10]

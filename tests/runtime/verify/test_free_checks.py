@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,12 +53,19 @@ def test_a_region_has_the_services_or_is_refused(place: Place) -> None:
 
 
 def test_quotas_are_those_that_the_steps_use(place: Place, cloud: Cloud) -> None:
-    """Without an image no instance is asked for."""
+    """Without an image no instance is asked for; a quota without room is refused."""
+    usage = "ml.m5.large for endpoint usage"
     cloud.call(
-        "/_mlops/quotas", {"VPCs per Region": 100}
-    )  # other tests on this cloud have networks, and set quotas anew
-    assert "ml.m5.large for endpoint usage 0 of 20" in free_checks.quotas_leave_room(place, with_image=True)
-    assert "ml.m5.large" not in free_checks.quotas_leave_room(place, with_image=False)
+        "/_mlops/quotas", {"VPCs per Region": 100, usage: 50}
+    )  # other tests on this cloud have networks, endpoints
+    found = free_checks.quotas_leave_room(place, with_image=True)
+    assert re.fullmatch(rf"VPCs \d+ of 100; {usage} \d+ of 50", found)
+    assert usage not in free_checks.quotas_leave_room(place, with_image=False)
+
+    cloud.call("/_mlops/quotas", {"VPCs per Region": 100, usage: 1})
+    with pytest.raises(VerifyError, match=rf"the quota '{usage}' of region us-east-1 is 1, "):
+        free_checks.quotas_leave_room(place, with_image=True)
+    cloud.call("/_mlops/quotas", {})
 
 
 def test_an_image_is_there_or_refused(place: Place) -> None:
