@@ -20,7 +20,7 @@ ACCEPTED = {
         "src/mlops_local/kubernetes/containers.py",
         r"\$\$|\$\(",
     ): "the text ends with what ends a reference, so each search succeeds",
-    ("src/mlops_runtime/features/constraints.py", "(?P<syntax>"): "a pattern of the unit's own declaration",
+    ("src/mlops_runtime/features/group.py", "(?P<syntax>"): "a pattern of the unit's own declaration",
 }
 # expressions made of others' parts
 MADE = {
@@ -30,7 +30,7 @@ MADE = {
     "src/mlops_local/sagemaker/shapes.py": "botocore's patterns, matched only within the length that the shape allows",
     "src/mlops_runtime/aws_api/request.py": "botocore's patterns over definitions of the developer's machines",
     "src/mlops_runtime/eks/limits.py": "a counted class",
-    "src/mlops_runtime/features/constraints.py": "a declaration's pattern over its own values; RE2 checks batches",
+    "src/mlops_runtime/features/group.py": "a declaration's pattern over its own values; RE2 checks batches",
     "src/mlops_runtime/features/quality.py": "a declaration's pattern over an empty string",
     "src/mlops_runtime/rollout/guard.py": "parts of an ARN, escaped, with a class and a counted number",
     "src/mlops_runtime/rollout/leftovers.py": "a name, escaped, and a counted class",

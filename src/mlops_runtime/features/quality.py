@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from mlops_runtime.features.constraints import Value
-from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, RESERVED, Feature, FeatureGroup
+from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, RESERVED, Feature, FeatureGroup, Value
 
 # https://docs.aws.amazon.com/glue/latest/webapi/API_CreateDataQualityRuleset.html
 MAX_RULESET = 65536

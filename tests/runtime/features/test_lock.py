@@ -1,6 +1,7 @@
 """The lock file: ids are kept for ever, and what readers would not survive is refused."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from mlops_runtime.features.lock import FeatureLock, FeatureLockError, write_loc
 
 ON_HAND = Feature("on_hand", "int", "units on hand")
 PRICE = Feature("price", "float", "dollars", nullable=True)
+COLOUR = Feature("colour", "string", "colour", nullable=True)
 STOCK = FeatureGroup(
     name="stock",
     entities=(Entity("store_id", "string", "store"),),
@@ -71,24 +73,6 @@ def test_partition_by_day_is_locked(tmp_path):
     """The granularity that a group declares is the table's."""
     lock = write_lock([replace(STOCK, partition="day")], tmp_path / "features.lock.json")
     assert [(p.name, p.transform) for p in lock.tables["stock_v1"].partition] == [("event_time_day", "day")]
-
-
-def test_file_of_the_older_form_is_written_again_with_its_ids(path):
-    """Without a history a file is refused with the command, which keeps its ids."""
-    value = json.loads(path.read_text())
-    value["format"] = "mlops.feature-lock/1"
-    table = value["tables"]["stock_v1"]
-    del table["partition_spec_id"]
-    table["fields"] = table.pop("schemas")[0]["fields"]
-    table["fields"][5]["id"], table["next_field_id"] = 9, 10
-    path.write_text(json.dumps(value))
-    with pytest.raises(
-        FeatureLockError, match=r"has no history of schemas; .*: mlops features lock <module>:<groups> /"
-    ):
-        FeatureLock.read(path)
-    write_lock([STOCK], path)
-    table = FeatureLock.read(path).table(STOCK)
-    assert ([f.id for f in table.fields], table.next_field_id) == ([1, 2, 3, 4, 5, 9], 10)
 
 
 def test_new_column_gets_the_next_id_wherever_it_is_declared(path):
@@ -234,3 +218,131 @@ def test_importing_declarations_loads_no_third_party_module():
         "print({m.partition('.')[0] for m in sys.modules} & {'pyarrow','duckdb','pyiceberg','boto3','numpy','jsii'})"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.fixture
+def two_schemas(path):
+    """Return the path of a lock file with two schemas: on_hand and price, and then a colour."""
+    write_lock([replace(STOCK, features=(ON_HAND, PRICE, COLOUR))], path)
+    return path
+
+
+def line_of(path, text: str, number: int = -1) -> int:
+    """Return the line of the file that has the text, the last or the one with the number."""
+    return [n for n, line in enumerate(path.read_text().splitlines(), 1) if text in line][number]
+
+
+@pytest.mark.parametrize(
+    ("change", "text", "message"),
+    [
+        (
+            {"features": (ON_HAND, COLOUR)},
+            '"price"',
+            "FeatureGroup('stock', version=1): 'price' (id 6, features.lock.json line {}) is no longer declared; "
+            "put Feature('price', 'float', ...) back, or set version=2",
+        ),
+        (
+            {"features": (ON_HAND, replace(PRICE, name="cost"), COLOUR)},
+            '"price"',
+            "'price' (id 6, features.lock.json line {}) is no longer declared ('cost' looks like its new name)",
+        ),
+        (
+            {"features": (replace(ON_HAND, type="string"), PRICE, COLOUR)},
+            '"on_hand"',
+            "'on_hand' (features.lock.json line {}) has type 'int' and cannot become 'string'",
+        ),
+        (
+            {"features": (ON_HAND, replace(PRICE, nullable=False), COLOUR)},
+            '"price"',
+            "'price' (features.lock.json line {}) is nullable and may hold nulls; set nullable=True in Feature('price')",
+        ),
+        (
+            {"entities": (*STOCK.entities, Entity("sku", "long", "product"))},
+            '"entities"',
+            "entities are ['store_id', 'sku'], the table was made with ['store_id'] (features.lock.json line {}); "
+            "put them back, or set version=2",
+        ),
+        (
+            {"partition": "day"},
+            '"transform"',
+            "partition is 'day', the table was made with 'month' (features.lock.json line {}); set partition='month', or set",
+        ),
+        (
+            {"features": (ON_HAND, PRICE, COLOUR, Feature("size", "string", "size"))},
+            "",
+            "new column 'size' has no value in the rows already there; set nullable=True in Feature('size'), or set version=2",
+        ),
+    ],
+)
+def test_breaking_changes_name_the_line(two_schemas, change, text, message):
+    """Deletion, rename, narrowing, a new required column, key and partition are refused with the line to change."""
+    group = replace(STOCK, **({"features": (ON_HAND, PRICE, COLOUR)} | change))
+    with pytest.raises(FeatureLockError) as error:
+        FeatureLock.read(two_schemas).extend([group])
+    assert message.format(line_of(two_schemas, text)) in str(error.value)
+
+
+def test_a_group_with_several_breaking_changes_names_each(two_schemas):
+    """All that readers would not survive is said at once."""
+    group = replace(STOCK, features=(replace(ON_HAND, type="string"),), partition="day")
+    with pytest.raises(FeatureLockError) as error:
+        FeatureLock.read(two_schemas).extend([group])
+    assert len(error.value.problems) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"id": 6, "name": "price"',
+            '"id": 6, "name": "cost"',
+            "id 6 is 'cost' (float, nullable) in line 26 and was 'price' (float, nullable) in line 18, whose data",
+        ),
+        (
+            '"id": 5, "name": "on_hand", "type": "int"',
+            '"id": 5, "name": "on_hand", "type": "string"',
+            "id 5 is 'on_hand' (string",
+        ),
+        (
+            '"id": 6, "name": "price", "type": "float", "required": false',
+            '"id": 6, "name": "price", "type": "float", "required": true',
+            "id 6 is 'price' (float, required) in line 26",
+        ),
+        ('"id": 7, "name": "colour"', '"id": 5, "name": "colour"', "schema 1 (line 20): id 5 is used 2 times"),
+        ('"id": 7, "name": "colour"', '"id": 7, "name": "price"', "schema 1 (line 20): column 'price' appears 2 times"),
+        (
+            '"id": 7, "name": "colour"',
+            '"id": 0, "name": "colour"',
+            "'colour' (line 27) has id 0, which is below 6 and may be retired; give it id 8",
+        ),
+        (
+            '{"id": 6, "name": "price", "type": "float", "required": false},\n',
+            "",
+            "schema 1 (line 20) has lost id 6, 'price' of line 18",
+        ),
+        ('"next_field_id": 8', '"next_field_id": 7', "next_field_id (line 6) must be above 7, got 7"),
+        ('{"id": 1, "fields"', '{"id": 0, "fields"', "schema ids must rise, got [0, 0]"),
+        (
+            '"source_id": 2',
+            '"source_id": 9',
+            "partition 'event_time_month' (line 9) has source_id 9, which is no column",
+        ),
+        ('"id": 1000', '"id": 3', "partition ids must be distinct and at least 1000, got [3]"),
+    ],
+)
+def test_fails_when_the_history_would_give_an_id_twice(two_schemas, old, new, message):
+    """A retired id under another name or type, a lost column and a count that fell are refused, with the line of the file."""
+    head, _, tail = two_schemas.read_text().rpartition(old)
+    two_schemas.write_text(head + new + tail)
+    with pytest.raises(FeatureLockError) as error:
+        FeatureLock.read(two_schemas)
+    assert message in str(error.value)
+
+
+def test_fails_when_a_table_has_no_schema(two_schemas):
+    """An entry without columns is damaged."""
+    two_schemas.write_text(
+        re.sub(r'"schemas": \[.*?\n      \]', '"schemas": []', two_schemas.read_text(), flags=re.DOTALL)
+    )
+    with pytest.raises(FeatureLockError, match=r"stock_v1 \(line 4\) has no schema; restore the file from git"):
+        FeatureLock.read(two_schemas)
