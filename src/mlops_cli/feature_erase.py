@@ -9,8 +9,8 @@ import typer
 
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
+from mlops_cli.feature_arguments import full_id, pairs
 from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened, package_groups
-from mlops_cli.feature_sets import full_id, pairs
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:

@@ -8,8 +8,10 @@ import typer
 
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
+from mlops_cli.feature_arguments import LOCK_FILE, load_groups, table_of
 from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened, package_groups
 from mlops_cli.local import Home
+from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
     from mlops_runtime.features.catalogue import Catalogue, GroupFacts
@@ -190,22 +192,7 @@ def catalog(
         typer.echo(f"problem: {problem}")
 
 
-def table_of(place: Place, group: str) -> str:
-    """Return the table of a group, named by its table or, while it has one version, by its name alone.
-
-    Raises:
-        UserError: If there is none, or there are several.
-    """
-    from mlops_runtime.features.request import TrainingSetError, resolved
-
-    try:
-        return resolved("", [group], place.client.table_names())[group]
-    except TrainingSetError as error:
-        raise UserError(str(error).removeprefix("training set : ")) from error
-
-
 def _declared(groups: str | None, lock_file: Path | None) -> "tuple[tuple[FeatureGroup, ...], FeatureLock | None]":
-    from mlops_cli.features import LOCK_FILE, load_groups
     from mlops_runtime.features.lock import FeatureLock, FeatureLockError
 
     declared: tuple[FeatureGroup, ...] = ()
@@ -272,17 +259,3 @@ def _print_places(place: Place) -> None:
 
 def _number(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
-
-
-def print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Print rows as a table; what does not fit is folded, not cut."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for head in heads:
-        table.add_column(head, overflow="fold")  # ids are copied from here
-    for row in rows:
-        table.add_row(*map(Text, row))  # what people wrote is no markup
-    Console().print(table)

@@ -9,10 +9,10 @@ import typer
 
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
-from mlops_cli.feature_groups import print_table
+from mlops_cli.feature_arguments import load_groups, pairs, read_parquet
 from mlops_cli.feature_place import AsJson, Folder, Unit, opened
-from mlops_cli.feature_sets import pairs, read_parquet
 from mlops_cli.local import Home
+from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,8 +106,6 @@ def latest(
 
 
 def _declared(groups: str, name: str) -> "FeatureGroup":
-    from mlops_cli.features import load_groups
-
     _, declared = load_groups(groups)
     found = [group for group in declared if name in (group.name, group.table_name)]
     if len(found) != 1:

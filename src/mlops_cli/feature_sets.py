@@ -1,7 +1,6 @@
 """``mlops features build | rebuild | diff``: training sets."""
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,19 +10,15 @@ import typer
 
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
-from mlops_cli.feature_groups import table_of
+from mlops_cli.feature_arguments import MIN_DIGITS, full_id, pairs, read_parquet, table_of
 from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from mlops_runtime.features.usage import Difference
 
-_LEAST = 6  # digits of an id that name a training set
-
 Id = Annotated[
-    str, typer.Argument(help=f"Id of a training set, or at least {_LEAST} of its first digits.", show_default=False)
+    str, typer.Argument(help=f"Id of a training set, or at least {MIN_DIGITS} of its first digits.", show_default=False)
 ]
 
 
@@ -156,39 +151,6 @@ def _columns(place: Place, features: Sequence[str]) -> dict[str, list[str]]:
     return wanted
 
 
-def full_id(place: Place, given: str) -> str:
-    """Return the id of a training set that begins with some digits.
-
-    Raises:
-        UserError: If these are no digits, or too few, or several begin with them, or none.
-    """
-    if not re.fullmatch(rf"[0-9a-f]{{{_LEAST},64}}", given):
-        raise UserError(f"a training set is named by {_LEAST} to 64 hexadecimal digits of its id, got {given!r}")
-    if len(given) == 64:
-        return given
-    found = [each for each in place.client.manifests.ids() if each.startswith(given)]
-    if len(found) != 1:
-        how_many = f"{len(found)} training sets have" if found else "no training set has"
-        raise UserError(f"{how_many} an id that begins with {given!r}; give more digits, the catalogue lists all")
-    return found[0]
-
-
-def pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
-    """Return what ``NAME=VALUE`` says, each name once.
-
-    Raises:
-        UserError: If it says it otherwise.
-    """
-    found = [(name, value) for name, sign, value in (each.partition("=") for each in given) if name and sign and value]
-    if len(found) < len(given):
-        wrong = [each for each in given if not re.fullmatch(r"[^=]+=.+", each)]
-        raise UserError(f"{option} must be NAME=VALUE, got {', '.join(map(repr, wrong))}")
-    twice = sorted({name for name, _ in found if [n for n, _ in found].count(name) > 1})
-    if twice:
-        raise UserError(f"{option} names {', '.join(twice)} more than once")
-    return found
-
-
 def _semantics(value: str) -> "Literal['known_at', 'event_time']":
     if value == "known_at":
         return "known_at"
@@ -212,23 +174,6 @@ def _whole(value: str) -> int:
         return int(value)
     except ValueError:
         raise UserError(f"--snapshot must be GROUP=ID, a whole number, got {value!r}") from None
-
-
-def read_parquet(option: str, path: Path) -> "pa.Table":
-    """Return the rows of a Parquet file that was given as an option.
-
-    Raises:
-        UserError: If it is none.
-    """
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise UserError("mlops features needs pyarrow; run: pip install 'mlops-constructs[features]'") from error
-    try:
-        return pq.read_table(path)
-    except (OSError, ValueError) as error:
-        why = "it is not there" if not path.exists() else " ".join(str(error).split())
-        raise UserError(f"{option} must be a Parquet file, got {path}: {why}") from error
 
 
 def _difference_lines(found: "Difference") -> list[str]:

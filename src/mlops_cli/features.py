@@ -1,26 +1,19 @@
 """``mlops features``: ids of the feature groups of a module; the verbs on a store are in modules of their own."""
 
-import importlib
-import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mlops_cli import feature_erase, feature_groups, feature_rows, feature_sets
 from mlops_cli.errors import UserError
-
-if TYPE_CHECKING:
-    from mlops_runtime.features.group import FeatureGroup
+from mlops_cli.feature_arguments import LOCK_FILE, load_groups
 
 app = typer.Typer(
     help="Feature groups and training sets: lock ids, look at a store, ingest, build, prove, compare, erase.",
     no_args_is_help=True,
 )
-
-LOCK_FILE = "features.lock.json"
 
 Groups = Annotated[
     str,
@@ -63,50 +56,6 @@ app.command()(feature_sets.diff)
 app.command(name="who-used")(feature_groups.who_used)
 app.command()(feature_groups.catalog)
 app.command()(feature_erase.erase)
-
-
-def load_groups(groups: str) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
-    """Return a module and the feature groups that it declares under a name.
-
-    Args:
-        groups: ``<module>:<name>``; modules of the working directory are found.
-
-    Raises:
-        UserError: If there is no such module or name, the module does not load, or the name is no sequence of groups.
-    """
-    from mlops_runtime.features.group import FeatureGroup, FeatureGroupError
-
-    name, _, attribute = groups.partition(":")
-    if not name or not attribute:
-        raise UserError(f"groups must be <module>:<name of the groups>, got {groups!r}")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(name)
-    except Exception as error:
-        # a module of the user's may raise anything; our own words need no name of their class
-        said = error.msg if isinstance(error, SyntaxError) else str(error)
-        kind = "" if isinstance(error, FeatureGroupError | ImportError) else f"{type(error).__name__}: "
-        raise UserError(f"cannot load module {name!r}: {_line_of(error)}{kind}{' '.join(said.split())}") from error
-    found = getattr(module, attribute, None)
-    if not isinstance(found, list | tuple) or not found or not all(isinstance(group, FeatureGroup) for group in found):
-        raise UserError(
-            f"{groups!r} must be a tuple or list of FeatureGroup, got {'nothing' if found is None else repr(found)[:80]}"
-        )
-    return module, tuple(found)
-
-
-def _line_of(error: Exception) -> str:
-    """Return ``file:line: `` of what a module was doing when it failed; nothing if none was being loaded."""
-    lines = [
-        (step.filename, step.lineno) for step in traceback.extract_tb(error.__traceback__) if step.name == "<module>"
-    ]
-    if isinstance(error, SyntaxError) and error.filename is not None:
-        lines.append((error.filename, error.lineno))
-    if not lines:
-        return ""
-    file, line = Path(lines[-1][0]), lines[-1][1]
-    return f"{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}:{line}: "
 
 
 def _beside(module: ModuleType) -> Path:

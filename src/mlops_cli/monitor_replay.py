@@ -13,9 +13,9 @@ import typer
 from mlops_cli import monitor_baseline
 from mlops_cli.account import Profile
 from mlops_cli.errors import UserError
-from mlops_cli.feature_groups import print_table
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, watched, whole_hour
+from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor import Baseline, MonitorReport

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mlops_cli.printed_tables import LONGEST_WORD, print_table
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import Console
 
     from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport
     from mlops_runtime.monitor.page.cells import CellRow
@@ -15,28 +15,8 @@ if TYPE_CHECKING:
 _ROWS = 20  # of the table
 _WIDE = 110  # characters from which on every number has its column
 _NARROW = (0, 1, 2, -1)  # what is left below
-_LONGEST = 32  # characters of a name that is not wrapped
 _BAR = 30  # characters
 _BORDERS = 13  # characters of a table of four columns
-
-
-def print_table(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:
-    """Print rows as a table: the last column is wrapped at words, the others are as wide as they need.
-
-    Args:
-        heads: Names of the columns.
-        rows: Their texts.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for index, head in enumerate(heads):
-        last, longest = index == len(heads) - 1, max((len(row[index]) for row in rows), default=0)
-        table.add_column(head, overflow="fold", no_wrap=not last and longest <= _LONGEST)
-    for row in rows:
-        table.add_row(*map(Text, row))  # what people wrote is no markup
-    _console().print(table)
 
 
 def print_features(report: "MonitorReport") -> None:
@@ -45,6 +25,8 @@ def print_features(report: "MonitorReport") -> None:
     Args:
         report: The report.
     """
+    from rich.console import Console
+
     from mlops_runtime.monitor.page import text as page_text
 
     ranked = page_text.ranked(report.features)
@@ -52,9 +34,9 @@ def print_features(report: "MonitorReport") -> None:
         return
     shown = ranked[: max(_ROWS, sum(feature.drifted for feature in ranked))]
     heads = ("feature", "verdict", "PSI", "p-value", "nulls", "new", "what happened")
-    columns = range(len(heads)) if _console().width >= _WIDE else _NARROW
+    columns = range(len(heads)) if Console().width >= _WIDE else _NARROW
     rows = [_feature(feature, suppressed=report.suppressed is not None) for feature in shown]
-    print_table([heads[at] for at in columns], [[row[at] for at in columns] for row in rows])
+    print_table([heads[at] for at in columns], [[row[at] for at in columns] for row in rows], whole_words=True)
     if len(ranked) > len(shown):
         typer.echo(f"and {len(ranked) - len(shown)} more that hold; all of them on the page and with --json")
 
@@ -65,13 +47,15 @@ def print_distribution(rows: "Sequence[CellRow]") -> None:
     Args:
         rows: Its cells, at least one.
     """
+    from rich.console import Console
+
     from mlops_runtime.monitor.drift.wording import percent
 
     scale = max(share for row in rows for share in (row.before, row.after)) or 1.0
     shares = [(percent(row.before), percent(row.after)) for row in rows]
     label = max(len("value"), *(len(row.label) for row in rows))
     numbers = sum(max(len(head), *(len(pair[at]) for pair in shares)) for at, head in enumerate(("baseline", "window")))
-    room = _console().width - _BORDERS - min(label, _LONGEST) - numbers
+    room = Console().width - _BORDERS - min(label, LONGEST_WORD) - numbers
     width = max(8, min(_BAR, room))
     typer.echo("█ both, ░ baseline alone, ▓ window alone")
     print_table(
@@ -80,6 +64,7 @@ def print_distribution(rows: "Sequence[CellRow]") -> None:
             (row.label, *pair, bar(row.before, row.after, scale, width=width))
             for row, pair in zip(rows, shares, strict=True)
         ],
+        whole_words=True,
     )
 
 
@@ -102,6 +87,7 @@ def print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
             )
             for report, drift in past
         ],
+        whole_words=True,
     )
 
 
@@ -134,9 +120,3 @@ def _feature(feature: "FeatureDrift", *, suppressed: bool) -> tuple[str, ...]:
         *("" if rate is None else page_text.value_text(rate, rate.value) for rate in rates),
         page_text.told_text(feature),
     )
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console()

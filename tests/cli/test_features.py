@@ -75,16 +75,6 @@ def test_each_refusal_is_a_line_of_its_own(project: Path) -> None:
     [
         (["shop.declared"], "mlops: groups must be <module>:<name of the groups>, got 'shop.declared'"),
         (["shop.absent:GROUPS"], "mlops: cannot load module 'shop.absent': No module named 'shop.absent'"),
-        (["shop.declared:NONE"], "mlops: 'shop.declared:NONE' must be a tuple or list of FeatureGroup, got nothing"),
-        (
-            ["shop.declared:STOCK"],
-            "mlops: 'shop.declared:STOCK' must be a tuple or list of FeatureGroup, got FeatureGroup(",
-        ),
-        (["shop:GROUPS"], "mlops: 'shop:GROUPS' must be a tuple or list of FeatureGroup, got nothing"),
-        (
-            ["shop.wrong:GROUPS"],
-            "mlops: cannot load module 'shop.wrong': shop/wrong.py:4: feature group 'stock': feature 'on_hand' has type",
-        ),
         (
             ["shop.declared:GROUPS", "absent/lock.json"],
             "mlops: cannot write absent/lock.json: No such file or directory",
@@ -92,48 +82,9 @@ def test_each_refusal_is_a_line_of_its_own(project: Path) -> None:
     ],
 )
 def test_fails_when_groups_or_path_are_not_there(project: Path, arguments: list[str], message: str) -> None:
-    """One line on stderr and exit 1."""
-    (project / "shop" / "wrong.py").write_text(MODULE.format(on_hand="number"))
+    """One line on stderr and exit 1; nothing is written."""
     result = mlops("lock", *arguments, cwd=project)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith(message)
-    assert len(result.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "message"),
-    [
-        (
-            '"store"),),',
-            '"store")),',
-            "shop/slip.py:4: feature group 'stock': entities must be a tuple of Entity, got one Entity without a comma; "
-            "write entities=(Entity(...),)",
-        ),
-        (
-            'owner="demand"',
-            'owner=5, ttl=14, version="2"',
-            "shop/slip.py:4: feature group 'stock': owner must be a str, got 5; ttl must be a timedelta such as "
-            "timedelta(days=14), got 14; leave it out for none; version must be a whole number, at least 1, got '2'",
-        ),
-        (
-            'entities=(Entity("store_id", "string", "store"),),',
-            "",
-            "shop/slip.py:4: TypeError: FeatureGroup.__init__() missing 1 required keyword-only argument: 'entities'",
-        ),
-        ("GROUPS = (STOCK,)", "GROUPS = (STOK,)", "shop/slip.py:11: NameError: name 'STOK' is not defined"),
-        ("GROUPS = (STOCK,)", "GROUPS = (STOCK,", "shop/slip.py:11: SyntaxError: '(' was never closed"),
-        ("GROUPS = (STOCK,)", "import absent_library", "shop/slip.py:11: No module named 'absent_library'"),
-    ],
-)
-@pytest.mark.parametrize("verb", ["lock", "catalog"])
-def test_fails_when_the_module_does_not_load(project: Path, verb: str, before: str, after: str, message: str) -> None:
-    """File, line and what is wrong there are one line, whichever verb loads the module; nothing is written."""
-    text = MODULE.format(on_hand="long")
-    assert before in text
-    (project / "shop" / "slip.py").write_text(text.replace(before, after))
-    groups = "shop.slip:GROUPS"
-    result = mlops(*(["lock", groups] if verb == "lock" else ["catalog", "--groups", groups]), cwd=project)
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"mlops: cannot load module 'shop.slip': {message}")
     assert len(result.stderr.splitlines()) == 1
     assert not (project / "shop" / "features.lock.json").exists()
