@@ -17,11 +17,11 @@ from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.drift_alarms._children import Child, children, names
 from mlops_constructs.drift_alarms._messages import SILENT, TOLD, define_messages
 from mlops_constructs.drift_alarms._price import print_price
-from mlops_constructs.drift_alarms.dashboard import define_endpoint_dashboard
+from mlops_constructs.drift_alarms.endpoint_dashboard import define_endpoint_dashboard
 from mlops_constructs.drift_alarms.severity import Severity
 from mlops_constructs.drift_alarms.traffic import ExpectedTraffic
 from mlops_constructs.model_monitor import ModelMonitor
-from mlops_constructs.model_monitor._unit import check_monitor_unit
+from mlops_constructs.model_monitor.model_monitor import check_monitor_unit
 from mlops_constructs.retraining import RetrainingPipeline
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from mlops_constructs.model_endpoint import IServedModel
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
-    from mlops_constructs.model_monitor.model_monitor import ModelMonitor
 
 
 def check_endpoint_unit(endpoint: IServedModel, business_unit: "BusinessUnit") -> str | None:
@@ -29,20 +28,4 @@ def check_endpoint_unit(endpoint: IServedModel, business_unit: "BusinessUnit") -
     return (
         f"endpoint must be of unit {unit!r}, got {name!r} of another: its reports would lie where no command looks; give the "
         "business_unit of the endpoint"
-    )
-
-
-def check_monitor_unit(name: str, monitor: "ModelMonitor", business_unit: "BusinessUnit") -> str | None:
-    """Return the problem of a monitor that is of another unit.
-
-    Args:
-        name: What was given, for the message.
-        monitor: The monitor.
-        business_unit: The unit that it is to be of.
-    """
-    if monitor.business_unit is business_unit:
-        return None
-    return (
-        f"{name} must be of unit {business_unit.name!r}, got {monitor.endpoint.endpoint_name!r} of unit "
-        f"{monitor.business_unit.name!r}; give the business_unit of its monitor"
     )

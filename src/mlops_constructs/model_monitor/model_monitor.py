@@ -371,3 +371,19 @@ def _steps(window: cdk.Duration, schedule: cdk.Duration) -> Iterator[str]:
             f"schedule must be at most the window, {window.to_human_string()}, got {schedule.to_human_string()}: what lies "
             "between two windows would not be watched; widen the window or decide oftener"
         )
+
+
+def check_monitor_unit(name: str, monitor: ModelMonitor, business_unit: "BusinessUnit") -> str | None:
+    """Return the problem of a monitor that is of another unit.
+
+    Args:
+        name: What was given, for the message.
+        monitor: The monitor.
+        business_unit: The unit that it is to be of.
+    """
+    if monitor.business_unit is business_unit:
+        return None
+    return (
+        f"{name} must be of unit {business_unit.name!r}, got {monitor.endpoint.endpoint_name!r} of unit "
+        f"{monitor.business_unit.name!r}; give the business_unit of its monitor"
+    )

@@ -12,8 +12,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._iam import ServiceRole, key_statement, shared_policy
 from mlops_constructs._validation import check_duration, raise_if_any
-from mlops_constructs.model_monitor._unit import check_monitor_unit
-from mlops_constructs.model_monitor.model_monitor import ModelMonitor
+from mlops_constructs.model_monitor.model_monitor import ModelMonitor, check_monitor_unit
 from mlops_constructs.model_monitor.queries import SAVED_QUERIES
 
 if TYPE_CHECKING:

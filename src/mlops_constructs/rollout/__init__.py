@@ -2,10 +2,9 @@
 
 from mlops_constructs.rollout.checks import RolloutChecks, ShadowTraffic
 from mlops_constructs.rollout.golden import GoldenRequests
-from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy
+from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy, RolloutTarget
 from mlops_constructs.rollout.rollout import Rollout
 from mlops_constructs.rollout.sagemaker_target import SageMakerTarget
-from mlops_constructs.rollout.target import RolloutTarget
 
 __all__ = [
     "GoldenRequests",

@@ -1,7 +1,7 @@
 """States that decide whether a fleet that serves may stay: no alarm rings, it served enough; else they go back."""
 
 from mlops_constructs._states import CAUGHT, NOW, State, assign, choose, task, wait
-from mlops_constructs.rollout.target import FAILED, PROMOTED, ROLLED_BACK
+from mlops_constructs.rollout.policy import FAILED, PROMOTED, ROLLED_BACK
 
 # what rings, as a sentence; $ringing is set by ``look_at_alarms``
 RINGING = "$ringing"

@@ -1,23 +1,30 @@
-"""How traffic moves to a new model, declared once for every target."""
+"""How traffic moves to a new model, declared once for every target, and what a target is to the Deploy machine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._states import State
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.rollout.checks import RolloutChecks
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.limits import steps
 
-if TYPE_CHECKING:
-    from mlops_constructs.rollout.target import RolloutTarget
-
 _MIN_INVOCATIONS = 20
+
+# states of the Deploy machine to which a target's steps lead; each has set $reason
+PROMOTED = "Promoted"
+ROLLED_BACK = "RolledBack"
+TURNED_DOWN = "TurnedDown"
+FAILED = "Failed"
+
+# grace for starting and stopping instances beyond the time that a target itself allows a rollout
+POLL_GRACE_SECONDS = 900
 
 
 class RolloutKind(StrEnum):
@@ -37,6 +44,67 @@ _STEP = {
     RolloutKind.LINEAR: (10, "step_percent"),
     RolloutKind.ROLLING: (5, "batch_percent"),
 }
+
+
+class RolloutTarget(Protocol):
+    """What the Deploy machine needs to know of a target: SageMaker's endpoints are one, the slots of EKS another."""
+
+    @property
+    def name(self) -> str:
+        """Name for errors and descriptions."""
+        ...
+
+    @property
+    def kinds(self) -> frozenset[RolloutKind]:
+        """Kinds of rollout that the target executes."""
+        ...
+
+    @property
+    def is_reset_by_stack(self) -> bool:
+        """Whether a deployment of the stack may put what serves back to the template, so that a run has to look after each."""
+        ...
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """ARNs of the functions that the target's own steps call."""
+        ...
+
+    def effective_percent(self, percent: int) -> float:
+        """Return which share a step of ``percent`` really moves."""
+        ...
+
+    def problems(self, policy: "RolloutPolicy") -> list[str]:
+        """Return why the target cannot execute a policy."""
+        ...
+
+    def lead_seconds(self, rollout: RolloutSpec) -> int:
+        """Return how long what comes before the first step may take at most."""
+        ...
+
+    def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states that come before a plan that waits is waited for.
+
+        They end what an execution that died has begun, where nobody else would; none of them can fail.
+        """
+        ...
+
+    def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states from the plan to one of the exits, ``$reason`` being set.
+
+        They set ``$orphan`` to false as long as what was made may be in use, ``$applied`` to true once the endpoint was touched.
+        """
+        ...
+
+    def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states that follow a record that failed; none of them can fail.
+
+        They take back what must not serve without a record, where the next execution would.
+        """
+        ...
+
+    def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states that remove what no longer serves; none of them can fail."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +258,7 @@ class RolloutPolicy:
             return self.checks.min_invocations
         return 0 if self.kind is RolloutKind.ALL_AT_ONCE else _MIN_INVOCATIONS
 
-    def effective_percent(self, target: "RolloutTarget") -> float:
+    def effective_percent(self, target: RolloutTarget) -> float:
         """Return which share the first step really moves on a target: SageMaker moves whole instances.
 
         Example:

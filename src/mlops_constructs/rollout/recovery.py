@@ -1,8 +1,8 @@
 """States that come before an endpoint is changed, where an execution that died has left something: judge it, go back, remove."""
 
 from mlops_constructs._states import State, assign, choose, task, wait
+from mlops_constructs.rollout.policy import FAILED, POLL_GRACE_SECONDS
 from mlops_constructs.rollout.rehearsal import THRICE_MORE
-from mlops_constructs.rollout.target import FAILED, POLL_GRACE_SECONDS
 
 _SDK = "aws-sdk:sagemaker:"
 

@@ -1,7 +1,7 @@
 """States in which a candidate answers golden requests on an endpoint of its own, and those that send synthetic calls."""
 
 from mlops_constructs._states import EXECUTION, NOW, State, assign, choose, invoke, task, wait
-from mlops_constructs.rollout.target import FAILED, TURNED_DOWN
+from mlops_constructs.rollout.policy import FAILED, TURNED_DOWN
 
 _SDK = "aws-sdk:sagemaker:"
 # starting instances; a container that never answers keeps SageMaker busy for up to an hour, and nothing can be deleted before

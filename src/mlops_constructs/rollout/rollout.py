@@ -29,8 +29,7 @@ from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout._iam import WILDCARD_REASON, RolloutAccess
 from mlops_constructs.rollout.deploy_machine import deploy_machine
 from mlops_constructs.rollout.golden import define_golden
-from mlops_constructs.rollout.policy import RolloutPolicy
-from mlops_constructs.rollout.target import RolloutTarget
+from mlops_constructs.rollout.policy import RolloutPolicy, RolloutTarget
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec

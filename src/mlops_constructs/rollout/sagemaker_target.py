@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from mlops_constructs._states import CAUGHT, State, assign, choose, task, wait
 from mlops_constructs.rollout.clean_up import clean_up_states
 from mlops_constructs.rollout.evidence import RINGING, evidence_states, look_at_alarms, put_alarms_states
-from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy
+from mlops_constructs.rollout.policy import FAILED, POLL_GRACE_SECONDS, ROLLED_BACK, RolloutKind, RolloutPolicy
 from mlops_constructs.rollout.recovery import recovery_states
 from mlops_constructs.rollout.rehearsal import REHEARSAL_SECONDS, rehearsal_states, synthetic_states
 from mlops_constructs.rollout.scaling import deregister_scaling_states
 from mlops_constructs.rollout.shadow import shadow_states
-from mlops_constructs.rollout.target import FAILED, POLL_GRACE_SECONDS, ROLLED_BACK
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.limits import steps
 

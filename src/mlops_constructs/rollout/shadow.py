@@ -10,7 +10,7 @@ and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclus
 from collections.abc import Mapping
 
 from mlops_constructs._states import NOW, State, assign, choose, task, wait
-from mlops_constructs.rollout.target import FAILED, TURNED_DOWN
+from mlops_constructs.rollout.policy import FAILED, TURNED_DOWN
 
 _SDK = "aws-sdk:sagemaker:"
 _SERVES = "$endpoint.EndpointStatus = 'InService' and $not($exists($endpoint.PendingDeploymentSummary))"

@@ -11,7 +11,7 @@ from tests.campaign.slots.test_slots import SCENARIOS
 from tests.campaign.slots.world import ASKED, MACHINE
 
 from mlops_constructs._states import tasks
-from mlops_constructs.rollout.target import ROLLED_BACK
+from mlops_constructs.rollout.policy import ROLLED_BACK
 
 RUNS = 100
 SEED = 20261124

@@ -8,7 +8,7 @@ import pytest
 from mlops_constructs._states import successors, tasks
 from mlops_constructs.eks_inference import EksTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine
-from mlops_constructs.rollout.target import FAILED, PROMOTED, ROLLED_BACK
+from mlops_constructs.rollout.policy import FAILED, PROMOTED, ROLLED_BACK
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.plan import poll_seconds

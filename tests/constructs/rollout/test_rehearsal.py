@@ -1,8 +1,8 @@
 """The states of a rehearsal as a graph: whatever happens, what was made is deleted before the rollout goes on."""
 
 from mlops_constructs._states import successors, tasks
+from mlops_constructs.rollout.policy import FAILED, TURNED_DOWN
 from mlops_constructs.rollout.rehearsal import rehearsal_states, synthetic_states
-from mlops_constructs.rollout.target import FAILED, TURNED_DOWN
 
 FIRST, STATES = rehearsal_states(golden_arn="arn:golden", next_state="Next", partition="aws")
 OUT = {"Next", TURNED_DOWN, FAILED}

@@ -1,8 +1,8 @@
 """The states of a shadow as a graph: whatever it shows, the endpoint goes back to the live config."""
 
 from mlops_constructs._states import successors
+from mlops_constructs.rollout.policy import FAILED, TURNED_DOWN
 from mlops_constructs.rollout.shadow import shadow_states
-from mlops_constructs.rollout.target import FAILED, TURNED_DOWN
 
 FIRST, STATES = shadow_states(endpoint_name="e", limit=3600, next_state="Next", partition="aws")
 OUT = {"Next", TURNED_DOWN, FAILED, "Caught"}

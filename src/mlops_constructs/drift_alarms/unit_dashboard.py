@@ -1,0 +1,69 @@
+"""The dashboard of a unit, with all of its monitored endpoints."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+
+from constructs import Construct
+from mlops_constructs._validation import raise_if_any
+from mlops_constructs.drift_alarms._price import DASHBOARD
+from mlops_constructs.drift_alarms.drift_alarms import DriftAlarms
+from mlops_constructs.drift_alarms.endpoint_dashboard import QUARTER, WIDTH, endpoint_row
+from mlops_constructs.model_monitor.model_monitor import check_monitor_unit
+
+if TYPE_CHECKING:
+    from mlops_constructs.business_unit import BusinessUnit
+
+
+class UnitDashboard(Construct):
+    """Define a dashboard of all monitored endpoints of a unit. Stateless.
+
+    At its top stands the state of each endpoint, below it a row of drift, quality and calls for each.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        alarms: The alarms of its endpoints, in the order of the rows.
+
+    Raises:
+        ValidationError: If there is no endpoint to show, one twice, or one of another unit.
+
+    Example:
+        >>> UnitDashboard(self, "Board", business_unit=unit, alarms=[alarms])
+    """
+
+    def __init__(
+        self, scope: Construct, id: str, *, business_unit: "BusinessUnit", alarms: Sequence[DriftAlarms]
+    ) -> None:
+        super().__init__(scope, id)
+        names = [each.monitor.endpoint.endpoint_name for each in alarms]
+        raise_if_any(
+            self,
+            "InvalidUnitDashboard",
+            [
+                None if names else "alarms must not be empty; give the DriftAlarms of each endpoint",
+                None
+                if len(set(names)) == len(names)
+                else f"alarms must be of one endpoint each, got {', '.join(names)}",
+                *(check_monitor_unit("alarms", each.monitor, business_unit) for each in alarms),
+            ],
+        )
+        dashboard = cloudwatch.Dashboard(self, "Resource", default_interval=QUARTER)
+        dashboard.add_widgets(
+            cloudwatch.AlarmStatusWidget(
+                title=f"Endpoints of {business_unit.name}",
+                alarms=[each.endpoint_alarm for each in alarms],
+                width=WIDTH,
+                height=3,
+            )
+        )
+        for each in alarms:
+            dashboard.add_widgets(*endpoint_row(each.monitor))
+        cdk.Annotations.of(self).add_info(
+            f"the dashboard of unit '{business_unit.name}' costs {DASHBOARD:.2f} USD a month at the list price of us-east-1; the "
+            "first three of an account are free"
+        )
+        business_unit.tag(self)
