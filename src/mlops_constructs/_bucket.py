@@ -1,7 +1,6 @@
 """The one hardened bucket: the unit's key, TLS only, no public access, versions, access logs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -9,9 +8,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs.compliance import acknowledge_family
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 _REPLICATION = (
     "versions protect against mistakes; a second region doubles the cost and is the recovery plan's choice, "
@@ -31,7 +28,7 @@ def define_bucket(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     lifecycle_rules: Sequence[s3.LifecycleRule] = (),
     noncurrent_days: int = 90,
     object_lock: cdk.Duration | None = None,
@@ -77,7 +74,7 @@ def define_bucket(
     return bucket
 
 
-def define_access_logs_bucket(scope: Construct, id: str, *, business_unit: "BusinessUnit") -> s3.Bucket:
+def define_access_logs_bucket(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> s3.Bucket:
     """Define the bucket that receives the access logs of the unit's other buckets.
 
     See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
@@ -113,7 +110,7 @@ def _bucket(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     lifecycle_rules: Sequence[s3.LifecycleRule],
     noncurrent_days: int,
     encryption: s3.BucketEncryption,

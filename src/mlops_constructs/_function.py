@@ -1,7 +1,6 @@
 """The one Lambda function: the unit's network, key and dead letters, tracing, a log group of its own, an exact role."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -13,9 +12,7 @@ from mlops_constructs._iam import key_statement, log_statement, service_role
 from mlops_constructs._log_group import define_log_group
 from mlops_constructs._validation import check_duration, check_range, raise_if_any
 from mlops_constructs.compliance import acknowledge_family
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 ARCHITECTURE = lambda_.Architecture.X86_64
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
@@ -40,7 +37,7 @@ def define_function(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     folder: str,
     description: str,
     environment: Mapping[str, str],

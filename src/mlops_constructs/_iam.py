@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 import jsii
@@ -14,10 +13,8 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge_all
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import event_source
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: white space does not count
 MAXIMUM_POLICY_CHARACTERS = 6144
@@ -113,7 +110,7 @@ def service_role(
     *,
     service: str,
     statements: Sequence[iam.PolicyStatement],
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     description: str,
     source_arn: str | None = None,
     managed_policies: Sequence[iam.IManagedPolicy] = (),
@@ -231,7 +228,7 @@ def log_statement(log_group: logs.ILogGroup) -> iam.PolicyStatement:
     )
 
 
-def put_events_statement(business_unit: "BusinessUnit") -> iam.PolicyStatement:
+def put_events_statement(business_unit: IBusinessUnit) -> iam.PolicyStatement:
     """Put the unit's own events on its bus: no request, whose source names its caller, and nothing in another unit's name.
 
     Args:

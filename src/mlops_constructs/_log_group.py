@@ -1,14 +1,10 @@
 """Log groups with the unit's key and a retention, made by the stack and never implicitly."""
 
-from typing import TYPE_CHECKING
-
 import aws_cdk as cdk
 from aws_cdk import aws_logs as logs
 
 from constructs import Construct
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 # Control Tower's CT.CLOUDWATCH.PR.3 asks for a year at least
 RETENTION = logs.RetentionDays.ONE_YEAR
@@ -16,7 +12,7 @@ _LONGEST_PATH = 256  # of a name's 512 characters
 
 
 def define_log_group(
-    scope: Construct, id: str, *, business_unit: "BusinessUnit", vended_by: str | None = None
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, vended_by: str | None = None
 ) -> logs.LogGroup:
     """Define a log group.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 import jsii
@@ -17,9 +16,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._function import define_function
 from mlops_constructs.compliance import acknowledge, acknowledge_family
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 MAXIMUM_RECEIVES = 5
 _LAST_STOP = (
@@ -47,7 +44,7 @@ class QueueConsumer:
         rule.add_target(targets.SqsQueue(self.queue, dead_letter_queue=self.dead_letter_queue))
 
 
-def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: "BusinessUnit") -> sqs.Queue:
+def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> sqs.Queue:
     """Define a queue in which messages end that nobody could process; the unit's topic hears of the first one.
 
     Args:
@@ -108,7 +105,7 @@ def define_queue_consumer(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     folder: str,
     description: str,
     environment: Mapping[str, str],

@@ -1,14 +1,10 @@
 """The one DynamoDB table: on demand, the unit's key, recovery to any second of the last 35 days."""
 
-from typing import TYPE_CHECKING
-
 from aws_cdk import aws_dynamodb as dynamodb
 
 from constructs import Construct
 from mlops_constructs.compliance import acknowledge_family
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 _BACKUP = "it can be restored to any second of 35 days; a nightly backup plan beside that would only recover older, worse states"
 
@@ -17,7 +13,7 @@ def define_table(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     partition_key: str,
     sort_key: str | None = None,
     ttl: str | None = None,

@@ -25,7 +25,7 @@ ACCEPTED = {
 # expressions made of others' parts
 MADE = {
     "src/mlops_cli/feature_erase.py": "re.escape of a value between assertions of one character",
-    "src/mlops_cli/feature_sets.py": "a counted class",
+    "src/mlops_cli/feature_arguments.py": "a counted class",
     "src/mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
     "src/mlops_local/sagemaker/shapes.py": "botocore's patterns, matched only within the length that the shape allows",
     "src/mlops_runtime/aws_api/request.py": "botocore's patterns over definitions of the developer's machines",

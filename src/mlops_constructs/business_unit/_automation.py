@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -13,18 +12,16 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 from mlops_constructs._iam import key_statement
 from mlops_constructs.business_unit._records import AuditRecords
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.business_unit.entries import Entry, entry_name
 from mlops_runtime.contracts import to_dict
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit.business_unit import BusinessUnit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutomationAccess:
     """What may be done to a unit's row, which is the only one of its table."""
 
-    business_unit: "BusinessUnit"
+    business_unit: IBusinessUnit
     table: dynamodb.ITable
     records: AuditRecords
     entry: ssm.IStringParameter
@@ -38,7 +35,7 @@ class AutomationAccess:
 
     def grant_pause(self, grantee: iam.IGrantable) -> iam.Grant:
         """Find and move the row's pause, and write, sign and publish the record that says so in the unit's own chain."""
-        unit, stack = self.business_unit, cdk.Stack.of(self.business_unit)
+        key, stack = self.business_unit.key, cdk.Stack.of(self.table)
         hosts = [f"{service}.{stack.region}.{stack.url_suffix}" for service in ("dynamodb", "s3")]
         through_services: Mapping[str, Mapping[str, object]] = {"StringEquals": {"kms:ViaService": hosts}}
         grants = [
@@ -48,7 +45,7 @@ class AutomationAccess:
             for actions, resource, conditions in (
                 (("ssm:GetParameter",), self.entry.parameter_arn, None),
                 (("dynamodb:GetItem", "dynamodb:UpdateItem"), self.table.table_arn, None),
-                (("kms:Decrypt", "kms:GenerateDataKey"), unit.key.key_arn, through_services),
+                (("kms:Decrypt", "kms:GenerateDataKey"), key.key_arn, through_services),
             )
         ]
         grants += [

@@ -17,7 +17,7 @@ from mlops_runtime.business_unit.key_policy import USE, Place, shared_key_statem
 from mlops_runtime.rollout.seals import ALGORITHM
 
 if TYPE_CHECKING:
-    from mlops_constructs.business_unit.profile import Profile
+    from mlops_constructs.unit_interface import Profile
 
 _ADMINISTER = (
     "kms:CancelKeyDeletion",

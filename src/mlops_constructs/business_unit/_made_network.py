@@ -14,10 +14,10 @@ from mlops_constructs._log_group import define_log_group
 from mlops_constructs._validation import is_known, raise_if_any
 from mlops_constructs._warnings import counted
 from mlops_constructs.compliance import acknowledge_family
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.price import HOURS, price_table, priced_regions
 
 if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
     from mlops_constructs.business_unit.network import Network
 
 _DEFAULT_REGION = "us-east-1"
@@ -41,7 +41,7 @@ def monthly_price(*, endpoints: int, zones: int, region: str) -> float:
 
 
 def define_network(
-    scope: Construct, id: str, *, business_unit: "BusinessUnit", network: "Network", connectivity: DependencyGroup
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, network: "Network", connectivity: DependencyGroup
 ) -> ec2.IVpc:
     """Define a network with isolated subnets, gateway endpoints, interface endpoints and flow logs.
 
@@ -80,7 +80,7 @@ def add_endpoints(
     scope: Construct,
     vpc: ec2.IVpc,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     network: "Network",
     services: Sequence[str],
     connectivity: DependencyGroup,
@@ -246,7 +246,7 @@ def _endpoint_id(service: str) -> str:
     return "".join(part.capitalize() for part in service.split("."))
 
 
-def _add_flow_logs(scope: Construct, vpc: ec2.IVpc, business_unit: "BusinessUnit") -> None:
+def _add_flow_logs(scope: Construct, vpc: ec2.IVpc, business_unit: IBusinessUnit) -> None:
     log_group = define_log_group(scope, "FlowLogs", business_unit=business_unit)
     role = service_role(
         scope,

@@ -1,20 +1,18 @@
 """Who may append to a unit's audit chains, and with which key: recorders of endpoints, and people who pause the unit."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
+from constructs import Construct
 from mlops_constructs._bucket import define_bucket
 from mlops_constructs._iam import key_statement
 from mlops_constructs.business_unit._key import RECORDER_TAG, define_pause_key, define_signing_key
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.rollout.seals import ALGORITHM
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit.business_unit import BusinessUnit
 
 AUDIT_LOCK = cdk.Duration.days(365)
 
@@ -23,14 +21,15 @@ class AuditRecords:
     """A unit's records, its keys that sign them, and the bucket of published heads, in which no object is written twice.
 
     Args:
+        scope: Parent.
         business_unit: The unit.
     """
 
-    def __init__(self, business_unit: "BusinessUnit") -> None:
+    def __init__(self, scope: Construct, *, business_unit: IBusinessUnit) -> None:
         self._unit, profile = business_unit, business_unit.profile
         lock = AUDIT_LOCK if profile.keeps_data else None
-        self.bucket: s3.Bucket = define_bucket(business_unit, "Audit", business_unit=business_unit, object_lock=lock)
-        self.heads: s3.Bucket = define_bucket(business_unit, "Heads", business_unit=business_unit, object_lock=lock)
+        self.bucket: s3.Bucket = define_bucket(scope, "Audit", business_unit=business_unit, object_lock=lock)
+        self.heads: s3.Bucket = define_bucket(scope, "Heads", business_unit=business_unit, object_lock=lock)
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         self.heads.add_to_resource_policy(
             iam.PolicyStatement(
@@ -43,8 +42,8 @@ class AuditRecords:
             )
         )
         unit = business_unit.name
-        self.signing_key: kms.Key = define_signing_key(business_unit, "SigningKey", unit=unit, profile=profile)
-        self.pause_key: kms.Key = define_pause_key(business_unit, "PauseKey", unit=unit, profile=profile)
+        self.signing_key: kms.Key = define_signing_key(scope, "SigningKey", unit=unit, profile=profile)
+        self.pause_key: kms.Key = define_pause_key(scope, "PauseKey", unit=unit, profile=profile)
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -3,8 +3,6 @@
 CDK's ``auto_delete_objects`` does the same through a function of its own, outside the unit's network, key and boundary.
 """
 
-from typing import TYPE_CHECKING
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -13,11 +11,8 @@ from constructs import Construct
 from mlops_constructs._function import define_custom_resource, define_function
 from mlops_constructs._iam import shared_policy
 from mlops_constructs._validation import raise_if_any
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.business_unit.sweep import MARK
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
-    from mlops_constructs.model_registry import ModelRegistry
 
 _BUCKET_ACTIONS = ("s3:GetBucketTagging", "s3:ListBucketVersions")
 _OBJECT_ACTIONS = ("s3:DeleteObject", "s3:DeleteObjectVersion")
@@ -49,7 +44,7 @@ class Sweeper(Construct):
         access_logs: The bucket of access logs.
     """
 
-    def __init__(self, scope: Construct, id: str, *, business_unit: "BusinessUnit", access_logs: s3.Bucket) -> None:
+    def __init__(self, scope: Construct, id: str, *, business_unit: IBusinessUnit, access_logs: s3.Bucket) -> None:
         super().__init__(scope, id)
         self._function = define_function(
             self,
@@ -92,11 +87,14 @@ class Sweeper(Construct):
         if resource is not None:
             resource.node.add_dependency(self._access_logs)
 
-    def sweep_packages(self, registry: "ModelRegistry") -> None:
+    def sweep_packages(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
         """Delete the packages of a registry when it leaves the stack.
 
         Args:
             registry: The registry.
+            group_name: Name of its group.
+            group_arn: ARN of the group.
+            packages_arn: ARN pattern of its packages.
 
         Raises:
             ValidationError: If the unit has more registries than the function's role can have policies.
@@ -116,13 +114,9 @@ class Sweeper(Construct):
         policy = shared_policy(
             registry,
             "SweepPolicy",
-            statements=[
-                iam.PolicyStatement(
-                    actions=list(_PACKAGE_ACTIONS), resources=[registry.group_arn, registry.packages_arn]
-                )
-            ],
+            statements=[iam.PolicyStatement(actions=list(_PACKAGE_ACTIONS), resources=[group_arn, packages_arn])],
             # a change of the description replaces the policy, so that a renamed registry's old one lasts until its group goes
-            description=f"Deletes the packages of {registry.group_name}",
+            description=f"Deletes the packages of {group_name}",
             wildcard_reason=_PACKAGE_REASON,
         )
         policy.attach_to_role(self._role)
@@ -132,7 +126,7 @@ class Sweeper(Construct):
             "Sweep",
             function=self._function,
             resource_type="Custom::ModelPackageSweep",
-            properties={"ModelPackageGroupName": registry.group_name},
+            properties={"ModelPackageGroupName": group_name},
         )
         sweep.node.add_dependency(policy)  # which names the group, so that the group goes last
 

@@ -1,7 +1,6 @@
 """The tenant: network, key, topic, bus, buckets, boundary and tags that a unit's constructs share."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -30,13 +29,10 @@ from mlops_constructs.business_unit._sweeper import Sweeper
 from mlops_constructs.business_unit.freeze import FreezeCalendar
 from mlops_constructs.business_unit.network import Network
 from mlops_constructs.business_unit.platform import Platform
-from mlops_constructs.business_unit.profile import Profile
+from mlops_constructs.unit_interface import Profile
 from mlops_runtime.business_unit.entries import Entry
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import FreezeSpec, UnitEntry
-
-if TYPE_CHECKING:
-    from mlops_constructs.model_registry import ModelRegistry
 
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
@@ -100,7 +96,7 @@ class BusinessUnit(Construct):
         self._access_logs = define_access_logs_bucket(self, "AccessLogs", business_unit=self)
         self._sweeper = self._define_sweeper()
         self._artifacts = define_bucket(self, "Artifacts", business_unit=self)
-        self._records = AuditRecords(self)
+        self._records = AuditRecords(self, business_unit=self)
         self._freeze = FreezeSpec() if freeze is None else freeze.spec
         self._automation_table = define_table(self, "Automation", business_unit=self, partition_key="endpoint")
         self._automation = AutomationAccess(
@@ -391,14 +387,19 @@ class BusinessUnit(Construct):
         if self._sweeper is not None:
             self._sweeper.sweep_bucket(bucket)
 
-    def own_registry(self, registry: "ModelRegistry") -> None:
+    def own_registry(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
         """Take a model registry into the unit: in DEVELOPMENT its packages are deleted when it leaves the stack.
 
         Args:
             registry: The registry.
+            group_name: Name of its group.
+            group_arn: ARN of the group.
+            packages_arn: ARN pattern of its packages.
         """
         if self._sweeper is not None:
-            self._sweeper.sweep_packages(registry)
+            self._sweeper.sweep_packages(
+                registry, group_name=group_name, group_arn=group_arn, packages_arn=packages_arn
+            )
 
     def _validate(self, *, name: str, owner: str | None, cost_center: str | None) -> None:
         tag_value = "1 to 256 letters, digits, spaces or .:/=+@-_"

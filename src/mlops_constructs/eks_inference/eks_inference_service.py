@@ -16,7 +16,6 @@ from constructs import Construct
 from mlops_constructs._bucket import define_bucket
 from mlops_constructs._validation import check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import PLAIN_HTTP, warn
-from mlops_constructs.business_unit.profile import Profile
 from mlops_constructs.eks_inference._access import EksAccess
 from mlops_constructs.eks_inference._files import define_file
 from mlops_constructs.eks_inference._identity import CAPTURE_PREFIX, define_association, define_pod_role, pod_statements
@@ -34,6 +33,7 @@ from mlops_constructs.model_endpoint.personal import PersonalKey, define_persona
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout import RolloutPolicy
 from mlops_constructs.rollout.rollout import Rollout
+from mlops_constructs.unit_interface import Profile
 from mlops_runtime.contracts.eks import SLOTS, EksSpec
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec

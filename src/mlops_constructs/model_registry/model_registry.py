@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 import jsii
@@ -17,12 +16,10 @@ from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs.model_registry._iam import READ, UPDATE, define_approver, mark_approver, status_conditions
 from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval
 from mlops_constructs.model_registry.messages import waiting_message
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.registry.approval import ApprovalRule
 from mlops_runtime.registry.entry import RegistryEntry, registry_parameter
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # "<unit>-<name>" is also the endpoint's name, of at most 63 characters, and the start of job names
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
@@ -50,7 +47,7 @@ class ModelRegistry(Construct):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, business_unit: "BusinessUnit", name: str, approval: Approval | None = None
+        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, name: str, approval: Approval | None = None
     ) -> None:
         super().__init__(scope, id)
         allowed = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
@@ -70,7 +67,9 @@ class ModelRegistry(Construct):
         self._group_arn = group.attr_model_package_group_arn
         self._approver = self._define_approver()
         self._entry = self._define_entry()
-        business_unit.own_registry(self)
+        business_unit.own_registry(
+            self, group_name=self._group_name, group_arn=self._group_arn, packages_arn=self.packages_arn
+        )
         business_unit.tag(self)
 
     @property
