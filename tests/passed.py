@@ -18,6 +18,7 @@ EVALUATION = Evaluation(
     model_sha256="b" * 64,
     training_set_id="c" * 64,
     baseline_uri="s3://artifacts/evaluations/demand-forecast/one/baseline.json",
+    baseline_sha256="8" * 64,
 )
 
 

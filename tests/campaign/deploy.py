@@ -262,6 +262,7 @@ class Deploy:
             model_sha256=f"{1:064x}",
             artifact_uri="s3://artifacts/models/1/model.tar.gz",
             baseline_uri="s3://artifacts/baseline.json",
+            baseline_sha256="8" * 64,
             evaluation_uri="s3://artifacts/evaluation.json",
             training_set_id="c" * 64,
             spec_sha256=content_hash(self.spec),

@@ -108,6 +108,7 @@ class DeployedUnit:
             model_sha256="b" * 64,
             artifact_uri="s3://a/model.tar.gz",
             baseline_uri="s3://a/baseline.json",
+            baseline_sha256="8" * 64,
             evaluation_uri="s3://a/evaluation.json",
             training_set_id="c" * 64,
             spec_sha256="d" * 64,

@@ -74,6 +74,7 @@ class DeployedStore:
             training_set_id=training_set_id,
             execution="arn:aws:states:us-east-1:000000000000:execution:Retrain:one",
             baseline_uri="s3://artifacts/baseline.json",
+            baseline_sha256="8" * 64,
             evaluation_uri="s3://artifacts/evaluation.json",
         )
         return str(self.sagemaker.create_model_package(**package_request(spec))["ModelPackageArn"])

@@ -60,6 +60,7 @@ class Registry:
             training_set_id="c" * 64,
             execution=f"arn:aws:states:us-east-1:000000000000:execution:Retrain:{execution}",
             baseline_uri=f"{prefix}/baseline.json",
+            baseline_sha256="8" * 64,
             evaluation_uri=f"{prefix}/evaluation.json",
         )
         sha256 = self._write_evidence(spec, execution)
@@ -88,6 +89,7 @@ class Registry:
             model_sha256=spec.model_sha256,
             training_set_id=spec.training_set_id,
             baseline_uri=spec.baseline_uri,
+            baseline_sha256=spec.baseline_sha256,
         )
         content = canonical_json(evaluation)
         sha256 = hashlib.sha256(content).hexdigest()

@@ -29,6 +29,7 @@ LIVE = LivePointer(
     model_sha256="b",
     artifact_uri="a",
     baseline_uri="b",
+    baseline_sha256="8" * 64,
     evaluation_uri="e",
     training_set_id="t",
     spec_sha256="s",

@@ -66,7 +66,8 @@ def register(
     loop.s3.put_object(Bucket=bucket, Key=key, Body=content)
     stated = model_sha256 if sha256 is None else sha256
     texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
-    metadata = {"artifact_sha256": digest, "model_sha256": stated} | {t: f"s3://none/{t}" for t in texts}
+    metadata = {"artifact_sha256": digest, "model_sha256": stated, "baseline_sha256": "8" * 64}
+    metadata |= {t: f"s3://none/{t}" for t in texts}
     container = {
         "Image": IMAGE,
         "ModelDataUrl": f"s3://{bucket}/{key}",

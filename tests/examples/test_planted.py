@@ -49,7 +49,8 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
     live_arn = sagemaker.create_model_package(
         ModelPackageGroupName=GROUP,
         ModelApprovalStatus="Approved",
-        CustomerMetadataProperties=dict.fromkeys(METADATA, "a") | {"training_set_id": built.id},
+        CustomerMetadataProperties=dict.fromkeys(METADATA, "a")
+        | {"training_set_id": built.id, "baseline_sha256": "8" * 64},
         InferenceSpecification={
             "Containers": [{"Image": image, "ModelDataUrl": f"s3://{BUCKET}/live.tar.gz", "Environment": {"A": "1"}}],
             "SupportedContentTypes": ["application/json"],

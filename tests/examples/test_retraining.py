@@ -566,7 +566,8 @@ def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) 
         since="2017-09-01T00:00:00Z",
         artifact_sha256=metadata["artifact_sha256"],
         container_sha256=metadata["container_sha256"],
-        **{n: metadata[n] for n in ("model_sha256", "baseline_uri", "evaluation_uri", "training_set_id", "execution")},
+        **{n: metadata[n] for n in ("model_sha256", "baseline_uri", "baseline_sha256", "evaluation_uri")},
+        **{n: metadata[n] for n in ("training_set_id", "execution")},
     )
     sample.dynamodb.update_item(
         TableName=sample.outputs["RolloutTable"],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlops_local import embedded_metrics
-from mlops_runtime.contracts import canonical_json, from_dict, from_json, to_dict
+from mlops_runtime.contracts import canonical_json, content_hash, from_dict, from_json, to_dict
 from mlops_runtime.contracts.capture import capture_key, ground_truth_key
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer
@@ -34,8 +34,8 @@ BASELINE = Baseline(
 )
 LIVE = LivePointer(
     endpoint="demand-forecast", config="c", model="m", model_package_arn="arn:p/1", model_sha256="s", artifact_uri="s3://a",
-    baseline_uri="s3://artifacts/baseline.json", evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x",
-    spec_uri="s3://x", execution="arn:e", since="2017-08-07T00:10:00Z",
+    baseline_uri="s3://artifacts/baseline.json", baseline_sha256=content_hash(BASELINE), evaluation_uri="s3://e",
+    training_set_id="set-1", spec_sha256="x", spec_uri="s3://x", execution="arn:e", since="2017-08-07T00:10:00Z",
 )  # fmt: skip
 SETTINGS = {
     "ENDPOINT": "demand-forecast",

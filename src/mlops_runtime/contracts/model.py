@@ -50,11 +50,11 @@ class ModelPackageSpec:
     training_set_id: str
     execution: str
     baseline_uri: str
+    baseline_sha256: str
     evaluation_uri: str
     environment: Mapping[str, str] = field(default_factory=dict)
     content_types: tuple[str, ...] = ("application/json", "text/csv")
     package_arn: str | None = None
-    baseline_sha256: str | None = None
     signing_key: str | None = None
     code: str | None = None
     format: Literal["mlops.model-package/1"] = "mlops.model-package/1"
@@ -124,6 +124,7 @@ class Evaluation:
     model_sha256: str
     training_set_id: str
     baseline_uri: str
+    baseline_sha256: str
     non_finite: Mapping[str, int] = field(default_factory=dict)
     segments: tuple[SegmentLosses, ...] | None = None
     segments_left_out: tuple[str, ...] | None = None
@@ -132,7 +133,6 @@ class Evaluation:
     milliseconds_a_row: Mapping[str, float] | None = None
     periods: tuple[PeriodLosses, ...] | None = None
     signature_sha256: str | None = None
-    baseline_sha256: str | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 

@@ -135,6 +135,7 @@ class LivePointer:
     model_sha256: str
     artifact_uri: str
     baseline_uri: str
+    baseline_sha256: str
     evaluation_uri: str
     training_set_id: str
     spec_sha256: str
@@ -145,7 +146,6 @@ class LivePointer:
     kept: tuple[str, ...] | None = None
     probation_until: str | None = None
     previous_package: str | None = None
-    baseline_sha256: str | None = None
     artifact_sha256: str | None = None
     container_sha256: str | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"

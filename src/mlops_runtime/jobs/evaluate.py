@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -101,9 +101,21 @@ def evaluate(
     scale = normaliser(plan.metric, rows=len(actual), actual_sum=actual_sum)
     training_set_id = content_hash(inputs.manifest)
     given = {name: is_prediction(plan.metric, values) for name, values in predictions.items()}
+    metrics = {name: sum(block.absolute_error[name] for block in blocks) / scale for name in predictions}
+    evaluated = Evaluated(
+        model=candidate,
+        train=inputs.train,
+        holdout=inputs.holdout,
+        predictions=predictions[CANDIDATE],
+        actual=actual,
+        quality=_quality(plan.metric, metrics[CANDIDATE], predictions[CANDIDATE], actual),
+        is_able=is_able,
+    )
+    created = inputs.manifest.semantics.cutoff or times["holdout_until"]
+    baseline = make_baseline(plan, evaluated, training_set_id=training_set_id, created=created)
     evaluation = Evaluation(
         metric=plan.metric,
-        metrics={name: sum(block.absolute_error[name] for block in blocks) / scale for name in predictions},
+        metrics=metrics,
         blocks=blocks,
         rows=len(actual),
         trained_until=times["trained_until"],
@@ -114,6 +126,7 @@ def evaluate(
         signature_sha256=candidate.signature_sha256,
         training_set_id=training_set_id,
         baseline_uri=baseline_uri,
+        baseline_sha256=content_hash(baseline),
         non_finite={name: int((~mask).sum()) for name, mask in given.items()},
         segments=segments if has_segments else None,
         segments_left_out=left_out or None,
@@ -122,18 +135,6 @@ def evaluate(
         milliseconds_a_row=None if timer is None or failures else milliseconds_a_row(models, inputs.holdout, timer),
         periods=None if period_of is None else period_losses(period_of, block_of, losses, blocks),
     )
-    evaluated = Evaluated(
-        model=candidate,
-        train=inputs.train,
-        holdout=inputs.holdout,
-        predictions=predictions[CANDIDATE],
-        actual=actual,
-        quality=_quality(plan.metric, evaluation.metrics[CANDIDATE], predictions[CANDIDATE], actual),
-        is_able=is_able,
-    )
-    created = inputs.manifest.semantics.cutoff or times["holdout_until"]
-    baseline = make_baseline(plan, evaluated, training_set_id=training_set_id, created=created)
-    evaluation = replace(evaluation, baseline_sha256=content_hash(baseline))
     return evaluation, baseline
 
 

@@ -98,15 +98,12 @@ class Archive:
     def kept(self, report: MonitorReport) -> Kept:
         """Return a report with its counts and its baseline, as far as they can be used."""
         counts = self._counts(report)
-        if report.baseline_flaw is not None or report.baseline_uri is None:
+        if report.baseline_flaw is not None or report.baseline_uri is None or report.baseline_sha256 is None:
             return Kept(report=report, counts=counts, problem=report.baseline_flaw or "no model served")
         try:
-            baseline = self._store.read_baseline(report.baseline_uri)
+            baseline = self._store.decided_baseline(report.baseline_uri, report.baseline_sha256)
         except BaselineIntegrityError as error:
             return Kept(report=report, counts=counts, problem=str(error))
-        if report.baseline_sha256 is not None and content_hash(baseline) != report.baseline_sha256:
-            problem = f"the baseline {report.baseline_uri} was changed after this window was decided"
-            return Kept(report=report, counts=counts, problem=problem)
         problem = "" if counts is not None else "this run kept no counts"
         return Kept(report=report, baseline=baseline, counts=counts, problem=problem)
 

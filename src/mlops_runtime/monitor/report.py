@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
+from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.monitor.counting.problems import invalid_values
 from mlops_runtime.monitor.drift.comparison import coverage
@@ -52,7 +53,7 @@ def build(
         latency_state=found.get("latency"),
         rows=evidence.rows,
         labelled_rows=0 if quality is None else quality.rows,
-        baseline_sha256=None if evidence.counts is None else evidence.counts.baseline_sha256,
+        baseline_sha256=None if baseline is None else content_hash(baseline),
         baseline_uri=None if live is None else live.baseline_uri,
         baseline_flaw=evidence.flaw,
         model_package_arn=None if live is None else live.model_package_arn,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import ContractError, canonical_json, from_json
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
 from mlops_runtime.monitor.counting.announced import Announcement, Announcements, read_announcement
@@ -50,41 +50,56 @@ class MonitorStore:
 
     def __init__(self, s3: "S3Client", *, endpoint: str, artifacts: str, captures: str = "") -> None:
         self._s3, self._endpoint, self._artifacts, self._captures = s3, endpoint, artifacts, captures
-        self._baselines: dict[tuple[str, str | None], Baseline] = {}
+        self._baselines: dict[tuple[str, str], Baseline] = {}
 
-    def baseline(self, uri: str, sha256: str | None = None) -> Baseline:
+    def baseline(self, uri: str, sha256: str) -> Baseline:
         """Return a baseline as `read_baseline` does; kept, because an execution's baseline never changes."""
         key = uri, sha256
         if key not in self._baselines:
             self._baselines[key] = self.read_baseline(uri, sha256)
         return self._baselines[key]
 
-    def read_baseline(self, uri: str, sha256: str | None = None) -> Baseline:
+    def read_baseline(self, uri: str, sha256: str) -> Baseline:
         """Return a baseline as it lies there now.
 
         Args:
             uri: Where it lies.
-            sha256: Hash of its bytes as it was approved. Default: nobody knows it, and any baseline is taken.
+            sha256: Hash of its bytes as it was approved.
 
         Raises:
             BaselineIntegrityError: If it is missing, has another hash, or is no baseline.
         """
+        body = self._baseline_bytes(uri)
+        found = hashlib.sha256(body).hexdigest()
+        if found != sha256:
+            raise BaselineIntegrityError(
+                f"the baseline {uri} was changed: it has SHA-256 {found}, approved was {sha256}"
+            )
+        return _baseline_of(uri, body)
+
+    def decided_baseline(self, uri: str, sha256: str) -> Baseline:
+        """Return the baseline that a window was decided against.
+
+        Args:
+            uri: Where it lies.
+            sha256: Hash of its content, as counts and reports name it.
+
+        Raises:
+            BaselineIntegrityError: If it is missing, has another content, or is no baseline.
+        """
+        baseline = _baseline_of(uri, self._baseline_bytes(uri))
+        if content_hash(baseline) != sha256:
+            raise BaselineIntegrityError(f"the baseline {uri} was changed after this window was decided")
+        return baseline
+
+    def _baseline_bytes(self, uri: str) -> bytes:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         try:
-            body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            return self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] not in _GONE:
                 raise
             raise BaselineIntegrityError(f"the baseline {uri} is missing, or may not be read") from error
-        found = hashlib.sha256(body).hexdigest()
-        if sha256 is not None and found != sha256:
-            raise BaselineIntegrityError(
-                f"the baseline {uri} was changed: it has SHA-256 {found}, approved was {sha256}"
-            )
-        try:
-            return from_json(Baseline, body)
-        except ContractError as error:
-            raise BaselineIntegrityError(f"the baseline {uri} cannot be read: {error}") from error
 
     def lines(self, bucket: str, key: str) -> Iterator[bytes]:
         """Yield an object's lines without holding the object; a line that no record can have is cut short."""
@@ -280,3 +295,10 @@ class MonitorStore:
                     if hour is not None and window.holds(hour):
                         yield entry
             day += timedelta(days=1)
+
+
+def _baseline_of(uri: str, body: bytes) -> Baseline:
+    try:
+        return from_json(Baseline, body)
+    except ContractError as error:
+        raise BaselineIntegrityError(f"the baseline {uri} cannot be read: {error}") from error

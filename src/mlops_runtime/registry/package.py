@@ -12,13 +12,21 @@ from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.model import ModelPackageSpec
 
 MODEL_SHA256 = "MLOPS_MODEL_SHA256"  # what the server compares model.onnx with before it loads it
-METADATA = ("artifact_sha256", "model_sha256", "training_set_id", "execution", "baseline_uri", "evaluation_uri")
+METADATA = (
+    "artifact_sha256",
+    "model_sha256",
+    "training_set_id",
+    "execution",
+    "baseline_uri",
+    "baseline_sha256",
+    "evaluation_uri",
+)
 # what a package of ours also carries; one that was registered otherwise may be without
-OPTIONAL = ("baseline_sha256", "signing_key", "code")
-# what a package is bound by besides its container; hashes of evaluation and baseline, signing key and code where there are any
-BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri")
+OPTIONAL = ("signing_key", "code")
+# what a package is bound by besides its container; hash of the evaluation, signing key and code where there are any
+BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri", "baseline_sha256")
 ALSO_BOUND = ("evaluation_sha256", *OPTIONAL)
-ABSENT = "none"  # what registration says where the evaluation has none: the registry takes no empty text
+ABSENT = "none"  # what registration says where there is none: the registry takes no empty text
 CONTAINER_SHA256 = "container_sha256"
 CONTAINER_FIELDS = "container_fields"
 
@@ -127,7 +135,8 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
         >>> spec = ModelPackageSpec(
         ...     group="demand-forecast", image="1.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64,
         ...     artifact_uri="s3://b/model.tar.gz", artifact_sha256="a" * 64, model_sha256="b" * 64, training_set_id="c" * 64,
-        ...     execution="arn", baseline_uri="s3://b/baseline.json", evaluation_uri="s3://b/evaluation.json")
+        ...     execution="arn", baseline_uri="s3://b/baseline.json", baseline_sha256="d" * 64,
+        ...     evaluation_uri="s3://b/evaluation.json")
         >>> package_request(spec)["ModelApprovalStatus"]
         'PendingManualApproval'
     """

@@ -87,7 +87,7 @@ class Judge:
             "baseline_uri": evaluation.baseline_uri,
             "evaluation_uri": evaluation_uri,
             "evaluation_sha256": digest,
-            "baseline_sha256": evaluation.baseline_sha256 or ABSENT,
+            "baseline_sha256": evaluation.baseline_sha256,
             "signing_key": self.signing_key,
             "code": code or ABSENT,
         }

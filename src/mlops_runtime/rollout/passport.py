@@ -32,7 +32,6 @@ _WHY = {
     "for has spec_sha256",
     "container_sha256": "the deployment's plan did not give the container's hash",
     "golden_sha256": "no golden requests were passed by this container",
-    "baseline_sha256": "the package was registered without the hash of its baseline",
     "approver": "SageMaker names nobody who changed the package last",
     "approval": "the package has no approval description",
     "spec_sha256": "the deployment's plan did not give the spec's hash",

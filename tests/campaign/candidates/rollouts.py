@@ -106,6 +106,7 @@ class Shop:
         metadata = {
             "artifact_sha256": hashlib.sha256(candidate.archive).hexdigest(),
             "model_sha256": model_sha256(candidate.archive),
+            "baseline_sha256": "8" * 64,
             **{text: f"s3://{bucket}/campaign/{number}/{text}" for text in texts},
         }
         name = _IMAGE if candidate.image is None else _repository(*candidate.image)

@@ -312,6 +312,7 @@ def test_a_baseline_that_is_gone_is_told_and_rings(told: Told, wait_for: Callabl
         model_sha256="0" * 64,
         artifact_uri=f"s3://{told.outputs['Artifacts']}/models/{ENDPOINT}/model.tar.gz",
         baseline_uri=f"s3://{told.outputs['Artifacts']}/evaluations/{ENDPOINT}/gone/baseline.json",
+        baseline_sha256="8" * 64,
         evaluation_uri="s3://bucket/evaluation.json",
         training_set_id="t",
         spec_sha256="0" * 64,

@@ -24,7 +24,7 @@ from mlops_constructs import (
 )
 from mlops_constructs._table import define_table
 from mlops_local import deployer
-from mlops_runtime.contracts import canonical_json, from_dict
+from mlops_runtime.contracts import canonical_json, content_hash, from_dict
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.baseline import number_baseline
@@ -130,8 +130,9 @@ class Native:
         self.plane.s3.put_object(Bucket=outputs["Artifacts"], Key=key, Body=canonical_json(baseline))
         live = LivePointer(
             endpoint=ENDPOINT, config="c", model="m", model_package_arn="arn:p/1", model_sha256="s", artifact_uri="s3://a",
-            baseline_uri=f"s3://{outputs['Artifacts']}/{key}", evaluation_uri="s3://e", training_set_id="set-1",
-            spec_sha256="x", spec_uri="s3://x", execution="arn:e", since="2017-08-07T00:10:00Z",
+            baseline_uri=f"s3://{outputs['Artifacts']}/{key}", baseline_sha256=content_hash(baseline),
+            evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x", spec_uri="s3://x", execution="arn:e",
+            since="2017-08-07T00:10:00Z",
         )  # fmt: skip
         row = {"endpoint": {"S": ENDPOINT}, "live": {"S": canonical_json(live).decode()}}
         self.plane.cloud.client("dynamodb").put_item(TableName=outputs["Table"], Item=row)

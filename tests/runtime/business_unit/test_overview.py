@@ -38,8 +38,8 @@ UNIT_ENTRY = UnitEntry(
 )
 LIVE = LivePointer(
     endpoint=ENDPOINT, config="live", model="live", model_package_arn="p", model_sha256="b", artifact_uri="a",
-    baseline_uri="b", evaluation_uri="e", training_set_id="t", spec_sha256="s", spec_uri=SPEC_URI, execution="x",
-    since="2017-08-08T11:00:00Z",
+    baseline_uri="b", baseline_sha256="8" * 64, evaluation_uri="e", training_set_id="t", spec_sha256="s", spec_uri=SPEC_URI,
+    execution="x", since="2017-08-08T11:00:00Z",
 )  # fmt: skip
 
 

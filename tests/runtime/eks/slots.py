@@ -65,6 +65,7 @@ def pointer(config: str, package: str = CHAMPION, spec: ServingSpec = SPEC, **ch
         model_sha256="c" * 64,
         artifact_uri=VERSION.artifact_uri,
         baseline_uri="s3://artifacts/baseline.json",
+        baseline_sha256="8" * 64,
         evaluation_uri="s3://artifacts/evaluation.json",
         training_set_id="e" * 64,
         spec_sha256=digest,
@@ -88,6 +89,7 @@ def described(arn: str, **changes: Any) -> dict[str, Any]:
         training_set_id="e" * 64,
         execution="arn",
         baseline_uri="s3://artifacts/baseline.json",
+        baseline_sha256="8" * 64,
         evaluation_uri="s3://artifacts/evaluation.json",
         environment={"OMP_NUM_THREADS": "1"},
     )

@@ -42,6 +42,7 @@ def put_live(models, s3, tmp_path):
             model_sha256=load_archive(path).sha256,
             artifact_uri="s3://artifacts/models/model.tar.gz",
             baseline_uri="",
+            baseline_sha256="8" * 64,
             evaluation_uri="",
             training_set_id="set-1",
             spec_sha256="",

@@ -261,7 +261,11 @@ def test_counts_of_another_baseline_are_named_and_not_added() -> None:
     newer = replace(BASELINE, training_set_id="set-2")
     timeline.s3.put_object(Bucket="artifacts", Key="newer.json", Body=canonical_json(newer))
     timeline.table.live = replace(
-        LIVE, baseline_uri="s3://artifacts/newer.json", training_set_id="set-2", since="2017-08-07T05:00:00Z"
+        LIVE,
+        baseline_uri="s3://artifacts/newer.json",
+        baseline_sha256=content_hash(newer),
+        training_set_id="set-2",
+        since="2017-08-07T05:00:00Z",
     )
     timeline.land("p", Captured(hour=6, rows=70))
     timeline.count("p", Captured(hour=6, rows=70))
@@ -271,7 +275,7 @@ def test_counts_of_another_baseline_are_named_and_not_added() -> None:
     timeline.land("q", Captured(hour=7, rows=80))
     timeline.count("q", Captured(hour=7, rows=80))
     timeline.table.live = replace(
-        timeline.table.live, baseline_uri="s3://artifacts/newer.json", training_set_id="set-2"
+        LIVE, baseline_uri="s3://artifacts/newer.json", baseline_sha256=content_hash(newer), training_set_id="set-2"
     )
     assert timeline.run(24).problems == {ANOTHER_BASELINE: 2}
 

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 from tests.runtime.monitor.timeline import MemoryS3
 
-from mlops_runtime.contracts import ContractError, canonical_json
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
 from mlops_runtime.monitor.counting.counts import empty
 from mlops_runtime.monitor.inventory import Inventory
@@ -112,9 +112,9 @@ def test_a_baseline_is_read_once(s3: Any, store: MonitorStore, baseline: Baselin
     """An execution's baseline never changes, so a warm function keeps it."""
     s3.put_object(Bucket="artifacts", Key="evaluations/p/e/baseline.json", Body=canonical_json(baseline))
     uri = "s3://artifacts/evaluations/p/e/baseline.json"
-    first = store.baseline(uri)
+    first = store.baseline(uri, content_hash(baseline))
     s3.delete_object(Bucket="artifacts", Key="evaluations/p/e/baseline.json")
-    assert store.baseline(uri) is first
+    assert store.baseline(uri, content_hash(baseline)) is first
     assert first == baseline
 
 
@@ -123,11 +123,11 @@ def test_a_baseline_that_is_not_the_approved_one_cannot_be_used(
 ) -> None:
     """Its bytes have another hash, it is missing, or it is none; with the approved hash it is read."""
     uri, key, body = "s3://artifacts/b.json", "b.json", canonical_json(baseline)
-    with pytest.raises(BaselineIntegrityError, match=r"the baseline s3://artifacts/b\.json is missing"):
-        store.read_baseline(uri)
-    s3.put_object(Bucket="artifacts", Key=key, Body=body)
     approved = hashlib.sha256(body).hexdigest()
-    assert store.read_baseline(uri, approved) == store.read_baseline(uri) == baseline
+    with pytest.raises(BaselineIntegrityError, match=r"the baseline s3://artifacts/b\.json is missing"):
+        store.read_baseline(uri, approved)
+    s3.put_object(Bucket="artifacts", Key=key, Body=body)
+    assert store.read_baseline(uri, approved) == baseline
     s3.put_object(Bucket="artifacts", Key=key, Body=body + b" ")
     with pytest.raises(
         BaselineIntegrityError, match=f"was changed: it has SHA-256 [0-9a-f]{{64}}, approved was {approved}"
@@ -135,7 +135,22 @@ def test_a_baseline_that_is_not_the_approved_one_cannot_be_used(
         store.read_baseline(uri, approved)
     s3.put_object(Bucket="artifacts", Key=key, Body=b"{}")
     with pytest.raises(BaselineIntegrityError, match="cannot be read: not a valid Baseline"):
-        store.read_baseline(uri)
+        store.read_baseline(uri, hashlib.sha256(b"{}").hexdigest())
+
+
+def test_a_window_is_shown_with_the_baseline_that_it_was_decided_against(
+    s3: Any, store: MonitorStore, baseline: Baseline
+) -> None:
+    """By its content, however it is written; another one, or something else, is refused."""
+    uri, digest = "s3://artifacts/b.json", content_hash(baseline)
+    s3.put_object(Bucket="artifacts", Key="b.json", Body=canonical_json(baseline) + b"\n")
+    assert store.decided_baseline(uri, digest) == baseline
+    s3.put_object(Bucket="artifacts", Key="b.json", Body=canonical_json(replace(baseline, rows=baseline.rows + 1)))
+    with pytest.raises(BaselineIntegrityError, match="was changed after this window was decided"):
+        store.decided_baseline(uri, digest)
+    s3.put_object(Bucket="artifacts", Key="b.json", Body=b"{}")
+    with pytest.raises(BaselineIntegrityError, match="cannot be read: not a valid Baseline"):
+        store.decided_baseline(uri, digest)
 
 
 def test_earlier_reports_come_newest_first_and_those_of_the_window_and_later_do_not(store: MonitorStore) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer, LockRow
 from mlops_runtime.monitor.counting.baseline import number_baseline
@@ -25,8 +25,8 @@ BASELINE = Baseline(
 )
 LIVE = LivePointer(
     endpoint="e", config="c", model="m", model_package_arn="arn:p/1", model_sha256="s", artifact_uri="s3://a",
-    baseline_uri="s3://artifacts/baseline.json", evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x",
-    spec_uri="s3://x", execution="arn:e", since="2017-08-01T00:00:00Z",
+    baseline_uri="s3://artifacts/baseline.json", baseline_sha256=content_hash(BASELINE), evaluation_uri="s3://e",
+    training_set_id="set-1", spec_sha256="x", spec_uri="s3://x", execution="arn:e", since="2017-08-01T00:00:00Z",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ SPEC = ModelPackageSpec(
     training_set_id="c" * 64,
     execution="arn:aws:states:us-east-1:123456789012:execution:Retrain:one",
     baseline_uri="s3://artifacts/baseline.json",
+    baseline_sha256="8" * 64,
     evaluation_uri="s3://artifacts/evaluation.json",
 )
 

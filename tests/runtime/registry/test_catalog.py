@@ -27,6 +27,7 @@ EVALUATION = Evaluation(
     model_sha256="b" * 64,
     training_set_id="c" * 64,
     baseline_uri="s3://artifacts/baseline.json",
+    baseline_sha256="8" * 64,
 )
 SHA256 = hashlib.sha256(canonical_json(EVALUATION)).hexdigest()
 GATE = GateResult(

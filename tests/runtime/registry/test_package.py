@@ -19,6 +19,7 @@ SPEC = ModelPackageSpec(
     training_set_id="c" * 64,
     execution="arn:aws:states:us-east-1:123456789012:execution:Retrain:one",
     baseline_uri="s3://artifacts/baseline.json",
+    baseline_sha256="8" * 64,
     evaluation_uri="s3://artifacts/evaluation.json",
     environment={"MODE": "fast"},
 )
@@ -64,29 +65,30 @@ def test_who_approved_is_the_closest_to_a_person(modified: dict[str, Any], perso
 def test_fails_with_every_problem_of_a_package() -> None:
     """A tag, a missing digest and a wrong one at once."""
     request = package_request(replace(SPEC, image="repository:latest", artifact_uri="http://x", model_sha256="b"))
-    del request["CustomerMetadataProperties"]["baseline_uri"]
+    del request["CustomerMetadataProperties"]["baseline_uri"], request["CustomerMetadataProperties"]["baseline_sha256"]
     with pytest.raises(PackageError) as error:
         read_package(_described(request))
     text = str(error.value)
     for part in ("must be named by digest, got 'repository:latest'", "must be an S3 URI", "baseline_uri is missing"):
         assert part in text
+    assert "CustomerMetadataProperties.baseline_sha256 is missing" in error.value.problems
     assert "model_sha256 must be 64 hexadecimal digits, got 'b'" in text
     assert "it was changed after it was registered" in text
-    assert len(error.value.problems) == 5
+    assert len(error.value.problems) == 6
 
 
-def test_a_package_may_carry_the_hash_of_its_baseline() -> None:
-    """It comes back as it went; registration's word for none is none; what is no hash is a problem."""
-    carried = replace(SPEC, baseline_sha256="8" * 64)
-    assert read_package(_described(package_request(carried))).spec.baseline_sha256 == "8" * 64
+@pytest.mark.parametrize("named", [None, "none", "8"])
+def test_a_package_carries_the_hash_of_its_baseline(named: str | None) -> None:
+    """It comes back as it went. Registered by hand without one, or with what is no hash, a package is refused."""
     request = package_request(SPEC)
+    assert read_package(_described(request)).spec.baseline_sha256 == SPEC.baseline_sha256
     container = request["InferenceSpecification"]["Containers"][0]
-    assert "baseline_sha256" not in request["CustomerMetadataProperties"]
-    none = registered_metadata(container, request["CustomerMetadataProperties"] | {"baseline_sha256": "none"})
-    assert read_package(_described(request, CustomerMetadataProperties=none)).spec.baseline_sha256 is None
-    request["CustomerMetadataProperties"] |= {"baseline_sha256": "8"}
-    with pytest.raises(PackageError, match="baseline_sha256 must be 64 hexadecimal digits, got '8'"):
-        read_package(_described(request))
+    metadata = {**request["CustomerMetadataProperties"], "baseline_sha256": named}
+    by_hand = registered_metadata(container, {name: value for name, value in metadata.items() if value is not None})
+    found = "is missing" if named is None else f"must be 64 hexadecimal digits, got {named!r}"
+    with pytest.raises(PackageError) as error:
+        read_package(_described(request, CustomerMetadataProperties=by_hand))
+    assert error.value.problems == (f"CustomerMetadataProperties.baseline_sha256 {found}",)
 
 
 def test_fails_when_the_server_would_check_something_else() -> None:

@@ -30,6 +30,7 @@ class Group:
             training_set_id=training_set_id,
             execution="arn:aws:states:us-east-1:000000000000:execution:Retrain:one",
             baseline_uri="s3://artifacts/baseline.json",
+            baseline_sha256="8" * 64,
             evaluation_uri="s3://artifacts/evaluation.json",
         )
         request = package_request(spec)

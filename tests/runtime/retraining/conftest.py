@@ -87,6 +87,7 @@ def evaluation() -> Callable[..., Evaluation]:
             model_sha256="b" * 64,
             training_set_id="t",
             baseline_uri="s3://b/baseline.json",
+            baseline_sha256="8" * 64,
             non_finite=dict.fromkeys(losses, 0),
             segments=kept,
         )

@@ -208,6 +208,7 @@ def _weekly(seed: int, factor: float, *, weeks: int, by_week: float) -> Evaluati
         model_sha256="b" * 64,
         training_set_id="t",
         baseline_uri="s3://b/baseline.json",
+        baseline_sha256="8" * 64,
         segments=segments,
         periods=period_losses(texts, names, losses, blocks),
     )

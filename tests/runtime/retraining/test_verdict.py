@@ -63,6 +63,7 @@ def _document(candidate: float) -> dict[str, Any]:
         "model_sha256": "b" * 64,
         "training_set_id": "t",
         "baseline_uri": "s3://artifacts/evaluations/demand-forecast/one/baseline.json",
+        "baseline_sha256": "8" * 64,
         "non_finite": {},
     }
 
@@ -82,10 +83,10 @@ def test_answers_with_what_the_package_will_carry(world: World) -> None:
     _put(world, _document(20.0) | {"signature_sha256": "9" * 64})
     signed = _answer(world)["container"]["Environment"]
     assert signed["MLOPS_SIGNATURE_SHA256"] == "9" * 64
-    assert answer["baseline_sha256"] == "none"  # neither
-    _put(world, _document(20.0) | {"baseline_sha256": "8" * 64})
+    assert answer["baseline_sha256"] == "8" * 64
+    _put(world, _document(20.0) | {"baseline_sha256": "9" * 64})
     carried = _answer(world)
-    assert (carried["baseline_sha256"], carried["container_sha256"] == answer["container_sha256"]) == ("8" * 64, False)
+    assert (carried["baseline_sha256"], carried["container_sha256"] == answer["container_sha256"]) == ("9" * 64, False)
     _put(world, _document(20.0))
     written = world.s3.get_object(Bucket="artifacts", Key="gates/demand-forecast/one.json")["Body"].read()
     result = from_json(GateResult, written)

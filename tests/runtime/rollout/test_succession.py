@@ -21,6 +21,7 @@ POINTER = LivePointer(
     model_sha256="s",
     artifact_uri="a",
     baseline_uri="b",
+    baseline_sha256="8" * 64,
     evaluation_uri="e",
     training_set_id="t",
     spec_sha256="s",

@@ -269,6 +269,7 @@ class World:
             model_sha256=PACKAGE.model_sha256,
             artifact_uri=PACKAGE.artifact_uri,
             baseline_uri=PACKAGE.baseline_uri,
+            baseline_sha256=PACKAGE.baseline_sha256,
             evaluation_uri=PACKAGE.evaluation_uri,
             training_set_id=PACKAGE.training_set_id,
             spec_sha256=content_hash(spec),

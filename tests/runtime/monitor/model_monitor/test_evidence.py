@@ -23,6 +23,7 @@ LIVE = LivePointer(
     model_sha256="",
     artifact_uri="",
     baseline_uri="",
+    baseline_sha256="8" * 64,
     evaluation_uri="",
     training_set_id="t",
     spec_sha256="",
