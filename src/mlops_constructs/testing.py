@@ -1,6 +1,7 @@
 """Checks for the tests of a platform team: state machines and requests against AWS's API, without AWS.
 
 Example:
+    >>> from aws_cdk.assertions import Template
     >>> template = Template.from_stack(stack).to_json()
     >>> assert machine_findings(template) == []
 """

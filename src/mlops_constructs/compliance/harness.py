@@ -169,7 +169,7 @@ def check(app: cdk.App) -> Evidence:
 
     Example:
         >>> evidence = check(app)
-        >>> Path("compliance.json").write_text(evidence.to_json())
+        >>> _ = Path("compliance.json").write_text(evidence.to_json())
     """
     assembly = app.synth()
     stacks = [child for child in app.node.find_all() if isinstance(child, cdk.Stack) and not child.nested]

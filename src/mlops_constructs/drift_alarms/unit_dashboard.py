@@ -32,7 +32,7 @@ class UnitDashboard(Construct):
         ValidationError: If there is no endpoint to show, one twice, or one of another unit.
 
     Example:
-        >>> UnitDashboard(self, "Board", business_unit=unit, alarms=[alarms])
+        >>> board = UnitDashboard(self, "Board", business_unit=unit, alarms=[alarms])
     """
 
     def __init__(

@@ -46,9 +46,6 @@ class CloudFormationEndpoint(Construct):
 
     Raises:
         ValidationError: If the rollout needs the Deploy machine.
-
-    Example:
-        >>> CloudFormationEndpoint(self, "Served", spec=spec, package_arn=arn, role=role, alarms=[alarm])
     """
 
     def __init__(

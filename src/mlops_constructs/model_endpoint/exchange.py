@@ -26,9 +26,6 @@ class Exchange(Construct):
         business_unit: The unit.
         endpoint_name: The endpoint; keys are ``<prefix>/<endpoint>/...``.
         retention: How long requests, answers and failures are kept.
-
-    Example:
-        >>> exchange = Exchange(self, "Exchange", business_unit=unit, endpoint_name="demand-forecast", retention=retention)
     """
 
     def __init__(

@@ -68,6 +68,7 @@ class Rollout(Construct):
         ValidationError: If the target cannot execute the policy.
 
     Example:
+        >>> from mlops_constructs import SageMakerTarget
         >>> rollout = Rollout(self, "Rollout", business_unit=unit, registry=registry, spec=spec, policy=policy,
         ...                   target=SageMakerTarget(endpoint_name="demand-forecast", instance_count=2), execution_role=role)
     """

@@ -18,7 +18,7 @@ def quantity(text: str | int | float) -> Decimal:
 
     Example:
         >>> quantity("1500m"), quantity("2Gi"), quantity("3")
-        (Decimal('1.500'), Decimal('2147483648'), Decimal('3'))
+        (Decimal('1.5'), Decimal('2147483648'), Decimal('3'))
     """
     shown = str(text)
     if shown.endswith("m"):

@@ -62,8 +62,8 @@ def optimized_fields() -> Mapping[str, Mapping[str, str]]:
     """Return the table: by action the evidence of each dotted path; a path that ends with ``.*`` may hold anything below it.
 
     Example:
-        >>> optimized_fields()["sagemaker:updateEndpoint"]
-        {'EndpointConfigName': 'guide-2021', 'EndpointName': 'guide-2021'}
+        >>> optimized_fields()["sagemaker:updateEndpoint"]["EndpointName"]
+        'guide-2021'
     """
     text = resources.files("mlops_runtime.aws_api").joinpath("optimized_tasks.json").read_text(encoding="utf-8")
     tasks: Mapping[str, Mapping[str, str]] = json.loads(text)["tasks"]

@@ -73,10 +73,10 @@ class OnlineStore:
         sleep: Waits before unprocessed keys are asked for again. Default: the machine's.
 
     Example:
-        >>> online = OnlineStore(boto3.client("dynamodb"), table="demand-online")
-        >>> online.refresh(stock, store, now=now).written
+        >>> online = OnlineStore(boto3.client("dynamodb"), table="demand-online")  # doctest: +SKIP
+        >>> online.refresh(stock, store, now=now).written  # doctest: +SKIP
         1
-        >>> online.get(stock, pa.table({"store_id": ["1", "2"]}), now=now)["on_hand"].to_pylist()
+        >>> online.get(stock, pa.table({"store_id": ["1", "2"]}), now=now)["on_hand"].to_pylist()  # doctest: +SKIP
         [7, None]
     """
 

@@ -113,8 +113,10 @@ def training_set_events(
 
     Example:
         >>> source = LineageSource(namespace="mlops.demand", catalog="arn:aws:glue:us-east-1:111122223333")
-        >>> start, complete = training_set_events(manifest, source, uri="s3://sets/sets/demand/1", started=now, now=now)
-        >>> complete["eventType"], complete["outputs"][0]["namespace"]
+        >>> start, complete = training_set_events(  # doctest: +SKIP
+        ...     manifest, source, uri="s3://sets/sets/demand/1", started=now, now=now
+        ... )
+        >>> complete["eventType"], complete["outputs"][0]["namespace"]  # doctest: +SKIP
         ('COMPLETE', 's3://sets')
     """
     digest = content_hash(manifest)

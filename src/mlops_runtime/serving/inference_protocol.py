@@ -39,6 +39,7 @@ def model_metadata(name: str, version: str, signature: ModelSignature) -> dict[s
     """Return the answer to ``GET /v2/models/<name>``.
 
     Example:
+        >>> from mlops_runtime.contracts.model import SignatureColumn
         >>> signature = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
         >>> model_metadata("demand", "3", signature)["inputs"]
         [{'name': 'price', 'datatype': 'FP32', 'shape': [-1]}]

@@ -1,0 +1,54 @@
+"""The examples of all docstrings run, and print what they say."""
+
+import ast
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+from tests.docs.given import Given
+
+from mlops_constructs import _assets
+
+SRC = Path(__file__).resolve().parents[2] / "src"
+MODULES = [
+    ".".join(path.relative_to(SRC).with_suffix("").parts)
+    for path in sorted(SRC.rglob("*.py"))
+    if "templates" not in path.parts and ">>> " in path.read_text()
+]
+
+
+def _taken_as_given(example: doctest.DocTest) -> set[str]:
+    """Return the names that an example uses and does not define."""
+    source = "".join(each.source for each in example.examples if not each.options.get(doctest.SKIP))
+    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    defined = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return {node.id for node in names} - defined - set(example.globs)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in a folder and, where it defines constructs, in a stack of its own."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):  # clients that call nothing
+        monkeypatch.setenv(variable, "none")
+    module = importlib.import_module(name)
+    examples = [each for each in doctest.DocTestFinder(exclude_empty=True).find(module, name) if each.examples]
+    wrong: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    for example in examples:
+        if name.startswith("mlops_constructs"):
+            given = Given(tmp_path)
+            _stand_in_for_wheels(tmp_path, monkeypatch)
+            names = [each for each in _taken_as_given(example) if hasattr(Given, each) or each in vars(given)]
+            example.globs.update({each: getattr(given, each) for each in names})
+        runner.run(example, out=wrong.append)
+
+    assert examples != []
+    assert wrong == [], "".join(wrong)
+
+
+def _stand_in_for_wheels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constructs copy what ``mlops assets build`` fetches; an empty folder will do."""
+    monkeypatch.setattr(_assets, "ASSETS", folder / "assets")
+    (_assets.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
