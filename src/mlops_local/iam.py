@@ -2,9 +2,10 @@
 
 MiniStack checks a request against the caller's policies. This module adds what our roles rely on and MiniStack does not
 know: SageMaker's resources and condition keys, `iam:PassRole` with `iam:PassedToService`, the KMS permissions of
-encrypted buckets, tables, queues and topics with `kms:ViaService`, `cloudwatch:namespace`, `dynamodb:LeadingKeys`, and
-AWS's own wording of a denial (principal, action, resource). `aws:SecureTransport` is true on loopback: the embedded cloud
-speaks plain HTTP on 127.0.0.1 and bucket policies that enforce TLS would deny everything.
+encrypted buckets, tables, queues and topics with `kms:ViaService`, `cloudwatch:namespace`, `dynamodb:LeadingKeys`,
+the tags of what a call names, and AWS's own wording of a denial (principal, action, resource). `aws:SecureTransport` is
+true on loopback: the embedded cloud speaks plain HTTP on 127.0.0.1 and bucket policies that enforce TLS would deny
+everything.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ministack.core.router import extract_access_key_id
 from ministack.services import dynamodb, sts
 from ministack.services import iam as roles
 
-from mlops_local import compat, iam_encryption, iam_request, settings, source_keys
+from mlops_local import compat, iam_encryption, iam_request, iam_resource_tags, settings, source_keys
 from mlops_local.iam_request import Call, Check
 from mlops_local.session_keys import session_keys
 
@@ -131,6 +132,7 @@ def install() -> None:
     _wrap_denials()
     _put_in_variables()
     _keep_root_out_of_service_roles()
+    iam_resource_tags.install()
     journal.open(settings.home / "iam.jsonl")
 
 
@@ -270,9 +272,10 @@ def enforce(  # noqa: PLR0917 - MiniStack's own signature
 
 def _ask(access_key: str, check: Check, *, region: str, service: str | None = None) -> Any:
     name = service or check.action.partition(":")[0]
-    context = {**_principal_tags(access_key), **check.context}
-    answer = _evaluate(access_key, check.action, name, region, check.resource, context)
-    if not iam_evaluator.is_root_access_key(access_key):
+    is_root = iam_evaluator.is_root_access_key(access_key)
+    tags = {} if is_root else _principal_tags(access_key) | iam_resource_tags.keys(check.action, check.resource)
+    answer = _evaluate(access_key, check.action, name, region, check.resource, {**tags, **check.context})
+    if not is_root:
         journal.write(access_key, check, allowed=answer is None)
     return answer
 

@@ -123,6 +123,8 @@ def resources(call: Call) -> list[str]:
         return iam_clusters.resources(call.path, call.arn_prefix("eks"))
     if call.service == "elasticloadbalancing":
         return _load_balancer_resources(call)
+    if call.service == "events" and call.operation != "PutEvents":
+        return _event_resources(call)
     if call.service == "application-autoscaling":
         # targets have ids that no request names; policies tell them apart by condition keys
         is_any = call.operation.startswith("Describe")
@@ -271,6 +273,22 @@ def _glue_resources(call: Call) -> list[str]:
     if call.operation == "GetTables":
         return [f"{prefix}table/{database}/*", *chain]
     return [f"{prefix}table/{database}/{table}", *chain] if table else chain
+
+
+def _event_resources(call: Call) -> list[str]:
+    """List what a call on a rule or a bus names; a rule of the default bus has no bus in its ARN.
+
+    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    """
+    prefix, body = call.arn_prefix("events"), call.body
+    if call.operation.endswith("EventBus"):
+        name = body.get("Name") or "default"
+        return [name if name.startswith("arn:") else f"{prefix}event-bus/{name}"]
+    rule = body.get("Rule") or (body.get("Name") if call.operation.endswith("Rule") else None)
+    if rule is None:
+        return [body.get("ResourceARN") or call.resource]
+    bus = (body.get("EventBusName") or "default").rpartition("/")[2]
+    return [f"{prefix}rule/{rule}" if bus == "default" else f"{prefix}rule/{bus}/{rule}"]
 
 
 def _load_balancer_resources(call: Call) -> list[str]:

@@ -36,6 +36,26 @@ def test_checks_log_calls_on_the_stream():
 
 
 @pytest.mark.parametrize(
+    ("action", "body", "expected"),
+    [
+        ("DisableRule", {"Name": "r"}, "rule/r"),
+        ("PutTargets", {"Rule": "r", "EventBusName": "default"}, "rule/r"),
+        ("DeleteRule", {"Name": "r", "EventBusName": "unit"}, "rule/unit/r"),
+        ("PutRule", {"Name": "r", "EventBusName": f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/unit"}, "rule/unit/r"),
+        ("DescribeEventBus", {"Name": "unit"}, "event-bus/unit"),
+        ("DescribeEventBus", {}, "event-bus/default"),
+    ],
+)
+def test_checks_calls_of_eventbridge_on_the_rule_or_the_bus(action, body, expected):
+    """A rule of the default bus has no bus in its ARN.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    """
+    found = iam_request.resources(call("events", f"events:{action}", body))
+    assert found == [f"arn:aws:events:us-east-1:{ACCOUNT}:{expected}"]
+
+
+@pytest.mark.parametrize(
     ("described", "expected"),
     [
         (

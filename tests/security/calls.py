@@ -69,6 +69,20 @@ class Call:
         return f"{self.service}:{self.operation}"
 
     @property
+    def action(self) -> str:
+        """The IAM action."""
+        prefixes = {"sagemaker-runtime": "sagemaker", "stepfunctions": "states"}
+        return f"{prefixes.get(self.service, self.service)}:{self.operation}"
+
+    @property
+    def arn(self) -> str:
+        """What the action is asked on: the target, or the log group that bears its name."""
+        if self.service != "logs":
+            return self.target.words["arn"]
+        start = "arn:aws:logs:{region}:{account}:log-group:".format_map(self.target.words)
+        return f"{start}/aws/sagemaker/Endpoints/{self.target.words['name']}:log-stream:"
+
+    @property
     def order(self) -> int:
         """An administrator makes first what reads, then what changes, then what takes away from later calls; keys go last."""
         if self.operation.startswith(_READS):

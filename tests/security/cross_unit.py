@@ -11,6 +11,7 @@ from tests.security.attack import DENIED, MADE, Attacker, is_unknown
 from tests.security.calls import Call, Target, calls, data
 
 from mlops_local.cloud import Cloud
+from mlops_runtime.wildcards import matches
 
 SEED = 12
 _RIVALS = (
@@ -76,6 +77,35 @@ class Pair:
     def other(self, stack: str) -> str:
         """Return the other unit's stack."""
         return next(name for name in self.stacks if name != stack)
+
+    def met(self, stack: str, targets: Iterable[Target]) -> list[Attempt]:
+        """Return the attempts on targets that a role's own policies allow by name, were there no boundary.
+
+        Args:
+            stack: Whose roles make them.
+            targets: What they name.
+        """
+        return [
+            Attempt(unit=stack, role=role, call=call)
+            for role, name in self.roles[stack].items()
+            for allowed in [list(self._allowed(name))]
+            for target in targets
+            for call in calls(target)
+            if any(matches(action, call.action) and matches(arn, call.arn) for action, arn in allowed)
+        ]
+
+    def _allowed(self, role: str) -> Iterator[tuple[str, str]]:
+        """Yield each action that a role's policies allow, with each pattern of what it is allowed on."""
+        iam = self.cloud.client("iam")
+        for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+            policy = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]
+            version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])
+            for statement in version["PolicyVersion"]["Document"]["Statement"]:
+                actions, arns = statement.get("Action", []), statement["Resource"]
+                for action in [actions] if isinstance(actions, str) else actions:
+                    for arn in [arns] if isinstance(arns, str) else arns:
+                        if statement["Effect"] == "Allow" and arn != "*":
+                            yield action, arn
 
     def attempts(self, stack: str) -> list[Attempt]:
         """Return every attempt of a unit's roles on the other's resources, in a seeded order."""

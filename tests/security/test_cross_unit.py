@@ -1,13 +1,14 @@
 """Two small units with IAM on: a sample of calls of one's roles on what the other has, none through; a campaign makes all of them.
 
-The units are `pilot` and `pilot-two` with an endpoint `first` each, in one network: the name of one begins with the other's.
+The units are `pilot` with a model `two` and `pilot-two` with a model `first`, in one network: patterns of names of the first, such
+as `pilot-two-*`, meet what the second makes.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-from tests.security import units
+from tests.security import running, units
 from tests.security.attack import DENIED, MADE
 from tests.security.cross_unit import Pair, Score, is_open, unknown_types
 from tests.security.escalations import WAYS, controls, escalate
@@ -16,6 +17,12 @@ from mlops_local import cloud as local_cloud
 
 pytestmark = pytest.mark.cloud
 
+MODELS = (
+    "first",
+    "golden-one",
+    "rollout-one",
+    "scaling-one",
+)  # of the second unit, also such as the first's patterns go on with
 STEP = 2  # every second operation on each kind of resource, by one role, chosen by a seed; the campaign has all
 
 
@@ -49,6 +56,22 @@ def test_no_role_reaches_the_other_unit(pair: Pair) -> None:
     assert sum(score.control == MADE for score in valid.values()) >= 100
     # a key's own policy names what anybody may do with it; what it keeps from an administrator too is not counted
     assert {key[1].partition(":")[0] for key, score in scores.items() if score.control == DENIED} <= {"kms"}
+
+
+def test_names_that_look_alike_open_nothing(pair: Pair) -> None:
+    """Every call that patterns of names allow on what another unit made is denied: the boundary knows whose it is by its tag."""
+    role = next(name for logical, name in pair.roles["PilotTwo"].items() if logical.startswith("EndpointRole"))
+    arn = f"arn:aws:iam::{units.ACCOUNT}:role/{role}"
+    alike = running.make(pair.cloud, stack="PilotTwo", unit="pilot-two", role=arn, models=MODELS)
+    scores: dict[tuple[str, str], Score] = defaultdict(Score)
+    for attempt, answer in pair.make(pair.met("Pilot", alike)):
+        score = scores[attempt.call.target.logical_id, attempt.call.key]
+        score.answers[answer] += 1
+        score.roles |= {attempt.role} if answer != DENIED else set()
+
+    assert {key: (score.answers, score.roles) for key, score in scores.items() if score.through} == {}
+    assert {target.partition("/")[0] for target, _ in scores} == set(MODELS)
+    assert sum(score.attempts for score in scores.values()) >= 120
 
 
 def test_no_role_gets_more_rights(pair: Pair) -> None:

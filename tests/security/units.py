@@ -19,9 +19,13 @@ from mlops_constructs import (
     ModelRegistry,
     Network,
     Profile,
+    RetrainingPipeline,
+    TrainingJob,
+    TrainingSetSource,
 )
 from mlops_local import deployer
 from mlops_local.cloud import Cloud
+from mlops_runtime.contracts.retraining import EvaluationPlan
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = f"sha256:{'0' * 64}"
@@ -38,26 +42,51 @@ def flags() -> dict[str, Any]:
 
 
 def synthesize_small(folder: Path) -> Path:
-    """Synthesize two small units in one network; the name of one begins with the other's."""
+    """Synthesize two small units in one network; what the first calls its model begins the names of all that the second has."""
     app = cdk.App(outdir=str(folder), context=flags())
     network = None
-    for stack_id, name in zip(SMALL, ("pilot", "pilot-two"), strict=True):
+    for stack_id, name, model in (("Pilot", "pilot", "two"), ("PilotTwo", "pilot-two", "first")):
         stack = cdk.Stack(app, stack_id)
         unit = BusinessUnit(stack, "Unit", name=name, profile=Profile.DEVELOPMENT, network=network)
         isolated = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
         network = network or Network.given(vpc=unit.vpc, subnets=isolated)
-        registry = ModelRegistry(stack, "Registry", business_unit=unit, name="first")
-        ModelEndpoint(
+        registry = ModelRegistry(stack, "Registry", business_unit=unit, name=model)
+        image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
+        endpoint = ModelEndpoint(
             stack,
             "Endpoint",
             business_unit=unit,
             registry=registry,
-            name="first",
-            image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST),
+            name=model,
+            image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", count=1),
         )
+        if stack_id == SMALL[0]:
+            _retrain(stack, unit, registry, endpoint, model, image)
     app.synth()
     return folder
+
+
+def _retrain(
+    stack: cdk.Stack, unit: BusinessUnit, registry: ModelRegistry, endpoint: ModelEndpoint, name: str, image: ModelImage
+) -> None:
+    RetrainingPipeline(
+        stack,
+        "Retraining",
+        business_unit=unit,
+        registry=registry,
+        endpoint=endpoint,
+        name=name,
+        training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports", label="units"),
+        training=TrainingJob(
+            image=image,
+            source=ROOT / "examples" / "retail" / "demand_forecasting" / "training",
+            script="train.py",
+            instance_type="ml.m5.large",
+            maximum=cdk.Duration.hours(1),
+        ),
+        evaluation=EvaluationPlan(label="units", block="store", baselines=("price",), timestamp="day"),
+    )
 
 
 def synthesize_large(folder: Path) -> Path:

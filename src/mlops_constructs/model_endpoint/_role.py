@@ -12,6 +12,7 @@ from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, container_statemen
 from mlops_constructs.model_endpoint.capacity import EndpointCapacity
 from mlops_constructs.model_endpoint.exchange import Exchange
 from mlops_constructs.model_registry import ModelImage
+from mlops_runtime.rollout.tags import rehearsal_pattern
 
 if TYPE_CHECKING:
     from mlops_constructs.business_unit import BusinessUnit
@@ -56,7 +57,7 @@ def define_model_role(
             log_group=f"/aws/sagemaker/Endpoints/{endpoint_name}",
             namespace="/aws/sagemaker/Endpoints",
             is_networked=not capacity.is_serverless,
-            more_logs=[f"/aws/sagemaker/Endpoints/{endpoint_name}-golden-*"] if is_rehearsed else [],
+            more_logs=[f"/aws/sagemaker/Endpoints/{rehearsal_pattern(endpoint_name)}"] if is_rehearsed else [],
         ),
     ]
     if not capacity.is_serverless:

@@ -31,6 +31,7 @@ from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.retraining.jobs import CHARACTERS_OF_NAME
 from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
+from mlops_runtime.contracts.features import LINEAGE_DIGITS
 from mlops_runtime.rollout.archive_signature import ARCHIVE_FILE
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ def lineage_statements(scope: Construct, pipeline: str) -> list[iam.PolicyStatem
         scope: Any construct of the stack.
         pipeline: The pipeline, whose name its training sets have.
     """
-    names = (("artifact", "*"), ("action", f"build-{pipeline}-*"), ("context", "*"))
+    names = (("artifact", "*"), ("action", f"build-{pipeline}-{'?' * LINEAGE_DIGITS}"), ("context", "*"))
     artifacts, builds, contexts = (sagemaker_arn(scope, kind, name) for kind, name in names)
     return [
         iam.PolicyStatement(actions=["sagemaker:ListArtifacts", "sagemaker:ListAssociations"], resources=["*"]),

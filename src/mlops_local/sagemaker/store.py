@@ -250,6 +250,11 @@ def remove(kind: str, name: str) -> Record:
         return record
 
 
+def tags_of(identity: str) -> dict[str, str]:
+    """Return the tags of a resource by its ARN; none of one that is not there."""
+    return dict(store().tags.get(identity, {}))
+
+
 def set_tags(identity: str, tags: Iterable[dict[str, str]]) -> None:
     """Add tags to a resource; a key that is there takes the new value."""
     with LOCK:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+# of the hash that ends the names in SageMaker's lineage graph
+LINEAGE_DIGITS = 12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Semantics:

@@ -6,6 +6,8 @@ from mlops_runtime.contracts.rollout import ServingSpec
 
 ENDPOINT_TAG = "mlops:endpoint"
 EXECUTION_TAG = "mlops:execution"
+# of an execution's hash, in the names of what it makes
+CHARACTERS_OF_EXECUTION = 8
 
 
 def version_name(endpoint: str, execution: str) -> str:
@@ -15,7 +17,7 @@ def version_name(endpoint: str, execution: str) -> str:
         >>> version_name("demand-forecast", "arn:aws:states:us-east-1:123456789012:execution:Deploy:one")
         'demand-forecast-4588cf62'
     """
-    return f"{endpoint}-{hashlib.sha256(execution.encode()).hexdigest()[:8]}"
+    return f"{endpoint}-{hashlib.sha256(execution.encode()).hexdigest()[:CHARACTERS_OF_EXECUTION]}"
 
 
 def rehearsal_name(endpoint: str, execution: str) -> str:
@@ -26,6 +28,16 @@ def rehearsal_name(endpoint: str, execution: str) -> str:
         'demand-forecast-golden-4588cf62'
     """
     return version_name(f"{endpoint}-golden", execution)
+
+
+def rehearsal_pattern(endpoint: str) -> str:
+    """Return what stands for the rehearsals of an endpoint, and for as little else as a pattern of IAM can say.
+
+    Example:
+        >>> rehearsal_pattern("demand-forecast")
+        'demand-forecast-golden-????????'
+    """
+    return f"{endpoint}-golden-{'?' * CHARACTERS_OF_EXECUTION}"
 
 
 def shadow_name(endpoint: str, execution: str) -> str:

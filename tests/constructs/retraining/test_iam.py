@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def _manifest(number: int) -> TrainingSetManifest:
     """A training set of a table of its own, so that nothing of it is there yet."""
     return TrainingSetManifest(
-        name=f"weekly demand {number}",
+        name="weekly demand",
         semantics=Semantics(as_of="known_at", cutoff="2017-01-01T00:00:00Z"),
         entities=PinnedTable(
             group="sales",
@@ -75,6 +75,8 @@ def test_recording_needs_each_statement_and_no_more(cloud: "Cloud", tmp_path: Pa
     assert SageMakerLineage(sagemaker, **place).record(_manifest(0)).created == 0
     with pytest.raises(ClientError, match="AccessDenied"):
         sagemaker.delete_association(SourceArn=recorded.action, DestinationArn=recorded.training_set)
-    for name in ("deploy-1", "build-price-1"):  # no build, and one of another pipeline
+    hashed = "0" * 12
+    # no build, one of another pipeline, and one of a pipeline whose name only begins alike
+    for name in ("deploy-1", f"build-price-{hashed}", f"build-weekly-demand-two-{hashed}"):
         with pytest.raises(ClientError, match="AccessDenied"):
             sagemaker.create_action(ActionName=name, Source={"SourceUri": "s3://a"}, ActionType="ModelDeployment")

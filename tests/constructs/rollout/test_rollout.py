@@ -182,7 +182,7 @@ def test_golden_requests_make_a_rehearsal(define: Callable[..., Any], tmp_path: 
     assert "Synthesize" in machine["States"]
     spec = made.one("Custom::MLOpsServingSpec", "Spec")["Spec"]
     assert golden.sha256 in json.dumps(spec)
-    assert "-golden-*:log-stream:*" in json.dumps(made.template)  # the rehearsal's container says what it does
+    assert "-golden-????????:log-stream:*" in json.dumps(made.template)  # the rehearsal's container says what it does
 
 
 def _policies(stack: cdk.Stack) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_world import EXECUTION, SPEC
 
-from mlops_runtime.rollout.tags import rehearsal_name, shadow_name, version_name, version_tags
+from mlops_runtime.rollout.tags import rehearsal_name, rehearsal_pattern, shadow_name, version_name, version_tags
+from mlops_runtime.wildcards import matches
 
 
 def test_names_follow_from_the_execution() -> None:
     """Eight digits of the execution's hash, so that a retry makes the same and another execution another."""
     assert version_name(SPEC.endpoint, EXECUTION) == "demand-forecast-4588cf62"
     assert rehearsal_name(SPEC.endpoint, EXECUTION) == "demand-forecast-golden-4588cf62"
+    assert matches(rehearsal_pattern(SPEC.endpoint), rehearsal_name(SPEC.endpoint, EXECUTION))
+    assert not matches(rehearsal_pattern(SPEC.endpoint), rehearsal_name(f"{SPEC.endpoint}-golden-two", EXECUTION))
     assert shadow_name(SPEC.endpoint, EXECUTION) == version_name(SPEC.endpoint, EXECUTION + "/shadow")
 
 

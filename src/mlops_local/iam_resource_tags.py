@@ -1,0 +1,146 @@
+"""`aws:ResourceTag`: the tags of what a call names, for the actions that know them; in policies and boundaries alike.
+
+MiniStack looks tags up where an identity policy asks for them, of a few services, whatever the action. Which action knows the
+tags of which resources is data of AWS's service authorization reference (`tools/resource_tag_table.py`). Where an action does not,
+or nothing is tagged, the key is absent: a plain `StringEquals` does not match then, `StringNotEquals` and `...IfExists` do.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ministack.core import iam_evaluator
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import (
+    alb,
+    athena,
+    cloudwatch,
+    dynamodb,
+    ecr,
+    eks,
+    eventbridge,
+    glue,
+    kms,
+    lambda_svc,
+    scheduler,
+    sns,
+    sqs,
+    ssm,
+    stepfunctions,
+)
+from ministack.services import iam as roles
+
+from mlops_local import compat
+from mlops_runtime.wildcards import matches
+
+compat.expect("ministack.core.iam_evaluator", _names_condition_key="(policies, prefix)")
+compat.expect("ministack.services.alb", _tags=object)
+compat.expect("ministack.services.athena", _tags=object)
+compat.expect("ministack.services.cloudwatch", _resource_tags=object)
+compat.expect("ministack.services.dynamodb", _tags=object, _tables=object)
+compat.expect("ministack.services.ecr", _repositories=object)
+compat.expect("ministack.services.eks", _tags=object)
+compat.expect("ministack.services.eventbridge", _tags=object)
+compat.expect("ministack.services.glue", _tags=object)
+compat.expect("ministack.services.iam", _roles=object, _users=object)
+compat.expect("ministack.services.kms", _resolve_key="(key_id_or_arn)")
+compat.expect("ministack.services.lambda_svc", _functions=object)
+compat.expect("ministack.services.scheduler", _tags=object)
+compat.expect("ministack.services.sns", _topics=object)
+compat.expect("ministack.services.sqs", _queue_by_arn="(arn)")
+compat.expect("ministack.services.ssm", _tags=object)
+compat.expect("ministack.services.stepfunctions", _tags=object)
+
+_PREFIX = "aws:ResourceTag/"
+Tags = Mapping[str, str] | Iterable[Mapping[str, str]] | None
+
+
+def install() -> None:
+    """Answer for MiniStack, which knows fewer tags and no actions."""
+    iam_evaluator._names_condition_key = _leave_to_us
+
+
+# claim: tags-of-a-resource-are-known-to-some-actions
+def keys(action: str, arn: str) -> dict[str, str]:
+    """Return the condition keys that the tags of a resource are, for an action.
+
+    Args:
+        action: The IAM action.
+        arn: What it is asked on.
+    """
+    service, _, operation = action.partition(":")
+    patterns = _table().get(service, {}).get(operation, ())
+    if arn == "*" or not any(matches(pattern, arn) for pattern in patterns):
+        return {}
+    return {f"{_PREFIX}{key}": value for key, value in _plain(FINDERS[service](arn)).items()}
+
+
+@cache
+def _table() -> dict[str, dict[str, tuple[str, ...]]]:
+    services = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))["services"]
+    return {
+        service: {action: tuple(row["arns"]) for row in rows for action in row["actions"]}
+        for service, rows in services.items()
+    }
+
+
+def _leave_to_us(policies: object, prefix: str) -> bool:  # noqa: ARG001 - MiniStack's own signature
+    return False
+
+
+def _plain(tags: Tags) -> dict[str, str]:
+    """Read tags as a mapping, however the service writes them: Key and Value, key and value, TagKey and TagValue."""
+    if tags is None or isinstance(tags, Mapping):
+        return dict(tags or {})
+    rows = [{name.lower().removeprefix("tag"): value for name, value in tag.items()} for tag in tags]
+    return {row["key"]: row.get("value", "") for row in rows}
+
+
+def _name(arn: str) -> str:
+    return arn.partition("/")[2]
+
+
+def _dynamodb(arn: str) -> Tags:
+    # the indexes of a table have the table's tags
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/attribute-based-access-control.html
+    table = arn.partition("/index/")[0]
+    return dynamodb._tags.get(table) or (dynamodb._tables.get(_name(table)) or {}).get("tags")
+
+
+def _states(arn: str) -> Tags:
+    # an execution has the tags of its machine, a version or alias of a machine its own
+    # https://docs.aws.amazon.com/step-functions/latest/dg/tag-based-policies.html
+    start, kind, rest = ":".join(arn.split(":")[:5]), arn.split(":")[5], arn.split(":")[6:]
+    machine = f"{start}:stateMachine:{rest[0]}" if kind == "execution" else arn
+    found: Tags = stepfunctions._tags.get_scoped(get_account_id(), get_region(), machine)
+    return found
+
+
+def _iam(arn: str) -> Tags:
+    kind, _, name = arn.rpartition(":")[2].partition("/")
+    entities = {"role": roles._roles, "user": roles._users}.get(kind)
+    found: Tags = (entities.get(name.rpartition("/")[2]) or {}).get("Tags") if entities is not None else None
+    return found
+
+
+# by service; a service that is not MiniStack's adds its own
+FINDERS: dict[str, Callable[[str], Any]] = {
+    "athena": athena._tags.get,
+    "cloudwatch": cloudwatch._resource_tags.get,
+    "dynamodb": _dynamodb,
+    "ecr": lambda arn: (ecr._repositories.get(_name(arn)) or {}).get("tags"),
+    "eks": eks._tags.get,
+    "elasticloadbalancing": alb._tags.get,
+    "events": eventbridge._tags.get,
+    "glue": glue._tags.get,
+    "iam": _iam,
+    "kms": lambda arn: (kms._resolve_key(arn) or {}).get("Tags"),
+    "lambda": lambda arn: (lambda_svc._functions.get(arn.split(":")[6]) or {}).get("tags") if ":function:" in arn else None,
+    "scheduler": scheduler._tags.get,
+    "sns": lambda arn: (sns._topics.get(arn) or {}).get("tags"),
+    "sqs": lambda arn: (sqs._queue_by_arn(arn) or {}).get("tags"),
+    "ssm": ssm._tags.get,
+    "states": _states,
+}  # fmt: skip
