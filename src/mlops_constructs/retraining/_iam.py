@@ -31,7 +31,7 @@ from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.retraining.jobs import CHARACTERS_OF_NAME
 from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
-from mlops_runtime.contracts.features import LINEAGE_DIGITS
+from mlops_runtime.contracts.features import LINEAGE_DIGITS, lineage_name
 from mlops_runtime.rollout.archive_signature import ARCHIVE_FILE
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ class RetrainingAccess:
     def job_roles(self, code: s3_assets.Asset, processing_code: s3_assets.Asset | None) -> dict[str, ServiceRole]:
         """Define one role for each job: one reads features, one what it trains on, one sets and models."""
         image, roles = self.training.image, {}
-        if self.source.store is not None:
-            statements = [*self.source.store.build_statements(), *lineage_statements(self.scope, self.pipeline)]
+        if self.source.store is not None and self.source.plan is not None:
+            lineage = lineage_statements(self.scope, self.source.plan.name)
+            statements = [*self.source.store.build_statements(), *lineage]
             what = "builds training sets"
             roles["set"] = self._role(
                 "TrainingSetRole", what, "Processing", image, statements, reason=_SET_REASON, job="set"
@@ -277,16 +278,20 @@ class RetrainingAccess:
             self.source.store.admit(function.role, to="describe", groups=[group])
 
 
-def lineage_statements(scope: Construct, pipeline: str) -> list[iam.PolicyStatement]:
+def lineage_statements(scope: Construct, training_set: str) -> list[iam.PolicyStatement]:
     """Write training sets into SageMaker's lineage graph; nothing of it can be changed or deleted.
 
     Artifacts are named by the hash of their source, contexts by their table, builds by their training set.
 
     Args:
         scope: Any construct of the stack.
-        pipeline: The pipeline, whose name its training sets have.
+        training_set: Name of the training sets.
     """
-    names = (("artifact", "*"), ("action", f"build-{pipeline}-{'?' * LINEAGE_DIGITS}"), ("context", "*"))
+    names = (
+        ("artifact", "*"),
+        ("action", lineage_name(f"build-{training_set}", "?" * LINEAGE_DIGITS)),
+        ("context", "*"),
+    )
     artifacts, builds, contexts = (sagemaker_arn(scope, kind, name) for kind, name in names)
     return [
         iam.PolicyStatement(actions=["sagemaker:ListArtifacts", "sagemaker:ListAssociations"], resources=["*"]),

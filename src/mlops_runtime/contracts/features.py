@@ -3,12 +3,29 @@
 A manifest holds neither a time of its own nor anything random, so that building once more gives the same id.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 # of the hash that ends the names in SageMaker's lineage graph
 LINEAGE_DIGITS = 12
+_MAXIMUM_LINEAGE_NAME = 120
+
+
+def lineage_name(text: str, ending: str) -> str:
+    """Return a name in SageMaker's lineage graph: the words of a text, within SageMaker's limits, and an ending.
+
+    Args:
+        text: What the name tells people.
+        ending: What no other name has, of ``LINEAGE_DIGITS`` characters.
+
+    Example:
+        >>> lineage_name("build-weekly demand", "0123456789ab")
+        'build-weekly-demand-0123456789ab'
+    """
+    words = re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")[: _MAXIMUM_LINEAGE_NAME - 1 - LINEAGE_DIGITS].strip("-")
+    return f"{words}-{ending}" if words else ending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

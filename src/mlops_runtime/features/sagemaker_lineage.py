@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.features import LINEAGE_DIGITS, PinnedTable, TrainingSetManifest
+from mlops_runtime.contracts.features import LINEAGE_DIGITS, PinnedTable, TrainingSetManifest, lineage_name
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import MetadataPropertiesTypeDef
 
 DATA_SET, MODEL, BUILD, FEATURE_GROUP = "DataSet", "Model", "TrainingSetBuild", "FeatureGroup"
-_MAXIMUM_NAME = 120
 _CATALOG = re.compile(r"arn:aws[a-z-]*:glue:[a-z0-9-]+:\d{12}")
 
 
@@ -272,9 +271,7 @@ def _ensured(find: Callable[[], str | None], create: Callable[[], str]) -> _Enti
 
 def _name(text: str, identity: str) -> str:
     """Return a name within SageMaker's limits that no other identity has."""
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:LINEAGE_DIGITS]
-    words = re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")[: _MAXIMUM_NAME - 1 - LINEAGE_DIGITS].strip("-")
-    return f"{words}-{digest}" if words else digest
+    return lineage_name(text, hashlib.sha256(identity.encode()).hexdigest()[:LINEAGE_DIGITS])
 
 
 @contextmanager
