@@ -49,4 +49,4 @@ SPEC = MonitorSpec(alarm_windows=1, of_windows=1)
 GOLDEN = HERE / "golden.jsonl"
 # two trainings on the same weeks are a tenth apart, two seasons up to two; a forecast is asked for by a machine that waits, and
 # what takes three times as long as what serves needs other instances
-MAX_DEVIATION, MAX_MILLISECONDS, MAX_SLOWDOWN = 0.3, 250, 3.0
+MAX_DEVIATION, MAX_MILLISECONDS, MAX_SLOWDOWN = 0.3, 1000, 3.0

@@ -15,7 +15,6 @@ from examples.retail.demand_forecasting.declaration import (
     GATE,
     GOLDEN,
     MAX_DEVIATION,
-    MAX_MILLISECONDS,
     MAX_SLOWDOWN,
 )
 from tests.campaign.candidates.catalogue import Bad, Good
@@ -41,7 +40,7 @@ SPEC = GoldenSpec(
     uri="s3://assets/golden.jsonl",
     sha256=hashlib.sha256(CONTENT).hexdigest(),
     max_deviation=MAX_DEVIATION,
-    max_latency_ms=MAX_MILLISECONDS,
+    max_latency_ms=250,  # a machine of its own; the unit allows for shared ones
     max_slowdown=MAX_SLOWDOWN,
 )
 _SHOWN = 300
