@@ -358,7 +358,9 @@ def _child_environment(home: Path, listener: socket.socket, proxy: socket.socket
     outer = egress.outer(os.environ)
     port, proxy_port, token = listener.getsockname()[1], proxy.getsockname()[1], _secret(home, "proxy-token")
     enclosed = egress.enclosed(outer, proxy=egress.proxy_url(proxy_port, token), trusted=home / "trusted.pem")
-    kept = {name: value for name, value in outer.items() if not name.startswith("AWS_")} | enclosed
+    # a process a function and a job: each would compile again what it imports
+    dropped = ("AWS_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in outer.items() if not name.startswith(dropped)} | enclosed
     state = home / "state"
     return kept | {
         egress.SOCKET: str(proxy.fileno()),

@@ -49,11 +49,13 @@ def test_keeps_the_users_aws_settings_out(own_cloud: Callable[..., Cloud], monke
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAREAL")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     cloud = own_cloud()
     with open(f"/proc/{cloud.pid}/environ", "rb") as file:  # noqa: PTH123 - not a file on disk
         names = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0") if entry)
     assert b"AWS_PROFILE" not in names
     assert b"AWS_SESSION_TOKEN" not in names
+    assert b"PYTHONDONTWRITEBYTECODE" not in names  # its processes would compile the same modules a hundred times
     assert names[b"AWS_ACCESS_KEY_ID"] == b"test"
     assert names[b"AWS_SECRET_ACCESS_KEY"].decode() == cloud.environment()["AWS_SECRET_ACCESS_KEY"] != "test"
 
