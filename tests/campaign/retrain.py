@@ -1,5 +1,6 @@
 """The Retrain machine's world: the same account, with the retraining lock held by the execution, as the guard leaves it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -101,15 +102,6 @@ class Retrain:
         """Run one execution under faults."""
         self.executions += 1
         self.name = f"retrain-{self.executions}"
-        boto3_dynamodb().put_item(
-            TableName="retraining",
-            Item={
-                "pipeline": {"S": ENDPOINT},
-                "item": {"S": "STATE"},
-                "owner": {"S": f"{PREFIX}:execution:Machine:{self.name}"},
-                "lock_until": {"N": "9999999999"},
-            },
-        )
         request = {
             "trigger": "alarm",
             "event_id": "1",
@@ -118,8 +110,18 @@ class Retrain:
             "detail": "",
             "format": "mlops.retrain-request/1",
         }
+        boto3_dynamodb().put_item(
+            TableName="retraining",
+            Item={
+                "pipeline": {"S": ENDPOINT},
+                "item": {"S": "STATE"},
+                "owner": {"S": f"{PREFIX}:execution:Machine:{self.name}"},
+                "lock_until": {"N": "9999999999"},
+                "request": {"S": json.dumps(request)},
+            },
+        )
         definition = self.machine if machine is None else machine
-        return run(definition, request, self.account, name=self.name, faults=faults, chance=chance)
+        return run(definition, {}, self.account, name=self.name, faults=faults, chance=chance)
 
     def broken(self, result: Run, *, excused: frozenset[str] = frozenset()) -> list[str]:
         """Return what does not hold after an execution; a retraining never touches what serves."""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+import boto3
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,7 +53,7 @@ from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source, features_ingested
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
-from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
+from mlops_runtime.contracts.retraining import EvaluationPlan, RetrainRequest, TrainingSetPlan, Trigger
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, Outcome
 from mlops_runtime.features.announce import unit_bus
 from mlops_runtime.features.client import FeatureStoreClient
@@ -438,6 +439,44 @@ def test_what_passes_in_a_pause_waits_for_a_person(sample: Sample) -> None:
     assert set(evaluation.milliseconds_a_row or {}) == {"candidate"}
 
 
+def test_who_may_start_the_machine_gets_nothing_by_its_input(sample: Sample) -> None:
+    """A role that may start executions names a requester and a time; the machine reads what the guard accepted: nothing."""
+    cloud, machine = sample.cloud, sample.outputs["RetrainMachineArn"]
+    iam, states = cloud.client("iam"), cloud.client("stepfunctions")
+    trust = {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "sts:AssumeRole"}
+    start = {"Effect": "Allow", "Action": "states:StartExecution", "Resource": machine}
+    role = iam.create_role(RoleName="Starter", AssumeRolePolicyDocument=_document(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="Starter", PolicyName="Start", PolicyDocument=_document(start))
+    keys = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="forger")["Credentials"]
+    forger = boto3.client(
+        "stepfunctions",
+        endpoint_url=cloud.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    forged = RetrainRequest(
+        trigger=Trigger.MANUAL, event_id="forged", as_of="2031-01-01T00:00:00Z", requested_by="the owner"
+    )
+    before = len(sample.loop.audit())
+
+    arn = forger.start_execution(stateMachineArn=machine, name="forged", input=canonical_json(forged).decode())[
+        "executionArn"
+    ]
+
+    ended = _wait(lambda: (found := states.describe_execution(executionArn=arn))["status"] != "RUNNING" and found)
+    assert (ended["status"], ended["error"]) == ("FAILED", "NOT_ACCEPTED")
+    assert ended["cause"].startswith(f"the guard of {UNIT}-{MODEL} accepted no request for {arn}; ask for a retraining")
+    assert (len(sample.loop.audit()), sample.owner("ExportsTable")) == (before, None)
+    iam.delete_role_policy(RoleName="Starter", PolicyName="Start")
+    iam.delete_role(RoleName="Starter")
+
+
+def _document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
 def test_no_job_can_write_what_is_registered(sample: Sample) -> None:
     """No job's role writes or deletes the archive, a training writes beside it, and who keeps archives writes each once."""
     package = sample.loop.newest_package()
@@ -581,6 +620,7 @@ def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) 
     assert output["reason"].startswith("loss against champion where promoted=1 +")
     record = sample.loop.audit()[-1]
     assert (record.outcome, record.reason) == (Outcome.REJECTED, output["reason"])
+    assert record.requested_by == sample.cloud.client("sts").get_caller_identity()["UserId"]
     assert sample.loop.newest_package()["ModelPackageArn"] == package["ModelPackageArn"]
     assert sample.owner("ExportsTable") is None
 

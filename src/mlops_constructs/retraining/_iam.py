@@ -212,7 +212,7 @@ class RetrainingAccess:
                 actions=["events:DescribeRule", "events:PutRule", "events:PutTargets"], resources=rules
             ),
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn]),
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn, table.table_arn]),
             iam.PolicyStatement(actions=["dynamodb:UpdateItem"], resources=[table.table_arn]),
             key_statement(unit.key, services=["dynamodb"]),
             iam.PolicyStatement(actions=["sagemaker:CreateModelPackage"], resources=packages),

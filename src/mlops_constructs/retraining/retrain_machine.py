@@ -24,6 +24,12 @@ _JOB_GRACE_SECONDS = 1800
 # where the job had its code from, as SageMaker describes the job
 _CODE_THAT_RAN = "{% $states.result.InputDataConfig[ChannelName = 'code'].DataSource.S3DataSource.S3Uri & '' %}"
 
+# the request for which the guard gave the lock to this execution, and to no other
+_ACCEPTED = """{% (
+    $row := $states.result.Item;
+    $row.owner.S = $execution and $exists($row.request.S) ? $parse($row.request.S) : null
+) %}"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainPlan:
@@ -58,7 +64,8 @@ class RetrainPlan:
 def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, object]:
     """Return the machine that trains, measures and registers one candidate.
 
-    Every path ends with Release: the guard admits the next retraining only then.
+    The request is what the guard wrote into the row with the lock; an execution that does not hold the lock is refused, whatever
+    its input. Every other path ends with Release: the guard admits the next retraining only then.
 
     Args:
         plan: What is trained and where.
@@ -66,8 +73,8 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
     """
     states: dict[str, State] = {
         "Start": assign(
-            "ReadChampion",
-            request="{% $states.input %}",
+            "ReadRequest",
+            request=NULL,
             execution=EXECUTION,
             name="{% $states.context.Execution.Name %}",
             job=f"{{% '{plan.pipeline}-' & $substring($states.context.Execution.Name, 0, {CHARACTERS_OF_NAME}) %}}",
@@ -76,6 +83,22 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             caught="",
             package="",
         ),
+        # the input says nothing: whoever may start the machine may write it
+        "ReadRequest": task(
+            "dynamodb:getItem",
+            {"TableName": plan.retraining_table, "Key": _state_key(plan), "ConsistentRead": True},
+            partition=partition,
+            next_state="IsAccepted",
+            catch="Caught",
+            assign={"request": _ACCEPTED},
+        ),
+        "IsAccepted": choose(("$request = null", "NotAccepted"), default="ReadChampion"),
+        "NotAccepted": {
+            "Type": "Fail",
+            "Error": "NOT_ACCEPTED",
+            "Cause": f"{{% 'the guard of {plan.pipeline} accepted no request for ' & $execution & "
+            "'; ask for a retraining by an event on the bus of the unit' %}",
+        },
         "ReadChampion": task(
             "dynamodb:getItem",
             {"TableName": plan.rollout_table, "Key": {"endpoint": {"S": plan.endpoint_name}}, "ConsistentRead": True},
@@ -95,7 +118,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             "dynamodb:updateItem",
             {
                 "TableName": plan.retraining_table,
-                "Key": {"pipeline": {"S": plan.pipeline}, "item": {"S": "STATE"}},
+                "Key": _state_key(plan),
                 "UpdateExpression": "SET last_outcome = :outcome REMOVE #owner, lock_until",
                 "ConditionExpression": "#owner = :me",
                 "ExpressionAttributeNames": {"#owner": "owner"},
@@ -135,6 +158,10 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
         "StartAt": "Start",
         "States": states,
     }
+
+
+def _state_key(plan: RetrainPlan) -> dict[str, object]:
+    return {"pipeline": {"S": plan.pipeline}, "item": {"S": "STATE"}}
 
 
 def _after_training_set(plan: RetrainPlan) -> str:

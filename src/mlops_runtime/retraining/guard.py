@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mlops_runtime.contracts import ContractError, from_dict, from_json, to_dict
+from mlops_runtime.contracts import ContractError, canonical_json, from_dict, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
 from mlops_runtime.retraining.alarm_evidence import RINGS, Alarms
@@ -99,7 +99,8 @@ class GuardSettings:
 class GuardState:
     """The pipeline's ``STATE`` item; times in epoch seconds.
 
-    ``owner`` is an execution's ARN, ``last_outcome`` what the last one came to, ``new_labels`` how many came since its start.
+    ``owner`` is an execution's ARN, ``request`` what was accepted for it (JSON), which the machine reads here, ``last_outcome``
+    what the last one came to, ``new_labels`` how many came since its start.
     """
 
     owner: str | None = None
@@ -110,6 +111,7 @@ class GuardState:
     day_count: int = 0
     last_outcome: str | None = None
     new_labels: int = 0
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,8 +236,10 @@ def decide(
     return Decision.STARTED, request.detail
 
 
-def next_state(state: GuardState, settings: GuardSettings, *, execution: str, now: datetime) -> GuardState:
-    """Return the state in which an execution holds the lock; the labels that had come are used up."""
+def next_state(
+    state: GuardState, request: RetrainRequest, settings: GuardSettings, *, execution: str, now: datetime
+) -> GuardState:
+    """Return the state in which an execution holds the lock for a request; the labels that had come are used up."""
     day = f"{now:%Y-%m-%d}"
     seconds = int(now.timestamp())
     return GuardState(
@@ -245,6 +249,7 @@ def next_state(state: GuardState, settings: GuardSettings, *, execution: str, no
         last_execution=execution,
         day=day,
         day_count=state.day_count + 1 if state.day == day else 1,
+        request=canonical_json(request).decode(),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest, Trigger
 from mlops_runtime.messages import Message
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
@@ -114,7 +114,9 @@ class RetrainGuard:
             return self._kept(decision, request.event_id, now, reason)
         try:
             self.stepfunctions.start_execution(
-                stateMachineArn=self.settings.machine_arn, name=name, input=canonical_json(request).decode()
+                # the machine reads the request in the row that the lock was taken with
+                stateMachineArn=self.settings.machine_arn,
+                name=name,
             )
         except self.stepfunctions.exceptions.ExecutionAlreadyExists:
             logger.info("execution %s is already there", name)
@@ -149,7 +151,7 @@ class RetrainGuard:
                 decision, reason = decide(freed, request, self.settings, execution=execution, now=now, rest=rest)
             if decision is not Decision.STARTED or seen.last_execution == execution:
                 return decision, reason
-            new = next_state(seen, self.settings, execution=execution, now=now)
+            new = next_state(seen, request, self.settings, execution=execution, now=now)
             if self._rows.take(seen, new, now, gone=gone):
                 return decision, reason
         raise GuardBusyError(f"the state of {self.settings.pipeline} changed {ATTEMPTS} times while it was read")

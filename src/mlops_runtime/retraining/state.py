@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KEPT = timedelta(days=30)  # how long an event id is remembered; it is refused as stale long before
 
 _NUMBERS = ("lock_until", "last_started", "day_count", "new_labels")
+_TAKEN = ("owner", "lock_until", "last_started", "last_execution", "day", "day_count", "request")
 _REFUSED = "ConditionalCheckFailed"
 
 
@@ -62,7 +63,7 @@ class GuardTable:
             ":none": {"N": "0"},
         }
         changes = ["new_labels = if_not_exists(new_labels, :none) - :used"]
-        for name in ("owner", "lock_until", "last_started", "last_execution", "day", "day_count"):
+        for name in _TAKEN:
             value = getattr(new, name)
             values[f":{name}"] = {"N": str(value)} if name in _NUMBERS else {"S": value}
             changes.append(f"#{name} = :{name}")
@@ -72,11 +73,10 @@ class GuardTable:
         free = "attribute_not_exists(#owner) OR #lock_until < :now"
         if gone is not None:
             free, values[":gone"] = f"{free} OR #owner = :gone", {"S": gone}
-        names = ("owner", "lock_until", "last_started", "last_execution", "day", "day_count")
         return self._update(
             UpdateExpression="SET " + ", ".join(changes) + " REMOVE last_outcome",
             ConditionExpression=f"{unchanged} AND ({free})",
-            ExpressionAttributeNames={f"#{name}": name for name in names},
+            ExpressionAttributeNames={f"#{name}": name for name in _TAKEN},
             ExpressionAttributeValues=values,
         )
 

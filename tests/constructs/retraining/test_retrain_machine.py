@@ -82,6 +82,8 @@ VARIANTS = {
     "spot": replace(PLAN, jobs=replace(JOBS, maximum_wait=7200, has_checkpoints=True, environment={"A": "b"})),
 }
 REQUEST = {"trigger": "alarm", "event_id": "1", "as_of": "2017-08-01T00:00:00Z", "requested_by": "guard"}
+# what the caller of StartExecution says; no state reads it
+FORGED = {"trigger": "manual", "event_id": "9", "as_of": "2031-01-01T00:00:00Z", "requested_by": "the owner"}
 KEPT = f"s3://artifacts/models/{NAME}/one/model.tar.gz"
 CONTAINER = {"Image": "image@sha256:1", "ModelDataUrl": KEPT, "Environment": {"MLOPS_MODEL_SHA256": "b" * 64}}
 GATE = {
@@ -104,16 +106,27 @@ GATE = {
     "rest": "",
 }
 EXECUTION = "alarm-2017-08-01T00-00-00"
+OWNER = f"arn:aws:states:us-east-1:123456789012:execution:m:{EXECUTION}"
+STATE = {"owner": {"S": OWNER}, "request": {"S": json.dumps(REQUEST)}}
 MACHINE = retrain_machine(PLAN)
 
 
-def aws(*, gate: dict[str, Any] = GATE, champion: str | None = None, fail: tuple[str, Exception] | None = None) -> Any:
+def aws(
+    *,
+    gate: dict[str, Any] = GATE,
+    champion: str | None = None,
+    fail: tuple[str, Exception] | None = None,
+    state: dict[str, Any] | None = STATE,
+) -> Any:
     """A fake AWS in which every job succeeds and the gate says what it is told."""
 
     def answer(name: str, arguments: dict[str, Any]) -> Any:
         if fail is not None and name == fail[0]:
             raise fail[1]
         match name:
+            case "dynamodb:getItem" if arguments["TableName"] == "retraining":
+                assert (arguments["Key"]["item"], arguments["ConsistentRead"]) == ({"S": "STATE"}, True)
+                return {} if state is None else {"Item": state}
             case "dynamodb:getItem":
                 live = {
                     "live": {
@@ -159,7 +172,7 @@ def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_path_ends_without_release(variant: str):
-    """Without Release no end can be reached, every successor exists, and no state is dead."""
+    """Without Release no end can be reached but the refusal of who has no lock, every successor exists, and no state is dead."""
     states: dict[str, Any] = retrain_machine(VARIANTS[variant])["States"]  # type: ignore[assignment]
     ends = {name for name, state in states.items() if state.get("End") or state["Type"] == "Fail"}
     for barrier in ("Release", ""):
@@ -169,13 +182,13 @@ def test_no_path_ends_without_release(variant: str):
             if name not in reached and name != barrier:
                 reached.add(name)
                 waiting += successors(states[name])
-        assert reached & ends == (set() if barrier else ends)
+        assert reached & ends == ({"NotAccepted"} if barrier else ends)
     assert reached == set(states)
 
 
 def test_registers_and_approves_a_better_candidate(run_machine: Any):
     """A candidate that passes is registered with its evidence and approved by policy; the lock is released."""
-    run = run_machine(MACHINE, REQUEST, aws())
+    run = run_machine(MACHINE, FORGED, aws())
     assert run.status == "SUCCEEDED"
     assert run.output["outcome"] == "APPROVED"
     package = run.arguments("sagemaker:createModelPackage")
@@ -191,9 +204,39 @@ def test_registers_and_approves_a_better_candidate(run_machine: Any):
     )
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        {},
+        {"request": STATE["request"]},
+        {"owner": {"S": OWNER.replace("alarm", "manual")}, "request": STATE["request"]},
+        {"owner": {"S": OWNER}},
+    ],
+    ids=["no row", "an empty row", "nobody owns the lock", "another execution owns it", "no request"],
+)
+def test_what_the_guard_did_not_accept_is_refused(run_machine: Any, state: dict[str, Any] | None):
+    """Whoever may call StartExecution gets nothing by an input: no job, no record, and the lock stays as it is."""
+    run = run_machine(MACHINE, FORGED, aws(state=state))
+    assert (run.status, run.output["Error"]) == ("FAILED", "NOT_ACCEPTED")
+    assert run.output["Cause"] == (
+        f"the guard of {NAME} accepted no request for {OWNER}; ask for a retraining by an event on the bus of the unit"
+    )
+    assert run.names() == ["dynamodb:getItem"]
+
+
+def test_the_request_is_what_the_guard_accepted(run_machine: Any):
+    """Training set, package, record and event are of the row's request; nothing of the input is anywhere."""
+    run = run_machine(MACHINE, FORGED, aws(gate=GATE | {"verdict": "FAILED", "reason": "loses to last_week"}))
+    assert run.arguments("lambda:invoke")["Payload"]["request"] == REQUEST
+    assert run.arguments("events:putEvents")["Entries"][0]["Detail"]["attributes"]["trigger"] == "alarm"
+    for forged in (FORGED["as_of"], FORGED["requested_by"], "manual"):
+        assert forged not in json.dumps(run.calls)
+
+
 def test_what_was_trained_is_kept_before_anybody_looks_at_it(run_machine: Any):
     """Evaluation, gate and registry know only the copy that no training can write."""
-    run = run_machine(MACHINE, REQUEST, aws(champion="s3://artifacts/old/model.tar.gz"))
+    run = run_machine(MACHINE, FORGED, aws(champion="s3://artifacts/old/model.tar.gz"))
     trained = run.arguments("sagemaker:createTrainingJob.sync")["OutputDataConfig"]["S3OutputPath"]
     calls = [each["Payload"] for name, each in run.calls if name == "lambda:invoke"]
     assert trained == f"s3://artifacts/training/{NAME}"
@@ -209,7 +252,7 @@ def test_what_was_trained_is_kept_before_anybody_looks_at_it(run_machine: Any):
 @pytest.mark.parametrize(("live", "champion"), [(None, "none"), ("s3://artifacts/old/model.tar.gz", "arn:champion")])
 def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, champion: str):
     """Training set, evaluation, code, execution, what asked for it, and whom it was measured against."""
-    run = run_machine(MACHINE, REQUEST, aws(champion=live))
+    run = run_machine(MACHINE, FORGED, aws(champion=live))
     metadata = run.arguments("sagemaker:createModelPackage")["CustomerMetadataProperties"]
     assert metadata == {
         **{name: GATE[name] for name in ("artifact_sha256", "model_sha256", "training_set_id", "baseline_uri")},
@@ -229,7 +272,7 @@ def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, 
 
 def test_what_passed_is_signed_before_it_is_registered(run_machine: Any):
     """By the recorder, which is told where the gate's result lies; without a signature nothing is registered."""
-    run = run_machine(MACHINE, REQUEST, aws())
+    run = run_machine(MACHINE, FORGED, aws())
     calls = [
         (name, arguments) for name, arguments in run.calls if name in ("lambda:invoke", "sagemaker:createModelPackage")
     ]
@@ -250,7 +293,7 @@ def test_the_gate_gets_the_code_that_sagemaker_says_was_run(run_machine: Any):
             found = given(name, arguments)
             return found | {"InputDataConfig": channels} if name == "sagemaker:createTrainingJob.sync" else found
 
-        run = run_machine(MACHINE, REQUEST, answer)
+        run = run_machine(MACHINE, FORGED, answer)
         (judged,) = [a["Payload"] for n, a in run.calls if n == "lambda:invoke" and "evaluation_uri" in a["Payload"]]
         assert judged["code"] == code
 
@@ -258,7 +301,7 @@ def test_the_gate_gets_the_code_that_sagemaker_says_was_run(run_machine: Any):
 def test_while_automation_rests_what_passed_is_left_for_a_person(run_machine: Any):
     """Registered, not approved; people are told, with the reason."""
     rest = "frozen by 'peak' until 2017-08-02T00:00:00Z"
-    run = run_machine(MACHINE, REQUEST, aws(gate=GATE | {"may_approve": False, "rest": rest}))
+    run = run_machine(MACHINE, FORGED, aws(gate=GATE | {"may_approve": False, "rest": rest}))
     assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "REGISTERED")
     assert "sagemaker:updateModelPackage" not in run.names()
     assert run.output["reason"] == f"left for a person, {rest}; beats last_week"
@@ -267,13 +310,13 @@ def test_while_automation_rests_what_passed_is_left_for_a_person(run_machine: An
 
 def test_a_message_that_is_lost_changes_nothing(run_machine: Any, aws_error: Any):
     """The package waits all the same."""
-    run = run_machine(retrain_machine(PERSON), REQUEST, aws(fail=("sns:publish", aws_error("States.TaskFailed"))))
+    run = run_machine(retrain_machine(PERSON), FORGED, aws(fail=("sns:publish", aws_error("States.TaskFailed"))))
     assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "REGISTERED")
 
 
 def test_a_step_before_training_sees_the_training_split_alone(run_machine: Any):
     """Its own instance and image; what it writes is a further channel."""
-    run = run_machine(retrain_machine(VARIANTS["processing"]), REQUEST, aws())
+    run = run_machine(retrain_machine(VARIANTS["processing"]), FORGED, aws())
     jobs = [arguments for name, arguments in run.calls if name == "sagemaker:createProcessingJob.sync"]
     step = jobs[1]
     assert step["ProcessingJobName"].endswith("-prep")
@@ -292,7 +335,7 @@ def test_a_step_before_training_sees_the_training_split_alone(run_machine: Any):
 
 def test_a_set_from_s3_is_read_where_it_lies(run_machine: Any):
     """No job builds it; training and evaluation read the prefix."""
-    run = run_machine(retrain_machine(VARIANTS["from S3"]), REQUEST, aws())
+    run = run_machine(retrain_machine(VARIANTS["from S3"]), FORGED, aws())
     assert run.names().count("sagemaker:createProcessingJob.sync") == 1
     inputs = run.arguments("sagemaker:createProcessingJob.sync")["ProcessingInputs"]
     uris = {i["InputName"]: i["S3Input"]["S3Uri"] for i in inputs}
@@ -303,7 +346,7 @@ def test_a_set_from_s3_is_read_where_it_lies(run_machine: Any):
 def test_spare_capacity_may_wait_longer_than_it_runs(run_machine: Any):
     """MaxWaitTimeInSeconds counts both; checkpoints lie by execution; the state waits as long as the job may."""
     machine = retrain_machine(VARIANTS["spot"])
-    job = run_machine(machine, REQUEST, aws()).arguments("sagemaker:createTrainingJob.sync")
+    job = run_machine(machine, FORGED, aws()).arguments("sagemaker:createTrainingJob.sync")
     assert job["EnableManagedSpotTraining"] is True
     assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200}
     assert job["CheckpointConfig"]["S3Uri"] == f"s3://artifacts/checkpoints/{NAME}/{EXECUTION}"
@@ -315,7 +358,7 @@ def test_spare_capacity_may_wait_longer_than_it_runs(run_machine: Any):
 
 def test_job_names_fit_and_outputs_stand_by_execution(run_machine: Any):
     """Names have at most 63 characters; every job reads and writes below the execution's own prefix."""
-    run = run_machine(MACHINE, REQUEST, aws())
+    run = run_machine(MACHINE, FORGED, aws())
     first = next(a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync")
     assert first["ProcessingJobName"] == f"{NAME}-{EXECUTION[:24]}-set"
     outputs = {o["OutputName"]: o["S3Output"]["S3Uri"] for o in first["ProcessingOutputConfig"]["Outputs"]}
@@ -332,13 +375,13 @@ def test_job_names_fit_and_outputs_stand_by_execution(run_machine: Any):
 def test_the_training_sets_id_travels(run_machine: Any):
     """From the job that built it to the training, by environment and tag, and to the package by way of the gate."""
     digest = GATE["training_set_id"]
-    run = run_machine(MACHINE, REQUEST, aws())
+    run = run_machine(MACHINE, FORGED, aws())
     training = run.arguments("sagemaker:createTrainingJob.sync")
     assert training["Environment"]["MLOPS_TRAINING_SET_ID"] == digest
     assert {"Key": "mlops:training-set", "Value": digest} in training["Tags"]
     package = run.arguments("sagemaker:createModelPackage")
     assert package["CustomerMetadataProperties"]["training_set_id"] == digest
-    from_s3 = run_machine(retrain_machine(VARIANTS["from S3"]), REQUEST, aws())
+    from_s3 = run_machine(retrain_machine(VARIANTS["from S3"]), FORGED, aws())
     training = from_s3.arguments("sagemaker:createTrainingJob.sync")
     assert "Environment" not in training
     assert "mlops:training-set" not in str(training["Tags"])
@@ -346,7 +389,7 @@ def test_the_training_sets_id_travels(run_machine: Any):
 
 def test_the_training_set_job_tells_lineage(run_machine: Any):
     """It knows the catalog, the outbox and the unit's namespace."""
-    run = run_machine(MACHINE, REQUEST, aws())
+    run = run_machine(MACHINE, FORGED, aws())
     job = next(a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync")
     arguments = job["AppSpecification"]["ContainerArguments"]
     told = {name: arguments[arguments.index(name) + 1] for name in ("--catalog", "--lineage", "--namespace")}
@@ -360,7 +403,7 @@ def test_the_training_set_job_tells_lineage(run_machine: Any):
 @pytest.mark.parametrize("champion", [None, "s3://artifacts/old/model.tar.gz"])
 def test_measures_the_champion_if_there_is_one(run_machine: Any, champion: str | None):
     """The champion is an input of the evaluation only where one serves."""
-    run = run_machine(MACHINE, REQUEST, aws(champion=champion))
+    run = run_machine(MACHINE, FORGED, aws(champion=champion))
     inputs = run.arguments("sagemaker:createProcessingJob.sync")["ProcessingInputs"]
     names = {i["InputName"]: i["S3Input"]["S3Uri"] for i in inputs}
     assert names.get("champion") == champion
@@ -368,7 +411,7 @@ def test_measures_the_champion_if_there_is_one(run_machine: Any, champion: str |
 
 def test_records_a_rejection(run_machine: Any):
     """A candidate that fails is recorded as rejected, never registered; that is no failure of the pipeline."""
-    run = run_machine(MACHINE, REQUEST, aws(gate=GATE | {"verdict": "FAILED", "reason": "loses to last_week"}))
+    run = run_machine(MACHINE, FORGED, aws(gate=GATE | {"verdict": "FAILED", "reason": "loses to last_week"}))
     assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "REJECTED")
     assert "sagemaker:createModelPackage" not in run.names()
     payload = run.arguments("lambda:invoke")["Payload"]
@@ -380,7 +423,7 @@ def test_waits_for_a_person_when_approval_is_manual(run_machine: Any):
     """Manual approval ends with a pending package, and the machine has no state that approves."""
     manual = retrain_machine(PERSON)
     assert "Approve" not in manual["States"]  # type: ignore[operator]  # a machine is plain JSON
-    run = run_machine(manual, REQUEST, aws())
+    run = run_machine(manual, FORGED, aws())
     assert run.output["outcome"] == "REGISTERED"
     assert run.arguments("sagemaker:createModelPackage")["ModelApprovalStatus"] == "PendingManualApproval"
 
@@ -388,7 +431,7 @@ def test_waits_for_a_person_when_approval_is_manual(run_machine: Any):
 @pytest.mark.parametrize("name", ["dynamodb:getItem", "sagemaker:createTrainingJob.sync", "lambda:invoke"])
 def test_a_failure_releases_the_lock_and_is_told(run_machine: Any, aws_error: Any, name: str):
     """An error is no champion-less success: the execution fails, the lock goes, the event says why."""
-    run = run_machine(MACHINE, REQUEST, aws(fail=(name, aws_error("States.TaskFailed", "no capacity"))))
+    run = run_machine(MACHINE, FORGED, aws(fail=(name, aws_error("States.TaskFailed", "no capacity"))))
     assert run.status == "FAILED"
     assert "dynamodb:updateItem" in run.names()
     detail = run.arguments("events:putEvents")["Entries"][0]["Detail"]
@@ -400,7 +443,7 @@ def test_a_failure_releases_the_lock_and_is_told(run_machine: Any, aws_error: An
 
 def test_a_job_that_failed_is_not_run_again(run_machine: Any, aws_error: Any):
     """A second job under the same name would be refused, and would cost twice."""
-    run = run_machine(MACHINE, REQUEST, aws(fail=("sagemaker:createTrainingJob.sync", aws_error("States.TaskFailed"))))
+    run = run_machine(MACHINE, FORGED, aws(fail=("sagemaker:createTrainingJob.sync", aws_error("States.TaskFailed"))))
     assert run.names().count("sagemaker:createTrainingJob.sync") == 1
 
 
@@ -419,5 +462,5 @@ def test_a_job_that_failed_is_not_run_again(run_machine: Any, aws_error: Any):
 def test_a_reason_is_one_sentence(run_machine: Any, aws_error: Any, cause: str, reason: str):
     """Of a job's description or a function's trace only what went wrong is kept; anything else is kept as it is."""
     fail = ("sagemaker:createProcessingJob.sync", aws_error("States.TaskFailed", cause))
-    run = run_machine(MACHINE, REQUEST, aws(fail=fail))
+    run = run_machine(MACHINE, FORGED, aws(fail=fail))
     assert run.output["Cause"] == f"States.TaskFailed: {reason}"

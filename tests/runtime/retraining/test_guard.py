@@ -368,7 +368,7 @@ def test_no_storm_starts_more_than_it_may(steps: list[tuple[int, str, int, str]]
         if decision is Decision.STARTED:
             assert kind == "manual" or (rest is None and state.new_labels >= 1000)
             starts.append((now, kind, state.last_outcome))
-            state = replace(next_state(state, limits, execution=f"x{number}", now=now), last_outcome=outcome)
+            state = replace(next_state(state, request, limits, execution=f"x{number}", now=now), last_outcome=outcome)
     for day in {f"{at:%Y-%m-%d}" for at, _, _ in starts}:
         assert sum(f"{at:%Y-%m-%d}" == day for at, _, _ in starts) <= limits.daily_budget
     for (before, _, _), (after, kind, outcome) in pairwise(starts):

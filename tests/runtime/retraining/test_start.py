@@ -32,14 +32,13 @@ def ringing(world: World) -> World:
 
 
 def test_an_alarm_starts_one_retraining(ringing: World) -> None:
-    """The lock names the execution; the decision is kept with an end."""
+    """The lock names the execution, and the row what was accepted for it; the decision is kept with an end."""
     decision = guard_of(ringing).handle(alarm_message())
     assert decision.decision is Decision.STARTED
     [name] = ringing.executions("Retrain")
     assert decision.execution == f"arn:aws:states:us-east-1:123456789012:execution:Retrain:{name}"
-    request = from_json(
-        RetrainRequest, ringing.stepfunctions.describe_execution(executionArn=decision.execution)["input"]
-    )
+    assert ringing.stepfunctions.describe_execution(executionArn=decision.execution)["input"] == "{}"
+    request = from_json(RetrainRequest, item(ringing, "STATE")["request"]["S"])
     assert (request.event_id, request.as_of) == ("e1", "2017-08-01T09:00:00Z")
     state, kept = item(ringing, "STATE"), item(ringing, "EVENT#e1")
     assert state["owner"]["S"] == decision.execution

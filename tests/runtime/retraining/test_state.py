@@ -8,8 +8,14 @@ from botocore.exceptions import ClientError
 from retraining_events import SETTINGS, release
 from rollout_world import NOW, World
 
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.retraining import RetrainRequest, Trigger
 from mlops_runtime.retraining.guard import GuardState, next_state
 from mlops_runtime.retraining.state import GuardTable
+
+REQUEST = RetrainRequest(
+    trigger=Trigger.ALARM, event_id="e1", as_of="2017-08-01T09:00:00Z", requested_by="demand-drift"
+)
 
 
 @pytest.fixture
@@ -19,7 +25,7 @@ def rows(world: World) -> GuardTable:
 
 
 def _next(seen: GuardState, execution: str) -> GuardState:
-    return next_state(seen, SETTINGS, execution=execution, now=NOW)
+    return next_state(seen, REQUEST, SETTINGS, execution=execution, now=NOW)
 
 
 def test_a_state_is_read_as_it_was_written(rows: GuardTable) -> None:
@@ -28,6 +34,7 @@ def test_a_state_is_read_as_it_was_written(rows: GuardTable) -> None:
     new = _next(GuardState(), "x1")
     assert rows.take(GuardState(), new, NOW)
     assert rows.read() == new
+    assert from_json(RetrainRequest, str(new.request)) == REQUEST
 
 
 def test_labels_that_came_while_a_start_was_decided_are_not_lost(rows: GuardTable) -> None:
