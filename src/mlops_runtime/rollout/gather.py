@@ -13,7 +13,7 @@ from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LockRow, ServingSpec, audit_key
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.serving import serving, versions
-from mlops_runtime.registry.approval import ApprovalRule, approval_problems
+from mlops_runtime.registry.approval import ApprovalRule, approval_problems, is_automatic
 from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.leftovers import MAXIMUM, Leftovers, Made
 from mlops_runtime.rollout.limits import SpecError
@@ -116,7 +116,6 @@ class Sources:
             live_spec=self._live_spec(row) if slots is None else None,
             slots=slots,
             frozen=self.automation.frozen(now),
-            rests=self.automation.rests(now),
         )
         wanted = wanted_package(request, facts.serving, way_back(facts))
         package = None if wanted is None else read_description(self.sagemaker, wanted)
@@ -125,6 +124,7 @@ class Sources:
         return replace(
             facts,
             package=package,
+            rests=self._rests(request, package, now),
             approval=self._approval(package, registered, now),
             signature=() if registered is None else self.archives.problems(registered.spec),
             promotion=self._promotion(request, row, registered),
@@ -175,6 +175,12 @@ class Sources:
         if package is None or registered is None:
             return ()
         return tuple(approval_problems(package, registered, rule=self.rule, now=now))
+
+    def _rests(self, request: DeployRequest, package: Mapping[str, Any] | None, now: datetime) -> str | None:
+        """Return why automatic work rests; the pause holds back what a policy approved, so nothing else costs a look at it."""
+        if request.reason is not DeployReason.APPROVAL or package is None or not is_automatic(package):
+            return None
+        return self.automation.rests(now)
 
     def _promotion(
         self, request: DeployRequest, row: LockRow, registered: RegisteredPackage | None

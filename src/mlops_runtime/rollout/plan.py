@@ -82,7 +82,7 @@ class Facts:
         live_spec: The spec that the live config was made by, as far as it can be read.
         leftovers: What executions that died have left.
         frozen: Which freeze window holds now.
-        rests: Why automatic work rests now.
+        rests: Why automatic work rests now; read where a policy approved what is asked for.
         approval: Why the package's approval does not count.
         signature: Why the package's archive is not what was signed.
         promotion: The record that shows the package's very container as promoted.

@@ -1,5 +1,7 @@
 """Facts, read at their sources."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,9 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from rollout_world import ENDPOINT, ENVIRONMENT, EXECUTION, NOW, PACKAGE, SPEC, World
+from tests.passed import EVALUATION, put_passed
+from tests.signing import KEY
 
 from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow
-from mlops_runtime.registry.approval import ApprovalRule
+from mlops_runtime.registry.approval import BY_POLICY, ApprovalRule
 from mlops_runtime.rollout.gather import Sources, alarm_states
 from mlops_runtime.rollout.tags import ENDPOINT_TAG
 
@@ -155,13 +159,20 @@ def test_when_the_spec_was_stored_is_read(world: World) -> None:
 
 
 def test_freeze_and_pause_are_read(world: World) -> None:
-    """The calendar from the environment, the pause from the unit's row."""
+    """The calendar from the environment; the pause from the unit's row, if a policy approved what is asked for."""
     window = FreezeWindow(name="peak", start=NOW - timedelta(days=1), end=NOW + timedelta(days=1))
     automation = replace(world.sources.automation, freeze=FreezeSpec(windows=(window,)))
-    facts = replace(world.sources, automation=automation).facts(world.request("spec"), execution=EXECUTION, now=NOW)
-    assert facts.frozen is not None
-    assert "'peak'" in facts.frozen
-    assert facts.rests == facts.frozen
+    sources = replace(world.sources, automation=automation)
+    packages = [world.package(), world.package(spec=replace(PACKAGE, training_set_id="d" * 64))]
+    for package, description in zip(packages, (f"{BY_POLICY}better", "better"), strict=True):
+        world.sagemaker.update_model_package(ModelPackageArn=package, ApprovalDescription=description)
+    by_policy, by_a_person = (
+        sources.facts(world.request("approval", package), execution=EXECUTION, now=NOW) for package in packages
+    )
+    assert by_policy.frozen is not None
+    assert "'peak'" in by_policy.frozen
+    assert by_policy.rests == by_policy.frozen == by_a_person.frozen
+    assert by_a_person.rests is None
 
 
 def test_the_alarm_of_a_request_is_read_too(three: tuple[World, list[str]]) -> None:
@@ -200,6 +211,43 @@ def test_a_look_at_the_chain_is_one_call_at_most(three: tuple[World, list[str]],
     for package in packages:
         world.promote(package)
     world.promote(world.package(spec=replace(PACKAGE, training_set_id="9" * 64)))
+    with counted(world) as calls:
+        facts = world.facts(world.request(reason, packages[0] if reason != "spec" else None))
+    read = [path for name, path in calls if name == "GetObject" and path.startswith("/audit/")]
+    assert len(read) == looks
+    assert len(calls) <= 1.2 * (len(calls) - looks)
+    assert (facts.promotion is not None) is (reason != "approval")
+
+
+def test_a_first_endpoint_takes_ten_calls(world: World) -> None:
+    """Eight, and two for the signature of the archive: one more than the nine before, which read the pause for every request."""
+    world.store(replace(SPEC, rollout=replace(SPEC.rollout, alarms=())))
+    gate = put_passed(world.s3)
+    world.sources.archives.sign(gate)
+    archive = gate.replace("gates", "models").removesuffix(".json") + "/model.tar.gz"
+    signed = replace(PACKAGE, artifact_uri=archive, artifact_sha256=EVALUATION.artifact_sha256, signing_key=KEY)
+    package = world.package(spec=signed)
+    with counted(world) as calls:
+        facts = world.facts(world.request("approval", package))
+    assert (facts.signature, facts.serving) == ((), None)
+    assert [name for name, _ in calls] == [
+        "GetItem",  # the row
+        "GetObject",  # the spec
+        "DescribeEndpoint",
+        "DescribeModelPackage",
+        "GetObject",  # the signature
+        "HeadObject",  # the archive
+        "ListEndpointConfigs",
+        "ListModels",
+        "ListEndpoints",
+        "DescribeAlarms",
+    ]
+    assert len(calls) <= 1.2 * 9
+
+
+@contextmanager
+def counted(world: World) -> Iterator[list[tuple[str, Any]]]:
+    """Yield the list to which every call is added, by operation and path."""
     calls: list[tuple[str, Any]] = []
 
     def count(params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -209,14 +257,10 @@ def test_a_look_at_the_chain_is_one_call_at_most(three: tuple[World, list[str]],
     for client in clients:
         client.meta.events.register("before-call", count, unique_id="count")
     try:
-        facts = world.facts(world.request(reason, packages[0] if reason != "spec" else None))
+        yield calls
     finally:
         for client in clients:
             client.meta.events.unregister("before-call", unique_id="count")
-    read = [path for name, path in calls if name == "GetObject" and path.startswith("/audit/")]
-    assert len(read) == looks
-    assert len(calls) <= 1.2 * (len(calls) - looks)
-    assert (facts.promotion is not None) is (reason != "approval")
 
 
 def boto_dynamodb(world: World) -> Any:
