@@ -1,11 +1,12 @@
 """What cannot be deleted keeps what it depends on: CloudFormation deletes a resource once all that depends on it is gone.
 
 MiniStack goes on with the dependencies of a resource that failed to delete, so that a second deletion finds a custom resource
-without its function.
+without its function; and what the rollback of a creation could not delete leaves its stack, so that no later deletion finds it.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from ministack.services import cloudformation
@@ -24,6 +25,7 @@ compat.expect(
 _STACK = "AWS::CloudFormation::Stack"
 # what failed to delete, or was left for it, by stack and operation
 _failed: dict[str, tuple[int, set[str]]] = {}
+_LOCK = threading.Lock()  # deletions of one wave begin at once
 # the template of the operation that is rolled back, by stack: the stack itself has that of before
 _rolled_back: dict[str, dict[str, Any]] = {}
 
@@ -54,10 +56,22 @@ def _know_what_is_rolled_back() -> None:
         stack_name: str, stack_id: str, stack: Any, operation: dict[str, Any], reason_override: str = ""
     ) -> None:
         _rolled_back[stack_name] = operation.get("template") or {}
+        before = dict(stack.get("_resources", {}))
         try:
             await roll_back(stack_name, stack_id, stack, operation, reason_override)
         finally:
             _rolled_back.pop(stack_name, None)
+        if stack["StackStatus"] == "ROLLBACK_FAILED":
+            # claim: cloudformation-keeps-in-the-stack-what-a-rollback-could-not-delete
+            stack |= {
+                "_template": operation.get("template") or {},
+                "_resolved_params": operation.get("param_values") or {},
+            }
+            stack["_resources"] |= {
+                name: record | {"ResourceStatus": "DELETE_FAILED"}
+                for name, record in before.items()
+                if name in stack["_rollback_failed"]
+            }
 
     stacks._roll_back_operation = rolled_back
 
@@ -73,9 +87,10 @@ def _of_operation(stack_name: str | None) -> set[str]:
     stack = cloudformation._stacks.get(stack_name) or {}
     stack_id = str(stack.get("StackId"))
     begun = sum(event["ResourceType"] == _STACK for event in cloudformation._stack_events.get(stack_id, []))
-    if _failed.get(stack_id, (-1, set()))[0] != begun:
-        _failed[stack_id] = (begun, set())
-    return _failed[stack_id][1]
+    with _LOCK:
+        if _failed.get(stack_id, (-1, set()))[0] != begun:
+            _failed[stack_id] = (begun, set())
+        return _failed[stack_id][1]
 
 
 def _dependents(stack_name: str | None, logical_id: str | None) -> set[str]:

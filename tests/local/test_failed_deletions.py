@@ -76,3 +76,9 @@ def test_a_rollback_keeps_what_it_could_not_delete_depends_on(cloud, fail, wait_
     }
     assert sorted(failed) == ["Base", "Top"]
     assert failed["Base"] == "kept, because what depends on it could not be deleted: Top"
+
+    left = client.describe_stack_resources(StackName=stack)["StackResources"]
+    assert {one["LogicalResourceId"]: one["ResourceStatus"] for one in left} == dict.fromkeys(failed, "DELETE_FAILED")
+    client.delete_stack(StackName=stack)
+    wait_for(lambda: client.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE")
+    assert cloud.client("sqs").list_queues(QueueNamePrefix="failed-rollback-").get("QueueUrls", []) == []
