@@ -37,6 +37,8 @@ _ADDRESS = "/_ministack/cfn-response/"
 # seconds; https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudformation-customresource.html
 LONGEST = 3600
 
+# what is being created, by stack and logical id: "" while its function works, then the id of an answer that it failed
+_creations: dict[tuple[str, str], str] = {}
 # token of an answer -> what answers, and the account and region in which to look at its network
 _answering: dict[str, tuple[reach.Member, Context]] = {}
 
@@ -86,12 +88,31 @@ def check_timeout(properties: Mapping[str, Any]) -> int:
 def _check_timeouts() -> None:
     invoke = custom_resource.invoke_custom_resource
 
-    def invoke_checked(request_type: str, logical_id: str, props: Any, *rest: Any, **named: Any) -> Any:
+    def invoke_checked(
+        request_type: str, logical_id: str, props: Any, stack_name: str, stack_id: str, *rest: Any, **named: Any
+    ) -> Any:
         if request_type != "Delete":
             check_timeout(props)
-        return invoke(request_type, logical_id, props, *rest, **named)
+        if request_type == "Create":
+            _creations[stack_id, logical_id] = ""
+        made = invoke(request_type, logical_id, props, stack_name, stack_id, *rest, **named)
+        _creations.pop((stack_id, logical_id), None)
+        return made
 
     custom_resource.invoke_custom_resource = invoke_checked
+
+
+def failed_creation(stack_id: str, logical_id: str) -> str | None:
+    """Return the physical id of the answer that a creation failed with.
+
+    Args:
+        stack_id: The stack.
+        logical_id: Of the custom resource.
+
+    Returns:
+        "" where its function was asked and has not answered, ``None`` where it was never asked.
+    """
+    return _creations.pop((stack_id, logical_id), None)
 
 
 def _count_timeouts() -> None:
@@ -115,6 +136,9 @@ def _answer_through_network() -> None:
         if found is not None:
             _log.warning("an answer to CloudFormation is lost: %s", found)
             return False
+        resource = (str(response.get("StackId")), str(response.get("LogicalResourceId")))
+        if response.get("Status") == "FAILED" and resource in _creations:
+            _creations[resource] = str(response.get("PhysicalResourceId") or "")
         return bool(deliver(token, response))
 
     custom_resource.deliver_response = deliver_through_network

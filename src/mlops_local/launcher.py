@@ -52,6 +52,7 @@ from mlops_local import (
     settings,
     signatures,
     stack_order,
+    stack_waves,
     stamps,
     state_machines,
     stepfunctions,
@@ -111,6 +112,7 @@ _MODULES = (
     kubernetes,
     faults,
     failed_deletions,
+    stack_waves,
 )
 
 

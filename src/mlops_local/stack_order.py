@@ -6,18 +6,20 @@ another, in the alphabetical order of what is ready, which hides what a template
 worst of the orders that AWS may come to:
 
 * a custom resource, whose function runs code, is created as early and deleted as late as its dependencies allow, so that it meets
-  nothing that it does not depend on;
+  nothing but what custom resources depend on;
 * what others silently rely on (endpoints, routes and rules of a network, policies) is deleted as early and created as late as they
   allow.
 
-One after another differs from AWS: two custom resources never run at the same time. What finds each order safe is safe in every
-order; what needs two of them at once to fail is not found here.
+Custom resources that are ready together form a wave: one follows another here without anything between, and ``stack_waves`` runs
+them at once. All else takes no time. A wave begins once the one before is done, where AWS begins each resource by itself: a custom
+resource that depends on a quick one never meets a slow one of the same wave.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ministack.services.cloudformation import engine, stacks
@@ -38,6 +40,7 @@ _RELIED_ON = frozenset({
     "AWS::EC2::SubnetRouteTableAssociation", "AWS::EC2::VPCEndpoint", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy",
     "AWS::Lambda::Permission", "AWS::S3::BucketPolicy",
 })  # fmt: skip
+_CUSTOM = 2  # their turn
 
 
 def install() -> None:
@@ -64,36 +67,83 @@ def creation_order(resources: Mapping[str, Mapping[str, Any]], conditions: Mappi
     """
     # claim: cloudformation-works-in-parallel
     # claim: cloudformation-deletes-dependents-first
-    active = {name for name, resource in resources.items() if conditions.get(resource.get("Condition", ""), True)}
-    needs = {name: set(engine._extract_deps(resources[name], active)) - {name} for name in active}
-    dependents = dict.fromkeys(active, 0)
+    needs = _needs(resources, conditions)
+    wave = _waves(resources, needs)
+    dependents = dict.fromkeys(needs, 0)
     for needed in needs.values():
         for name in needed:
             dependents[name] += 1
-    free = _heap(resources, (name for name in active if not dependents[name]))
+    free = _heap(resources, (name for name in needs if not dependents[name]), wave)
     deletion = []
     while free:
-        _, name = heapq.heappop(free)
-        deletion.append(name)
-        for needed in needs[name]:
-            dependents[needed] -= 1
-            if not dependents[needed]:
-                heapq.heappush(free, (_turn(resources[needed]), needed))
-    if len(deletion) != len(active):
-        circle = ", ".join(sorted(active.difference(deletion)))
-        raise ValueError(f"Circular dependency detected among resources: {circle}")
+        turn = free[0][0]
+        going = [heapq.heappop(free)[1]]
+        while turn[0] == _CUSTOM and free and free[0][0] == turn:
+            going.append(heapq.heappop(free)[1])
+        deletion += going
+        for freed in (one for name in going for one in needs[name]):
+            dependents[freed] -= 1
+            if not dependents[freed]:
+                heapq.heappush(free, (_turn(resources[freed], wave.get(freed, 0)), freed))
     return deletion[::-1]
 
 
-def _heap(resources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[tuple[int, str]]:
-    heap = [(_turn(resources[name]), name) for name in names]
+def waves(resources: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, bool]) -> dict[str, int]:
+    """Return the number of each custom resource's wave: how many others it waits for, one after another.
+
+    Args:
+        resources: The template's resources.
+        conditions: Its conditions, evaluated.
+
+    Raises:
+        ValueError: If resources depend on each other in a circle, in CloudFormation's words.
+
+    Example:
+        >>> queue = {"Type": "AWS::SQS::Queue", "DependsOn": ["First"]}
+        >>> second = {"Type": "Custom::Work", "DependsOn": ["Queue"]}
+        >>> waves({"First": {"Type": "Custom::Work"}, "Queue": queue, "Second": second}, {})
+        {'First': 0, 'Second': 1}
+    """
+    return _waves(resources, _needs(resources, conditions))
+
+
+def is_custom(resource_type: str) -> bool:
+    """Return whether a function of the template's author does a resource's work."""
+    return resource_type.startswith("Custom::") or resource_type == "AWS::CloudFormation::CustomResource"
+
+
+def _needs(resources: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, bool]) -> dict[str, set[str]]:
+    active = {name for name, resource in resources.items() if conditions.get(resource.get("Condition", ""), True)}
+    return {name: set(engine._extract_deps(resources[name], active)) - {name} for name in sorted(active)}
+
+
+def _waves(resources: Mapping[str, Mapping[str, Any]], needs: Mapping[str, set[str]]) -> dict[str, int]:
+    before: dict[str, int] = {}
+    try:
+        for name in TopologicalSorter(needs).static_order():
+            customs = (before[needed] + is_custom(_type(resources[needed])) for needed in needs[name])
+            before[name] = max(customs, default=0)
+    except CycleError as error:
+        circle = ", ".join(sorted(set(error.args[1])))
+        raise ValueError(f"Circular dependency detected among resources: {circle}") from None
+    return {name: before[name] for name in needs if is_custom(_type(resources[name]))}
+
+
+def _heap(
+    resources: Mapping[str, Mapping[str, Any]], names: Iterable[str], wave: Mapping[str, int]
+) -> list[tuple[tuple[int, int], str]]:
+    heap = [(_turn(resources[name], wave.get(name, 0)), name) for name in names]
     heapq.heapify(heap)
     return heap
 
 
-def _turn(resource: Mapping[str, Any]) -> int:
-    """Return when a resource is deleted among those that are free to go: the lowest first."""
-    kind = str(resource.get("Type", ""))
-    if kind in _RELIED_ON:
-        return 0
-    return 2 if kind.startswith("Custom::") or kind == "AWS::CloudFormation::CustomResource" else 1
+def _turn(resource: Mapping[str, Any], wave: int) -> tuple[int, int]:
+    """Return when a resource is deleted among those that are free to go: the lowest first; of custom ones the latest wave."""
+    kind = _type(resource)
+    if is_custom(kind):
+        return _CUSTOM, -wave
+    return 0 if kind in _RELIED_ON else 1, 0
+
+
+def _type(resource: Mapping[str, Any]) -> str:
+    return str(resource.get("Type", ""))
