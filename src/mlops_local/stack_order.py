@@ -118,6 +118,7 @@ def _needs(resources: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, 
 
 
 def _waves(resources: Mapping[str, Mapping[str, Any]], needs: Mapping[str, set[str]]) -> dict[str, int]:
+    # claim: cloudformation-deletes-dependents-first
     before: dict[str, int] = {}
     try:
         for name in TopologicalSorter(needs).static_order():
