@@ -41,7 +41,33 @@ class QueueConsumer:
         Args:
             rule: The rule.
         """
-        rule.add_target(targets.SqsQueue(self.queue, dead_letter_queue=self.dead_letter_queue))
+        deliver(rule, self.queue, dead_letters=self.dead_letter_queue)
+
+
+def deliver(rule: events.Rule, queue: sqs.IQueue, *, dead_letters: sqs.IQueue) -> None:
+    """Let a rule put its events on a queue; what cannot be delivered goes to the dead letters.
+
+    The queue's policy admits this rule alone. CDK's target would admit EventBridge for everybody's rules where the queue is
+    encrypted, and let it use the key for more than it needs, as CDK has one grant for both policies.
+
+    See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sqs-permissions
+
+    Args:
+        rule: The rule.
+        queue: The queue; the policy of its key must admit EventBridge.
+        dead_letters: The queue of what cannot be delivered.
+    """
+    named = sqs.Queue.from_queue_arn(rule, "Queue", queue.queue_arn)  # has no policy that the target could add to
+    rule.add_target(targets.SqsQueue(named, dead_letter_queue=dead_letters))
+    queue.add_to_resource_policy(
+        iam.PolicyStatement(
+            actions=["sqs:SendMessage"],
+            principals=[
+                iam.ServicePrincipal("events.amazonaws.com", conditions={"ArnEquals": {"aws:SourceArn": rule.rule_arn}})
+            ],
+            resources=[queue.queue_arn],
+        )
+    )
 
 
 def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> sqs.Queue:
@@ -120,7 +146,7 @@ def define_queue_consumer(
 ) -> QueueConsumer:
     """Define a function fed from a queue, with partial batch responses and a queue for what fails five times.
 
-    Rules put their events on ``queue``; grant nothing else: EventBridge's target adds the queue's policy.
+    Rules put their events on ``queue`` by ``feed``, which adds to the queue's policy; grant nothing else.
 
     Args:
         scope: Parent.

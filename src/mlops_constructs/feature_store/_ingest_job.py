@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -16,6 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 from mlops_constructs._assets import job_package, text_file
 from mlops_constructs._iam import ServiceRole, put_events_statement, service_role
+from mlops_constructs._queue import deliver
 from mlops_constructs._wheels import wheels_archive
 from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.feature_store.ingest import GlueIngestJob
@@ -254,4 +254,4 @@ def tell_failures(
             detail={"jobName": [job.job.ref], "state": ["ERROR", "FAILED", "STOPPED", "TIMEOUT"]},
         ),
     )
-    rule.add_target(targets.SqsQueue(dead_letters, dead_letter_queue=business_unit.dead_letter_queue))
+    deliver(rule, dead_letters, dead_letters=business_unit.dead_letter_queue)

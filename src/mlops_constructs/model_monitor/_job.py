@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
@@ -13,7 +12,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from mlops_constructs._assets import text_file
 from mlops_constructs._function import define_function
 from mlops_constructs._iam import ServiceRole, key_statement, pass_role_statement, service_role
-from mlops_constructs._queue import define_dead_letter_queue
+from mlops_constructs._queue import define_dead_letter_queue, deliver
 from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, container_statements, placed, sagemaker_arn
 from mlops_constructs.model_monitor._access import MonitorAccess, list_objects, objects
 from mlops_constructs.model_monitor._job_group import define_job_group
@@ -167,4 +166,4 @@ def _tell_failures(access: MonitorAccess) -> None:
             },
         ),
     )
-    rule.add_target(targets.SqsQueue(queue, dead_letter_queue=access.business_unit.dead_letter_queue))
+    deliver(rule, queue, dead_letters=access.business_unit.dead_letter_queue)

@@ -9,7 +9,6 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
@@ -363,7 +362,7 @@ class Rollout(Construct):
         )
 
     def _feed(self, rule: events.Rule) -> None:
-        rule.add_target(targets.SqsQueue(self._guard.queue, dead_letter_queue=self._guard.dead_letter_queue))
+        self._guard.feed(rule)
 
     def _render_rollout(
         self, rollout: RolloutSpec, policy: RolloutPolicy, probation: Sequence[cloudwatch.IAlarm]
