@@ -40,7 +40,7 @@ locals {
 
   use      = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
   write    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
-  delivery = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
+  delivery = ["kms:Decrypt", "kms:GenerateDataKey"]
 
   # what units need of a key, as mlops_runtime/business_unit/key_policy.py has it
   key_statements = [
@@ -59,6 +59,10 @@ locals {
     },
     # EventBridge sends no key of a condition to an encrypted topic: one here would stop its deliveries
     { Sid = "Events", Effect = "Allow", Principal = { Service = "events.amazonaws.com" }, Action = local.delivery, Resource = "*" },
+    {
+      Sid       = "Bus", Effect = "Allow", Principal = { Service = "events.amazonaws.com" }, Action = ["kms:DescribeKey"], Resource = "*"
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    },
     { Sid = "LogDelivery", Effect = "Allow", Principal = { Service = "delivery.logs.amazonaws.com" }, Action = ["kms:Decrypt"], Resource = "*" },
   ]
 }

@@ -57,7 +57,7 @@ def test_a_key_without_the_statements_is_refused_with_them(plan: Any, cloud: Clo
     printed = json.loads(refused.stderr[refused.stderr.index("[{") : refused.stderr.rindex("}]") + 2])
 
     assert refused.returncode == 1
-    assert f"the policy of {key} lacks Logs, Alarms, Events, LogDelivery" in refused.stderr
+    assert f"the policy of {key} lacks Logs, Alarms, Events, Bus, LogDelivery" in refused.stderr
     assert printed == [s for s in shared_key_statements(PLACE) if "Service" in s["Principal"]]
 
     lend(cloud, key, *printed)
@@ -69,7 +69,7 @@ def test_a_key_may_be_used_as_it_is_knowingly(plan: Any, key: str) -> None:
     allowed = plan(key, "--allow", "Bus")
 
     assert allowed.returncode == 0
-    assert f"the policy of {key} lacks Logs, Alarms, Events, LogDelivery" in allowed.stderr
+    assert f"the policy of {key} lacks Logs, Alarms, Events, Bus, LogDelivery" in allowed.stderr
     assert "allowed by --allow Bus" in allowed.stderr
     assert "or go on without by --allow Bus: [{" in plan(key).stderr
     assert "--allow Other allows nothing of this plan" in plan(key, "--allow", "Bus", "--allow", "Other").stderr

@@ -23,7 +23,9 @@ USE = (
     "kms:ReEncryptTo",
 )
 _LOGS = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo")
-_DELIVERY = ("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey")
+# what encrypted topics and queues need of who sends to them:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+_DELIVERY = ("kms:Decrypt", "kms:GenerateDataKey")
 # what SNS's guide says that EventBridge does not send for an encrypted topic
 _UNSENT_BY_EVENTS = frozenset({"aws:sourcearn", "aws:sourceaccount"})
 # "only if the principal is a member of an organization", which a service is not:
@@ -75,7 +77,7 @@ def unit_statements(place: Place) -> list[Statement]:
             _DELIVERY,
             {"StringEquals": {"aws:SourceAccount": place.account}},
         ),
-        # rules send to the encrypted topic and to encrypted queues, and the bus encrypts its events
+        # rules send to the encrypted topic and to encrypted queues
         _statement("Events", {"Service": "events.amazonaws.com"}, _DELIVERY),
     ]
 
@@ -89,6 +91,14 @@ def shared_key_statements(place: Place) -> list[Statement]:
     return [
         _statement("Use", {"AWS": _root(place)}, USE),
         *unit_statements(place),
+        # the bus encrypts its events; to a key of the unit CDK adds this, with the bus
+        # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-key-policy.html
+        _statement(
+            "Bus",
+            {"Service": "events.amazonaws.com"},
+            ("kms:DescribeKey",),
+            {"StringEquals": {"aws:SourceAccount": place.account}},
+        ),
         # logs of state machines that are encrypted with the key
         _statement("LogDelivery", {"Service": "delivery.logs.amazonaws.com"}, ("kms:Decrypt",)),
     ]
@@ -206,6 +216,8 @@ def _request(needed: Statement, place: Place) -> Request:
         sent |= {"aws:principalaccount": place.account, "kms:calleraccount": place.account}
     if needed["Sid"] == "Alarms":
         sent["aws:sourcearn"] = f"arn:{place.partition}:cloudwatch:{place.region}:{place.account}:alarm:*"
+    if needed["Sid"] == "Bus":
+        sent["aws:sourcearn"] = f"arn:{place.partition}:events:{place.region}:{place.account}:event-bus/*"
     absent = {"Events": _UNSENT_BY_EVENTS, "Use": _OF_GRANTS}.get(needed["Sid"], frozenset())
     return Request(sent=sent, absent=absent if "AWS" in needed["Principal"] else absent | _OF_MEMBERS)
 

@@ -41,7 +41,7 @@ def _events(**changes: Any) -> dict[str, Any]:
 
 def test_a_new_keys_policy_lacks_the_services() -> None:
     """It delegates to the account, which is what roles need, and names no service."""
-    assert _missing(DEFAULT) == ["Logs", "Alarms", "Events", "LogDelivery"]
+    assert _missing(DEFAULT) == ["Logs", "Alarms", "Events", "Bus", "LogDelivery"]
     assert _missing() == [s["Sid"] for s in shared_key_statements(PLACE)]
 
 
@@ -49,7 +49,7 @@ def test_the_statements_themselves_are_enough() -> None:
     """With or without what the key had, and a unit's own key has those of services."""
     assert _missing(DEFAULT, *shared_key_statements(PLACE)) == []
     assert _missing(*shared_key_statements(PLACE)) == []
-    assert _missing(*unit_statements(PLACE)) == ["Use", "LogDelivery"]
+    assert _missing(*unit_statements(PLACE)) == ["Use", "Bus", "LogDelivery"]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_cannot_be_judged_is_not_missing() -> None:
     services = shared_key_statements(PLACE)[2:]
 
     assert (_missing(account, *services), _unjudged(account, *services)) == ([], ["Use", "GrantToResources"])
-    assert _missing(account) == ["Logs", "Alarms", "Events", "LogDelivery"]
+    assert _missing(account) == ["Logs", "Alarms", "Events", "Bus", "LogDelivery"]
 
 
 @pytest.mark.parametrize("key", ["aws:PrincipalAccount", "kms:CallerAccount"])
