@@ -31,7 +31,7 @@ class EksAccess(RolloutAccess):
             self._table("dynamodb:GetItem"),
             self._specs("s3:GetObject"),
             *self._evidence(),
-            key_statement(self.business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
+            key_statement(self.business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
             self._package(),
             *look_statements(self.cluster),
             describe_alarms_statement(),
@@ -71,7 +71,7 @@ class EksAccess(RolloutAccess):
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             self._specs("s3:GetObject", "s3:PutObject"),
             *self.business_unit.audit_statements(self.endpoint_name),
-            key_statement(self.business_unit.key, services=["dynamodb", "s3"]),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
             iam.PolicyStatement(
                 actions=["states:ListExecutions", "states:StartExecution"], resources=[machine.state_machine_arn]
             ),
