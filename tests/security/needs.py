@@ -1,4 +1,4 @@
-"""``python -m tests.security.needs FOLDER...`` makes `recorded_calls.json` of what `record` kept; tests read it here.
+"""``python -m tests.security.needs TARGET FOLDER...`` makes `recorded_calls.json` of what `record` kept; tests read it here.
 
 Names that CloudFormation gives become logical ids again, identities become zeros and counters `N`, so that each kind of call stands
 there once, sorted. `named_calls.yaml` has what AWS's services do in a role's name and the embedded cloud does not.
@@ -18,7 +18,8 @@ from tests.security.record import JOURNAL, RESOURCES
 from tests.security.units import template
 
 FOLDER = Path(__file__).parent
-RECORDED, NAMED = FOLDER / "recorded_calls.json", FOLDER / "named_calls.yaml"
+RECORDED = {"sagemaker": FOLDER / "recorded_calls.json", "eks": FOLDER / "recorded_calls_on_eks.json"}
+NAMED = FOLDER / "named_calls.yaml"
 # identities keep their length, by which policies know names of executions; counters do not
 _IDENTITIES = tuple(
     re.compile(pattern)
@@ -39,7 +40,7 @@ class Need:
     """A call that must be allowed.
 
     Args:
-        role: The logical id of the role that makes it.
+        role: The logical id of the role that makes it, a service principal, or ``administrator``.
         action: The IAM action.
         resource: The ARN.
         context: Condition keys. Default: none beyond the global ones.
@@ -53,22 +54,24 @@ class Need:
     source: str = ""
 
 
-def recorded() -> list[Need]:
-    """Return the recorded calls."""
-    return [Need(**row) for row in json.loads(RECORDED.read_text())]
+def recorded(target: str = "sagemaker") -> list[Need]:
+    """Return the recorded calls.
+
+    Args:
+        target: Where the unit served. Default: on an endpoint of SageMaker.
+    """
+    return [Need(**row) for row in json.loads(RECORDED[target].read_text())]
 
 
 def named(policies: Policies) -> list[Need]:
-    """Return the named calls of each role whose logical id matches.
+    """Return the named calls of each caller.
 
     Args:
         policies: The policies of the template.
     """
     found = []
     for entry in yaml.safe_load(NAMED.read_text())["calls"]:
-        for role in policies.roles:
-            if not re.search(entry["roles"], role):
-                continue
+        for role in callers(entry, policies):
             found += [
                 Need(
                     role=role,
@@ -82,11 +85,25 @@ def named(policies: Policies) -> list[Need]:
     return found
 
 
+def callers(entry: Mapping[str, Any], policies: Policies) -> list[str]:
+    """Return who makes a named call: one caller, or each role whose logical id matches.
+
+    Args:
+        entry: An entry of `named_calls.yaml`.
+        policies: The policies of the template.
+    """
+    if "caller" in entry:
+        return [entry["caller"]]
+    return [role for role in policies.roles if re.search(entry["roles"], role)]
+
+
 def normalised(folder: Path, policies: Policies) -> list[dict[str, Any]]:
     """Return what a folder of `record` holds, each kind of call once, sorted."""
     kept = json.loads((folder / RESOURCES).read_text())["names"]
     names = {}
     for logical_id, physical in kept.items():
+        if policies.has(logical_id) and physical.startswith("arn:"):
+            names[physical] = policies.attribute(logical_id)
         tail = re.split(r"[/:|]", physical)[-1]
         if policies.has(logical_id) and tail != (name := policies.name(logical_id)) and len(tail) > 5:
             names[tail] = name
@@ -136,13 +153,13 @@ def _plain_counter(found: re.Match[str]) -> str:
     return found[0] if set(found[0]) == {"0"} else "N"
 
 
-def main(folders: Sequence[Path]) -> None:
-    """Write the file."""
-    policies = Policies(template())
+def main(target: str, folders: Sequence[Path]) -> None:
+    """Write the file of a target."""
+    policies = Policies(template(target))
     rows = {json.dumps(row, sort_keys=True) for folder in folders for row in normalised(folder, policies)}
-    RECORDED.write_text("[\n" + ",\n".join(sorted(rows)) + "\n]\n")
+    RECORDED[target].write_text("[\n" + ",\n".join(sorted(rows)) + "\n]\n")
     print(f"{len(rows)} kinds of calls")  # noqa: T201 - a command
 
 
 if __name__ == "__main__":
-    main([Path(folder) for folder in sys.argv[1:]])
+    main(sys.argv[1], [Path(folder) for folder in sys.argv[2:]])

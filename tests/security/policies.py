@@ -16,6 +16,8 @@ _ARNS = {
     "AWS::CloudWatch::CompositeAlarm": ("cloudwatch", "alarm:{}", False),
     "AWS::DynamoDB::Table": ("dynamodb", "table/{}", False),
     "AWS::EC2::Subnet": ("ec2", "subnet/{}", False),
+    "AWS::ElasticLoadBalancingV2::ListenerRule": ("elasticloadbalancing", "listener-rule/{}", True),
+    "AWS::ElasticLoadBalancingV2::TargetGroup": ("elasticloadbalancing", "targetgroup/{}", True),
     "AWS::Events::EventBus": ("events", "event-bus/{}", False),
     "AWS::Events::Rule": ("events", "rule/{}", False),
     "AWS::IAM::ManagedPolicy": ("iam", "policy/{}", True),
@@ -56,62 +58,30 @@ class Policies:
         self.roles: dict[str, list[str]] = {}
         self.boundaries: dict[str, str] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        for name, properties in self._of("AWS::IAM::Role"):
+        for name, properties in self.of_type("AWS::IAM::Role"):
             self.roles[name] = [self._target(arn) for arn in properties.get("ManagedPolicyArns", ())]
             self.boundaries[name] = self._target(properties["PermissionsBoundary"])
             self.tags[name] = {tag["Key"]: self.text(tag["Value"]) for tag in properties.get("Tags", ())}
         self.documents: dict[str, list[dict[str, Any]]] = {}
-        for name, properties in self._of("AWS::IAM::ManagedPolicy"):
-            self.documents[name] = [self._resolved(s) for s in _list(properties["PolicyDocument"]["Statement"])]
+        for name, properties in self.of_type("AWS::IAM::ManagedPolicy"):
+            self.documents[name] = [self.resolved(s) for s in listed(properties["PolicyDocument"]["Statement"])]
             for role in properties.get("Roles", ()):
                 self.roles[self._target(role)].append(name)
-        self._buckets: dict[str, str] = {}
-        for name, properties in self._of("AWS::S3::BucketPolicy"):
-            self._buckets[self.text(properties["Bucket"])] = name
-            self.documents[name] = [self._resolved(s) for s in _list(properties["PolicyDocument"]["Statement"])]
         self._parsed = {
             name: iam_evaluator.parse_policy_document({"Statement": list(document)})
             for name, document in self.documents.items()
         }
 
-    def bucket_policy(self, resource: str, role: str, without: Place | None = None) -> list[Any]:
-        """Return the parsed statements of a bucket's policy that are about a role or about everybody.
-
-        Args:
-            resource: ARN of a bucket, of an object, or of anything else, which has no such policy.
-            role: The role's logical id.
-            without: A statement that is taken away. Default: none.
-        """
-        name = self._buckets.get(resource.removeprefix("arn:aws:s3:::").partition("/")[0])
-        if name is None:
-            return []
-        return [
-            parsed
-            for index, parsed in enumerate(self._parsed[name])
-            if self._is_about(self.documents[name][index], role) and Place(policy=name, index=index) != without
-        ]
-
-    def _is_about(self, statement: Mapping[str, Any], role: str) -> bool:
-        principal = statement["Principal"]
-        named = ["*"] if principal == "*" else _list(principal.get("AWS", []))
-        return "*" in named or f"arn:aws:iam::{ACCOUNT}:role/{role}" in named
-
     def statements(self, effect: str) -> Iterator[tuple[Place, dict[str, Any]]]:
-        """Yield the statements with an effect of roles' policies, and those of buckets' policies that name a role."""
+        """Yield the statements with an effect of roles' policies."""
         used = {name for names in self.roles.values() for name in names}
-        for name in self._buckets.values():
-            for index, statement in enumerate(self.documents[name]):
-                if statement["Effect"] == effect and any(self._is_about(statement, role) for role in self.roles):
-                    yield Place(policy=name, index=index), statement
         for name in sorted(used):
             for index, statement in enumerate(self.documents[name]):
                 if statement["Effect"] == effect:
                     yield Place(policy=name, index=index), statement
 
     def holders(self, policy: str) -> list[str]:
-        """Return the roles that have a policy, or that a bucket's policy names."""
-        if policy in self._buckets.values():
-            return [role for role in self.roles if any(self._is_about(each, role) for each in self.documents[policy])]
+        """Return the roles that have a policy."""
         return [role for role, names in self.roles.items() if policy in names]
 
     def text(self, value: Any) -> str:
@@ -122,7 +92,7 @@ class Policies:
         if function == "Ref":
             return _PSEUDO.get(given) or self._reference(given)
         if function == "Fn::GetAtt":
-            return self._attribute(*given)
+            return self.attribute(*given)
         if function == "Fn::Join":
             return str(given[0]).join(self.text(part) for part in given[1])
         if function == "Fn::Select":
@@ -171,10 +141,11 @@ class Policies:
         """Return a parsed statement."""
         return self._parsed[place.policy][place.index]
 
-    def _of(self, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def of_type(self, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the resources of a type: logical id and properties."""
         for name, body in self._resources.items():
             if body["Type"] == kind:
-                yield name, body["Properties"]
+                yield name, body.get("Properties", {})
 
     def _target(self, value: Mapping[str, Any]) -> str:
         return str(value.get("Ref") or value["Fn::GetAtt"][0])
@@ -182,14 +153,15 @@ class Policies:
     def _reference(self, logical_id: str) -> str:
         kind = self._resources[logical_id]["Type"]
         if _ARNS.get(kind, ("", "", False))[2]:
-            return self._attribute(logical_id, "Arn")
+            return self.attribute(logical_id, "Arn")
         return self.name(logical_id)
 
     def _substituted(self, name: str) -> str:
         logical_id, _, attribute = name.partition(".")
-        return self._attribute(logical_id, attribute) if attribute else self.text({"Ref": name})
+        return self.attribute(logical_id, attribute) if attribute else self.text({"Ref": name})
 
-    def _attribute(self, logical_id: str, attribute: str) -> str:
+    def attribute(self, logical_id: str, attribute: str = "Arn") -> str:
+        """Return an attribute of a resource: its ARN, or else its name."""
         name = self.name(logical_id)
         if not attribute.endswith("Arn"):
             return name
@@ -197,15 +169,17 @@ class Policies:
         region = "" if service in _GLOBAL else REGION
         return f"arn:aws:{service}:{region}:{'' if service in _NO_ACCOUNT else ACCOUNT}:{form.format(name)}"
 
-    def _resolved(self, value: Any) -> Any:
+    def resolved(self, value: Any) -> Any:
+        """Return a value with every reference in it as text."""
         if isinstance(value, Mapping):
             if len(value) == 1 and re.match(r"^(Ref|Fn::\w+)$", next(iter(value))):
                 return _HASH.sub("N", self.text(value))
-            return {key: self._resolved(inner) for key, inner in value.items()}
+            return {key: self.resolved(inner) for key, inner in value.items()}
         if isinstance(value, list):
-            return [self._resolved(inner) for inner in value]
+            return [self.resolved(inner) for inner in value]
         return _HASH.sub("N", value) if isinstance(value, str) else value
 
 
-def _list(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """Return a value of a policy as the list that it may stand for."""
     return value if isinstance(value, list) else [value]

@@ -1,8 +1,9 @@
-"""``python -m tests.security.record FOLDER``: the whole loop of a retail unit, and which calls its roles made, for `replay`.
+"""``python -m tests.security.record FOLDER [TARGET]``: the loop of a retail unit, and which calls its roles made, for `replay`.
 
 The demo's trip: created, trained, evaluated, registered, approved by policy and by hand, canary, promoted, rolled back, monitored,
-retrained by an alarm; then rolled back by a person and destroyed. FOLDER gets the journal of IAM's questions and the names of
-the stack's resources; ``python -m tests.security.needs FOLDER`` makes of them the file that tests replay.
+retrained by an alarm; then rolled back by a person and destroyed. On a cluster (TARGET ``eks``) the same between two slots. FOLDER
+gets the journal of IAM's questions and the names of the stack's resources; ``python -m tests.security.needs TARGET FOLDER`` makes
+of them the file that tests replay.
 """
 
 import json
@@ -12,7 +13,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from examples.retail import demo_eks
 from examples.retail.demo import UNITS
+from examples.retail.demo_eks import EksTrip
 from examples.retail.steps import Missed, Trip
 
 from mlops_constructs._assets import build_layers
@@ -24,26 +27,32 @@ UNIT = "demand_forecasting"
 JOURNAL, RESOURCES = "iam.jsonl", "resources.json"
 
 
-def record(folder: Path, say: Callable[[str], None]) -> None:
+def record(folder: Path, say: Callable[[str], None], *, target: str = "sagemaker") -> None:
     """Go through the loop once.
 
     Args:
         folder: Where the journal and the names of resources are kept.
         say: Called with one line a step.
+        target: ``sagemaker`` or ``eks``. Default: an endpoint of SageMaker.
     """
     folder.mkdir(parents=True, exist_ok=True)
     list(build_layers(names=["monitor"]))
     replay, travel = UNITS[UNIT]
-    trip = Trip(replay, say)
+    trip = EksTrip(replay, say) if target == "eks" else Trip(replay, say)
     with tempfile.TemporaryDirectory(prefix="mlops-record-") as scratch:
         home = Path(scratch) / "cloud"
         try:
             trip.start(home)
+            if isinstance(trip, EksTrip):
+                trip.make_cluster()
             trip.deploy(Path(scratch))
             _keep_names(trip, folder)
             try:
                 trip.ingest()
-                travel(trip)
+                if isinstance(trip, EksTrip):
+                    demo_eks.travel(trip)
+                else:
+                    travel(trip)
                 _roll_back_by_hand(trip)
             except Missed:
                 say("a step missed: what was called until then is kept")
@@ -77,4 +86,4 @@ def _roll_back_by_hand(trip: Trip) -> None:
 
 
 if __name__ == "__main__":
-    record(Path(sys.argv[1]), lambda line: print(line, flush=True))  # noqa: T201 - a command
+    record(Path(sys.argv[1]), lambda line: print(line, flush=True), target=(*sys.argv[2:], "sagemaker")[0])  # noqa: T201 - a command

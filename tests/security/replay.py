@@ -1,90 +1,159 @@
-"""Calls replayed through the embedded cloud's evaluator, with each statement and condition taken away in turn."""
+"""Calls replayed through the embedded cloud's evaluator, with each statement, action and condition taken away in turn."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ministack.core import iam_evaluator
+from tests.security import resource_policies
 from tests.security.needs import Need
 from tests.security.policies import Place, Policies
+from tests.security.resource_policies import LATER_GRANT, ResourcePolicies
 from tests.security.units import ACCOUNT, REGION
 
 STACK = "DemandForecasting"
 ALLOW = "Allow"
 _OTHER = "another"
+_OTHER_ACCOUNT = "111122223333"
+_TRANSPORT = "aws:SecureTransport"
 # what a condition's key is in a call that it must refuse
 _WRONG: dict[str, Any] = {
     "kms:ViaService": f"ec2.{REGION}.amazonaws.com",
+    "aws:SourceAccount": _OTHER_ACCOUNT,
 }
+_EVERYTHING = iam_evaluator.parse_policy_document({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
 
 
 class Replay:
     """Decides calls by the policies of a template.
 
     Args:
-        policies: The policies.
+        policies: The policies of roles.
+        resources: The policies of what they call. Default: read from the same template.
     """
 
-    def __init__(self, policies: Policies) -> None:
+    def __init__(self, policies: Policies, resources: ResourcePolicies | None = None) -> None:
         self.policies = policies
+        self.resources = resources or ResourcePolicies(policies)
 
     def decision(self, need: Need, without: Place | None = None, widened: Any = None) -> str:
-        """Decide a call by the role's policies and boundary: ``Allow``, ``Deny`` or ``ImplicitDeny``.
+        """Decide a call by the caller's policies, boundary and the resource's policy: ``Allow``, ``Deny`` or ``ImplicitDeny``.
 
         Args:
             need: The call.
             without: A statement that is taken away. Default: none.
-            widened: A parsed statement in its place. Default: none.
+            widened: A statement in its place, parsed where it is a role's. Default: none.
         """
-        tags = {f"aws:principaltag/{key}".lower(): value for key, value in self.policies.tags[need.role].items()}
-        context = iam_evaluator.EvalContext(
-            principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{need.role}/replay",
-            principal_type="AssumedRole",
-            principal_account=ACCOUNT,
-            action=need.action,
-            resource_arn=need.resource,
-            region=REGION,
-            source_ip="127.0.0.1",
-            secure_transport=True,
-            service_context={"aws:tagkeys": None, **tags, **{k.lower(): v for k, v in need.context.items()}},
-        )
-        boundary = self.policies.parsed_boundary(need.role, without)
-        own = self.policies.parsed(need.role, without, widened)
-        bucket = self.policies.bucket_policy(need.resource, need.role, without)
-        return str(iam_evaluator.evaluate(context, [*own, bucket], [boundary]).decision)
+        context, document = self._context(need), self.resources.document(need.resource, without, widened)
+        if need.role not in self.policies.roles:
+            identity = iam_evaluator.evaluate(context, [_EVERYTHING])
+            return resource_policies.decision(context, need.role, document or [], identity)
+        limit = [self.policies.parsed_boundary(need.role, without)]
+        own = iam_evaluator.evaluate(context, self.policies.parsed(need.role, without, widened), limit)
+        if document is None:
+            return str(own.decision)
+        return resource_policies.decision(context, need.role, document, own, [limit])
 
-    def is_noticed(self, place: Place, needs: Iterable[Need]) -> bool:
-        """Whether some call that is needed is denied without a statement."""
-        return any(self.decision(need, place) != ALLOW for need in needs)
+    def own_decision(self, need: Need, without: Place | None = None, widened: Any = None) -> str:
+        """Decide a role's call by its own policies and boundary, whatever the resource's policy says."""
+        policies = self.policies.parsed(need.role, without, widened)
+        limit = self.policies.parsed_boundary(need.role, without)
+        return str(iam_evaluator.evaluate(self._context(need), policies, [limit]).decision)
+
+    def admitted(self, need: Need, without: Place | None = None, widened: Any = None, *, granted: bool = False) -> str:
+        """Decide a call by the resource's policy alone: the caller's own policies allow everything.
+
+        Args:
+            need: The call.
+            without: A statement of the resource that is taken away. Default: none.
+            widened: A statement in its place. Default: none.
+            granted: Whether the resource's policy got a further statement that lets everybody in. Default: it did not.
+        """
+        context = self._context(need)
+        document = self.resources.document(need.resource, without, widened) or []
+        identity = iam_evaluator.evaluate(context, [_EVERYTHING])
+        return resource_policies.decision(
+            context, need.role, [*document, *([LATER_GRANT] if granted else [])], identity
+        )
+
+    def is_noticed(self, place: Place, needs: Iterable[Need], widened: Any = None) -> bool:
+        """Whether some call that is needed is denied without a statement, or with another one in its place."""
+        return any(self.decision(need, place, widened) != ALLOW for need in needs)
 
     def matched(self, place: Place, needs: Iterable[Need]) -> list[Need]:
-        """Return the needs that a statement allows by itself, of the roles that have it."""
+        """Return the needs that a statement allows by itself: of the roles that have it, or on the resource that it is about."""
+        if place.policy in self.resources.documents:
+            return [need for need in needs if self._admits(place, need)]
         holders, statement = set(self.policies.holders(place.policy)), self.policies.at(place)
         return [need for need in needs if need.role in holders and self._allows(statement, need)]
 
     def uncaught_conditions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
-        """Yield the condition keys of a statement whose removal lets no forbidden call through."""
+        """Yield the condition keys of a role's statement whose removal lets no forbidden call through."""
         statement, matched = self.policies.at(place), self.matched(place, needs)
-        for operator, keys in statement.conditions.items():
-            for key in keys:
-                conditions = {
-                    o: {k: v for k, v in ks.items() if (o, k) != (operator, key)}
-                    for o, ks in statement.conditions.items()
-                }
-                widened = replace(statement, conditions={o: ks for o, ks in conditions.items() if ks})
-                wrong = [forbidden(need, key, operator) for need in matched]
-                if not any(
-                    self.decision(need) != ALLOW and self.decision(need, place, widened) == ALLOW for need in wrong
-                ):
-                    yield f"{operator} {key}"
+        for operator, key, left in _each_dropped(statement.conditions):
+            widened = replace(statement, conditions=left)
+            wrong = [forbidden(need, key, operator) for need in matched]
+            if not any(
+                self.own_decision(call) != ALLOW and self.own_decision(call, place, widened) == ALLOW for call in wrong
+            ):
+                yield f"{operator} {key}"
+
+    def uncaught_admissions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
+        """Yield the condition keys of a resource's Allow statement whose removal lets no forbidden call through."""
+        statement, matched = self.resources.documents[place.policy][place.index], self.matched(place, needs)
+        for operator, key, left in _each_dropped(statement.get("Condition", {})):
+            widened = {**statement, "Condition": left}
+            wrong = [forbidden(need, key, operator) for need in matched]
+            if not any(self.admitted(call) != ALLOW and self.admitted(call, place, widened) == ALLOW for call in wrong):
+                yield f"{operator} {key}"
+
+    def unneeded_exceptions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
+        """Yield the condition keys of a resource's Deny statement without which it would deny no needed call."""
+        statement = self.resources.documents[place.policy][place.index]
+        about = [need for need in needs if self.resources.policy_of(need.resource) == place.policy]
+        for operator, key, left in _each_dropped(statement.get("Condition", {})):
+            if not self.is_noticed(place, about, {**statement, "Condition": left}):
+                yield f"{operator} {key}"
+
+    def _admits(self, place: Place, need: Need) -> bool:
+        if self.resources.policy_of(need.resource) != place.policy:
+            return False
+        identity = iam_evaluator.evaluate(self._context(need), [_EVERYTHING])
+        statement = self.resources.documents[place.policy][place.index]
+        context = replace(self._context(need))
+        if need.role.endswith(".amazonaws.com"):
+            return resource_policies.decision(context, need.role, [statement], identity) == ALLOW
+        found = iam_evaluator.evaluate_resource_policy({"Statement": [statement]}, context)
+        return str(found.decision) == ALLOW
+
+    def _context(self, need: Need) -> iam_evaluator.EvalContext:
+        tags = {
+            f"aws:principaltag/{key}".lower(): value for key, value in self.policies.tags.get(need.role, {}).items()
+        }
+        is_service = need.role.endswith(".amazonaws.com")
+        return iam_evaluator.EvalContext(
+            principal_arn=need.role if is_service else f"arn:aws:sts::{ACCOUNT}:assumed-role/{need.role}/replay",
+            principal_type="AWSService" if is_service else "AssumedRole",
+            principal_account="" if is_service else ACCOUNT,
+            action=need.action,
+            resource_arn=need.resource,
+            region=REGION,
+            source_ip="127.0.0.1",
+            secure_transport=str(need.context.get(_TRANSPORT, "true")) == "true",
+            service_context={"aws:tagkeys": None, **tags, **{k.lower(): v for k, v in need.context.items()}},
+        )
 
     def _allows(self, statement: Any, need: Need) -> bool:
-        context = iam_evaluator.EvalContext(
-            principal_arn="", principal_type="AssumedRole", principal_account=ACCOUNT, action=need.action,
-            resource_arn=need.resource, region=REGION, source_ip="127.0.0.1", secure_transport=True,
-            service_context={"aws:tagkeys": None, **{k.lower(): v for k, v in need.context.items()}},
-        )  # fmt: skip
+        context = replace(self._context(need), principal_arn="")
         return str(iam_evaluator.evaluate(context, [[statement]]).decision) == ALLOW
+
+
+def _each_dropped(conditions: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield each operator and key with the conditions that are left without it."""
+    for operator, keys in conditions.items():
+        for key in keys:
+            left = {o: {k: v for k, v in ks.items() if (o, k) != (operator, key)} for o, ks in conditions.items()}
+            yield operator, key, {o: ks for o, ks in left.items() if ks}
 
 
 def forbidden(need: Need, key: str, operator: str) -> Need:

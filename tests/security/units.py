@@ -30,6 +30,12 @@ from mlops_runtime.contracts.retraining import EvaluationPlan
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = f"sha256:{'0' * 64}"
 STACK = "DemandForecasting"  # whose loop is recorded
+TARGETS = ("sagemaker", "eks")
+_CLUSTER = {
+    "name": "retail",
+    "security_group_id": "sg-0123456789abcdef0",
+    "subnet_cidrs": ["10.0.0.0/20", "10.0.16.0/20"],
+}
 ACCOUNT, REGION = "000000000000", "us-east-1"
 SMALL = ("Pilot", "PilotTwo")
 LARGE = ("CustomerBehavior", "DemandForecasting")
@@ -97,10 +103,15 @@ def synthesize_large(folder: Path) -> Path:
     return folder
 
 
-def template() -> dict[str, Any]:
-    """Synthesize the unit whose loop was recorded, and return its template."""
+def template(target: str = "sagemaker") -> dict[str, Any]:
+    """Synthesize the unit whose loop was recorded, and return its template.
+
+    Args:
+        target: Where it serves, one of ``TARGETS``. Default: on an endpoint of SageMaker.
+    """
+    context = {**flags(), "image_digest": DIGEST, "stacks": [STACK], "target": target, "cluster": _CLUSTER}
     with tempfile.TemporaryDirectory() as folder:
-        app = cdk.App(outdir=folder, context={**flags(), "image_digest": DIGEST, "stacks": [STACK]})
+        app = cdk.App(outdir=folder, context=context)
         compose(app)
         app.synth()
         loaded: dict[str, Any] = json.loads((Path(folder) / f"{STACK}.template.json").read_text())
