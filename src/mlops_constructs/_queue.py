@@ -182,7 +182,8 @@ def define_queue_consumer(
         removal_policy=cdk.RemovalPolicy.DESTROY,
     )
     consume = iam.PolicyStatement(
-        actions=["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
+        # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-lambda-function-trigger.html
+        actions=["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
         resources=[queue.queue_arn],
     )
     function = define_function(

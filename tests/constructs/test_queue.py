@@ -72,12 +72,7 @@ def test_the_function_may_read_its_queue_only() -> None:
                     [
                         {
                             "Effect": "Allow",
-                            "Action": [
-                                "sqs:ChangeMessageVisibility",
-                                "sqs:DeleteMessage",
-                                "sqs:GetQueueAttributes",
-                                "sqs:ReceiveMessage",
-                            ],
+                            "Action": ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
                             "Resource": stack.resolve(consumer.queue.queue_arn),
                         }
                     ]

@@ -7,7 +7,7 @@ from typing import Any
 from ministack.core import iam_evaluator
 from tests.security import resource_policies
 from tests.security.needs import Need
-from tests.security.policies import Place, Policies
+from tests.security.policies import Place, Policies, listed
 from tests.security.resource_policies import LATER_GRANT, ResourcePolicies
 from tests.security.units import ACCOUNT, REGION
 
@@ -100,7 +100,7 @@ class Replay:
 
     def uncaught_admissions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
         """Yield the condition keys of a resource's Allow statement whose removal lets no forbidden call through."""
-        statement, matched = self.resources.documents[place.policy][place.index], self.matched(place, needs)
+        statement, matched = self._written(place), self.matched(place, needs)
         for operator, key, left in _each_dropped(statement.get("Condition", {})):
             widened = {**statement, "Condition": left}
             wrong = [forbidden(need, key, operator) for need in matched]
@@ -109,18 +109,32 @@ class Replay:
 
     def unneeded_exceptions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
         """Yield the condition keys of a resource's Deny statement without which it would deny no needed call."""
-        statement = self.resources.documents[place.policy][place.index]
+        statement = self._written(place)
         about = [need for need in needs if self.resources.policy_of(need.resource) == place.policy]
         for operator, key, left in _each_dropped(statement.get("Condition", {})):
             if not self.is_noticed(place, about, {**statement, "Condition": left}):
                 yield f"{operator} {key}"
 
+    def unneeded_actions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
+        """Yield the actions of an Allow statement without which every need is still allowed; of one action, it is the statement."""
+        matched, of_resource = self.matched(place, needs), place.policy in self.resources.documents
+        parsed, written = (None, self._written(place)) if of_resource else (self.policies.at(place), {})
+        actions = listed(written["Action"]) if parsed is None else parsed.actions
+        for action in actions if len(actions) > 1 else ():
+            left = [other for other in actions if other != action]
+            if not self.is_noticed(
+                place, matched, replace(parsed, actions=left) if parsed else {**written, "Action": left}
+            ):
+                yield action
+
+    def _written(self, place: Place) -> Mapping[str, Any]:
+        return self.resources.documents[place.policy][place.index]
+
     def _admits(self, place: Place, need: Need) -> bool:
         if self.resources.policy_of(need.resource) != place.policy:
             return False
-        identity = iam_evaluator.evaluate(self._context(need), [_EVERYTHING])
-        statement = self.resources.documents[place.policy][place.index]
-        context = replace(self._context(need))
+        statement, context = self._written(place), self._context(need)
+        identity = iam_evaluator.evaluate(context, [_EVERYTHING])
         if need.role.endswith(".amazonaws.com"):
             return resource_policies.decision(context, need.role, [statement], identity) == ALLOW
         found = iam_evaluator.evaluate_resource_policy({"Statement": [statement]}, context)

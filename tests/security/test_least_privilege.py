@@ -18,7 +18,7 @@ import yaml
 from ministack.core import iam_evaluator
 from tests.security.deliveries import Deliveries
 from tests.security.needs import FOLDER, NAMED, Need, callers, named, recorded
-from tests.security.policies import Place, Policies
+from tests.security.policies import Place, Policies, listed
 from tests.security.replay import ALLOW, Replay
 from tests.security.resource_policies import ADMINISTRATOR
 from tests.security.services import Services
@@ -118,6 +118,24 @@ def test_no_condition_can_be_dropped(unit: Unit) -> None:
     }
     assert uncaught == {}
     assert len(statements) >= 40
+
+
+def test_no_action_can_be_dropped(unit: Unit) -> None:
+    """Without any one action of a statement some need is denied, or the action is kept for a reason."""
+    replay = unit.replay
+    statements = [*replay.policies.statements("Allow"), *replay.resources.statements("Allow")]
+    unneeded = [
+        f"{place} {action}"
+        for place, statement in statements
+        for action in replay.unneeded_actions(place, unit.needs)
+        if not _is_kept_action(place, statement, action)
+    ]
+    assert unneeded == []
+    assert sum(len(listed(statement["Action"])) for _, statement in statements) >= 450
+
+
+def _is_kept_action(place: Place, statement: dict[str, Any], action: str) -> bool:
+    return any(re.fullmatch(pattern, action) for pattern in _kept(place, statement, "actions"))
 
 
 def test_no_statement_of_a_resource_can_be_dropped(unit: Unit) -> None:
@@ -238,12 +256,19 @@ def _through_an_endpoint(account: str) -> iam_evaluator.EvalContext:
 
 def _kept(place: Place, statement: dict[str, Any], what: str) -> list[str]:
     """Return what of a statement stays although nothing needs it."""
-    return [
-        name
-        for entry in KEPT
-        if re.search(entry["policy"], place.policy) and entry.get("sid") == statement.get("Sid")
-        for name in entry.get(what, ())
-    ]
+    return [name for entry in KEPT if _is_about(entry, place, statement) for name in entry.get(what, ())]
+
+
+def _is_about(entry: dict[str, Any], place: Place, statement: dict[str, Any]) -> bool:
+    return bool(re.search(entry["policy"], place.policy)) and entry.get("sid") == statement.get("Sid")
+
+
+def _hidden(unit: Unit, place: Place, entry: dict[str, Any]) -> Iterator[str]:
+    """Yield what of an entry hides something of a statement."""
+    if entry.get("conditions"):
+        yield from set(entry["conditions"]) & set(unit.replay.uncaught_admissions(place, unit.needs))
+    unneeded = list(unit.replay.unneeded_actions(place, unit.needs)) if entry.get("actions") else []
+    yield from (kept for kept in entry.get("actions", ()) if any(re.fullmatch(kept, action) for action in unneeded))
 
 
 def test_what_another_unit_has_is_denied(unit: Unit) -> None:
@@ -357,21 +382,35 @@ def _is_alive(unit: Unit, entry: dict[str, Any]) -> bool:
         for place, _ in statements
         if replay.matched(place, mine)
     ]
-    return any(not replay.is_noticed(place, replay.matched(place, rest)) for place in places)
+    return any(
+        not replay.is_noticed(place, replay.matched(place, rest)) or _drops(replay, place, rest, entry)
+        for place in places
+    )
+
+
+def _drops(replay: Replay, place: Place, rest: list[Need], entry: dict[str, Any]) -> bool:
+    """Whether an action of a named call could be dropped without it."""
+    return bool(set(entry["actions"]) & set(replay.unneeded_actions(place, rest)))
 
 
 def test_no_kept_right_is_stale(units: dict[str, Unit]) -> None:
     """Each entry hides something that no call needs."""
-    stale = [
-        f"{entry['policy']} {condition}"
-        for entry in KEPT
-        for condition in entry.get("conditions", ())
-        if not any(
-            condition in unit.replay.uncaught_admissions(place, unit.needs)
-            for unit in units.values()
-            for place, statement in unit.replay.resources.statements("Allow")
-            if condition in _kept(place, statement, "conditions")
+    hidden = {
+        (id(entry), kept)
+        for unit in units.values()
+        for place, statement in (
+            *unit.replay.policies.statements("Allow"),
+            *unit.replay.resources.statements("Allow"),
         )
+        for entry in KEPT
+        if _is_about(entry, place, statement)
+        for kept in _hidden(unit, place, entry)
+    }
+    stale = [
+        f"{entry['policy']} {kept}"
+        for entry in KEPT
+        for kept in (*entry.get("conditions", ()), *entry.get("actions", ()))
+        if (id(entry), kept) not in hidden
     ]
     assert stale == []
     assert all(len(entry["reason"]) > 40 for entry in KEPT)

@@ -91,11 +91,8 @@ class RolloutAccess:
             iam.PolicyStatement(
                 actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=self._endpoints()
             ),
-            iam.PolicyStatement(
-                actions=["sagemaker:DeleteEndpointConfig", "sagemaker:DescribeEndpointConfig"],
-                resources=[own["endpoint-config"]],
-            ),
-            iam.PolicyStatement(actions=["sagemaker:DeleteModel", "sagemaker:DescribeModel"], resources=[own["model"]]),
+            iam.PolicyStatement(actions=["sagemaker:DeleteEndpointConfig"], resources=[own["endpoint-config"]]),
+            iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
             iam.PolicyStatement(
                 actions=["sagemaker:AddTags"], resources=[*self._endpoints(), own["endpoint-config"], own["model"]]
             ),
