@@ -1,5 +1,7 @@
 """The app of the example stacks; ``cdk.json`` runs it."""
 
+import sys
+
 import aws_cdk as cdk
 from examples.stacks import compose
 
@@ -7,7 +9,10 @@ from examples.stacks import compose
 def main() -> None:
     """Compose the stacks and synthesize."""
     app = cdk.App()
-    compose(app)
+    try:
+        compose(app)
+    except ValueError as error:  # one line, without the stack of the program
+        sys.exit(f"app.py: {error}")
     app.synth()
 
 

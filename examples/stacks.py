@@ -31,7 +31,7 @@ def compose(app: cdk.App) -> None:
     Raises:
         ValueError: If the target is none of the two, or a listed stack is none of these.
     """
-    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
+    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.try_get_context("image_digest"))
     name = app.node.try_get_context("profile")
     profile = Profile.DEVELOPMENT if name is None else Profile(name)
     shared = app.node.try_get_context("network")

@@ -13,6 +13,7 @@ from mlops_constructs.eks_inference import (
     EksTenant,
     TenantQuota,
 )
+from mlops_constructs.eks_inference.service_metrics import SlotMetricOptions
 from mlops_constructs.feature_store import (
     Entity,
     Feature,
@@ -37,6 +38,8 @@ from mlops_constructs.model_endpoint import (
     ScheduledCapacity,
     off_hours,
 )
+from mlops_constructs.model_endpoint.capacity import AsynchronousInference
+from mlops_constructs.model_endpoint.metrics import MetricOptions
 from mlops_constructs.model_monitor import (
     ModelMonitor,
     MonitorBaseline,
@@ -44,7 +47,9 @@ from mlops_constructs.model_monitor import (
     MonitorTables,
     SageMakerModelMonitor,
 )
+from mlops_constructs.model_monitor.engine import MonitorJob
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
+from mlops_constructs.model_registry.prebuilt import PrebuiltImage
 from mlops_constructs.retraining import (
     Condition,
     Facet,
@@ -65,11 +70,32 @@ from mlops_constructs.rollout import (
     SageMakerTarget,
     ShadowTraffic,
 )
+from mlops_constructs.rollout._iam import RolloutAccess
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.eks import EksSpec
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import (
+    AsynchronousSpec,
+    CaptureSpec,
+    GoldenSpec,
+    MetricRule,
+    PersonalSpec,
+    ScalingSpec,
+    ServerlessSpec,
+    ShadowSpec,
+    VariantSpec,
+)
+from mlops_runtime.eks.names import Ref
+from mlops_runtime.monitor.spec import MonitorSpec
 
 __all__ = [
     "Approval",
+    "AsynchronousInference",
+    "AsynchronousSpec",
     "Bootstrap",
     "BusinessUnit",
+    "CaptureSpec",
     "Condition",
     "DataCapture",
     "Delivery",
@@ -77,11 +103,13 @@ __all__ = [
     "EksCapacity",
     "EksCluster",
     "EksInferenceService",
+    "EksSpec",
     "EksTarget",
     "EksTenant",
     "EndpointCapacity",
     "EndpointVariant",
     "Entity",
+    "EvaluationPlan",
     "ExpectedTraffic",
     "Facet",
     "Feature",
@@ -91,44 +119,64 @@ __all__ = [
     "FeatureStore",
     "Freeze",
     "FreezeCalendar",
+    "GateSpec",
     "GitLabDeployRole",
     "GitLabSubject",
     "GlueIngestJob",
     "GoldenRequests",
+    "GoldenSpec",
     "GuardPolicy",
+    "IBusinessUnit",
     "IFeatureStore",
     "IModelEndpoint",
     "IServedModel",
+    "MetricOptions",
+    "MetricRule",
     "ModelEndpoint",
     "ModelImage",
     "ModelMonitor",
     "ModelRegistry",
     "MonitorBaseline",
     "MonitorEngine",
+    "MonitorJob",
+    "MonitorSpec",
     "MonitorTables",
     "Network",
     "Ownership",
     "PersonalData",
+    "PersonalSpec",
     "Platform",
+    "PrebuiltImage",
     "ProcessingStep",
     "Profile",
+    "Ref",
     "RetrainingPipeline",
     "Rollout",
+    "RolloutAccess",
     "RolloutChecks",
     "RolloutKind",
     "RolloutPolicy",
+    "RolloutSpec",
     "RolloutTarget",
     "SageMakerModelMonitor",
     "SageMakerTarget",
     "Scaling",
+    "ScalingSpec",
     "ScheduledCapacity",
+    "SegmentLimit",
+    "ServerlessSpec",
+    "ServingSpec",
     "Severity",
+    "ShadowSpec",
     "ShadowTraffic",
+    "SlotMetricOptions",
     "Spot",
     "TenantQuota",
     "TrainingJob",
+    "TrainingSetPlan",
     "TrainingSetSource",
     "UnitDashboard",
     "ValidationError",
+    "VariantSpec",
     "off_hours",
 ]

@@ -1,7 +1,6 @@
 """The one state machine: checked against AWS's API at synth, logged without payloads, traced, encrypted with the unit's key."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -13,10 +12,8 @@ from mlops_constructs._log_group import define_log_group
 from mlops_constructs._states import NULL
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import UNKNOWN_VALUE, warn
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.aws_api import Severity, check_machine
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html#cloudwatch-iam-policy: no resource type of their own
 _LOG_DELIVERY = (
@@ -42,7 +39,7 @@ def define_machine(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     definition: Mapping[str, object],
     statements: Sequence[iam.PolicyStatement],
     description: str,

@@ -2,6 +2,9 @@
 
 import functools
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
@@ -30,6 +33,17 @@ def templates(tmp_path_factory):
 def resources(template, kind):
     """Return the properties of a template's resources of a type."""
     return [entry["Properties"] for entry in template.values() if entry["Type"] == kind]
+
+
+def test_the_app_without_its_context_is_one_line():
+    """Run by hand instead of by the CDK's command, it says what is missing and how to give it."""
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run([sys.executable, "app.py"], cwd=root, capture_output=True, text=True, check=False)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("app.py: InvalidImage: digest must be 'sha256:' and 64 hexadecimal digits")
+    assert "run `cdk synth`, which reads cdk.json, or set -c image_digest=sha256:..." in line
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ import ast
 import functools
 import inspect
 import re
+import types
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -190,4 +192,47 @@ def test_defaults_are_tested_for_none() -> None:
                 if isinstance(node.value.op, ast.Or) and isinstance(first, ast.Name) and first.id in names:
                     wrong.append(f"{path}:{node.value.lineno}: {ast.unparse(node.value)}")
 
+    assert wrong == []
+
+
+# what constructs ask of one another; no stack calls it
+BETWEEN_CONSTRUCTS = {"BusinessUnit.publish_entry", "IBusinessUnit.publish_entry", "EksTenant.claim"}
+
+
+def _classes(annotation: object) -> Iterator[type]:
+    """List the classes that an annotation is made of."""
+    if typing.get_origin(annotation) is not None or isinstance(annotation, types.UnionType):
+        for part in typing.get_args(annotation):
+            for each in part if isinstance(part, list) else [part]:
+                yield from _classes(each)
+    elif isinstance(annotation, type):
+        yield annotation
+
+
+def _callables() -> Iterator[tuple[str, object]]:
+    """List public constructors, factories and methods."""
+    for name, item in PUBLIC.items():
+        if not inspect.isclass(item):
+            yield name, item
+            continue
+        yield name, item.__init__
+        members = {n: m for n, m in vars(item).items() if not n.startswith("_")}
+        for member, found in members.items():
+            function = getattr(found, "__func__", found)
+            if inspect.isfunction(function):
+                yield f"{name}.{member}", function
+
+
+def test_what_callers_name_is_public() -> None:
+    """Types of the arguments of public constructors and methods are in the package, and so are those of their arguments."""
+    wrong, seen = [], 0
+    for name, function in _callables():
+        hints = typing.get_type_hints(function)
+        for argument, annotation in hints.items():
+            for found in _classes(annotation) if argument != "return" and name not in BETWEEN_CONSTRUCTS else ():
+                seen += 1
+                if found.__module__.startswith("mlops_") and found not in PUBLIC.values():
+                    wrong.append(f"{name}({argument}=): {found.__module__}.{found.__qualname__}")
+
+    assert seen > 500
     assert wrong == []

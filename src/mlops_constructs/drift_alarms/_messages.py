@@ -1,7 +1,6 @@
 """What a run of the monitor found, told to people in words: a rule on its event, transformed for the topic."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -9,11 +8,9 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs._topic import admit_rules
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.monitor import MonitorState
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # something is wrong, or nobody looks. That there are no labels or rows enough is no news of its own: the alarm Labels tells when it
 # has lasted too long
@@ -33,7 +30,7 @@ def define_messages(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     endpoint_name: str,
     outcomes: Sequence[MonitorState],
     topic: sns.ITopic,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -23,9 +22,7 @@ from mlops_constructs.drift_alarms.traffic import ExpectedTraffic
 from mlops_constructs.model_monitor import ModelMonitor
 from mlops_constructs.model_monitor.model_monitor import check_monitor_unit
 from mlops_constructs.retraining import RetrainingPipeline
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 _RETRAINS = ("features", "quality")
 # an endpoint may well sleep for hours, and only its hours say for which
@@ -78,7 +75,7 @@ class DriftAlarms(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         monitor: ModelMonitor,
         retraining: RetrainingPipeline | None = None,
         wape_ratio: float | None = None,

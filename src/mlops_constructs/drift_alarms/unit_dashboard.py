@@ -1,7 +1,6 @@
 """The dashboard of a unit, with all of its monitored endpoints."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -12,9 +11,7 @@ from mlops_constructs.drift_alarms._price import DASHBOARD
 from mlops_constructs.drift_alarms.drift_alarms import DriftAlarms
 from mlops_constructs.drift_alarms.endpoint_dashboard import QUARTER, WIDTH, endpoint_row
 from mlops_constructs.model_monitor.model_monitor import check_monitor_unit
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 
 class UnitDashboard(Construct):
@@ -36,7 +33,7 @@ class UnitDashboard(Construct):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, business_unit: "BusinessUnit", alarms: Sequence[DriftAlarms]
+        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, alarms: Sequence[DriftAlarms]
     ) -> None:
         super().__init__(scope, id)
         names = [each.monitor.endpoint.endpoint_name for each in alarms]

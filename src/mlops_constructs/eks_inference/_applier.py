@@ -1,7 +1,6 @@
 """The functions that bring manifests to a cluster, and the access entries that say how far each may go."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_eks_v2 as eks
@@ -12,11 +11,9 @@ from constructs import Construct
 from mlops_constructs._function import define_custom_resource, define_function
 from mlops_constructs._iam import key_statement, shared_policy
 from mlops_constructs.eks_inference.cluster import EksCluster
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.eks.names import Manifest, Ref
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 RESOURCE_TYPE = "Custom::MLOpsManifests"
 _TIMEOUT = cdk.Duration.minutes(10)
@@ -28,9 +25,7 @@ _ENTRY_REASON = (
 )
 
 
-def define_applier(
-    scope: Construct, id: str, *, business_unit: "BusinessUnit", cluster: EksCluster
-) -> lambda_.Function:
+def define_applier(scope: Construct, id: str, *, business_unit: IBusinessUnit, cluster: EksCluster) -> lambda_.Function:
     """Define the function that applies what belongs into the unit's namespace, with the access that its entry gives it.
 
     Args:
@@ -52,7 +47,7 @@ def define_applier(
 
 
 def define_bootstrap(
-    scope: Construct, id: str, *, business_unit: "BusinessUnit", cluster: EksCluster
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, cluster: EksCluster
 ) -> lambda_.Function:
     """Define the function that makes the unit's place on the cluster: administrator while it works, and not a moment longer.
 

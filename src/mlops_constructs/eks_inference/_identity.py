@@ -1,7 +1,6 @@
 """Who the pods of a service are to AWS: one role, narrowed once more to exactly this model and its captures."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_eks_v2 as eks
@@ -11,9 +10,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._iam import ServiceRole, key_statement, service_role
 from mlops_constructs.eks_inference.cluster import EksCluster
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 CAPTURE_PREFIX = "capture"
 _SERVICE = "pods.eks.amazonaws.com"
@@ -27,7 +24,7 @@ def define_pod_role(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     cluster: EksCluster,
     service_name: str,
     capture_bucket: s3.IBucket | None,
@@ -58,7 +55,7 @@ def define_pod_role(
 
 
 def pod_statements(
-    business_unit: "BusinessUnit", service_name: str, capture_bucket: s3.IBucket | None
+    business_unit: IBusinessUnit, service_name: str, capture_bucket: s3.IBucket | None
 ) -> list[iam.PolicyStatement]:
     """Return what pods of a service may do.
 

@@ -1,7 +1,6 @@
 """The function that brings a version into a slot, looks at it, and lets a slot rest: the only writer of slots."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -14,9 +13,7 @@ from mlops_constructs._iam import key_statement
 from mlops_constructs.eks_inference._applier import describe_statement
 from mlops_constructs.eks_inference.cluster import EksCluster
 from mlops_constructs.eks_inference.load_balancer import ServiceLoadBalancer
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 SLOT_REASON = (
     "specs are named by their hash, below the service's own prefix, and listener rules are described without a resource type; "
@@ -56,7 +53,7 @@ def define_slot_function(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     cluster: EksCluster,
     service_name: str,
     environment: Mapping[str, str],

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_certificatemanager as acm
@@ -33,7 +32,7 @@ from mlops_constructs.model_endpoint.personal import PersonalKey, define_persona
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout import RolloutPolicy
 from mlops_constructs.rollout.rollout import Rollout
-from mlops_constructs.unit_interface import Profile
+from mlops_constructs.unit_interface import IBusinessUnit, Profile
 from mlops_runtime.contracts.eks import SLOTS, EksSpec
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
@@ -41,9 +40,6 @@ from mlops_runtime.eks.limits import spec_problems
 from mlops_runtime.eks.manifests import service_manifests
 from mlops_runtime.eks.names import Manifest, Ref, slot_name
 from mlops_runtime.eks.rollout_limits import serving_problems
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 VARIANT = "AllTraffic"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
@@ -95,7 +91,7 @@ class EksInferenceService(ServiceMetrics):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         cluster: EksCluster,
         tenant: EksTenant,
         registry: ModelRegistry,

@@ -1,7 +1,6 @@
 """What stands before the two slots of a service: an internal load balancer, a target group a slot, and one weighted rule."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_certificatemanager as acm
@@ -13,12 +12,10 @@ from constructs import Construct
 from mlops_constructs._iam import source_conditions
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.eks_inference.cluster import EksCluster
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.eks import SLOTS
 from mlops_runtime.eks.names import PORT
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
 _LOG_DELIVERY = "logdelivery.elasticloadbalancing.amazonaws.com"
@@ -68,7 +65,7 @@ class ServiceLoadBalancer(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         cluster: EksCluster,
         service_name: str,
         certificate: acm.ICertificate | None = None,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
@@ -20,14 +19,12 @@ from mlops_constructs.eks_inference._files import define_file
 from mlops_constructs.eks_inference.bootstrap import Bootstrap
 from mlops_constructs.eks_inference.capacity import Demand
 from mlops_constructs.eks_inference.cluster import EksCluster
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.eks import EksTenantSpec
 from mlops_runtime.eks.limits import tenant_problems
 from mlops_runtime.eks.names import METRICS, NETWORK_POLICIES, Manifest, Ref
 from mlops_runtime.eks.quantity import QuantityError, quantity
 from mlops_runtime.eks.tenant import enforcement_manifest, slot_group, tenant_manifests
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # what functions of the unit call to reach a cluster and its load balancers
 _SERVICES = ("eks", "elasticloadbalancing")
@@ -82,7 +79,7 @@ class EksTenant(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         cluster: EksCluster,
         namespace: str | None = None,
         quota: TenantQuota | None = None,

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -17,12 +16,10 @@ from constructs import Construct
 from mlops_constructs._function import define_function
 from mlops_constructs._iam import key_statement
 from mlops_constructs.feature_store._grants import TableAccess
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.features.freshness import DIMENSION, METRIC
 from mlops_runtime.features.group import FeatureGroup
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 SHORTEST = cdk.Duration.hours(1)
 # an alarm looks back seven days at most, and two runs must fit
@@ -53,7 +50,7 @@ def age_metric(unit: str, table: str, *, period: cdk.Duration) -> cloudwatch.Met
 
 
 def define_freshness_function(
-    scope: Construct, id: str, *, business_unit: "BusinessUnit", tables: TableAccess, every: cdk.Duration
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, tables: TableAccess, every: cdk.Duration
 ) -> lambda_.Function:
     """Define the function that publishes the age of tables, and its schedule.
 
@@ -101,7 +98,7 @@ def define_freshness_function(
 
 
 def define_freshness_alarms(
-    scope: Construct, id: str, *, business_unit: "BusinessUnit", groups: Sequence[FeatureGroup], every: cdk.Duration
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, groups: Sequence[FeatureGroup], every: cdk.Duration
 ) -> dict[str, cloudwatch.Alarm]:
     """Define one alarm a group, by its table's name.
 

@@ -1,7 +1,6 @@
 """A store that another unit defines, to be read by this one."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -9,10 +8,8 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs.feature_store._base import FeatureStoreBase
 from mlops_constructs.feature_store.access import FeatureAccess
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.features.group import FeatureGroup
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 
 class ImportedFeatureStore(FeatureStoreBase):
@@ -23,7 +20,7 @@ class ImportedFeatureStore(FeatureStoreBase):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         unit: str,
         data_bucket: s3.IBucket,
         key: kms.IKey,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -18,12 +17,10 @@ from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.feature_store._ingest_job import define_job, tell_failures
 from mlops_constructs.feature_store.ingest import FeatureIngest
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.ingest import INCOMING, REJECTED
 from mlops_runtime.features.declaration import declaration_json
 from mlops_runtime.features.group import FeatureGroup
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 DECLARATION = "groups.json"
 # commits of one table wait for each other: more functions at once would only overtake one another
@@ -49,7 +46,7 @@ def define_ingest(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     tables: TableAccess,
     groups: Sequence[FeatureGroup],
     ingest: FeatureIngest,

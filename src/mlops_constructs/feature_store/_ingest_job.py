@@ -1,7 +1,6 @@
 """The Glue Spark job for batches over the limits of the function: job, role, encryption, and its place in the unit's network."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -19,10 +18,8 @@ from mlops_constructs._queue import deliver
 from mlops_constructs._wheels import wheels_archive
 from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.feature_store.ingest import GlueIngestJob
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.ingest import INCOMING, REJECTED
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 GLUE_VERSION = "5.0"
 _MODULE = "ingest_spark"
@@ -72,7 +69,7 @@ def define_job(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     tables: TableAccess,
     bucket: s3.IBucket,
     declaration: str,
@@ -151,7 +148,7 @@ def define_job(
     return DefinedJob(job=made, role=role)
 
 
-def _define_encryption(home: Construct, unit: "BusinessUnit", database: str) -> glue.CfnSecurityConfiguration:
+def _define_encryption(home: Construct, unit: IBusinessUnit, database: str) -> glue.CfnSecurityConfiguration:
     """Logs and whatever the job writes of its own are encrypted with the unit's key."""
     key = unit.key.key_arn
     return glue.CfnSecurityConfiguration(
@@ -172,7 +169,7 @@ def _define_encryption(home: Construct, unit: "BusinessUnit", database: str) -> 
     )
 
 
-def _define_connection(home: Construct, unit: "BusinessUnit") -> glue.CfnConnection:
+def _define_connection(home: Construct, unit: IBusinessUnit) -> glue.CfnConnection:
     """The job's place in the network: its nodes reach each other, and the services that the unit's group reaches.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/setup-vpc-for-glue-access.html
@@ -231,9 +228,7 @@ def _service_statements(home: Construct, connection: glue.CfnConnection) -> list
     ]
 
 
-def tell_failures(
-    scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *, business_unit: "BusinessUnit"
-) -> None:
+def tell_failures(scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *, business_unit: IBusinessUnit) -> None:
     """Put each run that ends without a verdict among the messages that nobody could process, which have an alarm.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -20,9 +19,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._iam import key_statement, service_role, source_conditions
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 Permissions = lakeformation.CfnPrincipalPermissions
 SERVICE = "lakeformation.amazonaws.com"
@@ -47,7 +44,7 @@ def access_statement() -> iam.PolicyStatement:
 
 
 def define_location(
-    scope: Construct, id: str, *, business_unit: "BusinessUnit", bucket: s3.IBucket, prefix: str
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, bucket: s3.IBucket, prefix: str
 ) -> lakeformation.CfnResource:
     """Register the tables' location with a role of its own.
 

@@ -1,7 +1,6 @@
 """The table of the online store, and who may read it or publish to it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -10,15 +9,13 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 from mlops_constructs._iam import key_statement
 from mlops_constructs._table import define_table
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 # as mlops_runtime.features.online_item has them, which needs pyarrow
 ENTITY, EXPIRES = "entity", "expires"
 
 
-def define_online_table(scope: Construct, id: str, *, business_unit: "BusinessUnit") -> dynamodb.Table:
+def define_online_table(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> dynamodb.Table:
     """Define the table that ``mlops_runtime.features.online.OnlineStore`` publishes to: one item an entity of any group.
 
     On demand, under the unit's key, recoverable; DynamoDB deletes items whose time to live is over.

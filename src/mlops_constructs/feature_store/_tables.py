@@ -6,7 +6,6 @@ See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_glue as glue
@@ -17,12 +16,10 @@ from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._iam import ServiceRole, key_statement, service_role
 from mlops_constructs.feature_store._lake_formation import access_statement
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.features.group import EVENT_TIME, FeatureGroup
 from mlops_runtime.features.lock import LockedTable
 from mlops_runtime.features.quality import RulesetError, dqdl
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 FORMAT_VERSION = "2"  # Athena does not read v3 tables
 ORPHAN_DAYS = 7
@@ -150,7 +147,7 @@ def define_optimizer_role(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     bucket: s3.IBucket,
     prefix: str,
     resources: Sequence[str],

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -40,12 +39,10 @@ from mlops_constructs.feature_store._tables import (
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_constructs.feature_store.ingest import FeatureIngest
 from mlops_constructs.feature_store.interface import IFeatureStore
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.automation import FeatureStoreEntry
 from mlops_runtime.features.group import FeatureGroup
 from mlops_runtime.features.lock import FeatureLock, FeatureLockError
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 MANIFEST_LOCK = cdk.Duration.days(365)
 # an idempotency key is looked up in the snapshots' summaries for as long
@@ -89,7 +86,7 @@ class FeatureStore(OwnedFeatureStore):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         groups: Sequence[FeatureGroup],
         lock_file: Path,
         access: FeatureAccess = FeatureAccess.IAM,
@@ -148,7 +145,7 @@ class FeatureStore(OwnedFeatureStore):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         unit: str,
         data_bucket: s3.IBucket,
         key: kms.IKey,

@@ -1,7 +1,6 @@
 """Role of a model's containers: what SageMaker does in its name, and nothing else."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -12,10 +11,8 @@ from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, container_statemen
 from mlops_constructs.model_endpoint.capacity import EndpointCapacity
 from mlops_constructs.model_endpoint.exchange import Exchange
 from mlops_constructs.model_registry import ModelImage
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.rollout.tags import rehearsal_pattern
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 CAPTURE_PREFIX = "capture"
 
@@ -24,7 +21,7 @@ def define_model_role(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     endpoint_name: str,
     image: ModelImage,
     capacity: EndpointCapacity,
@@ -80,7 +77,7 @@ def define_model_role(
     )
 
 
-def _topic_statements(business_unit: "BusinessUnit", capacity: EndpointCapacity) -> list[iam.PolicyStatement]:
+def _topic_statements(business_unit: IBusinessUnit, capacity: EndpointCapacity) -> list[iam.PolicyStatement]:
     config = capacity.asynchronous_config
     topics = [] if config is None else list(dict.fromkeys(topic.topic_arn for topic in config.topics))
     if not topics:

@@ -1,16 +1,12 @@
 """Where an asynchronous endpoint finds requests and leaves answers: one bucket, three prefixes."""
 
-from typing import TYPE_CHECKING
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._bucket import define_bucket
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 REQUESTS_PREFIX = "requests"
 ANSWERS_PREFIX = "answers"
@@ -29,7 +25,7 @@ class Exchange(Construct):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, business_unit: "BusinessUnit", endpoint_name: str, retention: cdk.Duration
+        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str, retention: cdk.Duration
     ) -> None:
         super().__init__(scope, id)
         self._unit = business_unit

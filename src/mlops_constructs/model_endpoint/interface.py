@@ -1,15 +1,13 @@
 """What every endpoint offers, defined here or elsewhere."""
 
-from typing import TYPE_CHECKING, Protocol, Unpack
+from typing import Protocol, Unpack
 
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from mlops_constructs.model_endpoint.metrics import MetricOptions
-
-if TYPE_CHECKING:
-    from mlops_constructs.rollout.rollout import Rollout
+from mlops_constructs.rollout import Rollout
 
 
 class IServedModel(Protocol):
@@ -26,7 +24,7 @@ class IServedModel(Protocol):
         ...
 
     @property
-    def rollout(self) -> "Rollout":
+    def rollout(self) -> Rollout:
         """Rollout table, Deploy machine and functions."""
         ...
 

@@ -1,7 +1,5 @@
 """A model behind an endpoint: how it is served and, if the stack owns it, which model."""
 
-from typing import TYPE_CHECKING
-
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -28,12 +26,10 @@ from mlops_constructs.model_endpoint.personal import PersonalKey, define_persona
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout import RolloutPolicy, SageMakerTarget
 from mlops_constructs.rollout.rollout import Rollout
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
 from mlops_runtime.rollout.capacity import capacity_problems
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 LABELS_PREFIX = "labels"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
@@ -80,7 +76,7 @@ class ModelEndpoint(ModelEndpointBase):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         registry: ModelRegistry,
         name: str,
         image: ModelImage,

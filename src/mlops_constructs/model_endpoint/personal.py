@@ -1,7 +1,6 @@
 """Personal fields of calls: what is hashed or left out by clients, and the key of the hash."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -11,10 +10,8 @@ from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_names
 from mlops_constructs.compliance import acknowledge, acknowledge_family
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.serving import PersonalSpec
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 _CHARACTERS = 64
 _NO_ROTATION = (
@@ -78,7 +75,7 @@ class PersonalKey(Construct):
         >>> key = PersonalKey(self, "PersonalKey", business_unit=unit, endpoint_name="demand-forecast")
     """
 
-    def __init__(self, scope: Construct, id: str, *, business_unit: "BusinessUnit", endpoint_name: str) -> None:
+    def __init__(self, scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str) -> None:
         super().__init__(scope, id)
         self._unit = business_unit
         self._secret = secretsmanager.Secret(
@@ -136,7 +133,7 @@ def personal_spec(personal: PersonalData | None, key: PersonalKey | None) -> Per
 
 
 def define_personal_key(
-    scope: Construct, id: str, *, business_unit: "BusinessUnit", endpoint_name: str, personal: PersonalData | None
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str, personal: PersonalData | None
 ) -> PersonalKey | None:
     """Define the key where a field is hashed.
 

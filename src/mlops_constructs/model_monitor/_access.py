@@ -1,7 +1,7 @@
 """What counting and deciding may do, in a function or a job: one endpoint's prefixes, its row, its unit's metrics and events."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -10,13 +10,11 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._iam import key_statement, put_events_statement
 from mlops_constructs.model_endpoint import IServedModel
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.monitor.spec import MonitorSpec
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 _BALANCER = "AWS/ApplicationELB"
 REASON = (
@@ -30,7 +28,7 @@ class MonitorAccess:
     """The monitor and what stands around it; ``period_hours`` is how often it decides."""
 
     scope: Construct
-    business_unit: "BusinessUnit"
+    business_unit: IBusinessUnit
     endpoint: IServedModel
     captures: s3.IBucket
     period_hours: int

@@ -1,19 +1,15 @@
 """The security group of a monitor's jobs: the unit's, or for several instances one that also admits itself."""
 
-from typing import TYPE_CHECKING
-
 from aws_cdk import aws_ec2 as ec2
 
 from constructs import Construct
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 _ID = "JobGroup"
 
 
 def define_job_group(
-    scope: Construct, *, business_unit: "BusinessUnit", endpoint_name: str, count: int
+    scope: Construct, *, business_unit: IBusinessUnit, endpoint_name: str, count: int
 ) -> ec2.ISecurityGroup:
     """Return the group of a job's instances; a monitor has at most one of its own.
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aws_cdk as cdk
 import jsii
@@ -30,11 +30,9 @@ from mlops_constructs.model_monitor._sagemaker_settings import (
     MonitorBaseline,
     SageMakerModelMonitor,
 )
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.monitor.model_monitor.executions import MonitorName, schedule_name
 from mlops_runtime.monitor.model_monitor.reports import model_monitor_prefix
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 _INPUT = "/opt/ml/processing/input_data"
 _OUTPUT = "/opt/ml/processing/output"
@@ -103,7 +101,7 @@ class SageMakerMonitors:
 
 
 def define_sagemaker_monitors(
-    scope: Construct, *, business_unit: "BusinessUnit", endpoint: IServedModel, settings: SageMakerModelMonitor
+    scope: Construct, *, business_unit: IBusinessUnit, endpoint: IServedModel, settings: SageMakerModelMonitor
 ) -> SageMakerMonitors:
     """Define a job definition, a schedule and a role for each monitor.
 
@@ -171,7 +169,7 @@ def _define_monitor(
     scope: Construct,
     monitor: MonitorName,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     endpoint: IServedModel,
     captures: s3.IBucket,
     settings: SageMakerModelMonitor,

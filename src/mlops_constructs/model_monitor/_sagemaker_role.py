@@ -1,7 +1,6 @@
 """What the jobs of one of SageMaker Model Monitor's monitors may do."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -12,11 +11,9 @@ from mlops_constructs._iam import ServiceRole, key_statement, service_role
 from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, container_statements, sagemaker_arn
 from mlops_constructs.model_monitor._sagemaker_images import Image, repository_arns
 from mlops_constructs.model_monitor._sagemaker_settings import WITH_LABELS
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.monitor.model_monitor.executions import MonitorName
 from mlops_runtime.monitor.model_monitor.reports import model_monitor_prefix
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # where SageMaker puts what a job writes below /opt/ml/output/metrics/cloudwatch
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html
@@ -43,7 +40,7 @@ def define_monitor_role(
     scope: Construct,
     id: str,
     *,
-    business_unit: "BusinessUnit",
+    business_unit: IBusinessUnit,
     monitor: MonitorName,
     endpoint_name: str,
     captures: s3.IBucket,

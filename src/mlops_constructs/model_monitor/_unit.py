@@ -1,15 +1,11 @@
 """Whether what is watched is of the unit that watches it: anywhere else no command looks for its reports, metrics and events."""
 
-from typing import TYPE_CHECKING
-
 from mlops_constructs._validation import is_known
 from mlops_constructs.model_endpoint import IServedModel
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 
-def check_endpoint_unit(endpoint: IServedModel, business_unit: "BusinessUnit") -> str | None:
+def check_endpoint_unit(endpoint: IServedModel, business_unit: IBusinessUnit) -> str | None:
     """Return the problem of an endpoint that is of another unit.
 
     An endpoint is named ``<unit>-<name>`` and its table has the unit's key. The key tells units apart whose names begin alike, the

@@ -1,7 +1,6 @@
 """A monitor of one endpoint: counts its captures, decides over a window on a schedule."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -26,14 +25,12 @@ from mlops_constructs.model_monitor._job import define_job
 from mlops_constructs.model_monitor._sagemaker import define_sagemaker_monitors
 from mlops_constructs.model_monitor._unit import check_endpoint_unit
 from mlops_constructs.model_monitor.engine import MonitorEngine
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
 from mlops_runtime.monitor.metric_names import Monitor, metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.start import MAXIMUM_ENDPOINT_NAME
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # a metric of its own costs money each month
 _MOST_ALARM_FEATURES = 50
@@ -75,7 +72,7 @@ class ModelMonitor(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         endpoint: IServedModel,
         window: cdk.Duration,
         schedule: cdk.Duration,
@@ -102,7 +99,7 @@ class ModelMonitor(Construct):
         business_unit.tag(self)
 
     @property
-    def business_unit(self) -> "BusinessUnit":
+    def business_unit(self) -> IBusinessUnit:
         """The unit whose endpoint it is."""
         return self._unit
 
@@ -373,7 +370,7 @@ def _steps(window: cdk.Duration, schedule: cdk.Duration) -> Iterator[str]:
         )
 
 
-def check_monitor_unit(name: str, monitor: ModelMonitor, business_unit: "BusinessUnit") -> str | None:
+def check_monitor_unit(name: str, monitor: ModelMonitor, business_unit: IBusinessUnit) -> str | None:
     """Return the problem of a monitor that is of another unit.
 
     Args:

@@ -1,7 +1,6 @@
 """Athena tables over what a monitor reads and writes, saved queries, and the one role in which people may read captures."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_athena as athena
@@ -14,9 +13,7 @@ from mlops_constructs._iam import ServiceRole, key_statement, shared_policy
 from mlops_constructs._validation import check_duration, raise_if_any
 from mlops_constructs.model_monitor.model_monitor import ModelMonitor, check_monitor_unit
 from mlops_constructs.model_monitor.queries import SAVED_QUERIES
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
+from mlops_constructs.unit_interface import IBusinessUnit
 
 _TEXT_FORMAT = "org.apache.hadoop.mapred.TextInputFormat"
 _TEXT_OUTPUT = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
@@ -83,7 +80,7 @@ class MonitorTables(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         monitor: ModelMonitor,
         history: cdk.Duration | None = None,
         maximum_scan: cdk.Size | None = None,

@@ -19,6 +19,11 @@ _REPOSITORY = r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _DIGEST_ALLOWED = "'sha256:' and 64 hexadecimal digits, as a tag can be moved"
+# a context that is not set is None
+_NO_DIGEST = (
+    f"digest must be {_DIGEST_ALLOWED}, got None; where it is context of the app, run `cdk synth`, which reads cdk.json, or set "
+    "-c image_digest=sha256:..."
+)
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
@@ -57,8 +62,7 @@ class ModelImage:
         repository = "" if repository_name is None else repository_name
         problems = [
             check_pattern("repository_name", repository, pattern=_REPOSITORY, allowed="a repository name of ECR"),
-            # a context that is not set is None, and would be the name of an image that ends in @None
-            check_pattern("digest", "" if digest is None else digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED),
+            _NO_DIGEST if digest is None else check_pattern("digest", digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED),
             check_pattern("account", account, pattern=r"\d{12}", allowed="a text of 12 digits"),
             check_pattern("region", region, pattern=_REGION, allowed="the name of a Region such as 'eu-central-1'"),
         ]

@@ -1,7 +1,6 @@
 """The guard of a pipeline: its function with the queue, and the rules that feed it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -13,11 +12,9 @@ from mlops_constructs._queue import QueueConsumer, define_queue_consumer
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
 from mlops_constructs.retraining.guard_policy import GuardPolicy
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source, request_source
 from mlops_runtime.retraining.guard import ENDED
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # an execution that dies without Release is over by then
 _LOCK_GRACE_SECONDS = 300
@@ -122,7 +119,7 @@ def _define_rules(
     scope: Construct,
     guard: QueueConsumer,
     *,
-    unit: "BusinessUnit",
+    unit: IBusinessUnit,
     pipeline: str,
     limits: GuardLimits,
     machine: sfn.StateMachine,

@@ -1,7 +1,6 @@
 """What the jobs, the machine and the guard of one pipeline may do."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -31,11 +30,9 @@ from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.retraining.jobs import CHARACTERS_OF_NAME
 from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import LINEAGE_DIGITS, lineage_name
 from mlops_runtime.rollout.archive_signature import ARCHIVE_FILE
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 WILDCARD_REASON = (
     "jobs and executions get names at run time, below the pipeline's own name, and packages numbers; "
@@ -50,7 +47,7 @@ class RetrainingAccess:
     """The pipeline and what stands around it; its methods give roles and statements of each part."""
 
     scope: Construct
-    business_unit: "BusinessUnit"
+    business_unit: IBusinessUnit
     registry: ModelRegistry
     source: TrainingSetSource
     training: TrainingJob

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -38,13 +38,11 @@ from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment, Proces
 from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
 from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import PipelineEntry
 from mlops_runtime.contracts.events import DetailType, event_source, request_source
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, TrainingSetPlan
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 # job names have 63 characters: the pipeline's name, 24 of the execution's, "-train" and a dash
 MAXIMUM_PIPELINE_NAME = 32
@@ -94,7 +92,7 @@ class RetrainingPipeline(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         registry: ModelRegistry,
         endpoint: IServedModel,
         name: str,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -14,12 +13,10 @@ from mlops_constructs._iam import key_statement, pass_role_statement, put_events
 from mlops_constructs._sagemaker import SERVICE, alarm_arn, describe_alarms_statement, placed, sagemaker_arn
 from mlops_constructs.model_registry import ModelRegistry
 from mlops_constructs.rollout.scaling import scaling_statements
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.archive_signature import SIGNATURE_FILE
 from mlops_runtime.rollout.fleet_alarms import ABORT
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 WILDCARD_REASON = (
     "models, configs and alarms of new fleets get names at run time, below the endpoint's own name, and some reads have no "
@@ -32,7 +29,7 @@ class RolloutAccess:
     """The endpoint and what stands around it; its methods give the statements of each part."""
 
     scope: Construct
-    business_unit: "BusinessUnit"
+    business_unit: IBusinessUnit
     registry: ModelRegistry
     table: dynamodb.ITable
     serving: ServingSpec

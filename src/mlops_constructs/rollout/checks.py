@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs.rollout.golden import GoldenRequests
 from mlops_runtime.contracts.serving import MetricRule, ShadowSpec
-
-if TYPE_CHECKING:
-    from mlops_constructs.rollout.golden import GoldenRequests
 
 # Alarm periods that CloudWatch takes for metrics of AWS services, in seconds.
 _ALARM_PERIODS = (60, 120, 180, 240, 300)
@@ -94,7 +91,7 @@ class RolloutChecks:
     max_latency_ratio: float | None = None
     metrics: Sequence[MetricRule] = ()
     alarm_period: cdk.Duration = field(default_factory=lambda: cdk.Duration.minutes(1))
-    golden: "GoldenRequests | None" = None
+    golden: GoldenRequests | None = None
     synthetic: int | None = None
     probation: cdk.Duration | None = None
     probation_alarms: Sequence[cloudwatch.IAlarm] = ()

@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -16,12 +15,10 @@ from mlops_constructs._function import define_function
 from mlops_constructs._iam import key_statement
 from mlops_constructs._sagemaker import sagemaker_arn
 from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.rollout.golden_set import GoldenSetError, read_set
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 _WILDCARD_REASON = (
     "the endpoint on which a candidate rehearses gets its name at run time, below the endpoint's own name; "
@@ -117,7 +114,7 @@ class GoldenRequests:
 
 
 def define_golden(
-    scope: Construct, id: str, *, business_unit: "BusinessUnit", endpoint_name: str, golden: GoldenSpec
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str, golden: GoldenSpec
 ) -> lambda_.Function:
     """Define the function that sends golden requests: to rehearsals, to the live model to compare, and as synthetic traffic.
 

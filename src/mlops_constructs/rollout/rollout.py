@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -29,13 +29,11 @@ from mlops_constructs.rollout._iam import WILDCARD_REASON, RolloutAccess
 from mlops_constructs.rollout.deploy_machine import deploy_machine
 from mlops_constructs.rollout.golden import define_golden
 from mlops_constructs.rollout.policy import RolloutPolicy, RolloutTarget
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.rollout.guard import ALARM, APPROVAL, DEPLOYED, DIED, EXECUTION, STACK
-
-if TYPE_CHECKING:
-    from mlops_constructs.business_unit import BusinessUnit
 
 _RENDERED_REASON = (
     "the arguments are rendered from the serving spec, which the checks expand by the functions that render it at run time; "
@@ -77,7 +75,7 @@ class Rollout(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: "BusinessUnit",
+        business_unit: IBusinessUnit,
         registry: ModelRegistry,
         spec: ServingSpec,
         policy: RolloutPolicy,
