@@ -1,4 +1,4 @@
-"""The app of the example stacks; ``cdk.json`` runs it."""
+"""The app of the example stacks; ``cdk.json`` runs it. Names of stacks as arguments compose those alone."""
 
 import sys
 
@@ -10,7 +10,7 @@ def main() -> None:
     """Compose the stacks and synthesize."""
     app = cdk.App()
     try:
-        compose(app)
+        compose(app, stacks=sys.argv[1:] or None)
     except ValueError as error:  # one line, without the stack of the program
         sys.exit(f"app.py: {error}")
     app.synth()

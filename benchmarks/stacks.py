@@ -38,16 +38,18 @@ def cpu(pid):
 
 found = {}
 with tempfile.TemporaryDirectory() as folder:
-    app = cdk.App(outdir=folder + "/out", context=json.loads(sys.argv[1]))
-    compose(app)
-    app.synth()
+    context = json.loads(sys.argv[1])
+    for stack in context["stacks"]:  # alone, so that each has a network of its own
+        app = cdk.App(outdir=folder + "/" + stack, context=context | {"stacks": [stack]})
+        compose(app)
+        app.synth()
     cloud = clouds.up(Path(folder, "cloud"))
     try:
         deployer.bootstrap(cloud)
-        for stack in json.loads(sys.argv[1])["stacks"]:
+        for stack in context["stacks"]:
             for verb in ("deploy", "destroy"):
                 before, started = cpu(cloud.pid), time.perf_counter()
-                getattr(deployer, verb)(cloud, Path(folder, "out"), stacks=[stack])
+                getattr(deployer, verb)(cloud, Path(folder, stack), stacks=[stack])
                 found[f"{stack} {verb}"] = [cpu(cloud.pid) - before, time.perf_counter() - started]
     finally:
         cloud.down()

@@ -12,16 +12,17 @@ from mlops_constructs import (
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
+    Network,
     Profile,
 )
 
 
 class FirstEndpoint(cdk.Stack):
-    """One endpoint on one instance, in a development unit."""
+    """One endpoint on one instance, in a development unit, which makes its network where none is given."""
 
-    def __init__(self, scope: Construct, id: str, *, image: ModelImage) -> None:
+    def __init__(self, scope: Construct, id: str, *, image: ModelImage, network: Network | None = None) -> None:
         super().__init__(scope, id)
-        unit = BusinessUnit(self, "Unit", name="pilot", profile=Profile.DEVELOPMENT)
+        unit = BusinessUnit(self, "Unit", name="pilot", profile=Profile.DEVELOPMENT, network=network)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="first")
         capacity = EndpointCapacity.instances("ml.m5.large", count=1)
         ModelEndpoint(

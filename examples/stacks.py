@@ -1,5 +1,7 @@
 """All example stacks, as ``app.py`` deploys them and the compliance harness checks them."""
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
 
 from examples.first_endpoint import FirstEndpoint
@@ -14,12 +16,13 @@ UNITS = ("DemandForecasting", "CustomerBehavior", "DynamicPricing")
 STACKS = (*UNITS, "FirstEndpoint")
 
 
-def compose(app: cdk.App) -> None:
-    """Define the example stacks in an app: all, or those that context ``stacks`` lists.
+def compose(app: cdk.App, *, stacks: Sequence[str] | None = None) -> None:
+    """Define the example stacks in an app: all, or those that are listed.
 
-    Several units share one network, which the stack ``RetailPlatform`` makes: an account has five VPCs a region by default, and a
-    network is paid by the month. A unit that is composed alone makes its own. Where a platform team shares a network with the
-    account, context ``network`` names it, and all three units use that one. ``FirstEndpoint``, the smallest stack, has its own.
+    All share one network, which the stack ``RetailPlatform`` makes: an account has five VPCs a region by default, and a network is
+    paid by the month. The CDK deploys that stack before any that is in its network. A stack that is composed alone makes its own
+    network and needs no other: ``FirstEndpoint`` is priced, deployed, exported and destroyed so (``python app.py FirstEndpoint``).
+    Where a platform team shares a network with the account, context ``network`` names it, and all use that one.
 
     Args:
         app: Its context names ``image_digest``, the digest of the runtime's image, ``profile``: ``development`` (default) or
@@ -27,6 +30,7 @@ def compose(app: cdk.App) -> None:
             perhaps ``network``: ``vpc_id``, ``availability_zones`` and ``subnet_ids``. With ``target`` ``eks``
             (default ``sagemaker``) the unit ``demand`` serves from a cluster: ``cluster`` names it by ``name``,
             ``security_group_id`` and ``subnet_cidrs``, ``certificate`` the ARN that production needs.
+        stacks: Names of the stacks. Default: those that context ``stacks`` lists, else all.
 
     Raises:
         ValueError: If the target is none of the two, or a listed stack is none of these.
@@ -39,12 +43,12 @@ def compose(app: cdk.App) -> None:
     target = app.node.try_get_context("target")
     if target not in (None, "sagemaker", "eks"):
         raise ValueError(f"context target must be 'sagemaker' or 'eks', got {target!r}")
-    listed = app.node.try_get_context("stacks")
+    listed = app.node.try_get_context("stacks") if stacks is None else stacks
     chosen = STACKS if listed is None else tuple(listed)
     unknown = sorted(set(chosen) - set(STACKS))
     if unknown:
-        raise ValueError(f"context stacks must be among {', '.join(STACKS)}, got {', '.join(map(repr, unknown))}")
-    if network is None and len(set(chosen) & set(UNITS)) > 1:
+        raise ValueError(f"stacks must be among {', '.join(STACKS)}, got {', '.join(map(repr, unknown))}")
+    if network is None and len(set(chosen)) > 1:
         services = ("ecr.api", "eks", "elasticloadbalancing") if target == "eks" else ("ecr.api",)
         zones = app.node.try_get_context("zones")
         if zones is None and target == "eks":
@@ -67,4 +71,4 @@ def compose(app: cdk.App) -> None:
     if "DynamicPricing" in chosen:
         DynamicPricing(app, "DynamicPricing", image=image, profile=profile, network=network)
     if "FirstEndpoint" in chosen:
-        FirstEndpoint(app, "FirstEndpoint", image=image)
+        FirstEndpoint(app, "FirstEndpoint", image=image, network=network)

@@ -2,18 +2,20 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
-from examples.stacks import compose
+from examples.stacks import STACKS, compose
 
 from mlops_local import deployer
 
 CONTEXT = {"image_digest": "sha256:" + "0" * 64}
 UNITS = ("CustomerBehavior", "DemandForecasting", "DynamicPricing")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def synthesize(folder, context):
@@ -52,18 +54,17 @@ def alone(templates):
     return templates()
 
 
-def test_units_share_the_platforms_network(alone):
-    """Five stacks of at most 350 resources; the units run in one network, so that the app needs two of an account's five VPCs."""
+def test_the_app_needs_one_network(alone):
+    """Five stacks of at most 350 resources; all run in the platform's network, one of the five VPCs of an account."""
     assert set(alone) == {*UNITS, "FirstEndpoint", "RetailPlatform"}
     assert all(len(template) <= 350 for template in alone.values())
     networks = {name: len(resources(template, "AWS::EC2::VPC")) for name, template in alone.items()}
-    assert networks == {**dict.fromkeys(UNITS, 0), "FirstEndpoint": 1, "RetailPlatform": 1}
-    for unit in UNITS:
+    assert networks == {**dict.fromkeys(STACKS, 0), "RetailPlatform": 1}
+    for unit in STACKS:
         assert "RetailPlatform:ExportsOutput" in json.dumps(alone[unit])
-    assert "Fn::ImportValue" not in json.dumps(alone["FirstEndpoint"])
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", STACKS)
 def test_a_unit_alone_makes_its_network(templates, unit):
     """It deploys, changes and goes without the others."""
     made = templates(stacks=[unit])
@@ -84,7 +85,7 @@ def test_the_shared_network_reaches_what_each_unit_reaches_in_its_own(templates)
     }
     for context in ({}, eks):
         shared = _services(templates(**context)["RetailPlatform"])
-        for unit in UNITS:
+        for unit in STACKS:
             # the target is that of one unit; the stacks of the others do not look at it
             own_context = context if unit == "DemandForecasting" else {}
             own = _services(templates(stacks=[unit], **own_context)[unit])
@@ -136,16 +137,27 @@ def test_units_share_a_network_that_is_given(templates):
         "subnet_ids": ["subnet-a", "subnet-b"],
     }
     shared = templates(network=network)
-    for unit in UNITS:
+    assert set(shared) == set(STACKS)
+    for unit in STACKS:
         assert resources(shared[unit], "AWS::EC2::VPC") == []
         assert {group["VpcId"] for group in resources(shared[unit], "AWS::EC2::SecurityGroup")} == {"vpc-1"}
 
 
-def test_one_stack_is_the_same_alone(alone, templates):
-    """What context lists is all there is, resource by resource as in the whole app."""
-    assert templates(stacks=["FirstEndpoint"]) == {"FirstEndpoint": alone["FirstEndpoint"]}
-    with pytest.raises(ValueError, match=r"context stacks must be among DemandForecasting, .*, got 'Demand'"):
+def test_a_stack_is_the_same_beside_one_other(alone, templates):
+    """Resource by resource as in the whole app; a name that is none of the stacks' is refused."""
+    assert templates(stacks=["FirstEndpoint", "DynamicPricing"])["FirstEndpoint"] == alone["FirstEndpoint"]
+    with pytest.raises(ValueError, match=r"stacks must be among DemandForecasting, .*, got 'Demand'"):
         templates(stacks=["Demand"])
+
+
+def test_the_app_composes_what_its_arguments_name(templates, tmp_path):
+    """As the quick start of the documentation calls it: one stack, with its own network, which needs no other."""
+    environment = {**os.environ, "CDK_OUTDIR": str(tmp_path), "CDK_CONTEXT_JSON": json.dumps(CONTEXT)}
+    subprocess.run([sys.executable, "app.py", "FirstEndpoint"], cwd=ROOT, env=environment, check=True)
+
+    (written,) = tmp_path.glob("*.template.json")
+    assert json.loads(written.read_text())["Resources"] == templates(stacks=["FirstEndpoint"])["FirstEndpoint"]
+    assert '--app "python app.py FirstEndpoint"' in (ROOT / "docs/start.md").read_text()
 
 
 def test_a_unit_deploys_with_the_network_before_it(cloud, tmp_path):
