@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -143,6 +143,40 @@ def export(
     typer.echo(f"{len(copied.objects)} objects and {len(copied.published or {})} published heads in {to}")
     typer.echo(f"public key {key.fingerprint} in {to / KEY_FILE}")
     typer.echo(f"head {row.audit_head} at sequence {row.audit_sequence}")
+
+
+@app.command()
+def machine(
+    templates: Annotated[list[Path], typer.Argument(help="Templates of CloudFormation: cdk.out/*.template.json.")],
+    *,
+    sha256: Annotated[
+        str | None,
+        typer.Option(help="A passport's machine_sha256: exit 1 if no machine has it.", show_default=False),
+    ] = None,
+) -> None:
+    """Compute the hash of each Deploy machine from templates, as passports and model cards have it; nothing is asked of AWS."""
+    from mlops_runtime.rollout.definition_hash import hashed_machines
+
+    found = [(path.name, hashed) for path in templates for hashed in hashed_machines(_template(path))]
+    for name, hashed in found:
+        typer.echo(f"{hashed.found}  {name} {hashed.logical_id}")
+    changed = [f"{name} {h.logical_id} gives the recorder {h.stated}" for name, h in found if h.stated != h.found]
+    if changed:
+        raise UserError(f"changed since it was synthesized: {'; '.join(changed)}")
+    if not found:
+        raise UserError(f"no Deploy machine in {', '.join(path.name for path in templates)}")
+    if sha256 is not None and all(hashed.found != sha256 for _, hashed in found):
+        raise UserError(f"no machine has the definition {sha256}; synthesize the version that was deployed then")
+
+
+def _template(path: Path) -> dict[str, Any]:
+    try:
+        template = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"a template must be a JSON file, got {path}: {error}") from error
+    if not isinstance(template, dict):
+        raise UserError(f"a template must be a JSON object, got a {type(template).__name__} in {path}")
+    return template
 
 
 def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain":

@@ -10,6 +10,7 @@ from deployed_unit import DeployedUnit
 from tests.signing import SigningKms
 
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.rollout.definition_hash import definition_sha256
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -178,6 +179,39 @@ def test_fails_on_half_a_question(mlops: Run, tmp_path: Path) -> None:
     )
     assert missing.stderr == f"mlops: --folder must be a folder, got {tmp_path / 'none'}\n"
     assert "--head and --sequence go with --folder" in alone.stderr
+
+
+def test_the_hash_of_a_machine_is_computed_from_a_template(mlops: Run, tmp_path: Path) -> None:
+    """Each Deploy machine with its hash; one that has another hash, or was changed afterwards, is an error."""
+    digest = definition_sha256(_definition(""))
+    template, changed, none = (tmp_path / f"{name}.template.json" for name in ("Demand", "Changed", "None"))
+    for path, definition in (
+        (template, _definition(digest)),
+        (changed, _definition(digest).replace("Deploy", "deploy")),
+    ):
+        machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": {"DefinitionString": definition}}
+        path.write_text(json.dumps({"Resources": {"EndpointDeploy": machine}}))
+    none.write_text("{}")
+
+    shown = mlops("audit", "machine", template, "--sha256", digest)
+    other = mlops("audit", "machine", template, "--sha256", "0" * 64)
+
+    assert (shown.returncode, shown.stdout) == (0, f"{digest}  Demand.template.json EndpointDeploy\n")
+    assert other.returncode == 1
+    assert other.stderr == (
+        f"mlops: no machine has the definition {'0' * 64}; synthesize the version that was deployed then\n"
+    )
+    assert mlops("audit", "machine", changed).stderr == (
+        f"mlops: changed since it was synthesized: Changed.template.json EndpointDeploy gives the recorder {digest}\n"
+    )
+    assert mlops("audit", "machine", none).stderr == "mlops: no Deploy machine in None.template.json\n"
+    none.write_text("[]")
+    assert f"a template must be a JSON object, got a list in {none}" in mlops("audit", "machine", none).stderr
+    assert "a template must be a JSON file" in mlops("audit", "machine", tmp_path).stderr
+
+
+def _definition(digest: str) -> str:
+    return f'{{"Comment":"Deploy","machine_sha256":"{digest}"}}'
 
 
 def test_fails_on_a_name_that_is_not_there(on_cloud: Run, deployed: DeployedUnit) -> None:

@@ -245,6 +245,9 @@ def test_a_promotion_has_a_card(pilot: Pilot) -> None:
     promoted = [r for r in pilot.loop.audit() if r.outcome is Outcome.PROMOTED]
     assert promoted[-1].container_sha256 is not None
     assert promoted[-1].container_sha256 in newest
+    (machine,) = re.findall(r"\| Deploy machine \(SHA-256\) \| ([0-9a-f]{64}) \|", newest)
+    template = next((pilot.folder / "assembly").glob("*.template.json"))
+    assert pilot.mlops("audit", "machine", template, "--sha256", machine).startswith(machine)
     first = pilot.mlops("models", "card", "pilot-first", "--sequence", promoted[0].sequence)
     assert str(promoted[0].candidate_package) in first
     assert "has no passport of record 99" in pilot.mlops("models", "card", "pilot-first", "--sequence", 99, code=1)

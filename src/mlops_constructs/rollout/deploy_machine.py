@@ -14,6 +14,7 @@ from mlops_constructs.rollout.policy import (
 from mlops_constructs.rollout.quota_states import UNASKED, quota_states
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.rollout.definition_hash import FIELD
 from mlops_runtime.rollout.plan import poll_seconds
 
 _LOCK_INTERVAL_SECONDS = 30
@@ -48,6 +49,7 @@ def deploy_machine(
     bus_name: str,
     golden_arn: str | None = None,
     instance_types: Collection[str] = (),
+    machine_sha256: str = "",
     partition: str = "aws",
 ) -> dict[str, object]:
     """Return the machine that takes one request to a recorded outcome.
@@ -66,6 +68,7 @@ def deploy_machine(
         bus_name: The unit's event bus.
         golden_arn: Function ``rollout_golden``. Default: candidates are not rehearsed.
         instance_types: Types of instances whose quotas preflight gets. Default: none are asked for.
+        machine_sha256: Hash of this definition, for the recorder (``rollout.definition_hash``). Default: empty, as it is hashed.
         partition: AWS partition. Default: ``aws``.
 
     Example:
@@ -142,6 +145,7 @@ def deploy_machine(
                 "reason": "{% $reason %}",
                 "execution": "{% $execution %}",
                 "now": NOW,
+                FIELD: machine_sha256,
             },
             partition=partition,
             next_state=first_clean_up,

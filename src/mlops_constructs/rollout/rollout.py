@@ -3,9 +3,11 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import aws_cdk as cdk
+import jsii
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
@@ -33,6 +35,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.rollout.definition_hash import definition_sha256
 from mlops_runtime.rollout.guard import ALARM, APPROVAL, DEPLOYED, DIED, EXECUTION, STACK
 
 _RENDERED_REASON = (
@@ -236,7 +239,8 @@ class Rollout(Construct):
         golden = None if self._golden is None else self._golden.function_arn
         functions = [preflight.function_arn, self._record.function_arn, *(() if golden is None else (golden,))]
         functions += target.functions
-        definition = deploy_machine(
+        render = partial(
+            deploy_machine,
             endpoint_name=self._endpoint_name,
             unit_name=self._unit.name,
             target=target,
@@ -249,6 +253,8 @@ class Rollout(Construct):
             instance_types=self._access.instance_types(),
             partition=cdk.Aws.PARTITION,
         )
+        digest = _DefinitionHash(cdk.Stack.of(self).to_json_string(render()))
+        definition = render(machine_sha256=cdk.Lazy.uncached_string(digest))
         machine = define_machine(
             self,
             "Deploy",
@@ -451,3 +457,14 @@ def _rendered(definition: Mapping[str, Any]) -> list[str]:
         for name, state in tasks(definition)
         if isinstance(state["Arguments"], str) and makes.fullmatch(state["Resource"])
     ]
+
+
+@jsii.implements(cdk.IStringProducer)
+class _DefinitionHash:
+    """Hash of a definition without the hash, asked for when references and names are final."""
+
+    def __init__(self, definition: str) -> None:
+        self._definition = definition
+
+    def produce(self, context: cdk.IResolveContext) -> str:
+        return definition_sha256(context.resolve(self._definition))

@@ -6,6 +6,7 @@ itself: ``seals`` finds that.
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from mlops_runtime.contracts.rollout import (
     audit_key,
 )
 from mlops_runtime.registry.package import RegisteredPackage
+from mlops_runtime.rollout.definition_hash import FIELD
 from mlops_runtime.rollout.serving import Serving
 
 GENESIS = "0" * 64
@@ -32,7 +34,8 @@ GENESIS = "0" * 64
 class Claim:
     """What a state machine says came out; ``plan`` is the preflight's, empty where there is none.
 
-    ``candidate`` is what a retraining knows of a model that never became a package: ``model_sha256``, ``training_set_id``.
+    ``candidate`` is what a retraining knows of a model that never became a package: ``model_sha256``, ``training_set_id``;
+    ``machine_sha256`` is the hash of the Deploy machine's definition, None where there is none.
     """
 
     outcome: Outcome
@@ -42,6 +45,7 @@ class Claim:
     request: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     candidate: Mapping[str, Any] = field(default_factory=dict)
+    machine_sha256: str | None = None
 
 
 def claim_from(event: Mapping[str, Any]) -> Claim:
@@ -66,6 +70,7 @@ def claim_from(event: Mapping[str, Any]) -> Claim:
         request=_object(event, "request"),
         plan=_object(event, "plan"),
         candidate=_object(event, "candidate"),
+        machine_sha256=_sha256(event.get(FIELD)),
     )
 
 
@@ -305,6 +310,10 @@ def _object(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ContractError(f"not a valid claim: {name} must be an object, got {value!r}")
     return value
+
+
+def _sha256(value: Any) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else None
 
 
 def _first(*values: Any) -> Any:

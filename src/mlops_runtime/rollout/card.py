@@ -22,7 +22,7 @@ _RELEASED = (
     ("Approval", "approval"),
     ("Golden requests passed (SHA-256)", "golden_sha256"),
     ("Serving spec (SHA-256)", "spec_sha256"),
-    ("Template (SHA-256)", "template_sha256"),
+    ("Deploy machine (SHA-256)", "machine_sha256"),
 )
 
 

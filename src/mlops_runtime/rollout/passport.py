@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MOST_BYTES = 1_000_000  # of a gate's result; a longer one is not read to its end and is not JSON then
-_OF_THE_RECORD = ("container_sha256", "golden_sha256", "spec_sha256", "template_sha256")
+_OF_THE_RECORD = ("container_sha256", "golden_sha256", "spec_sha256", "machine_sha256")
 _NO_PACKAGE = "what serves has no package, or one that cannot be read"
 _WHY = {
     "code": "the package was registered without the address of its training code",
     "signing_key": "the package was registered without a signature: no gate passed its archive",
-    "template_sha256": "no template names its own hash, and the unit's network does not reach CloudFormation; what the stack asks "
-    "for has spec_sha256",
+    "machine_sha256": "the execution did not give the hash of its machine's definition",
     "container_sha256": "the deployment's plan did not give the container's hash",
     "golden_sha256": "no golden requests were passed by this container",
     "approver": "SageMaker names nobody who changed the package last",
@@ -43,7 +42,12 @@ class PassportError(ValueError):
 
 
 def passport_of(
-    record: AuditRecord, package: RegisteredPackage | None, description: Mapping[str, Any], gate: GateResult | str
+    record: AuditRecord,
+    package: RegisteredPackage | None,
+    description: Mapping[str, Any],
+    gate: GateResult | str,
+    *,
+    machine_sha256: str | None,
 ) -> Passport:
     """Return the passport of a promotion.
 
@@ -52,6 +56,7 @@ def passport_of(
         package: The package of what serves; None if it has none that can be read.
         description: DescribeModelPackage's answer, empty without one.
         gate: The gate's result, or why it is not known.
+        machine_sha256: Hash of the definition of the machine that promoted it; None if it is not known.
     """
     spec = None if package is None else package.spec
     facts: dict[str, Any] = {
@@ -72,7 +77,7 @@ def passport_of(
         "approval": description.get("ApprovalDescription"),
         "golden_sha256": record.golden_sha256,
         "spec_sha256": record.spec_sha256,
-        "template_sha256": None,
+        "machine_sha256": machine_sha256,
     }
     why = _WHY | {"gate": gate if isinstance(gate, str) else "the package does not say where its gate's result is"}
     missing = {

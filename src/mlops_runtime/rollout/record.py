@@ -317,7 +317,13 @@ def record(
         new = next_record(row, without_died(claim) if is_told else claim, serving, package)
         new = not_before(new, last_record(row))
         if new.outcome is Outcome.PROMOTED:
-            passport = passport_of(new, package, description, read_gate(chain.s3, description))
+            passport = passport_of(
+                new,
+                package,
+                description,
+                read_gate(chain.s3, description),
+                machine_sha256=claim.machine_sha256,
+            )
             new = replace(new, passport_sha256=chain.write_passport(passport))
         moves = claim.outcome is not Outcome.REJECTED and row.owner == claim.execution
         live = next_live(row, claim, serving, package) if moves else None

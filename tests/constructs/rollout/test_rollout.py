@@ -24,6 +24,7 @@ from mlops_constructs import (
     ValidationError,
 )
 from mlops_constructs.testing import machine_definitions, machine_findings
+from mlops_runtime.rollout.definition_hash import hashed_machines
 
 
 def test_the_machine_is_logged_without_payloads_traced_and_encrypted(demand: Any):
@@ -39,6 +40,36 @@ def test_the_machines_of_the_template_call_aws_as_it_is(demand: Any):
     """No state machine of the template has a task that AWS would refuse."""
     assert len(machine_definitions(demand.template)) == 2
     assert machine_findings(demand.template) == []
+
+
+def test_the_machine_gives_the_hash_of_its_own_definition(demand: Any, define: Callable[..., Any]):
+    """Anybody computes it again from the template: the same for the same machine, another for a machine that was changed."""
+    (machine,) = hashed_machines(demand.template)
+    (same,) = hashed_machines(define().template)
+    longer = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(7))
+    (changed,) = hashed_machines(define(endpoint={"rollout": longer}).template)
+
+    assert machine.stated == machine.found == same.stated == same.found
+    assert changed.stated == changed.found != machine.found
+
+
+def test_the_hash_is_of_what_the_template_has_where_the_unit_is_of_another_stack():
+    """References between stacks are known last."""
+    app = cdk.App()
+    unit = BusinessUnit(cdk.Stack(app, "Unit"), "Unit", name="demand")
+    stack = cdk.Stack(app, "Serving")
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast")
+    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+    capacity = EndpointCapacity.instances("ml.m5.large", count=2)
+    ModelEndpoint(
+        stack, "Endpoint", business_unit=unit, registry=registry, name="forecast", image=image, capacity=capacity
+    )
+    template = Template.from_stack(stack).to_json()
+
+    (machine,) = hashed_machines(template)
+
+    assert machine.stated == machine.found
+    assert "Fn::ImportValue" in json.dumps(template["Resources"][machine.logical_id]["Properties"]["DefinitionString"])
 
 
 def test_only_changes_of_the_approval_reach_the_guard(demand: Any):

@@ -29,7 +29,9 @@ REGISTERED = RegisteredPackage(
 
 def test_a_card_names_every_fact_or_why_it_is_missing() -> None:
     """In the order in which a reviewer asks."""
-    passport = passport_of(record_of(3, GENESIS), REGISTERED, {"ApprovalDescription": "good"}, GATE)
+    passport = passport_of(
+        record_of(3, GENESIS), REGISTERED, {"ApprovalDescription": "good"}, GATE, machine_sha256="f" * 64
+    )
     card = model_card(passport)
     assert card.splitlines()[0] == "# demand-forecast: 7"
     headings = [line for line in card.splitlines() if line.startswith("## ")]
@@ -40,6 +42,7 @@ def test_a_card_names_every_fact_or_why_it_is_missing() -> None:
         PACKAGE.training_set_id,
         "PASSED: better",
         "| Approved by | ann |",
+        f"| Deploy machine (SHA-256) | {'f' * 64} |",
     ):
         assert text in card
     assert "| Code | not recorded: the package was registered without the address of its training code" in card
@@ -49,5 +52,5 @@ def test_a_card_names_every_fact_or_why_it_is_missing() -> None:
 def test_what_people_wrote_is_text() -> None:
     """No table, link or HTML comes from an approval."""
     hostile = {"ApprovalDescription": "x | y\n# [a](http://b) <script>"}
-    card = model_card(replace(passport_of(record_of(3, GENESIS), REGISTERED, hostile, GATE)))
+    card = model_card(replace(passport_of(record_of(3, GENESIS), REGISTERED, hostile, GATE, machine_sha256=None)))
     assert "| Approval | x \\| y \\# \\[a](http://b) \\<script> |" in card

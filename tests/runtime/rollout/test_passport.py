@@ -12,7 +12,8 @@ from mlops_runtime.contracts.model import GateResult, GateVerdict
 from mlops_runtime.contracts.passport import Passport, SignedPassport, passport_key
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.registry.package import RegisteredPackage
-from mlops_runtime.rollout.audit import GENESIS, Claim
+from mlops_runtime.rollout.audit import GENESIS, Claim, claim_from
+from mlops_runtime.rollout.definition_hash import FIELD
 from mlops_runtime.rollout.passport import PassportError, passport_of, read_passport, sign_passport
 from mlops_runtime.rollout.record import record
 
@@ -68,9 +69,24 @@ def test_a_promotion_gets_one_signed_document(promoted: tuple[World, Claim]) -> 
     assert (passport.gate.verdict, passport.gate.uri) == ("PASSED", f"s3://artifacts/{GATES}")
     facts = to_dict(passport)
     assert {name for name in passport.not_recorded if facts.get(name) is not None} == set()
-    assert {"code", "signing_key", "template_sha256", "golden_sha256"} <= passport.not_recorded.keys()
+    assert {"code", "signing_key", "machine_sha256", "golden_sha256"} <= passport.not_recorded.keys()
     assert all(reason for reason in passport.not_recorded.values())
     assert world.problems() == []
+
+
+def test_a_passport_names_the_machine_that_promoted(promoted: tuple[World, Claim]) -> None:
+    """Under the signature: another hash is another passport. What is no hash stops no record and is not recorded."""
+    world, _ = promoted
+    event = {"outcome": "PROMOTED", "execution": EXECUTION, "now": NOW.isoformat(), FIELD: "f" * 64}
+    claim = claim_from(event | {"plan": dict(promoted[1].plan)})
+    record(claim, sagemaker=world.sagemaker, chain=world.chain)
+
+    ((key, content),) = _passports(world).items()
+    assert read_passport(content, world.kms.public.is_signed).machine_sha256 == "f" * 64
+    world.s3.put_object(Bucket="audit", Key=key, Body=content.replace(b"f" * 64, b"e" * 64))
+    assert world.problems() == [f"{key}: the passport is not signed with the unit's key"]
+    for none in ("", "f" * 63, 7, None):
+        assert claim_from(event | {FIELD: none}).machine_sha256 is None
 
 
 def test_a_retry_writes_none_again(promoted: tuple[World, Claim]) -> None:
@@ -117,7 +133,7 @@ def test_changed_and_missing_passports_are_found(promoted: tuple[World, Claim]) 
 
 def test_every_changed_byte_of_a_passport_is_found() -> None:
     """A sample of positions over the whole file: none is free."""
-    passport = passport_of(record_of(1, GENESIS), None, {}, "no package")
+    passport = passport_of(record_of(1, GENESIS), None, {}, "no package", machine_sha256=None)
     content = canonical_json(sign_passport(passport, KMS.sealer))
     assert read_passport(content, KMS.public.is_signed) == passport
     for at in range(0, len(content), 41):
@@ -128,7 +144,7 @@ def test_every_changed_byte_of_a_passport_is_found() -> None:
 
 def test_a_model_without_a_package_says_so() -> None:
     """Nothing is guessed: every fact of the package has the one reason."""
-    passport = passport_of(record_of(1, GENESIS), None, {}, "no package")
+    passport = passport_of(record_of(1, GENESIS), None, {}, "no package", machine_sha256=None)
     facts: dict[str, Any] = to_dict(passport)
     missing = {name for name in Passport.__slots__ if facts.get(name) is None}
     assert missing == passport.not_recorded.keys()
@@ -147,10 +163,13 @@ def test_hashes_of_container_and_golden_requests_are_the_records() -> None:
         container_sha256="c" * 64,
     )
     made = record_of(1, GENESIS, container_sha256="c" * 64, golden_sha256="d" * 64, spec_sha256="e" * 64)
-    passport = passport_of(made, package, {"ApprovalDescription": "good"}, GATE)
+    passport = passport_of(made, package, {"ApprovalDescription": "good"}, GATE, machine_sha256=None)
     assert (passport.container_sha256, passport.golden_sha256, passport.spec_sha256) == ("c" * 64, "d" * 64, "e" * 64)
-    assert set(passport.not_recorded) == {"code", "signing_key", "template_sha256"}
+    assert set(passport.not_recorded) == {"code", "signing_key", "machine_sha256"}
     spec = replace(PACKAGE, code="s3://assets/0123.zip", signing_key=KEY)
-    passport = passport_of(made, replace(package, spec=spec), {"ApprovalDescription": "good"}, GATE)
+    passport = passport_of(
+        made, replace(package, spec=spec), {"ApprovalDescription": "good"}, GATE, machine_sha256="f" * 64
+    )
     assert (passport.code, passport.signing_key) == ("s3://assets/0123.zip", KEY)
-    assert set(passport.not_recorded) == {"template_sha256"}
+    assert passport.machine_sha256 == "f" * 64
+    assert passport.not_recorded == {}

@@ -1,0 +1,82 @@
+"""The hash of a Deploy machine's definition, as synthesis makes it and as anybody makes it again from a template.
+
+A machine gives the hash of its definition to the recorder, so that the definition holds it. It is the SHA-256 of the canonical JSON
+of ``DefinitionString`` in which that one value is empty; intrinsic functions stay as the template has them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_runtime.contracts import content_hash
+
+FIELD = "machine_sha256"
+_VALUE = re.compile(r'("machine_sha256":")([0-9a-f]{64})(")')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedMachine:
+    """A machine of a template that gives the recorder a hash.
+
+    Args:
+        logical_id: Its name in the template.
+        stated: The hash that it gives.
+        found: The hash that its definition has.
+    """
+
+    logical_id: str
+    stated: str
+    found: str
+
+
+def definition_sha256(definition: Any) -> str:
+    """Return the hash of a ``DefinitionString``.
+
+    Args:
+        definition: A string, or what CloudFormation joins to one.
+
+    Example:
+        >>> empty = {"Fn::Join": ["", ['{"Comment":"', {"Ref": "Name"}, '","machine_sha256":""}']]}
+        >>> digest = definition_sha256(empty)
+        >>> with_hash = {"Fn::Join": ["", ['{"Comment":"', {"Ref": "Name"}, f'","machine_sha256":"{digest}"}}']]}
+        >>> definition_sha256(with_hash) == digest
+        True
+    """
+    return content_hash(_without(definition))
+
+
+def hashed_machines(template: Mapping[str, Any]) -> list[HashedMachine]:
+    """Return the machines of a template that give a hash of themselves, in the order of their names.
+
+    Args:
+        template: A template of CloudFormation in JSON.
+    """
+    found = []
+    for logical_id, resource in sorted(template.get("Resources", {}).items()):
+        if resource.get("Type") == "AWS::StepFunctions::StateMachine":
+            definition = resource["Properties"].get("DefinitionString", "")
+            stated = next((match[2] for text in _texts(definition) for match in _VALUE.finditer(text)), None)
+            if stated is not None:
+                digest = definition_sha256(definition)
+                found.append(HashedMachine(logical_id=logical_id, stated=stated, found=digest))
+    return found
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, str):
+        return _VALUE.sub(r"\1\3", value)
+    if isinstance(value, Mapping):
+        return {name: _without(content) for name, content in value.items()}
+    return [_without(content) for content in value] if isinstance(value, list | tuple) else value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for content in value.values():
+            yield from _texts(content)
+    elif isinstance(value, list | tuple):
+        for content in value:
+            yield from _texts(content)
