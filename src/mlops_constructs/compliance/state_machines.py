@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from mlops_constructs.compliance.assembly import Assembly, Resource, is_expression
+from mlops_constructs.compliance.function_jobs import function_jobs
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.render import render_endpoint, render_endpoint_config, render_model
@@ -94,7 +95,7 @@ def serving_specs(assembly: Assembly) -> tuple[tuple[Resource, ServingSpec | Non
 
 
 def made(assembly: Assembly, *types: str) -> Iterator[Resource]:
-    """Yield what machines make at run time of some types, with the properties that their states pass.
+    """Yield what machines and functions make at run time of some types, with the properties that states pass or IAM asks for.
 
     Arguments that come whole from an expression show nothing; what a serving spec of this library stands for is expanded by the
     very functions that render it at run time.
@@ -107,10 +108,11 @@ def made(assembly: Assembly, *types: str) -> Iterator[Resource]:
     for resource, spec in serving_specs(assembly):
         if spec is not None and spec.eks is None:
             yield from (found for found in _specified(resource, spec) if found.type in types)
+    yield from function_jobs(assembly, *types)
 
 
 def everywhere(assembly: Assembly, *types: str) -> Iterator[Resource]:
-    """Yield what templates declare and what machines make, of some types."""
+    """Yield what templates declare and what machines and functions make, of some types."""
     yield from assembly.of(*types)
     yield from made(assembly, *types)
 

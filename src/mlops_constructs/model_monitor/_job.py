@@ -14,6 +14,7 @@ from mlops_constructs._function import define_function
 from mlops_constructs._iam import ServiceRole, key_statement, pass_role_statement, service_role
 from mlops_constructs._queue import define_dead_letter_queue, deliver
 from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, container_statements, placed, sagemaker_arn
+from mlops_constructs.compliance import acknowledge
 from mlops_constructs.model_monitor._access import MonitorAccess, list_objects, objects
 from mlops_constructs.model_monitor._job_group import define_job_group
 from mlops_constructs.model_monitor.engine import MonitorJob
@@ -24,6 +25,14 @@ _GROUP = "/aws/sagemaker/ProcessingJobs"
 _START_REASON = (
     "each run is a job with a name of its own, below the endpoint's; "
     "rejected: one fixed name, under which SageMaker runs a job once"
+)
+_NETWORKED_REASON = (
+    "the job reads captures and writes reports by itself, in the unit's network without a way to the internet; rejected: "
+    "isolation, in which SageMaker would have to copy every capture of the endpoint before it"
+)
+_NO_OUTPUT_REASON = (
+    "the job has no output that SageMaker would write: it puts reports into the unit's bucket, which the unit's key encrypts; "
+    "rejected: a condition on the key of an output, which IAM would never meet"
 )
 # what Spark runs on the first instance: the module is in the image
 _APPLICATION = """import sys
@@ -51,7 +60,7 @@ def define_job(access: MonitorAccess, job: MonitorJob, *, spec: MonitorSpec, win
     )
     role, group = _define_role(access, job, code), _group(access, job)
     _tell_failures(access)
-    return define_function(
+    function = define_function(
         scope,
         "Start",
         business_unit=unit,
@@ -65,6 +74,9 @@ def define_job(access: MonitorAccess, job: MonitorJob, *, spec: MonitorSpec, win
         timeout=cdk.Duration.seconds(30),
         wildcard_reason=_START_REASON,
     )
+    acknowledge(function, "Mlops-JobIsolation[CreateProcessingJob]", _NETWORKED_REASON)
+    acknowledge(function, "Mlops-JobOutput[CreateProcessingJob]", _NO_OUTPUT_REASON)
+    return function
 
 
 def _group(access: MonitorAccess, job: MonitorJob) -> ec2.ISecurityGroup:
@@ -139,6 +151,7 @@ def _start_statements(
         "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn},
         "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [job.instance_type]},
         "Bool": {"sagemaker:InterContainerTrafficEncryption": "true"},
+        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(job.maximum.to_seconds())},
     }
     return [
         iam.PolicyStatement(actions=["sagemaker:CreateProcessingJob"], resources=[jobs], conditions=conditions),

@@ -55,7 +55,7 @@ def test_the_function_reads_its_plan(made: Any):
 
 
 def test_the_job_starts_only_where_it_was_declared(made: Any):
-    """In the unit's subnets and group, on its key, of its instance type, under the endpoint's name, with one role."""
+    """In the unit's subnets and group, on its key, of its instance type and run time, under the endpoint's name, with one role."""
     create, tags, pass_role = (
         next(s for s in made.statements("MonitorStartRole") if s["Action"] == action)
         for action in ("sagemaker:CreateProcessingJob", "sagemaker:AddTags", "iam:PassRole")
@@ -68,6 +68,7 @@ def test_the_job_starts_only_where_it_was_declared(made: Any):
     ] == {"sagemaker:InstanceTypes": ["ml.m5.xlarge"]}
     assert set(conditions["Null"]) == {"sagemaker:VpcSubnets", "sagemaker:VpcSecurityGroupIds"}
     assert set(conditions["StringEquals"]) == {"sagemaker:VolumeKmsKey"}
+    assert conditions["NumericLessThanEquals"] == {"sagemaker:MaxRuntimeInSeconds": _plan(made).maximum}
     assert pass_role["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 
