@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aws_cdk as cdk
 import pytest
 from examples.first_service import FirstService
-from examples.stacks import UNITS, compose
+from examples.stacks import STACKS, compose
 from ministack.services.cloudformation import engine
 
 from mlops_local import cloud as local_cloud
@@ -31,10 +31,10 @@ RUNS = ("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping", "AWS::StepFu
 
 @pytest.fixture(scope="module")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Resources]:
-    """The resources of every example stack: both profiles, on SageMaker and on a cluster, and each unit that is alone."""
+    """The resources of every example stack: both profiles, on SageMaker and on a cluster, and each stack that is alone."""
     found: dict[str, Resources] = {}
     kinds = [(profile, target, None) for profile in ("development", "production") for target in ("sagemaker", "eks")]
-    kinds += [("development", "sagemaker", unit) for unit in UNITS]
+    kinds += [("development", "sagemaker", unit) for unit in STACKS]
     for profile, target, alone in kinds:
         chosen = "DemandForecasting" if target == "eks" else alone
         app = cdk.App(
@@ -71,9 +71,7 @@ def _of(resources: Resources, *kinds: str) -> list[str]:
 def test_everything_that_runs_depends_on_the_ways_of_its_network(templates: dict[str, Resources]) -> None:
     """Each function, custom resource, machine and connection: all endpoints and all associations of a made network."""
     made = {stack: resources for stack, resources in templates.items() if _of(resources, LEADS[0])}
-    assert (
-        len(made) == 9
-    )  # the platform's, the first endpoint's and one on a cluster in two profiles, three units alone
+    assert len(made) == 8  # the platform's and one on a cluster in two profiles, three units and the first endpoint alone
     for stack, resources in made.items():
         ways = set(_of(resources, *LEADS))
         lacking = {name: ways - _needs(resources, name) for name in _of(resources, *RUNS, "Custom")}
