@@ -14,6 +14,24 @@ TIMEOUT = 20  # seconds
 _LOOPBACK = ("127.0.0.1", "localhost")
 
 
+def is_made_up(event: Mapping[str, Any]) -> bool:
+    """Return whether CloudFormation made up the physical id of a request: no answer of a function gave it.
+
+    When another resource of a creation fails, CloudFormation cancels this one's, and asks for its deletion while the function still
+    works on the creation: https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1814. A made-up id has the
+    logical id in it, which an id of ours never has.
+
+    Args:
+        event: CloudFormation's request.
+
+    Example:
+        >>> event = {"LogicalResourceId": "SpecA1", "PhysicalResourceId": "stack-SpecA1-0K2J4H6G8F1D"}
+        >>> is_made_up(event), is_made_up(event | {"PhysicalResourceId": "demand-forecast"})
+        (True, False)
+    """
+    return str(event["LogicalResourceId"]) in str(event.get("PhysicalResourceId", ""))
+
+
 def answer(
     event: Mapping[str, Any], *, physical_id: str, data: Mapping[str, str] | None = None, failure: str | None = None
 ) -> None:

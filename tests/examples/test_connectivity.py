@@ -71,7 +71,9 @@ def _of(resources: Resources, *kinds: str) -> list[str]:
 def test_everything_that_runs_depends_on_the_ways_of_its_network(templates: dict[str, Resources]) -> None:
     """Each function, custom resource, machine and connection: all endpoints and all associations of a made network."""
     made = {stack: resources for stack, resources in templates.items() if _of(resources, LEADS[0])}
-    assert len(made) == 8  # the platform's and one on a cluster in two profiles, three units and the first endpoint alone
+    assert (
+        len(made) == 8
+    )  # the platform's and one on a cluster in two profiles, three units and the first endpoint alone
     for stack, resources in made.items():
         ways = set(_of(resources, *LEADS))
         lacking = {name: ways - _needs(resources, name) for name in _of(resources, *RUNS, "Custom")}
@@ -178,6 +180,40 @@ def test_a_unit_that_forgets_one_way_fails_at_once(
         _give_up(cloud, "FirstEndpoint")
     else:
         deployer.destroy(cloud, folder)
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize("word", ["RegistrySweep", "UnitAuditSweep", "EndpointRolloutSpec"])
+def test_a_creation_that_is_cancelled_leaves_nothing(
+    cloud: local_cloud.Cloud, assembly: Path, tmp_path: Path, word: str
+) -> None:
+    """Something beside it fails while its function works: it is asked to delete by an id that it never answered."""
+    folder = tmp_path / "out"
+    shutil.copytree(assembly, folder)
+    path = folder / "FirstEndpoint.template.json"
+    template = json.loads(path.read_text())
+    resources = template["Resources"]
+    name = next(one for one in resources if one.startswith(word) and resources[one]["Type"].startswith("Custom::"))
+    resources["Beside"] = {**resources[name], "Type": "Custom::Beside"}
+    path.write_text(json.dumps(template))
+    fault = {
+        "integration": "cloudformation:create",
+        "match": '"Beside"',
+        "error": "InternalFailure",
+        "cause": "a fault",
+    }
+    cloud.call("/_mlops/faults", [fault])
+
+    with pytest.raises(deployer.DeployError) as caught:
+        deployer.deploy(cloud, folder)
+
+    client = cloud.client("cloudformation")
+    pages = client.get_paginator("describe_stack_events").paginate(StackName="FirstEndpoint")
+    events = [event for page in pages for event in page["StackEvents"] if event["LogicalResourceId"] == name]
+    assert "Resource creation cancelled" in {event.get("ResourceStatusReason") for event in events}
+    assert events[0]["ResourceStatus"] == "DELETE_COMPLETE"
+    assert caught.value.status == "ROLLBACK_COMPLETE"
+    deployer.destroy(cloud, folder)
 
 
 @pytest.mark.cloud

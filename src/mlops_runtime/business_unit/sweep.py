@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from mlops_runtime.custom_resource import is_made_up
 from mlops_runtime.sagemaker_errors import is_missing
 
 BATCH = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
@@ -50,8 +51,8 @@ def sweep(event: Mapping[str, Any], *, client: Callable[[str], Any], has_time: H
     """Carry out a request: nothing unless a resource is deleted, and return how many things it deleted.
 
     When an update names another bucket or group, CloudFormation deletes the old resource by its physical id. A resource whose
-    creation failed has its logical id, and nothing to empty. What has lost the tag ``MARK`` stays: its unit is no longer one whose
-    data go.
+    creation failed has its logical id, one whose creation was cancelled an id with that in it: neither has anything to empty. What
+    has lost the tag ``MARK`` stays: its unit is no longer one whose data go.
 
     Args:
         event: CloudFormation's request.
@@ -62,7 +63,7 @@ def sweep(event: Mapping[str, Any], *, client: Callable[[str], Any], has_time: H
         SweepError: As the sweep of its kind.
     """
     name = physical_id(event)
-    if event["RequestType"] != "Delete" or name == event["LogicalResourceId"]:
+    if event["RequestType"] != "Delete" or is_made_up(event):
         return 0
     if event["ResourceType"] == BUCKET:
         s3 = client("s3")

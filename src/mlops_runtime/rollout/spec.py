@@ -24,6 +24,7 @@ from mlops_runtime.contracts.rollout import (
     ServingSpec,
     spec_key,
 )
+from mlops_runtime.custom_resource import is_made_up
 from mlops_runtime.image.image_presence import check_images
 from mlops_runtime.rollout.audit import last_record
 from mlops_runtime.rollout.limits import SpecError, check_spec
@@ -157,6 +158,10 @@ class SpecResource:
     def _delete(self, event: Mapping[str, Any], physical_id: str) -> None:
         if physical_id.endswith(NOT_CREATED):
             return
+        if is_made_up(event):  # the creation was cancelled, perhaps before it did anything
+            if self.table.read().desired is None:
+                return
+            physical_id = self.table.endpoint
         own = physical_id == self.table.endpoint  # else it was renamed, and the machine works for the new name
         removal = Removal(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, stepfunctions=self.stepfunctions)
         stopped: list[str] = []

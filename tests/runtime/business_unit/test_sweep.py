@@ -261,6 +261,13 @@ def test_the_name_is_the_physical_id(kind: str, name: str) -> None:
     assert sweep.physical_id(_event("Delete", kind, PhysicalResourceId="old")) == "old"
 
 
+@pytest.mark.parametrize("kind", [sweep.BUCKET, sweep.PACKAGES])
+def test_a_cancelled_creation_has_nothing_to_sweep(kind: str) -> None:
+    """CloudFormation asks by an id of its own, which no client may look at."""
+    event = _event("Delete", kind, PhysicalResourceId="stack-Sweep-0K2J4H6G8F1D")
+    assert sweep.sweep(event, client=lambda _: None, has_time=lambda: True) == 0
+
+
 def test_fails_on_a_type_that_is_not_swept() -> None:
     """Which are is said."""
     message = "resource type must be one of Custom::BucketSweep, Custom::ModelPackageSweep, got Custom::Other"

@@ -181,6 +181,23 @@ def test_a_failed_create_leaves_nothing_to_delete(world: World) -> None:
     assert world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "InService"
 
 
+def test_a_cancelled_creation_goes_by_an_id_that_was_made_up(world: World) -> None:
+    """What the creation had done is undone; where it had done nothing, an endpoint of that name is not ours, and survives."""
+    made_up = f"{STACK.split('/')[1]}-Spec-0K2J4H6G8F1D"
+    world.version("demand-forecast-00000001", world.package())
+    world.serve("demand-forecast-00000001")
+    assert "failure" not in _send(world, _event("Delete", PhysicalResourceId=made_up), sagemaker=None)
+
+    _send(world, _event("Create"))
+    assert _send(world, _event("Delete", request="r2", PhysicalResourceId=made_up)) == {
+        "physical_id": made_up,
+        "data": {},
+    }
+    running = world.stepfunctions.list_executions(stateMachineArn=MACHINE, statusFilter="RUNNING")["executions"]
+    assert (running, world.table.read().desired) == ([], None)
+    assert world.sagemaker.list_endpoints()["Endpoints"] == []
+
+
 def test_delete_stops_rollouts_and_removes_what_is_ours(world: World) -> None:
     """Executions, endpoint, versions with our tag, new-fleet alarms, the pointer; others' things and the chain stay."""
     _send(world, _event("Create"))
