@@ -183,7 +183,7 @@ def test_a_unit_that_forgets_one_way_fails_at_once(
 
 
 @pytest.mark.cloud
-@pytest.mark.parametrize("word", ["RegistrySweep", "UnitAuditSweep", "EndpointRolloutSpec"])
+@pytest.mark.parametrize("word", ["RegistrySweep", "UnitAuditSweep"])
 def test_a_creation_that_is_cancelled_leaves_nothing(
     cloud: local_cloud.Cloud, assembly: Path, tmp_path: Path, word: str
 ) -> None:
