@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import aws_cdk as cdk
 import boto3
@@ -33,7 +36,6 @@ from mlops_runtime.registry.package import registered_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.cloud
 
@@ -205,6 +207,36 @@ def test_the_endpoint_is_born_at_the_first_approval(endpoint: Endpoint) -> None:
     endpoint.approve(3.0)
 
     assert endpoint.ask() == pytest.approx(6.0)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="ports of servers are read in /proc")
+def test_pages_of_other_sites_do_not_reach_the_models_server(endpoint: Endpoint) -> None:
+    """On its own port of this machine, which no signature protects; a program that calls it gets its answer."""
+    ports = [
+        int(found["SAGEMAKER_BIND_TO_PORT"])
+        for found in _environments()
+        if found.get("MLOPS_OPT_ML", "").startswith(str(endpoint.cloud.home)) and "SAGEMAKER_BIND_TO_PORT" in found
+    ]
+    assert ports
+    for port in ports:
+        asked = {"data": b'{"instances": [{"x": 2.0}]}', "method": "POST"}
+        url = f"http://127.0.0.1:{port}/invocations"
+        program = Request(url, headers={"Content-Type": "application/json"}, **asked)  # noqa: S310
+        with urlopen(program, timeout=10) as answer:  # noqa: S310
+            assert json.load(answer)["predictions"] == [endpoint.ask()]
+        page = Request(url, headers={"Content-Type": "text/plain", "Origin": "https://evil.example"}, **asked)  # noqa: S310
+        with pytest.raises(HTTPError) as refused:
+            urlopen(page, timeout=10)  # noqa: S310
+        assert refused.value.code == 403
+        assert b"https://evil.example" in refused.value.read()
+
+
+def _environments() -> Iterator[dict[str, str]]:
+    """Yield the environments of this user's processes."""
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            pairs = (pair.partition("=") for pair in file.read_bytes().decode(errors="replace").split("\0"))
+            yield {name: value for name, _, value in pairs}
 
 
 def test_a_deploy_changes_how_the_model_is_served_and_not_which(endpoint: Endpoint) -> None:

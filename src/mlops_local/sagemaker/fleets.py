@@ -254,7 +254,7 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
     if "ModelDataUrl" in container:
         _unpack(container["ModelDataUrl"], identity, root)
     env = environment(root, container.get("Environment", {}), identity, isolated=model["EnableNetworkIsolation"])
-    env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1"}
+    env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1", "MLOPS_HOSTS": "127.0.0.1,localhost"}
     server = Server(
         variant=name,
         config=config,

@@ -7,6 +7,7 @@ import os
 import uvicorn
 
 from mlops_runtime.serving.app import build
+from mlops_runtime.serving.callers import Application, only_from
 from mlops_runtime.serving.capture import CaptureBucket, Recorder
 from mlops_runtime.serving.model import ModelError, load_directory
 from mlops_runtime.serving.settings import CaptureSettings, Settings
@@ -39,9 +40,14 @@ def serve() -> int:
     _log.info("model %s with %d columns, port %d", model.sha256, len(model.signature.inputs), settings.port)
     gc.freeze()  # what is loaded by now stays: no collection looks at it again
     recorder = None if settings.capture is None else _recorder(settings.capture)
+    application: Application = build(
+        model, max_body_bytes=settings.max_body_bytes, name=settings.name, recorder=recorder
+    )
+    if settings.names:
+        application = only_from(application, {f"{name}:{settings.port}" for name in settings.names})
     try:
         uvicorn.run(
-            build(model, max_body_bytes=settings.max_body_bytes, name=settings.name, recorder=recorder),
+            application,
             host=settings.host,
             port=settings.port,
             lifespan="off",

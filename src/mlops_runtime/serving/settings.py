@@ -50,6 +50,8 @@ class Settings:
         model_directory: ``$MLOPS_OPT_ML/model``. Default: ``/opt/ml/model``.
         host: ``MLOPS_BIND_HOST``. Default: all interfaces, as a container needs.
         port: ``SAGEMAKER_BIND_TO_PORT``. Default: 8080.
+        names: ``MLOPS_HOSTS``, names by which the server is called, divided by commas; requests by others, and those of pages of
+            other sites, are refused. Default: it is called by any name, as behind a load balancer.
         model_sha256: ``MLOPS_MODEL_SHA256``. Default: not compared, and a log line says so.
         max_body_bytes: ``MLOPS_MAX_BODY_BYTES``. Default: InvokeEndpoint's limit.
         signature_sha256: ``MLOPS_SIGNATURE_SHA256``, of ``signature.json``. Default: not compared.
@@ -66,6 +68,7 @@ class Settings:
     name: str = "model"
     capture: CaptureSettings | None = None
     signature_sha256: str | None = None
+    names: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -89,6 +92,7 @@ class Settings:
             name=environment.get("MLOPS_ENDPOINT") or "model",
             capture=capture,
             signature_sha256=environment.get("MLOPS_SIGNATURE_SHA256") or None,
+            names=tuple(name for name in environment.get("MLOPS_HOSTS", "").lower().split(",") if name),
         )
 
 

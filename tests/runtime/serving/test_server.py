@@ -93,6 +93,32 @@ def test_a_server_answers_and_drains_on_sigterm(models: Any, tmp_path: Path) -> 
             socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": "evil.example"}, 403),
+    ],
+)
+def test_pages_of_other_sites_get_no_answer(models: Any, tmp_path: Path, headers: dict[str, str], status: int) -> None:
+    """Where the server is told its names: a form of any page would else reach it blind, and one by a name of its own read it."""
+    models.write(tmp_path / "model")
+    names = {"MLOPS_HOSTS": "127.0.0.1,localhost"}
+    with server(tmp_path, hashlib.sha256(models.onnx()).hexdigest(), environment=names) as (_, port):
+        wait_for_ping(port)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("POST", "/invocations", body=BODY, headers={"Content-Type": "application/json", **headers})
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+        connection.close()
+    assert answer.status == status
+    assert ("predictions" in content) == (status == 200)
+    assert status == 200 or "this server" in content["error"]
+
+
 def test_fails_to_start_with_another_model(models: Any, tmp_path: Path) -> None:
     """One clear line, exit code 1, no traceback."""
     models.write(tmp_path / "model")

@@ -1,0 +1,57 @@
+"""Who may call a server on a developer's machine: programs, not pages of other sites, and by its own names alone.
+
+Any page in a browser may send simple requests to a port of this machine, and a page whose owner points its name at 127.0.0.1 may
+read the answers. Browsers report that in ``Origin``, ``Sec-Fetch-Site`` and ``Host``. Behind a load balancer, and inside SageMaker,
+neither is reachable by browsers, and names are the callers': there nothing is checked.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
+
+_OWN_SITES = frozenset({"none", "same-origin"})  # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
+
+Application = Callable[[dict[str, Any], Callable[..., Awaitable[Any]], Callable[..., Awaitable[None]]], Awaitable[None]]
+
+
+def refusal(headers: Sequence[tuple[bytes, bytes]], hosts: Collection[str]) -> str | None:
+    """Return why a request is refused, or ``None``.
+
+    Args:
+        headers: The request's headers, with lower-case names.
+        hosts: Names and ports by which the server is called.
+
+    Example:
+        >>> refusal([(b"host", b"127.0.0.1:8080"), (b"origin", b"https://evil.example")], ["127.0.0.1:8080"])
+        "a page of origin 'https://evil.example' may not use this server"
+    """
+    found = {name: value.decode("latin-1") for name, value in headers}
+    host, origin, site = found.get(b"host", ""), found.get(b"origin"), found.get(b"sec-fetch-site", "none")
+    if host.lower() not in hosts:
+        return f"Host {host[:200]!r} is not this server's; use {' or '.join(sorted(hosts))}"
+    if origin is not None and origin not in {f"http://{name}" for name in hosts}:
+        return f"a page of origin {origin[:200]!r} may not use this server"
+    return None if site in _OWN_SITES else f"a page of another site ({site[:200]}) may not use this server"
+
+
+def only_from(application: Application, hosts: Collection[str]) -> Application:
+    """Return an application that refuses what is called by other names or by pages, and leaves the rest to another.
+
+    Args:
+        application: What answers the rest.
+        hosts: Names and ports by which the server is called.
+    """
+
+    async def serve(
+        scope: dict[str, Any], receive: Callable[..., Awaitable[Any]], send: Callable[..., Awaitable[None]]
+    ) -> None:
+        message = refusal(scope["headers"], hosts)
+        if message is None:
+            await application(scope, receive, send)
+            return
+        content = json.dumps({"error": message}).encode()
+        sent = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 403, "headers": sent})
+        await send({"type": "http.response.body", "body": content})
+
+    return serve
