@@ -262,23 +262,25 @@ class FeatureStoreClient:
         return explain(self.table, self.table_names(), requested(entities, features, **asked))
 
     def split_training_set(
-        self, plan: TrainingSetPlan, *, as_of: datetime, tables: Sequence[str] | None = None
+        self, plan: TrainingSetPlan, *, as_of: datetime, tables: Sequence[str] | None = None, tag: str | None = None
     ) -> "TrainingSet":
         """Build the training set of a plan from what was known at ``as_of``: labels with features, split by time.
 
-        Nothing is written but the tags: a job leaves the files where its machine expects them.
+        Nothing is written but the tags, and with ``tag`` nothing at all: a job leaves the files where its machine expects them.
 
         Args:
             plan: Labels, features and split.
             as_of: Nothing that became known later is used.
             tables: Names of the tables to choose from. Default: all of the database, which takes the right to list them.
+            tag: What names the snapshots already, as ``SnapshotTags.pin`` does. Default: the current ones are tagged here, which
+                takes the right to commit.
 
         Raises:
-            TrainingSetError: If the plan does not fit the tables, or a split is empty.
+            TrainingSetError: If the plan does not fit the tables, a split is empty, or the tag is not that of this plan.
         """
         from mlops_runtime.features import split_set  # noqa: PLC0415 - duckdb
 
-        return split_set.build(self.table, self.table_names() if tables is None else tables, plan, as_of=as_of)
+        return split_set.build(self.table, self.table_names() if tables is None else tables, plan, as_of=as_of, tag=tag)
 
     def rebuild(self, training_set_id: str) -> "Rebuild":
         """Build a training set again from its manifest and say whether it is the same.

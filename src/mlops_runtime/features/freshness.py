@@ -181,7 +181,18 @@ def read_metadata(database: str, table: str, glue: "GlueClient", s3: "S3Client")
         glue: Client; tells where the file lies.
         s3: Client; reads it.
     """
-    location = glue.get_table(DatabaseName=database, Name=table)["Table"]["Parameters"]["metadata_location"]
+    return read_metadata_file(
+        glue.get_table(DatabaseName=database, Name=table)["Table"]["Parameters"]["metadata_location"], s3
+    )
+
+
+def read_metadata_file(location: str, s3: "S3Client") -> Mapping[str, Any]:
+    """Return what a metadata file holds.
+
+    Args:
+        location: Its ``s3://`` URI.
+        s3: Client.
+    """
     bucket, _, key = location.removeprefix("s3://").partition("/")
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     # https://iceberg.apache.org/spec/#naming-for-gzip-compressed-metadata-json-files

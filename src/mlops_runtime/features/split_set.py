@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table
 
-from mlops_runtime.contracts import content_hash as document_hash
 from mlops_runtime.contracts.features import Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
 from mlops_runtime.features.iceberg import pin, read_rows, tag_snapshot
 from mlops_runtime.features.planner import ROW_ID, check, point_in_time
 from mlops_runtime.features.request import Load, TrainingSetError, chosen_snapshots, column_problems, resolved
+from mlops_runtime.features.snapshot_tags import training_set_tag
 from mlops_runtime.features.training_set import TrainingSet, built_by, described, iso, pinned_rows
 
 SPLITS = ("train", "holdout")
@@ -22,7 +22,9 @@ SPLIT = "split"
 _PLACE = "__place__"  # no column of a group is called so
 
 
-def build(load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: datetime) -> TrainingSet:
+def build(
+    load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: datetime, tag: str | None = None
+) -> TrainingSet:
     """Split the labels, tag the current snapshots of the plan's tables, then build from them.
 
     Args:
@@ -30,9 +32,10 @@ def build(load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: da
         tables: Names of the tables that there are.
         plan: Labels, features and split. A group is named by its table, or by its name alone while it has one version.
         as_of: Nothing that became known later is used.
+        tag: What names the snapshots to read already. Default: the current ones are read, and tagged here.
 
     Raises:
-        TrainingSetError: If the plan does not fit the tables, or a split is empty.
+        TrainingSetError: If the plan does not fit the tables, a split is empty, or the tag is not that of this plan.
     """
     found = resolved(plan.name, (plan.label_group, *plan.features), tables)
     loaded = {group: load(name) for group, name in found.items()}
@@ -47,29 +50,41 @@ def build(load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: da
         problems.append(f"holdout_days must be at least 1, got {plan.holdout_days}")
     if problems:
         raise TrainingSetError(f"training set {plan.name}: " + "; ".join(problems))
-    snapshots = chosen_snapshots(plan.name, wanted, loaded, {})
+    snapshots = chosen_snapshots(plan.name, wanted, loaded, {} if tag is None else _tagged(plan, loaded, tag))
+    own = training_set_tag(plan, as_of, {found[group]: snapshot for group, snapshot in snapshots.items()})
+    if tag not in (None, own):
+        raise TrainingSetError(
+            f"training set {plan.name}: tag {tag} is not that of this plan and these snapshots, {own} is"
+        )
     # what cannot be split or joined is refused before anything is tagged
     parts = _parts(labels, pin(labels, snapshots[plan.label_group], None, label_columns), plan, as_of)
     untagged = [pin(loaded[group], snapshots[group], None, columns) for group, columns in plan.features.items()]
     by_name = {table.name()[-1]: table for table in loaded.values()}
     check(parts.rows, plan.timestamp, pinned_rows(by_name, untagged, parts.rows, plan.timestamp, as_of), "known_at")
-    read = {found[group]: snapshot for group, snapshot in snapshots.items()}
-    tag = f"ts-{document_hash({'plan': plan, 'as_of': as_of.astimezone(UTC), 'read': read})[:16]}"
-    for group, table in loaded.items():
-        tag_snapshot(table, snapshots[group], tag)
+    if tag is None:
+        for group, table in loaded.items():
+            tag_snapshot(table, snapshots[group], own)
     split = {"timestamp": plan.timestamp, "label": plan.label, "holdout_days": str(plan.holdout_days)}
     if plan.history_days is not None:
         split["history_days"] = str(plan.history_days)
     manifest = TrainingSetManifest(
         name=plan.name,
         semantics=Semantics(as_of="known_at", cutoff=iso(as_of)),
-        entities=pin(labels, snapshots[plan.label_group], tag, label_columns),
-        features=tuple(pin(loaded[group], snapshots[group], tag, names) for group, names in plan.features.items()),
+        entities=pin(labels, snapshots[plan.label_group], own, label_columns),
+        features=tuple(pin(loaded[group], snapshots[group], own, names) for group, names in plan.features.items()),
         build=built_by({}),
         output=Output(rows=0, content_hash="", files=(), columns={}),
         split=split,
     )
     return _assembled(by_name, manifest, parts)
+
+
+def _tagged(plan: TrainingSetPlan, loaded: Mapping[str, Table], tag: str) -> dict[str, int]:
+    """Return the snapshot that a tag names in each table."""
+    missing = [table.name()[-1] for table in loaded.values() if tag not in table.metadata.refs]
+    if missing:
+        raise TrainingSetError(f"training set {plan.name}: there is no tag {tag} in {', '.join(missing)}")
+    return {group: table.metadata.refs[tag].snapshot_id for group, table in loaded.items()}
 
 
 def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> TrainingSet:

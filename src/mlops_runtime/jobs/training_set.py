@@ -1,7 +1,8 @@
 """``python -m mlops_runtime.jobs.training_set``: build a training set from the feature tables in Glue.
 
 Writes ``train``, ``holdout`` and ``manifest`` for SageMaker to upload, and the manifest once more under its id, where nothing
-replaces it. The tables are read, and tagged, with the job's own role.
+replaces it. The tables are read with the job's own role; with ``--tag`` their snapshots were tagged before, by a function that
+alone may commit to them, and the role needs no right to write below a table.
 """
 
 import argparse
@@ -41,6 +42,7 @@ def training_set(
     output: str,
     manifests: str,
     s3: Any,
+    tag: str | None = None,
 ) -> TrainingSetManifest:
     """Build the training set, write its files, and return its manifest.
 
@@ -53,8 +55,9 @@ def training_set(
         output: The S3 prefix that SageMaker uploads them to.
         manifests: The S3 prefix (or folder) of all manifests.
         s3: A boto3 client.
+        tag: What names the snapshots to read. Default: the current ones are tagged here.
     """
-    built = client.split_training_set(plan, as_of=as_of, tables=tables)
+    built = client.split_training_set(plan, as_of=as_of, tables=tables, tag=tag)
     for path, content in built.files.items():
         split, _, name = path.partition("/")
         folder = opt_ml.processing_output(split)
@@ -87,6 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--output", required=True, help="s3 prefix that SageMaker uploads the splits to")
     parser.add_argument("--manifests", required=True, help="s3 prefix of all manifests")
+    parser.add_argument("--tag", help="what names the snapshots to read; without it the current ones are tagged here")
     lineage_arguments(parser)
     options = parser.parse_args(arguments)
     started = datetime.now(UTC)
@@ -116,6 +120,7 @@ def main(arguments: Sequence[str]) -> int:
             output=options.output,
             manifests=options.manifests,
             s3=s3,
+            tag=options.tag,
         )
     except (JobError, ContractError, FeatureTableError, TrainingSetError, PlanError) as error:
         sys.stderr.write(f"mlops training set: {error}\n")

@@ -1,0 +1,170 @@
+"""Tags that keep the snapshots a training set reads, written without reading a row and without pyiceberg.
+
+A tag is a reference in a table's metadata file; retention keeps what a tag names. Writing one is a commit: a new metadata file, and
+the catalog's pointer from the old one to it, refused if another commit came first. Who may do that may as well point a table at
+other data, so it is the right of one function, not of jobs that run a model team's image.
+
+See: https://iceberg.apache.org/spec/#snapshot-retention-policy and https://iceberg.apache.org/spec/#table-metadata-fields
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.freshness import read_metadata, read_metadata_file
+
+if TYPE_CHECKING:
+    from mypy_boto3_glue import GlueClient
+    from mypy_boto3_s3 import S3Client
+
+COMMIT_ATTEMPTS = 8
+_PREVIOUS = "write.metadata.previous-versions-max"
+_VERSION = re.compile(r"_v\d+$")
+# what UpdateTable takes of what GetTable gives (botocore: glue 2017-03-31 TableInput)
+_INPUT = (
+    "Name", "Description", "Owner", "LastAccessTime", "LastAnalyzedTime", "Retention", "StorageDescriptor", "PartitionKeys",
+    "ViewOriginalText", "ViewExpandedText", "TableType", "Parameters", "TargetTable",
+)  # fmt: skip
+
+
+class SnapshotTagError(ValueError):
+    """The snapshots could not be tagged."""
+
+
+def training_set_tag(plan: TrainingSetPlan, as_of: datetime, read: Mapping[str, int]) -> str:
+    """Return the tag of a training set: the same plan of the same snapshots has the same one.
+
+    Args:
+        plan: Labels, features and split.
+        as_of: Nothing that became known later is used.
+        read: The snapshot of each table, by its name.
+    """
+    return f"ts-{content_hash({'plan': plan, 'as_of': as_of.astimezone(UTC), 'read': dict(read)})[:16]}"
+
+
+def tables_of(plan: TrainingSetPlan, tables: Sequence[str]) -> tuple[str, ...]:
+    """Return the tables of a plan, whose groups are named by their tables, or by their names alone.
+
+    Args:
+        plan: The plan.
+        tables: Names of the tables that there are.
+
+    Example:
+        >>> plan = TrainingSetPlan(
+        ...     name="n", label_group="sales", timestamp="t", label="l", features={"stock_v2": ("x",)}, holdout_days=1
+        ... )
+        >>> tables_of(plan, ["sales_v1", "stock_v1", "stock_v2"])
+        ('sales_v1', 'stock_v2')
+    """
+    groups = {plan.label_group, *plan.features}
+    return tuple(name for name in tables if name in groups or _VERSION.sub("", name) in groups)
+
+
+def with_tag(metadata: Mapping[str, Any], location: str, snapshot: int, tag: str, *, now: datetime) -> dict[str, Any]:
+    """Return a table's metadata with one reference more.
+
+    Args:
+        metadata: The newest metadata.
+        location: Where its file lies, for the log of metadata files.
+        snapshot: The snapshot.
+        tag: Its tag.
+        now: The time of the commit.
+
+    Raises:
+        SnapshotTagError: If the table has no such snapshot any more, or the tag names another one.
+    """
+    known = {each["snapshot-id"] for each in metadata.get("snapshots") or ()}
+    if snapshot not in known:
+        raise SnapshotTagError(f"the table has no snapshot {snapshot} any more: it was expired before it was tagged")
+    refs = metadata.get("refs") or {}
+    if refs.get(tag, {"snapshot-id": snapshot})["snapshot-id"] != snapshot:
+        raise SnapshotTagError(f"tag {tag} names snapshot {refs[tag]['snapshot-id']}, not {snapshot}")
+    properties = metadata.get("properties") or {}
+    log = [
+        *(metadata.get("metadata-log") or ()),
+        {"timestamp-ms": metadata["last-updated-ms"], "metadata-file": location},
+    ]
+    return {
+        **metadata,
+        "refs": {**refs, tag: {"snapshot-id": snapshot, "type": "tag"}},
+        "last-updated-ms": max(int(now.timestamp() * 1000), metadata["last-updated-ms"]),
+        "metadata-log": log[-max(1, int(properties.get(_PREVIOUS, 100))) :],
+    }
+
+
+class SnapshotTags:
+    """Tags on tables of a Glue database.
+
+    Args:
+        glue: Client; the catalog.
+        s3: Client; metadata files.
+        database: Name of the database.
+    """
+
+    def __init__(self, *, glue: "GlueClient", s3: "S3Client", database: str) -> None:
+        self._glue, self._s3, self._database = glue, s3, database
+
+    def pin(self, plan: TrainingSetPlan, tables: Sequence[str], *, as_of: datetime, now: datetime) -> str:
+        """Tag the current snapshots of a plan's tables, and return their tag: from now on retention keeps them.
+
+        Args:
+            plan: Labels, features and split.
+            tables: Names of the plan's tables.
+            as_of: Nothing that became known later is used.
+            now: The time.
+
+        Raises:
+            SnapshotTagError: If a table holds no rows yet, or its commits were overtaken again and again.
+        """
+        found = {table: read_metadata(self._database, table, self._glue, self._s3) for table in tables}
+        read = {table: metadata.get("current-snapshot-id") for table, metadata in found.items()}
+        empty = [table for table, snapshot in read.items() if snapshot in (None, -1)]
+        if empty or not read:
+            raise SnapshotTagError(
+                f"tables that hold no rows yet cannot be read: {', '.join(empty) or 'none is named'}"
+            )
+        snapshots = {table: int(str(snapshot)) for table, snapshot in read.items()}
+        tag = training_set_tag(plan, as_of, snapshots)
+        for table, snapshot in snapshots.items():
+            self._commit(table, snapshot, tag, now)
+        return tag
+
+    def _commit(self, table: str, snapshot: int, tag: str, now: datetime) -> None:
+        for _ in range(COMMIT_ATTEMPTS):
+            entry: Any = self._glue.get_table(DatabaseName=self._database, Name=table)["Table"]
+            old = entry["Parameters"]["metadata_location"]
+            metadata = read_metadata_file(old, self._s3)
+            if tag in (metadata.get("refs") or {}):
+                with_tag(metadata, old, snapshot, tag, now=now)
+                return
+            new = _next(old)
+            bucket, _, key = new.removeprefix("s3://").partition("/")
+            body = json.dumps(with_tag(metadata, old, snapshot, tag, now=now), separators=(",", ":")).encode()
+            self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+            given = {name: entry[name] for name in _INPUT if entry.get(name) not in (None, "")}
+            given["Parameters"] = entry["Parameters"] | {"metadata_location": new, "previous_metadata_location": old}
+            try:
+                # https://iceberg.apache.org/docs/latest/aws/#optimistic-locking
+                self._glue.update_table(
+                    DatabaseName=self._database, TableInput=given, SkipArchive=True, VersionId=entry["VersionId"]
+                )
+            except self._glue.exceptions.ConcurrentModificationException:
+                continue
+            return
+        raise SnapshotTagError(f"{COMMIT_ATTEMPTS} commits to table {table} were overtaken by others; ask again")
+
+
+def _next(location: str) -> str:
+    """Name the next metadata file, as Iceberg's own writers do."""
+    folder, _, name = location.rpartition("/")
+    number = name.partition("-")[0]
+    if not number.isdigit():
+        raise SnapshotTagError(
+            f"metadata file {location} has no number in its name; expected 00000-<uuid>.metadata.json"
+        )
+    return f"{folder}/{int(number) + 1:05d}-{uuid.uuid4()}.metadata.json"
