@@ -52,6 +52,7 @@ def machine_of(*, is_automatic: bool) -> Mapping[str, Any]:
                 ),
                 database="demand_features",
                 tables=("weekly_demand_v1",),
+                tags_arn="arn:aws:lambda:us-east-1:123456789012:function:tags",
                 manifests="s3://manifests/manifests",
                 catalog="arn:aws:glue:us-east-1:123456789012",
                 lineage="s3://manifests/lineage",
@@ -97,6 +98,7 @@ class Retrain:
         self.verdict, self.may_approve = verdict, may_approve
         self.machine = machine_of(is_automatic=is_automatic)
         account.functions["gate"] = self._gate
+        account.functions["tags"] = lambda *_: {"tag": "ts-0123456789abcdef"}
 
     def run(self, *faults: Fault, machine: Mapping[str, Any] | None = None, chance: Any = None) -> Run:
         """Run one execution under faults."""

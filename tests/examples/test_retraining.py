@@ -504,7 +504,7 @@ def test_no_job_can_write_what_is_registered(sample: Sample) -> None:
 
 
 def test_no_training_set_role_writes_over_tables_or_manifests(sample: Sample) -> None:
-    """Manifests are written once; of tables neither data files nor the lists of them can be written."""
+    """Manifests are written once; tables cannot be committed to, and nothing below them can be written."""
     manifests = next(b["Name"] for b in sample.loop.s3.list_buckets()["Buckets"] if "manifests" in b["Name"])
     glue, database = sample.cloud.client("glue"), f"{UNIT.replace('-', '_')}_features"
     (table, *_) = glue.get_tables(DatabaseName=database)["TableList"]
@@ -513,11 +513,16 @@ def test_no_training_set_role_writes_over_tables_or_manifests(sample: Sample) ->
         role["RoleName"] for page in _roles(sample) for role in page["Roles"] if "TrainingSetRole" in role["RoleName"]
     ]
     manifest = f"arn:aws:s3:::{manifests}/manifests/a.json"
+    start = f"arn:aws:glue:us-east-1:000000000000:table/{database}"
+    tables = [f"{start}/{each['Name']}" for each in glue.get_tables(DatabaseName=database)["TableList"]]
     assert setters
+    assert tables
     for name in setters:
         assert not _may(sample, name, "s3:PutObject", manifest), name
         assert _may(sample, name, "s3:PutObject", manifest, once=True), name
-        for file in ("data/a.parquet", "metadata/a.avro", "metadata/snap-1.avro"):
+        for arn in tables:
+            assert not _may(sample, name, "glue:UpdateTable", arn), (name, arn)
+        for file in ("data/a.parquet", "metadata/a.avro", "metadata/snap-1.avro", "metadata/00001-a.metadata.json"):
             assert not _may(sample, name, "s3:PutObject", f"arn:aws:s3:::{folder}/{file}"), (name, file)
             assert not _may(sample, name, "s3:PutObject", f"arn:aws:s3:::{folder}/{file}", once=True), (name, file)
 

@@ -97,10 +97,26 @@ class TableAccess:
             key_statement(self.key, services=["s3"]),
         ]
 
-    def build(self, *, sets: s3.IBucket, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
+    def tag(self) -> list[iam.PolicyStatement]:
+        """Tag the tables' snapshots: read metadata, write new metadata files and never over others, commit. No row is read.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        """
+        metadata = self.objects("metadata/*.metadata.json")
+        return [
+            iam.PolicyStatement(actions=["glue:GetTable", "glue:UpdateTable"], resources=self.catalog_arns()),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=metadata),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"], resources=metadata, conditions={"Null": {"s3:if-none-match": "false"}}
+            ),
+            key_statement(self.key, services=["s3"]),
+        ]
+
+    def build(self, *, sets: s3.IBucket, manifests: s3.IBucket, is_tagged: bool = False) -> list[iam.PolicyStatement]:
         """Read the tables, tag their snapshots, write sets; write entities, manifests and lineage once and never over others.
 
-        A tag is a metadata file of its own: neither a table's data files nor its manifests can be written.
+        A tag is a metadata file of its own: neither a table's data files nor its manifests can be written. Where another tags
+        (``is_tagged``), nothing below a table can be.
         """
         once = [
             *(manifests.arn_for_objects(f"{folder}/*") for folder in ("lineage", "manifests")),
@@ -109,11 +125,12 @@ class TableAccess:
         built = sets.arn_for_objects(
             "sets/*"
         )  # a processing job's outputs, which SageMaker uploads without a condition
+        tags = [] if is_tagged else self.objects("metadata/*.metadata.json")
         return [
-            self.catalog(update=True),
+            self.catalog(update=not is_tagged),
             *self.listing(sets, manifests),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *once, built]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects("metadata/*.metadata.json"), built]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*tags, built]),
             # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
             iam.PolicyStatement(
                 actions=["s3:PutObject"], resources=once, conditions={"Null": {"s3:if-none-match": "false"}}

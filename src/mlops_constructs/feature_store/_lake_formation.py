@@ -27,6 +27,7 @@ DESCRIBE = ("DESCRIBE",)
 READ = ("DESCRIBE", "SELECT")
 WRITE = ("ALTER", "DESCRIBE", "INSERT", "SELECT")
 BUILD = ("ALTER", "DESCRIBE", "SELECT")
+TAG = ("ALTER", "DESCRIBE")
 # https://docs.aws.amazon.com/glue/latest/dg/optimization-prerequisites.html
 MAINTAIN = ("ALTER", "DELETE", "DESCRIBE", "INSERT", "SELECT")
 _LOCATION_REASON = (

@@ -10,7 +10,7 @@ from aws_cdk import aws_s3 as s3
 from mlops_constructs._errors import ValidationError
 from mlops_constructs.feature_store._base import FeatureStoreBase
 from mlops_constructs.feature_store._grants import grant_all
-from mlops_constructs.feature_store._lake_formation import BUILD, DESCRIBE, MAINTAIN, READ, WRITE
+from mlops_constructs.feature_store._lake_formation import BUILD, DESCRIBE, MAINTAIN, READ, TAG, WRITE
 from mlops_constructs.feature_store._online import (
     forget_online_statements,
     publish_online_statements,
@@ -19,7 +19,7 @@ from mlops_constructs.feature_store._online import (
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_runtime.features.group import FeatureGroup
 
-_PERMISSIONS = {"build": BUILD, "describe": DESCRIBE, "erase": MAINTAIN, "read": READ, "write": WRITE}
+_PERMISSIONS = {"build": BUILD, "describe": DESCRIBE, "erase": MAINTAIN, "read": READ, "tag": TAG, "write": WRITE}
 
 
 class OwnedFeatureStore(FeatureStoreBase):
@@ -42,9 +42,18 @@ class OwnedFeatureStore(FeatureStoreBase):
         """
         return self._tables(groups).write()
 
-    def build_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to build training sets: read tables, tag their snapshots, write sets and manifests."""
-        return self._tables(None).build(sets=self._training_sets, manifests=self._manifests)
+    def build_statements(self, *, is_tagged: bool = False) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to build training sets: read tables, tag their snapshots, write sets and manifests.
+
+        Args:
+            is_tagged: Whether another role tags the snapshots: then nothing below a table can be written, and no table changed.
+                Default: the role tags them itself.
+        """
+        return self._tables(None).build(sets=self._training_sets, manifests=self._manifests, is_tagged=is_tagged)
+
+    def tag_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to tag snapshots: metadata and commits of tables, no row."""
+        return self._tables(None).tag()
 
     def snapshot_statements(self, group: FeatureGroup) -> list[iam.PolicyStatement]:
         """Return what a role of ours needs to read a table's metadata: its snapshots and their summaries, no row.
@@ -61,7 +70,7 @@ class OwnedFeatureStore(FeatureStoreBase):
         self,
         role: iam.IRole,
         *,
-        to: Literal["build", "describe", "erase", "read", "write"],
+        to: Literal["build", "describe", "erase", "read", "tag", "write"],
         groups: Sequence[FeatureGroup] | None = None,
     ) -> None:
         """Let a role of ours, which has the store's statements already, past Lake Formation too; under IAM there is nothing to do.
@@ -90,7 +99,10 @@ class OwnedFeatureStore(FeatureStoreBase):
         return grant_all(grantee, self.write_statements(groups=groups), scope=self)
 
     def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody build training sets, which read whole tables.
+        """Let somebody build training sets, which read whole tables, and tag what they read.
+
+        A tag is a commit, so that a person with this grant could also point a table at other data; jobs of ours do not get it, a
+        function tags for them.
 
         Args:
             grantee: Who; under Lake Formation a role or a user.
@@ -158,7 +170,7 @@ class OwnedFeatureStore(FeatureStoreBase):
     def _permit(
         self,
         grantee: iam.IGrantable,
-        to: Literal["build", "describe", "erase", "read", "write"],
+        to: Literal["build", "describe", "erase", "read", "tag", "write"],
         groups: Sequence[FeatureGroup] | None,
     ) -> None:
         tables = self._tables(groups).tables

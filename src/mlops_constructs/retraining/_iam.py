@@ -60,12 +60,12 @@ class RetrainingAccess:
         image, roles = self.training.image, {}
         if self.source.store is not None and self.source.plan is not None:
             lineage = lineage_statements(self.scope, self.source.plan.name)
-            statements = [*self.source.store.build_statements(), *lineage]
+            statements = [*self.source.store.build_statements(is_tagged=True), *lineage]
             what = "builds training sets"
             roles["set"] = self._role(
                 "TrainingSetRole", what, "Processing", image, statements, reason=_SET_REASON, job="set"
             )
-            self.source.store.admit(roles["set"], to="build")
+            self.source.store.admit(roles["set"], to="read")
         if self.processing is not None and processing_code is not None:
             statements = [
                 _objects("s3:GetObject", self._splits("train"), _object_of(processing_code)),
@@ -261,6 +261,17 @@ class RetrainingAccess:
             _list(self.business_unit.artifacts.bucket_arn, reports),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
         ]
+
+    def tag_statements(self) -> list[iam.PolicyStatement]:
+        """Tag the snapshots of the training set's tables for the job, which may not."""
+        store = self.source.store
+        return [] if store is None else store.tag_statements()
+
+    def admit_to_tags(self, function: lambda_.Function) -> None:
+        """Let the function past Lake Formation to the tables' metadata, and to Glue where the network is the unit's own."""
+        if self.source.store is not None and function.role is not None:
+            self.business_unit.reach(("glue",))
+            self.source.store.admit(function.role, to="tag")
 
     def label_statements(self) -> list[iam.PolicyStatement]:
         """Read what the label group's table says of its snapshots, no row of it."""

@@ -48,7 +48,7 @@ class JobEnvironment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePlan:
-    """What the training-set job reads, where it keeps manifests and tells lineage; values may be tokens.
+    """What the training-set job reads, what tags it before, where it keeps manifests and tells lineage; values may be tokens.
 
     ``catalog`` is the ARN of the Glue catalog without its resource, ``lineage`` the prefix of the outbox of OpenLineage's events,
     ``namespace`` that of the job in them.
@@ -57,6 +57,7 @@ class FeaturePlan:
     plan: TrainingSetPlan
     database: str
     tables: tuple[str, ...]
+    tags_arn: str
     manifests: str
     catalog: str
     lineage: str
@@ -76,11 +77,14 @@ class ProcessingPlan:
 
 
 def training_set_job(jobs: JobEnvironment, features: FeaturePlan) -> dict[str, object]:
-    """Return the arguments of CreateProcessingJob for the training set; it reads Glue and S3 itself, so it has a network."""
+    """Return the arguments of CreateProcessingJob for the training set; it reads Glue and S3 itself, so it has a network.
+
+    What it reads is tagged before, so that retention keeps it and the job need not commit to a table.
+    """
     outputs = {split: _split(jobs, split) for split in SPLITS}
     arguments = ["--plan", *split_argument(canonical_json(features.plan).decode())]
     arguments += ["--as-of", "{% $request.as_of %}", "--database", features.database, "--tables", *features.tables]
-    arguments += ["--output", f"{{% {jobs.training_set} %}}"]
+    arguments += ["--tag", "{% $tag %}", "--output", f"{{% {jobs.training_set} %}}"]
     arguments += ["--manifests", features.manifests, "--catalog", features.catalog]
     arguments += ["--lineage", features.lineage, "--namespace", features.namespace]
     return _processing(jobs, "set", "training_set", arguments, inputs={}, outputs=outputs, is_isolated=False)

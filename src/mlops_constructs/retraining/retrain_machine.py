@@ -103,7 +103,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             "dynamodb:getItem",
             {"TableName": plan.rollout_table, "Key": {"endpoint": {"S": plan.endpoint_name}}, "ConsistentRead": True},
             partition=partition,
-            next_state="TrainingSet" if plan.features is not None else _after_training_set(plan),
+            next_state="TagSnapshots" if plan.features is not None else _after_training_set(plan),
             catch="Caught",
             assign={
                 "champion": "{% $exists($states.result.Item.live.S) ? $parse($states.result.Item.live.S) : null %}"
@@ -190,6 +190,16 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
 
     states: dict[str, State] = {}
     if plan.features is not None:
+        # before anything is read, and by a function: a tag is a commit, and who commits may rewrite a table
+        states["TagSnapshots"] = invoke(
+            plan.features.tags_arn,
+            {"as_of": "{% $request.as_of %}"},
+            partition=partition,
+            next_state="TrainingSet",
+            catch="Caught",
+            assign={"tag": "{% $states.result.Payload.tag %}"},
+            timeout=150,
+        )
         # the job leaves the id as its exit message
         # https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
         identity = "{% $exists($states.result.ExitMessage) ? $states.result.ExitMessage : '' %}"

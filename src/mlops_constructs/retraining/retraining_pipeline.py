@@ -43,9 +43,14 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import PipelineEntry
 from mlops_runtime.contracts.events import DetailType, event_source, request_source
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, TrainingSetPlan
+from mlops_runtime.features.snapshot_tags import tables_of
 
 # job names have 63 characters: the pipeline's name, 24 of the execution's, "-train" and a dash
 MAXIMUM_PIPELINE_NAME = 32
+_TAGS_REASON = (
+    "a commit is a new metadata file of a table, and Glue asks for catalog and database beside it; "
+    "rejected: the job's own right to commit, with which it could rewrite the table"
+)
 _NETWORKED_REASON = (
     "the job plans over the catalogue and reads tables by itself, in the unit's network without a way to the internet; rejected: "
     "isolation, in which SageMaker would have to copy every table of the store before it"
@@ -135,6 +140,7 @@ class RetrainingPipeline(Construct):
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
         gate_function = self._define_gate(gate)
+        tags_function = self._define_tags(source)
         code = s3_assets.Asset(self, "Code", path=str(training.source), exclude=["**/__pycache__"])
         step_code = (
             None
@@ -151,7 +157,7 @@ class RetrainingPipeline(Construct):
             unit_name=business_unit.name,
             endpoint_name=endpoint.endpoint_name,
             jobs=jobs,
-            features=self._render_features(source),
+            features=None if tags_function is None else self._render_features(source, tags_function),
             processing=self._render_processing(processing, step_code),
             evaluation=_with_timestamp(evaluation, source),
             script=training.script,
@@ -175,7 +181,11 @@ class RetrainingPipeline(Construct):
             business_unit=business_unit,
             definition=retrain_machine(plan, partition=cdk.Aws.PARTITION),
             statements=self._access.machine(
-                functions=[plan.gate_arn, plan.record_arn],
+                functions=[
+                    plan.gate_arn,
+                    plan.record_arn,
+                    *([] if plan.features is None else [plan.features.tags_arn]),
+                ],
                 rollout_table=endpoint.rollout.table,
                 table=self._table,
             ),
@@ -343,6 +353,27 @@ class RetrainingPipeline(Construct):
             wildcard_reason=WILDCARD_REASON,
         )
 
+    def _define_tags(self, source: TrainingSetSource) -> lambda_.Function | None:
+        if source.plan is None or source.store is None:
+            return None
+        function = define_function(
+            self,
+            "Tags",
+            business_unit=self._unit,
+            folder="snapshot_tags",
+            description=f"Tags what training sets of {self._pipeline} read",
+            environment={
+                "DATABASE": source.store.database_name,
+                "TABLES": ",".join(tables_of(source.plan, source.store.table_names)),
+            },
+            files={"plan.json": canonical_json(source.plan).decode()},
+            statements=self._access.tag_statements(),
+            timeout=cdk.Duration.minutes(2),
+            wildcard_reason=_TAGS_REASON,
+        )
+        self._access.admit_to_tags(function)
+        return function
+
     def _render_jobs(
         self, name: str, training: TrainingJob, source: TrainingSetSource, roles: Mapping[str, str]
     ) -> JobEnvironment:
@@ -374,7 +405,7 @@ class RetrainingPipeline(Construct):
             has_checkpoints=training.checkpoints,
         )
 
-    def _render_features(self, source: TrainingSetSource) -> FeaturePlan | None:
+    def _render_features(self, source: TrainingSetSource, tags: lambda_.Function) -> FeaturePlan | None:
         if source.plan is None or source.store is None:
             return None
         place = f"s3://{source.store.manifests_bucket.bucket_name}"
@@ -382,6 +413,7 @@ class RetrainingPipeline(Construct):
             plan=source.plan,
             database=source.store.database_name,
             tables=source.store.table_names,
+            tags_arn=tags.function_arn,
             manifests=f"{place}/manifests",
             catalog=cdk.Fn.join(":", ["arn", cdk.Aws.PARTITION, "glue", cdk.Aws.REGION, cdk.Aws.ACCOUNT_ID]),
             lineage=f"{place}/lineage",

@@ -40,6 +40,7 @@ PLAN = RetrainPlan(
         plan=TRAINING_SET,
         database="demand_features",
         tables=("weekly_demand_v1", "demand_history_v1"),
+        tags_arn=f"{FUNCTION}tags",
         manifests="s3://sets/manifests",
         catalog="arn:aws:glue:us-east-1:123456789012",
         lineage="s3://sets/lineage",
@@ -141,6 +142,8 @@ def aws(
                 return {"ModelArtifacts": {"S3ModelArtifacts": uri}, "InputDataConfig": arguments["InputDataConfig"]}
             case "sagemaker:createProcessingJob.sync" if arguments["ProcessingJobName"].endswith("-set"):
                 return {"ExitMessage": GATE["training_set_id"]}
+            case "lambda:invoke" if "as_of" in arguments["Payload"]:
+                return {"Payload": {"tag": "ts-0123456789abcdef"}}
             case "lambda:invoke" if "trained_uri" in arguments["Payload"]:
                 return {"Payload": {"artifact_uri": KEPT}}
             case "lambda:invoke":
@@ -234,11 +237,23 @@ def test_the_request_is_what_the_guard_accepted(run_machine: Any):
         assert forged not in json.dumps(run.calls)
 
 
+def test_what_a_training_set_reads_is_tagged_before_its_job_starts(run_machine: Any):
+    """The job is given the tag that a function wrote as of the request's time, and reads what it names."""
+    run = run_machine(MACHINE, FORGED, aws())
+    called = [name for name, _ in run.calls]
+    asked = next(arguments for name, arguments in run.calls if name == "lambda:invoke")
+    job = next(arguments for name, arguments in run.calls if name == "sagemaker:createProcessingJob.sync")
+    assert called.index("lambda:invoke") < called.index("sagemaker:createProcessingJob.sync")
+    assert (asked["FunctionName"], asked["Payload"]) == (f"{FUNCTION}tags", {"as_of": REQUEST["as_of"]})
+    arguments = job["AppSpecification"]["ContainerArguments"]
+    assert arguments[arguments.index("--tag") + 1] == "ts-0123456789abcdef"
+
+
 def test_what_was_trained_is_kept_before_anybody_looks_at_it(run_machine: Any):
     """Evaluation, gate and registry know only the copy that no training can write."""
     run = run_machine(MACHINE, FORGED, aws(champion="s3://artifacts/old/model.tar.gz"))
     trained = run.arguments("sagemaker:createTrainingJob.sync")["OutputDataConfig"]["S3OutputPath"]
-    calls = [each["Payload"] for name, each in run.calls if name == "lambda:invoke"]
+    _, *calls = [each["Payload"] for name, each in run.calls if name == "lambda:invoke"]
     assert trained == f"s3://artifacts/training/{NAME}"
     assert calls[0]["trained_uri"].startswith(trained)
     assert calls[1] | {"image": JOBS.image_uri, "artifact_uri": KEPT} == calls[1]

@@ -113,6 +113,26 @@ def test_guard_and_gate_know_whether_automation_rests(demand: Any):
     assert (gate["UNIT"], "FREEZE" in gate, "AUTOMATION_TABLE" in gate) == ("demand", True, True)
 
 
+def test_a_function_tags_and_the_job_cannot_commit(demand: Any):
+    """The one role of retraining that changes a table's entry reads no row and writes over no file; the job writes below none."""
+    job, tags = (demand.statements(f"Retraining{name}Role") for name in ("TrainingSet", "Tags"))
+    assert not {action for action in actions(job) if action.startswith("glue:Update")}
+    written = [json.dumps(s["Resource"]) for s in job if "s3:PutObject" in actions([s])]
+    assert not any("FeaturesData" in arns for arns in written)
+    assert {action for action in actions(tags) if action.startswith(("glue:", "s3:"))} == {
+        "glue:GetTable",
+        "glue:UpdateTable",
+        "s3:GetObject",
+        "s3:PutObject",
+    }
+    for statement in (s for s in tags if actions([s]) & {"s3:GetObject", "s3:PutObject"}):
+        assert json.dumps(statement["Resource"]).endswith('/metadata/*.metadata.json"]]}')
+    (put,) = (s for s in tags if "s3:PutObject" in actions([s]))
+    assert put["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+    others = ("TrainingRole", "EvaluationRole", "RetrainRole", "GateRole")
+    assert not any("glue:UpdateTable" in actions(demand.statements(f"Retraining{role}")) for role in others)
+
+
 def _image() -> ModelImage:
     return ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
 
