@@ -2,7 +2,6 @@
 
 import logging
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import boto3
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.snapshot_tags import SnapshotTags
+from mlops_runtime.features.snapshot_tags import SnapshotTags, time_of
 
 logging.getLogger().setLevel(logging.INFO)
 
@@ -20,9 +19,6 @@ TABLES = os.environ["TABLES"].split(",")
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, str]:
-    """Return the tag of the plan's tables for ``{"as_of": ISO}``."""
+    """Return the tag of the plan's tables for ``{"as_of": ISO, "now": ISO}``."""
     del context
-    as_of = datetime.fromisoformat(event["as_of"])
-    as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of
-    # commits to a table have the time of those who make them
-    return {"tag": TAGS.pin(PLAN, TABLES, as_of=as_of, now=datetime.now(UTC))}
+    return {"tag": TAGS.pin(PLAN, TABLES, as_of=time_of(event["as_of"]), now=time_of(event["now"]))}

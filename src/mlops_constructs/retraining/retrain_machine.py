@@ -193,7 +193,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         # before anything is read, and by a function: a tag is a commit, and who commits may rewrite a table
         states["TagSnapshots"] = invoke(
             plan.features.tags_arn,
-            {"as_of": "{% $request.as_of %}"},
+            {"as_of": "{% $request.as_of %}", "now": NOW},
             partition=partition,
             next_state="TrainingSet",
             catch="Caught",

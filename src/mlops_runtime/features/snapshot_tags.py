@@ -65,6 +65,17 @@ def tables_of(plan: TrainingSetPlan, tables: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in tables if name in groups or _VERSION.sub("", name) in groups)
 
 
+def time_of(text: str) -> datetime:
+    """Return a time as a machine passes it; one without a zone is in UTC, as for the job.
+
+    Example:
+        >>> time_of("2017-08-01T09:00:00").isoformat(), time_of("2017-08-01T09:00:00.000Z").isoformat()
+        ('2017-08-01T09:00:00+00:00', '2017-08-01T09:00:00+00:00')
+    """
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
 def with_tag(metadata: Mapping[str, Any], location: str, snapshot: int, tag: str, *, now: datetime) -> dict[str, Any]:
     """Return a table's metadata with one reference more.
 
@@ -146,7 +157,7 @@ class SnapshotTags:
             bucket, _, key = new.removeprefix("s3://").partition("/")
             body = json.dumps(with_tag(metadata, old, snapshot, tag, now=now), separators=(",", ":")).encode()
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
-            given = {name: entry[name] for name in _INPUT if entry.get(name) not in (None, "")}
+            given: Any = {name: entry[name] for name in _INPUT if entry.get(name) not in (None, "")}
             given["Parameters"] = entry["Parameters"] | {"metadata_location": new, "previous_metadata_location": old}
             try:
                 # https://iceberg.apache.org/docs/latest/aws/#optimistic-locking

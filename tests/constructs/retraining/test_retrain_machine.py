@@ -244,7 +244,7 @@ def test_what_a_training_set_reads_is_tagged_before_its_job_starts(run_machine: 
     asked = next(arguments for name, arguments in run.calls if name == "lambda:invoke")
     job = next(arguments for name, arguments in run.calls if name == "sagemaker:createProcessingJob.sync")
     assert called.index("lambda:invoke") < called.index("sagemaker:createProcessingJob.sync")
-    assert (asked["FunctionName"], asked["Payload"]) == (f"{FUNCTION}tags", {"as_of": REQUEST["as_of"]})
+    assert (asked["FunctionName"], asked["Payload"]["as_of"]) == (f"{FUNCTION}tags", REQUEST["as_of"])
     arguments = job["AppSpecification"]["ContainerArguments"]
     assert arguments[arguments.index("--tag") + 1] == "ts-0123456789abcdef"
 
