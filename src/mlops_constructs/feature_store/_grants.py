@@ -127,7 +127,10 @@ class TableAccess:
         )  # a processing job's outputs, which SageMaker uploads without a condition
         tags = [] if is_tagged else self.objects("metadata/*.metadata.json")
         return [
-            self.catalog(update=not is_tagged),
+            # a job is told the names of its tables
+            iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns())
+            if is_tagged
+            else self.catalog(update=True),
             # a commit looks whether its metadata file is there
             *([] if is_tagged else self.listing(sets, manifests)),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *once, built]),
