@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import aws_cdk as cdk
 import jsii
@@ -12,6 +13,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
+from aws_cdk.interfaces import aws_events as events_interfaces
 
 from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._function import define_function
@@ -58,16 +60,78 @@ def deliver(rule: events.Rule, queue: sqs.IQueue, *, dead_letters: sqs.IQueue) -
         dead_letters: The queue of what cannot be delivered.
     """
     named = sqs.Queue.from_queue_arn(rule, "Queue", queue.queue_arn)  # has no policy that the target could add to
-    rule.add_target(targets.SqsQueue(named, dead_letter_queue=dead_letters))
-    queue.add_to_resource_policy(
-        iam.PolicyStatement(
-            actions=["sqs:SendMessage"],
-            principals=[
-                iam.ServicePrincipal("events.amazonaws.com", conditions={"ArnEquals": {"aws:SourceArn": rule.rule_arn}})
-            ],
-            resources=[queue.queue_arn],
+    add_target(rule, targets.SqsQueue(named), dead_letters=dead_letters)
+    _admit(queue, rule)
+
+
+def add_target(rule: events.Rule, target: events.IRuleTarget, *, dead_letters: sqs.IQueue) -> None:
+    """Give a rule a target; what cannot be delivered goes to the dead letters.
+
+    Their policy has one statement for all rules. CDK's targets add one a rule, each with a condition; a policy may have ten.
+
+    See: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
+
+    Args:
+        rule: The rule.
+        target: The target, without dead letters of its own.
+        dead_letters: The queue of what cannot be delivered.
+    """
+    rule.add_target(_Delivery(target, dead_letters))
+    _admit(dead_letters, rule)
+
+
+def _admit(queue: sqs.IQueue, rule: events.Rule) -> None:
+    known = queue.node.try_find_child("Rules")
+    admitted = known if isinstance(known, _AdmittedRules) else _AdmittedRules(queue)
+    admitted.add(rule.rule_arn)
+
+
+@jsii.implements(cdk.IStableListProducer)
+class _Arns:
+    """ARNs that are added until the template is rendered."""
+
+    def __init__(self) -> None:
+        self.values: list[str] = []
+
+    def produce(self) -> list[str]:
+        return self.values
+
+
+class _AdmittedRules(Construct):
+    """The rules that may put events on a queue, in one statement of its policy."""
+
+    def __init__(self, queue: sqs.IQueue) -> None:
+        super().__init__(cast("Construct", queue), "Rules")
+        self._arns = _Arns()
+        rules = {"ArnEquals": {"aws:SourceArn": cdk.Lazy.list(self._arns)}}
+        queue.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["sqs:SendMessage"],
+                principals=[iam.ServicePrincipal("events.amazonaws.com", conditions=rules)],
+                resources=[queue.queue_arn],
+            )
         )
-    )
+
+    def add(self, arn: str) -> None:
+        """Admit a rule, once."""
+        if arn not in self._arns.values:
+            self._arns.values.append(arn)
+
+
+@jsii.implements(events.IRuleTarget)
+class _Delivery:
+    """A target with dead letters whose policy is not the target's to write."""
+
+    def __init__(self, target: events.IRuleTarget, dead_letters: sqs.IQueue) -> None:
+        self._target, self._dead_letters = target, dead_letters
+
+    def bind(self, rule: events_interfaces.IRuleRef, id: str | None = None) -> events.RuleTargetConfig:
+        """Return what the target returns, with the dead letters."""
+        config = self._target.bind(rule, id)
+        letters = events.CfnRule.DeadLetterConfigProperty(arn=self._dead_letters.queue_arn)
+        return events.RuleTargetConfig(
+            arn=config.arn, input=config.input, target_resource=config.target_resource, dead_letter_config=letters
+        )
 
 
 def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> sqs.Queue:

@@ -9,6 +9,7 @@ from aws_cdk.assertions import Match, Template
 
 from mlops_constructs import BusinessUnit
 from mlops_constructs._queue import QueueConsumer, define_queue_consumer
+from mlops_local.queue_policies import beyond_quotas
 
 
 def _consumer(**options: Any) -> tuple[cdk.Stack, QueueConsumer]:
@@ -104,3 +105,21 @@ def test_a_rule_feeds_the_queue() -> None:
         "DeadLetterConfig": {"Arn": stack.resolve(consumer.dead_letter_queue.queue_arn)},
     }
     Template.from_stack(stack).has_resource_properties("AWS::Events::Rule", {"Targets": [Match.object_like(target)]})
+
+
+def test_many_rules_are_one_statement() -> None:
+    """A policy may have ten conditions: twelve rules are twelve ARNs of one, on the queue and on the dead letters."""
+    stack, consumer = _consumer()
+    for number in range(12):
+        consumer.feed(events.Rule(stack, f"Rule{number}", event_pattern=events.EventPattern(source=["mlops"])))
+
+    template = Template.from_stack(stack)
+    for policy in template.find_resources("AWS::SQS::QueuePolicy").values():
+        document = policy["Properties"]["PolicyDocument"]
+        admitted = [s for s in document["Statement"] if "ArnEquals" in s.get("Condition", {})]
+        sources = [s["Condition"]["ArnEquals"]["aws:SourceArn"] for s in admitted]
+        assert beyond_quotas(document) == []
+        assert all(isinstance(source, dict) or len(source) == 12 for source in sources)  # one ARN: the unit's bus
+
+    for rule in template.find_resources("AWS::Events::Rule").values():
+        assert [set(target) for target in rule["Properties"]["Targets"]] == [{"Arn", "DeadLetterConfig", "Id"}]

@@ -7,6 +7,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns as sns
 
 from constructs import Construct
+from mlops_constructs._queue import add_target
 from mlops_constructs._topic import admit_rules
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
@@ -63,14 +64,10 @@ def define_messages(
         ),
     )
     admit_rules(topic)
-    rule.add_target(
-        targets.SnsTopic(
-            # the statement above stands in the topic's policy once, however many rules there are
-            sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn),
-            message=_message(),
-            dead_letter_queue=business_unit.dead_letter_queue,
-        )
-    )
+    # the statement above stands in the topic's policy once, however many rules there are
+    named = sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn)
+    target = targets.SnsTopic(named, message=_message())
+    add_target(rule, target, dead_letters=business_unit.dead_letter_queue)
 
 
 def _message() -> events.RuleTargetInput:

@@ -15,6 +15,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 from mlops_constructs._function import define_function
 from mlops_constructs._iam import key_statement
+from mlops_constructs._queue import add_target
 from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.monitor import metric_namespace
@@ -93,7 +94,7 @@ def define_freshness_function(
         description=f"When the age of the tables of {tables.database} is measured",
         schedule=events.Schedule.rate(every),
     )
-    rule.add_target(targets.LambdaFunction(function, dead_letter_queue=business_unit.dead_letter_queue))
+    add_target(rule, targets.LambdaFunction(function), dead_letters=business_unit.dead_letter_queue)
     return function
 
 

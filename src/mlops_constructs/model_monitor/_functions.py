@@ -11,7 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from mlops_constructs._assets import layer
 from mlops_constructs._function import ARCHITECTURE, define_function
-from mlops_constructs._queue import QueueConsumer, define_queue_consumer
+from mlops_constructs._queue import QueueConsumer, add_target, define_queue_consumer
 from mlops_constructs.model_monitor._access import REASON, MonitorAccess
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -108,7 +108,7 @@ def define_schedule(access: MonitorAccess, function: lambda_.IFunction, *, every
         description=f"When the monitor of {access.endpoint.endpoint_name} decides",
         schedule=_schedule(every),
     )
-    rule.add_target(targets.LambdaFunction(function, dead_letter_queue=access.business_unit.dead_letter_queue))
+    add_target(rule, targets.LambdaFunction(function), dead_letters=access.business_unit.dead_letter_queue)
 
 
 def _schedule(every: cdk.Duration) -> events.Schedule:
