@@ -40,7 +40,15 @@ def resources(template, kind):
 def test_the_app_without_its_context_is_one_line():
     """Run by hand instead of by the CDK's command, it says what is missing and how to give it."""
     root = Path(__file__).resolve().parents[2]
-    result = subprocess.run([sys.executable, "app.py"], cwd=root, capture_output=True, text=True, check=False)
+    own_node = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # jsii warns of an older one
+    result = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=root,
+        env={**os.environ, **own_node},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert (result.returncode, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
