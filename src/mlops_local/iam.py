@@ -132,7 +132,6 @@ def install() -> None:
     _wrap_denials()
     _put_in_variables()
     _keep_root_out_of_service_roles()
-    iam_resource_tags.install()
     journal.open(settings.home / "iam.jsonl")
 
 

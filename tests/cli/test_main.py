@@ -80,7 +80,7 @@ def test_every_documented_command_exists() -> None:
         name = max((known for known in COMMANDS if f"{line} ".startswith(f"{known} ")), key=len, default=None)
         assert name is not None, line
         options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
-        assert set(re.findall(r"--[a-z-]+", line)) <= options, line
+        assert set(re.findall(r"--[a-z0-9-]+", line)) <= options, line
 
 
 def test_every_command_on_units_is_documented() -> None:

@@ -57,7 +57,10 @@ def test_every_function_has_an_asset_that_imports(folder: str) -> None:
         f"assert not [m for m in sys.modules if m.startswith({absent!r})]"
     )
 
-    result = subprocess.run([".venv/bin/python", "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    # without byte code, which would be of the asset for every later test
+    result = subprocess.run(
+        [".venv/bin/python", "-B", "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
 
     assert result.stderr == ""
 

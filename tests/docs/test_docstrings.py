@@ -5,6 +5,7 @@ import doctest
 import importlib
 from pathlib import Path
 
+import boto3
 import pytest
 from tests.docs.given import Given
 
@@ -32,6 +33,7 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):  # clients that call nothing
         monkeypatch.setenv(variable, "none")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # boto3 keeps the first session's keys
     module = importlib.import_module(name)
     examples = [each for each in doctest.DocTestFinder(exclude_empty=True).find(module, name) if each.examples]
     wrong: list[str] = []

@@ -247,7 +247,7 @@ import handler
 print(json.dumps(handler.handler(json.loads(sys.stdin.read()), None)))
 """
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program],
+        [sys.executable, "-B", "-I", "-S", "-c", program],
         input=json.dumps({"Records": records}),
         capture_output=True,
         text=True,

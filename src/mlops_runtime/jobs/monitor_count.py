@@ -5,6 +5,7 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 
 import boto3
@@ -126,7 +127,11 @@ def attempt(counter: ObjectCounter, part: Part) -> Outcome:
     try:
         return counter.count(part)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return _reason(error)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _outcomes(
@@ -139,10 +144,15 @@ def _outcomes(
     # copies of this process, which has no threads: what is imported is shared; connections are their own
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(settings,)) as pool:
-        futures = {pool.submit(_count, part): part for part in todo}
+        futures = {}
+        for part in todo:
+            try:
+                futures[pool.submit(_count, part)] = part
+            except BrokenProcessPool as broken:  # a process may be killed while parts are still handed out
+                yield part, _reason(broken)
         for future in as_completed(list(futures)):
             error = future.exception()  # of the pool: a process that was killed takes all that is left with it
-            yield futures.pop(future), future.result() if error is None else f"{type(error).__name__}: {error}"
+            yield futures.pop(future), future.result() if error is None else _reason(error)
 
 
 _counters: list[ObjectCounter] = []  # what a process of the pool keeps between parts

@@ -36,12 +36,13 @@ def test_a_shell_stays_right_over_a_restart(
     assert again != trusted
     assert again.startswith("# of the company")
     assert again.count("BEGIN CERTIFICATE") == 1
-    sts = boto3.client("sts", endpoint_url="https://sts.us-east-1.amazonaws.com")
+    session = boto3.Session()  # its own: boto3 keeps the first one's keys
+    sts = session.client("sts", endpoint_url="https://sts.us-east-1.amazonaws.com")
     assert sts.get_caller_identity()["Account"] == "000000000000"
-    polly = boto3.client("polly", endpoint_url="https://polly.us-east-1.amazonaws.com")
+    polly = session.client("polly", endpoint_url="https://polly.us-east-1.amazonaws.com")
     with pytest.raises(ClientError, match="is not in the embedded cloud"):
         polly.list_lexicons()
-    foreign = boto3.client("s3", endpoint_url="https://storage.example")
+    foreign = session.client("s3", endpoint_url="https://storage.example")
     with pytest.raises(Exception, match="Failed to connect to proxy URL"):
         foreign.list_buckets()
     assert {row[1] for row in company.seen} == {"storage.example:443"}
