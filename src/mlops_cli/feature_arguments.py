@@ -28,7 +28,7 @@ def load_groups(groups: str) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
         groups: ``<module>:<name>``; modules of the working directory are found.
 
     Raises:
-        UserError: If there is no such module or name, the module does not load, or the name is no sequence of groups.
+        UserError: If the module or the name is missing, the module does not load, or the name is not a sequence of groups.
     """
     from mlops_runtime.features.group import FeatureGroup, FeatureGroupError
 
@@ -70,7 +70,7 @@ def full_id(place: Place, given: str) -> str:
     """Return the id of a training set that begins with some digits.
 
     Raises:
-        UserError: If these are no digits, or too few, or several begin with them, or none.
+        UserError: If these are not digits, are too few, or do not begin exactly one id.
     """
     if not re.fullmatch(rf"[0-9a-f]{{{MIN_DIGITS},64}}", given):
         raise UserError(f"a training set is named by {MIN_DIGITS} to 64 hexadecimal digits of its id, got {given!r}")

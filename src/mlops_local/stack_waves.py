@@ -19,6 +19,7 @@ import copy
 import json
 import secrets
 import string
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class Work:
         return physical_id, attributes
 
 
-class Operation:
+class Operation(ABC):
     """What runs on a stack.
 
     Args:
@@ -125,9 +126,9 @@ class Operation:
         found: dict[str, Any] = cloudformation._stacks.get(self.stack_name) or {}
         return found
 
+    @abstractmethod
     def work(self, name: str) -> Work | None:
         """Return what to do for a resource beside another of its wave, or ``None`` where it has to wait for its turn."""
-        raise NotImplementedError
 
     async def take(self, name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """Return the result of a resource's work, which may have begun with the first of its wave."""

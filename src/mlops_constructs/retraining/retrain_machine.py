@@ -83,7 +83,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             caught="",
             package="",
         ),
-        # the input says nothing: whoever may start the machine may write it
+        # the input is not read: a caller who may start the machine may write it
         "ReadRequest": task(
             "dynamodb:getItem",
             {"TableName": plan.retraining_table, "Key": _state_key(plan), "ConsistentRead": True},
