@@ -77,7 +77,7 @@ def readable(pattern: str) -> bool:
 
 def main() -> None:
     """Write one file a type."""
-    folder = Path(__file__).parent.parent / "src" / "mlops_local" / "schemas"
+    folder = Path(__file__).parent.parent / "packages/mlops-local/src/mlops_local" / "schemas"
     for name in TYPES:
         schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", name).schema
         kept = without_prose({key: schema[key] for key in KEPT if key in schema})

@@ -64,8 +64,9 @@ def page() -> str:
 
 
 def _modules(package: str) -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted((ROOT / "src" / package).rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+    folder = next(path for path in (ROOT / "src" / package, *ROOT.glob(f"packages/*/src/{package}")) if path.is_dir())
+    for path in sorted(folder.rglob("*.py")):
+        name = ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__")
         yield name, ast.parse(path.read_text("utf-8"))
 
 

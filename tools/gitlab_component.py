@@ -8,7 +8,7 @@ See: https://docs.gitlab.com/ci/components/#directory-structure
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TEMPLATE = ROOT / "src" / "mlops_cli" / "templates" / "unit" / "project" / ".gitlab-ci.yml.jinja"
+TEMPLATE = ROOT / "packages/mlops-cli/src/mlops_cli" / "templates" / "unit" / "project" / ".gitlab-ci.yml.jinja"
 COMPONENT = ROOT / "templates" / "unit.yml"
 _HEAD = """\
 # The pipeline that `mlops new` writes, as a component: docs/gitlab.md of mlops-constructs. It is a whole pipeline, with stages and

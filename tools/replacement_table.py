@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-TABLE = Path(__file__).parent.parent / "src" / "mlops_cli" / "replacement.json"
+TABLE = Path(__file__).parent.parent / "packages/mlops-cli/src/mlops_cli" / "replacement.json"
 KEPT = {"create_only": "createOnlyProperties", "conditional": "conditionalCreateOnlyProperties"}
 
 

@@ -21,7 +21,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "verified.md"
 _HEAD = """# What only AWS can show
 
 {status} Each behaviour of AWS that the embedded cloud imitates, or that a template relies on, is an
-entry of the ledger, `src/mlops_local/claims/`, with its source, the date it was read and its test. An entry is
+entry of the ledger, `packages/mlops-local/src/mlops_local/claims/`, with its source, the date it was read and its test. An entry is
 documented, observed by others in public, or assumed. This page lists the assumed entries, each with the check that
 would confirm it; `mlops verify` runs the checks that can be automated in a real account. `tools/verified_page.py`
 generates the page from the ledger.

@@ -123,7 +123,11 @@ def main() -> None:
 
 def measured(rival: Rival, python: str, folder: Path) -> dict[str, float]:
     """Start a server, load it with one row and with a hundred, and return what that cost."""
-    environment = {"MLOPS_OPT_ML": str(folder), "PYTHONPATH": str(ROOT / "src"), "MLOPS_BIND_HOST": "127.0.0.1"}
+    environment = {
+        "MLOPS_OPT_ML": str(folder),
+        "PYTHONPATH": str(ROOT / "packages/mlops-runtime/src"),
+        "MLOPS_BIND_HOST": "127.0.0.1",
+    }
     environment["ORT_DISABLE_TELEMETRY"] = "1"  # ours does so itself; nobody is to pay for reports
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [python, str(FOLDER / rival.script)]

@@ -18,7 +18,11 @@ def main() -> None:
         folder = Path(name)
         model.write(folder / "model")
         ours = next(rival for rival in rivals(port) if "captured" in rival.name)
-        environment = {"MLOPS_OPT_ML": str(folder), "PYTHONPATH": str(ROOT / "src"), "MLOPS_BIND_HOST": "127.0.0.1"}
+        environment = {
+            "MLOPS_OPT_ML": str(folder),
+            "PYTHONPATH": str(ROOT / "packages/mlops-runtime/src"),
+            "MLOPS_BIND_HOST": "127.0.0.1",
+        }
         command = [interpreter(ours.script), str(FOLDER / ours.script)]
         body = ours.body(1)
         with measure.running(command, free_port(), ours.path, body, environment | ours.environment) as server:

@@ -18,6 +18,7 @@ from pathlib import Path
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
 
+import mlops_runtime
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
 
@@ -33,7 +34,7 @@ MAXIMUM_LAYER_MIB = 245  # Lambda allows 250 MB for function and layers together
 _MAXIMUM_DESCRIPTION = 256  # https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html
 ASSETS = Path(".mlops/assets")
 _PACKAGE = Path(__file__).parent
-_RUNTIME = _PACKAGE.parent / "mlops_runtime"
+_RUNTIME = Path(mlops_runtime.__file__).parent
 _CHECKOUT = _PACKAGE.parent.parent / "lambdas"
 _INSTALLED = _PACKAGE / "_lambdas"
 LOCKS = _PACKAGE / "_layers"

@@ -134,7 +134,10 @@ def test_imports_inside_functions_are_found(tmp_path: Path) -> None:
     assert "model.py" in {path.name for path in runtime_files([source])}
 
 
-@pytest.mark.parametrize("source", sorted(ROOT.glob("src/mlops_runtime/**/*.py")) + sorted(ROOT.glob("lambdas/*/*.py")))
+@pytest.mark.parametrize(
+    "source",
+    sorted(ROOT.glob("packages/mlops-runtime/src/mlops_runtime/**/*.py")) + sorted(ROOT.glob("lambdas/*/*.py")),
+)
 def test_no_import_is_overlooked(source: Path) -> None:
     """Python's own parser is the oracle of the pattern by which imports are read."""
     parsed: set[str] = set()

@@ -248,7 +248,7 @@ class Box:
         places = [self.opt_ml, self.tmp] if writable is None else [*writable, self.tmp]
         variables = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin:/usr/sbin:/sbin",
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": str(ROOT / "packages/mlops-runtime/src"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": str(self.tmp),
             "TMPDIR": str(self.tmp),

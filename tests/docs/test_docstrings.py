@@ -11,10 +11,11 @@ from tests.docs.given import Given
 
 from mlops_constructs import _assets
 
-SRC = Path(__file__).resolve().parents[2] / "src"
+ROOT = Path(__file__).resolve().parents[2]
 MODULES = [
-    ".".join(path.relative_to(SRC).with_suffix("").parts)
-    for path in sorted(SRC.rglob("*.py"))
+    ".".join(path.relative_to(folder).with_suffix("").parts)
+    for folder in (ROOT / "src", *sorted(ROOT.glob("packages/*/src")))
+    for path in sorted(folder.rglob("*.py"))
     if "templates" not in path.parts and ">>> " in path.read_text()
 ]
 

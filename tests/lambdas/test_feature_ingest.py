@@ -206,7 +206,11 @@ print(*sorted(name for name in ("aws_cdk", "duckdb", "numpy", "pandas", "polars"
         capture_output=True,
         text=True,
         check=True,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "src"), **_environment(str(tmp_path / "groups.json"))},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT / "packages/mlops-runtime/src"),
+            **_environment(str(tmp_path / "groups.json")),
+        },
     )
 
     assert set(done.stdout.split()) <= {"numpy"}  # pyarrow takes it where it is

@@ -167,7 +167,7 @@ for folder in {OURS!r}:
 known = set(sys.stdlib_module_names) | {{"__main__", "__mp_main__"}}
 print(*sorted({{name.partition(".")[0] for name in sys.modules}} - known))
 """
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root / "src"), **ENVIRONMENT}
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root / "packages/mlops-runtime/src"), **ENVIRONMENT}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     in_lambda = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3"}
     assert set(done.stdout.split()) - in_lambda - {"certifi"} == {"mlops_runtime"}

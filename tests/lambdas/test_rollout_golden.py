@@ -86,7 +86,11 @@ spec.loader.exec_module(importlib.util.module_from_spec(spec))
 known = set(sys.stdlib_module_names) | {{"__main__", "__mp_main__"}}
 print(*sorted({{name.partition(".")[0] for name in sys.modules}} - known))
 """
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "src"), "AWS_DEFAULT_REGION": "us-east-1"}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT / "packages/mlops-runtime/src"),
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     environment["ARTIFACTS_BUCKET"] = "artifacts"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     in_lambda = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3", "certifi"}

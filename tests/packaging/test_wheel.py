@@ -46,8 +46,8 @@ def test_locks_of_layers_travel(names: set[str]) -> None:
 
 def test_what_the_command_makes_and_compares_with_travels(names: set[str]) -> None:
     """``mlops new`` renders every file of its template, hidden ones too; ``mlops plan`` reads its table."""
-    template = ROOT / "src" / "mlops_cli" / "templates"
-    files = {str(path.relative_to(ROOT / "src")) for path in template.rglob("*") if path.is_file()}
+    source = ROOT / "packages/mlops-cli/src"
+    files = {str(p.relative_to(source)) for p in (source / "mlops_cli/templates").rglob("*") if p.is_file()}
 
     assert "mlops_cli/templates/unit/project/.gitlab-ci.yml.jinja" in files
     assert files | {"mlops_cli/replacement.json"} <= names

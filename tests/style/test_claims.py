@@ -13,7 +13,7 @@ from mlops_local.sagemaker import api as sagemaker_api
 from tools import verified_page
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCAL = ROOT / "src" / "mlops_local"
+LOCAL = ROOT / "packages/mlops-local/src/mlops_local"
 CLAIMS = read_claims()
 _MOST_CLAIMS = 3  # of a test that is not parametrized
 _COMMENT = re.compile(r"claim: ([a-z0-9-]+)")
@@ -59,7 +59,7 @@ def test_every_claim_names_the_code_that_relies_on_it() -> None:
     silent = [
         f"{claim.id}: {claim.module}"
         for claim in CLAIMS
-        if claim.module.startswith("src/mlops_local/") and claim.module not in missing
+        if claim.module.startswith("packages/mlops-local/src/mlops_local/") and claim.module not in missing
         if claim.id not in _COMMENT.findall((ROOT / claim.module).read_text())
     ]
 

@@ -21,7 +21,12 @@ def _tracked() -> list[Path]:
 
 TRACKED = _tracked()
 PYTHON = [p for p in TRACKED if p.suffix == ".py"]
-MODULES = [p for p in PYTHON if p.is_relative_to(ROOT / "src") and p.name not in ("__init__.py", "__main__.py")]
+SOURCES = (ROOT / "src", *sorted(ROOT.glob("packages/*/src")))
+MODULES = [
+    p
+    for p in PYTHON
+    if any(p.is_relative_to(folder) for folder in SOURCES) and p.name not in ("__init__.py", "__main__.py")
+]
 HANDLERS = sorted((ROOT / "lambdas").glob("*/handler.py"))
 
 
@@ -64,7 +69,8 @@ def test_every_function_has_its_test() -> None:
 
 def _test_files(module: Path) -> Iterator[Path]:
     """Where a module's test may be."""
-    package, *inner = module.relative_to(ROOT / "src").with_suffix("").parts
+    root = next(folder for folder in SOURCES if module.is_relative_to(folder))
+    package, *inner = module.relative_to(root).with_suffix("").parts
     folder = ROOT.joinpath("tests", _AREAS[package], *inner[:-1])
     for name in (inner[-1], *inner[-2:-1]):
         for parent in (folder, folder.parent):
@@ -72,7 +78,7 @@ def _test_files(module: Path) -> Iterator[Path]:
 
 
 def test_every_module_has_its_test() -> None:
-    """``src/mlops_x/a/b.py`` is tested by ``tests/x/a/test_b.py``; a module of mere shapes by its package's test."""
+    """``mlops_x/a/b.py`` is tested by ``tests/x/a/test_b.py``; a module of mere shapes by its package's test."""
     assert len(MODULES) > 400
     assert [_id(path) for path in MODULES if not any(test.is_file() for test in _test_files(path))] == []
 

@@ -13,29 +13,32 @@ METHODS = {"match", "fullmatch", "search", "sub", "subn", "split", "findall", "f
 # file and how the expression begins: why its time is bounded
 ACCEPTED = {
     (
-        "src/mlops_constructs/_assets.py",
+        "mlops_constructs/_assets.py",
         r"^[ \t]*(?:",
     ): "sources of this package; a line is looked at from its start only",
     (
-        "src/mlops_local/kubernetes/containers.py",
+        "mlops_local/kubernetes/containers.py",
         r"\$\$|\$\(",
     ): "the text ends with what ends a reference, so each search succeeds",
-    ("src/mlops_runtime/features/group.py", "(?P<syntax>"): "a pattern of the unit's own declaration",
+    (
+        "mlops_runtime/features/group.py",
+        "(?P<syntax>",
+    ): "a pattern of the unit's own declaration",
 }
 # expressions made of others' parts
 MADE = {
-    "src/mlops_cli/feature_erase.py": "re.escape of a value between assertions of one character",
-    "src/mlops_cli/feature_arguments.py": "a counted class",
-    "src/mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
-    "src/mlops_local/sagemaker/shapes.py": "botocore's patterns, matched only within the length that the shape allows",
-    "src/mlops_runtime/aws_api/request.py": "botocore's patterns over definitions of the developer's machines",
-    "src/mlops_runtime/eks/limits.py": "a counted class",
-    "src/mlops_runtime/features/group.py": "a declaration's pattern over its own values; RE2 checks batches",
-    "src/mlops_runtime/features/quality.py": "a declaration's pattern over an empty string",
-    "src/mlops_runtime/rollout/guard.py": "parts of an ARN, escaped, with a class and a counted number",
-    "src/mlops_runtime/rollout/leftovers.py": "a name, escaped, and a counted class",
-    "src/mlops_runtime/rollout/succession.py": "a name, escaped, and a counted class",
-    "src/mlops_runtime/terraform/unit_module.py": "names of one synthesized stack, escaped",
+    "mlops_cli/feature_erase.py": "re.escape of a value between assertions of one character",
+    "mlops_cli/feature_arguments.py": "a counted class",
+    "mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
+    "mlops_local/sagemaker/shapes.py": "botocore's patterns, matched only within the length that the shape allows",
+    "mlops_runtime/aws_api/request.py": "botocore's patterns over definitions of the developer's machines",
+    "mlops_runtime/eks/limits.py": "a counted class",
+    "mlops_runtime/features/group.py": "a declaration's pattern over its own values; RE2 checks batches",
+    "mlops_runtime/features/quality.py": "a declaration's pattern over an empty string",
+    "mlops_runtime/rollout/guard.py": "parts of an ARN, escaped, with a class and a counted number",
+    "mlops_runtime/rollout/leftovers.py": "a name, escaped, and a counted class",
+    "mlops_runtime/rollout/succession.py": "a name, escaped, and a counted class",
+    "mlops_runtime/terraform/unit_module.py": "names of one synthesized stack, escaped",
 }
 
 
@@ -50,11 +53,11 @@ class Use(NamedTuple):
 
 
 def _uses() -> Iterator[Use]:
-    for folder in ("src", "lambdas", "containers", "examples"):
+    for folder in ("src", "packages", "lambdas", "containers", "examples"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             source = path.read_text()
             if re.search(r"\bimport re\b", source):
-                yield from _uses_of(str(path.relative_to(ROOT)), source)
+                yield from _uses_of(str(path.relative_to(ROOT)).rpartition("src/")[2], source)
 
 
 def _uses_of(file: str, source: str) -> Iterator[Use]:

@@ -27,7 +27,7 @@ from mlops_runtime.changes.template import Template as ChangedTemplate
 from mlops_runtime.features.lock import write_lock
 
 ROOT = Path(__file__).resolve().parents[3]
-SCHEMAS = read_schemas(json.loads((ROOT / "src" / "mlops_cli" / "replacement.json").read_text()))
+SCHEMAS = read_schemas(json.loads((ROOT / "packages/mlops-cli/src/mlops_cli" / "replacement.json").read_text()))
 
 
 def _group(name: str = "stock", *features: str) -> FeatureGroup:

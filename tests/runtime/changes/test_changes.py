@@ -11,7 +11,7 @@ from mlops_runtime.changes.template import Template
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = Path(__file__).parent / "golden"
-SCHEMAS = read_schemas(json.loads((ROOT / "src" / "mlops_cli" / "replacement.json").read_text()))
+SCHEMAS = read_schemas(json.loads((ROOT / "packages/mlops-cli/src/mlops_cli" / "replacement.json").read_text()))
 VALUES = {"Stage": "dev"}
 
 

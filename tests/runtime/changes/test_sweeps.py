@@ -11,7 +11,7 @@ from mlops_runtime.changes import compare, read_schemas, refusals
 from mlops_runtime.changes.template import Template
 
 ROOT = Path(__file__).resolve().parents[3]
-SCHEMAS = read_schemas(json.loads((ROOT / "src" / "mlops_cli" / "replacement.json").read_text()))
+SCHEMAS = read_schemas(json.loads((ROOT / "packages/mlops-cli/src/mlops_cli" / "replacement.json").read_text()))
 TAGS = [{"Key": "team", "Value": "shop"}, {"Key": MARK, "Value": "true"}]
 KINDS = {
     "Custom::BucketSweep": ("AWS::S3::Bucket", "BucketName"),

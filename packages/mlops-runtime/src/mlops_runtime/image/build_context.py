@@ -17,7 +17,7 @@ FOLDERS: dict[ImageKind, str] = {"runtime": "model", "explain": "explain"}
 REPOSITORIES: dict[ImageKind, str] = {"runtime": "mlops-runtime", "explain": "mlops-explain"}
 _DISTRIBUTION = "mlops-constructs"
 _PACKAGE = Path(__file__).parents[1]
-_CHECKOUT = _PACKAGE.parents[1] / "containers"
+_CHECKOUT = _PACKAGE.parents[3] / "containers"
 _INSTALLED = Path(__file__).with_name("containers")
 # of the folder, what the build does not read
 _TOOLS = ("lock.py", "*.in", "__pycache__")
