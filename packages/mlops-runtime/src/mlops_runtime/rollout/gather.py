@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from mlops_runtime.business_unit.automation import Automation
-from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LockRow, ServingSpec, audit_key
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.serving import serving, versions
 from mlops_runtime.registry.approval import ApprovalRule, approval_problems, is_automatic
 from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.leftovers import MAXIMUM, Leftovers, Made
-from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.plan import Facts, live_pointer
 from mlops_runtime.rollout.preflight import verified_spec, wanted_package
 from mlops_runtime.rollout.promotions import promotion
@@ -157,8 +155,6 @@ class Sources:
             return None
         try:
             return self._stored(live.spec_uri)[0]
-        except (ContractError, SpecError):
-            return None  # of an earlier version of the library: it only says how the endpoint scales
         except ClientError as error:
             # S3 says so of what is gone to whom may not list
             if error.response["Error"]["Code"] in ("NoSuchKey", "AccessDenied"):
