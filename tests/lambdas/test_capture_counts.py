@@ -18,7 +18,7 @@ from mlops_runtime.contracts.capture import announcement_key, synthetic_id
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.baseline import number_baseline
-from mlops_runtime.monitor.run import TOO_LARGE
+from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE
 
 HANDLER = Path(__file__).parents[2] / "lambdas" / "capture_counts" / "handler.py"
 KEY = "capture/demand-forecast/AllTraffic/2017/08/07/10/a.jsonl"
@@ -178,7 +178,7 @@ def test_an_object_that_is_too_large_is_told_by_name(world: World) -> None:
     body = world.message(0, KEY)["body"].replace('"size": 1', f'"size": {(2 << 30) + 1}')
     assert world.module.handler({"Records": [{"messageId": "m", "body": body}]}, None) == {"batchItemFailures": []}
     counts = world.counts()
-    assert (counts.rows, counts.malformed, counts.problems) == (0, 1, {TOO_LARGE: 1})
+    assert (counts.rows, counts.malformed, counts.problems) == (0, 1, {OBJECT_TOO_LARGE(): 1})
 
 
 def test_only_what_failed_is_delivered_again(world: World) -> None:

@@ -20,6 +20,7 @@ from mlops_runtime.monitor.counting.capture import (
     read_labels,
 )
 from mlops_runtime.monitor.counting.cells import LevelCells, to_numbers
+from mlops_runtime.monitor.counting.problems import INPUT_NOT_CAPTURED, UNANNOUNCED
 
 NAMES = ("price", "stock", "store")
 OBJECTS = json.dumps({"instances": [{"price": 1.5, "store": "south, old"}, [2, 3, "north"]]})
@@ -53,7 +54,7 @@ def test_an_unlisted_content_type_is_base64(lines: Any, text: str, expected: lis
 def test_a_side_may_be_absent(lines: Any) -> None:
     """Capture options may leave out input or output."""
     alone = read_call(lines.call(None, "1\n"), NAMES)
-    assert (alone.rows, alone.problems) == (None, ["call has no captured input"])
+    assert (alone.rows, alone.problems) == (None, [INPUT_NOT_CAPTURED()])
     assert read_call(lines.call("1,2,north"), NAMES).predictions is None
     assert read_call(lines.call("not,read", "1"), None).rows is None
     with pytest.raises(CaptureError, match=r"^line has neither input nor output$"):
@@ -73,7 +74,7 @@ def test_a_call_that_nobody_announced_counts_as_any_other(lines: Any) -> None:
     assert (call.is_synthetic, call.is_unannounced) == (False, True)
     assert (call.rows, call.problems) == (
         [["1"]],
-        ["inference id looks synthetic, and no execution announced it"],
+        [UNANNOUNCED()],
     )
     assert not read_call(lines.call("1", "2", inference_id="mine"), ["a"]).is_unannounced
 

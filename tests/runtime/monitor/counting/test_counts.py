@@ -19,6 +19,20 @@ from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.capture import bounded_lines
 from mlops_runtime.monitor.counting.cells import Coded
 from mlops_runtime.monitor.counting.counts import MergeError, count, count_columns, empty, merge
+from mlops_runtime.monitor.counting.problems import (
+    COLUMN_FOREIGN,
+    COLUMN_MISSING,
+    INPUT_NOT_CAPTURED,
+    INPUT_WITHOUT_INSTANCES,
+    INPUT_WITHOUT_ROWS,
+    LINE_TOO_LONG,
+    PREDICTIONS_DIFFER,
+    ROW_SHAPE,
+    ROW_WIDTH,
+    SIDE_NOT_JSON,
+    SIDE_TOO_DEEP,
+    UNANNOUNCED,
+)
 
 VALUE = st.none() | st.floats(-5, 30, width=32) | st.integers(0, 9)
 ROW = st.tuples(VALUE, VALUE, st.sampled_from(["north", "south, old", "new", None]))
@@ -104,7 +118,7 @@ def test_nobody_hides_behind_an_id_of_the_platforms(lines: Any, baseline: Baseli
     hidden = [lines.call("1,2,north", "9\n", inference_id=f"mlops-synthetic-{n}-{'0' * 32}") for n in (1, 2)]
     counts = count(hidden, baseline)
     assert (counts.rows, counts.synthetic, counts.unannounced) == (2, None, 2)
-    assert counts.problems == {"inference id looks synthetic, and no execution announced it": 2}
+    assert counts.problems == {UNANNOUNCED(): 2}
     assert replace(counts, unannounced=None, problems=None) == count(
         [lines.call("1,2,north", "9\n", inference_id="mine")] * 2, baseline
     )
@@ -164,7 +178,7 @@ def test_an_object_of_any_size_is_streamed(lines: Any, baseline: Baseline) -> No
     small, large = peak(20), peak(60)
     assert large[0] < 1.2 * small[0]
     assert large[1].rows == 61 * 1000
-    assert large[1].problems == {"line is longer than 128 MiB": 1}
+    assert large[1].problems == {LINE_TOO_LONG(): 1}
 
 
 def test_fails_to_merge_counts_of_another_baseline(baseline: Baseline) -> None:
@@ -251,7 +265,7 @@ def test_a_prediction_is_of_its_rows_stratum(lines: Any) -> None:
     ] == [("Mon|north", 3, 2)]
     assert counts.prediction is not None
     assert (counts.rows, sum(counts.prediction.counts)) == (4, 5)
-    assert counts.problems == {"call has no captured input": 1, "rows and predictions of a call differ in number": 1}
+    assert counts.problems == {INPUT_NOT_CAPTURED(): 1, PREDICTIONS_DIFFER(): 1}
 
 
 def test_rows_of_no_stratum_of_the_baseline_are_counted(lines: Any) -> None:
@@ -261,20 +275,20 @@ def test_rows_of_no_stratum_of_the_baseline_are_counted(lines: Any) -> None:
 
 
 SCHEMA = [
-    ('{"instances": [{"price": 1, "stock": 2}]}', {"column 'store' is missing": 1}, 0),
-    ('{"instances": [{"price": 1, "stock": 2, "store": "a", "cost": 3}]}', {"column 'cost' is not the model's": 1}, 0),
+    ('{"instances": [{"price": 1, "stock": 2}]}', {COLUMN_MISSING("store"): 1}, 0),
+    ('{"instances": [{"price": 1, "stock": 2, "store": "a", "cost": 3}]}', {COLUMN_FOREIGN("cost"): 1}, 0),
     (
         '{"instances": [{"cost": 1}, [1, 2, "a"]]}',
-        {f"column '{n}' is missing": 1 for n in ("price", "stock", "store")},
+        {COLUMN_MISSING(n): 1 for n in ("price", "stock", "store")},
         0,
     ),
-    ('{"instances": [[1, 2]]}', {"row has 2 values instead of 3": 1}, 1),
-    ('{"instances": [7]}', {"row is no object or array": 1}, 1),
-    ('{"instances": {}}', {"input has no instances": 1}, 1),
-    ('{"rows": []}', {"input has no instances": 1}, 1),
-    ("[]", {"input has no instances": 1}, 1),
-    ("[" * 100_000, {"input is nested too deeply": 1}, 1),
-    ("", {"input is not JSON": 1}, 1),
+    ('{"instances": [[1, 2]]}', {ROW_WIDTH(2, 3): 1}, 1),
+    ('{"instances": [7]}', {ROW_SHAPE(): 1}, 1),
+    ('{"instances": {}}', {INPUT_WITHOUT_INSTANCES(): 1}, 1),
+    ('{"rows": []}', {INPUT_WITHOUT_INSTANCES(): 1}, 1),
+    ("[]", {INPUT_WITHOUT_INSTANCES(): 1}, 1),
+    ("[" * 100_000, {SIDE_TOO_DEEP["input"](): 1}, 1),
+    ("", {SIDE_NOT_JSON["input"](): 1}, 1),
 ]
 
 
@@ -315,7 +329,7 @@ def test_what_is_no_prediction_is_one_that_is_no_number(lines: Any, baseline: Ba
     counts = count([lines.call("1,2,north\n3,4,west", "<html>", output_encoding="JSON")], baseline)
     assert counts.prediction is not None
     assert (counts.rows, counts.prediction.invalid, sum(counts.prediction.counts)) == (2, 2, 0)
-    assert counts.problems == {"output is not JSON": 1}
+    assert counts.problems == {SIDE_NOT_JSON["output"](): 1}
 
 
 @pytest.mark.parametrize("data", ['{"instances": []}', "\n", ""])
@@ -324,7 +338,7 @@ def test_a_call_without_a_row_is_named(lines: Any, baseline: Baseline, data: str
     encoding = "JSON" if data.startswith("{") else "CSV"
     counts = count([lines.call(data, "", encoding=encoding)], baseline)
     assert (counts.calls, counts.rows, counts.malformed) == (0, 0, 1)
-    assert counts.problems == {"input has no rows": 1}
+    assert counts.problems == {INPUT_WITHOUT_ROWS(): 1}
 
 
 def test_fails_for_columns_that_do_not_fit(baseline: Baseline) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.monitor.counting.lines import LineReader
-from mlops_runtime.monitor.counting.problems import MAXIMUM
+from mlops_runtime.monitor.counting.problems import LINE_NOT_JSON, MAXIMUM, ROW_WIDTH, SIDE_NOT_TEXT, TIME_INVALID
 
 NAMES = ("price", "stock", "store")
 KINDS = st.sampled_from(["call", "broken", "short", "synthetic", "early", "blank", "page", "untimed"])
@@ -38,10 +38,10 @@ def test_no_line_is_lost(lines: Any, kinds: list[str]) -> None:
     assert (reader.synthetic, reader.earlier) == (number.get("synthetic", 0), number.get("early", 0))
     assert len(kinds) == reader.calls + reader.malformed + reader.synthetic + reader.earlier + number.get("blank", 0)
     expected = {
-        "line is not JSON": number.get("broken", 0),
-        "row has 2 values instead of 3": number.get("short", 0),
-        "output is not base64 of UTF-8 text": number.get("page", 0),
-        "inferenceTime is not a time": number.get("untimed", 0),
+        LINE_NOT_JSON(): number.get("broken", 0),
+        ROW_WIDTH(2, 3): number.get("short", 0),
+        SIDE_NOT_TEXT["output"](): number.get("page", 0),
+        TIME_INVALID(): number.get("untimed", 0),
     }
     assert dict(reader.problems) == {name: times for name, times in expected.items() if times}
 

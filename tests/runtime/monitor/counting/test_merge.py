@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, Condition, Counts
-from mlops_runtime.monitor.counting.announced import UNANNOUNCED
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.counting.merge import MergeError, merge
+from mlops_runtime.monitor.counting.problems import LINE_NOT_JSON, ROW_WIDTH, UNANNOUNCED
 
 RANDOM = np.random.default_rng(3)
 
@@ -67,9 +67,9 @@ def test_24_hours_are_one_day_bit_for_bit(lines: Any, full: Baseline) -> None:
         assert canonical_json(replace(merged, objects=1)) == canonical_json(whole)
     assert any(feature.sum_rest for feature in whole.features)
     assert whole.problems == {
-        "line is not JSON": 24,
-        "row has 2 values instead of 3": 24,
-        UNANNOUNCED: 24,
+        LINE_NOT_JSON(): 24,
+        ROW_WIDTH(2, 3): 24,
+        UNANNOUNCED(): 24,
     }
 
 
@@ -95,8 +95,8 @@ def test_many_parts_are_exact(lines: Any, full: Baseline) -> None:
     assert merged == merge(merge(empty(full), [part] * 150), [part] * 50)
 
 
-def test_counts_of_before_are_added(full: Baseline) -> None:
-    """Files of an earlier version lack the newer fields."""
+def test_parts_without_some_counts_are_added(full: Baseline) -> None:
+    """What a part does not have is that of the others."""
     old = replace(empty(full), strata=None, null_patterns=None, pairs=None, objects=None, prediction=None)
     assert merge(old, [old]) == old
     assert merge(old, [empty(full)]) == merge(empty(full), [old])

@@ -13,6 +13,7 @@ from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.capture import CaptureError, read_call
 from mlops_runtime.monitor.counting.counts import count
 from mlops_runtime.monitor.counting.live import live_baseline
+from mlops_runtime.monitor.counting.problems import ROW_SHAPE, ROW_WIDTH
 from mlops_runtime.monitor.quality.labels import join
 
 NAMES = ("price", "stock", "store")
@@ -65,13 +66,13 @@ def test_a_bad_row_costs_nothing_but_itself(lines: Any, baseline: Baseline) -> N
     body = "\n".join("1,2" if row == 7 else f"{row},2,north" for row in range(1000))
     counts = count([lines.call(body, "\n".join("9" * 1000)) for _ in range(10)], baseline)
     assert (counts.calls, counts.malformed, counts.rows) == (10, 0, 9990)
-    assert counts.problems == {"row has 2 values instead of 3": 10}
+    assert counts.problems == {ROW_WIDTH(2, 3): 10}
     call = read_call(lines.call("1,2,north\n3\n4,5,south", "7\n8\n9"), NAMES)
     assert (call.rows, call.unread) == ([["1", "2", "north"], None, ["4", "5", "south"]], 1)
     mixed = lines.call('{"instances": [[1, 2, "north"], 7, null, [1, 2]]}', "7\n8\n9\n9", encoding="JSON")
     assert Counter(read_call(mixed, NAMES).problems) == {
-        "row is no object or array": 2,
-        "row has 2 values instead of 3": 1,
+        ROW_SHAPE(): 2,
+        ROW_WIDTH(2, 3): 1,
     }
 
 
@@ -154,7 +155,7 @@ def test_fails_for_a_shape_that_is_not_read(text: str, problem: str) -> None:
 def test_a_broken_line_of_json_lines_is_one_row(lines: Any) -> None:
     """The others count."""
     call = read_call(captured('[1, 2, "a"]\n{\n[3, 4, "b"]', "1\n2\n3", "application/jsonlines", "JSON"), NAMES)
-    assert (call.rows, call.problems) == ([[1, 2, "a"], None, [3, 4, "b"]], ["row is no object or array"])
+    assert (call.rows, call.problems) == ([[1, 2, "a"], None, [3, 4, "b"]], [ROW_SHAPE()])
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.monitor.counting.problems import (
+    COLUMN_FOREIGN,
+    COLUMN_MISSING,
+    LINE_NOT_JSON,
     MAXIMUM,
-    OTHER_ROWS,
     OTHERS,
+    ROW_WIDTH,
+    ROWS_OTHER,
+    SIDE_NOT_JSON,
+    TIME_INVALID,
+    Kind,
     add,
+    arguments_of,
     bounded,
     is_unreadable,
+    kind_of,
+    sentence,
 )
 
 PROBLEMS = st.dictionaries(
     st.one_of(
-        st.integers(0, 400).map(lambda n: f"column 'c{n}' is not the model's"),
-        st.integers(0, 400).map(lambda n: f"row has {n} values instead of 7"),
-        st.sampled_from(["column 'price' is missing", "line is not JSON", "output is not JSON"]),
+        st.integers(0, 400).map(lambda n: COLUMN_FOREIGN(f"c{n}")),
+        st.integers(0, 400).map(lambda n: ROW_WIDTH(n, 7)),
+        st.sampled_from([COLUMN_MISSING("price"), LINE_NOT_JSON(), SIDE_NOT_JSON["output"]()]),
     ),
     st.integers(1, 9),
     max_size=300,
@@ -38,22 +48,40 @@ def test_parts_add_up_in_any_order(parts: list[dict[str, int]], random: object) 
     assert (merged or {}) == bounded(total)
     assert sum((merged or {}).values()) == total.total()
     assert len(merged or {}) <= 2 * (MAXIMUM + 1)
-    assert all(times == total[name] for name, times in (merged or {}).items() if name not in (OTHERS, OTHER_ROWS))
+    assert all(times == total[name] for name, times in (merged or {}).items() if name not in (OTHERS(), ROWS_OTHER()))
     of_rows = [sum(times for name, times in of.items() if is_unreadable(name)) for of in (merged or {}, total)]
     assert of_rows[0] == of_rows[1]
 
 
 def test_names_that_callers_make_up_drop_no_other() -> None:
     """However many columns and widths a feed has, what else went wrong keeps its count."""
-    made_up = {f"column 'c{n}' is not the model's": 1 for n in range(1000)}
-    widths = {f"row has {n} values instead of 7": 2 for n in range(8, 1008)}
-    fixed = {"column 'price' is missing": 3, "inferenceTime is not a time": 4, "output is not JSON": 5}
+    made_up = {COLUMN_FOREIGN(f"c{n}"): 1 for n in range(1000)}
+    widths = {ROW_WIDTH(n, 7): 2 for n in range(8, 1008)}
+    fixed = {COLUMN_MISSING("price"): 3, TIME_INVALID(): 4, SIDE_NOT_JSON["output"](): 5}
     found = bounded({**made_up, **widths, **fixed})
     assert found.items() >= fixed.items()
     assert sum(times for name, times in found.items() if is_unreadable(name)) == 2000
-    assert found[OTHERS] == 1000 - (MAXIMUM - len(fixed))
+    assert found[OTHERS()] == 1000 - (MAXIMUM - len(fixed))
 
 
 def test_no_problem_is_none() -> None:
     """Counts without problems have no field."""
     assert add(None, None) is None
+
+
+@given(st.lists(st.one_of(st.text(), st.integers()), min_size=1, max_size=3))
+def test_arguments_are_read_back(arguments: list[str | int]) -> None:
+    """Whatever a caller called its columns: no sentence has to be taken apart."""
+    kind = Kind("row_width", "{!r}")
+    problem = kind(*arguments)
+    assert arguments_of(problem) == tuple(arguments)
+    assert kind_of(problem) is ROW_WIDTH
+    assert problem.isascii()
+
+
+def test_each_code_names_one_kind() -> None:
+    """A problem is read back as the kind that it was written by; a sentence of another part is none."""
+    assert kind_of(COLUMN_MISSING("a[1]")) is COLUMN_MISSING
+    assert kind_of("label is of no captured call") is None
+    assert sentence(COLUMN_MISSING("it's [2]")) == 'column "it\'s [2]" is missing'
+    assert sentence(ROW_WIDTH(3, 4)) == "row has 3 values instead of 4"

@@ -10,7 +10,7 @@ from tests.runtime.monitor.timeline import BASELINE, START, Captured, Timeline
 
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
 from mlops_runtime.monitor.counting.counts import count, empty
-from mlops_runtime.monitor.counting.problems import bounded
+from mlops_runtime.monitor.counting.problems import ROW_WIDTH, bounded
 from mlops_runtime.monitor.drift.unreadable import unreadable
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -77,15 +77,9 @@ def test_rows_of_hours_before_do_not_hide_it() -> None:
     assert (report.drift_state, report.hours_merged) == (MonitorState.VIOLATION, 0)
 
 
-def test_counts_of_an_earlier_version_name_no_problems() -> None:
-    """They only know how many lines."""
-    [found] = unreadable(replace(empty(BASELINE), rows=100, malformed=900), MonitorSpec())
-    assert found.description == "90 % of 1,000 rows cannot be read"
-
-
 def test_rows_of_any_number_of_widths_are_all_counted() -> None:
     """Names of problems are bounded, how many rows they are of is not."""
-    widths = {f"row has {width} values instead of 1": 10 for width in range(2, 402)}
+    widths = {ROW_WIDTH(width, 1): 10 for width in range(2, 402)}
     [found] = unreadable(replace(empty(BASELINE), rows=4000, problems=bounded(widths)), MonitorSpec())
     assert str(found.description).startswith("50 % of 8,000 rows cannot be read, most often: row has ")
     assert "another reason" not in str(found.description)

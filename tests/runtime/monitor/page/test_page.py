@@ -333,7 +333,7 @@ def test_it_opens_in_a_browser_without_a_network(name: str, drawn: dict[str, lis
 
 
 def test_a_report_of_another_store_is_shown_as_it_is() -> None:
-    """A report with the fields of earlier versions alone has a page: what it does not know is not there."""
+    """A report without metrics, latency and engine has a page: what it does not know is not there."""
     old: MonitorReport = replace(
         reports.report_of(8, reports.QUIET[:1]),
         quality_metrics=None,

@@ -175,9 +175,9 @@ class Counts:
 
     ``synthetic`` calls are the platform's own, of any model, which an execution announced; they are counted here and nowhere
     else. ``unannounced`` calls have ids that look like them and were announced by nobody: they count as all others.
-    ``problems`` says what could not be counted and how often: ``{"row has 3 values instead of 4": 2}``; ``malformed`` is the sum of
-    those that are whole lines. ``objects`` is how many capture objects were counted, ``earlier`` how many calls were left out
-    because another model answered.
+    ``problems`` says what could not be counted and how often, by code and arguments: ``{"row_width[3,4]": 2}``; ``malformed`` is
+    the sum of those that are whole lines. ``objects`` is how many capture objects were counted, ``earlier`` how many calls were
+    left out because another model answered.
     """
 
     baseline_sha256: str

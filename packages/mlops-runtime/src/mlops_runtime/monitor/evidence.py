@@ -57,7 +57,7 @@ class Evidence:
         newest_call: Hour of the newest call that CloudWatch counted. Default: there was none in the window.
         newest_capture: Hour of the newest capture object. Default: there is none in the window and what may be added to it.
         newest_label: Hour in which the newest label was uploaded. Default: none was, in the window and the label delay before it.
-        problems: What could not be read or counted, and how often.
+        problems: What could not be read or counted, and how often, by what `counting.problems` writes or a sentence.
         problem_objects: The newest capture object with each problem that an object has.
         objects: Counted objects of each hour that was looked at.
         violations: What an engine that is not ours wrote as violations. Default: ours are made from the rest.

@@ -252,8 +252,6 @@ def _count(
     own = [(hour, objects) for hour, objects in by_hour.items() if window.holds(hour)]
     counts = merge(empty(baseline), reader.read([(hour, keys) for hour, objects in own for keys in objects.values()]))
     problems = Counter(counts.problems or {})
-    if counts.malformed > sum(problems.values()):  # counts of an earlier version name no problems
-        problems["line cannot be read"] += counts.malformed - sum(problems.values())
     counts, merged = _merge_back(counts, window, by_hour, reader, spec=spec, live=live, baseline=baseline)
     counted = {key for _, objects in own for key in objects}
     uncounted = [key for key in captured if (target := store.counts_key(key)) and target not in counted]

@@ -5,7 +5,7 @@ from typing import Literal
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor import MonitorReport
-from mlops_runtime.monitor.counting.problems import invalid_values
+from mlops_runtime.monitor.counting.problems import invalid_values, sentence
 from mlops_runtime.monitor.drift.comparison import coverage
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -79,7 +79,7 @@ def build(
         staleness=staleness(evidence, window, spec),
         spec=spec,
         live_since=None if live is None else live.since,
-        problem_objects=dict(evidence.problem_objects) or None,
+        problem_objects={sentence(problem): key for problem, key in evidence.problem_objects.items()} or None,
         unannounced_calls=None if evidence.counts is None else evidence.counts.unannounced or 0,
     )
 
@@ -125,7 +125,7 @@ def _problems(evidence: Evidence) -> dict[str, int]:
     flaw = {} if evidence.flaw is None else {evidence.flaw: 1}
     baseline, counts = evidence.baseline, evidence.counts
     invalid = {} if baseline is None or counts is None else invalid_values(baseline, counts)
-    return {**flaw, **evidence.problems, **invalid}
+    return {**flaw, **{sentence(problem): times for problem, times in {**evidence.problems, **invalid}.items()}}
 
 
 def _uncovered(evidence: Evidence) -> int | None:

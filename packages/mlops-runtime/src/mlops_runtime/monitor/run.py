@@ -13,6 +13,7 @@ from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, Violations, metric_namespace
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.counts import count, empty
+from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE, sentence
 from mlops_runtime.monitor.emf import Metric, data, lines, metrics
 from mlops_runtime.monitor.evidence import Evidence
 from mlops_runtime.monitor.explainability.ndcg import Explanation
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mlops.monitor")
 # a function has minutes; a job counts parts of an object side by side
 MAXIMUM_BYTES = 2 << 30
-TOO_LARGE = "capture object has more than 2 GiB, too large for a function: use MonitorEngine.processing"
 # checks of what a rollout may look like
 _DRIFT = frozenset({"baseline_drift_check", "completeness_check", "categorical_values_check"})
 
@@ -75,8 +75,8 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
     live = from_json(LivePointer, text)
     baseline = store.baseline(live.baseline_uri, live.baseline_sha256)
     if detail["object"].get("size", 0) > MAXIMUM_BYTES:
-        _log.error("%s: %s", key, TOO_LARGE)
-        counts = replace(empty(baseline), malformed=1, problems={TOO_LARGE: 1}, objects=1)
+        _log.error("%s: %s", key, sentence(OBJECT_TOO_LARGE()))
+        counts = replace(empty(baseline), malformed=1, problems={OBJECT_TOO_LARGE(): 1}, objects=1)
     else:
         counts = count(store.lines(bucket, key), baseline, since=live.since, announced=store.announced())
     store.put_counts(str(store.counts_key(key, counts.baseline_sha256)), counts)

@@ -26,7 +26,7 @@ _CHUNK = 1 << 20
 _OBJECTS = "objects.json"
 # how far back the run before is looked for: an hourly monitor's lies within days, that of a yearly one within two years
 _DAYS = (10, 100, 800)
-# against which baseline an object was counted; counts of earlier versions do not say it in their name
+# against which baseline an object was counted
 _BASELINE = re.compile(r"\.baseline-[0-9a-f]{16}(?=\.json$)")
 # a variant, the hour, and what SageMaker calls the object
 _CAPTURE = re.compile(r"[^/]+/\d{4}/\d\d/\d\d/\d\d/.+\.jsonl")

@@ -6,8 +6,6 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift
 and https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-model-attribution-drift-violations.html
 """
 
-import re
-from ast import literal_eval
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -20,7 +18,14 @@ from mlops_runtime.contracts.monitor import (
     Violations,
     is_confirmed,
 )
-from mlops_runtime.monitor.counting.problems import unreadable_rows
+from mlops_runtime.monitor.counting.problems import (
+    COLUMN_FOREIGN,
+    COLUMN_MISSING,
+    ROW_WIDTH,
+    arguments_of,
+    kind_of,
+    unreadable_rows,
+)
 from mlops_runtime.monitor.drift.rules import Rule
 from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
 from mlops_runtime.monitor.evidence import Evidence
@@ -37,10 +42,6 @@ _CHECKS = {
     Rule.TYPE.value: "data_type_check",
     UNREADABLE: "unreadable_rows_check",
 }
-# as `capture` words them
-_ABSENT = re.compile(r"column (.+) is missing")
-_FOREIGN = re.compile(r"column (.+) is not the model's")
-_WIDTH = re.compile(r"row has (\d+) values instead of (\d+)")
 
 
 def violations(evidence: Evidence, spec: MonitorSpec) -> Violations:
@@ -112,18 +113,21 @@ def _columns(problems: Mapping[str, int], counts: Counts, spec: MonitorSpec) -> 
     for problem, times in problems.items():
         if not rows or times / rows <= spec.minimum_share:
             continue
-        if match := _ABSENT.fullmatch(problem):
+        found = kind_of(problem)
+        if found is COLUMN_MISSING:
             said = f"There is a missing column in {times} of {rows} rows"
             yield Violation(
-                feature_name=literal_eval(match[1]), constraint_check_type="missing_column_check", description=said
+                feature_name=str(arguments_of(problem)[0]),
+                constraint_check_type="missing_column_check",
+                description=said,
             )
-        elif match := _FOREIGN.fullmatch(problem):
+        elif found is COLUMN_FOREIGN:
             said = f"There is an extra column in {times} of {rows} rows"
             yield Violation(
-                feature_name=literal_eval(match[1]), constraint_check_type="extra_column_check", description=said
+                feature_name=str(arguments_of(problem)[0]), constraint_check_type="extra_column_check", description=said
             )
-        elif match := _WIDTH.fullmatch(problem):
-            here, there = int(match[1]), int(match[2])
+        elif found is ROW_WIDTH:
+            here, there = map(int, arguments_of(problem))
             name, kind, check = (
                 (_MISSING, "missing", "missing_column_check")
                 if here < there

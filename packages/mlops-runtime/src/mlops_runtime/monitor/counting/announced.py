@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 from mlops_runtime.contracts.capture import ANNOUNCED_SECONDS, nonce_of
 
-UNANNOUNCED = "inference id looks synthetic, and no execution announced it"
 # whether a call of this inference id at this time (ISO 8601) was announced
 IsAnnounced = Callable[[str, str], bool]
 

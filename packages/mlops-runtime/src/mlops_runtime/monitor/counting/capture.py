@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
-from mlops_runtime.monitor.counting.announced import UNANNOUNCED, IsAnnounced, nobody
+from mlops_runtime.monitor.counting import problems as kinds
+from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.payloads import CaptureError, Row, loads, read_predictions, read_rows
 
 __all__ = ["Call", "CaptureError", "bounded_lines", "is_since", "read_call", "read_labels"]
@@ -39,7 +40,7 @@ class Call:
             captured.
         predictions: The predictions; None where the output was not captured, `NO_PREDICTION` for each row where it cannot be read.
         is_synthetic: Whether the platform announced the call; nobody's data, so its payloads are not read.
-        problems: What was wrong beside what could be read.
+        problems: What was wrong beside what could be read, as `problems` writes it.
         bounds: Lower and upper bound of each prediction; None where the model gives none: a bare number a row.
         unread: How many of the rows are None.
         is_unannounced: Whether its id looks like the platform's, and nobody announced it: it counts as any other call.
@@ -72,7 +73,7 @@ def read_call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnou
     try:
         return _call(line, names, announced)
     except RecursionError as error:  # whatever follows a value down into its depth
-        raise CaptureError("line is nested too deeply") from error
+        raise CaptureError(kinds.LINE_TOO_DEEP()) from error
 
 
 def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced) -> Call:
@@ -83,24 +84,24 @@ def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced
         sides = data.get("endpointInput"), data.get("endpointOutput")
         captured = metadata.get("inferenceTime", "")
     except (KeyError, TypeError, AttributeError) as error:
-        problem = "line is longer than 128 MiB" if record == {"tooLong": True} else "line is not a capture record"
-        raise CaptureError(problem, f"{type(error).__name__}: {error}") from error
+        kind = kinds.LINE_TOO_LONG if record == {"tooLong": True} else kinds.LINE_NOT_CAPTURE
+        raise CaptureError(kind(), f"{type(error).__name__}: {error}") from error
     key = str(event_id if inference_id is None else inference_id)
     problems: list[str] = []
     time = _time(captured) if isinstance(captured, str) else ""
     if captured and not time:
-        problems.append("inferenceTime is not a time")
+        problems.append(kinds.TIME_INVALID())
     is_alike = inference_id is not None and key.startswith(SYNTHETIC_PREFIX)
     if is_alike and announced(key, time):
         return Call(key, time, None, None, is_synthetic=True)
     if is_alike:
-        problems.append(UNANNOUNCED)
+        problems.append(kinds.UNANNOUNCED())
     if sides == (None, None):
-        raise CaptureError("line has neither input nor output")
+        raise CaptureError(kinds.LINE_WITHOUT_SIDES())
     rows, unread = None, 0
     if names is not None:
         if sides[0] is None:
-            problems.append("call has no captured input")
+            problems.append(kinds.INPUT_NOT_CAPTURED())
         else:
             rows, unread = read_rows(sides[0], names, problems)
     predictions: Sequence[Any] | None = None
@@ -115,7 +116,7 @@ def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced
             # the model answered what is no prediction: it is counted as one that is no number, not passed over
             predictions = [NO_PREDICTION] * len(rows)
     if rows is not None and predictions is not None and len(rows) != len(predictions):
-        problems.append("rows and predictions of a call differ in number")
+        problems.append(kinds.PREDICTIONS_DIFFER())
     return Call(key, time, rows, predictions, False, problems, bounds, unread, is_alike)
 
 
@@ -184,7 +185,7 @@ def _record(line: bytes | str) -> Any:
     try:
         return loads(line)
     except ValueError as error:
-        raise CaptureError("line is not JSON", f"{type(error).__name__}: {error}") from error
+        raise CaptureError(kinds.LINE_NOT_JSON(), f"{type(error).__name__}: {error}") from error
 
 
 @lru_cache(maxsize=4096)

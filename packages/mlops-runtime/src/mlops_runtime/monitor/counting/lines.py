@@ -27,7 +27,7 @@ class LineReader:
         >>> list(reader.read(["{", ""]))
         []
         >>> reader.malformed, dict(reader.problems)
-        (1, {'line is not JSON': 1})
+        (1, {'line_not_json': 1})
     """
 
     names: Sequence[str]

@@ -14,6 +14,7 @@ from mlops_runtime.monitor.counting.baseline import BaselineError, Type, fit_bas
 from mlops_runtime.monitor.counting.capture import Call
 from mlops_runtime.monitor.counting.cells import Coded, Column, LevelCodes, to_numbers
 from mlops_runtime.monitor.counting.lines import LineReader
+from mlops_runtime.monitor.counting.problems import sentence
 from mlops_runtime.rollout.taken_back import is_among
 
 _CHUNK_ROWS = 8192
@@ -68,7 +69,8 @@ def live_baseline(
                 rows.add(call)
     columns, predictions, calls, times = rows.result()
     if len(calls) == 0:
-        left_out = {**reader.problems, "synthetic calls": reader.synthetic, "calls of an earlier model": reader.earlier}
+        problems = {sentence(problem): times for problem, times in reader.problems.items()}
+        left_out = {**problems, "synthetic calls": reader.synthetic, "calls of an earlier model": reader.earlier}
         told = ", ".join(f"{name} ({times})" for name, times in left_out.items() if times)
         raise BaselineError(f"captures must hold rows of the live model, got none{f': {told}' if told else ''}")
     clusters = calls if cluster == "call" else times.astype(_UNITS[cluster])

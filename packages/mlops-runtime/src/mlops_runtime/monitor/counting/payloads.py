@@ -18,6 +18,8 @@ from operator import itemgetter
 from reprlib import repr as shown
 from typing import Any
 
+from mlops_runtime.monitor.counting import problems as kinds
+
 try:
     import orjson
 except ImportError:
@@ -33,13 +35,14 @@ class CaptureError(ValueError):
     """A record cannot be read; the message says which part.
 
     Args:
-        problem: What is wrong, in words that are the same for all lines of which it is.
+        problem: What is wrong, as `problems` writes it.
         detail: What was found. Default: nothing to add.
         problems: What is wrong with each row. Default: the one problem.
     """
 
     def __init__(self, problem: str, detail: str = "", problems: Sequence[str] | None = None) -> None:
-        super().__init__(f"{problem}: {detail}" if detail else problem)
+        said = kinds.sentence(problem)
+        super().__init__(f"{said}: {detail}" if detail else said)
         self.problems = (problem,) if problems is None else problems
 
 
@@ -84,7 +87,7 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
     Example:
         >>> problems = []
         >>> read_rows({"encoding": "CSV", "data": "1,a\n2"}, ("price", "store"), problems), problems
-        (([['1', 'a'], None], 1), ['row has 1 values instead of 2'])
+        (([['1', 'a'], None], 1), ['row_width[1,2]'])
     """
     text, kind = _text(side, "input")
     width = len(names)
@@ -96,7 +99,7 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
         if dict in set(map(type, rows)):
             rows = _by_name(rows, names, told)
     if not rows:
-        raise CaptureError("input has no rows")
+        raise CaptureError(kinds.INPUT_WITHOUT_ROWS())
     unread = [place for place, row in enumerate(rows) if not isinstance(row, list | tuple) or len(row) != width]
     wrong = [_wrong(rows[place], width) for place in unread]
     if wrong and len(wrong) == len(rows):
@@ -152,16 +155,16 @@ def _text(side: Any, name: str) -> tuple[str, str]:
             return data, _CSV
         kind = str(side["observedContentType"] if encoding == "BASE64" else side.get("observedContentType"))
     except (KeyError, TypeError) as error:
-        raise CaptureError(f"{name} is no captured payload", f"{type(error).__name__}: {error}") from error
+        raise CaptureError(kinds.SIDE_NOT_PAYLOAD[name](), f"{type(error).__name__}: {error}") from error
     if encoding not in ("JSON", "BASE64") or not isinstance(data, str):
-        raise CaptureError(f"{name} is not CSV, JSON or BASE64 of text", f"encoding {shown(encoding)}")
+        raise CaptureError(kinds.SIDE_FORMAT[name](), f"encoding {shown(encoding)}")
     json_kind = _JSON_LINES if "jsonlines" in kind else _JSON
     if encoding == "JSON":
         return data, json_kind
     try:
         data = base64.b64decode(data, validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise CaptureError(f"{name} is not base64 of UTF-8 text", f"the payload is not base64: {error}") from error
+        raise CaptureError(kinds.SIDE_NOT_TEXT[name](), f"the payload is not base64: {error}") from error
     # content types that the capture options do not list arrive like this, whatever they are
     is_json = "json" in kind or ("csv" not in kind and data.lstrip()[:1] in ("{", "["))
     return data, json_kind if is_json else _CSV
@@ -171,9 +174,9 @@ def _document(text: str, name: str) -> Any:
     try:
         return loads(text)
     except ValueError as error:
-        raise CaptureError(f"{name} is not JSON", f"{type(error).__name__}: {error}") from error
+        raise CaptureError(kinds.SIDE_NOT_JSON[name](), f"{type(error).__name__}: {error}") from error
     except RecursionError as error:
-        raise CaptureError(f"{name} is nested too deeply") from error
+        raise CaptureError(kinds.SIDE_TOO_DEEP[name]()) from error
 
 
 def _json_rows(text: str, kind: str, names: Sequence[str]) -> list[Any]:
@@ -189,7 +192,7 @@ def _json_rows(text: str, kind: str, names: Sequence[str]) -> list[Any]:
             return [document]  # of values: one row
         document = document or None
     if not isinstance(document, list):
-        raise CaptureError("input has no instances", "instances must be an array")
+        raise CaptureError(kinds.INPUT_WITHOUT_INSTANCES(), "instances must be an array")
     return document
 
 
@@ -207,7 +210,7 @@ def _json_predictions(document: Any) -> list[Any]:
     if isinstance(document, int | float):
         return [document]
     if not isinstance(document, list):
-        raise CaptureError("output has no predictions", "predictions must be an array")
+        raise CaptureError(kinds.OUTPUT_WITHOUT_PREDICTIONS(), "predictions must be an array")
     return document
 
 
@@ -224,8 +227,8 @@ def _scored(value: dict[str, Any]) -> Any:
 
 def _wrong(row: Any, width: int) -> str:
     if isinstance(row, list | tuple):
-        return f"row has {len(row)} values instead of {width}"
-    return "row is no object or array"
+        return kinds.ROW_WIDTH(len(row), width)
+    return kinds.ROW_SHAPE()
 
 
 def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list[Any]:
@@ -248,8 +251,8 @@ def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list
                 continue
             found.append([row.get(name) for name in names])
         known = frozenset(names) if known is None else known
-        problems += [f"column {name!r} is missing" for name in names if name not in row]
-        problems += [f"column {name[:_NAME]!r} is not the model's" for name in row if name not in known]
+        problems += [kinds.COLUMN_MISSING(name) for name in names if name not in row]
+        problems += [kinds.COLUMN_FOREIGN(name[:_NAME]) for name in row if name not in known]
     return found
 
 
@@ -268,6 +271,6 @@ def _csv_rows(text: str, width: int) -> list[Any]:
         try:
             return [row or [""] for row in csv.reader(io.StringIO(text, newline="")) if row or width == 1]
         except csv.Error as error:
-            raise CaptureError("input is not CSV", str(error)) from error
+            raise CaptureError(kinds.INPUT_NOT_CSV(), str(error)) from error
     lines = text.removesuffix("\n").split("\n") if text else []
     return [line.split(",") for line in lines if line or width == 1]

@@ -1,70 +1,154 @@
-"""What could not be counted, by name and how often: bounded, and still the same in whatever order parts are added.
+"""What could not be counted, by code and arguments, and how often: bounded, and the same in whatever order parts are added.
 
-Names may hold what a caller made up. Those that hold the smallest CRC-32 are kept: a name that a part had to drop is one that
-the whole would have dropped too, so that what is kept has its exact count. What cannot be read is bounded apart from the rest, so
-that how many rows it is stays exact whatever else comes; and columns that are not the model's go before all others do.
+A problem is a text of its kind's code and its arguments as JSON, such as ``row_width[3,4]``: what counts are kept by. `sentence`
+writes it for people. Arguments may be what a caller made up, so the number of problems is bounded: those with the smallest CRC-32
+are kept, so that a problem which a part had to drop is one that the whole would have dropped too, and what is kept has its exact
+count. Rows that cannot be read are bounded apart from the rest, so that their number stays exact; columns that are not the model's
+are dropped first.
 """
 
+import json
+import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 from mlops_runtime.contracts.monitor import Baseline, Counts
-from mlops_runtime.monitor.counting.cells import level_crc
 
 MAXIMUM = 100
-OTHERS = "other problems"
-OTHER_ROWS = "row cannot be read for another reason"
-_KINDS = {"number": "number", "category": "text"}
-# how those begin that are of a whole line or row
-_UNREADABLE = ("line ", "input ", "row ")
-# how those end whose names callers make up without end
-_FOREIGN = "is not the model's"
+_WORDS = {"number": "number", "category": "text"}
 
 
-def bounded(problems: Mapping[str, int]) -> dict[str, int]:
-    """Return at most 100 problems by name of rows that were left out, and as many of what was not; the others of either as one.
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem. ``text`` is a format of its arguments; ``is_of_rows`` says that a line or rows were left out."""
 
-    Args:
-        problems: How often each came.
+    code: str
+    text: str
+    is_of_rows: bool = False
+
+    def __call__(self, *arguments: str | int) -> str:
+        """Return the problem of this kind with these arguments."""
+        return _written(self.code, arguments)
+
+
+LINE_NOT_JSON = Kind("line_not_json", "line is not JSON", is_of_rows=True)
+LINE_TOO_DEEP = Kind("line_too_deep", "line is nested too deeply", is_of_rows=True)
+LINE_TOO_LONG = Kind("line_too_long", "line is longer than 128 MiB", is_of_rows=True)
+LINE_NOT_CAPTURE = Kind("line_not_capture", "line is not a capture record", is_of_rows=True)
+LINE_WITHOUT_SIDES = Kind("line_without_sides", "line has neither input nor output", is_of_rows=True)
+INPUT_WITHOUT_ROWS = Kind("input_without_rows", "input has no rows", is_of_rows=True)
+INPUT_WITHOUT_INSTANCES = Kind("input_without_instances", "input has no instances", is_of_rows=True)
+INPUT_NOT_CSV = Kind("input_not_csv", "input is not CSV", is_of_rows=True)
+ROW_WIDTH = Kind("row_width", "row has {} values instead of {}", is_of_rows=True)
+ROW_SHAPE = Kind("row_shape", "row is no object or array", is_of_rows=True)
+ROWS_OTHER = Kind("rows_other", "row cannot be read for another reason", is_of_rows=True)
+OUTPUT_WITHOUT_PREDICTIONS = Kind("output_without_predictions", "output has no predictions")
+COLUMN_MISSING = Kind("column_missing", "column {!r} is missing")
+COLUMN_FOREIGN = Kind("column_foreign", "column {!r} is not the model's")
+TIME_INVALID = Kind("time_invalid", "inferenceTime is not a time")
+INPUT_NOT_CAPTURED = Kind("input_not_captured", "call has no captured input")
+PREDICTIONS_DIFFER = Kind("predictions_differ", "rows and predictions of a call differ in number")
+UNANNOUNCED = Kind("unannounced", "inference id looks synthetic, and no execution announced it")
+VALUE_TYPE = Kind("value_type", "{}: value is no {}")
+OBJECT_TOO_LARGE = Kind(
+    "object_too_large",
+    "capture object has more than 2 GiB, too large for a function: use MonitorEngine.processing",
+    is_of_rows=True,
+)
+OTHERS = Kind("others", "other problems")
+
+
+def _of_sides(code: str, text: str) -> dict[str, Kind]:
+    return {side: Kind(f"{side}_{code}", f"{side} {text}", side == "input") for side in ("input", "output")}
+
+
+# by the side of the call, ``input`` or ``output``: without its input no row of a call can be read
+SIDE_NOT_PAYLOAD = _of_sides("not_payload", "is no captured payload")
+SIDE_FORMAT = _of_sides("format", "is not CSV, JSON or BASE64 of text")
+SIDE_NOT_TEXT = _of_sides("not_text", "is not base64 of UTF-8 text")
+SIDE_NOT_JSON = _of_sides("not_json", "is not JSON")
+SIDE_TOO_DEEP = _of_sides("too_deep", "is nested too deeply")
+
+_KINDS = {kind.code: kind for kind in globals().copy().values() if isinstance(kind, Kind)}
+_KINDS |= {
+    kind.code: kind
+    for sides in (SIDE_NOT_PAYLOAD, SIDE_FORMAT, SIDE_NOT_TEXT, SIDE_NOT_JSON, SIDE_TOO_DEEP)
+    for kind in sides.values()
+}
+
+
+@lru_cache(maxsize=4096)
+def _written(code: str, arguments: tuple[str | int, ...]) -> str:
+    return code + json.dumps(arguments, separators=(",", ":")) if arguments else code
+
+
+def kind_of(problem: str) -> Kind | None:
+    """Return the kind of a problem; None for a text that is not one of counting."""
+    return _KINDS.get(problem.partition("[")[0])
+
+
+def arguments_of(problem: str) -> tuple[str | int, ...]:
+    """Return a problem's arguments.
 
     Example:
-        >>> bounded({"line is not JSON": 2})
-        {'line is not JSON': 2}
+        >>> arguments_of(ROW_WIDTH(3, 4))
+        (3, 4)
     """
-    of_rows = {name: times for name, times in problems.items() if is_unreadable(name)}
-    rest = {name: times for name, times in problems.items() if name not in of_rows}
-    return {**_bounded(of_rows, OTHER_ROWS), **_bounded(rest, OTHERS)}
+    _, bracket, rest = problem.partition("[")
+    return tuple(json.loads(bracket + rest)) if bracket else ()
+
+
+def sentence(problem: str) -> str:
+    """Return a problem as people read it; a text that is not one of counting as it is.
+
+    Example:
+        >>> sentence(COLUMN_MISSING("price")), sentence("label is of no captured call")
+        ("column 'price' is missing", 'label is of no captured call')
+    """
+    kind = kind_of(problem)
+    return problem if kind is None else kind.text.format(*arguments_of(problem))
 
 
 def is_unreadable(problem: str) -> bool:
     """Return whether a problem is one of a line or row that was left out.
 
     Example:
-        >>> is_unreadable("row has 3 values instead of 4"), is_unreadable("inferenceTime is not a time")
+        >>> is_unreadable(ROW_WIDTH(3, 4)), is_unreadable(TIME_INVALID())
         (True, False)
     """
-    return problem.startswith(_UNREADABLE)
+    kind = kind_of(problem)
+    return kind is not None and kind.is_of_rows
+
+
+def bounded(problems: Mapping[str, int]) -> dict[str, int]:
+    """Return at most 100 problems of rows that were left out, and as many of what was not; the others of either as one.
+
+    Example:
+        >>> bounded({LINE_NOT_JSON(): 2})
+        {'line_not_json': 2}
+    """
+    of_rows = {problem: times for problem, times in problems.items() if is_unreadable(problem)}
+    rest = {problem: times for problem, times in problems.items() if problem not in of_rows}
+    return {**_bounded(of_rows, ROWS_OTHER()), **_bounded(rest, OTHERS())}
 
 
 def _bounded(problems: Mapping[str, int], others: str) -> dict[str, int]:
-    names = [name for name in problems if name != others]
+    names = [problem for problem in problems if problem != others]
     if len(names) > MAXIMUM:
-        names = sorted(names, key=lambda name: (name.endswith(_FOREIGN), level_crc(name), name))[:MAXIMUM]
-    kept = {name: problems[name] for name in sorted(names)}
+        names = sorted(names, key=lambda name: (kind_of(name) is COLUMN_FOREIGN, zlib.crc32(name.encode()), name))
+    kept = {name: problems[name] for name in sorted(names[:MAXIMUM])}
     left = sum(problems.values()) - sum(kept.values())
     return {**kept, others: left} if left else kept
 
 
 def unreadable_rows(counts: Counts) -> int:
-    """Return how many rows could not be read; a line of which no row is known counts as one.
-
-    Args:
-        counts: A window's. Those of an earlier version name no problems, and know only lines.
-    """
-    return max(counts.malformed, sum(times for name, times in (counts.problems or {}).items() if is_unreadable(name)))
+    """Return how many rows of a window could not be read; a line of which no row is known counts as one."""
+    return sum(times for name, times in (counts.problems or {}).items() if is_unreadable(name))
 
 
 def invalid_values(baseline: Baseline, counts: Counts) -> dict[str, int]:
-    """Return how many values of each feature and of the prediction are of another type, by what is wrong with them.
+    """Return how many values of each feature and of the prediction are of another type, as problems.
 
     Args:
         baseline: Names and types.
@@ -74,9 +158,7 @@ def invalid_values(baseline: Baseline, counts: Counts) -> dict[str, int]:
     if baseline.prediction is not None and counts.prediction is not None:
         pairs.append((baseline.prediction, counts.prediction))
     return {
-        f"{feature.name}: value is no {_KINDS[feature.type]}": counted.invalid
-        for feature, counted in pairs
-        if counted.invalid
+        VALUE_TYPE(feature.name, _WORDS[feature.type]): counted.invalid for feature, counted in pairs if counted.invalid
     }
 
 
@@ -84,8 +166,8 @@ def add(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> dict[
     """Return the problems of both.
 
     Example:
-        >>> add({"line is not JSON": 2}, {"line is not JSON": 1})
-        {'line is not JSON': 3}
+        >>> add({LINE_NOT_JSON(): 2}, {LINE_NOT_JSON(): 1})
+        {'line_not_json': 3}
     """
     total = dict(one or {})
     for name, times in (other or {}).items():

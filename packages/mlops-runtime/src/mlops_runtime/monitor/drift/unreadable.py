@@ -4,7 +4,7 @@ Other callers send what a window cannot be blamed for, so that some such rows ar
 """
 
 from mlops_runtime.contracts.monitor import Counts, FeatureDrift
-from mlops_runtime.monitor.counting.problems import OTHER_ROWS, is_unreadable, unreadable_rows
+from mlops_runtime.monitor.counting.problems import ROWS_OTHER, is_unreadable, sentence, unreadable_rows
 from mlops_runtime.monitor.drift.tails import binomial_tail
 from mlops_runtime.monitor.drift.wording import percent
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -26,7 +26,7 @@ def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
 
     Example:
         >>> window = Counts(baseline_sha256="b", rows=300, calls=300, features=(), first="", last="", malformed=9700,
-        ...     problems={"row has 3 values instead of 4": 9700})
+        ...     problems={"row_width[3,4]": 9700})
         >>> unreadable(window, MonitorSpec())[0].description
         '97 % of 10,000 rows cannot be read, most often: row has 3 values instead of 4'
     """
@@ -38,8 +38,8 @@ def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
     if p_value > spec.significance:
         return ()
     problems = counts.problems or {}
-    kinds = {name: times for name, times in problems.items() if is_unreadable(name) and name != OTHER_ROWS}
-    most = f", most often: {max(kinds, key=lambda name: kinds[name])}" if kinds else ""
+    kinds = {name: times for name, times in problems.items() if is_unreadable(name) and name != ROWS_OTHER()}
+    most = f", most often: {sentence(max(kinds, key=lambda name: kinds[name]))}" if kinds else ""
     said = f"{percent(broken / rows)} of {rows:,} rows cannot be read{most}"
     return (
         FeatureDrift(name=NAME, psi=0.0, p_value=p_value, drifted=True, persistent=True, rule=RULE, description=said),
