@@ -24,6 +24,4 @@ class FirstService(cdk.Stack):
             self, "Cluster", name="retail", security_group_id=group, subnet_cidrs=cidrs, load_balancer_subnets=own
         )
         tenant = EksTenant(self, "Tenant", business_unit=unit, cluster=cluster)
-        EksInferenceService(
-            self, "Service", business_unit=unit, cluster=cluster, tenant=tenant, registry=registry, name="first"
-        )
+        EksInferenceService(self, "Service", tenant=tenant, registry=registry, name="first")

@@ -53,8 +53,8 @@ class Endpoints(cdk.Stack):
         # --8<-- [end:instances]
         # --8<-- [start:monitor]
         day = cdk.Duration.days(1)
-        monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=day, schedule=day)
-        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor)
+        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=day, schedule=day)
+        DriftAlarms(self, "Alarms", monitor=monitor)
         # --8<-- [end:monitor]
         # --8<-- [start:serverless]
         ModelEndpoint(

@@ -51,7 +51,6 @@ class Monitors(cdk.Stack):
         monitor = ModelMonitor(
             self,
             "FraudMonitor",
-            business_unit=unit,
             endpoint=endpoints["Fraud"],
             window=day,
             schedule=day,
@@ -60,7 +59,6 @@ class Monitors(cdk.Stack):
         fraud = DriftAlarms(
             self,
             "FraudAlarms",
-            business_unit=unit,
             monitor=monitor,
             critical_topic=pager,
             severities={"bias": Severity.WARNING},
@@ -73,17 +71,16 @@ class Monitors(cdk.Stack):
         explained = ModelMonitor(
             self,
             "ReasonMonitor",
-            business_unit=unit,
             endpoint=endpoints["Reason"],
             window=day,
             schedule=day,
             engine=engine,
         )
-        reason = DriftAlarms(self, "ReasonAlarms", business_unit=unit, monitor=explained)
+        reason = DriftAlarms(self, "ReasonAlarms", monitor=explained)
         # --8<-- [end:job]
         # --8<-- [start:board]
         UnitDashboard(self, "Board", business_unit=unit, alarms=[fraud, reason])
         # --8<-- [end:board]
         # --8<-- [start:tables]
-        MonitorTables(self, "FraudTables", business_unit=unit, monitor=monitor, history=cdk.Duration.days(30))
+        MonitorTables(self, "FraudTables", monitor=monitor, history=cdk.Duration.days(30))
         # --8<-- [end:tables]

@@ -45,11 +45,10 @@ class SageMakerMonitored(cdk.Stack):
         monitor = ModelMonitor(
             self,
             "Monitor",
-            business_unit=unit,
             endpoint=endpoint,
             window=cdk.Duration.days(7),
             schedule=cdk.Duration.days(1),
             engine=MonitorEngine.sagemaker_model_monitor(settings),
         )
-        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor)
+        DriftAlarms(self, "Alarms", monitor=monitor)
         # --8<-- [end:engine]

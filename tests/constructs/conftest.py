@@ -216,13 +216,10 @@ def make_demand(folder: Path, **changes: Any) -> Demand:
         monitor = ModelMonitor(
             stack,
             "Monitor",
-            business_unit=unit,
             endpoint=endpoint,
             **{"window": cdk.Duration.days(7), "schedule": cdk.Duration.days(1), **changes.get("monitor", {})},
         )
-    alarms = DriftAlarms(
-        stack, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, **changes.get("alarms", {})
-    )
+    alarms = DriftAlarms(stack, "Alarms", monitor=monitor, retraining=retraining, **changes.get("alarms", {}))
     return Demand(stack, unit, store, registry, endpoint, retraining, monitor, alarms)
 
 

@@ -137,14 +137,12 @@ class Given:
     def monitor(self) -> mlops.ModelMonitor:
         """A monitor of a week."""
         week, day = cdk.Duration.days(7), cdk.Duration.days(1)
-        return mlops.ModelMonitor(
-            self.stack, "GivenMonitor", business_unit=self.unit, endpoint=self.endpoint, window=week, schedule=day
-        )
+        return mlops.ModelMonitor(self.stack, "GivenMonitor", endpoint=self.endpoint, window=week, schedule=day)
 
     @cached_property
     def alarms(self) -> mlops.DriftAlarms:
         """Its alarms."""
-        return mlops.DriftAlarms(self.stack, "GivenAlarms", business_unit=self.unit, monitor=self.monitor)
+        return mlops.DriftAlarms(self.stack, "GivenAlarms", monitor=self.monitor)
 
     @cached_property
     def settings(self) -> mlops.SageMakerModelMonitor:

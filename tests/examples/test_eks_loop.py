@@ -54,8 +54,6 @@ def synthesize(folder: Path, group: str) -> Path:
     service = EksInferenceService(
         stack,
         "Service",
-        business_unit=unit,
-        cluster=cluster,
         tenant=EksTenant(stack, "Tenant", business_unit=unit, cluster=cluster),
         registry=registry,
         name="price",

@@ -61,8 +61,6 @@ def synthesize(folder: Path, group: str, *, egress: str, is_ours: bool) -> Path:
     EksInferenceService(
         stack,
         "Service",
-        business_unit=unit,
-        cluster=cluster,
         tenant=tenant,
         registry=ModelRegistry(stack, "Registry", business_unit=unit, name="stock"),
         name="stock",

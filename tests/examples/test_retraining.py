@@ -211,8 +211,8 @@ def _rival(
 ) -> dict[str, str]:
     """Watch the endpoint, and define the role of another unit's jobs beside it."""
     day = cdk.Duration.days(1)
-    monitor = ModelMonitor(stack, "Monitor", business_unit=unit, endpoint=endpoint, window=day, schedule=day)
-    alarms = DriftAlarms(stack, "Alarms", business_unit=unit, monitor=monitor, retraining=pipeline)
+    monitor = ModelMonitor(stack, "Monitor", endpoint=endpoint, window=day, schedule=day)
+    alarms = DriftAlarms(stack, "Alarms", monitor=monitor, retraining=pipeline)
     given = Network.given(vpc=unit.vpc, subnets=ec2.SubnetSelection(subnets=unit.vpc.isolated_subnets))
     rival = BusinessUnit(stack, "Rival", name=RIVAL, profile=Profile.DEVELOPMENT, network=given)
     group = "/aws/sagemaker/ProcessingJobs"

@@ -82,8 +82,6 @@ class DemandForecastingOnEks(cdk.Stack):
         service = EksInferenceService(
             self,
             "Service",
-            business_unit=unit,
-            cluster=retail,
             tenant=EksTenant(self, "Tenant", business_unit=unit, cluster=retail),
             registry=registry,
             name="forecast",
@@ -122,14 +120,13 @@ class DemandForecastingOnEks(cdk.Stack):
         monitor = ModelMonitor(
             self,
             "Monitor",
-            business_unit=unit,
             endpoint=service,
             window=MONTH,
             schedule=WEEK,
             # a week is one cluster: a month says what a week cannot, and is slow enough to ring by itself
             spec=MonitorSpec(alarm_windows=1, of_windows=1),
         )
-        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, wape_ratio=1.25)
         define_outputs(
             self, unit=unit, store=store, registry=registry, endpoint=service, retraining=retraining, monitor=monitor
         )

@@ -72,10 +72,8 @@ class DemandForecasting(cdk.Stack):
             cool_down=cdk.Duration.days(14),  # a new model has two weeks before what rings again retrains it
             guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
         )
-        monitor = ModelMonitor(
-            self, "Monitor", business_unit=unit, endpoint=endpoint, window=MONTH, schedule=WEEK, spec=declaration.SPEC
-        )
-        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=MONTH, schedule=WEEK, spec=declaration.SPEC)
+        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, wape_ratio=1.25)
         define_outputs(
             self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor
         )

@@ -71,8 +71,8 @@ class DynamicPricing(cdk.Stack):
             gate=declaration.GATE,
             guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
         )
-        monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=WEEK, schedule=WEEK)
-        DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=WEEK, schedule=WEEK)
+        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, wape_ratio=1.25)
         define_outputs(
             self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor
         )

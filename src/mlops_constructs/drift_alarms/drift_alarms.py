@@ -20,9 +20,7 @@ from mlops_constructs.drift_alarms.endpoint_dashboard import define_endpoint_das
 from mlops_constructs.drift_alarms.severity import Severity
 from mlops_constructs.drift_alarms.traffic import ExpectedTraffic
 from mlops_constructs.model_monitor import ModelMonitor
-from mlops_constructs.model_monitor.model_monitor import check_monitor_unit
 from mlops_constructs.retraining import RetrainingPipeline
-from mlops_constructs.unit_interface import IBusinessUnit
 
 _RETRAINS = ("features", "quality")
 # an endpoint may well sleep for hours, and only its hours say for which
@@ -48,8 +46,7 @@ class DriftAlarms(Construct):
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit.
-        monitor: The unit's monitor.
+        monitor: The monitor. The alarms belong to its unit.
         retraining: What drift and quality ask for. Default: the alarms only tell.
         wape_ratio: Live WAPE over the holdout's, above which ``quality`` rings, up to 100. At less than the monitor's
             ``maximum_wape_ratio`` it would ring of what the report calls ``OK``; at more it rings, and asks for a retraining, only
@@ -63,11 +60,11 @@ class DriftAlarms(Construct):
             or more seldom warns in words when there was no call since the one before; of others nobody hears.
 
     Raises:
-        ValidationError: If the monitor is of another unit, a limit is not possible, a name is unknown, or the pipeline is of
+        ValidationError: If a limit is not possible, a name is unknown, or the pipeline is of
             another endpoint or has alarms already.
 
     Example:
-        >>> alarms = DriftAlarms(self, "Alarms", business_unit=unit, monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        >>> alarms = DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, wape_ratio=1.25)
     """
 
     def __init__(
@@ -75,7 +72,6 @@ class DriftAlarms(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: IBusinessUnit,
         monitor: ModelMonitor,
         retraining: RetrainingPipeline | None = None,
         wape_ratio: float | None = None,
@@ -88,10 +84,10 @@ class DriftAlarms(Construct):
         super().__init__(scope, id)
         limit = monitor.spec.maximum_wape_ratio if wape_ratio is None else wape_ratio
         severities, psi = {} if severities is None else severities, {} if psi is None else psi
-        self._unit, self._monitor = business_unit, monitor
+        self._unit, self._monitor = monitor.business_unit, monitor
         self._topics = {
-            Severity.CRITICAL: business_unit.topic if critical_topic is None else critical_topic,
-            Severity.WARNING: business_unit.topic if warning_topic is None else warning_topic,
+            Severity.CRITICAL: self._unit.topic if critical_topic is None else critical_topic,
+            Severity.WARNING: self._unit.topic if warning_topic is None else warning_topic,
         }
         self._validate(wape_ratio, severities, psi, expect_traffic, retraining)
         found = list(children(monitor, wape_ratio=limit, severities=severities, psi=psi, traffic=expect_traffic))
@@ -113,7 +109,7 @@ class DriftAlarms(Construct):
             composites=len(self._composites) + 1,
             dashboards=1,
         )
-        business_unit.tag(self)
+        self._unit.tag(self)
 
     @property
     def monitor(self) -> ModelMonitor:
@@ -149,7 +145,6 @@ class DriftAlarms(Construct):
             if retraining is None or retraining.endpoint_name == watched
             else f"retraining must be of the monitor's endpoint, {watched!r}, whose reports confirm its alarms, got a pipeline "
             f"of {retraining.endpoint_name!r}",
-            check_monitor_unit("monitor", self._monitor, self._unit),
             self._ratio_problem(wape_ratio),
             check_type(
                 "severities", severities, Mapping, allowed="severities by name, such as {'bias': Severity.WARNING}"

@@ -10,7 +10,6 @@ from mlops_constructs._validation import raise_if_any
 from mlops_constructs.drift_alarms._price import DASHBOARD
 from mlops_constructs.drift_alarms.drift_alarms import DriftAlarms
 from mlops_constructs.drift_alarms.endpoint_dashboard import QUARTER, WIDTH, endpoint_row
-from mlops_constructs.model_monitor.model_monitor import check_monitor_unit
 from mlops_constructs.unit_interface import IBusinessUnit
 
 
@@ -45,7 +44,12 @@ class UnitDashboard(Construct):
                 None
                 if len(set(names)) == len(names)
                 else f"alarms must be of one endpoint each, got {', '.join(names)}",
-                *(check_monitor_unit("alarms", each.monitor, business_unit) for each in alarms),
+                *(
+                    f"alarms must be of unit {business_unit.name!r}, got {each.monitor.endpoint.endpoint_name!r} of unit "
+                    f"{each.monitor.business_unit.name!r}; leave it out, or give it a dashboard of its own unit"
+                    for each in alarms
+                    if each.monitor.business_unit.name != business_unit.name
+                ),
             ],
         )
         dashboard = cloudwatch.Dashboard(self, "Resource", default_interval=QUARTER)

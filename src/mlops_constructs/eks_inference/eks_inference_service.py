@@ -21,7 +21,6 @@ from mlops_constructs.eks_inference._identity import CAPTURE_PREFIX, define_asso
 from mlops_constructs.eks_inference._slot import define_slot_function, read_lock, slot_environment
 from mlops_constructs.eks_inference.alarms import define_errors_alarm, define_slot_alarms
 from mlops_constructs.eks_inference.capacity import EksCapacity
-from mlops_constructs.eks_inference.cluster import EksCluster
 from mlops_constructs.eks_inference.delivery import Delivery
 from mlops_constructs.eks_inference.load_balancer import ServiceLoadBalancer
 from mlops_constructs.eks_inference.service_metrics import ServiceMetrics
@@ -66,9 +65,7 @@ class EksInferenceService(ServiceMetrics):
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit; it runs in the cluster's network.
-        cluster: The cluster.
-        tenant: The unit's place on it.
+        tenant: The unit's place on a cluster, which says the unit and the cluster of the service.
         registry: Approved packages of this group are served.
         name: Name of the model, 2 to 20 lower-case letters, digits, hyphens; the service is ``<unit>-<name>``.
         capacity: Pods of a slot. Default: ``EksCapacity()``: two to ten pods of one core and 1 GiB.
@@ -82,7 +79,7 @@ class EksInferenceService(ServiceMetrics):
         ValidationError: With everything that the cluster or the load balancer would refuse or not do.
 
     Example:
-        >>> service = EksInferenceService(self, "Service", business_unit=unit, cluster=cluster, tenant=tenant, registry=registry,
+        >>> service = EksInferenceService(self, "Service", tenant=tenant, registry=registry,
         ...                               name="forecast", certificate=certificate)
     """
 
@@ -91,8 +88,6 @@ class EksInferenceService(ServiceMetrics):
         scope: Construct,
         id: str,
         *,
-        business_unit: IBusinessUnit,
-        cluster: EksCluster,
         tenant: EksTenant,
         registry: ModelRegistry,
         name: str,
@@ -104,6 +99,7 @@ class EksInferenceService(ServiceMetrics):
         delivery: Delivery | None = None,
     ) -> None:
         super().__init__(scope, id)
+        business_unit, cluster = tenant.business_unit, tenant.cluster
         self._unit, self._cluster, self._tenant = business_unit, cluster, tenant
         self._name = f"{business_unit.name}-{name}"
         self._validate(name, certificate)
@@ -149,6 +145,11 @@ class EksInferenceService(ServiceMetrics):
         if image is not None:
             self._rollout.require_image(image)
         business_unit.tag(self)
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit of its tenant."""
+        return self._unit
 
     @property
     def endpoint_name(self) -> str:
@@ -233,10 +234,6 @@ class EksInferenceService(ServiceMetrics):
             "InvalidEksInferenceService",
             [
                 check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
-                None
-                if self._tenant.cluster is self._cluster
-                else f"cluster must be the tenant's {self._tenant.cluster.name!r}, got {self._cluster.name!r}; define a tenant on "
-                "each",
                 None
                 if zones >= _ZONES
                 else f"a load balancer needs subnets in {_ZONES} zones, the unit has {zones}; give the unit "

@@ -111,6 +111,11 @@ class EksTenant(Construct):
         business_unit.tag(self)
 
     @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit whose place it is."""
+        return self._unit
+
+    @property
     def namespace(self) -> str:
         """The namespace."""
         return self._spec.namespace

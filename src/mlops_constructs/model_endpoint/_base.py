@@ -3,16 +3,42 @@
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
+from mlops_constructs._errors import ValidationError
 from mlops_constructs._sagemaker import sagemaker_arn
 from mlops_constructs.model_endpoint.capacity import VARIANT
 from mlops_constructs.model_endpoint.endpoint_metrics import EndpointMetrics
+from mlops_constructs.unit_interface import IBusinessUnit
 
 
 class ModelEndpointBase(EndpointMetrics):
     """An endpoint by its name, defined here or elsewhere."""
 
-    def __init__(self, scope: Construct, id: str, *, endpoint_name: str, variant: str = VARIANT) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        endpoint_name: str,
+        variant: str = VARIANT,
+        business_unit: IBusinessUnit | None = None,
+    ) -> None:
         super().__init__(scope, id, endpoint_name=endpoint_name, variant=variant)
+        self._owner = business_unit
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit that owns the endpoint.
+
+        Raises:
+            ValidationError: If the endpoint is imported and the import did not name its unit.
+        """
+        if self._owner is None:
+            problem = (
+                f"endpoint {self._endpoint_name!r} was imported without its unit; give "
+                "ModelEndpoint.from_endpoint_name(..., business_unit=...)"
+            )
+            raise ValidationError("NoBusinessUnit", [problem], self)
+        return self._owner
 
     @property
     def endpoint_name(self) -> str:

@@ -8,10 +8,16 @@ from aws_cdk import aws_s3 as s3
 
 from mlops_constructs.model_endpoint.metrics import MetricOptions
 from mlops_constructs.rollout import Rollout
+from mlops_constructs.unit_interface import IBusinessUnit
 
 
 class IServedModel(Protocol):
     """A model that a Deploy machine keeps up to date, wherever it runs: what retraining and monitors need of it."""
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit that owns it, and its monitor."""
+        ...
 
     @property
     def endpoint_name(self) -> str:
@@ -40,6 +46,11 @@ class IServedModel(Protocol):
 
 class IModelEndpoint(Protocol):
     """An endpoint, defined here or elsewhere."""
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit that owns it; a ``ValidationError`` where an import did not name it."""
+        ...
 
     @property
     def endpoint_name(self) -> str:

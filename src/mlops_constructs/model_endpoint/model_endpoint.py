@@ -88,7 +88,7 @@ class ModelEndpoint(ModelEndpointBase):
         ownership: Ownership = Ownership.PIPELINE,
         model_package_arn: str | None = None,
     ) -> None:
-        super().__init__(scope, id, endpoint_name=f"{business_unit.name}-{name}")
+        super().__init__(scope, id, endpoint_name=f"{business_unit.name}-{name}", business_unit=business_unit)
         problems = [
             check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
             *_ownership_problems(ownership, model_package_arn),
@@ -134,7 +134,13 @@ class ModelEndpoint(ModelEndpointBase):
 
     @classmethod
     def from_endpoint_name(
-        cls, scope: Construct, id: str, *, endpoint_name: str, variant: str = VARIANT
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        endpoint_name: str,
+        variant: str = VARIANT,
+        business_unit: IBusinessUnit | None = None,
     ) -> IModelEndpoint:
         """Use an endpoint that is defined elsewhere in the account and region.
 
@@ -143,8 +149,9 @@ class ModelEndpoint(ModelEndpointBase):
             id: Construct id.
             endpoint_name: Its name.
             variant: Name of its main variant. Default: ``AllTraffic``.
+            business_unit: The unit that owns it. Default: unknown; asking the endpoint for its unit is then an error.
         """
-        return ModelEndpointBase(scope, id, endpoint_name=endpoint_name, variant=variant)
+        return ModelEndpointBase(scope, id, endpoint_name=endpoint_name, variant=variant, business_unit=business_unit)
 
     @property
     def rollout(self) -> Rollout:

@@ -23,7 +23,6 @@ from mlops_constructs.model_monitor._functions import (
 )
 from mlops_constructs.model_monitor._job import define_job
 from mlops_constructs.model_monitor._sagemaker import define_sagemaker_monitors
-from mlops_constructs.model_monitor._unit import check_endpoint_unit
 from mlops_constructs.model_monitor.engine import MonitorEngine
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
@@ -47,8 +46,7 @@ class ModelMonitor(Construct):
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit.
-        endpoint: The unit's endpoint; it must capture its calls.
+        endpoint: The endpoint; it must capture its calls. The monitor belongs to the endpoint's unit.
         window: How much of the past each decision is about, whole hours from one hour to 90 days.
         schedule: How often it is decided, from one hour up to the window: between longer steps nobody would look. A week is
             decided on Mondays and a day every day, at a quarter past six in the morning UTC, when the labels of the night are
@@ -58,12 +56,12 @@ class ModelMonitor(Construct):
         engine: What counts and decides. Default: ``MonitorEngine.on_lambda()``, each capture as it lands.
 
     Raises:
-        ValidationError: If the endpoint is of another unit, captures nothing or has a monitor, a duration is not possible, or the
+        ValidationError: If the endpoint captures nothing or has a monitor, a duration is not possible, or the
             spec does not fit.
 
     Example:
         >>> import aws_cdk as cdk
-        >>> monitor = ModelMonitor(self, "Monitor", business_unit=unit, endpoint=endpoint, window=cdk.Duration.days(7),
+        >>> monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=cdk.Duration.days(7),
         ...                        schedule=cdk.Duration.days(1))
     """
 
@@ -72,7 +70,6 @@ class ModelMonitor(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: IBusinessUnit,
         endpoint: IServedModel,
         window: cdk.Duration,
         schedule: cdk.Duration,
@@ -80,7 +77,8 @@ class ModelMonitor(Construct):
         engine: MonitorEngine | None = None,
     ) -> None:
         super().__init__(scope, id)
-        self._unit, self._endpoint, self._schedule, self._window = business_unit, endpoint, schedule, window
+        self._endpoint, self._schedule, self._window = endpoint, schedule, window
+        self._unit = business_unit = endpoint.business_unit
         self._spec = MonitorSpec() if spec is None else spec
         self._engine = MonitorEngine.on_lambda() if engine is None else engine
         captures = self._validate(window)
@@ -278,7 +276,6 @@ class ModelMonitor(Construct):
                 "endpoint must capture its calls; give it capture=DataCapture(percent=100)"
                 if captures is None
                 else None,
-                check_endpoint_unit(self._endpoint, self._unit),
                 f"endpoint must have one monitor, got a second of {self._endpoint.endpoint_name!r}: both would write "
                 "the same reports; leave one out"
                 if self._mark[0].node.try_find_child(self._mark[1])
@@ -368,19 +365,3 @@ def _steps(window: cdk.Duration, schedule: cdk.Duration) -> Iterator[str]:
             f"schedule must be at most the window, {window.to_human_string()}, got {schedule.to_human_string()}: what lies "
             "between two windows would not be watched; widen the window or decide oftener"
         )
-
-
-def check_monitor_unit(name: str, monitor: ModelMonitor, business_unit: IBusinessUnit) -> str | None:
-    """Return the problem of a monitor that is of another unit.
-
-    Args:
-        name: What was given, for the message.
-        monitor: The monitor.
-        business_unit: The unit that it is to be of.
-    """
-    if monitor.business_unit is business_unit:
-        return None
-    return (
-        f"{name} must be of unit {business_unit.name!r}, got {monitor.endpoint.endpoint_name!r} of unit "
-        f"{monitor.business_unit.name!r}; give the business_unit of its monitor"
-    )

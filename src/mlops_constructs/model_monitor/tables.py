@@ -11,9 +11,8 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._iam import ServiceRole, key_statement, shared_policy
 from mlops_constructs._validation import check_duration, raise_if_any
-from mlops_constructs.model_monitor.model_monitor import ModelMonitor, check_monitor_unit
+from mlops_constructs.model_monitor.model_monitor import ModelMonitor
 from mlops_constructs.model_monitor.queries import SAVED_QUERIES
-from mlops_constructs.unit_interface import IBusinessUnit
 
 _TEXT_FORMAT = "org.apache.hadoop.mapred.TextInputFormat"
 _TEXT_OUTPUT = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
@@ -63,16 +62,15 @@ class MonitorTables(Construct):
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit.
-        monitor: The monitor.
+        monitor: The monitor. The tables belong to its unit.
         history: How far back the tables reach, a day to ten years. Default: 90 days, as captures are kept by default.
         maximum_scan: Most that one query may read, at least 10 MB. Default: 10 GiB.
 
     Raises:
-        ValidationError: If a value is not possible, or the monitor is of another unit.
+        ValidationError: If a value is not possible.
 
     Example:
-        >>> tables = MonitorTables(self, "Tables", business_unit=unit, monitor=monitor)
+        >>> tables = MonitorTables(self, "Tables", monitor=monitor)
     """
 
     def __init__(
@@ -80,7 +78,6 @@ class MonitorTables(Construct):
         scope: Construct,
         id: str,
         *,
-        business_unit: IBusinessUnit,
         monitor: ModelMonitor,
         history: cdk.Duration | None = None,
         maximum_scan: cdk.Size | None = None,
@@ -88,13 +85,12 @@ class MonitorTables(Construct):
         super().__init__(scope, id)
         history = cdk.Duration.days(90) if history is None else history
         scan = cdk.Size.gibibytes(10) if maximum_scan is None else maximum_scan
-        endpoint = monitor.endpoint
+        endpoint, business_unit = monitor.endpoint, monitor.business_unit
         captures = endpoint.capture_bucket
         raise_if_any(
             self,
             "InvalidMonitorTables",
             [
-                check_monitor_unit("monitor", monitor, business_unit),
                 check_duration("history", history, minimum=cdk.Duration.days(1), maximum=cdk.Duration.days(3650)),
                 # https://docs.aws.amazon.com/athena/latest/APIReference/API_WorkGroupConfiguration.html
                 None

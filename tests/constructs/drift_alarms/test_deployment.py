@@ -42,6 +42,7 @@ ENDPOINT = "told-forecast"
 class Served:
     """A model that is served, for the monitor."""
 
+    business_unit: BusinessUnit
     rollout: Any
     capture_bucket: s3.IBucket
     endpoint_name: str = ENDPOINT
@@ -62,8 +63,7 @@ def _assembly(folder: Path) -> Path:
     monitor = ModelMonitor(
         stack,
         "Monitor",
-        business_unit=unit,
-        endpoint=Served(SimpleNamespace(table=table, require_image=lambda _image: None), unit.artifacts),
+        endpoint=Served(unit, SimpleNamespace(table=table, require_image=lambda _image: None), unit.artifacts),
         window=cdk.Duration.days(3),
         schedule=cdk.Duration.days(3),
         engine=MonitorEngine.processing(image=image),
@@ -71,7 +71,6 @@ def _assembly(folder: Path) -> Path:
     alarms = DriftAlarms(
         stack,
         "Alarms",
-        business_unit=unit,
         monitor=monitor,
         expect_traffic=ExpectedTraffic(start=8, end=20, silence=cdk.Duration.hours(3)),
     )

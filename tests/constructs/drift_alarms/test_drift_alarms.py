@@ -10,7 +10,6 @@ from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Annotations, Match
 
 from mlops_constructs import (
-    BusinessUnit,
     DriftAlarms,
     ExpectedTraffic,
     ModelImage,
@@ -152,7 +151,7 @@ def test_a_topic_of_the_callers_hears_of_its_severity(define: Callable[..., Any]
     """It lets the composite alarm publish by name, and rules without a condition: EventBridge sends nothing to hold one."""
     made = define()
     pager = sns.Topic(made.stack, "Pager", master_key=made.unit.key, enforce_ssl=True)
-    DriftAlarms(made.stack, "Paged", business_unit=made.unit, monitor=made.monitor, critical_topic=pager)
+    DriftAlarms(made.stack, "Paged", monitor=made.monitor, critical_topic=pager)
     critical, warning = (
         made.one("AWS::CloudWatch::CompositeAlarm", f"Paged{part}") for part in ("Critical", "Warning")
     )
@@ -197,7 +196,7 @@ def test_without_hours_of_calls_a_report_of_none_is_a_warning(demand: Any, every
     """From a day on; what looks oftener sees silence each night, and says at synthesis that it tells nobody."""
     made = define()
     people = sns.Topic(made.stack, "People", master_key=made.unit.key, enforce_ssl=True)
-    DriftAlarms(made.stack, "Warned", business_unit=made.unit, monitor=made.monitor, warning_topic=people)
+    DriftAlarms(made.stack, "Warned", monitor=made.monitor, warning_topic=people)
     rule = made.one("AWS::Events::Rule", "WarnedSilent")
     assert rule["EventPattern"]["detail"] == {"subject": ["demand-forecast"], "outcome": ["NO_TRAFFIC"]}
     assert rule["Targets"][0]["Arn"] == made.stack.resolve(people.topic_arn)
@@ -263,17 +262,11 @@ def test_where_one_window_is_drift_nobody_is_told_to_wait(demand: Any, define: C
     assert "; wait for the next one, 2 of 3 make it drift, or look at once: the newest report names the feature" in more
 
 
-def test_fails_on_a_monitor_of_another_unit(define: Callable[..., Any]):
-    """Its metrics, events and topic are the other's; all problems are told at once."""
-    made = define()
-    stack = cdk.Stack(cdk.App(), "Other")
-    other = BusinessUnit(stack, "Unit", name="returns")
-    with pytest.raises(
-        ValidationError,
-        match="monitor must be of unit 'returns', got 'demand-forecast' of unit 'demand'; give the business_unit of its monitor; "
-        r"wape_ratio must be from 1 to 100, got 0\.5",
-    ):
-        DriftAlarms(stack, "Alarms", business_unit=other, monitor=made.monitor, wape_ratio=0.5)
+def test_the_unit_is_the_monitors(demand: Any):
+    """Nothing but the monitor says it: alarms carry the tags of its unit."""
+    tags = {"Key": "mlops:unit", "Value": demand.monitor.business_unit.name}
+    composites = demand.resources("AWS::CloudWatch::CompositeAlarm").values()
+    assert composites and all(tags in each["Tags"] for each in composites)
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +306,6 @@ def test_fails_when_it_cannot_be(watched: Any, arguments: dict[str, Any], messag
         DriftAlarms(
             watched.stack,
             f"Wrong{len(watched.stack.node.children)}",
-            business_unit=watched.unit,
             monitor=watched.monitor,
             retraining=watched.retraining,
             **arguments,

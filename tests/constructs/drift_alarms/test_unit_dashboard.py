@@ -15,7 +15,7 @@ def test_fails_on_alarms_of_another_unit(demand: Any):
     with pytest.raises(
         ValidationError,
         match="alarms must be of one endpoint each, got demand-forecast, demand-forecast; alarms must be of unit 'returns', got "
-        "'demand-forecast' of unit 'demand'; give the business_unit of its monitor",
+        "'demand-forecast' of unit 'demand'; leave it out",
     ):
         UnitDashboard(stack, "Board", business_unit=other, alarms=[demand.alarms, demand.alarms])
 

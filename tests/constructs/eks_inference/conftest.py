@@ -58,8 +58,6 @@ class Place:
         return EksInferenceService(
             self.stack,
             id,
-            business_unit=self.unit,
-            cluster=self.cluster,
             tenant=self.tenant,
             registry=self.registry,
             **{**known, **changes},

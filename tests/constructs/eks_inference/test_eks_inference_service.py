@@ -296,8 +296,6 @@ def test_a_repository_gets_what_stands_still(tmp_path: Path) -> None:
     service = EksInferenceService(
         stack,
         "Service",
-        business_unit=unit,
-        cluster=cluster,
         tenant=tenant,
         registry=ModelRegistry(stack, "Registry", business_unit=unit, name="forecast"),
         name="forecast",
@@ -359,7 +357,7 @@ def test_fails_when_golden_requests_are_asked_for(roomy: Any, tmp_path: Path) ->
         roomy.serve("Golden", rollout=RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
 
 
-def test_fails_when_there_is_one_zone(roomy: Any) -> None:
+def test_fails_when_there_is_one_zone() -> None:
     """A load balancer stands in two."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
@@ -370,14 +368,12 @@ def test_fails_when_there_is_one_zone(roomy: Any) -> None:
         EksInferenceService(
             stack,
             "Service",
-            business_unit=unit,
-            cluster=cluster,
-            tenant=roomy.tenant,
+            tenant=EksTenant(stack, "Tenant", business_unit=unit, cluster=cluster),
             registry=ModelRegistry(stack, "Registry", business_unit=unit, name="forecast"),
             name="forecast",
         )
-    assert [problem.split(" ")[0] for problem in caught.value.problems] == ["cluster", "a"]
-    assert "network=Network.made(zones=2)" in caught.value.problems[1]
+    assert [problem.split(" ")[0] for problem in caught.value.problems] == ["a"]
+    assert "network=Network.made(zones=2)" in caught.value.problems[0]
 
 
 def test_pods_stay_in_the_zones_of_the_load_balancer(served: Any) -> None:
@@ -415,9 +411,7 @@ def _service(network: Network, stack: cdk.Stack, **cluster: Any) -> EksInference
     )
     tenant = EksTenant(stack, "Tenant", business_unit=unit, cluster=made)
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast")
-    return EksInferenceService(
-        stack, "Service", business_unit=unit, cluster=made, tenant=tenant, registry=registry, name="forecast"
-    )
+    return EksInferenceService(stack, "Service", tenant=tenant, registry=registry, name="forecast")
 
 
 def test_a_load_balancer_may_stand_in_subnets_of_its_own() -> None:

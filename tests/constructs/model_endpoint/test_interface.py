@@ -3,7 +3,7 @@
 import aws_cdk as cdk
 import pytest
 
-from mlops_constructs import ModelEndpoint
+from mlops_constructs import BusinessUnit, ModelEndpoint, ValidationError
 from mlops_constructs.model_endpoint.interface import IModelEndpoint, IServedModel
 
 MEMBERS = [name for name in vars(IModelEndpoint) if not name.startswith("_")]
@@ -26,6 +26,17 @@ def test_an_endpoint_defined_elsewhere_offers_the_same():
     imported = ModelEndpoint.from_endpoint_name(stack, "Endpoint", endpoint_name="demand-forecast")
     assert [name for name in MEMBERS if not hasattr(type(imported), name)] == []
     assert imported.endpoint_name == "demand-forecast"
+
+
+def test_an_imported_endpoint_knows_the_unit_that_it_was_given():
+    """Without one, asking for it names the argument to give."""
+    stack = cdk.Stack(cdk.App(), "Elsewhere")
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    known = ModelEndpoint.from_endpoint_name(stack, "Known", endpoint_name="demand-forecast", business_unit=unit)
+    unknown = ModelEndpoint.from_endpoint_name(stack, "Unknown", endpoint_name="demand-forecast")
+    assert known.business_unit is unit
+    with pytest.raises(ValidationError, match=r"'demand-forecast' was imported without its unit; give ModelEndpoint\."):
+        _ = unknown.business_unit
 
 
 def test_retraining_and_monitors_need_less_than_an_endpoint_offers():

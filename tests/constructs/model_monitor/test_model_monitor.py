@@ -9,7 +9,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_kms as kms
 
-from mlops_constructs import BusinessUnit, ModelMonitor, MonitorEngine, SageMakerModelMonitor, ValidationError
+from mlops_constructs import ModelMonitor, MonitorEngine, SageMakerModelMonitor, ValidationError
 from mlops_runtime.contracts import from_json
 from mlops_runtime.monitor.metric_names import metric_names
 from mlops_runtime.monitor.run import DecideSettings
@@ -128,37 +128,14 @@ def test_fails_on_a_second_monitor_of_an_endpoint(define: Callable[..., Any]):
         ModelMonitor(
             elsewhere,
             "Second",
-            business_unit=made.unit,
             endpoint=made.endpoint,
             window=cdk.Duration.days(1),
             schedule=cdk.Duration.days(1),
         )
 
 
-@pytest.mark.parametrize(
-    ("unit", "shares_key"), [("returns", False), ("returns", True), ("dem", True), ("demand", False)]
-)
-def test_fails_on_an_endpoint_of_another_unit(demand: Any, unit: str, shares_key: bool):
-    """Its reports would lie in another bucket; also told where both have one key, and where their names are alike."""
-    key = demand.unit.key if shares_key else None
-    stack = cdk.Stack(cdk.App(), "Other")
-    other = BusinessUnit(stack, "Unit", name=unit, encryption_key=key)
-    with pytest.raises(
-        ValidationError,
-        match=f"endpoint must be of unit '{unit}', got 'demand-forecast' of another: its reports .*; window must be from",
-    ):
-        ModelMonitor(
-            stack,
-            "Monitor",
-            business_unit=other,
-            endpoint=demand.endpoint,
-            window=cdk.Duration.days(91),
-            schedule=cdk.Duration.days(1),
-        )
-
-
 def test_the_unit_is_the_endpoints(demand: Any, define: Callable[..., Any]):
-    """Alarms, tables and dashboards compare theirs with it; also one whose key is imported."""
+    """Alarms, tables and dashboards take theirs from it; also one whose key is imported."""
     key = kms.Key.from_key_arn(cdk.Stack(cdk.App(), "Keys"), "Key", "arn:aws:kms:us-east-1:111111111111:key/1")
     made = define(unit={"encryption_key": key})
     assert demand.monitor.business_unit is demand.unit

@@ -9,7 +9,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
-from mlops_constructs import BusinessUnit, DataCapture, MonitorTables, PersonalData, ValidationError
+from mlops_constructs import DataCapture, MonitorTables, PersonalData, ValidationError
 from mlops_constructs.compliance.harness import check
 from mlops_constructs.model_monitor.tables import COLUMNS
 from mlops_runtime.contracts.capture import capture_key, ground_truth_key
@@ -19,7 +19,7 @@ from mlops_runtime.contracts.capture import capture_key, ground_truth_key
 def made(define_once: Callable[..., Any]) -> Any:
     """A unit with a monitor and tables over it, whose endpoint hashes a field."""
     demand = define_once(endpoint={"capture": DataCapture(percent=100, personal=PersonalData(hashed=("household",)))})
-    MonitorTables(demand.stack, "Tables", business_unit=demand.unit, monitor=demand.monitor)
+    MonitorTables(demand.stack, "Tables", monitor=demand.monitor)
     return demand
 
 
@@ -94,21 +94,10 @@ def test_fails_with_every_value_that_is_not_possible(define_once: Callable[..., 
         MonitorTables(
             demand.stack,
             "Tables",
-            business_unit=demand.unit,
             monitor=demand.monitor,
             history=cdk.Duration.hours(1),
             maximum_scan=cdk.Size.kibibytes(1),
         )
-
-
-def test_fails_on_a_monitor_of_another_unit(made: Any) -> None:
-    """Its counts lie in the other's bucket, under the other's key."""
-    stack = cdk.Stack(cdk.App(), "Other")
-    other = BusinessUnit(stack, "Unit", name="returns")
-    with pytest.raises(
-        ValidationError, match="monitor must be of unit 'returns', got 'demand-forecast' of unit 'demand'"
-    ):
-        MonitorTables(stack, "Tables", business_unit=other, monitor=made.monitor)
 
 
 def test_nothing_is_left_to_ask(made: Any) -> None:

@@ -44,6 +44,7 @@ SETTINGS = SageMakerModelMonitor(
 class Served:
     """A model that is served, for the monitor."""
 
+    business_unit: BusinessUnit
     rollout: Any
     capture_bucket: s3.IBucket
     endpoint_name: str = ENDPOINT
@@ -69,8 +70,7 @@ def _assembly(folder: Path, *, monitored: bool, settings: SageMakerModelMonitor 
             monitor = ModelMonitor(
                 stack,
                 "Monitor",
-                business_unit=unit,
-                endpoint=Served(SimpleNamespace(table=table), unit.artifacts),
+                endpoint=Served(unit, SimpleNamespace(table=table), unit.artifacts),
                 window=cdk.Duration.days(1),
                 schedule=cdk.Duration.days(1),
                 spec=MonitorSpec(alarm_windows=1, of_windows=1),
