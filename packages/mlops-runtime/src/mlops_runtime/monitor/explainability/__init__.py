@@ -1,1 +1,0 @@
-"""Attributions and how far their ranking moved."""

@@ -1,0 +1,1 @@
+"""Drift: counts to verdicts, rules, effect sizes, replay."""
