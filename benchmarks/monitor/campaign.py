@@ -12,9 +12,8 @@ from benchmarks.monitor.windows import columns, types
 from mlops_runtime.contracts.monitor import Baseline, FeatureDrift
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
-from mlops_runtime.monitor.drift.decide import decide
-from mlops_runtime.monitor.drift.persistence import is_persistent
-from mlops_runtime.monitor.drift.tails import wilson
+from mlops_runtime.monitor.monitors.drift.decision import decide, is_persistent
+from mlops_runtime.monitor.monitors.drift.tails import wilson
 from mlops_runtime.monitor.spec import MonitorSpec
 
 RESULTS = Path(__file__).parent / "results"

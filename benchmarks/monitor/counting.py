@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from benchmarks.measure import load
 
-from mlops_runtime.monitor.counting import capture
+from mlops_runtime.monitor.counting import capture_lines as capture
 from mlops_runtime.monitor.counting.baseline import fit_baseline
-from mlops_runtime.monitor.counting.cells import Coded
+from mlops_runtime.monitor.counting.baseline_cells import Coded
 from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
 
 FIELDS = 30
@@ -197,7 +197,7 @@ def main(rows: int = ROWS, runs: int = 5) -> None:
         found = run("growth", number)
         print(f"| {number} | {found['objects']:.3f} | {found['one']:.3f} | {found['peak']:.0f} |")
     print("\n| cold import, less Python's own | CPU s | wall s |\n|---|---|---|")
-    for module in ("numpy", "mlops_runtime.monitor.counting.counts", "mlops_runtime.monitor.run"):
+    for module in ("numpy", "mlops_runtime.monitor.counting.counts", "mlops_runtime.monitor.scheduled_run"):
         found = run("import", module)
         print(f"| {module} | {found['cpu']:.3f} | {found['wall']:.3f} |")
     found = run("size")

@@ -27,7 +27,7 @@ from benchmarks.monitor.windows import (
 )
 
 from mlops_runtime.contracts.monitor import Baseline, Condition
-from mlops_runtime.monitor.drift.persistence import hours_to_add
+from mlops_runtime.monitor.monitors.drift.decision import hours_to_add
 from mlops_runtime.monitor.spec import MonitorSpec
 
 BASELINE_ROWS = 20_000

@@ -31,7 +31,7 @@ from mlops_runtime.jobs.monitor import Clients, Options, run
 from mlops_runtime.jobs.monitor_count import CountSettings, count_objects
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count as count_as_function
-from mlops_runtime.monitor.run import DecideSettings
+from mlops_runtime.monitor.scheduled_run import DecideSettings
 from mlops_runtime.monitor.spec import MonitorSpec
 
 RESULTS = Path(__file__).parents[2] / ".mlops" / "benchmarks" / "monitor_job.json"

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_runtime.monitor.counting.baseline import fit_baseline
-from mlops_runtime.monitor.counting.cells import Coded
+from mlops_runtime.monitor.counting.baseline_cells import Coded
 from mlops_runtime.monitor.counting.counts import count_columns
-from mlops_runtime.monitor.drift.decide import decide
+from mlops_runtime.monitor.monitors.drift.decision import decide
 from mlops_runtime.monitor.spec import MonitorSpec
 
 # what pyarrow imports when it is first needed is an import too

@@ -15,8 +15,8 @@ from benchmarks.monitor.windows import WEEKS, Rows, clusters_of, columns, retail
 
 from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.monitor.counting.counts import count_columns
-from mlops_runtime.monitor.drift.comparison import coverage
-from mlops_runtime.monitor.drift.decide import decide
+from mlops_runtime.monitor.monitors.drift.comparison import coverage
+from mlops_runtime.monitor.monitors.drift.decision import decide
 from mlops_runtime.monitor.spec import MonitorSpec
 
 CONDITIONS = (

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from benchmarks.monitor.data import table
 
-from mlops_runtime.monitor.counting.cells import Coded
+from mlops_runtime.monitor.counting.baseline_cells import Coded
 
 # name of the shift and the feature that is to be named for it
 SHIFTS = {

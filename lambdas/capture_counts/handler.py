@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.monitor.run import count_object
+from mlops_runtime.monitor.scheduled_run import count_object
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.table import RolloutTable
 

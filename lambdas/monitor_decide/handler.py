@@ -8,8 +8,8 @@ from typing import Any
 import boto3
 
 from mlops_runtime.contracts import to_dict
-from mlops_runtime.monitor.model_monitor.evidence import add_executions
-from mlops_runtime.monitor.run import DecideSettings, decide_window
+from mlops_runtime.monitor.model_monitor.execution_evidence import add_executions
+from mlops_runtime.monitor.scheduled_run import DecideSettings, decide_window
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.monitor.window import event_time
 from mlops_runtime.rollout.table import RolloutTable

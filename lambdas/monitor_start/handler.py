@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.monitor.start import StartSettings, start
+from mlops_runtime.monitor.job_start import StartSettings, start
 from mlops_runtime.monitor.window import event_time
 
 logging.getLogger("mlops.monitor").setLevel(logging.INFO)

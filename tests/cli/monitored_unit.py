@@ -12,7 +12,7 @@ from mlops_runtime.contracts.monitor import Baseline, MonitorReport
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
-from mlops_runtime.monitor.run import DecideSettings, decide_window
+from mlops_runtime.monitor.scheduled_run import DecideSettings, decide_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.table import RolloutTable

@@ -7,7 +7,7 @@ import pytest
 from tests.runtime.monitor import reports
 
 from mlops_cli.monitor_tables import bar, print_distribution, print_features, print_history
-from mlops_runtime.monitor.page.cells import CellRow
+from mlops_runtime.monitor.page.drawings import CellRow
 
 
 @pytest.fixture(params=[80, 120, 200])

@@ -16,7 +16,7 @@ from mlops_constructs.retraining.checks import monitoring_problems
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import LockRow
-from mlops_runtime.monitor.counting.capture import read_labels
+from mlops_runtime.monitor.counting.capture_lines import read_labels
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.monitor.window import HOUR, Window

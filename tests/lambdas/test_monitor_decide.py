@@ -17,8 +17,8 @@ from mlops_runtime.contracts.events import EventDetail
 from mlops_runtime.contracts.monitor import Counts, MonitorState, Violations
 from mlops_runtime.monitor.counting.baseline import number_baseline
 from mlops_runtime.monitor.counting.counts import count
-from mlops_runtime.monitor.inventory import Inventory
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Inventory
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Every text of a monitor's window, one at a time, with what a page must not run or follow; the catalogue's texts likewise.
 
 What callers send reaches names of columns, levels and problems; what a registry holds reaches the rest. A window with all of it
-hostile at once is drawn in tests/runtime/monitor/page/test_page.py; the catalogue is attacked in
+hostile at once is drawn in tests/runtime/monitor/page/test_window_page.py; the catalogue is attacked in
 tests/runtime/features/test_catalogue_page.py, a model card in tests/runtime/rollout/test_card.py.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.runtime.monitor.reports import SAMPLES
 
-from mlops_runtime.monitor.page.page import page
+from mlops_runtime.monitor.page.window_page import page
 
 PAYLOAD = "x\"'><script>attack()</script><img src=x onerror=attack()><a href=javascript:attack()>{{ 977 * 983 }}&"
 Path = tuple[Any, ...]

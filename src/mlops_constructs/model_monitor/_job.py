@@ -18,8 +18,8 @@ from mlops_constructs.compliance import acknowledge
 from mlops_constructs.model_monitor._access import MonitorAccess, list_objects, objects
 from mlops_constructs.model_monitor._job_group import define_job_group
 from mlops_constructs.model_monitor.engine import MonitorJob
+from mlops_runtime.monitor.job_start import CHARACTERS_OF_TIME
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.start import CHARACTERS_OF_TIME
 
 _GROUP = "/aws/sagemaker/ProcessingJobs"
 _START_REASON = (

@@ -31,8 +31,8 @@ from mlops_constructs.model_monitor._sagemaker_settings import (
     SageMakerModelMonitor,
 )
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.monitor.model_monitor.execution_store import model_monitor_prefix
 from mlops_runtime.monitor.model_monitor.executions import MonitorName, schedule_name
-from mlops_runtime.monitor.model_monitor.reports import model_monitor_prefix
 
 _INPUT = "/opt/ml/processing/input_data"
 _OUTPUT = "/opt/ml/processing/output"

@@ -12,8 +12,8 @@ from mlops_constructs._sagemaker import ROLE_REASON, SERVICE, container_statemen
 from mlops_constructs.model_monitor._sagemaker_images import Image, repository_arns
 from mlops_constructs.model_monitor._sagemaker_settings import WITH_LABELS
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.monitor.model_monitor.execution_store import model_monitor_prefix
 from mlops_runtime.monitor.model_monitor.executions import MonitorName
-from mlops_runtime.monitor.model_monitor.reports import model_monitor_prefix
 
 # where SageMaker puts what a job writes below /opt/ml/output/metrics/cloudwatch
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html

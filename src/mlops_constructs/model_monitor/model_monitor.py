@@ -27,9 +27,9 @@ from mlops_constructs.model_monitor.engine import MonitorEngine
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
+from mlops_runtime.monitor.job_start import MAXIMUM_ENDPOINT_NAME
 from mlops_runtime.monitor.metric_names import Monitor, metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.start import MAXIMUM_ENDPOINT_NAME
 
 # a metric of its own costs money each month
 _MOST_ALARM_FEATURES = 50

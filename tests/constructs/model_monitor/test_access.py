@@ -8,8 +8,8 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from mlops_constructs.model_monitor._access import MonitorAccess
+from mlops_runtime.monitor.call_metrics import sources
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.traffic import sources
 
 
 def _environment(metric: cloudwatch.Metric) -> dict[str, str]:

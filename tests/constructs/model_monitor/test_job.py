@@ -9,8 +9,8 @@ import pytest
 from mlops_constructs import ExpectedTraffic, ModelImage, MonitorEngine, UnitDashboard, ValidationError
 from mlops_constructs.compliance.harness import check
 from mlops_runtime.contracts import from_json
+from mlops_runtime.monitor.job_start import MonitorJobPlan
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.start import MonitorJobPlan
 
 IMAGE = ModelImage.from_ecr(repository_name="mlops-explain", digest="sha256:" + "0" * 64)
 

@@ -26,7 +26,7 @@ from mlops_constructs.rollout.golden import GoldenRequests, define_golden
 from mlops_local import deployer
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec
-from mlops_runtime.monitor.counting.capture import read_call
+from mlops_runtime.monitor.counting.capture_lines import read_call
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout import golden_rehearsal
 from mlops_runtime.rollout.golden import GoldenCaller

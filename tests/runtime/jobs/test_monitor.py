@@ -21,8 +21,8 @@ from mlops_runtime.jobs.monitor import Clients, main, parse, run
 from mlops_runtime.jobs.monitor_count import count_objects
 from mlops_runtime.jobs.optml import JobError
 from mlops_runtime.monitor.counting.baseline import category_baseline, number_baseline
-from mlops_runtime.monitor.explainability.attributions import attributions
-from mlops_runtime.monitor.run import DecideSettings, count_object, decide_window
+from mlops_runtime.monitor.monitors.attributions import attributions
+from mlops_runtime.monitor.scheduled_run import DecideSettings, count_object, decide_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.table import RolloutTable

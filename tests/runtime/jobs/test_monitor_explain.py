@@ -13,7 +13,7 @@ from mlops_runtime.contracts.monitor import Baseline, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.monitor_explain import explain, sample
 from mlops_runtime.monitor.counting.baseline import category_baseline, number_baseline
-from mlops_runtime.monitor.explainability.attributions import attributions
+from mlops_runtime.monitor.monitors.attributions import attributions
 from mlops_runtime.serving.model import load, load_archive
 
 PREFIX = "capture/demand-forecast/AllTraffic/2017/08/07"

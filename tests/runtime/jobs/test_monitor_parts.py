@@ -8,7 +8,7 @@ from moto import mock_aws
 
 from mlops_runtime.jobs import monitor_parts
 from mlops_runtime.jobs.monitor_parts import Part, lines_from, part_lines, parts
-from mlops_runtime.monitor.counting.capture import bounded_lines
+from mlops_runtime.monitor.counting.capture_lines import bounded_lines
 
 
 @pytest.fixture(scope="module")

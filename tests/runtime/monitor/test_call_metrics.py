@@ -7,7 +7,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from mlops_runtime.monitor.traffic import Calls, Source, calls_of, latency_of, sources
+from mlops_runtime.monitor.call_metrics import Calls, Source, calls_of, latency_of, sources
 from mlops_runtime.monitor.window import HOUR, Window
 
 WINDOW = Window(datetime(2017, 8, 7, tzinfo=UTC), datetime(2017, 8, 8, tzinfo=UTC))

@@ -13,9 +13,9 @@ from botocore.stub import Stubber
 
 from mlops_runtime.aws_api import check_request
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.monitor.run import DecideSettings
+from mlops_runtime.monitor.job_start import MAXIMUM_ENDPOINT_NAME, StartSettings, job_request, start
+from mlops_runtime.monitor.scheduled_run import DecideSettings
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.start import MAXIMUM_ENDPOINT_NAME, StartSettings, job_request, start
 
 NOW = datetime(2017, 8, 8, 6, tzinfo=UTC)
 PLAN: dict[str, Any] = {

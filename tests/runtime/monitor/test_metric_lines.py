@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from tests.runtime.monitor.monitors.test_monitor_table import EVIDENCE, FULL, GOOD, QUIET, measured
 from tests.runtime.monitor.test_report import report_of
-from tests.runtime.monitor.test_states import EVIDENCE, FULL, GOOD, QUIET, measured
 
 from mlops_local import embedded_metrics
 from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorReport, MonitorState
-from mlops_runtime.monitor.emf import Metric, data, lines, metrics
-from mlops_runtime.monitor.evidence import Evidence
-from mlops_runtime.monitor.explainability.ndcg import Explanation
-from mlops_runtime.monitor.latency import Latency
+from mlops_runtime.monitor.metric_lines import Metric, data, lines, metrics
 from mlops_runtime.monitor.metric_names import metric_names
+from mlops_runtime.monitor.monitors.explainability import Explanation
+from mlops_runtime.monitor.monitors.latency import Latency
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window_evidence import Evidence
 
 NOW = datetime(2017, 8, 14, 0, 5, tzinfo=UTC)
 SPEC = MonitorSpec(alarm_features=("price",), quality_limits={"mae": 2})

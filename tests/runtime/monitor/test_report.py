@@ -4,17 +4,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.runtime.monitor.test_states import FULL, SPEC
+from tests.runtime.monitor.monitors.test_monitor_table import FULL, SPEC
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, Measured, MonitorReport, MonitorState, Stratum
 from mlops_runtime.monitor.counting.counts import empty
-from mlops_runtime.monitor.evidence import Evidence
-from mlops_runtime.monitor.explainability.ndcg import Explanation
-from mlops_runtime.monitor.latency import Latency
+from mlops_runtime.monitor.monitors.explainability import Explanation
+from mlops_runtime.monitor.monitors.latency import Latency
 from mlops_runtime.monitor.report import build, staleness
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
+from mlops_runtime.monitor.window_evidence import Evidence
 
 WINDOW = Window.before(datetime(2017, 8, 14, 0, 15, tzinfo=UTC), 168)
 

@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from mlops_runtime.contracts import ContractError, canonical_json
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
-from mlops_runtime.monitor.reports import newest_report, report_folder, report_keys
+from mlops_runtime.monitor.report_keys import newest_report, report_folder, report_keys
 
 NOW = datetime(2017, 8, 8, 6, 15, tzinfo=UTC)
 

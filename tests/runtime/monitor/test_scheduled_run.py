@@ -10,7 +10,7 @@ from botocore.stub import ANY, Stubber
 
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.monitor.run import DecideSettings, count_object, decide_window
+from mlops_runtime.monitor.scheduled_run import DecideSettings, count_object, decide_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.table import RolloutTable

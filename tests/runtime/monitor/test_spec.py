@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from mlops_runtime.contracts import from_dict, to_dict
-from mlops_runtime.monitor.latency import PERCENTILES
-from mlops_runtime.monitor.quality import classification, regression
+from mlops_runtime.monitor.monitors import classification, regression
+from mlops_runtime.monitor.monitors.latency import PERCENTILES
 from mlops_runtime.monitor.spec import CLASSIFICATION_METRICS, LATENCY_PERCENTILES, REGRESSION_METRICS, MonitorSpec
 
 

@@ -14,9 +14,8 @@ from tests.runtime.monitor.timeline import MemoryS3
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
 from mlops_runtime.monitor.counting.counts import empty
-from mlops_runtime.monitor.inventory import Inventory
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
-from mlops_runtime.monitor.window import Window
+from mlops_runtime.monitor.window import Inventory, Window
 
 WINDOW = Window(datetime(2017, 8, 7, 10, tzinfo=UTC), datetime(2017, 8, 9, 1, tzinfo=UTC))
 

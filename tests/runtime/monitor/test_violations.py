@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.runtime.monitor.test_states import FULL, GOOD, QUIET
+from tests.runtime.monitor.monitors.test_monitor_table import FULL, GOOD, QUIET
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Counts, Measured, Violation, Violations
 from mlops_runtime.monitor.counting.counts import count
-from mlops_runtime.monitor.evidence import Evidence
-from mlops_runtime.monitor.explainability.ndcg import compare
+from mlops_runtime.monitor.monitors.explainability import compare
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.violations import violations
+from mlops_runtime.monitor.window_evidence import Evidence
 
 SPEC = MonitorSpec()
 # of the documentation's pages; ours also have feature_name, by which all are listed in one table

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.monitor.drift.wording import change, number, percent
+from mlops_runtime.monitor.wording import change, number, percent
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer, LockRow
 from mlops_runtime.monitor.counting.baseline import number_baseline
-from mlops_runtime.monitor.run import DecideSettings, count_object, decide_window
+from mlops_runtime.monitor.scheduled_run import DecideSettings, count_object, decide_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.monitor.window import HOUR

@@ -11,7 +11,7 @@ from rollout_world import NOW, World
 
 from mlops_runtime.contracts import ContractError, canonical_json
 from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport, MonitorState
-from mlops_runtime.monitor.reports import report_folder
+from mlops_runtime.monitor.report_keys import report_folder
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, doubt
 

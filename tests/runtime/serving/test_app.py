@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_runtime.monitor.counting.capture import read_call
+from mlops_runtime.monitor.counting.capture_lines import read_call
 from mlops_runtime.serving.app import build
 from mlops_runtime.serving.capture import Recorder
 from mlops_runtime.serving.model import load

@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.capture import CaptureRecord, capture_key
-from mlops_runtime.monitor.counting.capture import read_call
+from mlops_runtime.monitor.counting.capture_lines import read_call
 from mlops_runtime.serving.capture import Call, CaptureBucket, Recorder, event_ids, line
 from mlops_runtime.serving.settings import CaptureSettings
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport
     from mlops_runtime.monitor.archive import Kept
-    from mlops_runtime.monitor.page.cells import CellRow
+    from mlops_runtime.monitor.page.drawings import CellRow
 
 app = typer.Typer(
     help="Monitors: what they found, why, and what other thresholds would have said.", no_args_is_help=True
@@ -43,7 +43,7 @@ def report(
 ) -> None:
     """Show a window: verdict, state of each monitor, features by evidence; and write it as one HTML page that needs no network."""
     with watched(endpoint, profile, home) as found:
-        from mlops_runtime.monitor.page.problems import short_flaw
+        from mlops_runtime.monitor.report_text import short_flaw
 
         told = found.report(window)
         path = Path("monitor.html") if output is None and not as_json else output
@@ -113,7 +113,7 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
     """
     from mlops_runtime.contracts.monitor import monitor_states
     from mlops_runtime.monitor.page import text as page_text
-    from mlops_runtime.monitor.page.problems import problems
+    from mlops_runtime.monitor.report_text import problems
 
     span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
     yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
@@ -140,8 +140,8 @@ def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[s
         report: The report that it is of.
         drift: Its verdict.
     """
-    from mlops_runtime.monitor.drift.wording import number
     from mlops_runtime.monitor.page import text as page_text
+    from mlops_runtime.monitor.wording import number
 
     _, word = page_text.drift_word(drift, suppressed=report.suppressed is not None)
     span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
@@ -162,7 +162,7 @@ def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[s
 
 
 def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None:
-    from mlops_runtime.monitor.page.page import page
+    from mlops_runtime.monitor.page.window_page import page
 
     told = kept.report
     text = page(told, baseline=kept.baseline, counts=kept.counts, history=history, spec=told.spec)
@@ -191,7 +191,7 @@ def _feature(report: "MonitorReport", name: str) -> "FeatureDrift":
 
 
 def _rows(kept: "Kept", name: str) -> "tuple[CellRow, ...]":
-    from mlops_runtime.monitor.page.cells import cell_rows, compared
+    from mlops_runtime.monitor.page.drawings import cell_rows, compared
 
     if kept.baseline is None or kept.counts is None:
         return ()

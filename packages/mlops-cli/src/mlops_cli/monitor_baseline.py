@@ -54,7 +54,7 @@ def baseline(
     """Make a baseline of what was captured in past weeks, to try with `replay --baseline`; the monitor keeps the approved one."""
     with watched(endpoint, profile, home) as found:
         from mlops_runtime.contracts import canonical_json, content_hash
-        from mlops_runtime.monitor.counting.live import live_baseline
+        from mlops_runtime.monitor.counting.live_baseline import live_baseline
         from mlops_runtime.monitor.window import Window
         from mlops_runtime.rollout.taken_back import taken_back
 

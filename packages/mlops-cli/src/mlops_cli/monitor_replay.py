@@ -20,7 +20,7 @@ from mlops_cli.printed_tables import print_table
 if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor import Baseline, MonitorReport
     from mlops_runtime.monitor.archive import HourlyCounts
-    from mlops_runtime.monitor.drift.replay import ReplayedWindow
+    from mlops_runtime.monitor.monitors.drift.replay import ReplayedWindow
     from mlops_runtime.monitor.spec import MonitorSpec
 
 _WINDOWS = 28  # that are replayed where no time is named
@@ -152,8 +152,8 @@ def _span(
 def _replayed(
     found: Watched, newest: "MonitorReport", span: _Span, settings: Sequence[str], against: Path | None
 ) -> _Replayed:
-    from mlops_runtime.monitor.drift.replay import replay as decide_again
-    from mlops_runtime.monitor.known import known
+    from mlops_runtime.monitor.monitors.drift.decision import known
+    from mlops_runtime.monitor.monitors.drift.replay import replay as decide_again
     from mlops_runtime.monitor.spec import MonitorSpec
     from mlops_runtime.monitor.window import Window
     from mlops_runtime.rollout.taken_back import taken_back
@@ -254,7 +254,7 @@ def changed(spec: "MonitorSpec", settings: Sequence[str], baseline: "Baseline | 
 
 
 def _unknown(baseline: "Baseline", named: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    from mlops_runtime.monitor.drift.association import pair_name
+    from mlops_runtime.monitor.monitors.drift.rules import pair_name
 
     more = (baseline.prediction, baseline.null_patterns)
     there = [*(one.name for one in (*baseline.features, *more) if one), *map(pair_name, baseline.pairs or ())]

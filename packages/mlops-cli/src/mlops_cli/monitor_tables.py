@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport
-    from mlops_runtime.monitor.page.cells import CellRow
+    from mlops_runtime.monitor.page.drawings import CellRow
 
 _ROWS = 20  # of the table
 _WIDE = 110  # characters from which on every number has its column
@@ -49,7 +49,7 @@ def print_distribution(rows: "Sequence[CellRow]") -> None:
     """
     from rich.console import Console
 
-    from mlops_runtime.monitor.drift.wording import percent
+    from mlops_runtime.monitor.wording import percent
 
     scale = max(share for row in rows for share in (row.before, row.after)) or 1.0
     shares = [(percent(row.before), percent(row.after)) for row in rows]

@@ -4,9 +4,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import integrate, stats
 
 from mlops_runtime.contracts.monitor import FeatureBaseline
-from mlops_runtime.monitor.counting.cells import Coded, LevelCells, level_crc, number_cells, to_coded, to_numbers
+from mlops_runtime.monitor.counting.baseline_cells import (
+    Coded,
+    LevelCells,
+    level_crc,
+    null_patterns,
+    number_cells,
+    number_identifier,
+    spread_scores,
+    text_identifier,
+    to_coded,
+    to_numbers,
+)
 
 ANY = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
@@ -127,3 +139,99 @@ def test_codes_are_as_good_as_their_levels(codes: list[int], levels: list[str]) 
 def test_whole_numbers_of_an_array_are_their_text() -> None:
     """As the columns of a training set's table."""
     assert to_coded(np.array([7, 7, 8]))[0].levels == ["7", "8"]
+
+
+RANDOM = np.random.default_rng(4)
+
+
+def of_number(values: np.ndarray) -> str | None:
+    """Return why a column of numbers is an identifier."""
+    return number_identifier(values, np.sort(values.astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RANDOM.permutation(3000),
+        RANDOM.permutation(3000).astype(np.float32),
+        (5_000_000_000 + RANDOM.permutation(100_000)[:30_000]).astype(np.int64),  # beyond what 32-bit floats tell apart
+    ],
+)
+def test_numbers_that_name_rows(values: np.ndarray) -> None:
+    """Whole, none twice, and too close together for that to be chance."""
+    assert of_number(values) == f"{len(values)} whole numbers of which none comes twice"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RANDOM.lognormal(5, 1, 3000).astype(np.float32),  # fractions
+        RANDOM.choice(10**9, 3000, replace=False),  # so wide a range that chance repeats none
+        np.append(RANDOM.permutation(3000), 5),  # one comes twice
+        np.arange(100),  # too few to tell
+        (RANDOM.random(3000) * 1e9).astype(np.float32),  # whole only because 32 bits do not hold their fractions
+        np.zeros(3000),
+        np.array([]),
+    ],
+)
+def test_numbers_that_do_not(values: np.ndarray) -> None:
+    """Amounts, repeats, and too little evidence."""
+    assert of_number(values) is None
+
+
+def test_texts_that_name_rows() -> None:
+    """Nearly all distinct."""
+    orders = [f"order {number}" for number in range(980)] + ["order 1"] * 20 + [None] * 500
+    assert text_identifier(to_coded(orders)[0]) == "980 of 1000 values are distinct"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"store {number % 900}" for number in range(1000)],
+        [f"store {number}" for number in range(100)],
+        [None] * 1000,
+        [],
+    ],
+)
+def test_texts_that_do_not(values: list[str | None]) -> None:
+    """Many levels that come again, or too few rows."""
+    assert text_identifier(to_coded(values)[0]) is None
+
+
+@given(st.integers(1, 150), st.integers(0, 30), st.integers(0, 1000), st.floats(0, 1))
+def test_a_pattern_is_the_names_of_the_null_columns(columns: int, rows: int, seed: int, share: float) -> None:
+    """However many columns there are; a column without a null may say so."""
+    nulls = np.random.default_rng(seed).random((rows, columns)) < share * share
+    masks = [(f"c{index}", nulls[:, index] if nulls[:, index].any() else None) for index in range(columns)]
+    codes, names = null_patterns(masks, rows)
+    expected = ["+".join(f"c{index}" for index in np.flatnonzero(row)) or "none" for row in nulls]
+    assert [names[code] for code in codes] == expected
+    assert len(set(names)) == len(names) == len(set(expected))
+
+
+def test_masks_without_a_null_are_no_pattern() -> None:
+    """A mask may be given although no row is null."""
+    codes, names = null_patterns([("a", np.zeros(3, dtype=np.bool_))], 3)
+    assert (codes.tolist(), names) == ([0, 0, 0], ["none"])
+
+
+@given(st.lists(st.integers(1, 1000), min_size=2, max_size=12))
+def test_scores_are_means_over_parts_of_a_normal_distribution(counts: list[int]) -> None:
+    """By quadrature; and they average to 0 over the baseline."""
+    bins = np.array(counts, dtype=np.float64)
+    scores, shares = spread_scores(bins), bins / bins.sum()
+    ends = stats.norm.ppf(np.clip(np.concatenate([[0], np.cumsum(shares)]), 0, 1))
+    for score, share, low, high in zip(scores, shares, ends[:-1], ends[1:], strict=True):
+        square = integrate.quad(lambda z: z * z * stats.norm.pdf(z), low, high)[0]
+        assert score == pytest.approx(square / share - 1, abs=1e-6)
+    assert (shares * scores).sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_empty_bins_have_the_scores_of_their_neighbours() -> None:
+    """What lies outside the range counts as the outermost bin does; without any value there are none."""
+    scores = spread_scores(np.array([0.0, 1, 0, 3, 3, 1, 0]))
+    assert scores[0] == scores[1]
+    assert scores[-1] == scores[-2]
+    assert scores[2] == pytest.approx((scores[1] + scores[3]) / 2)
+    assert spread_scores(np.zeros(3)).tolist() == [0, 0, 0]

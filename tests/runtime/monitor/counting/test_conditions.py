@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts.monitor import Condition
-from mlops_runtime.monitor.counting.cells import Coded
+from mlops_runtime.monitor.counting.baseline_cells import Coded
 from mlops_runtime.monitor.counting.conditions import ConditionError, RowKeys, check, combine, part, strata_of
 
 TYPES = {"price": "number", "store": "category"}

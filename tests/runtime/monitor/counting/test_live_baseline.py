@@ -9,7 +9,7 @@ import pytest
 from mlops_runtime.contracts.monitor import Condition
 from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.counting.baseline import BaselineError, fit_baseline
-from mlops_runtime.monitor.counting.live import live_baseline
+from mlops_runtime.monitor.counting.live_baseline import live_baseline
 
 TYPES: dict[str, Any] = {"price": "number", "stock": "number", "store": "category"}
 RANDOM = np.random.default_rng(9)

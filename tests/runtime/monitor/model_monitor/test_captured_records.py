@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.monitor.model_monitor.records import RecordError, read_record, rows_of, value_of
+from mlops_runtime.monitor.model_monitor.captured_records import RecordError, read_record, rows_of, value_of
 
 NAMES = ["prediction", "price", "store"]
 

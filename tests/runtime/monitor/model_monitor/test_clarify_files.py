@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mlops_runtime.contracts.monitor import Facet
-from mlops_runtime.monitor.model_monitor.clarify import (
+from mlops_runtime.monitor.model_monitor.clarify_files import (
     ClarifyError,
     attribution_analysis,
     bias_analysis,

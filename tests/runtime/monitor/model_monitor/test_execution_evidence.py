@@ -8,12 +8,12 @@ import pytest
 
 from mlops_runtime.contracts.monitor import Baseline, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.monitor.evidence import Evidence, Traffic
-from mlops_runtime.monitor.gather import UNCOUNTED
-from mlops_runtime.monitor.model_monitor.evidence import with_executions
+from mlops_runtime.monitor.model_monitor.execution_evidence import with_executions
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, ExecutionFiles, MonitorName, read_executions
+from mlops_runtime.monitor.monitors.monitor_table import states
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.states import states
+from mlops_runtime.monitor.window_evidence import Evidence, Traffic
+from mlops_runtime.monitor.window_reading import UNCOUNTED
 
 LIVE = LivePointer(
     endpoint="demand",

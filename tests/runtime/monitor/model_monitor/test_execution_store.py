@@ -8,7 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from mlops_runtime.monitor.model_monitor.reports import ModelMonitorReports
+from mlops_runtime.monitor.model_monitor.execution_store import ModelMonitorReports
 from mlops_runtime.monitor.window import Window
 
 

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from mlops_runtime.monitor.model_monitor.executions import ExecutionFiles, read_executions
-from mlops_runtime.monitor.model_monitor.quality import QualityError, quality_statistics, quality_violations
-from mlops_runtime.monitor.quality.rows import Rows
+from mlops_runtime.monitor.model_monitor.quality_file import QualityError, quality_statistics, quality_violations
+from mlops_runtime.monitor.monitors.rows import Rows
 
 
 def _classified(count: int = 400) -> Rows:

@@ -9,13 +9,13 @@ from tests.runtime import explain
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
-from mlops_runtime.monitor.explainability.attributions import (
+from mlops_runtime.monitor.monitors.attributions import (
     BACKGROUND_ROWS,
     ShapMissingError,
     background_rows,
     mean_absolute_shap,
 )
-from mlops_runtime.monitor.explainability.ndcg import AttributionError, compare
+from mlops_runtime.monitor.monitors.explainability import AttributionError, compare
 from mlops_runtime.serving.model import load
 
 NAMES = ["price", "stock", "store"]
@@ -85,8 +85,8 @@ def test_fails_when_shapes_do_not_fit():
 
 def test_shap_is_not_imported_by_the_module():
     """The function's zip has neither the package nor its weight."""
-    importlib.import_module("mlops_runtime.monitor.explainability.attributions")
-    assert not hasattr(sys.modules["mlops_runtime.monitor.explainability.attributions"], "shap")
+    importlib.import_module("mlops_runtime.monitor.monitors.attributions")
+    assert not hasattr(sys.modules["mlops_runtime.monitor.monitors.attributions"], "shap")
 
 
 def test_the_background_has_the_baselines_shares():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Facet, Measured
-from mlops_runtime.monitor.quality import bias, confusion
-from mlops_runtime.monitor.quality.rows import Rows, Texts
+from mlops_runtime.monitor.monitors import bias
+from mlops_runtime.monitor.monitors import bias_metrics as confusion
+from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.monitor.spec import MonitorSpec
 
 BASELINE = Baseline(features=(), rows=1, training_set_id="t", created="2017-08-01T00:00:00Z")

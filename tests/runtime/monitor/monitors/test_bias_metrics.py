@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
-from mlops_runtime.monitor.quality import confusion
-from mlops_runtime.monitor.quality.rows import Wide
+from mlops_runtime.monitor.monitors import bias_metrics as confusion
+from mlops_runtime.monitor.monitors.rows import Wide
 
 Row = tuple[bool, bool, bool]
 

@@ -6,9 +6,9 @@ import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.monitor.quality import classification
-from mlops_runtime.monitor.quality.intervals import Resampling
-from mlops_runtime.monitor.quality.rows import Rows, Wide
+from mlops_runtime.monitor.monitors import classification
+from mlops_runtime.monitor.monitors.intervals import Resampling
+from mlops_runtime.monitor.monitors.rows import Rows, Wide
 
 # few values, so that there are ties
 PROBABILITY = st.sampled_from([0.0, 0.05, 0.1, 0.25, 0.5, 0.51, 0.75, 0.9, 0.999, 1.0]) | st.floats(0, 1)

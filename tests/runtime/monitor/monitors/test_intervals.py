@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.monitor.quality import intervals
-from mlops_runtime.monitor.quality.intervals import Resampling, interval
+from mlops_runtime.monitor.monitors import intervals
+from mlops_runtime.monitor.monitors.intervals import Resampling, interval
 
 CALLS = st.lists(st.integers(-5, 5), min_size=1, max_size=30)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts.monitor import FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack
-from mlops_runtime.monitor.quality.labels import Joined, Timed, column_text, due_before, join
+from mlops_runtime.monitor.monitors.label_join import Joined, Timed, column_text, due_before, join
 
 NOON = datetime(2017, 8, 7, 12, tzinfo=UTC)
 FEATURES = (

@@ -6,9 +6,9 @@ import sklearn.metrics as reference
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mlops_runtime.monitor.quality import regression
-from mlops_runtime.monitor.quality.intervals import Resampling
-from mlops_runtime.monitor.quality.rows import Rows
+from mlops_runtime.monitor.monitors import regression
+from mlops_runtime.monitor.monitors.intervals import Resampling
+from mlops_runtime.monitor.monitors.rows import Rows
 
 PAIRS = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=2, max_size=40)
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.monitor.quality.rows import Rows, Texts
+from mlops_runtime.monitor.monitors.rows import Rows, Texts
 
 TEXTS = st.lists(st.none() | st.sampled_from(["a", "b", "1", "2.5", "x1"]), max_size=20)
 

@@ -7,8 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.runtime.monitor import reports
 
-from mlops_runtime.contracts.monitor import Measured
-from mlops_runtime.monitor.page.marks import SPARK_HEIGHT, SPARK_WIDTH, in_order, marks, spark, was_tested
+from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts, Measured
+from mlops_runtime.monitor.monitors.drift.comparison import plain
+from mlops_runtime.monitor.page.drawings import (
+    MOST_LEVELS,
+    SPARK_HEIGHT,
+    SPARK_WIDTH,
+    cell_rows,
+    compared,
+    in_order,
+    marks,
+    pair_table,
+    spark,
+    was_tested,
+)
 
 NUMBER = st.floats(-1e6, 1e6)
 
@@ -82,3 +94,78 @@ def test_reports_are_put_in_order() -> None:
     assert [each.window_until[8:10] for each in in_order(report, history, 2)] == ["07", "08"]
     assert was_tested(report)
     assert not was_tested(replace(reports.silent().report))
+
+
+def _rows(feature: FeatureBaseline, counts: tuple[int, ...]) -> dict[str, tuple[float, float]]:
+    rows = cell_rows(plain(feature, FeatureCounts(name=feature.name, counts=counts)))
+    return {row.label: (round(row.before, 4), round(row.after, 4)) for row in rows}
+
+
+@given(st.lists(st.integers(0, 1000), min_size=24, max_size=24))
+def test_shares_sum_to_one(counts: list[int]) -> None:
+    """Whatever is merged into other levels, nothing is lost or counted twice."""
+    rows = cell_rows(plain(reports.STORE, FeatureCounts(name="store", counts=tuple(counts))))
+
+    assert sum(row.before for row in rows) == pytest.approx(1)
+    assert sum(row.after for row in rows) == pytest.approx(1 if any(counts) else 0)
+    assert len([row for row in rows if row.kind == "cell"]) == MOST_LEVELS
+
+
+def test_bins_are_named_by_their_bounds() -> None:
+    """A value of its own, what is out of range, nulls; out of range is a row where something is."""
+    assert _rows(reports.STOCK, reports.STOCK.counts)["value 0"] == (0.3, 0.3)
+    assert _rows(reports.PRICE, (*[0] * 9, 5, 5))["above 12, out of range"] == (0.0, 0.5)
+    assert "above 12, out of range" not in _rows(reports.PRICE, reports.PRICE.counts)
+    assert _rows(reports.PRICE, reports.PRICE.counts)["nulls"] == (0.02, 0.02)
+
+
+def test_rare_levels_are_one_row() -> None:
+    """With the frequent ones that are not shown one by one; new levels stay apart."""
+    rows = _rows(reports.STORE, reports.HIGH_PRICES["store"])
+
+    assert list(rows)[-2:] == ["other levels, 4 of them frequent", "levels never seen before"]
+    assert "store 19" not in rows
+
+
+def test_what_moved_is_marked() -> None:
+    """The rows that make most of the change, and none where nothing changed."""
+    price = compared(reports.BASELINE, reports.counts_of(reports.BASELINE, **reports.HIGH_PRICES))["price"]
+    quiet = compared(reports.BASELINE, reports.counts_of(reports.BASELINE))["price"]
+
+    assert [row.label for row in cell_rows(price) if row.moved] == ["0.5 to 1", "1 to 1.49", "3.99 to 4.99"]
+    assert not any(row.moved for row in cell_rows(quiet))
+
+
+def test_a_window_is_compared_given_its_conditions() -> None:
+    """With strata the baseline is re-weighted; a window of unknown conditions alone is compared with the whole."""
+    sample = reports.conditioned()
+    assert sample.baseline is not None
+    assert sample.counts is not None
+    assert sample.counts.strata is not None
+    given_conditions = compared(sample.baseline, sample.counts)["price"]
+    unknown = replace(sample.counts, strata=sample.counts.strata[1:])
+
+    assert cell_rows(given_conditions)[0].before == pytest.approx(300 / 600, abs=0.01)
+    assert cell_rows(compared(sample.baseline, unknown)["price"])[0].before == pytest.approx(0.1)
+
+
+def test_counts_of_another_baseline_are_refused() -> None:
+    """By the features that do not fit."""
+    counts = reports.counts_of(reports.BASELINE, price=(1, 2, 3))
+
+    with pytest.raises(ValueError, match=r"counts must have the baseline's cells, got others for 'price'"):
+        compared(reports.BASELINE, counts)
+
+
+def test_a_pair_is_a_table_by_groups() -> None:
+    """Groups are named by their first and last cell that the baseline holds."""
+    counts = reports.counts_of(reports.BASELINE)
+    assert counts.pairs is not None
+    table = pair_table(reports.PAIR, counts.pairs[0], compared(reports.BASELINE, counts))
+
+    assert table.rows == ("0.5 to 1 … 1.49 to 1.99", "1.99 to 2.49 … 4.99 to 12", "null")
+    assert table.columns[0] == "value 0"
+    assert sum(cell.before for row in table.cells for cell in row) == pytest.approx(1)
+    with pytest.raises(ValueError, match="must have 9 cells, got 1"):
+        pair_table(reports.PAIR, replace(counts.pairs[0], counts=(1,)), {})
+    assert pair_table(reports.PAIR, counts.pairs[0], {}).rows == ("group 1", "group 2", "null")

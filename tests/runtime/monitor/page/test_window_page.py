@@ -13,7 +13,7 @@ from tests.runtime.monitor import reports
 from tests.runtime.monitor.reports import HOSTILE, SAMPLES, Sample
 
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
-from mlops_runtime.monitor.page.page import MOST_REPORTS, page
+from mlops_runtime.monitor.page.window_page import MOST_REPORTS, page
 
 WIDTHS = (360, 1280)
 DRAWN = ("drifting", "classifier", "wide", "hostile", "empty")

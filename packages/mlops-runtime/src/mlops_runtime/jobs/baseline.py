@@ -15,16 +15,16 @@ from mlops_runtime.jobs.optml import JobError
 from mlops_runtime.jobs.table import categories, model_input, numbers
 from mlops_runtime.monitor.counting import conditions, pairs
 from mlops_runtime.monitor.counting.baseline import BaselineError, Codes, Predicted, cluster_codes, fit_baseline
-from mlops_runtime.monitor.counting.cells import Column
+from mlops_runtime.monitor.counting.baseline_cells import Column
 from mlops_runtime.monitor.counting.conditions import ConditionError, Times
 from mlops_runtime.monitor.counting.pairs import PairError
-from mlops_runtime.monitor.explainability.attributions import attributions
-from mlops_runtime.monitor.explainability.ndcg import AttributionError
-from mlops_runtime.monitor.quality import bias
-from mlops_runtime.monitor.quality.confusion import flip_test
-from mlops_runtime.monitor.quality.labels import column_text
-from mlops_runtime.monitor.quality.quality import Target
-from mlops_runtime.monitor.quality.rows import Rows, Texts
+from mlops_runtime.monitor.monitors import bias
+from mlops_runtime.monitor.monitors.attributions import attributions
+from mlops_runtime.monitor.monitors.bias_metrics import flip_test
+from mlops_runtime.monitor.monitors.explainability import AttributionError
+from mlops_runtime.monitor.monitors.label_join import column_text
+from mlops_runtime.monitor.monitors.quality import Target
+from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.serving.model import Model
 
 # pairs of rows that a flip test compares grow with the square

@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 
 from mlops_runtime.jobs.optml import JobError, OptMl
-from mlops_runtime.monitor.counting.capture import is_since
+from mlops_runtime.monitor.counting.capture_lines import is_since
+from mlops_runtime.monitor.model_monitor.captured_records import (
+    INPUT,
+    OUTPUT,
+    Record,
+    RecordError,
+    read_record,
+    rows_of,
+    value_of,
+)
 from mlops_runtime.monitor.model_monitor.constraints import (
     Constraints,
     ConstraintsError,
@@ -28,18 +37,9 @@ from mlops_runtime.monitor.model_monitor.constraints import (
 )
 from mlops_runtime.monitor.model_monitor.executions import ANALYZER
 from mlops_runtime.monitor.model_monitor.profile import Column, profile, statistics_document
-from mlops_runtime.monitor.model_monitor.quality import QualityError, quality_statistics, quality_violations
-from mlops_runtime.monitor.model_monitor.records import (
-    INPUT,
-    OUTPUT,
-    Record,
-    RecordError,
-    read_record,
-    rows_of,
-    value_of,
-)
-from mlops_runtime.monitor.quality.classification import THRESHOLD, usable
-from mlops_runtime.monitor.quality.rows import Rows
+from mlops_runtime.monitor.model_monitor.quality_file import QualityError, quality_statistics, quality_violations
+from mlops_runtime.monitor.monitors.classification import THRESHOLD, usable
+from mlops_runtime.monitor.monitors.rows import Rows
 
 _FORMATS = ("sagemakerCaptureJson", "sagemakerMergeJson")
 _UNSUPPORTED = ("record_preprocessor_script", "post_analytics_processor_script")

@@ -17,9 +17,8 @@ import numpy as np
 
 from mlops_runtime.jobs.model_monitor import Analysis, document, records_of, write_message
 from mlops_runtime.jobs.optml import JobError, OptMl
-from mlops_runtime.monitor.explainability.attributions import mean_absolute_shap
-from mlops_runtime.monitor.explainability.ndcg import AttributionError, compare
-from mlops_runtime.monitor.model_monitor.clarify import (
+from mlops_runtime.monitor.model_monitor.captured_records import INPUT, OUTPUT, Record, RecordError, rows_of, value_of
+from mlops_runtime.monitor.model_monitor.clarify_files import (
     BiasConfig,
     ClarifyError,
     attribution_analysis,
@@ -28,9 +27,10 @@ from mlops_runtime.monitor.model_monitor.clarify import (
     worse,
 )
 from mlops_runtime.monitor.model_monitor.executions import ANALYZER, ExecutionFiles, MonitorName, read_executions
-from mlops_runtime.monitor.model_monitor.records import INPUT, OUTPUT, Record, RecordError, rows_of, value_of
-from mlops_runtime.monitor.quality.bias import of_holdout
-from mlops_runtime.monitor.quality.rows import Rows, Texts
+from mlops_runtime.monitor.monitors.attributions import mean_absolute_shap
+from mlops_runtime.monitor.monitors.bias import of_holdout
+from mlops_runtime.monitor.monitors.explainability import AttributionError, compare
+from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.registry.package import MODEL_SHA256
 from mlops_runtime.serving.model import Model, ModelError, load_archive
 from mlops_runtime.serving.payload import CSV, JSON, PayloadError, Reader

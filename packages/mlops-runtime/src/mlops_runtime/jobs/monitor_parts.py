@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_runtime.monitor.counting.capture import bounded_lines
+from mlops_runtime.monitor.counting.capture_lines import bounded_lines
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

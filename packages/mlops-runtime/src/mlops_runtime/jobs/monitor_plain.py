@@ -18,8 +18,8 @@ import pyarrow.csv as pc
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
-from mlops_runtime.monitor.counting.capture import is_since
-from mlops_runtime.monitor.counting.cells import Coded, Column
+from mlops_runtime.monitor.counting.baseline_cells import Coded, Column
+from mlops_runtime.monitor.counting.capture_lines import is_since
 from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
 
 _BATCH_ROWS, _BATCH_BYTES = 1 << 15, 1 << 25

@@ -6,11 +6,11 @@ from typing import Literal
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.monitor.counting.problems import invalid_values, sentence
-from mlops_runtime.monitor.drift.comparison import coverage
-from mlops_runtime.monitor.evidence import Evidence
+from mlops_runtime.monitor.monitors.drift.comparison import coverage
+from mlops_runtime.monitor.monitors.monitor_table import overall, states, wape_ratio
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.states import overall, states, wape_ratio
 from mlops_runtime.monitor.window import HOUR, Window, stamp
+from mlops_runtime.monitor.window_evidence import Evidence
 
 Engine = Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"]
 

@@ -1,15 +1,64 @@
 """What a report says, in a sentence and in a message that people can act on."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState, is_confirmed
-from mlops_runtime.monitor.counting.null_patterns import NAME as NULL_PATTERNS
-from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
-from mlops_runtime.monitor.drift.wording import number, percent
+from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
+from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.wording import number, percent
+
+_NAMED = 3
+_MANY = 0.01  # of the rows and what could not be read
+
+
+def problems(report: MonitorReport) -> list[tuple[str, int]]:
+    """Return the problems of a report, the most frequent first; a baseline that cannot be used is said elsewhere.
+
+    Args:
+        report: The run's.
+    """
+    found = [(name, times) for name, times in (report.problems or {}).items() if name != report.baseline_flaw]
+    return sorted(found, key=lambda item: (-item[1], item[0]))
+
+
+def problems_text(report: MonitorReport) -> str:
+    """Return the three most frequent problems with how often each came, and how many other kinds there are.
+
+    Args:
+        report: The run's.
+
+    Returns:
+        A sentence without its period; empty where there is no problem.
+    """
+    found = problems(report)
+    named = [f"{name} ({times:,})" for name, times in found[:_NAMED]]
+    more = len(found) - _NAMED
+    return "; ".join([*named, f"{more} more {'kind' if more == 1 else 'kinds'}"] if more > 0 else named)
+
+
+def are_many(report: MonitorReport) -> bool:
+    """Return whether any problem came for more than one in a hundred of the rows.
+
+    Args:
+        report: The run's.
+    """
+    found = problems(report)
+    return bool(found) and found[0][1] > _MANY * (report.rows + found[0][1])
+
+
+def short_flaw(flaw: str) -> str:
+    """Return why a baseline cannot be used, without where it lies and its hashes.
+
+    Example:
+        >>> short_flaw("the baseline s3://artifacts/baseline.json was changed: it has SHA-256 1a, approved was 2b")
+        'the baseline was changed'
+    """
+    return re.sub(r"^the baseline s3://\S+ ", "the baseline ", flaw).partition(":")[0]
+
 
 # features and metrics that a sentence names; the report has all
-_NAMED = 3
 _LISTED = 10
 # what people know a model by, the first that was measured
 _PRIMARY = ("wape", "auc", "rmse", "brier")

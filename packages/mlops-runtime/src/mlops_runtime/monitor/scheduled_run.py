@@ -14,20 +14,19 @@ from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, Violati
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE, sentence
-from mlops_runtime.monitor.emf import Metric, data, lines, metrics
-from mlops_runtime.monitor.evidence import Evidence
-from mlops_runtime.monitor.explainability.ndcg import Explanation
-from mlops_runtime.monitor.gather import Place, gather, inventory, taken_back_among
+from mlops_runtime.monitor.metric_lines import Metric, data, lines, metrics
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
-from mlops_runtime.monitor.quality.statistics import quality_statistics
+from mlops_runtime.monitor.model_monitor_files import constraints, quality_statistics, statistics
+from mlops_runtime.monitor.monitors.explainability import Explanation
+from mlops_runtime.monitor.monitors.monitor_table import overall, states
 from mlops_runtime.monitor.report import Engine, build
+from mlops_runtime.monitor.report_text import advice, message, verdict
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.states import overall, states
-from mlops_runtime.monitor.statistics import constraints, statistics
 from mlops_runtime.monitor.store import MonitorStore
-from mlops_runtime.monitor.verdict import advice, message, verdict
 from mlops_runtime.monitor.violations import violations
 from mlops_runtime.monitor.window import Window
+from mlops_runtime.monitor.window_evidence import Evidence
+from mlops_runtime.monitor.window_reading import Place, gather, inventory, taken_back_among
 from mlops_runtime.rollout.table import RolloutTable
 
 if TYPE_CHECKING:

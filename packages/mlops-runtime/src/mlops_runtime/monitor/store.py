@@ -13,10 +13,9 @@ from mlops_runtime.contracts import ContractError, canonical_json, content_hash,
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
 from mlops_runtime.monitor.counting.announced import Announcement, Announcements, read_announcement
-from mlops_runtime.monitor.counting.capture import bounded_lines
-from mlops_runtime.monitor.inventory import Inventory
-from mlops_runtime.monitor.reports import REPORT, report_folder, report_keys
-from mlops_runtime.monitor.window import Window, hour_of
+from mlops_runtime.monitor.counting.capture_lines import bounded_lines
+from mlops_runtime.monitor.report_keys import REPORT, report_folder, report_keys
+from mlops_runtime.monitor.window import Inventory, Window, hour_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

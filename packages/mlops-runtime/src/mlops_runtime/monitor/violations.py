@@ -26,12 +26,12 @@ from mlops_runtime.monitor.counting.problems import (
     kind_of,
     unreadable_rows,
 )
-from mlops_runtime.monitor.drift.rules import Rule
-from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
-from mlops_runtime.monitor.evidence import Evidence
-from mlops_runtime.monitor.quality.bias import bias_violations
-from mlops_runtime.monitor.quality.quality import HIGHER_IS_BETTER
+from mlops_runtime.monitor.monitors.bias import bias_violations
+from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
+from mlops_runtime.monitor.monitors.drift.rules import Rule
+from mlops_runtime.monitor.monitors.quality import HIGHER_IS_BETTER
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window_evidence import Evidence
 
 DATASET = "dataset"
 # Model Monitor's own name for what is wrong with the number of columns

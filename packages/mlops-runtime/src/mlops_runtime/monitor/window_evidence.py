@@ -1,375 +1,91 @@
-"""Read what one decision needs, in the order in which it is needed: what is live, its baseline, counts, labels, calls."""
+"""What one run of the monitor knows, before anything is concluded from it."""
 
-import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
 
-from mlops_runtime.contracts import ContractError, content_hash, from_json
-from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MonitorReport
-from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack
-from mlops_runtime.monitor.counting.capture import is_since
-from mlops_runtime.monitor.counting.counts import empty, merge
-from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, invalid_values, unreadable_rows
-from mlops_runtime.monitor.drift.decide import decide
-from mlops_runtime.monitor.drift.persistence import hours_to_add, persist
-from mlops_runtime.monitor.drift.unreadable import unreadable
-from mlops_runtime.monitor.evidence import Evidence, Traffic
-from mlops_runtime.monitor.explainability.ndcg import Explanation
-from mlops_runtime.monitor.inventory import Inventory, late_objects
-from mlops_runtime.monitor.known import known
-from mlops_runtime.monitor.latency import Latency, measure_latency
-from mlops_runtime.monitor.quality.labels import Timed
-from mlops_runtime.monitor.quality.quality import Quality, label_problems, measure
-from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.states import states
-from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
-from mlops_runtime.monitor.traffic import Calls, Source, calls_of, latency_of, sources
-from mlops_runtime.monitor.window import HOUR, Window, stamp
-from mlops_runtime.rollout.taken_back import is_among, taken_back
-
-if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch import CloudWatchClient
-
-_log = logging.getLogger("mlops.monitor")
-
-UNCOUNTED = "capture object is not counted"
-ANOTHER_BASELINE = "counts of a capture object are of another baseline"
-UNREADABLE = "counts of a capture object cannot be read"
-LATE = "capture object came after its window was decided"
-TAKEN_BACK = "capture object has calls of a rollout that was taken back"
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, Violation
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.monitor.counting.problems import unreadable_rows
+from mlops_runtime.monitor.monitors.explainability import Explanation
+from mlops_runtime.monitor.monitors.latency import Latency
+from mlops_runtime.monitor.monitors.quality import Quality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What is watched, and where it is read.
+class Traffic:
+    """What happened in the newest part of the window, a schedule's period: a long window must not hide that a feed has stopped.
 
     Args:
-        endpoint: Name of the endpoint.
-        variant: Name of the variant.
-        store: The endpoint's objects.
-        cloudwatch: Client.
-        traffic: Where calls and latency are published. Default: SageMaker's own metrics.
-        period_hours: How often it is decided: silence is looked for in so many of the window's newest hours.
+        invocations: Calls that CloudWatch counted since the live model serves.
+        counted: Capture objects that were counted.
+        uncounted: Capture objects that were not.
+        rows: Counted rows of the live model.
+        malformed: Lines that could not be read.
+        synthetic: The platform's own calls among the captured ones: they show that capture works.
+        calls: Captured calls of the live model that callers made.
+        announced: The platform's own calls that were announced: at most so many of the invocations.
     """
 
-    endpoint: str
-    variant: str
-    store: MonitorStore
-    cloudwatch: "CloudWatchClient"
-    traffic: Mapping[str, Any] | None
-    period_hours: int
-
-
-def gather(
-    window: Window,
-    *,
-    row: LockRow,
-    spec: MonitorSpec,
-    place: Place,
-    now: datetime,
-    explanation: Explanation | None = None,
-) -> Evidence:
-    """Return what is known of a window.
-
-    A window with too few rows is merged with hours before it, the newest first, up to ``merge_hours``. Calls of an earlier model
-    are in no count of the live one's, nor are objects with calls from the time of a rollout that was taken back.
-
-    Args:
-        window: The window.
-        row: The endpoint's row: what is live, who holds the lock.
-        spec: Thresholds.
-        place: What is watched, and where it is read.
-        now: When it is decided.
-        explanation: What the attributions say. Default: nothing was explained.
-    """
-    if row.live is None:
-        return Evidence()
-    live = from_json(LivePointer, row.live)
-    since = datetime.fromisoformat(live.since)
-    source, latency_source = sources(place.endpoint, place.variant, place.traffic)
-    calls = calls_of(place.cloudwatch, source, window.newest(place.period_hours), since=since)
-    captured = place.store.capture_sizes(place.variant, window)
-    evidence = Evidence(
-        live=live,
-        explanation=explanation,
-        latency=None if latency_source is None else _latency(latency_source, window, spec, since, place),
-        suppressed=suppressed(row, now),
-        newest_call=calls.newest,
-        newest_capture=max(
-            filter(None, (place.store.capture_hour(place.variant, key) for key in captured)), default=None
-        ),
-    )
-    try:
-        baseline = place.store.read_baseline(live.baseline_uri, live.baseline_sha256)
-    except BaselineIntegrityError as error:
-        return replace(evidence, flaw=str(error))
-    aside = taken_back(row)
-    counting = _count(
-        window, place, captured=captured, calls=calls, live=live, baseline=baseline, spec=spec, aside=aside
-    )
-    quality, newest_label = _quality(window, live, baseline, spec, place, aside=aside)
-    if newest_label is None and not place.store.has_labels():
-        # nobody can be late with labels of a model that served no longer
-        newest_label = since
-    problems = counting.problems + Counter(label_problems(quality))
-    if not counting.objects:  # an engine that is not ours: nobody else tells of them
-        problems["line of captures cannot be read"] += quality.malformed - quality.malformed_labels
-    if explanation is not None and explanation.problem is not None:
-        problems[f"attributions: {explanation.problem}"] += 1
-    evidence = replace(
-        evidence,
-        baseline=baseline,
-        traffic=counting.traffic,
-        rows=counting.counts.rows,
-        counts=counting.counts,
-        hours_merged=counting.hours_merged,
-        quality=quality,
-        newest_label=newest_label,
-        problems={name: times for name, times in problems.items() if times},
-        problem_objects=counting.problem_objects,
-        objects=counting.objects,
-    )
-    return _decided(evidence, counting.counts, window, spec, place)
-
-
-def suppressed(row: LockRow, now: datetime) -> str | None:
-    """Return why drift must not be published: a rollout runs, and what its canary answers is captured with the rest.
-
-    After a promotion there is nothing to suppress, since only calls from then on count; after a rollout that was taken back
-    neither, since its hours are left out.
-
-    Args:
-        row: The endpoint's row.
-        now: When it is decided.
-    """
-    if row.owner is not None and (row.lock_until is None or row.lock_until > now.timestamp()):
-        return f"a rollout is running: {row.owner.rpartition(':')[2]}"
-    return None
-
-
-def taken_back_among(row: LockRow, window: Window) -> str | None:
-    """Return why drift must not be published by an engine that cannot leave hours out: a rollout of the window was taken back.
-
-    Args:
-        row: The endpoint's row.
-        window: What was analyzed.
-    """
-    first, last = stamp(window.start), stamp(window.end)
-    ended = [each.until for each in taken_back(row) if is_among(first, last, [each])]
-    return f"a rollout was taken back at {ended[-1]}: calls of its model are among the window's" if ended else None
-
-
-@dataclass(slots=True)
-class _Counting:
-    """What the counts say."""
-
-    counts: Counts
-    traffic: Traffic
-    hours_merged: int
-    problems: Counter[str]
-    objects: dict[str, int]
-    problem_objects: dict[str, str]
-
-
-@dataclass(slots=True)
-class _Reader:
-    """Reads counts of objects: those of the live model's baseline, telling of the others, and what the newest hours hold."""
-
-    store: MonitorStore
-    baseline: Baseline
-    digest: str
-    since: str
-    recent: Window
-    aside: Sequence[TakenBack] = ()
-    another: int = 0
-    taken_back: int = 0
-    unreadable: int = 0
+    invocations: int = 0
     counted: int = 0
+    uncounted: int = 0
     rows: int = 0
     malformed: int = 0
     synthetic: int = 0
     calls: int = 0
-    newest: dict[str, str] = field(default_factory=dict)
-
-    def read(self, objects: Sequence[tuple[datetime, Sequence[str]]]) -> Iterator[Counts]:
-        parts = self.store.counts_against(self.digest, [keys for _, keys in objects])
-        for (hour, keys), part in zip(objects, parts, strict=True):
-            is_recent = self.recent.holds(hour)
-            self.counted += is_recent
-            if isinstance(part, ContractError):
-                _log.error("counts cannot be read: %s", part)
-                self.unreadable += 1
-                self._found([UNREADABLE], keys)
-                self.counted -= is_recent
-                continue
-            if part.baseline_sha256 != self.digest:
-                # what ended before the live model served was counted for the one before it, as it should be
-                if is_since(part.last, self.since):
-                    self.another += 1
-                    self._found([ANOTHER_BASELINE], keys)
-                continue
-            if is_recent:
-                self.rows += part.rows
-                self.calls += part.calls
-                self.malformed += part.malformed
-                self.synthetic += part.synthetic or 0
-            if is_among(part.first, part.last, self.aside):
-                self.taken_back += 1
-                self._found([TAKEN_BACK], keys)
-                continue
-            self._found([*(part.problems or ()), *invalid_values(self.baseline, part)], keys)
-            yield part
-
-    def _found(self, problems: Iterable[str], keys: Sequence[str]) -> None:
-        """Keep the newest object of each problem; keys of one variant sort by hour."""
-        key = self.store.capture_key(keys[0])
-        for problem in problems:
-            self.newest[problem] = max(self.newest.get(problem, key), key)
-        if len(self.newest) > 10 * MAXIMUM:
-            self.newest = {
-                name: self.newest[name] for name in bounded(dict.fromkeys(self.newest, 1)) if name in self.newest
-            }
+    announced: int = 0
 
 
-def _count(
-    window: Window,
-    place: Place,
-    *,
-    captured: Iterable[str],
-    calls: Calls,
-    live: LivePointer,
-    baseline: Baseline,
-    spec: MonitorSpec,
-    aside: Sequence[TakenBack],
-) -> _Counting:
-    store, recent = place.store, window.newest(place.period_hours)
-    looked_at = window.extended(spec.merge_hours)
-    by_hour = store.counts_by_hour(place.variant, looked_at)
-    reader = _Reader(store, baseline, content_hash(baseline), live.since, recent, aside)
-    own = [(hour, objects) for hour, objects in by_hour.items() if window.holds(hour)]
-    counts = merge(empty(baseline), reader.read([(hour, keys) for hour, objects in own for keys in objects.values()]))
-    problems = Counter(counts.problems or {})
-    counts, merged = _merge_back(counts, window, by_hour, reader, spec=spec, live=live, baseline=baseline)
-    counted = {key for _, objects in own for key in objects}
-    uncounted = [key for key in captured if (target := store.counts_key(key)) and target not in counted]
-    uncounted_newest = [key for key in uncounted if (h := store.capture_hour(place.variant, key)) and recent.holds(h)]
-    newest = sum(len(objects) for hour, objects in own if recent.holds(hour))
-    objects = {stamp(hour): len(of_hour) for hour, of_hour in by_hour.items()}
-    late = late_objects(store.earlier_inventory(window.end), _inventory(objects, looked_at))
-    problems += Counter(
-        {
-            UNCOUNTED: len(uncounted),
-            ANOTHER_BASELINE: reader.another,
-            UNREADABLE: reader.unreadable,
-            LATE: late,
-            TAKEN_BACK: reader.taken_back,
-        }
-    )
-    told = {*problems, *invalid_values(baseline, counts)}
-    return _Counting(
-        counts=counts,
-        traffic=Traffic(
-            invocations=calls.count,
-            counted=reader.counted,
-            uncounted=len(uncounted_newest) + newest - reader.counted,
-            rows=reader.rows,
-            calls=reader.calls,
-            announced=store.announced_calls(recent),
-            malformed=reader.malformed,
-            synthetic=reader.synthetic,
-        ),
-        hours_merged=merged,
-        problems=problems,
-        objects=objects,
-        problem_objects={
-            **{name: key for name, key in reader.newest.items() if name in told},
-            **({UNCOUNTED: max(uncounted)} if uncounted else {}),
-        },
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one run read.
 
+    Args:
+        live: What serves. Default: nothing does yet.
+        baseline: The live model's baseline. Default: nothing serves, or it cannot be used.
+        flaw: Why the baseline cannot be used: it is missing, or not the one that was approved. Default: it can.
+        traffic: The newest part of the window.
+        rows: Rows that drift is decided on.
+        counts: Their counts, where an engine of ours counted. Default: nothing was counted.
+        features: Each tested feature's verdict; empty when there were too few rows.
+        quality: What the labels say. Default: they were not looked at.
+        explanation: What the attributions say. Default: nothing was explained.
+        latency: How long the model takes. Default: nobody publishes that.
+        hours_merged: Hours before the window that were added to have rows enough.
+        suppressed: Why drift must not be published. Default: it may.
+        newest_call: Hour of the newest call that CloudWatch counted. Default: there was none in the window.
+        newest_capture: Hour of the newest capture object. Default: there is none in the window and what may be added to it.
+        newest_label: Hour in which the newest label was uploaded. Default: none was, in the window and the label delay before it.
+        problems: What could not be read or counted, and how often, by what `counting.problems` writes or a sentence.
+        problem_objects: The newest capture object with each problem that an object has.
+        objects: Counted objects of each hour that was looked at.
+        violations: What an engine that is not ours wrote as violations. Default: ours are made from the rest.
+        analyzer: What ran in place of AWS's image of Model Monitor. Default: the image, or another engine.
+    """
 
-def _merge_back(
-    counts: Counts,
-    window: Window,
-    by_hour: Mapping[datetime, Mapping[str, Sequence[str]]],
-    reader: _Reader,
-    *,
-    spec: MonitorSpec,
-    live: LivePointer,
-    baseline: Baseline,
-) -> tuple[Counts, int]:
-    """Add hours before a window that has rows, but too few, and return how many."""
-    read: list[Counts] = []
+    live: LivePointer | None = None
+    baseline: Baseline | None = None
+    flaw: str | None = None
+    traffic: Traffic = Traffic()
+    rows: int = 0
+    counts: Counts | None = None
+    features: tuple[FeatureDrift, ...] = ()
+    quality: Quality | None = None
+    explanation: Explanation | None = None
+    latency: Latency | None = None
+    hours_merged: int = 0
+    suppressed: str | None = None
+    newest_call: datetime | None = None
+    newest_capture: datetime | None = None
+    newest_label: datetime | None = None
+    problems: Mapping[str, int] = field(default_factory=dict)
+    problem_objects: Mapping[str, str] = field(default_factory=dict)
+    objects: Mapping[str, int] = field(default_factory=dict)
+    violations: tuple[Violation, ...] | None = None
+    analyzer: str | None = None
 
-    def before() -> Iterator[int]:
-        oldest, hour = datetime.fromisoformat(live.since) - HOUR, window.start - HOUR
-        while hour > oldest:
-            read.append(merge(empty(baseline), reader.read([(hour, keys) for keys in by_hour.get(hour, {}).values()])))
-            yield read[-1].rows + unreadable_rows(read[-1])
-            hour -= HOUR
-
-    added = hours_to_add(counts.rows + unreadable_rows(counts), before(), spec)
-    return merge(counts, read[:added]), added
-
-
-def inventory(evidence: Evidence, window: Window, spec: MonitorSpec) -> Inventory:
-    """Return which counted objects a run saw, for the next one to tell late ones by."""
-    return _inventory(evidence.objects, window.extended(spec.merge_hours))
-
-
-def _inventory(objects: Mapping[str, int], looked_at: Window) -> Inventory:
-    return Inventory(since=stamp(looked_at.start), until=stamp(looked_at.end), hours=objects)
-
-
-def _decided(evidence: Evidence, counts: Counts, window: Window, spec: MonitorSpec, place: Place) -> Evidence:
-    """Return the evidence with the verdict on each feature, where there is one."""
-    baseline = evidence.baseline
-    if baseline is None or states(evidence, spec)["drift"] not in TESTED:
-        return evidence
-    spec, problems = known(spec, baseline)
-    found = tuple(decision.drift for decision in decide(baseline, counts, spec))
-    start = window.start - evidence.hours_merged * HOUR
-    longest = max(window.hours + spec.merge_hours, place.period_hours)
-    reports = place.store.earlier_reports(window.end, since=window.start - spec.of_windows * longest * HOUR)
-    features = persist(found, comparable(reports, counts.baseline_sha256), spec, start=start)
-    features = (*features, *unreadable(counts, spec))
-    return replace(evidence, features=features, problems={**evidence.problems, **problems})
-
-
-def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterator[MonitorReport]:
-    """Yield the earlier reports whose verdicts count: those of the same baseline that decided and were not suppressed."""
-    for report in reports:
-        if report.baseline_sha256 == baseline_sha256 and report.drift_state in TESTED and report.suppressed is None:
-            yield report
-
-
-def _quality(
-    window: Window,
-    live: LivePointer,
-    baseline: Baseline,
-    spec: MonitorSpec,
-    place: Place,
-    *,
-    aside: Sequence[TakenBack],
-) -> tuple[Quality, datetime | None]:
-    store, before = place.store, window.extended(spec.label_delay_hours)
-    uploaded = store.label_hours(before)
-    quality = measure(
-        (Timed(hour, line) for hour, key in uploaded for line in store.object_lines(key)),
-        store.captures(place.variant, before),
-        since=live.since,
-        window_from=stamp(window.start),
-        now=window.end,
-        baseline=baseline,
-        spec=spec,
-        aside=aside,
-        announced=store.announced(),
-    )
-    return quality, max((hour for hour, _ in uploaded), default=None)
-
-
-def _latency(source: Source, window: Window, spec: MonitorSpec, since: datetime, place: Place) -> Latency:
-    return measure_latency(latency_of(place.cloudwatch, source, window), window, spec, since=since)
+    @property
+    def rows_sent(self) -> int:
+        """Rows that drift is decided on, and those that could not be read."""
+        return self.rows + (0 if self.counts is None else unreadable_rows(self.counts))

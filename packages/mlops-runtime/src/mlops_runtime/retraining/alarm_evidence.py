@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.monitor import MonitorReport, metric_namespace
-from mlops_runtime.monitor.emf import metrics
-from mlops_runtime.monitor.reports import LONGEST_DAYS, newest_report
+from mlops_runtime.monitor.metric_lines import metrics
+from mlops_runtime.monitor.report_keys import LONGEST_DAYS, newest_report
 from mlops_runtime.monitor.spec import MonitorSpec
 
 if TYPE_CHECKING:

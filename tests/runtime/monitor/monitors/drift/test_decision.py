@@ -2,22 +2,78 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from tests.runtime.monitor.test_report import report_of
+from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Timeline
 
-from mlops_runtime.contracts.monitor import Baseline, Condition, Counts, FeatureBaseline, FeatureCounts
+from mlops_runtime.contracts.monitor import (
+    Baseline,
+    Condition,
+    Counts,
+    FeatureBaseline,
+    FeatureCounts,
+    FeatureDrift,
+    MonitorReport,
+    MonitorState,
+    PairBaseline,
+)
 from mlops_runtime.monitor.counting.baseline import fit_baseline, number_baseline
-from mlops_runtime.monitor.counting.cells import number_cells
+from mlops_runtime.monitor.counting.baseline_cells import number_cells
 from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
-from mlops_runtime.monitor.drift.comparison import plain
-from mlops_runtime.monitor.drift.decide import decide, examine, holm
-from mlops_runtime.monitor.drift.rules import Rule
-from mlops_runtime.monitor.drift.wording import percent
+from mlops_runtime.monitor.counting.problems import ROW_WIDTH, bounded
+from mlops_runtime.monitor.monitors.drift.comparison import plain
+from mlops_runtime.monitor.monitors.drift.decision import (
+    any_tested,
+    decide,
+    examine,
+    holm,
+    hours_to_add,
+    known,
+    persist,
+    unreadable,
+)
+from mlops_runtime.monitor.monitors.drift.replay import replay
+from mlops_runtime.monitor.monitors.drift.rules import Rule
+from mlops_runtime.monitor.report_text import verdict
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import HOUR, stamp
+from mlops_runtime.monitor.window_evidence import Evidence, Traffic
+from mlops_runtime.monitor.wording import percent
+
+SPAN = {"window_hours": 1, "every_hours": 1, "start": START, "end": START + timedelta(hours=1)}
+
+
+def test_what_is_known_stays_as_it_is() -> None:
+    """No problem, the same thresholds."""
+    spec = MonitorSpec(features=("price",), amounts=("price",))
+    assert known(spec, BASELINE) == (spec, {})
+
+
+def test_a_pair_is_known_by_its_name() -> None:
+    """As deciding takes it."""
+    pair = PairBaseline(first="price", second="store", first_groups=(), second_groups=(), counts=())
+    spec = MonitorSpec(alarm_features=("price x store",))
+    assert known(spec, replace(BASELINE, pairs=(pair,))) == (spec, {})
+
+
+def test_what_is_gone_is_left_out_and_named() -> None:
+    """Each name once, wherever it stands."""
+    spec, problems = known(
+        MonitorSpec(features=("price", "promo", "x"), alarm_features=("promo",), amounts=("x",)), BASELINE
+    )
+    assert (spec.features, spec.alarm_features, spec.amounts) == (("price",), (), ())
+    assert list(problems) == [
+        f"the monitor names {name!r}, which the live model does not have" for name in ("promo", "x")
+    ]
+    assert replay(BASELINE, [], spec, **SPAN)  # type: ignore[arg-type]
+
 
 FEATURES = 30
 REFERENCE = 20_000
@@ -229,3 +285,259 @@ def test_the_decision_is_the_same_in_one_pass_or_merged(values: list[float], par
     whole, merged = count(lines, baseline), merge(empty(baseline), pieces)
     one, other = (decide(baseline, counts, SPEC)[0].drift for counts in (whole, merged))
     assert (one.psi, one.p_value, one.drifted) == (other.psi, other.p_value, other.drifted)
+
+
+MONDAY = datetime(2017, 8, 7, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def drift(name: str, *, drifted: bool) -> FeatureDrift:
+    """Return one verdict."""
+    return FeatureDrift(name=name, psi=0.1, p_value=0.0 if drifted else 1.0, drifted=drifted)
+
+
+def report(end: datetime, *names: str, merged: int = 0) -> MonitorReport:
+    """Return the report of a day in which some features drifted."""
+    return MonitorReport(
+        endpoint="e",
+        variant="v",
+        window_from=stamp(end - DAY),
+        window_until=stamp(end),
+        drift_state=MonitorState.OK,
+        quality_state=MonitorState.NO_LABELS_YET,
+        rows=1000,
+        labelled_rows=0,
+        baseline_sha256="b",
+        model_package_arn=None,
+        hours_merged=merged,
+        features=tuple(drift(name, drifted=name in names) for name in ("price", "stock")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("earlier", "expected"),
+    [([], False), ([["price"]], True), ([[], ["price"]], True), ([[], [], ["price"]], False), ([["stock"]], False)],
+)
+def test_two_of_three_windows(earlier: list[list[str]], expected: bool) -> None:
+    """This window and one of the two before, by feature."""
+    reports = [report(MONDAY - index * DAY, *names) for index, names in enumerate(earlier)]
+    found = persist([drift("price", drifted=True), drift("stock", drifted=False)], reports, MonitorSpec(), start=MONDAY)
+    assert [one.persistent for one in found] == [expected, False]
+
+
+def test_what_is_over_does_not_persist() -> None:
+    """Two windows before drifted, this one does not."""
+    reports = [report(MONDAY, "price"), report(MONDAY - DAY, "price")]
+    assert persist([drift("price", drifted=False)], reports, MonitorSpec())[0].persistent is False
+
+
+def test_windows_that_share_rows_are_one() -> None:
+    """A window that took in a day before it says no more than the report of that day; the next one apart counts."""
+    features = [drift("price", drifted=True)]
+    reports = [report(MONDAY, "price"), report(MONDAY - DAY, "price")]
+    assert persist(features, reports[:1], MonitorSpec(), start=MONDAY - DAY)[0].persistent is False
+    assert persist(features, reports, MonitorSpec(), start=MONDAY - DAY)[0].persistent is True
+    shared = [report(MONDAY, merged=24), report(MONDAY - DAY, "price")]
+    assert persist(features, shared, MonitorSpec(), start=MONDAY)[0].persistent is False
+
+
+def test_a_first_window_persists_where_one_is_enough() -> None:
+    """One of one."""
+    spec = MonitorSpec(alarm_windows=1, of_windows=1)
+    assert persist([drift("price", drifted=True)], [report(MONDAY)], spec)[0].persistent is True
+
+
+@given(st.integers(1, 400), st.lists(st.integers(0, 100), max_size=30), st.integers(0, 20))
+def test_the_fewest_hours_that_are_enough(rows: int, before: list[int], limit: int) -> None:
+    """Against trying every number of hours."""
+    spec = MonitorSpec(minimum_rows=300, merge_hours=limit)
+    allowed = before[:limit]
+    enough = [added for added in range(len(allowed) + 1) if rows + sum(allowed[:added]) >= 300]
+    assert hours_to_add(rows, before, spec) == (enough[0] if enough else len(allowed))
+
+
+def test_silence_is_not_filled_up() -> None:
+    """A window without rows takes in nothing."""
+    assert hours_to_add(0, [1000], MonitorSpec()) == 0
+
+
+SHORT = "row has 2 values instead of 1"
+
+
+def feed(timeline: Timeline, hour: int, *, good: int, broken: int) -> MonitorReport:
+    """Capture an object of some calls that can be read and some of two columns, and decide in the hour after it."""
+    captured = Captured(hour=hour, rows=good)
+    timeline.call(hour, good + broken)
+    timeline.land(f"o{hour}", captured)
+    key = ("captures", timeline.key(f"o{hour}", captured))
+    record: Any = json.loads(timeline.s3.objects[key].splitlines()[0])
+    record["captureData"]["endpointInput"]["data"] = "1,2"
+    timeline.s3.objects[key] = b"\n".join(
+        [*timeline.s3.objects[key].splitlines()[:good], *[json.dumps(record).encode()] * broken]
+    )
+    timeline.count(f"o{hour}", captured)
+    return timeline.run(hour + 1)
+
+
+@pytest.mark.parametrize(
+    ("good", "broken", "expected"),
+    [
+        (1, 5000, MonitorState.VIOLATION),
+        (300, 9700, MonitorState.VIOLATION),
+        (940, 60, MonitorState.OK),  # 6 %: too few rows to say that it is above 5 %
+        (9300, 700, MonitorState.VIOLATION),
+        (960, 40, MonitorState.OK),
+        (100, 50, MonitorState.INSUFFICIENT_DATA),
+    ],
+)
+def test_many_rows_that_cannot_be_read_are_a_violation(good: int, broken: int, expected: MonitorState) -> None:
+    """Whatever the rest looks like; a few are only named among the problems."""
+    timeline = Timeline(window=1, every=1, spec=MonitorSpec(merge_hours=0))
+    report = feed(timeline, 0, good=good, broken=broken)
+    assert report.drift_state is expected
+    assert report.problems == {SHORT: broken}
+    found = [feature.description for feature in report.features if feature.name == "unreadable_rows"]
+    if expected is not MonitorState.VIOLATION:
+        assert found == []
+        return
+    [said] = found
+    assert str(said).endswith(f"of {good + broken:,} rows cannot be read, most often: {SHORT}")
+    assert f"e: {said}" in str(report.verdict)
+    [told] = timeline.bus.heard
+    assert told["outcome"] == "VIOLATION"
+    assert told["attributes"]["advice"].startswith("ask the callers what they changed")
+    lines = [
+        json.loads(line)["constraint_check_type"]
+        for (_, key), body in timeline.s3.objects.items()
+        if key.endswith("violations.jsonl")
+        for line in body.splitlines()
+    ]
+    assert sorted(lines) == ["extra_column_check", "unreadable_rows_check"]
+
+
+def test_rows_of_hours_before_do_not_hide_it() -> None:
+    """A window has rows enough when they came, read or not."""
+    timeline = Timeline(window=1, every=1)
+    for hour in range(30):
+        assert feed(timeline, hour, good=400, broken=0).drift_state is MonitorState.OK
+    report = feed(timeline, 30, good=100, broken=900)
+    assert (report.drift_state, report.hours_merged) == (MonitorState.VIOLATION, 0)
+
+
+def test_rows_of_any_number_of_widths_are_all_counted() -> None:
+    """Names of problems are bounded, how many rows they are of is not."""
+    widths = {ROW_WIDTH(width, 1): 10 for width in range(2, 402)}
+    [found] = unreadable(replace(empty(BASELINE), rows=4000, problems=bounded(widths)), MonitorSpec())
+    assert str(found.description).startswith("50 % of 8,000 rows cannot be read, most often: row has ")
+    assert "another reason" not in str(found.description)
+
+
+def test_a_call_of_many_rows_counts_by_its_rows() -> None:
+    """One line of a thousand short rows is a thousand rows."""
+    side = {"observedContentType": "text/csv", "mode": "INPUT", "encoding": "CSV", "data": "\n".join(["1,2"] * 1000)}
+    line = {
+        "captureData": {"endpointInput": side},
+        "eventMetadata": {"eventId": "e", "inferenceTime": f"{START + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"},
+    }
+    [found] = unreadable(count([json.dumps(line)], BASELINE), MonitorSpec())
+    assert found.description == f"100 % of 1,000 rows cannot be read, most often: {SHORT}"
+
+
+WITHOUT_MERGE = MonitorSpec(merge_hours=0)
+TRAINED = 20_000
+START = datetime(2017, 8, 7, tzinfo=UTC)
+TYPES = {"price": "number", "promo": "category"}
+TIMES = np.datetime64("2017-01-02T00:00:00") + np.arange(TRAINED) * np.timedelta64(600, "s")
+
+
+def prices(rows: int, *, clusters: int | None = None) -> np.ndarray:
+    """Return prices that vary by row, or by cluster alone."""
+    random = np.random.default_rng(rows)
+    return (
+        random.lognormal(size=rows)
+        if clusters is None
+        else np.repeat(random.lognormal(size=clusters), rows // clusters)
+    )
+
+
+def states_of(baseline: Baseline, counts: Counts) -> tuple[MonitorState, str]:
+    """Return the state and what people read of it; a replay of the same hour gives the same state."""
+    features = persist([one.drift for one in decide(baseline, counts, WITHOUT_MERGE)], [], WITHOUT_MERGE)
+    traffic = Traffic(invocations=9, counted=1, rows=counts.rows)
+    live = replace(LIVE, training_set_id=baseline.training_set_id)
+    evidence = Evidence(
+        live=live, baseline=baseline, traffic=traffic, rows=counts.rows, counts=counts, features=features
+    )
+    report = report_of(evidence, WITHOUT_MERGE)
+    [replayed] = replay(
+        baseline, [(START, counts)], WITHOUT_MERGE, window_hours=1, every_hours=1, start=START, end=START + HOUR
+    )
+    assert replayed.state is report.drift_state
+    return report.drift_state, verdict(report).removeprefix("demand-forecast: ")
+
+
+def fit(**options: object) -> Baseline:
+    """Return a baseline of prices, half of them promoted."""
+    columns = {"price": prices(TRAINED), "promo": ["yes", "no"] * (TRAINED // 2), **options.pop("columns", {})}  # type: ignore[dict-item]
+    return fit_baseline(columns, types=TYPES, training_set_id="t", created="2017-08-01T00:00:00Z", **options)  # type: ignore[arg-type]
+
+
+def test_clusters_that_are_worth_too_few_rows() -> None:
+    """Five stores of a thousand equal rows."""
+    clustered = {"price": prices(TRAINED, clusters=20), "promo": np.repeat(["yes", "no"] * 10, 1000).tolist()}
+    baseline = fit(columns=clustered, clusters=np.arange(TRAINED) // 1000)
+    counts = count_columns({"price": prices(5000, clusters=5) * 100, "promo": ["new"] * 5000}, baseline)
+    state, said = states_of(baseline, counts)
+    assert state is MonitorState.INSUFFICIENT_DATA
+    assert said.startswith(
+        "no feature could be tested in 5,000 rows, price: 5000 values of the window come in clusters"
+    )
+
+
+@pytest.mark.parametrize(
+    ("unknown", "expected", "said"),
+    [
+        (5000, MonitorState.INSUFFICIENT_DATA, "5,000 of 5,000 rows are of conditions that the baseline does not know: the "),
+        (4900, MonitorState.INSUFFICIENT_DATA, "4,900 of 5,000 rows are of conditions that the baseline does not know: the "),
+        (3000, MonitorState.OK, "no drift in 2,000 rows, 3,000 more are of conditions that the baseline does not know"),
+        (0, MonitorState.OK, "no drift in 5,000 rows; no labels yet"),
+    ],
+)  # fmt: skip
+def test_conditions_that_the_baseline_does_not_know(unknown: int, expected: MonitorState, said: str) -> None:
+    """Only what was compared is told as compared."""
+    baseline = fit(conditions=[Condition(name="promo")])
+    promo = ["flash"] * unknown + ["yes", "no"] * ((5000 - unknown) // 2)
+    state, found = states_of(baseline, count_columns({"price": prices(5000), "promo": promo}, baseline))
+    assert state is expected
+    assert found.startswith(said)
+
+
+def test_a_drift_among_few_that_can_be_compared_names_the_others() -> None:
+    """Half of the rows and more are not among those that drift."""
+    baseline = fit(conditions=[Condition(name="promo")])
+    price = np.append(prices(3000), 3 * prices(2000))
+    counts = count_columns({"price": price, "promo": ["flash"] * 3000 + ["yes", "no"] * 1000}, baseline)
+    state, said = states_of(baseline, counts)
+    assert state is MonitorState.OK
+    assert said.startswith("drift in this window, not yet in 2 of 3: price")
+    assert "; 3,000 of 5,000 rows are of conditions that the baseline does not know; no labels yet" in said
+
+
+def test_hours_of_the_week_without_times() -> None:
+    """Captures without a time are of no hour."""
+    baseline = fit(conditions=[Condition(name="hour", kind="hour_of_week")], times=TIMES)
+    counts = count_columns({"price": prices(5000), "promo": ["yes"] * 5000}, baseline)
+    state, said = states_of(baseline, counts)
+    assert state is MonitorState.INSUFFICIENT_DATA
+    assert said.startswith("5,000 of 5,000 rows are of conditions")
+
+
+def test_predictions_alone_count_where_they_are_all_that_was_asked_for() -> None:
+    """A spec may name the prediction alone; null patterns never say that anything was compared."""
+    baseline = replace(fit(), prediction=replace(fit().features[0], name="prediction"))
+    of = {n: FeatureDrift(name=n, psi=0, p_value=1, drifted=False) for n in ("price", "prediction", "null_patterns")}
+    untested = replace(of["price"], untested="too few")
+    assert any_tested(baseline, [of["prediction"]])
+    assert not any_tested(baseline, [of["null_patterns"]])
+    assert not any_tested(baseline, [untested, of["prediction"], of["null_patterns"]])
+    assert any_tested(replace(baseline, left_out={"price": "identifier"}), [untested, of["prediction"]])

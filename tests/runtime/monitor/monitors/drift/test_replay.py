@@ -8,7 +8,7 @@ import pytest
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import MergeError, count_columns, empty
-from mlops_runtime.monitor.drift.replay import replay
+from mlops_runtime.monitor.monitors.drift.replay import replay
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR
 

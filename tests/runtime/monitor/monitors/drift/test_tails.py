@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlops_runtime.monitor.drift.tails import binomial_tail, noncentral_chi2_tail, skewed_tail, wilson
+from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, noncentral_chi2_tail, skewed_tail, wilson
 
 
 @given(x=st.floats(0.01, 20_000), df=st.integers(1, 60), noncentrality=st.floats(0, 10_000))

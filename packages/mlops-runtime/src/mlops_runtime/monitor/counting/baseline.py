@@ -12,7 +12,18 @@ import numpy as np
 from mlops_runtime.contracts.monitor import Baseline, Condition, FeatureBaseline, PairBaseline
 from mlops_runtime.monitor.counting import conditions as row_conditions
 from mlops_runtime.monitor.counting import pairs as feature_pairs
-from mlops_runtime.monitor.counting.cells import Coded, Column, LevelCells, edges_of, number_cells, to_numbers
+from mlops_runtime.monitor.counting.baseline_cells import (
+    DECLARED,
+    NULL_PATTERNS,
+    Coded,
+    Column,
+    LevelCells,
+    Mask,
+    edges_of,
+    null_patterns,
+    number_cells,
+    to_numbers,
+)
 from mlops_runtime.monitor.counting.conditions import Times
 from mlops_runtime.monitor.counting.feature_baseline import (
     BaselineError,
@@ -22,9 +33,6 @@ from mlops_runtime.monitor.counting.feature_baseline import (
     fit_number,
     number_baseline,
 )
-from mlops_runtime.monitor.counting.identifiers import DECLARED
-from mlops_runtime.monitor.counting.null_patterns import NAME as NULL_PATTERNS
-from mlops_runtime.monitor.counting.null_patterns import Mask, null_patterns
 from mlops_runtime.monitor.counting.tally import Grid, WindowTally
 
 __all__ = [

@@ -7,6 +7,7 @@ and both must land in the same cell.
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -294,3 +295,139 @@ def as_text(value: Any) -> str | None:
         return value
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if is_whole and -(2**63) <= value < 2**64 else None
+
+
+DECLARED = "declared as an identifier"
+# with fewer rows, a category of many levels looks like one
+_MINIMUM_ROWS = 200
+# share of distinct values above which text names rows
+_DISTINCT = 0.95
+# equal values that chance would give at least, were whole numbers drawn evenly from their range
+_EXPECTED_REPEATS = 10
+
+
+def text_identifier(values: Coded) -> str | None:
+    """Return why a column of text is an identifier; None if it is not.
+
+    Args:
+        values: The training split's.
+
+    Example:
+        >>> text_identifier(Coded(np.arange(500), [f"order {i}" for i in range(500)]))
+        '500 of 500 values are distinct'
+    """
+    known = int((values.codes >= 0).sum())
+    distinct = len(values.levels)
+    if known < _MINIMUM_ROWS or distinct < _DISTINCT * known:
+        return None
+    distinct = len(np.unique(values.codes[values.codes >= 0]))
+    return f"{distinct} of {known} values are distinct" if distinct >= _DISTINCT * known else None
+
+
+def number_identifier(values: Column, ordered: np.ndarray) -> str | None:
+    """Return why a column of numbers is an identifier; None if it is not.
+
+    It is one if all are whole, none comes twice, and that is no chance: amounts drawn evenly from as wide a range would
+    have repeated themselves. Numbers above 2^24 are not whole any more as 32-bit floats; declare those.
+
+    Args:
+        values: The training split's, in its own type.
+        ordered: The known ones as 32-bit floats, ascending.
+
+    Example:
+        >>> number_identifier(np.arange(500), np.arange(500, dtype=np.float32))
+        '500 whole numbers of which none comes twice'
+    """
+    rows = len(ordered)
+    if rows < _MINIMUM_ROWS:
+        return None
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu" and values.dtype.itemsize > 2:
+        exact = np.sort(values)
+    elif ordered[-1] < 1 << 24 and ordered[0] > -(1 << 24):
+        exact = ordered
+    else:
+        return None
+    head = exact[:128]
+    # almost every amount ends here: it repeats itself, or is a fraction
+    if not (np.diff(head) > 0).all() or (exact.dtype.kind == "f" and not (head == np.trunc(head)).all()):
+        return None
+    if not (exact[1:] > exact[:-1]).all() or (exact.dtype.kind == "f" and not (exact == np.trunc(exact)).all()):
+        return None
+    if rows**2 / 2 < _EXPECTED_REPEATS * (float(exact[-1]) - float(exact[0]) + 1):
+        return None
+    return f"{rows} whole numbers of which none comes twice"
+
+
+NULL_PATTERNS = "null_patterns"
+NONE = "none"
+# bits of a word that stay clear of the sign
+_WORD = 62
+
+Mask = npt.NDArray[np.bool_]
+
+
+def null_patterns(masks: Sequence[tuple[str, Mask | None]], rows: int) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return each row's pattern as a code, and the name of each code: null columns joined by ``+``, or ``none``.
+
+    Args:
+        masks: For each column its name and which rows are null, shape (rows,); None if no row is.
+        rows: How many there are.
+
+    Example:
+        >>> stock = np.array([False, True, True])
+        >>> null_patterns([("price", None), ("stock", stock)], 3)
+        (array([0, 1, 1]), ['none', 'stock'])
+    """
+    holed = [(name, mask) for name, mask in masks if mask is not None]
+    codes = np.zeros(rows, dtype=np.int64)
+    if not holed or rows == 0:
+        return codes, [NONE] if rows else []
+    # most rows have no null: only the others are looked at
+    some = np.zeros(rows, dtype=np.bool_)
+    for _, mask in holed:
+        some |= mask
+    where = np.flatnonzero(some)
+    if len(where) == 0:
+        return codes, [NONE]
+    found = np.zeros(len(where), dtype=np.int64)
+    for start in range(0, len(holed), _WORD):
+        word = np.zeros(len(where), dtype=np.int64)
+        for bit, (_, mask) in enumerate(holed[start : start + _WORD]):
+            word |= mask[where].astype(np.int64) << bit
+        distinct, inverse = np.unique(word, return_inverse=True)
+        found = np.unique(found * len(distinct) + inverse, return_inverse=True)[1]
+    examples = where[np.unique(found, return_index=True)[1]]
+    names = ["+".join(name for name, mask in holed if mask[example]) for example in examples.tolist()]
+    if len(where) == rows:
+        return found, names
+    codes[where] = found + 1
+    return codes, [NONE, *names]
+
+
+Wide = npt.NDArray[np.float64]
+
+
+def spread_scores(bins: Wide) -> Wide:
+    """Return each bin's normal score of spread: the mean of z squared less 1 over the bin's part of a normal distribution.
+
+    Their mean over the baseline is 0. If the values' normal scores spread by a factor of 1 + g, it rises by about g times the
+    scores' mean square. Scores are bounded, so that heavy tails do not matter, and depend on ranks only: a price's are its
+    logarithm's. A bin that is empty in the baseline has the score of its neighbours.
+
+    See: Klotz 1962, "Nonparametric tests for scale", Annals of Mathematical Statistics 33.
+
+    Args:
+        bins: Baseline counts of the bins, without null, shape (bins,).
+
+    Example:
+        >>> spread_scores(np.array([0.0, 10.0, 80.0, 10.0])).round(2).tolist()
+        [2.25, 2.25, -0.56, 2.25]
+    """
+    used = np.flatnonzero(bins)
+    if len(used) == 0:
+        return np.zeros(len(bins))
+    shares = bins[used] / bins.sum()
+    normal = NormalDist()
+    z = [normal.inv_cdf(share) for share in np.clip(np.cumsum(shares)[:-1], 1e-15, 1 - 1e-15)]
+    ends = np.array([0.0, *(one * normal.pdf(one) for one in z), 0.0])
+    return np.asarray(np.interp(np.arange(len(bins)), used, -np.diff(ends) / shares), dtype=np.float64)

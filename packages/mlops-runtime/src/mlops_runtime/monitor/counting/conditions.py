@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Condition
-from mlops_runtime.monitor.counting.cells import INVALID, Coded, Column, to_coded, to_numbers
+from mlops_runtime.monitor.counting.baseline_cells import INVALID, Coded, Column, to_coded, to_numbers
 
 MAXIMUM_STRATA = 400
 # https://en.wikipedia.org/wiki/ISO_week_date: with fewer than two of a week there is no telling season from chance

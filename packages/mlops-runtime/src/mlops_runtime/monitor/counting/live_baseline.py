@@ -11,9 +11,8 @@ from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline import BaselineError, Type, fit_baseline
-from mlops_runtime.monitor.counting.capture import Call
-from mlops_runtime.monitor.counting.cells import Coded, Column, LevelCodes, to_numbers
-from mlops_runtime.monitor.counting.lines import LineReader
+from mlops_runtime.monitor.counting.baseline_cells import Coded, Column, LevelCodes, to_numbers
+from mlops_runtime.monitor.counting.capture_lines import Call, LineReader
 from mlops_runtime.monitor.counting.problems import sentence
 from mlops_runtime.rollout.taken_back import is_among
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
-from mlops_runtime.monitor.model_monitor.clarify import attribution_analysis, bias_analysis
+from mlops_runtime.monitor.model_monitor.clarify_files import attribution_analysis, bias_analysis
+from mlops_runtime.monitor.model_monitor.execution_store import model_monitor_prefix
 from mlops_runtime.monitor.model_monitor.executions import MonitorName
-from mlops_runtime.monitor.model_monitor.reports import model_monitor_prefix
 from mlops_runtime.monitor.spec import MonitorSpec
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_runtime.contracts.monitor import BiasMetric, Facet
-from mlops_runtime.monitor.quality.confusion import STAGES
+from mlops_runtime.monitor.monitors.bias_metrics import STAGES
 
 # a ratio is fair at 1, all other metrics at 0
 _FAIR = {"DI": 1.0}
@@ -72,7 +72,7 @@ def bias_analysis(values: Mapping[str, float], label: str) -> dict[str, Any]:
     """Return ``analysis.json`` of bias metrics.
 
     Args:
-        values: By ``<facet>=<value>/<metric>``, as `mlops_runtime.monitor.quality.bias.of_holdout` returns them.
+        values: By ``<facet>=<value>/<metric>``, as `mlops_runtime.monitor.monitors.bias.of_holdout` returns them.
         label: Name of the label.
     """
     found: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}

@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts.monitor import Facet, MonitorState
-from mlops_runtime.monitor.evidence import Evidence
-from mlops_runtime.monitor.explainability.ndcg import Explanation
-from mlops_runtime.monitor.gather import UNCOUNTED
 from mlops_runtime.monitor.model_monitor.baselines import put_baselines
+from mlops_runtime.monitor.model_monitor.execution_store import ModelMonitorReports
 from mlops_runtime.monitor.model_monitor.executions import Executions, MonitorName, read_executions, schedule_name
-from mlops_runtime.monitor.model_monitor.reports import ModelMonitorReports
-from mlops_runtime.monitor.quality.quality import Quality
+from mlops_runtime.monitor.monitors.explainability import Explanation
+from mlops_runtime.monitor.monitors.quality import Quality
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
+from mlops_runtime.monitor.window_evidence import Evidence
+from mlops_runtime.monitor.window_reading import UNCOUNTED
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

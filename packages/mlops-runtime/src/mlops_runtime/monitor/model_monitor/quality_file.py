@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mlops_runtime.monitor.quality import classification, regression
-from mlops_runtime.monitor.quality.rows import Rows
+from mlops_runtime.monitor.monitors import classification, regression
+from mlops_runtime.monitor.monitors.rows import Rows
 
 SECTIONS = {"Regression": "regression", "BinaryClassification": "binary_classification"}
 _SAMPLES, _SHARE, _LEAST_ROWS = 5, 0.8, 200

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Facet, Measured
-from mlops_runtime.monitor.quality import confusion
-from mlops_runtime.monitor.quality.intervals import FEWEST_CALLS, Resampling, interval
-from mlops_runtime.monitor.quality.rows import NULL, Codes, Mask, Rows, Wide
+from mlops_runtime.monitor.monitors import bias_metrics as confusion
+from mlops_runtime.monitor.monitors.intervals import FEWEST_CALLS, Resampling, interval
+from mlops_runtime.monitor.monitors.rows import NULL, Codes, Mask, Rows, Wide
 from mlops_runtime.monitor.spec import MonitorSpec
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift-cw.html
@@ -56,7 +56,7 @@ def groups(rows: Rows, facets: Sequence[Facet]) -> Iterator[Group]:
     """Yield the groups that facets make: one of all its values or of what lies above its threshold, else one a value.
 
     Example:
-        >>> from mlops_runtime.monitor.quality.rows import Texts
+        >>> from mlops_runtime.monitor.monitors.rows import Texts
         >>> rows = Rows.of(np.ones(3), np.ones(3), columns={"age": Texts.of(["30", "50", None])})
         >>> [(group.value, group.disfavoured.tolist()) for group in groups(rows, [Facet(name="age", threshold=40.0)])]
         [('40', [False, True, False])]

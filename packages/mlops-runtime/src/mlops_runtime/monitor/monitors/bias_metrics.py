@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from mlops_runtime.monitor.quality.rows import Mask, Wide
+from mlops_runtime.monitor.monitors.rows import Mask, Wide
 
 _PRE = ("CI", "DPL", "KL", "JS", "LP", "TVD", "KS", "CDDL")
 _POST = ("DPPL", "DI", "DCA", "DCR", "SD", "RD", "DAR", "DRR", "AD", "TE", "CDDPL", "GE")

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlops_runtime.monitor.quality.intervals import Resampling, Weights
-from mlops_runtime.monitor.quality.rows import Codes, Mask, Rows, Wide
+from mlops_runtime.monitor.monitors.intervals import Resampling, Weights
+from mlops_runtime.monitor.monitors.rows import Codes, Mask, Rows, Wide
 
 NAMES = ("auc", "average_precision", "f1", "precision", "recall", "accuracy", "ece", "brier", "log_loss")
 THRESHOLD = 0.5

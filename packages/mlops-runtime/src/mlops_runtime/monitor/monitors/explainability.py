@@ -1,6 +1,6 @@
 """Whether the features still matter in the order in which they mattered: Clarify's NDCG of their attributions.
 
-Pure, stdlib only: attributions themselves are made in the job's image (`mlops_runtime.monitor.explainability.attributions`).
+Pure, stdlib only: attributions themselves are made in the job's image (`mlops_runtime.monitor.monitors.attributions`).
 """
 
 import math

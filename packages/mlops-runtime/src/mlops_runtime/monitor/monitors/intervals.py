@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.monitor.quality.rows import Codes, Wide
+from mlops_runtime.monitor.monitors.rows import Codes, Wide
 
 RESAMPLES = 500
 CONFIDENCE = 0.95

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mlops_runtime.contracts.monitor import Baseline, Measured, MonitorState, is_confirmed
-from mlops_runtime.monitor.drift.tested import any_tested
-from mlops_runtime.monitor.evidence import Evidence, Traffic
-from mlops_runtime.monitor.latency import MINIMUM_CALLS
-from mlops_runtime.monitor.quality.quality import Quality
+from mlops_runtime.monitor.monitors.drift.decision import any_tested
+from mlops_runtime.monitor.monitors.latency import MINIMUM_CALLS
+from mlops_runtime.monitor.monitors.quality import Quality
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
 Monitor = Literal["drift", "quality", "bias", "explainability", "latency"]
 States = Mapping[Monitor, MonitorState]

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlops_runtime.monitor.quality.intervals import Resampling
-from mlops_runtime.monitor.quality.rows import Rows, Wide
+from mlops_runtime.monitor.monitors.intervals import Resampling
+from mlops_runtime.monitor.monitors.rows import Rows, Wide
 
 NAMES = ("wape", "bias", "mae", "rmse", "r2", "interval_coverage")
 

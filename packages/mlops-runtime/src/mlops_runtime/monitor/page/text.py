@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState, monitor_states
-from mlops_runtime.monitor.drift.unreadable import RULE as UNREADABLE
-from mlops_runtime.monitor.drift.wording import number, percent
-from mlops_runtime.monitor.latency import BASELINE_WEEKS, MINIMUM_CALLS
-from mlops_runtime.monitor.page.problems import are_many, short_flaw
-from mlops_runtime.monitor.verdict import too_little
+from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
+from mlops_runtime.monitor.monitors.latency import BASELINE_WEEKS, MINIMUM_CALLS
+from mlops_runtime.monitor.report_text import are_many, short_flaw, too_little
+from mlops_runtime.monitor.wording import number, percent
 
 NO_PAIRS = "marginals only: joint changes are not watched"
 ENGINES = {

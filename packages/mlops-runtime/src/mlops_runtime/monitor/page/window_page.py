@@ -12,16 +12,15 @@ from typing import Any
 import jinja2
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorReport, monitor_states
-from mlops_runtime.monitor.counting.null_patterns import NAME
-from mlops_runtime.monitor.drift.association import pair_name
-from mlops_runtime.monitor.drift.comparison import Comparison, coverage
-from mlops_runtime.monitor.drift.wording import number, percent
-from mlops_runtime.monitor.page import marks as page_marks
+from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
+from mlops_runtime.monitor.monitors.drift.comparison import Comparison, coverage
+from mlops_runtime.monitor.monitors.drift.rules import pair_name
+from mlops_runtime.monitor.page import drawings as page_marks
 from mlops_runtime.monitor.page import text as page_text
-from mlops_runtime.monitor.page.cells import CellRow, PairTable, cell_rows, compared, pair_table
-from mlops_runtime.monitor.page.marks import Spark
-from mlops_runtime.monitor.page.problems import problems, problems_text
+from mlops_runtime.monitor.page.drawings import CellRow, PairTable, Spark, cell_rows, compared, pair_table
+from mlops_runtime.monitor.report_text import problems, problems_text
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.wording import number, percent
 
 MOST_REPORTS = 30  # of the history
 MOST_ATTRIBUTIONS = 20
@@ -147,7 +146,7 @@ def _part(drift: FeatureDrift, window: _Window) -> FeaturePart:
     baseline, counts = window.baseline, window.counts
     return FeaturePart(
         drift=drift,
-        label="null patterns" if drift.name == NAME else drift.name,
+        label="null patterns" if drift.name == NULL_PATTERNS else drift.name,
         tone=tone,
         word=word,
         rows=rows,

@@ -2,28 +2,66 @@
 
 A classical test of "no difference" rejects any window that is large enough; a fixed PSI threshold has no error control at all
 and alarms on small windows. Every rule here asks whether something moved by more than matters, in rows that count as many as
-they are worth when they come in clusters.
+they are worth when they come in clusters. A feature's drift is confirmed when it also drifts in enough of the last windows: 2 of 3
+by default. Rows that cannot be read are a finding of their own above 5 %; a window of which nothing was tested is not OK.
 
-See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6; `rules`,
-`location` and `association` for each rule's source.
+See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6; `rules` and
+`location` for each rule's source.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, FeatureDrift
-from mlops_runtime.monitor.drift import location, rules
-from mlops_runtime.monitor.drift.association import association, pair_name
-from mlops_runtime.monitor.drift.comparison import Comparison, conditioned, plain
-from mlops_runtime.monitor.drift.distances import jensen_shannon, l_infinity, psi
-from mlops_runtime.monitor.drift.effects import effect_sizes
-from mlops_runtime.monitor.drift.layout import Layout
-from mlops_runtime.monitor.drift.rules import Finding, Rule
-from mlops_runtime.monitor.drift.spread import spread
+from mlops_runtime.contracts.monitor import (
+    Baseline,
+    Counts,
+    FeatureBaseline,
+    FeatureCounts,
+    FeatureDrift,
+    MonitorReport,
+)
+from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
+from mlops_runtime.monitor.counting.problems import ROWS_OTHER, is_unreadable, sentence, unreadable_rows
+from mlops_runtime.monitor.monitors.drift import location, rules
+from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, conditioned, plain
+from mlops_runtime.monitor.monitors.drift.effect_sizes import effect_sizes, jensen_shannon, l_infinity, psi
+from mlops_runtime.monitor.monitors.drift.location import spread
+from mlops_runtime.monitor.monitors.drift.rules import Finding, Rule, association, pair_name
+from mlops_runtime.monitor.monitors.drift.tails import binomial_tail
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.wording import percent
+
+
+def known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str, int]]:
+    """Return thresholds without features that the live model does not have, and the problem that each of those is.
+
+    Args:
+        spec: The thresholds.
+        baseline: The live model's.
+
+    Example:
+        >>> from mlops_runtime.contracts.monitor import FeatureBaseline
+        >>> price = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(500, 500, 0))
+        >>> baseline = Baseline(features=(price,), rows=1000, training_set_id="t", created="2017-08-01T00:00:00Z")
+        >>> found, problems = known(MonitorSpec(alarm_features=("price", "promo")), baseline)
+        >>> found.alarm_features, list(problems)
+        (('price',), ["the monitor names 'promo', which the live model does not have"])
+    """
+    names = {feature.name for feature in baseline.features}
+    names |= {feature.name for feature in (baseline.prediction, baseline.null_patterns) if feature is not None}
+    names |= {pair_name(pair) for pair in baseline.pairs or ()}
+    unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - names)
+    if not unknown:
+        return spec, {}
+    features, alarms = (tuple(n for n in of if n in names) for of in (spec.features, spec.alarm_features))
+    amounts = None if spec.amounts is None else tuple(name for name in spec.amounts if name in names)
+    known = replace(spec, features=features, alarm_features=alarms, amounts=amounts)
+    return known, {f"the monitor names {name!r}, which the live model does not have": 1 for name in unknown}
+
 
 # ten cells of five independent rows each
 MINIMUM_EFFECTIVE_ROWS = 50
@@ -273,3 +311,160 @@ def _drift(sizes: FeatureDrift, test: Examination, drifted: bool) -> FeatureDrif
         description=test.description,
         untested=test.untested,
     )
+
+
+def persist(
+    features: Sequence[FeatureDrift],
+    earlier: Iterable[MonitorReport],
+    spec: MonitorSpec,
+    *,
+    start: datetime | None = None,
+) -> tuple[FeatureDrift, ...]:
+    """Return the features with ``persistent``: those that drift in this window and in enough of the last ones.
+
+    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html (M out of N data points).
+
+    Args:
+        features: This window's verdicts.
+        earlier: Reports of windows before it that decided against the same baseline, newest first.
+        spec: ``alarm_windows`` and ``of_windows``.
+        start: When this window's first row may be from, hours merged into it included. Windows that share rows with a later one
+            say the same thing twice and are passed over. Default: the windows share none.
+
+    Example:
+        >>> price = FeatureDrift(name="price", psi=0.2, p_value=1e-9, drifted=True)
+        >>> persist([price], [], MonitorSpec())[0].persistent
+        False
+        >>> persist([price], [], MonitorSpec(alarm_windows=1))[0].persistent
+        True
+    """
+    windows = _apart(earlier, spec.of_windows - 1, start)
+    return tuple(replace(one, persistent=is_persistent(one, windows, spec)) for one in features)
+
+
+def is_persistent(feature: FeatureDrift, earlier: Iterable[Sequence[FeatureDrift]], spec: MonitorSpec) -> bool:
+    """Return whether a feature that drifts also drifted in enough of the windows before.
+
+    Args:
+        feature: This window's verdict on it.
+        earlier: All verdicts of each earlier window that counts, at most ``of_windows - 1``.
+        spec: ``alarm_windows``.
+    """
+    if not feature.drifted:
+        return False
+    agreeing = sum(any(one.name == feature.name and one.drifted for one in window) for window in earlier)
+    return agreeing + 1 >= spec.alarm_windows
+
+
+def hours_to_add(rows: int, before: Iterable[int], spec: MonitorSpec) -> int:
+    """Return how many hours before a window are to be added to it so that it has ``minimum_rows``.
+
+    If all that may be added are too few, all are: the report then says how many rows there are in them. A window without any row
+    gets none, since silence is not to be filled up.
+
+    Args:
+        rows: Rows of the window.
+        before: Rows of each hour before it, the newest first, hours without rows included.
+        spec: ``minimum_rows`` and ``merge_hours``.
+
+    Example:
+        >>> hours_to_add(120, [50, 0, 40, 90], MonitorSpec(minimum_rows=200))
+        3
+    """
+    if rows == 0:
+        return 0
+    added = 0
+    for found in before:
+        if rows >= spec.minimum_rows or added == spec.merge_hours:
+            break
+        rows += found
+        added += 1
+    return added
+
+
+def _apart(earlier: Iterable[MonitorReport], most: int, start: datetime | None) -> list[tuple[FeatureDrift, ...]]:
+    """Return the verdicts of the newest windows that share no hour with a later one."""
+    found: list[tuple[FeatureDrift, ...]] = []
+    for report in earlier:
+        if len(found) == most:
+            break
+        if start is not None:
+            if datetime.fromisoformat(report.window_until) > start:
+                continue
+            start = datetime.fromisoformat(report.window_from) - timedelta(hours=report.hours_merged or 0)
+        found.append(report.features)
+    return found
+
+
+UNREADABLE_ROWS = "unreadable_rows"
+UNREADABLE = "unreadable"
+MAXIMUM_SHARE = 0.05
+
+
+def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
+    """Return the finding that more than 5 % of a window's rows cannot be read; nothing where it is not so.
+
+    An exact binomial test of the share at ``significance``. It counts in one window alone: what has no row to compare drifts in
+    none of the next either.
+
+    Args:
+        counts: The window's.
+        spec: ``significance`` and ``minimum_rows``, read or not.
+
+    Example:
+        >>> window = Counts(baseline_sha256="b", rows=300, calls=300, features=(), first="", last="", malformed=9700,
+        ...     problems={"row_width[3,4]": 9700})
+        >>> unreadable(window, MonitorSpec())[0].description
+        '97 % of 10,000 rows cannot be read, most often: row has 3 values instead of 4'
+    """
+    broken = unreadable_rows(counts)
+    rows = counts.rows + broken
+    if rows < spec.minimum_rows or broken <= MAXIMUM_SHARE * rows:
+        return ()
+    p_value = binomial_tail(broken, rows, MAXIMUM_SHARE)
+    if p_value > spec.significance:
+        return ()
+    problems = counts.problems or {}
+    kinds = {name: times for name, times in problems.items() if is_unreadable(name) and name != ROWS_OTHER()}
+    most = f", most often: {sentence(max(kinds, key=lambda name: kinds[name]))}" if kinds else ""
+    said = f"{percent(broken / rows)} of {rows:,} rows cannot be read{most}"
+    return (
+        FeatureDrift(
+            name=UNREADABLE_ROWS,
+            psi=0.0,
+            p_value=p_value,
+            drifted=True,
+            persistent=True,
+            rule=UNREADABLE,
+            description=said,
+        ),
+    )
+
+
+def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
+    """Return the features whose test says that a window was compared: those that are not left out for good.
+
+    Which columns are null and which rows cannot be read is known of any window, and predictions are made of any input: they count
+    only where nothing else is tested by choice.
+
+    Args:
+        baseline: What was compared with.
+        features: All verdicts.
+
+    Example:
+        >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="", left_out={"order": "identifier"})
+        >>> found = [FeatureDrift(name=name, psi=0, p_value=1, drifted=False) for name in ("price", "order", "null_patterns")]
+        >>> [feature.name for feature in asked(baseline, found)]
+        ['price']
+    """
+    aside = {NULL_PATTERNS, UNREADABLE_ROWS, *(baseline.left_out or ())}
+    if baseline.strata is not None:
+        aside |= {condition.name for condition in baseline.conditions or () if condition.kind == "column"}
+    found = [feature for feature in features if feature.name not in aside]
+    prediction = None if baseline.prediction is None else baseline.prediction.name
+    return [feature for feature in found if feature.name != prediction] or found
+
+
+def any_tested(baseline: Baseline, features: Iterable[FeatureDrift]) -> bool:
+    """Return whether at least one of the features that were asked for was tested."""
+    return any(feature.untested is None for feature in asked(baseline, features))

@@ -8,10 +8,7 @@ from datetime import datetime
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorState
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import unreadable_rows
-from mlops_runtime.monitor.drift.decide import decide
-from mlops_runtime.monitor.drift.persistence import hours_to_add, is_persistent
-from mlops_runtime.monitor.drift.tested import any_tested
-from mlops_runtime.monitor.drift.unreadable import unreadable
+from mlops_runtime.monitor.monitors.drift.decision import any_tested, decide, hours_to_add, is_persistent, unreadable
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 

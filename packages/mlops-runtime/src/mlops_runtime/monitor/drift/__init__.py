@@ -1,1 +1,0 @@
-"""Counts to verdicts: rules, effect sizes, persistence, replay."""

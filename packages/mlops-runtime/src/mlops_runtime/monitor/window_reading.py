@@ -1,0 +1,371 @@
+"""Read what one decision needs, in the order in which it is needed: what is live, its baseline, counts, labels, calls."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts import ContractError, content_hash, from_json
+from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MonitorReport
+from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack
+from mlops_runtime.monitor.call_metrics import Calls, Source, calls_of, latency_of, sources
+from mlops_runtime.monitor.counting.capture_lines import is_since
+from mlops_runtime.monitor.counting.counts import empty, merge
+from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, invalid_values, unreadable_rows
+from mlops_runtime.monitor.monitors.drift.decision import decide, hours_to_add, known, persist, unreadable
+from mlops_runtime.monitor.monitors.explainability import Explanation
+from mlops_runtime.monitor.monitors.label_join import Timed
+from mlops_runtime.monitor.monitors.latency import Latency, measure_latency
+from mlops_runtime.monitor.monitors.monitor_table import states
+from mlops_runtime.monitor.monitors.quality import Quality, label_problems, measure
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
+from mlops_runtime.monitor.window import HOUR, Inventory, Window, late_objects, stamp
+from mlops_runtime.monitor.window_evidence import Evidence, Traffic
+from mlops_runtime.rollout.taken_back import is_among, taken_back
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+_log = logging.getLogger("mlops.monitor")
+
+UNCOUNTED = "capture object is not counted"
+ANOTHER_BASELINE = "counts of a capture object are of another baseline"
+UNREADABLE = "counts of a capture object cannot be read"
+LATE = "capture object came after its window was decided"
+TAKEN_BACK = "capture object has calls of a rollout that was taken back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What is watched, and where it is read.
+
+    Args:
+        endpoint: Name of the endpoint.
+        variant: Name of the variant.
+        store: The endpoint's objects.
+        cloudwatch: Client.
+        traffic: Where calls and latency are published. Default: SageMaker's own metrics.
+        period_hours: How often it is decided: silence is looked for in so many of the window's newest hours.
+    """
+
+    endpoint: str
+    variant: str
+    store: MonitorStore
+    cloudwatch: "CloudWatchClient"
+    traffic: Mapping[str, Any] | None
+    period_hours: int
+
+
+def gather(
+    window: Window,
+    *,
+    row: LockRow,
+    spec: MonitorSpec,
+    place: Place,
+    now: datetime,
+    explanation: Explanation | None = None,
+) -> Evidence:
+    """Return what is known of a window.
+
+    A window with too few rows is merged with hours before it, the newest first, up to ``merge_hours``. Calls of an earlier model
+    are in no count of the live one's, nor are objects with calls from the time of a rollout that was taken back.
+
+    Args:
+        window: The window.
+        row: The endpoint's row: what is live, who holds the lock.
+        spec: Thresholds.
+        place: What is watched, and where it is read.
+        now: When it is decided.
+        explanation: What the attributions say. Default: nothing was explained.
+    """
+    if row.live is None:
+        return Evidence()
+    live = from_json(LivePointer, row.live)
+    since = datetime.fromisoformat(live.since)
+    source, latency_source = sources(place.endpoint, place.variant, place.traffic)
+    calls = calls_of(place.cloudwatch, source, window.newest(place.period_hours), since=since)
+    captured = place.store.capture_sizes(place.variant, window)
+    evidence = Evidence(
+        live=live,
+        explanation=explanation,
+        latency=None if latency_source is None else _latency(latency_source, window, spec, since, place),
+        suppressed=suppressed(row, now),
+        newest_call=calls.newest,
+        newest_capture=max(
+            filter(None, (place.store.capture_hour(place.variant, key) for key in captured)), default=None
+        ),
+    )
+    try:
+        baseline = place.store.read_baseline(live.baseline_uri, live.baseline_sha256)
+    except BaselineIntegrityError as error:
+        return replace(evidence, flaw=str(error))
+    aside = taken_back(row)
+    counting = _count(
+        window, place, captured=captured, calls=calls, live=live, baseline=baseline, spec=spec, aside=aside
+    )
+    quality, newest_label = _quality(window, live, baseline, spec, place, aside=aside)
+    if newest_label is None and not place.store.has_labels():
+        # nobody can be late with labels of a model that served no longer
+        newest_label = since
+    problems = counting.problems + Counter(label_problems(quality))
+    if not counting.objects:  # an engine that is not ours: nobody else tells of them
+        problems["line of captures cannot be read"] += quality.malformed - quality.malformed_labels
+    if explanation is not None and explanation.problem is not None:
+        problems[f"attributions: {explanation.problem}"] += 1
+    evidence = replace(
+        evidence,
+        baseline=baseline,
+        traffic=counting.traffic,
+        rows=counting.counts.rows,
+        counts=counting.counts,
+        hours_merged=counting.hours_merged,
+        quality=quality,
+        newest_label=newest_label,
+        problems={name: times for name, times in problems.items() if times},
+        problem_objects=counting.problem_objects,
+        objects=counting.objects,
+    )
+    return _decided(evidence, counting.counts, window, spec, place)
+
+
+def suppressed(row: LockRow, now: datetime) -> str | None:
+    """Return why drift must not be published: a rollout runs, and what its canary answers is captured with the rest.
+
+    After a promotion there is nothing to suppress, since only calls from then on count; after a rollout that was taken back
+    neither, since its hours are left out.
+
+    Args:
+        row: The endpoint's row.
+        now: When it is decided.
+    """
+    if row.owner is not None and (row.lock_until is None or row.lock_until > now.timestamp()):
+        return f"a rollout is running: {row.owner.rpartition(':')[2]}"
+    return None
+
+
+def taken_back_among(row: LockRow, window: Window) -> str | None:
+    """Return why drift must not be published by an engine that cannot leave hours out: a rollout of the window was taken back.
+
+    Args:
+        row: The endpoint's row.
+        window: What was analyzed.
+    """
+    first, last = stamp(window.start), stamp(window.end)
+    ended = [each.until for each in taken_back(row) if is_among(first, last, [each])]
+    return f"a rollout was taken back at {ended[-1]}: calls of its model are among the window's" if ended else None
+
+
+@dataclass(slots=True)
+class _Counting:
+    """What the counts say."""
+
+    counts: Counts
+    traffic: Traffic
+    hours_merged: int
+    problems: Counter[str]
+    objects: dict[str, int]
+    problem_objects: dict[str, str]
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads counts of objects: those of the live model's baseline, telling of the others, and what the newest hours hold."""
+
+    store: MonitorStore
+    baseline: Baseline
+    digest: str
+    since: str
+    recent: Window
+    aside: Sequence[TakenBack] = ()
+    another: int = 0
+    taken_back: int = 0
+    unreadable: int = 0
+    counted: int = 0
+    rows: int = 0
+    malformed: int = 0
+    synthetic: int = 0
+    calls: int = 0
+    newest: dict[str, str] = field(default_factory=dict)
+
+    def read(self, objects: Sequence[tuple[datetime, Sequence[str]]]) -> Iterator[Counts]:
+        parts = self.store.counts_against(self.digest, [keys for _, keys in objects])
+        for (hour, keys), part in zip(objects, parts, strict=True):
+            is_recent = self.recent.holds(hour)
+            self.counted += is_recent
+            if isinstance(part, ContractError):
+                _log.error("counts cannot be read: %s", part)
+                self.unreadable += 1
+                self._found([UNREADABLE], keys)
+                self.counted -= is_recent
+                continue
+            if part.baseline_sha256 != self.digest:
+                # what ended before the live model served was counted for the one before it, as it should be
+                if is_since(part.last, self.since):
+                    self.another += 1
+                    self._found([ANOTHER_BASELINE], keys)
+                continue
+            if is_recent:
+                self.rows += part.rows
+                self.calls += part.calls
+                self.malformed += part.malformed
+                self.synthetic += part.synthetic or 0
+            if is_among(part.first, part.last, self.aside):
+                self.taken_back += 1
+                self._found([TAKEN_BACK], keys)
+                continue
+            self._found([*(part.problems or ()), *invalid_values(self.baseline, part)], keys)
+            yield part
+
+    def _found(self, problems: Iterable[str], keys: Sequence[str]) -> None:
+        """Keep the newest object of each problem; keys of one variant sort by hour."""
+        key = self.store.capture_key(keys[0])
+        for problem in problems:
+            self.newest[problem] = max(self.newest.get(problem, key), key)
+        if len(self.newest) > 10 * MAXIMUM:
+            self.newest = {
+                name: self.newest[name] for name in bounded(dict.fromkeys(self.newest, 1)) if name in self.newest
+            }
+
+
+def _count(
+    window: Window,
+    place: Place,
+    *,
+    captured: Iterable[str],
+    calls: Calls,
+    live: LivePointer,
+    baseline: Baseline,
+    spec: MonitorSpec,
+    aside: Sequence[TakenBack],
+) -> _Counting:
+    store, recent = place.store, window.newest(place.period_hours)
+    looked_at = window.extended(spec.merge_hours)
+    by_hour = store.counts_by_hour(place.variant, looked_at)
+    reader = _Reader(store, baseline, content_hash(baseline), live.since, recent, aside)
+    own = [(hour, objects) for hour, objects in by_hour.items() if window.holds(hour)]
+    counts = merge(empty(baseline), reader.read([(hour, keys) for hour, objects in own for keys in objects.values()]))
+    problems = Counter(counts.problems or {})
+    counts, merged = _merge_back(counts, window, by_hour, reader, spec=spec, live=live, baseline=baseline)
+    counted = {key for _, objects in own for key in objects}
+    uncounted = [key for key in captured if (target := store.counts_key(key)) and target not in counted]
+    uncounted_newest = [key for key in uncounted if (h := store.capture_hour(place.variant, key)) and recent.holds(h)]
+    newest = sum(len(objects) for hour, objects in own if recent.holds(hour))
+    objects = {stamp(hour): len(of_hour) for hour, of_hour in by_hour.items()}
+    late = late_objects(store.earlier_inventory(window.end), _inventory(objects, looked_at))
+    problems += Counter(
+        {
+            UNCOUNTED: len(uncounted),
+            ANOTHER_BASELINE: reader.another,
+            UNREADABLE: reader.unreadable,
+            LATE: late,
+            TAKEN_BACK: reader.taken_back,
+        }
+    )
+    told = {*problems, *invalid_values(baseline, counts)}
+    return _Counting(
+        counts=counts,
+        traffic=Traffic(
+            invocations=calls.count,
+            counted=reader.counted,
+            uncounted=len(uncounted_newest) + newest - reader.counted,
+            rows=reader.rows,
+            calls=reader.calls,
+            announced=store.announced_calls(recent),
+            malformed=reader.malformed,
+            synthetic=reader.synthetic,
+        ),
+        hours_merged=merged,
+        problems=problems,
+        objects=objects,
+        problem_objects={
+            **{name: key for name, key in reader.newest.items() if name in told},
+            **({UNCOUNTED: max(uncounted)} if uncounted else {}),
+        },
+    )
+
+
+def _merge_back(
+    counts: Counts,
+    window: Window,
+    by_hour: Mapping[datetime, Mapping[str, Sequence[str]]],
+    reader: _Reader,
+    *,
+    spec: MonitorSpec,
+    live: LivePointer,
+    baseline: Baseline,
+) -> tuple[Counts, int]:
+    """Add hours before a window that has rows, but too few, and return how many."""
+    read: list[Counts] = []
+
+    def before() -> Iterator[int]:
+        oldest, hour = datetime.fromisoformat(live.since) - HOUR, window.start - HOUR
+        while hour > oldest:
+            read.append(merge(empty(baseline), reader.read([(hour, keys) for keys in by_hour.get(hour, {}).values()])))
+            yield read[-1].rows + unreadable_rows(read[-1])
+            hour -= HOUR
+
+    added = hours_to_add(counts.rows + unreadable_rows(counts), before(), spec)
+    return merge(counts, read[:added]), added
+
+
+def inventory(evidence: Evidence, window: Window, spec: MonitorSpec) -> Inventory:
+    """Return which counted objects a run saw, for the next one to tell late ones by."""
+    return _inventory(evidence.objects, window.extended(spec.merge_hours))
+
+
+def _inventory(objects: Mapping[str, int], looked_at: Window) -> Inventory:
+    return Inventory(since=stamp(looked_at.start), until=stamp(looked_at.end), hours=objects)
+
+
+def _decided(evidence: Evidence, counts: Counts, window: Window, spec: MonitorSpec, place: Place) -> Evidence:
+    """Return the evidence with the verdict on each feature, where there is one."""
+    baseline = evidence.baseline
+    if baseline is None or states(evidence, spec)["drift"] not in TESTED:
+        return evidence
+    spec, problems = known(spec, baseline)
+    found = tuple(decision.drift for decision in decide(baseline, counts, spec))
+    start = window.start - evidence.hours_merged * HOUR
+    longest = max(window.hours + spec.merge_hours, place.period_hours)
+    reports = place.store.earlier_reports(window.end, since=window.start - spec.of_windows * longest * HOUR)
+    features = persist(found, comparable(reports, counts.baseline_sha256), spec, start=start)
+    features = (*features, *unreadable(counts, spec))
+    return replace(evidence, features=features, problems={**evidence.problems, **problems})
+
+
+def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterator[MonitorReport]:
+    """Yield the earlier reports whose verdicts count: those of the same baseline that decided and were not suppressed."""
+    for report in reports:
+        if report.baseline_sha256 == baseline_sha256 and report.drift_state in TESTED and report.suppressed is None:
+            yield report
+
+
+def _quality(
+    window: Window,
+    live: LivePointer,
+    baseline: Baseline,
+    spec: MonitorSpec,
+    place: Place,
+    *,
+    aside: Sequence[TakenBack],
+) -> tuple[Quality, datetime | None]:
+    store, before = place.store, window.extended(spec.label_delay_hours)
+    uploaded = store.label_hours(before)
+    quality = measure(
+        (Timed(hour, line) for hour, key in uploaded for line in store.object_lines(key)),
+        store.captures(place.variant, before),
+        since=live.since,
+        window_from=stamp(window.start),
+        now=window.end,
+        baseline=baseline,
+        spec=spec,
+        aside=aside,
+        announced=store.announced(),
+    )
+    return quality, max((hour for hour, _ in uploaded), default=None)
+
+
+def _latency(source: Source, window: Window, spec: MonitorSpec, since: datetime, place: Place) -> Latency:
+    return measure_latency(latency_of(place.cloudwatch, source, window), window, spec, since=since)

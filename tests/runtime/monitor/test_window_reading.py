@@ -1,0 +1,342 @@
+"""Timelines of captures: gaps, wrong clocks, late files, repeated and disordered deliveries, and feeds that stop."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Timeline
+
+from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.rollout import TakenBack
+from mlops_runtime.monitor.counting.counts import empty, merge
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import HOUR, Window
+from mlops_runtime.monitor.window_reading import ANOTHER_BASELINE, LATE, TAKEN_BACK, UNCOUNTED, UNREADABLE
+
+EVERY, WINDOW, HOURS = 6, 24, 60
+SPEC = MonitorSpec(minimum_rows=50, merge_hours=0)
+OBJECTS = st.lists(
+    st.builds(
+        Captured,
+        hour=st.integers(0, HOURS - 1),
+        rows=st.integers(0, 60),
+        arrives=st.integers(0, 20),
+        waits=st.sampled_from([0, 0, 0, 1, 9, None]),
+        copies=st.integers(1, 3),
+        skew=st.integers(-90, 90),
+    ),
+    max_size=25,
+)
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def play(timeline: Timeline, objects: list[Captured], calls: set[int], at: int) -> None:
+    """Let everything happen between the run before and this one, deliveries in reverse and repeated."""
+    for hour in range(at - EVERY, at):
+        if hour in calls:
+            timeline.call(hour)
+    due = []
+    for number, captured in enumerate(objects):
+        landed = captured.hour + captured.arrives
+        if at - EVERY <= landed < at:
+            timeline.land(f"o{number}", captured)
+        counted = None if captured.waits is None else landed + captured.waits
+        if counted is not None:
+            copies = [copy for copy in range(captured.copies) if at - EVERY <= counted + copy < at]
+            due += [(f"o{number}", captured)] * len(copies)
+    for name, captured in reversed(due):
+        timeline.count(name, captured)
+
+
+@given(OBJECTS, st.sets(st.integers(0, HOURS - 1), max_size=20))
+@SLOW
+def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Captured], calls: set[int]) -> None:
+    """States follow from what had arrived and been counted by then; in the end each counted object is in one hour, once."""
+    timeline, told_late = Timeline(window=WINDOW, every=EVERY, spec=SPEC), 0
+    for at in range(EVERY, HOURS + 30 + EVERY, EVERY):
+        play(timeline, objects, calls, at)
+        report = timeline.run(at)
+        counted = [o for o in objects if o.waits is not None and o.hour + o.arrives + o.waits < at]
+        landed = [o for o in objects if o.hour + o.arrives < at]
+        inside, recent = range(at - WINDOW, at), range(at - EVERY, at)
+        rows = sum(o.rows for o in counted if o.hour in inside)
+        assert report.rows == rows
+        fresh = [o for o in counted if o.hour in recent]
+        waiting = len([o for o in landed if o.hour in recent]) - len(fresh)
+        if waiting > len(fresh):
+            expected = MonitorState.MONITOR_NOT_RUN
+        elif not any(o.rows for o in fresh):
+            expected = MonitorState.NO_CAPTURE if calls & set(recent) else MonitorState.NO_TRAFFIC
+        elif rows < SPEC.minimum_rows:
+            expected = MonitorState.INSUFFICIENT_DATA
+        else:
+            expected = MonitorState.OK
+        assert (report.drift_state, report.quality_state) == (expected, MonitorState.NO_LABELS_YET)
+        assert report.state in (expected, MonitorState.NO_LABELS_YET)
+        problems = Counter(report.problems or {})
+        assert problems[UNCOUNTED] == len([o for o in landed if o.hour in inside]) - len(
+            [o for o in counted if o.hour in inside]
+        )
+        told_late += problems[LATE]
+    everything = Window(START, START + HOURS * HOUR)
+    parts = timeline.store.counts(timeline.store.counts_keys("v", everything))
+    total = merge(empty(BASELINE), parts)
+    expected_objects = [o for o in objects if o.waits is not None]
+    assert (total.rows, total.objects or 0) == (sum(o.rows for o in expected_objects), len(expected_objects))
+    # a run at hour t decides about the hours before t: what is counted later than the run after its hour is late
+    assert told_late == sum(
+        o.hour // EVERY != (o.hour + o.arrives + (o.waits or 0)) // EVERY for o in expected_objects if _seen(o)
+    )
+    assert timeline.failed == []
+
+
+def _seen(captured: Captured) -> bool:
+    """Whether a run still looked at the object's hour when it had been counted."""
+    counted = captured.hour + captured.arrives + (captured.waits or 0)
+    return captured.hour >= (counted // EVERY + 1) * EVERY - WINDOW
+
+
+@given(st.integers(20, 40), st.sampled_from(["calls", "capture", "counting"]), st.sampled_from([1, 3, 6]))
+@settings(SLOW, max_examples=8)
+def test_a_feed_that_stops_is_told_within_two_periods(stops: int, what: str, every: int) -> None:
+    """Nobody calls; calls are not captured; captures are not counted: each has its own state, however long the window is."""
+    timeline = Timeline(window=WINDOW, every=every, spec=SPEC)
+    expected = {
+        "calls": MonitorState.NO_TRAFFIC,
+        "capture": MonitorState.NO_CAPTURE,
+        "counting": MonitorState.MONITOR_NOT_RUN,
+    }[what]
+    states = {}
+    for hour in range(60):
+        captured = Captured(hour=hour, rows=30)
+        if hour < stops or what != "calls":
+            timeline.call(hour)
+        if hour < stops or what == "counting":
+            timeline.land(f"o{hour}", captured)
+        if hour < stops:
+            timeline.count(f"o{hour}", captured)
+        if (hour + 1) % every == 0:
+            states[hour + 1] = timeline.run(hour + 1).drift_state
+    assert {state for at, state in states.items() if 6 < at <= stops} <= {
+        MonitorState.OK,
+        MonitorState.INSUFFICIENT_DATA,
+    }
+    assert {state for at, state in states.items() if at >= stops + 2 * every} == {expected}
+
+
+def test_capture_lag_says_since_when_calls_are_not_captured() -> None:
+    """Hours from the newest capture to the newest call; 0 again when nobody calls."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    timeline.land("o", Captured(hour=3, rows=60))
+    timeline.count("o", Captured(hour=3, rows=60))
+    for hour in (2, 3, 15):
+        timeline.call(hour)
+    staleness = timeline.run(24).staleness
+    assert staleness is not None
+    assert (staleness["capture_lag_hours"], staleness["label_lag_hours"]) == (12, 7 * 24)
+    assert staleness["baseline_age_days"] == pytest.approx(7)
+    staleness = timeline.run(48).staleness
+    assert staleness is not None
+    assert staleness["capture_lag_hours"] == 0
+
+
+def test_labels_that_stopped_are_late_as_far_as_is_looked_and_labels_that_never_came_since_the_model_serves() -> None:
+    """A new endpoint is not late with its first labels; one that had some is, whatever was promoted since."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    timeline.table.live = replace(LIVE, since="2017-08-07T20:00:00Z")
+    staleness = timeline.run(24).staleness
+    assert staleness is not None
+    assert staleness["label_lag_hours"] == 4
+    timeline.s3.put_object(Bucket="captures", Key="labels/e/2017/06/01/00/l.jsonl", Body=b"")
+    staleness = timeline.run(24).staleness
+    assert staleness is not None
+    assert staleness["label_lag_hours"] == 24 + 192
+
+
+@pytest.mark.parametrize(
+    ("ran", "left_out"),
+    [
+        ([("07T22:10", "07T23:05")], 1),
+        ([("07T20:00", "07T21:00"), ("07T22:30", "07T23:30")], 3),
+        ([("07T22:01", "07T22:59")], 0),
+        ([("08T01:05", "08T01:20")], 0),
+        ([("07T18:00", "08T01:00")], 1),
+    ],
+)
+def test_objects_of_a_rollout_that_was_taken_back_are_left_out(ran: list[tuple[str, str]], left_out: int) -> None:
+    """Its canary answered some of their calls. Hours before are merged in their stead, unless the window itself has no other."""
+    timeline = Timeline(window=1, every=1, spec=MonitorSpec(minimum_rows=60, merge_hours=6))
+    for hour in range(18, 25):
+        timeline.land(f"o{hour}", Captured(hour=hour, rows=20))
+        timeline.count(f"o{hour}", Captured(hour=hour, rows=20))
+    times = [TakenBack(since=f"2017-08-{since}:00.123Z", until=f"2017-08-{until}:00Z") for since, until in ran]
+    timeline.table.row = replace(timeline.table.row, taken_back=canonical_json(times).decode())
+    report = timeline.run(25)
+    assert (report.problems or {}).get(TAKEN_BACK, 0) == left_out
+    merged = {0: 2, 1: 3, 3: 5}[left_out]
+    if ran[0][0] == "07T18:00":
+        assert (report.hours_merged, report.rows, report.drift_state) == (0, 0, MonitorState.INSUFFICIENT_DATA)
+    else:
+        assert (report.hours_merged, report.rows, report.drift_state) == (merged, 60, MonitorState.OK)
+    assert report.suppressed is None
+
+
+def test_nothing_is_late_after_a_baseline_could_not_be_used() -> None:
+    """The run that could not decide has decided about no hour; what came after the one before it is late."""
+    timeline = Timeline(window=24, every=6, spec=SPEC)
+    for hour in (0, 7):
+        timeline.land(f"o{hour}", Captured(hour=hour, rows=60))
+        timeline.count(f"o{hour}", Captured(hour=hour, rows=60))
+        if hour == 0:
+            timeline.run(6)
+    body = timeline.s3.objects.pop(("artifacts", "baseline.json"))
+    assert timeline.run(12).drift_state is MonitorState.MONITOR_NOT_RUN
+    timeline.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=body)
+    timeline.land("late", Captured(hour=3, rows=60))
+    timeline.count("late", Captured(hour=3, rows=60))
+    report = timeline.run(18)
+    assert (report.rows, report.problems) == (180, {LATE: 1})
+
+
+def test_values_of_another_type_are_told_with_an_object_that_has_some() -> None:
+    """As lines that cannot be read are."""
+    timeline = Timeline(window=6, every=6, spec=SPEC)
+    captured = Captured(hour=3)
+    timeline.land("o3", captured)
+    key = timeline.key("o3", captured)
+    body = timeline.s3.get_object(Bucket="captures", Key=key)["Body"].read()
+    first = json.loads(body.splitlines()[0])
+    first["captureData"]["endpointInput"]["data"] = "1.5 EUR"
+    timeline.s3.put_object(Bucket="captures", Key=key, Body=json.dumps(first).encode() + b"\n" + body)
+    timeline.count("o3", captured)
+    report = timeline.run(6)
+    assert report.problems == {"price: value is no number": 1}
+    assert report.problem_objects == {"price: value is no number": key}
+
+
+def test_a_problem_is_told_with_the_newest_object_that_has_it() -> None:
+    """Also of an object that is not counted; earlier ones and those without a problem are not named."""
+    timeline = Timeline(window=6, every=6, spec=SPEC)
+    for hour in (19, 20, 21):
+        captured = Captured(hour=hour)
+        timeline.land(f"o{hour}", captured)
+        if hour < 21:
+            key = timeline.key(f"o{hour}", captured)
+            body = timeline.s3.get_object(Bucket="captures", Key=key)["Body"].read()
+            timeline.s3.put_object(Bucket="captures", Key=key, Body=body + b"\n{")
+    for hour in (20, 19, 22):
+        if hour == 22:
+            timeline.land("o22", Captured(hour=22))
+        timeline.count(f"o{hour}", Captured(hour=hour))
+    report = timeline.run(24)
+    assert report.problems == {"line is not JSON": 2, UNCOUNTED: 1}
+    assert report.problem_objects == {
+        "line is not JSON": "capture/e/v/2017/08/07/20/o20.jsonl",
+        UNCOUNTED: "capture/e/v/2017/08/07/21/o21.jsonl",
+    }
+
+
+@pytest.mark.parametrize(("until", "told"), [("07T21:10", False), ("08T00:00", True), ("08T09:00", True)])
+def test_an_engine_that_cannot_leave_hours_out_rests_where_a_rollout_was_taken_back(until: str, told: bool) -> None:
+    """Executions of Model Monitor have read the whole window."""
+    timeline = Timeline(window=1, every=1)
+    times = [TakenBack(since="2017-08-07T20:00:00Z", until=f"2017-08-{until}:00Z")]
+    timeline.table.row = replace(timeline.table.row, taken_back=canonical_json(times).decode())
+    report = timeline.run(25, executions=lambda evidence, _: evidence)
+    reason = f"a rollout was taken back at 2017-08-{until}:00Z: calls of its model are among the window's"
+    assert report.suppressed == (reason if told else None)
+    assert timeline.run(25).suppressed is None
+
+
+def test_counts_of_another_baseline_are_named_and_not_added() -> None:
+    """After a promotion the window holds both models' calls, which is nothing to tell; calls since then are."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    timeline.land("o", Captured(hour=3, rows=60))
+    timeline.count("o", Captured(hour=3, rows=60))
+    newer = replace(BASELINE, training_set_id="set-2")
+    timeline.s3.put_object(Bucket="artifacts", Key="newer.json", Body=canonical_json(newer))
+    timeline.table.live = replace(
+        LIVE,
+        baseline_uri="s3://artifacts/newer.json",
+        baseline_sha256=content_hash(newer),
+        training_set_id="set-2",
+        since="2017-08-07T05:00:00Z",
+    )
+    timeline.land("p", Captured(hour=6, rows=70))
+    timeline.count("p", Captured(hour=6, rows=70))
+    report = timeline.run(24)
+    assert (report.rows, report.drift_state, report.problems) == (70, MonitorState.OK, None)
+    timeline.table.live = LIVE
+    timeline.land("q", Captured(hour=7, rows=80))
+    timeline.count("q", Captured(hour=7, rows=80))
+    timeline.table.live = replace(
+        LIVE, baseline_uri="s3://artifacts/newer.json", baseline_sha256=content_hash(newer), training_set_id="set-2"
+    )
+    assert timeline.run(24).problems == {ANOTHER_BASELINE: 2}
+
+
+def test_broken_counts_are_named_and_the_rest_is_decided() -> None:
+    """One object that is no counts does not stop the monitor; it is as good as not counted."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    for hour, name in enumerate("abc"):
+        timeline.land(name, Captured(hour=hour, rows=60))
+        timeline.count(name, Captured(hour=hour, rows=60))
+    broken = next(key for bucket, key in timeline.s3.objects if bucket == "artifacts" and "/00/a." in key)
+    timeline.s3.objects["artifacts", broken] = b"{}"
+    report = timeline.run(24)
+    assert (report.rows, report.problems) == (120, {UNREADABLE: 1})
+
+
+class Hashed(str):
+    """A key that counts how often any is hashed."""
+
+    __slots__ = ()
+    times = 0
+
+    def __hash__(self) -> int:
+        """Count, and hash."""
+        Hashed.times += 1
+        return super().__hash__()
+
+    __eq__ = str.__eq__
+
+
+def test_the_work_grows_with_the_objects_and_no_faster() -> None:
+    """Each key of 500 objects is hashed a few times, and not once for each of the others."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    for number in range(500):
+        captured = Captured(hour=number % 24, rows=0)
+        timeline.land(f"o{number}", captured)
+        target = timeline.store.counts_key(timeline.key(f"o{number}", captured), content_hash(BASELINE))
+        timeline.store.put_counts(target, empty(BASELINE))
+    listed = timeline.store.counts_by_hour
+
+    def by_hour(*arguments: Any) -> Any:
+        hours = listed(*arguments)
+        return {hour: {Hashed(key): keys for key, keys in objects.items()} for hour, objects in hours.items()}
+
+    timeline.store.counts_by_hour = by_hour
+    Hashed.times = 0
+    timeline.run(24)
+    assert 0 < Hashed.times <= 5 * 500
+
+
+def test_objects_wait_while_the_baseline_is_not_the_approved_one() -> None:
+    """Nothing is counted against what somebody changed; put back, a redrive counts what waited."""
+    timeline = Timeline(window=24, every=24, spec=SPEC)
+    good = timeline.s3.objects["artifacts", "baseline.json"]
+    timeline.s3.objects["artifacts", "baseline.json"] = good + b" "
+    timeline.table.live = replace(LIVE, baseline_sha256="0" * 64)
+    captured = Captured(hour=3, rows=60)
+    timeline.land("o", captured)
+    timeline.count("o", captured)
+    assert timeline.failed == ["o"]
+    timeline.table.live = LIVE
+    timeline.s3.objects["artifacts", "baseline.json"] = good
+    timeline.count("o", captured)
+    assert (timeline.failed, timeline.run(24).rows) == (["o"], 60)
