@@ -1,4 +1,7 @@
-"""Count capture lines or columns into a baseline's cells, and add counts: one pass, flat memory, and counts of parts add up to the whole."""
+"""Count capture lines or columns into a baseline's cells, and add counts.
+
+One pass and flat memory; any grouping and any order of the parts give the same counts, bit for bit.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime

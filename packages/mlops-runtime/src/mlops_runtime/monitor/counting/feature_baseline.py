@@ -1,8 +1,10 @@
 """One feature of a baseline: quantile bins and mass points of numbers, levels and tail of text, their over-dispersion.
 
-numpy only. The bins are made once; live data are only counted into them, so counts of any parts of a window add up. Rows of one household, store
-or day resemble each other: design effects, measured between the clusters of a baseline, say by how much clustered rows vary more
-than independent ones; taken for independent, such rows alarm on about half of all quiet windows.
+numpy only. The bins are made once; live data are only counted into them, so counts of any parts of a window add up.
+
+Rows of one household, store or day resemble each other. A window of them holds less evidence than its row count says; taken for
+independent, such rows alarm on about half of all quiet windows. Design effects, measured between the clusters of a baseline, say by
+how much clustered rows vary more than independent ones.
 
 See: Rao and Scott 1981, "The analysis of categorical data from complex sample surveys", JASA 76; Rao and Scott 1984,
 "On chi-squared tests for multiway contingency tables", Annals of Statistics 12; Good 1953, "The population frequencies of

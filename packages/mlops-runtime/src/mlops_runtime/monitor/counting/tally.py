@@ -1,11 +1,12 @@
 """Counts columns into the cells of a baseline: whole columns at once, by stratum where the baseline has conditions.
 
 Sums are exact: the same value, and the same bytes, in whatever order and grouping they are added. A vector is split into parts
-whose sum has no rounding at all (error-free vector transformation); parts are added by ``math.fsum``, which rounds once, at the end.
+whose sum has no rounding at all (error-free vector transformation); parts are added by ``math.fsum``, which rounds once.
 
 See: Rump, Ogita and Oishi 2008, "Accurate floating-point summation part I: faithful rounding", SIAM Journal on Scientific
 Computing 31, algorithm 3.3; Shewchuk 1997, "Adaptive precision floating-point arithmetic and fast robust geometric predicates",
-Discrete and Computational Geometry 18."""
+Discrete and Computational Geometry 18.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence

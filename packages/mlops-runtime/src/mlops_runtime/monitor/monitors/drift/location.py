@@ -1,5 +1,7 @@
-"""Rules on where a number lies and how widely: its mean, the quantiles of an amount, its spread. On a wide distribution
-mean and quantiles hide in quantile bins, and a variance that rises by a third moves ten of them hardly more than chance.
+"""Rules on where a number lies and how widely: its mean, the quantiles of an amount, its spread.
+
+On a wide distribution mean and quantiles hide in quantile bins, and a variance that rises by a third moves ten of them hardly more
+than chance.
 
 See: Welch 1947, "The generalization of Student's problem when several different population variances are involved", Biometrika 34;
 Klotz 1962, "Nonparametric tests for scale", Annals of Mathematical Statistics 33; Kish 1965, "Survey Sampling", 8.2 (design

@@ -1,5 +1,7 @@
-"""Rules on shares and pairs: the whole distribution by a minimum-effect chi-square, and what its cells hide by exact tests of one
-share, and whether two features go together as they did.
+"""Rules on shares and pairs.
+
+The whole distribution is tested by a minimum-effect chi-square, what its cells hide by exact tests of one share, a pair of features
+by whether they go together as they did.
 
 Each rule gives a p-value of "nothing moved by more than what matters" that is valid by itself. `decide` combines a feature's rules
 by Bonferroni and the features by Holm.
