@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[1]
 
 def main(files: list[str]) -> int:
     """Run hadolint."""
-    found = files or [str(path) for path in sorted((ROOT / "containers").rglob("Dockerfile"))]
+    found = files or [str(path) for path in sorted(ROOT.glob("packages/*/src/**/Dockerfile"))]
     if not found:
-        raise SystemExit("there is no Dockerfile under containers/")
+        raise SystemExit("there is no Dockerfile below packages/")
     hadolint = Path(sys.executable).with_name("hadolint")
     return subprocess.run([str(hadolint), "--no-color", *found], check=False).returncode
 

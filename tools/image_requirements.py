@@ -1,6 +1,6 @@
-"""``python containers/model/lock.py``: write ``requirements.txt``, with hashes, at the versions that ``uv.lock`` tests with.
+"""``python -m tools.image_requirements``: write ``requirements.txt``, with hashes, at the versions that ``uv.lock`` tests with.
 
-What ``uv.lock`` does not have (httptools and uvloop, which make the server's own loop) is the newest. ``containers/explain`` is
+What ``uv.lock`` does not have (httptools and uvloop, which make the server's own loop) is the newest. The image ``explain`` is
 built on this image: its file has what it adds, at versions that fit.
 """
 
@@ -10,9 +10,10 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "packages/mlops-runtime/src/mlops_runtime/image/containers/model"
 EXPLAIN = FOLDER.parent / "explain"
-LOCK = FOLDER.parents[1] / "uv.lock"
+LOCK = ROOT / "uv.lock"
 PYTHON = "3.13"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
 

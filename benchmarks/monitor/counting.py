@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from benchmarks.measure import load
 
+from mlops_runtime.layers import layer_wheels
 from mlops_runtime.monitor.counting import capture_lines as capture
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.baseline_cells import Coded
@@ -169,7 +170,7 @@ def case_size() -> dict[str, float]:
     def mib(folder: Path) -> float:
         return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / MIB
 
-    (layer,) = _assets.build_layers(names=["monitor"])
+    (layer,) = layer_wheels.build_layers(names=["monitor"])
     return {"function": mib(_assets._staged("capture_counts")), "layer": mib(layer)}
 
 

@@ -8,8 +8,6 @@ import atexit
 import hashlib
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -21,24 +19,15 @@ from aws_cdk import aws_lambda as lambda_
 import mlops_runtime
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
+from mlops_runtime.layers import glue_wheels, layer_wheels
 
 # the newest Python that CDK knows; cdk-nag's LambdaLatestVersion refuses any older
 RUNTIME = lambda_.Runtime.PYTHON_3_14
-PYTHON_VERSION = "3.14"
-# how uv and pip call Lambda's platforms; Amazon Linux 2023 has glibc 2.34
-ARCHITECTURES = {
-    "x86_64": ("x86_64-manylinux_2_28", "manylinux_2_28_x86_64"),
-    "arm64": ("aarch64-manylinux_2_28", "manylinux_2_28_aarch64"),
-}
-MAXIMUM_LAYER_MIB = 245  # Lambda allows 250 MB for function and layers together
 _MAXIMUM_DESCRIPTION = 256  # https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html
-ASSETS = Path(".mlops/assets")
 _PACKAGE = Path(__file__).parent
 _RUNTIME = Path(mlops_runtime.__file__).parent
 _CHECKOUT = _PACKAGE.parent.parent / "lambdas"
 _INSTALLED = _PACKAGE / "_lambdas"
-LOCKS = _PACKAGE / "_layers"
-_MIB = 1024 * 1024
 # read by pattern and not by ast: parsing every module of the runtime was a tenth of a synthesis
 _IMPORT = re.compile(
     r"""^[ \t]*(?:
@@ -47,10 +36,6 @@ _IMPORT = re.compile(
     )""",
     re.MULTILINE | re.VERBOSE,
 )
-
-
-class LayerError(RuntimeError):
-    """Wheels of a layer could not be fetched or are too large."""
 
 
 def lambda_code(folder: str, *, files: Mapping[str, str] | None = None) -> lambda_.Code:
@@ -109,7 +94,7 @@ def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Archite
     Raises:
         ValidationError: If the wheels are not there.
     """
-    folder = layer_folder(name, architecture=architecture.name)
+    folder = layer_wheels.layer_folder(name, architecture=architecture.name)
     if not (folder / "python").is_dir():
         problem = f"wheels of layer {name!r} for {architecture.name} are not in {folder}; run: mlops assets build --layer {name}"
         raise ValidationError("LayerNotBuilt", [problem], scope)
@@ -127,109 +112,24 @@ def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Archite
     )
 
 
-def layer_names() -> list[str]:
-    """Return the names of all layers, each with a hash-pinned lock in this package."""
-    return sorted(path.stem for path in LOCKS.glob("*.txt"))
-
-
-def layer_folder(name: str, *, architecture: str) -> Path:
-    """Return where a layer's wheels stand, named by the hash of lock, Python version and architecture.
+def glue_archive(name: str) -> Path:
+    """Return the zip of a lock's wheels for Glue jobs, which ``mlops assets build --glue`` fetched.
 
     Args:
-        name: Name of the layer.
-        architecture: ``x86_64`` or ``arm64``.
-    """
-    key = f"{PYTHON_VERSION} {architecture} {(LOCKS / f'{name}.txt').read_text()}"
-    return ASSETS / f"{name}-{architecture}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-def build_layers(*, architecture: str = "x86_64", names: Sequence[str] | None = None) -> Iterator[Path]:
-    """Fetch layers' wheels with uv (or pip), for Lambda's platform, by hash; an index set in the environment is used.
-
-    Args:
-        architecture: ``x86_64`` or ``arm64``. Default: ``x86_64``.
-        names: Names of the layers. Default: all.
-
-    Yields:
-        The folder of each layer, also where it was built before.
+        name: Name of the lock, such as ``features``.
 
     Raises:
-        LayerError: If architecture or a name is unknown, wheels cannot be had, or the layer is too large.
+        ValidationError: If it is not there.
     """
-    known = layer_names()
-    problems = [f"layer must be one of {', '.join(known)}, got {name!r}" for name in names or () if name not in known]
-    if architecture not in ARCHITECTURES:
-        problems.append(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
-    if problems:
-        raise LayerError("; ".join(problems))
-    for name in known if names is None else names:
-        folder = layer_folder(name, architecture=architecture)
-        if not (folder / "python").is_dir():
-            _fetch(name, architecture, folder)
-        yield folder
-
-
-def _fetch(name: str, architecture: str, folder: Path) -> None:
-    lock = LOCKS / f"{name}.txt"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        target = Path(scratch) / "python"
-        result = subprocess.run(_command(lock, architecture, target), capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise LayerError(
-                f"wheels of layer {name!r} for {architecture} could not be fetched: {result.stderr.strip()[-800:]}"
-            )
-        for junk in (*target.rglob("__pycache__"), *target.rglob("tests"), target / "bin"):
-            shutil.rmtree(junk, ignore_errors=True)
-        for path in {path for pattern in _left_out(name) for path in target.glob(pattern)}:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        (target / ".lock").unlink(missing_ok=True)
-        size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file()) / _MIB
-        if size > MAXIMUM_LAYER_MIB:
-            raise LayerError(
-                f"layer {name!r} is {size:.0f} MiB unzipped, at most {MAXIMUM_LAYER_MIB} are allowed; drop a wheel"
-            )
-        made = Path(scratch) / "layer"
-        made.mkdir()
-        target.rename(made / "python")
-        try:
-            made.rename(folder)
-        except OSError:
-            # something is in its place: the same layer, which another process has built meanwhile, or the rest of a broken one
-            if not (folder / "python").is_dir():
-                shutil.rmtree(folder)
-                made.rename(folder)
-
-
-def _command(lock: Path, architecture: str, target: Path) -> list[str]:
-    common = ["--target", str(target), "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(lock)]
-    uv_platform, pip_platform = ARCHITECTURES[architecture]
-    uv = shutil.which("uv")
-    if uv is not None:
-        platform = ["--python-platform", uv_platform, "--python-version", PYTHON_VERSION]
-        return [uv, "pip", "install", "--no-compile-bytecode", "--link-mode", "copy", *platform, *common]
-    platform = ["--platform", pip_platform, "--python-version", PYTHON_VERSION]
-    return [sys.executable, "-m", "pip", "install", "--no-compile", "--implementation", "cp", *platform, *common]
-
-
-def pins(name: str) -> list[str]:
-    """Return what a lock pins, such as ``numpy==2.5.5``.
-
-    Args:
-        name: Name of the lock.
-    """
-    lines = (LOCKS / f"{name}.txt").read_text().splitlines()
-    return [line.split(";")[0].rstrip(" \\") for line in lines if "==" in line and not line.startswith((" ", "#"))]
-
-
-def _left_out(name: str) -> list[str]:
-    """Return the patterns of files that a lock leaves out of its layer: they stand there, so that its hash knows them."""
-    lines = (LOCKS / f"{name}.txt").read_text().splitlines()
-    return [line.removeprefix("# without: ") for line in lines if line.startswith("# without: ")]
+    path = glue_wheels.archive_path(name)
+    if not path.is_file():
+        problem = f"wheels of {name!r} for Glue are not in {path.parent}; run: mlops assets build --glue"
+        raise ValidationError("WheelsNotBuilt", [problem])
+    return path
 
 
 def _description(name: str) -> str:
-    text = f"{name}: {', '.join(pins(name))}"
+    text = f"{name}: {', '.join(layer_wheels.pins(name))}"
     return text if len(text) <= _MAXIMUM_DESCRIPTION else f"{text[: _MAXIMUM_DESCRIPTION - 5].rpartition(',')[0]}, ..."
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mlops_cli import assets
 from mlops_cli.errors import UserError
-from mlops_constructs._assets import layer_folder, layer_names
+from mlops_runtime.layers.layer_wheels import layer_folder, layer_names
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

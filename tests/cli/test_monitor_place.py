@@ -78,7 +78,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setitem(sys.modules, "mlops_runtime.monitor.archive", None)
 
     with (
-        pytest.raises(UserError, match=r"run: pip install 'mlops-constructs\[monitor\]'"),
+        pytest.raises(UserError, match=r"run: pip install 'mlops-runtime\[monitor\]'"),
         watched(None, None, tmp_path),
     ):
         pass

@@ -124,7 +124,7 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run
             ("--unit", "aws", "--model", "cdk", "--kind", "number"),
             "make the package 'aws_cdk', which would hide that of aws-cdk-lib; name the model otherwise, such as 'cdk-model'",
         ),
-        (("--unit", "mlops", "--model", "runtime", "--kind", "number"), "which would hide that of mlops-constructs"),
+        (("--unit", "mlops", "--model", "runtime", "--kind", "number"), "which would hide that of mlops-runtime"),
     ],
 )
 def test_fails_for_answers_that_are_missing_or_too_long(

@@ -9,8 +9,8 @@ from mlops_cli.project_names import owner
     ("package", "found"),
     [
         ("aws_cdk", "aws-cdk-lib"),
-        ("mlops_runtime", "mlops-constructs"),
-        ("mlops_cli", "mlops-constructs"),
+        ("mlops_runtime", "mlops-runtime"),
+        ("mlops_cli", "mlops-cli"),
         ("mlops_constructs", "mlops-constructs"),  # its distribution would ask for itself
         ("aws_cdk_lib", "aws-cdk-lib"),  # a distribution whose module has another name
         ("cdk_nag", "cdk-nag"),

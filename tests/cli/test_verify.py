@@ -45,7 +45,9 @@ class Ground:
         self._client = functools.cache(cloud.client)
         given = {"unit": NAMES.unit, "stack": NAMES.stack, "bucket": NAMES.bucket, "repository": "mlops-runtime"}
         self.digest = self._push()
-        synthesize("python -m mlops_cli.verify_app", self.assembly, {"verify": {**given, "digest": self.digest}})
+        synthesize(
+            "python -m mlops_constructs._verified_unit", self.assembly, {"verify": {**given, "digest": self.digest}}
+        )
         self.before = self.inventory()
 
     @property

@@ -28,10 +28,10 @@ from mlops_constructs import (
     ModelRegistry,
     RetrainingPipeline,
     TrainingJob,
-    _assets,
 )
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.layers import layer_wheels
 
 ARN = "arn:aws:states:us-east-1:123456789012"
 Aws = Callable[[str, dict[str, Any]], Any]
@@ -211,8 +211,8 @@ def make_demand(folder: Path, **changes: Any) -> Demand:
     )
     with pytest.MonkeyPatch.context() as patch:
         # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
-        patch.setattr(_assets, "ASSETS", folder / "assets")
-        (_assets.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
+        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
+        (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
         monitor = ModelMonitor(
             stack,
             "Monitor",

@@ -2,7 +2,6 @@
 
 import ast
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -11,15 +10,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk.assertions import Template
 
 from mlops_constructs import ValidationError, _assets
-from mlops_constructs._assets import (
-    LayerError,
-    build_layers,
-    lambda_code,
-    layer,
-    layer_folder,
-    layer_names,
-    runtime_files,
-)
+from mlops_constructs._assets import glue_archive, lambda_code, layer, runtime_files
+from mlops_runtime.layers import layer_wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -152,23 +144,13 @@ def test_no_import_is_overlooked(source: Path) -> None:
     assert {name for name in parsed if name.split(".")[0] == "mlops_runtime"} <= set(_assets._imports(source))
 
 
-def test_locks_pin_every_wheel_by_hash() -> None:
-    """No wheel enters a layer that was not looked at."""
-    for name in layer_names():
-        lines = (_assets.LOCKS / f"{name}.txt").read_text().splitlines()
-        pins = [line for line in lines if line and not line.startswith((" ", "#"))]
-        assert pins
-        assert all("==" in pin and pin.endswith("\\") for pin in pins)
-        assert all(line.lstrip().startswith("--hash=sha256:") for line in lines if line.startswith(" "))
-
-
-@pytest.mark.parametrize("architecture", sorted(_assets.ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted(layer_wheels.ARCHITECTURES))
 def test_functions_and_their_layers_fit_into_lambda(architecture: str) -> None:
     """At most 245 MB of the 250 that Lambda unzips, measured on the wheels that uv fetches for it.
 
     See: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html#function-configuration-deployment-and-execution
     """
-    built = {path.name.split("-")[0]: path for path in build_layers(architecture=architecture)}
+    built = {path.name.split("-")[0]: path for path in layer_wheels.build_layers(architecture=architecture)}
     machine = {"x86_64": 62, "arm64": 183}[architecture]  # e_machine of ELF
     for folder, name in (("capture_counts", "monitor"), ("feature_ingest", "features"), ("monitor_decide", "monitor")):
         files = [p for root in (_assets._staged(folder), built[name]) for p in root.rglob("*") if p.is_file()]
@@ -178,18 +160,6 @@ def test_functions_and_their_layers_fit_into_lambda(architecture: str) -> None:
         assert {int.from_bytes(path.read_bytes()[18:20], "little") for path in libraries} == {machine}
 
 
-def test_the_layer_of_features_has_pyarrow_and_pyiceberg_and_what_they_need() -> None:
-    """No engine, no frames, nothing that Lambda brings, and none of the parts that its lock leaves out."""
-    built = next(path for path in build_layers() if path.name.startswith("features-")) / "python"
-    there = {path.name for path in built.iterdir()}
-    assert {"pyarrow", "pyiceberg", "pyiceberg_core"} <= there
-    assert there.isdisjoint(
-        {"boto3", "botocore", "duckdb", "hive_metastore", "numpy", "pandas", "polars", "sqlalchemy"}
-    )
-    assert _assets._left_out("features") != []
-    assert [path for pattern in _assets._left_out("features") for path in built.glob(pattern)] == []
-
-
 def test_a_description_is_cut_where_lambda_cuts_it() -> None:
     """Between two pins, so that none is read wrongly."""
     assert _assets._description("monitor") == "monitor: numpy==2.5.5, orjson==3.13.0"
@@ -197,19 +167,19 @@ def test_a_description_is_cut_where_lambda_cuts_it() -> None:
     assert len(text) <= 256
     assert (
         text.removesuffix(", ...").removeprefix("features: ").split(", ")
-        == _assets.pins("features")[: text.count("==")]
+        == layer_wheels.pins("features")[: text.count("==")]
     )
 
 
-def test_architectures_have_folders_of_their_own() -> None:
-    """An x86 wheel never reaches an arm function."""
-    assert layer_folder("monitor", architecture="x86_64") != layer_folder("monitor", architecture="arm64")
+def test_wheels_and_functions_are_of_one_python() -> None:
+    """A layer for another version would not load."""
+    assert _assets.RUNTIME.name == f"python{layer_wheels.PYTHON_VERSION}"
 
 
 def test_a_built_layer_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Synthesis reads the folder that the command filled."""
     monkeypatch.chdir(tmp_path)
-    package = layer_folder("monitor", architecture="x86_64") / "python" / "numpy"
+    package = layer_wheels.layer_folder("monitor", architecture="x86_64") / "python" / "numpy"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     stack = cdk.Stack(cdk.App(), "S")
@@ -232,82 +202,9 @@ def test_fails_when_the_layer_is_not_built(tmp_path: Path, monkeypatch: pytest.M
         layer(cdk.Stack(cdk.App(), "S"), "Layer", name="monitor", architecture=lambda_.Architecture.ARM_64)
 
 
-def test_fails_on_an_unknown_architecture() -> None:
-    """Lambda knows two."""
-    with pytest.raises(LayerError, match="architecture must be one of x86_64, arm64, got 'x86'"):
-        next(build_layers(architecture="x86"))
+def test_fails_when_wheels_for_glue_are_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Synthesis never fetches; it names the command that does."""
+    monkeypatch.setattr(layer_wheels, "ASSETS", tmp_path)
 
-
-@pytest.mark.parametrize(
-    ("architecture", "platform"), [("x86_64", "x86_64-manylinux_2_28"), ("arm64", "aarch64-manylinux_2_28")]
-)
-def test_wheels_are_fetched_for_lambda(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, platform: str
-) -> None:
-    """The command asks for Lambda's platform and Python, by hash, and keeps what it fetched."""
-    monkeypatch.chdir(tmp_path)
-    commands = []
-
-    def fetch(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        commands.append(command)
-        package = Path(command[command.index("--target") + 1]) / "numpy"
-        (package / "__pycache__").mkdir(parents=True)
-        (package / "__init__.py").write_text("")
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(_assets.shutil, "which", lambda _: "/usr/bin/uv")
-    monkeypatch.setattr(_assets.subprocess, "run", fetch)
-
-    first, second = list(build_layers(architecture=architecture)), list(build_layers(architecture=architecture))
-
-    assert first == second
-    assert len(commands) == len(layer_names())
-    assert commands[0][commands[0].index("--python-platform") + 1] == platform
-    assert "--require-hashes" in commands[0]
-    assert [str(p.relative_to(first[0])) for p in sorted(first[0].rglob("*"))] == [
-        "python",
-        "python/numpy",
-        "python/numpy/__init__.py",
-    ]
-
-
-def test_two_builds_at_once_leave_one_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes second finds the first one's, whole, and leaves nothing of its own."""
-    monkeypatch.setattr(_assets, "ASSETS", tmp_path)
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: list(build_layers()), range(2))
-
-    assert first == second
-    assert all((folder / "python").is_dir() for folder in first)
-    assert sorted(tmp_path.iterdir()) == sorted(first)
-
-
-def test_fails_when_the_layer_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lambda would refuse it at deployment, after the upload."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_assets, "MAXIMUM_LAYER_MIB", 0)
-
-    def fetch(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        target = Path(command[command.index("--target") + 1])
-        target.mkdir()
-        (target / "big").write_bytes(b"0" * 2**20)
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(_assets.subprocess, "run", fetch)
-
-    with pytest.raises(LayerError, match=r"layer '\w+' is 1 MiB unzipped, at most 0 are allowed"):
-        list(build_layers())
-
-
-def test_fails_when_wheels_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the installer says is shown, and nothing half-made stays."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        _assets.subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 1, "", "no route to the index"),
-    )
-
-    with pytest.raises(LayerError, match="could not be fetched: no route to the index"):
-        list(build_layers())
-    assert list((tmp_path / ".mlops" / "assets").iterdir()) == []
+    with pytest.raises(ValidationError, match=r"WheelsNotBuilt: .* run: mlops assets build --glue"):
+        glue_archive("features")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 
-from mlops_cli.verify_app import VerifiedUnit
 from mlops_constructs import ModelImage
+from mlops_constructs._verified_unit import VerifiedUnit
 from mlops_constructs.business_unit.network import INTERFACE_ENDPOINTS
 from mlops_runtime.verify.names import names
 from mlops_runtime.verify.template import Template

@@ -27,7 +27,7 @@ from tests.runtime.serving.test_server import free_port, wait_for_ping
 from mlops_runtime.image.build_context import write_context
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "containers" / "model"
+FOLDER = ROOT / "packages/mlops-runtime/src/mlops_runtime/image/containers/model"
 DOCKERFILE = (FOLDER / "Dockerfile").read_text()
 _HELD = tempfile.TemporaryDirectory(prefix="image-context-")
 CONTEXT = write_context("runtime", Path(_HELD.name) / "context").folder
@@ -140,7 +140,7 @@ def test_the_image_installs_what_is_tested() -> None:
         for name, (version, _) in installed.items()
         if tested.get(name, version) != version
     }
-    assert others == {}, "run python containers/model/lock.py"
+    assert others == {}, "run python -m tools.image_requirements"
     wanted = {
         re.split(r"[\[<>=]", line)[0]
         for line in (FOLDER / "requirements.in").read_text().splitlines()

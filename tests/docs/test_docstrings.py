@@ -9,7 +9,7 @@ import boto3
 import pytest
 from tests.docs.given import Given
 
-from mlops_constructs import _assets
+from mlops_runtime.layers import layer_wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = [
@@ -53,5 +53,5 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def _stand_in_for_wheels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Constructs copy what ``mlops assets build`` fetches; an empty folder will do."""
-    monkeypatch.setattr(_assets, "ASSETS", folder / "assets")
-    (_assets.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(layer_wheels, "ASSETS", folder / "assets")
+    (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)

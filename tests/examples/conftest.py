@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlops_constructs._assets import build_layers
+from mlops_runtime.layers.layer_wheels import build_layers
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from tools.template_checks import MissingCheckerError, check, problems, read_accepted
 
 from mlops_cli.synthesis import synthesis_environment
-from mlops_constructs._assets import build_layers
+from mlops_runtime.layers.layer_wheels import build_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -29,6 +29,7 @@ from mlops_runtime.contracts.events import event_source
 from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.declaration import declaration_json
 from mlops_runtime.features.lock import write_lock
+from mlops_runtime.layers import layer_wheels
 
 ROOT = Path(__file__).parents[2]
 UNIT = "ingest-unit"
@@ -135,9 +136,9 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Deploy with a layer of names and versions: the embedded cloud mounts none, and asks whether it has what it carries."""
     folder = tmp_path_factory.mktemp("ingest")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_assets, "ASSETS", folder / "assets")
-        python = _assets.layer_folder("features", architecture="x86_64") / "python"
-        for name, version in (pin.split("==") for pin in _assets.pins("features")):
+        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
+        python = layer_wheels.layer_folder("features", architecture="x86_64") / "python"
+        for name, version in (pin.split("==") for pin in layer_wheels.pins("features")):
             (python / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
             (python / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\n")
         assembly = _synthesize(folder)
@@ -226,10 +227,10 @@ def test_zip_and_layer_are_all_that_the_function_needs(
     """A Python that sees its own library, boto3, the zip and the layer alone ingests a batch and rejects one."""
     architecture = "x86_64" if platform.machine() == "x86_64" else "arm64"
     # the layer as it is built for Lambda, but for this Python: the same pins, hashes and files left out
-    monkeypatch.setattr(_assets, "ASSETS", tmp_path / "assets")
-    monkeypatch.setattr(_assets, "PYTHON_VERSION", f"{sys.version_info.major}.{sys.version_info.minor}")
-    monkeypatch.setattr(_assets, "layer_names", lambda: ["features"])
-    (layer,) = _assets.build_layers(architecture=architecture)
+    monkeypatch.setattr(layer_wheels, "ASSETS", tmp_path / "assets")
+    monkeypatch.setattr(layer_wheels, "PYTHON_VERSION", f"{sys.version_info.major}.{sys.version_info.minor}")
+    monkeypatch.setattr(layer_wheels, "layer_names", lambda: ["features"])
+    (layer,) = layer_wheels.build_layers(architecture=architecture)
     staged = _assets._with_files(_assets._staged("feature_ingest"), {"groups.json": declaration_json([STOCK])})
     (tmp_path / "runtime").mkdir()
     for name in ("boto3", "botocore", "jmespath", "s3transfer"):

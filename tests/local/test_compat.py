@@ -45,7 +45,7 @@ def test_fails_with_every_difference_at_once(monkeypatch: pytest.MonkeyPatch) ->
         f"{sfn}._SERVICE_DISPATCH must be a function (), got dict; "
         f"{sfn}._executions must be a dict, got AccountRegionScopedDict; "
         "ministack.services.gone.name is missing; "
-        "install mlops-constructs[local]"
+        "install mlops-local again"
     )
 
 

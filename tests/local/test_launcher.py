@@ -65,7 +65,7 @@ def test_fails_in_one_line_with_another_ministack(tmp_path: Path) -> None:
 
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1] == (
-        "mlops local: ministack 1.5.33 does not fit: version must be 9.9.9, got 1.5.33; install mlops-constructs[local]"
+        "mlops local: ministack 1.5.33 does not fit: version must be 9.9.9, got 1.5.33; install mlops-local again"
     )
     assert "Traceback" not in result.stderr
 

@@ -70,7 +70,9 @@ def test_fails_on_an_entry_point_that_is_not_python() -> None:
 
 def test_train_is_the_command_of_the_image() -> None:
     """SageMaker runs `IMAGE train` without arguments; here that is what the image's `train` runs."""
-    lines = (ROOT / "containers/model/bin/train").read_text().splitlines()
+    lines = (
+        (ROOT / "packages/mlops-runtime/src/mlops_runtime/image/containers/model/bin/train").read_text().splitlines()
+    )
     assert lines[-1] == 'exec python -m mlops_runtime.jobs.train "$@"'
     assert runners.job_command(IMAGE, None, None) == [sys.executable, "-m", "mlops_runtime.jobs.train"]
 

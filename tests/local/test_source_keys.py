@@ -9,9 +9,9 @@ import pytest
 from examples.first_service import FirstService
 from examples.stacks import compose
 
-from mlops_constructs import _assets
 from mlops_local import source_keys
 from mlops_local.aws_claims import read_claims
+from mlops_runtime.layers import layer_wheels
 
 SOURCE_KEYS = {"aws:sourcearn", "aws:sourceaccount", "aws:sourceowner", "aws:sourceorgid", "aws:sourceorgpaths"}
 # the resource whose key EventBridge uses, by what the statement says of it
@@ -104,8 +104,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, 
     found: list[tuple[str, str, Mapping[str, Any]]] = []
     with pytest.MonkeyPatch.context() as patch:
         # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
-        patch.setattr(_assets, "ASSETS", folder / "assets")
-        (_assets.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True)
+        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
+        (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True)
         for profile in ("development", "production"):
             for target in ("sagemaker", "eks"):
                 context = {"image_digest": "sha256:" + "a" * 64, "profile": profile, "target": target}

@@ -23,8 +23,8 @@ from tests.security.cross_unit import SEED, Attempt, Pair
 from tests.security.escalations import controls, escalate
 from tests.security.report import NAME, section
 
-from mlops_constructs._assets import build_layers
 from mlops_local import cloud as local_cloud
+from mlops_runtime.layers.layer_wheels import build_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = "attacks.jsonl"

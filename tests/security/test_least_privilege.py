@@ -24,7 +24,7 @@ from tests.security.resource_policies import ADMINISTRATOR
 from tests.security.services import Services
 from tests.security.units import ACCOUNT, TARGETS, template
 
-from mlops_constructs._assets import build_layers
+from mlops_runtime.layers.layer_wheels import build_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN: list[dict[str, Any]] = yaml.safe_load((FOLDER / "forbidden_calls.yaml").read_text())

@@ -12,10 +12,9 @@ from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
-from mlops_constructs._assets import job_package, text_file
+from mlops_constructs._assets import glue_archive, job_package, text_file
 from mlops_constructs._iam import ServiceRole, put_events_statement, service_role
 from mlops_constructs._queue import deliver
-from mlops_constructs._wheels import wheels_archive
 from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.feature_store.ingest import GlueIngestJob
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -90,7 +89,7 @@ def define_job(
     business_unit.reach(_REACHED)
     script = s3_assets.Asset(home, "Script", path=str(text_file("ingest.py", _SCRIPT)))
     package = s3_assets.Asset(home, "Package", path=str(job_package(_MODULE)))
-    wheels = s3_assets.Asset(home, "Wheels", path=str(wheels_archive("features").resolve()))
+    wheels = s3_assets.Asset(home, "Wheels", path=str(glue_archive("features").resolve()))
     groups = s3_assets.Asset(home, "Declaration", path=str(text_file("groups.json", declaration)))
     connection = _define_connection(home, business_unit)
     role = service_role(

@@ -17,8 +17,8 @@ from tests.campaign.lifecycle.world import Lifecycle
 from tests.campaign.page import write
 
 from mlops_constructs import Profile
-from mlops_constructs._assets import build_layers
 from mlops_local import cloud as local_cloud
+from mlops_runtime.layers.layer_wheels import build_layers
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED = 11

@@ -9,8 +9,9 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
-from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, Profile, _assets, _wheels
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, Profile
 from mlops_runtime.features.lock import write_lock
+from mlops_runtime.layers import glue_wheels, layer_wheels
 
 
 def make_group(name: str = "stock", *, freshness: timedelta | None = None, **changes: Any) -> FeatureGroup:
@@ -31,9 +32,9 @@ def make_group(name: str = "stock", *, freshness: timedelta | None = None, **cha
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand-ins for what ``mlops assets build`` fetches, the layer and the archive for Glue: constructs only copy them."""
-    monkeypatch.setattr(_assets, "ASSETS", tmp_path / "assets")
-    (_assets.layer_folder("features", architecture="x86_64") / "python").mkdir(parents=True)
-    archive = _wheels._place("features")
+    monkeypatch.setattr(layer_wheels, "ASSETS", tmp_path / "assets")
+    (layer_wheels.layer_folder("features", architecture="x86_64") / "python").mkdir(parents=True)
+    archive = glue_wheels.archive_path("features")
     archive.parent.mkdir()
     archive.write_bytes(b"wheels")
     return archive

@@ -25,6 +25,7 @@ from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_local import deployer
 from mlops_local.cloud import Cloud
 from mlops_runtime.features.lock import write_lock
+from mlops_runtime.layers import layer_wheels
 
 Group = Callable[..., FeatureGroup]
 DefineStore = Callable[..., FeatureStore]
@@ -221,7 +222,7 @@ def test_fails_when_the_wheels_are_not_built(define_store: DefineStore, group: G
 
 def test_it_deploys_to_the_embedded_cloud_which_runs_no_spark(cloud: Cloud, tmp_path: Path, group: Group) -> None:
     """Job, connection and role are made, the security configuration is recorded; a run is refused by name."""
-    python = _assets.layer_folder("features", architecture="x86_64") / "python"
+    python = layer_wheels.layer_folder("features", architecture="x86_64") / "python"
     (python / "pyarrow-26.0.1.dist-info").mkdir()
     (python / "pyarrow-26.0.1.dist-info" / "METADATA").write_text("Name: pyarrow\n")
     write_lock([group()], tmp_path / "features.lock.json")

@@ -20,13 +20,13 @@ from mlops_constructs import (
     Network,
     Profile,
     SageMakerModelMonitor,
-    _assets,
 )
 from mlops_constructs._table import define_table
 from mlops_local import deployer
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.layers import layer_wheels
 from mlops_runtime.monitor.counting.baseline import number_baseline
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -65,8 +65,8 @@ def _assembly(folder: Path, *, monitored: bool, settings: SageMakerModelMonitor 
     if monitored:
         with pytest.MonkeyPatch.context() as patch:
             # a stand-in for the wheels of the layer, which the embedded cloud does not mount
-            patch.setattr(_assets, "ASSETS", folder / "assets")
-            (_assets.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
+            patch.setattr(layer_wheels, "ASSETS", folder / "assets")
+            (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
             monitor = ModelMonitor(
                 stack,
                 "Monitor",

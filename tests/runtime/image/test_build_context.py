@@ -12,9 +12,7 @@ from mlops_runtime.image.build_context import BuildContextError, write_context
 def test_the_context_runs_by_itself(tmp_path: Path) -> None:
     """What is copied to site-packages imports without the checkout, and knows its version."""
     context = write_context("runtime", tmp_path / "context")
-    program = (
-        "import mlops_runtime, importlib.metadata as m; print(mlops_runtime.__file__, m.version('mlops-constructs'))"
-    )
+    program = "import mlops_runtime, importlib.metadata as m; print(mlops_runtime.__file__, m.version('mlops-runtime'))"
 
     done = subprocess.run(
         [

@@ -88,4 +88,4 @@ def test_a_missing_extra_is_said(s3, monkeypatch):
     monkeypatch.setattr("mlops_runtime.jobs.lineage.SageMakerLineage.record", lambda *_, **__: None)
     monkeypatch.setattr(builtins, "__import__", without)
     (problem,) = built(lineage(s3, catalog=CATALOG, events="s3://sets/lineage"))
-    assert problem == "No module named 'openlineage'; install mlops-constructs[lineage] in the job's image"
+    assert problem == "No module named 'openlineage'; install mlops-runtime[lineage] in the job's image"

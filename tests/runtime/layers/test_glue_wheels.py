@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops_constructs import ValidationError, _assets, _wheels
-from mlops_constructs._assets import LayerError
+from mlops_runtime.layers import glue_wheels, layer_wheels
+from mlops_runtime.layers.layer_wheels import LayerError
 
 
 def test_a_real_archive_holds_each_pinned_wheel_for_glues_python(
@@ -16,8 +16,8 @@ def test_a_real_archive_holds_each_pinned_wheel_for_glues_python(
     """They are fetched by hash; the zip has the same bytes each time, and what is there is not fetched again."""
     archives = []
     for name in ("one", "two"):
-        monkeypatch.setattr(_assets, "ASSETS", tmp_path / name)
-        archives.append(_wheels.build_wheels())
+        monkeypatch.setattr(layer_wheels, "ASSETS", tmp_path / name)
+        archives.append(glue_wheels.build_wheels())
     one, two = archives
 
     assert one.read_bytes() == two.read_bytes()
@@ -26,31 +26,23 @@ def test_a_real_archive_holds_each_pinned_wheel_for_glues_python(
         names = archive.namelist()
         requirements = archive.read("wheels/requirements.txt").decode().split()
     wheels = [name for name in names if name.endswith(".whl")]
-    assert len(wheels) == len(requirements) == len(_assets.pins("features"))
+    assert len(wheels) == len(requirements) == len(layer_wheels.pins("features"))
     assert not [
         name for name in wheels if not any(tag in name for tag in ("-none-any", "-cp311-cp311-", "-cp310-abi3-"))
     ]
     assert not [name for name in wheels if "aarch64" in name]
-    monkeypatch.setattr(_wheels.subprocess, "run", lambda *_, **__: pytest.fail("nothing is fetched again"))
-    assert _wheels.build_wheels() == _wheels.wheels_archive("features") == two
+    monkeypatch.setattr(glue_wheels.subprocess, "run", lambda *_, **__: pytest.fail("nothing is fetched again"))
+    assert glue_wheels.build_wheels() == glue_wheels.archive_path("features") == two
 
 
 def test_fails_when_wheels_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the installer says is shown, and nothing half-made stays."""
-    monkeypatch.setattr(_assets, "ASSETS", tmp_path / "assets")
+    monkeypatch.setattr(layer_wheels, "ASSETS", tmp_path / "assets")
     monkeypatch.setattr(
-        _wheels.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", "no route")
+        glue_wheels.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", "no route")
     )
 
     with pytest.raises(LayerError, match="wheels of 'features' for Glue could not be fetched: no route"):
-        _wheels.build_wheels()
+        glue_wheels.build_wheels()
 
     assert list((tmp_path / "assets").iterdir()) == []
-
-
-def test_fails_when_they_are_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Synthesis never fetches; it names the command that does."""
-    monkeypatch.setattr(_assets, "ASSETS", tmp_path)
-
-    with pytest.raises(ValidationError, match=r"WheelsNotBuilt: .* run: mlops assets build --glue"):
-        _wheels.wheels_archive("features")

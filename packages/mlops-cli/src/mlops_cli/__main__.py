@@ -27,6 +27,9 @@ from mlops_cli import (
 )
 from mlops_cli.errors import UserError
 
+# what some verbs import: the distribution that brings it
+_BROUGHT_BY = {"mlops_local": "mlops-cli[local]"}
+
 app = typer.Typer(
     name="mlops",
     help="The MLOps platform as a library: run it on a laptop, deploy it, watch it.",
@@ -63,8 +66,12 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"mlops: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"mlops: {error}")
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package not in _BROUGHT_BY:
+            raise
+        sys.exit(f"mlops: this needs {package}, which is not installed; run: pip install '{_BROUGHT_BY[package]}'")
 
 
 if __name__ == "__main__":

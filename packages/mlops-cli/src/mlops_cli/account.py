@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -161,6 +162,8 @@ def _embedded(home: Path | None) -> dict[str, Any] | None:
     """Return how to make clients of the embedded cloud: of the folder named, or of the default one if nothing else is chosen."""
     if home is None and any(os.environ.get(name) for name in _CHOSEN):
         return None
+    if home is None and find_spec("mlops_local") is None:
+        return None  # not installed, so none runs
     from mlops_local import cloud
 
     try:

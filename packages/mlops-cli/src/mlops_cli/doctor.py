@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ import typer
 from mlops_cli.account import Profile, account
 from mlops_cli.errors import UserError
 from mlops_cli.local import Home
+from mlops_runtime.layers.layer_wheels import layer_names
 
 _PYTHON = (3, 11)
 _FREE_GIGABYTES = 2  # an environment, layers and a few assemblies
@@ -177,11 +177,8 @@ def _byte_code(environment: Mapping[str, str]) -> Check:
 
 
 def _layers(folder: Path) -> Check:
-    # found and not imported, which would start node; that a lock has changed since is said by synthesis
-    spec = find_spec("mlops_constructs")
-    places = [] if spec is None or spec.submodule_search_locations is None else list(spec.submodule_search_locations)
-    names = sorted(lock.stem for place in places for lock in (Path(place) / "_layers").glob("*.txt"))
-    missing = [name for name in names if not any((folder / ".mlops" / "assets").glob(f"{name}-*/python"))]
+    # that a lock has changed since is said by synthesis
+    missing = [name for name in layer_names() if not any((folder / ".mlops" / "assets").glob(f"{name}-*/python"))]
     return Check(
         name="function layers",
         found=f"not built: {', '.join(missing)}" if missing else "built",

@@ -108,7 +108,7 @@ def read_parquet(option: str, path: Path) -> "pa.Table":
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UserError("mlops features needs pyarrow; run: pip install 'mlops-constructs[features]'") from error
+        raise UserError("mlops features needs pyarrow; run: pip install 'mlops-runtime[features]'") from error
     try:
         return pq.read_table(path)
     except (OSError, ValueError) as error:

@@ -69,7 +69,7 @@ def opened(
         from mlops_runtime.features.announce import AnnounceError
         from mlops_runtime.features.client import FeatureStoreClient
     except ImportError as error:
-        raise UserError(f"mlops features needs {error.name}; run: pip install 'mlops-constructs[features]'") from error
+        raise UserError(f"mlops features needs {error.name}; run: pip install 'mlops-runtime[features]'") from error
     try:
         if path is not None:
             if profile is not None or home is not None:

@@ -161,7 +161,7 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
                 now=now,
             )
     except ImportError as error:
-        raise UserError(f"mlops monitor needs {error.name}; run: pip install 'mlops-constructs[monitor]'") from error
+        raise UserError(f"mlops monitor needs {error.name}; run: pip install 'mlops-runtime[monitor]'") from error
     except ContractError as error:
         raise UserError(f"a file of the monitor is not what this version of mlops reads: {error}") from error
 

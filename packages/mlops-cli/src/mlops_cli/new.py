@@ -84,7 +84,7 @@ class Answers:
             "package": self.package,
             "class_name": "".join(part.title() for part in self.endpoint.split("-")),
             "endpoint": self.endpoint,
-            "version": version("mlops-constructs"),
+            "version": version("mlops-cli"),
         }
 
 
@@ -204,7 +204,7 @@ def render(answers: Answers, folder: Path) -> dict[str, bytes]:
     try:
         from copier import run_copy
     except ModuleNotFoundError as error:
-        raise UserError("mlops new needs copier; run: pip install 'mlops-constructs[scaffold]'") from error
+        raise UserError("mlops new needs copier; run: pip install 'mlops-cli[scaffold]'") from error
 
     with resources.as_file(resources.files("mlops_cli").joinpath("templates", "unit")) as template:
         run_copy(str(template), folder, data=answers.values(), defaults=True, quiet=True, vcs_ref=None)
@@ -274,7 +274,7 @@ def _folder_problems(folder: Path) -> list[str]:
 def _record(answers: Answers, files: Mapping[str, bytes]) -> bytes:
     document = {
         "format": _FORMAT,
-        "version": version("mlops-constructs"),
+        "version": version("mlops-cli"),
         "answers": {"unit": answers.unit, "model": answers.model, "kind": answers.kind},
         "files": {name: digest(content) for name, content in sorted(files.items())},
     }

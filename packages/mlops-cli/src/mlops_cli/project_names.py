@@ -7,14 +7,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
 # what pyproject.toml of the template asks for; their requirements follow from their metadata
-_OURS = "mlops-constructs"
-_MODULES = (
-    "mlops_cli",
-    "mlops_constructs",
-    "mlops_local",
-    "mlops_runtime",
-)  # of an editable installation no list speaks
-_ROOTS = (_OURS, "lightgbm", "onnxmltools", "pytest", "ruff")
+_OURS = ("mlops-cli", "mlops-constructs", "mlops-local", "mlops-runtime")
+_ROOTS = (*_OURS, "lightgbm", "onnxmltools", "pytest", "ruff")
 
 
 def owner(package: str) -> str | None:
@@ -41,7 +35,7 @@ def _owners() -> dict[str, str]:
         )
         if owned:  # of several that share a folder the one with the shortest name is best known
             found[_same(module)] = owned[0]
-    return found | dict.fromkeys(_MODULES, _OURS)
+    return found | {_same(name): name for name in _OURS}  # of an editable installation no list speaks
 
 
 def _needed() -> Iterator[str]:

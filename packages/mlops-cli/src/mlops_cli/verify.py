@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -252,6 +253,10 @@ def _plan(
     from mlops_runtime.verify.template import Template
     from mlops_runtime.verify.unit import File
 
+    if find_spec("mlops_constructs") is None:
+        raise UserError(
+            "verify declares a unit with mlops-constructs, which is not installed; run: pip install mlops-constructs"
+        )
     given = {
         "unit": place.names.unit,
         "stack": place.names.stack,
@@ -259,7 +264,7 @@ def _plan(
         "repository": repository or REPOSITORY,
         "digest": digest or PLACEHOLDER_DIGEST,
     }
-    synthesize("python -m mlops_cli.verify_app", folder, {"verify": given})
+    synthesize("python -m mlops_constructs._verified_unit", folder, {"verify": given})
     (stack,) = assembly.read(folder, account=place.account, region=place.region)
     body = stack.template.read_bytes()
     return Plan(
@@ -271,7 +276,7 @@ def _plan(
         max_usd=max_usd,
         repository=repository,
         digest=digest,
-        version=importlib.metadata.version("mlops-constructs"),
+        version=importlib.metadata.version("mlops-cli"),
         versions={"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES},
     )
 

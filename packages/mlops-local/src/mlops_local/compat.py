@@ -47,7 +47,7 @@ def check() -> None:
         problems.append(f"version must be {VERSION}, got {found}")
     problems += [problem for (module, name), kind in _SEAMS.items() if (problem := _problem(module, name, kind))]
     if problems:
-        raise CompatError(f"ministack {found} does not fit: {'; '.join(problems)}; install mlops-constructs[local]")
+        raise CompatError(f"ministack {found} does not fit: {'; '.join(problems)}; install mlops-local again")
 
 
 def _problem(module: str, name: str, kind: str | type) -> str | None:

@@ -44,7 +44,7 @@ STAND_INS: Mapping[str, str] = {
     "sagemaker-clarify-processing": "mlops_runtime.jobs.model_monitor_clarify",
 }
 RUNNERS: Mapping[str, Runner] = {
-    # the commands that containers/model/bin/ has
+    # the commands that the image has in bin/
     "mlops-runtime": Runner(
         serve=("-m", "mlops_runtime.serving", "serve"),
         train=("-m", "mlops_runtime.jobs.train"),

@@ -40,7 +40,7 @@ from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, Feature, Feat
 F = TypeVar("F")
 
 Event = dict[str, Any]
-PRODUCER = f"urn:mlops-constructs:{version('mlops-constructs')}"
+PRODUCER = f"urn:mlops-constructs:{version('mlops-runtime')}"
 INTEGRATION = "MLOPS_CONSTRUCTS"
 Transformation = column_lineage_dataset.Transformation
 _DIRECT, _JOIN = Transformation("DIRECT", subtype="IDENTITY"), Transformation("INDIRECT", subtype="JOIN")

@@ -233,7 +233,7 @@ def built_by(source: Mapping[str, str]) -> Build:
         engine="duckdb",
         engine_version=duckdb.__version__,
         planner=PLANNER,
-        client=version("mlops-constructs"),
+        client=version("mlops-runtime"),
         source=source or None,
     )
 

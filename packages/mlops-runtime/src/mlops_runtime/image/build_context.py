@@ -15,12 +15,11 @@ ImageKind = Literal["runtime", "explain"]
 # the folder of an image below containers/, and the name of its repository unless the user names another
 FOLDERS: dict[ImageKind, str] = {"runtime": "model", "explain": "explain"}
 REPOSITORIES: dict[ImageKind, str] = {"runtime": "mlops-runtime", "explain": "mlops-explain"}
-_DISTRIBUTION = "mlops-constructs"
+_DISTRIBUTION = "mlops-runtime"
 _PACKAGE = Path(__file__).parents[1]
-_CHECKOUT = _PACKAGE.parents[3] / "containers"
-_INSTALLED = Path(__file__).with_name("containers")
+_CONTAINERS = Path(__file__).with_name("containers")
 # of the folder, what the build does not read
-_TOOLS = ("lock.py", "*.in", "__pycache__")
+_TOOLS = ("*.in", "__pycache__")
 # says that a folder is a build context, which may be written anew; docker's own name, so that no build reads it
 _MARK = ".dockerignore"
 _MARKED = "# written by mlops image build: the folder is written anew each time\n.dockerignore\n"
@@ -61,8 +60,7 @@ def write_context(kind: ImageKind, folder: Path) -> BuildContext:
     """
     _check_replaceable(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    source = (_CHECKOUT if _CHECKOUT.is_dir() else _INSTALLED) / FOLDERS[kind]
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_TOOLS))
+    shutil.copytree(_CONTAINERS / FOLDERS[kind], folder, ignore=shutil.ignore_patterns(*_TOOLS))
     installed = distribution(_DISTRIBUTION)
     if kind == "runtime":
         packages = folder / "site-packages"

@@ -130,6 +130,6 @@ def _kept(problems: list[str]) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        problems.append(f"{error}; install mlops-constructs[lineage] in the job's image")
+        problems.append(f"{error}; install mlops-runtime[lineage] in the job's image")
     except SageMakerLineageError as error:
         problems.append(f"the lineage graph lacks the set, record it again from its manifest: {error}")

@@ -14,30 +14,13 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from mlops_constructs import _assets
-from mlops_constructs._assets import LayerError
-from mlops_constructs._errors import ValidationError
+from mlops_runtime.layers import layer_wheels
+from mlops_runtime.layers.layer_wheels import LayerError
 
 # https://docs.aws.amazon.com/glue/latest/dg/release-notes.html: Glue 5.0 has Python 3.11 on Amazon Linux 2023, glibc 2.34
 PYTHON_VERSION = "3.11"
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip knows
-
-
-def wheels_archive(name: str) -> Path:
-    """Return the zip of a lock's wheels.
-
-    Args:
-        name: Name of the lock, such as ``features``.
-
-    Raises:
-        ValidationError: If it is not there.
-    """
-    path = _place(name)
-    if not path.is_file():
-        problem = f"wheels of {name!r} for Glue are not in {path.parent}; run: mlops assets build --glue"
-        raise ValidationError("WheelsNotBuilt", [problem])
-    return path
 
 
 def build_wheels(name: str = "features") -> Path:
@@ -52,11 +35,11 @@ def build_wheels(name: str = "features") -> Path:
     Raises:
         LayerError: If the wheels cannot be had.
     """
-    archive = _place(name)
+    archive = archive_path(name)
     if archive.is_file():
         return archive
-    _assets.ASSETS.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_assets.ASSETS) as scratch:
+    layer_wheels.ASSETS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=layer_wheels.ASSETS) as scratch:
         wheels = Path(scratch) / "wheels"
         result = subprocess.run(_command(name, wheels), capture_output=True, text=True, check=False)
         if result.returncode != 0:
@@ -65,16 +48,21 @@ def build_wheels(name: str = "features") -> Path:
         with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:  # wheels are compressed
             for path in sorted(wheels.glob("*.whl")):
                 target.writestr(zipfile.ZipInfo(f"wheels/{path.name}", _EPOCH), path.read_bytes())
-            pins = "".join(f"{pin}\n" for pin in _assets.pins(name))
+            pins = "".join(f"{pin}\n" for pin in layer_wheels.pins(name))
             target.writestr(zipfile.ZipInfo("wheels/requirements.txt", _EPOCH), pins)
         archive.parent.mkdir(exist_ok=True)
         made.replace(archive)
     return archive
 
 
-def _place(name: str) -> Path:
-    key = f"glue {PYTHON_VERSION} {(_assets.LOCKS / f'{name}.txt').read_text()}"
-    folder = _assets.ASSETS / f"{name}-glue-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+def archive_path(name: str) -> Path:
+    """Return where the zip of a lock's wheels stands, named by the hash of lock and Python version.
+
+    Args:
+        name: Name of the lock, such as ``features``.
+    """
+    key = f"glue {PYTHON_VERSION} {(layer_wheels.LOCKS / f'{name}.txt').read_text()}"
+    folder = layer_wheels.ASSETS / f"{name}-glue-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     return folder / f"{name}.gluewheels.zip"
 
 
@@ -88,5 +76,5 @@ def _command(name: str, target: Path) -> list[str]:
         *pip,
         *("download", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
         *("--implementation", "cp", "--python-version", PYTHON_VERSION, *platforms),
-        *("--dest", str(target), "-r", str(_assets.LOCKS / f"{name}.txt")),
+        *("--dest", str(target), "-r", str(layer_wheels.LOCKS / f"{name}.txt")),
     ]

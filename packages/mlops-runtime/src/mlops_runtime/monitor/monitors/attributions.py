@@ -167,5 +167,5 @@ def _shap() -> Any:
     except ImportError as error:
         raise ShapMissingError(
             f"attributions need the package 'shap', which this image lacks ({error}); run the job in an image that has it, such as "
-            "containers/explain, or ask for no attribution rows"
+            "mlops image build explain makes, or ask for no attribution rows"
         ) from error

@@ -1,0 +1,128 @@
+"""Wheels of function layers: fetched by hash from a lock of this folder, for Lambda's platform and Python.
+
+``mlops assets build`` fetches them; synthesis only reads the folder, which is named by the hash of its lock.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+PYTHON_VERSION = "3.14"  # of the functions
+# how uv and pip call Lambda's platforms; Amazon Linux 2023 has glibc 2.34
+ARCHITECTURES = {
+    "x86_64": ("x86_64-manylinux_2_28", "manylinux_2_28_x86_64"),
+    "arm64": ("aarch64-manylinux_2_28", "manylinux_2_28_aarch64"),
+}
+MAXIMUM_LAYER_MIB = 245  # Lambda allows 250 MB for function and layers together
+ASSETS = Path(".mlops/assets")
+LOCKS = Path(__file__).parent
+_MIB = 1024 * 1024
+
+
+class LayerError(RuntimeError):
+    """Wheels of a layer could not be fetched or are too large."""
+
+
+def layer_names() -> list[str]:
+    """Return the names of all layers, each with a hash-pinned lock in this package."""
+    return sorted(path.stem for path in LOCKS.glob("*.txt"))
+
+
+def layer_folder(name: str, *, architecture: str) -> Path:
+    """Return where a layer's wheels stand, named by the hash of lock, Python version and architecture.
+
+    Args:
+        name: Name of the layer.
+        architecture: ``x86_64`` or ``arm64``.
+    """
+    key = f"{PYTHON_VERSION} {architecture} {(LOCKS / f'{name}.txt').read_text()}"
+    return ASSETS / f"{name}-{architecture}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def build_layers(*, architecture: str = "x86_64", names: Sequence[str] | None = None) -> Iterator[Path]:
+    """Fetch layers' wheels with uv (or pip), for Lambda's platform, by hash; an index set in the environment is used.
+
+    Args:
+        architecture: ``x86_64`` or ``arm64``. Default: ``x86_64``.
+        names: Names of the layers. Default: all.
+
+    Yields:
+        The folder of each layer, also where it was built before.
+
+    Raises:
+        LayerError: If architecture or a name is unknown, wheels cannot be had, or the layer is too large.
+    """
+    known = layer_names()
+    problems = [f"layer must be one of {', '.join(known)}, got {name!r}" for name in names or () if name not in known]
+    if architecture not in ARCHITECTURES:
+        problems.append(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+    if problems:
+        raise LayerError("; ".join(problems))
+    for name in known if names is None else names:
+        folder = layer_folder(name, architecture=architecture)
+        if not (folder / "python").is_dir():
+            _fetch(name, architecture, folder)
+        yield folder
+
+
+def _fetch(name: str, architecture: str, folder: Path) -> None:
+    lock = LOCKS / f"{name}.txt"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        target = Path(scratch) / "python"
+        result = subprocess.run(_command(lock, architecture, target), capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise LayerError(
+                f"wheels of layer {name!r} for {architecture} could not be fetched: {result.stderr.strip()[-800:]}"
+            )
+        for junk in (*target.rglob("__pycache__"), *target.rglob("tests"), target / "bin"):
+            shutil.rmtree(junk, ignore_errors=True)
+        for path in {path for pattern in _left_out(name) for path in target.glob(pattern)}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (target / ".lock").unlink(missing_ok=True)
+        size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file()) / _MIB
+        if size > MAXIMUM_LAYER_MIB:
+            raise LayerError(
+                f"layer {name!r} is {size:.0f} MiB unzipped, at most {MAXIMUM_LAYER_MIB} are allowed; drop a wheel"
+            )
+        made = Path(scratch) / "layer"
+        made.mkdir()
+        target.rename(made / "python")
+        try:
+            made.rename(folder)
+        except OSError:
+            # something is in its place: the same layer, which another process has built meanwhile, or the rest of a broken one
+            if not (folder / "python").is_dir():
+                shutil.rmtree(folder)
+                made.rename(folder)
+
+
+def _command(lock: Path, architecture: str, target: Path) -> list[str]:
+    common = ["--target", str(target), "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(lock)]
+    uv_platform, pip_platform = ARCHITECTURES[architecture]
+    uv = shutil.which("uv")
+    if uv is not None:
+        platform = ["--python-platform", uv_platform, "--python-version", PYTHON_VERSION]
+        return [uv, "pip", "install", "--no-compile-bytecode", "--link-mode", "copy", *platform, *common]
+    platform = ["--platform", pip_platform, "--python-version", PYTHON_VERSION]
+    return [sys.executable, "-m", "pip", "install", "--no-compile", "--implementation", "cp", *platform, *common]
+
+
+def pins(name: str) -> list[str]:
+    """Return what a lock pins, such as ``numpy==2.5.5``.
+
+    Args:
+        name: Name of the lock.
+    """
+    lines = (LOCKS / f"{name}.txt").read_text().splitlines()
+    return [line.split(";")[0].rstrip(" \\") for line in lines if "==" in line and not line.startswith((" ", "#"))]
+
+
+def _left_out(name: str) -> list[str]:
+    """Return the patterns of files that a lock leaves out of its layer: they stand there, so that its hash knows them."""
+    lines = (LOCKS / f"{name}.txt").read_text().splitlines()
+    return [line.removeprefix("# without: ") for line in lines if line.startswith("# without: ")]
