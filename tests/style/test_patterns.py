@@ -53,7 +53,7 @@ class Use(NamedTuple):
 
 
 def _uses() -> Iterator[Use]:
-    for folder in ("src", "packages", "lambdas", "tools", "examples"):
+    for folder in ("src", "packages", "lambdas", "examples"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             source = path.read_text()
             if re.search(r"\bimport re\b", source):

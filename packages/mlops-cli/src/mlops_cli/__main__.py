@@ -1,6 +1,7 @@
 """Entry point of the command ``mlops``: what a user did wrong is one line on stderr and exit 1, never a traceback."""
 
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -66,12 +67,17 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        sys.exit(f"mlops: {error}")
+        _fail(str(error))
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package not in _BROUGHT_BY:
             raise
-        sys.exit(f"mlops: this needs {package}, which is not installed; run: pip install '{_BROUGHT_BY[package]}'")
+        _fail(f"this needs {package}, which is not installed; run: pip install '{_BROUGHT_BY[package]}'")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"mlops: {message}", file=sys.stderr)
+    sys.exit(1)
 
 
 if __name__ == "__main__":
