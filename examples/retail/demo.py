@@ -15,7 +15,7 @@ from examples.retail.customer_behavior.replay import REPLAY as CUSTOMER_BEHAVIOR
 from examples.retail.demand_forecasting.replay import REPLAY as DEMAND_FORECASTING
 from examples.retail.dynamic_pricing.replay import REPLAY as DYNAMIC_PRICING
 from examples.retail.page import write_page
-from examples.retail.steps import CLOCK_SCALE, Missed, Result, Trip
+from examples.retail.steps import CLOCK_SCALE, Missed, Result, Trip, unsaid
 
 UNITS = {
     "demand_forecasting": (DEMAND_FORECASTING, season.travel),
@@ -25,13 +25,19 @@ UNITS = {
 
 
 def run(
-    *, page: Path, say: Callable[[str], None], unit: str = "demand_forecasting", keep: Path | None = None
+    *,
+    page: Path,
+    say: Callable[[str], None],
+    begin: Callable[[str], None] = unsaid,
+    unit: str = "demand_forecasting",
+    keep: Path | None = None,
 ) -> Result:
     """Run a unit's loop once and write the page.
 
     Args:
         page: Where the page is written.
-        say: Called with one line a step.
+        say: Called with one line a step, when it ended.
+        begin: Called with a step's name when it begins. Default: nothing is done.
         unit: Which unit.
         keep: Folder of an embedded cloud that is left running. Default: nothing is left running.
 
@@ -41,7 +47,7 @@ def run(
     if unit not in UNITS:
         raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
     replay, travel = UNITS[unit]
-    trip = Trip(replay, say)
+    trip = Trip(replay, say, begin=begin)
     started, ended = time.monotonic(), False
     with tempfile.TemporaryDirectory(prefix="mlops-demo-") as folder:
         work = Path(folder) if keep is None else keep

@@ -19,7 +19,7 @@ from examples.retail.eks_loop import EksLoop
 from examples.retail.loop import expect
 from examples.retail.page import write_page
 from examples.retail.planted import register_bad_package
-from examples.retail.steps import Missed, Result, Trip
+from examples.retail.steps import Missed, Result, Trip, unsaid
 from mlops_cli.synthesis import run_build, synthesize
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
@@ -33,14 +33,15 @@ _SUBNETS = ("10.0.0.0/20", "10.0.16.0/20")
 _DIGEST = "sha256:" + "0" * 64
 
 
-def run(*, page: Path, say: Callable[[str], None]) -> Result:
+def run(*, page: Path, say: Callable[[str], None], begin: Callable[[str], None] = unsaid) -> Result:
     """Run the unit on a cluster once, write the page, leave nothing running.
 
     Args:
         page: Where the page is written.
-        say: Called with one line a step.
+        say: Called with one line a step, when it ended.
+        begin: Called with a step's name when it begins. Default: nothing is done.
     """
-    trip = EksTrip(REPLAY, say)
+    trip = EksTrip(REPLAY, say, begin=begin)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mlops-demo-") as folder:
         try:

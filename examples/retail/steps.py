@@ -47,6 +47,10 @@ class Result:
         return {"ok": self.ok, "seconds": round(self.seconds, 2), "platform_seconds": platform, "steps": steps}
 
 
+def unsaid(_name: str) -> None:
+    """Leave the begin of a step unsaid."""
+
+
 class Missed(Exception):  # noqa: N818 - how a trip ends early, not an error of its own
     """A step missed; the rest cannot follow."""
 
@@ -56,16 +60,24 @@ class Trip:
 
     Args:
         replay: The unit.
-        say: Called with one line a step.
+        say: Called with one line a step, when it ended.
         first: First week that is live; all before it is history. Default: week 31.
+        begin: Called with a step's name when it begins. Default: nothing is done.
     """
 
     loop: Loop
     store: FeatureStoreClient
     running: local_cloud.Cloud
 
-    def __init__(self, replay: Replay, say: Callable[[str], None], *, first: int = FIRST_LIVE_WEEK) -> None:
-        self.replay, self.result, self.first, self._say = replay, Result(), first, say
+    def __init__(
+        self,
+        replay: Replay,
+        say: Callable[[str], None],
+        *,
+        first: int = FIRST_LIVE_WEEK,
+        begin: Callable[[str], None] = unsaid,
+    ) -> None:
+        self.replay, self.result, self.first, self._say, self._begin = replay, Result(), first, say, begin
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
@@ -75,6 +87,7 @@ class Trip:
             Missed: If the block raised anything, which is said and kept.
         """
         detail: list[str] = []
+        self._begin(name)
         started, problem = time.monotonic(), ""
         try:
             yield detail

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -28,13 +29,21 @@ class Result:
 
 UNITS = ("demand_forecasting", "other")
 
-def run(*, page, say, unit, keep):
+def run(*, page, say, begin, unit, keep):
     say("step 1" if unit == "demand_forecasting" else unit)
     if keep:
         say(f"kept {keep}")
     page.write_text("<html>")
     return Result(ok=WORKS, page=str(page))
 """
+
+
+def said(result: subprocess.CompletedProcess[str]) -> str:
+    """What was printed after the packages were loaded."""
+    begin, end, *rest = result.stdout.splitlines(keepends=True)
+    assert begin == "...          load the packages\n"
+    assert re.fullmatch(r"ok +\d+\.\d s  load the packages\n", end)
+    return "".join(rest)
 
 
 @pytest.fixture
@@ -56,8 +65,8 @@ def test_the_real_demo_is_called_as_it_wants() -> None:
 
     parameters = inspect.signature(run).parameters
 
-    inspect.signature(run).bind(page=Path("p"), say=print, unit="demand_forecasting", keep=None)
-    assert {"page", "say", "unit", "keep"} <= set(parameters)
+    inspect.signature(run).bind(page=Path("p"), say=print, begin=print, unit="demand_forecasting", keep=None)
+    assert {"page", "say", "begin", "unit", "keep"} <= set(parameters)
     assert "demand_forecasting" in UNITS
     assert Result().ok is False
     assert json.loads(json.dumps(Result().as_json()))["ok"] is False
@@ -70,7 +79,7 @@ def test_the_exit_code_is_the_demos_answer(works: bool, code: int, mlops: Run, c
 
     result = mlops("demo", "--page", "page.html")
 
-    assert (result.returncode, result.stdout, result.stderr) == (code, "step 1\n", "")
+    assert (result.returncode, said(result), result.stderr) == (code, "step 1\n", "")
     assert (folder / "page.html").read_text() == "<html>"
 
 
@@ -89,14 +98,14 @@ def test_the_unit_is_passed_on(mlops: Run, checkout: Callable[..., Path]) -> Non
     """Another unit than demand forecasting goes around the loop."""
     checkout(works=True)
 
-    assert mlops("demo", "--unit", "other").stdout == "other\n"
+    assert said(mlops("demo", "--unit", "other")) == "other\n"
 
 
 def test_the_cloud_is_kept_in_a_folder_of_its_own(mlops: Run, checkout: Callable[..., Path]) -> None:
     """Where the commands that look at it are told to look."""
     checkout(works=True)
 
-    assert mlops("demo", "--keep").stdout == "step 1\nkept .mlops/demo\n"
+    assert said(mlops("demo", "--keep")) == "step 1\nkept .mlops/demo\n"
 
 
 def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[..., Path]) -> None:
@@ -105,7 +114,7 @@ def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[...,
 
     result = mlops("demo", "--unit", "pricing")
 
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (1, "...          load the packages\n")
     assert "--unit must be one of demand_forecasting, other, got 'pricing'" in result.stderr
 
 
@@ -113,7 +122,7 @@ def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[...,
 ON_EKS = """
 from examples.retail.demo import Result
 
-def run(*, page, say):
+def run(*, page, say, begin):
     say("on a cluster")
     return Result(ok=True, page=str(page))
 """
@@ -123,14 +132,14 @@ def test_the_target_chooses_the_demo(mlops: Run, checkout: Callable[..., Path]) 
     """The same unit on a cluster; the real one is called as its stand-in."""
     from examples.retail.demo_eks import run
 
-    inspect.signature(run).bind(page=Path("p"), say=print)
+    inspect.signature(run).bind(page=Path("p"), say=print, begin=print)
     (checkout(works=True) / "examples" / "retail" / "demo_eks.py").write_text(ON_EKS)
 
-    assert mlops("demo", "--target", "eks").stdout == "on a cluster\n"
+    assert said(mlops("demo", "--target", "eks")) == "on a cluster\n"
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "problem"),
     [
         (("--target", "lambda"), "--target must be one of sagemaker, eks, got 'lambda'"),
         (("--target", "eks", "--keep"), "--keep is for --target sagemaker"),
@@ -138,15 +147,15 @@ def test_the_target_chooses_the_demo(mlops: Run, checkout: Callable[..., Path]) 
     ],
 )
 def test_fails_with_a_target_that_there_is_not(
-    mlops: Run, checkout: Callable[..., Path], options: tuple[str, ...], said: str
+    mlops: Run, checkout: Callable[..., Path], options: tuple[str, ...], problem: str
 ) -> None:
     """What there is is named, and no demo starts."""
     checkout(works=True)
 
     result = mlops("demo", *options)
 
-    assert (result.returncode, result.stdout) == (1, "")
-    assert said in result.stderr
+    assert (result.returncode, result.stdout) == (1, "...          load the packages\n")
+    assert problem in result.stderr
 
 
 # a checkout whose demo starts an embedded cloud as the real one does, and waits
@@ -157,7 +166,7 @@ from mlops_local.cloud import up
 
 UNITS = ("demand_forecasting",)
 
-def run(*, page, say, unit, keep):
+def run(*, page, say, begin, unit, keep):
     cloud = up(Path("cloud"))
     try:
         say(str(cloud.pid))
@@ -174,7 +183,7 @@ def test_sigterm_ends_the_cloud_as_ctrl_c_does(checkout: Callable[..., Path]) ->
     command = [sys.executable, "-m", "mlops_cli", "demo"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
-        cloud = int(demo.stdout.readline())
+        cloud = next(int(line) for line in demo.stdout if line.strip().isdigit())
         assert processes.members(cloud)
 
         demo.terminate()

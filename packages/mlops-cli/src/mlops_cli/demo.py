@@ -4,14 +4,17 @@ import importlib.util
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mlops_cli.errors import UserError
+from mlops_cli.step_lines import StepLines
 
 UNIT = "demand_forecasting"
 KEPT = Path(".mlops/demo")
@@ -42,6 +45,17 @@ def demo(
         raise UserError(
             f"the demo needs {', '.join(missing)}, which the default group installs; run: uv run mlops demo"
         )
+    with StepLines(StringIO() if as_json else None) as lines, _ended_by_sigterm():
+        result = _run(lines, page=page, unit=unit, keep=keep, target=target)
+    if as_json:
+        typer.echo(json.dumps(result.as_json()))
+    raise typer.Exit(0 if result.ok else 1)
+
+
+def _run(lines: StepLines, *, page: Path, unit: str, keep: bool, target: str) -> Any:
+    """Load the packages, which takes seconds, and run the unit's loop."""
+    started = time.monotonic()
+    lines.begin("load the packages")
     sys.path.insert(0, str(Path.cwd()))
     from examples.retail.demo import UNITS, run
 
@@ -53,17 +67,12 @@ def demo(
         raise UserError(f"--target eks serves {UNIT} alone, got --unit {unit!r}; leave one of the two out")
     if target == "eks" and keep:
         raise UserError("--keep is for --target sagemaker: the cluster ends with the demo; leave one of the two out")
-    say = (lambda _line: None) if as_json else typer.echo
-    with _ended_by_sigterm():
-        if target == "eks":
-            from examples.retail.demo_eks import run as run_on_eks
-
-            result = run_on_eks(page=page, say=say)
-        else:
-            result = run(page=page, say=say, unit=unit, keep=KEPT if keep else None)
-    if as_json:
-        typer.echo(json.dumps(result.as_json()))
-    raise typer.Exit(0 if result.ok else 1)
+    if target == "eks":
+        from examples.retail.demo_eks import run as run_on_eks
+    lines.say(f"ok   {time.monotonic() - started:6.1f} s  load the packages")
+    if target == "eks":
+        return run_on_eks(page=page, say=lines.say, begin=lines.begin)
+    return run(page=page, say=lines.say, begin=lines.begin, unit=unit, keep=KEPT if keep else None)
 
 
 @contextmanager
