@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from mlops_local.cloud import Cloud
 
+pytest_plugins = ["tests.tiers"]
+
 # before aws_cdk is imported
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
 os.environ.setdefault("CDK_VALIDATION", "false")

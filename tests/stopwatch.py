@@ -1,0 +1,96 @@
+"""Measures tests for ``tiers``: processor seconds of a test, of the processes that it ended, and its share of shared fixtures.
+
+MEASURED_DIR=<folder> pytest -p tests.stopwatch && python -m tests.stopwatch <folder>
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiers import MEASURED, SLOW_SECONDS, key
+
+
+def _processor_seconds() -> float:
+    own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+
+
+class Stopwatch:
+    """Writes a line for each test and each fixture that tests share."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._shared = file.open("a"), 0.0
+
+    def _write(self, **row: object) -> None:
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, Any, Any]:
+        """Measure a fixture of a wider scope than a test."""
+        started, before = _processor_seconds(), self._shared
+        try:
+            return (yield)
+        finally:
+            if fixturedef.scope != "function":
+                nested = self._shared - before
+                seconds = _processor_seconds() - started - nested
+                self._shared += seconds
+                self._write(fixture=f"{fixturedef.baseid}::{fixturedef.argname}", seconds=seconds)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: Any) -> Generator[None, Any, Any]:
+        """Measure a test from setup to teardown."""
+        started, before = _processor_seconds(), self._shared
+        definitions = [each[-1] for each in item._fixtureinfo.name2fixturedefs.values()]
+        shared = [f"{each.baseid}::{each.argname}" for each in definitions if each.scope != "function"]
+        try:
+            return (yield)
+        finally:
+            seconds = _processor_seconds() - started - (self._shared - before)
+            self._write(test=key(item), seconds=seconds, fixtures=shared)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start a stopwatch in each process that runs tests."""
+    folder = Path(os.environ["MEASURED_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+    process = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    config.pluginmanager.register(Stopwatch(folder / f"{process}.jsonl"))
+
+
+def summary(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Return the seconds of slow tests: the dearest case, with its share of what it shares with others."""
+    listed = list(rows)
+    users = Counter(name for row in listed for name in row.get("fixtures", ()))
+    fixtures: Counter[str] = Counter()
+    for row in listed:
+        if "fixture" in row:
+            fixtures[row["fixture"]] += row["seconds"]
+    found: dict[str, float] = {}
+    for row in listed:
+        if "test" in row:
+            share = sum(fixtures[name] / users[name] for name in row["fixtures"])
+            found[row["test"]] = max(found.get(row["test"], 0.0), round(row["seconds"] + share, 1))
+    return {name: seconds for name, seconds in sorted(found.items()) if seconds > SLOW_SECONDS}
+
+
+def main(folder: Path) -> None:
+    """Write what was measured; tests that did not run keep what they had."""
+    rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    ran = {row["test"] for row in rows if "test" in row}
+    known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    kept = {name: seconds for name, seconds in known.items() if name not in ran}
+    MEASURED.write_text(json.dumps({**kept, **summary(rows)}, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,49 @@
+"""The suite's tiers: ``cloud`` by what a test's fixtures do, ``slow`` by the seconds that a test took when it was measured.
+
+``stopwatch`` beside this module writes what was slow to ``measured.json``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MEASURED = Path(__file__).with_name("measured.json")
+SLOW_SECONDS = 0.2
+_STARTS_A_CLOUD = {"up", "connect"}  # of mlops_local.cloud
+_LONG = ("campaign", "demo", "spark")
+
+
+def key(item: pytest.Item) -> str:
+    """Name a test without its folder and its cases, so that a file that moves keeps what was measured."""
+    name = getattr(item, "originalname", None) or item.name
+    return f"{item.path.name}::{name}"
+
+
+@functools.cache
+def measured() -> dict[str, float]:
+    """Return the seconds of every slow test, the dearest case of each."""
+    found: dict[str, float] = json.loads(MEASURED.read_text())
+    return found
+
+
+def is_cloud(item: pytest.Item) -> bool:
+    """Check whether a test runs on an embedded cloud, shared or its own."""
+    info: Any = getattr(item, "_fixtureinfo", None)
+    definitions = [each[-1] for each in info.name2fixturedefs.values()] if info is not None else []
+    codes = [getattr(getattr(each, "func", None), "__code__", None) for each in definitions]
+    return any(code is not None and _STARTS_A_CLOUD.intersection(code.co_names) for code in codes)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests, before ``-m`` selects among them."""
+    for item in items:
+        if key(item) in measured() or any(item.get_closest_marker(name) for name in _LONG):
+            item.add_marker("slow")
+        if is_cloud(item):
+            item.add_marker("cloud")
